@@ -1,0 +1,311 @@
+package albs
+
+import (
+	"slices"
+	"time"
+)
+
+// TaskKind says which role does a task and which member of Spec and Result it has.
+type TaskKind string
+
+// The kinds of task. A new kind of work is a new kind here, a Handler in the
+// module that owns it and a loop in the role that does it.
+const (
+	KindImport  TaskKind = "import"  // master: git commit and look-aside files → exported source
+	KindSource  TaskKind = "source"  // node: exported source → one SRPM
+	KindBuild   TaskKind = "build"   // node: SRPM → RPMs of one arch
+	KindTest    TaskKind = "test"    // tester: install, check, remove
+	KindSign    TaskKind = "sign"    // signer: header and detached signatures
+	KindKeygen  TaskKind = "keygen"  // signer: make a key that stays there
+	KindPublish TaskKind = "publish" // releaser: a sealed tree to the public place
+)
+
+// Role is a part that the one binary can play.
+type Role string
+
+// The roles.
+const (
+	RoleMaster   Role = "master"
+	RoleNode     Role = "node"
+	RoleTester   Role = "tester"
+	RoleSigner   Role = "signer"
+	RoleReleaser Role = "releaser"
+)
+
+// Roles lists every role in the order in which they start.
+var Roles = []Role{RoleMaster, RoleNode, RoleTester, RoleSigner, RoleReleaser}
+
+// Role returns the role that does tasks of kind k; "" for an unknown kind.
+func (k TaskKind) Role() Role {
+	switch k {
+	case KindImport:
+		return RoleMaster
+	case KindSource, KindBuild:
+		return RoleNode
+	case KindTest:
+		return RoleTester
+	case KindSign, KindKeygen:
+		return RoleSigner
+	case KindPublish:
+		return RoleReleaser
+	}
+	return ""
+}
+
+// TaskState is where a task stands. The table of its transitions is in
+// internal/master/queue.
+type TaskState string
+
+// The states of a task. Succeeded, Failed, Excluded and Cancelled are final until
+// a person retries.
+const (
+	TaskBlocked   TaskState = "blocked"   // waits for tasks before it
+	TaskQueued    TaskState = "queued"    // may be claimed
+	TaskLeased    TaskState = "leased"    // a worker holds it
+	TaskStopping  TaskState = "stopping"  // cancelled while leased; its worker is being told
+	TaskSucceeded TaskState = "succeeded" // its result is applied
+	TaskFailed    TaskState = "failed"    // its work failed, or its attempts were lost
+	TaskExcluded  TaskState = "excluded"  // the package does not build for this arch
+	TaskCancelled TaskState = "cancelled" // a person ended it
+)
+
+// Final reports whether nothing but a retry moves the task on.
+func (s TaskState) Final() bool {
+	return s == TaskSucceeded || s == TaskFailed || s == TaskExcluded || s == TaskCancelled
+}
+
+// Outcome is how an attempt ended, in its worker's words.
+type Outcome string
+
+// The outcomes that a worker may report.
+const (
+	OutcomeOK       Outcome = "ok"       // the result holds what was asked for
+	OutcomeFailed   Outcome = "failed"   // the work itself failed; trying again gives the same
+	OutcomeExcluded Outcome = "excluded" // the package excludes the arch
+	OutcomeInfra    Outcome = "infra"    // the worker's own means failed; another may succeed
+	OutcomeStopped  Outcome = "stopped"  // ended because the master said stop
+)
+
+// Spec is all that a worker learns of a task. Exactly the member of the task's
+// kind is set.
+type Spec struct {
+	Import  *ImportSpec  `json:"import,omitempty"`
+	Source  *SourceSpec  `json:"source,omitempty"`
+	Build   *BuildSpec   `json:"build,omitempty"`
+	Test    *TestSpec    `json:"test,omitempty"`
+	Sign    *SignSpec    `json:"sign,omitempty"`
+	Keygen  *KeygenSpec  `json:"keygen,omitempty"`
+	Publish *PublishSpec `json:"publish,omitempty"`
+}
+
+// Root returns the root that the task is done in, the zero Root for kinds without.
+func (s Spec) Root() Root {
+	switch {
+	case s.Source != nil:
+		return s.Source.Root
+	case s.Build != nil:
+		return s.Build.Root
+	case s.Test != nil:
+		return s.Test.Root
+	}
+	return Root{}
+}
+
+// Result is what a worker proposes at the end of an attempt. At most the member
+// of the task's kind is set; Logs and Reason go with every outcome.
+type Result struct {
+	// Reason is one line for people: why it failed, what was excluded.
+	Reason string `json:"reason,omitempty"`
+	// Logs are uploaded log files, complete, by the names under which they streamed.
+	Logs []File `json:"logs,omitempty"`
+
+	Import  *ImportResult  `json:"import,omitempty"`
+	Source  *SourceResult  `json:"source,omitempty"`
+	Build   *BuildResult   `json:"build,omitempty"`
+	Test    *TestResult    `json:"test,omitempty"`
+	Sign    *SignResult    `json:"sign,omitempty"`
+	Keygen  *KeygenResult  `json:"keygen,omitempty"`
+	Publish *PublishResult `json:"publish,omitempty"`
+}
+
+// File is one file by name and content. Name is a base name, never a path.
+type File struct {
+	Name   string `json:"name"`
+	Digest Digest `json:"digest"`
+	Size   int64  `json:"size"`
+}
+
+// Repo is one repository that dnf sees inside a root. Exactly one of Snapshot and
+// Mirror is set; neither floats.
+type Repo struct {
+	// ID is dnf's repository id.
+	ID string `json:"id"`
+	// Snapshot names a sealed snapshot of this master; the depot serves it by Get.
+	Snapshot Digest `json:"snapshot,omitempty"`
+	// Mirror is the base URL of an outside repository; the depot fetches through
+	// the worker's egress and serves Repomd as its repodata/repomd.xml.
+	Mirror string `json:"mirror,omitempty"`
+	// Repomd is the digest of the mirror's repomd.xml as the master pinned it.
+	Repomd Digest `json:"repomd,omitempty"`
+	// Priority is dnf's: lower wins; 0 is dnf's default of 99.
+	Priority int `json:"priority,omitempty"`
+	// Own marks a repository that changes from task to task, such as the build's:
+	// dnf sees it in the root and not when it fills the base.
+	Own bool `json:"own,omitempty"`
+}
+
+// Root says what a buildroot or a test root is made of. Equal Roots give equal roots.
+type Root struct {
+	Platform   string            `json:"platform"`
+	Releasever string            `json:"releasever"`
+	Arch       Arch              `json:"arch"`
+	Repos      []Repo            `json:"repos"`
+	Packages   []string          `json:"packages"`              // requirement strings that dnf installs first
+	Macros     map[string]string `json:"macros,omitempty"`      // rpm macros, name without % → body; never expanded outside the root
+	RPMDBPath  string            `json:"rpmdb_path"`            // absolute, inside the root
+	ModuleID   string            `json:"module_id,omitempty"`   // dnf's module_platform_id
+	Network    bool              `json:"network,omitempty"`     // true: the work may reach the network, and its provenance says so
+	SingleUID  bool              `json:"single_uid,omitempty"`  // true: every file of the platform's base belongs to root, so one mapped uid suffices
+	Timeout    time.Duration     `json:"timeout,omitempty"`     // limit on the work in the root; 0 is the worker's own
+	MaxSilence time.Duration     `json:"max_silence,omitempty"` // limit on output-free time; 0 is the worker's own
+}
+
+// ImportSpec asks for the files of one git commit and of the look-aside cache of
+// its platform.
+type ImportSpec struct {
+	URL      string `json:"url"`
+	Ref      string `json:"ref"`
+	Commit   string `json:"commit"`
+	Platform string `json:"platform"`
+}
+
+// ImportResult is an exported source, every file checked and held by digest.
+type ImportResult struct {
+	Tree    Digest `json:"tree"`              // a tar of the commit's files
+	Spec    string `json:"spec"`              // the spec file's path in Tree
+	Package string `json:"package"`           // the spec's base name without .spec
+	Sources []File `json:"sources,omitempty"` // look-aside files
+}
+
+// Base returns the part of r that many tasks share: r without its own repositories.
+func (r Root) Base() Root {
+	r.Repos = slices.DeleteFunc(slices.Clone(r.Repos), func(x Repo) bool { return x.Own })
+	return r
+}
+
+// SourceSpec asks for one SRPM out of an exported source tree.
+type SourceSpec struct {
+	Root Root `json:"root"`
+	// Tree is a tar of the commit's files as the master exported them.
+	Tree Digest `json:"tree"`
+	// Spec is the path of the spec file inside Tree.
+	Spec string `json:"spec"`
+	// Sources are look-aside files, checked by the master, laid into SOURCES by name.
+	Sources []File `json:"sources,omitempty"`
+	// Commit is the git commit, for the record only.
+	Commit string `json:"commit"`
+}
+
+// SourceResult is the SRPM that a source task made.
+type SourceResult struct {
+	SRPM   File `json:"srpm"`
+	Record File `json:"record"` // the buildroot record, JSON
+}
+
+// BuildSpec asks for the RPMs of one arch out of one SRPM.
+type BuildSpec struct {
+	Root Root `json:"root"`
+	SRPM File `json:"srpm"`
+	// Arch is rpmbuild's --target.
+	Arch Arch `json:"arch"`
+	// Options are rpmbuild's typed switches: --with and --without names.
+	With    []string `json:"with,omitempty"`
+	Without []string `json:"without,omitempty"`
+}
+
+// BuildResult is what rpmbuild left, and the record of what it was made in.
+type BuildResult struct {
+	Packages []File `json:"packages"` // binary RPMs, debuginfo among them; never an SRPM
+	Record   File   `json:"record"`   // the buildroot record, JSON
+}
+
+// TestSpec asks for an install test of packages in a fresh root.
+type TestSpec struct {
+	Root Root `json:"root"`
+	// Packages are the NEVRAs under test with the digests that dnf must install.
+	Packages []TestPackage `json:"packages"`
+}
+
+// TestPackage is one package under test.
+type TestPackage struct {
+	NEVRA  string `json:"nevra"`
+	Digest Digest `json:"digest"`
+}
+
+// TestResult tells each case's verdict.
+type TestResult struct {
+	Cases []TestCase `json:"cases"`
+}
+
+// TestCase is one check of one package.
+type TestCase struct {
+	Package string `json:"package"` // NEVRA
+	Name    string `json:"name"`    // install, files, libraries, remove …
+	OK      bool   `json:"ok"`
+	Detail  string `json:"detail,omitempty"`
+}
+
+// SignSpec asks for signatures by one key. Packages get header signatures,
+// Documents detached ones.
+type SignSpec struct {
+	// Key is the fingerprint of the key, upper-case hex.
+	Key string `json:"key"`
+	// Product is the product whose policy the signer holds for the key.
+	Product   string `json:"product"`
+	Packages  []File `json:"packages,omitempty"`
+	Documents []File `json:"documents,omitempty"`
+}
+
+// SignResult gives a signature for each thing asked for, by the digest of the
+// unsigned bytes.
+type SignResult struct {
+	Signatures []Signature `json:"signatures"`
+}
+
+// Signature is one OpenPGP signature packet: over the RPM's main header for a
+// package, over the whole file for a document (then ASCII-armored).
+type Signature struct {
+	Of    Digest `json:"of"`
+	Bytes []byte `json:"bytes"`
+}
+
+// KeygenSpec asks the signer to make a key in its own store.
+type KeygenSpec struct {
+	Name      string `json:"name"`      // the user id, as "AlmaLinux 9 <packager@example.org>"
+	Algorithm string `json:"algorithm"` // "rsa4096" or "ed25519"
+	// Products are what the key may ever sign for, which the signer keeps with it;
+	// none is any.
+	Products []string `json:"products,omitempty"`
+}
+
+// KeygenResult is the public part of a new key.
+type KeygenResult struct {
+	Fingerprint string `json:"fingerprint"` // upper-case hex
+	Public      []byte `json:"public"`      // ASCII-armored
+}
+
+// PublishSpec asks for one sealed tree to become the public one.
+type PublishSpec struct {
+	Product string `json:"product"`
+	// Tree is the digest of the tree's document; the format is repodata.Tree.
+	Tree   Digest `json:"tree"`
+	Serial int64  `json:"serial"`
+}
+
+// PublishResult says what the public place holds after the switch.
+type PublishResult struct {
+	Serial int64  `json:"serial"`
+	Tree   Digest `json:"tree"`
+	// Location is where the product can be reached in the public place, a path.
+	Location string `json:"location"`
+}
