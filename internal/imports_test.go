@@ -1,0 +1,292 @@
+package internal_test
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os/exec"
+	"path"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// The groups that rows of the table share.
+var (
+	// modules of the master, lowest first; each may import those that its row names.
+	modules = []string{
+		"master/event", "master/auth", "master/artifact", "master/queue", "master/provenance", "master/source", "master/repo",
+		"master/platform", "master/product", "master/build", "master/testrun", "master/sign", "master/release", "master/errata",
+		"master/notice", "master/content",
+	}
+	roles = []string{"worker/node", "worker/tester", "worker/signer", "worker/releaser"}
+)
+
+// allowed is the architecture: for each package, by its path below internal/, the
+// packages of this module that it may import. To change it is to change the
+// design: in one commit, with the reason.
+//
+// A row that is a refusal ("everything but") begins with "!".
+var allowed = map[string][]string{
+	// outside internal/
+	".":          {"cli"},
+	"migrations": {},
+	"web":        {},
+
+	"albs": {},
+
+	// tools
+	"telemetry": {"albs"},
+	"egress":    {"albs"},
+	"blob":      {"albs"},
+	"git":       {"albs", "egress"},
+	"pgp":       {"albs"},
+	"rpm":       {"albs", "pgp"},
+	"repodata":  {"albs", "rpm"},
+	"sandbox":   {"albs"},
+	"buildroot": {"albs", "rpm", "sandbox"},
+	"ledger":    {"albs"},
+	"tlog":      {"albs"},
+	"attest":    {"albs", "ledger", "tlog", "rpm"},
+	"sbom":      {"albs", "rpm", "repodata"},
+	"advisory":  {"albs", "rpm", "repodata"},
+
+	// the master
+	"master":            append([]string{"!", "worker/depot", "config", "cli"}, roles...),
+	"master/db":         {"albs", "migrations"},
+	"master/event":      {"albs", "master/db"},
+	"master/auth":       {"albs", "master/db", "master/event", "egress", "attest"},
+	"master/artifact":   {"albs", "master/db", "master/event", "master/auth", "blob", "rpm"},
+	"master/queue":      {"albs", "master/db", "master/event", "master/auth", "master/artifact", "worker"},
+	"master/provenance": {"albs", "master/db", "master/event", "master/auth", "master/artifact", "rpm", "ledger", "tlog", "attest"},
+	"master/source":     {"albs", "master/db", "master/event", "master/auth", "master/artifact", "master/provenance", "attest", "git", "egress"},
+	"master/repo":       {"albs", "master/db", "master/event", "master/auth", "master/artifact", "rpm", "repodata"},
+	"master/platform":   {"albs", "master/db", "master/event", "master/auth", "master/provenance", "master/repo", "rpm", "repodata", "egress"},
+	"master/product":    {"albs", "master/db", "master/event", "master/auth", "master/provenance", "master/platform", "master/repo"},
+	"master/build": {"albs", "master/db", "master/event", "master/auth", "master/queue", "master/artifact", "master/provenance", "attest",
+		"master/source", "master/platform", "master/product", "master/repo", "rpm", "repodata", "sbom"},
+	"master/testrun": {"albs", "master/db", "master/event", "master/auth", "master/queue", "master/artifact", "master/provenance", "attest",
+		"master/source", "master/platform", "master/product", "master/repo", "master/build", "rpm"},
+	"master/sign": {"albs", "master/db", "master/event", "master/auth", "master/queue", "master/artifact", "master/provenance", "attest",
+		"master/platform", "master/product", "master/build", "master/testrun", "rpm", "pgp"},
+	"master/release": {"albs", "master/db", "master/event", "master/auth", "master/queue", "master/artifact", "master/provenance", "attest",
+		"master/platform", "master/product", "master/repo", "master/build", "master/testrun", "master/sign", "rpm", "repodata", "sbom"},
+	"master/errata": {"albs", "master/db", "master/event", "master/auth", "master/artifact", "master/provenance", "attest", "master/source",
+		"master/platform", "master/product", "master/repo", "master/build", "master/sign", "master/release", "rpm", "repodata", "advisory", "egress"},
+	"master/notice":  {"albs", "master/db", "master/event", "master/auth", "egress"},
+	"master/content": {"albs", "master/auth", "master/artifact", "master/provenance", "master/queue", "master/repo", "master/product"},
+	"master/api":     append([]string{"albs", "telemetry", "worker"}, modules...),
+	"master/ui":      append([]string{"albs", "telemetry", "web"}, modules...),
+
+	// the workers
+	"worker":          {"albs", "telemetry"},
+	"worker/depot":    {"worker", "albs", "blob", "egress", "repodata"},
+	"worker/node":     {"worker", "worker/depot", "albs", "sandbox", "buildroot", "rpm"},
+	"worker/tester":   {"worker", "worker/depot", "albs", "sandbox", "rpm", "repodata"},
+	"worker/signer":   {"worker", "albs", "sandbox", "rpm", "pgp", "attest"},
+	"worker/releaser": {"worker", "worker/depot", "albs", "blob", "repodata", "pgp", "attest"},
+
+	// the shell around them
+	"client": {"albs"},
+	"config": {"!", "cli"},
+	"cli": append([]string{"config", "telemetry", "master", "client", "worker", "worker/depot",
+		"albs", "rpm", "repodata", "egress", "attest", "sbom", "advisory"}, roles...),
+}
+
+// confined says which packages alone may import a path or what lies below it. An
+// entry that ends in "/" stands for every package below it, not for itself.
+var confined = map[string][]string{
+	"github.com/codenotary/immudb":    {"ledger"},
+	"github.com/ProtonMail/go-crypto": {"pgp"},
+	"github.com/jmoiron/sqlx":         {"master", "master/"},
+	"os/exec":                         {"git", "sandbox", "buildroot", "worker/", "cli"},
+}
+
+// pkg is what `go list` says of a package. Imports are those of its non-test files.
+type pkg struct {
+	ImportPath string
+	Doc        string
+	GoFiles    []string
+	Imports    []string
+}
+
+const module = "albs"
+
+// name returns how the table calls an import path of this module, or "" for one
+// of another.
+func name(importPath string) string {
+	if importPath == module {
+		return "."
+	}
+	p, ok := strings.CutPrefix(importPath, module+"/")
+	if !ok {
+		return ""
+	}
+	return strings.TrimPrefix(p, "internal/")
+}
+
+// forTests reports whether the package is one that only tests import: its name
+// ends in "test" and the table doesn't have it (attest is none).
+func forTests(n string) bool {
+	_, row := allowed[n]
+	return !row && strings.HasSuffix(path.Base(n), "test")
+}
+
+// violations returns a sentence for each rule that pkgs break.
+func violations(pkgs []pkg) []string {
+	var found []string
+	say := func(format string, args ...any) { found = append(found, fmt.Sprintf(format, args...)) }
+	for _, p := range pkgs {
+		if len(p.GoFiles) == 0 {
+			continue // nothing but _test files
+		}
+		n := name(p.ImportPath)
+		if p.Doc == "" {
+			say("%s has no package comment", n)
+		}
+		if forTests(n) {
+			continue
+		}
+		row, ok := allowed[n]
+		if !ok {
+			say("%s has no row in the table", n)
+			continue
+		}
+		for _, imp := range p.Imports {
+			for outside, homes := range confined {
+				if (imp == outside || strings.HasPrefix(imp, outside+"/")) && !slices.ContainsFunc(homes, func(h string) bool {
+					return h == n || strings.HasSuffix(h, "/") && strings.HasPrefix(n, h)
+				}) {
+					say("%s imports %s, which only %v may", n, imp, homes)
+				}
+			}
+			in := name(imp)
+			refusal := len(row) > 0 && row[0] == "!"
+			switch {
+			case in == "":
+			case forTests(in):
+				say("%s imports %s, which is for tests", n, in)
+			case slices.Contains(row, in) == refusal:
+				say("%s imports %s, which its row doesn't allow", n, in)
+			}
+		}
+	}
+	return found
+}
+
+func TestImports(t *testing.T) {
+	t.Parallel()
+	// Reading the folders here tells the test cache what the result hangs on; it
+	// doesn't see what the go command reads.
+	err := filepath.WalkDir(".", func(string, fs.DirEntry, error) error { return nil })
+	if err != nil {
+		t.Fatal(err)
+	}
+	// -e: a package that doesn't compile is the compiler's to report.
+	cmd := exec.CommandContext(t.Context(), "go", "list", "-e", "-json=ImportPath,Doc,GoFiles,Imports", module+"/...")
+	var stderr bytes.Buffer
+	cmd.Stderr = &stderr
+	out, err := cmd.Output()
+	if err != nil {
+		t.Fatalf("go list: %v\n%s", err, &stderr)
+	}
+	var pkgs []pkg
+	for dec := json.NewDecoder(bytes.NewReader(out)); ; {
+		var p pkg
+		if err := dec.Decode(&p); errors.Is(err, io.EOF) {
+			break
+		} else if err != nil {
+			t.Fatal(err)
+		}
+		pkgs = append(pkgs, p)
+	}
+	if len(pkgs) < 5 {
+		t.Fatalf("go list named %d packages", len(pkgs))
+	}
+	for _, v := range violations(pkgs) {
+		t.Error(v)
+	}
+}
+
+// TestTable checks the table itself: it names only packages that it has, and no
+// package of the workers may reach the master.
+func TestTable(t *testing.T) {
+	t.Parallel()
+	for n, row := range allowed {
+		for _, in := range row {
+			if _, ok := allowed[in]; !ok && in != "!" {
+				t.Errorf("the row of %s names %s, which has no row", n, in)
+			}
+			if strings.HasPrefix(n, "worker") && strings.HasPrefix(in, "master") {
+				t.Errorf("the row of %s lets it through the wall to %s", n, in)
+			}
+		}
+	}
+	for i, m := range modules {
+		for _, in := range allowed[m] {
+			if j := slices.Index(modules, in); j > i {
+				t.Errorf("%s imports %s, which is above it", m, in)
+			}
+		}
+	}
+}
+
+func TestViolations(t *testing.T) {
+	t.Parallel()
+	tests := []struct {
+		name    string
+		pkg     string
+		imports string
+		noDoc   bool
+		want    string // "" for none
+	}{
+		{name: "row kept", pkg: "internal/rpm", imports: "fmt albs/internal/albs albs/internal/pgp"},
+		{name: "row broken", pkg: "internal/rpm", imports: "albs/internal/repodata", want: "rpm imports repodata, which its row doesn't allow"},
+		{name: "through the wall", pkg: "internal/worker/node", imports: "albs/internal/master/db", want: "worker/node imports master/db, which its row doesn't allow"},
+		{name: "words import nothing", pkg: "internal/albs", imports: "albs/internal/telemetry", want: "albs imports telemetry, which its row doesn't allow"},
+		{name: "everything but: allowed", pkg: "internal/master", imports: "albs/internal/worker albs/internal/master/db albs/internal/ledger github.com/jmoiron/sqlx"},
+		{name: "everything but: refused", pkg: "internal/master", imports: "albs/internal/worker/signer", want: "master imports worker/signer, which its row doesn't allow"},
+		{name: "embedded folder", pkg: "internal/master/db", imports: "albs/migrations"},
+		{name: "another's embedded folder", pkg: "internal/master/api", imports: "albs/web", want: "master/api imports web, which its row doesn't allow"},
+		{name: "faces stay off the database", pkg: "internal/master/ui", imports: "albs/internal/master/db", want: "master/ui imports master/db, which its row doesn't allow"},
+		{name: "main", pkg: "", imports: "albs/internal/cli"},
+		{name: "main reaches deeper", pkg: "", imports: "albs/internal/master", want: ". imports master, which its row doesn't allow"},
+		{name: "no row", pkg: "internal/util", want: "util has no row in the table"},
+		{name: "no comment", pkg: "internal/rpm", noDoc: true, want: "rpm has no package comment"},
+		{name: "test package imports anything", pkg: "internal/worker/workertest", imports: "albs/internal/master/db"},
+		{name: "test package without comment", pkg: "internal/worker/workertest", noDoc: true, want: "worker/workertest has no package comment"},
+		{name: "imports a test package", pkg: "internal/worker", imports: "albs/internal/worker/workertest", want: "worker imports worker/workertest, which is for tests"},
+		{name: "attest is no test package", pkg: "internal/attest", imports: "albs/internal/egress", want: "attest imports egress, which its row doesn't allow"},
+		{name: "immudb at home", pkg: "internal/ledger", imports: "github.com/codenotary/immudb/embedded/store"},
+		{name: "immudb elsewhere", pkg: "internal/attest", imports: "github.com/codenotary/immudb/embedded/store", want: "attest imports github.com/codenotary/immudb/embedded/store, which only [ledger] may"},
+		{name: "go-crypto elsewhere", pkg: "internal/rpm", imports: "github.com/ProtonMail/go-crypto/openpgp", want: "rpm imports github.com/ProtonMail/go-crypto/openpgp, which only [pgp] may"},
+		{name: "sqlx in a module", pkg: "internal/master/repo", imports: "github.com/jmoiron/sqlx"},
+		{name: "sqlx elsewhere", pkg: "internal/blob", imports: "github.com/jmoiron/sqlx", want: "blob imports github.com/jmoiron/sqlx, which only [master master/] may"},
+		{name: "exec in a role", pkg: "internal/worker/signer", imports: "os/exec"},
+		{name: "exec in the contract", pkg: "internal/worker", imports: "os/exec", want: "worker imports os/exec, which only [git sandbox buildroot worker/ cli] may"},
+		{name: "exec in the master", pkg: "internal/master/source", imports: "os/exec", want: "master/source imports os/exec, which only [git sandbox buildroot worker/ cli] may"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			p := pkg{ImportPath: path.Join(module, tt.pkg), Doc: "Package x does.", GoFiles: []string{"x.go"}, Imports: strings.Fields(tt.imports)}
+			if tt.noDoc {
+				p.Doc = ""
+			}
+			var want []string
+			if tt.want != "" {
+				want = []string{tt.want}
+			}
+			if got := violations([]pkg{p}); !slices.Equal(got, want) {
+				t.Errorf("violations = %q, want %q", got, want)
+			}
+			if got := violations([]pkg{{ImportPath: p.ImportPath}}); got != nil {
+				t.Errorf("a folder of _test files only: %q", got)
+			}
+		})
+	}
+}
