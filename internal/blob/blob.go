@@ -1,0 +1,102 @@
+// Package blob keeps bytes under the name of their sha256: Store is the contract,
+// Dir the store in a directory, Staging the uploads that are still on their way.
+//
+// Invariants: what a Put or Write acknowledged survives a crash; a blob is never
+// changed in place; nothing that doesn't hash to its name is read to its end
+// without an error. Who may remove what, and when, is not decided here.
+package blob
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"syscall"
+
+	"albs/internal/albs"
+)
+
+// ErrCorrupt is in the chain of the Internal error that a read ends with when the
+// stored bytes don't hash to their name. A Put of the right bytes repairs the blob.
+var ErrCorrupt = errors.New("stored bytes do not hash to their name")
+
+// Store holds blobs by digest. Every method may be called concurrently and by
+// several processes on the same storage. A digest that isn't Valid is an Invalid
+// error everywhere. Full storage is NoSpace; nothing acknowledged is lost by it.
+// The conformance suite is blobtest.Run.
+type Store interface {
+	// Put stores r under want and returns its size; on return of nil the blob is
+	// durable. It fails with Invalid, and stores nothing, if r doesn't hash to
+	// want. If the store holds want intact already, Put succeeds without reading r.
+	Put(ctx context.Context, want albs.Digest, r io.Reader) (int64, error)
+
+	// Write stores r under the name that its bytes give it, and is TooLarge, with
+	// nothing stored, when r has more than limit bytes. Durable as Put.
+	Write(ctx context.Context, r io.Reader, limit int64) (albs.Digest, int64, error)
+
+	// Open opens a blob for reading, or fails with NotFound. The caller closes it.
+	Open(ctx context.Context, d albs.Digest) (Reader, error)
+
+	// OpenRange opens length bytes from off; length < 0, or beyond the end, means
+	// to the end. The whole blob has been verified before the first byte is
+	// returned. An off outside the blob is Invalid.
+	OpenRange(ctx context.Context, d albs.Digest, off, length int64) (io.ReadCloser, error)
+
+	// Stat returns the size of a blob, or NotFound.
+	Stat(ctx context.Context, d albs.Digest) (int64, error)
+
+	// Remove forgets a blob. Removing what isn't there is no error. Readers that
+	// have it open go on.
+	Remove(ctx context.Context, d albs.Digest) error
+
+	// Walk calls yield for every blob, in the order of their names, and ends with
+	// the first error that yield returns. Blobs that come or go meanwhile may or
+	// may not be seen.
+	Walk(ctx context.Context, yield func(d albs.Digest, size int64) error) error
+}
+
+// Reader reads one blob. Read from the start to the end fails in place of io.EOF,
+// with ErrCorrupt, if the bytes don't hash to the blob's name; ReadAt verifies the
+// whole blob before it returns the first byte. Read and ReadAt don't disturb each
+// other; Read itself is for one goroutine.
+type Reader interface {
+	io.ReadCloser
+	io.ReaderAt
+	Size() int64
+}
+
+func checkDigest(d albs.Digest) error {
+	if !d.Valid() {
+		return albs.Errorf(albs.Invalid, "%.80q is not a sha256 in 64 lower-case hex digits", string(d))
+	}
+	return nil
+}
+
+func corrupt(d albs.Digest) error {
+	return &albs.Error{Kind: albs.Internal, Msg: fmt.Sprintf("blob %s: %v", d, ErrCorrupt), Err: ErrCorrupt}
+}
+
+// wrap says what was tried, and gives full storage its kind.
+func wrap(err error, format string, args ...any) error {
+	if err == nil {
+		return nil
+	}
+	what := fmt.Sprintf(format, args...)
+	if errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) {
+		return albs.Errorf(albs.NoSpace, "%s: the storage is full, free some and try again: %w", what, err)
+	}
+	return fmt.Errorf("%s: %w", what, err)
+}
+
+// ctxReader ends a copy when its context ends.
+type ctxReader struct {
+	ctx context.Context
+	r   io.Reader
+}
+
+func (c ctxReader) Read(p []byte) (int, error) {
+	if err := c.ctx.Err(); err != nil {
+		return 0, err
+	}
+	return c.r.Read(p)
+}

@@ -1,0 +1,414 @@
+package blob
+
+import (
+	"context"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"hash"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"albs/internal/albs"
+)
+
+// tmpGrace is how old a file in tmp must be before NewDir takes it for the leftover
+// of a crash: younger ones may belong to another process that is writing now.
+const tmpGrace = 24 * time.Hour
+
+// maxVerified bounds the memory of which blobs have been verified.
+const maxVerified = 1 << 16
+
+// Dir is a Store in a directory: sha256/ab/cdef… holds the blobs, tmp what is being
+// written. A blob is written to tmp, synced, renamed into place, and its folder
+// synced. Several processes may share one directory.
+type Dir struct {
+	dir string
+
+	mu       sync.Mutex
+	verified map[albs.Digest]stamp
+}
+
+// stamp identifies the file that was verified; another file, or a write to it,
+// changes the stamp.
+type stamp struct {
+	ino   uint64
+	mtime int64
+	size  int64
+}
+
+func stampOf(fi fs.FileInfo) stamp {
+	s := stamp{mtime: fi.ModTime().UnixNano(), size: fi.Size()}
+	if st, ok := fi.Sys().(*syscall.Stat_t); ok {
+		s.ino = st.Ino
+	}
+	return s
+}
+
+// NewDir opens the store in dir, which it creates if need be, and removes from its
+// tmp what a crash left there more than a day ago.
+func NewDir(dir string) (*Dir, error) {
+	if dir == "" {
+		return nil, albs.Errorf(albs.Invalid, "the blob store needs a directory")
+	}
+	dir, err := filepath.Abs(dir)
+	if err != nil {
+		return nil, fmt.Errorf("open blob store: %w", err)
+	}
+	d := &Dir{dir: dir, verified: make(map[albs.Digest]stamp)}
+	for _, p := range []string{d.tmp(), d.blobs()} {
+		if err := os.MkdirAll(p, 0o750); err != nil {
+			return nil, wrap(err, "open blob store")
+		}
+	}
+	// All folders are made and synced now, so that a Put has one folder to sync.
+	for i := range 256 {
+		err := os.Mkdir(filepath.Join(d.blobs(), fmt.Sprintf("%02x", i)), 0o750)
+		if err != nil && !errors.Is(err, fs.ErrExist) {
+			return nil, wrap(err, "open blob store")
+		}
+	}
+	for _, p := range []string{d.blobs(), d.dir, filepath.Dir(d.dir)} {
+		if err := syncDir(p); err != nil {
+			return nil, wrap(err, "open blob store")
+		}
+	}
+	if err := d.sweep(time.Now().Add(-tmpGrace)); err != nil {
+		return nil, wrap(err, "open blob store")
+	}
+	return d, nil
+}
+
+func (d *Dir) tmp() string   { return filepath.Join(d.dir, "tmp") }
+func (d *Dir) blobs() string { return filepath.Join(d.dir, "sha256") }
+
+func (d *Dir) path(name albs.Digest) string {
+	return filepath.Join(d.blobs(), string(name[:2]), string(name[2:]))
+}
+
+// sweep removes from tmp what was last written before limit.
+func (d *Dir) sweep(limit time.Time) error {
+	left, err := os.ReadDir(d.tmp())
+	if err != nil {
+		return err
+	}
+	for _, e := range left {
+		fi, err := e.Info()
+		if errors.Is(err, fs.ErrNotExist) {
+			continue
+		}
+		if err != nil {
+			return err
+		}
+		if fi.ModTime().Before(limit) {
+			if err := os.RemoveAll(filepath.Join(d.tmp(), e.Name())); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// Put implements Store. A stored blob that turns out to be corrupt is replaced.
+func (d *Dir) Put(ctx context.Context, want albs.Digest, r io.Reader) (int64, error) {
+	if err := checkDigest(want); err != nil {
+		return 0, err
+	}
+	size, err := d.intact(ctx, want)
+	switch {
+	case err == nil:
+		// Whoever renamed it into place may not have synced the folder yet.
+		return size, wrap(syncDir(filepath.Dir(d.path(want))), "store blob %s", want.Short())
+	case !errors.Is(err, albs.NotFound) && !errors.Is(err, ErrCorrupt):
+		return 0, err
+	}
+	_, size, err = d.write(ctx, r, -1, want)
+	return size, err
+}
+
+// Write implements Store.
+func (d *Dir) Write(ctx context.Context, r io.Reader, limit int64) (albs.Digest, int64, error) {
+	if limit < 0 {
+		return "", 0, albs.Errorf(albs.Invalid, "a limit of %d bytes is negative", limit)
+	}
+	return d.write(ctx, r, limit, "")
+}
+
+// write stores r, which must hash to want unless that is empty, and must not be
+// longer than limit unless that is negative.
+func (d *Dir) write(ctx context.Context, r io.Reader, limit int64, want albs.Digest) (name albs.Digest, size int64, err error) {
+	f, err := os.CreateTemp(d.tmp(), "put-*")
+	if err != nil {
+		return "", 0, wrap(err, "store blob")
+	}
+	defer func() {
+		if err != nil {
+			f.Close()
+			os.Remove(f.Name())
+		}
+	}()
+	src := io.Reader(ctxReader{ctx, r})
+	if limit >= 0 {
+		src = io.LimitReader(src, limit+1)
+	}
+	h := sha256.New()
+	size, err = io.Copy(io.MultiWriter(f, h), src)
+	if err != nil {
+		return "", 0, wrap(err, "store blob")
+	}
+	if limit >= 0 && size > limit {
+		return "", 0, albs.Errorf(albs.TooLarge, "the content has more than %d bytes", limit)
+	}
+	name = albs.DigestFrom(h)
+	if want != "" && name != want {
+		return "", 0, albs.Errorf(albs.Invalid, "the bytes hash to %s, not to %s", name, want)
+	}
+	if err = f.Chmod(0o440); err != nil {
+		return "", 0, wrap(err, "store blob %s", name.Short())
+	}
+	if err = f.Sync(); err != nil {
+		return "", 0, wrap(err, "store blob %s", name.Short())
+	}
+	fi, err := f.Stat()
+	if err != nil {
+		return "", 0, wrap(err, "store blob %s", name.Short())
+	}
+	if err = f.Close(); err != nil {
+		return "", 0, wrap(err, "store blob %s", name.Short())
+	}
+	if err = os.Rename(f.Name(), d.path(name)); err != nil {
+		return "", 0, wrap(err, "store blob %s", name.Short())
+	}
+	if e := syncDir(filepath.Dir(d.path(name))); e != nil {
+		// The blob is whole and in place; it is only not known to last.
+		return "", 0, wrap(e, "store blob %s", name.Short())
+	}
+	d.remember(name, stampOf(fi))
+	return name, size, nil
+}
+
+// Open implements Store.
+func (d *Dir) Open(_ context.Context, name albs.Digest) (Reader, error) {
+	f, fi, err := d.open(name)
+	if err != nil {
+		return nil, err
+	}
+	return &dirReader{dir: d, name: name, f: f, stamp: stampOf(fi), h: sha256.New()}, nil
+}
+
+func (d *Dir) open(name albs.Digest) (*os.File, fs.FileInfo, error) {
+	if err := checkDigest(name); err != nil {
+		return nil, nil, err
+	}
+	f, err := os.Open(d.path(name))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil, albs.Errorf(albs.NotFound, "no blob %s is stored", name)
+	}
+	if err != nil {
+		return nil, nil, wrap(err, "open blob %s", name.Short())
+	}
+	fi, err := f.Stat()
+	if err != nil {
+		f.Close()
+		return nil, nil, wrap(err, "open blob %s", name.Short())
+	}
+	return f, fi, nil
+}
+
+// OpenRange implements Store. A file once verified isn't read again for this until
+// its inode, time or size changes.
+func (d *Dir) OpenRange(ctx context.Context, name albs.Digest, off, length int64) (io.ReadCloser, error) {
+	f, fi, err := d.open(name)
+	if err != nil {
+		return nil, err
+	}
+	if off < 0 || off > fi.Size() {
+		f.Close()
+		return nil, albs.Errorf(albs.Invalid, "offset %d is outside of blob %s with its %d bytes", off, name, fi.Size())
+	}
+	if err := d.verify(ctx, name, f, stampOf(fi)); err != nil {
+		f.Close()
+		return nil, err
+	}
+	if length < 0 || length > fi.Size()-off {
+		length = fi.Size() - off
+	}
+	return section{io.NewSectionReader(f, off, length), f}, nil
+}
+
+type section struct {
+	*io.SectionReader
+	io.Closer
+}
+
+// Stat implements Store.
+func (d *Dir) Stat(_ context.Context, name albs.Digest) (int64, error) {
+	if err := checkDigest(name); err != nil {
+		return 0, err
+	}
+	fi, err := os.Stat(d.path(name))
+	if errors.Is(err, fs.ErrNotExist) {
+		return 0, albs.Errorf(albs.NotFound, "no blob %s is stored", name)
+	}
+	if err != nil {
+		return 0, wrap(err, "stat blob %s", name.Short())
+	}
+	return fi.Size(), nil
+}
+
+// Remove implements Store.
+func (d *Dir) Remove(_ context.Context, name albs.Digest) error {
+	if err := checkDigest(name); err != nil {
+		return err
+	}
+	d.forget(name)
+	err := os.Remove(d.path(name))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return wrap(err, "remove blob %s", name.Short())
+	}
+	return wrap(syncDir(filepath.Dir(d.path(name))), "remove blob %s", name.Short())
+}
+
+// Walk implements Store.
+func (d *Dir) Walk(ctx context.Context, yield func(albs.Digest, int64) error) error {
+	for i := range 256 {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		prefix := fmt.Sprintf("%02x", i)
+		entries, err := os.ReadDir(filepath.Join(d.blobs(), prefix))
+		if err != nil {
+			return wrap(err, "walk blobs")
+		}
+		for _, e := range entries {
+			name := albs.Digest(prefix + e.Name())
+			if !name.Valid() {
+				continue
+			}
+			fi, err := e.Info()
+			if errors.Is(err, fs.ErrNotExist) {
+				continue
+			}
+			if err != nil {
+				return wrap(err, "walk blobs")
+			}
+			if err := yield(name, fi.Size()); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// intact returns the size of a blob that has been verified, now or before.
+func (d *Dir) intact(ctx context.Context, name albs.Digest) (int64, error) {
+	f, fi, err := d.open(name)
+	if err != nil {
+		return 0, err
+	}
+	defer f.Close()
+	return fi.Size(), d.verify(ctx, name, f, stampOf(fi))
+}
+
+// verify hashes the whole of f unless the file of this stamp is known to be right.
+func (d *Dir) verify(ctx context.Context, name albs.Digest, f *os.File, s stamp) error {
+	d.mu.Lock()
+	known := d.verified[name] == s
+	d.mu.Unlock()
+	if known {
+		return nil
+	}
+	h := sha256.New()
+	n, err := io.Copy(h, ctxReader{ctx, io.NewSectionReader(f, 0, s.size)})
+	if err != nil {
+		return wrap(err, "verify blob %s", name.Short())
+	}
+	if n != s.size || albs.DigestFrom(h) != name {
+		d.forget(name)
+		return corrupt(name)
+	}
+	d.remember(name, s)
+	return nil
+}
+
+func (d *Dir) remember(name albs.Digest, s stamp) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if len(d.verified) >= maxVerified {
+		clear(d.verified) // costs re-reading, nothing else
+	}
+	d.verified[name] = s
+}
+
+func (d *Dir) forget(name albs.Digest) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	delete(d.verified, name)
+}
+
+// dirReader is Dir's Reader.
+type dirReader struct {
+	dir   *Dir
+	name  albs.Digest
+	f     *os.File
+	stamp stamp
+	h     hash.Hash
+	off   int64
+	ok    atomic.Bool // ReadAt has verified the blob
+}
+
+// Size returns the blob's length.
+func (r *dirReader) Size() int64 { return r.stamp.size }
+
+// Close closes the file.
+func (r *dirReader) Close() error { return r.f.Close() }
+
+// Read implements io.Reader with the check at the end.
+func (r *dirReader) Read(p []byte) (int, error) {
+	n, err := r.f.ReadAt(p, r.off)
+	r.h.Write(p[:n])
+	r.off += int64(n)
+	if err == nil {
+		return n, nil
+	}
+	if err != io.EOF {
+		return n, wrap(err, "read blob %s", r.name.Short())
+	}
+	if n > 0 {
+		return n, nil
+	}
+	if len(p) > 0 && albs.DigestFrom(r.h) != r.name {
+		r.dir.forget(r.name)
+		return 0, corrupt(r.name)
+	}
+	return 0, io.EOF
+}
+
+// ReadAt implements io.ReaderAt over bytes that have been verified as a whole.
+func (r *dirReader) ReadAt(p []byte, off int64) (int, error) {
+	if !r.ok.Load() {
+		if err := r.dir.verify(context.Background(), r.name, r.f, r.stamp); err != nil {
+			return 0, err
+		}
+		r.ok.Store(true)
+	}
+	return r.f.ReadAt(p, off)
+}
+
+func syncDir(path string) error {
+	f, err := os.Open(path)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	return f.Sync()
+}
