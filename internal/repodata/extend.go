@@ -1,0 +1,296 @@
+package repodata
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"runtime"
+	"slices"
+	"strings"
+
+	"golang.org/x/sync/errgroup"
+
+	"albs/internal/albs"
+)
+
+// Change is what Extend does to a snapshot: it takes the paths of Remove out, then
+// puts the packages of Add in.
+type Change struct {
+	Add    []Package
+	Remove []string
+}
+
+// Empty makes the snapshot of a repository without packages.
+func Empty(ctx context.Context, blobs Blobs, revision int64) (*Snapshot, error) {
+	return Extend(ctx, blobs, nil, Change{}, revision)
+}
+
+// Extend makes the snapshot that change makes of from, which may be nil for an empty
+// repository and is not changed itself. All blobs of the new snapshot are durable on
+// return; a crash or an error before leaves blobs that no snapshot names. The new one is
+// not sealed. Revision goes into repomd.xml, also as the time stamp of each file: Unix
+// time in seconds is the natural choice.
+//
+// Adding what is there already, digest and path alike, changes nothing. It gives
+// Conflict if a path of Add holds another digest and Remove does not name it, or if
+// revision is not above that of from; NotFound if a path of Remove is not there; and
+// Invalid if a package cannot be told in rpm-md.
+func Extend(ctx context.Context, blobs Blobs, from *Snapshot, change Change, revision int64) (*Snapshot, error) {
+	if revision <= 0 {
+		return nil, albs.Errorf(albs.Invalid, "a repository's revision must be above 0, and %d is not", revision)
+	}
+	if from != nil && revision <= from.root.Revision {
+		return nil, albs.Errorf(albs.Conflict, "the repository has revision %d; the next must be above it, and %d is not", from.root.Revision, revision)
+	}
+	if from == nil {
+		from = &Snapshot{}
+	}
+	touched, err := change.byBucket()
+	if err != nil {
+		return nil, err
+	}
+	e := extension{blobs: blobs, from: from, gzip: &compressor{}}
+	fresh := make([]freshBucket, len(touched))
+	g, gctx := errgroup.WithContext(ctx)
+	g.SetLimit(runtime.GOMAXPROCS(0))
+	for i, t := range touched {
+		g.Go(func() (err error) {
+			fresh[i], err = e.rebuild(gctx, t)
+			return err
+		})
+	}
+	if err := g.Wait(); err != nil {
+		return nil, fmt.Errorf("extend snapshot %s: %w", from.digest.Short(), err)
+	}
+	s, err := e.assemble(ctx, fresh, revision)
+	if err != nil {
+		return nil, fmt.Errorf("extend snapshot %s: %w", from.digest.Short(), err)
+	}
+	return s, nil
+}
+
+// Seal makes the snapshot s with asc, the ASCII-armored detached signature of its
+// repomd.xml, as repodata/repomd.xml.asc. Whether the signature is good is for the
+// caller to check. It gives Invalid if asc is not an armored signature.
+func Seal(ctx context.Context, blobs Blobs, s *Snapshot, asc []byte) (*Snapshot, error) {
+	if len(asc) > maxArmoredBytes || !bytes.HasPrefix(asc, []byte("-----BEGIN PGP SIGNATURE-----")) {
+		return nil, albs.Errorf(albs.Invalid, "the signature of a repository must be one ASCII-armored PGP signature of at most %d bytes", maxArmoredBytes)
+	}
+	d, err := putBlob(ctx, blobs, asc)
+	if err != nil {
+		return nil, fmt.Errorf("seal snapshot %s: %w", s.digest.Short(), err)
+	}
+	r := s.root
+	r.Files = append(slices.Clone(r.Files[:kinds+1]), File{Path: ascPath, Digest: d, Size: int64(len(asc))})
+	sealed, err := putRoot(ctx, blobs, r)
+	if err != nil {
+		return nil, fmt.Errorf("seal snapshot %s: %w", s.digest.Short(), err)
+	}
+	return sealed, nil
+}
+
+// bucketChange is the part of a change that one bucket sees.
+type bucketChange struct {
+	number int
+	add    []Package
+	remove []string
+}
+
+// byBucket splits the change and refuses what can be refused without looking at
+// the snapshot.
+func (c Change) byBucket() ([]bucketChange, error) {
+	parts := map[int]*bucketChange{}
+	part := func(path string) *bucketChange {
+		n := bucketOf(path)
+		if parts[n] == nil {
+			parts[n] = &bucketChange{number: n}
+		}
+		return parts[n]
+	}
+	adds := make(map[string]albs.Digest, len(c.Add))
+	for _, p := range c.Add {
+		if err := p.check(); err != nil {
+			return nil, err
+		}
+		if d, ok := adds[p.Path]; ok {
+			if d != p.Digest {
+				return nil, albs.Errorf(albs.Conflict, "two packages are to be added as %q: sha256 %s and %s", p.Path, d, p.Digest)
+			}
+			continue
+		}
+		adds[p.Path] = p.Digest
+		b := part(p.Path)
+		b.add = append(b.add, p)
+	}
+	for _, path := range c.Remove {
+		b := part(path)
+		b.remove = append(b.remove, path)
+	}
+	out := make([]bucketChange, 0, len(parts))
+	for n := range buckets {
+		if p := parts[n]; p != nil {
+			out = append(out, *p)
+		}
+	}
+	return out, nil
+}
+
+// extension is one call of Extend.
+type extension struct {
+	blobs Blobs
+	from  *Snapshot // with an empty root if there is none
+	gzip  *compressor
+}
+
+// freshBucket is a bucket that was rebuilt, with its gzip members. One that a change
+// left as it was has no members; one that lost all packages has no packages either.
+type freshBucket struct {
+	ref bucketRef
+	gz  [kinds][]byte
+}
+
+// item is one package of a bucket that is being rebuilt.
+type item struct {
+	entry
+	parts [kinds][]byte
+}
+
+// rebuild applies the change to its bucket and stores the bucket's new blobs.
+func (e *extension) rebuild(ctx context.Context, change bucketChange) (freshBucket, error) {
+	ref, exists := e.from.root.bucket(change.number)
+	var items []item
+	if exists {
+		var err error
+		if items, err = e.items(ctx, ref); err != nil {
+			return freshBucket{}, err
+		}
+	}
+	items, changed, err := change.apply(items)
+	if err != nil {
+		return freshBucket{}, err
+	}
+	if !changed {
+		return freshBucket{ref: ref}, nil
+	}
+	fresh := freshBucket{ref: bucketRef{Number: change.number, Packages: len(items)}}
+	if len(items) == 0 {
+		return fresh, nil
+	}
+	entries := make([]entry, len(items))
+	var raw []byte
+	for k := range kinds {
+		from := len(raw)
+		for i, it := range items {
+			items[i].XML[k] = len(it.parts[k])
+			raw = append(raw, it.parts[k]...)
+		}
+		part := raw[from:]
+		if len(part) > maxRawBytes {
+			return freshBucket{}, albs.Errorf(albs.TooLarge, "the packages of bucket %d have %d bytes of %s, more than %d", change.number, len(part), kindNames[k], maxRawBytes)
+		}
+		fresh.ref.RawBytes[k] = int64(len(part))
+		if fresh.gz[k], err = e.gzip.member(part); err != nil {
+			return freshBucket{}, err
+		}
+		fresh.ref.GzBytes[k] = int64(len(fresh.gz[k]))
+	}
+	for i, it := range items {
+		entries[i] = it.entry
+	}
+	doc := encodeJSON(entries)
+	if len(doc) > maxEntriesBytes {
+		return freshBucket{}, albs.Errorf(albs.TooLarge, "bucket %d has %d packages, more than fit", change.number, len(items))
+	}
+	fresh.ref.Bytes = int64(len(doc))
+	if fresh.ref.Entries, err = putBlob(ctx, e.blobs, doc); err != nil {
+		return freshBucket{}, err
+	}
+	if fresh.ref.Raw, err = putBlob(ctx, e.blobs, raw); err != nil {
+		return freshBucket{}, err
+	}
+	return fresh, nil
+}
+
+// items returns the packages of a bucket of the snapshot before, with their XML.
+func (e *extension) items(ctx context.Context, ref bucketRef) ([]item, error) {
+	entries, err := ref.load(ctx, e.blobs)
+	if err != nil {
+		return nil, err
+	}
+	raw, err := e.raw(ctx, ref, nil)
+	if err != nil {
+		return nil, err
+	}
+	items := make([]item, len(entries))
+	for k := range kinds {
+		for i, en := range entries {
+			items[i].entry = en
+			items[i].parts[k], raw = raw[:en.XML[k]:en.XML[k]], raw[en.XML[k]:]
+		}
+	}
+	return items, nil
+}
+
+// apply returns the items as the change leaves them, by path, and whether it changed any.
+func (c bucketChange) apply(items []item) (_ []item, changed bool, err error) {
+	at := make(map[string]int, len(items))
+	for i, it := range items {
+		at[it.Path] = i
+	}
+	gone := map[int]bool{}
+	for _, path := range c.remove {
+		i, ok := at[path]
+		if !ok {
+			return nil, false, albs.Errorf(albs.NotFound, "the repository has no package at %.200q to remove", path)
+		}
+		gone[i], changed = true, true
+	}
+	kept := make([]item, 0, len(items)+len(c.add))
+	for i, it := range items {
+		if !gone[i] {
+			kept = append(kept, it)
+		}
+	}
+	for _, p := range c.add {
+		if i, ok := at[p.Path]; ok && !gone[i] {
+			if d := items[i].Digest; d != p.Digest {
+				return nil, false, albs.Errorf(albs.Conflict,
+					"the repository has another package at %q: sha256 %s, not %s; give the new one another release, or remove the old one", p.Path, d, p.Digest)
+			}
+			continue
+		}
+		it, err := p.render()
+		if err != nil {
+			return nil, false, err
+		}
+		kept, changed = append(kept, it), true
+	}
+	slices.SortFunc(kept, func(a, b item) int { return strings.Compare(a.Path, b.Path) })
+	return kept, changed, nil
+}
+
+// putBlob stores b under its digest.
+func putBlob(ctx context.Context, blobs Blobs, b []byte) (albs.Digest, error) {
+	d := albs.DigestOf(b)
+	if _, err := blobs.Put(ctx, d, bytes.NewReader(b)); err != nil {
+		return "", fmt.Errorf("store blob %s: %w", d.Short(), err)
+	}
+	return d, nil
+}
+
+// putRoot stores the root and returns its snapshot. It reads what it has written as
+// Open would, so that a root that no one could open is never named.
+func putRoot(ctx context.Context, blobs Blobs, r root) (*Snapshot, error) {
+	b := encodeJSON(r)
+	if len(b) > maxRootBytes {
+		return nil, albs.Errorf(albs.TooLarge, "the snapshot's root has %d bytes, more than %d", len(b), maxRootBytes)
+	}
+	s, err := parseRoot(b)
+	if err != nil {
+		return nil, err
+	}
+	if _, err := putBlob(ctx, blobs, b); err != nil {
+		return nil, err
+	}
+	return s, nil
+}

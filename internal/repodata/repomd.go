@@ -1,0 +1,178 @@
+package repodata
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"strconv"
+	"strings"
+
+	"albs/internal/albs"
+)
+
+const (
+	maxRepomdBytes = 4 << 20
+	maxRepomdData  = 256
+)
+
+// Repomd is a repository's repomd.xml: the list of its metadata files.
+type Repomd struct {
+	// Revision is what the repository calls its version; it need not be a number.
+	Revision string
+	Data     []RepomdData
+}
+
+// RepomdData is one metadata file of a repository.
+type RepomdData struct {
+	// Type is "primary", "filelists", "other", "updateinfo", "group", "modules" or another.
+	Type string
+	// Path is the file's path below the repository, clean and safe.
+	Path string
+	// Digest is the sha256 of the file; it is empty where the repository gives
+	// another kind of checksum.
+	Digest albs.Digest
+	// OpenDigest is the sha256 of the file uncompressed; it may be empty.
+	OpenDigest albs.Digest
+	// Size and OpenSize are in bytes; 0 is unknown.
+	Size, OpenSize int64
+	// Timestamp is in Unix seconds.
+	Timestamp int64
+}
+
+// Find returns the first file of type typ; ok is false if there is none.
+func (r *Repomd) Find(typ string) (d RepomdData, ok bool) {
+	for _, d := range r.Data {
+		if d.Type == typ {
+			return d, true
+		}
+	}
+	return RepomdData{}, false
+}
+
+// ParseRepomd reads a repomd.xml of at most 4 MiB. It gives an Invalid error for
+// what is not one, has a document type declaration, or names a file by an unsafe
+// path or without a checksum, and TooLarge beyond its bounds.
+func ParseRepomd(r io.Reader) (*Repomd, error) {
+	md, err := parseRepomd(&source{r: r})
+	if err != nil {
+		return nil, refused("repomd.xml", err)
+	}
+	return md, nil
+}
+
+func parseRepomd(r io.Reader) (*Repomd, error) {
+	s := newScanner(r, maxRepomdBytes, maxRepomdBytes)
+	if err := s.root("repomd"); err != nil {
+		return nil, err
+	}
+	md := &Repomd{}
+	var d RepomdData
+	var checked bool
+	for {
+		ev, err := s.next()
+		if err != nil {
+			return nil, err
+		}
+		switch {
+		case ev == end && s.depth == 0:
+			return md, s.finish()
+		case ev == start && s.depth == 2 && s.name == "data":
+			d, checked = RepomdData{Type: s.attr("type")}, false
+			if d.Type == "" || len(d.Type) > maxNameBytes {
+				return nil, errors.New("a data element has no type")
+			}
+		case ev == start && s.depth == 3 && s.name == "location":
+			d.Path = s.attr("href")
+			if s.attr("base") != "" {
+				return nil, fmt.Errorf("%.40q lies at another address than its repository", d.Type)
+			}
+			if !safePath(d.Path) {
+				return nil, fmt.Errorf("%.80q is not a safe path", d.Path)
+			}
+		case ev == end && s.depth == 1 && s.name == "revision":
+			md.Revision = strings.TrimSpace(s.text())
+		case ev == end && s.depth == 2:
+			if err := d.element(s, &checked); err != nil {
+				return nil, err
+			}
+		case ev == end && s.depth == 1 && s.name == "data":
+			if d.Path == "" || !checked {
+				return nil, fmt.Errorf("data %.40q has no location or no checksum", d.Type)
+			}
+			if len(md.Data) == maxRepomdData {
+				return nil, albs.Errorf(albs.TooLarge, "more than %d data elements", maxRepomdData)
+			}
+			md.Data = append(md.Data, d)
+		}
+	}
+}
+
+// element takes over the text of a child of a data element that has just ended.
+func (d *RepomdData) element(s *scanner, checked *bool) (err error) {
+	text := strings.TrimSpace(s.text())
+	switch s.name {
+	case "checksum":
+		*checked = true
+		d.Digest, err = sha256Of(s.attr("type"), text)
+	case "open-checksum":
+		d.OpenDigest, err = sha256Of(s.attr("type"), text)
+	case "size":
+		d.Size, err = parseCount(text)
+	case "open-size":
+		d.OpenSize, err = parseCount(text)
+	case "timestamp":
+		// Some writers give fractions of a second; none of them matters.
+		whole, _, _ := strings.Cut(text, ".")
+		d.Timestamp, err = strconv.ParseInt(whole, 10, 64)
+	}
+	return err
+}
+
+// sha256Of returns the checksum as a digest if it is a sha256, else nothing: other
+// kinds are allowed in rpm-md but cannot name a thing here.
+func sha256Of(kind, sum string) (albs.Digest, error) {
+	if kind != "sha256" {
+		return "", nil
+	}
+	return albs.ParseDigest(sum)
+}
+
+// parseCount returns s as a number that is not negative.
+func parseCount(s string) (int64, error) {
+	n, err := strconv.ParseUint(s, 10, 63)
+	return int64(n), err
+}
+
+// refused says that the bytes of what cannot be read, and why. An error of the
+// source keeps its kind.
+func refused(what string, err error) error {
+	switch k := albs.KindOf(err); {
+	case k == albs.Internal && !errors.Is(err, errSource):
+		return albs.Errorf(albs.Invalid, "%s cannot be read as rpm-md: %w", what, err)
+	case k == albs.Internal:
+		return fmt.Errorf("read %s: %w", what, err)
+	default:
+		return albs.Errorf(k, "%s: %w", what, err)
+	}
+}
+
+// appendRepomd writes the repomd.xml of a repository, in createrepo_c's order of
+// elements.
+func appendRepomd(b *bytes.Buffer, revision int64, data []RepomdData) {
+	fmt.Fprintf(b, xmlHead+`<repomd xmlns="http://linux.duke.edu/metadata/repo" xmlns:rpm="http://linux.duke.edu/metadata/rpm">
+  <revision>%d</revision>
+`, revision)
+	for _, d := range data {
+		fmt.Fprintf(b, `  <data type="%s">
+    <checksum type="sha256">%s</checksum>
+    <open-checksum type="sha256">%s</open-checksum>
+    <location href="%s"/>
+    <timestamp>%d</timestamp>
+    <size>%d</size>
+    <open-size>%d</open-size>
+  </data>
+`, d.Type, d.Digest, d.OpenDigest, d.Path, d.Timestamp, d.Size, d.OpenSize)
+	}
+	b.WriteString("</repomd>\n")
+}

@@ -1,0 +1,429 @@
+package repodata
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/klauspost/compress/gzip"
+
+	"albs/internal/albs"
+	"albs/internal/blob"
+)
+
+func extend(t testing.TB, m Blobs, from *Snapshot, c Change, revision int64) *Snapshot {
+	t.Helper()
+	s, err := Extend(t.Context(), m, from, c, revision)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+func list(t testing.TB, m Blobs, s *Snapshot) []string {
+	t.Helper()
+	var out []string
+	err := s.Packages(t.Context(), m, func(e Entry) error {
+		out = append(out, e.Path)
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	slices.Sort(out)
+	return out
+}
+
+func TestExtendIsIndependentOfHistory(t *testing.T) {
+	t.Parallel()
+	m := newMemory()
+	all := synthetics(0, 400)
+	once := extend(t, m, nil, Change{Add: all}, 7)
+	s := extend(t, m, nil, Change{Add: all[:150]}, 1)
+	s = extend(t, m, s, Change{Add: synthetics(400, 500)}, 2)
+	s = extend(t, m, s, Change{Add: all[100:]}, 3)
+	s = extend(t, m, s, Change{Remove: paths(synthetics(400, 500))}, 7)
+	if s.Digest() != once.Digest() {
+		t.Errorf("the same packages and revision gave %s and %s", once.Digest(), s.Digest())
+	}
+	if diff := cmp.Diff(paths(all), list(t, m, s)); diff != "" {
+		t.Errorf("packages (-want +got):\n%s", diff)
+	}
+	if s.Len() != 400 || s.Revision() != 7 {
+		t.Errorf("Len, Revision = %d, %d, want 400, 7", s.Len(), s.Revision())
+	}
+	opened, err := Open(t.Context(), newView(m), s.Digest())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(s.Files(), opened.Files()); diff != "" {
+		t.Errorf("files of the opened snapshot (-want +got):\n%s", diff)
+	}
+}
+
+// newView returns a copy of m.
+func newView(m *memory) *memory {
+	v := newMemory()
+	for d, b := range m.m {
+		v.m[d] = b
+	}
+	return v
+}
+
+func TestExtendTouchesLittle(t *testing.T) {
+	t.Parallel()
+	m := newMemory()
+	s := extend(t, m, nil, Change{Add: synthetics(0, 2000)}, 1)
+	before := m.put
+	next := extend(t, m, s, Change{Add: synthetics(2000, 2001)}, 2)
+	// entries, raw, three files, repomd.xml and the root
+	if n := m.put - before; n != 7 {
+		t.Errorf("adding one package stored %d blobs, want 7", n)
+	}
+	changed := 0
+	for i, b := range next.root.Buckets {
+		if i >= len(s.root.Buckets) || b != s.root.Buckets[i] {
+			changed++
+		}
+	}
+	if changed != 1 {
+		t.Errorf("adding one package changed %d buckets, want 1", changed)
+	}
+}
+
+func TestExtendRefuses(t *testing.T) {
+	t.Parallel()
+	m := newMemory()
+	pkgs := synthetics(0, 3)
+	s := extend(t, m, nil, Change{Add: pkgs}, 5)
+	other := pkgs[0]
+	other.Digest = albs.DigestOf([]byte("other"))
+	odd := func(change func(*Package)) Change {
+		p := synthetic(9)
+		r := *p.RPM
+		p.RPM = &r
+		change(&p)
+		return Change{Add: []Package{p}}
+	}
+	for _, tc := range []struct {
+		name     string
+		change   Change
+		revision int64
+		want     albs.Kind
+	}{
+		{"another digest at a path", Change{Add: []Package{other}}, 6, albs.Conflict},
+		{"two digests at a new path", Change{Add: []Package{synthetic(7), func() Package { p := synthetic(7); p.Digest = other.Digest; return p }()}}, 6, albs.Conflict},
+		{"remove what is not there", Change{Remove: []string{"Packages/none-1-1.noarch.rpm"}}, 6, albs.NotFound},
+		{"the same revision", Change{}, 5, albs.Conflict},
+		{"a lower revision", Change{}, 4, albs.Conflict},
+		{"no revision", Change{}, 0, albs.Invalid},
+		{"a path upwards", odd(func(p *Package) { p.Path = "../x.rpm" }), 6, albs.Invalid},
+		{"an absolute path", odd(func(p *Package) { p.Path = "/x.rpm" }), 6, albs.Invalid},
+		{"a path among the metadata", odd(func(p *Package) { p.Path = "repodata/x.rpm" }), 6, albs.Invalid},
+		{"a path with a query", odd(func(p *Package) { p.Path = "x?y.rpm" }), 6, albs.Invalid},
+		{"a path that is no package", odd(func(p *Package) { p.Path = "x.txt" }), 6, albs.Invalid},
+		{"no header", odd(func(p *Package) { p.RPM = nil }), 6, albs.Invalid},
+		{"no digest", odd(func(p *Package) { p.Digest = "" }), 6, albs.Invalid},
+		{"a control character", odd(func(p *Package) { p.RPM.Summary = "a\x01b" }), 6, albs.Invalid},
+		{"not UTF-8", odd(func(p *Package) { p.RPM.Description = "a\xffb" }), 6, albs.Invalid},
+		{"not a character", odd(func(p *Package) { p.RPM.Vendor = "a\uFFFFb" }), 6, albs.Invalid},
+		{"a bad name", odd(func(p *Package) { p.RPM.Name = "-rf" }), 6, albs.Invalid},
+	} {
+		if _, err := Extend(t.Context(), m, s, tc.change, tc.revision); !errors.Is(err, tc.want) {
+			t.Errorf("%s: error %v, want kind %s", tc.name, err, tc.want)
+		}
+	}
+	replaced := extend(t, m, s, Change{Add: []Package{other}, Remove: []string{other.Path}}, 6)
+	if d, _, ok, err := replaced.Lookup(t.Context(), m, other.Path); d != other.Digest || !ok || err != nil {
+		t.Errorf("Lookup after replacing = %s, %v, %v, want %s", d, ok, err, other.Digest)
+	}
+	again := extend(t, m, s, Change{Add: pkgs}, 6)
+	if diff := cmp.Diff(s.root.Buckets, again.root.Buckets); diff != "" {
+		t.Errorf("adding what is there changed buckets:\n%s", diff)
+	}
+}
+
+func TestLookupAndHas(t *testing.T) {
+	t.Parallel()
+	m := newMemory()
+	pkgs := synthetics(0, 500)
+	s := extend(t, m, nil, Change{Add: pkgs}, 5)
+	s, err := Seal(t.Context(), m, s, []byte("-----BEGIN PGP SIGNATURE-----\n\nx\n-----END PGP SIGNATURE-----\n"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	has := []albs.Digest{s.Digest(), s.Repomd(), s.Signature(), s.root.Buckets[3].Entries}
+	for _, f := range s.Files() {
+		has = append(has, f.Digest)
+	}
+	for _, p := range pkgs {
+		d, size, ok, err := s.Lookup(t.Context(), m, p.Path)
+		if d != p.Digest || size != p.Size || !ok || err != nil {
+			t.Errorf("Lookup(%s) = %s, %d, %v, %v", p.Path, d, size, ok, err)
+		}
+		has = append(has, p.Digest)
+	}
+	for _, d := range has {
+		if ok, err := s.Has(t.Context(), m, d); !ok || err != nil {
+			t.Errorf("Has(%s) = %v, %v, want true", d, ok, err)
+		}
+	}
+	for _, d := range []albs.Digest{"", "x", albs.DigestOf(nil)} {
+		if ok, err := s.Has(t.Context(), m, d); ok || err != nil {
+			t.Errorf("Has(%q) = %v, %v, want false", d, ok, err)
+		}
+	}
+	if _, _, ok, err := s.Lookup(t.Context(), m, "Packages/none.rpm"); ok || err != nil {
+		t.Errorf("Lookup of a path that is not there = %v, %v", ok, err)
+	}
+	stop := errors.New("stop")
+	if err := s.Packages(t.Context(), m, func(Entry) error { return stop }); err != stop {
+		t.Errorf("Packages ended with %v, want the error of yield", err)
+	}
+}
+
+func TestSeal(t *testing.T) {
+	t.Parallel()
+	m := newMemory()
+	s := extend(t, m, nil, Change{Add: synthetics(0, 5)}, 5)
+	for _, asc := range []string{"", "no signature", "-----BEGIN PGP SIGNATURE-----" + strings.Repeat("x", maxArmoredBytes)} {
+		if _, err := Seal(t.Context(), m, s, []byte(asc)); !errors.Is(err, albs.Invalid) {
+			t.Errorf("Seal(%.20q) = %v, want Invalid", asc, err)
+		}
+	}
+	if s.Signature() != "" {
+		t.Errorf("Signature of an unsealed snapshot = %s", s.Signature())
+	}
+	asc := []byte("-----BEGIN PGP SIGNATURE-----\n")
+	sealed, err := Seal(t.Context(), m, s, asc)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := append(s.Files(), File{Path: "repodata/repomd.xml.asc", Digest: albs.DigestOf(asc), Size: int64(len(asc))})
+	if diff := cmp.Diff(want, sealed.Files()); diff != "" {
+		t.Errorf("files of the sealed snapshot (-want +got):\n%s", diff)
+	}
+	if sealed.Repomd() != s.Repomd() || sealed.Digest() == s.Digest() {
+		t.Errorf("sealing changed repomd.xml or did not change the snapshot")
+	}
+	next := extend(t, m, sealed, Change{Add: synthetics(5, 6)}, 6)
+	if next.Signature() != "" {
+		t.Errorf("an extended snapshot still has the signature of the one before")
+	}
+}
+
+func TestReach(t *testing.T) {
+	t.Parallel()
+	m := newMemory()
+	pkgs := synthetics(0, 50)
+	s := extend(t, m, nil, Change{Add: pkgs}, 5)
+	kept := newMemory()
+	packages := 0
+	err := s.Reach(t.Context(), m, func(d albs.Digest) error {
+		if b, ok := m.m[d]; ok {
+			kept.m[d] = b
+		} else {
+			packages++
+		}
+		return nil
+	})
+	if err != nil || packages != len(pkgs) {
+		t.Fatalf("Reach gave %d packages, %v, want %d", packages, err, len(pkgs))
+	}
+	opened, err := Open(t.Context(), kept, s.Digest())
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := extend(t, kept, opened, Change{Add: synthetics(50, 60)}, 6)
+	if want := extend(t, m, nil, Change{Add: synthetics(0, 60)}, 6); got.Digest() != want.Digest() {
+		t.Errorf("a snapshot extended from what Reach names differs")
+	}
+}
+
+func TestRawMayVanish(t *testing.T) {
+	t.Parallel()
+	m := newMemory()
+	s := extend(t, m, nil, Change{Add: synthetics(0, 400)}, 5)
+	for _, b := range s.root.Buckets[10:] {
+		delete(m.m, b.Raw)
+	}
+	got := extend(t, m, s, Change{Add: synthetics(400, 410)}, 6)
+	if want := extend(t, newMemory(), nil, Change{Add: synthetics(0, 410)}, 6); got.Digest() != want.Digest() {
+		t.Errorf("a snapshot extended without raw blobs differs")
+	}
+}
+
+func TestBrokenBlobs(t *testing.T) {
+	t.Parallel()
+	m := newMemory()
+	s := extend(t, m, nil, Change{Add: synthetics(0, 400)}, 5)
+	flip := func(d albs.Digest) *memory {
+		v := newView(m)
+		b := bytes.Clone(v.m[d])
+		b[len(b)/2] ^= 1
+		v.m[d] = b
+		return v
+	}
+	if _, err := Open(t.Context(), flip(s.Digest()), s.Digest()); err == nil {
+		t.Error("Open of a flipped root succeeded")
+	}
+	if _, err := Open(t.Context(), m, albs.DigestOf(nil)); !errors.Is(err, albs.NotFound) {
+		t.Errorf("Open of nothing = %v, want NotFound", err)
+	}
+	if err := s.Packages(t.Context(), flip(s.root.Buckets[7].Entries), func(Entry) error { return nil }); err == nil {
+		t.Error("Packages over a flipped bucket succeeded")
+	}
+	for _, f := range s.Files()[:kinds] {
+		if _, err := Extend(t.Context(), flip(f.Digest), s, Change{Add: synthetics(400, 401)}, 6); err == nil {
+			t.Errorf("Extend from a flipped %s succeeded", f.Path)
+		}
+	}
+	if _, err := Extend(t.Context(), flip(s.root.Buckets[7].Raw), s, Change{Add: synthetics(400, 401)}, 6); err == nil {
+		t.Error("Extend from a flipped raw blob succeeded")
+	}
+}
+
+func TestRootThatDisagrees(t *testing.T) {
+	t.Parallel()
+	m := newMemory()
+	s := extend(t, m, nil, Change{Add: synthetics(0, 40)}, 5)
+	for name, change := range map[string]func(*root){
+		"format":           func(r *root) { r.Format = "albs-snapshot/v2" },
+		"revision":         func(r *root) { r.Revision = 0 },
+		"count":            func(r *root) { r.Packages++ },
+		"bucket order":     func(r *root) { r.Buckets[0], r.Buckets[1] = r.Buckets[1], r.Buckets[0] },
+		"bucket number":    func(r *root) { r.Buckets[len(r.Buckets)-1].Number = 256 },
+		"bucket twice":     func(r *root) { r.Buckets[1].Number = r.Buckets[0].Number },
+		"negative number":  func(r *root) { r.Buckets[0].Number = -1 },
+		"no entries":       func(r *root) { r.Buckets[0].Entries = "" },
+		"huge entries":     func(r *root) { r.Buckets[0].Bytes = 1 << 40 },
+		"negative raw":     func(r *root) { r.Buckets[0].RawBytes[1] = -1 },
+		"huge raw":         func(r *root) { r.Buckets[0].RawBytes[1] = 1 << 40 },
+		"member size":      func(r *root) { r.Buckets[0].GzBytes[0]++ },
+		"head":             func(r *root) { r.Ends[0].Head = 0 },
+		"no files":         func(r *root) { r.Files = nil },
+		"path of a file":   func(r *root) { r.Files[0].Path = "repodata/../../x" },
+		"another file":     func(r *root) { r.Files[kinds].Path = "repodata/updateinfo.xml" },
+		"size of a file":   func(r *root) { r.Files[kinds].Size = 0 },
+		"digest of a file": func(r *root) { r.Files[kinds].Digest = "" },
+	} {
+		r := s.root
+		r.Buckets, r.Files = slices.Clone(r.Buckets), slices.Clone(r.Files)
+		change(&r)
+		if _, err := parseRoot(encodeJSON(r)); !errors.Is(err, albs.Invalid) {
+			t.Errorf("%s: parseRoot = %v, want Invalid", name, err)
+		}
+	}
+	b := encodeJSON(s.root)
+	for name, doc := range map[string]string{
+		"space":     " " + string(b),
+		"a member":  strings.Replace(string(b), "{", `{"more":1,`, 1),
+		"twice":     strings.Replace(string(b), "{", `{"revision":3,`, 1),
+		"other":     string(b) + "{}",
+		"no JSON":   "<repomd/>",
+		"too early": string(b[:len(b)/2]),
+	} {
+		if _, err := parseRoot([]byte(doc)); !errors.Is(err, albs.Invalid) {
+			t.Errorf("%s: parseRoot = %v, want Invalid", name, err)
+		}
+	}
+}
+
+func TestEntriesThatDisagree(t *testing.T) {
+	t.Parallel()
+	m := newMemory()
+	s := extend(t, m, nil, Change{Add: synthetics(0, 800)}, 5)
+	ref := s.root.Buckets[0]
+	entries, err := ref.load(t.Context(), m)
+	if err != nil || len(entries) < 2 {
+		t.Fatalf("load = %d entries, %v", len(entries), err)
+	}
+	for name, change := range map[string]func([]entry) []entry{
+		"one less":       func(e []entry) []entry { return e[1:] },
+		"order":          func(e []entry) []entry { e[0], e[1] = e[1], e[0]; return e },
+		"another bucket": func(e []entry) []entry { e[0].Path = "Packages/aaa.rpm"; return e },
+		"path":           func(e []entry) []entry { e[0].Path = "../" + e[0].Path; return e },
+		"digest":         func(e []entry) []entry { e[0].Digest = ""; return e },
+		"size":           func(e []entry) []entry { e[0].Size = -1; return e },
+		"name":           func(e []entry) []entry { e[0].Name = "$(id)"; return e },
+		"xml":            func(e []entry) []entry { e[0].XML[0]--; return e },
+		"negative xml":   func(e []entry) []entry { e[0].XML[0], e[1].XML[0] = -1, e[0].XML[0]+e[1].XML[0]+1; return e },
+	} {
+		if _, err := ref.parse(encodeJSON(change(slices.Clone(entries)))); !errors.Is(err, albs.Invalid) {
+			t.Errorf("%s: parse = %v, want Invalid", name, err)
+		}
+	}
+}
+
+// directory makes a blob.Store a Blobs.
+type directory struct{ blob.Store }
+
+func (d directory) Open(ctx context.Context, name albs.Digest) (io.ReadCloser, error) {
+	return d.Store.Open(ctx, name)
+}
+
+// BenchmarkExtend adds one package to 10,000.
+func BenchmarkExtend(b *testing.B) {
+	dir, err := blob.NewDir(b.TempDir())
+	if err != nil {
+		b.Fatal(err)
+	}
+	for name, blobs := range map[string]Blobs{"memory": newMemory(), "directory": directory{dir}} {
+		s := extend(b, blobs, nil, Change{Add: synthetics(0, 10000)}, 1)
+		raw := int64(0)
+		for _, f := range s.root.Buckets {
+			raw += f.RawBytes[primary] + f.RawBytes[filelists] + f.RawBytes[other]
+		}
+		b.Run(name, func(b *testing.B) {
+			n := 20000
+			for b.Loop() {
+				extend(b, blobs, s, Change{Add: synthetics(n, n+1)}, 2)
+				n++
+			}
+			b.ReportMetric(float64(raw)/1e6, "rawMB")
+		})
+	}
+}
+
+// BenchmarkExtendFromNothing writes the metadata of 10,000 packages.
+func BenchmarkExtendFromNothing(b *testing.B) {
+	pkgs := synthetics(0, 10000)
+	for b.Loop() {
+		extend(b, newMemory(), nil, Change{Add: pkgs}, 1)
+	}
+}
+
+func TestMembersAreOneGzipFile(t *testing.T) {
+	t.Parallel()
+	m := newMemory()
+	s := extend(t, m, nil, Change{Add: synthetics(0, 60)}, 1)
+	s = extend(t, m, s, Change{Add: synthetics(60, 70), Remove: paths(synthetics(0, 10))}, 2)
+	var got []string
+	z, err := gzip.NewReader(bytes.NewReader(m.bytes(t, s.Files()[primary].Digest)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	err = ReadPrimary(z, func(l Listed) error {
+		got = append(got, l.Path)
+		if _, size, ok, err := s.Lookup(t.Context(), m, l.Path); !ok || size != l.Size || err != nil {
+			return fmt.Errorf("Lookup(%s) = %d, %v, %v", l.Path, size, ok, err)
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	slices.Sort(got)
+	if diff := cmp.Diff(paths(synthetics(10, 70)), got); diff != "" {
+		t.Errorf("primary lists (-want +got):\n%s", diff)
+	}
+	if _, err := io.Copy(io.Discard, z); err != nil {
+		t.Error(err)
+	}
+}
