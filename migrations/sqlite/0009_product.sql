@@ -1,0 +1,13 @@
+-- +goose Up
+-- Append only: the product as it is now is its highest revision.
+CREATE TABLE product (
+    id       INTEGER NOT NULL,               -- the same in all revisions of a name
+    name     TEXT    NOT NULL,
+    revision INTEGER NOT NULL CHECK (revision > 0),
+    digest   TEXT    NOT NULL,               -- sha256 of spec
+    spec     TEXT    NOT NULL,               -- JSON, read only in Go
+    actor    TEXT    NOT NULL,
+    at       TEXT    NOT NULL,
+    PRIMARY KEY (name, revision),
+    UNIQUE (id, revision)
+) STRICT;
