@@ -1,0 +1,94 @@
+package artifact
+
+import (
+	"context"
+	"math"
+
+	"albs/internal/albs"
+	"albs/internal/master/db"
+	"albs/internal/rpm"
+)
+
+type row struct {
+	ID            int64       `db:"id"`
+	Digest        albs.Digest `db:"digest"`
+	Size          int64       `db:"size"`
+	Kind          Kind        `db:"kind"`
+	Name          string      `db:"name"`
+	RPMName       string      `db:"rpm_name"`
+	Epoch         int         `db:"rpm_epoch"`
+	Version       string      `db:"rpm_version"`
+	Release       string      `db:"rpm_release"`
+	Arch          string      `db:"rpm_arch"`
+	SourceRPM     string      `db:"source_rpm"`
+	HeaderSHA256  albs.Digest `db:"header_sha256"`
+	PayloadSHA256 albs.Digest `db:"payload_sha256"`
+	Unsigned      albs.Digest `db:"unsigned"`
+	SignedBy      string      `db:"signed_by"`
+	At            db.Time     `db:"at"`
+}
+
+const columns = `SELECT id, digest, size, kind, name, rpm_name, rpm_epoch, rpm_version, rpm_release, rpm_arch,
+	source_rpm, header_sha256, payload_sha256, unsigned, signed_by, at FROM artifact`
+
+func (r row) artifact() Artifact {
+	return Artifact{ID: r.ID, Digest: r.Digest, Size: r.Size, Kind: r.Kind, Name: r.Name, At: r.At,
+		NEVRA:     rpm.NEVRA{Name: r.RPMName, Epoch: r.Epoch, Version: r.Version, Release: r.Release, Arch: r.Arch},
+		SourceRPM: r.SourceRPM, HeaderSHA256: r.HeaderSHA256, PayloadSHA256: r.PayloadSHA256,
+		Unsigned: r.Unsigned, SignedBy: r.SignedBy}
+}
+
+func insert(ctx context.Context, tx db.Tx, a Artifact) error {
+	_, err := tx.ExecContext(ctx, `INSERT INTO artifact (digest, size, kind, name, rpm_name, rpm_epoch, rpm_version, rpm_release,
+			rpm_arch, source_rpm, header_sha256, payload_sha256, unsigned, signed_by, at)
+		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)
+		ON CONFLICT (digest) DO NOTHING`,
+		a.Digest, a.Size, a.Kind, a.Name, a.NEVRA.Name, a.NEVRA.Epoch, a.NEVRA.Version, a.NEVRA.Release,
+		a.NEVRA.Arch, a.SourceRPM, a.HeaderSHA256, a.PayloadSHA256, a.Unsigned, a.SignedBy, a.At)
+	return err
+}
+
+func get(ctx context.Context, q db.Q, d albs.Digest) (Artifact, error) {
+	var r row
+	if err := q.GetContext(ctx, &r, columns+` WHERE digest = $1`, string(d)); err != nil {
+		return Artifact{}, db.Found(err, "artifact %.80s", d)
+	}
+	return r.artifact(), nil
+}
+
+func selectAll(ctx context.Context, q db.Q, query string, args ...any) ([]Artifact, error) {
+	var rows []row
+	if err := q.SelectContext(ctx, &rows, query, args...); err != nil {
+		return nil, err
+	}
+	out := make([]Artifact, len(rows))
+	for i, r := range rows {
+		out[i] = r.artifact()
+	}
+	return out, nil
+}
+
+func byNEVRA(ctx context.Context, q db.Q, n rpm.NEVRA) ([]Artifact, error) {
+	return selectAll(ctx, q, columns+` WHERE rpm_name = $1 AND rpm_version = $2 AND rpm_release = $3 AND rpm_arch = $4
+		AND rpm_epoch = $5 ORDER BY id`, n.Name, n.Version, n.Release, n.Arch, n.Epoch)
+}
+
+func signed(ctx context.Context, q db.Q, unsigned albs.Digest) ([]Artifact, error) {
+	return selectAll(ctx, q, columns+` WHERE unsigned = $1 ORDER BY id`, string(unsigned))
+}
+
+// list has one query for each index, so that a page never walks the whole table.
+func list(ctx context.Context, q db.Q, f Filter) ([]Artifact, error) {
+	before := f.Before
+	if before == 0 {
+		before = math.MaxInt64
+	}
+	switch {
+	case f.Name != "":
+		return selectAll(ctx, q, columns+` WHERE rpm_name = $1 AND ($2 = '' OR kind = $2) AND id < $3 ORDER BY id DESC LIMIT $4`,
+			f.Name, string(f.Kind), before, f.Limit)
+	case f.Kind != "":
+		return selectAll(ctx, q, columns+` WHERE kind = $1 AND id < $2 ORDER BY id DESC LIMIT $3`, f.Kind, before, f.Limit)
+	}
+	return selectAll(ctx, q, columns+` WHERE id < $1 ORDER BY id DESC LIMIT $2`, before, f.Limit)
+}
