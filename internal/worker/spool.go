@@ -1,0 +1,212 @@
+package worker
+
+import (
+	"crypto/sha256"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"syscall"
+	"time"
+
+	"albs/internal/albs"
+)
+
+// spool is a loop's directory for attempts: one folder each, from claim to the
+// end of delivery.
+//
+//	lock                      held by flock(2) while a loop uses the spool
+//	TASK-FENCE/lease.json     the token and the lease's term
+//	TASK-FENCE/logs/STREAM    the log as the job wrote it, sent on from here
+//	TASK-FENCE/files/SHA256   uploads that the master could not take yet
+//	TASK-FENCE/end.json       outcome and result; its presence says that the job ended
+//
+// A folder without end.json after a start is work that a crash cut off.
+type spool struct {
+	dir  string
+	lock *os.File
+}
+
+func openSpool(dir string) (*spool, error) {
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return nil, albs.Errorf(albs.Unavailable, "make the spool: %w", err)
+	}
+	lock, err := os.OpenFile(filepath.Join(dir, "lock"), os.O_CREATE|os.O_RDWR, 0o600)
+	if err != nil {
+		return nil, albs.Errorf(albs.Unavailable, "lock the spool: %w", err)
+	}
+	if err := syscall.Flock(int(lock.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
+		_ = lock.Close()
+		return nil, albs.Errorf(albs.Conflict, "another worker uses the spool %s: %w", dir, err)
+	}
+	return &spool{dir: dir, lock: lock}, nil
+}
+
+func (s *spool) close() error { return s.lock.Close() }
+
+// attempt is one folder of the spool.
+type attempt struct {
+	dir string
+	leaseFile
+}
+
+type leaseFile struct {
+	Token Token         `json:"token"`
+	Term  time.Duration `json:"term"`
+}
+
+// begin makes the folder of a lease.
+func (s *spool) begin(l *Lease) (*attempt, error) {
+	a := &attempt{
+		dir:       filepath.Join(s.dir, fmt.Sprintf("%d-%d", l.Token.Task, l.Token.Fence)),
+		leaseFile: leaseFile{Token: l.Token, Term: l.Term},
+	}
+	for _, sub := range []string{"logs", "files"} {
+		if err := os.MkdirAll(filepath.Join(a.dir, sub), 0o700); err != nil {
+			return nil, fmt.Errorf("make the attempt's folder: %w", err)
+		}
+	}
+	return a, writeJSON(filepath.Join(a.dir, "lease.json"), a.leaseFile)
+}
+
+// leftovers returns the attempts of an earlier run. A folder that has no readable
+// lease.json began to be made and nothing more; it is removed.
+func (s *spool) leftovers() ([]*attempt, error) {
+	entries, err := os.ReadDir(s.dir)
+	if err != nil {
+		return nil, fmt.Errorf("read the spool: %w", err)
+	}
+	var as []*attempt
+	for _, e := range entries {
+		if !e.IsDir() {
+			continue
+		}
+		a := &attempt{dir: filepath.Join(s.dir, e.Name())}
+		if err := readJSONFile(filepath.Join(a.dir, "lease.json"), &a.leaseFile); err != nil {
+			if err := a.remove(); err != nil {
+				return nil, err
+			}
+			continue
+		}
+		as = append(as, a)
+	}
+	return as, nil
+}
+
+// finish records how the job ended; it is durable on return.
+func (a *attempt) finish(c completion) error { return writeJSON(filepath.Join(a.dir, "end.json"), c) }
+
+// end returns what finish recorded, or a fs.ErrNotExist error.
+func (a *attempt) end() (completion, error) {
+	var c completion
+	err := readJSONFile(filepath.Join(a.dir, "end.json"), &c)
+	return c, err
+}
+
+func (a *attempt) remove() error {
+	if err := os.RemoveAll(a.dir); err != nil {
+		return fmt.Errorf("clear the attempt's folder: %w", err)
+	}
+	return nil
+}
+
+// streams returns the names of the attempt's logs.
+func (a *attempt) streams() ([]string, error) {
+	return names(filepath.Join(a.dir, "logs"), func(s string) bool { return ValidStream(s) == nil })
+}
+
+func (a *attempt) logPath(stream string) string { return filepath.Join(a.dir, "logs", stream) }
+
+// files returns the uploads that wait.
+func (a *attempt) files() ([]string, error) {
+	return names(filepath.Join(a.dir, "files"), func(s string) bool { return albs.Digest(s).Valid() })
+}
+
+func (a *attempt) filePath(d albs.Digest) string { return filepath.Join(a.dir, "files", string(d)) }
+
+// keep copies r, which must hash to d, among the uploads that wait.
+func (a *attempt) keep(d albs.Digest, r io.Reader) (err error) {
+	tmp, err := os.CreateTemp(filepath.Join(a.dir, "files"), "new-*")
+	if err != nil {
+		return fmt.Errorf("keep an upload: %w", err)
+	}
+	defer os.Remove(tmp.Name())
+	defer tmp.Close()
+	h := sha256.New()
+	if _, err := io.Copy(io.MultiWriter(tmp, h), r); err != nil {
+		return fmt.Errorf("keep an upload: %w", err)
+	}
+	if albs.DigestFrom(h) != d {
+		return fmt.Errorf("keep an upload: the file of sha256 %s changed while it was read", d)
+	}
+	if err := tmp.Sync(); err != nil {
+		return fmt.Errorf("keep an upload: %w", err)
+	}
+	if err := os.Rename(tmp.Name(), a.filePath(d)); err != nil {
+		return fmt.Errorf("keep an upload: %w", err)
+	}
+	return syncDir(filepath.Join(a.dir, "files"))
+}
+
+func names(dir string, ok func(string) bool) ([]string, error) {
+	entries, err := os.ReadDir(dir)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("read the attempt's folder: %w", err)
+	}
+	var list []string
+	for _, e := range entries {
+		if ok(e.Name()) {
+			list = append(list, e.Name())
+		}
+	}
+	slices.SortFunc(list, strings.Compare)
+	return list, nil
+}
+
+// writeJSON replaces the file name by v; old or new is there after a crash.
+func writeJSON(name string, v any) error {
+	b, err := json.Marshal(v)
+	if err != nil {
+		return fmt.Errorf("write %s: %w", filepath.Base(name), err)
+	}
+	f, err := os.OpenFile(name+".new", os.O_CREATE|os.O_TRUNC|os.O_WRONLY, 0o600)
+	if err != nil {
+		return fmt.Errorf("write %s: %w", filepath.Base(name), err)
+	}
+	defer f.Close()
+	if _, err := f.Write(b); err != nil {
+		return fmt.Errorf("write %s: %w", filepath.Base(name), err)
+	}
+	if err := f.Sync(); err != nil {
+		return fmt.Errorf("write %s: %w", filepath.Base(name), err)
+	}
+	if err := os.Rename(name+".new", name); err != nil {
+		return fmt.Errorf("write %s: %w", filepath.Base(name), err)
+	}
+	return syncDir(filepath.Dir(name))
+}
+
+func readJSONFile(name string, v any) error {
+	b, err := os.ReadFile(name)
+	if err != nil {
+		return err
+	}
+	return json.Unmarshal(b, v)
+}
+
+func syncDir(dir string) error {
+	d, err := os.Open(dir)
+	if err != nil {
+		return fmt.Errorf("sync %s: %w", dir, err)
+	}
+	defer d.Close()
+	if err := d.Sync(); err != nil {
+		return fmt.Errorf("sync %s: %w", dir, err)
+	}
+	return nil
+}

@@ -1,0 +1,112 @@
+// Package worker is the contract between the master and its workers: the Master
+// interface, both ends of its HTTP wire (Client and Handler), and Loop, which
+// claims tasks for one role, keeps their leases alive and delivers results.
+//
+// The package knows no task kind from the inside and has no database: what a
+// kind means is in worker/node, worker/tester, worker/signer and worker/releaser
+// on this side of the wall and in the kind's queue.Handler on the other.
+package worker
+
+import (
+	"context"
+	"encoding/json"
+	"io"
+	"time"
+
+	"albs/internal/albs"
+)
+
+// Token fences one attempt at one task. A later claim of the same task gets a
+// higher Fence; the master refuses everything that comes with a lower one.
+type Token struct {
+	Task  albs.TaskID `json:"task"`
+	Fence int64       `json:"fence"`
+}
+
+// Offer is what a worker can do now. The master narrows it to what the worker's
+// identity allows: a label beyond the identity is an error, not a hint.
+type Offer struct {
+	Version string   `json:"version"`          // of the worker's albs
+	Labels  []string `json:"labels"`           // "kind:build" "arch:x86_64" "key:FPR" …
+	Cores   int      `json:"cores,omitempty"`  // for matching, 0 is unknown
+	Memory  int64    `json:"memory,omitempty"` // bytes
+	Disk    int64    `json:"disk,omitempty"`   // free bytes
+	Ledger  uint64   `json:"ledger,omitempty"` // transaction of the ledger state that the worker trusts; 0 for none
+	Wait    int      `json:"wait,omitempty"`   // seconds to wait for work, at most 30
+}
+
+// Lease is one attempt at one task, held until Until unless renewed.
+type Lease struct {
+	Token    Token           `json:"token"`
+	Kind     albs.TaskKind   `json:"kind"`
+	Attempt  int             `json:"attempt"` // 1 for the first
+	Until    time.Time       `json:"until"`   // by the master's clock; use Term against one's own
+	Term     time.Duration   `json:"term"`    // lease length; renew each third of it
+	Spec     albs.Spec       `json:"spec"`
+	Evidence json.RawMessage `json:"evidence,omitempty"` // what the kind's Handler attached for the worker to check
+}
+
+// Master is all that a worker may ask of the master. The in-process
+// implementation (master/queue) and the HTTP Client both pass workertest.
+//
+// The worker's identity travels in the context in process and as a bearer token
+// or a client certificate over HTTP. Every method may be called concurrently.
+// Every method but Claim carries a Token and fails with
+//
+//   - StaleLease if the token is not the task's newest or its attempt has ended,
+//   - Forbidden if another identity claimed it, whatever the token,
+//   - Stopped, from Renew, Get, Stat and Put, once the task is to stop: kill the
+//     work and call Complete with OutcomeStopped. Log and Complete still work,
+//   - NotFound if no such task exists,
+//   - Unavailable when the master or its storage is away: the same call may be
+//     repeated until it gets another answer.
+//
+// An expired lease that nobody re-claimed is revived by any of its holder's calls.
+type Master interface {
+	// Claim waits up to offer.Wait seconds for a task whose needs are among the
+	// offered labels and leases it. It returns nil, nil when there is none. The
+	// lease is durable on return; a claim whose answer is lost expires by itself.
+	Claim(ctx context.Context, offer Offer) (*Lease, error)
+
+	// Renew extends the lease to one full term from now and returns its new end.
+	Renew(ctx context.Context, t Token) (until time.Time, err error)
+
+	// Complete ends the attempt. On return of nil the result is durable and
+	// applied. Repeating it with the same outcome returns nil again and has no
+	// further effect, also after the task went on; with another outcome it is
+	// StaleLease. An Invalid error says that the master refused the result (a
+	// digest that doesn't match, a foreign package): the attempt has then ended
+	// as failed with that reason and need not be reported again.
+	Complete(ctx context.Context, t Token, outcome albs.Outcome, result albs.Result) error
+
+	// Log appends p to the stream (a name such as "build") at offset and returns
+	// the stream's length. Bytes before the length are skipped, so that a repeated
+	// call does no harm; an offset beyond it is a Conflict that changes nothing
+	// (the length is returned with it). What is acknowledged is durable and
+	// visible to readers at once.
+	Log(ctx context.Context, t Token, stream string, offset int64, p []byte) (length int64, err error)
+
+	// Get opens length bytes of a blob from offset; length < 0 means to the end.
+	// It serves only what the task's spec names, what lies under a snapshot that
+	// the spec names, and the attempt's own uploads; all else is Forbidden. A read
+	// from 0 to the end fails at its end if the bytes don't hash to d.
+	Get(ctx context.Context, t Token, d albs.Digest, offset, length int64) (io.ReadCloser, error)
+
+	// Stat returns how many bytes of the upload d the master holds for this
+	// attempt: where Put goes on. It returns 0 for an unknown one.
+	Stat(ctx context.Context, t Token, d albs.Digest) (int64, error)
+
+	// Put appends r to the upload d at offset, which must be what Stat returns
+	// (else Conflict), and returns the bytes held. What is held survives a broken
+	// call. Nothing of it can be read by others before Complete, and Complete
+	// refuses a file whose bytes don't hash to its name.
+	Put(ctx context.Context, t Token, d albs.Digest, offset int64, r io.Reader) (int64, error)
+}
+
+// Bounds of the contract; the master refuses more with TooLarge.
+const (
+	MaxLogChunk  = 256 << 10 // bytes in one Log call
+	MaxClaimWait = 30        // seconds
+	MaxUpload    = 8 << 30   // bytes of one uploaded file
+	MaxResult    = 4 << 20   // bytes of a Complete body
+)
