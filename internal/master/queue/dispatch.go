@@ -1,0 +1,416 @@
+package queue
+
+import (
+	"cmp"
+	"context"
+	"database/sql"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"albs/internal/albs"
+	"albs/internal/master/auth"
+	"albs/internal/master/db"
+	"albs/internal/worker"
+)
+
+// Claim puts its worker among the waiting; the dispatcher, one a process, looks
+// at all of them and all that is ready together, decides by Assign, and claims for
+// everybody in one transaction. Then the claimer asks the kind's handler for the
+// spec and hands the lease over.
+
+// Bounds on dispatch.
+const (
+	maxWaiting = 20_000 // workers that wait in this process
+	maxBatch   = 100    // claims in one transaction
+	maxLabels  = 200    // in one offer
+
+	// lookEvery is how long a task can lie ready unseen when the wake-up from
+	// another master is lost, or when its pause is over.
+	lookEvery = time.Second
+)
+
+type waiter struct {
+	worker  auth.Actor
+	labels  []string      // sorted
+	once    bool          // it leaves after one look
+	leaving bool          // it has left while the dispatcher was looking
+	got     chan *taskRow // receives once: a claim, or nil if it leaves
+}
+
+// Claim implements worker.Master. Forbidden if a label is beyond the identity.
+func (q *Queue) Claim(ctx context.Context, offer worker.Offer) (*worker.Lease, error) {
+	me, err := identify(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if len(offer.Labels) > maxLabels {
+		return nil, albs.Errorf(albs.TooLarge, "an offer of %d labels, at most %d go", len(offer.Labels), maxLabels)
+	}
+	for _, l := range offer.Labels {
+		if !validLabel(l) {
+			return nil, albs.Errorf(albs.Invalid, "%.60q is no label", l)
+		}
+		if !me.Allows(l) {
+			q.log.Warn().Str("worker", me.Name).Str("label", l).Msg("offer beyond the worker's identity refused")
+			return nil, albs.Errorf(albs.Forbidden, "the identity of worker %s doesn't allow it to offer %s", me.Name, l)
+		}
+	}
+	labels := slices.Compact(slices.Sorted(slices.Values(offer.Labels)))
+	wait := min(max(offer.Wait, 0), worker.MaxClaimWait)
+	long := time.NewTimer(cmp.Or(time.Duration(wait)*time.Second, 5*time.Second)) // one look takes no longer
+	defer long.Stop()
+	for {
+		t, err := q.await(ctx, &waiter{worker: me, labels: labels, once: wait == 0, got: make(chan *taskRow, 1)}, long.C)
+		if t == nil {
+			return nil, err
+		}
+		lease, err := q.handOver(ctx, *t, offer)
+		if lease != nil || err != nil {
+			return lease, err
+		}
+		// That task couldn't be had after all; there may be another.
+	}
+}
+
+// await returns a claimed task, or nil when ctx (with its error) or long ends.
+func (q *Queue) await(ctx context.Context, w *waiter, long <-chan time.Time) (*taskRow, error) {
+	if err := q.enter(w); err != nil {
+		return nil, err
+	}
+	select {
+	case t := <-w.got:
+		return t, nil
+	case <-ctx.Done():
+	case <-long:
+	}
+	if q.leave(w) {
+		return nil, ctx.Err()
+	}
+	t := <-w.got // the dispatcher has it in hand and will say
+	if t != nil && ctx.Err() != nil {
+		return nil, errors.Join(ctx.Err(), q.undo(ctx, *t, 0))
+	}
+	return t, ctx.Err()
+}
+
+func (q *Queue) enter(w *waiter) error {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if len(q.waiting) >= maxWaiting {
+		return albs.Errorf(albs.Unavailable, "too many workers wait already, try again")
+	}
+	q.waiting = append(q.waiting, w)
+	q.look()
+	return nil
+}
+
+// leave reports whether w has left; otherwise the dispatcher will answer it.
+func (q *Queue) leave(w *waiter) bool {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if i := slices.Index(q.waiting, w); i >= 0 {
+		q.waiting = slices.Delete(q.waiting, i, i+1)
+		return true
+	}
+	w.leaving = true
+	return false
+}
+
+// readyTopic is woken, without an event, when a task has become queued.
+const readyTopic = "queue"
+
+// ready has the dispatchers of all masters look.
+func (q *Queue) ready() { q.events.Nudge(readyTopic) }
+
+// look has this process's dispatcher look at once.
+func (q *Queue) look() {
+	select {
+	case q.work <- struct{}{}:
+	default:
+	}
+}
+
+// dispatch runs until ctx is done.
+func (q *Queue) dispatch(ctx context.Context) error {
+	wake, stop := q.events.Wake(readyTopic)
+	defer stop()
+	tick := time.NewTicker(lookEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-q.work:
+		case <-wake:
+		case <-tick.C:
+		}
+		q.pass(ctx)
+	}
+}
+
+// pass looks once for all who wait now and answers whom it can.
+func (q *Queue) pass(ctx context.Context) {
+	q.mu.Lock()
+	ws := q.waiting
+	q.waiting = nil
+	q.mu.Unlock()
+	if len(ws) == 0 {
+		return
+	}
+	claimed, err := q.claimFor(ctx, ws)
+	if err != nil && ctx.Err() == nil {
+		q.log.Error().Err(err).Msg("claim tasks")
+	}
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	var still []*waiter
+	for i, w := range ws {
+		switch {
+		case claimed[i] != nil:
+			w.got <- claimed[i]
+		case w.leaving, w.once:
+			w.got <- nil
+		default:
+			still = append(still, w)
+		}
+	}
+	// Before those who came meanwhile: who waits longest goes first.
+	q.waiting = append(still, q.waiting...)
+	if len(claimed) == maxBatch {
+		q.look()
+	}
+}
+
+// claimFor leases tasks for some of the waiting and returns them by index.
+func (q *Queue) claimFor(ctx context.Context, ws []*waiter) (map[int]*taskRow, error) {
+	waiting := make([][]string, len(ws))
+	for i, w := range ws {
+		waiting[i] = w.labels
+	}
+	lanes, classes, err := q.lanes(ctx, waiting)
+	if err != nil {
+		return nil, err
+	}
+	as := Assign(lanes, waiting)
+	if len(as) == 0 {
+		return nil, nil
+	}
+	as = as[:min(len(as), maxBatch)]
+	var claimed map[int]*taskRow
+	err = q.db.InReadCommitted(ctx, func(tx db.Tx) error {
+		claimed = make(map[int]*taskRow)
+		for _, a := range as {
+			w := ws[a.Waiting]
+			now := q.clock.now()
+			t, err := claimNext(ctx, tx, q.db.SkipLocked(), classes[a.Lane], w.worker.Worker, w.worker.Name, now, q.until(now))
+			if errors.Is(err, sql.ErrNoRows) {
+				continue // another master was faster
+			}
+			if err != nil {
+				return err
+			}
+			err = insertAttempt(ctx, tx, attemptRow{
+				TaskID: t.ID, Fence: t.Fence, Number: t.Attempts, WorkerID: t.WorkerID, Worker: t.Worker, ClaimedAt: now,
+			})
+			if err != nil {
+				return err
+			}
+			if err := q.tell(auth.With(ctx, w.worker), tx, &t); err != nil {
+				return err
+			}
+			claimed[a.Waiting] = &t
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, fmt.Errorf("claim tasks: %w", err)
+	}
+	return claimed, nil
+}
+
+// lanes reads what is ready for anyone of the waiting, with each lane's class.
+func (q *Queue) lanes(ctx context.Context, waiting [][]string) ([]Lane, []string, error) {
+	all, err := readyClasses(ctx, q.db)
+	if err != nil {
+		return nil, nil, fmt.Errorf("read ready classes: %w", err)
+	}
+	groups := crews(waiting)
+	var lanes []Lane
+	var classes []string
+	for _, c := range all {
+		_, owner, needs := splitClass(c)
+		able := 0
+		for _, g := range groups {
+			if g.fits(needs) {
+				able += len(g.members)
+			}
+		}
+		if able == 0 {
+			continue
+		}
+		rs, err := ready(ctx, q.db, c, q.clock.now(), min(able, maxBatch))
+		if err != nil {
+			return nil, nil, fmt.Errorf("read ready tasks: %w", err)
+		}
+		if len(rs) > 0 {
+			lanes, classes = append(lanes, Lane{Owner: owner, Needs: needs, Ready: rs}), append(classes, c)
+		}
+	}
+	if len(lanes) == 0 {
+		return nil, nil, nil
+	}
+	running, err := runningByLane(ctx, q.db)
+	if err != nil {
+		return nil, nil, fmt.Errorf("count running tasks: %w", err)
+	}
+	for i := range lanes {
+		lanes[i].Running = running[lanes[i].Owner]
+	}
+	return lanes, classes, nil
+}
+
+// handOver asks the handler of a claimed task for its spec and returns the lease;
+// nil, nil if the task can't be had.
+func (q *Queue) handOver(ctx context.Context, t taskRow, offer worker.Offer) (*worker.Lease, error) {
+	token := worker.Token{Task: t.ID, Fence: t.Fence}
+	// The token below this one, if it was a worker's, can do nothing any more.
+	if t.Fence > 1 {
+		q.drop(ctx, worker.Token{Task: t.ID, Fence: t.Fence - 1})
+	}
+	whole, err := t.task()
+	if err != nil {
+		return nil, err
+	}
+	handler, err := q.handler(t.Kind)
+	if err != nil {
+		return nil, errors.Join(err, q.undo(ctx, t, q.config.Backoff))
+	}
+	spec, evidence, err := handler.Offer(ctx, whole, offer)
+	switch {
+	case err == nil:
+	case ctx.Err() != nil:
+		return nil, errors.Join(ctx.Err(), q.undo(ctx, t, 0))
+	case errors.Is(err, albs.Unavailable):
+		q.log.Warn().Err(err).Int64("task_id", int64(t.ID)).Msg("task can't be offered now")
+		return nil, q.undo(ctx, t, q.config.Backoff)
+	default:
+		why, how := albs.UserMessage(err), onRefuse
+		if !refuses(err) {
+			how = onInfra
+			q.log.Error().Err(err).Int64("task_id", int64(t.ID)).Msg("offer task")
+		}
+		return nil, q.endClaim(ctx, token, how, why)
+	}
+	raw, err := json.Marshal(spec)
+	if err != nil {
+		return nil, fmt.Errorf("hand over task %d: %w", t.ID, err)
+	}
+	if len(raw) > MaxSpec || len(evidence) > MaxSpec {
+		return nil, q.endClaim(ctx, token, onRefuse, fmt.Sprintf("spec of %d and evidence of %d bytes are too large", len(raw), len(evidence)))
+	}
+	var lease *worker.Lease
+	err = q.db.InTx(ctx, func(tx db.Tx) error {
+		lease = nil
+		h, err := q.holder(ctx, tx, auth.From(ctx), token)
+		if err != nil {
+			return err
+		}
+		if err := h.live(); err != nil {
+			return err
+		}
+		if h.task.State == albs.TaskStopping { // cancelled since the claim
+			return q.giveBack(ctx, tx, h, 0)
+		}
+		if err := q.keep(ctx, tx, &h); err != nil {
+			return err
+		}
+		h.attempt.Spec, h.attempt.Evidence = string(raw), string(evidence)
+		if err := updateAttempt(ctx, tx, h.attempt); err != nil {
+			return err
+		}
+		lease = &worker.Lease{
+			Token: token, Kind: t.Kind, Attempt: t.Attempts, Until: h.task.LeaseUntil.Time, Term: q.config.Lease,
+			Spec: spec, Evidence: evidence,
+		}
+		return nil
+	})
+	if errors.Is(err, albs.StaleLease) {
+		return nil, nil // the offer took so long that another has it
+	}
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("hand over task %d: %w", t.ID, err), q.undo(ctx, t, 0))
+	}
+	return lease, nil
+}
+
+// undo gives a claim back that no worker has heard of, whatever became of ctx.
+func (q *Queue) undo(ctx context.Context, t taskRow, pause time.Duration) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
+	defer cancel()
+	err := q.db.InTx(ctx, func(tx db.Tx) error {
+		h, err := q.holder(ctx, tx, auth.From(ctx), worker.Token{Task: t.ID, Fence: t.Fence})
+		if err != nil {
+			return err
+		}
+		if err := h.live(); err != nil {
+			return err
+		}
+		return q.giveBack(ctx, tx, h, pause)
+	})
+	if errors.Is(err, albs.StaleLease) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("undo claim of task %d: %w", t.ID, err) // it will expire
+	}
+	return nil
+}
+
+// giveBack undoes a claim as if it had never been, but for the fence.
+func (q *Queue) giveBack(ctx context.Context, tx db.Tx, h held, pause time.Duration) error {
+	if err := q.revive(&h); err != nil {
+		return err
+	}
+	to, err := next(h.task.ID, h.task.State, onUndo)
+	if err != nil {
+		return err
+	}
+	if err := deleteAttempt(ctx, tx, h.task.ID, h.attempt.Fence); err != nil {
+		return err
+	}
+	h.task.State = to
+	h.task.Attempts--
+	if pause > 0 {
+		h.task.NotBeforeAt = db.At(q.clock.now().Add(pause))
+	}
+	return q.settle(ctx, tx, &h.task)
+}
+
+// endClaim ends an attempt before its worker heard of it.
+func (q *Queue) endClaim(ctx context.Context, token worker.Token, how trigger, why string) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 30*time.Second)
+	defer cancel()
+	err := q.db.InTx(ctx, func(tx db.Tx) error {
+		h, err := q.holder(ctx, tx, auth.From(ctx), token)
+		if err != nil {
+			return err
+		}
+		if err := h.live(); err != nil {
+			return err
+		}
+		if err := q.revive(&h); err != nil {
+			return err
+		}
+		if err := q.end(ctx, tx, &h, ending{how: how, reason: why}); err != nil {
+			return err
+		}
+		return q.settle(ctx, tx, &h.task)
+	})
+	if errors.Is(err, albs.StaleLease) {
+		return nil
+	}
+	return err
+}

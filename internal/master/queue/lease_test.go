@@ -1,0 +1,684 @@
+package queue
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"io"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"albs/internal/albs"
+	"albs/internal/master/auth"
+	"albs/internal/master/db"
+	"albs/internal/master/db/dbtest"
+	"albs/internal/worker"
+)
+
+func TestOneTask(t *testing.T) {
+	each(t, func(t *testing.T, f *fixture) {
+		wake, stop := f.events.Wake("build:1")
+		defer stop()
+		id := f.enqueue()
+		l := f.claim("a")
+		if l.Token != (worker.Token{Task: id, Fence: 1}) || l.Attempt != 1 || l.Term != term || l.Spec.Build == nil ||
+			string(l.Evidence) != `{"why":"trust"}` || !l.Until.Equal(f.clock_.now().Add(term)) {
+			t.Errorf("lease = %+v", l)
+		}
+		f.noTask("b")
+		f.clock_.add(time.Second)
+		until, err := f.Renew(f.as("a"), l.Token)
+		if err != nil || !until.Equal(f.clock_.now().Add(term)) {
+			t.Errorf("Renew = %v, %v", until, err)
+		}
+		f.complete("a", l, albs.OutcomeOK, "")
+		f.want(id, albs.TaskSucceeded, "")
+		if !slices.Equal(f.handler.applied, []albs.TaskID{id}) || f.handler.ended != nil {
+			t.Errorf("applied %v, ended %v", f.handler.applied, f.handler.ended)
+		}
+		as, err := f.Attempts(t.Context(), id)
+		if err != nil || len(as) != 1 || as[0].Outcome != albs.OutcomeOK || as[0].Worker != "a" || as[0].Ended.IsZero() ||
+			as[0].Lost || as[0].Spec.Build == nil {
+			t.Errorf("Attempts = %+v, %v", as, err)
+		}
+		es, err := f.events.Since(t.Context(), 0, "build:1", 100)
+		for err == nil && len(es) < 3 { // held back by other tests' transactions
+			<-wake
+			es, err = f.events.Since(t.Context(), 0, "build:1", 100)
+		}
+		var kinds []string
+		for _, e := range es {
+			kinds = append(kinds, e.Kind)
+		}
+		if want := []string{"task.queued", "task.leased", "task.succeeded"}; err != nil || !slices.Equal(kinds, want) {
+			t.Errorf("events = %v, %v; want %v", kinds, err, want)
+		}
+	})
+}
+
+// T05: many claim at once, over two masters; every task goes once.
+func TestClaimsAreExclusive(t *testing.T) {
+	t.Parallel()
+	dbtest.Each(t, func(t *testing.T, d *db.DB) {
+		f := setup(t, d)
+		const tasks, claimers = 200, 16
+		err := f.tx(func(tx db.Tx) error {
+			for range tasks {
+				n := NewTask{Kind: albs.KindBuild, Lane: "team:core", Topic: "build:1"}
+				if _, err := f.Enqueue(t.Context(), tx, n); err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		masters := []*Queue{f.Queue, f.Queue}
+		if d.Postgres() {
+			masters[1] = f.start()
+		}
+		var g errgroup.Group
+		got := make([][]albs.TaskID, claimers)
+		for i := range claimers {
+			g.Go(func() error {
+				for {
+					l, err := masters[i%2].Claim(f.as(string(rune('a'+i))), offer)
+					if err != nil {
+						return err
+					}
+					if l == nil {
+						// Another may hold rows that we skipped: done only if none is left.
+						ts, err := f.List(t.Context(), Filter{States: []albs.TaskState{albs.TaskQueued}, Limit: 1})
+						if err != nil || len(ts) == 0 {
+							return err
+						}
+						continue
+					}
+					got[i] = append(got[i], l.Token.Task)
+					if l.Token.Fence != 1 {
+						t.Errorf("task %d has fence %d at its first claim", l.Token.Task, l.Token.Fence)
+					}
+				}
+			})
+		}
+		if err := g.Wait(); err != nil {
+			t.Fatal(err)
+		}
+		all := slices.Sorted(slices.Values(slices.Concat(got...)))
+		if once := slices.Compact(slices.Clone(all)); len(all) != tasks || len(once) != tasks {
+			t.Errorf("%d claims of %d tasks, want %d", len(all), len(once), tasks)
+		}
+	})
+}
+
+// T02: a worker that slept through its lease finds the task in other hands.
+func TestStaleLease(t *testing.T) {
+	each(t, func(t *testing.T, f *fixture) {
+		id := f.enqueue()
+		old := f.claim("a")
+		d := albs.DigestOf([]byte("x"))
+		if _, err := f.Put(f.as("a"), old.Token, d, 0, strings.NewReader("x")); err != nil {
+			t.Fatal(err)
+		}
+		f.passTime(term + time.Second)
+		f.want(id, albs.TaskQueued, "worker a was not heard of for 2s")
+		l := f.claim("b")
+		if l.Token.Fence <= old.Token.Fence || l.Attempt != 2 {
+			t.Errorf("second lease = %+v", l)
+		}
+		f.refused("a", old.Token, albs.StaleLease)
+		if n, err := f.Stat(f.as("b"), l.Token, d); n != 0 || err != nil {
+			t.Errorf("Stat = %d, %v: the second attempt sees the first one's upload", n, err)
+		}
+		if names, _ := f.uploads.StagedLeases(t.Context()); len(names) != 0 {
+			t.Errorf("uploads of a superseded attempt stay: %v", names)
+		}
+		f.complete("b", l, albs.OutcomeOK, "")
+		f.refused("a", old.Token, albs.StaleLease)
+		if len(f.handler.applied) != 1 {
+			t.Errorf("applied %v, want once", f.handler.applied)
+		}
+	})
+}
+
+// An expired lease that nobody re-claimed is revived by any call of its holder.
+func TestRevive(t *testing.T) {
+	calls := map[string]func(f *fixture, l *worker.Lease) error{
+		"renew": func(f *fixture, l *worker.Lease) error { _, err := f.Renew(f.as("a"), l.Token); return err },
+		"log": func(f *fixture, l *worker.Lease) error {
+			_, err := f.Log(f.as("a"), l.Token, "build", 0, []byte("x"))
+			return err
+		},
+		"stat": func(f *fixture, l *worker.Lease) error {
+			_, err := f.Stat(f.as("a"), l.Token, albs.DigestOf(nil))
+			return err
+		},
+	}
+	each(t, func(t *testing.T, f *fixture) {
+		for name, call := range calls {
+			id := f.enqueue()
+			l := f.claim("a")
+			f.passTime(term + time.Second)
+			f.want(id, albs.TaskQueued, "worker a was not heard of for 2s")
+			if err := call(f, l); err != nil {
+				t.Errorf("%s: %v", name, err)
+			}
+			if task := f.want(id, albs.TaskLeased, ""); task.Lost != 0 || !task.Until.Equal(f.clock_.now().Add(term)) {
+				t.Errorf("%s: revived task = %+v", name, task)
+			}
+			f.noTask("b")
+			f.complete("a", l, albs.OutcomeOK, "")
+			f.want(id, albs.TaskSucceeded, "")
+		}
+		// A result that comes late is as good.
+		id := f.enqueue()
+		l := f.claim("a")
+		f.passTime(term + time.Second)
+		f.complete("a", l, albs.OutcomeOK, "")
+		if task := f.want(id, albs.TaskSucceeded, ""); task.Lost != 0 {
+			t.Errorf("lost = %d, want 0", task.Lost)
+		}
+		as, err := f.Attempts(t.Context(), id)
+		if err != nil || len(as) != 1 || as[0].Lost || as[0].Reason != "" {
+			t.Errorf("Attempts = %+v, %v", as, err)
+		}
+	})
+}
+
+// T03: a report that is repeated has one effect and the first one's answer.
+func TestCompleteRepeated(t *testing.T) {
+	each(t, func(t *testing.T, f *fixture) {
+		id := f.enqueue()
+		l := f.claim("a")
+		for range 5 {
+			f.complete("a", l, albs.OutcomeOK, "fine")
+		}
+		err := f.Complete(f.as("a"), l.Token, albs.OutcomeFailed, albs.Result{Reason: "fine"})
+		wantKind(t, "another outcome", err, albs.StaleLease)
+		err = f.Complete(f.as("a"), l.Token, albs.OutcomeOK, albs.Result{Reason: "better"})
+		wantKind(t, "another result", err, albs.StaleLease)
+		if !slices.Equal(f.handler.applied, []albs.TaskID{id}) {
+			t.Errorf("applied %v, want once", f.handler.applied)
+		}
+		// Another master, or the same after a restart, says the same.
+		f.Queue = f.start()
+		f.complete("a", l, albs.OutcomeOK, "fine")
+		// And so it is at once.
+		id = f.enqueue()
+		l = f.claim("a")
+		var g errgroup.Group
+		for range 8 {
+			g.Go(func() error { return f.Complete(f.as("a"), l.Token, albs.OutcomeOK, albs.Result{}) })
+		}
+		if err := g.Wait(); err != nil {
+			t.Errorf("reports at once: %v", err)
+		}
+		if n := len(f.handler.applied); n != 2 {
+			t.Errorf("applied %d times, want 2", n)
+		}
+		f.want(id, albs.TaskSucceeded, "")
+
+		// Also after the task went on: an infra attempt was followed by another.
+		id = f.enqueue()
+		l = f.claim("a")
+		f.complete("a", l, albs.OutcomeInfra, "disk")
+		f.clock_.add(time.Minute)
+		second := f.claim("b")
+		f.complete("a", l, albs.OutcomeInfra, "disk")
+		f.want(id, albs.TaskLeased, "")
+		f.complete("b", second, albs.OutcomeOK, "")
+	})
+}
+
+// T09: whoever has another's token can do nothing with it.
+func TestForeignWorker(t *testing.T) {
+	each(t, func(t *testing.T, f *fixture) {
+		id := f.enqueue()
+		l := f.claim("a")
+		f.refused("b", l.Token, albs.Forbidden)
+		f.refused("b", worker.Token{Task: id, Fence: 99}, albs.Forbidden)
+		f.refused("a", worker.Token{Task: id, Fence: 99}, albs.StaleLease)
+		f.refused("a", worker.Token{Task: 1 << 40, Fence: 1}, albs.NotFound)
+		f.complete("a", l, albs.OutcomeOK, "")
+		f.refused("b", l.Token, albs.Forbidden)
+
+		for name, ctx := range map[string]context.Context{
+			"nobody": t.Context(),
+			"person": auth.With(t.Context(), auth.Actor{Kind: auth.KindPerson, User: 1, Name: "alice"}),
+			"system": auth.System(t.Context(), "test"),
+		} {
+			want := albs.Forbidden
+			if name == "nobody" {
+				want = albs.Unauthenticated
+			}
+			_, err := f.Claim(ctx, offer)
+			wantKind(t, "Claim by "+name, err, want)
+			_, err = f.Renew(ctx, l.Token)
+			wantKind(t, "Renew by "+name, err, want)
+			wantKind(t, "Complete by "+name, f.Complete(ctx, l.Token, albs.OutcomeOK, albs.Result{}), want)
+		}
+		for label, want := range map[string]albs.Kind{"kind:sign": albs.Forbidden, "a b": albs.Invalid, "arch:s390x": ""} {
+			_, err := f.Claim(f.as("a"), worker.Offer{Labels: []string{"kind:build", label}})
+			wantKind(t, "offer of "+label, err, want)
+		}
+	})
+}
+
+// T01, T08: a task that its workers die of, or give up on, fails in the end.
+func TestMaxLost(t *testing.T) {
+	each(t, func(t *testing.T, f *fixture) {
+		id := f.enqueue()
+		after := f.enqueue(id)
+		f.claim("a")
+		f.passTime(term + time.Second)
+		l := f.claim("b")
+		f.complete("b", l, albs.OutcomeInfra, "no space left on device\nreally")
+		f.want(id, albs.TaskQueued, "no space left on device really")
+		f.noTask("b") // not at once
+		f.clock_.add(time.Minute)
+		f.claim("c")
+		f.passTime(term + time.Second)
+		const reason = "infra: 3 attempts were lost, the last: worker c was not heard of for 2s"
+		if task := f.want(id, albs.TaskFailed, reason); task.Lost != 3 || task.Attempts != 3 {
+			t.Errorf("task = %+v", task)
+		}
+		f.want(after, albs.TaskBlocked, "waits for build task 1, which failed: "+reason)
+		if want := []string{"1 failed"}; !slices.Equal(f.handler.ended, want) || f.handler.applied != nil {
+			t.Errorf("ended %v, applied %v; want %v, none", f.handler.ended, f.handler.applied, want)
+		}
+		f.noTask("d")
+		if err := f.tx(func(tx db.Tx) error { return f.Retry(t.Context(), tx, id) }); err != nil {
+			t.Fatal(err)
+		}
+		if task := f.want(id, albs.TaskQueued, ""); task.Lost != 0 {
+			t.Errorf("lost = %d after a retry", task.Lost)
+		}
+		f.want(after, albs.TaskBlocked, "")
+		l = f.claim("a")
+		if l.Attempt != 4 {
+			t.Errorf("attempt %d, want 4", l.Attempt)
+		}
+		as, err := f.Attempts(t.Context(), id)
+		var lost []bool
+		for _, a := range as {
+			lost = append(lost, a.Lost)
+		}
+		if err != nil || !slices.Equal(lost, []bool{true, true, true, false}) {
+			t.Errorf("attempts lost: %v, %v", lost, err)
+		}
+	})
+}
+
+func TestCancel(t *testing.T) {
+	each(t, func(t *testing.T, f *fixture) {
+		cancel := func(id albs.TaskID) error {
+			return f.tx(func(tx db.Tx) error { return f.Cancel(t.Context(), tx, id, "not wanted") })
+		}
+		// Leased: its worker is told, and has the last word, which is stopped.
+		id := f.enqueue()
+		l := f.claim("a")
+		for range 2 {
+			if err := cancel(id); err != nil {
+				t.Fatal(err)
+			}
+		}
+		f.want(id, albs.TaskStopping, "not wanted")
+		_, err := f.Renew(f.as("a"), l.Token)
+		wantKind(t, "Renew", err, albs.Stopped)
+		_, err = f.Put(f.as("a"), l.Token, albs.DigestOf(nil), 0, strings.NewReader(""))
+		wantKind(t, "Put", err, albs.Stopped)
+		_, err = f.Stat(f.as("a"), l.Token, albs.DigestOf(nil))
+		wantKind(t, "Stat", err, albs.Stopped)
+		_, err = f.Get(f.as("a"), l.Token, albs.DigestOf([]byte("blob of the spec")), 0, -1)
+		wantKind(t, "Get", err, albs.Stopped)
+		wantKind(t, "Complete(ok)", f.Complete(f.as("a"), l.Token, albs.OutcomeOK, albs.Result{}), albs.Stopped)
+		if _, err := f.Log(f.as("a"), l.Token, "build", 0, []byte("killed")); err != nil {
+			t.Errorf("Log = %v", err)
+		}
+		f.complete("a", l, albs.OutcomeStopped, "killed")
+		f.complete("a", l, albs.OutcomeStopped, "killed")
+		f.want(id, albs.TaskCancelled, "not wanted")
+		wantKind(t, "Cancel of a cancelled one", cancel(id), albs.Conflict)
+
+		// Leased, and its worker is lost.
+		lost := f.enqueue()
+		l = f.claim("a")
+		if err := cancel(lost); err != nil {
+			t.Fatal(err)
+		}
+		f.passTime(term + time.Second)
+		f.want(lost, albs.TaskCancelled, "not wanted")
+		f.refused("a", l.Token, albs.StaleLease)
+
+		// Not leased.
+		queued := f.enqueue()
+		blocked := f.enqueue(queued)
+		for _, id := range []albs.TaskID{blocked, queued} {
+			if err := cancel(id); err != nil {
+				t.Fatal(err)
+			}
+			f.want(id, albs.TaskCancelled, "not wanted")
+		}
+		f.noTask("a")
+		if want := []string{"1 cancelled", "2 cancelled", "4 cancelled", "3 cancelled"}; !slices.Equal(f.handler.ended, want) {
+			t.Errorf("ended %v, want %v", f.handler.ended, want)
+		}
+		wantKind(t, "Cancel of nothing", cancel(1<<40), albs.NotFound)
+	})
+}
+
+// A worker that shuts down gives its task back; that is nobody's loss.
+func TestGiveBack(t *testing.T) {
+	each(t, func(t *testing.T, f *fixture) {
+		id := f.enqueue()
+		f.complete("a", f.claim("a"), albs.OutcomeStopped, "shutting down")
+		if task := f.want(id, albs.TaskQueued, "shutting down"); task.Lost != 0 {
+			t.Errorf("lost = %d", task.Lost)
+		}
+		f.clock_.add(time.Minute)
+		f.complete("b", f.claim("b"), albs.OutcomeOK, "")
+	})
+}
+
+func TestRefusedResult(t *testing.T) {
+	each(t, func(t *testing.T, f *fixture) {
+		invalid := albs.Errorf(albs.Invalid, "a.rpm is foreign")
+		for _, where := range []struct {
+			name string
+			set  func(h *handler)
+		}{
+			{"Admit", func(h *handler) { h.admit = func(worker.Lease, albs.Result) error { return invalid } }},
+			{"apply", func(h *handler) { h.apply = func(context.Context, db.Tx) error { return invalid } }},
+		} {
+			f.handler.set(func(h *handler) { h.applied, h.ended, h.admit, h.apply = nil, nil, nil, nil; where.set(h) })
+			id := f.enqueue()
+			l := f.claim("a")
+			for range 2 { // the answer may have been lost
+				err := f.Complete(f.as("a"), l.Token, albs.OutcomeOK, albs.Result{})
+				if wantKind(t, where.name, err, albs.Invalid); err == nil || err.Error() != "result refused: a.rpm is foreign" {
+					t.Errorf("%s: Complete = %v", where.name, err)
+				}
+			}
+			f.want(id, albs.TaskFailed, "result refused: a.rpm is foreign")
+			if len(f.handler.ended) != 1 || f.handler.applied != nil {
+				t.Errorf("%s: ended %v, applied %v", where.name, f.handler.ended, f.handler.applied)
+			}
+		}
+	})
+}
+
+// What isn't the result's fault leaves the attempt as it was.
+func TestAdmitTrouble(t *testing.T) {
+	each(t, func(t *testing.T, f *fixture) {
+		id := f.enqueue()
+		l := f.claim("a")
+		for _, kind := range []albs.Kind{albs.Unavailable, albs.NoSpace, albs.Internal} {
+			f.handler.set(func(h *handler) {
+				h.admit = func(worker.Lease, albs.Result) error { return albs.Errorf(kind, "trouble") }
+			})
+			wantKind(t, "Complete", f.Complete(f.as("a"), l.Token, albs.OutcomeOK, albs.Result{}), kind)
+			f.want(id, albs.TaskLeased, "")
+		}
+		// A Conflict has Admit asked again, with what moved in view.
+		tries := 0
+		f.handler.set(func(h *handler) {
+			h.admit = nil
+			h.apply = func(context.Context, db.Tx) error {
+				if tries++; tries < 3 {
+					return albs.Errorf(albs.Conflict, "the repository moved")
+				}
+				return nil
+			}
+		})
+		f.complete("a", l, albs.OutcomeOK, "")
+		if f.want(id, albs.TaskSucceeded, ""); tries != 3 || len(f.handler.applied) != 1 {
+			t.Errorf("%d tries, applied %v", tries, f.handler.applied)
+		}
+		f.handler.set(func(h *handler) {
+			h.apply = func(context.Context, db.Tx) error { return albs.Errorf(albs.Conflict, "it moves on") }
+		})
+		id = f.enqueue()
+		l = f.claim("a")
+		wantKind(t, "Complete", f.Complete(f.as("a"), l.Token, albs.OutcomeOK, albs.Result{}), albs.Unavailable)
+		f.want(id, albs.TaskLeased, "")
+	})
+}
+
+func TestOfferTrouble(t *testing.T) {
+	each(t, func(t *testing.T, f *fixture) {
+		fail := func(kind albs.Kind) {
+			f.handler.set(func(h *handler) {
+				h.offer = func(Task) error { return albs.Errorf(kind, "mirror is %s", kind) }
+			})
+		}
+		id := f.enqueue()
+		fail(albs.Unavailable)
+		f.noTask("a")
+		if task := f.want(id, albs.TaskQueued, ""); task.Attempts != 0 || task.Lost != 0 {
+			t.Errorf("an undone claim counts: %+v", task)
+		}
+		f.handler.set(func(h *handler) { h.offer = nil })
+		f.noTask("a") // not before a pause
+		f.clock_.add(time.Minute)
+		l := f.claim("a")
+		if l.Attempt != 1 || l.Token.Fence != 2 {
+			t.Errorf("lease = %+v, want the first attempt with a new fence", l)
+		}
+		f.complete("a", l, albs.OutcomeOK, "")
+
+		id = f.enqueue()
+		fail(albs.Invalid)
+		f.noTask("a")
+		f.want(id, albs.TaskFailed, "mirror is invalid")
+
+		id = f.enqueue()
+		fail(albs.Internal)
+		for range 3 {
+			f.noTask("a")
+			f.clock_.add(time.Minute)
+		}
+		f.want(id, albs.TaskFailed, "infra: 3 attempts were lost, the last: an internal error happened; the server's log has it")
+	})
+}
+
+// A claim whose caller has gone, or whose task is cancelled, while the offer is
+// made, is as if it had never been.
+func TestClaimInterrupted(t *testing.T) {
+	each(t, func(t *testing.T, f *fixture) {
+		id := f.enqueue()
+		ctx, cancel := context.WithCancel(f.as("a"))
+		f.handler.set(func(h *handler) { h.offer = func(Task) error { cancel(); return ctx.Err() } })
+		if l, err := f.Claim(ctx, offer); l != nil || !errors.Is(err, context.Canceled) {
+			t.Errorf("Claim = %v, %v", l, err)
+		}
+		if task := f.want(id, albs.TaskQueued, ""); task.Attempts != 0 {
+			t.Errorf("task = %+v", task)
+		}
+		f.handler.set(func(h *handler) {
+			h.offer = func(Task) error {
+				return f.tx(func(tx db.Tx) error { return f.Cancel(t.Context(), tx, id, "no more") })
+			}
+		})
+		f.noTask("a")
+		f.want(id, albs.TaskCancelled, "no more")
+		if as, err := f.Attempts(t.Context(), id); err != nil || len(as) != 0 {
+			t.Errorf("Attempts = %v, %v; want none", as, err)
+		}
+	})
+}
+
+// A waiting worker is woken at once by whatever makes a task ready.
+func TestLongPoll(t *testing.T) {
+	each(t, func(t *testing.T, f *fixture) {
+		wait := func(name string) <-chan *worker.Lease {
+			c := make(chan *worker.Lease, 1)
+			o := offer
+			o.Wait = worker.MaxClaimWait
+			go func() {
+				l, err := f.Claim(f.as(name), o)
+				if err != nil {
+					t.Errorf("Claim: %v", err)
+				}
+				c <- l
+			}()
+			return c
+		}
+		began := time.Now()
+		c := wait("a")
+		first := f.enqueue()
+		second := f.enqueue(first)
+		l := <-c
+		if l == nil || l.Token.Task != first {
+			t.Fatalf("lease = %+v, want task %d", l, first)
+		}
+		c = wait("b")
+		f.complete("a", l, albs.OutcomeOK, "")
+		if l = <-c; l == nil || l.Token.Task != second {
+			t.Fatalf("lease = %+v, want task %d", l, second)
+		}
+		c = wait("c")
+		f.passTime(term + time.Second)
+		if l = <-c; l == nil || l.Token.Task != second || l.Attempt != 2 {
+			t.Fatalf("lease = %+v, want attempt 2 at task %d", l, second)
+		}
+		f.complete("c", l, albs.OutcomeFailed, "broken")
+		c = wait("d")
+		if err := f.tx(func(tx db.Tx) error { return f.Retry(t.Context(), tx, second) }); err != nil {
+			t.Fatal(err)
+		}
+		if l = <-c; l == nil || l.Token.Task != second {
+			t.Fatalf("lease = %+v, want task %d", l, second)
+		}
+		if took := time.Since(began); took > 20*time.Second {
+			t.Errorf("it took %v: nobody was woken", took)
+		}
+	})
+}
+
+// A restart gives every lease another term: no worker could renew meanwhile.
+func TestRestartExtendsLeases(t *testing.T) {
+	each(t, func(t *testing.T, f *fixture) {
+		id := f.enqueue()
+		l := f.claim("a")
+		f.stop()
+		f.clock_.add(time.Hour)
+		until := f.clock_.now().Add(term)
+		f.Queue = f.start()
+		f.noTask("b") // answered only after the beginning of Run
+		if task := f.want(id, albs.TaskLeased, ""); !task.Until.Equal(until) {
+			t.Errorf("the lease goes to %v, want %v", task.Until, until)
+		}
+		f.complete("a", l, albs.OutcomeOK, "")
+	})
+}
+
+// T06: when the master's clock jumps, no lease ends early.
+func TestClockJumps(t *testing.T) {
+	each(t, func(t *testing.T, f *fixture) {
+		id := f.enqueue()
+		for _, jump := range []time.Duration{time.Hour, -2 * time.Hour} {
+			l := f.claim("a")
+			// Only the wall clock moves.
+			mono := f.clock.mono()
+			f.clock.mu.Lock()
+			real := f.clock.mono
+			f.clock.mono = func() time.Duration { return mono }
+			f.clock.mu.Unlock()
+			f.passTime(jump)
+			if task := f.want(id, albs.TaskLeased, ""); task.Until.Sub(f.clock_.now()).Abs() > term {
+				t.Errorf("after %v the lease goes to %v, it is %v", jump, task.Until, f.clock_.now())
+			}
+			f.clock.mu.Lock()
+			f.clock.mono = func() time.Duration { return real() - jump }
+			f.clock.mu.Unlock()
+			f.complete("a", l, albs.OutcomeOK, "")
+			id = f.enqueue()
+		}
+	})
+}
+
+func TestGet(t *testing.T) {
+	each(t, func(t *testing.T, f *fixture) {
+		f.enqueue()
+		l := f.claim("a")
+		own := albs.DigestOf([]byte("own upload"))
+		if n, err := f.Put(f.as("a"), l.Token, own, 0, strings.NewReader("own up")); n != 6 || err != nil {
+			t.Fatalf("Put = %d, %v", n, err)
+		}
+		if n, err := f.Put(f.as("a"), l.Token, own, 6, strings.NewReader("load")); n != 10 || err != nil {
+			t.Fatalf("Put = %d, %v", n, err)
+		}
+		for _, content := range []string{"blob of the spec", "blob of a snapshot", "own upload"} {
+			r, err := f.Get(f.as("a"), l.Token, albs.DigestOf([]byte(content)), 0, -1)
+			if err != nil {
+				t.Errorf("Get(%s): %v", content, err)
+				continue
+			}
+			if got, err := io.ReadAll(r); string(got) != content || err != nil {
+				t.Errorf("Get(%s) = %q, %v", content, got, err)
+			}
+			r.Close()
+		}
+		_, err := f.Get(f.as("a"), l.Token, albs.DigestOf([]byte("another's")), 0, -1)
+		wantKind(t, "Get of what nobody named", err, albs.Forbidden)
+		_, err = f.Get(f.as("a"), l.Token, "../etc/passwd", 0, -1)
+		wantKind(t, "Get of a path", err, albs.Invalid)
+		f.complete("a", l, albs.OutcomeOK, "")
+		if names, _ := f.uploads.StagedLeases(t.Context()); len(names) != 0 {
+			t.Errorf("uploads stay after the end: %v", names)
+		}
+	})
+}
+
+func TestSweep(t *testing.T) {
+	each(t, func(t *testing.T, f *fixture) {
+		ended := f.enqueue()
+		l := f.claim("a")
+		f.complete("a", l, albs.OutcomeOK, "")
+		live := f.enqueue()
+		f.claim("a")
+		for _, name := range []string{Upload(worker.Token{Task: ended, Fence: 1}), Upload(worker.Token{Task: live, Fence: 1}),
+			Upload(worker.Token{Task: 1 << 40, Fence: 1}), "somebody.else"} {
+			if _, err := f.uploads.Stage(t.Context(), name, "", 0, bytes.NewReader([]byte("x")), 1); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := f.sweep(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		names, _ := f.uploads.StagedLeases(t.Context())
+		if want := []string{Upload(worker.Token{Task: live, Fence: 1}), "somebody.else"}; !slices.Equal(names, want) {
+			t.Errorf("uploads after a sweep: %v, want %v", names, want)
+		}
+	})
+}
+
+func TestNamed(t *testing.T) {
+	t.Parallel()
+	d := func(s string) albs.Digest { return albs.DigestOf([]byte(s)) }
+	s := albs.Spec{
+		Build: &albs.BuildSpec{
+			Root: albs.Root{Repos: []albs.Repo{{ID: "a", Snapshot: d("snapshot")}, {ID: "b", Mirror: "https://m", Repomd: d("repomd")}}},
+			SRPM: albs.File{Name: "a.src.rpm", Digest: d("srpm")},
+		},
+		Test:    &albs.TestSpec{Packages: []albs.TestPackage{{NEVRA: "a-1-1.noarch", Digest: d("tested")}}},
+		Source:  &albs.SourceSpec{Tree: d("tree"), Sources: []albs.File{{Name: "a.tar", Digest: d("tar")}, {Name: "none"}}, Commit: string(d("commit"))},
+		Sign:    &albs.SignSpec{Packages: []albs.File{{Digest: d("unsigned")}}, Documents: []albs.File{{Digest: d("document")}}},
+		Publish: &albs.PublishSpec{Tree: d("published")},
+	}
+	got := named(s)
+	want := []string{"snapshot", "repomd", "srpm", "tested", "tree", "tar", "unsigned", "document", "published"}
+	for _, w := range want {
+		if !got[d(w)] {
+			t.Errorf("%s isn't named", w)
+		}
+	}
+	if len(got) != len(want) {
+		t.Errorf("%d digests are named, want %d", len(got), len(want))
+	}
+}

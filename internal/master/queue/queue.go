@@ -1,0 +1,452 @@
+// Package queue owns the master's work: tasks, what each waits for, the attempts
+// at them with their leases, and the logs that workers stream. It implements
+// worker.Master, the contract's master side. What a kind of task means is in the
+// Handler that the kind's module registers.
+//
+// What holds at every commit:
+//
+//   - A task moves only along the table in state.go.
+//   - An attempt is fenced: its token is a number that grows with each claim, and
+//     every effect of a worker's call is in one transaction with the check that
+//     the token is the newest and the attempt not ended.
+//   - An attempt ends once. What ends it, what its kind applies, what it unblocks
+//     and the events that tell of it are one transaction.
+//   - A task that isn't final is queued, or leased until some time, or blocked by
+//     a task that isn't satisfied; of one that waits in vain, reason names the cause.
+//
+// Files (uploads, logs) are outside the transactions and belong to one attempt
+// each, so that a superseded worker can spoil only its own.
+package queue
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/rs/zerolog"
+
+	"albs/internal/albs"
+	"albs/internal/master/auth"
+	"albs/internal/master/db"
+	"albs/internal/master/event"
+	"albs/internal/worker"
+)
+
+// Handler is what a kind of task means. Its methods may be called concurrently
+// and, when a call is repeated or a transaction runs again, more than once.
+type Handler interface {
+	// Offer returns the spec as it is at this moment and the evidence for the
+	// worker, after o's worker has claimed t and before it hears of it. Both are
+	// kept with the attempt. Unavailable gives the task back for a while; Invalid,
+	// NotFound and TooLarge fail it for that reason; any other error counts as a
+	// lost attempt.
+	Offer(ctx context.Context, t Task, o worker.Offer) (albs.Spec, json.RawMessage, error)
+
+	// Admit looks at the result of an attempt with outcome ok, failed or excluded
+	// and returns what to do with it, or nil. It does all the I/O: uploads lie
+	// under Upload(l.Token). Invalid, NotFound and TooLarge refuse the result: the
+	// task fails for that reason. With any other error the attempt goes on and the
+	// worker reports again. apply runs in the transaction that ends the attempt,
+	// the task being in its new state already; its Invalid refuses too, and its
+	// Conflict (something moved since) has Admit asked again.
+	Admit(ctx context.Context, l worker.Lease, outcome albs.Outcome, r albs.Result) (apply func(ctx context.Context, tx db.Tx) error, err error)
+
+	// Ended tells that t has failed or was cancelled, for whatever reason: t.State
+	// and t.Reason say. After outcome failed it comes after apply in the same
+	// transaction. It isn't called for tasks that succeeded or were excluded.
+	Ended(ctx context.Context, tx db.Tx, t Task) error
+
+	// Reads reports whether the worker may read d though its spec doesn't name it:
+	// whether d lies under a snapshot that the spec names.
+	Reads(ctx context.Context, l worker.Lease, d albs.Digest) (bool, error)
+}
+
+// Uploads keeps what workers send until the attempt ends; artifact.Artifacts does.
+type Uploads interface {
+	Stage(ctx context.Context, lease string, d albs.Digest, off int64, r io.Reader, max int64) (int64, error)
+	Staged(ctx context.Context, lease string, d albs.Digest) (int64, error)
+	OpenStaged(ctx context.Context, lease string, d albs.Digest, off, length int64) (io.ReadCloser, error)
+	DropStaged(ctx context.Context, lease string) error
+	StagedLeases(ctx context.Context) ([]string, error)
+}
+
+// Blobs opens what workers may read, verified before its first byte; blob.Store does.
+type Blobs interface {
+	OpenRange(ctx context.Context, d albs.Digest, off, length int64) (io.ReadCloser, error)
+}
+
+// Config says how leases behave and where logs lie.
+type Config struct {
+	Lease   time.Duration `yaml:"lease"`    // term of a lease; 60 s if 0
+	MaxLost int           `yaml:"max_lost"` // lost attempts after which a task fails; 3 if 0
+	Backoff time.Duration `yaml:"backoff"`  // pause before a task that was given back is offered again, growing with each loss; 5 s if 0
+
+	LogDir   string           `yaml:"-"` // directory of streamed logs; required
+	LocalDir string           `yaml:"-"` // directory in which RunLocal keeps its spools
+	Now      func() time.Time `yaml:"-"` // the clock, for tests; nil is the database's
+}
+
+// Queue is the queue of one database. It may be used concurrently. Tasks can be
+// enqueued and leases kept without Run; claims are answered only while it runs.
+type Queue struct {
+	db       *db.DB
+	events   *event.Log
+	uploads  Uploads
+	blobs    Blobs
+	logs     logs
+	config   Config
+	clock    *clock
+	log      zerolog.Logger
+	handlers map[albs.TaskKind]Handler
+
+	work    chan struct{} // holds one when the dispatcher has to look
+	mu      sync.Mutex
+	waiting []*waiter
+}
+
+var _ worker.Master = (*Queue)(nil)
+
+// New returns the queue in d. It does no I/O. Register every kind before Run.
+func New(d *db.DB, events *event.Log, uploads Uploads, blobs Blobs, c Config, log zerolog.Logger) (*Queue, error) {
+	if c.Lease == 0 {
+		c.Lease = time.Minute
+	}
+	if c.MaxLost == 0 {
+		c.MaxLost = 3
+	}
+	if c.Backoff == 0 {
+		c.Backoff = 5 * time.Second
+	}
+	switch {
+	case c.Lease < time.Second || c.Lease > time.Hour:
+		return nil, albs.Errorf(albs.Invalid, "queue.lease is %v: choose from 1s to 1h", c.Lease)
+	case c.MaxLost < 1 || c.MaxLost > 100:
+		return nil, albs.Errorf(albs.Invalid, "queue.max_lost is %d: choose from 1 to 100", c.MaxLost)
+	case c.Backoff < 0 || c.Backoff > time.Hour:
+		return nil, albs.Errorf(albs.Invalid, "queue.backoff is %v: choose from 0s to 1h", c.Backoff)
+	case c.LogDir == "":
+		return nil, albs.Errorf(albs.Invalid, "the queue needs a directory for logs")
+	}
+	return &Queue{
+		db: d, events: events, uploads: uploads, blobs: blobs, logs: logs{c.LogDir},
+		config: c, clock: newClock(d, c.Now), log: log,
+		handlers: make(map[albs.TaskKind]Handler),
+		work:     make(chan struct{}, 1),
+	}, nil
+}
+
+// Register makes h the handler of kind. It must not be called once tasks are
+// enqueued or claimed.
+func (q *Queue) Register(kind albs.TaskKind, h Handler) { q.handlers[kind] = h }
+
+func (q *Queue) handler(kind albs.TaskKind) (Handler, error) {
+	if h := q.handlers[kind]; h != nil {
+		return h, nil
+	}
+	return nil, fmt.Errorf("tasks of kind %q have no handler here", kind)
+}
+
+// Task is one unit of work.
+type Task struct {
+	ID       albs.TaskID
+	Kind     albs.TaskKind
+	Lane     string
+	Topic    string
+	Needs    []string // sorted
+	Priority int
+	State    albs.TaskState
+	Reason   string      // one line for people: why it failed, was cancelled, waits
+	Cause    albs.TaskID // of a blocked task that waits in vain: the task to retry; else 0
+	Attempts int
+	Lost     int     // attempts since the last retry that ended without a word on the work
+	Worker   string  // name of the newest attempt's; "" before the first
+	Until    db.Time // of a leased or stopping task: when the lease ends if it isn't renewed
+	Created  db.Time
+	Started  db.Time // when it was first claimed; zero before
+	Changed  db.Time // when State became what it is
+
+	// Spec is what was enqueued. Lists leave it out.
+	Spec albs.Spec
+}
+
+// NewTask is a task to enqueue.
+type NewTask struct {
+	Kind     albs.TaskKind
+	Lane     string   // whose work it is, as "team:core": lanes share workers evenly
+	Topic    string   // of its events, as "build:7"
+	Needs    []string // labels that its worker must have, beside "kind:" and the kind, which is added
+	Spec     albs.Spec
+	After    []albs.TaskID // tasks that must have succeeded, or been excluded, first
+	Priority int           // within the lane, higher first
+}
+
+// Bounds on one task; Enqueue refuses more with TooLarge.
+const (
+	MaxNeeds = 32
+	MaxAfter = 10_000
+	MaxSpec  = 1 << 20 // bytes as JSON, the evidence likewise
+)
+
+// validLabel keeps labels and lanes printable and free of the separators of class.
+func validLabel(s string) bool {
+	return s != "" && len(s) <= 120 && !strings.ContainsFunc(s, func(r rune) bool { return r <= ' ' || r > '~' })
+}
+
+// class joins what the dispatcher counts as alike.
+func class(kind albs.TaskKind, lane string, needs []string) string {
+	return string(kind) + "\n" + lane + "\n" + strings.Join(needs, " ")
+}
+
+func splitClass(c string) (kind albs.TaskKind, lane string, needs []string) {
+	k, c, _ := strings.Cut(c, "\n")
+	lane, joined, _ := strings.Cut(c, "\n")
+	return albs.TaskKind(k), lane, strings.Fields(joined)
+}
+
+// Enqueue adds a task in tx. It is queued, or blocked until every task of After
+// is satisfied. Invalid if a field is bad or a task of After doesn't exist.
+func (q *Queue) Enqueue(ctx context.Context, tx db.Tx, n NewTask) (albs.TaskID, error) {
+	if _, err := q.handler(n.Kind); err != nil {
+		return 0, fmt.Errorf("enqueue task: %w", err)
+	}
+	if !validLabel(n.Lane) || n.Topic == "" || len(n.Topic) > event.MaxName {
+		return 0, albs.Errorf(albs.Invalid, "a task needs a lane and a topic, not %.60q and %.60q", n.Lane, n.Topic)
+	}
+	needs := append([]string{"kind:" + string(n.Kind)}, n.Needs...)
+	slices.Sort(needs)
+	needs = slices.Compact(needs)
+	for _, l := range needs {
+		if !validLabel(l) {
+			return 0, albs.Errorf(albs.Invalid, "%.60q is no label that a task can need", l)
+		}
+	}
+	after := slices.Compact(slices.Sorted(slices.Values(n.After)))
+	if len(needs) > MaxNeeds || len(after) > MaxAfter {
+		return 0, albs.Errorf(albs.TooLarge, "a task has at most %d needs and comes after at most %d others", MaxNeeds, MaxAfter)
+	}
+	spec, err := json.Marshal(n.Spec)
+	if err != nil {
+		return 0, fmt.Errorf("enqueue task: %w", err)
+	}
+	if len(spec) > MaxSpec {
+		return 0, albs.Errorf(albs.TooLarge, "a task's spec of %d bytes, at most %d go", len(spec), MaxSpec)
+	}
+	now := q.clock.now()
+	t := taskRow{
+		Kind: n.Kind, Lane: n.Lane, Class: class(n.Kind, n.Lane, needs), Topic: n.Topic, Spec: string(spec), Priority: n.Priority,
+		State: albs.TaskBlocked, CreatedAt: now, ChangedAt: now,
+	}
+	if t.ID, err = insertTask(ctx, tx, t); err != nil {
+		return 0, fmt.Errorf("enqueue task: %w", err)
+	}
+	if err := insertAfter(ctx, tx, t.ID, after); err != nil {
+		return 0, fmt.Errorf("enqueue task: %w", err)
+	}
+	if err := q.unblock(ctx, tx, &t); err != nil {
+		return 0, fmt.Errorf("enqueue task: %w", err)
+	}
+	return t.ID, nil
+}
+
+// Cancel ends a task in tx: at once, or, if a worker holds it, when that worker
+// has been told and has stopped or is lost. Cancelling it again does nothing; it
+// is Conflict once the task is final, NotFound if there is none.
+func (q *Queue) Cancel(ctx context.Context, tx db.Tx, id albs.TaskID, reason string) error {
+	t, err := getTask(ctx, tx, id)
+	if err != nil {
+		return err
+	}
+	if t.State == albs.TaskStopping {
+		return nil
+	}
+	if t.State, err = next(id, t.State, onCancel); err != nil {
+		return err
+	}
+	t.Reason, t.CauseID = oneLine(reason), 0
+	return q.settle(ctx, tx, &t)
+}
+
+// Retry makes a failed, cancelled or excluded task wait for its turn again, in tx,
+// with all its attempts allowed anew; what waited for it in vain waits in hope.
+// Conflict in any other state, NotFound if there is none.
+func (q *Queue) Retry(ctx context.Context, tx db.Tx, id albs.TaskID) error {
+	t, err := getTask(ctx, tx, id)
+	if err != nil {
+		return err
+	}
+	if t.State, err = next(id, t.State, onRetry); err != nil {
+		return err
+	}
+	t.Reason, t.Lost = "", 0
+	if err := q.unblock(ctx, tx, &t); err != nil {
+		return err
+	}
+	return q.relieve(ctx, tx, t.ID)
+}
+
+// Task returns a task with its spec, or NotFound.
+func (q *Queue) Task(ctx context.Context, id albs.TaskID) (Task, error) {
+	t, err := getTask(ctx, q.db, id)
+	if err != nil {
+		return Task{}, err
+	}
+	return t.task()
+}
+
+// Tasks returns those of the tasks that exist, by id, without their specs.
+func (q *Queue) Tasks(ctx context.Context, ids ...albs.TaskID) ([]Task, error) {
+	var ts []Task
+	for chunk := range slices.Chunk(ids, 500) {
+		rows, err := selectTasks(ctx, q.db, `id IN (?)`, chunk)
+		if err != nil {
+			return nil, fmt.Errorf("read tasks: %w", err)
+		}
+		for _, r := range rows {
+			t, err := r.task()
+			if err != nil {
+				return nil, err
+			}
+			ts = append(ts, t)
+		}
+	}
+	slices.SortFunc(ts, func(a, b Task) int { return int(a.ID - b.ID) })
+	return ts, nil
+}
+
+// Filter chooses tasks; a zero field chooses all.
+type Filter struct {
+	States []albs.TaskState
+	Kind   albs.TaskKind
+	Topic  string
+	Lane   string
+	Before albs.TaskID // for the next page: the last one's id
+	Limit  int         // 100 if 0, at most 1,000
+}
+
+// List returns the chosen tasks, newest first, without their specs.
+func (q *Queue) List(ctx context.Context, f Filter) ([]Task, error) {
+	if f.Limit <= 0 {
+		f.Limit = 100
+	}
+	f.Limit = min(f.Limit, 1000)
+	rows, err := listTasks(ctx, q.db, f)
+	if err != nil {
+		return nil, fmt.Errorf("list tasks: %w", err)
+	}
+	ts := make([]Task, len(rows))
+	for i, r := range rows {
+		if ts[i], err = r.task(); err != nil {
+			return nil, err
+		}
+	}
+	return ts, nil
+}
+
+// Stat counts the unfinished tasks that are alike.
+type Stat struct {
+	State albs.TaskState
+	Kind  albs.TaskKind
+	Arch  albs.Arch // of the need "arch:…"; "" if it needs none
+	Count int
+}
+
+// Stats counts the tasks that aren't final, ordered by state, kind and arch.
+func (q *Queue) Stats(ctx context.Context) ([]Stat, error) {
+	counts, err := countOpen(ctx, q.db)
+	if err != nil {
+		return nil, fmt.Errorf("count tasks: %w", err)
+	}
+	var stats []Stat
+	for _, c := range counts {
+		kind, _, needs := splitClass(c.Class)
+		s := Stat{State: c.State, Kind: kind, Count: c.Count}
+		for _, n := range needs {
+			if a, ok := strings.CutPrefix(n, "arch:"); ok {
+				s.Arch = albs.Arch(a)
+			}
+		}
+		same := func(o Stat) bool { return o.State == s.State && o.Kind == s.Kind && o.Arch == s.Arch }
+		if i := slices.IndexFunc(stats, same); i >= 0 {
+			stats[i].Count += s.Count
+		} else {
+			stats = append(stats, s)
+		}
+	}
+	slices.SortFunc(stats, func(a, b Stat) int {
+		return strings.Compare(fmt.Sprint(a.State, " ", a.Kind, " ", a.Arch), fmt.Sprint(b.State, " ", b.Kind, " ", b.Arch))
+	})
+	return stats, nil
+}
+
+// Attempt is one worker's try at a task.
+type Attempt struct {
+	Number   int
+	WorkerID albs.WorkerID
+	Worker   string
+	Claimed  db.Time
+	Ended    db.Time      // zero while it runs
+	Outcome  albs.Outcome // the worker's word; "" if it gave none
+	Lost     bool         // it ended without a word on the work: expired, or infra
+	Reason   string
+	Spec     albs.Spec // as the worker got it
+}
+
+// Attempts returns the attempts at a task, first to last; none for an unknown one.
+func (q *Queue) Attempts(ctx context.Context, id albs.TaskID) ([]Attempt, error) {
+	rows, err := selectAttempts(ctx, q.db, id)
+	if err != nil {
+		return nil, fmt.Errorf("read attempts of task %d: %w", id, err)
+	}
+	as := make([]Attempt, len(rows))
+	for i, r := range rows {
+		as[i] = Attempt{
+			Number: r.Number, WorkerID: r.WorkerID, Worker: r.Worker, Claimed: r.ClaimedAt, Ended: r.EndedAt,
+			Outcome: r.Outcome, Lost: r.Ended == onExpire || r.Ended == onInfra || r.Ended == onExhaust, Reason: r.Reason,
+		}
+		if r.Spec != "" {
+			if err := json.Unmarshal([]byte(r.Spec), &as[i].Spec); err != nil {
+				return nil, fmt.Errorf("read spec of task %d, attempt %d: %w", id, r.Number, err)
+			}
+		}
+	}
+	return as, nil
+}
+
+// Upload names the uploads of an attempt, for Handlers to admit files from.
+func Upload(t worker.Token) string { return fmt.Sprintf("%d.%d", t.Task, t.Fence) }
+
+// oneLine makes a reason, which may come from a worker, fit for a list.
+func oneLine(s string) string {
+	s = strings.Join(strings.Fields(strings.ToValidUTF8(s, "?")), " ")
+	s = strings.Map(func(r rune) rune {
+		if r == 0 || r == 0x7f || r < ' ' {
+			return '?'
+		}
+		return r
+	}, s)
+	if len(s) > 1000 {
+		s = strings.ToValidUTF8(s[:1000], "") + "…"
+	}
+	return s
+}
+
+// taskEvent is the data of task events; the kind is "task." and the state.
+type taskEvent struct {
+	Task    albs.TaskID    `json:"task"`
+	Kind    albs.TaskKind  `json:"kind"`
+	State   albs.TaskState `json:"state"`
+	Attempt int            `json:"attempt,omitempty"`
+	Worker  string         `json:"worker,omitempty"`
+	Reason  string         `json:"reason,omitempty"`
+}
+
+func (q *Queue) tell(ctx context.Context, tx db.Tx, t *taskRow) error {
+	return q.events.Add(ctx, tx, "task."+string(t.State), t.Topic, auth.From(ctx).String(), taskEvent{
+		Task: t.ID, Kind: t.Kind, State: t.State, Attempt: t.Attempts, Worker: t.Worker, Reason: t.Reason,
+	})
+}
