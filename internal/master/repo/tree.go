@@ -1,0 +1,99 @@
+package repo
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"math"
+
+	"albs/internal/albs"
+	"albs/internal/master/auth"
+	"albs/internal/master/db"
+	"albs/internal/repodata"
+)
+
+// Tree is one serial of a product.
+type Tree struct {
+	Product string      `db:"product" json:"product"`
+	Serial  int64       `db:"serial" json:"serial"`
+	Digest  albs.Digest `db:"digest" json:"digest"` // of the document, a repodata.Tree
+	At      db.Time     `db:"at" json:"at"`
+	Current bool        `db:"current" json:"current"` // it is what the product shows
+}
+
+// TreeOf returns the tree that the product shows. It is NotFound, with serial 0,
+// if nothing was ever published.
+func (r *Repos) TreeOf(ctx context.Context, product string) (Tree, error) {
+	return currentTree(ctx, r.d, product)
+}
+
+// TreeAt returns what the product showed at a serial, or NotFound.
+func (r *Repos) TreeAt(ctx context.Context, product string, serial int64) (Tree, error) {
+	return treeAt(ctx, r.d, product, serial)
+}
+
+// MaxPage is the most trees that Trees returns at once.
+const MaxPage = 200
+
+// Trees returns up to limit trees of a product (MaxPage if limit is not between 1
+// and that), newest first, of those below the serial before; zero means from the
+// newest.
+func (r *Repos) Trees(ctx context.Context, product string, before int64, limit int) ([]Tree, error) {
+	if limit < 1 || limit > MaxPage {
+		limit = MaxPage
+	}
+	if before <= 0 {
+		before = math.MaxInt64
+	}
+	trees, err := trees(ctx, r.d, product, before, limit)
+	if err != nil {
+		return nil, fmt.Errorf("list trees of product %s: %w", product, err)
+	}
+	return trees, nil
+}
+
+const maxTree = 8 << 20 // repodata's own bound on a tree's document
+
+// SaveTree keeps the document of a tree and returns its name, by which a publish
+// task asks for it. It is durable on return and shown by nobody yet. A tree that
+// repodata.ParseTree would refuse is Invalid.
+func (r *Repos) SaveTree(ctx context.Context, t repodata.Tree) (albs.Digest, error) {
+	b := t.Encode()
+	if _, err := repodata.ParseTree(b); err != nil {
+		return "", fmt.Errorf("save tree %d of product %s: %w", t.Serial, t.Product, err)
+	}
+	d, err := r.document(ctx, "tree.json", b, maxTree)
+	if err != nil {
+		return "", fmt.Errorf("save tree %d of product %s: %w", t.Serial, t.Product, err)
+	}
+	return d, nil
+}
+
+// ReadTree returns the tree of a document, or NotFound.
+func (r *Repos) ReadTree(ctx context.Context, d albs.Digest) (repodata.Tree, error) {
+	body, err := r.Blobs().Open(ctx, d)
+	if err != nil {
+		return repodata.Tree{}, fmt.Errorf("open tree %s: %w", d.Short(), err)
+	}
+	defer body.Close()
+	b, err := io.ReadAll(io.LimitReader(body, maxTree+1))
+	if err != nil {
+		return repodata.Tree{}, fmt.Errorf("read tree %s: %w", d.Short(), err)
+	}
+	return repodata.ParseTree(b)
+}
+
+// AdvanceTree lets the product show t, whose document is d, in place of the tree
+// with serial from (0 for none). t has the serial after from. It is a Conflict,
+// and nothing changes, if the product shows another serial.
+func (r *Repos) AdvanceTree(ctx context.Context, tx db.Tx, product string, from int64, t repodata.Tree, d albs.Digest) error {
+	if t.Product != product || t.Serial != from+1 || albs.DigestOf(t.Encode()) != d {
+		return albs.Errorf(albs.Invalid, "tree %s is not serial %d of product %s", d.Short(), from+1, product)
+	}
+	next := Tree{Product: product, Serial: t.Serial, Digest: d, At: db.Now(), Current: true}
+	if err := replaceTree(ctx, tx, from, next); err != nil {
+		return err
+	}
+	return r.events.Add(ctx, tx, "tree.advanced", "product:"+product, auth.From(ctx).String(),
+		map[string]any{"serial": t.Serial, "digest": d})
+}
