@@ -1,0 +1,114 @@
+package platform
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"io"
+	"time"
+
+	"golang.org/x/sync/singleflight"
+
+	"albs/internal/albs"
+	"albs/internal/master/db"
+	"albs/internal/repodata"
+)
+
+// pin is what a mirror showed at a time.
+type pin struct {
+	digest albs.Digest
+	at     time.Time
+}
+
+const (
+	pinAge      = time.Minute // a build of many packages pins once
+	pinDeadline = 30 * time.Second
+	maxRepomd   = 1 << 20
+)
+
+func repomdOf(url string) string { return url + "/repodata/repomd.xml" }
+
+// pin returns the digest of the repomd.xml of the mirror at url, which is kept as
+// a document. Askers at the same moment share one look; who gives up waiting
+// doesn't end it for the others.
+func (p *Platforms) pin(ctx context.Context, url string) (albs.Digest, error) {
+	p.mu.Lock()
+	known := p.pins[url]
+	p.mu.Unlock()
+	if known.digest != "" && time.Since(known.at) < pinAge {
+		return known.digest, nil
+	}
+	ch := p.flights.DoChan(url, func() (any, error) {
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), pinDeadline)
+		defer cancel()
+		d, err := p.look(ctx, url)
+		if err == nil {
+			p.mu.Lock()
+			p.pins[url] = pin{d, time.Now()}
+			p.mu.Unlock()
+		}
+		return d, err
+	})
+	var got singleflight.Result
+	select {
+	case <-ctx.Done():
+		return "", ctx.Err()
+	case got = <-ch:
+	}
+	d, _ := got.Val.(albs.Digest)
+	return d, got.Err
+}
+
+// look asks the mirror, and the database for what it showed last if the mirror
+// doesn't answer with what it should.
+func (p *Platforms) look(ctx context.Context, url string) (albs.Digest, error) {
+	repomd, err := p.fetch(ctx, repomdOf(url))
+	last, lastErr := lastPin(ctx, p.d, url)
+	if lastErr != nil && albs.KindOf(lastErr) != albs.NotFound {
+		return "", fmt.Errorf("read pin of %s: %w", url, lastErr)
+	}
+	if err != nil {
+		if lastErr != nil {
+			return "", albs.Errorf(albs.Unavailable, "the repository %s can't be used and was never seen before; check its URL and the egress policy, or try later: %w", url, err)
+		}
+		p.log.Warn().Err(err).Str("url", url).Str("repomd", string(last.Digest)).Time("seen", last.At.Time).Msg("mirror away, its last pin holds")
+		return last.Digest, nil
+	}
+	d, err := p.documents.Pin(ctx, repomd)
+	if err != nil {
+		return "", fmt.Errorf("keep repomd.xml of %s: %w", url, err)
+	}
+	if d == last.Digest {
+		return d, nil
+	}
+	err = p.d.InTx(ctx, func(tx db.Tx) error { return setPin(ctx, tx, url, d, db.Now()) })
+	if err != nil {
+		return "", fmt.Errorf("record pin of %s: %w", url, err)
+	}
+	return d, nil
+}
+
+// fetch returns the bytes of a repomd.xml that names primary metadata by sha256,
+// without which no package of the repository could be told from another.
+func (p *Platforms) fetch(ctx context.Context, url string) ([]byte, error) {
+	body, _, err := p.outside.Get(ctx, url, maxRepomd)
+	if err != nil {
+		return nil, err
+	}
+	defer body.Close()
+	b, err := io.ReadAll(io.LimitReader(body, maxRepomd+1))
+	if err != nil {
+		return nil, fmt.Errorf("read %s: %w", url, err)
+	}
+	if len(b) > maxRepomd {
+		return nil, albs.Errorf(albs.TooLarge, "%s has more than %d bytes", url, maxRepomd)
+	}
+	md, err := repodata.ParseRepomd(bytes.NewReader(b))
+	if err != nil {
+		return nil, fmt.Errorf("parse %s: %w", url, err)
+	}
+	if primary, ok := md.Find("primary"); !ok || primary.Digest == "" {
+		return nil, albs.Errorf(albs.Invalid, "%s names no primary metadata by sha256", url)
+	}
+	return b, nil
+}

@@ -1,0 +1,244 @@
+// Package platform owns what packages are built for: platforms in all their
+// revisions, and the pins of the outside repositories that their roots are filled
+// from.
+//
+// A platform is never edited: applying a changed one adds a revision, with who
+// did it, and the highest revision holds. A Root names every outside repository
+// by the digest of its repomd.xml, so that the same Root is the same root whenever
+// it is made. The package does not install anything, expands no macro and does
+// not know products or builds.
+package platform
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"maps"
+	"math"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/rs/zerolog"
+	"golang.org/x/sync/errgroup"
+	"golang.org/x/sync/singleflight"
+
+	"albs/internal/albs"
+	"albs/internal/master/auth"
+	"albs/internal/master/db"
+)
+
+// Platform is one revision of a platform.
+type Platform struct {
+	Spec
+	ID       int64       `json:"id"`       // numbers the platforms in the order of their making, for interfaces that need a number
+	Revision int64       `json:"revision"` // 1 for the first
+	Digest   albs.Digest `json:"digest"`   // of the spec's canonical JSON
+	Actor    string      `json:"actor"`    // who applied it
+	At       db.Time     `json:"at"`
+}
+
+// Events is where changes are put on record; event.Log is one.
+type Events interface {
+	// Add writes one event in the transaction of the change that it tells of.
+	Add(ctx context.Context, tx db.Tx, kind, topic, actor string, data any) error
+}
+
+// Outside is the way to mirrors; egress.Egress is one.
+type Outside interface {
+	// CheckURL refuses a URL that policy forbids, without going there.
+	CheckURL(url string) error
+	// Get opens what is at url, at most limit bytes of it.
+	Get(ctx context.Context, url string, limit int64) (body io.ReadCloser, size int64, err error)
+}
+
+// Documents keeps mirrors' repomd.xml; repo.Repos is one.
+type Documents interface {
+	// Pin makes the bytes durable and returns their name.
+	Pin(ctx context.Context, repomd []byte) (albs.Digest, error)
+}
+
+// Platforms keeps platforms. It may be used concurrently.
+type Platforms struct {
+	d         *db.DB
+	events    Events
+	outside   Outside
+	documents Documents
+	log       zerolog.Logger
+
+	flights singleflight.Group
+	mu      sync.Mutex
+	pins    map[string]pin // by URL; as many as platforms ever named
+}
+
+// New returns Platforms over the database d. It does no I/O.
+func New(d *db.DB, events Events, outside Outside, documents Documents, log zerolog.Logger) *Platforms {
+	return &Platforms{d: d, events: events, outside: outside, documents: documents, log: log, pins: make(map[string]pin)}
+}
+
+// Apply makes s the platform of its name and returns its revision, which is
+// durable. A spec equal to the present one changes nothing. It is Forbidden to
+// actors without platform.apply and Invalid if s has a fault or names a URL that
+// the master's egress policy refuses; mirrors are not contacted.
+func (p *Platforms) Apply(ctx context.Context, s Spec) (Platform, error) {
+	if err := auth.Can(ctx, auth.PlatformApply, auth.Object{}); err != nil {
+		return Platform{}, err
+	}
+	if err := s.check(); err != nil {
+		return Platform{}, err
+	}
+	for _, u := range s.urls() {
+		if err := p.outside.CheckURL(u); err != nil {
+			return Platform{}, albs.Errorf(albs.Invalid, "platform %s: %w", s.Name, err)
+		}
+	}
+	doc, err := json.Marshal(s)
+	if err != nil {
+		return Platform{}, fmt.Errorf("encode platform %s: %w", s.Name, err)
+	}
+	next := row{Name: s.Name, Digest: albs.DigestOf(doc), Spec: string(doc), Actor: auth.From(ctx).String(), At: db.Now()}
+	err = p.d.InTx(ctx, func(tx db.Tx) error {
+		last, err := latest(ctx, tx, s.Name)
+		if err != nil && albs.KindOf(err) != albs.NotFound {
+			return err
+		}
+		if last.Digest == next.Digest {
+			next = last
+			return nil
+		}
+		next.ID, next.Revision = last.ID, last.Revision+1
+		if err := insert(ctx, tx, &next); err != nil {
+			return err
+		}
+		return p.events.Add(ctx, tx, "platform.applied", "platform:"+s.Name, next.Actor,
+			map[string]any{"revision": next.Revision, "digest": next.Digest, "before": last.Digest})
+	})
+	if db.IsUnique(err) {
+		return Platform{}, albs.Errorf(albs.Conflict, "platform %s was changed at the same moment; apply it again", s.Name)
+	}
+	if err != nil {
+		return Platform{}, fmt.Errorf("apply platform %s: %w", s.Name, err)
+	}
+	return next.platform()
+}
+
+// urls returns a URL of every place to which the master or a worker goes for s.
+func (s Spec) urls() []string {
+	var urls []string
+	for _, a := range s.Arches {
+		for _, r := range s.repositories(a) {
+			urls = append(urls, repomdOf(r.at(a)))
+		}
+	}
+	for _, pattern := range s.Lookaside {
+		urls = append(urls, exampleOf(pattern))
+	}
+	slices.Sort(urls)
+	return slices.Compact(urls)
+}
+
+// Get returns the platform as it is now, or NotFound.
+func (p *Platforms) Get(ctx context.Context, name string) (Platform, error) {
+	r, err := latest(ctx, p.d, name)
+	if err != nil {
+		return Platform{}, err
+	}
+	return r.platform()
+}
+
+// GetRevision returns the platform as it was at a revision, or NotFound.
+func (p *Platforms) GetRevision(ctx context.Context, name string, revision int64) (Platform, error) {
+	r, err := at(ctx, p.d, name, revision)
+	if err != nil {
+		return Platform{}, err
+	}
+	return r.platform()
+}
+
+// MaxPage is the most that a list returns at once.
+const MaxPage = 200
+
+// List returns up to limit platforms (MaxPage if limit is not between 1 and that)
+// as they are now, by name, beginning behind the name after.
+func (p *Platforms) List(ctx context.Context, after string, limit int) ([]Platform, error) {
+	rows, err := list(ctx, p.d, after, page(limit))
+	if err != nil {
+		return nil, fmt.Errorf("list platforms: %w", err)
+	}
+	return platforms(rows)
+}
+
+// History returns up to limit revisions of a platform, newest first, of those
+// below the revision before; zero means from the newest.
+func (p *Platforms) History(ctx context.Context, name string, before int64, limit int) ([]Platform, error) {
+	if before <= 0 {
+		before = math.MaxInt64
+	}
+	rows, err := history(ctx, p.d, name, before, page(limit))
+	if err != nil {
+		return nil, fmt.Errorf("read history of platform %s: %w", name, err)
+	}
+	return platforms(rows)
+}
+
+func page(limit int) int {
+	if limit < 1 || limit > MaxPage {
+		return MaxPage
+	}
+	return limit
+}
+
+// Purpose is what a root is for.
+type Purpose string
+
+// The purposes of a root.
+const (
+	Build Purpose = "build"
+	Test  Purpose = "test"
+)
+
+// Root returns what a root of the platform for arch is made of now, with each
+// mirror pinned to the repomd.xml that it shows; repositories of builds are the
+// caller's to add. It may go out to mirrors, so it is not for transactions. It
+// is NotFound if there is no such platform, Invalid if that has no such arch, and
+// Unavailable if a mirror is away that was never seen before; of one that was
+// seen, the last pin holds until it is back.
+func (p *Platforms) Root(ctx context.Context, name string, arch albs.Arch, purpose Purpose) (albs.Root, error) {
+	pl, err := p.Get(ctx, name)
+	if err != nil {
+		return albs.Root{}, err
+	}
+	if !slices.Contains(pl.Arches, arch) {
+		return albs.Root{}, albs.Errorf(albs.Invalid, "platform %s has no arch %.20s; it has %v", name, arch, pl.Arches)
+	}
+	root := albs.Root{
+		Platform: pl.Name, Releasever: pl.Releasever, Arch: arch, RPMDBPath: pl.RPMDB.Path, ModuleID: pl.ModuleID, SingleUID: pl.SingleUID,
+		Timeout: time.Duration(pl.Timeout), MaxSilence: time.Duration(pl.MaxSilence),
+	}
+	switch purpose {
+	case Build:
+		root.Packages, root.Network = pl.Packages, pl.Network
+		root.Macros = map[string]string{"dist": pl.Dist}
+		maps.Copy(root.Macros, pl.Macros)
+	case Test:
+		root.Packages = pl.TestPackages
+	default:
+		return albs.Root{}, albs.Errorf(albs.Invalid, "a root is for %s or %s, not for %.20q", Build, Test, purpose)
+	}
+	repos := pl.repositories(arch)
+	root.Repos = make([]albs.Repo, len(repos))
+	g, ctx := errgroup.WithContext(ctx)
+	for i, r := range repos {
+		g.Go(func() error {
+			u := r.at(arch)
+			d, err := p.pin(ctx, u)
+			root.Repos[i] = albs.Repo{ID: r.ID, Mirror: u, Repomd: d, Priority: r.Priority}
+			return err
+		})
+	}
+	if err := g.Wait(); err != nil {
+		return albs.Root{}, fmt.Errorf("pin the repositories of platform %s for %s: %w", name, arch, err)
+	}
+	return root, nil
+}

@@ -1,0 +1,353 @@
+package platform
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"net/url"
+	"path"
+	"regexp"
+	"slices"
+	"strings"
+	"time"
+
+	"gopkg.in/yaml.v3"
+
+	"albs/internal/albs"
+)
+
+// Spec is a platform as people write it, in YAML, which JSON is a part of.
+type Spec struct {
+	// Name is how builds and products call the platform, as "almalinux-9".
+	Name string `yaml:"name" json:"name"`
+	// Dist is the dist tag with its dot, the macro %dist of every build.
+	Dist string `yaml:"dist" json:"dist"`
+	// Releasever is dnf's release version.
+	Releasever string `yaml:"releasever" json:"releasever"`
+	// Arches are what the platform is built for, in the order in which lists show them.
+	Arches []albs.Arch `yaml:"arches" json:"arches"`
+	// WeakArches are those of Arches that follow another one.
+	WeakArches []WeakArch `yaml:"weak_arches" json:"weak_arches,omitempty"`
+	// Repositories are what dnf fills roots from.
+	Repositories []Repository `yaml:"repositories" json:"repositories"`
+	// Macros are rpm macros of every build, name without % → body.
+	Macros map[string]string `yaml:"macros" json:"macros,omitempty"`
+	// Packages are the requirement strings that a buildroot begins with.
+	Packages []string `yaml:"packages" json:"packages"`
+	// TestPackages are the same for the roots in which packages are tested.
+	TestPackages []string `yaml:"test_packages" json:"test_packages"`
+	// RPMDB says where the roots' rpm keeps its database, and in which form.
+	RPMDB RPMDB `yaml:"rpmdb" json:"rpmdb"`
+	// ModuleID is dnf's module_platform_id; empty where there are no modules.
+	ModuleID string `yaml:"module_id" json:"module_id,omitempty"`
+	// Network lets builds reach the network; their provenance says so.
+	Network bool `yaml:"network" json:"network,omitempty"`
+	// SingleUID says that every file of the packages in a root belongs to root.
+	SingleUID bool `yaml:"single_uid" json:"single_uid,omitempty"`
+	// Lookaside are the patterns of URLs from which sources that are not in git
+	// come; {name}, {file}, {hashtype} and {hash} are filled in.
+	Lookaside []string `yaml:"lookaside" json:"lookaside,omitempty"`
+	// Timeout and MaxSilence limit a build; zero leaves it to the worker.
+	Timeout    Duration `yaml:"timeout" json:"timeout,omitzero"`
+	MaxSilence Duration `yaml:"max_silence" json:"max_silence,omitzero"`
+}
+
+// WeakArch is an arch whose failures don't hold up the one that it depends on.
+type WeakArch struct {
+	Name      albs.Arch `yaml:"name" json:"name"`
+	DependsOn albs.Arch `yaml:"depends_on" json:"depends_on"`
+}
+
+// Repository is one outside repository.
+type Repository struct {
+	// ID is dnf's repository id.
+	ID string `yaml:"id" json:"id"`
+	// Arch is the one arch that has the repository; empty stands for all.
+	Arch albs.Arch `yaml:"arch" json:"arch,omitempty"`
+	// URL is the folder that holds repodata/; $arch in it stands for the arch.
+	URL string `yaml:"url" json:"url"`
+	// Priority is dnf's: lower wins; 0 is dnf's default of 99.
+	Priority int `yaml:"priority" json:"priority,omitempty"`
+}
+
+// RPMDB is a root's package database.
+type RPMDB struct {
+	Path    string `yaml:"path" json:"path"`
+	Backend string `yaml:"backend" json:"backend"` // sqlite, ndb or bdb
+}
+
+// Duration is a time.Duration that YAML and JSON spell as "12h" or "30m".
+type Duration time.Duration
+
+// MarshalText spells d as time.Duration does.
+func (d Duration) MarshalText() ([]byte, error) { return []byte(time.Duration(d).String()), nil }
+
+// UnmarshalText reads what time.ParseDuration does.
+func (d *Duration) UnmarshalText(b []byte) error {
+	v, err := time.ParseDuration(string(b))
+	if err != nil {
+		return albs.Errorf(albs.Invalid, "%.40q is not a duration such as 12h or 30m", b)
+	}
+	*d = Duration(v)
+	return nil
+}
+
+const maxSpec = 256 << 10 // bytes of YAML
+
+// Parse reads a platform's YAML and checks all that needs no network. An unknown
+// key is an Invalid error with its line.
+func Parse(r io.Reader) (Spec, error) {
+	var s Spec
+	if err := Decode(r, &s); err != nil {
+		return Spec{}, err
+	}
+	return s, s.check()
+}
+
+// Decode reads the one YAML document that r holds, of at most 256 KiB, into a
+// struct, as platforms and products are read: an unknown key, a key said twice and
+// a second document are Invalid errors with their line.
+func Decode(r io.Reader, into any) error {
+	b, err := io.ReadAll(io.LimitReader(r, maxSpec+1))
+	if err != nil {
+		return fmt.Errorf("read YAML: %w", err)
+	}
+	if len(b) > maxSpec {
+		return albs.Errorf(albs.TooLarge, "the YAML has more than %d bytes", maxSpec)
+	}
+	dec := yaml.NewDecoder(strings.NewReader(string(b)))
+	dec.KnownFields(true)
+	err = dec.Decode(into)
+	if errors.Is(err, io.EOF) {
+		return albs.Errorf(albs.Invalid, "the YAML is empty")
+	}
+	if wrong, ok := errors.AsType[*yaml.TypeError](err); ok {
+		return albs.Errorf(albs.Invalid, "%s", strings.Join(wrong.Errors, "; "))
+	}
+	if err != nil {
+		return albs.Errorf(albs.Invalid, "%w", err)
+	}
+	var more yaml.Node
+	if err := dec.Decode(&more); !errors.Is(err, io.EOF) {
+		return albs.Errorf(albs.Invalid, "line %d: a second document begins here; give one at a time", more.Line)
+	}
+	return nil
+}
+
+// Bounds of a platform.
+const (
+	maxRepositories = 64
+	maxPackages     = 512
+	maxMacros       = 256
+	maxMacroBody    = 4096
+	maxURL          = 1024
+	maxLimit        = Duration(7 * 24 * time.Hour)
+)
+
+// What follows is what dnf, rpm and the files that configure them are given: each
+// is one line and none can be read as an option or as two settings.
+var (
+	nameForm        = regexp.MustCompile(`^[a-z0-9][a-z0-9._-]{0,63}$`)
+	distForm        = regexp.MustCompile(`^\.[A-Za-z0-9][A-Za-z0-9._+~^]{0,31}$`)
+	releaseverForm  = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]{0,31}$`)
+	repoIDForm      = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$`)
+	macroNameForm   = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]{2,63}$`) // rpm wants three characters
+	requirementForm = regexp.MustCompile(`^[A-Za-z0-9_/@(][A-Za-z0-9 _./@()+~^:=<>*,-]{0,199}$`)
+	dirForm         = regexp.MustCompile(`^(/[A-Za-z0-9_][A-Za-z0-9._-]{0,63}){1,8}$`)
+	moduleIDForm    = regexp.MustCompile(`^platform:[A-Za-z0-9][A-Za-z0-9._-]{0,31}$`)
+	placeholderForm = regexp.MustCompile(`\{(name|file|hashtype|hash)\}`)
+	luaForm         = regexp.MustCompile(`%\{[?!]*lua\b`)
+)
+
+var backends = []string{"sqlite", "ndb", "bdb"}
+
+// check returns an Invalid error that says what in s is wrong and what would be right.
+func (s Spec) check() error {
+	bad := func(format string, args ...any) error {
+		return albs.Errorf(albs.Invalid, "platform %.64q: "+format, append([]any{s.Name}, args...)...)
+	}
+	switch {
+	case !nameForm.MatchString(s.Name):
+		return albs.Errorf(albs.Invalid, "name %.80q: a platform's name has 1 to 64 lower-case letters, digits, dots, hyphens and underscores, and begins with a letter or digit", s.Name)
+	case !distForm.MatchString(s.Dist):
+		return bad("dist %.80q is not a dist tag such as .el9", s.Dist)
+	case !releaseverForm.MatchString(s.Releasever):
+		return bad("releasever %.80q is not a release version such as 9", s.Releasever)
+	case s.ModuleID != "" && !moduleIDForm.MatchString(s.ModuleID):
+		return bad("module_id %.80q is not of the form platform:el9", s.ModuleID)
+	case !dirForm.MatchString(s.RPMDB.Path) || path.Clean(s.RPMDB.Path) != s.RPMDB.Path:
+		return bad("rpmdb.path %.80q is not a plain absolute path such as /var/lib/rpm", s.RPMDB.Path)
+	case !slices.Contains(backends, s.RPMDB.Backend):
+		return bad("rpmdb.backend %.40q is not one of %v", s.RPMDB.Backend, backends)
+	case s.Timeout < 0 || s.Timeout > maxLimit || s.MaxSilence < 0 || s.MaxSilence > maxLimit:
+		return bad("timeout and max_silence lie between 0 and %s", time.Duration(maxLimit))
+	}
+	for _, check := range []func(refuse) error{s.checkArches, s.checkRepositories, s.checkMacros} {
+		if err := check(bad); err != nil {
+			return err
+		}
+	}
+	if err := checkRequirements("packages", s.Packages, bad); err != nil {
+		return err
+	}
+	if err := checkRequirements("test_packages", s.TestPackages, bad); err != nil {
+		return err
+	}
+	for _, pattern := range s.Lookaside {
+		if !strings.Contains(pattern, "{hash}") {
+			return bad("lookaside %.200q lacks {hash}", pattern)
+		}
+		if err := checkURL(exampleOf(pattern)); err != nil {
+			return bad("lookaside %.200q: %w", pattern, err)
+		}
+	}
+	return nil
+}
+
+type refuse func(format string, args ...any) error
+
+func (s Spec) checkArches(bad refuse) error {
+	if len(s.Arches) == 0 {
+		return bad("arches is empty: name at least one of %v", albs.BuildArches)
+	}
+	for i, a := range s.Arches {
+		if _, err := albs.ParseArch(string(a)); err != nil {
+			return bad("arches: %w", err)
+		}
+		if slices.Contains(s.Arches[:i], a) {
+			return bad("arches names %s twice", a)
+		}
+	}
+	weak := make(map[albs.Arch]bool)
+	for _, w := range s.WeakArches {
+		if !slices.Contains(s.Arches, w.Name) || !slices.Contains(s.Arches, w.DependsOn) {
+			return bad("weak_arches: %.20q depends on %.20q, but both have to be among arches", w.Name, w.DependsOn)
+		}
+		if weak[w.Name] {
+			return bad("weak_arches names %s twice", w.Name)
+		}
+		weak[w.Name] = true
+	}
+	for _, w := range s.WeakArches {
+		if weak[w.DependsOn] {
+			return bad("weak_arches: %s depends on %s, which is weak itself", w.Name, w.DependsOn)
+		}
+	}
+	return nil
+}
+
+func (s Spec) checkRepositories(bad refuse) error {
+	if len(s.Repositories) > maxRepositories {
+		return bad("more than %d repositories", maxRepositories)
+	}
+	for _, r := range s.Repositories {
+		switch {
+		case !repoIDForm.MatchString(r.ID):
+			return bad("repository id %.80q has other characters than letters, digits, dots, hyphens and underscores", r.ID)
+		case r.Arch != "" && !slices.Contains(s.Arches, r.Arch):
+			return bad("repository %s: arch %.20q is not among arches", r.ID, r.Arch)
+		case r.Priority < 0 || r.Priority > 99:
+			return bad("repository %s: priority %d is not between 0 and 99", r.ID, r.Priority)
+		}
+		if err := checkURL(r.at(s.Arches[0])); err != nil {
+			return bad("repository %s: %w", r.ID, err)
+		}
+	}
+	for _, a := range s.Arches {
+		var ids []string
+		for _, r := range s.repositories(a) {
+			if slices.Contains(ids, r.ID) {
+				return bad("repository %s is there twice for %s", r.ID, a)
+			}
+			ids = append(ids, r.ID)
+		}
+		if len(ids) == 0 {
+			return bad("there is no repository for %s", a)
+		}
+	}
+	return nil
+}
+
+// checkMacros keeps a body on its line. Bodies that run a command or Lua are
+// refused too, not for safety's sake (nothing outside a root expands them), but
+// because a root's digest would no longer say what its macros are.
+func (s Spec) checkMacros(bad refuse) error {
+	if len(s.Macros) > maxMacros {
+		return bad("more than %d macros", maxMacros)
+	}
+	for _, name := range slices.Sorted(maps.Keys(s.Macros)) {
+		body := s.Macros[name]
+		switch {
+		case !macroNameForm.MatchString(name):
+			return bad("macro %.80q: a name has 3 to 64 letters, digits and underscores, no %% and no parameters", name)
+		case name == "dist":
+			return bad("macro dist: say it once, as dist")
+		case body == "" || len(body) > maxMacroBody:
+			return bad("macro %s: the body has between 1 and %d bytes", name, maxMacroBody)
+		case strings.ContainsFunc(body, func(r rune) bool { return r < ' ' || r == 0x7f || r == '\uFFFD' || r == '\u2028' || r == '\u2029' }):
+			return bad("macro %s: the body is one line of text without control characters", name)
+		case strings.HasSuffix(body, `\`) || strings.TrimSpace(body) != body:
+			return bad("macro %s: the body neither ends in a backslash nor begins or ends with a blank", name)
+		case strings.Contains(body, "%(") || luaForm.MatchString(body):
+			return bad("macro %s: a platform's macro runs no command and no Lua; a package of the buildroot may bring such a macro", name)
+		}
+	}
+	return nil
+}
+
+// checkRequirements takes what dnf may be asked to install: names, provides, files,
+// groups and rich dependencies, but no option, no URL and no RPM file of the host.
+func checkRequirements(what string, list []string, bad refuse) error {
+	if len(list) == 0 || len(list) > maxPackages {
+		return bad("%s has between 1 and %d entries", what, maxPackages)
+	}
+	for i, p := range list {
+		if !requirementForm.MatchString(p) || strings.Contains(p, "://") || strings.HasSuffix(p, ".rpm") || strings.Contains(p, "..") {
+			return bad("%s: %.80q is not the name of a package, a group, a file in one or another requirement", what, p)
+		}
+		if slices.Contains(list[:i], p) {
+			return bad("%s names %s twice", what, p)
+		}
+	}
+	return nil
+}
+
+// checkURL takes an absolute URL that means the same in a dnf configuration as here.
+func checkURL(s string) error {
+	u, err := url.Parse(s)
+	switch {
+	case err != nil || len(s) > maxURL:
+		return albs.Errorf(albs.Invalid, "%.200q is not a URL", s)
+	case u.Scheme != "https" && u.Scheme != "http" && u.Scheme != "file":
+		return albs.Errorf(albs.Invalid, "the URL %.200q begins with neither https://, http:// nor file:///", s)
+	case (u.Host == "") != (u.Scheme == "file") || !strings.HasPrefix(u.Path, "/"):
+		return albs.Errorf(albs.Invalid, "the URL %.200q lacks its host or its path", s)
+	case u.User != nil || u.RawQuery != "" || u.ForceQuery || u.Fragment != "":
+		return albs.Errorf(albs.Invalid, "the URL %.200q has a user, a query or a fragment: secrets don't belong into a platform", u.Redacted())
+	case strings.ContainsFunc(s, func(r rune) bool { return r <= ' ' || r >= 0x7f || strings.ContainsRune("\"'`\\$<>{}|^,;", r) }):
+		return albs.Errorf(albs.Invalid, "the URL %.200q has a character that is not allowed; of variables there is only $arch", s)
+	}
+	return nil
+}
+
+// exampleOf fills a look-aside pattern in, for checks of the URL that it makes.
+func exampleOf(pattern string) string {
+	return placeholderForm.ReplaceAllString(pattern, "0")
+}
+
+// at returns the repository's base URL for arch, without a slash at its end.
+func (r Repository) at(arch albs.Arch) string {
+	return strings.TrimRight(strings.ReplaceAll(r.URL, "$arch", string(arch)), "/")
+}
+
+// repositories returns those that arch has, in their order.
+func (s Spec) repositories(arch albs.Arch) []Repository {
+	var out []Repository
+	for _, r := range s.Repositories {
+		if r.Arch == "" || r.Arch == arch {
+			out = append(out, r)
+		}
+	}
+	return out
+}
