@@ -1,0 +1,210 @@
+package product
+
+import (
+	"io"
+	"regexp"
+	"slices"
+	"strings"
+
+	"albs/internal/albs"
+	"albs/internal/master/platform"
+)
+
+// Spec is a product as people write it, in YAML, which JSON is a part of.
+type Spec struct {
+	// Name is the product's, as "almalinux".
+	Name string `yaml:"name" json:"name"`
+	// Title is the product's name for people; it may be empty.
+	Title string `yaml:"title" json:"title,omitempty"`
+	// Team is the team whose maintainers shape and release the product.
+	Team string `yaml:"team" json:"team"`
+	// Platforms are the names of the platforms that the product is released for.
+	Platforms []string `yaml:"platforms" json:"platforms"`
+	// Repositories are what the product's public tree consists of.
+	Repositories []Repository `yaml:"repositories" json:"repositories"`
+	// Key is the key that signs packages and metadata, by fingerprint or by the
+	// name under which it was made; without one nothing can be released.
+	Key string `yaml:"key" json:"key,omitempty"`
+	// Gate is what a package has to pass before it may be released.
+	Gate Gate `yaml:"gate" json:"gate"`
+	// Approvals say who has to agree to a release.
+	Approvals Approvals `yaml:"approvals" json:"approvals"`
+}
+
+// Repository is one repository of a product.
+type Repository struct {
+	// Path is the folder below the product's public root, as "BaseOS/x86_64/os".
+	Path     string    `yaml:"path" json:"path"`
+	Platform string    `yaml:"platform" json:"platform"`
+	Arch     albs.Arch `yaml:"arch" json:"arch"` // src for a source repository
+	Kind     Kind      `yaml:"kind" json:"kind"`
+}
+
+// Kind says which packages a repository holds.
+type Kind string
+
+// The kinds of repository.
+const (
+	RPM    Kind = "rpm"    // binary packages
+	Debug  Kind = "debug"  // debuginfo and debugsource packages
+	Source Kind = "source" // SRPMs
+)
+
+var kinds = []Kind{RPM, Debug, Source}
+
+// Gate is the policy on tests.
+type Gate struct {
+	Tests Tests `yaml:"tests" json:"tests"`
+}
+
+// Tests says what failed or missing tests mean for a release.
+type Tests string
+
+// The policies on tests.
+const (
+	Required Tests = "required" // they bar it, unless waived
+	Advisory Tests = "advisory" // they are shown
+)
+
+// Approvals is the policy on a release's approval.
+type Approvals struct {
+	// Count is how many people have to approve a plan.
+	Count int `yaml:"count" json:"count"`
+	// Distinct keeps the person who made the plan from being counted.
+	Distinct bool `yaml:"distinct" json:"distinct"`
+}
+
+// Bounds of a product.
+const (
+	maxPlatforms    = 32
+	maxRepositories = 1024
+	maxPath         = 200
+	maxApprovals    = 16
+	maxTitle        = 200
+)
+
+// Parse reads a product's YAML and checks all that needs no database. What it
+// leaves out is strict: tests are required, and one person approves who is not
+// the planner. An unknown key is an Invalid error with its line.
+func Parse(r io.Reader) (Spec, error) {
+	s := Spec{Gate: Gate{Tests: Required}, Approvals: Approvals{Count: 1, Distinct: true}}
+	if err := platform.Decode(r, &s); err != nil {
+		return Spec{}, err
+	}
+	return s, s.check()
+}
+
+var (
+	nameForm        = regexp.MustCompile(`^[a-z0-9][a-z0-9._-]{0,63}$`)
+	segmentForm     = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._+-]{0,63}$`)
+	fingerprintForm = regexp.MustCompile(`^[0-9A-F]{40}$`)
+	keyNameForm     = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9 ._+@<>()-]{0,199}$`)
+)
+
+// reserved names belong to a repository's own layout or to the public place.
+var reserved = []string{"repodata", "Packages", "pool"}
+
+// check returns an Invalid error that says what in s is wrong and what would be right.
+func (s Spec) check() error {
+	bad := func(format string, args ...any) error {
+		return albs.Errorf(albs.Invalid, "product %.64q: "+format, append([]any{s.Name}, args...)...)
+	}
+	switch {
+	case !nameForm.MatchString(s.Name):
+		return albs.Errorf(albs.Invalid, "name %.80q: a product's name has 1 to 64 lower-case letters, digits, dots, hyphens and underscores, and begins with a letter or digit", s.Name)
+	case len(s.Title) > maxTitle || strings.ContainsFunc(s.Title, func(r rune) bool { return r < ' ' || r == 0x7f || r == '\uFFFD' }):
+		return bad("title is one line of at most %d bytes", maxTitle)
+	case !nameForm.MatchString(s.Team):
+		return bad("team %.80q is not a team's name", s.Team)
+	case s.Key != "" && !fingerprintForm.MatchString(s.Key) && !keyNameForm.MatchString(s.Key):
+		return bad("key %.80q is neither a fingerprint of 40 upper-case hex digits nor a key's name", s.Key)
+	case s.Gate.Tests != Required && s.Gate.Tests != Advisory:
+		return bad("gate.tests %.40q is neither %s nor %s", s.Gate.Tests, Required, Advisory)
+	case s.Approvals.Count < 1 || s.Approvals.Count > maxApprovals:
+		return bad("approvals.count %d is not between 1 and %d", s.Approvals.Count, maxApprovals)
+	case len(s.Platforms) == 0 || len(s.Platforms) > maxPlatforms:
+		return bad("platforms has between 1 and %d entries", maxPlatforms)
+	case len(s.Repositories) == 0 || len(s.Repositories) > maxRepositories:
+		return bad("repositories has between 1 and %d entries", maxRepositories)
+	}
+	for i, p := range s.Platforms {
+		if !nameForm.MatchString(p) {
+			return bad("platform %.80q is not a platform's name", p)
+		}
+		if slices.Contains(s.Platforms[:i], p) {
+			return bad("platforms names %s twice", p)
+		}
+		if !slices.ContainsFunc(s.Repositories, func(r Repository) bool { return r.Platform == p && r.Kind == RPM }) {
+			return bad("there is no repository of kind %s for platform %s", RPM, p)
+		}
+	}
+	return s.checkRepositories(bad)
+}
+
+func (s Spec) checkRepositories(bad func(string, ...any) error) error {
+	type target struct {
+		platform string
+		arch     albs.Arch
+		kind     Kind
+	}
+	byTarget := make(map[target]string)
+	for i, r := range s.Repositories {
+		if err := checkPath(r.Path); err != nil {
+			return bad("repository %.200q: %w", r.Path, err)
+		}
+		switch {
+		case !slices.Contains(kinds, r.Kind):
+			return bad("repository %s: kind %.40q is not one of %v", r.Path, r.Kind, kinds)
+		case !slices.Contains(s.Platforms, r.Platform):
+			return bad("repository %s: platform %.80q is not among platforms", r.Path, r.Platform)
+		case (r.Kind == Source) != (r.Arch == albs.Src):
+			return bad("repository %s: arch %s and kind %s go together", r.Path, albs.Src, Source)
+		}
+		if r.Kind != Source {
+			if _, err := albs.ParseArch(string(r.Arch)); err != nil {
+				return bad("repository %s: %w", r.Path, err)
+			}
+		}
+		t := target{r.Platform, r.Arch, r.Kind}
+		if other, ok := byTarget[t]; ok {
+			return bad("%s and %s are both the %s repository of %s for %s; a package must know where it goes", other, r.Path, r.Kind, r.Platform, r.Arch)
+		}
+		byTarget[t] = r.Path
+		for _, o := range s.Repositories[:i] {
+			if strings.HasPrefix(r.Path+"/", o.Path+"/") || strings.HasPrefix(o.Path+"/", r.Path+"/") {
+				return bad("repositories %s and %s lie within each other", o.Path, r.Path)
+			}
+		}
+	}
+	return nil
+}
+
+func checkPath(p string) error {
+	if len(p) > maxPath {
+		return albs.Errorf(albs.Invalid, "the path has more than %d bytes", maxPath)
+	}
+	for part := range strings.SplitSeq(p, "/") {
+		if !segmentForm.MatchString(part) {
+			return albs.Errorf(albs.Invalid, "%.80q is not a part of a path: letters, digits, dots, underscores, plus and hyphens, beginning with a letter or digit", part)
+		}
+		if slices.Contains(reserved, part) {
+			return albs.Errorf(albs.Invalid, "%s belongs to the layout of a repository and can't be a part of its path", part)
+		}
+	}
+	return nil
+}
+
+// Target returns the path of the repository into which packages of a kind, built
+// on a platform for arch, are released; arch is ignored for Source. It is
+// NotFound, with a sentence for the plan, if the product has none.
+func (s Spec) Target(platform string, arch albs.Arch, kind Kind) (string, error) {
+	if kind == Source {
+		arch = albs.Src
+	}
+	for _, r := range s.Repositories {
+		if r.Platform == platform && r.Arch == arch && r.Kind == kind {
+			return r.Path, nil
+		}
+	}
+	return "", albs.Errorf(albs.NotFound, "product %s has no %s repository of platform %s for %s", s.Name, kind, platform, arch)
+}
