@@ -1,0 +1,102 @@
+package build
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"albs/internal/albs"
+	"albs/internal/master/artifact"
+	"albs/internal/master/auth"
+	"albs/internal/master/db"
+	"albs/internal/master/provenance"
+	"albs/internal/master/queue"
+)
+
+// admission is what is known of an attempt whose result is being looked at.
+type admission struct {
+	lease  string // name of its uploads
+	spec   queue.Lease
+	task   taskRow
+	item   itemRow
+	build  buildRow
+	worker auth.Actor
+	// started is when the attempt was claimed.
+	started time.Time
+	// logs keeps the attempt's logs; it is part of every end, good or bad.
+	logs func(ctx context.Context, tx db.Tx) error
+}
+
+// begin admits what every attempt leaves, its logs, and finds out what it was for.
+func (b *Builds) begin(ctx context.Context, l queue.Lease, r albs.Result) (admission, error) {
+	in := admission{lease: queue.Upload(l.Token), spec: l, worker: auth.From(ctx)}
+	var err error
+	if in.task, err = b.store.task(ctx, b.store.d, l.Token.Task); err != nil {
+		return in, err
+	}
+	if in.item, err = b.store.item(ctx, b.store.d, in.task.ItemID); err != nil {
+		return in, err
+	}
+	if in.build, err = b.store.build(ctx, b.store.d, in.task.BuildID); err != nil {
+		return in, err
+	}
+	attempts, err := b.queue.Attempts(ctx, l.Token.Task)
+	if err != nil {
+		return in, err
+	}
+	for _, a := range attempts {
+		if a.Number == l.Attempt {
+			in.started = a.Claimed.Time
+		}
+	}
+	if len(r.Logs) > maxLogs {
+		return in, albs.Errorf(albs.TooLarge, "the attempt has %d logs, at most %d are kept", len(r.Logs), maxLogs)
+	}
+	var logs []artifact.Artifact
+	for _, f := range r.Logs {
+		a, err := b.artifacts.Admit(ctx, in.lease, f, artifact.Log)
+		if err != nil {
+			return in, fmt.Errorf("log %s: %w", f.Name, err)
+		}
+		logs = append(logs, a)
+	}
+	in.logs = func(ctx context.Context, tx db.Tx) error {
+		if err := b.keep(ctx, tx, in, "", logs...); err != nil {
+			return err
+		}
+		return b.provenance.State(ctx, tx, provenance.Fact{Files: logs, Metadata: in.metadata()})
+	}
+	return in, nil
+}
+
+const maxLogs = 16
+
+// keep writes the rows of files of an attempt.
+func (b *Builds) keep(ctx context.Context, tx db.Tx, in admission, arch albs.Arch, files ...artifact.Artifact) error {
+	if err := b.artifacts.Add(ctx, tx, files...); err != nil {
+		return err
+	}
+	for _, f := range files {
+		err := b.store.addArtifact(ctx, tx, artifactRow{
+			BuildID: in.item.BuildID, ItemID: in.item.ID, TaskID: in.task.TaskID, Attempt: in.spec.Attempt,
+			Digest: f.Digest, Kind: string(f.Kind), Name: f.Name, Arch: arch,
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// metadata is what ALBS's file records say of a build's files (API version 0.2).
+func (in admission) metadata() map[string]string {
+	m := map[string]string{
+		"build_id": in.item.BuildID.String(), "build_host": in.worker.Name, "build_arch": string(in.task.Arch), "built_by": in.build.Owner,
+	}
+	if in.item.URL != "" {
+		m["source_type"], m["git_url"], m["git_ref"], m["git_commit"] = "git", in.item.URL, in.item.Ref, in.item.Commit
+	} else {
+		m["source_type"], m["srpm_sha256"] = "srpm", string(in.item.SRPM)
+	}
+	return m
+}

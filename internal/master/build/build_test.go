@@ -1,0 +1,464 @@
+package build
+
+import (
+	"archive/tar"
+	"bytes"
+	"context"
+	"crypto/ed25519"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/rs/zerolog"
+
+	"albs/internal/albs"
+	"albs/internal/attest"
+	"albs/internal/blob"
+	"albs/internal/egress"
+	"albs/internal/git"
+	"albs/internal/git/gittest"
+	"albs/internal/ledger"
+	"albs/internal/master/artifact"
+	"albs/internal/master/auth"
+	"albs/internal/master/db"
+	"albs/internal/master/db/dbtest"
+	"albs/internal/master/event"
+	"albs/internal/master/platform"
+	"albs/internal/master/product"
+	"albs/internal/master/provenance"
+	"albs/internal/master/queue"
+	"albs/internal/master/repo"
+	"albs/internal/master/source"
+	"albs/internal/worker"
+)
+
+// fixture is a master's building side over a fresh database, all of it real, with
+// a git server; the test plays the node.
+type fixture struct {
+	*Builds
+	t      *testing.T
+	forge  *gittest.Server
+	person context.Context // alice, who may build
+	node   context.Context // the node's identity
+}
+
+const platformYAML = `
+name: el9
+dist: .el9
+releasever: "9"
+arches: [x86_64]
+repositories: [{id: base, url: "file://%s"}]
+rpmdb: {path: /var/lib/rpm, backend: sqlite}
+packages: [bash]
+test_packages: [bash]
+`
+
+func setup(t *testing.T, d *db.DB) *fixture {
+	t.Helper()
+	must := func(err error) {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	log := zerolog.Nop()
+	forge := gittest.NewServer(t)
+	mirror := t.TempDir()
+	must(os.MkdirAll(filepath.Join(mirror, "repodata"), 0o755))
+	must(os.WriteFile(filepath.Join(mirror, "repodata", "repomd.xml"), []byte(emptyRepomd), 0o644))
+	out, err := egress.New(egress.Policy{Allow: []string{forge.Addr(), "file://" + mirror}, CAFiles: []string{forge.CAFile()}})
+	must(err)
+	mirrors, err := git.New(t.TempDir(), out)
+	must(err)
+	blobs, err := blob.NewDir(t.TempDir())
+	must(err)
+	staging, err := blob.NewStaging(t.TempDir())
+	must(err)
+	l, err := ledger.OpenEmbedded(t.TempDir())
+	must(err)
+	t.Cleanup(func() { l.Close() })
+	_, key, err := ed25519.GenerateKey(nil)
+	must(err)
+
+	events := event.New(d, log)
+	users := auth.New(d, events, log)
+	artifacts := artifact.New(d, blobs, staging)
+	q, err := queue.New(d, events, artifacts, blobs, queue.Config{LogDir: t.TempDir(), LocalDir: t.TempDir()}, log)
+	must(err)
+	repos := repo.New(d, artifacts, events)
+	platforms := platform.New(d, events, out, repos, log)
+	products := product.New(d, events, platforms)
+	prov := provenance.New(d, events, artifacts, l, attest.NewSigner(key), log)
+	f := &fixture{t: t, forge: forge}
+	f.Builds = New(Parts{
+		DB: d, Events: events, Queue: q, Artifacts: artifacts, Provenance: prov,
+		Sources: source.New(d, artifacts, mirrors, out, source.Limits{}), Platforms: platforms, Products: products, Repos: repos, Log: log,
+	}, Config{})
+
+	system := auth.System(t.Context(), "test")
+	spec, err := platform.Parse(strings.NewReader(fmt.Sprintf(platformYAML, mirror)))
+	must(err)
+	_, err = platforms.Apply(system, spec)
+	must(err)
+	me, err := users.LocalWorker(system, auth.NewWorker{Name: "master", Role: albs.RoleMaster})
+	must(err)
+	node, err := users.LocalWorker(system, auth.NewWorker{Name: "node-1", Role: albs.RoleNode, Arches: []albs.Arch{albs.X8664}})
+	must(err)
+	alice, err := users.CreateUser(system, "alice")
+	must(err)
+	must(users.Grant(system, alice.ID, auth.Contributor, "core"))
+	f.node = auth.With(t.Context(), node)
+	f.person = auth.With(t.Context(), auth.Actor{Kind: auth.KindPerson, User: alice.ID, Name: "alice", Grants: []auth.Grant{{Role: auth.Contributor, Team: "core"}}})
+
+	ctx, stop := context.WithCancel(t.Context())
+	var wg sync.WaitGroup
+	for _, run := range []func(context.Context) error{events.Run, q.Run, prov.Run, func(ctx context.Context) error { return f.Run(ctx, me) }} {
+		wg.Go(func() {
+			if err := run(ctx); err != nil && ctx.Err() == nil {
+				t.Errorf("a loop ended: %v", err)
+			}
+		})
+	}
+	t.Cleanup(func() { stop(); wg.Wait() })
+	return f
+}
+
+const emptyRepomd = `<?xml version="1.0" encoding="UTF-8"?>
+<repomd xmlns="http://linux.duke.edu/metadata/repo"><revision>1</revision>
+<data type="primary"><checksum type="sha256">e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855</checksum><location href="repodata/primary.xml.gz"/></data></repomd>
+`
+
+// each runs f on every database.
+func each(t *testing.T, f func(t *testing.T, f *fixture)) {
+	t.Parallel()
+	if _, err := exec.LookPath("rpmbuild"); err != nil {
+		t.Skip("rpmbuild is not installed")
+	}
+	dbtest.Each(t, func(t *testing.T, d *db.DB) { f(t, setup(t, d)) })
+}
+
+// claim waits for the next task of the node.
+func (f *fixture) claim() *worker.Lease {
+	f.t.Helper()
+	l, err := f.queue.Claim(f.node, worker.Offer{Labels: []string{"kind:source", "kind:build", "arch:x86_64"}, Wait: 20})
+	if err != nil || l == nil {
+		f.t.Fatalf("Claim = %v, %v", l, err)
+	}
+	return l
+}
+
+// upload sends bytes as the node does.
+func (f *fixture) upload(l *worker.Lease, name string, b []byte) albs.File {
+	f.t.Helper()
+	file := albs.File{Name: name, Digest: albs.DigestOf(b), Size: int64(len(b))}
+	if _, err := f.queue.Put(f.node, l.Token, file.Digest, 0, bytes.NewReader(b)); err != nil {
+		f.t.Fatal(err)
+	}
+	return file
+}
+
+const spec = `Name: foo
+Version: 1
+Release: 2%{?dist}
+Summary: foo
+License: MIT
+BuildArch: noarch
+%description
+foo
+%install
+mkdir -p %{buildroot}/usr/share; echo NAME > %{buildroot}/usr/share/NAME
+%files
+/usr/share/NAME
+`
+
+// rpms makes an SRPM and an RPM of a package with the host's rpmbuild.
+func rpms(t *testing.T, name string) (srpm, rpm string) {
+	t.Helper()
+	dir := t.TempDir()
+	text := strings.ReplaceAll(strings.Replace(spec, "Name: foo", "Name: "+name, 1), "NAME", name)
+	if err := os.WriteFile(filepath.Join(dir, name+".spec"), []byte(text), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.Command("rpmbuild", "-ba", "--define", "_topdir "+dir, "--define", "dist .el9", filepath.Join(dir, name+".spec"))
+	cmd.Env = append(os.Environ(), "HOME="+dir)
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Fatalf("rpmbuild: %v\n%s", err, out)
+	}
+	return filepath.Join(dir, "SRPMS", name+"-1-2.el9.src.rpm"), filepath.Join(dir, "RPMS", "noarch", name+"-1-2.el9.noarch.rpm")
+}
+
+func read(t *testing.T, path string) []byte {
+	t.Helper()
+	b, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b
+}
+
+func (f *fixture) complete(l *worker.Lease, r albs.Result) error {
+	r.Logs = append(r.Logs, f.upload(l, "build", []byte(fmt.Sprintf("log of task %d\n", l.Token.Task))))
+	return f.queue.Complete(f.node, l.Token, albs.OutcomeOK, r)
+}
+
+func (f *fixture) create(n NewBuild) Build {
+	f.t.Helper()
+	n.Platforms = []Target{{Platform: "el9"}}
+	b, err := f.Create(f.person, n)
+	if err != nil {
+		f.t.Fatal(err)
+	}
+	return b
+}
+
+// TestFromCommitToRepository takes two packages the whole way: the second sees the
+// first in the build's repository, and everything is stated and recorded.
+func TestFromCommitToRepository(t *testing.T) {
+	each(t, func(t *testing.T, f *fixture) {
+		commit := f.forge.AddRepo("foo", map[string]string{"SPECS/foo.spec": spec}, "imports/foo")
+		f.forge.AddRepo("bar", map[string]string{"bar.spec": strings.ReplaceAll(spec, "foo", "bar")})
+		b := f.create(NewBuild{Packages: []Package{{URL: f.forge.URL("foo"), Ref: "imports/foo"}, {URL: f.forge.URL("bar"), Ref: "main"}}})
+		if len(b.Items) != 2 || b.Items[0].Commit != commit || b.Items[0].RefType != "git_tag" || b.Items[1].RefType != "git_branch" || b.Items[0].Package != "foo" {
+			t.Fatalf("build has items %+v", b.Items)
+		}
+
+		var last *worker.Lease
+		for range 4 { // two sources, two rebuilds, in whatever order they become ready
+			l := f.claim()
+			name := "foo"
+			if s := l.Spec.Source; s != nil {
+				if strings.HasPrefix(s.Spec, "bar") {
+					name = "bar"
+				}
+				tree := f.get(l, s.Tree)
+				if !tarHas(t, tree, s.Spec) {
+					t.Errorf("the tree of %s has no %s", name, s.Spec)
+				}
+				srpm, _ := rpms(t, name)
+				must(t, f.complete(l, albs.Result{Source: &albs.SourceResult{
+					SRPM: f.upload(l, filepath.Base(srpm), read(t, srpm)), Record: f.upload(l, "buildroot.json", []byte(`{"of":"`+name+`"}`)),
+				}}))
+				continue
+			}
+			name = strings.TrimSuffix(l.Spec.Build.SRPM.Name, "-1-2.el9.src.rpm")
+			_, rpm := rpms(t, name)
+			must(t, f.complete(l, albs.Result{Build: &albs.BuildResult{
+				Packages: []albs.File{f.upload(l, filepath.Base(rpm), read(t, rpm))}, Record: f.upload(l, "buildroot.json", []byte(`{"rpms":"`+name+`"}`)),
+			}}))
+			last = l
+		}
+		if r := last.Spec.Build.Root.Repos; len(r) != 2 || !r[0].Own || r[0].Snapshot == "" || r[1].Repomd == "" {
+			t.Errorf("the second rebuild had repositories %+v, want the build's own and the pinned mirror", r)
+		}
+
+		b, err := f.Get(t.Context(), b.ID)
+		must(t, err)
+		if b.Status.State != Succeeded || b.Status.Done != 6 {
+			t.Errorf("status %+v, want 6 tasks succeeded", b.Status)
+		}
+		own, err := f.Repository(t.Context(), b.ID, "el9", albs.X8664)
+		must(t, err)
+		s, err := f.repos.Open(t.Context(), own.Snapshot)
+		must(t, err)
+		if s.Len() != 2 {
+			t.Errorf("the build's repository has %d packages, want 2", s.Len())
+		}
+		packages, err := f.Packages(t.Context(), b.ID)
+		must(t, err)
+		for _, a := range packages {
+			ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+			must(t, f.provenance.WaitNotarized(ctx, a.Digest))
+			cancel()
+		}
+		if len(packages) != 4 {
+			t.Errorf("build has packages %+v, want 2 SRPMs and 2 RPMs", packages)
+		}
+	})
+}
+
+func (f *fixture) get(l *worker.Lease, d albs.Digest) []byte {
+	f.t.Helper()
+	r, err := f.queue.Get(f.node, l.Token, d, 0, -1)
+	must(f.t, err)
+	defer r.Close()
+	b, err := io.ReadAll(r)
+	must(f.t, err)
+	return b
+}
+
+func tarHas(t *testing.T, b []byte, name string) bool {
+	t.Helper()
+	r := tar.NewReader(bytes.NewReader(b))
+	for {
+		h, err := r.Next()
+		if errors.Is(err, io.EOF) {
+			return false
+		}
+		must(t, err)
+		if h.Name == name {
+			return true
+		}
+	}
+}
+
+func must(t *testing.T, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// TestForeignPackages: what a task was not asked for is refused, the attempt ends
+// as failed with the reason, and nothing of it is shown (T49).
+func TestForeignPackages(t *testing.T) {
+	each(t, func(t *testing.T, f *fixture) {
+		fooSRPM, _ := rpms(t, "foo")
+		a, err := f.UploadSRPM(f.person, bytes.NewReader(read(t, fooSRPM)), filepath.Base(fooSRPM))
+		must(t, err)
+		b := f.create(NewBuild{Packages: []Package{{SRPM: a.Digest}}})
+		_, bar := rpms(t, "bar")
+		l := f.claim()
+		err = f.complete(l, albs.Result{Build: &albs.BuildResult{
+			Packages: []albs.File{f.upload(l, filepath.Base(bar), read(t, bar))}, Record: f.upload(l, "buildroot.json", []byte("{}")),
+		}})
+		if !errors.Is(err, albs.Invalid) || !strings.Contains(err.Error(), "comes from") {
+			t.Fatalf("Complete with a foreign package = %v, want Invalid", err)
+		}
+		b, err = f.Get(t.Context(), b.ID)
+		must(t, err)
+		if b.Status.State != Failed || !strings.Contains(b.Status.Reason, "comes from") || len(b.Artifacts) != 0 {
+			t.Errorf("build %+v with files %+v, want failed without any", b.Status, b.Artifacts)
+		}
+		if _, err := f.Repository(t.Context(), b.ID, "el9", albs.X8664); !errors.Is(err, albs.NotFound) {
+			t.Errorf("Repository = %v, want NotFound", err)
+		}
+		must(t, f.RetryFailed(f.person, b.ID))
+		if b, err = f.Get(t.Context(), b.ID); err != nil || b.Status.State != Running {
+			t.Errorf("after the retry: %+v, %v", b.Status, err)
+		}
+		must(t, f.Cancel(f.person, b.ID))
+		if b, err = f.Get(t.Context(), b.ID); err != nil || b.Status.State != Cancelled {
+			t.Errorf("after the cancel: %+v, %v", b.Status, err)
+		}
+	})
+}
+
+// TestBadImports: what is wrong with a source fails the import with a sentence, and
+// what waits for it says why.
+func TestBadImports(t *testing.T) {
+	each(t, func(t *testing.T, f *fixture) {
+		hex := strings.Repeat("a1", 20)
+		for name, c := range map[string]struct {
+			files map[string]string
+			want  string
+		}{
+			"nospec":    {map[string]string{"README": "x"}, "no spec file"},
+			"traversal": {map[string]string{"SPECS/x.spec": spec, ".x.metadata": hex + " ../../x\n"}, ".x.metadata line 1"},
+			"nodigest":  {map[string]string{"x.spec": spec, "sources": "x.tar.gz\n"}, "sources line 1"},
+			"nowhere":   {map[string]string{"x.spec": spec, "sources": hex + "  x.tar.gz\n"}, "no look-aside URL"},
+		} {
+			f.forge.AddRepo(name, c.files)
+			b := f.create(NewBuild{Packages: []Package{{URL: f.forge.URL(name), Ref: "main"}}})
+			b = f.wait(b.ID, Failed)
+			if !strings.Contains(b.Status.Reason, c.want) {
+				t.Errorf("%s failed with %q, want %q in it", name, b.Status.Reason, c.want)
+			}
+			if tasks := b.Items[0].Tasks; len(tasks) != 3 || tasks[2].State != albs.TaskBlocked || tasks[2].Cause != tasks[0].ID {
+				t.Errorf("%s: the rebuild is %+v, want it blocked by the import", name, tasks)
+			}
+		}
+	})
+}
+
+// wait waits until the build has the state.
+func (f *fixture) wait(id albs.BuildID, want State) Build {
+	f.t.Helper()
+	wake, stop := f.events.Wake("")
+	defer stop()
+	deadline := time.After(30 * time.Second)
+	for {
+		b, err := f.Get(f.t.Context(), id)
+		must(f.t, err)
+		if b.Status.State == want {
+			return b
+		}
+		select {
+		case <-wake:
+		case <-deadline:
+			f.t.Fatalf("build %d stayed %s (%s), want %s", id, b.Status.State, b.Status.Reason, want)
+		}
+	}
+}
+
+func TestCreateRefuses(t *testing.T) {
+	each(t, func(t *testing.T, f *fixture) {
+		f.forge.AddRepo("foo", map[string]string{"foo.spec": spec})
+		good := Package{URL: f.forge.URL("foo"), Ref: "main"}
+		el9 := []Target{{Platform: "el9"}}
+		for name, c := range map[string]struct {
+			ctx  context.Context
+			n    NewBuild
+			kind albs.Kind
+		}{
+			"anonymous":         {t.Context(), NewBuild{Platforms: el9, Packages: []Package{good}}, albs.Unauthenticated},
+			"a worker":          {f.node, NewBuild{Platforms: el9, Packages: []Package{good}}, albs.Forbidden},
+			"unknown product":   {f.person, NewBuild{Product: "nope", Platforms: el9, Packages: []Package{good}}, albs.NotFound},
+			"unknown platform":  {f.person, NewBuild{Platforms: []Target{{Platform: "el10"}}, Packages: []Package{good}}, albs.NotFound},
+			"foreign arch":      {f.person, NewBuild{Platforms: []Target{{"el9", []albs.Arch{albs.S390X}}}, Packages: []Package{good}}, albs.Invalid},
+			"platform twice":    {f.person, NewBuild{Platforms: append(el9, el9...), Packages: []Package{good}}, albs.Invalid},
+			"no packages":       {f.person, NewBuild{Platforms: el9}, albs.Invalid},
+			"no platforms":      {f.person, NewBuild{Packages: []Package{good}}, albs.Invalid},
+			"unknown ref":       {f.person, NewBuild{Platforms: el9, Packages: []Package{{URL: good.URL, Ref: "nope"}}}, albs.NotFound},
+			"unknown repo":      {f.person, NewBuild{Platforms: el9, Packages: []Package{{URL: f.forge.URL("nope"), Ref: "main"}}}, albs.NotFound},
+			"file URL":          {f.person, NewBuild{Platforms: el9, Packages: []Package{{URL: "file:///etc", Ref: "main"}}}, albs.Invalid},
+			"option as ref":     {f.person, NewBuild{Platforms: el9, Packages: []Package{{URL: good.URL, Ref: "--output=x"}}}, albs.Invalid},
+			"private address":   {f.person, NewBuild{Platforms: el9, Packages: []Package{{URL: "https://10.0.0.1/x.git", Ref: "main"}}}, albs.Forbidden},
+			"unknown SRPM":      {f.person, NewBuild{Platforms: el9, Packages: []Package{{SRPM: albs.DigestOf(nil)}}}, albs.NotFound},
+			"both":              {f.person, NewBuild{Platforms: el9, Packages: []Package{{URL: good.URL, Ref: "main", SRPM: albs.DigestOf(nil)}}}, albs.Invalid},
+			"macro as option":   {f.person, NewBuild{Platforms: el9, Packages: []Package{good}, Options: Options{With: []string{"%(id)"}}}, albs.Invalid},
+			"newline in option": {f.person, NewBuild{Platforms: el9, Packages: []Package{good}, Options: Options{Without: []string{"a\nb"}}}, albs.Invalid},
+		} {
+			if _, err := f.Create(c.ctx, c.n); albs.KindOf(err) != c.kind {
+				t.Errorf("%s: Create = %v, want %s", name, err, c.kind)
+			}
+		}
+		if n, err := f.Count(t.Context()); n != 0 || err != nil {
+			t.Errorf("%d builds are there after refusals (%v)", n, err)
+		}
+	})
+}
+
+// TestIdempotencyKey: the same request makes one build, for each person.
+func TestIdempotencyKey(t *testing.T) {
+	each(t, func(t *testing.T, f *fixture) {
+		f.forge.AddRepo("foo", map[string]string{"foo.spec": spec})
+		n := NewBuild{Key: "k", Packages: []Package{{URL: f.forge.URL("foo"), Ref: "main"}}}
+		first, second := f.create(n), f.create(n)
+		if first.ID != second.ID {
+			t.Errorf("two builds, %d and %d, of one key", first.ID, second.ID)
+		}
+		n.Key = "other"
+		if third := f.create(n); third.ID == first.ID {
+			t.Error("another key gave the same build")
+		}
+		got, more, err := f.List(t.Context(), Filter{Limit: 1, Owner: "alice"})
+		if err != nil || len(got) != 1 || !more || got[0].ID <= first.ID {
+			t.Errorf("List = %+v, %v, %v: want the newest of two", got, more, err)
+		}
+		next, more, err := f.List(t.Context(), Filter{Limit: 1, Before: got[0].ID, Package: "foo", Platform: "el9"})
+		if err != nil || len(next) != 1 || more || next[0].ID != first.ID {
+			t.Errorf("second page = %+v, %v, %v", next, more, err)
+		}
+		if diff := cmp.Diff([]string{"el9"}, next[0].Platforms); diff != "" {
+			t.Errorf("platforms (-want +got):\n%s", diff)
+		}
+	})
+}

@@ -1,0 +1,211 @@
+package build
+
+import (
+	"context"
+	"database/sql"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strings"
+
+	"albs/internal/albs"
+	"albs/internal/master/db"
+)
+
+type store struct{ d *db.DB }
+
+type buildRow struct {
+	ID        albs.BuildID `db:"id"`
+	OwnerID   albs.UserID  `db:"owner_id"`
+	Owner     string       `db:"owner"`
+	Team      string       `db:"team"`
+	Product   string       `db:"product"`
+	Options   string       `db:"options"`
+	CreatedAt db.Time      `db:"created_at"`
+}
+
+const buildColumns = `id, owner_id, owner, team, product, options, created_at`
+
+type itemRow struct {
+	ID       albs.ItemID    `db:"id"`
+	BuildID  albs.BuildID   `db:"build_id"`
+	Place    int            `db:"place"`
+	Platform string         `db:"platform"`
+	Arches   string         `db:"arches"`
+	URL      string         `db:"url"`
+	Ref      string         `db:"ref"`
+	RefType  string         `db:"ref_type"`
+	Commit   string         `db:"commit_id"`
+	Package  string         `db:"package"`
+	Imported sql.NullString `db:"imported"`
+	SRPM     albs.Digest    `db:"srpm"`
+	SRPMName string         `db:"srpm_name"`
+}
+
+const itemColumns = `id, build_id, place, platform, arches, url, ref, ref_type, commit_id, package, imported, srpm, srpm_name`
+
+type taskRow struct {
+	TaskID  albs.TaskID   `db:"task_id"`
+	BuildID albs.BuildID  `db:"build_id"`
+	ItemID  albs.ItemID   `db:"item_id"`
+	Kind    albs.TaskKind `db:"kind"`
+	Arch    albs.Arch     `db:"arch"`
+}
+
+const taskColumns = `task_id, build_id, item_id, kind, arch`
+
+type artifactRow struct {
+	BuildID albs.BuildID `db:"build_id"`
+	ItemID  albs.ItemID  `db:"item_id"`
+	TaskID  albs.TaskID  `db:"task_id"`
+	Attempt int          `db:"attempt"`
+	Digest  albs.Digest  `db:"digest"`
+	Kind    string       `db:"kind"`
+	Name    string       `db:"name"`
+	Arch    albs.Arch    `db:"arch"`
+}
+
+const artifactColumns = `build_id, item_id, task_id, attempt, digest, kind, name, arch`
+
+// byKey returns the build that was created with an idempotency key, 0 if none.
+func (s store) byKey(ctx context.Context, q db.Q, key string) (albs.BuildID, error) {
+	var id albs.BuildID
+	err := q.GetContext(ctx, &id, `SELECT id FROM build WHERE key = $1`, key)
+	if errors.Is(err, sql.ErrNoRows) {
+		return 0, nil
+	}
+	return id, err
+}
+
+func (s store) addBuild(ctx context.Context, tx db.Tx, b *buildRow, key string) error {
+	err := tx.GetContext(ctx, &b.ID, `INSERT INTO build (key, owner_id, owner, team, product, options, created_at)
+		VALUES ($1, $2, $3, $4, $5, $6, $7) RETURNING id`,
+		sql.NullString{String: key, Valid: key != ""}, b.OwnerID, b.Owner, b.Team, b.Product, b.Options, b.CreatedAt)
+	if err != nil {
+		return fmt.Errorf("insert build: %w", err)
+	}
+	return nil
+}
+
+func (s store) addItem(ctx context.Context, tx db.Tx, it *itemRow) error {
+	err := tx.GetContext(ctx, &it.ID, `INSERT INTO build_item
+		(build_id, place, platform, arches, url, ref, ref_type, commit_id, package, srpm, srpm_name)
+		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11) RETURNING id`,
+		it.BuildID, it.Place, it.Platform, it.Arches, it.URL, it.Ref, it.RefType, it.Commit, it.Package, it.SRPM, it.SRPMName)
+	if err != nil {
+		return fmt.Errorf("insert build item: %w", err)
+	}
+	return nil
+}
+
+func (s store) addTask(ctx context.Context, tx db.Tx, t taskRow) error {
+	_, err := tx.ExecContext(ctx, `INSERT INTO build_task (task_id, build_id, item_id, kind, arch) VALUES ($1, $2, $3, $4, $5)`,
+		t.TaskID, t.BuildID, t.ItemID, t.Kind, t.Arch)
+	if err != nil {
+		return fmt.Errorf("insert build task: %w", err)
+	}
+	return nil
+}
+
+func (s store) setImported(ctx context.Context, tx db.Tx, id albs.ItemID, r albs.ImportResult) error {
+	b, err := json.Marshal(r)
+	if err != nil {
+		return fmt.Errorf("encode import: %w", err)
+	}
+	res, err := tx.ExecContext(ctx, `UPDATE build_item SET imported = $2, package = $3 WHERE id = $1`, id, string(b), r.Package)
+	return db.One(res, err, "item %d is gone", id)
+}
+
+func (s store) setSRPM(ctx context.Context, tx db.Tx, id albs.ItemID, f albs.File) error {
+	res, err := tx.ExecContext(ctx, `UPDATE build_item SET srpm = $2, srpm_name = $3 WHERE id = $1`, id, f.Digest, f.Name)
+	return db.One(res, err, "item %d is gone", id)
+}
+
+// addArtifact notes a file of an attempt; a repeated one stays as it is.
+func (s store) addArtifact(ctx context.Context, tx db.Tx, a artifactRow) error {
+	_, err := tx.ExecContext(ctx, `INSERT INTO build_artifact (build_id, item_id, task_id, attempt, digest, kind, name, arch)
+		VALUES ($1, $2, $3, $4, $5, $6, $7, $8) ON CONFLICT DO NOTHING`,
+		a.BuildID, a.ItemID, a.TaskID, a.Attempt, a.Digest, a.Kind, a.Name, a.Arch)
+	if err != nil {
+		return fmt.Errorf("insert build artifact: %w", err)
+	}
+	return nil
+}
+
+func (s store) build(ctx context.Context, q db.Q, id albs.BuildID) (buildRow, error) {
+	var b buildRow
+	err := q.GetContext(ctx, &b, `SELECT `+buildColumns+` FROM build WHERE id = $1`, id)
+	return b, db.Found(err, "build %d", id)
+}
+
+func (s store) items(ctx context.Context, q db.Q, id albs.BuildID) ([]itemRow, error) {
+	var out []itemRow
+	err := q.SelectContext(ctx, &out, `SELECT `+itemColumns+` FROM build_item WHERE build_id = $1 ORDER BY place`, id)
+	return out, err
+}
+
+func (s store) item(ctx context.Context, q db.Q, id albs.ItemID) (itemRow, error) {
+	var it itemRow
+	err := q.GetContext(ctx, &it, `SELECT `+itemColumns+` FROM build_item WHERE id = $1`, id)
+	return it, db.Found(err, "build item %d", id)
+}
+
+func (s store) tasks(ctx context.Context, q db.Q, id albs.BuildID) ([]taskRow, error) {
+	var out []taskRow
+	err := q.SelectContext(ctx, &out, `SELECT `+taskColumns+` FROM build_task WHERE build_id = $1 ORDER BY task_id`, id)
+	return out, err
+}
+
+func (s store) task(ctx context.Context, q db.Q, id albs.TaskID) (taskRow, error) {
+	var t taskRow
+	err := q.GetContext(ctx, &t, `SELECT `+taskColumns+` FROM build_task WHERE task_id = $1`, id)
+	return t, db.Found(err, "task %d of a build", id)
+}
+
+func (s store) artifacts(ctx context.Context, q db.Q, id albs.BuildID) ([]artifactRow, error) {
+	var out []artifactRow
+	err := q.SelectContext(ctx, &out, `SELECT `+artifactColumns+` FROM build_artifact WHERE build_id = $1 ORDER BY task_id, attempt, name`, id)
+	return out, err
+}
+
+// list returns builds below f.Before, newest first, one more than f.Limit if
+// there are more.
+func (s store) list(ctx context.Context, f Filter) ([]buildRow, error) {
+	where, args := f.where()
+	var out []buildRow
+	err := s.d.SelectContext(ctx, &out, fmt.Sprintf(`SELECT `+buildColumns+` FROM build WHERE %s ORDER BY id DESC LIMIT $%d OFFSET $%d`,
+		where, len(args)+1, len(args)+2), append(args, f.Limit+1, max(f.Skip, 0))...)
+	return out, err
+}
+
+// where is the filter as a condition with its arguments.
+func (f Filter) where() (string, []any) {
+	where, args := []string{"1 = 1"}, []any{}
+	add := func(cond string, arg any) {
+		args = append(args, arg)
+		where = append(where, fmt.Sprintf(cond, len(args)))
+	}
+	if f.Before > 0 {
+		add("id < $%d", f.Before)
+	}
+	if f.Owner != "" {
+		add("owner = $%d", f.Owner)
+	}
+	if f.Product != "" {
+		add("product = $%d", f.Product)
+	}
+	if f.Package != "" {
+		add("id IN (SELECT build_id FROM build_item WHERE package = $%d)", f.Package)
+	}
+	if f.Platform != "" {
+		add("id IN (SELECT build_id FROM build_item WHERE platform = $%d)", f.Platform)
+	}
+	return strings.Join(where, " AND "), args
+}
+
+func (s store) count(ctx context.Context, f Filter) (int, error) {
+	where, args := f.where()
+	var n int
+	err := s.d.GetContext(ctx, &n, `SELECT count(*) FROM build WHERE `+where, args...)
+	return n, err
+}

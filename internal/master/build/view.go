@@ -1,0 +1,253 @@
+package build
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"time"
+
+	"albs/internal/albs"
+	"albs/internal/master/queue"
+)
+
+// Build is a build as faces show it.
+type Build struct {
+	ID        albs.BuildID
+	Owner     string
+	OwnerID   albs.UserID
+	Team      string
+	Product   string
+	CreatedAt time.Time
+	Options   Options
+	Status    Status
+	Items     []Item
+	Artifacts []Artifact
+}
+
+// Item is one package of a build on one platform.
+type Item struct {
+	ID       albs.ItemID
+	Place    int
+	Platform string
+	Arches   []albs.Arch
+	Package  string // name; the repository's until the spec file is known
+	URL      string // "" for an uploaded SRPM
+	Ref      string
+	RefType  string
+	Commit   string
+	SRPM     albs.File // zero until it is made
+	Tasks    []Task
+}
+
+// Task is one task of an item, with the queue's view of it.
+type Task struct {
+	queue.Task
+	Arch albs.Arch // "" but for rebuilds
+}
+
+// Artifact is one file that an attempt of the build left.
+type Artifact struct {
+	Task    albs.TaskID
+	Item    albs.ItemID
+	Attempt int
+	Digest  albs.Digest
+	Kind    string // rpm, srpm, log, record
+	Name    string
+	Arch    albs.Arch // of the repository that has it; "" if none
+}
+
+// Summary is a build in a list.
+type Summary struct {
+	ID        albs.BuildID
+	Owner     string
+	OwnerID   albs.UserID
+	Product   string
+	CreatedAt time.Time
+	Status    Status
+	Packages  []string
+	Platforms []string
+}
+
+// Filter says which builds List returns. Empty fields don't filter.
+type Filter struct {
+	Before   albs.BuildID // only builds with a lower id, for the next page
+	Limit    int          // 1 to 200; 0 is 20
+	Skip     int          // so many builds first, for pages that are numbered
+	Owner    string
+	Product  string
+	Package  string
+	Platform string
+}
+
+// Get returns a build with all its items, tasks and files, or NotFound.
+func (b *Builds) Get(ctx context.Context, id albs.BuildID) (Build, error) {
+	row, err := b.store.build(ctx, b.store.d, id)
+	if err != nil {
+		return Build{}, err
+	}
+	out := Build{ID: row.ID, Owner: row.Owner, OwnerID: row.OwnerID, Team: row.Team, Product: row.Product, CreatedAt: row.CreatedAt.Time}
+	if err := json.Unmarshal([]byte(row.Options), &out.Options); err != nil {
+		return Build{}, fmt.Errorf("options of build %d: %w", id, err)
+	}
+	items, err := b.store.items(ctx, b.store.d, id)
+	if err != nil {
+		return Build{}, fmt.Errorf("items of build %d: %w", id, err)
+	}
+	byID := make(map[albs.ItemID]int, len(items))
+	for i, it := range items {
+		byID[it.ID] = i
+		out.Items = append(out.Items, Item{
+			ID: it.ID, Place: it.Place, Platform: it.Platform, Arches: it.arches(), Package: it.Package,
+			URL: it.URL, Ref: it.Ref, RefType: it.RefType, Commit: it.Commit,
+			SRPM: albs.File{Name: it.SRPMName, Digest: it.SRPM},
+		})
+	}
+	tasks, err := b.tasks(ctx, id)
+	if err != nil {
+		return Build{}, err
+	}
+	views := make([]TaskView, len(tasks))
+	for i, t := range tasks {
+		it := &out.Items[byID[t.item]]
+		it.Tasks = append(it.Tasks, t.Task)
+		views[i] = t.view(it.Package)
+	}
+	out.Status = StatusOf(views)
+	files, err := b.store.artifacts(ctx, b.store.d, id)
+	if err != nil {
+		return Build{}, fmt.Errorf("files of build %d: %w", id, err)
+	}
+	for _, f := range files {
+		out.Artifacts = append(out.Artifacts, Artifact{Task: f.TaskID, Item: f.ItemID, Attempt: f.Attempt, Digest: f.Digest, Kind: f.Kind, Name: f.Name, Arch: f.Arch})
+	}
+	return out, nil
+}
+
+type itemTask struct {
+	Task
+	item albs.ItemID
+}
+
+func (t itemTask) view(pkg string) TaskView {
+	label := pkg
+	if t.Arch != "" {
+		label += " " + string(t.Arch)
+	}
+	return TaskView{Label: label + " " + string(t.Kind), State: t.State, Reason: t.Reason, Started: t.Started.Time, Finished: t.finished()}
+}
+
+// finished is when the task became final, zero before.
+func (t itemTask) finished() time.Time {
+	if t.State.Final() {
+		return t.Changed.Time
+	}
+	return time.Time{}
+}
+
+func (b *Builds) tasks(ctx context.Context, id albs.BuildID) ([]itemTask, error) {
+	rows, err := b.store.tasks(ctx, b.store.d, id)
+	if err != nil {
+		return nil, fmt.Errorf("tasks of build %d: %w", id, err)
+	}
+	ids := make([]albs.TaskID, len(rows))
+	for i, r := range rows {
+		ids[i] = r.TaskID
+	}
+	tasks, err := b.queue.Tasks(ctx, ids...)
+	if err != nil {
+		return nil, fmt.Errorf("tasks of build %d: %w", id, err)
+	}
+	byID := make(map[albs.TaskID]queue.Task, len(tasks))
+	for _, t := range tasks {
+		byID[t.ID] = t
+	}
+	out := make([]itemTask, len(rows))
+	for i, r := range rows {
+		out[i] = itemTask{Task{byID[r.TaskID], r.Arch}, r.ItemID}
+	}
+	return out, nil
+}
+
+// List returns builds, newest first, and whether there are more; pass the last
+// one's ID as Before for the next page.
+func (b *Builds) List(ctx context.Context, f Filter) ([]Summary, bool, error) {
+	if f.Limit <= 0 || f.Limit > 200 {
+		f.Limit = 20
+	}
+	rows, err := b.store.list(ctx, f)
+	if err != nil {
+		return nil, false, fmt.Errorf("list builds: %w", err)
+	}
+	more := len(rows) > f.Limit
+	if more {
+		rows = rows[:f.Limit]
+	}
+	out := make([]Summary, len(rows))
+	for i, r := range rows {
+		if out[i], err = b.summary(ctx, r); err != nil {
+			return nil, false, err
+		}
+	}
+	return out, more, nil
+}
+
+func (b *Builds) summary(ctx context.Context, r buildRow) (Summary, error) {
+	s := Summary{ID: r.ID, Owner: r.Owner, OwnerID: r.OwnerID, Product: r.Product, CreatedAt: r.CreatedAt.Time}
+	items, err := b.store.items(ctx, b.store.d, r.ID)
+	if err != nil {
+		return s, fmt.Errorf("items of build %d: %w", r.ID, err)
+	}
+	names := make(map[albs.ItemID]string, len(items))
+	for _, it := range items {
+		names[it.ID] = it.Package
+		s.Packages = appendNew(s.Packages, it.Package)
+		s.Platforms = appendNew(s.Platforms, it.Platform)
+	}
+	tasks, err := b.tasks(ctx, r.ID)
+	if err != nil {
+		return s, err
+	}
+	views := make([]TaskView, len(tasks))
+	for i, t := range tasks {
+		views[i] = t.view(names[t.item])
+	}
+	s.Status = StatusOf(views)
+	return s, nil
+}
+
+func appendNew(list []string, s string) []string {
+	for _, x := range list {
+		if x == s {
+			return list
+		}
+	}
+	return append(list, s)
+}
+
+// Count returns the number of builds.
+func (b *Builds) Count(ctx context.Context) (int, error) { return b.CountOf(ctx, Filter{}) }
+
+// CountOf returns how many builds a filter leaves, whatever its Limit and Skip.
+func (b *Builds) CountOf(ctx context.Context, f Filter) (int, error) {
+	n, err := b.store.count(ctx, f)
+	if err != nil {
+		return 0, fmt.Errorf("count builds: %w", err)
+	}
+	return n, nil
+}
+
+// Packages returns the RPMs and SRPMs of a build that its repositories hold: the
+// last accepted result of each task.
+func (b *Builds) Packages(ctx context.Context, id albs.BuildID) ([]Artifact, error) {
+	build, err := b.Get(ctx, id)
+	if err != nil {
+		return nil, err
+	}
+	var out []Artifact
+	for _, a := range build.Artifacts {
+		if a.Kind == "rpm" || a.Kind == "srpm" {
+			out = append(out, a)
+		}
+	}
+	return out, nil
+}
