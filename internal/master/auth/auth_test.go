@@ -288,6 +288,7 @@ func TestWorkers(t *testing.T) {
 			want albs.Kind
 		}{
 			{"a taken name", NewWorker{Name: "node-1", Role: albs.RoleReleaser}, albs.Conflict},
+			{"no role", NewWorker{Name: "m", Role: "cook"}, albs.Invalid},
 			{"the master", NewWorker{Name: "m", Role: albs.RoleMaster}, albs.Invalid},
 			{"no arch", NewWorker{Name: "n", Role: albs.RoleNode}, albs.Invalid},
 			{"an unknown arch", NewWorker{Name: "n", Role: albs.RoleNode, Arches: []albs.Arch{"z80"}}, albs.Invalid},
@@ -316,6 +317,10 @@ func TestWorkers(t *testing.T) {
 		if again, err := f.LocalWorker(t.Context(), local); err != nil || again.Worker != a.Worker {
 			t.Errorf("LocalWorker again = %v, %v, want id %d", again, err, a.Worker)
 		}
+		master, err := f.LocalWorker(t.Context(), NewWorker{Name: "master", Role: albs.RoleMaster})
+		if diff := cmp.Diff([]string{"kind:import"}, master.Labels); err != nil || diff != "" {
+			t.Errorf("LocalWorker of the master: %v %s", err, diff)
+		}
 		_, err = f.LocalWorker(t.Context(), NewWorker{Name: "node-1", Role: albs.RoleReleaser})
 		wantKind(t, "LocalWorker with an enrolled name", err, albs.Conflict)
 		_, err = f.Authenticate(t.Context(), "albs_w")
@@ -327,7 +332,7 @@ func TestWorkers(t *testing.T) {
 		_, err = f.Authenticate(t.Context(), secret)
 		wantKind(t, "Authenticate as a disabled worker", err, albs.Unauthenticated)
 		list, err := f.Workers(t.Context())
-		if err != nil || len(list) != 3 || list[1].Name != "node-1" || list[1].DisabledAt.IsZero() || list[1].UsedAt.IsZero() {
+		if err != nil || len(list) != 4 || list[2].Name != "node-1" || list[2].DisabledAt.IsZero() || list[2].UsedAt.IsZero() {
 			t.Errorf("Workers = %+v, %v", list, err)
 		}
 	})

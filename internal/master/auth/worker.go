@@ -52,7 +52,7 @@ func (n NewWorker) labels() ([]string, error) {
 	}
 	byArch := n.Role == albs.RoleNode || n.Role == albs.RoleTester
 	if byArch != (len(n.Arches) > 0) {
-		return nil, albs.Errorf(albs.Invalid, "a node or a tester is bound to at least one arch, a signer or a releaser to none")
+		return nil, albs.Errorf(albs.Invalid, "a node or a tester is bound to at least one arch, other roles to none")
 	}
 	for _, arch := range n.Arches {
 		if _, err := albs.ParseArch(string(arch)); err != nil {
