@@ -1,0 +1,180 @@
+package attest_test
+
+import (
+	"bytes"
+	"crypto/ed25519"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"albs/internal/albs"
+	"albs/internal/attest"
+	"albs/internal/ledger"
+)
+
+func statement(t testing.TB) attest.Statement {
+	t.Helper()
+	st, err := attest.New(attest.Subject{Name: "a <b>", Digest: map[string]string{"z": "1", attest.SHA256: string(albs.DigestOf(nil))}},
+		attest.Source, attest.SourceBody{Uploader: "alice & bob"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return st
+}
+
+// TestEnvelopeIsDSSE computes the signature anew from DSSE's definition.
+func TestEnvelopeIsDSSE(t *testing.T) {
+	t.Parallel()
+	s := master(t, 1)
+	e, err := s.Sign(statement(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if e.PayloadType != "application/vnd.in-toto+json" || len(e.Signatures) != 1 || e.Signatures[0].KeyID != s.KeyID() {
+		t.Errorf("envelope = %+v", e)
+	}
+	signed := fmt.Sprintf("DSSEv1 28 application/vnd.in-toto+json %d %s", len(e.Payload), e.Payload)
+	if !ed25519.Verify(s.Public(), []byte(signed), e.Signatures[0].Sig) {
+		t.Error("the signature is not over DSSE's pre-authentication encoding")
+	}
+	again, err := s.Sign(statement(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	a, err := e.Encode()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if b, err := again.Encode(); err != nil || !bytes.Equal(a, b) {
+		t.Errorf("the same statement gives another envelope, error %v", err)
+	}
+	parsed, err := attest.ParseEnvelope(a)
+	if err != nil {
+		t.Fatal(err)
+	}
+	st, err := parsed.Open(master(t, 2).Public(), s.Public())
+	if err != nil || st.Short() != attest.Source || st.Subject[0].File() != albs.DigestOf(nil) {
+		t.Errorf("Open = %+v, %v", st, err)
+	}
+	var body attest.SourceBody
+	if err := st.Body(&body); err != nil || body.Uploader != "alice & bob" {
+		t.Errorf("Body = %+v, %v", body, err)
+	}
+	if _, err := parsed.Open(master(t, 2).Public()); albs.KindOf(err) != albs.Invalid {
+		t.Errorf("Open with another key: %v, want invalid", err)
+	}
+	if _, err := attest.ParseEnvelope(append(a, '\n')); albs.KindOf(err) != albs.Invalid {
+		t.Errorf("ParseEnvelope with a newline: %v, want invalid", err)
+	}
+}
+
+func TestNewRefuses(t *testing.T) {
+	t.Parallel()
+	good := attest.Subject{Digest: map[string]string{attest.SHA256: string(albs.DigestOf(nil))}}
+	for name, c := range map[string]struct {
+		s         attest.Subject
+		predicate string
+		body      any
+		kind      albs.Kind
+	}{
+		"no predicate":    {good, "", attest.SourceBody{}, albs.Invalid},
+		"other predicate": {good, "../../x", attest.SourceBody{}, albs.Invalid},
+		"no digest":       {attest.Subject{Name: "x"}, attest.Source, attest.SourceBody{}, albs.Invalid},
+		"bad digest":      {attest.Subject{Digest: map[string]string{attest.SHA256: "x/../y"}}, attest.Source, attest.SourceBody{}, albs.Invalid},
+		"no JSON":         {good, attest.Source, func() {}, albs.Invalid},
+		"large":           {good, attest.Source, attest.SourceBody{Ref: strings.Repeat("x", ledger.MaxValue)}, albs.TooLarge},
+		"long name":       {attest.Subject{Name: strings.Repeat("x", 1000), Digest: good.Digest}, attest.Source, attest.SourceBody{}, albs.TooLarge},
+	} {
+		if _, err := attest.New(c.s, c.predicate, c.body); albs.KindOf(err) != c.kind {
+			t.Errorf("%s: %v, want %s", name, err, c.kind)
+		}
+	}
+}
+
+func TestLargestStatementFitsTheLedger(t *testing.T) {
+	t.Parallel()
+	st, err := attest.New(attest.Subject{Digest: map[string]string{attest.SHA256: string(albs.DigestOf(nil))}},
+		attest.Source, attest.SourceBody{Ref: strings.Repeat("x", 160<<10-100)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := master(t, 1).Sign(st); err != nil {
+		t.Errorf("Sign of the largest statement: %v", err)
+	}
+}
+
+func FuzzParseEnvelope(f *testing.F) {
+	e, err := master(f, 1).Sign(statement(f))
+	if err != nil {
+		f.Fatal(err)
+	}
+	b, err := e.Encode()
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Add(b)
+	f.Add([]byte(`{"payload":null,"payloadType":"","signatures":null}`))
+	key := master(f, 1).Public()
+	f.Fuzz(func(t *testing.T, b []byte) {
+		e, err := attest.ParseEnvelope(b)
+		if err != nil {
+			return
+		}
+		if again, err := e.Encode(); err != nil || !bytes.Equal(again, b) {
+			t.Errorf("%q is accepted, but encoded as %q, %v", b, again, err)
+		}
+		if _, err := e.Open(key); err != nil && albs.KindOf(err) == albs.Internal {
+			t.Errorf("Open: %v", err)
+		}
+	})
+}
+
+func FuzzParseBundle(f *testing.F) {
+	s := master(f, 1)
+	e, err := s.Sign(statement(f))
+	if err != nil {
+		f.Fatal(err)
+	}
+	h := albs.DigestOf(nil)
+	hdr := ledger.Header{ID: 2, Time: 1, Entries: 1, Eh: h, PrevAlh: h, BlRoot: h}
+	proof := ledger.Proof{Path: []albs.Digest{h}, Link: ledger.Consistency{From: hdr, To: hdr, Inclusion: []albs.Digest{h}}}
+	state := ledger.State{Ledger: strings.Repeat("0", 32), TxID: 2, Alh: h}
+	bundle := attest.Bundle{
+		Statements: []attest.Proven{{Envelope: e, Key: attest.StatementKey(h, attest.Source, 1), Proof: proof}},
+		State:      s.SignState(state, time.Unix(1, 0)),
+	}
+	trust := attest.Trust{Albs: "trust/v1", Ledger: state.Ledger, MasterKeys: []string{attest.PublicKey(s.Public())}, Builders: []string{"b"}}
+	f.Add(bundle.Encode())
+	f.Fuzz(func(t *testing.T, b []byte) {
+		bundle, err := attest.ParseBundle(b)
+		if err != nil {
+			if albs.KindOf(err) != albs.Invalid {
+				t.Errorf("ParseBundle: %v", err)
+			}
+			return
+		}
+		if !bytes.Equal(bundle.Encode(), b) {
+			t.Errorf("%q is accepted, but encoded as %q", b, bundle.Encode())
+		}
+		if _, err := attest.VerifyEvidence(attest.Evidence{Bundle: bundle}, []albs.Digest{h}, trust, ledger.State{}); albs.KindOf(err) != albs.Invalid {
+			t.Errorf("VerifyEvidence: %v", err)
+		}
+	})
+}
+
+func FuzzParseTrust(f *testing.F) {
+	f.Add(attest.Trust{Ledger: strings.Repeat("0", 32), MasterKeys: []string{attest.PublicKey(master(f, 1).Public())}, Builders: []string{"b"}}.Encode())
+	f.Fuzz(func(t *testing.T, b []byte) {
+		trust, err := attest.ParseTrust(b)
+		if err != nil {
+			if albs.KindOf(err) != albs.Invalid {
+				t.Errorf("ParseTrust: %v", err)
+			}
+			return
+		}
+		if !bytes.Equal(trust.Encode(), bytes.TrimSuffix(b, []byte("\n"))) {
+			t.Errorf("%q is accepted, but encoded as %q", b, trust.Encode())
+		}
+	})
+}

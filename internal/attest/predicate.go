@@ -1,0 +1,156 @@
+package attest
+
+import (
+	"time"
+
+	"albs/internal/albs"
+)
+
+// Short names of the predicates, as ledger keys have them.
+const (
+	Source          = "source"           // an SRPM or an upload, and where it came from
+	Build           = "build"            // an unsigned RPM, and how it was built
+	Test            = "test"             // an unsigned RPM, and how its tests went
+	Sign            = "sign"             // a signed RPM, and what was signed by which key
+	ReleaseApproved = "release-approved" // a repomd.xml that a release is about to sign, and who approved it
+	Release         = "release"          // a signed RPM, and where it was published
+)
+
+// predicateTypes are the predicates' type URIs. Build is SLSA's provenance v1 and
+// test in-toto's test result; the others are albs's own.
+var predicateTypes = map[string]string{
+	Source:          "urn:albs:predicate:source:v1",
+	Build:           "https://slsa.dev/provenance/v1",
+	Test:            "https://in-toto.io/attestation/test-result/v0.1",
+	Sign:            "urn:albs:predicate:sign:v1",
+	ReleaseApproved: "urn:albs:predicate:release-approved:v1",
+	Release:         "urn:albs:predicate:release:v1",
+}
+
+// Descriptor is in-toto's ResourceDescriptor, as far as it is used.
+type Descriptor struct {
+	Name   string            `json:"name,omitempty"`
+	URI    string            `json:"uri,omitempty"`
+	Digest map[string]string `json:"digest,omitempty"`
+}
+
+// SourceBody says where an SRPM came from: from Commit of Repository by way of
+// Tree and Files, or, if Repository is empty, from an upload by Uploader.
+type SourceBody struct {
+	Repository string       `json:"repository,omitempty"` // git+https://…
+	Ref        string       `json:"ref,omitempty"`
+	Commit     string       `json:"commit,omitempty"`
+	Tree       albs.Digest  `json:"tree,omitempty"`   // the exported files, a tar
+	Files      []Descriptor `json:"files,omitempty"`  // look-aside files
+	Record     albs.Digest  `json:"record,omitempty"` // of the root in which the SRPM was made
+	Uploader   string       `json:"uploader,omitempty"`
+}
+
+// BuildBody is SLSA provenance v1 (slsa.dev/spec/v1.0/provenance). The master
+// generates every field, but for those under InternalParameters that a node told.
+type BuildBody struct {
+	BuildDefinition BuildDefinition `json:"buildDefinition"`
+	RunDetails      RunDetails      `json:"runDetails"`
+}
+
+// BuildType is the buildType of every BuildBody.
+const BuildType = "urn:albs:buildtype:rpm:v1"
+
+// BuildDefinition says what was asked for and what it rested on.
+type BuildDefinition struct {
+	BuildType            string             `json:"buildType"`
+	ExternalParameters   ExternalParameters `json:"externalParameters"`
+	InternalParameters   InternalParameters `json:"internalParameters"`
+	ResolvedDependencies []Descriptor       `json:"resolvedDependencies"`
+}
+
+// ExternalParameters are all that a person chose.
+type ExternalParameters struct {
+	Source   Descriptor `json:"source"` // git URL and ref, or the uploaded SRPM
+	Platform string     `json:"platform"`
+	Arch     albs.Arch  `json:"arch"`
+	With     []string   `json:"with,omitempty"`
+	Without  []string   `json:"without,omitempty"`
+}
+
+// InternalParameters are what the build system chose.
+type InternalParameters struct {
+	Node    string `json:"node"`
+	Attempt int    `json:"attempt"`
+	Network bool   `json:"network"`
+}
+
+// RunDetails says who built, when, and what else came out.
+type RunDetails struct {
+	Builder    Builder      `json:"builder"`
+	Metadata   RunMetadata  `json:"metadata"`
+	Byproducts []Descriptor `json:"byproducts,omitempty"`
+}
+
+// Builder names the trust that a build deserves.
+type Builder struct {
+	ID string `json:"id"`
+}
+
+// RunMetadata names one run.
+type RunMetadata struct {
+	InvocationID string    `json:"invocationId"`
+	StartedOn    time.Time `json:"startedOn,omitzero"`
+	FinishedOn   time.Time `json:"finishedOn,omitzero"`
+}
+
+// Names of a build's resolved dependencies that the chain follows.
+const (
+	DependencySRPM      = "srpm"
+	DependencyBuildroot = "buildroot" // the buildroot record
+)
+
+// TestBody is in-toto's test result v0.1.
+type TestBody struct {
+	Result        string       `json:"result"` // PASSED or FAILED
+	Configuration []Descriptor `json:"configuration"`
+	PassedTests   []string     `json:"passedTests,omitempty"`
+	FailedTests   []string     `json:"failedTests,omitempty"`
+}
+
+// Results of a TestBody.
+const (
+	Passed = "PASSED"
+	Failed = "FAILED"
+)
+
+// SignBody says what was signed.
+type SignBody struct {
+	Unsigned    albs.Digest `json:"unsigned"`    // the package before
+	Fingerprint string      `json:"fingerprint"` // of the key, upper-case hex
+	Build       int64       `json:"build"`
+	Requester   string      `json:"requester"`
+}
+
+// Approval is one person's word for a plan.
+type Approval struct {
+	Person string    `json:"person"`
+	At     time.Time `json:"at"`
+}
+
+// ReleaseApprovedBody says that a repository's metadata is what an approved plan
+// comes to. The signer signs a repomd.xml for nothing else.
+type ReleaseApprovedBody struct {
+	Product    string      `json:"product"`
+	Repository string      `json:"repository"`
+	Snapshot   albs.Digest `json:"snapshot"` // the unsealed snapshot with this repomd.xml
+	Release    int64       `json:"release"`
+	Plan       albs.Digest `json:"plan"`
+	Approvals  []Approval  `json:"approvals"`
+}
+
+// ReleaseBody says where a package was published.
+type ReleaseBody struct {
+	Product      string      `json:"product"`
+	Repositories []string    `json:"repositories"`
+	Release      int64       `json:"release"`
+	Serial       int64       `json:"serial"`
+	Tree         albs.Digest `json:"tree"`
+	Plan         albs.Digest `json:"plan"`
+	Approvals    []Approval  `json:"approvals"`
+}

@@ -1,0 +1,118 @@
+package attest
+
+import (
+	"crypto/ed25519"
+	"encoding/base64"
+	"encoding/hex"
+	"slices"
+
+	"albs/internal/rpm"
+)
+
+// MaxTrust bounds a trust file.
+const MaxTrust = 16 << 10
+
+// trustFormat is the format's name and version.
+const trustFormat = "trust/v1"
+
+// Trust is all that a verifier has to know beforehand.
+type Trust struct {
+	Albs string `json:"albs"` // "trust/v1"
+	// Ledger is the id of the ledger.
+	Ledger string `json:"ledger"`
+	// MasterKeys are the Ed25519 public keys of master, raw, in base64.
+	MasterKeys []string `json:"master_keys"`
+	// PackageKeys are the OpenPGP keys that packages are signed with, armored.
+	// Without one no signed package is accepted; a signer, which looks at unsigned
+	// packages, needs none.
+	PackageKeys []string `json:"package_keys"`
+	// Builders are the builder ids that are accepted.
+	Builders []string `json:"builders"`
+	// Products are the products whose releases are accepted.
+	Products []string `json:"products"`
+	// RequireTest asks for a passed test of every package, RequireRelease for a
+	// release; the signer's evidence can't have one.
+	RequireTest    bool `json:"require_test"`
+	RequireRelease bool `json:"require_release"`
+}
+
+// Encode returns the trust file.
+func (t Trust) Encode() []byte {
+	t.Albs = trustFormat
+	return encode(t)
+}
+
+// ParseTrust reads a trust file that Encode wrote; a newline after it is allowed.
+// The error is a BrokenLink of LinkInput.
+func ParseTrust(b []byte) (Trust, error) {
+	if len(b) > MaxTrust {
+		return Trust{}, broken(LinkInput, "a trust file has at most %d bytes", MaxTrust)
+	}
+	if n := len(b); n > 0 && b[n-1] == '\n' {
+		b = b[:n-1]
+	}
+	var t Trust
+	if err := decode(b, &t); err != nil {
+		return Trust{}, broken(LinkInput, "the trust file can't be read: %w", err)
+	}
+	if _, err := t.open(); err != nil {
+		return Trust{}, err
+	}
+	return t, nil
+}
+
+// PublicKey returns how MasterKeys spells a master key.
+func PublicKey(k ed25519.PublicKey) string { return base64.StdEncoding.EncodeToString(k) }
+
+// trusted is a Trust with its keys read.
+type trusted struct {
+	Trust
+	masters  []ed25519.PublicKey
+	packages *rpm.Keyring
+}
+
+// open reads the keys of t and checks that nothing is missing without which nothing
+// could be accepted.
+func (t Trust) open() (*trusted, error) {
+	bad := func(what string) error { return broken(LinkInput, "the trust file %s", what) }
+	switch {
+	case t.Albs != trustFormat:
+		return nil, bad("is not of the format " + trustFormat)
+	case len(t.MasterKeys) == 0:
+		return nil, bad("names no master key")
+	case len(t.Builders) == 0 || slices.Contains(t.Builders, ""):
+		return nil, bad("names no builder")
+	case slices.Contains(t.Products, ""):
+		return nil, bad("names a product without a name")
+	}
+	if id, err := hex.DecodeString(t.Ledger); err != nil || len(id) != 16 {
+		return nil, bad("names no ledger")
+	}
+	masters, err := publicKeys(t.MasterKeys)
+	if err != nil {
+		return nil, broken(LinkInput, "the trust file can't be used: %w", err)
+	}
+	var armored [][]byte
+	for _, k := range t.PackageKeys {
+		armored = append(armored, []byte(k))
+	}
+	packages, err := rpm.ReadKeyring(armored...)
+	if err != nil {
+		return nil, broken(LinkInput, "a package key of the trust file can't be read: %w", err)
+	}
+	return &trusted{Trust: t, masters: masters, packages: packages}, nil
+}
+
+func (t *trusted) acceptsBuilder(id string) error {
+	if !slices.Contains(t.Builders, id) {
+		return broken(LinkPolicy, "the trust file doesn't accept the builder %.120q", id)
+	}
+	return nil
+}
+
+func (t *trusted) acceptsProduct(name string) error {
+	if !slices.Contains(t.Products, name) {
+		return broken(LinkPolicy, "the trust file doesn't accept the product %.120q", name)
+	}
+	return nil
+}

@@ -1,0 +1,375 @@
+package attest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+	"time"
+
+	"albs/internal/albs"
+	"albs/internal/ledger"
+	"albs/internal/rpm"
+)
+
+// Report is the chain of a package that was verified, link by link.
+type Report struct {
+	Package     string       `json:"package"` // NEVRA
+	File        albs.Digest  `json:"file"`
+	Fingerprint string       `json:"fingerprint"` // of the key that signed the package
+	Steps       []Step       `json:"steps"`
+	State       ledger.State `json:"state"`
+	StateAt     time.Time    `json:"state_at"`
+}
+
+// Step is one link that holds, with a sentence for people. A statement's step
+// tells where it stands in the ledger.
+type Step struct {
+	Link      Link            `json:"link"`
+	Text      string          `json:"text"`
+	Predicate string          `json:"predicate,omitempty"` // source, build, test, sign or release
+	Key       string          `json:"key,omitempty"`
+	Receipt   *ledger.Receipt `json:"receipt,omitempty"`
+}
+
+// Verify checks a signed package and its bundle against trust, reads the file once,
+// and needs no network. It returns the chain:
+//
+//	file —signature by a trusted key, header and payload digests—
+//	     —sign statement→ unsigned package —build statement→ SRPM —source statement→ commit
+//
+// with the test statement of the unsigned package and the release statement of the
+// file where there are, or where the trust file requires them. Every statement of
+// the bundle is signed by a trusted master key, proven to be in the state of the
+// ledger that the master signed, and has its place in the chain.
+//
+// A failed verification is a *BrokenLink; any other error is the reader's or ctx's.
+func Verify(ctx context.Context, file io.ReaderAt, size int64, b Bundle, trust Trust) (Report, error) {
+	t, err := trust.open()
+	if err != nil {
+		return Report{}, err
+	}
+	facts, err := b.facts(t)
+	if err != nil {
+		return Report{}, err
+	}
+	v, err := verifyFile(ctx, file, size, t)
+	if err != nil {
+		return Report{}, err
+	}
+	c := &chain{trust: t, facts: facts}
+	c.report = Report{
+		Package: v.Package.NEVRA.String(), File: v.FileDigest, Fingerprint: v.Fingerprint,
+		State: b.State.State, StateAt: b.State.At,
+	}
+	c.step(nil, LinkSignature, "the package %s is signed by key %s", v.Package.NEVRA, v.Fingerprint)
+	c.step(nil, LinkDigest, "file %s, header %s and payload %s are what signature and header say",
+		v.FileDigest.Short(), v.Package.HeaderSHA256.Short(), v.Package.PayloadSHA256.Short())
+
+	unsigned, err := c.signed(v)
+	if err != nil {
+		return Report{}, err
+	}
+	if err := c.made(unsigned, contentOf(v)); err != nil {
+		return Report{}, err
+	}
+	if err := c.released(v); err != nil {
+		return Report{}, err
+	}
+	if err := c.nothingLeft(); err != nil {
+		return Report{}, err
+	}
+	c.step(nil, LinkState, "all of it is in ledger %s as the master signed it at %s, transaction %d",
+		b.State.State.Ledger, b.State.At.Format(time.RFC3339), b.State.State.TxID)
+	return c.report, nil
+}
+
+// verifyFile checks the package by itself and tells a broken signature from broken
+// bytes.
+func verifyFile(ctx context.Context, file io.ReaderAt, size int64, t *trusted) (*rpm.Verified, error) {
+	v, err := rpm.Verify(ctxReader{ctx, io.NewSectionReader(file, 0, size)}, t.packages)
+	switch {
+	case err == nil:
+		return v, nil
+	case !errors.Is(err, albs.Invalid):
+		return nil, fmt.Errorf("read package: %w", err)
+	}
+	// rpm says what is wrong for people; the payload alone is looked at again.
+	if p, perr := rpm.Read(ctxReader{ctx, io.NewSectionReader(file, 0, size)}); perr == nil && p.PayloadSHA256 != "" {
+		payload := io.NewSectionReader(file, p.HeaderEnd, size-p.HeaderEnd)
+		d, _, rerr := albs.DigestReader(ctxReader{ctx, payload})
+		if rerr != nil {
+			return nil, fmt.Errorf("read package: %w", rerr)
+		}
+		if d != p.PayloadSHA256 {
+			return nil, broken(LinkDigest, "the payload is not the one that the header names: %w", err)
+		}
+	}
+	return nil, broken(LinkSignature, "the package is not one that a trusted key signed: %w", err)
+}
+
+type ctxReader struct {
+	ctx context.Context
+	r   io.Reader
+}
+
+func (c ctxReader) Read(p []byte) (int, error) {
+	if err := c.ctx.Err(); err != nil {
+		return 0, err
+	}
+	return c.r.Read(p)
+}
+
+// chain walks verified statements from a package to its source.
+type chain struct {
+	trust  *trusted
+	facts  []*fact
+	report Report
+}
+
+func (c *chain) step(f *fact, l Link, format string, args ...any) {
+	s := Step{Link: l, Text: fmt.Sprintf(format, args...)}
+	if f != nil {
+		f.used = true
+		s.Predicate = f.predicate
+		s.Key = f.key
+		s.Receipt = &f.receipt
+	}
+	c.report.Steps = append(c.report.Steps, s)
+}
+
+// about lists the statements of a predicate about the file d.
+func (c *chain) about(d albs.Digest, predicate string) []*fact {
+	var out []*fact
+	for _, f := range c.facts {
+		if f.predicate == predicate && f.subject().File() == d {
+			out = append(out, f)
+		}
+	}
+	return out
+}
+
+// content is a package's header and payload by digest, which signing leaves alone.
+type content struct{ header, payload albs.Digest }
+
+func contentOf(v *rpm.Verified) content {
+	return content{v.Package.HeaderSHA256, v.Package.PayloadSHA256}
+}
+
+// check compares the content that f tells of its subject. The zero content, that
+// of a package not at hand, fits any: the package is bound by its file's digest.
+func (has content) check(f *fact) error {
+	told := content{albs.Digest(f.subject().Digest[HeaderSHA256]), albs.Digest(f.subject().Digest[PayloadSHA256])}
+	if has != (content{}) && has != told {
+		return broken(LinkChain, "%s tells of %s another header or payload than the package has", f.key, f.subject().File().Short())
+	}
+	return nil
+}
+
+// signed follows the sign statements from the file to the unsigned package.
+func (c *chain) signed(v *rpm.Verified) (albs.Digest, error) {
+	found := c.about(v.FileDigest, Sign)
+	if len(found) == 0 {
+		for _, f := range c.facts {
+			if f.predicate == Sign {
+				return "", broken(LinkDigest, "the file has sha256 %s; the bundle's sign statement is about %s", v.FileDigest, f.subject().File())
+			}
+		}
+		return "", broken(LinkChain, "no statement says that %s was signed", v.FileDigest)
+	}
+	var unsigned albs.Digest
+	for _, f := range found {
+		var s SignBody
+		if err := f.read(&s); err != nil {
+			return "", err
+		}
+		if err := contentOf(v).check(f); err != nil {
+			return "", err
+		}
+		switch {
+		case s.Fingerprint != v.Fingerprint:
+			return "", broken(LinkChain, "%s names key %.80q, but key %s signed the package", f.key, s.Fingerprint, v.Fingerprint)
+		case !s.Unsigned.Valid():
+			return "", broken(LinkChain, "%s doesn't name the unsigned package", f.key)
+		case unsigned != "" && s.Unsigned != unsigned:
+			return "", broken(LinkChain, "two statements name different unsigned packages for the file")
+		}
+		unsigned = s.Unsigned
+		c.step(f, LinkChain, "signed with key %s; unsigned it was %s", s.Fingerprint, unsigned.Short())
+	}
+	return unsigned, nil
+}
+
+// made follows what made an unsigned package: a source package has source
+// statements of its own and was not built from another one, nor tested.
+func (c *chain) made(unsigned albs.Digest, has content) error {
+	sources := c.about(unsigned, Source)
+	if len(sources) == 0 {
+		return c.built(unsigned, has)
+	}
+	for _, f := range sources {
+		if err := has.check(f); err != nil {
+			return err
+		}
+	}
+	return c.sourced(unsigned, "")
+}
+
+// built follows test and build statements of an unsigned package, and the source
+// statements of what it was built from.
+func (c *chain) built(unsigned albs.Digest, has content) error {
+	if err := c.tested(unsigned, has); err != nil {
+		return err
+	}
+	found := c.about(unsigned, Build)
+	if len(found) == 0 {
+		return broken(LinkChain, "no statement says how %s was built", unsigned)
+	}
+	for _, f := range found {
+		var b BuildBody
+		if err := f.read(&b); err != nil {
+			return err
+		}
+		if err := has.check(f); err != nil {
+			return err
+		}
+		if b.BuildDefinition.BuildType != BuildType {
+			return broken(LinkChain, "%s is of the buildType %.80q", f.key, b.BuildDefinition.BuildType)
+		}
+		srpm, commit, err := inputs(f, b)
+		if err != nil {
+			return err
+		}
+		if err := c.trust.acceptsBuilder(b.RunDetails.Builder.ID); err != nil {
+			return err
+		}
+		params := b.BuildDefinition.ExternalParameters
+		c.step(f, LinkChain, "built by %s for %s %s from source package %s", b.RunDetails.Builder.ID, params.Platform, params.Arch, srpm.Short())
+		if err := c.sourced(srpm, commit); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// inputs returns the source package that a build names, exactly one, and its git
+// commit, or "" if it names none.
+func inputs(f *fact, b BuildBody) (srpm albs.Digest, commit string, err error) {
+	for _, r := range b.BuildDefinition.ResolvedDependencies {
+		if r.Name == DependencySRPM {
+			d := albs.Digest(r.Digest[SHA256])
+			if !d.Valid() || srpm != "" {
+				return "", "", broken(LinkChain, "%s doesn't name one source package by its sha256", f.key)
+			}
+			srpm = d
+		}
+		if g, ok := r.Digest[GitCommit]; ok {
+			if !validCommit(g) || commit != "" {
+				return "", "", broken(LinkChain, "%s doesn't name one commit in full", f.key)
+			}
+			commit = g
+		}
+	}
+	if srpm == "" {
+		return "", "", broken(LinkChain, "%s names no source package", f.key)
+	}
+	return srpm, commit, nil
+}
+
+func validCommit(s string) bool {
+	return len(s) == 40 && albs.Digest(s+strings.Repeat("0", 24)).Valid() || albs.Digest(s).Valid()
+}
+
+// tested looks at the newest test statement of an unsigned package.
+func (c *chain) tested(unsigned albs.Digest, has content) error {
+	var last *fact
+	for _, f := range c.about(unsigned, Test) {
+		if err := has.check(f); err != nil {
+			return err
+		}
+		f.used = true
+		if last == nil || f.n > last.n {
+			last = f
+		}
+	}
+	if last == nil {
+		if c.trust.RequireTest {
+			return broken(LinkChain, "no statement says that %s was tested", unsigned)
+		}
+		return nil
+	}
+	var test TestBody
+	if err := last.read(&test); err != nil {
+		return err
+	}
+	if test.Result != Passed {
+		return broken(LinkChain, "%s says that the test of %s ended %.20q", last.key, unsigned.Short(), test.Result)
+	}
+	c.step(last, LinkChain, "tested: %d tests passed", len(test.PassedTests))
+	return nil
+}
+
+// sourced looks at the source statements of a source package. If the build names a
+// commit, one of them must say that the package was made from it.
+func (c *chain) sourced(srpm albs.Digest, commit string) error {
+	found := c.about(srpm, Source)
+	if len(found) == 0 {
+		return broken(LinkChain, "no statement says where source package %s came from", srpm)
+	}
+	named := commit == ""
+	for _, f := range found {
+		var s SourceBody
+		if err := f.read(&s); err != nil {
+			return err
+		}
+		git := s.Repository != "" && validCommit(s.Commit)
+		if upload := s.Repository == "" && s.Commit == "" && s.Uploader != ""; !git && !upload {
+			return broken(LinkChain, "%s names neither a commit of a repository nor an uploader", f.key)
+		}
+		named = named || s.Commit == commit
+		switch {
+		case f.used: // another build of the same source package
+		case git:
+			c.step(f, LinkChain, "source package made from commit %s of %s", s.Commit, s.Repository)
+		default:
+			c.step(f, LinkChain, "source package uploaded by %s", s.Uploader)
+		}
+	}
+	if !named {
+		return broken(LinkChain, "the build names commit %s, but no statement says that source package %s was made from it", commit, srpm.Short())
+	}
+	return nil
+}
+
+// released looks at the release statements of the signed file.
+func (c *chain) released(v *rpm.Verified) error {
+	found := c.about(v.FileDigest, Release)
+	if len(found) == 0 && c.trust.RequireRelease {
+		return broken(LinkChain, "no statement says that %s was released", v.FileDigest)
+	}
+	for _, f := range found {
+		var r ReleaseBody
+		if err := f.read(&r); err != nil {
+			return err
+		}
+		if err := contentOf(v).check(f); err != nil {
+			return err
+		}
+		if err := c.trust.acceptsProduct(r.Product); err != nil {
+			return err
+		}
+		c.step(f, LinkChain, "released in %s by release %d, tree %d", r.Product, r.Release, r.Serial)
+	}
+	return nil
+}
+
+// nothingLeft refuses statements that have nothing to do with what was asked.
+func (c *chain) nothingLeft() error {
+	for _, f := range c.facts {
+		if !f.used {
+			return broken(LinkChain, "%s has no place in the chain", f.key)
+		}
+	}
+	return nil
+}

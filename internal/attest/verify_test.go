@@ -1,0 +1,463 @@
+package attest_test
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+	"testing"
+	"time"
+
+	"albs/internal/albs"
+	"albs/internal/attest"
+	"albs/internal/ledger"
+	"albs/internal/ledger/ledgertest"
+	"albs/internal/pgp"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+func TestVerifyTellsTheChain(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	encoded := w.bundle.Encode()
+	b, err := attest.ParseBundle(encoded)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if d := cmp.Diff(w.bundle, b); d != "" {
+		t.Errorf("the bundle changes on its way: %s", d)
+	}
+	trust, err := attest.ParseTrust(append(w.trust.Encode(), '\n'))
+	if err != nil {
+		t.Fatal(err)
+	}
+	report, err := w.verify(t, w.signed, b, trust)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var links []attest.Link
+	var predicates []string
+	for _, s := range report.Steps {
+		links = append(links, s.Link)
+		if s.Predicate != "" {
+			predicates = append(predicates, s.Predicate)
+			if s.Key == "" || s.Receipt == nil || s.Receipt.TxID == 0 || s.Receipt.TxID > report.State.TxID {
+				t.Errorf("step %+v says not where it stands in the ledger", s)
+			}
+		}
+	}
+	wantLinks := []attest.Link{attest.LinkSignature, attest.LinkDigest, attest.LinkChain, attest.LinkChain, attest.LinkChain, attest.LinkChain, attest.LinkChain, attest.LinkState}
+	if d := cmp.Diff(wantLinks, links); d != "" {
+		t.Errorf("links: %s", d)
+	}
+	if d := cmp.Diff([]string{attest.Sign, attest.Test, attest.Build, attest.Source, attest.Release}, predicates); d != "" {
+		t.Errorf("predicates: %s", d)
+	}
+	if report.File != albs.DigestOf(w.signed) || report.Package != "hello-1-1.noarch" || report.Fingerprint != w.key.Fingerprint() ||
+		report.State != w.bundle.State.State || !report.StateAt.Equal(w.bundle.State.At) {
+		t.Errorf("report = %+v", report)
+	}
+	t.Logf("the bundle has %d bytes", len(encoded))
+}
+
+func wantLink(t *testing.T, what string, err error, links ...attest.Link) {
+	t.Helper()
+	b, ok := errors.AsType[*attest.BrokenLink](err)
+	if !ok || albs.KindOf(err) != albs.Invalid {
+		t.Errorf("%s: error %v of kind %q, want a broken link of kind invalid", what, err, albs.KindOf(err))
+		return
+	}
+	for _, l := range links {
+		if b.Link == l {
+			return
+		}
+	}
+	t.Errorf("%s: %v, want the link to be one of %q", what, err, links)
+}
+
+// TestEveryMutantOfTheBundleIsRefused changes every field of every line.
+func TestEveryMutantOfTheBundleIsRefused(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	lines := bytes.Split(bytes.TrimSuffix(w.bundle.Encode(), []byte("\n")), []byte("\n"))
+	n := len(lines) / 2
+	mutants := 0
+	for i, line := range lines {
+		link := attest.LinkStatement
+		switch {
+		case i == 2*n:
+			link = attest.LinkState
+		case i >= n:
+			link = attest.LinkInclusion
+		}
+		try := func(what string, mutant []byte) {
+			mutants++
+			changed := bytes.Join([][]byte{bytes.Join(lines[:i], []byte("\n")), mutant, bytes.Join(lines[i+1:], []byte("\n"))}, []byte("\n"))
+			changed = append(bytes.TrimPrefix(changed, []byte("\n")), '\n')
+			if i == 2*n {
+				changed = append(bytes.Join(append(append([][]byte{}, lines[:i]...), mutant), []byte("\n")), '\n')
+			}
+			b, err := attest.ParseBundle(changed)
+			if err == nil {
+				_, err = w.verify(t, w.signed, b, w.trust)
+			}
+			wantLink(t, what, err, link)
+		}
+		decode := func() any {
+			var tree any
+			d := json.NewDecoder(bytes.NewReader(line))
+			d.UseNumber()
+			if err := d.Decode(&tree); err != nil {
+				t.Fatal(err)
+			}
+			return tree
+		}
+		ledgertest.EachMutant(decode, func(what string, tree any) {
+			try(what, canonical(t, tree, i, n))
+		})
+		for _, at := range []int{1, len(line) / 4, len(line) / 2, len(line) - 2} {
+			b := bytes.Clone(line)
+			b[at] ^= 1
+			if b[at] != '\n' {
+				try("a flipped bit", b)
+			}
+		}
+		try("a space before the line", append([]byte(" "), line...))
+		try("an unknown member", append(bytes.TrimSuffix(bytes.Clone(line), []byte("}")), []byte(`,"x":1}`)...))
+	}
+	t.Logf("%d mutants", mutants)
+}
+
+// canonical encodes a mutated line in the order of members that albs writes, so
+// that it isn't refused for its form alone.
+func canonical(t *testing.T, tree any, i, n int) []byte {
+	t.Helper()
+	b, err := json.Marshal(tree)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var v any
+	switch {
+	case i < n:
+		v = new(attest.Envelope)
+	case i < 2*n:
+		v = new(struct {
+			Albs  string       `json:"albs"`
+			Key   string       `json:"key"`
+			Proof ledger.Proof `json:"proof"`
+		})
+	default:
+		v = new(struct {
+			Albs string `json:"albs"`
+			attest.SignedState
+		})
+	}
+	if json.Unmarshal(b, v) != nil {
+		return b // no value of the type: its form is what is wrong
+	}
+	if b, err = json.Marshal(v); err != nil {
+		t.Fatal(err)
+	}
+	return b
+}
+
+func TestBundlesOfOtherLines(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	lines := strings.SplitAfter(string(w.bundle.Encode()), "\n")
+	lines = lines[:len(lines)-1]
+	n := len(lines) / 2
+	refuse := func(what string, text string, links ...attest.Link) {
+		t.Helper()
+		b, err := attest.ParseBundle([]byte(text))
+		if err == nil {
+			_, err = w.verify(t, w.signed, b, w.trust)
+		}
+		wantLink(t, what, err, links...)
+	}
+	refuse("empty", "", attest.LinkInput)
+	refuse("no newline", strings.TrimSuffix(strings.Join(lines, ""), "\n"), attest.LinkInput)
+	refuse("no state", strings.Join(lines[:2*n], ""), attest.LinkInput)
+	refuse("a line twice", lines[0]+strings.Join(lines, ""), attest.LinkInput)
+	refuse("too large", strings.Repeat("x", attest.MaxBundle+1), attest.LinkInput)
+	swapped := append([]string{lines[1], lines[0]}, lines[2:]...)
+	refuse("two statements swapped", strings.Join(swapped, ""), attest.LinkInclusion)
+	for i := range n {
+		if w.bundle.Statements[i].Key == attest.StatementKey(albs.DigestOf(w.unsigned), attest.Test, 1) {
+			continue // the failed test, which a later one overrules
+		}
+		without := strings.Join(lines[:i], "") + strings.Join(lines[i+1:n+i], "") + strings.Join(lines[n+i+1:], "")
+		refuse("without "+w.bundle.Statements[i].Key, without, attest.LinkChain)
+	}
+}
+
+// TestEveryMutantOfTheFileIsRefused flips bytes all over the package.
+func TestEveryMutantOfTheFileIsRefused(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	count := map[attest.Link]int{}
+	for at := 0; at < len(w.signed); at += 1 + at/200 {
+		b := bytes.Clone(w.signed)
+		b[at] ^= 0x10
+		_, err := w.verify(t, b, w.bundle, w.trust)
+		wantLink(t, "a flipped bit", err, attest.LinkSignature, attest.LinkDigest)
+		if l, ok := errors.AsType[*attest.BrokenLink](err); ok {
+			count[l.Link]++
+		}
+	}
+	last := bytes.Clone(w.signed)
+	last[len(last)-1] ^= 1
+	_, err := w.verify(t, last, w.bundle, w.trust)
+	wantLink(t, "a flipped bit of the payload", err, attest.LinkDigest)
+	_, err = w.verify(t, w.signed[:len(w.signed)-1], w.bundle, w.trust)
+	wantLink(t, "a cut file", err, attest.LinkDigest)
+	_, err = w.verify(t, append(bytes.Clone(w.signed), 0), w.bundle, w.trust)
+	wantLink(t, "a longer file", err, attest.LinkDigest)
+	_, err = w.verify(t, nil, w.bundle, w.trust)
+	wantLink(t, "an empty file", err, attest.LinkSignature)
+	_, err = w.verify(t, w.unsigned, w.bundle, w.trust)
+	wantLink(t, "the unsigned package", err, attest.LinkSignature)
+
+	other, err := pgp.Generate("Other <other@example.org>", pgp.Ed25519, time.Now().Add(-time.Hour))
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = w.verify(t, sign(t, w.unsigned, other), w.bundle, w.trust)
+	wantLink(t, "another key's signature", err, attest.LinkSignature)
+	_, err = w.verify(t, sign(t, w.unsigned, w.key.At(time.Now().Add(-time.Minute))), w.bundle, w.trust)
+	wantLink(t, "another signature by the same key", err, attest.LinkDigest)
+	if count[attest.LinkSignature] == 0 || count[attest.LinkDigest] == 0 {
+		t.Errorf("mutants by link: %v", count)
+	}
+}
+
+func TestEveryMutantOfTheTrustIsRefused(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	all := []attest.Link{attest.LinkInput, attest.LinkStatement, attest.LinkState, attest.LinkSignature, attest.LinkPolicy}
+	harmless := map[string]bool{ // ask for less, or the same; the last byte is behind the armored key
+		fmt.Sprint("[package_keys 0] byte ", len(w.trust.PackageKeys[0])-1): true,
+		"[require_test] negated": true, "[require_release] negated": true,
+		"[master_keys] longer": true, "[package_keys] longer": true, "[builders] longer": true, "[products] longer": true,
+	}
+	decode := func() any {
+		var tree any
+		if err := json.Unmarshal(w.trust.Encode(), &tree); err != nil {
+			t.Fatal(err)
+		}
+		return tree
+	}
+	ledgertest.EachMutant(decode, func(what string, tree any) {
+		if harmless[what] {
+			return
+		}
+		b, err := json.Marshal(tree)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var trust attest.Trust
+		if err := json.Unmarshal(b, &trust); err != nil {
+			t.Fatal(err)
+		}
+		if b, err = json.Marshal(trust); err != nil { // in the order of members
+			t.Fatal(err)
+		}
+		trust, err = attest.ParseTrust(b)
+		if err == nil {
+			_, err = w.verify(t, w.signed, w.bundle, trust)
+		}
+		wantLink(t, what, err, all...)
+	})
+	for _, c := range []struct {
+		name   string
+		change func(*attest.Trust)
+		link   attest.Link
+	}{
+		{"another master", func(t *attest.Trust) {
+			t.MasterKeys = []string{"AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA="}
+		}, attest.LinkState},
+		{"another ledger", func(t *attest.Trust) { t.Ledger = strings.Repeat("0", 32) }, attest.LinkState},
+		{"another builder", func(t *attest.Trust) { t.Builders = []string{"x"} }, attest.LinkPolicy},
+		{"another product", func(t *attest.Trust) { t.Products = []string{"x"} }, attest.LinkPolicy},
+		{"no product", func(t *attest.Trust) { t.Products = nil }, attest.LinkPolicy},
+		{"no package key", func(t *attest.Trust) { t.PackageKeys = nil }, attest.LinkSignature},
+		{"no master key", func(t *attest.Trust) { t.MasterKeys = nil }, attest.LinkInput},
+		{"no builder", func(t *attest.Trust) { t.Builders = nil }, attest.LinkInput},
+		{"no format", func(t *attest.Trust) { t.Albs = "" }, attest.LinkInput},
+	} {
+		trust := w.trust
+		c.change(&trust)
+		_, err := w.verify(t, w.signed, w.bundle, trust)
+		wantLink(t, c.name, err, c.link)
+	}
+	_, err := attest.ParseTrust(bytes.Repeat([]byte("x"), attest.MaxTrust+1))
+	wantLink(t, "a large trust", err, attest.LinkInput)
+}
+
+// TestChainsThatTheMasterSignedButDontHold puts well-signed, well-notarized
+// statements together that make no chain.
+func TestChainsThatTheMasterSignedButDontHold(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	file, unsigned := w.subject(t, w.signed), w.subject(t, w.unsigned)
+	srpm := attest.Subject{Name: "hello-1-1.src.rpm", Digest: map[string]string{attest.SHA256: string(w.srpm)}}
+	other := func(s attest.Subject, digest string) attest.Subject {
+		d := map[string]string{}
+		for k, v := range s.Digest {
+			d[k] = v
+		}
+		d[digest] = string(albs.DigestOf([]byte("other")))
+		return attest.Subject{Name: s.Name, Digest: d}
+	}
+	passed := attest.TestBody{Result: attest.Passed}
+	type said struct {
+		about     attest.Subject
+		predicate string
+		body      any
+	}
+	chain := func() map[string]said {
+		return map[string]said{
+			attest.Source: {srpm, attest.Source, source()}, attest.Build: {unsigned, attest.Build, w.build()},
+			attest.Test: {unsigned, attest.Test, passed}, attest.Sign: {file, attest.Sign, w.signBody()},
+			attest.Release: {file, attest.Release, attest.ReleaseBody{Product: product}},
+		}
+	}
+	for _, c := range []struct {
+		name string
+		said said
+		link attest.Link
+	}{
+		{"a sign statement with another header", said{other(file, attest.HeaderSHA256), attest.Sign, w.signBody()}, attest.LinkChain},
+		{"a sign statement with another payload", said{other(file, attest.PayloadSHA256), attest.Sign, w.signBody()}, attest.LinkChain},
+		{"a sign statement about another file", said{other(file, attest.SHA256), attest.Sign, w.signBody()}, attest.LinkDigest},
+		{"a sign statement that names another key", said{file, attest.Sign, attest.SignBody{Unsigned: albs.DigestOf(w.unsigned), Fingerprint: "ABCD"}}, attest.LinkChain},
+		{"a sign statement that names another package", said{file, attest.Sign, attest.SignBody{Unsigned: w.srpm, Fingerprint: w.key.Fingerprint()}}, attest.LinkChain},
+		{"a sign statement that names none", said{file, attest.Sign, attest.SignBody{Fingerprint: w.key.Fingerprint()}}, attest.LinkChain},
+		{"a build of another header", said{other(unsigned, attest.HeaderSHA256), attest.Build, w.build()}, attest.LinkChain},
+		{"a build of another payload", said{other(unsigned, attest.PayloadSHA256), attest.Build, w.build()}, attest.LinkChain},
+		{"a build of another package", said{other(unsigned, attest.SHA256), attest.Build, w.build()}, attest.LinkChain},
+		{"a build of another source package", said{unsigned, attest.Build, edit(w.build(), func(b *attest.BuildBody) {
+			b.BuildDefinition.ResolvedDependencies[0].Digest[attest.SHA256] = string(albs.DigestOf(nil))
+		})}, attest.LinkChain},
+		{"a build of two source packages", said{unsigned, attest.Build, edit(w.build(), func(b *attest.BuildBody) {
+			b.BuildDefinition.ResolvedDependencies = append(b.BuildDefinition.ResolvedDependencies, b.BuildDefinition.ResolvedDependencies[0])
+		})}, attest.LinkChain},
+		{"a build of no source package", said{unsigned, attest.Build, edit(w.build(), func(b *attest.BuildBody) {
+			b.BuildDefinition.ResolvedDependencies = nil
+		})}, attest.LinkChain},
+		{"a build of another commit", said{unsigned, attest.Build, edit(w.build(), func(b *attest.BuildBody) {
+			b.BuildDefinition.ResolvedDependencies[1].Digest[attest.GitCommit] = strings.Repeat("f", 40)
+		})}, attest.LinkChain},
+		{"a build of another type", said{unsigned, attest.Build, edit(w.build(), func(b *attest.BuildBody) { b.BuildDefinition.BuildType = "x" })}, attest.LinkChain},
+		{"a build by another builder", said{unsigned, attest.Build, edit(w.build(), func(b *attest.BuildBody) { b.RunDetails.Builder.ID = "x" })}, attest.LinkPolicy},
+		{"a source of another package", said{other(srpm, attest.SHA256), attest.Source, source()}, attest.LinkChain},
+		{"a source of another commit", said{srpm, attest.Source, edit(source(), func(s *attest.SourceBody) { s.Commit = strings.Repeat("f", 40) })}, attest.LinkChain},
+		{"a source of a branch", said{srpm, attest.Source, edit(source(), func(s *attest.SourceBody) { s.Commit = "main" })}, attest.LinkChain},
+		{"a source of nobody", said{srpm, attest.Source, attest.SourceBody{}}, attest.LinkChain},
+		{"a failed test", said{unsigned, attest.Test, attest.TestBody{Result: attest.Failed}}, attest.LinkChain},
+		{"a test without a verdict", said{unsigned, attest.Test, attest.TestBody{}}, attest.LinkChain},
+		{"a test of another package", said{other(unsigned, attest.SHA256), attest.Test, passed}, attest.LinkChain},
+		{"a test of another payload", said{other(unsigned, attest.PayloadSHA256), attest.Test, passed}, attest.LinkChain},
+		{"a release of another package", said{other(file, attest.SHA256), attest.Release, attest.ReleaseBody{Product: product}}, attest.LinkChain},
+		{"a release of another payload", said{other(file, attest.PayloadSHA256), attest.Release, attest.ReleaseBody{Product: product}}, attest.LinkChain},
+		{"a release in another product", said{file, attest.Release, attest.ReleaseBody{Product: "x"}}, attest.LinkPolicy},
+		{"a body of another shape", said{unsigned, attest.Build, "text"}, attest.LinkChain},
+	} {
+		all := chain()
+		all[c.said.predicate] = c.said
+		var proven []attest.Proven
+		for _, s := range all {
+			proven = append(proven, w.say(t, s.about, s.predicate, s.body))
+		}
+		_, err := w.verify(t, w.signed, w.prove(t, proven...), w.trust)
+		wantLink(t, c.name, err, c.link)
+	}
+
+	var proven []attest.Proven
+	for _, s := range chain() {
+		proven = append(proven, w.say(t, s.about, s.predicate, s.body))
+	}
+	if _, err := w.verify(t, w.signed, w.prove(t, proven...), w.trust); err != nil {
+		t.Errorf("the chain without a change: %v", err)
+	}
+	stranger := w.say(t, other(file, attest.SHA256), attest.Release, attest.ReleaseBody{Product: product})
+	_, err := w.verify(t, w.signed, w.prove(t, append(proven, stranger)...), w.trust)
+	wantLink(t, "a statement about something else", err, attest.LinkChain)
+
+	forged := w.sayAs(t, master(t, 2), unsigned, attest.Build, w.build())
+	_, err = w.verify(t, w.signed, w.prove(t, append(proven, forged)...), w.trust)
+	wantLink(t, "a statement by another master", err, attest.LinkStatement)
+}
+
+func edit[T any](v T, f func(*T)) T {
+	f(&v)
+	return v
+}
+
+func TestUploadsAndOptionalParts(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.srpm = albs.DigestOf([]byte("an uploaded source package"))
+	file, unsigned := w.subject(t, w.signed), w.subject(t, w.unsigned)
+	build := edit(w.build(), func(b *attest.BuildBody) {
+		b.BuildDefinition.ResolvedDependencies = b.BuildDefinition.ResolvedDependencies[:1]
+	})
+	b := w.prove(t,
+		w.say(t, attest.Subject{Digest: map[string]string{attest.SHA256: string(w.srpm)}}, attest.Source, attest.SourceBody{Uploader: "alice"}),
+		w.say(t, unsigned, attest.Build, build), w.say(t, file, attest.Sign, w.signBody()))
+	_, err := w.verify(t, w.signed, b, w.trust)
+	wantLink(t, "without the test and release that the trust requires", err, attest.LinkChain)
+	trust := w.trust
+	trust.RequireTest, trust.RequireRelease = false, false
+	if _, err := w.verify(t, w.signed, b, trust); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestErrorsOfTheReaderAreNoBrokenLinks(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	_, err := attest.Verify(ctx, bytes.NewReader(w.signed), int64(len(w.signed)), w.bundle, w.trust)
+	if !errors.Is(err, context.Canceled) {
+		t.Errorf("Verify with an ended context: %v", err)
+	}
+	_, err = attest.Verify(t.Context(), badDisk{}, 1000, w.bundle, w.trust)
+	if !errors.Is(err, errDisk) || albs.KindOf(err) != albs.Internal {
+		t.Errorf("Verify of what can't be read: %v", err)
+	}
+}
+
+var errDisk = errors.New("bad disk")
+
+type badDisk struct{}
+
+func (badDisk) ReadAt([]byte, int64) (int, error) { return 0, errDisk }
+
+var _ io.ReaderAt = badDisk{}
+
+func TestExitCodesDiffer(t *testing.T) {
+	t.Parallel()
+	seen := map[int]attest.Link{}
+	for _, l := range []attest.Link{attest.LinkSignature, attest.LinkDigest, attest.LinkStatement, attest.LinkChain,
+		attest.LinkInclusion, attest.LinkState, attest.LinkPolicy, attest.LinkInput} {
+		if c := l.ExitCode(); c < 3 || seen[c] != "" {
+			t.Errorf("%s and %q have exit code %d", l, seen[c], c)
+		}
+		seen[l.ExitCode()] = l
+	}
+}
+
+func BenchmarkVerify(b *testing.B) {
+	w := newWorld(b)
+	for b.Loop() {
+		if _, err := w.verify(b, w.signed, w.bundle, w.trust); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
