@@ -1,0 +1,106 @@
+package provenance
+
+import (
+	"crypto/ed25519"
+	"crypto/x509"
+	"encoding/pem"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+
+	"albs/internal/albs"
+)
+
+const (
+	keyType = "PRIVATE KEY" // PKCS #8 in PEM, as openssl genpkey -algorithm ed25519 writes it
+	maxKey  = 4 << 10
+)
+
+// LoadOrCreateKey returns the Ed25519 key of the master's own statements from the
+// file at path, and makes one there, mode 0600 and durable, if there is none. A
+// file that others may read or write is Forbidden, one that holds something else
+// Invalid; neither is touched. The file belongs into every backup: a lost key
+// can't go on with what it signed.
+func LoadOrCreateKey(path string) (ed25519.PrivateKey, error) {
+	key, err := loadKey(path)
+	if !errors.Is(err, fs.ErrNotExist) {
+		return key, err
+	}
+	if err := createKey(path); err != nil && !errors.Is(err, fs.ErrExist) {
+		return nil, fmt.Errorf("make statement key: %w", err)
+	}
+	return loadKey(path)
+}
+
+func loadKey(path string) (ed25519.PrivateKey, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, fmt.Errorf("open statement key: %w", err)
+	}
+	defer f.Close()
+	fi, err := f.Stat()
+	if err != nil {
+		return nil, fmt.Errorf("open statement key: %w", err)
+	}
+	if fi.Mode().Perm()&0o077 != 0 {
+		return nil, albs.Errorf(albs.Forbidden, "the statement key %s is open to others (mode %04o): chmod 600 it, and think of who may have read it", path, fi.Mode().Perm())
+	}
+	if !fi.Mode().IsRegular() || fi.Size() > maxKey {
+		return nil, albs.Errorf(albs.Invalid, "%s is no file with a key", path)
+	}
+	b := make([]byte, fi.Size())
+	if _, err := f.ReadAt(b, 0); err != nil {
+		return nil, fmt.Errorf("read statement key: %w", err)
+	}
+	invalid := albs.Errorf(albs.Invalid, "%s holds no Ed25519 key in PEM (PKCS #8): restore it from a backup", path)
+	block, rest := pem.Decode(b)
+	if block == nil || block.Type != keyType || len(rest) > 0 {
+		return nil, invalid
+	}
+	parsed, err := x509.ParsePKCS8PrivateKey(block.Bytes)
+	if err != nil {
+		return nil, invalid
+	}
+	key, ok := parsed.(ed25519.PrivateKey)
+	if !ok {
+		return nil, invalid
+	}
+	return key, nil
+}
+
+// createKey writes a new key to path, whole or not at all; fs.ErrExist if another
+// process was first.
+func createKey(path string) (err error) {
+	_, key, err := ed25519.GenerateKey(nil)
+	if err != nil {
+		return err
+	}
+	der, err := x509.MarshalPKCS8PrivateKey(key)
+	if err != nil {
+		return err
+	}
+	dir := filepath.Dir(path)
+	f, err := os.CreateTemp(dir, filepath.Base(path)+".new-*") // mode 0600
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, os.Remove(f.Name())) }()
+	err = pem.Encode(f, &pem.Block{Type: keyType, Bytes: der})
+	if err == nil {
+		err = f.Sync()
+	}
+	if err = errors.Join(err, f.Close()); err != nil {
+		return err
+	}
+	if err := os.Link(f.Name(), path); err != nil { // unlike a rename it replaces nothing
+		return err
+	}
+	d, err := os.Open(dir)
+	if err != nil {
+		return err
+	}
+	defer d.Close()
+	return d.Sync()
+}

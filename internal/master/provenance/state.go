@@ -1,0 +1,77 @@
+package provenance
+
+import (
+	"context"
+	"fmt"
+
+	"albs/internal/albs"
+	"albs/internal/ledger"
+)
+
+// advance returns the ledger's newest state after proving that it continues the
+// one trusted so far, which at first is the one that the database remembers. A
+// ledger that is another, is behind or has another history breaks the trust for
+// the life of the process: every later call fails with the same Conflict.
+func (p *Provenance) advance(ctx context.Context) (ledger.State, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.broken != nil {
+		return ledger.State{}, p.broken
+	}
+	if p.trusted == (ledger.State{}) {
+		s, err := remembered(ctx, p.d)
+		if err != nil {
+			return ledger.State{}, err
+		}
+		p.trusted = s
+	}
+	now, err := p.ledger.State(ctx)
+	if err != nil {
+		return ledger.State{}, fmt.Errorf("read the ledger's state: %w", err)
+	}
+	if now == p.trusted || p.trusted == (ledger.State{}) {
+		p.trusted = now
+		return now, nil
+	}
+	c, err := p.ledger.Consistency(ctx, p.trusted.TxID, now.TxID)
+	if err == nil {
+		err = ledger.VerifyConsistency(c, p.trusted, now)
+	}
+	if err != nil {
+		if found := ledger.Check(ctx, p.ledger, p.trusted); found != nil {
+			err = found // it says what is wrong
+		}
+		if albs.KindOf(err) == albs.Conflict {
+			p.broken = err
+			p.log.Error().Err(err).Msg("the ledger does not continue what was remembered of it: nothing is notarized until a person has looked")
+		}
+		return ledger.State{}, err
+	}
+	p.trusted = now
+	return now, nil
+}
+
+// Healthy returns nil while statements reach the ledger, Conflict once the ledger
+// was found not to continue what is remembered of it (then nothing is written
+// until a restart with the right one), and the last failure while it is away.
+func (p *Provenance) Healthy() error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.broken != nil {
+		return p.broken
+	}
+	return p.away
+}
+
+// setAway notes how the last attempt to write went; nil is well.
+func (p *Provenance) setAway(err error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.away = err
+}
+
+func (p *Provenance) isBroken() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.broken != nil
+}
