@@ -1,0 +1,208 @@
+// Package node is the role that builds: an exported source into an SRPM, an SRPM
+// into the RPMs of one arch, each in a fresh buildroot.
+//
+// A node holds no secret but its own identity. It fetches nothing but by the
+// task's lease and by the depot's mirrors, decides nothing, and proposes files;
+// what they are worth is the master's decision.
+package node
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"syscall"
+
+	"github.com/rs/zerolog"
+
+	"albs/internal/albs"
+	"albs/internal/buildroot"
+	"albs/internal/sandbox"
+	"albs/internal/worker"
+	"albs/internal/worker/depot"
+)
+
+// Config holds what an operator may set.
+type Config struct {
+	// Sandbox says where roots are made.
+	Sandbox sandbox.Config `yaml:"sandbox"`
+	// Spool keeps what could not be reported yet.
+	Spool string `yaml:"-"`
+	// Work is where a task's files lie while it runs.
+	Work string `yaml:"-"`
+	// Arch is the arch that is built for.
+	Arch albs.Arch `yaml:"-"`
+	// Parallel is how many tasks run at once; 0 is 1.
+	Parallel int `yaml:"parallel"`
+}
+
+// MaybeInit is sandbox.MaybeInit, for the program that holds the role.
+func MaybeInit() { sandbox.MaybeInit() }
+
+// Run builds what m has to be built until ctx is done. It fails with Unavailable
+// if no buildroot can be made here: a node that can't isolate claims nothing.
+func Run(ctx context.Context, c Config, version string, m worker.Master, d *depot.Depot, log zerolog.Logger) error {
+	engine, err := sandbox.New(ctx, c.Sandbox)
+	if err != nil {
+		return fmt.Errorf("start node: %w", err)
+	}
+	// What lies there belonged to tasks of an earlier process.
+	if err := os.RemoveAll(c.Work); err != nil {
+		return fmt.Errorf("clear work directory: %w", err)
+	}
+	if err := os.MkdirAll(c.Work, 0o700); err != nil {
+		return fmt.Errorf("make work directory: %w", err)
+	}
+	log.Info().Str("isolation", engine.Isolation().String()).Str("arch", string(c.Arch)).Msg("node ready")
+	labels := []string{"kind:" + string(albs.KindSource), "kind:" + string(albs.KindBuild), "arch:" + string(c.Arch)}
+	b := builder{engine: buildroot.NewNative(engine), depot: d, work: c.Work}
+	l := worker.Loop{
+		Master: m, Parallel: max(c.Parallel, 1), Spool: c.Spool, Log: log, Job: b.job,
+		Offer: func() worker.Offer { return worker.Offer{Version: version, Labels: labels, Disk: free(c.Work)} },
+	}
+	return l.Run(ctx)
+}
+
+// free returns the bytes that are free where dir lies, 0 if that can't be told.
+func free(dir string) int64 {
+	var s syscall.Statfs_t
+	if syscall.Statfs(dir, &s) != nil {
+		return 0
+	}
+	return int64(s.Bavail) * s.Bsize
+}
+
+type builder struct {
+	engine buildroot.Engine
+	depot  *depot.Depot
+	work   string
+}
+
+// job does one source or build task in a folder of its own.
+func (b builder) job(ctx context.Context, s *worker.Session) (albs.Outcome, albs.Result, error) {
+	dir, err := os.MkdirTemp(b.work, s.Lease.Token.Task.String()+"-")
+	if err != nil {
+		return "", albs.Result{}, fmt.Errorf("make work directory: %w", err)
+	}
+	defer os.RemoveAll(dir)
+	out := filepath.Join(dir, "out")
+	if err := os.Mkdir(out, 0o700); err != nil {
+		return "", albs.Result{}, fmt.Errorf("make work directory: %w", err)
+	}
+	root := s.Lease.Spec.Root()
+	served, err := b.depot.Serve(ctx, s.Master(), s.Lease, root.Repos)
+	if err != nil {
+		return "", albs.Result{}, err
+	}
+	defer served.Close()
+	var repos []sandbox.Repo
+	for _, r := range served.Repos() {
+		repos = append(repos, sandbox.Repo{ID: r.ID, BaseURL: r.BaseURL, Priority: r.Priority})
+	}
+	logs := buildroot.Logs{State: s.Log("state"), Root: s.Log("root"), Build: s.Log("build")}
+
+	var done buildroot.Output
+	if spec := s.Lease.Spec.Source; spec != nil {
+		done, err = b.source(ctx, s, *spec, repos, dir, out, logs)
+	} else {
+		done, err = b.build(ctx, s, *s.Lease.Spec.Build, repos, dir, out, logs)
+	}
+	for _, p := range served.Problems() {
+		fmt.Fprintf(logs.Root, "depot: %s\n", p)
+	}
+	if errors.Is(err, albs.Invalid) || done.Excluded != "" {
+		// The package's own fault, or nothing to do: a finding, told with its logs.
+		return b.finding(ctx, s, done.Excluded, err)
+	}
+	if err != nil {
+		return "", albs.Result{}, err
+	}
+	return b.deliver(ctx, s, done, dir)
+}
+
+func (b builder) source(ctx context.Context, s *worker.Session, spec albs.SourceSpec, repos []sandbox.Repo, dir, out string, logs buildroot.Logs) (buildroot.Output, error) {
+	j := buildroot.SourceJob{Root: spec.Root, Repos: repos, Tree: filepath.Join(dir, "tree.tar"), Spec: spec.Spec, Out: out, Logs: logs}
+	if err := fetch(ctx, s, spec.Tree, j.Tree); err != nil {
+		return buildroot.Output{}, err
+	}
+	for i, f := range spec.Sources {
+		p := filepath.Join(dir, fmt.Sprintf("source-%d", i))
+		if err := fetch(ctx, s, f.Digest, p); err != nil {
+			return buildroot.Output{}, err
+		}
+		j.Sources = append(j.Sources, buildroot.File{Name: f.Name, Path: p})
+	}
+	return b.engine.Source(ctx, j)
+}
+
+func (b builder) build(ctx context.Context, s *worker.Session, spec albs.BuildSpec, repos []sandbox.Repo, dir, out string, logs buildroot.Logs) (buildroot.Output, error) {
+	j := buildroot.BuildJob{
+		Root: spec.Root, Repos: repos, SRPM: filepath.Join(dir, filepath.Base(spec.SRPM.Name)), Arch: spec.Arch,
+		With: spec.With, Without: spec.Without, Out: out, Logs: logs,
+	}
+	if err := fetch(ctx, s, spec.SRPM.Digest, j.SRPM); err != nil {
+		return buildroot.Output{}, err
+	}
+	return b.engine.Build(ctx, j)
+}
+
+// fetch brings a blob of the task into a file.
+func fetch(ctx context.Context, s *worker.Session, d albs.Digest, to string) error {
+	f, err := os.OpenFile(to, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
+	if err != nil {
+		return fmt.Errorf("fetch %s: %w", d.Short(), err)
+	}
+	err = s.Fetch(ctx, d, f)
+	if err := errors.Join(err, f.Close()); err != nil {
+		return fmt.Errorf("fetch %s: %w", d.Short(), err)
+	}
+	return nil
+}
+
+// finding reports a package that didn't build, or isn't built for the arch.
+func (b builder) finding(ctx context.Context, s *worker.Session, excluded string, cause error) (albs.Outcome, albs.Result, error) {
+	logs, err := s.UploadLogs(ctx)
+	if err != nil {
+		return "", albs.Result{}, err
+	}
+	if excluded != "" {
+		return albs.OutcomeExcluded, albs.Result{Reason: excluded, Logs: logs}, nil
+	}
+	return albs.OutcomeFailed, albs.Result{Reason: cause.Error(), Logs: logs}, nil
+}
+
+// deliver uploads what was built, the record and the logs.
+func (b builder) deliver(ctx context.Context, s *worker.Session, done buildroot.Output, dir string) (albs.Outcome, albs.Result, error) {
+	record, err := done.Record.Encode()
+	if err != nil {
+		return "", albs.Result{}, err
+	}
+	recordPath := filepath.Join(dir, "buildroot.json")
+	if err := os.WriteFile(recordPath, record, 0o600); err != nil {
+		return "", albs.Result{}, fmt.Errorf("write buildroot record: %w", err)
+	}
+	var files []albs.File
+	for _, p := range done.Files {
+		f, err := s.Upload(ctx, p, filepath.Base(p))
+		if err != nil {
+			return "", albs.Result{}, err
+		}
+		files = append(files, f)
+	}
+	kept, err := s.Upload(ctx, recordPath, "buildroot.json")
+	if err != nil {
+		return "", albs.Result{}, err
+	}
+	logs, err := s.UploadLogs(ctx)
+	if err != nil {
+		return "", albs.Result{}, err
+	}
+	if s.Lease.Spec.Source != nil {
+		if len(files) != 1 {
+			return "", albs.Result{}, fmt.Errorf("rpmbuild -bs left %d files", len(files))
+		}
+		return albs.OutcomeOK, albs.Result{Logs: logs, Source: &albs.SourceResult{SRPM: files[0], Record: kept}}, nil
+	}
+	return albs.OutcomeOK, albs.Result{Logs: logs, Build: &albs.BuildResult{Packages: files, Record: kept}}, nil
+}

@@ -1,0 +1,269 @@
+package releaser
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path"
+	"strings"
+	"time"
+
+	"albs/internal/albs"
+	"albs/internal/repodata"
+)
+
+const (
+	treeFile   = "tree.json"
+	pooledFile = "pooled.json"
+)
+
+// pooled tells of each repository of a tree, by path, the entry lists (see
+// repodata) whose packages all were in the pool when the tree got its name. The
+// next tree need not look for them again. The file is a shortcut and no more:
+// without it every package is looked for.
+type pooled map[string][]albs.Digest
+
+// lay makes trees/SERIAL complete on disk. One that an earlier attempt completed
+// stays; a half-made one is replaced, for nobody has seen it.
+func (p *place) lay(ctx context.Context, t repodata.Tree, doc []byte, shown int64, src source, log io.Writer) error {
+	for _, f := range t.Files {
+		if top, _, _ := strings.Cut(f.Path, "/"); top == treeFile || top == pooledFile {
+			return albs.Errorf(albs.Invalid, "the tree has a file %s, which the public place has of its own", f.Path)
+		}
+	}
+	final := treeName(t.Serial)
+	tmp := final + ".new"
+	there, err := p.root.ReadFile(path.Join(final, treeFile))
+	if err == nil && bytes.Equal(there, doc) {
+		fmt.Fprintf(log, "serial %d is complete already\n", t.Serial)
+		p.dirty["trees"] = struct{}{} // its name may be younger than the last sync
+		return p.sync()
+	}
+	for _, d := range []string{tmp, final} {
+		if err := p.clear(d); err != nil {
+			return err
+		}
+	}
+	known := p.readPooled(shown)
+	now := make(pooled, len(t.Repositories))
+	for _, r := range t.Repositories {
+		if now[r.Path], err = p.repository(ctx, tmp, shown, r, known[r.Path], src, log); err != nil {
+			return fmt.Errorf("repository %s: %w", r.Path, err)
+		}
+	}
+	for _, f := range t.Files {
+		if err := p.file(ctx, path.Join(tmp, f.Path), f.Digest, src); err != nil {
+			return fmt.Errorf("file %s: %w", f.Path, err)
+		}
+	}
+	list, err := json.Marshal(now)
+	if err != nil {
+		return fmt.Errorf("encode %s: %w", pooledFile, err)
+	}
+	for name, b := range map[string][]byte{pooledFile: list, treeFile: doc} {
+		if err := p.write(path.Join(tmp, name), func(w io.Writer) error { _, err := w.Write(b); return err }); err != nil {
+			return err
+		}
+	}
+	if err := p.sync(); err != nil {
+		return err
+	}
+	if err := p.root.Rename(tmp, final); err != nil {
+		return fmt.Errorf("name the tree: %w", err)
+	}
+	p.dirty["trees"] = struct{}{}
+	return p.sync()
+}
+
+// readPooled returns what the tree of that serial knows to be in the pool.
+func (p *place) readPooled(serial int64) pooled {
+	var known pooled
+	b, err := p.root.ReadFile(path.Join(treeName(serial), pooledFile))
+	if err != nil || json.Unmarshal(b, &known) != nil {
+		return nil
+	}
+	return known
+}
+
+// repository lays one repository of a tree and returns the entry lists whose
+// packages are in the pool.
+func (p *place) repository(ctx context.Context, tree string, shown int64, r repodata.TreeRepo, known []albs.Digest, src source, log io.Writer) ([]albs.Digest, error) {
+	s, err := repodata.Open(ctx, src, r.Snapshot)
+	if err != nil {
+		return nil, err
+	}
+	if s.Signature() == "" {
+		return nil, albs.Errorf(albs.Invalid, "the snapshot %s is not signed", r.Snapshot.Short())
+	}
+	pool := path.Join("pool", r.Path)
+	if err := p.mkdir(path.Join(pool, "Packages")); err != nil {
+		return nil, err
+	}
+	looked := make(map[albs.Digest]bool, len(known))
+	for _, d := range known {
+		looked[d] = true
+	}
+	fresh := 0
+	err = s.PackagesBut(ctx, src, looked, func(e repodata.Entry) error {
+		added, err := p.pool(ctx, path.Join(pool, e.Path), e, src)
+		if added {
+			fresh++
+		}
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	base, old := path.Join(tree, r.Path), path.Join(treeName(shown), r.Path)
+	for _, f := range s.Files() {
+		if err := p.metadata(ctx, path.Join(base, f.Path), path.Join(old, f.Path), f, src); err != nil {
+			return nil, err
+		}
+	}
+	if err := p.carry(old, base); err != nil {
+		return nil, err
+	}
+	up := strings.Repeat("../", strings.Count(base, "/")+1)
+	if err := p.root.Symlink(up+path.Join(pool, "Packages"), path.Join(base, "Packages")); err != nil {
+		return nil, fmt.Errorf("link packages: %w", err)
+	}
+	p.dirty[base] = struct{}{}
+	fmt.Fprintf(log, "%s: %d packages, %d of them new, repomd %s\n", r.Path, s.Len(), fresh, s.Repomd().Short())
+	return s.Parts(), nil
+}
+
+// metadata lays one file of repodata. What the tree shown before has under a name
+// that tells its digest is the same file.
+func (p *place) metadata(ctx context.Context, name, old string, f repodata.File, src source) error {
+	if byDigest(f.Path) {
+		if info, err := p.root.Stat(old); err == nil && info.Size() == f.Size {
+			return p.link(old, name)
+		}
+	}
+	return p.file(ctx, name, f.Digest, src)
+}
+
+// byDigest reports whether a file of repodata is named by its digest.
+func byDigest(name string) bool {
+	digest, _, _ := strings.Cut(path.Base(name), "-")
+	return albs.Digest(digest).Valid()
+}
+
+// carryFor is how long metadata stays readable after it was replaced twice: longer
+// than any client takes from repomd.xml to the files that it names.
+const carryFor = time.Hour
+
+// carry keeps for readers who are in the middle of it the metadata of the tree
+// shown before: files are named by their digest, so old and new lie side by side.
+// The files that old's own repomd.xml names go along always, those that it had
+// carried itself while they are young.
+func (p *place) carry(old, base string) error {
+	f, err := p.root.Open(path.Join(old, "repodata/repomd.xml"))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil // the repository is new
+	}
+	if err != nil {
+		return fmt.Errorf("read old metadata: %w", err)
+	}
+	defer f.Close()
+	md, err := repodata.ParseRepomd(f)
+	if err != nil {
+		return fmt.Errorf("read old metadata: %w", err)
+	}
+	keep := make(map[string]bool)
+	for _, d := range md.Data {
+		keep[path.Base(d.Path)] = true
+	}
+	dir, err := p.root.Open(path.Join(old, "repodata"))
+	if err != nil {
+		return fmt.Errorf("read old metadata: %w", err)
+	}
+	defer dir.Close()
+	files, err := dir.ReadDir(-1)
+	if err != nil {
+		return fmt.Errorf("read old metadata: %w", err)
+	}
+	for _, e := range files {
+		info, err := e.Info()
+		if err != nil {
+			return fmt.Errorf("read old metadata: %w", err)
+		}
+		if !byDigest(e.Name()) || !keep[e.Name()] && time.Since(info.ModTime()) > carryFor {
+			continue
+		}
+		err = p.link(path.Join(old, "repodata", e.Name()), path.Join(base, "repodata", e.Name()))
+		if err != nil && !errors.Is(err, fs.ErrExist) {
+			return err
+		}
+	}
+	return nil
+}
+
+// pool makes sure that name in the pool is the package e. The file by digest was
+// hashed when it was written; being one inode with it is being it. Another file of
+// that name that turns out to be the package (the place was copied without its
+// hard links) is taken for it; one that doesn't is Invalid, and stays.
+func (p *place) pool(ctx context.Context, name string, e repodata.Entry, src source) (added bool, err error) {
+	content := path.Join("pool/.digest", string(e.Digest[:2]), string(e.Digest))
+	there, err := p.root.Stat(name)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return false, fmt.Errorf("look into the pool: %w", err)
+	}
+	have, err := p.root.Stat(content)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return false, fmt.Errorf("look into the pool: %w", err)
+	}
+	changed := albs.Errorf(albs.Invalid, "%s in the public place is not the package %s that was released under this name: a released package never changes", name, e.Digest.Short())
+	switch {
+	case there == nil && have == nil:
+		if err := p.file(ctx, content, e.Digest, src); err != nil {
+			return false, err
+		}
+	case there == nil && have.Size() != e.Size:
+		return false, albs.Errorf(albs.Invalid, "%s has %d bytes instead of %d: the public place was tampered with; remove that file", content, have.Size(), e.Size)
+	case there == nil:
+	case there.Size() != e.Size:
+		return false, changed
+	case have != nil && os.SameFile(have, there):
+		return false, nil
+	default:
+		d, err := p.digest(name)
+		if err != nil {
+			return false, err
+		}
+		if d != e.Digest {
+			return false, changed
+		}
+		if have != nil {
+			if err := p.root.Remove(content); err != nil {
+				return false, fmt.Errorf("mend the pool: %w", err)
+			}
+		}
+		return false, p.link(name, content)
+	}
+	return true, p.link(content, name)
+}
+
+// digest hashes a file of the place.
+func (p *place) digest(name string) (albs.Digest, error) {
+	f, err := p.root.Open(name)
+	if err != nil {
+		return "", fmt.Errorf("look into the pool: %w", err)
+	}
+	defer f.Close()
+	d, _, err := albs.DigestReader(f)
+	if err != nil {
+		return "", fmt.Errorf("look into the pool: %w", err)
+	}
+	return d, nil
+}
+
+// file fetches d to name, hashed on the way.
+func (p *place) file(ctx context.Context, name string, d albs.Digest, src source) error {
+	return p.write(name, func(w io.Writer) error { return src.fetch(ctx, d, w) })
+}

@@ -1,0 +1,210 @@
+package releaser
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+
+	"albs/internal/albs"
+)
+
+// folder is what a place does to its directory; *os.Root is one, and nothing that
+// it does leads out of it.
+type folder interface {
+	Link(old, new string) error
+	Mkdir(name string, perm os.FileMode) error
+	Open(name string) (*os.File, error)
+	OpenFile(name string, flag int, perm os.FileMode) (*os.File, error)
+	ReadFile(name string) ([]byte, error)
+	Readlink(name string) (string, error)
+	Remove(name string) error
+	RemoveAll(name string) error
+	Rename(old, new string) error
+	Stat(name string) (os.FileInfo, error)
+	Symlink(old, new string) error
+}
+
+// place is one product's public directory, locked.
+type place struct {
+	root  folder
+	dir   string // for messages
+	lock  *os.File
+	close func() error
+
+	made  map[string]bool     // folders that are there
+	dirty map[string]struct{} // folders with names that may not be on disk yet
+}
+
+// openPlace makes the place of a product if it is new, and locks it. Unavailable
+// if another process has it.
+func openPlace(public, product string) (*place, error) {
+	if product == "" || product == "." || strings.Contains(product, "/") || !fs.ValidPath(product) {
+		return nil, albs.Errorf(albs.Invalid, "%.80q can't be a folder's name", product)
+	}
+	dir := filepath.Join(public, product)
+	if err := os.Mkdir(dir, 0o755); err == nil {
+		err = syncFolder(os.Open(public))
+		if err != nil {
+			return nil, fmt.Errorf("make public place: %w", err)
+		}
+	} else if !errors.Is(err, fs.ErrExist) {
+		return nil, fmt.Errorf("make public place: %w", err)
+	}
+	root, err := os.OpenRoot(dir)
+	if err != nil {
+		return nil, fmt.Errorf("open public place: %w", err)
+	}
+	lock, err := root.OpenFile(".lock", os.O_CREATE|os.O_RDWR, 0o644)
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("lock public place: %w", err), root.Close())
+	}
+	if err := syscall.Flock(int(lock.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
+		return nil, errors.Join(albs.Errorf(albs.Unavailable, "another releaser works on %s: %w", dir, err), lock.Close(), root.Close())
+	}
+	return &place{
+		root: root, dir: dir, lock: lock, close: root.Close,
+		made: map[string]bool{".": true}, dirty: make(map[string]struct{}),
+	}, nil
+}
+
+// Close gives the lock back.
+func (p *place) Close() error { return errors.Join(p.lock.Close(), p.close()) }
+
+// shown returns the serial and the tree that readers see, 0 if none.
+func (p *place) shown() (int64, albs.Digest, error) {
+	target, err := p.root.Readlink("current")
+	if errors.Is(err, fs.ErrNotExist) {
+		return 0, "", nil
+	}
+	if err != nil {
+		return 0, "", fmt.Errorf("read what is shown: %w", err)
+	}
+	serial, err := strconv.ParseInt(path.Base(target), 10, 64)
+	if err != nil || target != treeName(serial) {
+		return 0, "", fmt.Errorf("%s/current points to %q, which no releaser made", p.dir, target)
+	}
+	doc, err := p.root.ReadFile(path.Join(target, treeFile))
+	if err != nil {
+		return 0, "", fmt.Errorf("read the tree that is shown: %w", err)
+	}
+	return serial, albs.DigestOf(doc), nil
+}
+
+func treeName(serial int64) string { return path.Join("trees", strconv.FormatInt(serial, 10)) }
+
+// show moves the link that readers follow.
+func (p *place) show(serial int64) error {
+	if err := p.root.Remove("current.new"); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("clear link: %w", err)
+	}
+	if err := p.root.Symlink(treeName(serial), "current.new"); err != nil {
+		return fmt.Errorf("make link: %w", err)
+	}
+	if err := p.root.Rename("current.new", "current"); err != nil {
+		return fmt.Errorf("move link: %w", err)
+	}
+	p.dirty["."] = struct{}{}
+	return p.sync()
+}
+
+// write makes the file name, whose bytes are on disk before it has the name. The
+// name itself is with the next sync.
+func (p *place) write(name string, fill func(io.Writer) error) error {
+	if err := p.mkdir(path.Dir(name)); err != nil {
+		return err
+	}
+	tmp := name + ".part"
+	f, err := p.root.OpenFile(tmp, os.O_CREATE|os.O_TRUNC|os.O_WRONLY, 0o644)
+	if err != nil {
+		return fmt.Errorf("create %s: %w", name, full(err))
+	}
+	err = fill(f)
+	if err == nil {
+		err = f.Sync()
+	}
+	if err := errors.Join(err, f.Close()); err != nil {
+		return fmt.Errorf("write %s: %w", name, full(err))
+	}
+	if err := p.root.Rename(tmp, name); err != nil {
+		return fmt.Errorf("name %s: %w", name, full(err))
+	}
+	p.dirty[path.Dir(name)] = struct{}{}
+	return nil
+}
+
+// link gives the file old the further name new.
+func (p *place) link(old, new string) error {
+	if err := p.mkdir(path.Dir(new)); err != nil {
+		return err
+	}
+	if err := p.root.Link(old, new); err != nil {
+		return fmt.Errorf("link %s: %w", new, full(err))
+	}
+	p.dirty[path.Dir(new)] = struct{}{}
+	return nil
+}
+
+// mkdir makes a folder and those above it.
+func (p *place) mkdir(name string) error {
+	if p.made[name] {
+		return nil
+	}
+	if err := p.mkdir(path.Dir(name)); err != nil {
+		return err
+	}
+	err := p.root.Mkdir(name, 0o755)
+	if err != nil && !errors.Is(err, fs.ErrExist) {
+		return fmt.Errorf("make folder %s: %w", name, full(err))
+	}
+	if err == nil {
+		p.dirty[path.Dir(name)] = struct{}{}
+	}
+	p.made[name] = true
+	return nil
+}
+
+// clear removes a tree that nobody was shown.
+func (p *place) clear(name string) error {
+	if err := p.root.RemoveAll(name); err != nil {
+		return fmt.Errorf("clear %s: %w", name, err)
+	}
+	for d := range p.made {
+		if d == name || strings.HasPrefix(d, name+"/") {
+			delete(p.made, d)
+		}
+	}
+	return nil
+}
+
+// sync brings every name that was made since the last sync to disk.
+func (p *place) sync() error {
+	for d := range p.dirty {
+		if err := syncFolder(p.root.Open(d)); err != nil {
+			return fmt.Errorf("sync %s: %w", d, full(err))
+		}
+		delete(p.dirty, d)
+	}
+	return nil
+}
+
+func syncFolder(d *os.File, err error) error {
+	if err != nil {
+		return err
+	}
+	return errors.Join(d.Sync(), d.Close())
+}
+
+// full tells a full disk from other trouble.
+func full(err error) error {
+	if errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) {
+		return albs.Errorf(albs.NoSpace, "the public place is full: %w", err)
+	}
+	return err
+}

@@ -1,0 +1,586 @@
+package releaser
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/rs/zerolog"
+
+	"albs/internal/albs"
+	"albs/internal/blob"
+	"albs/internal/repodata"
+	"albs/internal/rpm"
+	"albs/internal/worker"
+)
+
+// rpms builds small RPMs with the real rpmbuild, once, and returns them by file name.
+var rpms = sync.OnceValues(func() (map[string][]byte, error) {
+	dir, err := os.MkdirTemp("", "albs-releaser-")
+	if err != nil {
+		return nil, err
+	}
+	defer os.RemoveAll(dir)
+	var spec strings.Builder
+	spec.WriteString("Name: alpha\nVersion: 1\nRelease: 1\nSummary: A\nLicense: MIT\nBuildArch: noarch\n%description\nA.\n%files\n")
+	for _, n := range []string{"beta", "gamma"} {
+		fmt.Fprintf(&spec, "%%package -n %s\nSummary: B\n%%description -n %s\nB.\n%%files -n %s\n", n, n, n)
+	}
+	file := filepath.Join(dir, "alpha.spec")
+	if err := os.WriteFile(file, []byte(spec.String()), 0o600); err != nil {
+		return nil, err
+	}
+	if out, err := exec.Command("rpmbuild", "-bb", "--quiet", "--define", "_topdir "+dir, file).CombinedOutput(); err != nil {
+		return nil, fmt.Errorf("rpmbuild: %w: %s", err, out)
+	}
+	made := map[string][]byte{}
+	for _, n := range []string{alpha, beta, gamma} {
+		if made[n], err = os.ReadFile(filepath.Join(dir, "RPMS/noarch", n)); err != nil {
+			return nil, err
+		}
+	}
+	return made, nil
+})
+
+const (
+	alpha = "alpha-1-1.noarch.rpm"
+	beta  = "beta-1-1.noarch.rpm"
+	gamma = "gamma-1-1.noarch.rpm"
+
+	product = "seed"
+	repo    = "el9/BaseOS/x86_64/os"
+	empty   = "el9/BaseOS/debug"
+)
+
+// world is a blob store with snapshots and trees, and a public place.
+type world struct {
+	t      *testing.T
+	blobs  blobs
+	public string
+}
+
+type blobs struct{ *blob.Dir }
+
+func (b blobs) Open(ctx context.Context, d albs.Digest) (io.ReadCloser, error) {
+	return b.Dir.Open(ctx, d)
+}
+
+func (b blobs) fetch(ctx context.Context, d albs.Digest, w io.Writer) error {
+	r, err := b.Open(ctx, d)
+	if err != nil {
+		return err
+	}
+	defer r.Close()
+	_, err = io.Copy(w, r)
+	return err
+}
+
+func setup(t *testing.T) *world {
+	t.Helper()
+	if _, err := rpms(); errors.Is(err, exec.ErrNotFound) {
+		t.Skip("rpmbuild is not installed here")
+	} else if err != nil {
+		t.Fatal(err)
+	}
+	d, err := blob.NewDir(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return &world{t: t, blobs: blobs{d}, public: t.TempDir()}
+}
+
+// snapshot makes a sealed snapshot out of from, which may be nil.
+func (w *world) snapshot(from *repodata.Snapshot, revision int64, names ...string) *repodata.Snapshot {
+	w.t.Helper()
+	ctx := w.t.Context()
+	made, err := rpms()
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	var c repodata.Change
+	for _, n := range names {
+		p, err := rpm.Read(bytes.NewReader(made[n]))
+		if err != nil {
+			w.t.Fatal(err)
+		}
+		d := albs.DigestOf(made[n])
+		if _, err := w.blobs.Put(ctx, d, bytes.NewReader(made[n])); err != nil {
+			w.t.Fatal(err)
+		}
+		c.Add = append(c.Add, repodata.Package{RPM: p, Digest: d, Size: int64(len(made[n])), Path: "Packages/" + n[:1] + "/" + n, Time: 1})
+	}
+	s, err := repodata.Extend(ctx, w.blobs, from, c, revision)
+	if err == nil {
+		s, err = repodata.Seal(ctx, w.blobs, s, fmt.Appendf(nil, "-----BEGIN PGP SIGNATURE-----\n\n%d\n-----END PGP SIGNATURE-----\n", revision))
+	}
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return s
+}
+
+// tree saves a tree with the snapshot, an empty repository and a key, and returns
+// what a task to publish it says.
+func (w *world) tree(serial int64, s *repodata.Snapshot) albs.PublishSpec {
+	w.t.Helper()
+	key, size, err := w.blobs.Write(w.t.Context(), strings.NewReader("a key"), 100)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	t := repodata.Tree{
+		Product: product, Serial: serial,
+		Repositories: []repodata.TreeRepo{{Path: repo, Snapshot: s.Digest()}, {Path: empty, Snapshot: w.snapshot(nil, 1).Digest()}},
+		Files:        []repodata.TreeFile{{Path: "RPM-GPG-KEY-seed", Digest: key, Size: size}},
+	}
+	return w.save(t)
+}
+
+func (w *world) save(t repodata.Tree) albs.PublishSpec {
+	w.t.Helper()
+	d, _, err := w.blobs.Write(w.t.Context(), bytes.NewReader(t.Encode()), maxTree)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return albs.PublishSpec{Product: t.Product, Tree: d, Serial: t.Serial}
+}
+
+// publish does what a task does; wrap may stand between it and the folder.
+func (w *world) publish(spec albs.PublishSpec, wrap func(folder) folder) (string, error) {
+	w.t.Helper()
+	tree, doc, err := fetchTree(w.t.Context(), spec, w.blobs)
+	if err != nil {
+		return "", err
+	}
+	p, err := openPlace(w.public, spec.Product)
+	if err != nil {
+		return "", err
+	}
+	defer p.Close()
+	if wrap != nil {
+		p.root = wrap(p.root)
+	}
+	var log strings.Builder
+	got, err := p.publish(w.t.Context(), tree, doc, w.blobs, func(context.Context) error { return nil }, &log)
+	if want := (albs.PublishResult{Serial: spec.Serial, Tree: spec.Tree, Location: "seed/current"}); err == nil && got != want {
+		w.t.Errorf("publish = %+v, want %+v", got, want)
+	}
+	return log.String(), err
+}
+
+func (w *world) mustPublish(spec albs.PublishSpec) string {
+	w.t.Helper()
+	log, err := w.publish(spec, nil)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return log
+}
+
+// shows checks that readers find the tree: everything of the snapshot, byte by byte.
+func (w *world) shows(serial int64, s *repodata.Snapshot) {
+	w.t.Helper()
+	if err := w.check(serial, s); err != nil {
+		w.t.Error(err)
+	}
+}
+
+func (w *world) check(serial int64, s *repodata.Snapshot) error {
+	current := filepath.Join(w.public, product, "current")
+	if got, err := os.Readlink(current); err != nil || got != fmt.Sprintf("trees/%d", serial) {
+		return fmt.Errorf("current = %q, %v, want serial %d", got, err, serial)
+	}
+	want := map[string]albs.Digest{}
+	for _, f := range s.Files() {
+		want[f.Path] = f.Digest
+	}
+	err := s.Packages(w.t.Context(), w.blobs, func(e repodata.Entry) error {
+		want[e.Path] = e.Digest
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	for name, d := range want {
+		b, err := os.ReadFile(filepath.Join(current, repo, name))
+		if err != nil {
+			return err
+		}
+		if got := albs.DigestOf(b); got != d {
+			return fmt.Errorf("%s is %s, want %s", name, got, d)
+		}
+	}
+	if b, err := os.ReadFile(filepath.Join(current, "RPM-GPG-KEY-seed")); err != nil || string(b) != "a key" {
+		return fmt.Errorf("the key is %q, %v", b, err)
+	}
+	if _, err := os.Stat(filepath.Join(current, empty, "repodata/repomd.xml.asc")); err != nil {
+		return err
+	}
+	return nil
+}
+
+func TestPublish(t *testing.T) {
+	t.Parallel()
+	w := setup(t)
+	one := w.snapshot(nil, 1, alpha, beta)
+	first := w.tree(1, one)
+	if log := w.mustPublish(first); !strings.Contains(log, "2 packages, 2 of them new") || !strings.Contains(log, "serial 1 is shown in place of 0") {
+		t.Errorf("log = %s", log)
+	}
+	w.shows(1, one)
+
+	// Again: nothing to do.
+	if log := w.mustPublish(first); log != "serial 1 is shown already\n" {
+		t.Errorf("log of a repeated task = %s", log)
+	}
+	w.shows(1, one)
+
+	two := w.snapshot(one, 2, gamma)
+	if log := w.mustPublish(w.tree(2, two)); !strings.Contains(log, "3 packages, 1 of them new") {
+		t.Errorf("log = %s", log)
+	}
+	w.shows(2, two)
+	// Who is in the middle of reading serial 1 finds all that its repomd.xml named.
+	for _, f := range one.Files() {
+		if byDigest(f.Path) {
+			if _, err := os.Stat(filepath.Join(w.public, product, "current", repo, f.Path)); err != nil {
+				t.Errorf("old metadata: %v", err)
+			}
+		}
+	}
+
+	// Back to the old content: a new serial, the same bytes.
+	w.mustPublish(w.tree(3, one))
+	w.shows(3, one)
+
+	// A serial may be left out: what was to have it was never shown.
+	w.mustPublish(w.tree(7, two))
+	w.shows(7, two)
+}
+
+func TestRefusals(t *testing.T) {
+	t.Parallel()
+	w := setup(t)
+	one := w.snapshot(nil, 1, alpha)
+	two := w.snapshot(one, 2, beta)
+	w.mustPublish(w.tree(5, one))
+
+	unsigned, err := repodata.Extend(t.Context(), w.blobs, one, repodata.Change{Remove: []string{"Packages/a/" + alpha}}, 3)
+	if err != nil {
+		t.Fatal(err)
+	}
+	own := repodata.Tree{Product: product, Serial: 6, Files: []repodata.TreeFile{{Path: "tree.json", Digest: one.Digest()}}}
+	other := w.tree(6, two)
+	other.Product = "other"
+	later := w.tree(6, two)
+	later.Serial = 7
+	for name, spec := range map[string]albs.PublishSpec{
+		"a lower serial":            w.tree(4, two),
+		"another tree, same serial": w.tree(5, two),
+		"an unsigned snapshot":      w.tree(6, unsigned),
+		"a file of the place":       w.save(own),
+		"another product's tree":    other,
+		"another serial's tree":     later,
+		"no tree":                   {Product: product, Tree: one.Repomd(), Serial: 6},
+	} {
+		if _, err := w.publish(spec, nil); albs.KindOf(err) != albs.Invalid {
+			t.Errorf("%s = %v, want Invalid", name, err)
+		}
+		w.shows(5, one)
+	}
+	for _, name := range []string{"", ".", "..", "a/b", "/"} {
+		if p, err := openPlace(w.public, name); albs.KindOf(err) != albs.Invalid {
+			t.Errorf("openPlace(%q) = %v, %v, want Invalid", name, p, err)
+		}
+	}
+}
+
+// TestCheckBeforeShow: a lease that may have ended switches nothing.
+func TestCheckBeforeShow(t *testing.T) {
+	t.Parallel()
+	w := setup(t)
+	one := w.snapshot(nil, 1, alpha)
+	w.mustPublish(w.tree(1, one))
+	spec := w.tree(2, w.snapshot(one, 2, beta))
+	tree, doc, err := fetchTree(t.Context(), spec, w.blobs)
+	if err != nil {
+		t.Fatal(err)
+	}
+	p, err := openPlace(w.public, product)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := openPlace(w.public, product); albs.KindOf(err) != albs.Unavailable {
+		t.Errorf("a second releaser = %v, want Unavailable", err)
+	}
+	gone := albs.Errorf(albs.StaleLease, "gone")
+	if _, err := p.publish(t.Context(), tree, doc, w.blobs, func(context.Context) error { return gone }, io.Discard); !errors.Is(err, albs.StaleLease) {
+		t.Errorf("publish = %v, want the check's error", err)
+	}
+	p.Close()
+	w.shows(1, one)
+	if log := w.mustPublish(spec); !strings.Contains(log, "serial 2 is complete already") {
+		t.Errorf("log = %s", log)
+	}
+}
+
+// TestChangedPool: a name in the pool never gets other content, and what was put
+// there by others is not taken for the package.
+func TestChangedPool(t *testing.T) {
+	t.Parallel()
+	name := "pool/" + repo + "/Packages/a/" + alpha
+	for _, tt := range []struct {
+		name   string
+		change func(t *testing.T, file string, d albs.Digest) error
+		want   albs.Kind
+	}{
+		{"other content", func(t *testing.T, file string, _ albs.Digest) error {
+			return replace(file, []byte("other"))
+		}, albs.Invalid},
+		{"other content of the same size", func(t *testing.T, file string, _ albs.Digest) error {
+			info, err := os.Stat(file)
+			if err != nil {
+				return err
+			}
+			return replace(file, make([]byte, info.Size()))
+		}, albs.Invalid},
+		{"cut off in place", func(t *testing.T, file string, _ albs.Digest) error {
+			return os.Truncate(file, 10)
+		}, albs.Invalid},
+		{"the same content, copied", func(t *testing.T, file string, _ albs.Digest) error {
+			b, err := os.ReadFile(file)
+			if err != nil {
+				return err
+			}
+			return replace(file, b)
+		}, ""},
+		{"gone from the names", func(t *testing.T, file string, _ albs.Digest) error { return os.Remove(file) }, ""},
+		{"gone from the digests", func(t *testing.T, file string, d albs.Digest) error {
+			return os.Remove(filepath.Join(strings.TrimSuffix(file, name), "pool/.digest", string(d[:2]), string(d)))
+		}, ""},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			w := setup(t)
+			one := w.snapshot(nil, 1, alpha)
+			w.mustPublish(w.tree(1, one))
+			d, _, _, err := one.Lookup(t.Context(), w.blobs, "Packages/a/"+alpha)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := tt.change(t, filepath.Join(w.public, product, name), d); err != nil {
+				t.Fatal(err)
+			}
+			// Without it the second tree would rest on what the first one knows.
+			if err := os.Remove(filepath.Join(w.public, product, "trees/1/pooled.json")); err != nil {
+				t.Fatal(err)
+			}
+			two := w.snapshot(one, 2, beta)
+			_, err = w.publish(w.tree(2, two), nil)
+			if albs.KindOf(err) != tt.want {
+				t.Fatalf("publish = %v, want kind %q", err, tt.want)
+			}
+			if tt.want == "" {
+				w.shows(2, two)
+			} else if got, _ := os.Readlink(filepath.Join(w.public, product, "current")); got != "trees/1" {
+				t.Errorf("current = %q, want serial 1", got)
+			}
+		})
+	}
+}
+
+func replace(file string, b []byte) error {
+	if err := os.Remove(file); err != nil {
+		return err
+	}
+	return os.WriteFile(file, b, 0o644)
+}
+
+// TestHalfMadeTree: what an attempt left that died, of this tree or another one of
+// its serial, is replaced.
+func TestHalfMadeTree(t *testing.T) {
+	t.Parallel()
+	w := setup(t)
+	one := w.snapshot(nil, 1, alpha)
+	w.mustPublish(w.tree(1, one))
+	for _, dir := range []string{"trees/2.new/" + repo + "/repodata", "trees/2/" + repo + "/repodata", "trees/2/x"} {
+		if err := os.MkdirAll(filepath.Join(w.public, product, dir), 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, file := range []string{"trees/2.new/" + repo + "/repodata/repomd.xml", "trees/2/tree.json", "current.new", "pool/.digest/old.part"} {
+		if err := os.WriteFile(filepath.Join(w.public, product, file), []byte("half"), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	two := w.snapshot(one, 2, beta)
+	w.mustPublish(w.tree(2, two))
+	w.shows(2, two)
+	if _, err := os.Stat(filepath.Join(w.public, product, "trees/2/x")); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("the half-made tree is still there: %v", err)
+	}
+}
+
+// errKilled is the end of a process.
+var errKilled = errors.New("killed")
+
+// mortal lets only the first n changes happen, as if the process was killed then.
+type mortal struct {
+	folder
+	left *int
+}
+
+func (m mortal) do(f func() error) error {
+	if *m.left <= 0 {
+		return errKilled
+	}
+	*m.left--
+	return f()
+}
+
+func (m mortal) Link(a, b string) error   { return m.do(func() error { return m.folder.Link(a, b) }) }
+func (m mortal) Rename(a, b string) error { return m.do(func() error { return m.folder.Rename(a, b) }) }
+func (m mortal) Symlink(a, b string) error {
+	return m.do(func() error { return m.folder.Symlink(a, b) })
+}
+func (m mortal) Remove(a string) error    { return m.do(func() error { return m.folder.Remove(a) }) }
+func (m mortal) RemoveAll(a string) error { return m.do(func() error { return m.folder.RemoveAll(a) }) }
+func (m mortal) Mkdir(a string, mode os.FileMode) error {
+	return m.do(func() error { return m.folder.Mkdir(a, mode) })
+}
+
+func (m mortal) OpenFile(a string, flag int, mode os.FileMode) (f *os.File, err error) {
+	err = m.do(func() error { f, err = m.folder.OpenFile(a, flag, mode); return err })
+	return f, err
+}
+
+// T19: a releaser that is killed before any of its steps has shown the old tree or
+// the new one, whole; the next attempt completes it.
+func TestKillBetweenSteps(t *testing.T) {
+	t.Parallel()
+	w := setup(t)
+	one := w.snapshot(nil, 1, alpha)
+	two := w.snapshot(one, 2, beta, gamma)
+	first, second := w.tree(1, one), w.tree(2, two)
+	var switched []bool
+	for n := 0; ; n++ {
+		// From a fresh pool every time, so that each round has all steps.
+		w.public = inMemory(t)
+		w.mustPublish(first)
+		left := n
+		_, err := w.publish(second, func(f folder) folder { return mortal{f, &left} })
+		if err == nil {
+			w.shows(2, two)
+			break
+		}
+		if !errors.Is(err, errKilled) {
+			t.Fatalf("killed after %d steps: %v", n, err)
+		}
+		old, new := w.check(1, one), w.check(2, two)
+		if old != nil && new != nil {
+			t.Fatalf("killed after %d steps, neither tree is shown whole: %v; %v", n, old, new)
+		}
+		switched = append(switched, new == nil)
+		w.mustPublish(second)
+		w.shows(2, two)
+		for _, left := range []string{"trees/2.new", "current.new"} {
+			if _, err := os.Lstat(filepath.Join(w.public, product, left)); !errors.Is(err, fs.ErrNotExist) {
+				t.Errorf("killed after %d steps, then completed: %s is still there", n, left)
+			}
+		}
+	}
+	if len(switched) < 20 || slices.Contains(switched, true) {
+		t.Errorf("the link moved in %v of %d rounds before the last step", switched, len(switched))
+	}
+}
+
+// inMemory returns a folder where syncing costs nothing, if there is one: the test
+// kills a process, not a machine.
+func inMemory(t *testing.T) string {
+	t.Helper()
+	dir, err := os.MkdirTemp("/dev/shm", "albs-releaser-")
+	if err != nil {
+		return t.TempDir()
+	}
+	t.Cleanup(func() { os.RemoveAll(dir) })
+	return dir
+}
+
+// TestRun publishes through a worker's loop, as the role does.
+func TestRun(t *testing.T) {
+	t.Parallel()
+	w := setup(t)
+	one := w.snapshot(nil, 1, alpha)
+	m := &master{world: w, spec: w.tree(1, one), done: make(chan completion, 1)}
+	ctx, cancel := context.WithCancel(t.Context())
+	ran := make(chan error, 1)
+	go func() {
+		ran <- Run(ctx, Config{Public: filepath.Join(w.public), Spool: t.TempDir()}, "test", m, zerolog.Nop())
+	}()
+	got := <-m.done
+	cancel()
+	if err := <-ran; err != nil && !errors.Is(err, context.Canceled) {
+		t.Error(err)
+	}
+	want := &albs.PublishResult{Serial: 1, Tree: m.spec.Tree, Location: "seed/current"}
+	if diff := cmp.Diff(want, got.result.Publish); diff != "" || got.outcome != albs.OutcomeOK {
+		t.Errorf("outcome %s, result (-want +got):\n%s", got.outcome, diff)
+	}
+	w.shows(1, one)
+	if err := Run(t.Context(), Config{}, "test", m, zerolog.Nop()); albs.KindOf(err) != albs.Invalid {
+		t.Errorf("Run without directories = %v, want Invalid", err)
+	}
+}
+
+type completion struct {
+	outcome albs.Outcome
+	result  albs.Result
+}
+
+// master has one task to give.
+type master struct {
+	worker.Master
+	*world
+	spec    albs.PublishSpec
+	done    chan completion
+	claimed sync.Once
+}
+
+func (m *master) Claim(ctx context.Context, _ worker.Offer) (l *worker.Lease, err error) {
+	m.claimed.Do(func() {
+		l = &worker.Lease{Token: worker.Token{Task: 1, Fence: 1}, Kind: albs.KindPublish, Attempt: 1, Term: time.Minute, Spec: albs.Spec{Publish: &m.spec}}
+	})
+	if l == nil {
+		<-ctx.Done()
+		return nil, ctx.Err()
+	}
+	return l, nil
+}
+
+func (m *master) Renew(context.Context, worker.Token) (time.Time, error) {
+	return time.Now().Add(time.Minute), nil
+}
+
+func (m *master) Log(_ context.Context, _ worker.Token, _ string, off int64, p []byte) (int64, error) {
+	return off + int64(len(p)), nil
+}
+
+func (m *master) Get(ctx context.Context, _ worker.Token, d albs.Digest, off, length int64) (io.ReadCloser, error) {
+	return m.blobs.OpenRange(ctx, d, off, length)
+}
+
+func (m *master) Complete(_ context.Context, _ worker.Token, o albs.Outcome, r albs.Result) error {
+	m.done <- completion{o, r}
+	return nil
+}
