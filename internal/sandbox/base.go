@@ -1,0 +1,339 @@
+package sandbox
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"albs/internal/albs"
+)
+
+// A base has two names. The key is the digest of what was asked for: the Root, with
+// its repositories by content. The digest is that of what dnf made of it: the packages
+// by their files' digests, and the macros. Many keys lead to one base: the repository
+// of a running build changes with each of its packages, the base under them hardly
+// ever does, and finding that out costs a resolution but no installation.
+
+// Base is the filled root that work of one kind starts from.
+type Base struct {
+	e      *Engine
+	root   albs.Root
+	digest albs.Digest
+	dir    string
+	facts  facts
+}
+
+// facts are what is known of a base, in its facts.json.
+type facts struct {
+	Files     map[string]albs.Digest `json:"files"`     // package file name → its sha256
+	Installed []Package              `json:"installed"` // as its rpmdb has it
+	Provides  []string               `json:"provides"`  // names that are provided, sorted
+}
+
+// version is part of every key: raise it when bases come to be made otherwise.
+const version = 1
+
+// Digest returns the name of what the base holds. Equal digests, equal packages.
+func (b *Base) Digest() albs.Digest { return b.digest }
+
+// Packages returns what is installed in the base, sorted.
+func (b *Base) Packages() []Package { return slices.Clone(b.facts.Installed) }
+
+// key digests what was asked for.
+func key(root albs.Root, single bool) (albs.Digest, error) {
+	root.Network, root.Timeout, root.MaxSilence = false, 0, 0
+	root.Repos = slices.Clone(root.Repos)
+	for i, r := range root.Repos {
+		if r.Repomd != "" {
+			root.Repos[i].Mirror = "" // the content counts, not where it comes from
+		} else if r.Snapshot == "" {
+			return "", albs.Errorf(albs.Invalid, "repository %.40q has neither a snapshot nor a pinned repomd", r.ID)
+		}
+	}
+	b, err := json.Marshal(struct {
+		Version int
+		Single  bool
+		Root    albs.Root
+	}{version, single, root})
+	if err != nil {
+		return "", fmt.Errorf("digest the root: %w", err)
+	}
+	return albs.DigestOf(b), nil
+}
+
+// Base returns the base for root, made of the packages that root names, out of repos;
+// dnf's words go to log. repos are root.Repos in an order of their own, with the
+// addresses under which they are served now. It is found by content if there is one,
+// and else made; who asks for one that another makes waits for it. A requirement that
+// no repository meets is an Invalid error that names it. The root's own repositories
+// are no part of its base.
+func (e *Engine) Base(ctx context.Context, root albs.Root, repos []Repo, log io.Writer) (*Base, error) {
+	root = root.Base()
+	repos = slices.DeleteFunc(slices.Clone(repos), func(r Repo) bool {
+		return !slices.ContainsFunc(root.Repos, func(x albs.Repo) bool { return x.ID == r.ID })
+	})
+	if e.ids.count == 0 && !root.SingleUID {
+		return nil, albs.Errorf(albs.Unavailable, "platform %s needs a subuid range and this worker has none", root.Platform)
+	}
+	if _, err := surround(root, repos); err != nil {
+		return nil, err
+	}
+	macros, err := MacroFile(root.Macros)
+	if err != nil {
+		return nil, err
+	}
+	// Groups may be asked for here: the list is the platform's, not a package's.
+	if err := CheckRequirements(trimGroups(root.Packages)); err != nil {
+		return nil, err
+	}
+	k, err := key(root, e.ids.count == 0)
+	if err != nil {
+		return nil, err
+	}
+	if b := e.find(root, k); b != nil {
+		return b, nil
+	}
+	unlock, err := waitLock(ctx, e.path("base", string(k)+".making"))
+	if err != nil {
+		return nil, fmt.Errorf("wait for the base: %w", err)
+	}
+	defer unlock()
+	if b := e.find(root, k); b != nil {
+		return b, nil
+	}
+	if err := e.make(ctx, root, repos, k, macros, log); err != nil {
+		return nil, fmt.Errorf("make a base for %s %s: %w", root.Platform, root.Arch, err)
+	}
+	b := e.find(root, k)
+	if b == nil {
+		return nil, albs.Errorf(albs.Unavailable, "the base for %s %s was removed while it was made", root.Platform, root.Arch)
+	}
+	return b, e.evict(ctx, b.digest)
+}
+
+func trimGroups(reqs []string) []string {
+	out := make([]string, len(reqs))
+	for i, r := range reqs {
+		out[i] = strings.TrimPrefix(r, "@")
+	}
+	return out
+}
+
+func (e *Engine) path(elem ...string) string {
+	return filepath.Join(append([]string{e.cfg.Dir}, elem...)...)
+}
+
+// find returns the base that k leads to, or nil.
+func (e *Engine) find(root albs.Root, k albs.Digest) *Base {
+	text, err := os.ReadFile(e.path("base", string(k)+".key"))
+	if err != nil {
+		return nil
+	}
+	d, err := albs.ParseDigest(strings.TrimSpace(string(text)))
+	if err != nil {
+		return nil
+	}
+	b := &Base{e: e, root: root, digest: d, dir: e.path("base", string(d))}
+	text, err = os.ReadFile(filepath.Join(b.dir, "facts.json"))
+	if err != nil || json.Unmarshal(text, &b.facts) != nil {
+		return nil
+	}
+	now := time.Now()
+	os.Chtimes(filepath.Join(b.dir, "facts.json"), now, now) // the least recently used goes first
+	return b
+}
+
+// make makes the base for k under a temporary name and renames it when it is whole. The
+// caller holds k's lock.
+func (e *Engine) make(ctx context.Context, root albs.Root, repos []Repo, k albs.Digest, macros []byte, log io.Writer) error {
+	dir := e.path("base", "new-"+string(k))
+	if err := e.remove(ctx, dir); err != nil {
+		return err
+	}
+	defer e.remove(ctx, dir)
+	for _, d := range []string{"root", "cache", "conf"} {
+		if err := os.MkdirAll(filepath.Join(dir, d), 0o755); err != nil {
+			return err
+		}
+	}
+	p := place{
+		root:  root,
+		mount: mount{Name: rootName, Source: filepath.Join(dir, "root")},
+		cache: mount{Name: "cache", Source: filepath.Join(dir, "cache")},
+		conf:  filepath.Join(dir, "conf"),
+	}
+	install := append([]string{"install"}, root.Packages...)
+	if err := e.dnf(ctx, p, repos, append([]string{"--downloadonly"}, install...), log); err != nil {
+		return err
+	}
+	files, err := packageFiles(p.cache.Source)
+	if err != nil {
+		return err
+	}
+	if len(files) == 0 {
+		return albs.Errorf(albs.Invalid, "there is nothing to install in %q", root.Packages)
+	}
+	d := content(root, files, macros, e.ids.count == 0)
+	to := e.path("base", string(d))
+	if _, err := os.Stat(filepath.Join(to, "facts.json")); err != nil {
+		if err := e.fill(ctx, p, repos, install, macros, files, log); err != nil {
+			return err
+		}
+		// Two keys may lead to one new base at once; the first to be whole stays.
+		if err := os.Rename(dir, to); err != nil && !errors.Is(err, fs.ErrExist) && !errors.Is(err, unix.ENOTEMPTY) {
+			return err
+		}
+	}
+	link := e.path("base", string(k)+".key")
+	if err := os.WriteFile(link+".new", []byte(d), 0o600); err != nil {
+		return err
+	}
+	return os.Rename(link+".new", link)
+}
+
+// fill installs into the new base what dnf has downloaded, and completes it.
+func (e *Engine) fill(ctx context.Context, p place, repos []Repo, install []string, macros []byte, files map[string]albs.Digest, log io.Writer) error {
+	if err := e.dnf(ctx, p, repos, install, log); err != nil {
+		return err
+	}
+	f := facts{Files: files}
+	var err error
+	if f.Installed, err = e.installed(ctx, p, files); err != nil {
+		return err
+	}
+	if f.Provides, err = e.provided(ctx, p); err != nil {
+		return err
+	}
+	j := &job{Op: opPrepare, Mounts: []mount{p.mount}, Owner: e.owner(UserBuild)}
+	if _, err := e.step(ctx, j, stdio{}, e.cfg.Limits, false); err != nil {
+		return err
+	}
+	r := &Root{e: e, place: p}
+	if err := r.CopyIn(ctx, Copy{Data: macros, To: "/builddir/.rpmmacros", User: UserBuild}); err != nil {
+		return err
+	}
+	// The packages have done their service; the metadata stay, for the overlays' dnf.
+	for name := range files {
+		matches, _ := filepath.Glob(filepath.Join(p.cache.Source, "*", "packages", name))
+		for _, m := range matches {
+			if err := os.Remove(m); err != nil {
+				return err
+			}
+		}
+	}
+	b, err := json.Marshal(f)
+	if err != nil {
+		return err
+	}
+	return os.WriteFile(filepath.Join(filepath.Dir(p.cache.Source), "facts.json"), b, 0o600)
+}
+
+// content names a base by what is in it.
+func content(root albs.Root, files map[string]albs.Digest, macros []byte, single bool) albs.Digest {
+	h := sha256.New()
+	fmt.Fprintf(h, "base %d %v %s %s %s %s\n%d %s\n", version, single, root.Releasever, root.Arch, root.RPMDBPath, root.ModuleID, len(macros), macros)
+	lines := make([]string, 0, len(files))
+	for name, d := range files {
+		lines = append(lines, name+" "+string(d)+"\n")
+	}
+	slices.Sort(lines)
+	for _, l := range lines {
+		io.WriteString(h, l)
+	}
+	return albs.DigestFrom(h)
+}
+
+// packageFiles digests the package files in dnf's cache. Scriptlets may have been at
+// work there, so links are passed over and nothing outside dir is opened.
+func packageFiles(dir string) (map[string]albs.Digest, error) {
+	root, err := os.OpenRoot(dir)
+	if err != nil {
+		return nil, err
+	}
+	defer root.Close()
+	files := map[string]albs.Digest{}
+	err = fs.WalkDir(root.FS(), ".", func(name string, d fs.DirEntry, err error) error {
+		if err != nil || !d.Type().IsRegular() || !strings.HasSuffix(name, ".rpm") {
+			return err
+		}
+		f, err := root.Open(name)
+		if err != nil {
+			return err
+		}
+		defer f.Close()
+		files[d.Name()], _, err = albs.DigestReader(f)
+		return err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("digest dnf's packages: %w", err)
+	}
+	return files, nil
+}
+
+// evict removes the bases beyond those that are kept, least recently used first, but
+// none in use and not keep.
+func (e *Engine) evict(ctx context.Context, keep albs.Digest) error {
+	found, err := filepath.Glob(e.path("base", "*", "facts.json"))
+	if err != nil {
+		return err
+	}
+	type used struct {
+		d  albs.Digest
+		at time.Time
+	}
+	var all []used
+	for _, f := range found {
+		d, err := albs.ParseDigest(filepath.Base(filepath.Dir(f)))
+		if err != nil {
+			continue
+		}
+		if info, err := os.Stat(f); err == nil {
+			all = append(all, used{d, info.ModTime()})
+		}
+	}
+	slices.SortFunc(all, func(a, b used) int { return b.at.Compare(a.at) })
+	for i, u := range all {
+		if i < e.cfg.Bases || u.d == keep {
+			continue
+		}
+		unlock, err := tryLock(e.path("base", string(u.d)+".lock"))
+		if err != nil {
+			continue
+		}
+		// Without its facts nobody finds it, also when removing is cut short.
+		err = errors.Join(os.Remove(filepath.Join(e.path("base", string(u.d)), "facts.json")), e.remove(ctx, e.path("base", string(u.d))))
+		unlock()
+		if err != nil {
+			return fmt.Errorf("remove an old base: %w", err)
+		}
+	}
+	return nil
+}
+
+// waitLock waits for the exclusive lock of path.
+func waitLock(ctx context.Context, path string) (func(), error) {
+	tick := time.NewTicker(50 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		unlock, err := tryLock(path)
+		if err == nil || !errors.Is(err, unix.EWOULDBLOCK) {
+			return unlock, err
+		}
+		select {
+		case <-ctx.Done():
+			return nil, context.Cause(ctx)
+		case <-tick.C:
+		}
+	}
+}

@@ -1,0 +1,163 @@
+package sandbox
+
+import (
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"albs/internal/albs"
+)
+
+func TestSubRange(t *testing.T) {
+	t.Parallel()
+	file := "root:1:2\nalbs:100000:65536\n# comment\nalbs:300000:70000\n1001:900000:10\nalbs:x:y\n"
+	for _, tt := range []struct {
+		name, uid    string
+		start, count int
+	}{{"albs", "5", 300000, 70000}, {"other", "1001", 900000, 10}, {"nobody", "9", 0, 0}} {
+		if s, c := subRange(file, tt.name, tt.uid); s != tt.start || c != tt.count {
+			t.Errorf("subRange(%s) = %d, %d", tt.name, s, c)
+		}
+	}
+}
+
+func TestPlacesOf(t *testing.T) {
+	t.Parallel()
+	mounts := "30 24 0:26 / /sys/fs/cgroup/memory rw - cgroup cgroup rw,memory\n" +
+		"31 24 0:27 /docker/x /sys/fs/cgroup/pids rw - cgroup cgroup rw,pids\n" +
+		"32 24 0:28 / /sys/fs/cgroup/unified rw - cgroup2 cgroup2 rw\n"
+	v2, v1 := placesOf("5:memory:/a/b\n4:pids:/docker/x/c\n3:cpu:/none\n0::/user.slice\n", mounts)
+	if v2 != "/sys/fs/cgroup/unified/user.slice" {
+		t.Errorf("v2 = %q", v2)
+	}
+	want := map[string]string{"memory": "/sys/fs/cgroup/memory/a/b", "pids": "/sys/fs/cgroup/pids/c"}
+	if diff := cmp.Diff(want, v1); diff != "" {
+		t.Errorf("v1 (-want +got):\n%s", diff)
+	}
+}
+
+func TestUnresolved(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		name, said string
+		want       []string
+	}{
+		{"dnf 4, no match", "No match for argument: nosuch >= 3\nError: Unable to find a match: nosuch >= 3\n", []string{"no package provides nosuch >= 3"}},
+		{"dnf 4, depth", "Error: \n Problem: conflicting requests\n  - nothing provides libx needed by y-1-1.noarch\n", []string{"nothing provides libx needed by y-1-1.noarch"}},
+		{"dnf 5", "Failed to resolve the transaction:\nNo match for argument: a\nProblem: conflicting requests\n  - nothing provides b needed by c\n", []string{"no package provides a", "nothing provides b needed by c"}},
+		{"conflict", " Problem: package a conflicts with b\n", []string{"Problem: package a conflicts with b"}},
+		{"network", "Error: Failed to download metadata for repo 'x'\n", nil},
+	} {
+		if diff := cmp.Diff(tt.want, unresolved([]byte(tt.said))); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", tt.name, diff)
+		}
+	}
+}
+
+func TestCheckRequirements(t *testing.T) {
+	t.Parallel()
+	for _, good := range []string{"gcc", "libfoo-devel >= 1.2", "pkgconfig(foo)", "/usr/bin/perl", "(a if b)", "libc.so.6(GLIBC_2.34)(64bit)", "perl(A::B)"} {
+		if err := CheckRequirements([]string{good}); err != nil {
+			t.Errorf("CheckRequirements(%q) = %v", good, err)
+		}
+	}
+	for _, bad := range []string{"", "-y", "--installroot=/", "@core", "lib*", "a?", "/builddir/x.rpm", "http://h/x", "a\nb", "ü"} {
+		if err := CheckRequirements([]string{bad}); albs.KindOf(err) != albs.Invalid {
+			t.Errorf("CheckRequirements(%q) = %v, want Invalid", bad, err)
+		}
+	}
+	if err := CheckRequirements(make([]string, maxRequire+1)); albs.KindOf(err) != albs.Invalid {
+		t.Errorf("too many requirements: %v", err)
+	}
+}
+
+// TestSurround: no string of a root or a repository becomes another line of dnf's
+// configuration.
+func TestSurround(t *testing.T) {
+	t.Parallel()
+	root := albs.Root{Platform: "p", Releasever: "9", Arch: albs.X8664, RPMDBPath: "/var/lib/rpm"}
+	repo := Repo{ID: "a", BaseURL: "http://127.0.0.1:4711/secret/"}
+	for name, change := range map[string]func(*albs.Root, *Repo){
+		"releasever":   func(r *albs.Root, _ *Repo) { r.Releasever = "9\nplugins=1" },
+		"module id":    func(r *albs.Root, _ *Repo) { r.ModuleID = "x\ny=1" },
+		"rpmdb path":   func(r *albs.Root, _ *Repo) { r.RPMDBPath = "/a/../../etc" },
+		"rpmdb macro":  func(r *albs.Root, _ *Repo) { r.RPMDBPath = "/%(id)" },
+		"arch":         func(r *albs.Root, _ *Repo) { r.Arch = "x86_64 --x" },
+		"repo id":      func(_ *albs.Root, r *Repo) { r.ID = "a]\n[main" },
+		"repo main":    func(_ *albs.Root, r *Repo) { r.ID = "main" },
+		"url newline":  func(_ *albs.Root, r *Repo) { r.BaseURL += "\nx=1" },
+		"url variable": func(_ *albs.Root, r *Repo) { r.BaseURL += "$releasever" },
+		"outside":      func(_ *albs.Root, r *Repo) { r.BaseURL = "http://example.org/" },
+		"other port":   func(_ *albs.Root, r *Repo) { r.BaseURL = "http://127.0.0.1:22/" },
+		"ftp":          func(_ *albs.Root, r *Repo) { r.BaseURL = "ftp://127.0.0.1:4711/" },
+	} {
+		ro, re := root, repo
+		change(&ro, &re)
+		if _, err := surround(ro, []Repo{re}); albs.KindOf(err) != albs.Invalid {
+			t.Errorf("%s: %v, want Invalid", name, err)
+		}
+	}
+	s, err := surround(root, []Repo{repo, {ID: "b", BaseURL: "file:///srv/b", Priority: 5}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff([]int{4711, 1025}, s.ports); diff != "" {
+		t.Errorf("ports (-want +got):\n%s", diff)
+	}
+	if !strings.Contains(s.conf, "[b]\nname=b\nbaseurl=http://127.0.0.1:1025/\nenabled=1\ngpgcheck=0\nskip_if_unavailable=0\npriority=5\n") {
+		t.Errorf("configuration:\n%s", s.conf)
+	}
+}
+
+var hostileMacros = []map[string]string{
+	{"dist": ".el9\n%evil 1"}, {"dist": "a\r%evil 1"}, {"dist": `a \`}, {"dist": "%{expand"}, {"dist": "%(id"}, {"dist": "%[1"},
+	{"dist": "%{a{b}"}, {"di st": "x"}, {"a": "x"}, {"dist\n%evil": "x"}, {"%dist": "x"}, {"dist": " x"}, {"dist": "x\x00"}, {"dist": strings.Repeat("x", 5000)},
+}
+
+func TestMacroFile(t *testing.T) {
+	t.Parallel()
+	for _, m := range hostileMacros {
+		if b, err := MacroFile(m); albs.KindOf(err) != albs.Invalid {
+			t.Errorf("MacroFile(%.60q) = %q, %v, want Invalid", m, b, err)
+		}
+	}
+	b, err := MacroFile(map[string]string{"rhel": "9", "dist": ".el9", "with_x": "", "opt(ab:)": "%{-a:x}%{1}"})
+	if want := "%dist .el9\n%opt(ab:) %{-a:x}%{1}\n%rhel 9\n%with_x %{nil}\n"; err != nil || string(b) != want {
+		t.Errorf("MacroFile = %q, %v; want %q", b, err, want)
+	}
+}
+
+// FuzzMacroFile has rpm itself as the judge: whatever body is taken, the macro after
+// it is still there and no other has come.
+func FuzzMacroFile(f *testing.F) {
+	rpm, err := exec.LookPath("rpm")
+	if err != nil {
+		f.Skip("rpm is not installed")
+	}
+	for _, m := range hostileMacros {
+		for _, body := range m {
+			f.Add(body)
+		}
+	}
+	for _, body := range []string{"%{a}", "%%{", `\%{`, "%{?x:%{y}}", "%[1+1]", "a)b}c]", "%(", `\\`, "(%{a}(", "%{x}\t%zzz 1"} {
+		f.Add(body)
+	}
+	f.Fuzz(func(t *testing.T, body string) {
+		b, err := MacroFile(map[string]string{"aaa": body, "zzz_sentinel": "here"})
+		if err != nil {
+			return
+		}
+		file := filepath.Join(t.TempDir(), "macros")
+		if err := os.WriteFile(file, b, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		out, err := exec.Command(rpm, "--macros", file, "--eval", "%{?zzz_sentinel}|%{?evil}|%{?x_foreign}").Output()
+		if err != nil || strings.TrimSpace(string(out)) != "here||" {
+			t.Errorf("body %q: rpm reads %q, %v", body, out, err)
+		}
+	})
+}

@@ -1,0 +1,135 @@
+package sandbox
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"strconv"
+	"sync"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// While dnf works, scriptlets of packages run beside it. So it gets a network of its
+// own too, in which nothing answers but the repositories: the helper listens at their
+// ports on its loopback and hands the sockets to the parent, which carries each
+// connection to the same port outside. A socket belongs to the network in which it was
+// made, whoever accepts on it.
+
+// listen brings the helper's loopback up, listens at ports and sends the sockets to
+// the parent in that order.
+func listen(ports []int) error {
+	if err := loopbackUp(); err != nil {
+		return fmt.Errorf("bring the loopback up: %w", err)
+	}
+	var fds []int
+	for _, port := range ports {
+		fd, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, 0)
+		if err != nil {
+			return fmt.Errorf("listen at port %d: %w", port, err)
+		}
+		fds = append(fds, fd)
+		if err := unix.Bind(fd, &unix.SockaddrInet4{Port: port, Addr: [4]byte{127, 0, 0, 1}}); err != nil {
+			return fmt.Errorf("listen at port %d: %w", port, err)
+		}
+		if err := unix.Listen(fd, 64); err != nil {
+			return fmt.Errorf("listen at port %d: %w", port, err)
+		}
+	}
+	if err := tell(report{Listening: len(fds)}, unix.UnixRights(fds...)); err != nil {
+		return fmt.Errorf("hand over sockets: %w", err)
+	}
+	for _, fd := range fds {
+		unix.Close(fd)
+	}
+	return nil
+}
+
+func loopbackUp() error {
+	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return err
+	}
+	defer unix.Close(fd)
+	req, err := unix.NewIfreq("lo")
+	if err != nil {
+		return err
+	}
+	req.SetUint16(unix.IFF_UP)
+	return unix.IoctlIfreq(fd, unix.SIOCSIFFLAGS, req)
+}
+
+// carry accepts on the helper's sockets until ctx ends; then it closes all and returns.
+// A connection is connected with the same port outside, or answered out of the folder
+// that stands for the port: so dnf downloads from every repository, and what it got
+// can be digested.
+func carry(ctx context.Context, sockets []*os.File, ports []int, folders map[int]string) {
+	var wg sync.WaitGroup
+	defer wg.Wait()
+	for i, s := range sockets {
+		l, err := net.FileListener(s)
+		s.Close()
+		if err != nil {
+			continue // dnf reports what it can't reach
+		}
+		context.AfterFunc(ctx, func() { l.Close() })
+		if dir, ok := folders[ports[i]]; ok {
+			wg.Go(func() { serve(ctx, l, dir) })
+			continue
+		}
+		to := net.JoinHostPort("127.0.0.1", strconv.Itoa(ports[i]))
+		wg.Go(func() {
+			for {
+				in, err := l.Accept()
+				if err != nil {
+					return
+				}
+				wg.Go(func() { join(ctx, in, to) })
+			}
+		})
+	}
+}
+
+// serve answers out of dir until ctx ends.
+func serve(ctx context.Context, l net.Listener, dir string) {
+	root, err := os.OpenRoot(dir)
+	if err != nil {
+		l.Close()
+		return
+	}
+	defer root.Close()
+	srv := &http.Server{Handler: http.FileServerFS(root.FS()), ReadHeaderTimeout: time.Minute}
+	defer srv.Close()
+	defer context.AfterFunc(ctx, func() { srv.Close() })()
+	srv.Serve(l) // ends with the listener
+}
+
+// join copies both ways until both ends are done or ctx ends.
+func join(ctx context.Context, in net.Conn, to string) {
+	defer in.Close()
+	d := net.Dialer{Timeout: 10 * time.Second}
+	out, err := d.DialContext(ctx, "tcp", to)
+	if err != nil {
+		return
+	}
+	defer out.Close()
+	stop := context.AfterFunc(ctx, func() {
+		in.Close()
+		out.Close()
+	})
+	defer stop()
+	var wg sync.WaitGroup
+	for _, way := range [][2]net.Conn{{in, out}, {out, in}} {
+		wg.Go(func() {
+			io.Copy(way[0], way[1])
+			if c, ok := way[0].(interface{ CloseWrite() error }); ok {
+				c.CloseWrite()
+			}
+		})
+	}
+	wg.Wait()
+}

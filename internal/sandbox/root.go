@@ -1,0 +1,330 @@
+package sandbox
+
+import (
+	"bytes"
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+
+	"golang.org/x/sys/unix"
+
+	"albs/internal/albs"
+)
+
+// User is as whom something happens in a root.
+type User string
+
+// The users of a root.
+const (
+	// UserBuild is uid 1000, with no rights over the root's packages.
+	UserBuild User = "build"
+	// UserRoot is uid 0 of the root, for tests that install and remove.
+	UserRoot User = "root"
+)
+
+// Root is a base under an overlay: what one piece of work may change. Its methods run
+// one after the other; Close ends them.
+type Root struct {
+	e     *Engine
+	place place
+	base  *Base
+	dir   string
+	free  []func() // locks
+
+	mu      sync.Mutex
+	changed bool // dnf has been at work here
+	closed  bool
+}
+
+// Cmd is a program to run inside a root.
+type Cmd struct {
+	Argv    []string
+	Dir     string   // absolute, inside; "" is /builddir, or / for root
+	Env     []string // beside PATH, HOME, LANG …, which every program gets
+	Stdin   io.Reader
+	Stdout  io.Writer
+	Stderr  io.Writer // may be Stdout
+	Network bool      // true: the host's network; the caller answers for it
+	User    User      // "" is UserBuild
+	Limits  Limits
+}
+
+// Package is one installed package.
+type Package struct {
+	Name    string      `json:"name"`
+	Epoch   int         `json:"epoch,omitempty"`
+	Version string      `json:"version"`
+	Release string      `json:"release"`
+	Arch    string      `json:"arch"`
+	Header  albs.Digest `json:"header_sha256,omitempty"` // of the main header, as rpm's own tag has it
+	File    albs.Digest `json:"sha256,omitempty"`        // of the package file that dnf installed
+}
+
+// NEVRA returns the package's name as rpm prints it: the epoch only if it isn't 0.
+func (p Package) NEVRA() string {
+	epoch := ""
+	if p.Epoch != 0 {
+		epoch = strconv.Itoa(p.Epoch) + ":"
+	}
+	return p.Name + "-" + epoch + p.Version + "-" + p.Release + "." + p.Arch
+}
+
+// Overlay returns a fresh root on the base. It must be closed.
+func (b *Base) Overlay(ctx context.Context) (*Root, error) {
+	dir, err := os.MkdirTemp(b.e.path("root"), "")
+	if err != nil {
+		return nil, fmt.Errorf("make an overlay: %w", err)
+	}
+	r := &Root{e: b.e, base: b, dir: dir}
+	if err := r.open(ctx); err != nil {
+		return nil, errors.Join(fmt.Errorf("make an overlay: %w", err), r.Close())
+	}
+	return r, nil
+}
+
+func (r *Root) open(ctx context.Context) error {
+	own, err := tryLock(filepath.Join(r.dir, "lock"))
+	if err != nil {
+		return err
+	}
+	r.free = append(r.free, own)
+	shared, err := lockFile(r.e.path("base", string(r.base.digest)+".lock"), unix.LOCK_SH|unix.LOCK_NB)
+	if err != nil {
+		return albs.Errorf(albs.Unavailable, "the base is being removed: %w", err)
+	}
+	r.free = append(r.free, shared)
+	if _, err := os.Stat(filepath.Join(r.base.dir, "facts.json")); err != nil {
+		return albs.Errorf(albs.Unavailable, "the base has been removed: %w", err)
+	}
+	for _, d := range []string{"upper", "work", "cache-upper", "cache-work", "conf"} {
+		if err := os.Mkdir(filepath.Join(r.dir, d), 0o755); err != nil {
+			return err
+		}
+	}
+	r.place = place{
+		root:  r.base.root,
+		mount: mount{Name: rootName, Source: filepath.Join(r.base.dir, "root"), Upper: filepath.Join(r.dir, "upper"), Work: filepath.Join(r.dir, "work")},
+		cache: mount{Name: "cache", Source: filepath.Join(r.base.dir, "cache"), Upper: filepath.Join(r.dir, "cache-upper"), Work: filepath.Join(r.dir, "cache-work")},
+		conf:  filepath.Join(r.dir, "conf"),
+	}
+	if !r.base.root.Network {
+		return nil
+	}
+	// A network without names is of no use: the host's resolver comes along.
+	resolv, err := os.ReadFile("/etc/resolv.conf")
+	if err != nil {
+		return nil
+	}
+	return r.CopyIn(ctx, Copy{Data: resolv, To: "/etc/resolv.conf", User: UserRoot})
+}
+
+// Close removes the overlay with all that was written to it. It may be called twice.
+func (r *Root) Close() error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.closed {
+		return nil
+	}
+	r.closed = true
+	err := r.e.remove(context.Background(), r.dir)
+	for _, free := range r.free {
+		free()
+	}
+	return err
+}
+
+// Base returns what r lies on.
+func (r *Root) Base() *Base { return r.base }
+
+func (r *Root) owner(u User) int { return r.e.owner(u) }
+
+// helper runs a file operation on the root.
+func (r *Root) helper(ctx context.Context, j *job, in io.Reader, out io.Writer) error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.closed {
+		return albs.Errorf(albs.Internal, "the root is closed")
+	}
+	j.Mounts = []mount{r.place.mount}
+	lim := r.e.cfg.Limits
+	lim.Output, lim.Silence = 0, 0
+	_, err := r.e.step(ctx, j, stdio{in: in, out: out}, lim, false)
+	return err
+}
+
+// Install installs what meets the requirements, out of repos, together with what that
+// needs; dnf's words go to log. What is there already stays as it is. A requirement
+// that nothing meets is an Invalid error that names it; trouble with the repositories
+// is Unavailable.
+func (r *Root) Install(ctx context.Context, requirements []string, repos []Repo, log io.Writer) error {
+	if err := CheckRequirements(requirements); err != nil {
+		return err
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if !r.changed {
+		// A bare name that the base provides needs no dnf to be found met.
+		requirements = slices.DeleteFunc(slices.Clone(requirements), func(req string) bool {
+			_, found := slices.BinarySearch(r.base.facts.Provides, req)
+			return found
+		})
+	}
+	return r.transact(ctx, "install", requirements, repos, log)
+}
+
+// Remove removes the named packages and what needs them; dnf's words go to log.
+func (r *Root) Remove(ctx context.Context, names []string, repos []Repo, log io.Writer) error {
+	if err := CheckRequirements(names); err != nil {
+		return err
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.transact(ctx, "remove", names, repos, log)
+}
+
+func (r *Root) transact(ctx context.Context, verb string, args []string, repos []Repo, log io.Writer) error {
+	if r.closed {
+		return albs.Errorf(albs.Internal, "the root is closed")
+	}
+	if len(args) == 0 {
+		return nil
+	}
+	r.changed = true
+	return r.e.dnf(ctx, r.place, repos, append([]string{verb}, args...), log)
+}
+
+// Installed returns the packages in the root, sorted, as its rpmdb has them now. Called
+// before foreign code runs as root inside, it can be relied on.
+func (r *Root) Installed(ctx context.Context) ([]Package, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if !r.changed {
+		return r.base.Packages(), nil
+	}
+	files, err := packageFiles(r.place.cache.Upper)
+	if err != nil {
+		return nil, err
+	}
+	for name, d := range r.base.facts.Files {
+		if files[name] == "" {
+			files[name] = d
+		}
+	}
+	return r.e.installed(ctx, r.place, files)
+}
+
+// installed asks the host's rpm for the packages of a root.
+func (e *Engine) installed(ctx context.Context, p place, files map[string]albs.Digest) ([]Package, error) {
+	out, err := e.query(ctx, p, `%{NAME}\t%{EPOCHNUM}\t%{VERSION}\t%{RELEASE}\t%{ARCH}\t%{SHA256HEADER}\n`)
+	if err != nil {
+		return nil, err
+	}
+	var pkgs []Package
+	for line := range strings.Lines(out) {
+		f := strings.Split(strings.TrimSuffix(line, "\n"), "\t")
+		if len(f) != 6 || f[0] == "gpg-pubkey" {
+			continue
+		}
+		epoch, err := strconv.Atoi(f[1])
+		if err != nil {
+			return nil, fmt.Errorf("list the root's packages: epoch %q of %s", f[1], f[0])
+		}
+		pkg := Package{Name: f[0], Epoch: epoch, Version: f[2], Release: f[3], Arch: f[4]}
+		if d := albs.Digest(f[5]); d.Valid() {
+			pkg.Header = d
+		}
+		pkg.File = files[pkg.Name+"-"+pkg.Version+"-"+pkg.Release+"."+pkg.Arch+".rpm"]
+		pkgs = append(pkgs, pkg)
+	}
+	slices.SortFunc(pkgs, func(a, b Package) int { return cmp.Compare(a.NEVRA(), b.NEVRA()) })
+	return pkgs, nil
+}
+
+// provided lists the names that the root's packages provide.
+func (e *Engine) provided(ctx context.Context, p place) ([]string, error) {
+	out, err := e.query(ctx, p, `[%{PROVIDENAME}\n]`)
+	if err != nil {
+		return nil, err
+	}
+	names := strings.Split(strings.TrimSpace(out), "\n")
+	slices.Sort(names)
+	return slices.Compact(names), nil
+}
+
+func (e *Engine) query(ctx context.Context, p place, format string) (string, error) {
+	var out, errs bytes.Buffer
+	exit, err := e.program(ctx, p, nil, []string{"rpm", "--root", viewRoot, "-qa", "--qf", format}, stdio{out: &out, err: &errs})
+	if err == nil && exit != 0 {
+		err = fmt.Errorf("rpm ended with code %d: %s", exit, lastLine(errs.Bytes()))
+	}
+	if err != nil {
+		return "", fmt.Errorf("list the root's packages: %w", err)
+	}
+	return out.String(), nil
+}
+
+// environment is what every program in a root gets.
+var environment = []string{"PATH=/usr/bin:/usr/sbin:/bin:/sbin", "LANG=C.UTF-8", "TERM=dumb", "SHELL=/bin/bash"}
+
+// Environment returns the variables that every program in a root gets beside HOME.
+func Environment() []string { return slices.Clone(environment) }
+
+// Run runs a program inside the root and returns its exit code, 128 and the signal's
+// number if a signal ended it. When it returns, nothing that the program started is
+// alive. A passed limit is an Invalid error, the end of ctx its cause.
+func (r *Root) Run(ctx context.Context, c Cmd) (int, error) {
+	if len(c.Argv) == 0 {
+		return 0, albs.Errorf(albs.Invalid, "there is no program to run")
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.closed {
+		return 0, albs.Errorf(albs.Internal, "the root is closed")
+	}
+	lim := c.Limits.or(r.e.cfg.Limits)
+	uid := r.owner(UserBuild)
+	home := "/builddir"
+	args := []string{"--unshare-all", "--uid", strconv.Itoa(buildID), "--gid", strconv.Itoa(buildID)}
+	switch c.User {
+	case UserBuild, "":
+		if c.Network {
+			args = append(args, "--share-net")
+		}
+	case UserRoot:
+		uid, home = 0, "/root"
+		args = append([]string{"--unshare-pid", "--unshare-ipc", "--unshare-uts", "--unshare-cgroup-try"}, rootCaps...)
+		if !c.Network {
+			args = append(args, "--unshare-net")
+		}
+	default:
+		return 0, albs.Errorf(albs.Invalid, "no user %q in a root", c.User)
+	}
+	dir := c.Dir
+	if dir == "" {
+		dir = map[bool]string{true: "/", false: "/builddir"}[c.User == UserRoot]
+	}
+	args = append(args, "--hostname", "albs", "--bind", filepath.Join(stage, rootName), "/",
+		"--dev", "/dev", "--proc", "/proc", "--tmpfs", "/dev/shm", "--chdir", dir, "--")
+	j := &job{
+		Op:     opExec,
+		Mounts: []mount{r.place.mount},
+		Env:    slices.Concat(environment, []string{"HOME=" + home}, c.Env),
+		UID:    uid,
+		Limits: rlimits{Processes: lim.Processes, File: lim.Disk, CPU: int64(lim.Time.Seconds()*max(1, lim.CPUs)) + 1},
+		Disk:   lim.Disk,
+		Watch:  []string{r.place.mount.Upper},
+	}
+	j.Argv = bubblewrap(append(args, c.Argv...))
+	if r.place.root.Arch == albs.I686 {
+		j.Argv = append([]string{"/usr/bin/setarch", "i686", "--"}, j.Argv...)
+	}
+	return r.e.step(ctx, j, stdio{in: c.Stdin, out: c.Stdout, err: c.Stderr}, lim, true)
+}

@@ -1,0 +1,354 @@
+// Package sandbox makes roots out of RPM repositories and runs untrusted programs in
+// them, as an ordinary user: a base is filled by dnf and cached, each piece of work
+// gets an overlay on it, and every step in the overlay is a process of its own in
+// fresh namespaces (bubblewrap), under limits, without network unless allowed.
+//
+// It owns bases, overlays, namespaces, cgroups and limits; it knows nothing of SRPMs,
+// tests or tasks. Invariants: real root is refused; a base is never changed once it
+// has its name; dnf and the scriptlets that it runs see of the host only /usr and of
+// the network only the given repositories; what ran in a root is dead when the call
+// that ran it returns; no path that a program inside could have made is opened from
+// outside.
+package sandbox
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"os/exec"
+	"os/user"
+	"path/filepath"
+	"strconv"
+	"strings"
+
+	"golang.org/x/sys/unix"
+
+	"albs/internal/albs"
+)
+
+// Config says where an Engine keeps its folders and what it allows.
+type Config struct {
+	// Dir holds bases and overlays: several GiB, on a file system that takes extended
+	// attributes (ext4, xfs, btrfs). Several processes may share it.
+	Dir string `yaml:"dir"`
+	// Limits bound each program in a root that doesn't bring its own; a zero member is
+	// the default.
+	Limits Limits `yaml:"limits"`
+	// Bases is how many bases are kept when they are out of use; 0 is 8.
+	Bases int `yaml:"bases"`
+	// SingleUID lets the engine work without a subuid range. It then makes roots of
+	// platforms marked so, and no others.
+	SingleUID bool `yaml:"single_uid"`
+}
+
+// Isolation is what stands between the host and a program in a root. It is printed
+// when a worker starts and goes into every buildroot record.
+type Isolation struct {
+	Engine   string   `json:"engine"`    // "native"
+	UserNS   bool     `json:"user_ns"`   // a user namespace of its own
+	UIDRange int      `json:"uid_range"` // host ids that roots have to themselves; 0: all files are the worker's own
+	Mount    bool     `json:"mount_ns"`
+	PID      bool     `json:"pid_ns"`
+	Net      bool     `json:"net_ns"`
+	Cgroup   string   `json:"cgroup"`             // "v2", "v1" or "none"; with none, memory is not limited
+	Problems []string `json:"problems,omitempty"` // why no root can be made here, each with what to do
+}
+
+// String returns the isolation on one line.
+func (i Isolation) String() string {
+	if len(i.Problems) > 0 {
+		return "no sandbox: " + strings.Join(i.Problems, "; ")
+	}
+	return fmt.Sprintf("%s sandbox: user, mount, pid and net namespaces, %d lent uids, cgroups %s", i.Engine, i.UIDRange, i.Cgroup)
+}
+
+// Engine makes bases. Its methods may be called concurrently.
+type Engine struct {
+	cfg       Config
+	isolation Isolation
+	ids       idMap
+	cgroups   *cgroups
+	view      []string // bubblewrap's arguments that show the host's programs read-only
+}
+
+// buildID is the uid and gid of the build user inside a root.
+const buildID = 1000
+
+// New prepares dir, removes what an earlier process left half-made there, and makes
+// sure that roots can be made here: an Unavailable error says what is missing and what
+// to do about it.
+func New(ctx context.Context, cfg Config) (*Engine, error) {
+	if !filepath.IsAbs(cfg.Dir) {
+		return nil, albs.Errorf(albs.Invalid, "sandbox dir %q is not an absolute path", cfg.Dir)
+	}
+	if cfg.Bases == 0 {
+		cfg.Bases = 8
+	}
+	cfg.Limits = cfg.Limits.or(defaults)
+	e, problems := assemble(cfg)
+	if len(problems) == 0 {
+		for _, dir := range []string{"base", "root"} {
+			if err := os.MkdirAll(filepath.Join(cfg.Dir, dir), 0o700); err != nil {
+				return nil, fmt.Errorf("prepare the sandbox folder: %w", err)
+			}
+		}
+		problems = e.probe(ctx, cfg.Dir)
+	}
+	if len(problems) > 0 {
+		return nil, albs.Errorf(albs.Unavailable, "no sandbox can be made here: %s", strings.Join(problems, "; "))
+	}
+	return e, e.sweep(ctx)
+}
+
+// Isolation returns what is in force.
+func (e *Engine) Isolation() Isolation { return e.isolation }
+
+// Detect finds out what a sandbox of this process would have in force, by making one
+// in the temporary folder.
+func Detect(ctx context.Context) Isolation {
+	e, problems := assemble(Config{Limits: defaults})
+	if len(problems) == 0 {
+		problems = e.probe(ctx, os.TempDir())
+	}
+	e.isolation.Problems = problems
+	return e.isolation
+}
+
+// assemble looks at the host without starting anything.
+func assemble(cfg Config) (*Engine, []string) {
+	e := &Engine{cfg: cfg, isolation: Isolation{Engine: "native", Cgroup: "none"}}
+	var problems []string
+	problem := func(format string, args ...any) { problems = append(problems, fmt.Sprintf(format, args...)) }
+	if !initialised.Load() {
+		problem("main does not call sandbox.MaybeInit")
+	}
+	if os.Getuid() == 0 {
+		problem("albs runs as root: start the node or tester as an ordinary user with a subuid range")
+		return e, problems
+	}
+	for tool, pkg := range map[string]string{"bwrap": "bubblewrap", "dnf": "dnf", "rpm": "rpm", "prlimit": "util-linux"} {
+		if _, err := exec.LookPath(tool); err != nil {
+			problem("%s is not installed: install the package %s", tool, pkg)
+		}
+	}
+	ids, err := lentIDs()
+	switch {
+	case err == nil:
+		e.ids = ids
+	case cfg.SingleUID:
+		e.ids = idMap{uid: os.Getuid(), gid: os.Getgid()}
+	default:
+		problem("%v", err)
+	}
+	e.isolation.UIDRange = e.ids.count
+	e.cgroups = findCgroups()
+	if e.cgroups.version > 0 {
+		e.isolation.Cgroup = "v" + strconv.Itoa(e.cgroups.version)
+	}
+	e.view = hostView()
+	return e, problems
+}
+
+// lentIDs finds the user's range in /etc/subuid and /etc/subgid.
+func lentIDs() (idMap, error) {
+	for _, tool := range []string{"newuidmap", "newgidmap"} {
+		if _, err := exec.LookPath(tool); err != nil {
+			return idMap{}, fmt.Errorf("%s is not installed: install the package uidmap (Debian) or shadow-utils-subid (Fedora)", tool)
+		}
+	}
+	m := idMap{uid: os.Getuid(), gid: os.Getgid()}
+	name := strconv.Itoa(m.uid)
+	if u, err := user.Current(); err == nil {
+		name = u.Username
+	}
+	for _, t := range []struct {
+		file  string
+		start *int
+	}{{"/etc/subuid", &m.subUID}, {"/etc/subgid", &m.subGID}} {
+		b, err := os.ReadFile(t.file)
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return idMap{}, err
+		}
+		start, count := subRange(string(b), name, strconv.Itoa(m.uid))
+		if count < 65535 {
+			return idMap{}, fmt.Errorf("%s lends %s no range of 65536 ids: add one with usermod --add-subuids and --add-subgids", t.file, name)
+		}
+		*t.start = start
+	}
+	m.count = 65535 // with our own id as 0 the inside has 0 to 65535
+	return m, nil
+}
+
+// subRange returns the largest range that a subuid file lends to the user.
+func subRange(file, name, uid string) (start, count int) {
+	sc := bufio.NewScanner(strings.NewReader(file))
+	for sc.Scan() {
+		f := strings.Split(strings.TrimSpace(sc.Text()), ":")
+		if len(f) != 3 || f[0] != name && f[0] != uid {
+			continue
+		}
+		s, err1 := strconv.Atoi(f[1])
+		c, err2 := strconv.Atoi(f[2])
+		if err1 == nil && err2 == nil && c > count {
+			start, count = s, c
+		}
+	}
+	return start, count
+}
+
+// hostView shows programs and libraries of the host and nothing that is anybody's.
+func hostView() []string {
+	args := []string{"--ro-bind", "/usr", "/usr"}
+	for _, dir := range []string{"/bin", "/sbin", "/lib", "/lib64", "/lib32", "/libx32"} {
+		info, err := os.Lstat(dir)
+		if err != nil {
+			continue
+		}
+		if target, err := os.Readlink(dir); err == nil {
+			args = append(args, "--symlink", target, dir)
+		} else if info.IsDir() {
+			args = append(args, "--ro-bind", dir, dir)
+		}
+	}
+	for _, path := range []string{"/etc/alternatives", "/etc/ld.so.cache", "/etc/ld.so.conf", "/etc/ld.so.conf.d", "/etc/crypto-policies", "/etc/pki/tls/openssl.cnf", "/etc/ssl/openssl.cnf"} {
+		args = append(args, "--ro-bind-try", path, path)
+	}
+	return append(args, "--tmpfs", "/tmp", "--tmpfs", "/run", "--tmpfs", "/var", "--dir", "/var/tmp", "--dir", "/var/lib", "--dir", "/var/log")
+}
+
+// probe makes the whole sandwich once: namespaces, ids, overlay, bubblewrap in it.
+func (e *Engine) probe(ctx context.Context, dir string) []string {
+	dir, err := os.MkdirTemp(dir, "probe-")
+	if err != nil {
+		return []string{fmt.Sprintf("the sandbox folder cannot be written: %v", err)}
+	}
+	defer os.RemoveAll(dir)
+	m := mount{Name: rootName, Source: dir + "/lower", Upper: dir + "/upper", Work: dir + "/work"}
+	for _, d := range []string{m.Source, m.Upper, m.Work} {
+		if err := os.Mkdir(d, 0o755); err != nil {
+			return []string{fmt.Sprintf("the sandbox folder cannot be written: %v", err)}
+		}
+	}
+	args := append([]string{"--unshare-all", "--uid", "1000", "--gid", "1000"}, e.view...)
+	args = append(args, "--proc", "/proc", "--dev", "/dev", "--bind", filepath.Join(stage, rootName), "/mnt", "--", "/usr/bin/true")
+	j := &job{Op: opExec, Mounts: []mount{m}, Env: []string{"PATH=" + hostPath}, UID: e.owner(UserBuild)}
+	j.Argv = bubblewrap(args)
+	said := &limitedBuffer{left: 1000}
+	exit, err := e.step(ctx, j, stdio{out: said, err: said}, Limits{}.or(e.cfg.Limits), true)
+	// The overlay's work folder is the kernel's, and not ours to enter.
+	rmErr := e.remove(ctx, m.Work)
+	switch {
+	case errors.Is(err, unix.EPERM) || errors.Is(err, unix.ENOSPC) || errors.Is(err, unix.EINVAL):
+		return []string{fmt.Sprintf("the kernel refuses namespaces (%v): allow unprivileged user namespaces "+
+			"(sysctl user.max_user_namespaces, kernel.unprivileged_userns_clone=1, kernel.apparmor_restrict_unprivileged_userns=0)", err)}
+	case err != nil:
+		return []string{fmt.Sprintf("a trial sandbox failed: %v", err)}
+	case exit != 0:
+		return []string{fmt.Sprintf("a trial of bubblewrap ended with %d: %s", exit, strings.TrimSpace(said.b.String()))}
+	case rmErr != nil:
+		return []string{fmt.Sprintf("a trial sandbox could not be removed: %v", rmErr)}
+	}
+	i := &e.isolation
+	i.UserNS, i.Mount, i.PID, i.Net = true, true, true, true
+	return nil
+}
+
+// hostPath is PATH where programs of the host run.
+const hostPath = "/usr/sbin:/usr/bin:/sbin:/bin"
+
+// bubblewrap returns the argv of bwrap. Its environment is what the program gets: the
+// callers pass a whole one, for --clearenv is missing before 0.5.
+func bubblewrap(args []string) []string {
+	path, err := exec.LookPath("bwrap")
+	if err != nil {
+		path = "/usr/bin/bwrap"
+	}
+	return append([]string{path, "--die-with-parent", "--new-session"}, args...)
+}
+
+// owner returns the id inside the namespace that stands for u.
+func (e *Engine) owner(u User) int {
+	if u == UserBuild && e.ids.count > 0 {
+		return buildID
+	}
+	return 0
+}
+
+// remove deletes a folder of the engine, whoever inside owns what is in it.
+func (e *Engine) remove(ctx context.Context, path string) error {
+	if _, err := os.Lstat(path); errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if _, err := e.step(context.WithoutCancel(ctx), &job{Op: opRemove, Path: path}, stdio{}, Limits{}.or(e.cfg.Limits), true); err != nil {
+		return fmt.Errorf("remove %s: %w", path, err)
+	}
+	return nil
+}
+
+// sweep removes what no living process holds: half-made bases and left overlays.
+func (e *Engine) sweep(ctx context.Context) error {
+	bases := filepath.Join(e.cfg.Dir, "base")
+	entries, err := os.ReadDir(bases)
+	if err != nil {
+		return fmt.Errorf("sweep the sandbox folder: %w", err)
+	}
+	for _, d := range entries {
+		key, ok := strings.CutPrefix(d.Name(), "new-")
+		if !ok {
+			continue
+		}
+		unlock, err := tryLock(filepath.Join(bases, key+".making"))
+		if err != nil {
+			continue // it is being made
+		}
+		err = e.remove(ctx, filepath.Join(bases, d.Name()))
+		unlock()
+		if err != nil {
+			return err
+		}
+	}
+	roots := filepath.Join(e.cfg.Dir, "root")
+	if entries, err = os.ReadDir(roots); err != nil {
+		return fmt.Errorf("sweep the sandbox folder: %w", err)
+	}
+	for _, d := range entries {
+		dir := filepath.Join(roots, d.Name())
+		unlock, err := tryLock(filepath.Join(dir, "lock"))
+		if err != nil {
+			continue
+		}
+		err = e.remove(ctx, dir)
+		unlock()
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// tryLock takes the exclusive lock of a file or says that another has it.
+func tryLock(path string) (func(), error) { return lockFile(path, unix.LOCK_EX|unix.LOCK_NB) }
+
+func lockFile(path string, how int) (func(), error) {
+	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|unix.O_NOFOLLOW, 0o600)
+	if err != nil {
+		return nil, err
+	}
+	if err := unix.Flock(int(f.Fd()), how); err != nil {
+		return nil, errors.Join(err, f.Close())
+	}
+	return func() { f.Close() }, nil
+}
+
+// RemoveAll deletes the folder of an engine that is no longer in use. Files in it
+// belong to lent uids, so that nobody but real root could delete them otherwise.
+func RemoveAll(dir string) error {
+	e, problems := assemble(Config{Dir: dir, Limits: defaults})
+	if len(problems) > 0 {
+		return albs.Errorf(albs.Unavailable, "%s", strings.Join(problems, "; "))
+	}
+	return e.remove(context.Background(), dir)
+}
