@@ -1,0 +1,102 @@
+// Package buildroot turns an exported source tree into an SRPM and an SRPM into RPMs,
+// in a sandbox, and records what they were made in.
+//
+// It owns the order of rpmbuild's steps, the search for BuildRequires and the
+// buildroot record; the root itself is the sandbox's. Invariants: no spec is parsed and
+// no macro expanded outside a root; what the package says of itself (requirements,
+// names, architectures) is data here and an argument there, never part of a command
+// line's syntax; a package's own fault is an Invalid error, everything else is not.
+package buildroot
+
+import (
+	"context"
+	"encoding/json"
+	"io"
+
+	"albs/internal/albs"
+	"albs/internal/sandbox"
+)
+
+// Engine makes packages. Its methods may be called concurrently. They fail with
+// Invalid where the package is at fault, with a message that names the cause, and with
+// another kind where it is the worker, the platform or the repositories. Whatever they
+// return, nothing of the work is left but the files in Out and what went to the logs.
+type Engine interface {
+	// Source makes one SRPM out of a source tree.
+	Source(ctx context.Context, job SourceJob) (Output, error)
+	// Build makes the RPMs of one architecture out of an SRPM. A package that isn't
+	// for the architecture gives an Output with Excluded set and no error.
+	Build(ctx context.Context, job BuildJob) (Output, error)
+}
+
+// Logs are where the three streams of a job go; nil drops a stream.
+type Logs struct {
+	State io.Writer // what step began and ended when
+	Root  io.Writer // dnf and rpm, filling the root
+	Build io.Writer // rpmbuild
+}
+
+// File is a file of the host under the name that it has in the job.
+type File struct {
+	Name string // a base name
+	Path string
+}
+
+// SourceJob asks for one SRPM.
+type SourceJob struct {
+	Root  albs.Root
+	Repos []sandbox.Repo // Root.Repos, where they are served
+	// Tree is the path of a tar of the source tree. It is unpacked inside the root.
+	Tree string
+	// Spec is the path of the spec file in the tree. Beside a folder SPECS that holds
+	// it, sources lie in SOURCES; else they lie where the spec does.
+	Spec    string
+	Sources []File // look-aside files, laid beside those of the tree
+	Out     string // host folder that gets the SRPM
+	Logs    Logs
+}
+
+// BuildJob asks for the RPMs of one architecture.
+type BuildJob struct {
+	Root          albs.Root
+	Repos         []sandbox.Repo // Root.Repos, where they are served
+	SRPM          string         // host path
+	Arch          albs.Arch      // rpmbuild's --target
+	With, Without []string
+	Out           string // host folder that gets the RPMs
+	Logs          Logs
+}
+
+// Output is what a job made.
+type Output struct {
+	Files    []string // host paths in Out: one SRPM, or RPMs
+	Record   Record
+	Excluded string // why the package isn't built for the architecture; "" if it is
+}
+
+// RecordFormat names the form of Record.
+const RecordFormat = "albs-buildroot/v1"
+
+// Record tells what a job was done in: all that doing it again takes.
+type Record struct {
+	Format      string            `json:"format"`
+	Platform    string            `json:"platform"`
+	Releasever  string            `json:"releasever"`
+	Arch        albs.Arch         `json:"arch"`   // of the root
+	Target      albs.Arch         `json:"target"` // that rpmbuild was given
+	Input       albs.File         `json:"input"`  // the tree or the SRPM
+	Sources     []albs.File       `json:"sources,omitempty"`
+	Commands    [][]string        `json:"commands"`    // rpmbuild's, in order
+	Environment []string          `json:"environment"` // of every command
+	Network     bool              `json:"network"`     // the work could reach the network
+	Isolation   sandbox.Isolation `json:"isolation"`
+	Kernel      string            `json:"kernel"`
+	Repos       []albs.Repo       `json:"repos"`
+	Base        albs.Digest       `json:"base"` // what the root was before BuildRequires
+	Macros      map[string]string `json:"macros,omitempty"`
+	MacroFile   albs.Digest       `json:"macro_file"` // of the macros as rpm read them
+	Packages    []sandbox.Package `json:"packages"`   // installed when rpmbuild began
+}
+
+// Encode returns the record as the JSON that goes with the result.
+func (r Record) Encode() ([]byte, error) { return json.MarshalIndent(r, "", " ") }

@@ -1,0 +1,396 @@
+package buildroot
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"albs/internal/albs"
+	"albs/internal/sandbox"
+)
+
+// Folders inside a root.
+const (
+	home    = "/builddir"
+	topDir  = home + "/build"
+	treeDir = home + "/tree"
+	srpmIn  = home + "/package.src.rpm"
+)
+
+// maxRounds bounds the search for dynamic BuildRequires, each round of which may bring
+// new ones.
+const maxRounds = 10
+
+// dynamic is rpmbuild's exit code when %generate_buildrequires asks for what isn't
+// installed (RPMRC_MISSINGBUILDREQUIRES of rpm's rpmbuild.h). It has then written an
+// SRPM whose requirements are all that is wanted.
+const dynamic = 11
+
+// Native makes packages by the root's own rpmbuild in an albs sandbox.
+type Native struct {
+	sandbox *sandbox.Engine
+}
+
+// NewNative returns an engine that works in roots of sb.
+func NewNative(sb *sandbox.Engine) *Native { return &Native{sandbox: sb} }
+
+// work is one job under way.
+type work struct {
+	*Native
+	spec   albs.Root
+	repos  []sandbox.Repo
+	logs   Logs
+	root   *sandbox.Root
+	limits sandbox.Limits
+	record Record
+}
+
+// begin checks what both kinds of job have in common and opens a root for it. The root
+// is to be closed also after an error.
+func (n *Native) begin(ctx context.Context, spec albs.Root, repos []sandbox.Repo, target albs.Arch, logs Logs) (*work, error) {
+	for _, w := range []*io.Writer{&logs.State, &logs.Root, &logs.Build} {
+		if *w == nil {
+			*w = io.Discard
+		}
+	}
+	macros, err := sandbox.MacroFile(spec.Macros)
+	if err != nil {
+		return nil, err
+	}
+	w := &work{
+		Native: n, spec: spec, repos: repos, logs: logs,
+		limits: sandbox.Limits{Time: spec.Timeout, Silence: spec.MaxSilence},
+		record: Record{
+			Format: RecordFormat, Platform: spec.Platform, Releasever: spec.Releasever, Arch: spec.Arch, Target: target,
+			Environment: append(sandbox.Environment(), "HOME="+home),
+			Network:     spec.Network, Isolation: n.sandbox.Isolation(), Kernel: kernel(),
+			Repos: spec.Repos, Macros: spec.Macros, MacroFile: albs.DigestOf(macros),
+		},
+	}
+	err = w.step("base", func() error {
+		base, err := n.sandbox.Base(ctx, spec, repos, logs.Root)
+		if errors.Is(err, albs.Invalid) {
+			return albs.Errorf(albs.Unavailable, "platform %s gives no buildroot: %w", spec.Platform, err)
+		}
+		if err != nil {
+			return err
+		}
+		w.record.Base = base.Digest()
+		w.root, err = base.Overlay(ctx)
+		return err
+	})
+	return w, err
+}
+
+// end closes the root.
+func (w *work) end(err *error) {
+	if w == nil || w.root == nil {
+		return
+	}
+	if cerr := w.root.Close(); cerr != nil && *err == nil {
+		*err = cerr
+	}
+}
+
+// step writes to the state log when a part of the job begins and how it ends.
+func (w *work) step(name string, f func() error) error {
+	began := time.Now()
+	fmt.Fprintf(w.logs.State, "%s %s begins\n", began.UTC().Format(time.RFC3339), name)
+	err := f()
+	end := "done"
+	if err != nil {
+		end = "failed: " + err.Error()
+	}
+	fmt.Fprintf(w.logs.State, "%s %s %s (%.2f s)\n", time.Now().UTC().Format(time.RFC3339), name, end, time.Since(began).Seconds())
+	return err
+}
+
+func kernel() string {
+	var u unix.Utsname
+	if unix.Uname(&u) != nil {
+		return runtime.GOOS
+	}
+	return unix.ByteSliceToString(u.Sysname[:]) + " " + unix.ByteSliceToString(u.Release[:])
+}
+
+// input names a file of the host in the record.
+func input(name, file string) (albs.File, error) {
+	f, err := os.Open(file)
+	if err != nil {
+		return albs.File{}, err
+	}
+	defer f.Close()
+	d, size, err := albs.DigestReader(f)
+	if err != nil {
+		return albs.File{}, fmt.Errorf("digest %s: %w", file, err)
+	}
+	return albs.File{Name: name, Digest: d, Size: size}, nil
+}
+
+// run runs a program as the build user; its output goes to log. It returns the exit
+// code and its last words.
+func (w *work) run(ctx context.Context, log io.Writer, stdin io.Reader, argv ...string) (int, []byte, error) {
+	said := &lastWords{}
+	both := io.MultiWriter(log, said)
+	exit, err := w.root.Run(ctx, sandbox.Cmd{
+		Argv: argv, Stdin: stdin, Stdout: both, Stderr: both, Network: w.spec.Network, Limits: w.limits,
+	})
+	return exit, said.b.Bytes(), err
+}
+
+// rpmbuild runs rpmbuild and records that it did. The build host's name goes into
+// every package; a root has no name that could be looked up.
+func (w *work) rpmbuild(ctx context.Context, args ...string) (int, []byte, error) {
+	argv := append([]string{"rpmbuild", "--define", "_topdir " + topDir, "--define", "_buildhost albs"}, args...)
+	w.record.Commands = append(w.record.Commands, argv)
+	fmt.Fprintf(w.logs.Build, "+ %s\n", strings.Join(argv, " "))
+	return w.run(ctx, w.logs.Build, nil, argv...)
+}
+
+// Source implements Engine.
+func (n *Native) Source(ctx context.Context, job SourceJob) (out Output, err error) {
+	specs, sources, err := checkSpecPath(job.Spec)
+	if err != nil {
+		return Output{}, err
+	}
+	tree, err := input(filepath.Base(job.Tree), job.Tree)
+	if err != nil {
+		return Output{}, err
+	}
+	w, err := n.begin(ctx, job.Root, job.Repos, job.Root.Arch, job.Logs)
+	defer w.end(&err)
+	if err != nil {
+		return Output{}, err
+	}
+	w.record.Input = tree
+	if err := w.step("tree", func() error { return w.unpack(ctx, job, sources) }); err != nil {
+		return Output{}, err
+	}
+	w.record.Packages, err = w.root.Installed(ctx)
+	if err != nil {
+		return Output{}, err
+	}
+	err = w.step("rpmbuild -bs", func() error {
+		exit, said, err := w.rpmbuild(ctx, "-bs", "--nodeps", "--target", string(job.Root.Arch),
+			"--define", "_specdir "+path.Join(treeDir, specs), "--define", "_sourcedir "+path.Join(treeDir, sources),
+			path.Join(treeDir, job.Spec))
+		if err == nil && exit != 0 {
+			err = albs.Errorf(albs.Invalid, "rpmbuild -bs ended with code %d: %s", exit, cause(said))
+		}
+		return err
+	})
+	if err != nil {
+		return Output{}, err
+	}
+	err = w.step("collect", func() error {
+		out.Files, err = w.root.CopyOut(ctx, topDir+"/SRPMS", ".rpm", job.Out)
+		if err == nil && len(out.Files) != 1 {
+			err = albs.Errorf(albs.Invalid, "the spec gives %d source packages instead of one", len(out.Files))
+		}
+		return err
+	})
+	out.Record = w.record
+	return out, err
+}
+
+// unpack lays out the tree and its look-aside sources.
+func (w *work) unpack(ctx context.Context, job SourceJob, sources string) error {
+	var copies []sandbox.Copy
+	for _, s := range job.Sources {
+		if err := checkSource(s.Name); err != nil {
+			return err
+		}
+		f, err := input(s.Name, s.Path)
+		if err != nil {
+			return err
+		}
+		w.record.Sources = append(w.record.Sources, f)
+		copies = append(copies, sandbox.Copy{From: s.Path, To: path.Join(treeDir, sources, s.Name), User: sandbox.UserBuild})
+	}
+	f, err := os.Open(job.Tree)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	exit, said, err := w.run(ctx, w.logs.Root, f, "tar", "--extract", "--file=-", "--directory="+home, "--one-top-level="+path.Base(treeDir))
+	if err == nil && exit != 0 {
+		err = albs.Errorf(albs.Invalid, "the source tree can't be unpacked: %s", cause(said))
+	}
+	if err != nil || len(copies) == 0 {
+		return err
+	}
+	return w.root.CopyIn(ctx, copies...)
+}
+
+// Build implements Engine.
+func (n *Native) Build(ctx context.Context, job BuildJob) (out Output, err error) {
+	options, err := switches(job.With, job.Without)
+	if err != nil {
+		return Output{}, err
+	}
+	if _, err := albs.ParseArch(string(job.Arch)); err != nil {
+		return Output{}, err
+	}
+	srpm, err := input(filepath.Base(job.SRPM), job.SRPM)
+	if err != nil {
+		return Output{}, err
+	}
+	w, err := n.begin(ctx, job.Root, job.Repos, job.Arch, job.Logs)
+	defer w.end(&err)
+	if err != nil {
+		return Output{}, err
+	}
+	w.record.Input = srpm
+	var h header
+	err = w.step("srpm", func() error {
+		if err := w.root.CopyIn(ctx, sandbox.Copy{From: job.SRPM, To: srpmIn, User: sandbox.UserBuild}); err != nil {
+			return err
+		}
+		h, err = w.query(ctx, srpmIn)
+		return err
+	})
+	if err != nil {
+		return Output{}, err
+	}
+	if why := h.excluded(job.Arch); why != "" {
+		return Output{Excluded: why, Record: w.record}, nil
+	}
+	if h.spec == "" {
+		return Output{}, albs.Errorf(albs.Invalid, "%s holds no spec file", srpm.Name)
+	}
+	if err := w.step("install srpm", func() error { return w.installSource(ctx) }); err != nil {
+		return Output{}, err
+	}
+	if err := w.require(ctx, h.requires); err != nil {
+		return Output{}, err
+	}
+	args := slices.Concat([]string{"-bb", "--target", string(job.Arch)}, options, []string{path.Join(topDir, "SPECS", h.spec)})
+	if out.Excluded, err = w.build(ctx, args, h.requires); err != nil || out.Excluded != "" {
+		out.Record = w.record
+		return out, err
+	}
+	err = w.step("collect", func() error {
+		out.Files, err = w.root.CopyOut(ctx, topDir+"/RPMS", ".rpm", job.Out)
+		if err == nil && len(out.Files) == 0 {
+			err = albs.Errorf(albs.Invalid, "rpmbuild made no package: no %%files section has anything for %s", job.Arch)
+		}
+		return err
+	})
+	out.Record = w.record
+	return out, err
+}
+
+// query asks the root's rpm what the SRPM at p says of itself.
+func (w *work) query(ctx context.Context, p string) (header, error) {
+	var text, errs bytes.Buffer
+	exit, err := w.root.Run(ctx, sandbox.Cmd{
+		Argv:   []string{"rpm", "-qp", "--nosignature", "--qf", queryFormat, p},
+		Stdout: &text, Stderr: io.MultiWriter(w.logs.Root, &errs),
+		Limits: sandbox.Limits{Time: time.Minute, Output: 8 << 20},
+	})
+	if err == nil && exit != 0 {
+		err = albs.Errorf(albs.Invalid, "rpm can't read the source package: %s", cause(errs.Bytes()))
+	}
+	if err != nil {
+		return header{}, err
+	}
+	return parseHeader(text.String()), nil
+}
+
+// installSource lays the SRPM's files into the build user's folders.
+func (w *work) installSource(ctx context.Context) error {
+	exit, said, err := w.run(ctx, w.logs.Root, nil, "rpm", "-i", "--nosignature", "--define", "_topdir "+topDir, srpmIn)
+	if err == nil && exit != 0 {
+		err = albs.Errorf(albs.Invalid, "rpm can't install the source package: %s", cause(said))
+	}
+	return err
+}
+
+// require installs BuildRequires and records what the root holds then.
+func (w *work) require(ctx context.Context, requires []string) error {
+	return w.step("BuildRequires", func() error {
+		err := w.root.Install(ctx, requires, w.repos, w.logs.Root)
+		if errors.Is(err, albs.Invalid) {
+			return albs.Errorf(albs.Invalid, "BuildRequires can't be installed: %w", err)
+		}
+		if err != nil {
+			return err
+		}
+		w.record.Packages, err = w.root.Installed(ctx)
+		return err
+	})
+}
+
+// build runs rpmbuild until it asks for nothing more. It returns why the architecture
+// is excluded, if rpmbuild finds so.
+func (w *work) build(ctx context.Context, args, have []string) (excluded string, err error) {
+	for range maxRounds {
+		var wants []string
+		err := w.step("rpmbuild -bb", func() error {
+			exit, said, err := w.rpmbuild(ctx, args...)
+			if err != nil || exit == 0 {
+				return err
+			}
+			if excluded = exclusion(said); excluded != "" {
+				return nil
+			}
+			if exit == dynamic {
+				if wants, err = w.wanted(ctx); err != nil {
+					return err
+				}
+			}
+			wants = slices.DeleteFunc(wants, func(r string) bool { return slices.Contains(have, r) })
+			if len(wants) == 0 {
+				return albs.Errorf(albs.Invalid, "rpmbuild ended with code %d: %s", exit, cause(said))
+			}
+			return nil
+		})
+		if err != nil || len(wants) == 0 {
+			return excluded, err
+		}
+		have = append(have, wants...)
+		fmt.Fprintf(w.logs.State, "dynamic BuildRequires: %s\n", strings.Join(wants, ", "))
+		if err := w.require(ctx, wants); err != nil {
+			return "", err
+		}
+	}
+	return "", albs.Errorf(albs.Invalid, "%%generate_buildrequires asks for more and more packages, %d times by now", maxRounds)
+}
+
+// wanted returns the requirements that rpmbuild has written down, or none.
+func (w *work) wanted(ctx context.Context) ([]string, error) {
+	dir, err := os.MkdirTemp("", "albs-buildreqs-")
+	if err != nil {
+		return nil, err
+	}
+	defer os.RemoveAll(dir)
+	files, err := w.root.CopyOut(ctx, topDir+"/SRPMS", ".buildreqs.nosrc.rpm", dir)
+	if err != nil || len(files) == 0 {
+		return nil, err
+	}
+	h, err := w.query(ctx, topDir+"/SRPMS/"+filepath.Base(files[len(files)-1]))
+	return h.requires, err
+}
+
+// lastWords keeps the end of what is written to it.
+type lastWords struct{ b bytes.Buffer }
+
+func (l *lastWords) Write(p []byte) (int, error) {
+	const most = 64 << 10
+	l.b.Write(p)
+	if over := l.b.Len() - most; over > 0 {
+		l.b.Next(over)
+	}
+	return len(p), nil
+}

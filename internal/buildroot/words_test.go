@@ -1,0 +1,85 @@
+package buildroot
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"albs/internal/albs"
+)
+
+func TestParseHeader(t *testing.T) {
+	t.Parallel()
+	h := parseHeader("requires gcc\nrequires rpmlib(FileDigests) <= 4.6.0-1\nrequires libfoo-devel >= 1.2\nrequires gcc\n" +
+		"exclusive x86_64\nexclude (none)\nfile x.patch\nfile x.spec\nfile -x.spec\nfile a/y.spec\nnonsense\n")
+	want := header{requires: []string{"gcc", "libfoo-devel >= 1.2"}, exclusive: []string{"x86_64"}, spec: "x.spec"}
+	if diff := cmp.Diff(want, h, cmp.AllowUnexported(header{})); diff != "" {
+		t.Errorf("parseHeader (-want +got):\n%s", diff)
+	}
+}
+
+func TestExcludedByTags(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		name string
+		h    header
+		want bool
+	}{
+		{"no tags", header{}, false},
+		{"exclusive has it", header{exclusive: []string{"aarch64", "x86_64"}}, false},
+		{"exclusive lacks it", header{exclusive: []string{"aarch64"}}, true},
+		{"exclusive noarch", header{exclusive: []string{"aarch64", "noarch"}}, false},
+		{"exclude has it", header{exclude: []string{"x86_64"}}, true},
+		{"exclude lacks it", header{exclude: []string{"s390x"}}, false},
+	} {
+		if got := tt.h.excluded(albs.X8664); (got != "") != tt.want {
+			t.Errorf("%s: excluded = %q, want %v", tt.name, got, tt.want)
+		}
+	}
+}
+
+func TestCause(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct{ name, said, want string }{
+		{"error lines", "+ make\nerror: one\nnoise\nerror: two\nerror: one\n", "one; two"},
+		{"names follow", "error: Failed build dependencies:\n\tfoo is needed by x\n\tbar is needed by x\ndone\n", "Failed build dependencies:; foo is needed by x; bar is needed by x"},
+		{"no error line", "tar: bad\n\n", "tar: bad"},
+		{"nothing", "", ""},
+		{"not text", "error: \xff\xfe\n", "??"},
+	} {
+		if got := cause([]byte(tt.said)); strings.ReplaceAll(got, "??", "?") != strings.ReplaceAll(tt.want, "??", "?") {
+			t.Errorf("%s: cause = %q, want %q", tt.name, got, tt.want)
+		}
+	}
+}
+
+func TestCheckSpecPath(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct{ path, specs, sources string }{
+		{"x.spec", ".", "."},
+		{"SPECS/x.spec", "SPECS", "SOURCES"},
+		{"pkg/SPECS/x.spec", "pkg/SPECS", "pkg/SOURCES"},
+		{"pkg/x.spec", "pkg", "pkg"},
+		{"../x.spec", "", ""}, {"/x.spec", "", ""}, {"a/../x.spec", "", ""}, {"-x.spec", "", ""}, {"x.txt", "", ""},
+		{"%(id)/x.spec", "", ""}, {"a b/x.spec", "", ""}, {"", "", ""}, {".spec", "", ""},
+	} {
+		specs, sources, err := checkSpecPath(tt.path)
+		if specs != tt.specs || sources != tt.sources || (err != nil) != (tt.specs == "") {
+			t.Errorf("checkSpecPath(%q) = %q, %q, %v", tt.path, specs, sources, err)
+		}
+	}
+}
+
+func FuzzWords(f *testing.F) {
+	f.Add("requires a\nfile x.spec\nerror: x:\n\ty\n")
+	f.Fuzz(func(t *testing.T, text string) {
+		if h := parseHeader(text); h.spec != "" && !specName.MatchString(h.spec) {
+			t.Errorf("spec %q", h.spec)
+		}
+		if len(cause([]byte(text))) > 600 {
+			t.Error("a cause is longer than it may be")
+		}
+		exclusion([]byte(text))
+	})
+}
