@@ -1,0 +1,57 @@
+package testrun
+
+import (
+	"context"
+	"fmt"
+
+	"albs/internal/albs"
+	"albs/internal/attest"
+	"albs/internal/master/artifact"
+	"albs/internal/master/db"
+	"albs/internal/master/provenance"
+)
+
+// state records the attempt's logs and states of each package that was tested
+// what came of it.
+func (h handler) state(ctx context.Context, tx db.Tx, in admission) error {
+	metadata := map[string]string{
+		"build_id": in.run.BuildID.String(), "build_arch": string(in.run.Arch), "test_host": in.worker.Name, "test_task_id": in.run.TaskID.String(),
+	}
+	if len(in.logs) > 0 {
+		if err := h.provenance.State(ctx, tx, provenance.Fact{Files: in.logs, Metadata: metadata}); err != nil {
+			return fmt.Errorf("record test logs: %w", err)
+		}
+	}
+	for _, p := range in.packages {
+		body := attest.TestBody{
+			Result: attest.Failed, Configuration: configuration(in.lease.Spec.Test.Root, in.logs), PassedTests: p.passed, FailedTests: p.failed,
+		}
+		if p.verdict.State == Passed {
+			body.Result = attest.Passed
+		}
+		err := h.provenance.State(ctx, tx, provenance.Fact{
+			Subjects: []attest.Subject{provenance.SubjectOf(p.Artifact)}, Predicate: attest.Test, Body: body,
+		})
+		if err != nil {
+			return fmt.Errorf("state test: %w", err)
+		}
+	}
+	return nil
+}
+
+// configuration names what the tests rested on, all of it by digest: the
+// repositories of the root, and the logs.
+func configuration(root albs.Root, logs []artifact.Artifact) []attest.Descriptor {
+	out := make([]attest.Descriptor, 0, len(root.Repos)+len(logs))
+	for _, r := range root.Repos {
+		d := attest.Descriptor{Name: "repository:" + r.ID, URI: r.Mirror, Digest: map[string]string{attest.SHA256: string(r.Repomd)}}
+		if r.Snapshot != "" {
+			d.Digest[attest.SHA256] = string(r.Snapshot)
+		}
+		out = append(out, d)
+	}
+	for _, l := range logs {
+		out = append(out, attest.Descriptor{Name: "log:" + l.Name, Digest: map[string]string{attest.SHA256: string(l.Digest)}})
+	}
+	return out
+}

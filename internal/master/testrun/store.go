@@ -1,0 +1,145 @@
+package testrun
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+
+	"albs/internal/albs"
+	"albs/internal/master/artifact"
+	"albs/internal/master/db"
+)
+
+type store struct{ d *db.DB }
+
+type runRow struct {
+	ID          int64        `db:"id"`
+	BuildID     albs.BuildID `db:"build_id"`
+	ItemID      albs.ItemID  `db:"item_id"`
+	BuildTaskID albs.TaskID  `db:"build_task_id"`
+	Revision    int          `db:"revision"`
+	TaskID      albs.TaskID  `db:"task_id"`
+	Platform    string       `db:"platform"`
+	Arch        albs.Arch    `db:"arch"`
+	CreatedAt   db.Time      `db:"created_at"`
+}
+
+const runColumns = `id, build_id, item_id, build_task_id, revision, task_id, platform, arch, created_at`
+
+type packageRow struct {
+	RunID  int64       `db:"run_id"`
+	Digest albs.Digest `db:"digest"`
+	NEVRA  string      `db:"nevra"`
+}
+
+type caseRow struct {
+	RunID  int64       `db:"run_id"`
+	N      int         `db:"n"`
+	Digest albs.Digest `db:"digest"`
+	Name   string      `db:"name"`
+	OK     bool        `db:"ok"`
+	Detail string      `db:"detail"`
+}
+
+type logRow struct {
+	RunID   int64       `db:"run_id"`
+	Attempt int         `db:"attempt"`
+	Name    string      `db:"name"`
+	Digest  albs.Digest `db:"digest"`
+	Size    int64       `db:"size"`
+}
+
+// has reports whether a rebuild has a run of that revision.
+func (s store) has(ctx context.Context, q db.Q, task albs.TaskID, revision int) (bool, error) {
+	var id int64
+	err := q.GetContext(ctx, &id, `SELECT id FROM test_run WHERE build_task_id = $1 AND revision = $2`, task, revision)
+	if errors.Is(err, sql.ErrNoRows) {
+		return false, nil
+	}
+	if err != nil {
+		return false, fmt.Errorf("look for test run: %w", err)
+	}
+	return true, nil
+}
+
+func (s store) addRun(ctx context.Context, tx db.Tx, r *runRow, packages []packageRow) error {
+	err := tx.GetContext(ctx, &r.ID, `INSERT INTO test_run
+		(build_id, item_id, build_task_id, revision, task_id, platform, arch, created_at)
+		VALUES ($1, $2, $3, $4, $5, $6, $7, $8) RETURNING id`,
+		r.BuildID, r.ItemID, r.BuildTaskID, r.Revision, r.TaskID, r.Platform, r.Arch, r.CreatedAt)
+	if err != nil {
+		return fmt.Errorf("insert test run: %w", err)
+	}
+	for _, p := range packages {
+		_, err := tx.ExecContext(ctx, `INSERT INTO test_package (run_id, digest, nevra) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING`,
+			r.ID, p.Digest, p.NEVRA)
+		if err != nil {
+			return fmt.Errorf("insert test package: %w", err)
+		}
+	}
+	return nil
+}
+
+func (s store) addCases(ctx context.Context, tx db.Tx, run int64, cases []Case) error {
+	for n, c := range cases {
+		_, err := tx.ExecContext(ctx, `INSERT INTO test_case (run_id, n, digest, name, ok, detail) VALUES ($1, $2, $3, $4, $5, $6)`,
+			run, n, c.Package, c.Name, c.OK, c.Detail)
+		if err != nil {
+			return fmt.Errorf("insert test case: %w", err)
+		}
+	}
+	return nil
+}
+
+func (s store) addLogs(ctx context.Context, tx db.Tx, run int64, attempt int, logs []artifact.Artifact) error {
+	for _, a := range logs {
+		_, err := tx.ExecContext(ctx, `INSERT INTO test_log (run_id, attempt, name, digest, size) VALUES ($1, $2, $3, $4, $5)
+			ON CONFLICT DO NOTHING`, run, attempt, a.Name, a.Digest, a.Size)
+		if err != nil {
+			return fmt.Errorf("insert test log: %w", err)
+		}
+	}
+	return nil
+}
+
+func (s store) byTask(ctx context.Context, q db.Q, task albs.TaskID) (runRow, error) {
+	var r runRow
+	err := q.GetContext(ctx, &r, `SELECT `+runColumns+` FROM test_run WHERE task_id = $1`, task)
+	return r, db.Found(err, "test run of task %d", task)
+}
+
+func (s store) packagesOf(ctx context.Context, q db.Q, run int64) ([]packageRow, error) {
+	var out []packageRow
+	err := q.SelectContext(ctx, &out, `SELECT run_id, digest, nevra FROM test_package WHERE run_id = $1 ORDER BY nevra`, run)
+	return out, err
+}
+
+// The following read what all runs of a build have, run by run.
+
+func (s store) runs(ctx context.Context, q db.Q, id albs.BuildID) ([]runRow, error) {
+	var out []runRow
+	err := q.SelectContext(ctx, &out, `SELECT `+runColumns+` FROM test_run WHERE build_id = $1 ORDER BY id`, id)
+	return out, err
+}
+
+func (s store) packages(ctx context.Context, q db.Q, id albs.BuildID) ([]packageRow, error) {
+	var out []packageRow
+	err := q.SelectContext(ctx, &out, `SELECT run_id, digest, nevra FROM test_package
+		WHERE run_id IN (SELECT id FROM test_run WHERE build_id = $1) ORDER BY run_id, nevra`, id)
+	return out, err
+}
+
+func (s store) cases(ctx context.Context, q db.Q, id albs.BuildID) ([]caseRow, error) {
+	var out []caseRow
+	err := q.SelectContext(ctx, &out, `SELECT run_id, n, digest, name, ok, detail FROM test_case
+		WHERE run_id IN (SELECT id FROM test_run WHERE build_id = $1) ORDER BY run_id, n`, id)
+	return out, err
+}
+
+func (s store) logs(ctx context.Context, q db.Q, id albs.BuildID) ([]logRow, error) {
+	var out []logRow
+	err := q.SelectContext(ctx, &out, `SELECT run_id, attempt, name, digest, size FROM test_log
+		WHERE run_id IN (SELECT id FROM test_run WHERE build_id = $1) ORDER BY run_id, attempt, name`, id)
+	return out, err
+}

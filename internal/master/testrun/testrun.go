@@ -1,0 +1,239 @@
+// Package testrun owns the tests of built packages: one run for each rebuild of a
+// build, its cases and logs, and the verdict on each package that gates ask for.
+//
+// Runs follow the event build.built. A run is one test task: its packages are
+// those that the rebuild left, its root is the platform's test root with the
+// build's own repository, both as they are when a tester claims the task. A
+// restart makes a new run with the next revision; the latest run of a rebuild is
+// the one that counts.
+//
+// What the end of the task means:
+//
+//   - succeeded: the tests were carried out. The verdict is in the cases; a run
+//     with failed cases is a finished one, and trying again would tell the same.
+//   - failed: the tests could not be carried out, for a reason in their packages
+//     or after too many lost attempts. Its packages count as failed, without a
+//     statement, for nothing was seen of them.
+//   - cancelled: nothing is known; the packages count as untested.
+//
+// Of every package whose tests were carried out the master states the result,
+// passed or failed. Whether a gate asks for tests is product's to say.
+package testrun
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+
+	"github.com/rs/zerolog"
+
+	"albs/internal/albs"
+	"albs/internal/master/artifact"
+	"albs/internal/master/auth"
+	"albs/internal/master/build"
+	"albs/internal/master/db"
+	"albs/internal/master/event"
+	"albs/internal/master/platform"
+	"albs/internal/master/provenance"
+	"albs/internal/master/queue"
+	"albs/internal/master/repo"
+)
+
+// EventFinished is the kind of the event that a run ended, in whatever way; its
+// data is a Finished, its topic the build's.
+const EventFinished = "testrun.finished"
+
+// Finished is the data of an EventFinished.
+type Finished struct {
+	Run      int64        `json:"run"`
+	Task     albs.TaskID  `json:"task"`
+	Build    albs.BuildID `json:"build"`
+	Platform string       `json:"platform"`
+	Arch     albs.Arch    `json:"arch"`
+	Passed   int          `json:"passed"` // packages
+	Failed   int          `json:"failed"` // packages
+	Reason   string       `json:"reason,omitempty"`
+}
+
+// Parts are the modules that test runs rest on.
+type Parts struct {
+	DB         *db.DB
+	Events     *event.Log
+	Queue      *queue.Queue
+	Artifacts  *artifact.Artifacts
+	Provenance *provenance.Provenance
+	Platforms  *platform.Platforms
+	Repos      *repo.Repos
+	Builds     *build.Builds
+	Log        zerolog.Logger
+}
+
+// Tests keeps test runs. It may be used concurrently.
+type Tests struct {
+	store      store
+	events     *event.Log
+	queue      *queue.Queue
+	artifacts  *artifact.Artifacts
+	provenance *provenance.Provenance
+	platforms  *platform.Platforms
+	repos      *repo.Repos
+	builds     *build.Builds
+	log        zerolog.Logger
+}
+
+// New returns the tests of a master and registers the handler of the kind test.
+func New(p Parts) *Tests {
+	t := &Tests{
+		store: store{p.DB}, events: p.Events, queue: p.Queue, artifacts: p.Artifacts, provenance: p.Provenance,
+		platforms: p.Platforms, repos: p.Repos, builds: p.Builds, log: p.Log,
+	}
+	p.Queue.Register(albs.KindTest, handler{t})
+	return t
+}
+
+// Run makes a test task of each rebuild that ends well, until ctx is done, whose
+// error it returns.
+func (t *Tests) Run(ctx context.Context) error {
+	return t.events.Follow(auth.System(ctx, "test what was built"), "testrun", t.follow)
+}
+
+func (t *Tests) follow(ctx context.Context, e event.Event) error {
+	if e.Kind != build.EventBuilt {
+		return nil
+	}
+	var built build.Built
+	if err := json.Unmarshal(e.Data, &built); err != nil {
+		// No repetition mends it, and everything behind it waits.
+		t.log.Error().Err(err).Int64("event_id", e.ID).Msg("an event of a build cannot be read; it is not tested")
+		return nil
+	}
+	b, err := t.builds.Get(ctx, built.Build)
+	if errors.Is(err, albs.NotFound) {
+		t.log.Warn().Int64("build_id", int64(built.Build)).Msg("a build is gone; it is not tested")
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	for _, p := range plan(b) {
+		if p.row.BuildTaskID == built.Task {
+			return t.begin(ctx, p, b, 1)
+		}
+	}
+	t.log.Warn().Int64("task_id", int64(built.Task)).Msg("a rebuild left no package; it is not tested")
+	return nil
+}
+
+// planned is what there is to test of one rebuild.
+type planned struct {
+	row      runRow
+	packages []albs.Digest
+}
+
+// plan lists what there is to test of a build, in the order of its items: every
+// rebuild that succeeded, with the RPMs that it left.
+func plan(b build.Build) []planned {
+	rpms := map[albs.TaskID][]albs.Digest{}
+	for _, a := range b.Artifacts {
+		if a.Kind == string(artifact.RPM) {
+			rpms[a.Task] = append(rpms[a.Task], a.Digest)
+		}
+	}
+	var out []planned
+	for _, it := range b.Items {
+		for _, task := range it.Tasks {
+			if task.Kind == albs.KindBuild && task.State == albs.TaskSucceeded && len(rpms[task.ID]) > 0 {
+				out = append(out, planned{
+					runRow{BuildID: b.ID, ItemID: it.ID, BuildTaskID: task.ID, Platform: it.Platform, Arch: task.Arch}, rpms[task.ID],
+				})
+			}
+		}
+	}
+	return out
+}
+
+// begin makes a run of that revision with its task; one that is there already is
+// left alone.
+func (t *Tests) begin(ctx context.Context, p planned, b build.Build, revision int) error {
+	var packages []packageRow
+	for _, d := range p.packages {
+		a, err := t.artifacts.Get(ctx, t.store.d, d)
+		if err != nil {
+			return err
+		}
+		packages = append(packages, packageRow{Digest: d, NEVRA: a.NEVRA.String()})
+	}
+	err := t.store.d.InTx(ctx, func(tx db.Tx) error {
+		there, err := t.store.has(ctx, tx, p.row.BuildTaskID, revision)
+		if err != nil || there {
+			return err
+		}
+		row := p.row
+		row.Revision, row.CreatedAt = revision, db.Now()
+		row.TaskID, err = t.queue.Enqueue(ctx, tx, queue.NewTask{
+			Kind: albs.KindTest, Lane: lane(b), Topic: build.Topic(row.BuildID), Needs: []string{"arch:" + string(row.Arch)},
+		})
+		if err != nil {
+			return err
+		}
+		if err := t.store.addRun(ctx, tx, &row, packages); err != nil {
+			return err
+		}
+		return t.events.Add(ctx, tx, "testrun.created", build.Topic(row.BuildID), auth.From(ctx).String(), map[string]any{
+			"run": row.ID, "task": row.TaskID, "platform": row.Platform, "arch": row.Arch, "revision": revision,
+		})
+	})
+	if db.IsUnique(err) { // another master was faster
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("begin test of task %d: %w", p.row.BuildTaskID, err)
+	}
+	return nil
+}
+
+// lane shares testers as the build's own tasks share nodes.
+func lane(b build.Build) string {
+	if b.Product != "" {
+		return "product:" + b.Product
+	}
+	return "user:" + b.Owner
+}
+
+// Restart runs the tests of a build again: for every rebuild whose latest run has
+// ended and didn't pass in all its packages, and for every rebuild that was never
+// tested, one run with the next revision. It is Forbidden without build.retry,
+// NotFound for an unknown build, and Conflict if nothing is to be run again.
+func (t *Tests) Restart(ctx context.Context, id albs.BuildID) error {
+	b, err := t.builds.Get(ctx, id)
+	if err != nil {
+		return err
+	}
+	if err := auth.Can(ctx, auth.BuildRetry, auth.Object{Team: b.Team, Owner: b.OwnerID}); err != nil {
+		return err
+	}
+	runs, err := t.Of(ctx, id)
+	if err != nil {
+		return err
+	}
+	latest := map[albs.TaskID]Run{}
+	for _, r := range runs { // in the order of their making
+		latest[r.BuildTask] = r
+	}
+	begun := 0
+	for _, p := range plan(b) {
+		r, tested := latest[p.row.BuildTaskID]
+		if tested && (!r.Task.State.Final() || r.Passed()) {
+			continue
+		}
+		if err := t.begin(ctx, p, b, r.Revision+1); err != nil {
+			return err
+		}
+		begun++
+	}
+	if begun == 0 {
+		return albs.Errorf(albs.Conflict, "no test of build %d is to be run again: each passed or is under way", id)
+	}
+	return nil
+}

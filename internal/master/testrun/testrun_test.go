@@ -1,0 +1,317 @@
+package testrun
+
+import (
+	"bytes"
+	"context"
+	"crypto/ed25519"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"sync"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/rs/zerolog"
+
+	"albs/internal/albs"
+	"albs/internal/attest"
+	"albs/internal/blob"
+	"albs/internal/ledger"
+	"albs/internal/master/artifact"
+	"albs/internal/master/auth"
+	"albs/internal/master/build"
+	"albs/internal/master/db"
+	"albs/internal/master/db/dbtest"
+	"albs/internal/master/event"
+	"albs/internal/master/platform"
+	"albs/internal/master/provenance"
+	"albs/internal/master/queue"
+	"albs/internal/master/repo"
+	"albs/internal/rpm"
+	"albs/internal/worker"
+)
+
+// mirror is an outside world with one repository.
+type mirror struct{}
+
+func (mirror) CheckURL(string) error { return nil }
+
+func (mirror) Get(context.Context, string, int64) (io.ReadCloser, int64, error) {
+	b := fmt.Appendf(nil, `<repomd xmlns="http://linux.duke.edu/metadata/repo"><revision>1</revision>
+<data type="primary"><checksum type="sha256">%s</checksum><location href="repodata/primary.xml.gz"/></data></repomd>`, albs.DigestOf([]byte("primary")))
+	return io.NopCloser(bytes.NewReader(b)), int64(len(b)), nil
+}
+
+// fixture is a master with one build whose rebuild for x86_64 has succeeded.
+type fixture struct {
+	*Tests
+	d      *db.DB
+	person context.Context
+	tester context.Context
+	build  albs.BuildID
+	built  event.Event
+	rpms   []artifact.Artifact
+}
+
+func setup(t *testing.T, d *db.DB) *fixture {
+	t.Helper()
+	must := func(err error) {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	blobs, err := blob.NewDir(t.TempDir())
+	must(err)
+	staging, err := blob.NewStaging(t.TempDir())
+	must(err)
+	events, artifacts := event.New(d, zerolog.Nop()), artifact.New(d, blobs, staging)
+	q, err := queue.New(d, events, artifacts, blobs, queue.Config{LogDir: t.TempDir()}, zerolog.Nop())
+	must(err)
+	l, err := ledger.OpenEmbedded(t.TempDir())
+	must(err)
+	t.Cleanup(func() { l.Close() })
+	_, key, err := ed25519.GenerateKey(nil)
+	must(err)
+	prov := provenance.New(d, events, artifacts, l, attest.NewSigner(key), zerolog.Nop())
+	repos := repo.New(d, artifacts, events)
+	platforms := platform.New(d, events, mirror{}, repos, zerolog.Nop())
+	builds := build.New(build.Parts{
+		DB: d, Events: events, Queue: q, Artifacts: artifacts, Provenance: prov, Platforms: platforms, Repos: repos, Log: zerolog.Nop(),
+	}, build.Config{})
+	f := &fixture{d: d, Tests: New(Parts{
+		DB: d, Events: events, Queue: q, Artifacts: artifacts, Provenance: prov, Platforms: platforms, Repos: repos, Builds: builds, Log: zerolog.Nop(),
+	})}
+	f.person = auth.With(t.Context(), auth.Actor{Kind: auth.KindPerson, User: 1, Name: "olga", Grants: []auth.Grant{{Role: auth.Operator}}})
+	f.tester = auth.With(t.Context(), auth.Actor{Kind: auth.KindWorker, Worker: 1, Name: "t1", Role: albs.RoleTester, Labels: []string{"kind:test", "arch:x86_64"}})
+	_, err = platforms.Apply(f.person, platform.Spec{
+		Name: "el", Dist: ".el9", Releasever: "9", Arches: []albs.Arch{albs.X8664},
+		Repositories: []platform.Repository{{ID: "base", URL: "https://mirror.example/os/"}},
+		Packages:     []string{"rpm-build"}, TestPackages: []string{"bash"}, RPMDB: platform.RPMDB{Path: "/var/lib/rpm", Backend: "sqlite"},
+	})
+	must(err)
+
+	for _, name := range []string{"hello", "hello-debuginfo"} {
+		n := rpm.NEVRA{Name: name, Version: "1", Release: "1", Arch: "x86_64"}
+		d := func(s string) albs.Digest { return albs.DigestOf([]byte(name + s)) }
+		f.rpms = append(f.rpms, artifact.Artifact{
+			Digest: d(""), Size: 10, Kind: artifact.RPM, Name: n.Filename(), NEVRA: n, SourceRPM: "hello-1-1.src.rpm",
+			HeaderSHA256: d("h"), PayloadSHA256: d("p"),
+		})
+	}
+	now := db.Now()
+	err = d.InTx(t.Context(), func(tx db.Tx) error {
+		if err := artifacts.Add(t.Context(), tx, f.rpms...); err != nil {
+			return err
+		}
+		if err := tx.GetContext(t.Context(), &f.build, `INSERT INTO build (owner_id, owner, team, product, options, created_at)
+			VALUES (1, 'olga', '', '', '{}', $1) RETURNING id`, now); err != nil {
+			return err
+		}
+		var item albs.ItemID
+		if err := tx.GetContext(t.Context(), &item, `INSERT INTO build_item (build_id, place, platform, arches, url, ref, ref_type, commit_id, package)
+			VALUES ($1, 0, 'el', '["x86_64"]', '', '', '', '', 'hello') RETURNING id`, f.build); err != nil {
+			return err
+		}
+		task, err := q.Enqueue(t.Context(), tx, queue.NewTask{Kind: albs.KindBuild, Lane: "user:olga", Topic: build.Topic(f.build)})
+		if err != nil {
+			return err
+		}
+		if _, err := tx.ExecContext(t.Context(), `UPDATE task SET state = 'succeeded' WHERE id = $1`, task); err != nil {
+			return err
+		}
+		if _, err := tx.ExecContext(t.Context(), `INSERT INTO build_task (task_id, build_id, item_id, kind, arch) VALUES ($1, $2, $3, 'build', 'x86_64')`,
+			task, f.build, item); err != nil {
+			return err
+		}
+		for _, a := range f.rpms {
+			if _, err := tx.ExecContext(t.Context(), `INSERT INTO build_artifact (build_id, item_id, task_id, attempt, digest, kind, name, arch)
+				VALUES ($1, $2, $3, 1, $4, 'rpm', $5, 'x86_64')`, f.build, item, task, a.Digest, a.Name); err != nil {
+				return err
+			}
+		}
+		data, err := json.Marshal(build.Built{Task: task, Build: f.build, Item: item, Platform: "el", Arch: albs.X8664})
+		f.built = event.Event{Kind: build.EventBuilt, Topic: build.Topic(f.build), Data: data}
+		if err != nil {
+			return err
+		}
+		return repos.Ensure(t.Context(), tx, build.RepoName(f.build, "el", albs.X8664))
+	})
+	must(err)
+
+	ctx, cancel := context.WithCancel(t.Context())
+	var wg sync.WaitGroup
+	for _, run := range []func(context.Context) error{q.Run, events.Run} {
+		wg.Go(func() {
+			if err := run(ctx); !errors.Is(err, context.Canceled) {
+				t.Errorf("Run = %v", err)
+			}
+		})
+	}
+	t.Cleanup(func() { cancel(); wg.Wait() })
+	return f
+}
+
+func (f *fixture) claim(t *testing.T) *worker.Lease {
+	t.Helper()
+	l, err := f.queue.Claim(f.tester, worker.Offer{Labels: []string{"kind:test", "arch:x86_64"}, Wait: 20})
+	if err != nil || l == nil {
+		t.Fatalf("Claim = %v, %v", l, err)
+	}
+	return l
+}
+
+func (f *fixture) cases(ok bool) *albs.TestResult {
+	return &albs.TestResult{Cases: []albs.TestCase{
+		{Package: "hello-1-1.x86_64", Name: "install", OK: true},
+		{Package: "hello-debuginfo-1-1.x86_64", Name: "install", OK: ok, Detail: "details"},
+	}}
+}
+
+func (f *fixture) want(t *testing.T, what string, hello, debug State) {
+	t.Helper()
+	ds := []albs.Digest{f.rpms[0].Digest, f.rpms[1].Digest, albs.DigestOf(nil)}
+	got, err := f.Verdict(t.Context(), f.build, ds)
+	if err != nil {
+		t.Fatal(err)
+	}
+	states := []State{got[ds[0]].State, got[ds[1]].State, got[ds[2]].State}
+	if diff := cmp.Diff([]State{hello, debug, Missing}, states); diff != "" {
+		t.Errorf("%s: verdicts (-want +got):\n%s%+v", what, diff, got)
+	}
+}
+
+func (f *fixture) count(t *testing.T, query string, args ...any) int {
+	t.Helper()
+	var n int
+	if err := f.d.GetContext(t.Context(), &n, query, args...); err != nil {
+		t.Fatal(err)
+	}
+	return n
+}
+
+func TestRuns(t *testing.T) {
+	t.Parallel()
+	dbtest.Each(t, func(t *testing.T, d *db.DB) {
+		f := setup(t, d)
+		f.want(t, "before", Missing, Missing)
+		for range 2 { // at least once is what followers get
+			if err := f.follow(auth.System(t.Context(), "test"), f.built); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := f.follow(t.Context(), event.Event{Kind: build.EventBuilt, Data: json.RawMessage(`"x"`)}); err != nil {
+			t.Errorf("an event that can't be read holds up the follower: %v", err)
+		}
+		f.want(t, "queued", Pending, Pending)
+		if err := f.Restart(f.person, f.build); albs.KindOf(err) != albs.Conflict {
+			t.Errorf("Restart under way = %v", err)
+		}
+
+		l := f.claim(t)
+		f.want(t, "running", Pending, Pending)
+		root := l.Spec.Test.Root
+		if len(root.Repos) != 2 || root.Repos[0].Snapshot == "" || root.Repos[1].Repomd == "" || !cmp.Equal(root.Packages, []string{"bash"}) {
+			t.Errorf("the root is %+v", root)
+		}
+		want := []albs.TestPackage{{NEVRA: "hello-1-1.x86_64", Digest: f.rpms[0].Digest}, {NEVRA: "hello-debuginfo-1-1.x86_64", Digest: f.rpms[1].Digest}}
+		if diff := cmp.Diff(want, l.Spec.Test.Packages); diff != "" {
+			t.Errorf("packages (-want +got):\n%s", diff)
+		}
+		log := []byte("installing\n")
+		file := albs.File{Name: "test.log", Digest: albs.DigestOf(log), Size: int64(len(log))}
+		if _, err := f.queue.Put(f.tester, l.Token, file.Digest, 0, bytes.NewReader(log)); err != nil {
+			t.Fatal(err)
+		}
+		// A finished run with a failed case: the task has succeeded.
+		r := albs.Result{Test: f.cases(false), Logs: []albs.File{file}}
+		for range 2 {
+			if err := f.queue.Complete(f.tester, l.Token, albs.OutcomeOK, r); err != nil {
+				t.Fatal(err)
+			}
+		}
+		f.want(t, "one failed", Passed, Failed)
+		runs, err := f.Of(t.Context(), f.build)
+		if err != nil || len(runs) != 1 || runs[0].Task.State != albs.TaskSucceeded || runs[0].Passed() || len(runs[0].Logs) != 1 || runs[0].Logs[0].File != file {
+			t.Errorf("Of = %+v, %v", runs, err)
+		}
+		if n := f.count(t, `SELECT count(*) FROM statement WHERE predicate = 'test'`); n != 2 {
+			t.Errorf("%d statements, want one for each package", n)
+		}
+		if n := f.count(t, `SELECT count(*) FROM file_record WHERE digest = $1`, file.Digest); n != 1 {
+			t.Errorf("%d records of the log", n)
+		}
+		if n := f.count(t, `SELECT count(*) FROM event WHERE kind = $1`, EventFinished); n != 1 {
+			t.Errorf("%d events of the end", n)
+		}
+
+		// Again: the latest run is the one that counts.
+		stranger := auth.With(t.Context(), auth.Actor{Kind: auth.KindPerson, User: 9, Name: "eve"})
+		if err := f.Restart(stranger, f.build); albs.KindOf(err) != albs.Forbidden {
+			t.Errorf("Restart by a stranger = %v", err)
+		}
+		if err := f.Restart(f.person, f.build); err != nil {
+			t.Fatal(err)
+		}
+		f.want(t, "restarted", Pending, Pending)
+		if err := f.queue.Complete(f.tester, f.claim(t).Token, albs.OutcomeOK, albs.Result{Test: f.cases(true)}); err != nil {
+			t.Fatal(err)
+		}
+		f.want(t, "second run", Passed, Passed)
+		if err := f.Restart(f.person, f.build); albs.KindOf(err) != albs.Conflict {
+			t.Errorf("Restart of what passed = %v", err)
+		}
+		if runs, err := f.Of(t.Context(), f.build); err != nil || len(runs) != 2 || runs[1].Revision != 2 || !runs[1].Passed() {
+			t.Errorf("Of = %+v, %v", runs, err)
+		}
+	})
+}
+
+func TestRefused(t *testing.T) {
+	t.Parallel()
+	dbtest.Each(t, func(t *testing.T, d *db.DB) {
+		f := setup(t, d)
+		ends := []struct {
+			name    string
+			outcome albs.Outcome
+			result  albs.Result
+			err     albs.Kind
+			state   albs.TaskState
+		}{
+			{"no case", albs.OutcomeOK, albs.Result{}, albs.Invalid, albs.TaskFailed},
+			{"a foreign package", albs.OutcomeOK, albs.Result{Test: &albs.TestResult{Cases: []albs.TestCase{{Package: "bash-5-1.x86_64", Name: "install", OK: true}}}}, albs.Invalid, albs.TaskFailed},
+			{"excluded", albs.OutcomeExcluded, albs.Result{}, albs.Invalid, albs.TaskFailed},
+			{"could not be carried out", albs.OutcomeFailed, albs.Result{Reason: "nothing provides libfoo"}, "", albs.TaskFailed},
+		}
+		if err := f.follow(auth.System(t.Context(), "test"), f.built); err != nil {
+			t.Fatal(err)
+		}
+		for i, e := range ends {
+			l := f.claim(t)
+			if err := f.queue.Complete(f.tester, l.Token, e.outcome, e.result); albs.KindOf(err) != e.err {
+				t.Errorf("%s: Complete = %v, want kind %q", e.name, err, e.err)
+			}
+			runs, err := f.Of(t.Context(), f.build)
+			if err != nil || len(runs) != i+1 || runs[i].Task.State != e.state {
+				t.Fatalf("%s: Of = %+v, %v", e.name, runs, err)
+			}
+			f.want(t, e.name, Failed, Failed)
+			if n := f.count(t, `SELECT count(*) FROM event WHERE kind = $1`, EventFinished); n != i+1 {
+				t.Errorf("%s: %d events of ends, want %d", e.name, n, i+1)
+			}
+			if err := f.Restart(f.person, f.build); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if n := f.count(t, `SELECT count(*) FROM statement`); n != 0 {
+			t.Errorf("%d statements of tests that nobody carried out", n)
+		}
+		// A package without a case counts as failed.
+		only := &albs.TestResult{Cases: f.cases(true).Cases[:1]}
+		if err := f.queue.Complete(f.tester, f.claim(t).Token, albs.OutcomeOK, albs.Result{Test: only}); err != nil {
+			t.Fatal(err)
+		}
+		f.want(t, "no case about one", Passed, Failed)
+	})
+}
