@@ -232,10 +232,14 @@ func (e *extension) openSums(ctx context.Context, r root) (sums [kinds]*counter,
 	}
 	var free sync.Pool // of buffers, for all raw blobs together are large
 	err = ordered(ctx, len(r.Buckets), func(ctx context.Context, i int) ([]byte, error) {
-		buf, _ := free.Get().([]byte)
+		var buf []byte
+		if p, ok := free.Get().(*[]byte); ok {
+			buf = *p
+		}
 		return e.raw(ctx, r.Buckets[i], buf)
 	}, func(i int, raw []byte) error {
-		defer free.Put(raw)
+		whole := raw
+		defer free.Put(&whole)
 		var wg sync.WaitGroup
 		for k, n := range r.Buckets[i].RawBytes {
 			part := raw[:n]
