@@ -192,6 +192,11 @@ func (s *Artifacts) Get(ctx context.Context, q db.Q, d albs.Digest) (Artifact, e
 	return get(ctx, q, d)
 }
 
+// Lookup is Get outside of any transaction, for faces, which have no database.
+func (s *Artifacts) Lookup(ctx context.Context, d albs.Digest) (Artifact, error) {
+	return get(ctx, s.d, d)
+}
+
 // ByNEVRA returns the RPMs of exactly that NEVRA, in the order of their arrival:
 // several where unsigned and signed copies, or builds that collide, exist.
 func (s *Artifacts) ByNEVRA(ctx context.Context, q db.Q, n rpm.NEVRA) ([]Artifact, error) {

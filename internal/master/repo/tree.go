@@ -84,11 +84,12 @@ func (r *Repos) ReadTree(ctx context.Context, d albs.Digest) (repodata.Tree, err
 }
 
 // AdvanceTree lets the product show t, whose document is d, in place of the tree
-// with serial from (0 for none). t has the serial after from. It is a Conflict,
-// and nothing changes, if the product shows another serial.
+// with serial from (0 for none). t has a higher serial than from: the next one, or
+// a later one if a releaser was given those between and never said what became of
+// them. It is a Conflict, and nothing changes, if the product shows another serial.
 func (r *Repos) AdvanceTree(ctx context.Context, tx db.Tx, product string, from int64, t repodata.Tree, d albs.Digest) error {
-	if t.Product != product || t.Serial != from+1 || albs.DigestOf(t.Encode()) != d {
-		return albs.Errorf(albs.Invalid, "tree %s is not serial %d of product %s", d.Short(), from+1, product)
+	if t.Product != product || t.Serial <= from || albs.DigestOf(t.Encode()) != d {
+		return albs.Errorf(albs.Invalid, "tree %s is no serial of product %s above %d", d.Short(), product, from)
 	}
 	next := Tree{Product: product, Serial: t.Serial, Digest: d, At: db.Now(), Current: true}
 	if err := replaceTree(ctx, tx, from, next); err != nil {
