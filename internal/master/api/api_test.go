@@ -1,0 +1,352 @@
+package api
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"os"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"albs/internal/albs"
+	"albs/internal/master/auth"
+	"albs/internal/master/provenance"
+)
+
+func TestStatusOf(t *testing.T) {
+	t.Parallel()
+	for kind, want := range map[albs.Kind]int{
+		albs.Invalid: 400, albs.Unauthenticated: 401, albs.Forbidden: 403, albs.NotFound: 404, albs.Conflict: 409, albs.StaleLease: 409,
+		albs.Stopped: 409, albs.TooLarge: 413, albs.NoSpace: 507, albs.Unavailable: 503, albs.Internal: 500, "": 500, "new": 500,
+	} {
+		if got := statusOf(kind); got != want {
+			t.Errorf("statusOf(%q) = %d, want %d", kind, got, want)
+		}
+	}
+}
+
+func TestProblem(t *testing.T) {
+	t.Parallel()
+	f := setup(t, Config{})
+	ctx := context.WithValue(f.Log.WithContext(t.Context()), requestKey{}, "id1")
+	secret := errors.New("password 1234")
+	for _, test := range []struct {
+		err    error
+		status int
+		kind   albs.Kind
+		detail string
+		header string
+		logged bool
+	}{
+		{fmt.Errorf("find it: %w", albs.Errorf(albs.NotFound, "build 7")), 404, albs.NotFound, "find it: build 7", "", false},
+		{albs.Errorf(albs.Unauthenticated, "log in"), 401, albs.Unauthenticated, "log in", "WWW-Authenticate", false},
+		{albs.Errorf(albs.Unavailable, "away"), 503, albs.Unavailable, "away", "Retry-After", false},
+		{context.DeadlineExceeded, 503, albs.Unavailable, "that took too long; try again", "Retry-After", false},
+		{context.Canceled, 500, albs.Internal, "an internal error happened; the server's log has it", "", false},
+		{secret, 500, albs.Internal, "an internal error happened; the server's log has it", "", true},
+		{&http.MaxBytesError{Limit: 3}, 413, albs.TooLarge, "the body is larger than this route takes", "", false},
+	} {
+		before := len(f.log.String())
+		p := f.problem(ctx, test.err)
+		if p.Status != test.status || p.Kind != test.kind || p.Detail != test.detail || p.Request != "id1" {
+			t.Errorf("problem(%v) = %+v", test.err, p)
+		}
+		if test.header != "" && p.GetHeaders().Get(test.header) == "" {
+			t.Errorf("problem(%v) has no header %s", test.err, test.header)
+		}
+		if logged := strings.Contains(f.log.String()[before:], test.err.Error()); logged != test.logged {
+			t.Errorf("problem(%v): logged = %t", test.err, logged)
+		}
+	}
+}
+
+func TestFront(t *testing.T) {
+	t.Parallel()
+	f := setup(t, Config{})
+	for _, test := range []struct {
+		who, method, path string
+		body              any
+		status            int
+	}{
+		{"anon", get, "/api/v1/nothing", nil, 404},
+		{"anon", get, "/", nil, 404},
+		{"anon", post, "/api/v1/nothing", "{}", 404},
+		{"anon", get, "/worker/v1/nothing", nil, 404},
+		{"admin", remove, "/api/v1/builds/", nil, 405},
+		{"anon", get, "/api/v1/builds/?project=" + strings.Repeat("x", maxQuery), nil, 413},
+		{"admin", post, "/api/v1/users/", `{"username":"` + strings.Repeat("x", maxBody) + `"}`, 413},
+		{"admin", post, "/api/v1/users/", `{"username":`, 400},
+		{"admin", post, "/api/v1/users/", ``, 400},
+		{"admin", post, "/api/v1/users/", `[]`, 422},
+		{"admin", post, "/api/v1/users/", `{"username":7}`, 422},
+		{"admin", post, "/api/v1/users/", `{"username":"a b"}`, 400},
+		{"admin", post, "/api/v1/users/", `{"username":"ok","password":"hunter2"}`, 422},
+	} {
+		a := f.call(t, test.who, test.method, test.path, test.body, test.status)
+		p := a.problem(t)
+		if strings.Contains(string(a.body), "hunter2") {
+			t.Errorf("%s %s: the answer repeats what was sent: %s", test.method, test.path, a.body)
+		}
+		if p.Request == "" || p.Request != a.Header.Get("X-Request-Id") {
+			t.Errorf("%s %s: request id %q, header %q", test.method, test.path, p.Request, a.Header.Get("X-Request-Id"))
+		}
+		for name, want := range map[string]string{"X-Content-Type-Options": "nosniff", "Cache-Control": "no-store", "Referrer-Policy": "no-referrer"} {
+			if a.Header.Get(name) != want {
+				t.Errorf("%s %s: %s = %q", test.method, test.path, name, a.Header.Get(name))
+			}
+		}
+		if !strings.Contains(a.Header.Get("Content-Security-Policy"), "default-src 'none'") {
+			t.Errorf("%s %s has no policy on content", test.method, test.path)
+		}
+		if test.status == 405 && a.Header.Get("Allow") != "GET, POST" {
+			t.Errorf("Allow = %q", a.Header.Get("Allow"))
+		}
+	}
+	req := f.request(t, "admin", post, "/api/v1/users/", `username: x`)
+	req.Header.Set("Content-Type", "text/plain")
+	if a := do(t, req); a.StatusCode != http.StatusUnsupportedMediaType {
+		t.Errorf("text/plain = %s %s", a.Status, a.body)
+	}
+	for _, header := range []string{"Basic YWRtaW46YQ==", "Bearer", "Bearer  ", "Bearer albs_u" + strings.Repeat("a", 52), "Bearer " + strings.Repeat("x", 5000)} {
+		req := f.request(t, "anon", get, "/api/v1/builds/", nil)
+		req.Header.Set("Authorization", header)
+		if a := do(t, req); a.StatusCode != http.StatusUnauthorized || a.Header.Get("WWW-Authenticate") == "" {
+			t.Errorf("Authorization %.30q = %s", header, a.Status)
+		}
+	}
+}
+
+func TestCookies(t *testing.T) {
+	t.Parallel()
+	f := setup(t, Config{})
+	session, err := f.Auth.Login(t.Context(), f.tokens["admin"])
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, test := range []struct {
+		name, method, path, session string
+		header                      map[string]string
+		status                      int
+	}{
+		{"a page reads", get, "/api/v1/whoami", session, map[string]string{"Sec-Fetch-Site": "same-origin"}, 200},
+		{"an old browser reads", get, "/api/v1/whoami", session, nil, 200},
+		{"another site reads", get, "/api/v1/whoami", session, map[string]string{"Sec-Fetch-Site": "cross-site"}, 401},
+		{"a subdomain reads", get, "/api/v1/whoami", session, map[string]string{"Sec-Fetch-Site": "same-site"}, 401},
+		{"a page writes", post, "/api/v1/users/", session, map[string]string{"Sec-Fetch-Site": "same-origin"}, 401},
+		{"another site writes", post, "/api/v1/users/", session, map[string]string{"Sec-Fetch-Site": "cross-site"}, 403},
+		{"another origin writes", post, "/api/v1/users/", session, map[string]string{"Origin": "https://evil.example"}, 403},
+		{"an ended session reads what is open", get, "/api/v1/builds/", "ended", nil, 200},
+		{"an ended session", get, "/api/v1/whoami", "ended", nil, 401},
+		{"a token as cookie", get, "/api/v1/whoami", f.tokens["admin"], nil, 401},
+	} {
+		var body any
+		if test.method != get {
+			body = `{"username":"mallory"}`
+		}
+		req := f.request(t, "anon", test.method, test.path, body)
+		req.AddCookie(&http.Cookie{Name: cookie, Value: test.session})
+		for k, v := range test.header {
+			req.Header.Set(k, v)
+		}
+		if a := do(t, req); a.StatusCode != test.status {
+			t.Errorf("%s = %s, want %d: %s", test.name, a.Status, test.status, a.body)
+		}
+	}
+}
+
+func TestPeople(t *testing.T) {
+	t.Parallel()
+	f := setup(t, Config{})
+	var me userView
+	f.call(t, "contributor", get, "/api/v1/whoami", nil, 200).into(t, &me)
+	if me.Username != "contributor" || !me.IsActive || cmp.Diff([]auth.Grant{{Role: auth.Contributor, Team: "core"}}, me.Roles) != "" {
+		t.Errorf("whoami = %+v", me)
+	}
+	var u userView
+	f.call(t, "admin", post, "/api/v1/users/", `{"username":"bob"}`, 201).into(t, &u)
+	f.call(t, "admin", post, "/api/v1/users/", `{"username":"bob"}`, 409).problem(t)
+	path := fmt.Sprintf("/api/v1/users/%d/", u.ID)
+	f.call(t, "admin", patch, path+"roles/add", `{"role":"signer","team":"edge"}`, 200).into(t, &u)
+	if cmp.Diff([]auth.Grant{{Role: auth.Signer, Team: "edge"}}, u.Roles) != "" {
+		t.Errorf("roles = %+v", u.Roles)
+	}
+	f.call(t, "admin", patch, path+"roles/add", `{"role":"king"}`, 400).problem(t)
+	var teams teamsView
+	f.call(t, "anon", get, "/api/v1/teams/?pageNumber=1", nil, 200).into(t, &teams)
+	if teams.TotalTeams != 2 || len(teams.Teams) != 2 || teams.Teams[0].Name != "core" {
+		t.Errorf("teams = %+v", teams)
+	}
+
+	var token tokenView
+	f.call(t, "admin", post, "/api/v1/tokens/", fmt.Sprintf(`{"user_id":%d,"note":"for bob","days":2}`, u.ID), 201).into(t, &token)
+	if token.Secret == "" || token.User != u.ID || token.Note != "for bob" || token.ExpiresAt.Sub(token.CreatedAt).Hours() != 48 {
+		t.Fatalf("token = %+v", token)
+	}
+	f.tokens["bob"] = token.Secret
+	f.call(t, "bob", patch, path+"roles/remove", `{"role":"signer","team":"edge"}`, 403).problem(t)
+	f.call(t, "bob", post, "/api/v1/tokens/", fmt.Sprintf(`{"user_id":%d}`, me.ID), 403).problem(t)
+	f.call(t, "bob", post, "/api/v1/tokens/", `{"days":400}`, 422).problem(t)
+	f.call(t, "bob", get, fmt.Sprintf("/api/v1/tokens/?user_id=%d", me.ID), nil, 403).problem(t)
+	var second tokenView
+	f.call(t, "bob", post, "/api/v1/tokens/", `{}`, 201).into(t, &second)
+	if second.ExpiresAt.Sub(second.CreatedAt).Hours() != 24*defaultTokenDays {
+		t.Errorf("token without days = %+v", second)
+	}
+	a := f.call(t, "bob", get, "/api/v1/tokens/", nil, 200)
+	var tokens []tokenView
+	a.into(t, &tokens)
+	if len(tokens) != 2 || strings.Contains(string(a.body), token.Secret) || strings.Contains(string(a.body), second.Secret) {
+		t.Errorf("tokens = %s", a.body)
+	}
+	f.call(t, "contributor", remove, fmt.Sprintf("/api/v1/tokens/%d/", token.ID), nil, 403).problem(t)
+	f.call(t, "bob", remove, fmt.Sprintf("/api/v1/tokens/%d/", second.ID), nil, 204)
+	f.call(t, "admin", patch, path+"roles/remove", `{"role":"signer","team":"edge"}`, 200).into(t, &u)
+	if len(u.Roles) != 0 {
+		t.Errorf("roles = %+v", u.Roles)
+	}
+	f.call(t, "admin", patch, path+"disable", nil, 200).into(t, &u)
+	if u.IsActive || u.DisabledAt == nil {
+		t.Errorf("disabled user = %+v", u)
+	}
+	f.call(t, "bob", get, "/api/v1/whoami", nil, 401).problem(t)
+	f.call(t, "admin", patch, "/api/v1/users/99999/disable", nil, 404).problem(t)
+	var users []userView
+	f.call(t, "admin", get, "/api/v1/users/all_users", nil, 200).into(t, &users)
+	if len(users) != 7 {
+		t.Errorf("%d users", len(users))
+	}
+	if strings.Contains(f.log.String(), token.Secret) {
+		t.Error("the log has a token")
+	}
+}
+
+func TestWorkers(t *testing.T) {
+	t.Parallel()
+	f := setup(t, Config{})
+	var w workerView
+	f.call(t, "operator", post, "/api/v1/workers/", `{"name":"tester-1","role":"tester","arches":["x86_64"],"labels":["big"]}`, 201).into(t, &w)
+	if w.Token == "" || w.Role != albs.RoleTester {
+		t.Fatalf("worker = %+v", w)
+	}
+	f.call(t, "operator", post, "/api/v1/workers/", `{"name":"m","role":"master"}`, 422).problem(t)
+	f.call(t, "operator", post, "/api/v1/workers/", `{"name":"n","role":"node"}`, 400).problem(t)
+	f.tokens["tester"] = w.Token
+	f.call(t, "tester", post, "/worker/v1/claim", `{"version":"1","labels":["kind:test"]}`, 204)
+	f.call(t, "tester", post, "/worker/v1/claim", `{"version":"1","labels":["kind:sign"]}`, 403).problem(t)
+	a := f.call(t, "anon", get, "/api/v1/workers/", nil, 200)
+	var all []workerView
+	a.into(t, &all)
+	if len(all) != 2 || strings.Contains(string(a.body), w.Token) {
+		t.Errorf("workers = %s", a.body)
+	}
+	f.call(t, "operator", patch, fmt.Sprintf("/api/v1/workers/%d/disable", w.ID), nil, 200).into(t, &w)
+	if w.DisabledAt == nil {
+		t.Errorf("disabled worker = %+v", w)
+	}
+	f.call(t, "tester", post, "/worker/v1/claim", `{"version":"1","labels":["kind:test"]}`, 401).problem(t)
+}
+
+func TestCatalog(t *testing.T) {
+	t.Parallel()
+	f := setup(t, Config{})
+	f.catalog(t)
+	var platforms []platformView
+	f.call(t, "anon", get, "/api/v1/platforms/", nil, 200).into(t, &platforms)
+	if len(platforms) != 1 || platforms[0].ID != 1 || platforms[0].Name != "el" || platforms[0].Type != "rpm" || platforms[0].Version != "9" ||
+		len(platforms[0].Arches) != 1 || platforms[0].Spec.Dist != ".el9" || platforms[0].Actor != "user:operator" {
+		t.Errorf("platforms = %+v", platforms)
+	}
+	if p := f.call(t, "operator", post, "/api/v1/platforms/", "name: x\ncolour: red\n", 400).problem(t); !strings.Contains(p.Detail, "colour") {
+		t.Errorf("detail = %q", p.Detail)
+	}
+	changed := strings.Replace(strings.ReplaceAll(platformYAML, "MIRROR", f.mirror), `"9"`, `"9.1"`, 1)
+	var p platformView
+	f.call(t, "operator", put, "/api/v1/platforms/", changed, 200).into(t, &p)
+	if p.Revision != 2 || p.ID != 1 {
+		t.Errorf("changed platform = %+v", p)
+	}
+	req := f.request(t, "operator", post, "/api/v1/platforms/", changed)
+	req.Header.Set("Content-Type", "application/yaml")
+	if a := do(t, req); a.StatusCode != 200 {
+		t.Errorf("YAML called so = %s %s", a.Status, a.body)
+	}
+	f.call(t, "anon", get, "/api/v1/platforms/none/", nil, 404).problem(t)
+
+	f.call(t, "maintainer", post, "/api/v1/products/", strings.Replace(productYAML, "name: distro", "name: extras", 1), 200)
+	f.call(t, "maintainer", post, "/api/v1/products/", strings.Replace(productYAML, "team: core", "team: other", 1), 403).problem(t)
+	for path, want := range map[string]string{"distro/": "distro", "1/": "distro", "2": "extras"} {
+		var v productView
+		f.call(t, "anon", get, "/api/v1/products/"+path, nil, 200).into(t, &v)
+		if v.Name != want || v.Team.Name != "core" || len(v.Platforms) != 1 || v.Platforms[0].Name != "el" {
+			t.Errorf("product %s = %+v", path, v)
+		}
+	}
+	f.call(t, "anon", get, "/api/v1/products/77/", nil, 404).problem(t)
+	var v productsView
+	f.call(t, "anon", get, "/api/v1/products/?pageNumber=1&search_string=ext", nil, 200).into(t, &v)
+	if v.TotalProducts != 1 || len(v.Products) != 1 || v.Products[0].ID != 2 {
+		t.Errorf("products = %+v", v)
+	}
+	f.call(t, "anon", get, "/api/v1/products/?pageNumber=2", nil, 200).into(t, &v)
+	if v.TotalProducts != 2 || len(v.Products) != 0 {
+		t.Errorf("second page = %+v", v)
+	}
+}
+
+func TestArtifacts(t *testing.T) {
+	t.Parallel()
+	f := setup(t, Config{})
+	raw, err := os.ReadFile(srpmFile)
+	if err != nil {
+		t.Fatal(err)
+	}
+	d := f.upload(t)
+	if err := f.Provenance.WaitNotarized(t.Context(), d); err != nil {
+		t.Fatal(err)
+	}
+	path := "/api/v1/artifacts/" + string(d) + "/"
+	var a artifactDetail
+	f.call(t, "anon", get, path, nil, 200).into(t, &a)
+	if a.SHA256 != d || a.Size != int64(len(raw)) || !a.Notarized || a.Trouble != "" || a.NEVRA == "" || a.Kind != "srpm" {
+		t.Errorf("artifact = %+v", a)
+	}
+	got := f.call(t, "anon", get, a.Href, nil, 200)
+	if string(got.body) != string(raw) || got.Header.Get("ETag") != `"`+string(d)+`"` || !strings.Contains(got.Header.Get("Content-Disposition"), "attachment") ||
+		!strings.Contains(got.Header.Get("Cache-Control"), "immutable") {
+		t.Errorf("download = %d bytes, %v", len(got.body), got.Header)
+	}
+	req := f.request(t, "anon", get, a.Href, nil)
+	req.Header.Set("Range", "bytes=100-199")
+	if r := do(t, req); r.StatusCode != 206 || string(r.body) != string(raw[100:200]) {
+		t.Errorf("range = %s, %d bytes", r.Status, len(r.body))
+	}
+	var history []provenance.Event
+	f.call(t, "anon", get, path+"history", nil, 200).into(t, &history)
+	if len(history) == 0 || history[0].Subject != d || history[0].Receipt == nil {
+		t.Errorf("history = %+v", history)
+	}
+	bundle := f.call(t, "anon", get, path+"bundle", nil, 200)
+	lines := strings.Split(strings.TrimSpace(string(bundle.body)), "\n")
+	for _, l := range lines {
+		if !json.Valid([]byte(l)) {
+			t.Errorf("line of the bundle: %s", l)
+		}
+	}
+	if len(lines) < 3 || bundle.Header.Get("Content-Type") != bundleType {
+		t.Errorf("bundle = %d lines, %v", len(lines), bundle.Header)
+	}
+	if b := f.call(t, "anon", get, "/api/v1/trust", nil, 200); string(b.body) != `{"albs":"trust/v1"}` {
+		t.Errorf("trust = %s", b.body)
+	}
+	none := "/api/v1/artifacts/" + strings.Repeat("0", 64) + "/"
+	for _, p := range []string{none, none + "download", none + "history", none + "bundle"} {
+		f.call(t, "anon", get, p, nil, 404).problem(t)
+	}
+	for _, p := range []string{"abc/", "abc/download", "abc/history", "abc/bundle"} {
+		f.call(t, "anon", get, "/api/v1/artifacts/"+p, nil, 400).problem(t)
+	}
+}

@@ -1,0 +1,169 @@
+package api
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"io"
+	"mime"
+	"net/http"
+	"time"
+
+	"github.com/danielgtaylor/huma/v2"
+	"github.com/go-chi/chi/v5"
+
+	"albs/internal/albs"
+	"albs/internal/master/artifact"
+	"albs/internal/master/provenance"
+)
+
+type digestInput struct {
+	SHA256 string `path:"sha256" maxLength:"64"`
+}
+
+func (s *Server) routeArtifacts() {
+	handle(s, operation(get, "/api/v1/artifacts/{sha256}/", "Show what is known of a file"), s.getArtifact)
+	handle(s, operation(get, "/api/v1/artifacts/{sha256}/history", "List all that was stated about a file and what it was made from"), s.history)
+
+	op := operation(get, "/api/v1/artifacts/{sha256}/download", "Download a file; ranges are served, and every byte is checked against the digest")
+	op.Parameters = pathParams(op.Path)
+	op.Responses = answers(http.StatusOK, "The file", "application/octet-stream")
+	op.Responses["206"] = &huma.Response{Description: "A range of it", Content: map[string]*huma.MediaType{"application/octet-stream": {}}}
+	s.raw(op, s.download)
+
+	op = operation(get, "/api/v1/artifacts/{sha256}/bundle", "Download the proof of a file's origin, for albs verify")
+	op.Parameters = pathParams(op.Path)
+	op.Responses = answers(http.StatusOK, "DSSE envelopes, ledger proofs and a signed ledger state, one a line", bundleType)
+	s.raw(op, s.bundle)
+
+	op = operation(get, "/api/v1/trust", "Download what a stranger needs to verify packages of this server")
+	op.Responses = answers(http.StatusOK, "The trust document", "application/json")
+	s.raw(op, s.trust)
+}
+
+const bundleType = "application/jsonl"
+
+type artifactDetail struct {
+	SHA256   albs.Digest   `json:"sha256"`
+	Size     int64         `json:"size"`
+	Kind     artifact.Kind `json:"kind"`
+	Name     string        `json:"name"`
+	At       time.Time     `json:"created_at"`
+	Href     string        `json:"href"`
+	NEVRA    string        `json:"nevra,omitempty"`
+	Source   string        `json:"source_rpm,omitempty"`
+	Header   albs.Digest   `json:"header_sha256,omitempty"`
+	Payload  albs.Digest   `json:"payload_sha256,omitempty"`
+	Unsigned albs.Digest   `json:"unsigned,omitempty" doc:"Of a signed copy: the unsigned file"`
+	SignedBy string        `json:"signed_by,omitempty" doc:"Fingerprint of the key"`
+	Signed   []signedView  `json:"signed" doc:"The signed copies of an unsigned file"`
+	// Notarized is asked of the ledger, not of the database.
+	Notarized bool   `json:"notarized" doc:"The ledger proves the file's record and every statement about it"`
+	Trouble   string `json:"trouble,omitempty" doc:"Why it cannot be proven, where something contradicts the ledger"`
+}
+
+type signedView struct {
+	SHA256 albs.Digest `json:"sha256"`
+	Key    string      `json:"key"`
+}
+
+func (s *Server) getArtifact(ctx context.Context, in *digestInput) (*body[artifactDetail], error) {
+	d, err := albs.ParseDigest(in.SHA256)
+	if err != nil {
+		return nil, err
+	}
+	a, err := s.Artifacts.Find(ctx, d)
+	if err != nil {
+		return nil, err
+	}
+	out := artifactDetail{
+		SHA256: a.Digest, Size: a.Size, Kind: a.Kind, Name: a.Name, At: a.At.Time, Href: downloadPath(a.Digest), Source: a.SourceRPM,
+		Header: a.HeaderSHA256, Payload: a.PayloadSHA256, Unsigned: a.Unsigned, SignedBy: a.SignedBy, Signed: []signedView{},
+	}
+	if a.NEVRA.Name != "" {
+		out.NEVRA = a.NEVRA.String()
+	}
+	copies, err := s.Artifacts.Copies(ctx, d)
+	if err != nil {
+		return nil, err
+	}
+	for _, c := range copies {
+		out.Signed = append(out.Signed, signedView{c.Digest, c.SignedBy})
+	}
+	out.Notarized, err = s.Provenance.Notarized(ctx, d)
+	if albs.KindOf(err) == albs.Conflict { // an answer, and the most important one
+		out.Notarized, out.Trouble, err = false, err.Error(), nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	return &body[artifactDetail]{out}, nil
+}
+
+func (s *Server) history(ctx context.Context, in *digestInput) (*body[[]provenance.Event], error) {
+	d, err := albs.ParseDigest(in.SHA256)
+	if err != nil {
+		return nil, err
+	}
+	if _, err := s.Artifacts.Find(ctx, d); err != nil {
+		return nil, err
+	}
+	events, err := s.Provenance.History(ctx, d)
+	if err != nil {
+		return nil, err
+	}
+	if events == nil {
+		events = []provenance.Event{}
+	}
+	return &body[[]provenance.Event]{events}, nil
+}
+
+func (s *Server) download(w http.ResponseWriter, r *http.Request) {
+	d, err := albs.ParseDigest(chi.URLParam(r, "sha256"))
+	var a artifact.Artifact
+	if err == nil {
+		a, err = s.Artifacts.Find(r.Context(), d)
+	}
+	if err != nil {
+		s.fail(w, r, err)
+		return
+	}
+	h := w.Header()
+	h.Set("Content-Type", "application/octet-stream")
+	h.Set("Content-Disposition", mime.FormatMediaType("attachment", map[string]string{"filename": a.Name}))
+	h.Set("ETag", fmt.Sprintf("%q", d))
+	h.Set("Cache-Control", "public, max-age=31536000, immutable")
+	s.serveRanges(w, r, a.Size, func(offset, length int64) (io.ReadCloser, error) {
+		if offset == 0 && length == a.Size {
+			length = -1 // the whole file is checked at its end, a range before its beginning
+		}
+		return s.Artifacts.Open(r.Context(), d, offset, length)
+	})
+}
+
+func (s *Server) bundle(w http.ResponseWriter, r *http.Request) {
+	d, err := albs.ParseDigest(chi.URLParam(r, "sha256"))
+	if err != nil {
+		s.fail(w, r, err)
+		return
+	}
+	b, err := s.Provenance.Bundle(r.Context(), d)
+	if err != nil {
+		s.fail(w, r, err)
+		return
+	}
+	w.Header().Set("Content-Type", bundleType)
+	w.Header().Set("Content-Disposition", `attachment; filename="`+string(d)+`.bundle.jsonl"`)
+	http.ServeContent(w, r, "", time.Time{}, bytes.NewReader(b.Encode()))
+}
+
+func (s *Server) trust(w http.ResponseWriter, r *http.Request) {
+	doc, err := s.Trust(r.Context())
+	if err != nil {
+		s.fail(w, r, err)
+		return
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set("Cache-Control", "no-cache")
+	http.ServeContent(w, r, "", time.Time{}, bytes.NewReader(doc))
+}

@@ -1,0 +1,401 @@
+package api
+
+import (
+	"context"
+	"encoding/json"
+	"net/http"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"albs/internal/albs"
+	"albs/internal/master/build"
+	"albs/internal/master/release"
+	"albs/internal/master/sign"
+)
+
+// body is an answer that is JSON and nothing else.
+type body[T any] struct{ Body T }
+
+type buildInput struct {
+	Build albs.BuildID `path:"build_id" minimum:"1"`
+}
+
+type buildsInput struct {
+	Page      int    `query:"pageNumber" minimum:"1" default:"1" doc:"Ten builds a page, the newest first"`
+	CreatedBy string `query:"created_by" doc:"The owner's name"`
+	Project   string `query:"project" doc:"The name of a package"`
+	Platform  string `query:"platform" doc:"The name of a platform"`
+	Product   string `query:"product" doc:"The name of a product"`
+}
+
+// unsupportedFilters are ALBS's that this server cannot filter by.
+var unsupportedFilters = []string{
+	"ref", "rpm_name", "rpm_epoch", "rpm_version", "rpm_release", "rpm_arch", "platform_id", "build_task_arch", "released", "signed", "is_running",
+}
+
+// refuse names the first parameter of the query that ALBS knows and albs doesn't.
+func refuse(r *http.Request, unsupported []string) error {
+	if len(unsupported) == 0 || r.URL.RawQuery == "" {
+		return nil
+	}
+	q := r.URL.Query()
+	for _, name := range unsupported {
+		if q.Get(name) != "" {
+			return notSupported("query." + name)
+		}
+	}
+	return nil
+}
+
+func notSupported(field string) error {
+	return albs.Errorf(albs.Invalid, "%s isn't supported yet; leave it out", field)
+}
+
+func (s *Server) routeBuilds() {
+	op := operation(get, "/api/v1/builds/", "List builds")
+	op.Metadata = map[string]any{"unsupported": unsupportedFilters}
+	handle(s, op, s.listBuilds)
+	op = operation(post, "/api/v1/builds/", "Build packages")
+	op.Metadata = map[string]any{"within": slow} // every ref is resolved
+	op.Description = "Every ref is resolved first; a request that is refused leaves nothing behind. A second request with the same Idempotency-Key gets the first one's build."
+	handle(s, op, s.createBuild)
+	handle(s, operation(get, "/api/v1/builds/{build_id}/", "Show a build with its tasks and files"), s.getBuild)
+	handle(s, operation(patch, "/api/v1/builds/{build_id}/cancel", "Cancel all of a build that has not ended, also what is running"), s.changeBuild(s.Builds.Cancel))
+	handle(s, operation(patch, "/api/v1/builds/{build_id}/restart-failed", "Queue a build's failed and cancelled tasks again"), s.changeBuild(s.Builds.RetryFailed))
+	handle(s, operation(patch, "/api/v1/builds/{build_id}/parallel-restart-failed", "The same as restart-failed"), s.changeBuild(s.Builds.RetryFailed))
+}
+
+type buildsView struct {
+	Builds      []buildView `json:"builds"`
+	TotalBuilds int         `json:"total_builds"`
+	CurrentPage int         `json:"current_page"`
+}
+
+const perPage = 10
+
+func (s *Server) listBuilds(ctx context.Context, in *buildsInput) (*body[buildsView], error) {
+	if _, err := strconv.Atoi(in.CreatedBy); err == nil {
+		return nil, albs.Errorf(albs.Invalid, "query.created_by takes an owner's name, not a number")
+	}
+	f := build.Filter{Owner: in.CreatedBy, Package: in.Project, Platform: in.Platform, Product: in.Product, Limit: perPage, Skip: (in.Page - 1) * perPage}
+	page, _, err := s.Builds.List(ctx, f)
+	if err != nil {
+		return nil, err
+	}
+	out := buildsView{Builds: make([]buildView, len(page)), CurrentPage: in.Page}
+	if out.TotalBuilds, err = s.Builds.CountOf(ctx, f); err != nil {
+		return nil, err
+	}
+	for i, b := range page {
+		if out.Builds[i], err = s.showBuild(ctx, b.ID); err != nil {
+			return nil, err
+		}
+	}
+	return &body[buildsView]{out}, nil
+}
+
+func (s *Server) getBuild(ctx context.Context, in *buildInput) (*body[buildView], error) {
+	v, err := s.showBuild(ctx, in.Build)
+	if err != nil {
+		return nil, err
+	}
+	return &body[buildView]{v}, nil
+}
+
+// showBuild returns a build with what other modules know of it.
+func (s *Server) showBuild(ctx context.Context, id albs.BuildID) (buildView, error) {
+	b, err := s.Builds.Get(ctx, id)
+	if err != nil {
+		return buildView{}, err
+	}
+	out := viewBuild(b)
+	runs, err := s.Tests.Of(ctx, id)
+	if err != nil {
+		return buildView{}, err
+	}
+	requests, _, err := s.Signs.Requests(ctx, sign.Filter{Build: id, Limit: signTasksPage})
+	if err != nil {
+		return buildView{}, err
+	}
+	if out.SignTasks, err = s.viewSignTasks(ctx, requests...); err != nil {
+		return buildView{}, err
+	}
+	released, _, err := s.Releases.List(ctx, release.Filter{Build: id, Status: release.Completed, Limit: 1})
+	if err != nil {
+		return buildView{}, err
+	}
+	if len(released) > 0 {
+		out.Released, out.ReleaseID = true, &released[0].ID
+	}
+	for i, t := range out.Tasks {
+		for _, r := range runs {
+			if r.BuildTask == t.ID {
+				out.Tasks[i].TestTasks = append(out.Tasks[i].TestTasks, viewRun(r))
+			}
+		}
+	}
+	return out, nil
+}
+
+// changeBuild is an operation that changes a build and answers with it.
+func (s *Server) changeBuild(change func(context.Context, albs.BuildID) error) func(context.Context, *buildInput) (*body[buildView], error) {
+	return func(ctx context.Context, in *buildInput) (*body[buildView], error) {
+		if err := change(ctx, in.Build); err != nil {
+			return nil, err
+		}
+		return s.getBuild(ctx, in)
+	}
+}
+
+// newBuild is ALBS's request for a build, with srpm and product of ours. Members
+// of type json.RawMessage are ALBS's that albs cannot do; their empty values pass.
+type newBuild struct {
+	Platforms       []newTarget                `json:"platforms" minItems:"1" maxItems:"16"`
+	Tasks           []newTask                  `json:"tasks" minItems:"1" maxItems:"2000" doc:"Packages, in the order in which each may need those before it"`
+	MockOptions     map[string]json.RawMessage `json:"mock_options,omitempty" doc:"with and without: names of rpmbuild's conditionals; nothing else"`
+	Product         string                     `json:"product,omitempty" doc:"The name of a product; without one the build belongs to none"`
+	ProductID       json.RawMessage            `json:"product_id,omitempty" doc:"The id of a product, in place of its name"`
+	LinkedBuilds    json.RawMessage            `json:"linked_builds,omitempty" doc:"Not supported: empty"`
+	PlatformFlavors json.RawMessage            `json:"platform_flavors,omitempty" doc:"Not supported: empty"`
+	IsSecureBoot    json.RawMessage            `json:"is_secure_boot,omitempty" doc:"Not supported: false"`
+}
+
+type newTarget struct {
+	Name             string          `json:"name" doc:"Of the platform"`
+	Arches           []albs.Arch     `json:"arch_list,omitempty" doc:"All of the platform's if there are none"`
+	Parallel         json.RawMessage `json:"parallel_mode_enabled,omitempty" doc:"Without effect, as in ALBS"`
+	IndependentTasks json.RawMessage `json:"independent_tasks,omitempty" doc:"Not supported: false"`
+}
+
+type newTask struct {
+	URL         string                     `json:"url,omitempty" doc:"Of a git repository"`
+	Ref         string                     `json:"git_ref,omitempty" doc:"Branch, tag or full commit id"`
+	RefType     json.RawMessage            `json:"ref_type,omitempty" doc:"git_branch (1), git_tag (2) or git_ref (4)"`
+	SRPM        string                     `json:"srpm,omitempty" doc:"The sha256 of an uploaded SRPM, in place of url and git_ref"`
+	MockOptions map[string]json.RawMessage `json:"mock_options,omitempty" doc:"Not supported: empty"`
+	ModuleName  json.RawMessage            `json:"module_name,omitempty" doc:"Not supported"`
+	Stream      json.RawMessage            `json:"module_stream,omitempty" doc:"Not supported"`
+	ModulesYAML json.RawMessage            `json:"modules_yaml,omitempty" doc:"Not supported"`
+	Refs        json.RawMessage            `json:"refs,omitempty" doc:"Not supported"`
+	Tests       json.RawMessage            `json:"test_configuration,omitempty" doc:"Not supported"`
+}
+
+// empty reports whether v asks for nothing.
+func empty(v json.RawMessage) bool {
+	switch strings.Join(strings.Fields(string(v)), "") {
+	case "", "null", "false", "[]", "{}", `""`:
+		return true
+	}
+	return false
+}
+
+// request turns ALBS's words into those of build, or refuses what it cannot say.
+func (n newBuild) request() (build.NewBuild, error) {
+	out := build.NewBuild{Product: n.Product}
+	for _, f := range []struct {
+		name  string
+		value json.RawMessage
+	}{{"linked_builds", n.LinkedBuilds}, {"platform_flavors", n.PlatformFlavors}, {"is_secure_boot", n.IsSecureBoot}} {
+		if !empty(f.value) {
+			return out, notSupported("body." + f.name)
+		}
+	}
+	var err error
+	if out.Options, err = options(n.MockOptions); err != nil {
+		return out, err
+	}
+	for i, p := range n.Platforms {
+		at := "body.platforms[" + strconv.Itoa(i) + "]."
+		if !empty(p.IndependentTasks) {
+			return out, notSupported(at + "independent_tasks")
+		}
+		out.Platforms = append(out.Platforms, build.Target{Platform: p.Name, Arches: p.Arches})
+	}
+	for i, t := range n.Tasks {
+		p, err := t.request("body.tasks[" + strconv.Itoa(i) + "].")
+		if err != nil {
+			return out, err
+		}
+		out.Packages = append(out.Packages, p)
+	}
+	return out, nil
+}
+
+func (t newTask) request(at string) (build.Package, error) {
+	for _, f := range []struct {
+		name  string
+		value json.RawMessage
+	}{{"module_name", t.ModuleName}, {"module_stream", t.Stream}, {"modules_yaml", t.ModulesYAML}, {"refs", t.Refs}, {"test_configuration", t.Tests}} {
+		if !empty(f.value) {
+			return build.Package{}, notSupported(at + f.name)
+		}
+	}
+	for name, v := range t.MockOptions {
+		if !empty(v) {
+			return build.Package{}, notSupported(at + "mock_options." + name)
+		}
+	}
+	if t.SRPM != "" {
+		if t.URL != "" || t.Ref != "" {
+			return build.Package{}, albs.Errorf(albs.Invalid, "%ssrpm stands in place of url and git_ref; give one or the other", at)
+		}
+		d, err := albs.ParseDigest(t.SRPM)
+		if err != nil {
+			return build.Package{}, albs.Errorf(albs.Invalid, "%ssrpm: %w", at, err)
+		}
+		return build.Package{SRPM: d}, nil
+	}
+	ref := t.Ref
+	switch strings.Trim(string(t.RefType), `" `) {
+	case "", "null", "4", "git_ref":
+	case "1", "git_branch":
+		ref = qualified(ref, branches)
+	case "2", "git_tag":
+		ref = qualified(ref, tags)
+	case "3", "srpm_url":
+		return build.Package{}, albs.Errorf(albs.Invalid, "%sref_type: URLs of SRPMs aren't supported yet; upload the SRPM (POST /api/v1/uploads/srpm) and give its digest as srpm", at)
+	default:
+		return build.Package{}, albs.Errorf(albs.Invalid, "%sref_type %.40s is none of git_branch (1), git_tag (2) and git_ref (4)", at, t.RefType)
+	}
+	if t.URL == "" || ref == "" {
+		return build.Package{}, albs.Errorf(albs.Invalid, "%surl and git_ref, or srpm, have to be given", at)
+	}
+	return build.Package{URL: t.URL, Ref: ref}, nil
+}
+
+const (
+	branches = "refs/heads/"
+	tags     = "refs/tags/"
+)
+
+// qualified gives ref its full name, so that a branch is never taken for a tag.
+func qualified(ref, space string) string {
+	if ref == "" || strings.HasPrefix(ref, "refs/") {
+		return ref
+	}
+	return space + ref
+}
+
+func unqualified(ref string) string {
+	return strings.TrimPrefix(strings.TrimPrefix(ref, branches), tags)
+}
+
+// options reads ALBS's mock options, of which albs has the conditionals.
+func options(m map[string]json.RawMessage) (build.Options, error) {
+	var out build.Options
+	for name, v := range m {
+		into := map[string]*[]string{"with": &out.With, "without": &out.Without}[name]
+		switch {
+		case empty(v):
+		case into == nil:
+			return out, notSupported("body.mock_options." + name)
+		default:
+			if err := json.Unmarshal(v, into); err != nil {
+				return out, albs.Errorf(albs.Invalid, "body.mock_options.%s has to be a list of names", name)
+			}
+		}
+	}
+	return out, nil
+}
+
+type createBuildInput struct {
+	Key  string `header:"Idempotency-Key" maxLength:"200" doc:"Of the client's choice: makes a repeated request return the first one's build"`
+	Body newBuild
+}
+
+func (s *Server) createBuild(ctx context.Context, in *createBuildInput) (*body[buildView], error) {
+	n, err := in.Body.request()
+	if err != nil {
+		return nil, err
+	}
+	if !empty(in.Body.ProductID) {
+		if n.Product != "" {
+			return nil, albs.Errorf(albs.Invalid, "body.product_id stands in place of product; give one or the other")
+		}
+		id, err := strconv.ParseInt(string(in.Body.ProductID), 10, 64)
+		if err != nil {
+			return nil, albs.Errorf(albs.Invalid, "body.product_id has to be a number; a product's name goes into product")
+		}
+		p, err := s.productByID(ctx, id)
+		if err != nil {
+			return nil, err
+		}
+		n.Product = p.Name
+	}
+	n.Key = in.Key
+	b, err := s.Builds.Create(ctx, n)
+	if err != nil {
+		return nil, err
+	}
+	return s.getBuild(ctx, &buildInput{b.ID})
+}
+
+// The views of a build have ALBS's members first, ours behind them.
+
+type buildView struct {
+	ID              albs.BuildID    `json:"id"`
+	CreatedAt       time.Time       `json:"created_at"`
+	FinishedAt      *time.Time      `json:"finished_at"`
+	Owner           ownerView       `json:"owner"`
+	Tasks           []taskView      `json:"tasks"`
+	LinkedBuilds    []int64         `json:"linked_builds"`
+	PlatformFlavors []string        `json:"platform_flavors"`
+	MockOptions     build.Options   `json:"mock_options"`
+	Products        []nameView      `json:"products"`
+	SignTasks       []signTaskView  `json:"sign_tasks"`
+	Released        bool            `json:"released"`
+	ReleaseID       *albs.ReleaseID `json:"release_id" doc:"The newest release that made its packages public"`
+
+	StartedAt *time.Time  `json:"started_at"`
+	State     build.State `json:"state" enum:"queued,running,succeeded,failed,cancelled"`
+	Reason    string      `json:"reason" doc:"One line: what failed first, or what is still to do"`
+	Done      int         `json:"tasks_done"`
+	Total     int         `json:"tasks_total"`
+	Team      string      `json:"team,omitempty"`
+	Packages  []string    `json:"packages"`
+}
+
+type ownerView struct {
+	ID       albs.UserID `json:"id"`
+	Username string      `json:"username"`
+	Email    string      `json:"email" doc:"Always empty: accounts have no addresses"`
+}
+
+type nameView struct {
+	Name string `json:"name"`
+}
+
+func viewBuild(b build.Build) buildView {
+	out := buildView{
+		ID: b.ID, CreatedAt: b.CreatedAt, FinishedAt: timeOf(b.Status.Finished), StartedAt: timeOf(b.Status.Started),
+		Owner: ownerView{ID: b.OwnerID, Username: b.Owner}, Tasks: []taskView{}, LinkedBuilds: []int64{}, PlatformFlavors: []string{},
+		MockOptions: b.Options, Products: []nameView{}, Packages: []string{},
+		State: b.Status.State, Reason: b.Status.Reason, Done: b.Status.Done, Total: b.Status.Total, Team: b.Team,
+	}
+	if b.Product != "" {
+		out.Products = append(out.Products, nameView{b.Product})
+	}
+	files := make(map[albs.TaskID][]artifactView)
+	for _, a := range b.Artifacts {
+		files[a.Task] = append(files[a.Task], viewFile(a))
+	}
+	for _, it := range b.Items {
+		if !slices.Contains(out.Packages, it.Package) {
+			out.Packages = append(out.Packages, it.Package)
+		}
+		for _, t := range it.Tasks {
+			out.Tasks = append(out.Tasks, viewTask(b.ID, it, t, files[t.ID]))
+		}
+	}
+	return out
+}
+
+// timeOf is a time for JSON, where the zero time is null.
+func timeOf(t time.Time) *time.Time {
+	if t.IsZero() {
+		return nil
+	}
+	return &t
+}

@@ -1,0 +1,278 @@
+package api
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"io"
+	"mime/multipart"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"albs/internal/albs"
+	"albs/internal/master/build"
+)
+
+func TestBuildRequest(t *testing.T) {
+	t.Parallel()
+	digest := albs.DigestOf(nil)
+	const target = `"platforms":[{"name":"el","arch_list":["x86_64"]}]`
+	for _, test := range []struct {
+		name, body string
+		want       build.NewBuild
+		refused    string // a part of the message
+	}{
+		{name: "ours", body: `{` + target + `,"tasks":[{"srpm":"` + string(digest) + `"}],"product":"distro"}`,
+			want: build.NewBuild{Product: "distro", Packages: []build.Package{{SRPM: digest}}}},
+		{name: "ALBS's with everything empty",
+			body: `{` + target + `,"tasks":[{"url":"https://git/x.git","git_ref":"c9","ref_type":1,"mock_options":{}}],"linked_builds":[],"platform_flavors":[],
+				"is_secure_boot":false,"mock_options":{"definitions":{},"with":["tests"],"without":[],"yum_exclude":null}}`,
+			want: build.NewBuild{Packages: []build.Package{{URL: "https://git/x.git", Ref: "refs/heads/c9"}}, Options: build.Options{With: []string{"tests"}}}},
+		{name: "a tag by name", body: `{` + target + `,"tasks":[{"url":"u","git_ref":"v1","ref_type":"git_tag"}]}`,
+			want: build.NewBuild{Packages: []build.Package{{URL: "u", Ref: "refs/tags/v1"}}}},
+		{name: "no type", body: `{` + target + `,"tasks":[{"url":"u","git_ref":"v1"}]}`, want: build.NewBuild{Packages: []build.Package{{URL: "u", Ref: "v1"}}}},
+		{name: "SRPM's URL", body: `{` + target + `,"tasks":[{"url":"u","git_ref":"","ref_type":3}]}`, refused: "body.tasks[0].ref_type"},
+		{name: "unknown type", body: `{` + target + `,"tasks":[{"url":"u","git_ref":"x","ref_type":9}]}`, refused: "body.tasks[0].ref_type"},
+		{name: "nothing to build", body: `{` + target + `,"tasks":[{}]}`, refused: "body.tasks[0].url"},
+		{name: "both", body: `{` + target + `,"tasks":[{"url":"u","srpm":"` + string(digest) + `"}]}`, refused: "body.tasks[0].srpm"},
+		{name: "no digest", body: `{` + target + `,"tasks":[{"srpm":"abc"}]}`, refused: "body.tasks[0].srpm"},
+		{name: "linked builds", body: `{` + target + `,"tasks":[{}],"linked_builds":[1]}`, refused: "body.linked_builds isn't supported"},
+		{name: "flavours", body: `{` + target + `,"tasks":[{}],"platform_flavors":[1]}`, refused: "body.platform_flavors isn't supported"},
+		{name: "secure boot", body: `{` + target + `,"tasks":[{}],"is_secure_boot":true}`, refused: "body.is_secure_boot isn't supported"},
+		{name: "definitions", body: `{` + target + `,"tasks":[{}],"mock_options":{"definitions":{"dist":".x"}}}`, refused: "body.mock_options.definitions isn't supported"},
+		{name: "options of a task", body: `{` + target + `,"tasks":[{"url":"u","git_ref":"x","mock_options":{"with":["x"]}}]}`, refused: "body.tasks[0].mock_options.with isn't"},
+		{name: "with is no list", body: `{` + target + `,"tasks":[{}],"mock_options":{"with":"x"}}`, refused: "body.mock_options.with has to be a list"},
+		{name: "module", body: `{` + target + `,"tasks":[{"module_name":"perl"}]}`, refused: "body.tasks[0].module_name isn't supported"},
+		{name: "independent tasks", body: `{"platforms":[{"name":"el","independent_tasks":true}],"tasks":[{}]}`, refused: "body.platforms[0].independent_tasks isn't"},
+	} {
+		var n newBuild
+		if err := json.Unmarshal([]byte(test.body), &n); err != nil {
+			t.Fatalf("%s: %v", test.name, err)
+		}
+		got, err := n.request()
+		if test.refused != "" {
+			if albs.KindOf(err) != albs.Invalid || !strings.Contains(err.Error(), test.refused) {
+				t.Errorf("%s: err = %v, want one that says %q", test.name, err, test.refused)
+			}
+			continue
+		}
+		test.want.Platforms = []build.Target{{Platform: "el", Arches: []albs.Arch{albs.X8664}}}
+		if diff := cmp.Diff(test.want, got); err != nil || diff != "" {
+			t.Errorf("%s: %v\n%s", test.name, err, diff)
+		}
+	}
+}
+
+func FuzzBuildRequest(f *testing.F) {
+	f.Add(`{"platforms":[{"name":"el"}],"tasks":[{"url":"u","git_ref":"v1","ref_type":"git_tag","mock_options":{"with":[]}}],"mock_options":{"with":["x"]},"product_id":1}`)
+	f.Add(`{"tasks":[{"srpm":"x","ref_type":{}}],"linked_builds":{" ":[ ]}}`)
+	f.Fuzz(func(t *testing.T, body string) {
+		var n newBuild
+		if json.Unmarshal([]byte(body), &n) != nil {
+			return
+		}
+		b, err := n.request()
+		if err != nil && albs.KindOf(err) != albs.Invalid {
+			t.Errorf("error of kind %s: %v", albs.KindOf(err), err)
+		}
+		if err == nil && (len(b.Packages) != len(n.Tasks) || len(b.Platforms) != len(n.Platforms)) {
+			t.Errorf("%d tasks and %d platforms became %d and %d", len(n.Tasks), len(n.Platforms), len(b.Packages), len(b.Platforms))
+		}
+	})
+}
+
+func TestBuilds(t *testing.T) {
+	t.Parallel()
+	f := setup(t, Config{})
+	f.catalog(t)
+	srpm := f.upload(t)
+
+	for _, test := range []struct {
+		name, body string
+		status     int
+		detail     string
+	}{
+		{"no JSON", `{`, 400, ""},
+		{"unknown member", `{"platforms":[{"name":"el"}],"tasks":[{"srpm":"` + string(srpm) + `"}],"colour":"red"}`, 422, "body.colour"},
+		{"no platforms", `{"platforms":[],"tasks":[{"srpm":"` + string(srpm) + `"}]}`, 422, "body.platforms"},
+		{"unknown platform", `{"platforms":[{"name":"elx"}],"tasks":[{"srpm":"` + string(srpm) + `"}]}`, 404, "elx"},
+		{"unknown SRPM", `{"platforms":[{"name":"el"}],"tasks":[{"srpm":"` + strings.Repeat("0", 64) + `"}]}`, 404, ""},
+		{"unknown product id", `{"platforms":[{"name":"el"}],"tasks":[{"srpm":"` + string(srpm) + `"}],"product_id":77}`, 404, "77"},
+		{"a product twice", `{"platforms":[{"name":"el"}],"tasks":[{"srpm":"` + string(srpm) + `"}],"product_id":1,"product":"distro"}`, 400, "product_id"},
+		{"unsupported", `{"platforms":[{"name":"el"}],"tasks":[{"srpm":"` + string(srpm) + `"}],"platform_flavors":[3]}`, 400, "body.platform_flavors isn't supported"},
+		{"refused address", `{"platforms":[{"name":"el"}],"tasks":[{"url":"https://127.0.0.1:1/x.git","git_ref":"main"}]}`, 403, ""},
+		{"too large", `{"platforms":"` + strings.Repeat("x", maxBody) + `"}`, 413, "bytes"},
+	} {
+		if p := f.call(t, "contributor", post, "/api/v1/builds/", test.body, test.status).problem(t); !strings.Contains(p.Detail, test.detail) {
+			t.Errorf("%s: detail = %q, want %q in it", test.name, p.Detail, test.detail)
+		}
+	}
+
+	b := f.build(t, srpm)
+	if b.State != build.Queued || b.Owner.Username != "contributor" || len(b.Products) != 1 || b.Products[0].Name != "distro" || b.Team != "core" {
+		t.Errorf("build = %+v", b)
+	}
+	if len(b.Tasks) != 1 || b.Tasks[0].Status != taskIdle || b.Tasks[0].StatusText != "idle" || b.Tasks[0].Arch != albs.X8664 || b.Tasks[0].Ref.SRPM != string(srpm) {
+		t.Fatalf("tasks = %+v", b.Tasks)
+	}
+
+	t.Run("idempotency key", func(t *testing.T) {
+		var ids [2]albs.BuildID
+		for i := range ids {
+			req := f.request(t, "contributor", post, "/api/v1/builds/", `{"platforms":[{"name":"el"}],"tasks":[{"srpm":"`+string(srpm)+`"}],"product_id":1}`)
+			req.Header.Set("Idempotency-Key", "once")
+			var v buildView
+			do(t, req).into(t, &v)
+			ids[i] = v.ID
+			if len(v.Products) != 1 || v.Products[0].Name != "distro" {
+				t.Errorf("products = %v", v.Products)
+			}
+		}
+		if ids[0] == 0 || ids[0] != ids[1] {
+			t.Errorf("builds %v, want one", ids)
+		}
+	})
+
+	t.Run("pages", func(t *testing.T) {
+		for range 11 {
+			f.build(t, srpm)
+		}
+		seen := map[albs.BuildID]bool{}
+		for page, want := range map[int]int{1: 10, 2: 3, 3: 0} {
+			var v buildsView
+			// ALBS's tools leave the slash out here.
+			f.call(t, "anon", get, fmt.Sprintf("/api/v1/builds?pageNumber=%d&created_by=contributor", page), nil, http.StatusOK).into(t, &v)
+			if len(v.Builds) != want || v.TotalBuilds != 13 || v.CurrentPage != page {
+				t.Errorf("page %d has %d builds of %d, says page %d", page, len(v.Builds), v.TotalBuilds, v.CurrentPage)
+			}
+			for _, b := range v.Builds {
+				if seen[b.ID] || len(b.Tasks) != 1 {
+					t.Errorf("build %d is on two pages, or has %d tasks", b.ID, len(b.Tasks))
+				}
+				seen[b.ID] = true
+			}
+		}
+		var v buildsView
+		f.call(t, "anon", get, "/api/v1/builds/?project=nothing", nil, http.StatusOK).into(t, &v)
+		if v.Builds == nil || len(v.Builds) != 0 || v.TotalBuilds != 0 {
+			t.Errorf("builds of nothing = %+v", v)
+		}
+		for query, status := range map[string]int{
+			"pageNumber=0": 422, "pageNumber=x": 422, "page=1": 422, "released=true": 400, "is_running=true": 400, "platform_id=1": 400, "created_by=7": 400,
+		} {
+			f.call(t, "anon", get, "/api/v1/builds/?"+query, nil, status).problem(t)
+		}
+	})
+
+	t.Run("cancel and retry", func(t *testing.T) {
+		path := fmt.Sprintf("/api/v1/builds/%d/", b.ID)
+		f.call(t, "signer", patch, path+"cancel", nil, http.StatusForbidden).problem(t)
+		var v buildView
+		f.call(t, "contributor", patch, path+"cancel", "{}", http.StatusOK).into(t, &v)
+		if v.State != build.Cancelled || v.Tasks[0].Status != taskCancelled || v.FinishedAt == nil {
+			t.Errorf("cancelled build = %s, task %d, finished %v", v.State, v.Tasks[0].Status, v.FinishedAt)
+		}
+		f.call(t, "contributor", patch, path+"cancel", nil, http.StatusConflict).problem(t)
+		f.call(t, "contributor", patch, path+"restart-failed", nil, http.StatusOK).into(t, &v)
+		if v.State != build.Queued {
+			t.Errorf("restarted build is %s", v.State)
+		}
+		task := fmt.Sprintf("%stasks/%d/", path, b.Tasks[0].ID)
+		f.call(t, "contributor", post, task+"retry", nil, http.StatusConflict).problem(t)
+		f.call(t, "contributor", post, path+"tasks/99999/retry", nil, http.StatusNotFound).problem(t)
+		var one taskView
+		f.call(t, "anon", get, task, nil, http.StatusOK).into(t, &one)
+		if one.ID != b.Tasks[0].ID || one.Logs != task+"logs/" {
+			t.Errorf("task = %+v", one)
+		}
+		f.call(t, "anon", get, path+"tasks/99999/", nil, http.StatusNotFound).problem(t)
+		f.call(t, "anon", get, "/api/v1/builds/99999/", nil, http.StatusNotFound).problem(t)
+		f.call(t, "anon", get, "/api/v1/builds/x/", nil, http.StatusUnprocessableEntity).problem(t)
+	})
+
+	t.Run("queue and tests", func(t *testing.T) {
+		var stats []statView
+		f.call(t, "anon", get, "/api/v1/queue/", nil, http.StatusOK).into(t, &stats)
+		if len(stats) == 0 || stats[0].Kind != albs.KindBuild {
+			t.Errorf("queue = %+v", stats)
+		}
+		var runs []runView
+		f.call(t, "anon", get, fmt.Sprintf("/api/v1/tests/build/%d/", b.ID), nil, http.StatusOK).into(t, &runs)
+		if runs == nil || len(runs) != 0 {
+			t.Errorf("runs = %v", runs)
+		}
+		f.call(t, "anon", get, fmt.Sprintf("/api/v1/tests/%d/latest", b.Tasks[0].ID), nil, http.StatusNotFound).problem(t)
+		f.call(t, "contributor", put, fmt.Sprintf("/api/v1/tests/build/%d/restart", b.ID), nil, http.StatusConflict).problem(t)
+	})
+}
+
+func TestUpload(t *testing.T) {
+	t.Parallel()
+	f := setup(t, Config{})
+	raw, err := os.ReadFile(srpmFile)
+	if err != nil {
+		t.Fatal(err)
+	}
+	name := filepath.Base(srpmFile)
+	form := func(field, file string) (io.Reader, string) {
+		var b bytes.Buffer
+		m := multipart.NewWriter(&b)
+		_ = m.WriteField("note", "before the file")
+		if file != "" {
+			part, err := m.CreateFormFile(field, file)
+			if err != nil {
+				t.Fatal(err)
+			}
+			_, _ = part.Write(raw)
+		}
+		_ = m.Close()
+		return &b, m.FormDataContentType()
+	}
+	want := uploadView{Digest: albs.DigestOf(raw), Name: name, Size: int64(len(raw)), NEVRA: "albs-rich-2:1.0~rc1-3.el9.src"}
+	for _, test := range []struct {
+		name, query string
+		body        io.Reader
+		kind        string
+		status      int
+	}{
+		{name: "raw", query: "?name=" + name, body: bytes.NewReader(raw), status: 201},
+		{name: "form", status: 201},
+		{name: "form without a file", status: 400},
+		{name: "no name", body: bytes.NewReader(raw), status: 400},
+		{name: "wrong name", query: "?name=other-1-1.src.rpm", body: bytes.NewReader(raw), status: 400},
+		{name: "a path for a name", query: "?name=../" + name, body: bytes.NewReader(raw), status: 400},
+		{name: "no RPM", query: "?name=" + name, body: strings.NewReader("no rpm at all"), status: 400},
+		{name: "cut off", query: "?name=" + name, body: bytes.NewReader(raw[:len(raw)/2]), status: 400},
+		{name: "bad content type", query: "?name=" + name, body: bytes.NewReader(raw), kind: "a/b/c;", status: 400},
+	} {
+		switch test.name {
+		case "form":
+			test.body, test.kind = form("file", name)
+		case "form without a file":
+			test.body, test.kind = form("file", "")
+		}
+		req := f.request(t, "contributor", post, "/api/v1/uploads/srpm"+test.query, test.body)
+		if test.kind != "" {
+			req.Header.Set("Content-Type", test.kind)
+		}
+		a := do(t, req)
+		if a.StatusCode != test.status {
+			t.Errorf("%s = %s, want %d: %s", test.name, a.Status, test.status, a.body)
+			continue
+		}
+		if test.status != 201 {
+			a.problem(t)
+			continue
+		}
+		var got uploadView
+		a.into(t, &got)
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Errorf("%s: %s", test.name, diff)
+		}
+	}
+}

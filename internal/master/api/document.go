@@ -1,0 +1,205 @@
+package api
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"path"
+	"reflect"
+	"regexp"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/danielgtaylor/huma/v2"
+	"github.com/danielgtaylor/huma/v2/adapters/humachi"
+)
+
+const documentPath = "/api/v1/openapi.json"
+
+// documentConfig sets up huma: JSON only, no pages of its own, problems of ours.
+func documentConfig(version string) huma.Config {
+	if version == "" {
+		version = "0"
+	}
+	return huma.Config{
+		OpenAPI: &huma.OpenAPI{
+			OpenAPI: "3.1.0",
+			Info: &huma.Info{
+				Title: "albs", Version: version,
+				Description: "Builds, tests, signs and releases RPM packages. Paths, fields and numeric statuses are those of ALBS where ALBS has the resource.",
+			},
+			Components: &huma.Components{
+				Schemas:         huma.NewMapRegistry("#/components/schemas/", schemaName),
+				SecuritySchemes: map[string]*huma.SecurityScheme{"token": {Type: "http", Scheme: "bearer", Description: "A person's or a worker's token"}},
+			},
+		},
+		Formats:                      map[string]huma.Format{"application/json": huma.DefaultJSONFormat, "json": huma.DefaultJSONFormat},
+		DefaultFormat:                "application/json",
+		RejectUnknownQueryParameters: true,
+		Transformers:                 []huma.Transformer{faults},
+	}
+}
+
+// operation begins the description of a route.
+func operation(method, path, summary string) huma.Operation {
+	return huma.Operation{Method: method, Path: path, Summary: summary}
+}
+
+var parameter = regexp.MustCompile(`\{([a-z0-9_]+)\}`)
+
+// describe completes what the document says of an operation.
+func (s *Server) describe(op *huma.Operation) {
+	parts := strings.Split(strings.Trim(op.Path, "/"), "/")
+	op.Tags = []string{parts[0]}
+	if parts[0] == "api" {
+		op.Tags = []string{strings.TrimSuffix(parts[2], ".json")}
+	}
+	op.OperationID = strings.ToLower(op.Method) + "-" + strings.Trim(regexp.MustCompile(`[^a-z0-9]+`).ReplaceAllString(strings.Join(parts, "-"), "-"), "-")
+	if p, ok := policyOf(op.Method, op.Path); ok && p.need != open {
+		op.Security = []map[string][]string{{"token": {}}}
+		op.Extensions = map[string]any{"x-albs-policy": string(p.need)}
+	}
+	if op.Responses == nil {
+		op.Responses = map[string]*huma.Response{}
+	}
+	op.Responses["default"] = &huma.Response{
+		Description: "A problem",
+		Content:     map[string]*huma.MediaType{problemType: {Schema: schemaOf[Problem](s)}},
+	}
+}
+
+// pathParams documents the parameters in a raw operation's path.
+func pathParams(path string) []*huma.Param {
+	var out []*huma.Param
+	for _, m := range parameter.FindAllStringSubmatch(path, -1) {
+		out = append(out, &huma.Param{Name: m[1], In: "path", Required: true, Schema: &huma.Schema{Type: huma.TypeString}})
+	}
+	return out
+}
+
+// queryParam documents an optional parameter of a raw operation.
+func queryParam(name, typ, doc string) *huma.Param {
+	return &huma.Param{Name: name, In: "query", Description: doc, Schema: &huma.Schema{Type: typ}}
+}
+
+// answers documents a raw operation's success.
+func answers(status int, description, mediaType string) map[string]*huma.Response {
+	r := &huma.Response{Description: description}
+	if mediaType != "" {
+		r.Content = map[string]*huma.MediaType{mediaType: {}}
+	}
+	return map[string]*huma.Response{strconv.Itoa(status): r}
+}
+
+// routeDocument renders the document; it is called once every other route is
+// registered.
+func (s *Server) routeDocument() {
+	op := operation(get, documentPath, "This interface as an OpenAPI 3.1 document")
+	op.Responses = answers(http.StatusOK, "The document", "application/openapi+json")
+	s.raw(op, func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Type", "application/openapi+json")
+		w.Header().Set("Cache-Control", "no-cache")
+		http.ServeContent(w, r, "", time.Time{}, bytes.NewReader(s.doc))
+	})
+	schemas := s.huma.OpenAPI().Components.Schemas.Map()
+	delete(schemas, "ErrorModel") // huma's, which no answer has
+	delete(schemas, "ErrorDetail")
+	doc, err := json.Marshal(s.huma.OpenAPI())
+	if err != nil {
+		panic(fmt.Sprintf("api: encode OpenAPI document: %v", err))
+	}
+	s.doc = doc
+}
+
+// adapter registers huma's operations as routes of ours.
+type adapter struct{ s *Server }
+
+// Handle implements huma.Adapter.
+func (a adapter) Handle(op *huma.Operation, handler func(huma.Context)) {
+	within := patience
+	if d, ok := op.Metadata["within"].(time.Duration); ok {
+		within = d
+	}
+	unsupported, _ := op.Metadata["unsupported"].([]string)
+	a.s.route(op.Method, op.Path, func(w http.ResponseWriter, r *http.Request) {
+		if err := refuse(r, unsupported); err != nil {
+			a.s.fail(w, r, err)
+			return
+		}
+		if op.RequestBody != nil {
+			if err := readBody(w, r); err != nil {
+				a.s.fail(w, r, err)
+				return
+			}
+		}
+		ctx, cancel := context.WithTimeout(r.Context(), within)
+		defer cancel()
+		answer := &buffered{inner: humachi.NewContext(op, r.WithContext(ctx), w), status: http.StatusOK}
+		handler(answer)
+		_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(sendTime)) // not every server has deadlines
+		w.WriteHeader(answer.status)
+		_, _ = w.Write(answer.body.Bytes()) // the client is gone
+	})
+}
+
+// ServeHTTP implements huma.Adapter.
+func (a adapter) ServeHTTP(w http.ResponseWriter, r *http.Request) { a.s.ServeHTTP(w, r) }
+
+// inner has no field name Context, which would hide the method of that name.
+type inner = huma.Context
+
+// buffered holds an answer back until it is whole, so that one that cannot be
+// encoded is still an error, and a client that went away is no panic.
+type buffered struct {
+	inner
+	status int
+	body   bytes.Buffer
+}
+
+// SetStatus implements huma.Context.
+func (b *buffered) SetStatus(code int) { b.status = code }
+
+// Status implements huma.Context.
+func (b *buffered) Status() int { return b.status }
+
+// BodyWriter implements huma.Context.
+func (b *buffered) BodyWriter() io.Writer { return &b.body }
+
+// SetReadDeadline implements huma.Context. The body is in memory already; huma's
+// deadline would end the request's context while its handler works.
+func (b *buffered) SetReadDeadline(time.Time) error { return nil }
+
+// schemaName names a type in the document. Other packages' types bear the
+// package's name, for several have a Spec.
+func schemaName(t reflect.Type, hint string) string {
+	name := huma.DefaultSchemaNamer(t, hint)
+	for t.Kind() == reflect.Pointer {
+		t = t.Elem()
+	}
+	if pkg := path.Base(t.PkgPath()); t.PkgPath() != "" && pkg != "api" && pkg != "v2" { // huma's own are v2
+		name = strings.ToUpper(pkg[:1]) + pkg[1:] + name
+	}
+	return name
+}
+
+// schemaOf documents T, for operations that decode or encode by themselves.
+func schemaOf[T any](s *Server) *huma.Schema {
+	return s.huma.OpenAPI().Components.Schemas.Schema(reflect.TypeFor[T](), true, "")
+}
+
+// writeJSON is the answer of an operation that encodes by itself.
+func writeJSON(w http.ResponseWriter, status int, v any) {
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(status)
+	_ = json.NewEncoder(w).Encode(v) // the client is gone
+}
+
+// created is op with 201 as its success.
+func created(op huma.Operation) huma.Operation {
+	op.DefaultStatus = http.StatusCreated
+	return op
+}

@@ -1,0 +1,293 @@
+package api
+
+import (
+	"context"
+	"net/http"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/go-chi/chi/v5"
+
+	"albs/internal/albs"
+	"albs/internal/master/sign"
+)
+
+func (s *Server) routeKeys() {
+	handle(s, operation(get, "/api/v1/sign-keys/", "List signing keys"), s.listKeys)
+	op := operation(post, "/api/v1/sign-keys/generate", "Have a signer make a key, which never leaves it")
+	op.DefaultStatus = http.StatusAccepted
+	handle(s, op, s.generateKey)
+	handle(s, operation(get, "/api/v1/sign-keys/generate/{task_id}/", "Show how far the making of a key is"), s.getKeygen)
+	handle(s, operation(get, "/api/v1/sign-keys/{key}/", "Show a signing key, by fingerprint or name"), s.getKey)
+	handle(s, operation(patch, "/api/v1/sign-keys/{key}/deactivate", "End a key's use for anything new"), s.deactivateKey)
+
+	op = operation(get, "/api/v1/sign-keys/{key}/public", "Download the public key, as rpm --import takes it")
+	op.Parameters = pathParams(op.Path)
+	op.Responses = answers(http.StatusOK, "ASCII-armored", keyType)
+	s.raw(op, s.publicKey)
+}
+
+const keyType = "application/pgp-keys"
+
+type keyView struct {
+	ID          int64  `json:"id" doc:"The last eight digits of the fingerprint as a number, for clients that want one"`
+	Name        string `json:"name"`
+	Description string `json:"description" doc:"Empty"`
+	KeyID       string `json:"keyid"`
+	Fingerprint string `json:"fingerprint"`
+	PublicURL   string `json:"public_url"`
+	Active      bool   `json:"active"`
+
+	UserID    string    `json:"user_id" doc:"What the key says in itself"`
+	Algorithm string    `json:"algorithm"`
+	Products  []string  `json:"products" doc:"The only products that it signs for; all if there are none"`
+	CreatedAt time.Time `json:"created_at"`
+}
+
+func viewKey(k sign.Key) keyView {
+	return keyView{
+		ID: keyNumber(k.Fingerprint), Name: k.Name, KeyID: k.Fingerprint[max(len(k.Fingerprint)-16, 0):], Fingerprint: k.Fingerprint,
+		PublicURL: "/api/v1/sign-keys/" + k.Fingerprint + "/public", Active: k.Active, UserID: k.UserID, Algorithm: k.Algorithm,
+		Products: append([]string{}, k.Products...), CreatedAt: k.CreatedAt,
+	}
+}
+
+// keyNumber is ALBS's sort of id for a key. Two keys may, by a chance of one in
+// four milliards, share it; then it names neither.
+func keyNumber(fingerprint string) int64 {
+	n, err := strconv.ParseUint(fingerprint[max(len(fingerprint)-8, 0):], 16, 32)
+	if err != nil {
+		return 0 // no fingerprint
+	}
+	return int64(n)
+}
+
+func (s *Server) listKeys(ctx context.Context, _ *struct{}) (*body[[]keyView], error) {
+	keys, err := s.Signs.Keys(ctx)
+	if err != nil {
+		return nil, err
+	}
+	out := make([]keyView, len(keys))
+	for i, k := range keys {
+		out[i] = viewKey(k)
+	}
+	return &body[[]keyView]{out}, nil
+}
+
+type keyInput struct {
+	Key string `path:"key" maxLength:"200" doc:"Fingerprint or name"`
+}
+
+func (s *Server) getKey(ctx context.Context, in *keyInput) (*body[keyView], error) {
+	k, err := s.Signs.Key(ctx, in.Key)
+	if err != nil {
+		return nil, err
+	}
+	return &body[keyView]{viewKey(k)}, nil
+}
+
+func (s *Server) deactivateKey(ctx context.Context, in *keyInput) (*body[keyView], error) {
+	if err := s.Signs.Deactivate(ctx, in.Key); err != nil {
+		return nil, err
+	}
+	return s.getKey(ctx, in)
+}
+
+func (s *Server) publicKey(w http.ResponseWriter, r *http.Request) {
+	k, err := s.Signs.Key(r.Context(), chi.URLParam(r, "key"))
+	if err != nil {
+		s.fail(w, r, err)
+		return
+	}
+	h := w.Header()
+	h.Set("Content-Type", keyType)
+	h.Set("Content-Disposition", `attachment; filename="`+k.Fingerprint+`.asc"`)
+	h.Set("Cache-Control", "no-cache")
+	_, _ = w.Write(k.Public) // the client is gone
+}
+
+type generateInput struct {
+	Body struct {
+		Name      string   `json:"name" doc:"What products will call it"`
+		UserID    string   `json:"user_id" doc:"What it says in itself, as AlmaLinux 9 <packager@example.org>"`
+		Algorithm string   `json:"algorithm,omitempty" default:"rsa4096" doc:"rsa4096 or ed25519"`
+		Products  []string `json:"products,omitempty" doc:"The only products that it will sign for"`
+	}
+}
+
+type keygenView struct {
+	Task        albs.TaskID    `json:"task_id"`
+	State       albs.TaskState `json:"state"`
+	Reason      string         `json:"reason"`
+	Name        string         `json:"name"`
+	UserID      string         `json:"user_id"`
+	Algorithm   string         `json:"algorithm"`
+	Products    []string       `json:"products"`
+	Requester   string         `json:"requester"`
+	CreatedAt   time.Time      `json:"created_at"`
+	Fingerprint string         `json:"fingerprint,omitempty" doc:"Once the key is there"`
+}
+
+func (s *Server) generateKey(ctx context.Context, in *generateInput) (*body[keygenView], error) {
+	b := in.Body
+	if b.Algorithm == "" {
+		b.Algorithm = "rsa4096"
+	}
+	task, err := s.Signs.GenerateKey(ctx, b.Name, b.UserID, b.Algorithm, b.Products...)
+	if err != nil {
+		return nil, err
+	}
+	return s.getKeygen(ctx, &keygenInput{task})
+}
+
+type keygenInput struct {
+	Task albs.TaskID `path:"task_id" minimum:"1"`
+}
+
+func (s *Server) getKeygen(ctx context.Context, in *keygenInput) (*body[keygenView], error) {
+	k, err := s.Signs.Keygen(ctx, in.Task)
+	if err != nil {
+		return nil, err
+	}
+	return &body[keygenView]{keygenView{
+		Task: k.Task.ID, State: k.Task.State, Reason: k.Task.Reason, Name: k.Name, UserID: k.UserID, Algorithm: k.Algorithm,
+		Products: append([]string{}, k.Products...), Requester: k.Requester, CreatedAt: k.CreatedAt, Fingerprint: k.Fingerprint,
+	}}, nil
+}
+
+func (s *Server) routeSignTasks() {
+	handle(s, operation(get, "/api/v1/sign-tasks/", "List requests to sign builds, the newest first"), s.listSignTasks)
+	handle(s, created(operation(post, "/api/v1/sign-tasks/", "Have all packages of a build signed")), s.signBuild)
+	handle(s, operation(get, "/api/v1/sign-tasks/{sign_task_id}/", "Show a request to sign a build"), s.getSignTask)
+}
+
+type signTaskView struct {
+	ID           int64        `json:"id"`
+	Build        albs.BuildID `json:"build_id"`
+	SignKey      keyView      `json:"sign_key"`
+	Status       int          `json:"status" enum:"1,2,3,4" doc:"ALBS's: 1 idle, 2 in progress, 3 completed, 4 failed"`
+	ErrorMessage string       `json:"error_message"`
+	CreatedAt    time.Time    `json:"created_at"`
+
+	StatusText string            `json:"status_text"`
+	Product    string            `json:"product"`
+	Requester  string            `json:"requester"`
+	Packages   []signPackageView `json:"packages"`
+}
+
+type signPackageView struct {
+	Name   string      `json:"name"`
+	SHA256 albs.Digest `json:"sha256" doc:"Unsigned"`
+	Signed albs.Digest `json:"signed_sha256,omitempty" doc:"Of the signed copy, once there is one"`
+}
+
+// viewSignTasks shows requests with their keys.
+func (s *Server) viewSignTasks(ctx context.Context, requests ...sign.Request) ([]signTaskView, error) {
+	out := make([]signTaskView, len(requests))
+	keys := map[string]keyView{}
+	for i, r := range requests {
+		if _, known := keys[r.Key]; !known {
+			k, err := s.Signs.Key(ctx, r.Key)
+			if err != nil {
+				return nil, err
+			}
+			keys[r.Key] = viewKey(k)
+		}
+		out[i] = signTaskView{
+			ID: r.ID, Build: r.Build, SignKey: keys[r.Key], Status: int(r.Status), StatusText: r.Status.String(), ErrorMessage: r.Reason,
+			CreatedAt: r.CreatedAt, Product: r.Product, Requester: r.Requester, Packages: []signPackageView{},
+		}
+		for _, p := range r.Packages {
+			out[i].Packages = append(out[i].Packages, signPackageView{p.Name, p.Digest, p.Signed})
+		}
+	}
+	return out, nil
+}
+
+func (s *Server) signTask(ctx context.Context, r sign.Request) (*body[signTaskView], error) {
+	out, err := s.viewSignTasks(ctx, r)
+	if err != nil {
+		return nil, err
+	}
+	return &body[signTaskView]{out[0]}, nil
+}
+
+type signTasksInput struct {
+	Build  albs.BuildID `query:"build_id" doc:"Only of this build"`
+	Before int64        `query:"before" doc:"Only those with a lower id, for the next page; a page has up to 100"`
+}
+
+const signTasksPage = 100
+
+func (s *Server) listSignTasks(ctx context.Context, in *signTasksInput) (*body[[]signTaskView], error) {
+	requests, _, err := s.Signs.Requests(ctx, sign.Filter{Build: in.Build, Before: in.Before, Limit: signTasksPage})
+	if err != nil {
+		return nil, err
+	}
+	out, err := s.viewSignTasks(ctx, requests...)
+	if err != nil {
+		return nil, err
+	}
+	return &body[[]signTaskView]{out}, nil
+}
+
+type signTaskInput struct {
+	ID int64 `path:"sign_task_id" minimum:"1"`
+}
+
+func (s *Server) getSignTask(ctx context.Context, in *signTaskInput) (*body[signTaskView], error) {
+	r, err := s.Signs.Request(ctx, in.ID)
+	if err != nil {
+		return nil, err
+	}
+	return s.signTask(ctx, r)
+}
+
+type signBuildInput struct {
+	Body struct {
+		Build albs.BuildID `json:"build_id" minimum:"1"`
+		KeyID int64        `json:"sign_key_id,omitempty" doc:"The key's id"`
+		Key   string       `json:"sign_key,omitempty" doc:"Its fingerprint or name, in place of the id"`
+	}
+}
+
+func (s *Server) signBuild(ctx context.Context, in *signBuildInput) (*body[signTaskView], error) {
+	key := strings.TrimSpace(in.Body.Key)
+	if (key == "") == (in.Body.KeyID == 0) {
+		return nil, albs.Errorf(albs.Invalid, "give the key, either by body.sign_key_id or by body.sign_key")
+	}
+	if key == "" {
+		var err error
+		if key, err = s.keyByNumber(ctx, in.Body.KeyID); err != nil {
+			return nil, err
+		}
+	}
+	r, err := s.Signs.SignBuild(ctx, in.Body.Build, key)
+	if err != nil {
+		return nil, err
+	}
+	return s.signTask(ctx, r)
+}
+
+// keyByNumber returns the fingerprint of the one key with that id.
+func (s *Server) keyByNumber(ctx context.Context, n int64) (string, error) {
+	keys, err := s.Signs.Keys(ctx)
+	if err != nil {
+		return "", err
+	}
+	found := ""
+	for _, k := range keys {
+		if keyNumber(k.Fingerprint) != n {
+			continue
+		}
+		if found != "" {
+			return "", albs.Errorf(albs.Conflict, "two keys have the id %d: give the fingerprint as body.sign_key", n)
+		}
+		found = k.Fingerprint
+	}
+	if found == "" {
+		return "", albs.Errorf(albs.NotFound, "there is no key with id %d", n)
+	}
+	return found, nil
+}

@@ -1,0 +1,252 @@
+package api
+
+import (
+	"context"
+	"encoding/json"
+	"slices"
+	"time"
+
+	"albs/internal/albs"
+	"albs/internal/master/product"
+	"albs/internal/master/release"
+)
+
+func (s *Server) routeReleases() {
+	op := operation(get, "/api/v1/releases/", "List releases, the newest first")
+	op.Metadata = map[string]any{"unsupported": []string{"platform_id", "package_name"}}
+	handle(s, op, s.listReleases)
+	op = created(operation(post, "/api/v1/releases/new/", "Plan a release: what goes where, and what speaks against it"))
+	op.Metadata = map[string]any{"within": slow} // every package's proofs are checked
+	handle(s, op, s.planRelease)
+	handle(s, operation(get, "/api/v1/releases/{release_id}/", "Show a release with its plan and approvals"), s.getRelease)
+	op = operation(put, "/api/v1/releases/{release_id}/", "Compute the plan anew; approvals of the one before are void")
+	op.Metadata = map[string]any{"within": slow}
+	handle(s, op, s.replan)
+	handle(s, operation(post, "/api/v1/releases/{release_id}/approve/", "Approve exactly the plan with that digest"), s.approve)
+	op = operation(post, "/api/v1/releases/{release_id}/commit/", "Publish an approved release")
+	op.Metadata = map[string]any{"within": slow}
+	handle(s, op, s.changeRelease(s.Releases.Publish))
+	op = operation(post, "/api/v1/releases/{release_id}/revert/", "Roll a published release back")
+	op.Metadata = map[string]any{"within": slow}
+	handle(s, op, s.changeRelease(s.Releases.Revert))
+}
+
+// releaseView has ALBS's members first, but for the plan, which is albs's own.
+type releaseView struct {
+	ID        albs.ReleaseID `json:"id"`
+	Status    int            `json:"status" enum:"1,2,3,4,5" doc:"ALBS's: 1 scheduled, 2 in progress, 3 completed, 4 failed, 5 reverted"`
+	BuildIDs  []albs.BuildID `json:"build_ids"`
+	Product   nameView       `json:"product"`
+	Owner     ownerView      `json:"owner"`
+	CreatedAt time.Time      `json:"created_at"`
+	Plan      *release.Plan  `json:"plan" doc:"Null in lists"`
+
+	StatusText string         `json:"status_text"`
+	Kind       release.Kind   `json:"kind" enum:"publish,rollback"`
+	Reason     string         `json:"reason"`
+	Team       string         `json:"team"`
+	Digest     albs.Digest    `json:"digest" doc:"Over the plan's effects; what is approved"`
+	ExpiresAt  *time.Time     `json:"expires_at"`
+	Approved   bool           `json:"approved"`
+	Approvals  []approvalView `json:"approvals"`
+	Needed     int            `json:"approvals_needed"`
+	Serial     int64          `json:"serial" doc:"Of the tree that it shows; 0 before"`
+	From       int64          `json:"from_serial"`
+	BackTo     int64          `json:"back_to,omitempty" doc:"Of a rollback: the serial that it brings back"`
+	Tree       albs.Digest    `json:"tree,omitempty"`
+	Task       albs.TaskID    `json:"task_id,omitempty"`
+	ChangedAt  time.Time      `json:"changed_at"`
+}
+
+type approvalView struct {
+	Username  string      `json:"username"`
+	Digest    albs.Digest `json:"digest"`
+	Note      string      `json:"note"`
+	At        time.Time   `json:"at"`
+	ExpiresAt time.Time   `json:"expires_at"`
+}
+
+func viewRelease(r release.Release) releaseView {
+	out := releaseView{
+		ID: r.ID, Status: int(r.Status), StatusText: r.Status.String(), BuildIDs: append([]albs.BuildID{}, r.Builds...),
+		Product: nameView{r.Product}, Owner: ownerView{ID: r.PlannerID, Username: r.Planner}, CreatedAt: r.Created, ChangedAt: r.Changed,
+		Kind: r.Kind, Reason: r.Reason, Team: r.Team, Digest: r.Digest, ExpiresAt: timeOf(r.Expires), Approved: r.Approved(),
+		Approvals: []approvalView{}, Needed: r.Needed, Serial: r.Serial, From: r.From, BackTo: r.BackTo, Tree: r.Tree, Task: r.Task,
+	}
+	for _, a := range r.Approvals {
+		out.Approvals = append(out.Approvals, approvalView{a.Name, a.Digest, a.Note, a.At.Time, a.ExpiresAt.Time})
+	}
+	return out
+}
+
+func releaseWhole(r release.Release) *body[releaseView] {
+	out := viewRelease(r)
+	out.Plan = &r.Plan
+	return &body[releaseView]{out}
+}
+
+type releasesInput struct {
+	Page      int          `query:"pageNumber" minimum:"1" default:"1" doc:"Ten releases a page, the newest first"`
+	ProductID int64        `query:"product_id"`
+	Product   string       `query:"product" doc:"The name of a product"`
+	Status    int          `query:"status" minimum:"1" maximum:"5" doc:"As in the answers"`
+	Build     albs.BuildID `query:"build_id" doc:"Releases of a build's packages"`
+}
+
+type releasesView struct {
+	Releases      []releaseView `json:"releases"`
+	TotalReleases int           `json:"total_releases"`
+	CurrentPage   int           `json:"current_page"`
+}
+
+func (s *Server) listReleases(ctx context.Context, in *releasesInput) (*body[releasesView], error) {
+	f := release.Filter{Product: in.Product, Status: release.Status(in.Status), Build: in.Build, Limit: perPage, Skip: (in.Page - 1) * perPage}
+	if in.ProductID != 0 {
+		if in.Product != "" {
+			return nil, albs.Errorf(albs.Invalid, "query.product_id stands in place of product; give one or the other")
+		}
+		p, err := s.productByID(ctx, in.ProductID)
+		if err != nil {
+			return nil, err
+		}
+		f.Product = p.Name
+	}
+	list, _, err := s.Releases.List(ctx, f)
+	if err != nil {
+		return nil, err
+	}
+	out := releasesView{Releases: make([]releaseView, len(list)), CurrentPage: in.Page}
+	for i, r := range list {
+		out.Releases[i] = viewRelease(r)
+	}
+	if out.TotalReleases, err = s.Releases.CountOf(ctx, f); err != nil {
+		return nil, err
+	}
+	return &body[releasesView]{out}, nil
+}
+
+// newRelease is ALBS's request for a release, with product of ours.
+type newRelease struct {
+	Builds     []albs.BuildID  `json:"builds" minItems:"1" maxItems:"200"`
+	Product    string          `json:"product,omitempty" doc:"The name of a product"`
+	ProductID  int64           `json:"product_id,omitempty" doc:"Its id, in place of the name"`
+	PlatformID int64           `json:"platform_id,omitempty" doc:"Of a product's only platform; packages of all platforms are released"`
+	BuildTasks json.RawMessage `json:"build_tasks,omitempty" doc:"Not supported: empty"`
+}
+
+type planInput struct{ Body newRelease }
+
+func (s *Server) planRelease(ctx context.Context, in *planInput) (*body[releaseView], error) {
+	b := in.Body
+	if !empty(b.BuildTasks) {
+		return nil, notSupported("body.build_tasks")
+	}
+	if (b.Product == "") == (b.ProductID == 0) {
+		return nil, albs.Errorf(albs.Invalid, "give the product, either by body.product or by body.product_id")
+	}
+	var p product.Product
+	var err error
+	if b.Product != "" {
+		p, err = s.Products.Get(ctx, b.Product)
+	} else {
+		p, err = s.productByID(ctx, b.ProductID)
+	}
+	if err == nil && b.PlatformID != 0 {
+		err = s.onlyPlatform(ctx, p, b.PlatformID)
+	}
+	if err != nil {
+		return nil, err
+	}
+	r, err := s.Releases.Plan(ctx, p.Name, b.Builds)
+	if err != nil {
+		return nil, err
+	}
+	return releaseWhole(r), nil
+}
+
+// onlyPlatform refuses a platform that would leave packages of others out, which
+// a plan cannot.
+func (s *Server) onlyPlatform(ctx context.Context, p product.Product, id int64) error {
+	if len(p.Platforms) != 1 {
+		return albs.Errorf(albs.Invalid, "body.platform_id isn't supported yet for a product of several platforms: all are released together; leave it out")
+	}
+	pl, err := s.Platforms.Get(ctx, p.Platforms[0])
+	if err != nil {
+		return err
+	}
+	if pl.ID != id {
+		return albs.Errorf(albs.Invalid, "body.platform_id %d is not the platform of product %s, which is %s with id %d", id, p.Name, pl.Name, pl.ID)
+	}
+	return nil
+}
+
+type releaseInput struct {
+	ID albs.ReleaseID `path:"release_id" minimum:"1"`
+}
+
+func (s *Server) getRelease(ctx context.Context, in *releaseInput) (*body[releaseView], error) {
+	r, err := s.Releases.Get(ctx, in.ID)
+	if err != nil {
+		return nil, err
+	}
+	return releaseWhole(r), nil
+}
+
+func (s *Server) changeRelease(change func(context.Context, albs.ReleaseID) (release.Release, error)) func(context.Context, *releaseInput) (*body[releaseView], error) {
+	return func(ctx context.Context, in *releaseInput) (*body[releaseView], error) {
+		r, err := change(ctx, in.ID)
+		if err != nil {
+			return nil, err
+		}
+		return releaseWhole(r), nil
+	}
+}
+
+type replanInput struct {
+	ID   albs.ReleaseID `path:"release_id" minimum:"1"`
+	Body struct {
+		Builds     []albs.BuildID  `json:"builds,omitempty" doc:"Those of the release, if they are given"`
+		BuildTasks json.RawMessage `json:"build_tasks,omitempty" doc:"Not supported: empty"`
+		Plan       json.RawMessage `json:"plan,omitempty" doc:"Not supported: a plan is computed and never taken from a client"`
+	}
+}
+
+func (s *Server) replan(ctx context.Context, in *replanInput) (*body[releaseView], error) {
+	switch {
+	case !empty(in.Body.Plan):
+		return nil, notSupported("body.plan")
+	case !empty(in.Body.BuildTasks):
+		return nil, notSupported("body.build_tasks")
+	}
+	if len(in.Body.Builds) > 0 {
+		now, err := s.Releases.Get(ctx, in.ID)
+		if err != nil {
+			return nil, err
+		}
+		want := slices.Sorted(slices.Values(in.Body.Builds))
+		if have := slices.Sorted(slices.Values(now.Builds)); !slices.Equal(want, have) {
+			return nil, albs.Errorf(albs.Invalid, "body.builds: other builds than the release's %v aren't supported yet; plan another release", have)
+		}
+	}
+	return s.changeRelease(s.Releases.Replan)(ctx, &releaseInput{in.ID})
+}
+
+type approveInput struct {
+	ID   albs.ReleaseID `path:"release_id" minimum:"1"`
+	Body struct {
+		Digest string `json:"digest" doc:"Of the plan as it was shown"`
+		Note   string `json:"note,omitempty" maxLength:"1000"`
+	}
+}
+
+func (s *Server) approve(ctx context.Context, in *approveInput) (*body[releaseView], error) {
+	d, err := albs.ParseDigest(in.Body.Digest)
+	if err != nil {
+		return nil, albs.Errorf(albs.Invalid, "body.digest: %w", err)
+	}
+	r, err := s.Releases.Approve(ctx, in.ID, d, in.Body.Note)
+	if err != nil {
+		return nil, err
+	}
+	return releaseWhole(r), nil
+}

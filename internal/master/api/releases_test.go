@@ -1,0 +1,175 @@
+package api
+
+import (
+	"fmt"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"albs/internal/albs"
+	"albs/internal/pgp"
+	"albs/internal/worker"
+)
+
+func TestKeys(t *testing.T) {
+	t.Parallel()
+	f := setup(t, Config{})
+	f.catalog(t)
+	const keys = "/api/v1/sign-keys/"
+	f.call(t, "signer", post, keys+"generate", `{"name":"k","user_id":"K <k@example.org>"}`, 403).problem(t) // for all products
+	var wish keygenView
+	f.call(t, "signer", post, keys+"generate", `{"name":"distro-1","user_id":"Distro <d@example.org>","algorithm":"ed25519","products":["distro"]}`, 202).into(t, &wish)
+	if wish.State != albs.TaskQueued || wish.Name != "distro-1" || wish.Requester != "signer" {
+		t.Fatalf("keygen = %+v", wish)
+	}
+	f.call(t, "signer", post, keys+"generate", `{"name":"distro-1","user_id":"Distro <d@example.org>","products":["distro"]}`, 409).problem(t)
+	f.call(t, "anon", get, keys+"generate/99999", nil, 404).problem(t)
+	f.call(t, "anon", get, keys+"distro-1/", nil, 404).problem(t)
+
+	var w workerView
+	f.call(t, "operator", post, "/api/v1/workers/", `{"name":"signer-1","role":"signer"}`, 201).into(t, &w)
+	signer := worker.NewClient(f.url, w.Token, http.DefaultClient)
+	lease, err := signer.Claim(t.Context(), worker.Offer{Version: "1", Labels: []string{"kind:keygen"}, Wait: 10})
+	if err != nil || lease == nil {
+		t.Fatalf("Claim = %v, %v", lease, err)
+	}
+	key, err := pgp.Generate(lease.Spec.Keygen.Name, pgp.Ed25519, time.Now())
+	if err != nil {
+		t.Fatal(err)
+	}
+	public, err := key.Public()
+	if err != nil {
+		t.Fatal(err)
+	}
+	result := albs.Result{Keygen: &albs.KeygenResult{Fingerprint: key.Fingerprint(), Public: public}}
+	if err := signer.Complete(t.Context(), lease.Token, albs.OutcomeOK, result); err != nil {
+		t.Fatal(err)
+	}
+
+	f.call(t, "anon", get, fmt.Sprintf("%sgenerate/%d", keys, wish.Task), nil, 200).into(t, &wish)
+	if wish.State != albs.TaskSucceeded || wish.Fingerprint != key.Fingerprint() {
+		t.Errorf("keygen = %+v", wish)
+	}
+	var all []keyView
+	f.call(t, "anon", get, keys, nil, 200).into(t, &all)
+	if len(all) != 1 || all[0].Fingerprint != key.Fingerprint() || !strings.HasSuffix(all[0].Fingerprint, all[0].KeyID) || len(all[0].KeyID) != 16 ||
+		all[0].ID == 0 || !all[0].Active || all[0].UserID != "Distro <d@example.org>" {
+		t.Fatalf("keys = %+v", all)
+	}
+	for _, name := range []string{"distro-1", key.Fingerprint()} {
+		var v keyView
+		f.call(t, "anon", get, keys+name, nil, 200).into(t, &v)
+		if v.Fingerprint != key.Fingerprint() {
+			t.Errorf("key %s = %+v", name, v)
+		}
+	}
+	a := f.call(t, "anon", get, all[0].PublicURL, nil, 200)
+	if string(a.body) != string(public) || a.Header.Get("Content-Type") != keyType {
+		t.Errorf("public key = %q, %v", a.body, a.Header)
+	}
+
+	b := f.build(t, f.upload(t))
+	for _, test := range []struct {
+		body   string
+		status int
+		detail string
+	}{
+		{`{"build_id":%d}`, 400, "body.sign_key"},
+		{`{"build_id":%d,"sign_key":"distro-1","sign_key_id":1}`, 400, "body.sign_key"},
+		{`{"build_id":%d,"sign_key_id":1}`, 404, "id 1"},
+		{`{"build_id":%d,"sign_key":"other"}`, 404, "other"},
+		{fmt.Sprintf(`{"build_id":%%d,"sign_key_id":%d}`, all[0].ID), 409, ""}, // the build hasn't succeeded
+	} {
+		p := f.call(t, "signer", post, "/api/v1/sign-tasks/", fmt.Sprintf(test.body, b.ID), test.status).problem(t)
+		if !strings.Contains(p.Detail, test.detail) {
+			t.Errorf("%s: detail = %q", test.body, p.Detail)
+		}
+	}
+	var tasks []signTaskView
+	f.call(t, "anon", get, fmt.Sprintf("/api/v1/sign-tasks/?build_id=%d", b.ID), nil, 200).into(t, &tasks)
+	if tasks == nil || len(tasks) != 0 {
+		t.Errorf("sign tasks = %+v", tasks)
+	}
+	f.call(t, "anon", get, "/api/v1/sign-tasks/7/", nil, 404).problem(t)
+
+	var v keyView
+	f.call(t, "signer", patch, keys+"distro-1/deactivate", nil, 200).into(t, &v)
+	if v.Active {
+		t.Error("the key is active still")
+	}
+}
+
+func TestKeyNumber(t *testing.T) {
+	t.Parallel()
+	for fingerprint, want := range map[string]int64{
+		"": 0, "XYZ": 0, "0123456789ABCDEF0123456789ABCDEF00000001": 1, "0123456789ABCDEF0123456789ABCDEFFFFFFFFF": 1<<32 - 1,
+	} {
+		if got := keyNumber(fingerprint); got != want {
+			t.Errorf("keyNumber(%s) = %d, want %d", fingerprint, got, want)
+		}
+	}
+}
+
+func TestReleases(t *testing.T) {
+	t.Parallel()
+	f := setup(t, Config{})
+	f.catalog(t)
+	b := f.build(t, f.upload(t))
+	const releases = "/api/v1/releases/"
+	for _, test := range []struct {
+		who, body string
+		status    int
+		detail    string
+	}{
+		{"maintainer", `{}`, 422, "body"},
+		{"maintainer", fmt.Sprintf(`{"builds":[%d]}`, b.ID), 400, "body.product"},
+		{"maintainer", fmt.Sprintf(`{"builds":[%d],"product":"distro","product_id":1}`, b.ID), 400, "body.product"},
+		{"maintainer", fmt.Sprintf(`{"builds":[%d],"product_id":9}`, b.ID), 404, "id 9"},
+		{"maintainer", fmt.Sprintf(`{"builds":[%d],"product":"distro","platform_id":9}`, b.ID), 400, "body.platform_id"},
+		{"maintainer", fmt.Sprintf(`{"builds":[%d],"product":"distro","build_tasks":[1]}`, b.ID), 400, "body.build_tasks isn't supported"},
+		{"maintainer", `{"builds":[9999],"product":"distro"}`, 404, "9999"},
+		{"contributor", fmt.Sprintf(`{"builds":[%d],"product":"distro"}`, b.ID), 403, "release.plan"},
+	} {
+		p := f.call(t, test.who, post, releases+"new/", test.body, test.status).problem(t)
+		if !strings.Contains(p.Detail, test.detail) {
+			t.Errorf("%s: detail = %q", test.body, p.Detail)
+		}
+	}
+	var r releaseView
+	f.call(t, "maintainer", post, releases+"new/", fmt.Sprintf(`{"builds":[%d],"build_tasks":[],"product_id":1,"platform_id":1}`, b.ID), 201).into(t, &r)
+	if r.Status != 1 || r.StatusText != "scheduled" || r.Plan == nil || len(r.Plan.Refusals) == 0 || len(r.BuildIDs) != 1 || r.Product.Name != "distro" ||
+		r.Owner.Username != "maintainer" || !r.Digest.Valid() || r.Approved {
+		t.Fatalf("release = %+v", r)
+	}
+	path := fmt.Sprintf("%s%d/", releases, r.ID)
+	f.call(t, "admin", post, path+"approve/", `{"digest":"abc"}`, 400).problem(t)
+	f.call(t, "admin", post, path+"approve/", `{"digest":"`+strings.Repeat("0", 64)+`"}`, 409).problem(t)
+	f.call(t, "admin", post, path+"approve/", `{"digest":"`+string(r.Digest)+`"}`, 409).problem(t) // it has refusals
+	f.call(t, "maintainer", post, path+"commit/", `{}`, 409).problem(t)
+	f.call(t, "maintainer", post, path+"revert/", nil, 409).problem(t)
+	f.call(t, "maintainer", put, path, `{"plan":{"packages":[]}}`, 400).problem(t)
+	f.call(t, "maintainer", put, path, `{"builds":[77]}`, 400).problem(t)
+	f.call(t, "maintainer", put, path, fmt.Sprintf(`{"builds":[%d]}`, b.ID), 200).into(t, &r)
+	f.call(t, "anon", get, path, nil, 200).into(t, &r)
+	f.call(t, "anon", get, releases+"999/", nil, 404).problem(t)
+
+	var list releasesView
+	for query, want := range map[string]int{"": 1, "?product_id=1": 1, "?product=distro&status=1": 1, "?status=3": 0, fmt.Sprintf("?build_id=%d", b.ID): 1} {
+		f.call(t, "anon", get, releases+query, nil, 200).into(t, &list)
+		if len(list.Releases) != want || list.TotalReleases != want || list.CurrentPage != 1 {
+			t.Errorf("releases %s = %d of %d", query, len(list.Releases), list.TotalReleases)
+		}
+	}
+	f.call(t, "anon", get, releases+"?pageNumber=2", nil, 200).into(t, &list)
+	if len(list.Releases) != 0 || list.TotalReleases != 1 {
+		t.Errorf("second page = %+v", list)
+	}
+	f.call(t, "anon", get, releases+"?package_name=x", nil, 400).problem(t)
+	f.call(t, "anon", get, releases+"?status=9", nil, 422).problem(t)
+	var v buildView
+	f.call(t, "anon", get, fmt.Sprintf("/api/v1/builds/%d/", b.ID), nil, 200).into(t, &v)
+	if v.Released || v.ReleaseID != nil {
+		t.Errorf("build says released = %t, %v", v.Released, v.ReleaseID)
+	}
+}

@@ -1,0 +1,324 @@
+package api
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/rs/zerolog"
+
+	"albs/internal/albs"
+	"albs/internal/attest"
+	"albs/internal/blob"
+	"albs/internal/egress"
+	"albs/internal/git"
+	"albs/internal/ledger"
+	"albs/internal/master/artifact"
+	"albs/internal/master/auth"
+	"albs/internal/master/build"
+	"albs/internal/master/db/dbtest"
+	"albs/internal/master/event"
+	"albs/internal/master/platform"
+	"albs/internal/master/product"
+	"albs/internal/master/provenance"
+	"albs/internal/master/queue"
+	"albs/internal/master/release"
+	"albs/internal/master/repo"
+	"albs/internal/master/sign"
+	"albs/internal/master/source"
+	"albs/internal/master/testrun"
+)
+
+const (
+	cookie   = "albs_session"
+	srpmFile = "../../rpm/testdata/albs-rich-1.0~rc1-3.el9.src.rpm"
+)
+
+// logBuffer is a log that a test can read while others write.
+type logBuffer struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (l *logBuffer) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.Write(p)
+}
+
+func (l *logBuffer) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.String()
+}
+
+// fixture is a whole master behind a real server.
+type fixture struct {
+	*Server
+	url    string
+	mirror string // base URL of the only outside server
+	log    *logBuffer
+	tokens map[string]string // by who: contributor, maintainer, signer, operator, admin, node, revoked; anon has ""
+	users  map[string]auth.User
+}
+
+// setup starts the modules over SQLite in the test's directory, with a person of
+// each role in team core and a node.
+func setup(t *testing.T, c Config) *fixture {
+	t.Helper()
+	f := &fixture{log: &logBuffer{}, tokens: map[string]string{"anon": ""}, users: map[string]auth.User{}}
+	log := zerolog.New(f.log)
+	must := func(err error) {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	dir := t.TempDir()
+	path := func(name string) string { return filepath.Join(dir, name) }
+	d := dbtest.Open(t, dbtest.SQLite(t))
+	blobs, err := blob.NewDir(path("blobs"))
+	must(err)
+	staging, err := blob.NewStaging(path("staging"))
+	must(err)
+	l, err := ledger.OpenEmbedded(path("ledger"))
+	must(err)
+	t.Cleanup(func() { _ = l.Close() })
+	key, err := provenance.LoadOrCreateKey(path("key"))
+	must(err)
+	mirror := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, repomd) }))
+	t.Cleanup(mirror.Close)
+	f.mirror = mirror.URL
+	out, err := egress.New(egress.Policy{Allow: []string{strings.TrimPrefix(mirror.URL, "http://")}})
+	must(err)
+	mirrors, err := git.New(path("git"), out)
+	must(err)
+
+	events := event.New(d, log)
+	people := auth.New(d, events, log)
+	artifacts := artifact.New(d, blobs, staging)
+	q, err := queue.New(d, events, artifacts, blobs, queue.Config{LogDir: path("logs"), LocalDir: path("local")}, log)
+	must(err)
+	prov := provenance.New(d, events, artifacts, l, attest.NewSigner(key), log)
+	repos := repo.New(d, artifacts, events)
+	platforms := platform.New(d, events, out, repos, log)
+	products := product.New(d, events, platforms)
+	builds := build.New(build.Parts{
+		DB: d, Events: events, Queue: q, Artifacts: artifacts, Provenance: prov, Sources: source.New(d, artifacts, mirrors, out, source.Limits{}),
+		Platforms: platforms, Products: products, Repos: repos, Log: log,
+	}, build.Config{})
+	tests := testrun.New(testrun.Parts{
+		DB: d, Events: events, Queue: q, Artifacts: artifacts, Provenance: prov, Platforms: platforms, Repos: repos, Builds: builds, Log: log,
+	})
+
+	signs := sign.New(sign.Parts{
+		DB: d, Events: events, Queue: q, Artifacts: artifacts, Provenance: prov, Products: products, Builds: builds, Tests: tests, Log: log,
+	})
+	releases := release.New(release.Parts{
+		DB: d, Events: events, Auth: people, Queue: q, Artifacts: artifacts, Provenance: prov, Products: products, Platforms: platforms,
+		Repos: repos, Builds: builds, Tests: tests, Signs: signs, Log: log,
+	})
+
+	c.Cookie = cookie
+	f.Server = New(Parts{
+		Auth: people, Events: events, Queue: q, Artifacts: artifacts, Provenance: prov, Platforms: platforms, Products: products,
+		Builds: builds, Tests: tests, Signs: signs, Releases: releases, Trust: func(context.Context) ([]byte, error) { return []byte(`{"albs":"trust/v1"}`), nil }, Log: log,
+	}, c)
+
+	ctx, cancel := context.WithCancel(context.Background())
+	var loops sync.WaitGroup
+	loops.Go(func() { _ = q.Run(ctx) })
+	loops.Go(func() { _ = prov.Run(ctx) })
+	server := httptest.NewServer(f.Server)
+	f.url = server.URL
+	t.Cleanup(func() {
+		server.CloseClientConnections()
+		server.Close()
+		cancel()
+		loops.Wait()
+	})
+	f.people(t)
+	return f
+}
+
+func (f *fixture) people(t *testing.T) {
+	t.Helper()
+	root := auth.With(t.Context(), auth.Actor{Kind: auth.KindPerson, User: 1 << 40, Name: "root", Grants: []auth.Grant{{Role: auth.Admin}}})
+	for who, grant := range map[string]auth.Grant{
+		"contributor": {Role: auth.Contributor, Team: "core"}, "maintainer": {Role: auth.ProductMaintainer, Team: "core"},
+		"signer": {Role: auth.Signer, Team: "core"}, "operator": {Role: auth.Operator}, "admin": {Role: auth.Admin},
+		"revoked": {Role: auth.Admin},
+	} {
+		u, err := f.Auth.CreateUser(root, who)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := f.Auth.Grant(root, u.ID, grant.Role, grant.Team); err != nil {
+			t.Fatal(err)
+		}
+		secret, token, err := f.Auth.CreateToken(root, u.ID, "", time.Hour)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if who == "revoked" {
+			if err := f.Auth.RevokeToken(root, token.ID); err != nil {
+				t.Fatal(err)
+			}
+		}
+		f.tokens[who], f.users[who] = secret, u
+	}
+	secret, _, err := f.Auth.AddWorker(root, auth.NewWorker{Name: "node-1", Role: albs.RoleNode, Arches: []albs.Arch{albs.X8664}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	f.tokens["node"] = secret
+}
+
+// answer is a response that was read to its end.
+type answer struct {
+	*http.Response
+	body []byte
+}
+
+func (a answer) into(t *testing.T, v any) {
+	t.Helper()
+	if err := json.Unmarshal(a.body, v); err != nil {
+		t.Fatalf("%s: %v in %s", a.Request.URL, err, a.body)
+	}
+}
+
+// problem returns the body as a problem, having checked that it is a whole one.
+func (a answer) problem(t *testing.T) Problem {
+	t.Helper()
+	var p Problem
+	a.into(t, &p)
+	if a.Header.Get("Content-Type") != problemType || p.Status != a.StatusCode || p.Detail == "" || p.Title == "" || p.Kind == "" {
+		t.Errorf("%s %s: %s isn't a problem: %s %s", a.Request.Method, a.Request.URL, a.Status, a.Header.Get("Content-Type"), a.body)
+	}
+	return p
+}
+
+// request prepares one; body is a string, a reader or a value for JSON.
+func (f *fixture) request(t *testing.T, who, method, path string, body any) *http.Request {
+	t.Helper()
+	var r io.Reader
+	kind := "application/json"
+	switch b := body.(type) {
+	case nil:
+		kind = ""
+	case string:
+		r = strings.NewReader(b)
+	case io.Reader:
+		r, kind = b, "application/octet-stream"
+	default:
+		doc, err := json.Marshal(b)
+		if err != nil {
+			t.Fatal(err)
+		}
+		r = bytes.NewReader(doc)
+	}
+	req, err := http.NewRequestWithContext(t.Context(), method, f.url+path, r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if kind != "" {
+		req.Header.Set("Content-Type", kind)
+	}
+	token, ok := f.tokens[who]
+	if !ok {
+		t.Fatalf("nobody is %s", who)
+	}
+	if token != "" {
+		req.Header.Set("Authorization", "Bearer "+token)
+	}
+	return req
+}
+
+func do(t *testing.T, req *http.Request) answer {
+	t.Helper()
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	b, err := io.ReadAll(resp.Body)
+	if err != nil {
+		t.Fatalf("%s %s: %v", req.Method, req.URL, err)
+	}
+	return answer{resp, b}
+}
+
+// call asks and expects a status.
+func (f *fixture) call(t *testing.T, who, method, path string, body any, status int) answer {
+	t.Helper()
+	a := do(t, f.request(t, who, method, path, body))
+	if a.StatusCode != status {
+		t.Fatalf("%s %s by %s = %s, want %d: %s", method, path, who, a.Status, status, a.body)
+	}
+	return a
+}
+
+const repomd = `<repomd xmlns="http://linux.duke.edu/metadata/repo"><revision>1</revision><data type="primary">` +
+	`<checksum type="sha256">e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855</checksum><location href="repodata/primary.xml.gz"/></data></repomd>`
+
+const platformYAML = `
+name: el
+dist: .el9
+releasever: "9"
+arches: [x86_64]
+repositories:
+- {id: base, url: "MIRROR/$arch/os/"}
+packages: [bash, rpm-build]
+test_packages: [bash]
+rpmdb: {path: /var/lib/rpm, backend: sqlite}
+`
+
+const productYAML = `
+name: distro
+title: The Distribution
+team: core
+platforms: [el]
+repositories:
+- {path: BaseOS/x86_64/os, platform: el, arch: x86_64, kind: rpm}
+- {path: BaseOS/source, platform: el, arch: src, kind: source}
+`
+
+// catalog makes the platform el and the product distro.
+func (f *fixture) catalog(t *testing.T) {
+	t.Helper()
+	f.call(t, "operator", post, "/api/v1/platforms/", strings.ReplaceAll(platformYAML, "MIRROR", f.mirror), http.StatusOK)
+	f.call(t, "maintainer", post, "/api/v1/products/", productYAML, http.StatusOK)
+}
+
+// upload brings the SRPM and returns its digest.
+func (f *fixture) upload(t *testing.T) albs.Digest {
+	t.Helper()
+	file, err := os.Open(srpmFile)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer file.Close()
+	var v uploadView
+	f.call(t, "contributor", post, "/api/v1/uploads/srpm?name="+filepath.Base(srpmFile), file, http.StatusCreated).into(t, &v)
+	return v.Digest
+}
+
+// build makes a build of the SRPM and returns it.
+func (f *fixture) build(t *testing.T, srpm albs.Digest) buildView {
+	t.Helper()
+	var v buildView
+	f.call(t, "contributor", post, "/api/v1/builds/", map[string]any{
+		"platforms": []any{map[string]any{"name": "el", "arch_list": []string{"x86_64"}, "parallel_mode_enabled": true}},
+		"tasks":     []any{map[string]any{"srpm": srpm}}, "product": "distro",
+	}, http.StatusOK).into(t, &v)
+	return v
+}

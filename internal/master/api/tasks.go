@@ -1,0 +1,214 @@
+package api
+
+import (
+	"context"
+	"time"
+
+	"albs/internal/albs"
+	"albs/internal/master/build"
+	"albs/internal/master/queue"
+)
+
+type taskInput struct {
+	Build albs.BuildID `path:"build_id" minimum:"1"`
+	Task  albs.TaskID  `path:"task_id" minimum:"1"`
+}
+
+func (s *Server) routeTasks() {
+	handle(s, operation(get, "/api/v1/builds/{build_id}/tasks/{task_id}/", "Show a task of a build with its attempts"), s.getTask)
+	handle(s, operation(post, "/api/v1/builds/{build_id}/tasks/{task_id}/retry", "Queue a failed or cancelled task again"), s.retryTask)
+	handle(s, operation(get, "/api/v1/queue/", "Count the tasks that wait or run"), s.queueStats)
+}
+
+// ALBS's numbers of a build task.
+const (
+	taskIdle      = 0
+	taskStarted   = 1
+	taskCompleted = 2
+	taskFailed    = 3
+	taskExcluded  = 4
+	taskCancelled = 5
+)
+
+// taskStatus spells a state as ALBS does, by number and name.
+func taskStatus(s albs.TaskState) (int, string) {
+	switch s {
+	case albs.TaskLeased, albs.TaskStopping:
+		return taskStarted, "started"
+	case albs.TaskSucceeded:
+		return taskCompleted, "completed"
+	case albs.TaskFailed:
+		return taskFailed, "failed"
+	case albs.TaskExcluded:
+		return taskExcluded, "excluded"
+	case albs.TaskCancelled:
+		return taskCancelled, "cancelled"
+	default:
+		return taskIdle, "idle"
+	}
+}
+
+// refTypes are ALBS's numbers of its names.
+var refTypes = map[string]int{"git_branch": 1, "git_tag": 2, "git_ref": 4}
+
+type taskView struct {
+	ID           albs.TaskID    `json:"id"`
+	TS           *time.Time     `json:"ts" doc:"When the state became what it is"`
+	Status       int            `json:"status" enum:"0,1,2,3,4,5" doc:"ALBS's: 0 idle, 1 started, 2 completed, 3 failed, 4 excluded, 5 cancelled"`
+	Index        int            `json:"index" doc:"The package's place in the build"`
+	Arch         albs.Arch      `json:"arch" doc:"src for the steps that lead to the SRPM"`
+	Error        *string        `json:"error" doc:"Why it failed"`
+	Platform     nameView       `json:"platform"`
+	Ref          refView        `json:"ref"`
+	Artifacts    []artifactView `json:"artifacts"`
+	RPMModules   []string       `json:"rpm_modules"`
+	IsSecureBoot bool           `json:"is_secure_boot"`
+	StartedAt    *time.Time     `json:"started_at"`
+	FinishedAt   *time.Time     `json:"finished_at"`
+	BuiltSRPM    *string        `json:"built_srpm_url"`
+	TestTasks    []runView      `json:"test_tasks"`
+
+	Kind       albs.TaskKind  `json:"kind" doc:"import, source or build"`
+	Package    string         `json:"package"`
+	StatusText string         `json:"status_text"`
+	State      albs.TaskState `json:"state" doc:"More exact than status"`
+	Reason     string         `json:"reason"`
+	Cause      albs.TaskID    `json:"cause,omitempty" doc:"Of a task that waits in vain: the task to retry"`
+	Attempts   int            `json:"attempts"`
+	Worker     string         `json:"worker,omitempty"`
+
+	AttemptList []attemptView `json:"attempt_list,omitempty" doc:"In the answer about this one task"`
+	Logs        string        `json:"logs" doc:"Where the logs are listed"`
+}
+
+type refView struct {
+	URL     string `json:"url"`
+	Ref     string `json:"git_ref"`
+	RefType *int   `json:"ref_type" doc:"ALBS's: 1 branch, 2 tag, 4 commit; null for an uploaded SRPM"`
+	Commit  string `json:"git_commit_hash"`
+	SRPM    string `json:"srpm,omitempty" doc:"Digest of the SRPM, once there is one"`
+}
+
+// artifactView is a file of a build as ALBS lists it.
+type artifactView struct {
+	Type    string      `json:"type" enum:"rpm,build_log"`
+	Name    string      `json:"name"`
+	Href    string      `json:"href"`
+	CASHash albs.Digest `json:"cas_hash" doc:"The file's sha256, its key in the ledger"`
+
+	Kind    string    `json:"kind"`
+	Arch    albs.Arch `json:"arch,omitempty"`
+	Attempt int       `json:"attempt"`
+}
+
+func viewFile(a build.Artifact) artifactView {
+	out := artifactView{Type: "build_log", Name: a.Name, Href: downloadPath(a.Digest), CASHash: a.Digest, Kind: a.Kind, Arch: a.Arch, Attempt: a.Attempt}
+	if a.Kind == "rpm" || a.Kind == "srpm" {
+		out.Type = "rpm"
+	}
+	return out
+}
+
+func downloadPath(d albs.Digest) string { return "/api/v1/artifacts/" + string(d) + "/download" }
+
+// finished is when a task became final; nil while it isn't.
+func finished(t queue.Task) *time.Time {
+	if !t.State.Final() {
+		return nil
+	}
+	return timeOf(t.Changed.Time)
+}
+
+// logsOf is the path of a task's logs.
+func logsOf(id albs.BuildID, task albs.TaskID) string {
+	return "/api/v1/builds/" + id.String() + "/tasks/" + task.String() + "/logs/"
+}
+
+func viewTask(id albs.BuildID, it build.Item, t build.Task, files []artifactView) taskView {
+	out := taskView{
+		ID: t.ID, TS: timeOf(t.Changed.Time), Index: it.Place, Arch: t.Arch, Platform: nameView{it.Platform},
+		Ref:       refView{URL: it.URL, Ref: unqualified(it.Ref), Commit: it.Commit, SRPM: string(it.SRPM.Digest)},
+		Artifacts: files, RPMModules: []string{}, TestTasks: []runView{}, StartedAt: timeOf(t.Started.Time), FinishedAt: finished(t.Task),
+		Kind: t.Kind, Package: it.Package, State: t.State, Reason: t.Reason, Cause: t.Cause, Attempts: t.Attempts, Worker: t.Worker,
+		Logs: logsOf(id, t.ID),
+	}
+	out.Status, out.StatusText = taskStatus(t.State)
+	if out.Arch == "" {
+		out.Arch = albs.Src
+	}
+	if out.Artifacts == nil {
+		out.Artifacts = []artifactView{}
+	}
+	if t.State == albs.TaskFailed {
+		out.Error = &t.Reason
+	}
+	if n, ok := refTypes[it.RefType]; ok {
+		out.Ref.RefType = &n
+	}
+	if it.SRPM.Digest != "" {
+		href := downloadPath(it.SRPM.Digest)
+		out.BuiltSRPM = &href
+	}
+	return out
+}
+
+type attemptView struct {
+	Attempt    int          `json:"attempt"`
+	Worker     string       `json:"worker"`
+	StartedAt  *time.Time   `json:"started_at"`
+	FinishedAt *time.Time   `json:"finished_at"`
+	Outcome    albs.Outcome `json:"outcome,omitempty"`
+	Lost       bool         `json:"lost" doc:"It ended without a word on the work"`
+	Reason     string       `json:"reason"`
+	Spec       albs.Spec    `json:"spec" doc:"What the worker was asked to do"`
+}
+
+func (s *Server) getTask(ctx context.Context, in *taskInput) (*body[taskView], error) {
+	b, err := s.showBuild(ctx, in.Build)
+	if err != nil {
+		return nil, err
+	}
+	for _, v := range b.Tasks {
+		if v.ID != in.Task {
+			continue
+		}
+		attempts, err := s.Queue.Attempts(ctx, in.Task)
+		if err != nil {
+			return nil, err
+		}
+		for _, a := range attempts {
+			v.AttemptList = append(v.AttemptList, attemptView{
+				Attempt: a.Number, Worker: a.Worker, StartedAt: timeOf(a.Claimed.Time), FinishedAt: timeOf(a.Ended.Time),
+				Outcome: a.Outcome, Lost: a.Lost, Reason: a.Reason, Spec: a.Spec,
+			})
+		}
+		return &body[taskView]{v}, nil
+	}
+	return nil, albs.Errorf(albs.NotFound, "build %d has no task %d", in.Build, in.Task)
+}
+
+func (s *Server) retryTask(ctx context.Context, in *taskInput) (*body[taskView], error) {
+	if err := s.Builds.RetryTask(ctx, in.Build, in.Task); err != nil {
+		return nil, err
+	}
+	return s.getTask(ctx, in)
+}
+
+type statView struct {
+	State albs.TaskState `json:"state"`
+	Kind  albs.TaskKind  `json:"kind"`
+	Arch  albs.Arch      `json:"arch,omitempty"`
+	Count int            `json:"count"`
+}
+
+func (s *Server) queueStats(ctx context.Context, _ *struct{}) (*body[[]statView], error) {
+	stats, err := s.Queue.Stats(ctx)
+	if err != nil {
+		return nil, err
+	}
+	out := make([]statView, len(stats))
+	for i, st := range stats {
+		out[i] = statView(st)
+	}
+	return &body[[]statView]{out}, nil
+}

@@ -1,0 +1,194 @@
+package api
+
+import (
+	"context"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"albs/internal/albs"
+	"albs/internal/master/build"
+	"albs/internal/master/testrun"
+)
+
+type buildTaskInput struct {
+	Task albs.TaskID `path:"build_task_id" minimum:"1"`
+}
+
+type revisionInput struct {
+	Task     albs.TaskID `path:"build_task_id" minimum:"1"`
+	Revision int         `path:"revision" minimum:"1"`
+}
+
+func (s *Server) routeTests() {
+	handle(s, operation(get, "/api/v1/tests/build/{build_id}/", "List all test runs of a build"), s.listRuns)
+	handle(s, operation(put, "/api/v1/tests/build/{build_id}/restart", "Test again what did not pass or was never tested"), s.restartTests)
+	handle(s, operation(get, "/api/v1/tests/{build_task_id}/latest", "Show the latest test run of a build task"), s.latestRun)
+	handle(s, operation(get, "/api/v1/tests/{build_task_id}/logs", "List the logs of a build task's latest test run"), s.runLogs)
+	handle(s, operation(get, "/api/v1/tests/{build_task_id}/{revision}", "Show one test run of a build task"), s.oneRun)
+}
+
+// ALBS's numbers of a test task.
+const (
+	testCreated   = 1
+	testStarted   = 2
+	testCompleted = 3
+	testFailed    = 4
+	testCancelled = 5
+)
+
+// runStatus spells where a run stands as ALBS does, which calls one with bad
+// cases failed.
+func runStatus(r testrun.Run) (int, string) {
+	switch {
+	case r.Task.State == albs.TaskLeased || r.Task.State == albs.TaskStopping:
+		return testStarted, "started"
+	case r.Passed():
+		return testCompleted, "completed"
+	case r.Task.State == albs.TaskCancelled:
+		return testCancelled, "cancelled"
+	case r.Task.State.Final():
+		return testFailed, "failed"
+	default:
+		return testCreated, "created"
+	}
+}
+
+type runView struct {
+	ID        int64       `json:"id"`
+	BuildTask albs.TaskID `json:"build_task_id"`
+	Status    int         `json:"status" enum:"1,2,3,4,5" doc:"ALBS's: 1 created, 2 started, 3 completed, 4 failed, 5 cancelled"`
+	Revision  int         `json:"revision"`
+	Arch      albs.Arch   `json:"env_arch"`
+	CreatedAt time.Time   `json:"scheduled_at"`
+	StartedAt *time.Time  `json:"started_at"`
+	Finished  *time.Time  `json:"finished_at"`
+
+	StatusText string         `json:"status_text"`
+	State      albs.TaskState `json:"state"`
+	Reason     string         `json:"reason"`
+	Platform   string         `json:"platform"`
+	Task       albs.TaskID    `json:"task_id" doc:"Whose logs can be followed below the build"`
+	Packages   []testedView   `json:"packages"`
+	Logs       []testLogView  `json:"artifacts"`
+}
+
+type testedView struct {
+	NEVRA  string        `json:"nevra"`
+	SHA256 albs.Digest   `json:"sha256"`
+	State  testrun.State `json:"state" enum:"passed,failed,pending,missing"`
+	Reason string        `json:"reason,omitempty"`
+	Cases  []caseView    `json:"cases"`
+}
+
+type caseView struct {
+	Name   string `json:"name"`
+	OK     bool   `json:"ok"`
+	Detail string `json:"detail,omitempty"`
+}
+
+type testLogView struct {
+	Name    string `json:"name"`
+	Href    string `json:"href"`
+	Attempt int    `json:"attempt"`
+}
+
+func viewRun(r testrun.Run) runView {
+	out := runView{
+		ID: r.ID, BuildTask: r.BuildTask, Revision: r.Revision, Arch: r.Arch, CreatedAt: r.CreatedAt, StartedAt: timeOf(r.Task.Started.Time),
+		Finished: finished(r.Task), State: r.Task.State, Reason: r.Task.Reason, Platform: r.Platform, Task: r.Task.ID,
+		Packages: []testedView{}, Logs: []testLogView{},
+	}
+	out.Status, out.StatusText = runStatus(r)
+	for _, p := range r.Packages {
+		v := testedView{NEVRA: p.NEVRA, SHA256: p.Digest, State: p.Verdict.State, Reason: p.Verdict.Reason, Cases: []caseView{}}
+		for _, c := range p.Cases {
+			v.Cases = append(v.Cases, caseView{c.Name, c.OK, c.Detail})
+		}
+		out.Packages = append(out.Packages, v)
+	}
+	for _, l := range r.Logs {
+		out.Logs = append(out.Logs, testLogView{l.Name, downloadPath(l.Digest), l.Attempt})
+	}
+	return out
+}
+
+func (s *Server) listRuns(ctx context.Context, in *buildInput) (*body[[]runView], error) {
+	if _, err := s.Builds.Get(ctx, in.Build); err != nil {
+		return nil, err
+	}
+	runs, err := s.Tests.Of(ctx, in.Build)
+	if err != nil {
+		return nil, err
+	}
+	out := make([]runView, len(runs))
+	for i, r := range runs {
+		out[i] = viewRun(r)
+	}
+	return &body[[]runView]{out}, nil
+}
+
+func (s *Server) restartTests(ctx context.Context, in *buildInput) (*body[[]runView], error) {
+	if err := s.Tests.Restart(ctx, in.Build); err != nil {
+		return nil, err
+	}
+	return s.listRuns(ctx, in)
+}
+
+// topicOfBuilds is how the topic of every build begins.
+var topicOfBuilds = strings.TrimSuffix(build.Topic(0), "0")
+
+// runsOf returns the runs that tested what a task of a build left; there is at
+// least one.
+func (s *Server) runsOf(ctx context.Context, task albs.TaskID) ([]testrun.Run, error) {
+	t, err := s.Queue.Task(ctx, task)
+	if err != nil {
+		return nil, err
+	}
+	none := albs.Errorf(albs.NotFound, "task %d was never tested", task)
+	id, err := strconv.ParseInt(strings.TrimPrefix(t.Topic, topicOfBuilds), 10, 64)
+	if err != nil {
+		return nil, none
+	}
+	runs, err := s.Tests.Of(ctx, albs.BuildID(id))
+	if err != nil {
+		return nil, err
+	}
+	runs = slices.DeleteFunc(runs, func(r testrun.Run) bool { return r.BuildTask != task })
+	if len(runs) == 0 {
+		return nil, none
+	}
+	return runs, nil
+}
+
+// latestRun answers with a list, as ALBS does, which has a test task for each
+// package where albs has a run for all of them.
+func (s *Server) latestRun(ctx context.Context, in *buildTaskInput) (*body[[]runView], error) {
+	runs, err := s.runsOf(ctx, in.Task)
+	if err != nil {
+		return nil, err
+	}
+	return &body[[]runView]{[]runView{viewRun(runs[len(runs)-1])}}, nil
+}
+
+func (s *Server) oneRun(ctx context.Context, in *revisionInput) (*body[[]runView], error) {
+	runs, err := s.runsOf(ctx, in.Task)
+	if err != nil {
+		return nil, err
+	}
+	for _, r := range runs {
+		if r.Revision == in.Revision {
+			return &body[[]runView]{[]runView{viewRun(r)}}, nil
+		}
+	}
+	return nil, albs.Errorf(albs.NotFound, "task %d has no test run with revision %d", in.Task, in.Revision)
+}
+
+func (s *Server) runLogs(ctx context.Context, in *buildTaskInput) (*body[[]testLogView], error) {
+	runs, err := s.runsOf(ctx, in.Task)
+	if err != nil {
+		return nil, err
+	}
+	return &body[[]testLogView]{viewRun(runs[len(runs)-1]).Logs}, nil
+}

@@ -1,0 +1,160 @@
+package api
+
+import (
+	"context"
+	"time"
+
+	"albs/internal/albs"
+	"albs/internal/master/auth"
+)
+
+func (s *Server) routeUsers() {
+	handle(s, operation(get, "/api/v1/whoami", "Show whose token this is"), s.whoami)
+	handle(s, operation(get, "/api/v1/users/", "List accounts"), s.listUsers)
+	handle(s, operation(get, "/api/v1/users/all_users", "The same as /users/"), s.listUsers)
+	handle(s, created(operation(post, "/api/v1/users/", "Add an account, without roles and tokens")), s.createUser)
+	handle(s, operation(patch, "/api/v1/users/{user_id}/disable", "Close an account for good"), s.disableUser)
+	handle(s, operation(patch, "/api/v1/users/{user_id}/roles/add", "Give a role"), s.changeRole(s.Auth.Grant))
+	handle(s, operation(patch, "/api/v1/users/{user_id}/roles/remove", "Take a role away"), s.changeRole(s.Auth.Revoke))
+	handle(s, operation(get, "/api/v1/roles/", "List the roles that there are"), s.listRoles)
+	handle(s, operation(get, "/api/v1/teams/", "List teams"), s.listTeams)
+}
+
+type userView struct {
+	ID         albs.UserID  `json:"id"`
+	Username   string       `json:"username"`
+	IsActive   bool         `json:"is_active"`
+	CreatedAt  time.Time    `json:"created_at"`
+	DisabledAt *time.Time   `json:"disabled_at"`
+	Roles      []auth.Grant `json:"roles"`
+}
+
+func viewUser(u auth.User) userView {
+	return userView{
+		ID: u.ID, Username: u.Name, IsActive: u.DisabledAt.IsZero(), CreatedAt: u.CreatedAt.Time,
+		DisabledAt: timeOf(u.DisabledAt.Time), Roles: append([]auth.Grant{}, u.Grants...),
+	}
+}
+
+func (s *Server) whoami(ctx context.Context, _ *struct{}) (*body[userView], error) {
+	u, err := s.Auth.User(ctx, auth.From(ctx).Name)
+	if err != nil {
+		return nil, err
+	}
+	return &body[userView]{viewUser(u)}, nil
+}
+
+func (s *Server) listUsers(ctx context.Context, _ *struct{}) (*body[[]userView], error) {
+	users, err := s.Auth.Users(ctx)
+	if err != nil {
+		return nil, err
+	}
+	out := make([]userView, len(users))
+	for i, u := range users {
+		out[i] = viewUser(u)
+	}
+	return &body[[]userView]{out}, nil
+}
+
+type createUserInput struct {
+	Body struct {
+		Username string `json:"username" doc:"Lower-case letters, digits and ._-"`
+	}
+}
+
+func (s *Server) createUser(ctx context.Context, in *createUserInput) (*body[userView], error) {
+	u, err := s.Auth.CreateUser(ctx, in.Body.Username)
+	if err != nil {
+		return nil, err
+	}
+	return &body[userView]{viewUser(u)}, nil
+}
+
+type userInput struct {
+	User albs.UserID `path:"user_id" minimum:"1"`
+}
+
+// userByID returns an account as its id names it.
+func (s *Server) userByID(ctx context.Context, id albs.UserID) (*body[userView], error) {
+	users, err := s.Auth.Users(ctx)
+	if err != nil {
+		return nil, err
+	}
+	for _, u := range users {
+		if u.ID == id {
+			return &body[userView]{viewUser(u)}, nil
+		}
+	}
+	return nil, albs.Errorf(albs.NotFound, "there is no user with id %d", id)
+}
+
+func (s *Server) disableUser(ctx context.Context, in *userInput) (*body[userView], error) {
+	if err := s.Auth.DisableUser(ctx, in.User); err != nil {
+		return nil, err
+	}
+	return s.userByID(ctx, in.User)
+}
+
+type roleInput struct {
+	User albs.UserID `path:"user_id" minimum:"1"`
+	Body struct {
+		Role string `json:"role"`
+		Team string `json:"team,omitempty" doc:"For a role that is held for one team; it is made on its first use"`
+	}
+}
+
+func (s *Server) changeRole(change func(context.Context, albs.UserID, auth.Role, string) error) func(context.Context, *roleInput) (*body[userView], error) {
+	return func(ctx context.Context, in *roleInput) (*body[userView], error) {
+		role, err := auth.ParseRole(in.Body.Role)
+		if err != nil {
+			return nil, err
+		}
+		if err := change(ctx, in.User, role, in.Body.Team); err != nil {
+			return nil, err
+		}
+		return s.userByID(ctx, in.User)
+	}
+}
+
+type roleView struct {
+	Name   auth.Role `json:"name"`
+	Global bool      `json:"global" doc:"Held for the installation and not for a team"`
+}
+
+func (s *Server) listRoles(context.Context, *struct{}) (*body[[]roleView], error) {
+	out := make([]roleView, len(auth.Roles))
+	for i, r := range auth.Roles {
+		out[i] = roleView{r, r.Global()}
+	}
+	return &body[[]roleView]{out}, nil
+}
+
+type teamsInput struct {
+	Page int `query:"pageNumber" minimum:"1" default:"1" doc:"Ten teams a page, by name"`
+}
+
+type teamView struct {
+	ID        int64     `json:"id"`
+	Name      string    `json:"name"`
+	CreatedAt time.Time `json:"created_at"`
+}
+
+type teamsView struct {
+	Teams       []teamView `json:"teams"`
+	TotalTeams  int        `json:"total_teams"`
+	CurrentPage int        `json:"current_page"`
+}
+
+func (s *Server) listTeams(ctx context.Context, in *teamsInput) (*body[teamsView], error) {
+	teams, err := s.Auth.Teams(ctx)
+	if err != nil {
+		return nil, err
+	}
+	out := teamsView{Teams: []teamView{}, TotalTeams: len(teams), CurrentPage: in.Page}
+	for i, t := range teams {
+		if i/perPage == in.Page-1 {
+			out.Teams = append(out.Teams, teamView{t.ID, t.Name, t.CreatedAt.Time})
+		}
+	}
+	return &body[teamsView]{out}, nil
+}
