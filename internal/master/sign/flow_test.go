@@ -1,0 +1,617 @@
+package sign
+
+import (
+	"bytes"
+	"context"
+	"crypto/ed25519"
+	"errors"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/rs/zerolog"
+
+	"albs/internal/albs"
+	"albs/internal/attest"
+	"albs/internal/blob"
+	"albs/internal/ledger"
+	"albs/internal/master/artifact"
+	"albs/internal/master/auth"
+	"albs/internal/master/build"
+	"albs/internal/master/db"
+	"albs/internal/master/db/dbtest"
+	"albs/internal/master/event"
+	"albs/internal/master/platform"
+	"albs/internal/master/product"
+	"albs/internal/master/provenance"
+	"albs/internal/master/queue"
+	"albs/internal/master/repo"
+	"albs/internal/master/testrun"
+	"albs/internal/pgp"
+	"albs/internal/rpm"
+	"albs/internal/worker"
+	"albs/internal/worker/signer"
+	"albs/internal/worker/workertest"
+)
+
+const builderID = "https://example.org/builder/v1"
+
+// rpms are one source package and the two packages built from it, by rpmbuild.
+var rpms = sync.OnceValues(func() (map[string][]byte, error) {
+	top, err := os.MkdirTemp("", "albs-sign-*")
+	if err != nil {
+		return nil, err
+	}
+	defer os.RemoveAll(top)
+	spec := filepath.Join(top, "hello.spec")
+	err = os.WriteFile(spec, []byte(`Name: hello
+Version: 1.0
+Release: 1
+Summary: A small package
+License: MIT
+BuildArch: noarch
+%description
+Small.
+%package doc
+Summary: More of it
+%description doc
+Words.
+%install
+mkdir -p %{buildroot}/usr/share/hello
+echo hello > %{buildroot}/usr/share/hello/file
+echo words > %{buildroot}/usr/share/hello/doc
+%files
+/usr/share/hello/file
+%files doc
+/usr/share/hello/doc
+`), 0o600)
+	if err != nil {
+		return nil, err
+	}
+	if out, err := exec.Command("rpmbuild", "-ba", "--nodeps", "--define", "_topdir "+top, spec).CombinedOutput(); err != nil {
+		return nil, errors.Join(err, errors.New(string(out)))
+	}
+	all := map[string][]byte{}
+	for _, pattern := range []string{"/RPMS/noarch/*.rpm", "/SRPMS/*.rpm"} {
+		files, err := filepath.Glob(top + pattern)
+		if err != nil {
+			return nil, err
+		}
+		for _, f := range files {
+			if all[filepath.Base(f)], err = os.ReadFile(f); err != nil {
+				return nil, err
+			}
+		}
+	}
+	return all, nil
+})
+
+type mirror struct{}
+
+func (mirror) CheckURL(string) error { return nil }
+
+func (mirror) Get(context.Context, string, int64) (io.ReadCloser, int64, error) {
+	return nil, 0, albs.Errorf(albs.Unavailable, "no mirror here")
+}
+
+// fixture is a master with one build of real packages, which has succeeded.
+type fixture struct {
+	*Signing
+	d       *db.DB
+	prov    *provenance.Provenance
+	trust   attest.Trust
+	admin   context.Context
+	signer  auth.Actor
+	build   albs.BuildID
+	rpms    []artifact.Artifact // the SRPM last
+	stop    func()              // ends the outbox
+	deliver func()
+}
+
+func setup(t *testing.T, d *db.DB, productName string) *fixture {
+	t.Helper()
+	for _, tool := range []string{"rpmbuild", "rpmkeys", "bwrap"} {
+		if _, err := exec.LookPath(tool); err != nil {
+			t.Skipf("%s is not installed", tool)
+		}
+	}
+	must := func(err error) {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	files, err := rpms()
+	must(err)
+	blobs, err := blob.NewDir(t.TempDir())
+	must(err)
+	staging, err := blob.NewStaging(t.TempDir())
+	must(err)
+	events, artifacts := event.New(d, zerolog.Nop()), artifact.New(d, blobs, staging)
+	q, err := queue.New(d, events, artifacts, blobs, queue.Config{LogDir: t.TempDir(), Backoff: 50 * time.Millisecond}, zerolog.Nop())
+	must(err)
+	l, err := ledger.OpenEmbedded(t.TempDir())
+	must(err)
+	t.Cleanup(func() { l.Close() })
+	_, key, err := ed25519.GenerateKey(nil)
+	must(err)
+	f := &fixture{d: d, prov: provenance.New(d, events, artifacts, l, attest.NewSigner(key), zerolog.Nop())}
+	repos := repo.New(d, artifacts, events)
+	platforms := platform.New(d, events, mirror{}, repos, zerolog.Nop())
+	products := product.New(d, events, platforms)
+	builds := build.New(build.Parts{
+		DB: d, Events: events, Queue: q, Artifacts: artifacts, Provenance: f.prov, Platforms: platforms, Products: products, Repos: repos, Log: zerolog.Nop(),
+	}, build.Config{})
+	tests := testrun.New(testrun.Parts{
+		DB: d, Events: events, Queue: q, Artifacts: artifacts, Provenance: f.prov, Platforms: platforms, Repos: repos, Builds: builds, Log: zerolog.Nop(),
+	})
+	f.Signing = New(Parts{
+		DB: d, Events: events, Queue: q, Artifacts: artifacts, Provenance: f.prov, Products: products, Builds: builds, Tests: tests, Log: zerolog.Nop(),
+	})
+	f.admin = auth.With(t.Context(), auth.Actor{Kind: auth.KindPerson, User: 1, Name: "ada", Grants: []auth.Grant{{Role: auth.Admin}}})
+	f.signer = auth.Actor{Kind: auth.KindWorker, Worker: 1, Name: "s1", Role: albs.RoleSigner, Labels: []string{"kind:sign", "kind:keygen", "key:*"}}
+	_, err = platforms.Apply(f.admin, platform.Spec{
+		Name: "el", Dist: ".el9", Releasever: "9", Arches: []albs.Arch{albs.X8664},
+		Repositories: []platform.Repository{{ID: "base", URL: "https://mirror.example/os/"}},
+		Packages:     []string{"rpm-build"}, TestPackages: []string{"bash"}, RPMDB: platform.RPMDB{Path: "/var/lib/rpm", Backend: "sqlite"},
+	})
+	must(err)
+	if productName != "" {
+		_, err = products.Apply(f.admin, product.Spec{
+			Name: productName, Team: "core", Platforms: []string{"el"},
+			Repositories: []product.Repository{{Path: "el/x86_64", Platform: "el", Arch: albs.X8664, Kind: product.RPM}},
+			Gate:         product.Gate{Tests: product.Required}, Approvals: product.Approvals{Count: 1},
+		})
+		must(err)
+	}
+
+	var srpm artifact.Artifact
+	for name, b := range files {
+		kind := artifact.RPM
+		if strings.HasSuffix(name, ".src.rpm") {
+			kind = artifact.SRPM
+		}
+		a, err := artifacts.Save(t.Context(), bytes.NewReader(b), 1<<20, name, kind)
+		must(err)
+		if kind == artifact.SRPM {
+			srpm = a
+		} else {
+			f.rpms = append(f.rpms, a)
+		}
+	}
+	f.rpms = append(f.rpms, srpm)
+	must(d.InTx(t.Context(), func(tx db.Tx) error {
+		if err := artifacts.Add(t.Context(), tx, f.rpms...); err != nil {
+			return err
+		}
+		if err := tx.GetContext(t.Context(), &f.build, `INSERT INTO build (owner_id, owner, team, product, options, created_at)
+			VALUES (1, 'olga', '', $1, '{}', $2) RETURNING id`, productName, db.Now()); err != nil {
+			return err
+		}
+		var item albs.ItemID
+		if err := tx.GetContext(t.Context(), &item, `INSERT INTO build_item (build_id, place, platform, arches, url, ref, ref_type, commit_id, package, srpm, srpm_name)
+			VALUES ($1, 0, 'el', '["x86_64"]', '', '', '', '', 'hello', $2, $3) RETURNING id`, f.build, srpm.Digest, srpm.Name); err != nil {
+			return err
+		}
+		for _, a := range f.rpms {
+			if _, err := tx.ExecContext(t.Context(), `INSERT INTO build_artifact (build_id, item_id, task_id, attempt, digest, kind, name, arch)
+				VALUES ($1, $2, 0, 1, $3, $4, $5, 'x86_64')`, f.build, item, a.Digest, string(a.Kind), a.Name); err != nil {
+				return err
+			}
+		}
+		if err := f.prov.State(t.Context(), tx, provenance.Fact{
+			Subjects: []attest.Subject{provenance.SubjectOf(srpm)}, Predicate: attest.Source, Body: attest.SourceBody{Uploader: "ada"},
+			Files: []artifact.Artifact{srpm},
+		}); err != nil {
+			return err
+		}
+		fact := provenance.Fact{Predicate: attest.Build, Files: f.rpms[:2], Body: attest.BuildBody{
+			BuildDefinition: attest.BuildDefinition{
+				BuildType: attest.BuildType, ExternalParameters: attest.ExternalParameters{Platform: "el", Arch: albs.X8664},
+				ResolvedDependencies: []attest.Descriptor{{Name: attest.DependencySRPM, Digest: map[string]string{attest.SHA256: string(srpm.Digest)}}},
+			},
+			RunDetails: attest.RunDetails{Builder: attest.Builder{ID: builderID}},
+		}}
+		for _, a := range f.rpms[:2] {
+			fact.Subjects = append(fact.Subjects, provenance.SubjectOf(a))
+		}
+		return f.prov.State(t.Context(), tx, fact)
+	}))
+
+	ctx, cancel := context.WithCancel(t.Context())
+	var wg sync.WaitGroup
+	loop := func(run func(context.Context) error) {
+		wg.Go(func() {
+			if err := run(ctx); err != nil && !errors.Is(err, context.Canceled) {
+				t.Errorf("Run = %v", err)
+			}
+		})
+	}
+	loop(q.Run)
+	loop(events.Run)
+	t.Cleanup(func() { cancel(); wg.Wait() })
+	f.deliver = func() { loop(f.prov.Run) }
+	return f
+}
+
+// worker starts a signer over the fixture's queue and returns its directory.
+func (f *fixture) worker(t *testing.T) string {
+	t.Helper()
+	trust, err := f.prov.Trust(t.Context(), attest.Trust{Builders: []string{builderID}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	f.trust = trust
+	dir := filepath.Join(t.TempDir(), "signer")
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error, 1)
+	go func() {
+		done <- signer.Run(ctx, signer.Config{Dir: dir, Spool: filepath.Join(t.TempDir(), "spool"), Trust: &trust}, "test",
+			workertest.As(f.queue, func(ctx context.Context) context.Context { return auth.With(ctx, f.signer) }), zerolog.Nop())
+	}()
+	t.Cleanup(func() {
+		cancel()
+		if err := <-done; err != nil && !errors.Is(err, context.Canceled) {
+			t.Errorf("signer.Run = %v", err)
+		}
+	})
+	return dir
+}
+
+func until(t *testing.T, what string, ok func() bool) {
+	t.Helper()
+	for end := time.Now().Add(60 * time.Second); !ok(); time.Sleep(10 * time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatalf("waited in vain until %s", what)
+		}
+	}
+}
+
+// key has a key made and returns it.
+func (f *fixture) key(t *testing.T, name, alg string, products ...string) Key {
+	t.Helper()
+	task, err := f.GenerateKey(f.admin, name, "Demo <demo@example.org>", alg, products...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	until(t, "the key is made", func() bool {
+		k, err := f.Keygen(t.Context(), task)
+		if err != nil || k.Task.State == albs.TaskFailed {
+			t.Fatalf("Keygen = %+v, %v", k, err)
+		}
+		return k.Fingerprint != ""
+	})
+	k, err := f.Key(t.Context(), name)
+	if err != nil || !k.Active || k.Algorithm != alg {
+		t.Fatalf("Key = %+v, %v", k, err)
+	}
+	return k
+}
+
+func (f *fixture) ended(t *testing.T, id int64) Request {
+	t.Helper()
+	var r Request
+	until(t, "the request has ended", func() bool {
+		var err error
+		if r, err = f.Request(t.Context(), id); err != nil {
+			t.Fatal(err)
+		}
+		return r.Status == Completed || r.Status == Failed
+	})
+	return r
+}
+
+func TestSignBuild(t *testing.T) {
+	t.Parallel()
+	dbtest.Each(t, func(t *testing.T, d *db.DB) {
+		f := setup(t, d, "")
+		dir := f.worker(t)
+		k := f.key(t, "demo", pgp.Ed25519)
+		if _, err := f.GenerateKey(f.admin, "demo", "Demo <demo@example.org>", pgp.Ed25519); albs.KindOf(err) != albs.Conflict {
+			t.Errorf("a second key of the name = %v", err)
+		}
+		r, err := f.SignBuild(f.admin, f.build, "demo")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if again, err := f.SignBuild(f.admin, f.build, k.Fingerprint); err != nil || again.ID != r.ID {
+			t.Errorf("the same request again = %+v, %v", again, err)
+		}
+		// Nothing goes out before the ledger has it.
+		time.AfterFunc(200*time.Millisecond, f.deliver)
+		if r = f.ended(t, r.ID); r.Status != Completed {
+			t.Fatalf("the request ended as %v: %s", r.Status, r.Reason)
+		}
+		if len(r.Packages) != 3 {
+			t.Errorf("%d packages were signed, want 3", len(r.Packages))
+		}
+		if _, err := f.SignBuild(f.admin, f.build, "demo"); albs.KindOf(err) != albs.Conflict || !strings.Contains(err.Error(), "already signed") {
+			t.Errorf("a signed build asked for again = %v", err)
+		}
+		var ds []albs.Digest
+		for _, a := range f.rpms {
+			ds = append(ds, a.Digest)
+		}
+		signed, err := f.Signed(t.Context(), ds, k.Fingerprint)
+		if err != nil || len(signed) != 3 {
+			t.Fatalf("Signed = %v, %v", signed, err)
+		}
+		kr, err := rpm.ReadKeyring(k.Public)
+		if err != nil {
+			t.Fatal(err)
+		}
+		f.trust.PackageKeys = []string{string(k.Public)}
+		for _, u := range f.rpms {
+			a := signed[u.Digest]
+			if a.Unsigned != u.Digest || a.SignedBy != k.Fingerprint || a.Name != u.Name || a.HeaderSHA256 != u.HeaderSHA256 {
+				t.Errorf("the signed copy of %s is %+v", u.Name, a)
+			}
+			if err := f.prov.WaitNotarized(t.Context(), a.Digest); err != nil {
+				t.Fatal(err)
+			}
+			b, err := f.artifacts.Blobs().Open(t.Context(), a.Digest)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer b.Close()
+			if v, err := rpm.Verify(io.NewSectionReader(b, 0, b.Size()), kr); err != nil || v.Fingerprint != k.Fingerprint {
+				t.Errorf("rpm.Verify(%s) = %v, %v", u.Name, v, err)
+			}
+			bundle, err := f.prov.Bundle(t.Context(), a.Digest)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if _, err := attest.Verify(t.Context(), b, b.Size(), bundle, f.trust); err != nil {
+				t.Errorf("a stranger doesn't believe %s: %v", u.Name, err)
+			}
+		}
+		// The journal tells of each, and of nothing secret.
+		journal, err := os.ReadFile(filepath.Join(dir, "journal.jsonl"))
+		if err != nil || bytes.Count(journal, []byte(`"intent"`)) != 4 || bytes.Count(journal, []byte(`"result"`)) != 4 {
+			t.Errorf("the journal is %s, %v", journal, err)
+		}
+		if err := f.Deactivate(f.admin, "demo"); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := f.SignBuild(f.admin, f.build, "demo"); albs.KindOf(err) != albs.Conflict || !strings.Contains(err.Error(), "not active") {
+			t.Errorf("signing with a key that isn't active = %v", err)
+		}
+	})
+}
+
+func TestDocument(t *testing.T) {
+	t.Parallel()
+	dbtest.Each(t, func(t *testing.T, d *db.DB) {
+		f := setup(t, d, "demo")
+		f.deliver()
+		f.worker(t)
+		k := f.key(t, "demo key", pgp.Ed25519, "demo")
+		doc := []byte("<repomd/>")
+		file := albs.File{Name: "repomd.xml", Digest: albs.DigestOf(doc), Size: int64(len(doc))}
+		if _, err := f.artifacts.Blobs().Put(t.Context(), file.Digest, bytes.NewReader(doc)); err != nil {
+			t.Fatal(err)
+		}
+		enqueue := func(product string) (id albs.TaskID, err error) {
+			err = d.InTx(t.Context(), func(tx db.Tx) error {
+				id, err = f.SignDocument(t.Context(), tx, Document{File: file, Product: product, Key: "demo key"})
+				return err
+			})
+			return id, err
+		}
+		if _, err := enqueue("other"); albs.KindOf(err) != albs.Conflict {
+			t.Errorf("SignDocument for a product that the key isn't for = %v", err)
+		}
+		first, err := enqueue("demo")
+		if err != nil {
+			t.Fatal(err)
+		}
+		until(t, "what nobody approved is refused", func() bool {
+			task, err := f.queue.Task(t.Context(), first)
+			return err == nil && task.State == albs.TaskFailed && strings.Contains(task.Reason, "nobody approved")
+		})
+		err = d.InTx(t.Context(), func(tx db.Tx) error {
+			return f.prov.State(t.Context(), tx, provenance.Fact{
+				Subjects:  []attest.Subject{{Name: file.Name, Digest: map[string]string{attest.SHA256: string(file.Digest)}}},
+				Predicate: attest.ReleaseApproved,
+				Body: attest.ReleaseApprovedBody{
+					Product: "demo", Repository: "el/x86_64", Release: 1, Snapshot: albs.DigestOf([]byte("snapshot")), Plan: albs.DigestOf([]byte("plan")),
+					Approvals: []attest.Approval{{Person: "ada", At: time.Now().UTC()}},
+				},
+			})
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		second, err := enqueue("demo")
+		if err != nil || second == first {
+			t.Fatalf("SignDocument after a refusal = %v, %v", second, err)
+		}
+		var sig []byte
+		until(t, "the document is signed", func() bool {
+			sig, err = f.DocumentSignature(t.Context(), file.Digest, "demo key")
+			return err == nil
+		})
+		if again, err := enqueue("demo"); err != nil || again != second {
+			t.Errorf("SignDocument of a signed one = %v, %v; want task %v", again, err, second)
+		}
+		kr, err := pgp.ReadKeyring(k.Public)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if fpr, _, err := kr.VerifyArmored(bytes.NewReader(doc), sig); err != nil || fpr != k.Fingerprint {
+			t.Errorf("the signature is by %s, %v", fpr, err)
+		}
+	})
+}
+
+func TestGate(t *testing.T) {
+	t.Parallel()
+	f := setup(t, dbtest.Open(t, dbtest.SQLite(t)), "demo")
+	f.worker(t)
+	f.key(t, "demo", pgp.Ed25519, "demo")
+	if _, err := f.SignBuild(f.admin, f.build, "demo"); albs.KindOf(err) != albs.Conflict || !strings.Contains(err.Error(), "requires passed tests") {
+		t.Errorf("SignBuild of what was never tested = %v", err)
+	}
+	eve := auth.With(t.Context(), auth.Actor{Kind: auth.KindPerson, User: 7, Name: "eve", Grants: []auth.Grant{{Role: auth.Operator}}})
+	if _, err := f.SignBuild(eve, f.build, "demo"); albs.KindOf(err) != albs.Forbidden {
+		t.Errorf("SignBuild by an operator = %v", err)
+	}
+	if _, err := f.GenerateKey(eve, "eve", "Eve <eve@example.org>", pgp.Ed25519, "demo"); albs.KindOf(err) != albs.Forbidden {
+		t.Errorf("GenerateKey by an operator = %v", err)
+	}
+	for name, bad := range map[string][2]string{
+		"a fingerprint as name": {strings.Repeat("AB", 20), "A <a@example.org>"},
+		"a path as name":        {"../key", "A <a@example.org>"},
+		"no user id":            {"key", "<>"},
+	} {
+		if _, err := f.GenerateKey(f.admin, bad[0], bad[1], pgp.Ed25519); albs.KindOf(err) != albs.Invalid {
+			t.Errorf("GenerateKey with %s = %v", name, err)
+		}
+	}
+	if _, err := f.GenerateKey(f.admin, "old", "A <a@example.org>", "dsa1024"); albs.KindOf(err) != albs.Invalid {
+		t.Errorf("GenerateKey of an unknown algorithm = %v", err)
+	}
+}
+
+// TestAdmit has somebody with a signer's identity and another key report.
+func TestAdmit(t *testing.T) {
+	t.Parallel()
+	dbtest.Each(t, func(t *testing.T, d *db.DB) {
+		f := setup(t, d, "")
+		f.deliver()
+		k, err := pgp.Generate("Demo <demo@example.org>", pgp.Ed25519, time.Now())
+		if err != nil {
+			t.Fatal(err)
+		}
+		me := auth.With(t.Context(), f.signer)
+		claim := func(labels ...string) *worker.Lease {
+			t.Helper()
+			l, err := f.queue.Claim(me, worker.Offer{Labels: labels, Wait: 30})
+			if err != nil || l == nil {
+				t.Fatalf("Claim = %v, %v", l, err)
+			}
+			return l
+		}
+		if _, err := f.GenerateKey(f.admin, "demo", "Demo <demo@example.org>", pgp.Ed25519); err != nil {
+			t.Fatal(err)
+		}
+		public, err := k.Public()
+		if err != nil {
+			t.Fatal(err)
+		}
+		l := claim("kind:keygen")
+		if err := f.queue.Complete(me, l.Token, albs.OutcomeOK, albs.Result{Keygen: &albs.KeygenResult{Fingerprint: k.Fingerprint(), Public: public}}); err != nil {
+			t.Fatal(err)
+		}
+
+		other, err := pgp.Generate("Demo <demo@example.org>", pgp.Ed25519, time.Now())
+		if err != nil {
+			t.Fatal(err)
+		}
+		// sign returns what a signer reports that signs with key, each package but for
+		// those that header replaces.
+		sign := func(l *worker.Lease, key *pgp.Key, header func(i int) []byte) albs.Result {
+			var r albs.SignResult
+			for i, p := range l.Spec.Sign.Packages {
+				sig, _, err := key.Sign(header(i))
+				if err != nil {
+					t.Fatal(err)
+				}
+				r.Signatures = append(r.Signatures, albs.Signature{Of: p.Digest, Bytes: sig})
+			}
+			return albs.Result{Sign: &r}
+		}
+		files, err := rpms()
+		if err != nil {
+			t.Fatal(err)
+		}
+		var l2 *worker.Lease
+		header := func(i int) []byte {
+			b, err := rpm.Header(bytes.NewReader(files[l2.Spec.Sign.Packages[i].Name]))
+			if err != nil {
+				t.Fatal(err)
+			}
+			return b
+		}
+		bad := map[string]func() albs.Result{
+			"by another key":     func() albs.Result { return sign(l2, other, header) },
+			"of another package": func() albs.Result { return sign(l2, k, func(i int) []byte { return header((i + 1) % 3) }) },
+			"garbage":            func() albs.Result { r := sign(l2, k, header); r.Sign.Signatures[1].Bytes = []byte("x"); return r },
+			"one is missing":     func() albs.Result { r := sign(l2, k, header); r.Sign.Signatures = r.Sign.Signatures[:2]; return r },
+			"nothing at all":     func() albs.Result { return albs.Result{} },
+		}
+		for name, result := range bad {
+			r, err := f.SignBuild(f.admin, f.build, "demo")
+			if err != nil {
+				t.Fatal(err)
+			}
+			l2 = claim("kind:sign", "key:"+k.Fingerprint())
+			if err := f.queue.Complete(me, l2.Token, albs.OutcomeOK, result()); albs.KindOf(err) != albs.Invalid {
+				t.Errorf("%s: Complete = %v", name, err)
+			}
+			if r, err = f.Request(t.Context(), r.ID); err != nil || r.Status != Failed || r.Packages[0].Signed != "" {
+				t.Errorf("%s: Request = %+v, %v", name, r, err)
+			}
+		}
+		// A package that is signed keeps its copy, whatever comes later.
+		r, err := f.SignBuild(f.admin, f.build, "demo")
+		if err != nil {
+			t.Fatal(err)
+		}
+		l2 = claim("kind:sign", "key:"+k.Fingerprint())
+		kept := albs.DigestOf([]byte("kept"))
+		err = d.InTx(t.Context(), func(tx db.Tx) error {
+			return f.store.addSigned(t.Context(), tx, l2.Spec.Sign.Packages[0].Digest, k.Fingerprint(), kept, db.Now())
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := f.queue.Complete(me, l2.Token, albs.OutcomeOK, sign(l2, k, header)); err != nil {
+			t.Fatal(err)
+		}
+		if r, err = f.Request(t.Context(), r.ID); err != nil || r.Status != Completed {
+			t.Fatalf("Request = %+v, %v", r, err)
+		}
+		for _, p := range r.Packages {
+			if (p.Digest == l2.Spec.Sign.Packages[0].Digest) != (p.Signed == kept) || p.Signed == "" {
+				t.Errorf("the copy of %s is %s", p.Name, p.Signed.Short())
+			}
+		}
+		if list, more, err := f.Requests(t.Context(), Filter{Build: f.build, Limit: 4}); err != nil || len(list) != 4 || !more || list[0].ID != r.ID {
+			t.Errorf("Requests = %d of them, %v, %v", len(list), more, err)
+		}
+	})
+}
+
+// TestTampered changes a statement behind albs: nothing is offered to a signer.
+func TestTampered(t *testing.T) {
+	t.Parallel()
+	f := setup(t, dbtest.Open(t, dbtest.SQLite(t)), "")
+	f.deliver()
+	f.worker(t)
+	f.key(t, "demo", pgp.Ed25519)
+	until(t, "everything is notarized", func() bool {
+		n, err := f.prov.Pending(t.Context())
+		return err == nil && n == 0
+	})
+	if _, err := f.d.ExecContext(t.Context(), `UPDATE statement SET envelope = replace(envelope, 'a', 'b') WHERE predicate = 'build'`); err != nil {
+		t.Fatal(err)
+	}
+	r, err := f.SignBuild(f.admin, f.build, "demo")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if r = f.ended(t, r.ID); r.Status != Failed {
+		t.Errorf("what a changed row tells was signed: %+v", r)
+	}
+	for _, p := range r.Packages {
+		if p.Signed != "" {
+			t.Errorf("%s was signed", p.Name)
+		}
+	}
+}

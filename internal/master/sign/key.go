@@ -1,0 +1,297 @@
+package sign
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"slices"
+	"time"
+
+	"albs/internal/albs"
+	"albs/internal/master/artifact"
+	"albs/internal/master/auth"
+	"albs/internal/master/db"
+	"albs/internal/master/queue"
+	"albs/internal/pgp"
+)
+
+// Key is the public part of a signing key.
+type Key struct {
+	Fingerprint string // 40 upper-case hex digits
+	Name        string // by which products call it
+	UserID      string // as "AlmaLinux 9 <packager@example.org>"
+	Algorithm   string // pgp.RSA4096 or pgp.Ed25519
+	Products    []string
+	Public      []byte // ASCII-armored
+	CreatedAt   time.Time
+	Active      bool
+}
+
+// Keygen is a wish for a new key.
+type Keygen struct {
+	Task        queue.Task
+	Name        string
+	UserID      string
+	Algorithm   string
+	Products    []string
+	Requester   string
+	CreatedAt   time.Time
+	Fingerprint string // "" until the key is there
+}
+
+const (
+	maxProducts = 64
+	// maxPublic bounds a public key; RSA-4096 with its user id has some 3 KiB.
+	maxPublic = 32 << 10
+)
+
+// GenerateKey has a signer make a key that never leaves it, and returns the task.
+// name is what products will call it, userID what it says in itself; algorithm is
+// pgp.RSA4096 or pgp.Ed25519. With products named it signs for these only, also by
+// the signer's own policy; without, for any. Errors: Forbidden without key.generate
+// on the team of each product (without products, on the whole installation),
+// Invalid, NotFound for an unknown product, Conflict if the name is taken or a key
+// of that name is being made.
+func (s *Signing) GenerateKey(ctx context.Context, name, userID, algorithm string, products ...string) (albs.TaskID, error) {
+	if err := s.mayGenerate(ctx, products); err != nil {
+		return 0, err
+	}
+	switch {
+	case artifact.CheckName(name) != nil || len(name) > 64 || isFingerprint(name):
+		return 0, albs.Errorf(albs.Invalid, "%.80q can't be a key's name: use a plain word of at most 64 bytes that isn't a fingerprint", name)
+	case algorithm != pgp.RSA4096 && algorithm != pgp.Ed25519:
+		return 0, albs.Errorf(albs.Invalid, "key algorithm %.40q is neither %s nor %s", algorithm, pgp.RSA4096, pgp.Ed25519)
+	}
+	userID, err := pgp.UserID(userID)
+	if err != nil {
+		return 0, err
+	}
+	list, err := json.Marshal(append([]string{}, products...))
+	if err != nil {
+		return 0, fmt.Errorf("encode products: %w", err)
+	}
+	row := keygenRow{
+		Name: name, UserID: userID, Algorithm: algorithm, Products: string(list), Requester: auth.From(ctx).Name, CreatedAt: db.Now(),
+	}
+	err = s.store.d.InTx(ctx, func(tx db.Tx) error {
+		if taken, err := s.store.nameTaken(ctx, tx, name); err != nil || taken {
+			if err == nil {
+				err = albs.Errorf(albs.Conflict, "there is a key %s already, or one is being made: choose another name", name)
+			}
+			return err
+		}
+		var err error
+		row.TaskID, err = s.queue.Enqueue(ctx, tx, queue.NewTask{
+			Kind: albs.KindKeygen, Lane: "keys", Topic: topic(name),
+			Spec: albs.Spec{Keygen: &albs.KeygenSpec{Name: userID, Algorithm: algorithm, Products: products}},
+		})
+		if err != nil {
+			return err
+		}
+		if err := s.store.addKeygen(ctx, tx, row); err != nil {
+			return err
+		}
+		return s.events.Add(ctx, tx, "key.requested", topic(name), auth.From(ctx).String(), map[string]any{
+			"task": row.TaskID, "name": name, "algorithm": algorithm, "products": products,
+		})
+	})
+	if db.IsUnique(err) {
+		return 0, albs.Errorf(albs.Conflict, "a key %s is being made already", name)
+	}
+	if err != nil {
+		return 0, fmt.Errorf("generate key %s: %w", name, err)
+	}
+	return row.TaskID, nil
+}
+
+// topic is the event topic of a key.
+func topic(name string) string { return "key:" + name }
+
+func (s *Signing) mayGenerate(ctx context.Context, products []string) error {
+	if len(products) == 0 {
+		return auth.Can(ctx, auth.KeyGenerate, auth.Object{})
+	}
+	if len(products) > maxProducts {
+		return albs.Errorf(albs.Invalid, "a key is made for at most %d products", maxProducts)
+	}
+	for i, name := range products {
+		if slices.Contains(products[:i], name) {
+			return albs.Errorf(albs.Invalid, "product %s is named twice", name)
+		}
+		p, err := s.products.Get(ctx, name)
+		if err != nil {
+			return err
+		}
+		if err := auth.Can(ctx, auth.KeyGenerate, p.Object()); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// isFingerprint reports whether s looks like a fingerprint, by which keys are
+// found as well as by name.
+func isFingerprint(s string) bool {
+	if len(s) != 40 {
+		return false
+	}
+	for _, c := range []byte(s) {
+		if (c < '0' || c > '9') && (c < 'A' || c > 'F') {
+			return false
+		}
+	}
+	return true
+}
+
+// Keygen returns a wish for a key by its task, or NotFound.
+func (s *Signing) Keygen(ctx context.Context, task albs.TaskID) (Keygen, error) {
+	row, err := s.store.keygen(ctx, s.store.d, task)
+	if err != nil {
+		return Keygen{}, err
+	}
+	out := Keygen{
+		Name: row.Name, UserID: row.UserID, Algorithm: row.Algorithm, Requester: row.Requester,
+		CreatedAt: row.CreatedAt.Time, Fingerprint: row.Fingerprint.String,
+	}
+	if err := json.Unmarshal([]byte(row.Products), &out.Products); err != nil {
+		return out, fmt.Errorf("products of key %s: %w", row.Name, err)
+	}
+	out.Task, err = s.queue.Task(ctx, task)
+	return out, err
+}
+
+// Keys returns every key by name, inactive ones among them.
+func (s *Signing) Keys(ctx context.Context) ([]Key, error) {
+	rows, err := s.store.keys(ctx, s.store.d)
+	if err != nil {
+		return nil, fmt.Errorf("list keys: %w", err)
+	}
+	out := make([]Key, len(rows))
+	for i, r := range rows {
+		if out[i], err = r.key(); err != nil {
+			return nil, err
+		}
+	}
+	return out, nil
+}
+
+// Key returns the key of that name or fingerprint, or NotFound.
+func (s *Signing) Key(ctx context.Context, nameOrFingerprint string) (Key, error) {
+	row, err := s.store.key(ctx, s.store.d, nameOrFingerprint)
+	if err != nil {
+		return Key{}, err
+	}
+	return row.key()
+}
+
+// Deactivate ends the use of a key for new requests; what it signed stays good.
+// Doing it twice changes nothing. Forbidden as for GenerateKey, NotFound.
+func (s *Signing) Deactivate(ctx context.Context, nameOrFingerprint string) error {
+	k, err := s.Key(ctx, nameOrFingerprint)
+	if err != nil {
+		return err
+	}
+	if err := s.mayGenerate(ctx, k.Products); err != nil {
+		return err
+	}
+	err = s.store.d.InTx(ctx, func(tx db.Tx) error {
+		if done, err := s.store.deactivate(ctx, tx, k.Fingerprint); err != nil || !done {
+			return err
+		}
+		return s.events.Add(ctx, tx, "key.deactivated", topic(k.Name), auth.From(ctx).String(), map[string]any{"fingerprint": k.Fingerprint})
+	})
+	if err != nil {
+		return fmt.Errorf("deactivate key %s: %w", k.Name, err)
+	}
+	return nil
+}
+
+func (r keyRow) key() (Key, error) {
+	k := Key{
+		Fingerprint: r.Fingerprint, Name: r.Name, UserID: r.UserID, Algorithm: r.Algorithm, Public: []byte(r.Public),
+		CreatedAt: r.CreatedAt.Time, Active: r.Active,
+	}
+	if err := json.Unmarshal([]byte(r.Products), &k.Products); err != nil {
+		return k, fmt.Errorf("products of key %s: %w", r.Name, err)
+	}
+	return k, nil
+}
+
+// keygenHandler takes in the public part of a new key.
+type keygenHandler struct{ *Signing }
+
+func (h keygenHandler) Offer(_ context.Context, t queue.Task, _ queue.Offer) (albs.Spec, json.RawMessage, error) {
+	return t.Spec, nil, nil
+}
+
+func (h keygenHandler) Admit(ctx context.Context, l queue.Lease, outcome albs.Outcome, r albs.Result) (func(context.Context, db.Tx) error, error) {
+	if outcome != albs.OutcomeOK {
+		return nil, nil
+	}
+	if r.Keygen == nil {
+		return nil, albs.Errorf(albs.Invalid, "the attempt reports success and brings no key")
+	}
+	wish, err := h.store.keygen(ctx, h.store.d, l.Token.Task)
+	if err != nil {
+		return nil, err
+	}
+	if err := checkPublic(*r.Keygen, wish.UserID, wish.Algorithm); err != nil {
+		return nil, err
+	}
+	row := keyRow{
+		Fingerprint: r.Keygen.Fingerprint, Name: wish.Name, UserID: wish.UserID, Algorithm: wish.Algorithm,
+		Products: wish.Products, Public: string(r.Keygen.Public), CreatedAt: db.Now(), Active: true,
+	}
+	who := auth.From(ctx).String()
+	return func(ctx context.Context, tx db.Tx) error {
+		if there, err := h.store.hasKey(ctx, tx, row.Fingerprint); err != nil || there {
+			if err == nil {
+				err = albs.Errorf(albs.Invalid, "key %s is registered already", row.Fingerprint)
+			}
+			return err
+		}
+		if err := h.store.addKey(ctx, tx, row); err != nil {
+			return err
+		}
+		if err := h.store.endKeygen(ctx, tx, wish.TaskID, row.Fingerprint); err != nil {
+			return err
+		}
+		return h.events.Add(ctx, tx, "key.generated", topic(row.Name), who, map[string]any{
+			"fingerprint": row.Fingerprint, "name": row.Name, "algorithm": row.Algorithm,
+		})
+	}, nil
+}
+
+// checkPublic says whether a key is the one that was asked for: one key, public,
+// with the fingerprint told, and of that user id and algorithm.
+func checkPublic(r albs.KeygenResult, userID, algorithm string) error {
+	if len(r.Public) > maxPublic {
+		return albs.Errorf(albs.TooLarge, "a public key of %d bytes, at most %d are read", len(r.Public), maxPublic)
+	}
+	kr, err := pgp.ReadKeyring(r.Public)
+	if err != nil {
+		return err
+	}
+	keys := kr.Keys()
+	if len(keys) != 1 {
+		return albs.Errorf(albs.Invalid, "%d keys came where one was asked for", len(keys))
+	}
+	switch k := keys[0]; {
+	case k.Fingerprint != r.Fingerprint:
+		return albs.Errorf(albs.Invalid, "the key is %s, the signer told of %.60q", k.Fingerprint, r.Fingerprint)
+	case k.Algorithm != algorithm:
+		return albs.Errorf(albs.Invalid, "the key is of algorithm %s, %s was asked for", k.Algorithm, algorithm)
+	case k.UserID != userID:
+		return albs.Errorf(albs.Invalid, "the key is of %q, one of %q was asked for", k.UserID, userID)
+	}
+	return nil
+}
+
+// Ended lets the name be used again.
+func (h keygenHandler) Ended(ctx context.Context, tx db.Tx, t queue.Task) error {
+	return h.store.endKeygen(ctx, tx, t.ID, "")
+}
+
+func (h keygenHandler) Reads(context.Context, queue.Lease, albs.Digest) (bool, error) {
+	return false, nil
+}

@@ -1,0 +1,339 @@
+package sign
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"strings"
+
+	"albs/internal/albs"
+	"albs/internal/master/db"
+)
+
+type store struct{ d *db.DB }
+
+type keyRow struct {
+	Fingerprint string  `db:"fingerprint"`
+	Name        string  `db:"name"`
+	UserID      string  `db:"user_id"`
+	Algorithm   string  `db:"algorithm"`
+	Products    string  `db:"products"`
+	Public      string  `db:"public"`
+	CreatedAt   db.Time `db:"created_at"`
+	Active      bool    `db:"active"`
+}
+
+const keyColumns = `fingerprint, name, user_id, algorithm, products, public, created_at, active`
+
+type keygenRow struct {
+	TaskID      albs.TaskID    `db:"task_id"`
+	Name        string         `db:"name"`
+	UserID      string         `db:"user_id"`
+	Algorithm   string         `db:"algorithm"`
+	Products    string         `db:"products"`
+	Requester   string         `db:"requester"`
+	CreatedAt   db.Time        `db:"created_at"`
+	Fingerprint sql.NullString `db:"fingerprint"`
+}
+
+type requestRow struct {
+	ID        int64        `db:"id"`
+	BuildID   albs.BuildID `db:"build_id"`
+	Key       string       `db:"key"`
+	Product   string       `db:"product"`
+	Requester string       `db:"requester"`
+	CreatedAt db.Time      `db:"created_at"`
+}
+
+const requestColumns = `id, build_id, key, product, requester, created_at`
+
+type packageRow struct {
+	Unsigned albs.Digest `db:"unsigned"`
+	Kind     string      `db:"kind"`
+	Name     string      `db:"name"`
+	Size     int64       `db:"size"`
+	Signed   albs.Digest `db:"signed"` // where it is asked for
+}
+
+func (p packageRow) file() albs.File {
+	return albs.File{Name: p.Name, Digest: p.Unsigned, Size: p.Size}
+}
+
+type documentRow struct {
+	TaskID  albs.TaskID `db:"task_id"`
+	Digest  albs.Digest `db:"digest"`
+	Name    string      `db:"name"`
+	Size    int64       `db:"size"`
+	Key     string      `db:"key"`
+	Product string      `db:"product"`
+}
+
+// keys.
+
+func (s store) addKey(ctx context.Context, tx db.Tx, k keyRow) error {
+	_, err := tx.ExecContext(ctx, `INSERT INTO sign_key (fingerprint, name, user_id, algorithm, products, public, created_at, active)
+		VALUES ($1, $2, $3, $4, $5, $6, $7, $8)`, k.Fingerprint, k.Name, k.UserID, k.Algorithm, k.Products, k.Public, k.CreatedAt, k.Active)
+	if err != nil {
+		return fmt.Errorf("insert key: %w", err)
+	}
+	return nil
+}
+
+func (s store) key(ctx context.Context, q db.Q, nameOrFingerprint string) (keyRow, error) {
+	var k keyRow
+	err := q.GetContext(ctx, &k, `SELECT `+keyColumns+` FROM sign_key WHERE name = $1 OR fingerprint = $1`, nameOrFingerprint)
+	return k, db.Found(err, "key %.60q", nameOrFingerprint)
+}
+
+func (s store) keys(ctx context.Context, q db.Q) ([]keyRow, error) {
+	var out []keyRow
+	err := q.SelectContext(ctx, &out, `SELECT `+keyColumns+` FROM sign_key ORDER BY name`)
+	return out, err
+}
+
+func (s store) hasKey(ctx context.Context, q db.Q, fingerprint string) (bool, error) {
+	return exists(ctx, q, `SELECT count(*) FROM sign_key WHERE fingerprint = $1`, fingerprint)
+}
+
+// nameTaken reports whether a key has the name or will have it.
+func (s store) nameTaken(ctx context.Context, q db.Q, name string) (bool, error) {
+	return exists(ctx, q, `SELECT (SELECT count(*) FROM sign_key WHERE name = $1)
+		+ (SELECT count(*) FROM sign_keygen WHERE name = $1 AND NOT ended)`, name)
+}
+
+func exists(ctx context.Context, q db.Q, query string, args ...any) (bool, error) {
+	var n int
+	if err := q.GetContext(ctx, &n, query, args...); err != nil {
+		return false, fmt.Errorf("look for key: %w", err)
+	}
+	return n > 0, nil
+}
+
+// deactivate reports whether the key was active.
+func (s store) deactivate(ctx context.Context, tx db.Tx, fingerprint string) (bool, error) {
+	r, err := tx.ExecContext(ctx, `UPDATE sign_key SET active = FALSE WHERE fingerprint = $1 AND active`, fingerprint)
+	if err != nil {
+		return false, err
+	}
+	n, err := r.RowsAffected()
+	return n > 0, err
+}
+
+func (s store) addKeygen(ctx context.Context, tx db.Tx, k keygenRow) error {
+	_, err := tx.ExecContext(ctx, `INSERT INTO sign_keygen (task_id, name, user_id, algorithm, products, requester, created_at, ended)
+		VALUES ($1, $2, $3, $4, $5, $6, $7, FALSE)`, k.TaskID, k.Name, k.UserID, k.Algorithm, k.Products, k.Requester, k.CreatedAt)
+	if err != nil {
+		return fmt.Errorf("insert key wish: %w", err)
+	}
+	return nil
+}
+
+func (s store) keygen(ctx context.Context, q db.Q, task albs.TaskID) (keygenRow, error) {
+	var k keygenRow
+	err := q.GetContext(ctx, &k, `SELECT task_id, name, user_id, algorithm, products, requester, created_at, fingerprint
+		FROM sign_keygen WHERE task_id = $1`, task)
+	return k, db.Found(err, "key generation by task %d", task)
+}
+
+// endKeygen ends a wish, with the key's fingerprint or "" if none came.
+func (s store) endKeygen(ctx context.Context, tx db.Tx, task albs.TaskID, fingerprint string) error {
+	r, err := tx.ExecContext(ctx, `UPDATE sign_keygen SET ended = TRUE, fingerprint = $2 WHERE task_id = $1`,
+		task, sql.NullString{String: fingerprint, Valid: fingerprint != ""})
+	return db.One(r, err, "the key generation of task %d is gone", task)
+}
+
+// requests.
+
+// openRequest returns the request that has not ended, 0 if there is none.
+func (s store) openRequest(ctx context.Context, q db.Q, build albs.BuildID, key string) (int64, error) {
+	var id int64
+	err := q.GetContext(ctx, &id, `SELECT id FROM sign_request WHERE build_id = $1 AND key = $2 AND NOT ended`, build, key)
+	if errors.Is(err, sql.ErrNoRows) {
+		return 0, nil
+	}
+	return id, err
+}
+
+func (s store) addRequest(ctx context.Context, tx db.Tx, r *requestRow) error {
+	err := tx.GetContext(ctx, &r.ID, `INSERT INTO sign_request (build_id, key, product, requester, created_at, ended)
+		VALUES ($1, $2, $3, $4, $5, FALSE) RETURNING id`, r.BuildID, r.Key, r.Product, r.Requester, r.CreatedAt)
+	if err != nil {
+		return fmt.Errorf("insert sign request: %w", err)
+	}
+	return nil
+}
+
+func (s store) addTask(ctx context.Context, tx db.Tx, task albs.TaskID, request int64, packages []packageRow) error {
+	if _, err := tx.ExecContext(ctx, `INSERT INTO sign_task (task_id, request_id, ended) VALUES ($1, $2, FALSE)`, task, request); err != nil {
+		return fmt.Errorf("insert sign task: %w", err)
+	}
+	for _, p := range packages {
+		_, err := tx.ExecContext(ctx, `INSERT INTO sign_package (task_id, unsigned, kind, name, size) VALUES ($1, $2, $3, $4, $5)`,
+			task, p.Unsigned, p.Kind, p.Name, p.Size)
+		if err != nil {
+			return fmt.Errorf("insert package to sign: %w", err)
+		}
+	}
+	return nil
+}
+
+func (s store) request(ctx context.Context, q db.Q, id int64) (requestRow, error) {
+	var r requestRow
+	err := q.GetContext(ctx, &r, `SELECT `+requestColumns+` FROM sign_request WHERE id = $1`, id)
+	return r, db.Found(err, "sign request %d", id)
+}
+
+// requestOf returns the request of a task, or NotFound.
+func (s store) requestOf(ctx context.Context, q db.Q, task albs.TaskID) (requestRow, error) {
+	var r requestRow
+	err := q.GetContext(ctx, &r, `SELECT `+requestColumns+` FROM sign_request WHERE id = (SELECT request_id FROM sign_task WHERE task_id = $1)`, task)
+	return r, db.Found(err, "sign request of task %d", task)
+}
+
+// requests returns requests below f.Before, newest first, one more than f.Limit
+// if there are more.
+func (s store) requests(ctx context.Context, f Filter) ([]requestRow, error) {
+	where, args := []string{"1 = 1"}, []any{}
+	if f.Before > 0 {
+		args = append(args, f.Before)
+		where = append(where, fmt.Sprintf("id < $%d", len(args)))
+	}
+	if f.Build > 0 {
+		args = append(args, f.Build)
+		where = append(where, fmt.Sprintf("build_id = $%d", len(args)))
+	}
+	args = append(args, f.Limit+1)
+	var out []requestRow
+	err := s.d.SelectContext(ctx, &out, fmt.Sprintf(`SELECT `+requestColumns+` FROM sign_request WHERE %s ORDER BY id DESC LIMIT $%d`,
+		strings.Join(where, " AND "), len(args)), args...)
+	return out, err
+}
+
+func (s store) tasksOf(ctx context.Context, q db.Q, request int64) ([]albs.TaskID, error) {
+	var out []albs.TaskID
+	err := q.SelectContext(ctx, &out, `SELECT task_id FROM sign_task WHERE request_id = $1 ORDER BY task_id`, request)
+	return out, err
+}
+
+func (s store) packagesOfTask(ctx context.Context, q db.Q, task albs.TaskID) ([]packageRow, error) {
+	var out []packageRow
+	err := q.SelectContext(ctx, &out, `SELECT unsigned, kind, name, size FROM sign_package WHERE task_id = $1 ORDER BY name, unsigned`, task)
+	return out, err
+}
+
+func (s store) packagesOfRequest(ctx context.Context, q db.Q, request int64, key string) ([]packageRow, error) {
+	var out []packageRow
+	err := q.SelectContext(ctx, &out, `SELECT p.unsigned, p.kind, p.name, p.size, s.signed FROM sign_package p
+		LEFT JOIN signed_package s ON s.unsigned = p.unsigned AND s.key = $2
+		WHERE p.task_id IN (SELECT task_id FROM sign_task WHERE request_id = $1) ORDER BY p.name, p.unsigned`, request, key)
+	return out, err
+}
+
+// endTask notes that a task of a request has ended, and reports whether it was the
+// last of the request, which then has ended too.
+func (s store) endTask(ctx context.Context, tx db.Tx, task albs.TaskID, request int64) (last bool, err error) {
+	if _, err := tx.ExecContext(ctx, `UPDATE sign_task SET ended = TRUE WHERE task_id = $1`, task); err != nil {
+		return false, fmt.Errorf("end sign task: %w", err)
+	}
+	var open int
+	if err := tx.GetContext(ctx, &open, `SELECT count(*) FROM sign_task WHERE request_id = $1 AND NOT ended`, request); err != nil {
+		return false, fmt.Errorf("count open sign tasks: %w", err)
+	}
+	if open > 0 {
+		return false, nil
+	}
+	if _, err := tx.ExecContext(ctx, `UPDATE sign_request SET ended = TRUE WHERE id = $1`, request); err != nil {
+		return false, fmt.Errorf("end sign request: %w", err)
+	}
+	return true, nil
+}
+
+// unsignedOf counts the packages of a request that have no signed copy.
+func (s store) unsignedOf(ctx context.Context, q db.Q, request int64, key string) (int, error) {
+	var n int
+	err := q.GetContext(ctx, &n, `SELECT count(*) FROM sign_package p
+		WHERE p.task_id IN (SELECT task_id FROM sign_task WHERE request_id = $1)
+		AND NOT EXISTS (SELECT 1 FROM signed_package s WHERE s.unsigned = p.unsigned AND s.key = $2)`, request, key)
+	if err != nil {
+		return 0, fmt.Errorf("count unsigned packages: %w", err)
+	}
+	return n, nil
+}
+
+// signedPackage returns the signed copy of a package by a key, "" if there is none.
+func (s store) signedPackage(ctx context.Context, q db.Q, unsigned albs.Digest, key string) (albs.Digest, error) {
+	var d albs.Digest
+	err := q.GetContext(ctx, &d, `SELECT signed FROM signed_package WHERE unsigned = $1 AND key = $2`, unsigned, key)
+	if errors.Is(err, sql.ErrNoRows) {
+		return "", nil
+	}
+	if err != nil {
+		return "", fmt.Errorf("look for signed copy: %w", err)
+	}
+	return d, nil
+}
+
+func (s store) addSigned(ctx context.Context, tx db.Tx, unsigned albs.Digest, key string, signed albs.Digest, at db.Time) error {
+	_, err := tx.ExecContext(ctx, `INSERT INTO signed_package (unsigned, key, signed, at) VALUES ($1, $2, $3, $4)`, unsigned, key, signed, at)
+	if err != nil {
+		return fmt.Errorf("insert signed package: %w", err)
+	}
+	return nil
+}
+
+// documents.
+
+// documentTask returns the task that signs a document or has signed it, 0 if
+// there is none.
+func (s store) documentTask(ctx context.Context, q db.Q, d albs.Digest, key string) (albs.TaskID, error) {
+	var id albs.TaskID
+	err := q.GetContext(ctx, &id, `SELECT task_id FROM sign_document WHERE digest = $1 AND key = $2 AND NOT ended`, d, key)
+	if errors.Is(err, sql.ErrNoRows) {
+		return 0, nil
+	}
+	if err != nil {
+		return 0, fmt.Errorf("look for document's task: %w", err)
+	}
+	return id, nil
+}
+
+func (s store) addDocument(ctx context.Context, tx db.Tx, d documentRow) error {
+	_, err := tx.ExecContext(ctx, `INSERT INTO sign_document (task_id, digest, name, size, key, product, ended)
+		VALUES ($1, $2, $3, $4, $5, $6, FALSE)`, d.TaskID, d.Digest, d.Name, d.Size, d.Key, d.Product)
+	if err != nil {
+		return fmt.Errorf("insert document: %w", err)
+	}
+	return nil
+}
+
+func (s store) document(ctx context.Context, q db.Q, task albs.TaskID) (documentRow, error) {
+	var d documentRow
+	err := q.GetContext(ctx, &d, `SELECT task_id, digest, name, size, key, product FROM sign_document WHERE task_id = $1`, task)
+	return d, db.Found(err, "document to sign by task %d", task)
+}
+
+// endDocument notes that a task has ended without a signature.
+func (s store) endDocument(ctx context.Context, tx db.Tx, task albs.TaskID) error {
+	r, err := tx.ExecContext(ctx, `UPDATE sign_document SET ended = TRUE WHERE task_id = $1`, task)
+	return db.One(r, err, "the document of task %d is gone", task)
+}
+
+// addDocumentSignature keeps the first signature of a document by a key.
+func (s store) addDocumentSignature(ctx context.Context, tx db.Tx, d albs.Digest, key, armored string, at db.Time) error {
+	_, err := tx.ExecContext(ctx, `INSERT INTO document_signature (digest, key, armored, at) VALUES ($1, $2, $3, $4) ON CONFLICT DO NOTHING`,
+		d, key, armored, at)
+	if err != nil {
+		return fmt.Errorf("insert document signature: %w", err)
+	}
+	return nil
+}
+
+func (s store) documentSignature(ctx context.Context, q db.Q, d albs.Digest, key string) ([]byte, error) {
+	var armored string
+	err := q.GetContext(ctx, &armored, `SELECT armored FROM document_signature WHERE digest = $1 AND key = $2`, d, key)
+	if err != nil {
+		return nil, db.Found(err, "signature of document %s by key %s", d.Short(), key)
+	}
+	return []byte(armored), nil
+}
