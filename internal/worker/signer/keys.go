@@ -1,0 +1,217 @@
+package signer
+
+import (
+	"bytes"
+	"crypto/rand"
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"gopkg.in/yaml.v3"
+
+	"albs/internal/albs"
+	"albs/internal/pgp"
+)
+
+const (
+	passphraseName = "passphrase"
+	maxPassphrase  = 4 << 10
+	maxKeyFile     = 256 << 10
+	maxPolicy      = 256 << 10
+)
+
+// passphrase returns what seals the keys, and whether it was made just now.
+func (c Config) passphrase() (p []byte, made bool, err error) {
+	path := c.PassphraseFile
+	if path == "" {
+		path = filepath.Join(c.Dir, passphraseName)
+		made, err = makePassphrase(path)
+		if err != nil {
+			return nil, false, fmt.Errorf("make the signer's passphrase: %w", err)
+		}
+	}
+	fi, err := os.Stat(path)
+	if err != nil {
+		return nil, false, albs.Errorf(albs.Invalid, "the signer's passphrase can't be read: %w", err)
+	}
+	if fi.Mode().Perm()&0o077 != 0 {
+		return nil, false, albs.Errorf(albs.Invalid, "the signer's passphrase %s is open to others (mode %04o): chmod 600 it", path, fi.Mode().Perm())
+	}
+	b, err := readSmall(path, maxPassphrase)
+	if err != nil {
+		return nil, false, albs.Errorf(albs.Invalid, "the signer's passphrase can't be read: %w", err)
+	}
+	if p = bytes.TrimRight(b, "\r\n"); len(p) == 0 {
+		return nil, false, albs.Errorf(albs.Invalid, "the signer's passphrase %s is empty", path)
+	}
+	return p, made, nil
+}
+
+// makePassphrase writes a random passphrase unless there is one.
+func makePassphrase(path string) (bool, error) {
+	if _, err := os.Stat(path); !errors.Is(err, os.ErrNotExist) {
+		return false, err
+	}
+	random := make([]byte, 32)
+	rand.Read(random)
+	return true, writeDurable(path, []byte(base64.RawURLEncoding.EncodeToString(random)+"\n"))
+}
+
+// keyFile is one key on disk.
+type keyFile struct {
+	Fingerprint string      `json:"fingerprint"`
+	UserID      string      `json:"user_id"`
+	Algorithm   string      `json:"algorithm"`
+	Created     time.Time   `json:"created"`
+	Task        albs.TaskID `json:"task,omitempty"` // that it was made for
+	Products    []string    `json:"products"`       // that it may sign for; none is any
+	Public      string      `json:"public"`         // ASCII-armored
+	Private     string      `json:"private"`        // ASCII-armored, sealed with the passphrase
+}
+
+// key is one key in memory.
+type key struct {
+	file    keyFile
+	private *pgp.Key
+}
+
+// keys are the keys that the signer holds. It may be used concurrently.
+type keys struct {
+	dir        string
+	passphrase []byte
+
+	mu   sync.Mutex
+	held map[string]key // by fingerprint
+}
+
+// openKeys opens every key of the directory; one that doesn't open, because the
+// passphrase is wrong or the file is damaged, is Invalid.
+func openKeys(dir string, passphrase []byte) (*keys, error) {
+	k := &keys{dir: dir, passphrase: bytes.Clone(passphrase), held: map[string]key{}}
+	files, err := filepath.Glob(filepath.Join(dir, "keys", "*.json"))
+	if err != nil {
+		return nil, fmt.Errorf("list keys: %w", err)
+	}
+	for _, path := range files {
+		b, err := readSmall(path, maxKeyFile)
+		if err != nil {
+			return nil, fmt.Errorf("read key: %w", err)
+		}
+		var f keyFile
+		d := json.NewDecoder(bytes.NewReader(b))
+		d.DisallowUnknownFields()
+		if err := d.Decode(&f); err != nil {
+			return nil, albs.Errorf(albs.Invalid, "%s holds no key: restore it from a backup", path) // no cause: it could quote the file
+		}
+		private, err := pgp.OpenPrivate([]byte(f.Private), passphrase)
+		if err != nil {
+			return nil, fmt.Errorf("open %s: %w", path, err)
+		}
+		if private.Fingerprint() != f.Fingerprint || filepath.Base(path) != f.Fingerprint+".json" {
+			return nil, albs.Errorf(albs.Invalid, "%s holds the key %s: it was exchanged", path, private.Fingerprint())
+		}
+		k.held[f.Fingerprint] = key{f, private}
+	}
+	return k, nil
+}
+
+func (k *keys) fingerprints() []string {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return slices.Sorted(maps.Keys(k.held))
+}
+
+// get returns the key of a fingerprint, or Forbidden.
+func (k *keys) get(fingerprint string) (key, error) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	found, ok := k.held[fingerprint]
+	if !ok {
+		return key{}, albs.Errorf(albs.Forbidden, "this signer doesn't hold key %.60q", fingerprint)
+	}
+	return found, nil
+}
+
+// madeFor returns the key that an earlier attempt of a task made.
+func (k *keys) madeFor(task albs.TaskID, spec albs.KeygenSpec) (key, bool) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	for _, x := range k.held {
+		if x.file.Task == task && x.file.UserID == spec.Name && x.file.Algorithm == spec.Algorithm && slices.Equal(x.file.Products, spec.Products) {
+			return x, true
+		}
+	}
+	return key{}, false
+}
+
+// add seals a new key and writes it; it is durable on return.
+func (k *keys) add(private *pgp.Key, f keyFile) error {
+	public, err := private.Public()
+	if err != nil {
+		return err
+	}
+	sealed, err := private.SealPrivate(k.passphrase)
+	if err != nil {
+		return err
+	}
+	f.Fingerprint, f.Public, f.Private = private.Fingerprint(), string(public), string(sealed)
+	b, err := json.Marshal(f)
+	if err != nil {
+		return fmt.Errorf("encode key: %w", err)
+	}
+	if err := writeDurable(filepath.Join(k.dir, "keys", f.Fingerprint+".json"), b); err != nil {
+		return fmt.Errorf("keep key %s: %w", f.Fingerprint, err)
+	}
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.held[f.Fingerprint] = key{f, private}
+	return nil
+}
+
+// policy is the file policy.yaml.
+type policy struct {
+	Keys map[string]struct {
+		Products []string `yaml:"products"`
+	} `yaml:"keys"`
+}
+
+// readPolicy reads policy.yaml anew for each task, so that a person's change holds
+// at once; a file that can't be understood allows nothing.
+func readPolicy(dir string) (policy, error) {
+	var p policy
+	path := filepath.Join(dir, "policy.yaml")
+	b, err := readSmall(path, maxPolicy)
+	if errors.Is(err, os.ErrNotExist) {
+		return p, nil
+	}
+	if err != nil {
+		return p, fmt.Errorf("read the signer's policy: %w", err)
+	}
+	d := yaml.NewDecoder(bytes.NewReader(b))
+	d.KnownFields(true)
+	if err := d.Decode(&p); err != nil {
+		return p, albs.Errorf(albs.Forbidden, "the signer's policy %s can't be understood, so nothing is signed: %w", path, err)
+	}
+	return p, nil
+}
+
+// allows says whether a key may sign for a product: by the operator's policy if it
+// names the key, else by what the key was made for. An empty list allows any.
+func (p policy) allows(f keyFile, product string) error {
+	products := f.Products
+	if rule, ok := p.Keys[f.Fingerprint]; ok {
+		products = rule.Products
+	}
+	if len(products) == 0 || slices.Contains(products, product) {
+		return nil
+	}
+	return albs.Errorf(albs.Forbidden, "the signer's policy lets key %s sign for %s, not for %.80q", f.Fingerprint, strings.Join(products, ", "), product)
+}

@@ -1,0 +1,319 @@
+package signer
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"runtime"
+
+	"golang.org/x/sync/errgroup"
+
+	"albs/internal/albs"
+	"albs/internal/pgp"
+	"albs/internal/rpm"
+	"albs/internal/worker"
+)
+
+// Bounds of one task.
+const (
+	maxItems    = 500
+	maxDocument = 1 << 20
+)
+
+// sign makes the signatures of one task. Forbidden says that the signer refuses:
+// by its policy, by the evidence, or because a package isn't what it is called.
+func (s *signer) sign(ctx context.Context, w *worker.Session, spec albs.SignSpec) (albs.SignResult, error) {
+	var r albs.SignResult
+	if n := len(spec.Packages) + len(spec.Documents); n == 0 || n > maxItems || len(spec.Packages) > 0 && len(spec.Documents) > 0 {
+		return r, albs.Errorf(albs.Invalid, "a sign task has 1 to %d packages, or as many documents", maxItems)
+	}
+	k, err := s.keys.get(spec.Key)
+	if err != nil {
+		return r, err
+	}
+	p, err := readPolicy(s.dir)
+	if err != nil {
+		return r, err
+	}
+	if err := p.allows(k.file, spec.Product); err != nil {
+		return r, err
+	}
+	stated, err := s.believe(w.Lease.Evidence, spec)
+	if err != nil {
+		return r, err
+	}
+	dir, err := os.MkdirTemp(filepath.Join(s.dir, "tmp"), "task-*")
+	if err != nil {
+		return r, fmt.Errorf("make a folder of work: %w", err)
+	}
+	defer os.RemoveAll(dir)
+	j := &job{signer: s, session: w, spec: spec, key: k, stated: stated, dir: dir}
+	if len(spec.Documents) > 0 {
+		return j.documents(ctx)
+	}
+	return j.packages(ctx)
+}
+
+// job is one sign task whose evidence holds.
+type job struct {
+	*signer
+	session *worker.Session
+	spec    albs.SignSpec
+	key     key
+	stated  map[albs.Digest]stated // of what is to be signed, as the master stated it
+	dir     string                 // of this task alone
+}
+
+func (j *job) packages(ctx context.Context) (albs.SignResult, error) {
+	n := len(j.spec.Packages)
+	headers := make([][]byte, n)
+	err := each(ctx, n, func(ctx context.Context, i int) (err error) {
+		headers[i], err = j.unsigned(ctx, i)
+		return err
+	})
+	if err != nil {
+		return albs.SignResult{}, err
+	}
+	signatures := make([][]byte, n)
+	err = j.journaled("package", j.spec.Packages, signatures, func() error {
+		err := each(ctx, n, func(ctx context.Context, i int) (err error) {
+			signatures[i], err = j.signPackage(ctx, i, headers[i])
+			return err
+		})
+		if err != nil {
+			return err
+		}
+		names := make([]string, n)
+		for i := range names {
+			names[i] = signedName(i)
+		}
+		return j.engine.check(ctx, j.dir, []byte(j.key.file.Public), names)
+	})
+	if err != nil {
+		return albs.SignResult{}, err
+	}
+	say(j.session, "%d packages signed with key %s", n, j.key.file.Fingerprint)
+	return result(j.spec.Packages, signatures), nil
+}
+
+// unsigned fetches a package, holds it to its name and to what was stated of it,
+// and returns its main header, which is what a signature covers.
+func (j *job) unsigned(ctx context.Context, i int) ([]byte, error) {
+	f := j.spec.Packages[i]
+	path := filepath.Join(j.dir, unsignedName(i))
+	if err := j.fetch(ctx, f, path, worker.MaxUpload); err != nil {
+		return nil, err
+	}
+	p, err := rpm.ReadFile(path)
+	if err != nil {
+		return nil, fmt.Errorf("read %.200q: %w", f.Name, err)
+	}
+	if err := checkPackage(p, f, j.stated[f.Digest]); err != nil {
+		return nil, err
+	}
+	file, err := os.Open(path)
+	if err != nil {
+		return nil, fmt.Errorf("read %s: %w", f.Name, err)
+	}
+	defer file.Close()
+	return rpm.Header(file)
+}
+
+// checkPackage says whether a package is the one that a task names and the master
+// stated: by its own header, not by what it is called.
+func checkPackage(p *rpm.Package, f albs.File, st stated) error {
+	refuse := func(format string, args ...any) error {
+		return albs.Errorf(albs.Forbidden, "refused: "+format, args...)
+	}
+	switch {
+	case !p.Valid():
+		return refuse("the header of %s names a package outside the grammar of names", f.Digest.Short())
+	case p.Filename() != f.Name:
+		return refuse("the package that is called %.200q calls itself %s in its header", f.Name, p.Filename())
+	case p.Source != st.source:
+		return refuse("the master stated how %s was made, but as a package of the other kind, binary or source", f.Name)
+	case p.HeaderSHA256 != st.header || p.PayloadSHA256 != st.payload || !st.header.Valid() || !st.payload.Valid():
+		return refuse("the master stated another header or payload of %s than it has", f.Name)
+	}
+	return nil
+}
+
+// signPackage signs a header, splices the signature into a copy and checks that
+// copy by this program's own engine.
+func (j *job) signPackage(ctx context.Context, i int, header []byte) ([]byte, error) {
+	f := j.spec.Packages[i]
+	wrap := func(err error) error { return fmt.Errorf("sign %s: %w", f.Name, err) }
+	if err := j.session.Check(ctx); err != nil {
+		return nil, err
+	}
+	sig, isRSA, err := j.key.private.Sign(header)
+	if err != nil {
+		return nil, wrap(err)
+	}
+	unsigned, err := os.Open(filepath.Join(j.dir, unsignedName(i)))
+	if err != nil {
+		return nil, wrap(err)
+	}
+	defer unsigned.Close()
+	signed, err := os.OpenFile(filepath.Join(j.dir, signedName(i)), os.O_CREATE|os.O_EXCL|os.O_RDWR, 0o600)
+	if err != nil {
+		return nil, wrap(err)
+	}
+	defer signed.Close()
+	if err := rpm.Splice(signed, unsigned, sig, isRSA); err != nil {
+		return nil, wrap(err)
+	}
+	if err := os.Remove(unsigned.Name()); err != nil {
+		return nil, wrap(err)
+	}
+	if _, err := signed.Seek(0, io.SeekStart); err != nil {
+		return nil, wrap(err)
+	}
+	kr, err := rpm.ReadKeyring([]byte(j.key.file.Public))
+	if err != nil {
+		return nil, wrap(err)
+	}
+	v, err := rpm.Verify(signed, kr)
+	if err != nil {
+		return nil, wrap(err)
+	}
+	if v.Package.HeaderSHA256 != albs.DigestOf(header) {
+		return nil, wrap(albs.Errorf(albs.Internal, "the signed copy has another header"))
+	}
+	return sig, nil
+}
+
+func (j *job) documents(ctx context.Context) (albs.SignResult, error) {
+	contents := make([][]byte, len(j.spec.Documents))
+	for i, f := range j.spec.Documents {
+		path := filepath.Join(j.dir, unsignedName(i))
+		if err := j.fetch(ctx, f, path, maxDocument); err != nil {
+			return albs.SignResult{}, err
+		}
+		var err error
+		if contents[i], err = readSmall(path, maxDocument); err != nil {
+			return albs.SignResult{}, fmt.Errorf("read %.200q: %w", f.Name, err)
+		}
+		if albs.DigestOf(contents[i]) != f.Digest {
+			return albs.SignResult{}, albs.Errorf(albs.Internal, "%.200q changed on this disk", f.Name)
+		}
+	}
+	signatures := make([][]byte, len(contents))
+	err := j.journaled("document", j.spec.Documents, signatures, func() error {
+		kr, err := pgp.ReadKeyring([]byte(j.key.file.Public))
+		if err != nil {
+			return err
+		}
+		for i, b := range contents {
+			if err := j.session.Check(ctx); err != nil {
+				return err
+			}
+			sig, err := j.key.private.SignArmored(bytes.NewReader(b))
+			if err != nil {
+				return err
+			}
+			if _, _, err := kr.VerifyArmored(bytes.NewReader(b), sig); err != nil {
+				return err
+			}
+			signatures[i] = sig
+		}
+		return nil
+	})
+	if err != nil {
+		return albs.SignResult{}, err
+	}
+	say(j.session, "%d documents signed with key %s", len(contents), j.key.file.Fingerprint)
+	return result(j.spec.Documents, signatures), nil
+}
+
+// journaled puts the intent to sign each file on disk, has do fill in signatures,
+// and notes for each what came of it.
+func (j *job) journaled(what string, files []albs.File, signatures [][]byte, do func() error) error {
+	es := make([]entry, len(files))
+	for i, f := range files {
+		es[i] = entry{
+			Event: intentEvent, What: what, Task: j.session.Lease.Token.Task, Attempt: j.session.Lease.Attempt,
+			Key: j.key.file.Fingerprint, Product: j.spec.Product, Of: f.Digest, Name: f.Name,
+		}
+	}
+	if err := j.journal.add(es...); err != nil {
+		return err
+	}
+	err := do()
+	for i := range es {
+		es[i].Event = resultEvent
+		if signatures[i] != nil {
+			es[i].Signature = albs.DigestOf(signatures[i])
+		}
+		if err != nil {
+			es[i].Error = err.Error()
+		}
+	}
+	return errors.Join(err, j.journal.add(es...))
+}
+
+// fetch writes a blob of the lease to a file, and holds it to its digest and size.
+func (j *job) fetch(ctx context.Context, f albs.File, path string, limit int64) error {
+	if f.Size < 0 || f.Size > limit {
+		return albs.Errorf(albs.TooLarge, "%.200q has %d bytes, at most %d are signed", f.Name, f.Size, limit)
+	}
+	file, err := os.OpenFile(path, os.O_CREATE|os.O_EXCL|os.O_RDWR, 0o600)
+	if err != nil {
+		return fmt.Errorf("fetch %.200q: %w", f.Name, err)
+	}
+	defer file.Close()
+	if err := j.session.Fetch(ctx, f.Digest, &atMost{file, f.Size}); err != nil {
+		return err
+	}
+	if _, err := file.Seek(0, io.SeekStart); err != nil {
+		return fmt.Errorf("fetch %.200q: %w", f.Name, err)
+	}
+	d, n, err := albs.DigestReader(file)
+	if err != nil {
+		return fmt.Errorf("fetch %.200q: %w", f.Name, err)
+	}
+	if d != f.Digest || n != f.Size {
+		return albs.Errorf(albs.Forbidden, "refused: what came for %.200q is not %s", f.Name, f.Digest)
+	}
+	return nil
+}
+
+// atMost refuses more than n bytes.
+type atMost struct {
+	w io.Writer
+	n int64
+}
+
+// Write implements io.Writer.
+func (a *atMost) Write(p []byte) (int, error) {
+	if a.n -= int64(len(p)); a.n < 0 {
+		return 0, albs.Errorf(albs.TooLarge, "more bytes came than the task told of")
+	}
+	return a.w.Write(p)
+}
+
+func unsignedName(i int) string { return fmt.Sprintf("%03d.unsigned", i) }
+func signedName(i int) string   { return fmt.Sprintf("%03d.rpm", i) }
+
+func result(files []albs.File, signatures [][]byte) albs.SignResult {
+	var r albs.SignResult
+	for i, f := range files {
+		r.Signatures = append(r.Signatures, albs.Signature{Of: f.Digest, Bytes: signatures[i]})
+	}
+	return r
+}
+
+// each calls f for 0 to n-1, as many at once as there are cores, and returns the
+// first error.
+func each(ctx context.Context, n int, f func(ctx context.Context, i int) error) error {
+	g, ctx := errgroup.WithContext(ctx)
+	g.SetLimit(runtime.GOMAXPROCS(0))
+	for i := range n {
+		g.Go(func() error { return f(ctx, i) })
+	}
+	return g.Wait()
+}

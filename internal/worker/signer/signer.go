@@ -1,0 +1,321 @@
+// Package signer is the role that holds package keys: it makes them, keeps them
+// sealed in a directory of its own, and signs what the evidence of a lease allows.
+//
+// It takes no one's word for what it signs. The evidence must show, by the master's
+// signed statements and proofs from the ledger, that a package was built and
+// notarized as trusted builders do, or that a document is what an approved release
+// comes to; and the ledger's state must continue the one that this signer
+// remembers. A row changed in the master's database gets nothing signed. The
+// package is then fetched, its digest checked, its header read here and held to its
+// name and to the statement. After signing, the signed copy is checked by a second
+// engine, rpmkeys, in a sandbox that doesn't see the directory of keys.
+//
+// Config.Dir, mode 0700, holds
+//
+//	passphrase       the keys' passphrase, if no other file is configured
+//	keys/FPR.json    one key: public part, sealed private part, products
+//	policy.yaml      the operator's: key → products; it comes before what a key file says
+//	journal.jsonl    each intent to sign, and how it ended; append-only, chained
+//	state.json       the newest state of the ledger that was verified
+//	tmp/             packages in work
+//
+// Invariants: an intent is on disk before its signature is made; the ledger's state
+// is on disk before anything is signed by it; nothing that is logged, journaled or
+// returned holds a private key or the passphrase.
+package signer
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"sync"
+
+	"github.com/rs/zerolog"
+
+	"albs/internal/albs"
+	"albs/internal/attest"
+	"albs/internal/worker"
+)
+
+// Config holds what an operator may set.
+type Config struct {
+	// Dir is the signer's own directory. Nobody else may read it; back it up.
+	Dir string `yaml:"dir"`
+	// PassphraseFile holds the passphrase that seals the keys; "" is a file in Dir,
+	// made at the first start.
+	PassphraseFile string `yaml:"passphrase_file"`
+	// TrustFile says which master, ledger and builders are trusted, as albs trust
+	// prints it. A signer on a machine of its own needs one.
+	TrustFile string `yaml:"trust_file"`
+	// Spool keeps what could not be reported yet.
+	Spool string `yaml:"spool"`
+
+	// Trust is that of the master in the same process; TrustFile comes before it.
+	Trust *attest.Trust `yaml:"-"`
+}
+
+// Check returns what an operator should know of the configuration: sentences, none
+// if all is well.
+func (c Config) Check() []string {
+	var out []string
+	if c.PassphraseFile == "" {
+		out = append(out, "signer.passphrase_file is not set: the passphrase lies beside the keys in "+filepath.Join(c.Dir, passphraseName)+
+			", so that who copies the directory has both")
+	}
+	if c.TrustFile == "" {
+		out = append(out, "signer.trust_file is not set: the signer believes the master in its own process")
+	}
+	return out
+}
+
+// Run makes keys and signs until ctx is done. It fails with Invalid if the
+// configuration, the passphrase or a file of Dir is bad, with Conflict if another
+// signer works in Dir, and with Unavailable if rpmkeys or bubblewrap is missing.
+func Run(ctx context.Context, c Config, version string, m worker.Master, log zerolog.Logger) error {
+	s, err := open(c, log)
+	if err != nil {
+		return err
+	}
+	defer s.journal.Close()
+	if s.engine, err = findRPMKeys(); err != nil {
+		return err
+	}
+	l := worker.Loop{
+		// One lease at a time: the evidence of a second one could lead from a state
+		// that the first has gone beyond. The cores are used within a lease.
+		Master: m, Offer: func() worker.Offer { return s.offer(version) }, Parallel: 1,
+		Spool: c.Spool, StopEarly: true, Log: log, Job: s.job,
+	}
+	return l.Run(ctx)
+}
+
+// signer is an open directory of keys.
+type signer struct {
+	dir     string
+	trust   attest.Trust
+	keys    *keys
+	journal *journal
+	engine  rpmkeys
+	log     zerolog.Logger
+
+	mu    sync.Mutex
+	known attest.SignedState // the zero one knows nothing yet
+}
+
+// open reads all that Dir holds and makes what isn't there yet.
+func open(c Config, log zerolog.Logger) (*signer, error) {
+	if c.Dir == "" || c.Spool == "" {
+		return nil, albs.Errorf(albs.Invalid, "the signer needs the directories signer.dir and signer.spool")
+	}
+	trust, err := c.trust()
+	if err != nil {
+		return nil, err
+	}
+	for _, d := range []string{c.Dir, filepath.Join(c.Dir, "keys"), filepath.Join(c.Dir, "tmp")} {
+		if err := privateDir(d); err != nil {
+			return nil, err
+		}
+	}
+	if err := clearDir(filepath.Join(c.Dir, "tmp")); err != nil {
+		return nil, err
+	}
+	passphrase, made, err := c.passphrase()
+	if err != nil {
+		return nil, err
+	}
+	defer clear(passphrase)
+	if made {
+		log.Warn().Str("file", filepath.Join(c.Dir, passphraseName)).Msg("a passphrase for the keys was made; keep it apart from the keys with signer.passphrase_file")
+	}
+	s := &signer{dir: c.Dir, trust: trust, log: log}
+	if s.keys, err = openKeys(c.Dir, passphrase); err != nil {
+		return nil, err
+	}
+	if s.known, err = readState(c.Dir); err != nil {
+		return nil, err
+	}
+	var unfinished []entry
+	if s.journal, unfinished, err = openJournal(filepath.Join(c.Dir, "journal.jsonl")); err != nil {
+		return nil, err
+	}
+	for _, e := range unfinished {
+		log.Warn().Stringer("task_id", e.Task).Int("attempt", e.Attempt).Str("key", e.Key).Str("of", string(e.Of)).Str("name", e.Name).
+			Msg("the signer ended between an intent and its result: a signature may exist that nobody has")
+	}
+	return s, nil
+}
+
+// trust returns whom the signer believes.
+func (c Config) trust() (attest.Trust, error) {
+	if c.TrustFile == "" {
+		if c.Trust == nil {
+			return attest.Trust{}, albs.Errorf(albs.Invalid, "a signer apart from its master needs signer.trust_file: let albs trust print it on the master")
+		}
+		return attest.ParseTrust(c.Trust.Encode())
+	}
+	b, err := readSmall(c.TrustFile, attest.MaxTrust)
+	if err != nil {
+		return attest.Trust{}, albs.Errorf(albs.Invalid, "read signer.trust_file: %w", err)
+	}
+	t, err := attest.ParseTrust(b)
+	if err != nil {
+		return t, fmt.Errorf("signer.trust_file: %w", err)
+	}
+	return t, nil
+}
+
+// offer says what the signer can do now: its labels grow with each key made.
+func (s *signer) offer(version string) worker.Offer {
+	labels := []string{"kind:" + string(albs.KindKeygen), "kind:" + string(albs.KindSign)}
+	for _, fpr := range s.keys.fingerprints() {
+		labels = append(labels, "key:"+fpr)
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return worker.Offer{Version: version, Labels: labels, Ledger: s.known.State.TxID}
+}
+
+func (s *signer) job(ctx context.Context, w *worker.Session) (albs.Outcome, albs.Result, error) {
+	switch spec := w.Lease.Spec; w.Lease.Kind {
+	case albs.KindKeygen:
+		if spec.Keygen == nil {
+			break
+		}
+		r, err := s.generate(ctx, w, *spec.Keygen)
+		if err != nil {
+			return "", albs.Result{}, err
+		}
+		return albs.OutcomeOK, albs.Result{Keygen: &r}, nil
+	case albs.KindSign:
+		if spec.Sign == nil {
+			break
+		}
+		r, err := s.sign(ctx, w, *spec.Sign)
+		if errors.Is(err, albs.Forbidden) { // a refusal: no other attempt ends otherwise
+			return albs.OutcomeFailed, albs.Result{Reason: err.Error()}, nil
+		}
+		if err != nil {
+			return "", albs.Result{}, err
+		}
+		return albs.OutcomeOK, albs.Result{Sign: &r}, nil
+	}
+	return "", albs.Result{}, albs.Errorf(albs.Invalid, "a task of kind %q without its spec is nothing for a signer", w.Lease.Kind)
+}
+
+// say writes a line for people to the attempt's log, whose loss is no reason to
+// stop.
+func say(w *worker.Session, format string, args ...any) {
+	fmt.Fprintf(w.Log("sign"), format+"\n", args...)
+}
+
+// remember makes the ledger's state durable and goes on from it.
+func (s *signer) remember(st attest.SignedState) error {
+	b, err := json.Marshal(st)
+	if err != nil {
+		return fmt.Errorf("encode ledger state: %w", err)
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if st.State == s.known.State {
+		return nil
+	}
+	if err := writeDurable(filepath.Join(s.dir, stateName), b); err != nil {
+		return fmt.Errorf("remember ledger state: %w", err)
+	}
+	s.known = st
+	return nil
+}
+
+const stateName = "state.json"
+
+// readState returns the remembered state, the zero one at the first start. A file
+// that can't be read is an error: without it a rollback of the ledger would pass.
+func readState(dir string) (attest.SignedState, error) {
+	var st attest.SignedState
+	path := filepath.Join(dir, stateName)
+	b, err := readSmall(path, 64<<10)
+	if errors.Is(err, os.ErrNotExist) {
+		return st, nil
+	}
+	if err == nil {
+		err = json.Unmarshal(b, &st)
+	}
+	if err == nil && st.State.TxID == 0 {
+		err = errors.New("it names no transaction")
+	}
+	if err != nil {
+		return st, albs.Errorf(albs.Invalid, "the remembered state of the ledger, %s, can't be read; restore it from a backup: %w", path, err)
+	}
+	return st, nil
+}
+
+// readSmall returns the content of a file of at most limit bytes.
+func readSmall(path string, limit int64) ([]byte, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	b, err := io.ReadAll(io.LimitReader(f, limit+1))
+	if err == nil && int64(len(b)) > limit {
+		err = albs.Errorf(albs.TooLarge, "%s has more than %d bytes", path, limit)
+	}
+	return b, err
+}
+
+// privateDir makes a directory that its owner alone may enter, and refuses one
+// that others may.
+func privateDir(path string) error {
+	if err := os.MkdirAll(path, 0o700); err != nil {
+		return fmt.Errorf("make the signer's directory: %w", err)
+	}
+	fi, err := os.Stat(path)
+	if err != nil {
+		return fmt.Errorf("make the signer's directory: %w", err)
+	}
+	if fi.Mode().Perm()&0o077 != 0 {
+		return albs.Errorf(albs.Invalid, "%s may be entered by others (mode %04o): chmod 700 it", path, fi.Mode().Perm())
+	}
+	return nil
+}
+
+// clearDir removes what an earlier process left.
+func clearDir(path string) error {
+	list, err := os.ReadDir(path)
+	for _, e := range list {
+		err = errors.Join(err, os.RemoveAll(filepath.Join(path, e.Name())))
+	}
+	if err != nil {
+		return fmt.Errorf("clear %s: %w", path, err)
+	}
+	return nil
+}
+
+// writeDurable replaces the file at path, whole or not at all, mode 0600.
+func writeDurable(path string, b []byte) (err error) {
+	dir := filepath.Dir(path)
+	f, err := os.CreateTemp(dir, "."+filepath.Base(path)+".new-*")
+	if err != nil {
+		return err
+	}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, os.Remove(f.Name()))
+		}
+	}()
+	_, err = f.Write(b)
+	if err == nil {
+		err = f.Sync()
+	}
+	if err = errors.Join(err, f.Close()); err != nil {
+		return err
+	}
+	if err = os.Rename(f.Name(), path); err != nil {
+		return err
+	}
+	return syncDir(dir)
+}

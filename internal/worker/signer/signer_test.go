@@ -1,0 +1,456 @@
+package signer
+
+import (
+	"bytes"
+	"crypto/ed25519"
+	"encoding/json"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/rs/zerolog"
+
+	"albs/internal/albs"
+	"albs/internal/attest"
+	"albs/internal/pgp"
+	"albs/internal/rpm"
+	"albs/internal/worker/workertest"
+)
+
+func TestSignPackages(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	spec := albs.SignSpec{Key: w.key.Fingerprint(), Product: "demo", Packages: w.files}
+	public := must[[]byte](t)(w.key.Public())
+	kr := must[*rpm.Keyring](t)(rpm.ReadKeyring(public))
+	// Twice: first knowing nothing of the ledger, then from the state remembered,
+	// as another process.
+	for round := range 2 {
+		known := w.known(t)
+		if (known == 0) != (round == 0) {
+			t.Errorf("round %d begins at transaction %d", round, known)
+		}
+		outcome, r := w.sign(t, spec, w.evidence(t, known, w.about(w.files...)...))
+		if outcome != albs.OutcomeOK || r.Sign == nil || len(r.Sign.Signatures) != len(w.files) {
+			t.Fatalf("round %d ended as %s: %+v\n%s", round, outcome, r, w.log)
+		}
+		for i, sig := range r.Sign.Signatures {
+			parsed := must[pgp.Signature](t)(pgp.ParseSignature(sig.Bytes))
+			var signed bytes.Buffer
+			if err := rpm.Splice(&signed, bytes.NewReader(w.packages[i]), sig.Bytes, parsed.RSA); err != nil {
+				t.Fatal(err)
+			}
+			if v, err := rpm.Verify(&signed, kr); err != nil || v.Fingerprint != w.key.Fingerprint() || sig.Of != w.files[i].Digest {
+				t.Errorf("signature %d: %v, %v", i, v, err)
+			}
+		}
+		if got := w.known(t); got != w.state(t).TxID {
+			t.Errorf("the signer remembers transaction %d, want %d", got, w.state(t).TxID)
+		}
+		w.secretFree(t, fmt.Sprint(r))
+		w.filler(t)
+	}
+	if n := w.intents(t); n != 4 {
+		t.Errorf("%d intents in the journal, want 4", n)
+	}
+	if left := must[[]os.DirEntry](t)(os.ReadDir(filepath.Join(w.config.Dir, "tmp"))); len(left) != 0 {
+		t.Errorf("%d folders of work are left", len(left))
+	}
+}
+
+func TestSignDocument(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, "demo")
+	doc := []byte("<repomd/>")
+	file := albs.File{Name: "repomd.xml", Digest: w.fake.AddBlob(doc), Size: int64(len(doc))}
+	approve := func(product string) attest.Proven {
+		return w.say(t, attest.Subject{Name: file.Name, Digest: map[string]string{attest.SHA256: string(file.Digest)}}, attest.ReleaseApproved,
+			attest.ReleaseApprovedBody{Product: product, Repository: "x86_64", Plan: albs.DigestOf([]byte("plan")), Approvals: []attest.Approval{{Person: "ada"}}})
+	}
+	spec := albs.SignSpec{Key: w.key.Fingerprint(), Product: "demo", Documents: []albs.File{file}}
+	if outcome, r := w.sign(t, spec, w.evidence(t, 0, approve("other"))); outcome != albs.OutcomeFailed || !strings.Contains(r.Reason, "refused") {
+		t.Errorf("an approval for another product: %s, %+v", outcome, r)
+	}
+	if n := w.intents(t); n != 0 {
+		t.Errorf("%d intents in the journal of a signer that refused", n)
+	}
+	outcome, r := w.sign(t, spec, w.evidence(t, w.known(t), approve("demo")))
+	if outcome != albs.OutcomeOK || r.Sign == nil || len(r.Sign.Signatures) != 1 {
+		t.Fatalf("ended as %s: %+v\n%s", outcome, r, w.log)
+	}
+	kr := must[*pgp.Keyring](t)(pgp.ReadKeyring(must[[]byte](t)(w.key.Public())))
+	if fpr, _, err := kr.VerifyArmored(bytes.NewReader(doc), r.Sign.Signatures[0].Bytes); err != nil || fpr != w.key.Fingerprint() {
+		t.Errorf("the signature is by %s, %v", fpr, err)
+	}
+}
+
+// TestRefusals are attempts to get a signature that the master could be made to
+// send. None leaves an intent in the journal: the key was not used.
+func TestRefusals(t *testing.T) {
+	t.Parallel()
+	fine := func(w *world, t *testing.T) (albs.SignSpec, attest.Evidence) {
+		return albs.SignSpec{Key: w.key.Fingerprint(), Product: "demo", Packages: w.files[:1]}, w.evidence(t, 0, w.about(w.files[0])...)
+	}
+	tests := []struct {
+		name     string
+		products []string
+		tamper   func(t *testing.T, w *world, spec *albs.SignSpec, e *attest.Evidence)
+		outcome  albs.Outcome
+		say      string
+	}{
+		{"no statement", nil, func(_ *testing.T, _ *world, _ *albs.SignSpec, e *attest.Evidence) { e.Statements = nil }, albs.OutcomeFailed, "refused"},
+		{"not notarized", nil, func(t *testing.T, w *world, _ *albs.SignSpec, e *attest.Evidence) {
+			// A statement that the master signed and the ledger doesn't hold.
+			e.Statements[0].Key = strings.TrimSuffix(e.Statements[0].Key, "1") + "2"
+		}, albs.OutcomeFailed, "refused"},
+		{"evidence of another package", nil, func(t *testing.T, w *world, spec *albs.SignSpec, _ *attest.Evidence) {
+			spec.Packages = w.files[1:]
+		}, albs.OutcomeFailed, "refused"},
+		{"a flipped byte", nil, func(_ *testing.T, _ *world, _ *albs.SignSpec, e *attest.Evidence) {
+			e.Statements[0].Envelope.Payload = bytes.Clone(e.Statements[0].Envelope.Payload)
+			e.Statements[0].Envelope.Payload[40] ^= 1
+		}, albs.OutcomeFailed, "refused"},
+		{"another master", nil, func(t *testing.T, w *world, spec *albs.SignSpec, e *attest.Evidence) {
+			evil := attest.NewSigner(ed25519.NewKeyFromSeed(bytes.Repeat([]byte{2}, ed25519.SeedSize)))
+			f := spec.Packages[0]
+			p := must[*rpm.Package](t)(rpm.Read(bytes.NewReader(w.packages[0])))
+			forged := w.sayAs(t, evil, subjectOf(p, f.Digest), attest.Build, attest.BuildBody{})
+			*e = w.evidence(t, 0, append(w.about(f), forged)...)
+		}, albs.OutcomeFailed, "refused"},
+		{"another builder", nil, func(_ *testing.T, w *world, _ *albs.SignSpec, _ *attest.Evidence) {
+			w.config.Trust.Builders = []string{"https://example.org/other"}
+		}, albs.OutcomeFailed, "refused"},
+		{"a key that isn't held", nil, func(_ *testing.T, _ *world, spec *albs.SignSpec, _ *attest.Evidence) {
+			spec.Key = strings.Repeat("AB", 20)
+		}, albs.OutcomeFailed, "doesn't hold"},
+		{"another product than the key was made for", []string{"other"}, nil, albs.OutcomeFailed, "sign for other, not for"},
+		{"another product than the operator allows", nil, func(t *testing.T, w *world, _ *albs.SignSpec, _ *attest.Evidence) {
+			w.policy(t, fmt.Sprintf("keys:\n  %s: {products: [a, b]}\n", w.key.Fingerprint()))
+		}, albs.OutcomeFailed, "sign for a, b, not for"},
+		{"a policy that can't be read", nil, func(t *testing.T, w *world, _ *albs.SignSpec, _ *attest.Evidence) {
+			w.policy(t, "keys:\n  x: {produkts: [a]}\n")
+		}, albs.OutcomeFailed, "nothing is signed"},
+		{"one package under another's name", nil, func(_ *testing.T, w *world, spec *albs.SignSpec, _ *attest.Evidence) {
+			spec.Packages = []albs.File{{Name: w.files[1].Name, Digest: w.files[0].Digest, Size: w.files[0].Size}}
+		}, albs.OutcomeFailed, "calls itself hello-1.0-1.noarch.rpm"},
+		{"another size", nil, func(_ *testing.T, w *world, spec *albs.SignSpec, _ *attest.Evidence) {
+			spec.Packages = []albs.File{{Name: w.files[0].Name, Digest: w.files[0].Digest, Size: w.files[0].Size - 1}}
+		}, albs.OutcomeFailed, "more bytes came"},
+		{"stated with another header", nil, func(t *testing.T, w *world, spec *albs.SignSpec, e *attest.Evidence) {
+			// The master was made to state the file of one package with the header of another.
+			junk := append(bytes.Clone(w.packages[0]), 'x')
+			f := albs.File{Name: w.files[0].Name, Digest: w.fake.AddBlob(junk), Size: int64(len(junk))}
+			p := must[*rpm.Package](t)(rpm.Read(bytes.NewReader(w.packages[1])))
+			var body attest.BuildBody
+			var st attest.Statement
+			if err := json.Unmarshal(w.said[w.files[1].Digest][0].Envelope.Payload, &st); err != nil {
+				t.Fatal(err)
+			}
+			if err := st.Body(&body); err != nil {
+				t.Fatal(err)
+			}
+			said := w.say(t, subjectOf(p, f.Digest), attest.Build, body)
+			spec.Packages = []albs.File{f}
+			*e = w.evidence(t, 0, said, w.said[w.files[1].Digest][1])
+		}, albs.OutcomeFailed, "another header or payload"},
+		{"nothing to sign", nil, func(_ *testing.T, _ *world, spec *albs.SignSpec, _ *attest.Evidence) { spec.Packages = nil }, albs.OutcomeFailed, "1 to 500"},
+		{"packages as documents", nil, func(_ *testing.T, _ *world, spec *albs.SignSpec, _ *attest.Evidence) {
+			spec.Documents, spec.Packages = spec.Packages, nil
+		}, albs.OutcomeFailed, "refused"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t, tt.products...)
+			spec, e := fine(w, t)
+			if tt.tamper != nil {
+				tt.tamper(t, w, &spec, &e)
+			}
+			outcome, r := w.sign(t, spec, e)
+			if outcome != tt.outcome || !strings.Contains(r.Reason, tt.say) || r.Sign != nil {
+				t.Errorf("ended as %s: %q, want %s with %q", outcome, r.Reason, tt.outcome, tt.say)
+			}
+			if n := w.intents(t); n != 0 {
+				t.Errorf("%d intents in the journal of a signer that refused", n)
+			}
+			w.secretFree(t, r.Reason)
+		})
+	}
+}
+
+func (w *world) policy(t *testing.T, text string) {
+	t.Helper()
+	if err := os.WriteFile(filepath.Join(w.config.Dir, "policy.yaml"), []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// TestRollback has the master come back with an older ledger than the signer has
+// seen, with a fork of it, and with none that continues.
+func TestRollback(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	spec := albs.SignSpec{Key: w.key.Fingerprint(), Product: "demo", Packages: w.files[:1]}
+	older := w.evidence(t, 0, w.about(w.files[0])...)
+	w.filler(t)
+	if outcome, r := w.sign(t, spec, w.evidence(t, 0, w.about(w.files[0])...)); outcome != albs.OutcomeOK {
+		t.Fatalf("ended as %s: %+v", outcome, r)
+	}
+	known, n := w.known(t), w.intents(t)
+	for name, e := range map[string]attest.Evidence{
+		"replayed": older,
+		"without consistency": func() attest.Evidence {
+			w.filler(t)
+			return w.evidence(t, 0, w.about(w.files[0])...)
+		}(),
+	} {
+		outcome, r := w.sign(t, spec, e)
+		if outcome != albs.OutcomeInfra || !strings.Contains(r.Reason, "ledger") {
+			t.Errorf("%s: ended as %s: %q", name, outcome, r.Reason)
+		}
+	}
+	if w.known(t) != known || w.intents(t) != n {
+		t.Errorf("a refused ledger left its mark: transaction %d, %d intents", w.known(t), w.intents(t))
+	}
+	// A state file that can't be read stops the signer: without it all would pass.
+	if err := os.WriteFile(filepath.Join(w.config.Dir, stateName), []byte("{}"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := open(w.config, zerolog.Nop()); albs.KindOf(err) != albs.Invalid {
+		t.Errorf("open with a damaged state = %v", err)
+	}
+}
+
+func TestKeygen(t *testing.T) {
+	t.Parallel()
+	for _, alg := range []string{pgp.Ed25519, pgp.RSA4096} {
+		w := newWorld(t)
+		spec := albs.KeygenSpec{Name: userID, Algorithm: alg, Products: []string{"demo"}}
+		id, outcome, r := w.run(t, workertest.Task{Spec: albs.Spec{Keygen: &spec}}, nil)
+		if outcome != albs.OutcomeOK || r.Keygen == nil {
+			t.Fatalf("ended as %s: %+v\n%s", outcome, r, w.log)
+		}
+		kr := must[*pgp.Keyring](t)(pgp.ReadKeyring(r.Keygen.Public))
+		want := []pgp.PublicKey{{Fingerprint: r.Keygen.Fingerprint, UserID: userID, Algorithm: alg}}
+		if diff := cmp.Diff(want, kr.Keys()); diff != "" {
+			t.Errorf("the key (-want +got):\n%s", diff)
+		}
+		w.secretFree(t, fmt.Sprint(r), string(r.Keygen.Public), string(w.fake.LogOf(id, 1, "sign")))
+		// Another process has it, and the task's next attempt gets the same.
+		s := must[*signer](t)(open(w.config, zerolog.Nop()))
+		if _, err := open(w.config, zerolog.Nop()); albs.KindOf(err) != albs.Conflict {
+			t.Errorf("a second signer in the same directory = %v", err)
+		}
+		s.journal.Close()
+		if offer := s.offer("test"); !strings.Contains(strings.Join(offer.Labels, " "), "key:"+r.Keygen.Fingerprint) {
+			t.Errorf("the offer is %v", offer.Labels)
+		}
+		if k, ok := s.keys.madeFor(id, spec); !ok || k.file.Fingerprint != r.Keygen.Fingerprint {
+			t.Errorf("a second attempt makes another key: %v, %v", k.file.Fingerprint, ok)
+		}
+		if err := (policy{}).allows(must[key](t)(s.keys.get(r.Keygen.Fingerprint)).file, "other"); albs.KindOf(err) != albs.Forbidden {
+			t.Errorf("the key signs for another product: %v", err)
+		}
+		// It signs, and rpm takes what it signed.
+		w.key = must[key](t)(s.keys.get(r.Keygen.Fingerprint)).private
+		sign := albs.SignSpec{Key: r.Keygen.Fingerprint, Product: "demo", Packages: w.files}
+		if outcome, r := w.sign(t, sign, w.evidence(t, 0, w.about(w.files...)...)); outcome != albs.OutcomeOK {
+			t.Errorf("%s: signing ended as %s: %+v", alg, outcome, r)
+		}
+	}
+	w := newWorld(t)
+	bad := albs.KeygenSpec{Name: userID, Algorithm: "dsa"}
+	if _, outcome, r := w.run(t, workertest.Task{Spec: albs.Spec{Keygen: &bad}}, nil); outcome != albs.OutcomeFailed {
+		t.Errorf("an unknown algorithm ended as %s: %+v", outcome, r)
+	}
+}
+
+func TestOpen(t *testing.T) {
+	t.Parallel()
+	tests := []struct {
+		name string
+		do   func(t *testing.T, w *world)
+		want albs.Kind
+	}{
+		{"all is well", func(*testing.T, *world) {}, ""},
+		{"another passphrase", func(t *testing.T, w *world) {
+			write(t, w.config.PassphraseFile, "another", 0o600)
+		}, albs.Invalid},
+		{"an empty passphrase", func(t *testing.T, w *world) { write(t, w.config.PassphraseFile, "\n", 0o600) }, albs.Invalid},
+		{"no passphrase file", func(t *testing.T, w *world) { w.config.PassphraseFile += ".gone" }, albs.Invalid},
+		{"a passphrase for all to read", func(t *testing.T, w *world) {
+			if err := os.Chmod(w.config.PassphraseFile, 0o644); err != nil {
+				t.Fatal(err)
+			}
+		}, albs.Invalid},
+		{"keys for all to read", func(t *testing.T, w *world) {
+			if err := os.Chmod(w.config.Dir, 0o755); err != nil {
+				t.Fatal(err)
+			}
+		}, albs.Invalid},
+		{"a key under another's name", func(t *testing.T, w *world) {
+			keys := filepath.Join(w.config.Dir, "keys")
+			if err := os.Rename(filepath.Join(keys, w.key.Fingerprint()+".json"), filepath.Join(keys, strings.Repeat("A", 40)+".json")); err != nil {
+				t.Fatal(err)
+			}
+		}, albs.Invalid},
+		{"no trust", func(_ *testing.T, w *world) { w.config.Trust = nil }, albs.Invalid},
+		{"a trust file that names nothing", func(t *testing.T, w *world) {
+			w.config.TrustFile = filepath.Join(w.config.Dir, "trust.json")
+			write(t, w.config.TrustFile, "{}", 0o600)
+		}, albs.Invalid},
+		{"a trust file", func(t *testing.T, w *world) {
+			w.config.TrustFile = filepath.Join(w.config.Dir, "trust.json")
+			write(t, w.config.TrustFile, string(w.config.Trust.Encode()), 0o600)
+			w.config.Trust = nil
+		}, ""},
+		{"no directory", func(_ *testing.T, w *world) { w.config.Dir = "" }, albs.Invalid},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t)
+			tt.do(t, w)
+			s, err := open(w.config, zerolog.New(w.log))
+			if albs.KindOf(err) != tt.want {
+				t.Errorf("open = %v, want kind %q", err, tt.want)
+			}
+			if err == nil {
+				s.journal.Close()
+			} else if strings.Contains(err.Error(), passphrase) {
+				t.Errorf("the error tells the passphrase: %v", err)
+			}
+		})
+	}
+}
+
+func write(t *testing.T, path, text string, mode os.FileMode) {
+	t.Helper()
+	if err := os.WriteFile(path, []byte(text), mode); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// TestFirstStart has the signer make a passphrase of its own, and say so.
+func TestFirstStart(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	c := Config{Dir: filepath.Join(t.TempDir(), "new"), Spool: t.TempDir(), Trust: w.config.Trust}
+	if got := c.Check(); len(got) != 2 || !strings.Contains(got[0], "passphrase_file") {
+		t.Errorf("Check = %q", got)
+	}
+	log := &safeBuffer{}
+	for range 2 {
+		s := must[*signer](t)(open(c, zerolog.New(log)))
+		s.journal.Close()
+	}
+	if strings.Count(log.String(), "a passphrase for the keys was made") != 1 {
+		t.Errorf("the log says %s", log)
+	}
+	path := filepath.Join(c.Dir, passphraseName)
+	fi := must[os.FileInfo](t)(os.Stat(path))
+	b := must[[]byte](t)(os.ReadFile(path))
+	if fi.Mode().Perm() != 0o600 || len(b) < 40 || strings.Contains(log.String(), strings.TrimSpace(string(b))) {
+		t.Errorf("the passphrase has %d bytes, mode %o", len(b), fi.Mode().Perm())
+	}
+}
+
+func TestJournal(t *testing.T) {
+	t.Parallel()
+	path := filepath.Join(t.TempDir(), "journal.jsonl")
+	reopen := func() (*journal, []entry) {
+		t.Helper()
+		j, left, err := openJournal(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		j.now = func() time.Time { return time.Date(2026, 3, 1, 0, 0, 0, 0, time.UTC) }
+		return j, left
+	}
+	at := func(e event, of string) entry {
+		return entry{Event: e, What: "package", Task: 1, Attempt: 1, Key: "K", Of: albs.DigestOf([]byte(of)), Name: of}
+	}
+	j, left := reopen()
+	if len(left) != 0 {
+		t.Errorf("a new journal has %v open", left)
+	}
+	for _, es := range [][]entry{{at(intentEvent, "a"), at(intentEvent, "b")}, {at(resultEvent, "a")}} {
+		if err := j.add(es...); err != nil {
+			t.Fatal(err)
+		}
+	}
+	j.Close()
+	// A crash in the middle of a line.
+	f := must[*os.File](t)(os.OpenFile(path, os.O_APPEND|os.O_WRONLY, 0))
+	must[int](t)(f.WriteString(`{"prev":"`))
+	f.Close()
+	j, left = reopen()
+	if len(left) != 1 || left[0].Name != "b" {
+		t.Errorf("open intents are %v, want b", left)
+	}
+	if err := j.add(at(resultEvent, "b")); err != nil {
+		t.Fatal(err)
+	}
+	j.Close()
+	j, left = reopen()
+	j.Close()
+	if len(left) != 0 {
+		t.Errorf("open intents are %v, want none", left)
+	}
+	// A line changed, and one taken out.
+	b := must[[]byte](t)(os.ReadFile(path))
+	lines := bytes.SplitAfter(b, []byte("\n"))
+	for name, changed := range map[string][]byte{
+		"changed":   bytes.Replace(b, []byte(`"name":"a"`), []byte(`"name":"x"`), 1),
+		"taken out": bytes.Join(append([][]byte{lines[0]}, lines[2:]...), nil),
+		"garbage":   append(bytes.Clone(b), "x\n"...),
+	} {
+		if err := os.WriteFile(path, changed, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if _, _, err := openJournal(path); albs.KindOf(err) != albs.Invalid {
+			t.Errorf("a journal with a line %s = %v", name, err)
+		}
+	}
+}
+
+// TestSecondEngine has rpmkeys look at what is not as it should be.
+func TestSecondEngine(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	engine := must[rpmkeys](t)(findRPMKeys())
+	public := must[[]byte](t)(w.key.Public())
+	main := must[[]byte](t)(rpm.Header(bytes.NewReader(w.packages[0])))
+	sig, isRSA, err := w.key.Sign(main)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var signed bytes.Buffer
+	if err := rpm.Splice(&signed, bytes.NewReader(w.packages[0]), sig, isRSA); err != nil {
+		t.Fatal(err)
+	}
+	broken := bytes.Clone(signed.Bytes())
+	broken[len(broken)-1] ^= 1
+	other := must[*pgp.Key](t)(pgp.Generate(userID, pgp.Ed25519, time.Now()))
+	for _, tt := range []struct {
+		name    string
+		content []byte
+		public  []byte
+		want    albs.Kind
+	}{
+		{"signed", signed.Bytes(), public, ""},
+		{"unsigned", w.packages[0], public, albs.Invalid},
+		{"by another key", signed.Bytes(), must[[]byte](t)(other.Public()), albs.Invalid},
+		{"a broken payload", broken, public, albs.Invalid},
+	} {
+		dir := t.TempDir()
+		write(t, filepath.Join(dir, signedName(0)), string(tt.content), 0o600)
+		if err := engine.check(t.Context(), dir, tt.public, []string{signedName(0)}); albs.KindOf(err) != tt.want {
+			t.Errorf("%s: check = %v, want kind %q", tt.name, err, tt.want)
+		}
+	}
+}
