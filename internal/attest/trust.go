@@ -30,8 +30,9 @@ type Trust struct {
 	Builders []string `json:"builders"`
 	// Products are the products whose releases are accepted.
 	Products []string `json:"products"`
-	// RequireTest asks for a passed test of every package, RequireRelease for a
-	// release; the signer's evidence can't have one.
+	// RequireTest asks for a passed test of every package; without it a failed one is
+	// told and breaks nothing. RequireRelease asks for a release; the signer's evidence
+	// can't have one.
 	RequireTest    bool `json:"require_test"`
 	RequireRelease bool `json:"require_release"`
 }
