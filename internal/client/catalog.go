@@ -1,0 +1,123 @@
+package client
+
+import (
+	"context"
+	"net/http"
+	"net/url"
+	"strconv"
+	"time"
+
+	"albs/internal/albs"
+)
+
+// Platform is a platform as the API shows it.
+type Platform struct {
+	Name     string      `json:"name"`
+	Version  string      `json:"distr_version"`
+	Arches   []albs.Arch `json:"arch_list"`
+	Revision int64       `json:"revision"`
+	Digest   albs.Digest `json:"digest"`
+	Actor    string      `json:"applied_by"`
+	At       time.Time   `json:"applied_at"`
+	Spec     struct {
+		Dist         string `json:"dist"`
+		Network      bool   `json:"network"`
+		Repositories []struct {
+			ID   string    `json:"id"`
+			Arch albs.Arch `json:"arch"`
+			URL  string    `json:"url"`
+		} `json:"repositories"`
+	} `json:"spec"`
+}
+
+// Platforms lists all platforms by name.
+func (c *Client) Platforms(ctx context.Context) (Doc[[]Platform], error) {
+	return get[[]Platform](ctx, c, "/platforms/")
+}
+
+// Platform returns one platform, or NotFound.
+func (c *Client) Platform(ctx context.Context, name string) (Doc[Platform], error) {
+	return get[Platform](ctx, c, "/platforms/"+url.PathEscape(name)+"/")
+}
+
+// ApplyPlatform makes or changes the platform that a YAML document describes.
+func (c *Client) ApplyPlatform(ctx context.Context, yaml []byte) (Doc[Platform], error) {
+	return apply[Platform](ctx, c, "/platforms/", yaml)
+}
+
+// Product is a product as the API shows it.
+type Product struct {
+	Name      string      `json:"name"`
+	Title     string      `json:"title"`
+	Team      Named       `json:"team"`
+	Platforms []Named     `json:"platforms"`
+	Revision  int64       `json:"revision"`
+	Digest    albs.Digest `json:"digest"`
+	Actor     string      `json:"applied_by"`
+	At        time.Time   `json:"applied_at"`
+	Spec      struct {
+		Key          string `json:"key"`
+		Repositories []struct {
+			Path     string    `json:"path"`
+			Platform string    `json:"platform"`
+			Arch     albs.Arch `json:"arch"`
+			Kind     string    `json:"kind"`
+		} `json:"repositories"`
+		Gate struct {
+			Tests string `json:"tests"`
+		} `json:"gate"`
+		Approvals struct {
+			Count    int  `json:"count"`
+			Distinct bool `json:"distinct"`
+		} `json:"approvals"`
+	} `json:"spec"`
+}
+
+// ProductPage is a page of products by name.
+type ProductPage struct {
+	Products []Product `json:"products"`
+	Total    int       `json:"total_products"`
+	Page     int       `json:"current_page"`
+}
+
+// Products lists a page of products, from page 1.
+func (c *Client) Products(ctx context.Context, page int) (Doc[ProductPage], error) {
+	return get[ProductPage](ctx, c, "/products/?pageNumber="+strconv.Itoa(max(page, 1)))
+}
+
+// Product returns one product by name, or NotFound.
+func (c *Client) Product(ctx context.Context, name string) (Doc[Product], error) {
+	return get[Product](ctx, c, "/products/"+url.PathEscape(name)+"/")
+}
+
+// ApplyProduct makes or changes the product that a YAML document describes.
+func (c *Client) ApplyProduct(ctx context.Context, yaml []byte) (Doc[Product], error) {
+	return apply[Product](ctx, c, "/products/", yaml)
+}
+
+// apply posts YAML. Doing it twice is doing it once, so it is repeated while the
+// server is Unavailable.
+func apply[T any](ctx context.Context, c *Client, path string, yaml []byte) (Doc[T], error) {
+	var out Doc[T]
+	a := call{method: http.MethodPost, path: path, media: "application/yaml", body: yaml}
+	err := c.again(ctx, func() error { return c.exchange(ctx, a, &out) })
+	return out, err
+}
+
+func get[T any](ctx context.Context, c *Client, path string) (Doc[T], error) {
+	var out Doc[T]
+	err := c.Get(ctx, path, &out)
+	return out, err
+}
+
+func send[T any](ctx context.Context, c *Client, method, path string, in any) (Doc[T], error) {
+	var out Doc[T]
+	err := c.Send(ctx, method, path, in, &out)
+	return out, err
+}
+
+func set(v url.Values, name, value string) {
+	if value != "" {
+		v.Set(name, value)
+	}
+}

@@ -1,0 +1,52 @@
+package client
+
+import (
+	"context"
+	"io"
+	"net/http"
+
+	"albs/internal/albs"
+)
+
+// Document downloads what lies at path (below Prefix) as it is, at most limit
+// bytes, asking again as Get does. It is for what others parse: bundles, trust
+// files, public keys.
+func (c *Client) Document(ctx context.Context, path string, limit int64) ([]byte, error) {
+	var b []byte
+	err := c.again(ctx, func() error {
+		ctx, cancel := context.WithTimeout(ctx, c.Patience.Call)
+		defer cancel()
+		req, err := c.request(ctx, http.MethodGet, path, nil)
+		if err != nil {
+			return err
+		}
+		resp, err := c.do(req)
+		if err != nil {
+			return err
+		}
+		defer drain(resp)
+		if b, err = io.ReadAll(io.LimitReader(resp.Body, limit+1)); err != nil {
+			return unreached(ctx, c.Base(), err)
+		}
+		if int64(len(b)) > limit {
+			return albs.Errorf(albs.TooLarge, "%s is larger than the %d bytes that are taken", path, limit)
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	return b, nil
+}
+
+// Bundle downloads the statements and proofs of a package, as albs verify wants
+// them; limit bounds it.
+func (c *Client) Bundle(ctx context.Context, d albs.Digest, limit int64) ([]byte, error) {
+	return c.Document(ctx, artifactPath(d, "bundle"), limit)
+}
+
+// Trust downloads what a stranger needs to verify packages of this server; limit
+// bounds it.
+func (c *Client) Trust(ctx context.Context, limit int64) ([]byte, error) {
+	return c.Document(ctx, "/trust", limit)
+}

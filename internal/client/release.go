@@ -1,0 +1,129 @@
+package client
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"net/url"
+	"strconv"
+	"time"
+
+	"albs/internal/albs"
+)
+
+// The statuses of a Release.
+const (
+	ReleaseScheduled  = 1
+	ReleaseInProgress = 2
+	ReleaseCompleted  = 3
+	ReleaseFailed     = 4
+	ReleaseReverted   = 5
+)
+
+// Release is a release as the API shows it.
+type Release struct {
+	ID        albs.ReleaseID `json:"id"`
+	Kind      string         `json:"kind"` // publish or rollback
+	Status    int            `json:"status"`
+	State     string         `json:"status_text"`
+	Reason    string         `json:"reason"`
+	Builds    []albs.BuildID `json:"build_ids"`
+	Product   Named          `json:"product"`
+	Owner     Owner          `json:"owner"`
+	Created   time.Time      `json:"created_at"`
+	Changed   time.Time      `json:"changed_at"`
+	Digest    albs.Digest    `json:"digest"` // over the plan's effects; what is approved
+	Expires   time.Time      `json:"expires_at"`
+	Approved  bool           `json:"approved"`
+	Needed    int            `json:"approvals_needed"`
+	Serial    int64          `json:"serial"`  // of the tree that it shows; 0 before
+	BackTo    int64          `json:"back_to"` // of a rollback: the serial brought back
+	Approvals []struct {
+		Name string    `json:"username"`
+		At   time.Time `json:"at"`
+	} `json:"approvals"`
+	Plan *Plan `json:"plan"` // nil in lists
+}
+
+// Owner is the person who made something.
+type Owner struct {
+	Name string `json:"username"`
+}
+
+// Plan is what a release comes to.
+type Plan struct {
+	Key          string `json:"key"` // fingerprint
+	Gate         string `json:"gate"`
+	Repositories []struct {
+		Path     string       `json:"path"`
+		Before   int          `json:"before"`
+		After    int          `json:"after"`
+		Packages []PlanChange `json:"packages"`
+	} `json:"repositories"`
+	Dropped  []string `json:"dropped"`
+	Refusals []struct {
+		Package string `json:"package"`
+		Reason  string `json:"reason"`
+	} `json:"refusals"`
+	Notes []string `json:"notes"`
+}
+
+// PlanChange is one package in one repository of a plan.
+type PlanChange struct {
+	Action string       `json:"action"` // add, keep or remove
+	NEVRA  string       `json:"nevra"`
+	Digest albs.Digest  `json:"digest"`
+	Tests  string       `json:"tests"`
+	Build  albs.BuildID `json:"build"`
+}
+
+// ReleasePage is a page of releases, the newest first.
+type ReleasePage struct {
+	Releases []Release `json:"releases"`
+	Total    int       `json:"total_releases"`
+	Page     int       `json:"current_page"`
+}
+
+// ReleaseQuery says which releases to list; zero fields don't filter.
+type ReleaseQuery struct {
+	Page    int // from 1
+	Product string
+	Status  int
+}
+
+// Releases lists releases.
+func (c *Client) Releases(ctx context.Context, q ReleaseQuery) (Doc[ReleasePage], error) {
+	v := url.Values{"pageNumber": {strconv.Itoa(max(q.Page, 1))}}
+	set(v, "product", q.Product)
+	if q.Status != 0 {
+		v.Set("status", strconv.Itoa(q.Status))
+	}
+	return get[ReleasePage](ctx, c, "/releases/?"+v.Encode())
+}
+
+// Release returns a release with its plan and approvals, or NotFound.
+func (c *Client) Release(ctx context.Context, id albs.ReleaseID) (Doc[Release], error) {
+	return get[Release](ctx, c, fmt.Sprintf("/releases/%d/", id))
+}
+
+// PlanRelease has the server compute what the release of builds into a product
+// comes to.
+func (c *Client) PlanRelease(ctx context.Context, product string, builds []albs.BuildID) (Doc[Release], error) {
+	return send[Release](ctx, c, http.MethodPost, "/releases/new/", map[string]any{"product": product, "builds": builds})
+}
+
+// ApproveRelease approves the plan with that digest, and no other.
+func (c *Client) ApproveRelease(ctx context.Context, id albs.ReleaseID, d albs.Digest) (Doc[Release], error) {
+	return send[Release](ctx, c, http.MethodPost, fmt.Sprintf("/releases/%d/approve/", id), map[string]albs.Digest{"digest": d})
+}
+
+// PublishRelease begins to make an approved release public.
+func (c *Client) PublishRelease(ctx context.Context, id albs.ReleaseID) (Doc[Release], error) {
+	return send[Release](ctx, c, http.MethodPost, fmt.Sprintf("/releases/%d/commit/", id), nil)
+}
+
+// RevertRelease begins to bring back what the release's product showed before, and
+// returns the rollback, a release of its own.
+func (c *Client) RevertRelease(ctx context.Context, id albs.ReleaseID) (Doc[Release], error) {
+	return send[Release](ctx, c, http.MethodPost, fmt.Sprintf("/releases/%d/revert/", id), nil)
+}
