@@ -1,0 +1,180 @@
+package config
+
+import (
+	"errors"
+	"os"
+	"path/filepath"
+	"reflect"
+	"strings"
+	"testing"
+
+	"gopkg.in/yaml.v3"
+
+	"albs/internal/albs"
+)
+
+// TestExample: configs/albs.yaml reads as it stands, and names every key there is,
+// each commented out with what it means.
+func TestExample(t *testing.T) {
+	t.Parallel()
+	const path = "../../configs/albs.yaml"
+	if _, err := Read(path); err != nil {
+		t.Fatal(err)
+	}
+	b, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	// Uncommented, it must still read: every example value is a good one.
+	var lines []string
+	for _, l := range strings.Split(string(b), "\n") {
+		if rest, ok := strings.CutPrefix(strings.TrimLeft(l, " "), "#: "); ok {
+			l = l[:len(l)-len(strings.TrimLeft(l, " "))] + rest
+		}
+		lines = append(lines, l)
+	}
+	full := filepath.Join(t.TempDir(), "albs.yaml")
+	if err := os.WriteFile(full, []byte(strings.Join(lines, "\n")), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Read(full); err != nil {
+		t.Errorf("with every key set: %v", err)
+	}
+	var tree map[string]any
+	if err := yaml.Unmarshal([]byte(strings.Join(lines, "\n")), &tree); err != nil {
+		t.Fatal(err)
+	}
+	for _, key := range keys("", reflect.TypeFor[Config]()) {
+		if !has(tree, strings.Split(key, ".")) {
+			t.Errorf("configs/albs.yaml doesn't explain %s", key)
+		}
+	}
+}
+
+// keys lists the keys that a struct takes, as paths with dots.
+func keys(prefix string, t reflect.Type) []string {
+	var out []string
+	for i := range t.NumField() {
+		f := t.Field(i)
+		name, opts, _ := strings.Cut(f.Tag.Get("yaml"), ",")
+		switch {
+		case name == "-" || !f.IsExported():
+			continue
+		case strings.Contains(opts, "inline"):
+			out = append(out, keys(prefix, f.Type)...)
+			continue
+		case name == "":
+			name = strings.ToLower(f.Name)
+		}
+		if f.Type.Kind() == reflect.Struct {
+			out = append(out, keys(prefix+name+".", f.Type)...)
+			continue
+		}
+		out = append(out, prefix+name)
+	}
+	return out
+}
+
+func has(tree map[string]any, path []string) bool {
+	v, ok := tree[path[0]]
+	if !ok || len(path) == 1 {
+		return ok
+	}
+	sub, ok := v.(map[string]any)
+	return ok && has(sub, path[1:])
+}
+
+func TestRead(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct{ text, err string }{
+		"empty":        {"", ""},
+		"comment":      {"# nothing\n", ""},
+		"a key":        {"log_level: debug\nmaster: {queue: {lease: 2s}}\n", ""},
+		"unknown key":  {"loglevel: debug\n", "line 1"},
+		"deep unknown": {"master:\n  queue:\n    leese: 2s\n", "line 3"},
+		"bad value":    {"master: {queue: {lease: soon}}\n", "line 1"},
+		"not a tree":   {"- a\n", "line 1"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			path := filepath.Join(t.TempDir(), "albs.yaml")
+			if err := os.WriteFile(path, []byte(c.text), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			_, err := Read(path)
+			if (err == nil) != (c.err == "") || err != nil && (!errors.Is(err, albs.Invalid) || !strings.Contains(err.Error(), c.err)) {
+				t.Errorf("Read = %v, want Invalid with %q", err, c.err)
+			}
+		})
+	}
+	if _, err := Read("/nowhere/albs.yaml"); !errors.Is(err, albs.Invalid) {
+		t.Errorf("Read of a missing file = %v", err)
+	}
+}
+
+func TestParseRoles(t *testing.T) {
+	t.Parallel()
+	for in, want := range map[string][]albs.Role{
+		"all":         albs.Roles,
+		"master":      {albs.RoleMaster},
+		"tester,node": {albs.RoleNode, albs.RoleTester}, // in the order in which they start
+		"":            nil, "boss": nil, "node,node": nil, "all,node": nil,
+	} {
+		got, err := ParseRoles(in)
+		if (err != nil) != (want == nil) || !reflect.DeepEqual(got, want) {
+			t.Errorf("ParseRoles(%q) = %v, %v, want %v", in, got, err, want)
+		}
+	}
+}
+
+// TestCheck: a role refuses what it must not have.
+func TestCheck(t *testing.T) {
+	t.Parallel()
+	withDSN := Config{}
+	withDSN.Master.Database.DSNFile = "/etc/albs/dsn"
+	withKeys := Config{}
+	withKeys.Signer.Dir = "/var/lib/albs/keys"
+	connected := Config{Connect: Connect{Master: "https://albs.example.org"}}
+	for name, c := range map[string]struct {
+		c     Config
+		roles []albs.Role
+		ok    bool
+	}{
+		"a node with the database": {withDSN, []albs.Role{albs.RoleNode}, false},
+		"a master with keys":       {withKeys, []albs.Role{albs.RoleMaster}, false},
+		"a signer with keys":       {withKeys, []albs.Role{albs.RoleSigner}, true},
+		"all with both":            {withKeys, albs.Roles, true},
+		"a master that connects":   {connected, []albs.Role{albs.RoleMaster}, false},
+		"a node that connects":     {connected, []albs.Role{albs.RoleNode}, true},
+	} {
+		if err := c.c.Check(c.roles); (err == nil) != c.ok {
+			t.Errorf("%s: Check = %v", name, err)
+		}
+	}
+}
+
+func TestSecret(t *testing.T) {
+	t.Parallel()
+	path := filepath.Join(t.TempDir(), "token")
+	write := func(text string, mode os.FileMode) {
+		t.Helper()
+		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Chmod(path, mode); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write("albs_wsecret\n", 0o600)
+	if s, err := Secret(path); s != "albs_wsecret" || err != nil {
+		t.Errorf("Secret = %q, %v", s, err)
+	}
+	write("albs_wsecret\n", 0o640)
+	if _, err := Secret(path); !errors.Is(err, albs.Invalid) || strings.Contains(err.Error(), "albs_wsecret") {
+		t.Errorf("a secret that the group can read: %v", err)
+	}
+	write("\n", 0o600)
+	if _, err := Secret(path); !errors.Is(err, albs.Invalid) {
+		t.Errorf("an empty secret: %v", err)
+	}
+}
