@@ -1,0 +1,171 @@
+package cli
+
+import (
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+
+	urfave "github.com/urfave/cli/v2"
+)
+
+// usageError is a command line that can't be meant. hint is the line that shows
+// how the command is used.
+type usageError struct {
+	msg  string
+	hint string
+}
+
+func (u *usageError) Error() string { return u.msg }
+
+// exitError ends the program with a code of its own.
+type exitError struct {
+	code int
+	err  error
+}
+
+func (e *exitError) Error() string { return e.err.Error() }
+func (e *exitError) Unwrap() error { return e.err }
+
+// misused returns a usageError for the command of c.
+func misused(c *urfave.Context, format string, args ...any) error {
+	u := &usageError{msg: fmt.Sprintf(format, args...)}
+	if c != nil && c.Command != nil && c.Command.UsageText != "" {
+		u.hint = "usage: " + c.Command.UsageText
+	}
+	return u
+}
+
+func onUsage(c *urfave.Context, err error, _ bool) error {
+	msg := strings.ReplaceAll(err.Error(), "flag provided but not defined: -", "there is no flag -")
+	if c.Command != nil && len(c.Command.Subcommands) > 0 || c.Command == nil || c.Command.UsageText == "" {
+		return &usageError{msg: msg, hint: "try: " + strings.TrimSpace(c.Command.HelpName) + " --help"}
+	}
+	return misused(c, "%s", msg)
+}
+
+// group is the action of a command that only holds others.
+func group(c *urfave.Context) error {
+	name := strings.TrimSpace(c.Command.HelpName)
+	if name == "" {
+		name = c.App.HelpName
+	}
+	cs := c.Command.Subcommands
+	if c.NArg() == 0 {
+		if err := urfave.ShowSubcommandHelp(c); err != nil {
+			return err
+		}
+		return &usageError{msg: fmt.Sprintf("%q needs a command of those above", name)}
+	}
+	return &usageError{
+		msg:  fmt.Sprintf("there is no command %q", name+" "+c.Args().First()),
+		hint: "there are: " + strings.Join(names(cs), ", "),
+	}
+}
+
+func names(cs []*urfave.Command) []string {
+	var out []string
+	for _, c := range cs {
+		if !c.Hidden {
+			out = append(out, c.Name)
+		}
+	}
+	return out
+}
+
+// action is do with its number of arguments checked: from least to most, most < 0
+// for any number.
+func action(least, most int, do func(c *urfave.Context) error) urfave.ActionFunc {
+	return func(c *urfave.Context) error {
+		switch n := c.NArg(); {
+		case n < least:
+			return misused(c, "an argument is missing")
+		case most >= 0 && n > most:
+			return misused(c, "%q is one argument too many", c.Args().Get(most))
+		}
+		return do(c)
+	}
+}
+
+// id reads an argument that is a number, as "build 7" and "release 3" have.
+func id(c *urfave.Context, what, arg string) (int64, error) {
+	n, err := strconv.ParseInt(arg, 10, 64)
+	if err != nil || n < 1 {
+		return 0, misused(c, "%q is no %s's number", arg, what)
+	}
+	return n, nil
+}
+
+// needs returns a usage error if one of the named flags was not given.
+func needs(c *urfave.Context, flags ...string) error {
+	for _, f := range flags {
+		if !c.IsSet(f) {
+			return misused(c, "--%s is missing", f)
+		}
+	}
+	return nil
+}
+
+func jsonFlag() urfave.Flag {
+	return &urfave.BoolFlag{Name: "json", Usage: "print the server's answer as JSON"}
+}
+
+func waitFlag(what string) urfave.Flag {
+	return &urfave.BoolFlag{Name: "wait", Usage: "wait until " + what + ", and exit 1 if it fails"}
+}
+
+// flagsFirst moves the flags of the command that args call before its other
+// arguments, where urfave wants them, so that people may write them anywhere. What
+// follows "--" is never a flag.
+func flagsFirst(root *urfave.App, args []string) []string {
+	cs := root.Commands
+	var leaf *urfave.Command
+	at := 1
+	for ; at < len(args) && len(cs) > 0; at++ {
+		i := slices.IndexFunc(cs, func(c *urfave.Command) bool { return c.HasName(args[at]) })
+		if i < 0 {
+			return args
+		}
+		leaf, cs = cs[i], cs[i].Subcommands
+	}
+	if leaf == nil || len(cs) > 0 {
+		return args
+	}
+	var flags, rest []string
+	for i := at; i < len(args); i++ {
+		arg := args[i]
+		switch {
+		case arg == "--":
+			rest = append(rest, args[i+1:]...)
+			i = len(args)
+		case len(arg) < 2 || arg[0] != '-':
+			rest = append(rest, arg)
+		default:
+			flags = append(flags, arg)
+			if !takesValue(leaf, arg) {
+				continue
+			}
+			if i++; i == len(args) { // its value is missing, which urfave will say
+				return append(slices.Clone(args[:at]), flags...)
+			}
+			flags = append(flags, args[i])
+		}
+	}
+	out := append(slices.Clone(args[:at]), flags...)
+	if len(rest) > 0 {
+		out = append(append(out, "--"), rest...)
+	}
+	return out
+}
+
+// takesValue reports whether the argument after the flag arg belongs to it.
+func takesValue(c *urfave.Command, arg string) bool {
+	name := strings.TrimLeft(arg, "-")
+	for _, f := range c.Flags {
+		if slices.Contains(f.Names(), name) {
+			_, isBool := f.(*urfave.BoolFlag)
+			return !isBool
+		}
+	}
+	return false
+}

@@ -1,0 +1,173 @@
+package cli
+
+import (
+	"bytes"
+	"fmt"
+	"os"
+	"path"
+	"strings"
+
+	"github.com/dustin/go-humanize"
+	urfave "github.com/urfave/cli/v2"
+
+	"albs/internal/albs"
+	"albs/internal/attest"
+)
+
+func (a *app) artifactCommand() *urfave.Command {
+	return &urfave.Command{
+		Name:  "artifact",
+		Usage: "files that the server holds, by their sha256 or a copy of the file",
+		Subcommands: []*urfave.Command{
+			{
+				Name: "show", Usage: "show what is known of a file", ArgsUsage: "FILE|SHA256 [--json]",
+				Flags:  []urfave.Flag{jsonFlag()},
+				Action: action(1, 1, a.showArtifact),
+			},
+			{
+				Name: "history", Usage: "list what was stated about a file and what it was made from", ArgsUsage: "FILE|SHA256 [--json]",
+				Flags:  []urfave.Flag{jsonFlag()},
+				Action: action(1, 1, a.showHistory),
+			},
+			{
+				Name: "bundle", Usage: "download a package's statements and proofs, for albs verify", ArgsUsage: "FILE|SHA256 --output FILE",
+				Flags:  []urfave.Flag{&urfave.StringFlag{Name: "output", Aliases: []string{"o"}, Usage: "the `FILE` to write, - for stdout"}},
+				Action: action(1, 1, a.saveBundle),
+			},
+		},
+	}
+}
+
+// digest returns the sha256 that arg is, or that the file arg has.
+func digest(arg string) (albs.Digest, error) {
+	if d := albs.Digest(arg); d.Valid() {
+		return d, nil
+	}
+	f, err := os.Open(arg)
+	if err != nil {
+		return "", albs.Errorf(albs.Invalid, "%q is no sha256 of 64 hex digits, and no file either: %w", arg, err)
+	}
+	defer func() { _ = f.Close() }()
+	d, _, err := albs.DigestReader(f)
+	if err != nil {
+		return "", albs.Errorf(albs.Invalid, "%w", err)
+	}
+	return d, nil
+}
+
+func (a *app) showArtifact(c *urfave.Context) error {
+	d, err := digest(c.Args().First())
+	if err != nil {
+		return err
+	}
+	cl, err := a.connect()
+	if err != nil {
+		return err
+	}
+	doc, err := cl.Artifact(c.Context, d)
+	if err != nil || c.Bool("json") {
+		return a.jsonOr(doc.JSON, err)
+	}
+	v := doc.Value
+	notarized := "yes"
+	if !v.Notarized {
+		notarized = "not yet"
+	}
+	if v.Trouble != "" {
+		notarized = "NO: " + v.Trouble
+	}
+	pairs := []string{
+		"name", v.Name, "sha256", string(v.SHA256), "size", humanize.IBytes(uint64(max(v.Size, 0))), "kind", v.Kind, "since", when(v.At),
+		"package", v.NEVRA, "source package", v.Source, "header sha256", string(v.Header), "payload sha256", string(v.Payload),
+		"unsigned file", string(v.Unsigned), "signed by", v.SignedBy, "notarized", notarized,
+	}
+	for _, s := range v.Signed {
+		pairs = append(pairs, "signed copy", fmt.Sprintf("%s by %s", s.SHA256, s.Key))
+	}
+	return facts(a.stdout, pairs...)
+}
+
+func (a *app) showHistory(c *urfave.Context) error {
+	d, err := digest(c.Args().First())
+	if err != nil {
+		return err
+	}
+	cl, err := a.connect()
+	if err != nil {
+		return err
+	}
+	doc, err := cl.History(c.Context, d)
+	if err != nil || c.Bool("json") {
+		return a.jsonOr(doc.JSON, err)
+	}
+	t := newTable("TIME", "STATEMENT", "ABOUT", "SHA256", "LEDGER")
+	for _, f := range doc.Value {
+		name, tx := "", "pending"
+		for _, s := range f.Statement.Subject {
+			if s.Digest.SHA256 == f.Subject {
+				name = s.Name
+			}
+		}
+		if f.Receipt != nil {
+			tx = "tx " + decimal(f.Receipt.TxID)
+		}
+		t.row(when(f.At), f.Predicate, name, string(f.Subject), tx)
+	}
+	return t.write(a.stdout, "nothing was stated about it yet")
+}
+
+func (a *app) saveBundle(c *urfave.Context) error {
+	if err := needs(c, "output"); err != nil {
+		return err
+	}
+	d, err := digest(c.Args().First())
+	if err != nil {
+		return err
+	}
+	cl, err := a.connect()
+	if err != nil {
+		return err
+	}
+	b, err := cl.Bundle(c.Context, d, attest.MaxBundle)
+	if err != nil {
+		return err
+	}
+	if err := a.saveFile(c.String("output"), bytes.NewReader(b)); err != nil {
+		return err
+	}
+	return a.note("%s of proof about %s is in %s", humanize.IBytes(uint64(len(b))), path.Base(strings.TrimRight(c.Args().First(), "/")), c.String("output"))
+}
+
+func (a *app) trustCommand() *urfave.Command {
+	return &urfave.Command{
+		Name:  "trust",
+		Usage: "what strangers need to verify this server's packages",
+		Subcommands: []*urfave.Command{{
+			Name: "export", Usage: "download the trust file, for albs verify", ArgsUsage: "--output FILE",
+			Description: "The file is believed by whoever verifies with it: hand it on by a way that can't be tampered with.",
+			Flags:       []urfave.Flag{&urfave.StringFlag{Name: "output", Aliases: []string{"o"}, Usage: "the `FILE` to write, - for stdout"}},
+			Action:      action(0, 0, a.exportTrust),
+		}},
+	}
+}
+
+func (a *app) exportTrust(c *urfave.Context) error {
+	if err := needs(c, "output"); err != nil {
+		return err
+	}
+	cl, err := a.connect()
+	if err != nil {
+		return err
+	}
+	b, err := cl.Trust(c.Context, attest.MaxTrust)
+	if err != nil {
+		return err
+	}
+	if _, err := attest.ParseTrust(b); err != nil {
+		return fmt.Errorf("the server's trust file: %w", err)
+	}
+	if err := a.saveFile(c.String("output"), bytes.NewReader(b)); err != nil {
+		return err
+	}
+	return a.note("the trust file of %s is %s", cl.Base(), c.String("output"))
+}

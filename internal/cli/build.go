@@ -1,0 +1,367 @@
+package cli
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	urfave "github.com/urfave/cli/v2"
+
+	"albs/internal/albs"
+	"albs/internal/client"
+)
+
+func (a *app) buildCommand() *urfave.Command {
+	return &urfave.Command{
+		Name:  "build",
+		Usage: "make packages, see how it goes, read logs",
+		Subcommands: []*urfave.Command{
+			a.createBuildCommand(),
+			{
+				Name: "list", Usage: "list builds, the newest first", ArgsUsage: "[--owner NAME] [--package P] [--platform P] [--product P] [--page N] [--json]",
+				Flags: []urfave.Flag{
+					&urfave.StringFlag{Name: "owner", Usage: "only builds of the person `NAME`"},
+					&urfave.StringFlag{Name: "package", Usage: "only builds with the package `P`"},
+					&urfave.StringFlag{Name: "platform", Usage: "only builds for the platform `P`"},
+					&urfave.StringFlag{Name: "product", Usage: "only builds for the product `P`"},
+					pageFlag(), jsonFlag(),
+				},
+				Action: action(0, 0, a.listBuilds),
+			},
+			{
+				Name: "show", Usage: "show a build: its steps, tests and files", ArgsUsage: "BUILD [--json]",
+				Flags:  []urfave.Flag{jsonFlag()},
+				Action: action(1, 1, a.showBuild),
+			},
+			{
+				Name: "watch", Usage: "follow a build until it and its tests are over; exit 1 if they fail", ArgsUsage: "BUILD [--json]",
+				Flags:  []urfave.Flag{jsonFlag()},
+				Action: action(1, 1, a.onBuild(a.watchBuild)),
+			},
+			{
+				Name: "logs", Usage: "list a build's logs, print one, or follow them", ArgsUsage: "BUILD [TASK] [-f] [--stream NAME] [--attempt N] [--json]",
+				Description: "With TASK one log is printed; without, all logs are listed. -f follows: the log of TASK, or one step of the build after the other.",
+				Flags: []urfave.Flag{
+					&urfave.BoolFlag{Name: "follow", Aliases: []string{"f"}, Usage: "go on while the log grows"},
+					&urfave.StringFlag{Name: "stream", Usage: "the log with that `NAME`, as state, root or build"},
+					&urfave.IntFlag{Name: "attempt", Usage: "of the `N`th attempt; of the newest without this"},
+					jsonFlag(),
+				},
+				Action: action(1, 2, a.logs),
+			},
+			{
+				Name: "cancel", Usage: "end all of a build that has not ended", ArgsUsage: "BUILD",
+				Flags:  []urfave.Flag{jsonFlag()},
+				Action: action(1, 1, a.onBuild(a.cancelBuild)),
+			},
+			{
+				Name: "retry", Usage: "queue a build's failed and cancelled steps again, or the one that TASK names", ArgsUsage: "BUILD [TASK] [--wait]",
+				Flags:  []urfave.Flag{waitFlag("the build and its tests are over"), jsonFlag()},
+				Action: action(1, 2, a.retryBuild),
+			},
+		},
+	}
+}
+
+// createBuildCommand has flags that append to one list: packages are built in the
+// order in which they are named, whichever flag names them.
+func (a *app) createBuildCommand() *urfave.Command {
+	var sources []source
+	return &urfave.Command{
+		Name: "create", Usage: "build packages, in the order given: each may need those before it",
+		ArgsUsage: "--platform P [--product Q] [--arch A]… (--git URL#REF | --srpm FILE)… [--with X]… [--without X]… [--wait] [--json]",
+		Flags: []urfave.Flag{
+			&urfave.StringSliceFlag{Name: "platform", Usage: "the platform `P` to build for; may be repeated"},
+			&urfave.StringFlag{Name: "product", Usage: "the product `Q` that the build is for"},
+			&urfave.StringSliceFlag{Name: "arch", Usage: "only for the arch `A`; may be repeated"},
+			&urfave.GenericFlag{Name: "git", Value: &sourceFlag{&sources, parseGit}, Usage: "a package in git, at a branch, tag or commit (`URL#REF`)"},
+			&urfave.GenericFlag{Name: "srpm", Value: &sourceFlag{&sources, parseSRPM}, Usage: "a package as an SRPM `FILE`, which is uploaded"},
+			&urfave.StringSliceFlag{Name: "with", Usage: "rpmbuild's conditional `X` switched on"},
+			&urfave.StringSliceFlag{Name: "without", Usage: "rpmbuild's conditional `X` switched off"},
+			waitFlag("the build and its tests are over"), jsonFlag(),
+		},
+		Action: action(0, 0, func(c *urfave.Context) error { return a.createBuild(c, sources) }),
+	}
+}
+
+// source is a package that is to be built: a git ref or an SRPM's file.
+type source struct {
+	url, ref string
+	file     string
+}
+
+// sourceFlag appends what parse makes of each of a flag's values to a list.
+type sourceFlag struct {
+	into  *[]source
+	parse func(string) (source, error)
+}
+
+func (f *sourceFlag) Set(s string) error {
+	v, err := f.parse(s)
+	if err == nil {
+		*f.into = append(*f.into, v)
+	}
+	return err
+}
+
+func (f *sourceFlag) String() string { return "" }
+
+func parseGit(s string) (source, error) {
+	at := strings.LastIndexByte(s, '#')
+	if at < 1 || at == len(s)-1 {
+		return source{}, errors.New("it has to be URL#REF with a branch, tag or commit for REF")
+	}
+	return source{url: s[:at], ref: s[at+1:]}, nil
+}
+
+func parseSRPM(s string) (source, error) {
+	if !strings.HasSuffix(s, ".src.rpm") {
+		return source{}, errors.New("the name of an SRPM ends in .src.rpm")
+	}
+	return source{file: s}, nil
+}
+
+func (a *app) createBuild(c *urfave.Context, sources []source) error {
+	if err := needs(c, "platform"); err != nil {
+		return err
+	}
+	if len(sources) == 0 {
+		return misused(c, "there is nothing to build: name packages with --git or --srpm")
+	}
+	arches, err := arches(c)
+	if err != nil {
+		return err
+	}
+	n := client.NewBuild{Product: c.String("product"), Options: map[string][]string{}}
+	for _, p := range c.StringSlice("platform") {
+		n.Platforms = append(n.Platforms, client.BuildTarget{Platform: p, Arches: arches})
+	}
+	for _, o := range []string{"with", "without"} {
+		if v := c.StringSlice(o); len(v) > 0 {
+			n.Options[o] = v
+		}
+	}
+	cl, err := a.connect()
+	if err != nil {
+		return err
+	}
+	for _, s := range sources {
+		p := client.BuildSource{URL: s.url, Ref: s.ref}
+		if s.file != "" {
+			if p.SRPM, err = upload(c.Context, cl, s.file); err != nil {
+				return err
+			}
+		}
+		n.Packages = append(n.Packages, p)
+	}
+	b, err := cl.CreateBuild(c.Context, n, rand.Text())
+	if err != nil {
+		return err
+	}
+	if !c.Bool("wait") {
+		return a.result(c, b.JSON, "build %d is queued; follow it with: albs build watch %d", b.Value.ID, b.Value.ID)
+	}
+	if err := a.note("build %d is queued", b.Value.ID); err != nil {
+		return err
+	}
+	return a.watchBuild(c, cl, b.Value.ID)
+}
+
+// upload brings an SRPM to the server and returns its digest.
+func upload(ctx context.Context, cl *client.Client, file string) (albs.Digest, error) {
+	f, err := os.Open(file)
+	if err != nil {
+		return "", albs.Errorf(albs.Invalid, "%w", err)
+	}
+	defer func() { _ = f.Close() }()
+	info, err := f.Stat()
+	if err != nil {
+		return "", albs.Errorf(albs.Invalid, "%w", err)
+	}
+	s, err := cl.UploadSRPM(ctx, filepath.Base(file), f, info.Size())
+	if err != nil {
+		return "", about(file, err)
+	}
+	return s.Digest, nil
+}
+
+func (a *app) listBuilds(c *urfave.Context) error {
+	n, err := page(c)
+	if err != nil {
+		return err
+	}
+	cl, err := a.connect()
+	if err != nil {
+		return err
+	}
+	builds, err := cl.Builds(c.Context, client.BuildQuery{
+		Page: n, Owner: c.String("owner"), Package: c.String("package"), Platform: c.String("platform"), Product: c.String("product"),
+	})
+	if err != nil || c.Bool("json") {
+		return a.jsonOr(builds.JSON, err)
+	}
+	t := newTable("BUILD", "STATE", "DONE", "OWNER", "PRODUCT", "CREATED", "TOOK", "PACKAGES")
+	for _, b := range builds.Value.Builds {
+		t.row(decimal(b.ID), b.State, decimal(b.Done)+"/"+decimal(b.Total), b.Owner.Name, named(b.Products), when(b.CreatedAt),
+			a.took(b.Started, b.Finished), shorten(strings.Join(b.Packages, " ")))
+	}
+	if err := t.write(a.stdout, "there are no builds on this page"); err != nil {
+		return err
+	}
+	return a.morePages(c, n, perPage, len(builds.Value.Builds), builds.Value.Total)
+}
+
+// shorten keeps a list's line readable.
+func shorten(s string) string {
+	const most = 60
+	if r := []rune(s); len(r) > most {
+		return string(r[:most-1]) + "…"
+	}
+	return s
+}
+
+// took is how long something went on, or goes on.
+func (a *app) took(started, finished time.Time) string {
+	switch {
+	case started.IsZero():
+		return ""
+	case finished.IsZero():
+		return span(a.now().Sub(started))
+	default:
+		return span(finished.Sub(started))
+	}
+}
+
+// onBuild is an action on the build that the first argument names.
+func (a *app) onBuild(do func(*urfave.Context, *client.Client, albs.BuildID) error) func(*urfave.Context) error {
+	return func(c *urfave.Context) error {
+		n, err := id(c, "build", c.Args().First())
+		if err != nil {
+			return err
+		}
+		cl, err := a.connect()
+		if err != nil {
+			return err
+		}
+		return do(c, cl, albs.BuildID(n))
+	}
+}
+
+func (a *app) showBuild(c *urfave.Context) error {
+	return a.onBuild(func(c *urfave.Context, cl *client.Client, id albs.BuildID) error {
+		doc, err := cl.Build(c.Context, id)
+		if err != nil || c.Bool("json") {
+			return a.jsonOr(doc.JSON, err)
+		}
+		tests, err := cl.Tests(c.Context, id)
+		if err != nil {
+			return err
+		}
+		return a.printBuild(doc.Value, tests.Value)
+	})(c)
+}
+
+func (a *app) printBuild(b client.Build, tests []client.TestRun) error {
+	state := b.State
+	if b.Reason != "" {
+		state += ": " + b.Reason
+	}
+	if err := facts(a.stdout, "build", decimal(b.ID), "state", state, "steps", decimal(b.Done)+" of "+decimal(b.Total)+" done", "owner", b.Owner.Name,
+		"product", named(b.Products), "created", when(b.CreatedAt), "took", a.took(b.Started, b.Finished),
+		"with", strings.Join(b.Options.With, " "), "without", strings.Join(b.Options.Without, " ")); err != nil {
+		return err
+	}
+	steps := newTable("TASK", "PACKAGE", "PLATFORM", "ARCH", "STEP", "STATE", "TOOK", "WHY")
+	files := newTable("SHA256", "FILE")
+	for _, t := range b.Tasks {
+		steps.row(decimal(t.ID), t.Package, t.Platform.Name, string(t.Arch), string(t.Kind), state1(t.State, t.Attempts), a.took(t.Started, t.Finished), why(t.State, t.Reason))
+		for _, f := range t.Files {
+			if f.Kind == "rpm" || f.Kind == "srpm" {
+				files.row(string(f.Digest), f.Name)
+			}
+		}
+	}
+	for _, r := range latest(tests) {
+		steps.row(decimal(r.Task), packageOf(b, r.BuildTask), r.Platform, string(r.Arch), "test", r.verdict(), a.took(r.Started, r.Finished), shorten(r.why()))
+	}
+	if err := a.section(steps); err != nil {
+		return err
+	}
+	return a.section(files)
+}
+
+// state1 is a task's state, with the number of its attempts if there were several.
+func state1(s albs.TaskState, attempts int) string {
+	word := string(s)
+	if s == albs.TaskLeased {
+		word = "running"
+	}
+	if attempts > 1 {
+		word += " (attempt " + decimal(attempts) + ")"
+	}
+	return word
+}
+
+// why is the reason of a task that needs one.
+func why(s albs.TaskState, reason string) string {
+	if s == albs.TaskSucceeded {
+		return ""
+	}
+	return shorten(reason)
+}
+
+func packageOf(b client.Build, task albs.TaskID) string {
+	for _, t := range b.Tasks {
+		if t.ID == task {
+			return t.Package
+		}
+	}
+	return ""
+}
+
+func (a *app) cancelBuild(c *urfave.Context, cl *client.Client, id albs.BuildID) error {
+	b, err := cl.CancelBuild(c.Context, id)
+	if err != nil {
+		return err
+	}
+	return a.result(c, b.JSON, "build %d is %s", id, cancelled(b.Value))
+}
+
+func cancelled(b client.Build) string {
+	if b.Final() {
+		return b.State
+	}
+	return "being cancelled: what runs is told to stop"
+}
+
+func (a *app) retryBuild(c *urfave.Context) error {
+	return a.onBuild(func(c *urfave.Context, cl *client.Client, build albs.BuildID) error {
+		var answer []byte
+		what := "what failed of build " + decimal(build)
+		if c.NArg() > 1 {
+			task, err := id(c, "task", c.Args().Get(1))
+			if err != nil {
+				return err
+			}
+			t, err := cl.RetryTask(c.Context, build, albs.TaskID(task))
+			if err != nil {
+				return err
+			}
+			answer, what = t.JSON, "task "+decimal(task)
+		} else {
+			b, err := cl.RetryBuild(c.Context, build)
+			if err != nil {
+				return err
+			}
+			answer = b.JSON
+		}
+		if c.Bool("wait") {
+			return a.watchBuild(c, cl, build)
+		}
+		return a.result(c, answer, "%s is queued again; follow it with: albs build watch %d", what, build)
+	})(c)
+}

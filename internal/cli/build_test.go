@@ -1,0 +1,284 @@
+package cli
+
+import (
+	"bytes"
+	"context"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+// task is one task as the API shows it; rest is more of its members.
+func task(id, kind, arch, state, rest string) string {
+	return `{"id":` + id + `,"kind":"` + kind + `","package":"zlib","arch":"` + arch + `","platform":{"name":"seed"},"state":"` + state + `","attempts":1,
+		"ref":{"url":"https://git/zlib","git_ref":"main","git_commit_hash":"abc"}` + rest + `}`
+}
+
+// buildDoc is build 5 as the API shows it.
+func buildDoc(state, reason string, tasks ...string) string {
+	finished := "null"
+	if state != "running" && state != "queued" {
+		finished = `"2026-11-22T11:01:30Z"`
+	}
+	return `{"id":5,"created_at":"2026-11-22T11:00:00Z","started_at":"2026-11-22T11:00:01Z","finished_at":` + finished + `,"owner":{"id":2,"username":"alice","email":""},
+		"tasks":[` + strings.Join(tasks, ",") + `],"products":[{"name":"demo"}],"mock_options":{"with":["tests"]},"state":"` + state + `","reason":"` + reason + `",
+		"tasks_done":1,"tasks_total":3,"packages":["zlib"]}`
+}
+
+const (
+	ran     = `,"started_at":"2026-11-22T11:00:01Z","finished_at":"2026-11-22T11:00:03.5Z","worker":"local-node"`
+	running = `,"started_at":"2026-11-22T11:00:01Z","finished_at":null,"worker":"local-node"`
+)
+
+// rpms are artifacts of a rebuild.
+var rpms = ran + `,"artifacts":[{"type":"rpm","name":"zlib-1.3-1.seed.x86_64.rpm","cas_hash":"` + strings.Repeat("b", 64) + `","kind":"rpm","attempt":1},
+	{"type":"build_log","name":"build.log","cas_hash":"` + strings.Repeat("c", 64) + `","kind":"log","attempt":1}]`
+
+// testRunDoc is the run of task 12's tests.
+func testRunDoc(state, status, packageState, reason string) string {
+	return `{"id":1,"build_task_id":12,"task_id":13,"revision":1,"env_arch":"x86_64","platform":"seed","status_text":"` + status + `","state":"` + state + `","reason":"",
+		"started_at":"2026-11-22T11:01:00Z","finished_at":"2026-11-22T11:01:20Z","packages":[{"nevra":"zlib-1.3-1.seed.x86_64","sha256":"` + strings.Repeat("b", 64) + `","state":"` + packageState + `","reason":"` + reason + `","cases":[]}]}`
+}
+
+var (
+	built     = buildDoc("succeeded", "", task("10", "import", "src", "succeeded", ran), task("11", "source", "src", "succeeded", ran), task("12", "build", "x86_64", "succeeded", rpms))
+	tested    = "[" + testRunDoc("succeeded", "completed", "passed", "") + "]"
+	badTested = "[" + testRunDoc("succeeded", "failed", "failed", "files: /usr/lib64/libz.so.1 is missing") + "]"
+)
+
+func TestCreateBuild(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	srpm := filepath.Join(dir, "a-1-1.src.rpm")
+	if err := os.WriteFile(srpm, []byte("an SRPM"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	digest := strings.Repeat("d", 64)
+	f, url := newFake(t, map[string][]answer{
+		"POST /uploads/srpm?name=a-1-1.src.rpm": {{status: 201, body: `{"digest":"` + digest + `","name":"a-1-1.src.rpm","size":7,"nevra":"a-1-1.src"}`}},
+		"POST /builds/":                         ok(buildDoc("queued", "")),
+	})
+	got := command(t, url, "build", "create", "--platform", "seed", "--git", "https://git/one.git#main", "--srpm", srpm, "--git", "https://git/x,y.git#imports/c9/z-1",
+		"--arch", "x86_64", "--arch", "i686", "--product", "demo", "--with", "a", "--with", "b", "--without", "c")
+	if d := cmp.Diff(result{0, "build 5 is queued; follow it with: albs build watch 5\n", ""}, got, cmp.AllowUnexported(result{})); d != "" {
+		t.Errorf("(-want +got):\n%s", d)
+	}
+	want := []string{
+		"POST /uploads/srpm?name=a-1-1.src.rpm an SRPM",
+		`POST /builds/ {"platforms":[{"name":"seed","arch_list":["x86_64","i686"]}],"tasks":[{"url":"https://git/one.git","git_ref":"main"},{"srpm":"` + digest +
+			`"},{"url":"https://git/x,y.git","git_ref":"imports/c9/z-1"}],"product":"demo","mock_options":{"with":["a","b"],"without":["c"]}}`,
+	}
+	if d := cmp.Diff(want, f.saw); d != "" {
+		t.Errorf("requests (-want +got):\n%s", d)
+	}
+}
+
+func TestBuildCommands(t *testing.T) {
+	t.Parallel()
+	for _, tc := range []struct {
+		name    string
+		args    string
+		answers map[string][]answer
+		want    result
+		saw     []string
+	}{
+		{
+			name: "list", args: "build list --owner alice --package zlib",
+			answers: map[string][]answer{"GET /builds/?created_by=alice&pageNumber=1&project=zlib": ok(`{"builds":[` + built + `,` + buildDoc("running", "1 of 3 steps done") + `],"total_builds":2,"current_page":1}`)},
+			want: result{0, "BUILD  STATE      DONE  OWNER  PRODUCT  CREATED           TOOK    PACKAGES\n" +
+				"5      succeeded  1/3   alice  demo     2026-11-22 11:00  1m29s   zlib\n" +
+				"5      running    1/3   alice  demo     2026-11-22 11:00  59m59s  zlib\n", ""},
+		},
+		{
+			name: "show", args: "build show 5",
+			answers: map[string][]answer{"GET /builds/5/": ok(built), "GET /tests/build/5/": ok(badTested)},
+			want: result{0, "build:    5\nstate:    succeeded\nsteps:    1 of 3 done\nowner:    alice\nproduct:  demo\ncreated:  2026-11-22 11:00\ntook:     1m29s\nwith:     tests\n\n" +
+				"TASK  PACKAGE  PLATFORM  ARCH    STEP    STATE      TOOK  WHY\n" +
+				"10    zlib     seed      src     import  succeeded  2.5s  -\n" +
+				"11    zlib     seed      src     source  succeeded  2.5s  -\n" +
+				"12    zlib     seed      x86_64  build   succeeded  2.5s  -\n" +
+				"13    zlib     seed      x86_64  test    failed     20s   zlib-1.3-1.seed.x86_64: files: /usr/lib64/libz.so.1 is miss…\n\n" +
+				"SHA256" + strings.Repeat(" ", 60) + "FILE\n" + strings.Repeat("b", 64) + "  zlib-1.3-1.seed.x86_64.rpm\n", ""},
+		},
+		{
+			name: "show, no such", args: "build show 6",
+			answers: map[string][]answer{"GET /builds/6/": problem(404, "not_found", "there is no build 6")},
+			want:    result{1, "", "albs: there is no build 6\n"},
+		},
+		{
+			name: "cancel", args: "build cancel 5",
+			answers: map[string][]answer{"PATCH /builds/5/cancel": ok(buildDoc("running", ""))},
+			want:    result{0, "build 5 is being cancelled: what runs is told to stop\n", ""},
+			saw:     []string{"PATCH /builds/5/cancel {}"},
+		},
+		{
+			name: "retry", args: "build retry 5",
+			answers: map[string][]answer{"PATCH /builds/5/restart-failed": ok(buildDoc("running", ""))},
+			want:    result{0, "what failed of build 5 is queued again; follow it with: albs build watch 5\n", ""},
+			saw:     []string{"PATCH /builds/5/restart-failed {}"},
+		},
+		{
+			name: "retry of one task", args: "build retry 5 12",
+			answers: map[string][]answer{"POST /builds/5/tasks/12/retry": ok(task("12", "build", "x86_64", "queued", ""))},
+			want:    result{0, "task 12 is queued again; follow it with: albs build watch 5\n", ""},
+			saw:     []string{"POST /builds/5/tasks/12/retry {}"},
+		},
+		{
+			name: "watch one that succeeds", args: "build watch 5",
+			answers: map[string][]answer{
+				"GET /builds/5/": ok(
+					buildDoc("queued", "", task("10", "import", "src", "queued", ""), task("11", "source", "src", "blocked", ""), task("12", "build", "x86_64", "blocked", "")),
+					buildDoc("running", "", task("10", "import", "src", "leased", running), task("11", "source", "src", "blocked", ""), task("12", "build", "x86_64", "blocked", "")),
+					buildDoc("running", "", task("10", "import", "src", "succeeded", ran), task("11", "source", "src", "succeeded", ran), task("12", "build", "x86_64", "leased", running)),
+					buildDoc("running", "", task("10", "import", "src", "succeeded", ran), task("11", "source", "src", "succeeded", ran), task("12", "build", "x86_64", "queued", `,"reason":"lost"`)),
+					built),
+				"GET /tests/build/5/": ok("[]", "[]", "[]", "[]", "[]", "["+testRunDoc("leased", "started", "pending", "")+"]", tested),
+			},
+			want: result{0, "build 5 succeeded in 1m29s, and its tests passed\n", "zlib import: running on local-node\nzlib import: done in 2.5s\nzlib source: done in 2.5s\n" +
+				"zlib x86_64 build: running on local-node\nzlib x86_64 build: queued again\nzlib x86_64 build: done in 2.5s\nzlib x86_64 test: running\nzlib x86_64 test: done in 20s\n"},
+		},
+		{
+			name: "watch one that fails", args: "build watch 5",
+			answers: map[string][]answer{
+				"GET /builds/5/": ok(buildDoc("failed", "zlib x86_64 build: nothing provides libfoo-devel", task("10", "import", "src", "succeeded", ran),
+					task("12", "build", "x86_64", "failed", `,"reason":"nothing provides libfoo-devel"`))),
+				"GET /tests/build/5/": ok("[]"),
+			},
+			want: result{1, "", "zlib import: done in 2.5s\nzlib x86_64 build: failed: nothing provides libfoo-devel\n" +
+				"albs: build 5 failed: zlib x86_64 build: nothing provides libfoo-devel; the log: albs build logs 5 12\n"},
+		},
+		{
+			name: "watch one whose tests fail", args: "build watch 5",
+			answers: map[string][]answer{"GET /builds/5/": ok(built), "GET /tests/build/5/": ok(badTested)},
+			want: result{1, "", "zlib import: done in 2.5s\nzlib source: done in 2.5s\nzlib x86_64 build: done in 2.5s\n" +
+				"zlib x86_64 test: failed: zlib-1.3-1.seed.x86_64: files: /usr/lib64/libz.so.1 is missing\n" +
+				"albs: build 5 succeeded, but its tests failed: zlib-1.3-1.seed.x86_64: files: /usr/lib64/libz.so.1 is missing; the log: albs build logs 5 13\n"},
+		},
+		{
+			name: "watch while the server is away for a while", args: "build watch 5",
+			answers: map[string][]answer{
+				"GET /builds/5/": append(problem(409, "unavailable", "the ledger is away"), append(problem(409, "unavailable", "x"),
+					append(problem(409, "unavailable", "x"), append(problem(409, "unavailable", "the ledger is away"), ok(buildDoc("cancelled", ""))...)...)...)...),
+				"GET /tests/build/5/": ok("[]"),
+			},
+			want: result{1, "", "the ledger is away; waiting for it\nthe server is back\nalbs: build 5 was cancelled\n"},
+		},
+		{
+			name: "create and wait, with JSON", args: "build create --platform seed --git https://git/zlib#main --wait --json",
+			answers: map[string][]answer{"POST /builds/": ok(buildDoc("queued", "")), "GET /builds/5/": ok(`{"id":5,"state":"failed","reason":"x","tasks":[]}`), "GET /tests/build/5/": ok("[]")},
+			want:    result{1, "{\n  \"id\": 5,\n  \"state\": \"failed\",\n  \"reason\": \"x\",\n  \"tasks\": []\n}\n", "build 5 is queued\nalbs: build 5 failed: x\n"},
+			saw:     []string{`POST /builds/ {"platforms":[{"name":"seed"}],"tasks":[{"url":"https://git/zlib","git_ref":"main"}]}`},
+		},
+		{
+			name: "logs, list", args: "build logs 5",
+			answers: map[string][]answer{
+				"GET /builds/5/": ok(buildDoc("running", "", task("10", "import", "src", "succeeded", ran), task("12", "build", "x86_64", "leased", running))), "GET /tests/build/5/": ok("[]"),
+				"GET /builds/5/tasks/10/logs/": ok(`[{"attempt":1,"stream":"import","size":120,"final":true}]`),
+				"GET /builds/5/tasks/12/logs/": ok(`[{"attempt":1,"stream":"root","size":4096,"final":false}]`),
+			},
+			want: result{0, "TASK  STEP               STATE      ATTEMPT  LOG     SIZE\n" +
+				"10    zlib import        succeeded  1        import  120 B\n" +
+				"12    zlib x86_64 build  running    1        root    4.0 KiB\n", "print one with: albs build logs 5 TASK [--stream LOG]\n"},
+		},
+		{
+			name: "logs of a task", args: "build logs 5 12",
+			answers: map[string][]answer{
+				"GET /builds/5/tasks/12/logs/":                ok(`[{"attempt":1,"stream":"build","size":9,"final":true},{"attempt":2,"stream":"build","size":4,"final":false},{"attempt":2,"stream":"root","size":4,"final":false}]`),
+				"GET /builds/5/tasks/12/logs/build?attempt=2": {{media: "text/plain", body: "made\x1b[2J it\n"}},
+			},
+			want: result{0, "made\x1b[2J it\n", ""}, // not a terminal: as it is
+		},
+		{
+			name: "logs of a task, none", args: "build logs 5 12 --stream x",
+			answers: map[string][]answer{"GET /builds/5/tasks/12/logs/": ok(`[]`)},
+			want:    result{1, "", "albs: task 12 has no such log yet; albs build logs 5 lists all that there are, and with -f one is waited for\n"},
+		},
+		{
+			name: "logs of a task, followed", args: "build logs 5 12 -f",
+			answers: map[string][]answer{
+				"GET /builds/5/tasks/12/logs/": ok(`[{"attempt":1,"stream":"root","size":9,"final":true}]`),
+				"GET /builds/5/":               ok(built), "GET /tests/build/5/": ok("[]"),
+				"GET /builds/5/tasks/12/logs/build/events": {{media: "text/event-stream", body: "id: 4\nevent: log\ndata: {\"attempt\":1,\"offset\":0,\"text\":\"one\\n\"}\n\n"},
+					{media: "text/event-stream", body: "id: 8\nevent: log\ndata: {\"attempt\":1,\"offset\":4,\"text\":\"two\\n\"}\n\nid: 8\nevent: end\ndata: {\"attempt\":1,\"size\":8}\n\n"}},
+			},
+			want: result{0, "one\ntwo\n", ""},
+		},
+		{
+			name: "logs followed of a build whose step never came to its chief log", args: "build logs 5 -f",
+			answers: map[string][]answer{
+				"GET /builds/5/": ok(buildDoc("running", "", task("12", "build", "x86_64", "leased", running)), buildDoc("failed", "no libfoo", task("12", "build", "x86_64", "failed", ran))), "GET /tests/build/5/": ok("[]"),
+				"GET /builds/5/tasks/12/logs/build/events?attempt=1": {{media: "text/event-stream", body: "event: end\ndata: {}\n\n"}},
+				"GET /builds/5/tasks/12/logs/":                       ok(`[{"attempt":1,"stream":"state","size":9,"final":true},{"attempt":1,"stream":"root","size":9,"final":true}]`),
+				"GET /builds/5/tasks/12/logs/root?attempt=1":         {{media: "text/plain", body: "nothing provides libfoo\n"}},
+			},
+			want: result{1, "nothing provides libfoo\n", "== zlib x86_64 build on local-node (task 12, log build)\nalbs: build 5 failed: no libfoo; the log: albs build logs 5 12\n"},
+		},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			t.Parallel()
+			f, url := newFake(t, tc.answers)
+			got := command(t, url, strings.Fields(tc.args)...)
+			if d := cmp.Diff(tc.want, got, cmp.AllowUnexported(result{})); d != "" {
+				t.Errorf("(-want +got):\n%s", d)
+			}
+			if d := cmp.Diff(tc.saw, f.saw); d != "" {
+				t.Errorf("requests (-want +got):\n%s", d)
+			}
+		})
+	}
+}
+
+// TestBreakOff wants Ctrl-C to leave the build alone and to say so.
+func TestBreakOff(t *testing.T) {
+	t.Parallel()
+	for _, args := range []string{"build watch 5", "build logs 5 -f"} {
+		ctx, cancel := context.WithCancel(t.Context())
+		f, url := newFake(t, map[string][]answer{
+			"GET /builds/5/": ok(buildDoc("running", "", task("10", "import", "src", "queued", ""))), "GET /tests/build/5/": ok("[]"),
+		})
+		f.before = func(*http.Request) {
+			if f.served["GET /builds/5/"] == 3 {
+				cancel()
+			}
+		}
+		got := commandWith(t, ctx, map[string]string{"ALBS_URL": url}, "", strings.Fields(args)...)
+		cancel()
+		if d := cmp.Diff(result{1, "", "albs: broken off; build 5 goes on: albs build watch 5\n"}, got, cmp.AllowUnexported(result{})); d != "" {
+			t.Errorf("albs %s (-want +got):\n%s", args, d)
+		}
+		if len(f.saw) > 0 {
+			t.Errorf("albs %s changed something: %q", args, f.saw)
+		}
+	}
+}
+
+func TestMeter(t *testing.T) {
+	t.Parallel()
+	var out bytes.Buffer
+	m := &meter{w: &out, width: 12}
+	m.now("running, and on")
+	m.line("news\x07")
+	m.now("done")
+	m.end()
+	want := "running, an" + "\r\x1b[K" + "news\n" + "running, an" + "\r\x1b[K" + "done" + "\r\x1b[K"
+	if d := cmp.Diff(want, out.String()); d != "" {
+		t.Errorf("(-want +got):\n%s", d)
+	}
+}
+
+func TestHarmless(t *testing.T) {
+	t.Parallel()
+	var out bytes.Buffer
+	in := "plain\ttext\n\x1b]0;title\x07\x1b[31mred\u009b2J\r\nö€\n"
+	n, err := harmless{&out}.Write([]byte(in))
+	if n != len(in) || err != nil {
+		t.Errorf("Write = %d, %v, want %d", n, err, len(in))
+	}
+	if want := "plain\ttext\n]0;title[31mred2J\nö€\n"; out.String() != want {
+		t.Errorf("wrote %q, want %q", out.String(), want)
+	}
+}

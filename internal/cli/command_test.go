@@ -1,0 +1,351 @@
+package cli
+
+import (
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+// TestUsage wants every command line that can't be meant to end with 2, one line
+// that says why and one that helps.
+func TestUsage(t *testing.T) {
+	t.Parallel()
+	for _, tc := range []struct{ args, stderr string }{
+		{"biuld list", "albs: there is no command \"albs biuld\"\nthere are: "},
+		{"build", "albs: \"albs build\" needs a command of those above\n"},
+		{"build mak", "albs: there is no command \"albs build mak\"\nthere are: create, list, show, watch, logs, cancel, retry\n"},
+		{"--colour", "albs: there is no flag -colour\ntry: albs --help\n"},
+		{"build --colour", "albs: there is no flag -colour\ntry: albs build --help\n"},
+		{"build list --colour", "albs: there is no flag -colour\nusage: albs build list [--owner NAME]"},
+		{"build list x", "albs: \"x\" is one argument too many\nusage: albs build list"},
+		{"build list --page 0", "albs: --page 0: pages are counted from 1\n"},
+		{"build list --page x", "albs: invalid value \"x\" for flag -page"},
+		{"build show", "albs: an argument is missing\nusage: albs build show BUILD [--json]\n"},
+		{"build show x", "albs: \"x\" is no build's number\n"},
+		{"build show 0", "albs: \"0\" is no build's number\n"},
+		{"build create", "albs: --platform is missing\nusage: albs build create --platform P"},
+		{"build create --platform", "albs: flag needs an argument: -platform\nusage: albs build create"},
+		{"build create --platform p", "albs: there is nothing to build: name packages with --git or --srpm\n"},
+		{"build create --platform p --git https://x/y", "albs: invalid value \"https://x/y\" for flag -git: it has to be URL#REF with a branch, tag or commit for REF\nusage: albs build create"},
+		{"build create --platform p --git #main", "albs: invalid value \"#main\" for flag -git: it has to be URL#REF"},
+		{"build create --platform p --srpm x.rpm", "albs: invalid value \"x.rpm\" for flag -srpm: the name of an SRPM ends in .src.rpm\n"},
+		{"build create --platform p --arch z80 --git u#r", "albs: --arch: arch \"z80\" is not one of "},
+		{"build retry 1 x", "albs: \"x\" is no task's number\n"},
+		{"build logs 1 --stream build", "albs: --stream and --attempt need a TASK\n"},
+		{"user grant alice", "albs: an argument is missing\nusage: albs user grant NAME ROLE [--team TEAM]\n"},
+		{"token create --days 0", "albs: --days 0 is not a number of days from 1\n"},
+		{"token revoke x", "albs: \"x\" is no token's number\n"},
+		{"worker add n", "albs: --role is missing\n"},
+		{"worker add n --role master", "albs: --role \"master\" is none of node, tester, signer and releaser\n"},
+		{"artifact bundle x", "albs: --output is missing\n"},
+		{"trust export", "albs: --output is missing\n"},
+		{"verify x.rpm", "albs: --bundle is missing\nusage: albs verify FILE.rpm --bundle BUNDLE --trust TRUST [--json]\n"},
+		{"verify x.rpm --bundle b", "albs: --trust is missing\n"},
+	} {
+		t.Run(tc.args, func(t *testing.T) {
+			t.Parallel()
+			got := command(t, "http://127.0.0.1:1", strings.Fields(tc.args)...)
+			if got.code != exitUsage {
+				t.Errorf("exit code %d, want %d", got.code, exitUsage)
+			}
+			if !strings.HasPrefix(got.stderr, tc.stderr) {
+				t.Errorf("stderr:\n%s\nwant it to begin with:\n%s", got.stderr, tc.stderr)
+			}
+		})
+	}
+}
+
+func TestHelp(t *testing.T) {
+	t.Parallel()
+	for _, tc := range []struct{ args, want string }{
+		{"--help", "ALBS_TOKEN"},
+		{"build --help", "create"},
+		{"build create --help", "albs build create --platform P"},
+		{"build create --help", "--srpm FILE"},
+		{"verify --help", "3"},
+	} {
+		got := command(t, "", strings.Fields(tc.args)...)
+		if got.code != exitOK || !strings.Contains(got.stdout, tc.want) || got.stderr != "" {
+			t.Errorf("albs %s = %+v, want 0 and %q on stdout", tc.args, got, tc.want)
+		}
+	}
+}
+
+const users = `[
+ {"id":1,"username":"admin","is_active":true,"created_at":"2026-11-20T10:00:00Z","disabled_at":null,"roles":[{"role":"admin"}]},
+ {"id":2,"username":"alice","is_active":true,"created_at":"2026-11-21T10:00:00Z","disabled_at":null,"roles":[{"role":"contributor","team":"demo"},{"role":"signer","team":"demo"}]},
+ {"id":3,"username":"bob","is_active":false,"created_at":"2026-11-21T10:00:00Z","disabled_at":"2026-11-22T10:00:00Z","roles":[]}]`
+
+const alice = `{"id":2,"username":"alice","is_active":true,"created_at":"2026-11-21T10:00:00Z","disabled_at":null,"roles":[]}`
+
+const token = `{"id":7,"user_id":2,"prefix":"albs_abc","note":"demo","created_at":"2026-11-22T11:00:00Z","expires_at":"2026-12-22T11:00:00Z","used_at":null,"revoked_at":null`
+
+// TestCommands runs short commands: what they ask, print and end with.
+func TestCommands(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	yaml := filepath.Join(dir, "seed.yaml")
+	if err := os.WriteFile(yaml, []byte("name: seed\n"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	const platform = `{"id":1,"name":"seed","distr_version":"12","arch_list":["x86_64","i686"],"spec":{"dist":".seed","network":false,
+		"repositories":[{"id":"base","url":"file:///srv/seed"},{"id":"x","arch":"i686","url":"https://example.org/$arch"}]},
+		"revision":3,"digest":"aa","applied_by":"user:admin","applied_at":"2026-11-22T10:00:00Z"}`
+	const product = `{"id":1,"name":"demo","title":"Three packages","team":{"name":"demo"},"platforms":[{"name":"seed"}],"revision":1,"digest":"","applied_by":"user:admin",
+		"applied_at":"2026-11-22T10:00:00Z","spec":{"key":"demo","repositories":[{"path":"seed/main/x86_64/os","platform":"seed","arch":"x86_64","kind":"rpm"}],
+		"gate":{"tests":"required"},"approvals":{"count":1,"distinct":true}}}`
+	goodPlatform := strings.Replace(platform, `"aa"`, `"`+strings.Repeat("a", 64)+`"`, 1)
+	for _, tc := range []struct {
+		name    string
+		args    []string
+		answers map[string][]answer
+		code    int
+		stdout  string
+		stderr  string
+		saw     []string
+	}{
+		{
+			name: "user add", args: []string{"user", "add", "alice"},
+			answers: map[string][]answer{"POST /users/": {{status: 201, body: alice}}},
+			stdout:  "user alice is added; give a role with: albs user grant alice ROLE --team TEAM\n",
+			saw:     []string{`POST /users/ {"username":"alice"}`},
+		},
+		{
+			name: "user grant, flag behind the arguments", args: []string{"user", "grant", "alice", "product-maintainer", "--team", "demo"},
+			answers: map[string][]answer{"GET /users/": ok(users), "PATCH /users/2/roles/add": ok(alice)},
+			stdout:  "alice has the role product_maintainer for team demo\n",
+			saw:     []string{`PATCH /users/2/roles/add {"role":"product_maintainer","team":"demo"}`},
+		},
+		{
+			name: "user revoke", args: []string{"user", "revoke", "alice", "admin"},
+			answers: map[string][]answer{"GET /users/": ok(users), "PATCH /users/2/roles/remove": ok(alice)},
+			stdout:  "alice no longer has the role admin\n",
+			saw:     []string{`PATCH /users/2/roles/remove {"role":"admin"}`},
+		},
+		{
+			name: "user grant to nobody", args: []string{"user", "grant", "carol", "admin"},
+			answers: map[string][]answer{"GET /users/": ok(users)},
+			code:    1, stderr: "albs: there is no user \"carol\"\n",
+		},
+		{
+			name: "user list", args: []string{"user", "list"},
+			answers: map[string][]answer{"GET /users/": ok(users)},
+			stdout: "NAME   ROLES                         SINCE             STATE\n" +
+				"admin  admin                         2026-11-20 10:00  active\n" +
+				"alice  contributor@demo signer@demo  2026-11-21 10:00  active\n" +
+				"bob    -                             2026-11-21 10:00  disabled 2026-11-22 10:00\n",
+		},
+		{
+			name: "user list as JSON", args: []string{"user", "list", "--json"},
+			answers: map[string][]answer{"GET /users/": ok(`[{"id":1,"unknown":true}]`)},
+			stdout:  "[\n  {\n    \"id\": 1,\n    \"unknown\": true\n  }\n]\n",
+		},
+		{
+			name: "user disable", args: []string{"user", "disable", "alice"},
+			answers: map[string][]answer{"GET /users/": ok(users), "PATCH /users/2/disable": ok(alice)},
+			stdout:  "user alice is disabled, and so are the tokens\n",
+			saw:     []string{"PATCH /users/2/disable {}"},
+		},
+		{
+			name: "token create", args: []string{"token", "create", "--user", "alice", "--name", "demo", "--days", "5"},
+			answers: map[string][]answer{"GET /users/": ok(users), "POST /tokens/": {{status: 201, body: token + `,"secret":"albs_abcdef"}`}}},
+			stdout:  "albs_abcdef\n",
+			stderr:  "token 7 is good until 2026-12-22 11:00; keep it in ALBS_TOKEN or, with mode 0600, in ~/.config/albs/token\n",
+			saw:     []string{`POST /tokens/ {"user_id":2,"note":"demo","days":5}`},
+		},
+		{
+			name: "token create as JSON", args: []string{"token", "create", "--json"},
+			answers: map[string][]answer{"POST /tokens/": {{status: 201, body: `{"id":7,"secret":"albs_abcdef"}`}}},
+			stdout:  "{\n  \"id\": 7,\n  \"secret\": \"albs_abcdef\"\n}\n",
+			saw:     []string{`POST /tokens/ {}`},
+		},
+		{
+			name: "token list", args: []string{"token", "list", "--user", "alice"},
+			answers: map[string][]answer{"GET /users/": ok(users), "GET /tokens/?user_id=2": ok("[" + token + "}," + strings.ReplaceAll(token, "2026-12-22", "2026-11-22") + "}]")},
+			stdout: "ID  BEGINS    NOTE  SINCE             LAST USED  STATE\n" +
+				"7   albs_abc  demo  2026-11-22 11:00  -          until 2026-12-22 11:00\n" +
+				"7   albs_abc  demo  2026-11-22 11:00  -          expired 2026-11-22 11:00\n",
+		},
+		{
+			name: "token revoke", args: []string{"token", "revoke", "7"},
+			answers: map[string][]answer{"DELETE /tokens/7/": {{status: 204}}},
+			stdout:  "token 7 is revoked\n", saw: []string{"DELETE /tokens/7/ {}"},
+		},
+		{
+			name: "worker add", args: []string{"worker", "add", "node-1", "--role", "node", "--arch", "x86_64", "--arch", "i686", "--label", "big"},
+			answers: map[string][]answer{"POST /workers/": {{status: 201, body: `{"id":1,"name":"node-1","role":"node","labels":[],"created_at":"2026-11-22T11:00:00Z","token":"albsw_x"}`}}},
+			stdout:  "albsw_x\n",
+			stderr:  "worker node-1 is enrolled as node; its token goes into the file that its configuration names\n",
+			saw:     []string{`POST /workers/ {"name":"node-1","role":"node","arches":["x86_64","i686"],"labels":["big"]}`},
+		},
+		{
+			name: "worker add without a name", args: []string{"worker", "add", "--role", "signer"},
+			answers: map[string][]answer{"GET /workers/": ok(`[{"id":1,"name":"signer-1"}]`), "POST /workers/": {{status: 201, body: `{"id":2,"name":"signer-2","role":"signer","token":"albsw_y"}`}}},
+			stdout:  "albsw_y\n",
+			stderr:  "worker signer-2 is enrolled as signer; its token goes into the file that its configuration names\n",
+			saw:     []string{`POST /workers/ {"name":"signer-2","role":"signer"}`},
+		},
+		{
+			name: "worker list", args: []string{"worker", "list"},
+			answers: map[string][]answer{"GET /workers/": ok(`[{"id":1,"name":"node-1","role":"node","labels":["arch:x86_64","kind:build"],"prefix":"albsw_a","created_at":"2026-11-22T11:00:00Z","used_at":null,"disabled_at":null},
+				{"id":2,"name":"local-signer","role":"signer","labels":[],"created_at":"2026-11-22T11:00:00Z","used_at":null,"disabled_at":null}]`)},
+			stdout: "NAME          ROLE    MAY OFFER               SINCE             LAST SEEN      STATE\n" +
+				"node-1        node    arch:x86_64 kind:build  2026-11-22 11:00  -              active\n" +
+				"local-signer  signer  -                       2026-11-22 11:00  in the server  active\n",
+		},
+		{
+			name: "worker disable", args: []string{"worker", "disable", "node-1"},
+			answers: map[string][]answer{"GET /workers/": ok(`[{"id":4,"name":"node-1"}]`), "PATCH /workers/4/disable": ok(`{"id":4}`)},
+			stdout:  "worker node-1 is disabled; its leases end by themselves\n", saw: []string{"PATCH /workers/4/disable {}"},
+		},
+		{
+			name: "worker disable, no such", args: []string{"worker", "disable", "x"},
+			answers: map[string][]answer{"GET /workers/": ok(`[]`)},
+			code:    1, stderr: "albs: there is no worker \"x\"; albs worker list shows all\n",
+		},
+		{
+			name: "platform apply", args: []string{"platform", "apply", yaml},
+			answers: map[string][]answer{"POST /platforms/": ok(goodPlatform)},
+			stdout:  "platform seed is at revision 3\n", saw: []string{"POST /platforms/ name: seed"},
+		},
+		{
+			name: "platform apply refused", args: []string{"platform", "apply", yaml},
+			answers: map[string][]answer{"POST /platforms/": problem(400, "invalid", "line 3: key dits is unknown")},
+			code:    1, stderr: "albs: " + yaml + ": line 3: key dits is unknown\n", saw: []string{"POST /platforms/ name: seed"},
+		},
+		{
+			name: "platform apply, no file", args: []string{"platform", "apply", filepath.Join(dir, "none")},
+			code: 1, stderr: "albs: open " + filepath.Join(dir, "none") + ": no such file or directory\n",
+		},
+		{
+			name: "platform list", args: []string{"platform", "list"},
+			answers: map[string][]answer{"GET /platforms/": ok("[" + goodPlatform + "]")},
+			stdout: "NAME  RELEASE  ARCHES       REVISION  CHANGED           BY\n" +
+				"seed  12       x86_64 i686  3         2026-11-22 10:00  user:admin\n",
+		},
+		{
+			name: "platform list, none", args: []string{"platform", "list"},
+			answers: map[string][]answer{"GET /platforms/": ok("[]")},
+			stdout:  "there are no platforms; make one with: albs platform apply FILE.yaml (configs/platforms/ has some)\n",
+		},
+		{
+			name: "platform show", args: []string{"platform", "show", "seed"},
+			answers: map[string][]answer{"GET /platforms/seed/": ok(goodPlatform)},
+			stdout: "platform:           seed\nrelease:            12\ndist tag:           .seed\narches:             x86_64 i686\n" +
+				"network in builds:  no\nrevision:           3\ndigest:             " + strings.Repeat("a", 64) + "\nchanged:            2026-11-22 10:00\nby:                 user:admin\n\n" +
+				"REPOSITORY  ARCH  URL\nbase        all   file:///srv/seed\nx           i686  https://example.org/$arch\n",
+		},
+		{
+			name: "product list", args: []string{"product", "list"},
+			answers: map[string][]answer{"GET /products/?pageNumber=1": ok(`{"products":[` + product + `],"total_products":11,"current_page":1}`)},
+			stdout: "NAME  TEAM  PLATFORMS  REVISION  CHANGED           TITLE\n" +
+				"demo  demo  seed       1         2026-11-22 10:00  Three packages\n",
+			stderr: "1 of 11; more: albs product list --page 2\n",
+		},
+		{
+			name: "product show", args: []string{"product", "show", "demo"},
+			answers: map[string][]answer{"GET /products/demo/": ok(product)},
+			stdout: "product:    demo\ntitle:      Three packages\nteam:       demo\nplatforms:  seed\nkey:        demo\ntests:      required\n" +
+				"approvals:  1, not of who plans\nrevision:   1\nchanged:    2026-11-22 10:00\nby:         user:admin\n\n" +
+				"REPOSITORY           PLATFORM  ARCH    KIND\nseed/main/x86_64/os  seed      x86_64  rpm\n",
+		},
+		{
+			name: "forbidden", args: []string{"user", "add", "x"},
+			answers: map[string][]answer{"POST /users/": problem(403, "forbidden", "bob may not: ask an admin for the role admin")},
+			code:    1, stderr: "albs: bob may not: ask an admin for the role admin\n", saw: []string{`POST /users/ {"username":"x"}`},
+		},
+		{
+			name: "token refused", args: []string{"user", "list"},
+			answers: map[string][]answer{"GET /users/": problem(401, "unauthenticated", "the token has expired")},
+			code:    1, stderr: "albs: the server doesn't take the token (the token has expired); an admin makes a new one with \"albs token create --user NAME\"\n",
+		},
+		{
+			name: "terminal sequences in names are dropped", args: []string{"user", "list"},
+			answers: map[string][]answer{"GET /users/": ok(`[{"id":1,"username":"a\u001b[2Jb\u202ec","is_active":true,"created_at":"2026-11-20T10:00:00Z"}]`)},
+			stdout:  "NAME    ROLES  SINCE             STATE\na[2Jbc  -      2026-11-20 10:00  active\n",
+		},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			t.Parallel()
+			f, url := newFake(t, tc.answers)
+			got := command(t, url, tc.args...)
+			if d := cmp.Diff(result{tc.code, tc.stdout, tc.stderr}, got, cmp.AllowUnexported(result{})); d != "" {
+				t.Errorf("(-want +got):\n%s", d)
+			}
+			if d := cmp.Diff(tc.saw, f.saw); d != "" {
+				t.Errorf("requests (-want +got):\n%s", d)
+			}
+			for _, tok := range f.tokens {
+				if tok != "Bearer albs_test" {
+					t.Errorf("Authorization %q", tok)
+				}
+			}
+		})
+	}
+}
+
+// TestServer wants messages that help whoever reaches no server, or comes without
+// a token.
+func TestServer(t *testing.T) {
+	t.Parallel()
+	srv := httptest.NewServer(nil)
+	srv.Close()
+	got := commandWith(t, t.Context(), map[string]string{"ALBS_URL": srv.URL}, "", "token", "revoke", "1")
+	if got.code != 1 || !strings.HasPrefix(got.stderr, "albs: no server answers at "+srv.URL+" (") || !strings.HasSuffix(got.stderr, "; start one with \"albs serve\", or set ALBS_URL to its address\n") {
+		t.Errorf("with a server that is away: %+v", got)
+	}
+	_, url := newFake(t, map[string][]answer{"DELETE /tokens/1/": problem(401, "unauthenticated", "no token")})
+	got = commandWith(t, t.Context(), map[string]string{"ALBS_URL": url}, "", "token", "revoke", "1")
+	if got.code != 1 || !strings.HasPrefix(got.stderr, "albs: the server wants to know who you are: set ALBS_TOKEN, or write a token to ~/.config/albs/token") {
+		t.Errorf("without a token: %+v", got)
+	}
+	got = commandWith(t, t.Context(), map[string]string{"ALBS_URL": "example.org"}, "", "token", "revoke", "1")
+	if got.code != 1 || !strings.Contains(got.stderr, "ALBS_URL and ALBS_TOKEN say where to go") {
+		t.Errorf("with a malformed ALBS_URL: %+v", got)
+	}
+}
+
+func TestTokenFile(t *testing.T) {
+	t.Parallel()
+	for _, tc := range []struct {
+		name string
+		mode os.FileMode
+		env  string
+		want string // Authorization
+		err  string
+	}{
+		{"of its owner alone", 0o600, "", "Bearer albs_file", ""},
+		{"environment first", 0o600, "albs_env", "Bearer albs_env", ""},
+		{"others may read it", 0o644, "", "", "albs: others may read the token in "},
+		{"there is none", 0, "", "", ""},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			t.Parallel()
+			home := t.TempDir()
+			file := filepath.Join(home, ".config", "albs", "token")
+			if err := os.MkdirAll(filepath.Dir(file), 0o700); err != nil {
+				t.Fatal(err)
+			}
+			if tc.mode != 0 {
+				if err := os.WriteFile(file, []byte("albs_file\n"), tc.mode); err != nil {
+					t.Fatal(err)
+				}
+			}
+			f, url := newFake(t, map[string][]answer{"GET /platforms/": ok("[]")})
+			got := commandWith(t, t.Context(), map[string]string{"ALBS_URL": url, "HOME": home, "ALBS_TOKEN": tc.env}, "", "platform", "list")
+			if tc.err != "" {
+				if got.code != 1 || !strings.HasPrefix(got.stderr, tc.err) || len(f.tokens) != 0 {
+					t.Errorf("got %+v after %d requests, want %q and none", got, len(f.tokens), tc.err)
+				}
+				return
+			}
+			if got.code != 0 || len(f.tokens) != 1 || f.tokens[0] != tc.want {
+				t.Errorf("got %+v with %q, want 0 with %q", got, f.tokens, tc.want)
+			}
+		})
+	}
+}

@@ -1,0 +1,220 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+
+	"github.com/dustin/go-humanize"
+	urfave "github.com/urfave/cli/v2"
+
+	"albs/internal/albs"
+	"albs/internal/client"
+)
+
+// streams are the logs by the interest that they have for who names none: the
+// last step that a task came to, first.
+var streams = []string{"build", "test", "import", "sign", "publish", "root", "state"}
+
+func (a *app) logs(c *urfave.Context) error {
+	return a.onBuild(func(c *urfave.Context, cl *client.Client, build albs.BuildID) error {
+		if c.Int("attempt") < 0 {
+			return misused(c, "--attempt %d: attempts are counted from 1", c.Int("attempt"))
+		}
+		if c.NArg() > 1 {
+			task, err := id(c, "task", c.Args().Get(1))
+			if err != nil {
+				return err
+			}
+			return a.taskLog(c, cl, build, albs.TaskID(task))
+		}
+		if c.IsSet("stream") || c.IsSet("attempt") {
+			return misused(c, "--stream and --attempt need a TASK")
+		}
+		if c.Bool("follow") {
+			return a.followBuild(c, cl, build)
+		}
+		return a.listLogs(c, cl, build)
+	})(c)
+}
+
+// listLogs prints which logs a build has.
+func (a *app) listLogs(c *urfave.Context, cl *client.Client, build albs.BuildID) error {
+	b, err := cl.Build(c.Context, build)
+	if err != nil {
+		return err
+	}
+	tests, err := cl.Tests(c.Context, build)
+	if err != nil {
+		return err
+	}
+	list, _ := a.steps(b.Value, latest(tests.Value))
+	t := newTable("TASK", "STEP", "STATE", "ATTEMPT", "LOG", "SIZE")
+	for _, s := range list {
+		logs, err := cl.Logs(c.Context, build, s.task)
+		if err != nil {
+			return err
+		}
+		for _, l := range logs.Value {
+			t.row(decimal(s.task), s.label, state1(s.state, 0), decimal(l.Attempt), l.Stream, humanize.IBytes(uint64(max(l.Size, 0))))
+		}
+	}
+	if err := t.write(a.stdout, "there are no logs yet"); err != nil || len(t.rows) == 1 {
+		return err
+	}
+	return a.note("print one with: albs build logs %d TASK [--stream LOG]", build)
+}
+
+// logWriter is stdout for logs. To a terminal only text goes: the packages that
+// are built write it.
+func (a *app) logWriter() io.Writer {
+	if _, ok := a.terminal(a.stdout); ok {
+		return harmless{a.stdout}
+	}
+	return a.stdout
+}
+
+func (a *app) taskLog(c *urfave.Context, cl *client.Client, build albs.BuildID, task albs.TaskID) error {
+	logs, err := cl.Logs(c.Context, build, task)
+	if err != nil || c.Bool("json") {
+		return a.jsonOr(logs.JSON, err)
+	}
+	stream, attempt := c.String("stream"), c.Int("attempt")
+	if c.Bool("follow") {
+		if stream == "" {
+			if stream, err = a.chiefLog(c.Context, cl, build, task); err != nil {
+				return err
+			}
+		}
+		_, err := a.followLog(c.Context, cl, build, task, stream, attempt, a.logWriter())
+		return err
+	}
+	l, ok := choose(logs.Value, stream, attempt)
+	if !ok {
+		return albs.Errorf(albs.NotFound, "task %d has no such log yet; albs build logs %d lists all that there are, and with -f one is waited for", task, build)
+	}
+	return a.printLog(c.Context, cl, build, task, l, a.logWriter())
+}
+
+// chiefLog returns the name of the log that tells most of a task.
+func (a *app) chiefLog(ctx context.Context, cl *client.Client, build albs.BuildID, task albs.TaskID) (string, error) {
+	b, err := cl.Build(ctx, build)
+	if err != nil {
+		return "", err
+	}
+	tests, err := cl.Tests(ctx, build)
+	if err != nil {
+		return "", err
+	}
+	list, _ := a.steps(b.Value, latest(tests.Value))
+	if i := slices.IndexFunc(list, func(s step) bool { return s.task == task }); i >= 0 {
+		return list[i].stream, nil
+	}
+	return streams[0], nil
+}
+
+func (a *app) printLog(ctx context.Context, cl *client.Client, build albs.BuildID, task albs.TaskID, l client.Log, w io.Writer) error {
+	r, err := cl.OpenLog(ctx, build, task, l)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = r.Close() }()
+	_, err = io.Copy(w, r)
+	return err
+}
+
+// followLog prints a log as it grows until its attempt is over. Of an attempt that
+// never came to that log it prints the last one that it came to. It returns the
+// number of bytes printed.
+func (a *app) followLog(ctx context.Context, cl *client.Client, build albs.BuildID, task albs.TaskID, stream string, attempt int, w io.Writer) (int64, error) {
+	counted := &counter{w: w}
+	err := cl.FollowLog(ctx, build, task, stream, attempt, counted)
+	if counted.n > 0 || err != nil && !errors.Is(err, albs.NotFound) {
+		return counted.n, err
+	}
+	logs, listErr := cl.Logs(ctx, build, task)
+	if listErr != nil {
+		return 0, listErr
+	}
+	l, ok := choose(logs.Value, "", attempt)
+	if !ok || l.Stream == stream {
+		return 0, err
+	}
+	err = a.printLog(ctx, cl, build, task, l, counted)
+	return counted.n, err
+}
+
+type counter struct {
+	w io.Writer
+	n int64
+}
+
+func (c *counter) Write(p []byte) (int, error) {
+	n, err := c.w.Write(p)
+	c.n += int64(n)
+	return n, err
+}
+
+// choose returns the log of that name and attempt; without a name the one of the
+// greatest interest, without an attempt of the newest that has one.
+func choose(logs []client.Log, stream string, attempt int) (client.Log, bool) {
+	var found []client.Log
+	newest := 0
+	for _, l := range logs {
+		if (stream == "" || l.Stream == stream) && (attempt == 0 || l.Attempt == attempt) {
+			found = append(found, l)
+			newest = max(newest, l.Attempt)
+		}
+	}
+	found = slices.DeleteFunc(found, func(l client.Log) bool { return l.Attempt != newest })
+	for _, name := range streams {
+		if i := slices.IndexFunc(found, func(l client.Log) bool { return l.Stream == name }); i >= 0 {
+			return found[i], true
+		}
+	}
+	if len(found) > 0 {
+		return found[len(found)-1], true
+	}
+	return client.Log{}, false
+}
+
+// followBuild prints the logs of a build's steps one after the other, each from
+// its beginning, as they run, until nothing of the build goes on.
+func (a *app) followBuild(c *urfave.Context, cl *client.Client, build albs.BuildID) error {
+	m := a.newMeter()
+	shown := map[albs.TaskID]int{} // attempts
+	var b client.Build
+	err := a.wait(c.Context, cl, fmt.Sprintf("build:%d", build), m, func(ctx context.Context) (bool, error) {
+		for {
+			doc, err := cl.Build(ctx, build)
+			if err != nil {
+				return false, err
+			}
+			tests, err := cl.Tests(ctx, build)
+			if err != nil {
+				return false, err
+			}
+			b = doc.Value
+			list, tested := a.steps(b, latest(tests.Value))
+			i := slices.IndexFunc(list, func(s step) bool { return s.state == albs.TaskLeased && s.attempts > shown[s.task] })
+			if i < 0 {
+				return b.Final() && (tested || b.State != "succeeded"), nil
+			}
+			s := list[i]
+			m.line("== %s%s (task %d, log %s)", s.label, s.detail, s.task, s.stream)
+			if _, err := a.followLog(ctx, cl, build, s.task, s.stream, s.attempts, a.logWriter()); err != nil && !errors.Is(err, albs.NotFound) {
+				return false, err
+			}
+			shown[s.task] = s.attempts
+		}
+	})
+	if err = a.left(c, err, fmt.Sprintf("build %d goes on: albs build watch %d", build, build)); err != nil {
+		return err
+	}
+	if b.State != "succeeded" {
+		return failure(b)
+	}
+	return nil
+}

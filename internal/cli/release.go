@@ -1,0 +1,308 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+
+	urfave "github.com/urfave/cli/v2"
+
+	"albs/internal/albs"
+	"albs/internal/client"
+)
+
+func (a *app) releaseCommand() *urfave.Command {
+	return &urfave.Command{
+		Name:  "release",
+		Usage: "plan, approve and publish; bring back what was before",
+		Subcommands: []*urfave.Command{
+			{
+				Name: "plan", Usage: "compute what the release of builds comes to", ArgsUsage: "--product P --build N… [--json]",
+				Flags: []urfave.Flag{
+					&urfave.StringFlag{Name: "product", Usage: "the product `P`"},
+					&urfave.Int64SliceFlag{Name: "build", Usage: "the build `N`; may be repeated"},
+					jsonFlag(),
+				},
+				Action: action(0, 0, a.planRelease),
+			},
+			{
+				Name: "list", Usage: "list releases, the newest first", ArgsUsage: "[--product P] [--page N] [--json]",
+				Flags:  []urfave.Flag{&urfave.StringFlag{Name: "product", Usage: "only of the product `P`"}, pageFlag(), jsonFlag()},
+				Action: action(0, 0, a.listReleases),
+			},
+			{
+				Name: "show", Usage: "show a release: what goes where, and who approved it", ArgsUsage: "RELEASE [--json]",
+				Flags:  []urfave.Flag{jsonFlag()},
+				Action: action(1, 1, a.onRelease(a.showRelease)),
+			},
+			{
+				Name: "approve", Usage: "show a release's plan and approve exactly that", ArgsUsage: "RELEASE [--json]",
+				Flags:  []urfave.Flag{jsonFlag()},
+				Action: action(1, 1, a.onRelease(a.approveRelease)),
+			},
+			{
+				Name: "publish", Usage: "make an approved release public", ArgsUsage: "RELEASE [--wait] [--json]",
+				Flags:  []urfave.Flag{waitFlag("it is public"), jsonFlag()},
+				Action: action(1, 1, a.onRelease(a.publishRelease)),
+			},
+			{
+				Name: "rollback", Usage: "bring back what a product showed before its last release", ArgsUsage: "PRODUCT|RELEASE [--wait] [--json]",
+				Flags:  []urfave.Flag{waitFlag("it is public"), jsonFlag()},
+				Action: action(1, 1, a.rollback),
+			},
+		},
+	}
+}
+
+// onRelease is an action on the release that the argument names.
+func (a *app) onRelease(do func(*urfave.Context, *client.Client, albs.ReleaseID) error) func(*urfave.Context) error {
+	return func(c *urfave.Context) error {
+		n, err := id(c, "release", c.Args().First())
+		if err != nil {
+			return err
+		}
+		cl, err := a.connect()
+		if err != nil {
+			return err
+		}
+		return do(c, cl, albs.ReleaseID(n))
+	}
+}
+
+func (a *app) planRelease(c *urfave.Context) error {
+	if err := needs(c, "product", "build"); err != nil {
+		return err
+	}
+	var builds []albs.BuildID
+	for _, n := range c.Int64Slice("build") {
+		if n < 1 {
+			return misused(c, "--build %d is no build's number", n)
+		}
+		builds = append(builds, albs.BuildID(n))
+	}
+	cl, err := a.connect()
+	if err != nil {
+		return err
+	}
+	doc, err := cl.PlanRelease(c.Context, c.String("product"), builds)
+	if err != nil || c.Bool("json") {
+		return a.jsonOr(doc.JSON, err)
+	}
+	r := doc.Value
+	if err := a.printRelease(r); err != nil {
+		return err
+	}
+	if refused(r) {
+		return fmt.Errorf("release %d can't be approved as it is; see the refusals", r.ID)
+	}
+	return a.note("release %d is planned; look at it and: albs release approve %d", r.ID, r.ID)
+}
+
+func refused(r client.Release) bool { return r.Plan != nil && len(r.Plan.Refusals) > 0 }
+
+func (a *app) listReleases(c *urfave.Context) error {
+	n, err := page(c)
+	if err != nil {
+		return err
+	}
+	cl, err := a.connect()
+	if err != nil {
+		return err
+	}
+	doc, err := cl.Releases(c.Context, client.ReleaseQuery{Page: n, Product: c.String("product")})
+	if err != nil || c.Bool("json") {
+		return a.jsonOr(doc.JSON, err)
+	}
+	t := newTable("RELEASE", "PRODUCT", "KIND", "STATE", "SERIAL", "BY", "CREATED", "WHY")
+	for _, r := range doc.Value.Releases {
+		serial := ""
+		if r.Serial > 0 {
+			serial = decimal(r.Serial)
+		}
+		t.row(decimal(r.ID), r.Product.Name, r.Kind, r.State, serial, r.Owner.Name, when(r.Created), shorten(r.Reason))
+	}
+	if err := t.write(a.stdout, "there are no releases on this page"); err != nil {
+		return err
+	}
+	return a.morePages(c, n, perPage, len(doc.Value.Releases), doc.Value.Total)
+}
+
+func (a *app) showRelease(c *urfave.Context, cl *client.Client, id albs.ReleaseID) error {
+	doc, err := cl.Release(c.Context, id)
+	if err != nil || c.Bool("json") {
+		return a.jsonOr(doc.JSON, err)
+	}
+	return a.printRelease(doc.Value)
+}
+
+func (a *app) printRelease(r client.Release) error {
+	state := r.State + because(r.Reason)
+	if r.Status == client.ReleaseScheduled {
+		state += fmt.Sprintf(", %d of %d approvals", len(r.Approvals), r.Needed)
+	}
+	pairs := []string{"release", decimal(r.ID), "product", r.Product.Name, "kind", r.Kind, "state", state, "by", r.Owner.Name, "created", when(r.Created)}
+	if len(r.Builds) > 0 {
+		var builds []string
+		for _, b := range r.Builds {
+			builds = append(builds, decimal(b))
+		}
+		pairs = append(pairs, "builds", strings.Join(builds, " "))
+	}
+	if r.Serial > 0 {
+		pairs = append(pairs, "serial", decimal(r.Serial))
+	}
+	if r.BackTo > 0 {
+		pairs = append(pairs, "brings back", "serial "+decimal(r.BackTo))
+	}
+	for _, ok := range r.Approvals {
+		pairs = append(pairs, "approved", ok.Name+" "+when(ok.At))
+	}
+	pairs = append(pairs, "digest", string(r.Digest), "expires", when(r.Expires))
+	if r.Plan != nil {
+		pairs = append(pairs, "key", r.Plan.Key, "tests", r.Plan.Gate)
+	}
+	if err := facts(a.stdout, pairs...); err != nil || r.Plan == nil {
+		return err
+	}
+	return a.printPlan(r.Plan)
+}
+
+// printPlan prints all effects of a plan: they are what a digest stands for.
+func (a *app) printPlan(p *client.Plan) error {
+	changes := newTable("ACTION", "PACKAGE", "REPOSITORY", "TESTS", "SHA256")
+	counts := newTable("REPOSITORY", "PACKAGES NOW", "AFTER")
+	for _, r := range p.Repositories {
+		for _, ch := range r.Packages {
+			changes.row(ch.Action, ch.NEVRA, r.Path, ch.Tests, string(ch.Digest))
+		}
+		counts.row(r.Path, decimal(r.Before), decimal(r.After))
+	}
+	for _, path := range p.Dropped {
+		counts.row(path, "all", "the repository goes")
+	}
+	refusals := newTable("REFUSED", "WHY")
+	for _, r := range p.Refusals {
+		refusals.row(r.Package, r.Reason)
+	}
+	notes := newTable("NOTES")
+	for _, n := range p.Notes {
+		notes.row(n)
+	}
+	for _, t := range []*table{changes, counts, refusals, notes} {
+		if err := a.section(t); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// approveRelease sends the digest of what it has shown, and nothing else.
+func (a *app) approveRelease(c *urfave.Context, cl *client.Client, id albs.ReleaseID) error {
+	doc, err := cl.Release(c.Context, id)
+	if err != nil {
+		return err
+	}
+	if !c.Bool("json") {
+		if err := a.printRelease(doc.Value); err != nil {
+			return err
+		}
+	}
+	if doc, err = cl.ApproveRelease(c.Context, id, doc.Value.Digest); err != nil || c.Bool("json") {
+		return a.jsonOr(doc.JSON, err)
+	}
+	r := doc.Value
+	if _, err := fmt.Fprintln(a.stdout); err != nil {
+		return err
+	}
+	if r.Approved {
+		return a.say("release %d is approved as %s; publish it with: albs release publish %d --wait", id, r.Digest.Short(), id)
+	}
+	return a.say("release %d has %d of %d approvals as %s", id, len(r.Approvals), r.Needed, r.Digest.Short())
+}
+
+func (a *app) publishRelease(c *urfave.Context, cl *client.Client, id albs.ReleaseID) error {
+	doc, err := cl.PublishRelease(c.Context, id)
+	if err != nil {
+		return err
+	}
+	return a.finish(c, cl, doc)
+}
+
+// rollback takes back the release that a product shows, which the argument names
+// by its number or by the product.
+func (a *app) rollback(c *urfave.Context) error {
+	cl, err := a.connect()
+	if err != nil {
+		return err
+	}
+	arg := c.Args().First()
+	release, err := strconv.ParseInt(arg, 10, 64)
+	if err != nil {
+		if release, err = shown(c.Context, cl, arg); err != nil {
+			return err
+		}
+	}
+	doc, err := cl.RevertRelease(c.Context, albs.ReleaseID(release))
+	if err != nil {
+		return err
+	}
+	return a.finish(c, cl, doc)
+}
+
+// shown returns the release that a product shows: the public one with the highest
+// serial.
+func shown(ctx context.Context, cl *client.Client, product string) (int64, error) {
+	var found client.Release
+	for page, seen := 1, 0; ; page++ {
+		doc, err := cl.Releases(ctx, client.ReleaseQuery{Page: page, Product: product, Status: client.ReleaseCompleted})
+		if err != nil {
+			return 0, err
+		}
+		for _, r := range doc.Value.Releases {
+			if r.Serial > found.Serial {
+				found = r
+			}
+		}
+		if seen += len(doc.Value.Releases); len(doc.Value.Releases) == 0 || seen >= doc.Value.Total {
+			break
+		}
+	}
+	if found.ID == 0 {
+		return 0, albs.Errorf(albs.NotFound, "product %q has no public release that could be rolled back; albs product list shows all products", product)
+	}
+	return int64(found.ID), nil
+}
+
+// finish prints a release that has begun to be made public, or waits for its end.
+func (a *app) finish(c *urfave.Context, cl *client.Client, doc client.Doc[client.Release]) error {
+	r := doc.Value
+	if !c.Bool("wait") {
+		return a.result(c, doc.JSON, "release %d of product %s is %s; see how it goes with: albs release show %d", r.ID, r.Product.Name, r.State, r.ID)
+	}
+	m := a.newMeter()
+	err := a.wait(c.Context, cl, fmt.Sprintf("release:%d", r.ID), m, func(ctx context.Context) (bool, error) {
+		next, err := cl.Release(ctx, r.ID)
+		if err != nil {
+			return false, err
+		}
+		doc = next
+		m.now(fmt.Sprintf("release %d of product %s: %s%s", r.ID, r.Product.Name, doc.Value.State, because(doc.Value.Reason)))
+		return doc.Value.Status != client.ReleaseInProgress, nil
+	})
+	if err = a.left(c, err, fmt.Sprintf("release %d goes on: albs release show %d", r.ID, r.ID)); err != nil {
+		return err
+	}
+	r = doc.Value
+	if r.Status != client.ReleaseCompleted {
+		err = fmt.Errorf("release %d of product %s is not public: it is %s%s", r.ID, r.Product.Name, r.State, because(r.Reason))
+	}
+	if c.Bool("json") {
+		return errors.Join(a.printJSON(doc.JSON), err)
+	}
+	if err != nil {
+		return err
+	}
+	return a.say("release %d of product %s is public: serial %d", r.ID, r.Product.Name, r.Serial)
+}

@@ -1,0 +1,313 @@
+package cli
+
+import (
+	"context"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+const fingerprint = "0123456789ABCDEF0123456789ABCDEF01234567"
+
+func keygenDoc(state, reason, print string) string {
+	return `{"task_id":3,"state":"` + state + `","reason":"` + reason + `","name":"demo","user_id":"Demo <d@example.org>","algorithm":"rsa4096","products":[],"requester":"admin","fingerprint":"` + print + `"}`
+}
+
+// signDoc is request 8, to sign build 5, with a signed copy of each of its first n packages.
+func signDoc(status, reason string, n int) string {
+	var packages []string
+	for i, name := range []string{"zlib.src.rpm", "zlib.rpm"} {
+		signed := ""
+		if i < n {
+			signed = `,"signed_sha256":"` + strings.Repeat("e", 64) + `"`
+		}
+		packages = append(packages, `{"name":"`+name+`","sha256":"`+strings.Repeat("b", 64)+`"`+signed+`}`)
+	}
+	return `{"id":8,"build_id":5,"sign_key":{"name":"demo","fingerprint":"` + fingerprint + `"},"status":` + status + `,"error_message":"` + reason + `","packages":[` + strings.Join(packages, ",") + `]}`
+}
+
+// releaseDoc is release 3 as the API shows it; more are further members.
+func releaseDoc(status, text, reason, more string) string {
+	return `{"id":3,"status":` + status + `,"status_text":"` + text + `","reason":"` + reason + `","kind":"publish","build_ids":[5],"product":{"name":"demo"},"owner":{"id":2,"username":"alice"},
+		"created_at":"2026-11-22T11:00:00Z","digest":"` + strings.Repeat("f", 64) + `","expires_at":"2026-11-29T11:00:00Z","approvals_needed":1` + more + `}`
+}
+
+func planDoc(refusals string) string {
+	return `,"plan":{"product":"demo","key":"` + fingerprint + `","gate":"required","repositories":[{"path":"seed/main/x86_64/os","before":2,"after":3,
+		"packages":[{"action":"add","nevra":"zlib-1.3-1.seed.x86_64","file":"zlib-1.3-1.seed.x86_64.rpm","digest":"` + strings.Repeat("e", 64) + `","tests":"passed","build":5}]}],
+		"dropped":["old/os"],"refusals":[` + refusals + `],"notes":["a note"]}`
+}
+
+var plan = "release:  3\nproduct:  demo\nkind:     publish\nstate:    scheduled, 0 of 1 approvals\nby:       alice\ncreated:  2026-11-22 11:00\nbuilds:   5\n" +
+	"digest:   " + strings.Repeat("f", 64) + "\nexpires:  2026-11-29 11:00\nkey:      " + fingerprint + "\ntests:    required\n\n" +
+	"ACTION  PACKAGE                 REPOSITORY           TESTS   SHA256\n" +
+	"add     zlib-1.3-1.seed.x86_64  seed/main/x86_64/os  passed  " + strings.Repeat("e", 64) + "\n\n" +
+	"REPOSITORY           PACKAGES NOW  AFTER\n" +
+	"seed/main/x86_64/os  2             3\n" +
+	"old/os               all           the repository goes\n\n"
+
+func TestKeysSigningReleases(t *testing.T) {
+	t.Parallel()
+	const noApproval = `,"approved":false,"approvals":[]`
+	const approved = `,"approved":true,"approvals":[{"username":"bob","at":"2026-11-22T11:30:00Z"}]`
+	rolledBack := strings.Replace(releaseDoc("3", "completed", "", `,"serial":5,"back_to":3`), `"id":3`, `"id":9`, 1)
+	for _, tc := range []struct {
+		name    string
+		args    []string
+		answers map[string][]answer
+		want    result
+		saw     []string
+	}{
+		{
+			name: "key generate", args: []string{"key", "generate", "demo", "--user-id", "Demo <d@example.org>", "--wait"},
+			answers: map[string][]answer{
+				"POST /sign-keys/generate":   {{status: 202, body: keygenDoc("queued", "", "")}},
+				"GET /sign-keys/generate/3/": ok(keygenDoc("leased", "", ""), keygenDoc("succeeded", "", fingerprint)),
+			},
+			want: result{0, "key demo is " + fingerprint + "\n", ""},
+			saw:  []string{`POST /sign-keys/generate {"name":"demo","user_id":"Demo \u003cd@example.org\u003e","algorithm":"rsa4096"}`},
+		},
+		{
+			name: "key generate that fails", args: []string{"key", "generate", "demo", "--user-id", "x", "--algorithm", "ed25519", "--product", "p", "--wait"},
+			answers: map[string][]answer{
+				"POST /sign-keys/generate":   {{status: 202, body: keygenDoc("queued", "", "")}},
+				"GET /sign-keys/generate/3/": ok(keygenDoc("failed", "no entropy", "")),
+			},
+			want: result{1, "", "albs: key demo was not made: failed: no entropy\n"},
+			saw:  []string{`POST /sign-keys/generate {"name":"demo","user_id":"x","algorithm":"ed25519","products":["p"]}`},
+		},
+		{
+			name: "key generate, odd algorithm", args: []string{"key", "generate", "demo", "--user-id", "x", "--algorithm", "dsa"},
+			want: result{2, "", "albs: --algorithm \"dsa\" is neither rsa4096 nor ed25519\n" +
+				"usage: albs key generate NAME --user-id \"Name <mail@example.org>\" [--algorithm rsa4096|ed25519] [--product P]… [--wait] [--json]\n"},
+		},
+		{
+			name: "key list", args: []string{"key", "list"},
+			answers: map[string][]answer{"GET /sign-keys/": ok(`[{"name":"demo","fingerprint":"` + fingerprint + `","algorithm":"rsa4096","user_id":"Demo <d@example.org>","products":[],"active":true,"created_at":"2026-11-22T10:00:00Z"}]`)},
+			want: result{0, "NAME  FINGERPRINT                               ALGORITHM  USER ID               PRODUCTS  SINCE             STATE\n" +
+				"demo  0123456789ABCDEF0123456789ABCDEF01234567  rsa4096    Demo <d@example.org>  all       2026-11-22 10:00  active\n", ""},
+		},
+		{
+			name: "key export", args: []string{"key", "export", "demo"},
+			answers: map[string][]answer{"GET /sign-keys/demo/public": {{media: "application/pgp-keys", body: "-----BEGIN PGP PUBLIC KEY BLOCK-----\n"}}},
+			want:    result{0, "-----BEGIN PGP PUBLIC KEY BLOCK-----\n", ""},
+		},
+		{
+			name: "sign", args: []string{"sign", "5", "--key", "demo", "--wait"},
+			answers: map[string][]answer{
+				"POST /sign-tasks/":  {{status: 201, body: signDoc("1", "", 0)}},
+				"GET /sign-tasks/8/": ok(signDoc("2", "", 0), signDoc("2", "", 1), signDoc("3", "", 2)),
+				"GET /artifacts/" + strings.Repeat("e", 64) + "/": ok(`{"notarized":false}`, `{"notarized":true}`),
+			},
+			want: result{0, "build 5 is signed: 2 packages with key demo\n", "build 5: 1 of 2 packages signed\nbuild 5: 2 of 2 packages signed\n"},
+			saw:  []string{`POST /sign-tasks/ {"build_id":5,"sign_key":"demo"}`},
+		},
+		{
+			name: "sign that fails", args: []string{"sign", "5", "--key", "demo", "--wait"},
+			answers: map[string][]answer{"POST /sign-tasks/": {{status: 201, body: signDoc("1", "", 0)}}, "GET /sign-tasks/8/": ok(signDoc("4", "the signer refused", 0))},
+			want:    result{1, "", "albs: build 5 was not signed: the signer refused\n"},
+			saw:     []string{`POST /sign-tasks/ {"build_id":5,"sign_key":"demo"}`},
+		},
+		{
+			name: "sign, and the ledger contradicts", args: []string{"sign", "5", "--key", "demo", "--wait"},
+			answers: map[string][]answer{"POST /sign-tasks/": {{status: 201, body: signDoc("1", "", 0)}}, "GET /sign-tasks/8/": ok(signDoc("3", "", 2)),
+				"GET /artifacts/" + strings.Repeat("e", 64) + "/": ok(`{"notarized":false,"trouble":"the ledger has another value"}`)},
+			want: result{1, "", "build 5: 2 of 2 packages signed\nalbs: zlib.src.rpm is signed, but the ledger has another value\n"},
+			saw:  []string{`POST /sign-tasks/ {"build_id":5,"sign_key":"demo"}`},
+		},
+		{
+			name: "sign, refused", args: []string{"sign", "5", "--key", "demo"},
+			answers: map[string][]answer{"POST /sign-tasks/": problem(409, "conflict", "build 5 is running and can't be signed")},
+			want:    result{1, "", "albs: build 5 is running and can't be signed\n"},
+			saw:     []string{`POST /sign-tasks/ {"build_id":5,"sign_key":"demo"}`},
+		},
+		{
+			name: "sign without a key", args: []string{"sign", "5"},
+			want: result{2, "", "albs: --key is missing\nusage: albs sign BUILD --key NAME|FINGERPRINT [--wait] [--json]\n"},
+		},
+		{
+			name: "release plan", args: []string{"release", "plan", "--product", "demo", "--build", "5", "--build", "6"},
+			answers: map[string][]answer{"POST /releases/new/": {{status: 201, body: releaseDoc("1", "scheduled", "", noApproval+planDoc(""))}}},
+			want:    result{0, plan + "NOTES\na note\n", "release 3 is planned; look at it and: albs release approve 3\n"},
+			saw:     []string{`POST /releases/new/ {"builds":[5,6],"product":"demo"}`},
+		},
+		{
+			name: "release plan with refusals", args: []string{"release", "plan", "--product", "demo", "--build", "5"},
+			answers: map[string][]answer{"POST /releases/new/": {{status: 201, body: releaseDoc("1", "scheduled", "", noApproval+planDoc(`{"package":"zlib-1.3-1.seed.x86_64","reason":"it isn't signed"},{"reason":"no key"}`))}}},
+			want: result{1, plan + "REFUSED                 WHY\nzlib-1.3-1.seed.x86_64  it isn't signed\n-                       no key\n\nNOTES\na note\n",
+				"albs: release 3 can't be approved as it is; see the refusals\n"},
+			saw: []string{`POST /releases/new/ {"builds":[5],"product":"demo"}`},
+		},
+		{
+			name: "release plan without builds", args: []string{"release", "plan", "--product", "demo"},
+			want: result{2, "", "albs: --build is missing\nusage: albs release plan --product P --build N… [--json]\n"},
+		},
+		{
+			name: "release approve sends the digest that it shows", args: []string{"release", "approve", "3"},
+			answers: map[string][]answer{
+				"GET /releases/3/": ok(releaseDoc("1", "scheduled", "", noApproval+planDoc(""))), "POST /releases/3/approve/": ok(releaseDoc("1", "scheduled", "", approved+planDoc(""))),
+			},
+			want: result{0, plan + "NOTES\na note\n\nrelease 3 is approved as ffffffffffff; publish it with: albs release publish 3 --wait\n", ""},
+			saw:  []string{`POST /releases/3/approve/ {"digest":"` + strings.Repeat("f", 64) + `"}`},
+		},
+		{
+			name: "release approve, the plan has changed meanwhile", args: []string{"release", "approve", "3", "--json"},
+			answers: map[string][]answer{
+				"GET /releases/3/": ok(releaseDoc("1", "scheduled", "", noApproval)), "POST /releases/3/approve/": problem(409, "conflict", "its plan is aaaa now: look at it again"),
+			},
+			want: result{1, "", "albs: its plan is aaaa now: look at it again\n"},
+			saw:  []string{`POST /releases/3/approve/ {"digest":"` + strings.Repeat("f", 64) + `"}`},
+		},
+		{
+			name: "release show", args: []string{"release", "show", "3"},
+			answers: map[string][]answer{"GET /releases/3/": ok(releaseDoc("3", "completed", "", approved+`,"serial":4`))},
+			want: result{0, "release:   3\nproduct:   demo\nkind:      publish\nstate:     completed\nby:        alice\ncreated:   2026-11-22 11:00\nbuilds:    5\nserial:    4\n" +
+				"approved:  bob 2026-11-22 11:30\ndigest:    " + strings.Repeat("f", 64) + "\nexpires:   2026-11-29 11:00\n", ""},
+		},
+		{
+			name: "release list", args: []string{"release", "list", "--product", "demo"},
+			answers: map[string][]answer{"GET /releases/?pageNumber=1&product=demo": ok(`{"releases":[` + releaseDoc("4", "failed", "the disk is full", "") + `],"total_releases":1,"current_page":1}`)},
+			want: result{0, "RELEASE  PRODUCT  KIND     STATE   SERIAL  BY     CREATED           WHY\n" +
+				"3        demo     publish  failed  -       alice  2026-11-22 11:00  the disk is full\n", ""},
+		},
+		{
+			name: "release publish", args: []string{"release", "publish", "3", "--wait"},
+			answers: map[string][]answer{
+				"POST /releases/3/commit/": ok(releaseDoc("2", "in progress", "", "")),
+				"GET /releases/3/":         ok(releaseDoc("2", "in progress", "", ""), releaseDoc("3", "completed", "", `,"serial":4`)),
+			},
+			want: result{0, "release 3 of product demo is public: serial 4\n", ""}, saw: []string{"POST /releases/3/commit/ {}"},
+		},
+		{
+			name: "release publish that fails", args: []string{"release", "publish", "3", "--wait"},
+			answers: map[string][]answer{
+				"POST /releases/3/commit/": ok(releaseDoc("2", "in progress", "", "")), "GET /releases/3/": ok(releaseDoc("4", "failed", "the disk is full", "")),
+			},
+			want: result{1, "", "albs: release 3 of product demo is not public: it is failed: the disk is full\n"}, saw: []string{"POST /releases/3/commit/ {}"},
+		},
+		{
+			name: "release publish without waiting", args: []string{"release", "publish", "3"},
+			answers: map[string][]answer{"POST /releases/3/commit/": ok(releaseDoc("2", "in progress", "", ""))},
+			want:    result{0, "release 3 of product demo is in progress; see how it goes with: albs release show 3\n", ""}, saw: []string{"POST /releases/3/commit/ {}"},
+		},
+		{
+			name: "release rollback of a product", args: []string{"release", "rollback", "demo", "--wait"},
+			answers: map[string][]answer{
+				"GET /releases/?pageNumber=1&product=demo&status=3": ok(`{"releases":[{"id":8,"serial":2}],"total_releases":2,"current_page":1}`),
+				"GET /releases/?pageNumber=2&product=demo&status=3": ok(`{"releases":[{"id":3,"serial":4}],"total_releases":2,"current_page":2}`),
+				"POST /releases/3/revert/":                          ok(strings.Replace(rolledBack, `"status":3,"status_text":"completed"`, `"status":2,"status_text":"in progress"`, 1)),
+				"GET /releases/9/":                                  ok(rolledBack),
+			},
+			want: result{0, "release 9 of product demo is public: serial 5\n", ""}, saw: []string{"POST /releases/3/revert/ {}"},
+		},
+		{
+			name: "release rollback of a product that shows nothing", args: []string{"release", "rollback", "demo"},
+			answers: map[string][]answer{"GET /releases/?pageNumber=1&product=demo&status=3": ok(`{"releases":[],"total_releases":0,"current_page":1}`)},
+			want:    result{1, "", "albs: product \"demo\" has no public release that could be rolled back; albs product list shows all products\n"},
+		},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			t.Parallel()
+			f, url := newFake(t, tc.answers)
+			got := command(t, url, tc.args...)
+			if d := cmp.Diff(tc.want, got, cmp.AllowUnexported(result{})); d != "" {
+				t.Errorf("(-want +got):\n%s", d)
+			}
+			if d := cmp.Diff(tc.saw, f.saw); d != "" {
+				t.Errorf("requests (-want +got):\n%s", d)
+			}
+		})
+	}
+}
+
+// TestWaitBreakOff wants Ctrl-C to say what goes on without the waiting command.
+func TestWaitBreakOff(t *testing.T) {
+	t.Parallel()
+	for _, tc := range []struct {
+		args    string
+		answers map[string][]answer
+		polled  string
+		stderr  string
+	}{
+		{
+			"sign 5 --key demo --wait", map[string][]answer{"POST /sign-tasks/": {{status: 201, body: signDoc("1", "", 0)}}, "GET /sign-tasks/8/": ok(signDoc("1", "", 0))},
+			"GET /sign-tasks/8/", "albs: broken off; build 5 is being signed all the same: albs build show 5\n",
+		},
+		{
+			"release publish 3 --wait", map[string][]answer{"POST /releases/3/commit/": ok(releaseDoc("2", "in progress", "", "")), "GET /releases/3/": ok(releaseDoc("2", "in progress", "", ""))},
+			"GET /releases/3/", "albs: broken off; release 3 goes on: albs release show 3\n",
+		},
+	} {
+		ctx, cancel := context.WithCancel(t.Context())
+		f, url := newFake(t, tc.answers)
+		f.before = func(*http.Request) {
+			if f.served[tc.polled] == 2 {
+				cancel()
+			}
+		}
+		got := commandWith(t, ctx, map[string]string{"ALBS_URL": url}, "", strings.Fields(tc.args)...)
+		cancel()
+		if d := cmp.Diff(result{1, "", tc.stderr}, got, cmp.AllowUnexported(result{})); d != "" {
+			t.Errorf("albs %s (-want +got):\n%s", tc.args, d)
+		}
+	}
+}
+
+func TestArtifacts(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	file, out := filepath.Join(dir, "a.rpm"), filepath.Join(dir, "a.jsonl")
+	if err := os.WriteFile(file, []byte("a package"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	const d = "b69132c7aa6f2fab4e6a0a96e1d34a4d7fc3dbbd6f6f5a1b9f0c52cb3b9ba47c"
+	sum := fileDigest(t, file)
+	for _, tc := range []struct {
+		name    string
+		args    []string
+		answers map[string][]answer
+		want    result
+	}{
+		{
+			name: "show", args: []string{"artifact", "show", file},
+			answers: map[string][]answer{"GET /artifacts/" + sum + "/": ok(`{"sha256":"` + sum + `","size":2048,"kind":"rpm","created_at":"2026-11-22T11:00:00Z","name":"a.rpm","nevra":"a-1-1.noarch",
+				"signed":[{"sha256":"` + d + `","key":"` + fingerprint + `"}],"notarized":false,"trouble":"the ledger says otherwise"}`)},
+			want: result{0, "name:         a.rpm\nsha256:       " + sum + "\nsize:         2.0 KiB\nkind:         rpm\nsince:        2026-11-22 11:00\npackage:      a-1-1.noarch\n" +
+				"notarized:    NO: the ledger says otherwise\nsigned copy:  " + d + " by " + fingerprint + "\n", ""},
+		},
+		{
+			name: "history", args: []string{"artifact", "history", d},
+			answers: map[string][]answer{"GET /artifacts/" + d + "/history": ok(`[{"subject":"` + d + `","predicate":"build","n":1,"at":"2026-11-22T11:00:00Z","receipt":{"tx":7,"at":"2026-11-22T11:00:00Z"},
+				"statement":{"subject":[{"name":"a.rpm","digest":{"sha256":"` + d + `"}}]}},{"subject":"` + d + `","predicate":"sign","n":1,"at":"2026-11-22T11:10:00Z","statement":{"subject":[]}}]`)},
+			want: result{0, "TIME              STATEMENT  ABOUT  SHA256" + strings.Repeat(" ", 60) + "LEDGER\n2026-11-22 11:00  build      a.rpm  " + d + "  tx 7\n2026-11-22 11:10  sign       -      " + d + "  pending\n", ""},
+		},
+		{
+			name: "bundle", args: []string{"artifact", "bundle", file, "--output", out},
+			answers: map[string][]answer{"GET /artifacts/" + sum + "/bundle": {{media: "application/jsonl", body: "{}\n"}}},
+			want:    result{0, "", "3 B of proof about a.rpm is in " + out + "\n"},
+		},
+		{
+			name: "bundle to stdout", args: []string{"artifact", "bundle", d, "-o", "-"},
+			answers: map[string][]answer{"GET /artifacts/" + d + "/bundle": {{media: "application/jsonl", body: "{}\n"}}},
+			want:    result{0, "{}\n", "3 B of proof about " + d + " is in -\n"},
+		},
+		{
+			name: "neither file nor digest", args: []string{"artifact", "show", filepath.Join(dir, "none")},
+			want: result{1, "", "albs: \"" + filepath.Join(dir, "none") + "\" is no sha256 of 64 hex digits, and no file either: open " + filepath.Join(dir, "none") + ": no such file or directory\n"},
+		},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			_, url := newFake(t, tc.answers)
+			if d := cmp.Diff(tc.want, command(t, url, tc.args...), cmp.AllowUnexported(result{})); d != "" {
+				t.Errorf("(-want +got):\n%s", d)
+			}
+		})
+	}
+	if b, err := os.ReadFile(out); err != nil || string(b) != "{}\n" {
+		t.Errorf("the bundle's file has %q, %v", b, err)
+	}
+}

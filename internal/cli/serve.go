@@ -1,0 +1,348 @@
+package cli
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"net/http"
+	"os"
+	"path/filepath"
+	"runtime/debug"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/rs/zerolog"
+	urfave "github.com/urfave/cli/v2"
+	"golang.org/x/sync/errgroup"
+
+	"albs/internal/albs"
+	"albs/internal/config"
+	"albs/internal/egress"
+	"albs/internal/master"
+	"albs/internal/telemetry"
+	"albs/internal/worker"
+	"albs/internal/worker/depot"
+	"albs/internal/worker/node"
+	"albs/internal/worker/releaser"
+	"albs/internal/worker/signer"
+	"albs/internal/worker/tester"
+)
+
+// version is the program's: the module's, or the commit that it was built from.
+var version = func() string {
+	info, ok := debug.ReadBuildInfo()
+	if !ok {
+		return "unknown"
+	}
+	for _, s := range info.Settings {
+		if s.Key == "vcs.revision" && len(s.Value) >= 12 {
+			return s.Value[:12]
+		}
+	}
+	return info.Main.Version
+}()
+
+// role is a part that the binary plays, as a process starts it.
+type role struct {
+	name albs.Role
+	// run plays a worker's role by m until ctx is done; the worker's identity acts
+	// in ctx where m is the master in the same process.
+	run func(ctx context.Context, c *config.Config, m worker.Master, log zerolog.Logger) error
+	// byArch says that the role's identity is bound to the host's arch.
+	byArch bool
+}
+
+// workers are the roles beside the master, in the order in which they start.
+var workers = []role{
+	{albs.RoleNode, runNode, true},
+	{albs.RoleTester, runTester, true},
+	{albs.RoleSigner, func(ctx context.Context, c *config.Config, m worker.Master, log zerolog.Logger) error {
+		return signer.Run(ctx, c.Signer, version, m, log)
+	}, false},
+	{albs.RoleReleaser, func(ctx context.Context, c *config.Config, m worker.Master, log zerolog.Logger) error {
+		return releaser.Run(ctx, c.Releaser, version, m, log)
+	}, false},
+}
+
+func runNode(ctx context.Context, c *config.Config, m worker.Master, log zerolog.Logger) error {
+	d, err := openDepot(c.Node.Depot, c.Node.Egress)
+	if err != nil {
+		return err
+	}
+	return node.Run(ctx, c.Node.Config, version, m, d, log)
+}
+
+func runTester(ctx context.Context, c *config.Config, m worker.Master, log zerolog.Logger) error {
+	d, err := openDepot(c.Tester.Depot, c.Tester.Egress)
+	if err != nil {
+		return err
+	}
+	return tester.Run(ctx, c.Tester.Config, version, m, d, log)
+}
+
+func openDepot(c depot.Config, p egress.Policy) (*depot.Depot, error) {
+	e, err := egress.New(p)
+	if err != nil {
+		return nil, err
+	}
+	return depot.New(c, e)
+}
+
+func (a *app) serveCommand() *urfave.Command {
+	return &urfave.Command{
+		Name:  "serve",
+		Usage: "run the server: every role, or some of them",
+		Description: "With --role=all everything runs in one process on embedded defaults. Roles apart reach the master over HTTP:\n" +
+			"connect.master and connect.token_file in the configuration say where and as whom.",
+		Flags: []urfave.Flag{
+			&urfave.StringFlag{Name: "role", Value: "all", Usage: "all, or `ROLES` of master, node, tester, signer, releaser with commas between them"},
+			&urfave.StringFlag{Name: "data", Value: a.defaultData(), Usage: "`DIR` in which each role has a folder of its own"},
+			&urfave.StringFlag{Name: "listen", Value: "127.0.0.1:8080", Usage: "`ADDRESS` of pages and API; port 0 takes a free one"},
+			&urfave.StringFlag{Name: "config", Usage: "YAML `FILE`; configs/albs.yaml explains every key"},
+		},
+		Action: func(c *urfave.Context) error {
+			if c.NArg() > 0 {
+				return misused(c, "serve takes no arguments, only options")
+			}
+			return a.serve(c.Context, c.String("role"), c.String("data"), c.String("listen"), c.String("config"))
+		},
+	}
+}
+
+// defaultData is where a service keeps its data, or a person who tries it out.
+func (a *app) defaultData() string {
+	if os.Geteuid() == 0 || a.getenv("HOME") == "" {
+		return "/var/lib/albs"
+	}
+	if dir := a.getenv("XDG_DATA_HOME"); dir != "" {
+		return filepath.Join(dir, "albs")
+	}
+	return filepath.Join(a.getenv("HOME"), ".local", "share", "albs")
+}
+
+// load reads the configuration for a process that plays roles.
+func load(file, data, listen, names string) (config.Config, []albs.Role, error) {
+	roles, err := config.ParseRoles(names)
+	if err != nil {
+		return config.Config{}, nil, err
+	}
+	c, err := config.Read(file)
+	if err != nil {
+		return c, nil, err
+	}
+	if err := c.Check(roles); err != nil {
+		return c, nil, err
+	}
+	return c, roles, c.Place(data, listen, version, roles)
+}
+
+func (a *app) serve(ctx context.Context, names, data, listen, file string) (err error) {
+	c, roles, err := load(file, data, listen, names)
+	if err != nil {
+		return err
+	}
+	out, ok := a.stderr.(*os.File)
+	if !ok {
+		out = os.Stderr
+	}
+	log, err := telemetry.NewLogger(out, c.LogLevel)
+	if err != nil {
+		return err
+	}
+	if err := os.MkdirAll(data, 0o755); err != nil {
+		return albs.Errorf(albs.Invalid, "make the data directory: %w", err)
+	}
+	var m *master.Master
+	if slices.Contains(roles, albs.RoleMaster) {
+		if m, err = master.Open(ctx, c.Master, log); err != nil {
+			return err
+		}
+		defer func() { err = errors.Join(err, m.Close()) }()
+	}
+	if err := a.welcome(&c, roles, m); err != nil {
+		return err
+	}
+	err = play(ctx, &c, roles, m, log)
+	if ctx.Err() != nil {
+		log.Info().Msg("stopped")
+		return nil
+	}
+	return err
+}
+
+// welcome prints where everything lies and, at the first start, the admin's token.
+func (a *app) welcome(c *config.Config, roles []albs.Role, m *master.Master) error {
+	var b strings.Builder
+	fmt.Fprintf(&b, "albs %s plays %v\n", version, roles)
+	line := func(r albs.Role, what, where string) {
+		if slices.Contains(roles, r) {
+			fmt.Fprintf(&b, "  %-13s %s\n", what+":", where)
+		}
+	}
+	if m != nil {
+		line(albs.RoleMaster, "pages and API", m.URL())
+	} else {
+		fmt.Fprintf(&b, "  %-13s %s\n", "master:", c.Connect.Master)
+	}
+	line(albs.RoleMaster, "master", c.Master.Dir+" (database, blobs, ledger, logs)")
+	line(albs.RoleNode, "build roots", c.Node.Sandbox.Dir)
+	line(albs.RoleTester, "test roots", c.Tester.Sandbox.Dir)
+	line(albs.RoleSigner, "keys", c.Signer.Dir)
+	line(albs.RoleReleaser, "public", c.Releaser.Public)
+	if m != nil && m.AdminToken != "" {
+		fmt.Fprintf(&b, "  admin token:  %s\n  It is shown this once and expires in a day: export it as ALBS_TOKEN, then albs user add, albs token create.\n", m.AdminToken)
+	}
+	_, err := a.stdout.Write([]byte(b.String()))
+	return err
+}
+
+// play runs the roles until ctx is done or one of them ends. The master starts
+// first and stops last, so that workers can report their ends.
+func play(ctx context.Context, c *config.Config, roles []albs.Role, m *master.Master, log zerolog.Logger) error {
+	masterCtx, stopMaster := context.WithCancel(context.WithoutCancel(ctx))
+	defer stopMaster()
+	g, ctx := errgroup.WithContext(ctx)
+	var masterDone chan error
+	if m != nil {
+		ready := make(chan struct{})
+		masterDone = make(chan error, 1)
+		go func() { masterDone <- m.Run(masterCtx, ready) }()
+		select {
+		case <-ready:
+		case err := <-masterDone:
+			return fmt.Errorf("master: %w", err)
+		}
+		trust, err := m.Trust(ctx)
+		if err != nil {
+			return err
+		}
+		// Products come and go while the signer runs; each one's gate decides on tests.
+		trust.RequireTest = false
+		c.Signer.Trust = &trust
+	}
+	for _, r := range workers {
+		if !slices.Contains(roles, r.name) {
+			continue
+		}
+		g.Go(func() error {
+			ctx, contract, err := contract(ctx, c, r, m)
+			if err != nil {
+				return err
+			}
+			if err := r.run(ctx, c, contract, log.With().Str("role", string(r.name)).Logger()); err != nil && ctx.Err() == nil {
+				return fmt.Errorf("%s: %w", r.name, err)
+			}
+			return ctx.Err()
+		})
+	}
+	if m == nil {
+		return g.Wait()
+	}
+	// The master's own end is the end of all.
+	g.Go(func() error {
+		select {
+		case err := <-masterDone:
+			masterDone <- err
+			return fmt.Errorf("master: %w", err)
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	})
+	err := g.Wait()
+	stopMaster()
+	if e := <-masterDone; err == nil {
+		err = e
+	}
+	return err
+}
+
+// contract returns how a worker's role reaches the master: in process, or over
+// HTTP with a token of its own.
+func contract(ctx context.Context, c *config.Config, r role, m *master.Master) (context.Context, worker.Master, error) {
+	if m != nil {
+		if r.byArch {
+			return m.Local(ctx, r.name, c.Node.Arch)
+		}
+		return m.Local(ctx, r.name)
+	}
+	token, err := c.Token(r.name)
+	if err != nil {
+		return nil, nil, err
+	}
+	hc, err := httpClient(c.Connect.CAFile)
+	if err != nil {
+		return nil, nil, err
+	}
+	return ctx, worker.NewClient(c.Connect.Master, token, hc), nil
+}
+
+// httpClient returns the client of the worker's wire; it has no overall timeout,
+// for long polls and transfers have their own.
+func httpClient(caFile string) (*http.Client, error) {
+	t := http.DefaultTransport.(*http.Transport).Clone()
+	t.Proxy, t.MaxIdleConnsPerHost, t.TLSHandshakeTimeout = nil, 16, 10*time.Second
+	if caFile != "" {
+		pem, err := os.ReadFile(caFile)
+		if err != nil {
+			return nil, albs.Errorf(albs.Invalid, "connect.ca_file: %w", err)
+		}
+		pool, err := x509.SystemCertPool()
+		if err != nil {
+			return nil, fmt.Errorf("read the system's certificates: %w", err)
+		}
+		if !pool.AppendCertsFromPEM(pem) {
+			return nil, albs.Errorf(albs.Invalid, "connect.ca_file %s holds no certificate", caFile)
+		}
+		t.TLSClientConfig = &tls.Config{RootCAs: pool, MinVersion: tls.VersionTLS12}
+	}
+	return &http.Client{Transport: t}, nil
+}
+
+func (a *app) configCommand() *urfave.Command {
+	flags := []urfave.Flag{
+		&urfave.StringFlag{Name: "role", Value: "all", Usage: "the `ROLES` that the process is to play"},
+		&urfave.StringFlag{Name: "data", Value: a.defaultData(), Usage: "its data `DIR`"},
+		&urfave.StringFlag{Name: "config", Usage: "the YAML `FILE`"},
+	}
+	return &urfave.Command{Name: "config", Usage: "look at a server's configuration", Subcommands: []*urfave.Command{{
+		Name: "check", Usage: "say what is wrong with a configuration, without starting anything", Flags: flags,
+		Action: func(c *urfave.Context) error {
+			tree, roles, err := load(c.String("config"), c.String("data"), "127.0.0.1:8080", c.String("role"))
+			if err != nil {
+				return err
+			}
+			if slices.Contains(roles, albs.RoleSigner) {
+				for _, w := range tree.Signer.Check() {
+					if err := a.say("warning: %s", w); err != nil {
+						return err
+					}
+				}
+			}
+			return a.say("the configuration is good for %v", roles)
+		},
+	}}}
+}
+
+func (a *app) dbCommand() *urfave.Command {
+	flags := []urfave.Flag{
+		&urfave.StringFlag{Name: "data", Value: a.defaultData(), Usage: "the master's data `DIR`"},
+		&urfave.StringFlag{Name: "config", Usage: "the YAML `FILE`"},
+	}
+	return &urfave.Command{Name: "db", Usage: "keep the master's database", Subcommands: []*urfave.Command{{
+		Name: "migrate", Usage: "bring the schema up to date; the master does so at every start", Flags: flags,
+		Action: func(c *urfave.Context) error {
+			tree, _, err := load(c.String("config"), c.String("data"), "127.0.0.1:0", string(albs.RoleMaster))
+			if err != nil {
+				return err
+			}
+			n, err := master.Migrate(c.Context, tree.Master)
+			if err != nil {
+				return err
+			}
+			return a.say("the schema is at version %d", n)
+		},
+	}}}
+}

@@ -1,0 +1,125 @@
+package cli
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+
+	urfave "github.com/urfave/cli/v2"
+
+	"albs/internal/albs"
+	"albs/internal/attest"
+)
+
+// verifyCommand checks a package offline; it never opens a connection.
+func (a *app) verifyCommand() *urfave.Command {
+	return &urfave.Command{
+		Name:      "verify",
+		Usage:     "check a package offline: signature, digests, statements, and that the ledger holds them",
+		ArgsUsage: "FILE.rpm --bundle BUNDLE --trust TRUST [--json]",
+		Description: "BUNDLE comes from \"albs artifact bundle\", TRUST from \"albs trust export\"; get TRUST once, from someone you trust.\n" +
+			"Exit codes: 0 the whole chain holds, 1 a file can't be read, 2 usage, and one for each link that may be broken:\n" + exitCodes(),
+		Flags: []urfave.Flag{
+			&urfave.StringFlag{Name: "bundle", Usage: "the package's `FILE` of statements and proofs"},
+			&urfave.StringFlag{Name: "trust", Usage: "the `FILE` that says which keys, builders and products are trusted"},
+			jsonFlag(),
+		},
+		Action: action(1, 1, a.verify),
+	}
+}
+
+func (a *app) verify(c *urfave.Context) error {
+	if err := needs(c, "bundle", "trust"); err != nil {
+		return err
+	}
+	trust, err := readParsed(c.String("trust"), attest.MaxTrust, attest.ParseTrust)
+	if err != nil {
+		return err
+	}
+	bundle, err := readParsed(c.String("bundle"), attest.MaxBundle, attest.ParseBundle)
+	if err != nil {
+		return err
+	}
+	path := c.Args().First()
+	f, err := os.Open(path)
+	if err != nil {
+		return albs.Errorf(albs.Invalid, "read the package: %w", err)
+	}
+	defer func() { _ = f.Close() }()
+	info, err := f.Stat()
+	if err != nil {
+		return albs.Errorf(albs.Invalid, "read the package: %w", err)
+	}
+	if !info.Mode().IsRegular() {
+		return albs.Errorf(albs.Invalid, "%s is not a regular file", path)
+	}
+	report, err := attest.Verify(c.Context, f, info.Size(), bundle, trust)
+	if err != nil {
+		return broken(filepath.Base(path), err)
+	}
+	if c.Bool("json") {
+		b, err := json.Marshal(report)
+		if err != nil {
+			return fmt.Errorf("encode the report: %w", err)
+		}
+		return a.printJSON(b)
+	}
+	t := newTable("LINK", "WHAT HOLDS")
+	for _, s := range report.Steps {
+		t.row(string(s.Link), s.Text)
+	}
+	if err := t.write(a.stdout, ""); err != nil {
+		return err
+	}
+	return a.say("%s is verified: the chain holds from the file to the ledger's state of %s", report.Package, when(report.StateAt))
+}
+
+// readParsed reads a file of at most limit bytes and parses it.
+func readParsed[T any](path string, limit int64, parse func([]byte) (T, error)) (T, error) {
+	var none T
+	f, err := os.Open(path)
+	if err != nil {
+		return none, albs.Errorf(albs.Invalid, "%w", err)
+	}
+	defer func() { _ = f.Close() }()
+	b, err := io.ReadAll(io.LimitReader(f, limit+1))
+	if err != nil {
+		return none, albs.Errorf(albs.Invalid, "%w", err)
+	}
+	if int64(len(b)) > limit {
+		return none, &exitError{code: attest.LinkInput.ExitCode(), err: albs.Errorf(albs.TooLarge, "%s has more than %d bytes", path, limit)}
+	}
+	v, err := parse(b)
+	if err != nil {
+		return none, broken(path, err)
+	}
+	return v, nil
+}
+
+// broken gives an error of verification the exit code of its link.
+func broken(what string, err error) error {
+	named := fmt.Errorf("%s is NOT verified: %w", what, err)
+	if b, ok := errors.AsType[*attest.BrokenLink](err); ok {
+		return &exitError{code: b.Link.ExitCode(), err: named}
+	}
+	return named
+}
+
+// links are those of the chain, in the order in which they are checked.
+var links = []attest.Link{
+	attest.LinkInput, attest.LinkStatement, attest.LinkState, attest.LinkInclusion,
+	attest.LinkSignature, attest.LinkDigest, attest.LinkChain, attest.LinkPolicy,
+}
+
+// exitCodes lists the codes for the help.
+func exitCodes() string {
+	var b strings.Builder
+	for _, l := range links {
+		fmt.Fprintf(&b, "   %d  %s\n", l.ExitCode(), l)
+	}
+	return b.String()
+}

@@ -1,0 +1,246 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	urfave "github.com/urfave/cli/v2"
+
+	"albs/internal/albs"
+	"albs/internal/client"
+)
+
+// step is a task of a build, or a test of what it left, as it is shown while a
+// build is watched.
+type step struct {
+	task   albs.TaskID
+	label  string
+	state  albs.TaskState
+	detail string
+	stream string // its chief log
+
+	attempts int // as far as is known; 1 for a test that has begun
+}
+
+// words says what became of a step.
+func (s step) words() string {
+	switch s.state {
+	case albs.TaskLeased:
+		return "running" + s.detail
+	case albs.TaskSucceeded:
+		return "done" + s.detail
+	default:
+		return string(s.state) + s.detail
+	}
+}
+
+// testRun is a run with what it means.
+type testRun struct{ client.TestRun }
+
+// passed reports whether every package passed.
+func (r testRun) passed() bool { return r.Status == "completed" }
+
+// verdict is where the run stands, in a word.
+func (r testRun) verdict() string {
+	switch {
+	case r.passed():
+		return "passed"
+	case r.State == albs.TaskSucceeded:
+		return "failed" // the run came to its end, and a case was bad
+	default:
+		return state1(r.State, 0)
+	}
+}
+
+// why is the reason of a run that didn't pass.
+func (r testRun) why() string {
+	if r.passed() || !r.State.Final() {
+		return ""
+	}
+	for _, p := range r.Packages {
+		if p.State != "passed" && p.Reason != "" {
+			return p.NEVRA + ": " + p.Reason
+		}
+	}
+	return r.Reason
+}
+
+// latest returns the newest run of each build task, in the order of the first ones.
+func latest(runs []client.TestRun) []testRun {
+	var out []testRun
+	place := map[albs.TaskID]int{}
+	for _, r := range runs {
+		i, seen := place[r.BuildTask]
+		if !seen {
+			i = len(out)
+			place[r.BuildTask] = i
+			out = append(out, testRun{})
+		}
+		out[i] = testRun{r}
+	}
+	return out
+}
+
+// steps lists what there is to do for a build, and whether its tests are over: one
+// run is made, soon after, for each rebuild that left packages.
+func (a *app) steps(b client.Build, runs []testRun) (list []step, tested bool) {
+	tested = true
+	byTask := map[albs.TaskID]testRun{}
+	for _, r := range runs {
+		byTask[r.BuildTask] = r
+	}
+	for _, t := range b.Tasks {
+		label := t.Package + " " + string(t.Arch) + " " + string(t.Kind)
+		if t.Kind != albs.KindBuild {
+			label = t.Package + " " + string(t.Kind)
+		}
+		if len(b.Tasks) > 0 && t.Platform.Name != b.Tasks[0].Platform.Name {
+			label += " (" + t.Platform.Name + ")"
+		}
+		s := step{task: t.ID, label: label, state: t.State, stream: "build", attempts: t.Attempts}
+		if t.Kind == albs.KindImport {
+			s.stream = "import"
+		}
+		switch {
+		case t.State == albs.TaskLeased && t.Worker != "":
+			s.detail = " on " + t.Worker
+		case t.State == albs.TaskSucceeded:
+			s.detail = within(a.took(t.Started, t.Finished))
+		case t.State.Final() && t.Reason != "":
+			s.detail = ": " + t.Reason
+		}
+		list = append(list, s)
+		if t.Kind != albs.KindBuild || t.State != albs.TaskSucceeded || !hasRPM(t) {
+			continue
+		}
+		r, begun := byTask[t.ID]
+		if !begun {
+			tested = false
+			continue
+		}
+		tested = tested && r.State.Final()
+		test := step{task: r.Task, label: t.Package + " " + string(t.Arch) + " test", state: r.State, stream: "test", attempts: 1}
+		switch {
+		case r.passed():
+			test.detail = within(a.took(r.Started, r.Finished))
+		case r.State.Final():
+			test.state, test.detail = albs.TaskFailed, ": "+r.why()
+		}
+		list = append(list, test)
+	}
+	return list, tested
+}
+
+func within(took string) string {
+	if took == "" {
+		return ""
+	}
+	return " in " + took
+}
+
+func hasRPM(t client.Task) bool {
+	for _, f := range t.Files {
+		if f.Kind == "rpm" {
+			return true
+		}
+	}
+	return false
+}
+
+// watchBuild shows how a build goes until it and its tests are over, prints what
+// came of it and returns an error if that isn't success.
+func (a *app) watchBuild(c *urfave.Context, cl *client.Client, id albs.BuildID) error {
+	m := a.newMeter()
+	var doc client.Doc[client.Build]
+	var runs []testRun
+	seen := map[albs.TaskID]step{}
+	err := a.wait(c.Context, cl, fmt.Sprintf("build:%d", id), m, func(ctx context.Context) (bool, error) {
+		var err error
+		if doc, err = cl.Build(ctx, id); err != nil {
+			return false, err
+		}
+		tests, err := cl.Tests(ctx, id)
+		if err != nil {
+			return false, err
+		}
+		runs = latest(tests.Value)
+		b := doc.Value
+		list, tested := a.steps(b, runs)
+		m.change(seen, list)
+		m.now(fmt.Sprintf("build %d: %s, %d of %d steps done%s%s", id, b.State, b.Done, b.Total, within(a.took(b.Started, b.Finished)), working(list)))
+		return b.Final() && (tested || b.State != "succeeded"), nil
+	})
+	if err = a.left(c, err, fmt.Sprintf("build %d goes on: albs build watch %d", id, id)); err != nil {
+		return err
+	}
+	if c.Bool("json") {
+		if err := a.printJSON(doc.JSON); err != nil {
+			return err
+		}
+	}
+	b := doc.Value
+	if b.State != "succeeded" {
+		return failure(b)
+	}
+	for _, r := range runs {
+		if !r.passed() {
+			return fmt.Errorf("build %d succeeded, but its tests failed: %s; the log: albs build logs %d %d", id, r.why(), id, r.Task)
+		}
+	}
+	if c.Bool("json") {
+		return nil
+	}
+	return a.say("build %d succeeded%s, and its tests passed", id, within(a.took(b.Started, b.Finished)))
+}
+
+// failure says why a build didn't succeed, and where to read on.
+func failure(b client.Build) error {
+	what := fmt.Sprintf("build %d %s", b.ID, b.State)
+	if b.State == "cancelled" {
+		what = fmt.Sprintf("build %d was cancelled", b.ID)
+	}
+	if b.Reason != "" {
+		what += ": " + b.Reason
+	}
+	for _, t := range b.Tasks {
+		if t.State == albs.TaskFailed {
+			return fmt.Errorf("%s; the log: albs build logs %d %d", what, b.ID, t.ID)
+		}
+	}
+	return errors.New(what)
+}
+
+// working names a few of the steps that go on now.
+func working(list []step) string {
+	out := ""
+	n := 0
+	for _, s := range list {
+		if s.state != albs.TaskLeased {
+			continue
+		}
+		if n++; n > 3 {
+			return out + " …"
+		}
+		out += "; " + s.label
+	}
+	return out
+}
+
+// change adds a line for each step whose state is another than seen has it, and
+// brings seen up to date. What has yet to begin is no news.
+func (m *meter) change(seen map[albs.TaskID]step, list []step) {
+	for _, s := range list {
+		before, known := seen[s.task]
+		seen[s.task] = s
+		waits := s.state == albs.TaskBlocked || s.state == albs.TaskQueued
+		if before.state == s.state || waits && (!known || before.state == albs.TaskBlocked || before.state == albs.TaskQueued) {
+			continue
+		}
+		if waits {
+			m.line("%s: %s again", s.label, s.words())
+			continue
+		}
+		m.line("%s: %s", s.label, s.words())
+	}
+}

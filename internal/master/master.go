@@ -1,0 +1,378 @@
+// Package master is the role that decides: it opens the database, the blobs and
+// the ledger, builds the modules over them, and serves their faces (API, pages,
+// repositories and the workers' wire) while their loops run.
+//
+// It is wiring and nothing else: which module gets which, in which order they
+// start, and that they end together. A rule found here is in the wrong place.
+package master
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/go-chi/chi/v5"
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/rs/zerolog"
+	"golang.org/x/sync/errgroup"
+
+	"albs/internal/albs"
+	"albs/internal/attest"
+	"albs/internal/blob"
+	"albs/internal/egress"
+	"albs/internal/git"
+	"albs/internal/ledger"
+	"albs/internal/master/api"
+	"albs/internal/master/artifact"
+	"albs/internal/master/auth"
+	"albs/internal/master/build"
+	"albs/internal/master/content"
+	"albs/internal/master/db"
+	"albs/internal/master/event"
+	"albs/internal/master/platform"
+	"albs/internal/master/product"
+	"albs/internal/master/provenance"
+	"albs/internal/master/queue"
+	"albs/internal/master/release"
+	"albs/internal/master/repo"
+	"albs/internal/master/sign"
+	"albs/internal/master/source"
+	"albs/internal/master/testrun"
+	"albs/internal/master/ui"
+	"albs/internal/telemetry"
+	"albs/internal/worker"
+)
+
+// Config holds what an operator may set.
+type Config struct {
+	Database db.Config     `yaml:"database"`
+	Queue    queue.Config  `yaml:"queue"`
+	Build    build.Config  `yaml:"build"`
+	Sources  source.Limits `yaml:"sources"`
+	API      api.Config    `yaml:"api"`
+	// Egress says what the master may reach: git hosts, look-aside caches, mirrors.
+	Egress egress.Policy `yaml:"egress"`
+
+	// Dir is the master's own directory; nobody else reads it.
+	Dir string `yaml:"-"`
+	// Listen is the address of the faces; port 0 takes a free one.
+	Listen string `yaml:"-"`
+	// URL is how people and workers reach the faces, for links.
+	URL string `yaml:"-"`
+	// Version is the program's.
+	Version string `yaml:"-"`
+}
+
+// Master is an open master.
+type Master struct {
+	config   Config
+	log      zerolog.Logger
+	db       *db.DB
+	ledger   *ledger.Embedded
+	auth     *auth.Auth
+	events   *event.Log
+	queue    *queue.Queue
+	prov     *provenance.Provenance
+	builds   *build.Builds
+	tests    *testrun.Tests
+	signs    *sign.Signing
+	products *product.Products
+	health   *telemetry.Health
+	handler  http.Handler
+	listener net.Listener
+
+	// AdminToken is the one-time token of the first start, "" later.
+	AdminToken string
+}
+
+// Open opens everything that the master keeps in c.Dir, which it makes, brings
+// the schema up to date and binds the listener. Nothing is served and no loop
+// runs before Run. Conflict if another process uses the directory.
+func Open(ctx context.Context, c Config, log zerolog.Logger) (m *Master, err error) {
+	m = &Master{config: c, log: log, health: telemetry.NewHealth("ledger")}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, m.Close())
+		}
+	}()
+	if err := os.MkdirAll(c.Dir, 0o700); err != nil {
+		return m, fmt.Errorf("make the master's directory: %w", err)
+	}
+	path := func(name string) string { return filepath.Join(c.Dir, name) }
+
+	c.Database.File = path("albs.db")
+	if m.db, err = db.Open(ctx, c.Database); err != nil {
+		return m, err
+	}
+	blobs, err := blob.NewDir(path("blobs"))
+	if err != nil {
+		return m, err
+	}
+	staging, err := blob.NewStaging(path("staging"))
+	if err != nil {
+		return m, err
+	}
+	if m.ledger, err = ledger.OpenEmbedded(path("ledger")); err != nil {
+		return m, err
+	}
+	key, err := provenance.LoadOrCreateKey(path("master.key"))
+	if err != nil {
+		return m, err
+	}
+	out, err := egress.New(c.Egress)
+	if err != nil {
+		return m, err
+	}
+	mirrors, err := git.New(path("git"), out)
+	if err != nil {
+		return m, err
+	}
+
+	m.events = event.New(m.db, log)
+	m.auth = auth.New(m.db, m.events, log)
+	artifacts := artifact.New(m.db, blobs, staging)
+	c.Queue.LogDir, c.Queue.LocalDir = path("logs"), path("local")
+	if m.queue, err = queue.New(m.db, m.events, artifacts, blobs, c.Queue, log); err != nil {
+		return m, err
+	}
+	m.prov = provenance.New(m.db, m.events, artifacts, m.ledger, attest.NewSigner(key), log)
+	repos := repo.New(m.db, artifacts, m.events)
+	platforms := platform.New(m.db, m.events, out, repos, log)
+	m.products = product.New(m.db, m.events, platforms)
+	sources := source.New(m.db, artifacts, mirrors, out, c.Sources)
+	if m.listener, err = net.Listen("tcp", c.Listen); err != nil {
+		return m, albs.Errorf(albs.Unavailable, "can't listen on %s: %w", c.Listen, err)
+	}
+	if c.URL == "" {
+		c.URL = "http://" + m.listener.Addr().String()
+	}
+	m.config = c
+	m.builds = build.New(build.Parts{
+		DB: m.db, Events: m.events, Queue: m.queue, Artifacts: artifacts, Provenance: m.prov, Sources: sources,
+		Platforms: platforms, Products: m.products, Repos: repos, Log: log,
+	}, c.Build)
+	m.tests = testrun.New(testrun.Parts{
+		DB: m.db, Events: m.events, Queue: m.queue, Artifacts: artifacts, Provenance: m.prov,
+		Platforms: platforms, Repos: repos, Builds: m.builds, Log: log,
+	})
+	m.signs = sign.New(sign.Parts{
+		DB: m.db, Events: m.events, Queue: m.queue, Artifacts: artifacts, Provenance: m.prov,
+		Products: m.products, Builds: m.builds, Tests: m.tests, Log: log,
+	})
+	releases := release.New(release.Parts{
+		DB: m.db, Events: m.events, Auth: m.auth, Queue: m.queue, Artifacts: artifacts, Provenance: m.prov,
+		Products: m.products, Platforms: platforms, Repos: repos, Builds: m.builds, Tests: m.tests, Signs: m.signs, Log: log,
+	})
+
+	https := strings.HasPrefix(c.URL, "https://")
+	c.API.Cookie, c.API.Version = ui.CookieName(https), c.Version
+	rest := api.New(api.Parts{
+		Auth: m.auth, Events: m.events, Queue: m.queue, Artifacts: artifacts, Provenance: m.prov, Platforms: platforms,
+		Products: m.products, Builds: m.builds, Tests: m.tests, Signs: m.signs, Releases: releases,
+		Trust: func(ctx context.Context) ([]byte, error) {
+			t, err := m.Trust(ctx)
+			return t.Encode(), err
+		},
+		Log: log,
+	}, c.API)
+	pages, err := ui.New(ui.Parts{
+		Auth: m.auth, Events: m.events, Queue: m.queue, Builds: m.builds, Tests: m.tests, Signs: m.signs, Releases: releases, HTTPS: https, Log: log,
+	})
+	if err != nil {
+		return m, err
+	}
+	files := content.New(content.Parts{Artifacts: artifacts, Repos: repos, Log: log})
+	m.handler = m.faces(rest, pages, files)
+	if m.AdminToken, err = m.auth.Bootstrap(ctx); err != nil {
+		return m, err
+	}
+	return m, nil
+}
+
+// Migrate brings the schema of the master's database up to date without starting
+// anything, and returns its version.
+func Migrate(ctx context.Context, c Config) (int64, error) {
+	if err := os.MkdirAll(c.Dir, 0o700); err != nil {
+		return 0, fmt.Errorf("make the master's directory: %w", err)
+	}
+	c.Database.File = filepath.Join(c.Dir, "albs.db")
+	d, err := db.Open(ctx, c.Database)
+	if err != nil {
+		return 0, err
+	}
+	return d.Version(), d.Close()
+}
+
+// faces puts the handlers under their paths.
+func (m *Master) faces(rest, pages, files http.Handler) http.Handler {
+	registry := telemetry.NewRegistry()
+	registry.MustRegister(m.gauges()...)
+	r := chi.NewRouter()
+	r.Use(telemetry.Requests(m.log, registry))
+	r.Handle("/api/*", rest)
+	r.Handle("/worker/*", rest)
+	r.Handle("/repos/*", files)
+	r.Handle("/blobs/*", files)
+	r.Handle("/metrics", telemetry.Metrics(registry))
+	r.Handle("/healthz", m.health)
+	r.Handle("/*", pages)
+	return r
+}
+
+// gauges are what operators watch of the master as a whole.
+func (m *Master) gauges() []prometheus.Collector {
+	return []prometheus.Collector{
+		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+			Name: "albs_ledger_pending", Help: "Statements and records that wait for the ledger; -1 if that can't be read.",
+		}, func() float64 {
+			ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+			defer cancel()
+			n, err := m.prov.Pending(ctx)
+			if err != nil {
+				return -1
+			}
+			return float64(n)
+		}),
+	}
+}
+
+// Addr returns the address that the faces are served on.
+func (m *Master) Addr() string { return m.listener.Addr().String() }
+
+// URL returns how people and workers reach the faces.
+func (m *Master) URL() string { return m.config.URL }
+
+// Local returns the master's side of the contract for a worker in this process,
+// and a context in which that worker's identity acts. name must be no enrolled
+// worker's.
+func (m *Master) Local(ctx context.Context, role albs.Role, arches ...albs.Arch) (context.Context, worker.Master, error) {
+	me, err := m.auth.LocalWorker(ctx, auth.NewWorker{
+		Name: "local-" + string(role), Role: role, Arches: arches, Labels: []string{build.LabelTogether},
+	})
+	if err != nil {
+		return nil, nil, err
+	}
+	return auth.With(ctx, me), m.queue, nil
+}
+
+// Trust returns what a stranger needs to verify this master's packages offline.
+func (m *Master) Trust(ctx context.Context) (attest.Trust, error) {
+	t := attest.Trust{Builders: m.builds.Builders()}
+	keys, err := m.signs.Keys(ctx)
+	if err != nil {
+		return t, err
+	}
+	for _, k := range keys {
+		t.PackageKeys = append(t.PackageKeys, string(k.Public))
+	}
+	after, required := "", true
+	for {
+		list, err := m.products.List(ctx, after, platform.MaxPage)
+		if err != nil {
+			return t, err
+		}
+		for _, p := range list {
+			t.Products = append(t.Products, p.Name)
+			// Only what every product promises can be asked of every package.
+			required = required && p.Gate.Tests == product.Required
+		}
+		if len(list) < platform.MaxPage {
+			break
+		}
+		after = list[len(list)-1].Name
+	}
+	t.RequireTest = required && len(t.Products) > 0
+	return m.prov.Trust(ctx, t)
+}
+
+// Times of the HTTP server. There is no write timeout: streams and downloads take
+// as long as they take, and the handlers bound the rest.
+const (
+	headerTimeout   = 10 * time.Second
+	idleTimeout     = 2 * time.Minute
+	shutdownTimeout = 5 * time.Second
+)
+
+// Run serves the faces and runs the loops until ctx is done, and returns ctx's
+// error then. ready is closed once requests are answered.
+func (m *Master) Run(ctx context.Context, ready chan<- struct{}) error {
+	me, err := m.auth.LocalWorker(ctx, auth.NewWorker{Name: "master", Role: albs.RoleMaster})
+	if err != nil {
+		return err
+	}
+	g, ctx := errgroup.WithContext(ctx)
+	loop := func(name string, run func(context.Context) error) {
+		g.Go(func() error {
+			if err := run(ctx); err != nil && ctx.Err() == nil {
+				return fmt.Errorf("%s: %w", name, err)
+			}
+			return ctx.Err()
+		})
+	}
+	loop("events", m.events.Run)
+	loop("queue", m.queue.Run)
+	loop("provenance", m.prov.Run)
+	loop("imports", func(ctx context.Context) error { return m.builds.Run(ctx, me) })
+	loop("tests", m.tests.Run)
+	loop("health", m.watch)
+
+	srv := &http.Server{
+		Handler: m.handler, ReadHeaderTimeout: headerTimeout, IdleTimeout: idleTimeout,
+		// Streams end with the master, not with the shutdown's patience.
+		BaseContext: func(net.Listener) context.Context { return ctx },
+	}
+	g.Go(func() error {
+		if err := srv.Serve(m.listener); !errors.Is(err, http.ErrServerClosed) {
+			return fmt.Errorf("serve: %w", err)
+		}
+		return nil
+	})
+	g.Go(func() error {
+		<-ctx.Done()
+		end, cancel := context.WithTimeout(context.WithoutCancel(ctx), shutdownTimeout)
+		defer cancel()
+		if err := srv.Shutdown(end); err != nil {
+			return srv.Close()
+		}
+		return ctx.Err()
+	})
+	close(ready)
+	return g.Wait()
+}
+
+// watch reports the ledger's health.
+func (m *Master) watch(ctx context.Context) error {
+	t := time.NewTicker(time.Second)
+	defer t.Stop()
+	for {
+		m.health.Report("ledger", m.prov.Healthy())
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-t.C:
+		}
+	}
+}
+
+// Close closes what Open opened. What was committed stays.
+func (m *Master) Close() error {
+	var errs []error
+	if m.listener != nil {
+		if err := m.listener.Close(); !errors.Is(err, net.ErrClosed) {
+			errs = append(errs, err)
+		}
+	}
+	if m.ledger != nil {
+		errs = append(errs, m.ledger.Close())
+	}
+	if m.db != nil {
+		errs = append(errs, m.db.Close())
+	}
+	return errors.Join(errs...)
+}
