@@ -1,0 +1,405 @@
+// Command bench measures albs beside its peers in one run, prints the table and
+// writes bench.json.
+//
+//	go run ./testdata/bench [-only PREFIX]
+//
+// A row is the median of at least five runs; pairs alternate, caches are warm. It
+// starts albs serve --role=all with Seed Linux on loopback, as the user albs if it is
+// run by root, and ends what it started.
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"flag"
+	"fmt"
+	"net/http"
+	"os"
+	"os/exec"
+	"os/signal"
+	"os/user"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+)
+
+// row is one line of bench.json.
+type row struct {
+	Name     string  `json:"name"`
+	Unit     string  `json:"unit"`
+	Ours     float64 `json:"ours"`
+	Peer     float64 `json:"peer,omitempty"`
+	PeerName string  `json:"peer_name,omitempty"`
+	Ratio    float64 `json:"ratio,omitempty"` // peer ÷ ours where faster is asked, ours ÷ peer where a ceiling is
+	Goal     string  `json:"goal"`
+	Met      bool    `json:"met"`
+}
+
+// measures are the rows in the order in which they run.
+var measures = []struct {
+	name string
+	run  func(ctx context.Context, b *bench) ([]row, error)
+}{
+	{"ready", ready},
+	{"idle-rss", idle},
+	{"warm-build", warmBuild},
+}
+
+func main() {
+	only := flag.String("only", "", "run the rows whose name begins so")
+	flag.Parse()
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	if err := run(ctx, *only); err != nil {
+		fmt.Fprintln(os.Stderr, "bench:", err)
+		os.Exit(1)
+	}
+}
+
+func run(ctx context.Context, only string) error {
+	b, err := newBench(ctx)
+	if err != nil {
+		return err
+	}
+	defer b.close()
+	var rows []row
+	for _, m := range measures {
+		if !strings.HasPrefix(m.name, only) {
+			continue
+		}
+		fmt.Fprintf(os.Stderr, "bench: %s\n", m.name)
+		r, err := m.run(ctx, b)
+		if err != nil {
+			return fmt.Errorf("%s: %w", m.name, err)
+		}
+		rows = append(rows, r...)
+	}
+	if len(rows) == 0 {
+		return fmt.Errorf("no row begins with %q", only)
+	}
+	fmt.Printf("%-18s %10s %10s  %-28s %7s  %-4s %s\n", "name", "ours", "peer", "peer's name", "ratio", "met", "goal")
+	for _, r := range rows {
+		fmt.Printf("%-18s %8.3f %s %8.3f %s  %-28s %7.2f  %-4v %s\n", r.Name, r.Ours, r.Unit, r.Peer, r.Unit, r.PeerName, r.Ratio, r.Met, r.Goal)
+	}
+	out, err := json.MarshalIndent(rows, "", "  ")
+	if err != nil {
+		return err
+	}
+	return os.WriteFile("bench.json", append(out, '\n'), 0o644)
+}
+
+// bench is a scratch directory with the binary in it.
+type bench struct {
+	dir  string
+	cred *syscall.Credential // of the user albs, when run by root
+	home string
+}
+
+func newBench(ctx context.Context) (*bench, error) {
+	dir, err := os.MkdirTemp("/var/tmp", "albs-bench-")
+	if err != nil {
+		return nil, err
+	}
+	b := &bench{dir: dir, home: dir}
+	if os.Geteuid() == 0 {
+		u, err := user.Lookup("albs")
+		if err != nil {
+			return nil, fmt.Errorf("testdata/setup.sh makes the user albs: %w", err)
+		}
+		uid, _ := strconv.Atoi(u.Uid)
+		gid, _ := strconv.Atoi(u.Gid)
+		b.cred = &syscall.Credential{Uid: uint32(uid), Gid: uint32(gid)}
+		if err := os.Chown(dir, uid, gid); err != nil {
+			return nil, err
+		}
+	}
+	if err := os.Chmod(dir, 0o755); err != nil {
+		return nil, err
+	}
+	if out, err := exec.CommandContext(ctx, "go", "build", "-trimpath", "-ldflags=-s -w", "-o", filepath.Join(dir, "albs"), ".").CombinedOutput(); err != nil {
+		return nil, fmt.Errorf("go build: %w: %s", err, out)
+	}
+	return b, nil
+}
+
+func (b *bench) close() {
+	// Roots hold files of subordinate ids, which their user can't remove alone.
+	args := []string{"rm", "-rf", b.dir}
+	if b.cred == nil {
+		args = append([]string{"unshare", "--map-root-user", "--map-auto"}, args...)
+	}
+	if err := exec.Command(args[0], args[1:]...).Run(); err != nil {
+		fmt.Fprintf(os.Stderr, "bench: %s is left behind: %v\n", b.dir, err)
+	}
+}
+
+// server is a running albs serve --role=all.
+type server struct {
+	cmd   *exec.Cmd
+	url   string
+	token string
+	ready time.Duration
+}
+
+// serve starts a server on fresh or earlier data and waits until it answers.
+func (b *bench) serve(ctx context.Context, data, config string) (*server, error) {
+	log, err := os.Create(filepath.Join(b.dir, "serve.log"))
+	if err != nil {
+		return nil, err
+	}
+	defer log.Close()
+	args := []string{"serve", "--role=all", "--data", data, "--listen", "127.0.0.1:18080"}
+	if config != "" {
+		args = append(args, "--config", config)
+	}
+	s := &server{cmd: exec.Command(filepath.Join(b.dir, "albs"), args...), url: "http://127.0.0.1:18080"}
+	s.cmd.Stdout, s.cmd.Stderr = log, log
+	s.cmd.Env = append(os.Environ(), "HOME="+b.home)
+	s.cmd.SysProcAttr = &syscall.SysProcAttr{Credential: b.cred, Pdeathsig: syscall.SIGKILL}
+	start := time.Now()
+	if err := s.cmd.Start(); err != nil {
+		return nil, err
+	}
+	for time.Since(start) < 30*time.Second {
+		r, err := http.Get(s.url + "/api/v1/openapi.json")
+		if err == nil {
+			r.Body.Close()
+			if r.StatusCode == http.StatusOK {
+				s.ready = time.Since(start)
+				text, err := os.ReadFile(log.Name())
+				if err != nil {
+					return nil, err
+				}
+				if _, after, ok := strings.Cut(string(text), "admin token:"); ok {
+					s.token = strings.Fields(after)[0]
+				}
+				return s, nil
+			}
+		}
+		time.Sleep(5 * time.Millisecond)
+	}
+	text, _ := os.ReadFile(log.Name())
+	return nil, errors.Join(fmt.Errorf("the server doesn't answer: %s", text), s.stop())
+}
+
+func (s *server) stop() error {
+	if err := s.cmd.Process.Signal(syscall.SIGTERM); err != nil {
+		return err
+	}
+	return s.cmd.Wait()
+}
+
+const runs = 5
+
+func median(xs []float64) float64 {
+	s := slices.Sorted(slices.Values(xs))
+	return s[len(s)/2]
+}
+
+// ready: from exec to the first answer, on data that is there already.
+func ready(ctx context.Context, b *bench) ([]row, error) {
+	data := filepath.Join(b.dir, "ready")
+	var times []float64
+	for i := range runs + 1 {
+		s, err := b.serve(ctx, data, "")
+		if err != nil {
+			return nil, err
+		}
+		if err := s.stop(); err != nil {
+			return nil, err
+		}
+		if i > 0 { // the first makes the data
+			times = append(times, s.ready.Seconds())
+		}
+	}
+	m := median(times)
+	return []row{{Name: "ready", Unit: "s", Ours: m, Goal: "ready in < 1 s", Met: m < 1}}, nil
+}
+
+// idle: resident memory of the one process, ten seconds after its start.
+func idle(ctx context.Context, b *bench) ([]row, error) {
+	var sizes []float64
+	for range runs {
+		s, err := b.serve(ctx, filepath.Join(b.dir, "idle"), "")
+		if err != nil {
+			return nil, err
+		}
+		time.Sleep(3 * time.Second)
+		mb, err := rss(s.cmd.Process.Pid)
+		if err := errors.Join(err, s.stop()); err != nil {
+			return nil, err
+		}
+		sizes = append(sizes, mb)
+	}
+	m := median(sizes)
+	return []row{{Name: "idle-rss", Unit: "MB", Ours: m, Goal: "< 150 MB RSS", Met: m < 150}}, nil
+}
+
+func rss(pid int) (float64, error) {
+	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
+	if err != nil {
+		return 0, err
+	}
+	for _, l := range strings.Split(string(b), "\n") {
+		if f := strings.Fields(l); len(f) == 3 && f[0] == "VmRSS:" {
+			kb, err := strconv.ParseFloat(f[1], 64)
+			return kb / 1024, err
+		}
+	}
+	return 0, errors.New("no VmRSS")
+}
+
+// specs of the packages of warm-build: a small one, and one that takes some seconds.
+const smallSpec = `Name: small
+Version: 1
+Release: 1
+Summary: small
+License: MIT
+%description
+small
+%prep
+%setup -q -c -T
+%build
+echo 'int small(void){return 42;}' > small.c
+gcc -g -O2 -shared -fPIC -Wl,-soname,libsmall.so.1 -o libsmall.so.1 small.c
+WORK
+%install
+install -D -m755 libsmall.so.1 %{buildroot}/usr/lib64/libsmall.so.1
+%files
+/usr/lib64/libsmall.so.1
+`
+
+// warmBuild: from claim to admitted, beside rpmbuild --rebuild of the same SRPM on
+// the host, in turns.
+func warmBuild(ctx context.Context, b *bench) ([]row, error) {
+	seed := filepath.Join(b.dir, "seed")
+	cmd := exec.CommandContext(ctx, "go", "run", "./testdata/seed", "-out", seed)
+	cmd.Stderr = os.Stderr
+	if err := cmd.Run(); err != nil {
+		return nil, fmt.Errorf("make Seed Linux: %w", err)
+	}
+	config := filepath.Join(b.dir, "albs.yaml")
+	allow := fmt.Sprintf("egress: {allow: [\"file://%s\"]}", seed)
+	if err := os.WriteFile(config, []byte("master: {"+allow+"}\nnode: {"+allow+"}\ntester: {"+allow+"}\n"), 0o644); err != nil {
+		return nil, err
+	}
+	spec, err := os.ReadFile("configs/platforms/seed.yaml")
+	if err != nil {
+		return nil, err
+	}
+	spec = bytes.ReplaceAll(spec, []byte("file:///var/lib/albs/seed/repo"), []byte("file://"+seed))
+	s, err := b.serve(ctx, filepath.Join(b.dir, "build"), config)
+	if err != nil {
+		return nil, err
+	}
+	defer s.stop()
+	platform := filepath.Join(b.dir, "seed.yaml")
+	if err := os.WriteFile(platform, spec, 0o644); err != nil {
+		return nil, err
+	}
+	if _, err := s.cli(ctx, b, "platform", "apply", platform); err != nil {
+		return nil, err
+	}
+	var rows []row
+	for _, c := range []struct {
+		name, work, goal string
+		met              func(ours, peer float64) bool
+	}{
+		{"warm-build", "", "overhead ≤ 0.7 s", func(ours, peer float64) bool { return ours-peer <= 0.7 }},
+		{"warm-build-2s", "n=0; while [ $n -lt 40 ]; do gcc -O2 -fPIC -c -o x.o small.c; n=$((n+1)); done; sleep 1.5", "≤ 1.5× for a build of 2 s or more", func(ours, peer float64) bool { return ours <= 1.5*peer }},
+	} {
+		srpm, err := b.srpm(ctx, c.name, c.work)
+		if err != nil {
+			return nil, err
+		}
+		var ours, peer []float64
+		for i := range runs + 1 {
+			o, err := s.build(ctx, b, srpm)
+			if err != nil {
+				return nil, err
+			}
+			p, err := b.rebuild(ctx, srpm)
+			if err != nil {
+				return nil, err
+			}
+			if i > 0 { // the first fills the caches
+				ours, peer = append(ours, o), append(peer, p)
+			}
+		}
+		o, p := median(ours), median(peer)
+		rows = append(rows, row{Name: c.name, Unit: "s", Ours: o, Peer: p, PeerName: "rpmbuild --rebuild, host", Ratio: o / p, Goal: c.goal, Met: c.met(o, p)})
+	}
+	return rows, nil
+}
+
+// srpm makes the source package whose build also does work.
+func (b *bench) srpm(ctx context.Context, name, work string) (string, error) {
+	top := filepath.Join(b.dir, name)
+	if err := os.MkdirAll(top, 0o755); err != nil {
+		return "", err
+	}
+	spec := filepath.Join(top, "small.spec")
+	if err := os.WriteFile(spec, []byte(strings.Replace(smallSpec, "WORK", work, 1)), 0o644); err != nil {
+		return "", err
+	}
+	if out, err := exec.CommandContext(ctx, "rpmbuild", "-bs", "--define", "_topdir "+top, spec).CombinedOutput(); err != nil {
+		return "", fmt.Errorf("rpmbuild -bs: %w: %s", err, out)
+	}
+	return filepath.Join(top, "SRPMS", "small-1-1.src.rpm"), nil
+}
+
+// rebuild runs the peer and returns its seconds.
+func (b *bench) rebuild(ctx context.Context, srpm string) (float64, error) {
+	top, err := os.MkdirTemp(b.dir, "rebuild-")
+	if err != nil {
+		return 0, err
+	}
+	defer os.RemoveAll(top)
+	start := time.Now()
+	out, err := exec.CommandContext(ctx, "rpmbuild", "--rebuild", "--nodeps", "--define", "_topdir "+top, srpm).CombinedOutput()
+	if err != nil {
+		return 0, fmt.Errorf("rpmbuild --rebuild: %w: %s", err, out)
+	}
+	return time.Since(start).Seconds(), nil
+}
+
+// build has albs rebuild the SRPM and returns the seconds from claim to admitted.
+func (s *server) build(ctx context.Context, b *bench, srpm string) (float64, error) {
+	out, err := s.cli(ctx, b, "build", "create", "--platform", "seed", "--arch", "x86_64", "--srpm", srpm, "--wait", "--json")
+	if err != nil {
+		return 0, err
+	}
+	var build struct {
+		Tasks []struct {
+			Kind     string     `json:"kind"`
+			Started  *time.Time `json:"started_at"`
+			Finished *time.Time `json:"finished_at"`
+		} `json:"tasks"`
+	}
+	if err := json.Unmarshal(out, &build); err != nil {
+		return 0, err
+	}
+	for _, t := range build.Tasks {
+		if t.Kind == "build" && t.Started != nil && t.Finished != nil {
+			return t.Finished.Sub(*t.Started).Seconds(), nil
+		}
+	}
+	return 0, fmt.Errorf("the build has no finished build task: %.500s", out)
+}
+
+func (s *server) cli(ctx context.Context, b *bench, args ...string) ([]byte, error) {
+	cmd := exec.CommandContext(ctx, filepath.Join(b.dir, "albs"), args...)
+	cmd.Env = append(os.Environ(), "ALBS_URL="+s.url, "ALBS_TOKEN="+s.token)
+	var errs bytes.Buffer
+	cmd.Stderr = &errs
+	out, err := cmd.Output()
+	if err != nil {
+		return nil, fmt.Errorf("albs %s: %w: %s", strings.Join(args[:min(len(args), 2)], " "), err, errs.String())
+	}
+	return out, nil
+}
