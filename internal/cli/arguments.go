@@ -152,6 +152,9 @@ func flagsFirst(root *urfave.App, args []string) []string {
 		}
 	}
 	out := append(slices.Clone(args[:at]), flags...)
+	if slices.Contains(flags, "--help") || slices.Contains(flags, "-h") {
+		return out // urfave would look for help on the first argument
+	}
 	if len(rest) > 0 {
 		out = append(append(out, "--"), rest...)
 	}

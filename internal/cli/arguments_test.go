@@ -22,6 +22,7 @@ func TestFlagsFirst(t *testing.T) {
 		{"albs user grant - --for 2h", "albs user grant --for 2h -- -"},
 		{"albs user grant alice --unknown x", "albs user grant --unknown -- alice x"},
 		{"albs user grant alice --team", "albs user grant --team"},
+		{"albs user grant alice --team demo --help", "albs user grant --team demo --help"},
 		{"albs user grant", "albs user grant"},
 		{"albs user nothing --team x", "albs user nothing --team x"},
 		{"albs user --help", "albs user --help"},

@@ -107,6 +107,9 @@ func (a *app) serveCommand() *urfave.Command {
 			if c.NArg() > 0 {
 				return misused(c, "serve takes no arguments, only options")
 			}
+			if _, err := config.ParseRoles(c.String("role")); err != nil {
+				return misused(c, "%v", err)
+			}
 			return a.serve(c.Context, c.String("role"), c.String("data"), c.String("listen"), c.String("config"))
 		},
 	}

@@ -2,9 +2,11 @@
 // forge would: git repositories in both layouts and a look-aside cache, over https
 // on loopback with a certificate authority of its own.
 //
-//	go run ./testdata/gitserver -dir DIR -upstream TARBALLS [-listen 127.0.0.1:0]
+//	go run ./testdata/gitserver -dir DIR [-upstream TARBALLS] [-listen 127.0.0.1:0]
 //
-// DIR gets the repositories, the look-aside files and ca.pem. Once it serves, it
+// DIR gets the repositories, the look-aside files and ca.pem; what is put into
+// DIR/rpms and DIR/lookaside beside them is served too. Without TARBALLS it begins
+// with no packages. Once it serves, it
 // prints one line of JSON: {"url": …, "ca": …}. It ends on SIGTERM or when its
 // standard input is closed. It needs git and the standard library only.
 package main
@@ -50,11 +52,11 @@ var packages = []struct {
 
 func main() {
 	dir := flag.String("dir", "", "directory for repositories, look-aside files and the CA")
-	upstream := flag.String("upstream", "", "directory with the original tarballs (testdata/upstream/fetch.sh)")
+	upstream := flag.String("upstream", "", "directory with the original tarballs (testdata/upstream/fetch.sh); none: no packages")
 	specs := flag.String("specs", "testdata/upstream", "directory with the spec files")
 	listen := flag.String("listen", "127.0.0.1:0", "address to serve on; loopback only")
 	flag.Parse()
-	if *dir == "" || *upstream == "" || flag.NArg() > 0 {
+	if *dir == "" || flag.NArg() > 0 {
 		flag.Usage()
 		os.Exit(2)
 	}
@@ -75,6 +77,9 @@ func run(ctx context.Context, dir, upstream, specs, listen string) error {
 		return err
 	}
 	for _, p := range packages {
+		if upstream == "" {
+			break
+		}
 		if err := addPackage(ctx, dir, filepath.Join(upstream, p.source), filepath.Join(specs, p.name+".spec"), p.name, p.layout); err != nil {
 			return fmt.Errorf("%s: %w", p.name, err)
 		}
