@@ -1,0 +1,267 @@
+package ui
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+
+	"albs/internal/albs"
+	"albs/internal/master/auth"
+	"albs/internal/master/build"
+	"albs/internal/master/queue"
+	"albs/internal/master/release"
+	"albs/internal/master/sign"
+	"albs/internal/master/testrun"
+)
+
+// maxShownFiles is how many files a build's page lists itself; more have a page of
+// their own.
+const maxShownFiles = 100
+
+// maxListed is how many requests for signatures, and releases, a build's page tells of.
+const maxListed = 20
+
+// maxFailures is how many failed tasks a build's page tells of, one by one.
+const maxFailures = 20
+
+// action is something that a person may want to do, and why it can't be done.
+type action struct {
+	URL   string
+	Label string
+	Why   string // why not; "" if it can be done
+	Sure  string // what it will do, where that should be asked first
+}
+
+// actionOf returns an action that is open if may is nil and there is something to
+// do, which nothing says if not.
+func actionOf(url, label string, may error, todo bool, nothing string) action {
+	a := action{URL: url, Label: label}
+	switch {
+	case errors.Is(may, albs.Unauthenticated):
+		a.Why = "sign in first"
+	case may != nil:
+		a.Why = albs.UserMessage(may)
+	case !todo:
+		a.Why = nothing
+	}
+	return a
+}
+
+type buildView struct {
+	build.Build
+	Steps     []step
+	Matrices  []matrix
+	Failures  []taskFailure
+	MoreFails int // failures that aren't listed
+	Actions   []action
+	Files     []file
+	AllFiles  int // files that there are
+	Repos     []repoLink
+	Requests  []sign.Request
+	Releases  []release.Release
+}
+
+type taskFailure struct {
+	Task    queue.Task
+	Label   string
+	Log     queue.LogInfo // the last attempt's longest; Stream is "" if there is none
+	Waiting int           // tasks that wait for it in vain
+}
+
+type repoLink struct{ Platform, Arch, Path string }
+
+// facts is what the modules know of a build, read once for a page.
+type facts struct {
+	build    build.Build
+	runs     []testrun.Run
+	latest   map[albs.TaskID]testrun.Run // by the rebuild that it tests
+	requests []sign.Request              // the newest first
+	releases []release.Release           // the newest first
+}
+
+func (u *UI) factsOf(ctx context.Context, id albs.BuildID) (facts, error) {
+	f := facts{latest: make(map[albs.TaskID]testrun.Run)}
+	var err error
+	if f.build, err = u.Builds.Get(ctx, id); err != nil {
+		return f, err
+	}
+	if f.runs, err = u.Tests.Of(ctx, id); err != nil {
+		return f, err
+	}
+	for _, r := range f.runs {
+		f.latest[r.BuildTask] = r
+	}
+	if f.requests, _, err = u.Signs.Requests(ctx, sign.Filter{Build: id, Limit: maxListed}); err != nil {
+		return f, err
+	}
+	f.releases, _, err = u.Releases.List(ctx, release.Filter{Build: id, Limit: maxListed})
+	return f, err
+}
+
+func (u *UI) buildPage(w http.ResponseWriter, r *http.Request) error {
+	n, err := number(r, "build")
+	if err != nil {
+		return err
+	}
+	ctx, id := r.Context(), albs.BuildID(n)
+	p, err := u.follow(ctx, page{Title: fmt.Sprintf("Build %d", id), Section: "builds"}, followBuild(id))
+	if err != nil {
+		return err
+	}
+	f, err := u.factsOf(ctx, id)
+	if err != nil {
+		return err
+	}
+	v := buildView{Build: f.build, Steps: stepsOf(f), Matrices: matricesOf(f), Requests: f.requests, Releases: f.releases, Actions: u.actions(ctx, f)}
+	if v.Failures, v.MoreFails, err = u.failures(ctx, f); err != nil {
+		return err
+	}
+	v.Files = filesOf(f)
+	v.AllFiles = len(v.Files)
+	if v.AllFiles > maxShownFiles {
+		v.Files = nil
+	}
+	v.Repos = reposOf(f)
+	p.Body = v
+	return u.render(w, r, http.StatusOK, "build", p)
+}
+
+func (u *UI) filesPage(w http.ResponseWriter, r *http.Request) error {
+	n, err := number(r, "build")
+	if err != nil {
+		return err
+	}
+	ctx, id := r.Context(), albs.BuildID(n)
+	p, err := u.follow(ctx, page{Title: fmt.Sprintf("Files of build %d", id), Section: "builds"}, followBuild(id))
+	if err != nil {
+		return err
+	}
+	f, err := u.factsOf(ctx, id)
+	if err != nil {
+		return err
+	}
+	v := buildView{Build: f.build, Files: filesOf(f), Repos: reposOf(f)}
+	v.AllFiles = len(v.Files)
+	p.Body = v
+	return u.render(w, r, http.StatusOK, "files", p)
+}
+
+// actions says what the person who asks may do with a build.
+func (u *UI) actions(ctx context.Context, f facts) []action {
+	var open, ended, untested int
+	for _, it := range f.build.Items {
+		for _, t := range it.Tasks {
+			switch t.State {
+			case albs.TaskFailed, albs.TaskCancelled:
+				ended++
+			case albs.TaskSucceeded:
+				if run, tested := f.latest[t.ID]; t.Kind == albs.KindBuild && (!tested || run.Task.State.Final() && !run.Passed()) {
+					untested++
+				}
+			}
+			if !t.State.Final() {
+				open++
+			}
+		}
+	}
+	object := auth.Object{Team: f.build.Team, Owner: f.build.OwnerID}
+	base := "/build/" + f.build.ID.String()
+	retry := auth.Can(ctx, auth.BuildRetry, object)
+	cancel := actionOf(base+"/cancel", "Cancel build", auth.Can(ctx, auth.BuildCancel, object), open > 0, "everything of it has ended")
+	cancel.Sure = fmt.Sprintf("This ends %s that %s not ended. What runs stops within a minute; what is done stays.",
+		plural(open, "task"), map[bool]string{true: "has", false: "have"}[open == 1])
+	out := []action{actionOf(base+"/retry", "Retry failed", retry, ended > 0, "no task of it has failed or was cancelled")}
+	if untested > 0 {
+		out = append(out, actionOf(base+"/restart-tests", "Restart tests", retry, true, ""))
+	}
+	return append(out, cancel)
+}
+
+// failures tells of the tasks that failed: why, where to read on, and what waits
+// for them in vain.
+func (u *UI) failures(ctx context.Context, f facts) (out []taskFailure, more int, err error) {
+	waiting := make(map[albs.TaskID]int)
+	for _, it := range f.build.Items {
+		for _, t := range it.Tasks {
+			if t.Cause != 0 {
+				waiting[t.Cause]++
+			}
+		}
+	}
+	add := func(t queue.Task, label string) error {
+		if t.State != albs.TaskFailed {
+			return nil
+		}
+		if len(out) == maxFailures {
+			more++
+			return nil
+		}
+		infos, err := u.Queue.Logs(ctx, t.ID)
+		if err != nil {
+			return err
+		}
+		out = append(out, taskFailure{Task: t, Label: label, Log: longest(infos), Waiting: waiting[t.ID]})
+		return nil
+	}
+	for _, it := range f.build.Items {
+		for _, t := range it.Tasks {
+			if err := add(t.Task, taskLabel(it.Package, it.Platform, t.Kind, t.Arch)); err != nil {
+				return nil, 0, err
+			}
+			if run, ok := f.latest[t.ID]; ok {
+				if err := add(run.Task, taskLabel(it.Package, it.Platform, albs.KindTest, t.Arch)); err != nil {
+					return nil, 0, err
+				}
+			}
+		}
+	}
+	return out, more, nil
+}
+
+// longest returns the longest log of the last attempt that has any.
+func longest(infos []queue.LogInfo) (best queue.LogInfo) {
+	for _, l := range infos {
+		if l.Attempt > best.Attempt || l.Attempt == best.Attempt && l.Size > best.Size {
+			best = l
+		}
+	}
+	return best
+}
+
+func taskLabel(pkg, platform string, kind albs.TaskKind, arch albs.Arch) string {
+	s := pkg + " · " + string(kind)
+	if arch != "" {
+		s += " " + string(arch)
+	}
+	return s + " · " + platform
+}
+
+// change does something to a build for a person and shows the build again.
+func (u *UI) change(w http.ResponseWriter, r *http.Request, do func(ctx context.Context, id albs.BuildID) error) error {
+	n, err := number(r, "build")
+	if err != nil {
+		return err
+	}
+	if err := do(r.Context(), albs.BuildID(n)); err != nil {
+		return err
+	}
+	if wantsFragment(r) {
+		w.WriteHeader(http.StatusNoContent) // the page that asked looks by itself
+		return nil
+	}
+	http.Redirect(w, r, fmt.Sprintf("/build/%d", n), http.StatusSeeOther)
+	return nil
+}
+
+func (u *UI) cancelBuild(w http.ResponseWriter, r *http.Request) error {
+	return u.change(w, r, u.Builds.Cancel)
+}
+
+func (u *UI) retryBuild(w http.ResponseWriter, r *http.Request) error {
+	return u.change(w, r, u.Builds.RetryFailed)
+}
+
+func (u *UI) restartTests(w http.ResponseWriter, r *http.Request) error {
+	return u.change(w, r, u.Tests.Restart)
+}

@@ -1,0 +1,186 @@
+package ui
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"net/http"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"albs/internal/albs"
+	"albs/internal/master/build"
+	"albs/internal/master/event"
+	"albs/internal/master/queue"
+	"albs/internal/master/release"
+)
+
+// What a page may follow. A message carries the event's id and kind and nothing
+// of what happened, so that a stream tells nobody more than the page does.
+//
+//	build:7   what happens to a build, and to releases that have it
+//	task:12   the same for one task of it, and its logs as they appear
+//	builds    what happens to any build
+//	queue     what happens to any task
+const (
+	followBuilds = "builds"
+	followQueue  = "queue"
+)
+
+func followBuild(id albs.BuildID) string { return build.Topic(id) }
+func followTask(id albs.TaskID) string   { return "task:" + id.String() }
+
+// feed is what a stream watches.
+type feed struct {
+	topic string // of events; "" for all
+	keep  func(e event.Event) bool
+	task  albs.TaskID // whose logs are watched too; 0 for none
+	rest  time.Duration
+	// mark returns what else a page shows that has no event of its own there; nil
+	// for nothing.
+	mark func(ctx context.Context) (string, error)
+}
+
+func (u *UI) feedOf(ctx context.Context, name string) (feed, error) {
+	kind, id, _ := strings.Cut(name, ":")
+	n, err := strconv.ParseInt(id, 10, 64)
+	switch {
+	case name == followBuilds:
+		return feed{rest: time.Second, keep: func(e event.Event) bool { return strings.HasPrefix(e.Topic, "build:") }}, nil
+	case name == followQueue:
+		return feed{rest: time.Second, keep: func(e event.Event) bool { return strings.HasPrefix(e.Kind, "task.") }}, nil
+	case kind == "build" && err == nil && n > 0:
+		return feed{topic: name, rest: restTime, mark: func(ctx context.Context) (string, error) {
+			return u.releaseMark(ctx, albs.BuildID(n))
+		}}, nil
+	case kind == "task" && err == nil && n > 0:
+		t, err := u.Queue.Task(ctx, albs.TaskID(n))
+		if err != nil {
+			return feed{}, err
+		}
+		return feed{topic: t.Topic, task: t.ID, rest: restTime, mark: func(ctx context.Context) (string, error) {
+			infos, err := u.Queue.Logs(ctx, t.ID)
+			return strings.Repeat("log ", len(infos)), err
+		}}, nil
+	}
+	return feed{}, albs.Errorf(albs.Invalid, "%s is nothing that can be followed", Inert(cut(name, 40)))
+}
+
+const (
+	eventBatch = 500
+	maxBatches = 4
+)
+
+// events answers GET /events?topic=…&after=…: a message "change" whenever something
+// happened, for the page to ask again for what it shows. Many events make one
+// message, whose id is the last one's; Last-Event-ID goes on behind it.
+func (u *UI) events(w http.ResponseWriter, r *http.Request) error {
+	f, err := u.feedOf(r.Context(), r.URL.Query().Get("topic"))
+	if err != nil {
+		return err
+	}
+	wake, stop := u.Events.Wake(f.topic) // before the first look, or what comes between is missed
+	defer stop()
+	var grown <-chan struct{}
+	if f.task != 0 {
+		var stop func()
+		grown, stop = u.Events.Wake(queue.LogTopic(f.task))
+		defer stop()
+	}
+	after, err := u.resumeAt(r)
+	if err != nil {
+		return err
+	}
+	s, err := u.openStream(w, r)
+	if err != nil {
+		return err
+	}
+	defer s.close()
+	seen := "" // the first look may tell of what the page has, which does no harm
+	for {
+		what, last, err := u.news(r.Context(), f, after)
+		if err != nil {
+			return nil // the browser connects again, behind what it has
+		}
+		if f.mark != nil {
+			mark, err := f.mark(r.Context())
+			if err != nil {
+				return nil
+			}
+			if mark != seen {
+				what, seen = cmp.Or(what, "more"), mark
+			}
+		}
+		after = last
+		if what != "" && s.send(after, "change", what) != nil {
+			return nil
+		}
+		if !s.wait(f.rest, wake, grown) {
+			return nil
+		}
+	}
+}
+
+// news looks for events behind after and returns the kind of the last that
+// matters, "" for none, and the id to go on behind. Of a reader who was away for
+// long it doesn't look through everything: the page is to be made anew anyway.
+func (u *UI) news(ctx context.Context, f feed, after int64) (kind string, last int64, err error) {
+	for range maxBatches {
+		es, err := u.Events.Since(ctx, after, f.topic, eventBatch)
+		if err != nil {
+			return "", after, err
+		}
+		for _, e := range slices.Backward(es) {
+			if f.keep == nil || f.keep(e) {
+				kind = e.Kind
+				break
+			}
+		}
+		if len(es) > 0 {
+			after = es[len(es)-1].ID
+		}
+		if len(es) < eventBatch {
+			return kind, after, nil
+		}
+	}
+	last, err = u.Events.Last(ctx)
+	return "much", last, err
+}
+
+// releaseMark changes whenever a release of a build does: its events are the
+// release's, not the build's.
+func (u *UI) releaseMark(ctx context.Context, id albs.BuildID) (string, error) {
+	rs, _, err := u.Releases.List(ctx, release.Filter{Build: id, Limit: maxListed})
+	var b strings.Builder
+	for _, r := range rs {
+		fmt.Fprintf(&b, "%d %d;", r.ID, r.Status)
+	}
+	return b.String(), err
+}
+
+// resumeAt returns the event behind which a stream begins: what the browser saw
+// last, what the page was made after, or else now.
+func (u *UI) resumeAt(r *http.Request) (int64, error) {
+	v := cmp.Or(r.Header.Get("Last-Event-ID"), r.URL.Query().Get("after"))
+	if v == "" {
+		return u.Events.Last(r.Context())
+	}
+	n, err := strconv.ParseInt(v, 10, 64)
+	if err != nil || n < 0 {
+		return 0, albs.Errorf(albs.Invalid, "%s is no event's id", Inert(cut(v, 40)))
+	}
+	return n, nil
+}
+
+// follow makes a page of p that follows a topic from this moment on. It has to be
+// called before anything of what the page shows is read.
+func (u *UI) follow(ctx context.Context, p page, topic string) (page, error) {
+	after, err := u.Events.Last(ctx)
+	if err != nil {
+		return p, err
+	}
+	p.Topic, p.After = topic, after
+	return p, nil
+}

@@ -1,0 +1,226 @@
+package ui
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"net/url"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/go-chi/chi/v5"
+	"github.com/rs/zerolog"
+
+	"albs/internal/albs"
+	"albs/internal/master/auth"
+)
+
+const (
+	pageTime = 30 * time.Second // for a page to be made
+	maxForm  = 16 << 10         // bytes of a form
+	maxQuery = 4 << 10          // bytes of a query
+)
+
+// policy lets a page load what this program serves, and nothing else: no script
+// or style that stands in the page, no frame, no other host.
+const policy = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; " +
+	"form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+
+// handler answers a request, or returns an error for fail to show.
+type handler func(w http.ResponseWriter, r *http.Request) error
+
+// front is what every request passes first.
+func (u *UI) front(next http.Handler) http.Handler {
+	cross := http.NewCrossOriginProtection()
+	cross.SetDenyHandler(u.serve(func(http.ResponseWriter, *http.Request) error {
+		return albs.Errorf(albs.Forbidden, "a page of another site may not change anything here; open the page of this site and do it there")
+	}))
+	next = cross.Handler(u.identify(next))
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		h := w.Header()
+		h.Set("Content-Security-Policy", policy)
+		h.Set("X-Content-Type-Options", "nosniff")
+		h.Set("Referrer-Policy", "same-origin")
+		h.Set("Cross-Origin-Opener-Policy", "same-origin")
+		h.Set("Cross-Origin-Resource-Policy", "same-origin")
+		// Pages hang on who looks. A page that is not stored is not kept alive behind
+		// the next one either, where its event stream would hold a connection.
+		h.Set("Cache-Control", "no-store")
+		if zerolog.Ctx(r.Context()).GetLevel() == zerolog.Disabled {
+			r = r.WithContext(u.Log.WithContext(r.Context()))
+		}
+		next.ServeHTTP(w, r)
+	})
+}
+
+const cookie = "albs_session"
+
+// CookieName returns the name of the session's cookie. Where pages are served by
+// https only, the name has the prefix that keeps other hosts of the domain, and
+// plain http, from setting it (RFC 6265bis).
+func CookieName(https bool) string {
+	if https {
+		return "__Host-" + cookie
+	}
+	return cookie
+}
+
+// identify finds out who asks. A session that has ended makes its person an
+// anonymous reader.
+func (u *UI) identify(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if len(r.URL.RawQuery) > maxQuery {
+			u.fail(w, r, albs.Errorf(albs.TooLarge, "the query has more than %d bytes", maxQuery))
+			return
+		}
+		c, err := r.Cookie(CookieName(u.HTTPS))
+		if err != nil || c.Value == "" {
+			next.ServeHTTP(w, r)
+			return
+		}
+		actor, err := u.Auth.Session(r.Context(), c.Value)
+		switch {
+		case errors.Is(err, albs.Unauthenticated):
+			u.setCookie(w, "")
+		case err != nil:
+			u.fail(w, r, err)
+			return
+		}
+		ctx := auth.With(r.Context(), actor)
+		next.ServeHTTP(w, r.WithContext(ctx))
+	})
+}
+
+// sessionTime is how long a browser keeps the cookie; the session itself may end
+// before.
+const sessionTime = 12 * time.Hour
+
+func (u *UI) setCookie(w http.ResponseWriter, session string) {
+	c := &http.Cookie{
+		Name: CookieName(u.HTTPS), Value: session, Path: "/", MaxAge: int(sessionTime.Seconds()),
+		HttpOnly: true, Secure: u.HTTPS, SameSite: http.SameSiteLaxMode,
+	}
+	if session == "" {
+		c.MaxAge = -1
+	}
+	http.SetCookie(w, c)
+}
+
+// serve gives h its time and shows its error.
+func (u *UI) serve(h handler) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		ctx, cancel := context.WithTimeout(r.Context(), pageTime)
+		defer cancel()
+		r = r.WithContext(ctx)
+		if err := h(w, r); err != nil {
+			u.fail(w, r, err)
+		}
+	}
+}
+
+// serveStream is serve for answers that go on.
+func (u *UI) serveStream(h handler) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		if err := h(w, r); err != nil {
+			u.fail(w, r, err)
+		}
+	}
+}
+
+// asPerson lets h run for a signed-in person only.
+func asPerson(h handler) handler {
+	return func(w http.ResponseWriter, r *http.Request) error {
+		if auth.From(r.Context()).Kind != auth.KindPerson {
+			return albs.Errorf(albs.Unauthenticated, "that needs you to be signed in")
+		}
+		return h(w, r)
+	}
+}
+
+// statusOf is the one place where a kind of error becomes a status of a page.
+func statusOf(k albs.Kind) int {
+	switch k {
+	case albs.Invalid:
+		return http.StatusBadRequest
+	case albs.Unauthenticated:
+		return http.StatusUnauthorized
+	case albs.Forbidden:
+		return http.StatusForbidden
+	case albs.NotFound:
+		return http.StatusNotFound
+	case albs.Conflict, albs.StaleLease, albs.Stopped:
+		return http.StatusConflict
+	case albs.TooLarge:
+		return http.StatusRequestEntityTooLarge
+	case albs.NoSpace:
+		return http.StatusInsufficientStorage
+	case albs.Unavailable:
+		return http.StatusServiceUnavailable
+	default:
+		return http.StatusInternalServerError
+	}
+}
+
+type failure struct {
+	Status  int
+	Message string
+	Login   bool // signing in may help
+}
+
+// fail shows err: as a page, or, to a request for a fragment, as the message that
+// goes to the top of the page that is there.
+func (u *UI) fail(w http.ResponseWriter, r *http.Request, err error) {
+	kind := albs.KindOf(err)
+	switch {
+	case kind != albs.Internal:
+	case errors.Is(err, context.DeadlineExceeded):
+		kind, err = albs.Unavailable, albs.Errorf(albs.Unavailable, "that took too long; try again")
+	case errors.Is(err, context.Canceled): // nobody reads the answer
+	default:
+		zerolog.Ctx(r.Context()).Error().Err(err).Msg("page failed")
+	}
+	status := statusOf(kind)
+	f := failure{Status: status, Message: Inert(albs.UserMessage(err)), Login: kind == albs.Unauthenticated}
+	title := http.StatusText(status)
+	if kind == albs.Unauthenticated {
+		title = "Sign in first"
+	}
+	if err := u.render(w, r, status, "error", page{Title: title, Body: f}); err != nil {
+		zerolog.Ctx(r.Context()).Error().Err(err).Msg("page failed")
+		http.Error(w, http.StatusText(http.StatusInternalServerError), http.StatusInternalServerError)
+	}
+}
+
+// number returns an id out of the path; one that can be none is of nothing.
+func number(r *http.Request, name string) (int64, error) {
+	s := chi.URLParam(r, name)
+	n, err := strconv.ParseInt(s, 10, 64)
+	if err != nil || n <= 0 || strconv.FormatInt(n, 10) != s {
+		return 0, albs.Errorf(albs.NotFound, "there is no %s %s", name, Inert(cut(s, 40)))
+	}
+	return n, nil
+}
+
+// local returns where to go next after signing in: a path of this site, or the
+// first page.
+func local(s string) string {
+	v, err := url.Parse(s)
+	if err != nil || v.IsAbs() || v.Host != "" || !strings.HasPrefix(s, "/") || strings.HasPrefix(s, "//") ||
+		strings.ContainsFunc(s, func(r rune) bool { return r < ' ' || r == '\\' || r == 0x7f }) {
+		return "/"
+	}
+	return s
+}
+
+// form reads a small form, of a person that may send one.
+func form(w http.ResponseWriter, r *http.Request) error {
+	r.Body = http.MaxBytesReader(w, r.Body, maxForm)
+	if err := r.ParseForm(); err != nil {
+		if _, large := errors.AsType[*http.MaxBytesError](err); large {
+			return albs.Errorf(albs.TooLarge, "the form has more than %d bytes", maxForm)
+		}
+		return albs.Errorf(albs.Invalid, "the form can't be read")
+	}
+	return nil
+}

@@ -1,0 +1,145 @@
+package ui
+
+import (
+	"bytes"
+	"testing"
+	"time"
+
+	"albs/internal/albs"
+	"albs/internal/master/auth"
+	"albs/internal/master/build"
+	"albs/internal/master/queue"
+	"albs/internal/master/release"
+	"albs/internal/master/sign"
+	"albs/internal/master/testrun"
+)
+
+// bad is what a foreign name, ref or reason may hold.
+const bad = "<img src=x onerror=alert(1)>\u202e\x1b[31m\"'"
+
+// TestTemplates executes every template, whole and as a fragment, with all that
+// it can show, hostile where it is foreign.
+func TestTemplates(t *testing.T) {
+	t.Parallel()
+	a, err := newAssets()
+	must(t, err)
+	ts, err := parse(a)
+	must(t, err)
+	d := albs.DigestOf([]byte("x"))
+	now := time.Now()
+	task := queue.Task{ID: 12, Kind: albs.KindBuild, Topic: "build:7", State: albs.TaskFailed, Reason: bad, Worker: bad, Needs: []string{"arch:x86_64"}, Attempts: 2, Cause: 3}
+	task.Created.Time, task.Started.Time, task.Changed.Time = now, now, now
+	run := testrun.Run{Task: task, BuildTask: 12, Packages: []testrun.Package{
+		{Digest: d, NEVRA: bad, Verdict: testrun.Verdict{State: testrun.Failed, Reason: bad}, Cases: []testrun.Case{{Name: bad, Detail: bad}, {Name: "install", OK: true}}},
+		{Digest: d, NEVRA: bad, Verdict: testrun.Verdict{State: testrun.Missing, Reason: bad}},
+	}}
+	item := build.Item{ID: 1, Platform: "el9", Package: bad, URL: "javascript:alert(1)", Ref: bad, Commit: "0123456789abcdef", Arches: []albs.Arch{albs.X8664}, Tasks: []build.Task{{Task: task, Arch: albs.X8664}}}
+	f := facts{
+		build: build.Build{ID: 7, Owner: bad, Product: "distro", CreatedAt: now, Options: build.Options{With: []string{"a"}, Without: []string{"b"}},
+			Status: build.Status{State: build.Failed, Reason: bad, Started: now, Finished: now, Done: 1, Total: 2}, Items: []build.Item{item},
+			Artifacts: []build.Artifact{{Task: 12, Item: 1, Digest: d, Kind: "rpm", Name: bad, Arch: albs.X8664}, {Task: 12, Item: 1, Digest: d, Kind: "log", Name: bad}}},
+		runs: []testrun.Run{run}, latest: map[albs.TaskID]testrun.Run{12: run},
+		requests: []sign.Request{{Key: "ABCD", Status: sign.Failed, Reason: bad, Requester: bad, CreatedAt: now, Packages: []sign.Package{{File: albs.File{Digest: d}, Signed: d}}}},
+		releases: []release.Release{{ID: 3, Product: "distro", Planner: bad, Status: release.Completed, Reason: bad, Serial: 4, Created: now}},
+	}
+	view := buildView{
+		Build: f.build, Steps: stepsOf(f), Matrices: matricesOf(f), Requests: f.requests, Releases: f.releases, Files: filesOf(f), AllFiles: 2, Repos: reposOf(f),
+		Failures: []taskFailure{{Task: task, Label: bad, Log: queue.LogInfo{Attempt: 1, Stream: "build", Size: 7}, Waiting: 2}}, MoreFails: 3,
+		Actions: []action{{URL: "/x", Label: "Do", Why: bad}, {URL: "/y", Label: "Do"}, {URL: "/z", Label: "Do", Sure: "Really"}},
+	}
+	att := attempt{Attempt: queue.Attempt{Number: 2, Worker: bad, Reason: bad, Outcome: albs.OutcomeFailed}, Logs: []queue.LogInfo{{Attempt: 2, Stream: "build"}}, Files: f.build.Artifacts}
+	att.Claimed.Time, att.Ended.Time = now, now
+	wk := auth.Worker{Name: bad, Role: albs.RoleNode, Labels: []string{"arch:*"}, Prefix: "x"}
+	bodies := map[string][]any{
+		"builds": {buildsView{}, buildsView{Filled: true, Filter: build.Filter{Package: "<img src=x>"}, Next: "/builds?before=1", First: "/builds",
+			Builds: []build.Summary{{ID: 7, Owner: bad, Product: "distro", Status: f.build.Status, Packages: []string{bad, "b", "c", "d", "e"}, Platforms: []string{"el9", "el10"}}}}},
+		"build": {view, buildView{Build: build.Build{ID: 8}, AllFiles: 1000}},
+		"files": {view, buildView{}},
+		"task":  {taskView{Build: 7, Task: task, Item: item, Label: bad, Wait: "waits", Attempts: []attempt{att, {}}, Run: &run, Retry: action{URL: "/x", Label: "Retry"}}, taskView{}},
+		"log": {logView{Build: 7, Task: task, Label: bad, Attempt: att, Stream: "build", Lines: []Line{{1, cleanLine([]byte(bad)), 5}}, Others: []queue.LogInfo{{Attempt: 2, Stream: "build"}}, Prev: 1, Next: 2, Base: "/b"},
+			logView{Attempt: att}},
+		"queue": {queueView{}, queueView{Stats: []queue.Stat{{State: albs.TaskQueued, Kind: albs.KindBuild, Arch: albs.X8664, Count: 3}, {}}, Running: []queueRow{{Task: task, Build: 7}},
+			Waiting: []queueRow{{Task: task, Wait: bad}}, Hidden: 9, Workers: []workerRow{{wk, []queueRow{{Task: task, Build: 7}}}, {Worker: wk}}}},
+		"login": {loginView{Next: "/x", Message: bad}, loginView{}},
+		"error": {failure{Status: 404, Message: Inert(bad)}, failure{Login: true}},
+	}
+	for name := range ts {
+		if len(bodies[name]) == 0 {
+			t.Errorf("there is no sample for %s", name)
+		}
+	}
+	for name, samples := range bodies {
+		for i, body := range samples {
+			for _, p := range []page{{Title: name, Body: body, Topic: "builds", Name: bad, Query: "<img src=x>", Here: "/"}, {Body: body}} {
+				for _, block := range []string{"layout", live} {
+					var b bytes.Buffer
+					if err := ts[name].ExecuteTemplate(&b, block, p); err != nil {
+						t.Errorf("%s, sample %d, %s: %v", name, i, block, err)
+						continue
+					}
+					contains(t, name, b.String(), "!<img", "!\x1b", "!href=\"javascript:", "! style=")
+				}
+			}
+		}
+	}
+	if s := stepsOf(f); s[4].State != "signed" || s[5].State != "released" || s[3].State != string(build.Failed) {
+		t.Errorf("steps %+v", s)
+	}
+}
+
+func TestWords(t *testing.T) {
+	t.Parallel()
+	at := time.Date(2026, 11, 22, 13, 0, 0, 0, time.UTC)
+	for d, want := range map[time.Duration]string{
+		-time.Second: "just now", 0: "just now", 30 * time.Second: "30 s ago", 90 * time.Second: "1 min ago", 47 * time.Hour: "47 h ago",
+		72 * time.Hour: "3 days ago", 90 * 24 * time.Hour: "2026-11-22",
+	} {
+		if got := ago(at.Add(d), at); got != want {
+			t.Errorf("ago(%v) = %q, want %q", d, got, want)
+		}
+	}
+	for d, want := range map[time.Duration]string{-1: "0 ms", 40 * time.Millisecond: "40 ms", 61 * time.Second: "1 min 1 s", 3661 * time.Second: "1 h 1 min"} {
+		if got := took(at, at.Add(d)); got != want {
+			t.Errorf("took(%v) = %q, want %q", d, got, want)
+		}
+	}
+	if got := took(time.Time{}, at); got != "" {
+		t.Errorf("took from nothing = %q", got)
+	}
+	for _, tt := range []struct {
+		states []albs.TaskState
+		want   string
+	}{
+		{nil, "none"},
+		{[]albs.TaskState{albs.TaskSucceeded, albs.TaskExcluded}, "succeeded"},
+		{[]albs.TaskState{albs.TaskExcluded}, "excluded"},
+		{[]albs.TaskState{albs.TaskSucceeded, albs.TaskFailed, albs.TaskLeased}, "failed"},
+		{[]albs.TaskState{albs.TaskBlocked, albs.TaskLeased}, "running"},
+		{[]albs.TaskState{albs.TaskBlocked, albs.TaskSucceeded}, "blocked"},
+		{[]albs.TaskState{albs.TaskBlocked, albs.TaskCancelled}, "cancelled"},
+		{[]albs.TaskState{albs.TaskQueued, albs.TaskCancelled}, "queued"},
+	} {
+		if got := stepState(tt.states); got != tt.want {
+			t.Errorf("stepState(%v) = %q, want %q", tt.states, got, tt.want)
+		}
+	}
+}
+
+func TestWaitReason(t *testing.T) {
+	t.Parallel()
+	workers := []auth.Worker{{Name: "n1", Labels: []string{"kind:build", "arch:x86_64"}}, {Name: "n2", Labels: []string{"kind:build", "arch:aarch64", "big"}}}
+	for _, tt := range []struct {
+		task queue.Task
+		want string
+	}{
+		{queue.Task{Needs: []string{"arch:x86_64", "kind:build"}}, "waits for n1"},
+		{queue.Task{Needs: []string{"kind:build"}}, "waits for one of 2 workers"},
+		{queue.Task{Needs: []string{"arch:s390x", "kind:build"}}, "no enrolled worker offers arch:s390x"},
+		{queue.Task{Needs: []string{"arch:x86_64", "big"}}, "no enrolled worker offers all of arch:x86_64 big"},
+		{queue.Task{Reason: "given back", Needs: []string{"kind:build"}}, "given back"},
+	} {
+		if got := waitReason(tt.task, workers); got != tt.want {
+			t.Errorf("waitReason(%v) = %q, want %q", tt.task.Needs, got, tt.want)
+		}
+	}
+}

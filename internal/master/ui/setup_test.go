@@ -1,0 +1,378 @@
+package ui
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/cookiejar"
+	"net/http/httptest"
+	"net/url"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/rs/zerolog"
+
+	"albs/internal/albs"
+	"albs/internal/attest"
+	"albs/internal/blob"
+	"albs/internal/egress"
+	"albs/internal/git"
+	"albs/internal/git/gittest"
+	"albs/internal/ledger"
+	"albs/internal/master/artifact"
+	"albs/internal/master/auth"
+	"albs/internal/master/build"
+	"albs/internal/master/db"
+	"albs/internal/master/db/dbtest"
+	"albs/internal/master/event"
+	"albs/internal/master/platform"
+	"albs/internal/master/product"
+	"albs/internal/master/provenance"
+	"albs/internal/master/queue"
+	"albs/internal/master/release"
+	"albs/internal/master/repo"
+	"albs/internal/master/sign"
+	"albs/internal/master/source"
+	"albs/internal/master/testrun"
+	"albs/internal/worker"
+)
+
+const (
+	srpmFile = "../../rpm/testdata/albs-rich-1.0~rc1-3.el9.src.rpm"
+	rpmFile  = "../../rpm/testdata/albs-rich-1.0~rc1-3.el9.noarch.rpm"
+	specFile = "../../rpm/testdata/rich.spec"
+)
+
+const platformYAML = `
+name: NAME
+dist: .el9
+releasever: "9"
+arches: [x86_64, aarch64]
+repositories: [{id: base, url: "file://MIRROR"}]
+rpmdb: {path: /var/lib/rpm, backend: sqlite}
+packages: [bash]
+test_packages: [bash]
+`
+
+const productYAML = `
+name: distro
+team: core
+platforms: [el9]
+repositories: [{path: BaseOS/x86_64/os, platform: el9, arch: x86_64, kind: rpm}]
+`
+
+const emptyRepomd = `<repomd xmlns="http://linux.duke.edu/metadata/repo"><revision>1</revision><data type="primary">` +
+	`<checksum type="sha256">e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855</checksum><location href="repodata/primary.xml.gz"/></data></repomd>`
+
+// fixture is a whole master with its pages behind a real server; the test plays
+// the people and the workers.
+type fixture struct {
+	*UI
+	t      *testing.T
+	d      *db.DB
+	url    string
+	forge  *gittest.Server
+	tokens map[string]string // by who: contributor, maintainer, operator, outsider
+	users  map[string]auth.User
+	nodes  map[albs.Role]context.Context
+}
+
+func must(t testing.TB, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+func setup(t *testing.T) *fixture {
+	t.Helper()
+	log := zerolog.New(zerolog.NewTestWriter(t)).Level(zerolog.WarnLevel)
+	dir := t.TempDir()
+	path := func(name string) string { return filepath.Join(dir, name) }
+	must(t, os.MkdirAll(path("mirror/repodata"), 0o755))
+	must(t, os.WriteFile(path("mirror/repodata/repomd.xml"), []byte(emptyRepomd), 0o644))
+	f := &fixture{t: t, d: dbtest.Open(t, dbtest.SQLite(t)), forge: gittest.NewServer(t), tokens: map[string]string{}, users: map[string]auth.User{}, nodes: map[albs.Role]context.Context{}}
+	d := f.d
+	blobs, err := blob.NewDir(path("blobs"))
+	must(t, err)
+	staging, err := blob.NewStaging(path("staging"))
+	must(t, err)
+	l, err := ledger.OpenEmbedded(path("ledger"))
+	must(t, err)
+	t.Cleanup(func() { _ = l.Close() })
+	key, err := provenance.LoadOrCreateKey(path("key"))
+	must(t, err)
+	out, err := egress.New(egress.Policy{Allow: []string{f.forge.Addr(), "file://" + path("mirror")}, CAFiles: []string{f.forge.CAFile()}})
+	must(t, err)
+	mirrors, err := git.New(path("git"), out)
+	must(t, err)
+
+	events := event.New(d, log)
+	people := auth.New(d, events, log)
+	artifacts := artifact.New(d, blobs, staging)
+	q, err := queue.New(d, events, artifacts, blobs, queue.Config{LogDir: path("logs"), LocalDir: path("local")}, log)
+	must(t, err)
+	prov := provenance.New(d, events, artifacts, l, attest.NewSigner(key), log)
+	repos := repo.New(d, artifacts, events)
+	platforms := platform.New(d, events, out, repos, log)
+	products := product.New(d, events, platforms)
+	builds := build.New(build.Parts{
+		DB: d, Events: events, Queue: q, Artifacts: artifacts, Provenance: prov, Sources: source.New(d, artifacts, mirrors, out, source.Limits{}),
+		Platforms: platforms, Products: products, Repos: repos, Log: log,
+	}, build.Config{})
+	tests := testrun.New(testrun.Parts{
+		DB: d, Events: events, Queue: q, Artifacts: artifacts, Provenance: prov, Platforms: platforms, Repos: repos, Builds: builds, Log: log,
+	})
+	signs := sign.New(sign.Parts{
+		DB: d, Events: events, Queue: q, Artifacts: artifacts, Provenance: prov, Products: products, Builds: builds, Tests: tests, Log: log,
+	})
+	releases := release.New(release.Parts{
+		DB: d, Events: events, Auth: people, Queue: q, Artifacts: artifacts, Provenance: prov, Products: products, Platforms: platforms,
+		Repos: repos, Builds: builds, Tests: tests, Signs: signs, Log: log,
+	})
+	f.UI, err = New(Parts{Auth: people, Events: events, Queue: q, Builds: builds, Tests: tests, Signs: signs, Releases: releases, Log: log})
+	must(t, err)
+
+	system := auth.System(t.Context(), "test")
+	for _, name := range []string{"el9", "el10"} {
+		spec, err := platform.Parse(strings.NewReader(strings.NewReplacer("MIRROR", path("mirror"), "NAME", name).Replace(platformYAML)))
+		must(t, err)
+		_, err = platforms.Apply(system, spec)
+		must(t, err)
+	}
+	shape, err := product.Parse(strings.NewReader(productYAML))
+	must(t, err)
+	_, err = products.Apply(system, shape)
+	must(t, err)
+	f.people(system)
+
+	ctx, cancel := context.WithCancel(context.Background())
+	var loops sync.WaitGroup
+	for _, run := range []func(context.Context) error{events.Run, q.Run, prov.Run, tests.Run} {
+		loops.Go(func() { _ = run(ctx) })
+	}
+	server := httptest.NewServer(f.UI)
+	f.url = server.URL
+	t.Cleanup(func() {
+		server.CloseClientConnections()
+		server.Close()
+		cancel()
+		loops.Wait()
+	})
+	return f
+}
+
+func (f *fixture) people(system context.Context) {
+	t := f.t
+	for who, grant := range map[string]auth.Grant{
+		"contributor": {Role: auth.Contributor, Team: "core"}, "maintainer": {Role: auth.ProductMaintainer, Team: "core"},
+		"operator": {Role: auth.Operator}, "outsider": {Role: auth.Signer, Team: "other"},
+	} {
+		u, err := f.Auth.CreateUser(system, who)
+		must(t, err)
+		must(t, f.Auth.Grant(system, u.ID, grant.Role, grant.Team))
+		f.tokens[who], _, err = f.Auth.CreateToken(system, u.ID, "", time.Hour)
+		must(t, err)
+		f.users[who] = u
+	}
+	for role, arches := range map[albs.Role][]albs.Arch{albs.RoleMaster: nil, albs.RoleNode: {albs.X8664, albs.AArch64}, albs.RoleTester: {albs.X8664}} {
+		a, err := f.Auth.LocalWorker(system, auth.NewWorker{Name: string(role) + "-1", Role: role, Arches: arches})
+		must(t, err)
+		f.nodes[role] = auth.With(t.Context(), a)
+	}
+}
+
+// as is a context in which a person acts.
+func (f *fixture) as(who string) context.Context {
+	f.t.Helper()
+	a, err := f.Auth.Authenticate(f.t.Context(), f.tokens[who])
+	must(f.t, err)
+	return auth.With(f.t.Context(), a)
+}
+
+// create makes a build of the given SRPM, or of git packages.
+func (f *fixture) create(packages ...build.Package) build.Build {
+	f.t.Helper()
+	ctx := f.as("contributor")
+	if len(packages) == 0 {
+		file, err := os.Open(srpmFile)
+		must(f.t, err)
+		defer file.Close()
+		a, err := f.Builds.UploadSRPM(ctx, file, filepath.Base(srpmFile))
+		must(f.t, err)
+		packages = []build.Package{{SRPM: a.Digest}}
+	}
+	b, err := f.Builds.Create(ctx, build.NewBuild{Product: "distro", Platforms: []build.Target{{Platform: "el9"}}, Packages: packages})
+	must(f.t, err)
+	return b
+}
+
+// lease is a task in a worker's hands.
+type lease struct {
+	*worker.Lease
+	f   *fixture
+	ctx context.Context
+	off map[string]int64
+}
+
+func (f *fixture) claim(kind albs.TaskKind, needs ...string) *lease {
+	f.t.Helper()
+	ctx := f.nodes[kind.Role()]
+	l, err := f.Queue.Claim(ctx, worker.Offer{Labels: append([]string{"kind:" + string(kind)}, needs...), Wait: 20})
+	if err != nil || l == nil {
+		f.t.Fatalf("Claim(%s %v) = %v, %v", kind, needs, l, err)
+	}
+	return &lease{l, f, ctx, map[string]int64{}}
+}
+
+func (l *lease) log(stream, text string) {
+	l.f.t.Helper()
+	for p := []byte(text); len(p) > 0; {
+		n := min(len(p), 256<<10)
+		next, err := l.f.Queue.Log(l.ctx, l.Token, stream, l.off[stream], p[:n])
+		must(l.f.t, err)
+		l.off[stream] = next
+		p = p[n:]
+	}
+}
+
+func (l *lease) upload(name string, b []byte) albs.File {
+	l.f.t.Helper()
+	file := albs.File{Name: name, Digest: albs.DigestOf(b), Size: int64(len(b))}
+	_, err := l.f.Queue.Put(l.ctx, l.Token, file.Digest, 0, bytes.NewReader(b))
+	must(l.f.t, err)
+	return file
+}
+
+func (l *lease) fail(reason string) {
+	l.f.t.Helper()
+	must(l.f.t, l.f.Queue.Complete(l.ctx, l.Token, albs.OutcomeFailed, albs.Result{Reason: reason}))
+}
+
+// succeed ends the task with what it was to make: always the one package there is.
+func (l *lease) succeed() {
+	l.f.t.Helper()
+	read := func(path string) albs.File {
+		b, err := os.ReadFile(path)
+		must(l.f.t, err)
+		return l.upload(filepath.Base(path), b)
+	}
+	r := albs.Result{}
+	record := func() albs.File { return l.upload("buildroot.json", fmt.Appendf(nil, `{"task":%d}`, l.Token.Task)) }
+	switch l.Kind {
+	case albs.KindSource:
+		r.Source = &albs.SourceResult{SRPM: read(srpmFile), Record: record()}
+	case albs.KindBuild:
+		r.Build = &albs.BuildResult{Packages: []albs.File{read(rpmFile)}, Record: record()}
+	case albs.KindTest:
+		r.Test = &albs.TestResult{}
+		for _, p := range l.Spec.Test.Packages {
+			r.Test.Cases = append(r.Test.Cases, albs.TestCase{Package: p.NEVRA, Name: "install", OK: true}, albs.TestCase{Package: p.NEVRA, Name: "remove", OK: true})
+		}
+	}
+	must(l.f.t, l.f.Queue.Complete(l.ctx, l.Token, albs.OutcomeOK, r))
+}
+
+// client is a browser without JavaScript.
+type client struct {
+	*http.Client
+	f *fixture
+}
+
+// browse returns a browser in which who is signed in; nobody for "".
+func (f *fixture) browse(who string) *client {
+	f.t.Helper()
+	jar, err := cookiejar.New(nil)
+	must(f.t, err)
+	c := &client{&http.Client{Jar: jar}, f}
+	if who != "" {
+		if a := c.post("/login", url.Values{"token": {f.tokens[who]}}); a.StatusCode != http.StatusOK {
+			f.t.Fatalf("%s can't sign in: %s\n%s", who, a.Status, a.text)
+		}
+	}
+	return c
+}
+
+type answer struct {
+	*http.Response
+	text string
+}
+
+func (c *client) do(r *http.Request) answer {
+	c.f.t.Helper()
+	resp, err := c.Do(r)
+	must(c.f.t, err)
+	defer resp.Body.Close()
+	b, err := io.ReadAll(resp.Body)
+	must(c.f.t, err)
+	return answer{resp, string(b)}
+}
+
+func (c *client) request(method, path string, body io.Reader) *http.Request {
+	c.f.t.Helper()
+	r, err := http.NewRequestWithContext(c.f.t.Context(), method, c.f.url+path, body)
+	must(c.f.t, err)
+	return r
+}
+
+func (c *client) get(path string) answer {
+	c.f.t.Helper()
+	return c.do(c.request(http.MethodGet, path, nil))
+}
+
+// page gets a page that is to be there.
+func (c *client) page(path string) string {
+	c.f.t.Helper()
+	a := c.get(path)
+	if a.StatusCode != http.StatusOK {
+		c.f.t.Fatalf("GET %s = %s\n%s", path, a.Status, a.text)
+	}
+	return a.text
+}
+
+func (c *client) fragment(path string) answer {
+	c.f.t.Helper()
+	r := c.request(http.MethodGet, path, nil)
+	r.Header.Set(fragmentHeader, live)
+	return c.do(r)
+}
+
+// post sends a form as a page of this site does.
+func (c *client) post(path string, v url.Values) answer {
+	c.f.t.Helper()
+	r := c.request(http.MethodPost, path, strings.NewReader(v.Encode()))
+	r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+	r.Header.Set("Origin", c.f.url)
+	r.Header.Set("Sec-Fetch-Site", "same-origin")
+	return c.do(r)
+}
+
+// contains checks that a page has each of the texts; one that begins with "!" it
+// must not have.
+func contains(t *testing.T, what, page string, texts ...string) {
+	t.Helper()
+	for _, s := range texts {
+		s, not := strings.CutPrefix(s, "!")
+		if strings.Contains(page, s) == not {
+			t.Errorf("%s: has %q is %t, want %t", what, s, not, !not)
+			if testing.Verbose() {
+				t.Log(page)
+			}
+		}
+	}
+}
+
+// gitBuild makes a build of two packages from git whose tasks are then played.
+func (f *fixture) gitBuild() build.Build {
+	f.t.Helper()
+	spec, err := os.ReadFile(specFile)
+	must(f.t, err)
+	f.forge.AddRepo("albs-rich", map[string]string{"SPECS/albs-rich.spec": string(spec)}, "imports/el9/albs-rich-1.0")
+	return f.create(build.Package{URL: f.forge.URL("albs-rich"), Ref: "imports/el9/albs-rich-1.0"})
+}

@@ -1,0 +1,191 @@
+package ui
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"slices"
+	"strings"
+
+	"albs/internal/albs"
+	"albs/internal/master/auth"
+	"albs/internal/master/build"
+	"albs/internal/master/queue"
+	"albs/internal/master/testrun"
+)
+
+// taskView is one task with all attempts at it.
+type taskView struct {
+	Build    albs.BuildID
+	Task     queue.Task
+	Item     build.Item
+	Arch     albs.Arch
+	Label    string
+	Wait     string // why it doesn't run yet; "" if it did
+	Attempts []attempt
+	Run      *testrun.Run
+	Retry    action
+}
+
+type attempt struct {
+	queue.Attempt
+	Logs  []queue.LogInfo
+	Files []build.Artifact
+}
+
+// State is how the attempt stands, for lookOf.
+func (a attempt) State() string {
+	switch {
+	case a.Ended.IsZero():
+		return string(albs.TaskLeased)
+	case a.Lost && a.Outcome == "":
+		return "lost"
+	}
+	return string(a.Outcome)
+}
+
+// taskOf returns the task that a path names. The build's topic on the task tells
+// that they belong together, so that this works for every kind of task.
+func (u *UI) taskOf(r *http.Request) (albs.BuildID, queue.Task, error) {
+	id, err := number(r, "build")
+	if err != nil {
+		return 0, queue.Task{}, err
+	}
+	n, err := number(r, "task")
+	if err != nil {
+		return 0, queue.Task{}, err
+	}
+	t, err := u.Queue.Task(r.Context(), albs.TaskID(n))
+	if err == nil && t.Topic != build.Topic(albs.BuildID(id)) || albs.KindOf(err) == albs.NotFound {
+		return 0, t, albs.Errorf(albs.NotFound, "build %d has no task %d", id, n)
+	}
+	return albs.BuildID(id), t, err
+}
+
+func (u *UI) taskPage(w http.ResponseWriter, r *http.Request) error {
+	ctx := r.Context()
+	id, t, err := u.taskOf(r)
+	if err != nil {
+		return err
+	}
+	p, err := u.follow(ctx, page{Section: "builds"}, followTask(t.ID))
+	if err != nil {
+		return err
+	}
+	if t, err = u.Queue.Task(ctx, t.ID); err != nil {
+		return err
+	}
+	v := taskView{Build: id, Task: t}
+	f, err := u.factsOf(ctx, id)
+	if err != nil {
+		return err
+	}
+	v.locate(f)
+	if v.Attempts, err = u.attempts(ctx, f.build, t.ID); err != nil {
+		return err
+	}
+	if t.State == albs.TaskQueued {
+		workers, err := u.Auth.Workers(ctx)
+		if err != nil {
+			return err
+		}
+		v.Wait = waitReason(t, workers)
+	}
+	may := auth.Can(ctx, auth.BuildRetry, auth.Object{Team: f.build.Team, Owner: f.build.OwnerID})
+	if v.Item.ID != 0 && v.Run == nil {
+		v.Retry = actionOf(fmt.Sprintf("/build/%d/task/%d/retry", id, t.ID), "Retry this task", may,
+			t.State == albs.TaskFailed || t.State == albs.TaskCancelled, "it has neither failed nor been cancelled")
+	}
+	p.Title, p.Body = fmt.Sprintf("Task %d of build %d", t.ID, id), v
+	return u.render(w, r, http.StatusOK, "task", p)
+}
+
+// locate finds the task's place in the build.
+func (v *taskView) locate(f facts) {
+	find := func(task albs.TaskID) bool {
+		for _, it := range f.build.Items {
+			for _, bt := range it.Tasks {
+				if bt.ID == task {
+					v.Item, v.Arch = it, bt.Arch
+					return true
+				}
+			}
+		}
+		return false
+	}
+	found := find(v.Task.ID)
+	for i, run := range f.runs {
+		if run.Task.ID == v.Task.ID {
+			v.Run, found = &f.runs[i], find(run.BuildTask)
+		}
+	}
+	v.Label = string(v.Task.Kind)
+	if found {
+		v.Label = taskLabel(v.Item.Package, v.Item.Platform, v.Task.Kind, v.Arch)
+	}
+}
+
+// attempts returns all attempts at a task, the newest first, with what they left.
+func (u *UI) attempts(ctx context.Context, b build.Build, id albs.TaskID) ([]attempt, error) {
+	as, err := u.Queue.Attempts(ctx, id)
+	if err != nil {
+		return nil, err
+	}
+	infos, err := u.Queue.Logs(ctx, id)
+	if err != nil {
+		return nil, err
+	}
+	var out []attempt
+	for _, a := range slices.Backward(as) {
+		x := attempt{Attempt: a}
+		for _, l := range infos {
+			if l.Attempt == a.Number {
+				x.Logs = append(x.Logs, l)
+			}
+		}
+		for _, f := range b.Artifacts {
+			if f.Task == id && f.Attempt == a.Number {
+				x.Files = append(x.Files, f)
+			}
+		}
+		out = append(out, x)
+	}
+	return out, nil
+}
+
+func (u *UI) retryTask(w http.ResponseWriter, r *http.Request) error {
+	_, t, err := u.taskOf(r)
+	if err != nil {
+		return err
+	}
+	return u.change(w, r, func(ctx context.Context, id albs.BuildID) error { return u.Builds.RetryTask(ctx, id, t.ID) })
+}
+
+// waitReason says why a queued task hasn't been claimed, as far as identities
+// tell: what a worker offers at the moment is known to the dispatcher only.
+func waitReason(t queue.Task, workers []auth.Worker) string {
+	if t.Reason != "" {
+		return t.Reason
+	}
+	var able []string
+	missing := slices.Clone(t.Needs)
+	for _, w := range workers {
+		if !w.DisabledAt.IsZero() {
+			continue
+		}
+		a := auth.Actor{Kind: auth.KindWorker, Labels: w.Labels}
+		if !slices.ContainsFunc(t.Needs, func(n string) bool { return !a.Allows(n) }) {
+			able = append(able, w.Name)
+		}
+		missing = slices.DeleteFunc(missing, a.Allows)
+	}
+	switch {
+	case len(missing) > 0:
+		return "no enrolled worker offers " + strings.Join(missing, " or ")
+	case len(able) == 0:
+		return "no enrolled worker offers all of " + strings.Join(t.Needs, " ")
+	case len(able) == 1:
+		return "waits for " + able[0]
+	}
+	return fmt.Sprintf("waits for one of %d workers", len(able))
+}

@@ -1,0 +1,340 @@
+package ui
+
+import (
+	"bufio"
+	"fmt"
+	"net/http"
+	"net/url"
+	"strings"
+	"testing"
+	"time"
+
+	"albs/internal/albs"
+)
+
+func TestPages(t *testing.T) {
+	t.Parallel()
+	f := setup(t)
+	anon := f.browse("")
+	contains(t, "empty list", anon.page("/"), "There is no build yet", `href="/login?next=%2f"`)
+
+	f.create()
+	contains(t, "list", anon.page("/builds"), `href="/build/1"`, "queued", "albs-rich", "contributor", "distro", "<caption")
+	contains(t, "filtered list", anon.page("/builds?package=albs-rich&owner=contributor"), `href="/build/1"`)
+	contains(t, "list of another", anon.page("/builds?package=bash"), `!href="/build/1"`, "No build is like that")
+
+	page := anon.page("/build/1")
+	contains(t, "build page", page, "<!doctype html>", `data-topic="build:1"`, "x86_64", "aarch64", "SRPM given", `id="live"`, `id="tasks"`, "sign in first")
+	a := anon.fragment("/build/1")
+	contains(t, "fragment", a.text, `id="tasks"`, "!<!doctype", "!<header")
+	if !strings.Contains(strings.Join(a.Header.Values("Vary"), ","), fragmentHeader) {
+		t.Errorf("a fragment's Vary is %q", a.Header.Values("Vary"))
+	}
+
+	l := f.claim(albs.KindBuild, "arch:x86_64")
+	l.log("build", "one\ntwo\n")
+	contains(t, "running", anon.page("/build/1"), "running", fmt.Sprintf(`href="/build/1/task/%d"`, l.Token.Task))
+	contains(t, "queue", anon.page("/queue"), "node-1", "busy", "build 1", "aarch64", "tester-1", "waits for node-1")
+	contains(t, "task", anon.page(fmt.Sprintf("/build/1/task/%d", l.Token.Task)), "albs-rich · build x86_64 · el9", "node-1", fmt.Sprintf(`href="/build/1/task/%d/log/build?attempt=1"`, l.Token.Task), "kind:build")
+	l.succeed()
+	other := f.claim(albs.KindBuild, "arch:aarch64")
+	other.log("build", "checking for libfoo... no\nerror: libfoo is missing\n")
+	other.fail("configure: <b>libfoo</b> is missing")
+	contains(t, "failed build", anon.page("/build/1"), "What failed", "configure: &lt;b&gt;libfoo&lt;/b&gt; is missing", "!<b>libfoo",
+		fmt.Sprintf(`/build/1/task/%d/log/build?attempt=1`, other.Token.Task), "albs-rich-1.0~rc1-3.el9.noarch.rpm", "/repos/build/1/el9/x86_64/")
+
+	test := f.claim(albs.KindTest, "arch:x86_64")
+	contains(t, "tested build", anon.page("/build/1"), "tests running")
+	test.succeed()
+	contains(t, "tested build", anon.page("/build/1"), "tests passed")
+	contains(t, "test task", anon.page(fmt.Sprintf("/build/1/task/%d", test.Token.Task)), "install", "albs-rich · test x86_64 · el9")
+	contains(t, "files", anon.page("/build/1/files"), "buildroot.json", "passed", "/api/v1/artifacts/")
+
+	for path, status := range map[string]int{
+		"/build/2": 404, "/build/x": 404, "/build/01": 404, "/build/-1": 404, "/build/99999999999999999999": 404, "/nothing": 404,
+		"/build/1/task/99": 404, fmt.Sprintf("/build/2/task/%d", l.Token.Task): 404, "/builds?before=x": 400, "/builds?owner=" + strings.Repeat("a", 300): 400,
+		"/build/1/cancel": 404, "/?" + strings.Repeat("a", 5000): 413, "/static/x/nothing.css": 404, "/events?topic=user:alice": 400, "/events?topic=task:99": 404,
+		fmt.Sprintf("/build/1/task/%d/log/nothing", l.Token.Task): 404, fmt.Sprintf("/build/1/task/%d/log/build?attempt=7", l.Token.Task): 404,
+		fmt.Sprintf("/build/1/task/%d/log/..%%2f..%%2fx", l.Token.Task): 404, fmt.Sprintf("/build/1/task/%d/log/build?from=0", l.Token.Task): 400,
+	} {
+		a := anon.get(path)
+		if a.StatusCode != status {
+			t.Errorf("GET %.80s = %s, want %d", path, a.Status, status)
+		}
+		if status != 404 || !strings.HasPrefix(path, "/static") {
+			contains(t, path, a.text, "<h1>")
+		}
+	}
+	if len(page) > 100<<10 {
+		t.Errorf("the build page has %d bytes", len(page))
+	}
+}
+
+func TestHeaders(t *testing.T) {
+	t.Parallel()
+	f := setup(t)
+	anon := f.browse("")
+	for _, path := range []string{"/", "/login", "/queue", "/nothing"} {
+		h := anon.get(path).Header
+		if p := h.Get("Content-Security-Policy"); p != policy || strings.Contains(p, "unsafe") {
+			t.Errorf("%s has the policy %q", path, p)
+		}
+		if h.Get("Cache-Control") != "no-store" || h.Get("X-Content-Type-Options") != "nosniff" {
+			t.Errorf("%s has headers %v", path, h)
+		}
+	}
+	page := anon.page("/")
+	contains(t, "page", page, "!<style", "! style=", "! onclick", "!javascript:")
+	if strings.Count(page, "<script") != strings.Count(page, `<script type="module" src="/static/`) {
+		t.Error("the page has a script of its own")
+	}
+	for _, name := range []string{"albs.css", "albs.js", "icon.svg"} {
+		u, err := f.assets.url(name)
+		must(t, err)
+		contains(t, "page", page, u)
+		a := anon.get(u)
+		if a.StatusCode != 200 || !strings.Contains(a.Header.Get("Cache-Control"), "immutable") || a.text == "" {
+			t.Errorf("GET %s = %s, %v", u, a.Status, a.Header)
+		}
+		if h := anon.get("/static/older/" + name).Header.Get("Cache-Control"); h != "no-store" {
+			t.Errorf("an asset under another version's address has Cache-Control %q", h)
+		}
+	}
+	if r := anon.do(anon.request(http.MethodHead, "/", nil)); r.StatusCode != 200 || r.text != "" {
+		t.Errorf("HEAD / = %s", r.Status)
+	}
+}
+
+func TestRoles(t *testing.T) {
+	t.Parallel()
+	f := setup(t)
+	b := f.create()
+	f.claim(albs.KindBuild, "arch:x86_64").fail("no")
+	path := "/build/" + b.ID.String()
+	// The contributor owns the build.
+	for who, may := range map[string]bool{"": false, "outsider": false, "contributor": true, "maintainer": true, "operator": true} {
+		page := f.browse(who).page(path)
+		not := map[bool]string{true: "", false: "!"}[may]
+		contains(t, "build page of "+who, page, not+`action="/build/1/cancel"`, not+`action="/build/1/retry"`)
+		if !may {
+			contains(t, "build page of "+who, page, `<button type="button" disabled>Cancel build`)
+		}
+	}
+	contains(t, "outsider's page", f.browse("outsider").page(path), "build.cancel")
+
+	for _, p := range []string{"/cancel", "/retry", "/restart-tests", "/task/1/retry"} {
+		if a := f.browse("").post(path+p, nil); a.StatusCode != http.StatusUnauthorized {
+			t.Errorf("POST %s by nobody = %s", p, a.Status)
+		}
+		if a := f.browse("outsider").post(path+p, nil); a.StatusCode != http.StatusForbidden {
+			t.Errorf("POST %s by an outsider = %s", p, a.Status)
+		}
+	}
+	c := f.browse("contributor")
+	if a := c.post(path+"/task/1/retry", nil); a.StatusCode != http.StatusOK { // after the redirection
+		t.Errorf("retry = %s\n%s", a.Status, a.text)
+	}
+	if a := c.post(path+"/task/99/retry", nil); a.StatusCode != http.StatusNotFound {
+		t.Errorf("retry of no task = %s", a.Status)
+	}
+	if a := c.post(path+"/cancel", nil); a.StatusCode != http.StatusOK {
+		t.Errorf("cancel = %s\n%s", a.Status, a.text)
+	}
+	contains(t, "cancelled build", c.page(path), "cancelled by contributor", "everything of it has ended")
+	if a := c.post(path+"/cancel", nil); a.StatusCode != http.StatusConflict {
+		t.Errorf("second cancel = %s", a.Status)
+	}
+	r := c.request(http.MethodPost, path+"/retry", nil)
+	r.Header.Set(fragmentHeader, live)
+	if a := c.do(r); a.StatusCode != http.StatusNoContent {
+		t.Errorf("retry by the module = %s", a.Status)
+	}
+	r = c.request(http.MethodPost, path+"/retry", nil)
+	r.Header.Set(fragmentHeader, live)
+	if a := c.do(r); a.StatusCode != http.StatusConflict || !strings.HasPrefix(a.text, `<div id="flash"`) {
+		t.Errorf("second retry by the module = %s %s", a.Status, a.text)
+	}
+}
+
+// TestUnsafe walks every route that changes something: nobody gets anywhere, and
+// no page of another site does.
+func TestUnsafe(t *testing.T) {
+	t.Parallel()
+	f := setup(t)
+	f.create()
+	paths := []string{"/login", "/logout", "/build/1/cancel", "/build/1/retry", "/build/1/restart-tests", "/build/1/task/1/retry", "/builds", "/queue", "/nothing"}
+	anon, c := f.browse(""), f.browse("operator")
+	for _, p := range paths {
+		r := anon.request(http.MethodPost, p, strings.NewReader("{}"))
+		r.Header.Set("Content-Type", "application/json")
+		if a := anon.do(r); a.StatusCode != 401 && a.StatusCode != 403 && a.StatusCode != 404 {
+			t.Errorf("POST %s {} by nobody = %s", p, a.Status)
+		}
+		for name, value := range map[string]string{"Sec-Fetch-Site": "cross-site", "Origin": "https://evil.example"} {
+			r := c.request(http.MethodPost, p, nil)
+			r.Header.Set(name, value)
+			if a := c.do(r); a.StatusCode != http.StatusForbidden {
+				t.Errorf("POST %s from another site (%s) = %s", p, name, a.Status)
+			}
+		}
+	}
+	contains(t, "build page", c.page("/build/1"), "queued", "!cancelled by")
+}
+
+func TestLogin(t *testing.T) {
+	t.Parallel()
+	f := setup(t)
+	c := f.browse("")
+	c.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
+	for _, token := range []string{"", "wrong", strings.Repeat("x", 20<<10)} {
+		a := c.post("/login", url.Values{"token": {token}})
+		if a.StatusCode != http.StatusUnauthorized && a.StatusCode != http.StatusRequestEntityTooLarge {
+			t.Errorf("login with %.10q = %s", token, a.Status)
+		}
+		if len(a.Cookies()) > 0 {
+			t.Errorf("login with %.10q left a cookie", token)
+		}
+	}
+	for next, want := range map[string]string{
+		"/build/7?x=1": "/build/7?x=1", "//evil.example/": "/", "https://evil.example/": "/", `/\evil.example`: "/", "javascript:alert(1)": "/", "": "/", "/\t/evil.example": "/", "evil": "/",
+	} {
+		a := c.post("/login", url.Values{"token": {f.tokens["operator"]}, "next": {next}})
+		if a.StatusCode != http.StatusSeeOther || a.Header.Get("Location") != want {
+			t.Errorf("login with next %q = %s to %q, want %q", next, a.Status, a.Header.Get("Location"), want)
+		}
+		ck := a.Cookies()
+		if len(ck) != 1 || ck[0].Name != "albs_session" || !ck[0].HttpOnly || ck[0].SameSite != http.SameSiteLaxMode || ck[0].Path != "/" || ck[0].Secure {
+			t.Fatalf("login left cookies %+v", ck)
+		}
+	}
+	contains(t, "page", c.page("/"), "operator", "Sign out")
+	if a := c.post("/logout", nil); a.StatusCode != http.StatusSeeOther {
+		t.Errorf("logout = %s", a.Status)
+	}
+	contains(t, "page after signing out", c.page("/"), "Sign in", "!Sign out")
+
+	f.HTTPS = true
+	a := c.post("/login", url.Values{"token": {f.tokens["operator"]}})
+	if ck := a.Cookies(); len(ck) != 1 || ck[0].Name != "__Host-albs_session" || !ck[0].Secure || ck[0].Path != "/" || ck[0].Domain != "" {
+		t.Errorf("login by https left cookies %+v", ck)
+	}
+	// A session that has ended makes an anonymous reader, and the cookie goes.
+	r := c.request(http.MethodGet, "/", nil)
+	r.Header.Set("Cookie", "__Host-albs_session=gone")
+	if a := f.browse("").do(r); a.StatusCode != 200 || len(a.Cookies()) != 1 || a.Cookies()[0].MaxAge >= 0 {
+		t.Errorf("a page with an ended session = %s, cookies %+v", a.Status, a.Cookies())
+	}
+}
+
+// next reads a stream up to the next message and returns its lines.
+func next(t *testing.T, s *bufio.Scanner) string {
+	t.Helper()
+	var out []string
+	for s.Scan() {
+		if s.Text() == "" {
+			if m := strings.Join(out, "\n"); strings.Contains(m, "event: ") {
+				return m
+			}
+			out = nil
+			continue
+		}
+		out = append(out, s.Text())
+	}
+	t.Fatalf("the stream ended: %v", s.Err())
+	return ""
+}
+
+func (c *client) stream(path string, header ...string) *bufio.Scanner {
+	c.f.t.Helper()
+	r := c.request(http.MethodGet, path, nil)
+	for i := 0; i < len(header); i += 2 {
+		r.Header.Set(header[i], header[i+1])
+	}
+	resp, err := c.Do(r)
+	must(c.f.t, err)
+	c.f.t.Cleanup(func() { resp.Body.Close() })
+	h := resp.Header
+	if resp.StatusCode != 200 || h.Get("Content-Type") != "text/event-stream" || h.Get("X-Accel-Buffering") != "no" || h.Get("Content-Encoding") != "" {
+		c.f.t.Fatalf("GET %s = %s %v", path, resp.Status, h)
+	}
+	return bufio.NewScanner(resp.Body)
+}
+
+// TestEvents takes a page's way: made, followed, told, made again.
+func TestEvents(t *testing.T) {
+	t.Parallel()
+	f := setup(t)
+	f.create()
+	anon := f.browse("")
+	page := anon.page("/build/1")
+	_, rest, ok := strings.Cut(page, `data-after="`)
+	after, _, _ := strings.Cut(rest, `"`)
+	if !ok || after == "" {
+		t.Fatal("the page doesn't say what it was made after")
+	}
+	l := f.claim(albs.KindBuild, "arch:x86_64") // between the page and its stream
+	s := anon.stream("/events?topic=build:1&after=" + after)
+	m := next(t, s)
+	contains(t, "message", m, "event: change", "data: task.leased", "id: ", "!node-1")
+	contains(t, "fragment", anon.fragment("/build/1").text, "running")
+
+	l.fail("it broke")
+	contains(t, "message", next(t, s), "data: task.failed")
+	contains(t, "fragment", anon.fragment("/build/1").text, "it broke")
+
+	// Who was away goes on behind what it saw.
+	_, id, _ := strings.Cut(m, "id: ")
+	id, _, _ = strings.Cut(id, "\n")
+	contains(t, "resumed", next(t, anon.stream("/events?topic=build:1&after=0", "Last-Event-ID", id)), "data: task.failed")
+	contains(t, "list", next(t, anon.stream("/events?topic=builds&after="+after)), "data: task.failed")
+	contains(t, "queue", next(t, anon.stream("/events?topic=queue&after="+after)), "data: task.failed")
+
+	// A log that appears is no event, but the task's page is to show it.
+	l = f.claim(albs.KindBuild, "arch:aarch64")
+	task := anon.stream(fmt.Sprintf("/events?topic=task:%d", l.Token.Task))
+	l.log("build", "x\n")
+	contains(t, "task", next(t, task), "data: more")
+	for _, bad := range []string{"/events", "/events?topic=build:x", "/events?topic=build:1&after=-1", "/events?topic=user:1"} {
+		if a := anon.get(bad); a.StatusCode != 400 {
+			t.Errorf("GET %s = %s", bad, a.Status)
+		}
+	}
+}
+
+func TestStreamsAreBounded(t *testing.T) {
+	t.Parallel()
+	s := newStreams(3, 2)
+	var leave []func()
+	for _, c := range []string{"a", "a", "b"} {
+		l, err := s.begin(c)
+		must(t, err)
+		leave = append(leave, l)
+	}
+	if _, err := s.begin("c"); albs.KindOf(err) != albs.Unavailable {
+		t.Errorf("a stream too many = %v", err)
+	}
+	leave[2]()
+	if _, err := s.begin("a"); albs.KindOf(err) != albs.Unavailable {
+		t.Errorf("a stream too many of one client = %v", err)
+	}
+	leave[0]()
+	leave[1]()
+	if s.total != 0 || len(s.perClient) != 0 {
+		t.Errorf("after all left: %+v", s)
+	}
+}
+
+func TestPaging(t *testing.T) {
+	t.Parallel()
+	f := setup(t)
+	for range perPage + 2 {
+		f.create()
+	}
+	anon := f.browse("")
+	page := anon.page("/builds?owner=contributor")
+	contains(t, "first page", page, `id="b32"`, `id="b3"`, `!id="b2"`, `href="/builds?before=3&amp;owner=contributor"`)
+	contains(t, "second page", anon.page("/builds?before=3&owner=contributor"), `id="b2"`, `id="b1"`, `!rel="next"`, `href="/builds?owner=contributor"`)
+	start := time.Now()
+	anon.page("/")
+	t.Logf("the list took %v", time.Since(start))
+}
