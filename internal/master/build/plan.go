@@ -38,7 +38,7 @@ func Plan(items []PlanItem) []Step {
 		steps = append(steps, s)
 		return len(steps) - 1
 	}
-	earlier := map[target][]int{}
+	before := map[target]int{}
 	for i, it := range items {
 		var source []int
 		if !it.FromSRPM {
@@ -47,8 +47,11 @@ func Plan(items []PlanItem) []Step {
 		}
 		for _, a := range it.Arches {
 			t := target{it.Platform, a}
-			n := add(Step{Item: i, Kind: albs.KindBuild, Arch: a, Before: slices.Concat(source, earlier[t])})
-			earlier[t] = append(earlier[t], n)
+			waits := slices.Clone(source)
+			if last, ok := before[t]; ok {
+				waits = append(waits, last)
+			}
+			before[t] = add(Step{Item: i, Kind: albs.KindBuild, Arch: a, Before: waits})
 		}
 	}
 	return steps

@@ -24,6 +24,8 @@ func TestPlan(t *testing.T) {
 			{0, albs.KindBuild, x, nil}, {0, albs.KindBuild, a, nil}}},
 		{"the second package waits for the first, arch by arch", []PlanItem{{"el9", []albs.Arch{x, a}, true}, {"el9", []albs.Arch{x, a}, true}}, []Step{
 			{0, albs.KindBuild, x, nil}, {0, albs.KindBuild, a, nil}, {1, albs.KindBuild, x, []int{0}}, {1, albs.KindBuild, a, []int{1}}}},
+		{"the third waits for the second alone, which waits for the first", []PlanItem{{"el9", []albs.Arch{x}, true}, {"el9", []albs.Arch{x}, true}, {"el9", []albs.Arch{x}, true}}, []Step{
+			{0, albs.KindBuild, x, nil}, {1, albs.KindBuild, x, []int{0}}, {2, albs.KindBuild, x, []int{1}}}},
 		{"platforms don't wait for each other", []PlanItem{{"el9", []albs.Arch{x}, true}, {"el10", []albs.Arch{x}, true}}, []Step{
 			{0, albs.KindBuild, x, nil}, {1, albs.KindBuild, x, nil}}},
 	} {
