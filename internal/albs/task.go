@@ -163,6 +163,7 @@ type Root struct {
 	Packages   []string          `json:"packages"`              // requirement strings that dnf installs first
 	Macros     map[string]string `json:"macros,omitempty"`      // rpm macros, name without % → body; never expanded outside the root
 	RPMDBPath  string            `json:"rpmdb_path"`            // absolute, inside the root
+	RPMDB      string            `json:"rpmdb,omitempty"`       // its backend: sqlite, ndb or bdb
 	ModuleID   string            `json:"module_id,omitempty"`   // dnf's module_platform_id
 	Network    bool              `json:"network,omitempty"`     // true: the work may reach the network, and its provenance says so
 	SingleUID  bool              `json:"single_uid,omitempty"`  // true: every file of the platform's base belongs to root, so one mapped uid suffices

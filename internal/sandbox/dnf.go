@@ -65,6 +65,10 @@ func surround(root albs.Root, repos []Repo) (*surroundings, error) {
 	if !plainPath.MatchString(root.RPMDBPath) || filepath.Clean(root.RPMDBPath) != root.RPMDBPath {
 		return nil, albs.Errorf(albs.Invalid, "rpmdb path %.40q is not a plain absolute path", root.RPMDBPath)
 	}
+	// The host's rpm fills the root, and it writes no other form.
+	if root.RPMDB != "" && root.RPMDB != "sqlite" {
+		return nil, albs.Errorf(albs.Invalid, "platform %s keeps its rpmdb as %s, which the native engine can't write: it needs mock", root.Platform, root.RPMDB)
+	}
 	if _, err := albs.ParseArch(string(root.Arch)); err != nil {
 		return nil, err
 	}

@@ -85,6 +85,7 @@ func TestSurround(t *testing.T) {
 		"releasever":   func(r *albs.Root, _ *Repo) { r.Releasever = "9\nplugins=1" },
 		"module id":    func(r *albs.Root, _ *Repo) { r.ModuleID = "x\ny=1" },
 		"rpmdb path":   func(r *albs.Root, _ *Repo) { r.RPMDBPath = "/a/../../etc" },
+		"rpmdb as bdb": func(r *albs.Root, _ *Repo) { r.RPMDB = "bdb" },
 		"rpmdb macro":  func(r *albs.Root, _ *Repo) { r.RPMDBPath = "/%(id)" },
 		"arch":         func(r *albs.Root, _ *Repo) { r.Arch = "x86_64 --x" },
 		"repo id":      func(_ *albs.Root, r *Repo) { r.ID = "a]\n[main" },
