@@ -1,0 +1,480 @@
+package release
+
+import (
+	"bytes"
+	"context"
+	"crypto/ed25519"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/rs/zerolog"
+
+	"albs/internal/albs"
+	"albs/internal/attest"
+	"albs/internal/blob"
+	"albs/internal/ledger"
+	"albs/internal/master/artifact"
+	"albs/internal/master/auth"
+	"albs/internal/master/build"
+	"albs/internal/master/db"
+	"albs/internal/master/event"
+	"albs/internal/master/platform"
+	"albs/internal/master/product"
+	"albs/internal/master/provenance"
+	"albs/internal/master/queue"
+	"albs/internal/master/repo"
+	"albs/internal/master/sign"
+	"albs/internal/master/testrun"
+	"albs/internal/worker"
+	"albs/internal/worker/releaser"
+	"albs/internal/worker/signer"
+	"albs/internal/worker/workertest"
+)
+
+const builderID = "https://example.org/builder/v1"
+
+// made are the packages of one rpmbuild by file name.
+type made map[string][]byte
+
+var (
+	rpmsMu sync.Mutex
+	rpms   = map[string]made{}
+)
+
+// rpmbuild returns the packages of hello-1.0-REL.
+func rpmbuild(t *testing.T, rel, word string) made {
+	t.Helper()
+	return rpmbuildOf(t, "hello", rel, word)
+}
+
+// rpmbuildOf has the real rpmbuild make NAME-1.0-REL, once: a source package, one
+// for x86_64, its debug data, and a noarch one. word goes into the content.
+func rpmbuildOf(t *testing.T, name, rel, word string) made {
+	t.Helper()
+	rpmsMu.Lock()
+	defer rpmsMu.Unlock()
+	if m, ok := rpms[name+rel+word]; ok {
+		return m
+	}
+	top := t.TempDir()
+	spec := filepath.Join(top, "hello.spec")
+	text := fmt.Sprintf(`%%define debug_package %%{nil}
+Name: %s
+Version: 1.0
+Release: %s
+Summary: A small package
+License: MIT
+%%description
+Small.
+%%package doc
+Summary: More of it
+BuildArch: noarch
+%%description doc
+Words.
+%%package debuginfo
+Summary: Debug data
+%%description debuginfo
+Data.
+%%install
+mkdir -p %%{buildroot}/usr/share/hello
+for f in file doc debug; do echo %s > %%{buildroot}/usr/share/hello/$f; done
+%%files
+/usr/share/hello/file
+%%files doc
+/usr/share/hello/doc
+%%files debuginfo
+/usr/share/hello/debug
+`, name, rel, word)
+	if err := os.WriteFile(spec, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	out, err := exec.Command("rpmbuild", "-ba", "--nodeps", "--target", "x86_64", "--define", "_topdir "+top, spec).CombinedOutput()
+	if err != nil {
+		t.Fatalf("rpmbuild: %v\n%s", err, out)
+	}
+	m := made{}
+	for _, pattern := range []string{"/RPMS/*/*.rpm", "/SRPMS/*.rpm"} {
+		files, err := filepath.Glob(top + pattern)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, f := range files {
+			if m[filepath.Base(f)], err = os.ReadFile(f); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	if len(m) != 4 {
+		t.Fatalf("rpmbuild made %d packages, want 4", len(m))
+	}
+	rpms[name+rel+word] = m
+	return m
+}
+
+// mirror is an outside world that is away.
+type mirror struct{}
+
+func (mirror) CheckURL(string) error { return nil }
+
+func (mirror) Get(context.Context, string, int64) (io.ReadCloser, int64, error) {
+	return nil, 0, albs.Errorf(albs.Unavailable, "no mirror here")
+}
+
+// fixture is a master with people, a platform and a product demo.
+type fixture struct {
+	*Releases
+	t      *testing.T
+	public string
+	key    string // fingerprint of the product's key
+	keys   string // directory of the signer's
+
+	admin, planner, approver, stranger context.Context
+	signer, releaser                   auth.Actor
+}
+
+const (
+	demoOS     = "el/x86_64/os"
+	demoDebug  = "el/x86_64/debug"
+	demoWeak   = "el/i686/os"
+	demoSource = "el/source"
+)
+
+func demoSpec() product.Spec {
+	return product.Spec{
+		Name: "demo", Team: "core", Platforms: []string{"el"}, Key: "demo key",
+		Repositories: []product.Repository{
+			{Path: demoOS, Platform: "el", Arch: albs.X8664, Kind: product.RPM},
+			{Path: demoDebug, Platform: "el", Arch: albs.X8664, Kind: product.Debug},
+			{Path: demoWeak, Platform: "el", Arch: albs.I686, Kind: product.RPM},
+			{Path: demoSource, Platform: "el", Arch: albs.Src, Kind: product.Source},
+		},
+		Gate: product.Gate{Tests: product.Advisory}, Approvals: product.Approvals{Count: 1, Distinct: true},
+	}
+}
+
+func setup(t *testing.T, d *db.DB) *fixture {
+	t.Helper()
+	for _, tool := range []string{"rpmbuild", "rpmkeys", "bwrap"} {
+		if _, err := exec.LookPath(tool); err != nil {
+			t.Skipf("%s is not installed", tool)
+		}
+	}
+	f := &fixture{t: t, public: filepath.Join(t.TempDir(), "public"), keys: filepath.Join(t.TempDir(), "signer")}
+	blobs, err := blob.NewDir(t.TempDir())
+	f.must(err)
+	staging, err := blob.NewStaging(t.TempDir())
+	f.must(err)
+	events, artifacts := event.New(d, zerolog.Nop()), artifact.New(d, blobs, staging)
+	q, err := queue.New(d, events, artifacts, blobs, queue.Config{LogDir: t.TempDir(), Backoff: 50 * time.Millisecond}, zerolog.Nop())
+	f.must(err)
+	l, err := ledger.OpenEmbedded(t.TempDir())
+	f.must(err)
+	t.Cleanup(func() { l.Close() })
+	_, key, err := ed25519.GenerateKey(nil)
+	f.must(err)
+	prov := provenance.New(d, events, artifacts, l, attest.NewSigner(key), zerolog.Nop())
+	repos := repo.New(d, artifacts, events)
+	platforms := platform.New(d, events, mirror{}, repos, zerolog.Nop())
+	products := product.New(d, events, platforms)
+	builds := build.New(build.Parts{
+		DB: d, Events: events, Queue: q, Artifacts: artifacts, Provenance: prov, Platforms: platforms, Products: products, Repos: repos, Log: zerolog.Nop(),
+	}, build.Config{})
+	tests := testrun.New(testrun.Parts{
+		DB: d, Events: events, Queue: q, Artifacts: artifacts, Provenance: prov, Platforms: platforms, Repos: repos, Builds: builds, Log: zerolog.Nop(),
+	})
+	signs := sign.New(sign.Parts{
+		DB: d, Events: events, Queue: q, Artifacts: artifacts, Provenance: prov, Products: products, Builds: builds, Tests: tests, Log: zerolog.Nop(),
+	})
+	people := auth.New(d, events, zerolog.Nop())
+	f.Releases = New(Parts{
+		DB: d, Events: events, Auth: people, Queue: q, Artifacts: artifacts, Provenance: prov, Products: products, Platforms: platforms,
+		Repos: repos, Builds: builds, Tests: tests, Signs: signs, Log: zerolog.Nop(),
+	})
+
+	token, err := people.Bootstrap(t.Context())
+	f.must(err)
+	admin, err := people.Authenticate(t.Context(), token)
+	f.must(err)
+	f.admin = auth.With(t.Context(), admin)
+	f.planner = f.person("pam", auth.ProductMaintainer)
+	f.approver = f.person("alf", auth.ProductMaintainer)
+	f.stranger = f.person("eve", "")
+	f.signer = auth.Actor{Kind: auth.KindWorker, Worker: 1, Name: "s1", Role: albs.RoleSigner, Labels: []string{"kind:sign", "kind:keygen", "key:*"}}
+	f.releaser = auth.Actor{Kind: auth.KindWorker, Worker: 2, Name: "r1", Role: albs.RoleReleaser, Labels: []string{"kind:publish"}}
+
+	_, err = platforms.Apply(f.admin, platform.Spec{
+		Name: "el", Dist: ".el9", Releasever: "9", Arches: []albs.Arch{albs.X8664, albs.I686},
+		Repositories: []platform.Repository{{ID: "base", URL: "https://mirror.example/os/"}},
+		Packages:     []string{"rpm-build"}, TestPackages: []string{"bash"}, RPMDB: platform.RPMDB{Path: "/var/lib/rpm", Backend: "sqlite"},
+	})
+	f.must(err)
+	_, err = products.Apply(f.admin, demoSpec())
+	f.must(err)
+	f.loop(q.Run)
+	f.loop(events.Run)
+	f.loop(prov.Run)
+	f.loop(f.Releases.Run)
+	return f
+}
+
+func (f *fixture) must(err error) {
+	f.t.Helper()
+	if err != nil {
+		f.t.Fatal(err)
+	}
+}
+
+// loop runs something until the test ends or what it returns is called.
+func (f *fixture) loop(run func(context.Context) error) (stop func()) {
+	ctx, cancel := context.WithCancel(f.t.Context())
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		if err := run(ctx); err != nil && !errors.Is(err, context.Canceled) {
+			f.t.Errorf("Run = %v", err)
+		}
+	})
+	stop = func() { cancel(); wg.Wait() }
+	f.t.Cleanup(stop)
+	return stop
+}
+
+// person makes an account with a role in the product's team.
+func (f *fixture) person(name string, role auth.Role) context.Context {
+	f.t.Helper()
+	u, err := f.auth.CreateUser(f.admin, name)
+	f.must(err)
+	if role != "" {
+		f.must(f.auth.Grant(f.admin, u.ID, role, "core"))
+	}
+	token, _, err := f.auth.CreateToken(f.admin, u.ID, "test", time.Hour)
+	f.must(err)
+	a, err := f.auth.Authenticate(f.t.Context(), token)
+	f.must(err)
+	return auth.With(f.t.Context(), a)
+}
+
+// as is the queue as a worker sees it.
+func (f *fixture) as(a auth.Actor) worker.Master {
+	return workertest.As(f.queue, func(ctx context.Context) context.Context { return auth.With(ctx, a) })
+}
+
+// startSigner starts the real signer, which trusts this master.
+func (f *fixture) startSigner() (stop func()) {
+	f.t.Helper()
+	trust, err := f.provenance.Trust(f.t.Context(), attest.Trust{Builders: []string{builderID}, Products: []string{"demo"}})
+	f.must(err)
+	c := signer.Config{Dir: f.keys, Spool: filepath.Join(f.t.TempDir(), "spool"), Trust: &trust}
+	return f.loop(func(ctx context.Context) error { return signer.Run(ctx, c, "test", f.as(f.signer), zerolog.Nop()) })
+}
+
+// startReleaser starts the real releaser.
+func (f *fixture) startReleaser() (stop func()) {
+	c := releaser.Config{Public: f.public, Spool: filepath.Join(f.t.TempDir(), "spool")}
+	return f.loop(func(ctx context.Context) error { return releaser.Run(ctx, c, "test", f.as(f.releaser), zerolog.Nop()) })
+}
+
+func (f *fixture) until(what string, ok func() bool) {
+	f.t.Helper()
+	tick := time.NewTicker(10 * time.Millisecond)
+	defer tick.Stop()
+	for end := time.Now().Add(90 * time.Second); !ok(); <-tick.C {
+		if time.Now().After(end) {
+			f.t.Fatalf("waited in vain until %s", what)
+		}
+	}
+}
+
+// makeKey has the signer make the product's key.
+func (f *fixture) makeKey(alg string) {
+	f.t.Helper()
+	task, err := f.signs.GenerateKey(f.admin, "demo key", "Demo <demo@example.org>", alg, "demo")
+	f.must(err)
+	f.until("the key is made", func() bool {
+		k, err := f.signs.Keygen(f.t.Context(), task)
+		if err != nil || k.Task.State == albs.TaskFailed {
+			f.t.Fatalf("Keygen = %+v, %v", k, err)
+		}
+		f.key = k.Fingerprint
+		return f.key != ""
+	})
+}
+
+// addBuild makes a build of the product that has succeeded with these packages.
+func (f *fixture) addBuild(m made) albs.BuildID {
+	f.t.Helper()
+	ctx := f.t.Context()
+	var srpm artifact.Artifact
+	var binary []artifact.Artifact
+	for name, b := range m {
+		kind := artifact.RPM
+		if strings.HasSuffix(name, ".src.rpm") {
+			kind = artifact.SRPM
+		}
+		a, err := f.artifacts.Save(ctx, bytes.NewReader(b), 1<<20, name, kind)
+		f.must(err)
+		if kind == artifact.SRPM {
+			srpm = a
+		} else {
+			binary = append(binary, a)
+		}
+	}
+	var id albs.BuildID
+	f.must(f.d.InTx(ctx, func(tx db.Tx) error {
+		if err := f.artifacts.Add(ctx, tx, append([]artifact.Artifact{srpm}, binary...)...); err != nil {
+			return err
+		}
+		if err := tx.GetContext(ctx, &id, `INSERT INTO build (owner_id, owner, team, product, options, created_at)
+			VALUES (1, 'olga', 'core', 'demo', '{}', $1) RETURNING id`, db.Now()); err != nil {
+			return err
+		}
+		var item albs.ItemID
+		if err := tx.GetContext(ctx, &item, `INSERT INTO build_item (build_id, place, platform, arches, url, ref, ref_type, commit_id, package, srpm, srpm_name)
+			VALUES ($1, 0, 'el', '["x86_64"]', '', '', '', '', 'hello', $2, $3) RETURNING id`, id, srpm.Digest, srpm.Name); err != nil {
+			return err
+		}
+		body := attest.BuildBody{
+			BuildDefinition: attest.BuildDefinition{
+				BuildType: attest.BuildType, ExternalParameters: attest.ExternalParameters{Platform: "el", Arch: albs.X8664},
+				ResolvedDependencies: []attest.Descriptor{{Name: attest.DependencySRPM, Digest: map[string]string{attest.SHA256: string(srpm.Digest)}}},
+			},
+			RunDetails: attest.RunDetails{Builder: attest.Builder{ID: builderID}},
+		}
+		built := provenance.Fact{Predicate: attest.Build, Body: body, Files: binary}
+		for _, a := range binary {
+			if _, err := tx.ExecContext(ctx, `INSERT INTO build_artifact (build_id, item_id, task_id, attempt, digest, kind, name, arch)
+				VALUES ($1, $2, 0, 1, $3, 'rpm', $4, 'x86_64')`, id, item, a.Digest, a.Name); err != nil {
+				return err
+			}
+			built.Subjects = append(built.Subjects, provenance.SubjectOf(a))
+		}
+		err := f.provenance.State(ctx, tx, provenance.Fact{
+			Subjects: []attest.Subject{provenance.SubjectOf(srpm)}, Predicate: attest.Source, Body: attest.SourceBody{Uploader: "olga"},
+			Files: []artifact.Artifact{srpm},
+		})
+		if err != nil {
+			return err
+		}
+		return f.provenance.State(ctx, tx, built)
+	}))
+	return id
+}
+
+// signBuild has the signer sign a build, and waits until the ledger proves it.
+func (f *fixture) signBuild(id albs.BuildID) {
+	f.t.Helper()
+	r, err := f.signs.SignBuild(f.admin, id, "demo key")
+	f.must(err)
+	f.until("the build is signed", func() bool {
+		r, err = f.signs.Request(f.t.Context(), r.ID)
+		f.must(err)
+		if r.Status == sign.Failed {
+			f.t.Fatalf("signing failed: %s", r.Reason)
+		}
+		return r.Status == sign.Completed
+	})
+	for _, p := range r.Packages {
+		f.must(f.provenance.WaitNotarized(f.t.Context(), p.Signed))
+	}
+}
+
+// signedBuild is addBuild and signBuild.
+func (f *fixture) signedBuild(m made) albs.BuildID {
+	f.t.Helper()
+	id := f.addBuild(m)
+	f.signBuild(id)
+	return id
+}
+
+// approved plans the release of builds and has it approved.
+func (f *fixture) approved(builds ...albs.BuildID) Release {
+	f.t.Helper()
+	r, err := f.Plan(f.planner, "demo", builds)
+	f.must(err)
+	r, err = f.Approve(f.approver, r.ID, r.Digest, "")
+	f.must(err)
+	return r
+}
+
+// ended waits until a release is not in progress any more.
+func (f *fixture) ended(id albs.ReleaseID, want Status) Release {
+	f.t.Helper()
+	var r Release
+	f.until(fmt.Sprintf("release %d has ended", id), func() bool {
+		var err error
+		r, err = f.Get(f.t.Context(), id)
+		f.must(err)
+		return r.Status != InProgress
+	})
+	if r.Status != want {
+		f.t.Fatalf("release %d is %s: %s; want %s", id, r.Status, r.Reason, want)
+	}
+	return r
+}
+
+// release plans, approves and publishes builds.
+func (f *fixture) release(builds ...albs.BuildID) Release {
+	f.t.Helper()
+	r := f.approved(builds...)
+	_, err := f.Publish(f.planner, r.ID)
+	f.must(err)
+	return f.ended(r.ID, Completed)
+}
+
+// shown returns the files of the packages that the product shows, by repository,
+// and checks that the public place and the database agree on the serial.
+func (f *fixture) shown(serial int64) map[string][]string {
+	f.t.Helper()
+	now, tree, err := f.current(f.t.Context(), "demo")
+	f.must(err)
+	link, err := os.Readlink(filepath.Join(f.public, "demo/current"))
+	f.must(err)
+	if now != serial || link != fmt.Sprintf("trees/%d", serial) {
+		f.t.Errorf("serial %d is current and %s is public, want serial %d", now, link, serial)
+	}
+	out := map[string][]string{}
+	for _, r := range tree.Repositories {
+		s, err := f.repos.Open(f.t.Context(), r.Snapshot)
+		f.must(err)
+		es, err := f.entries(f.t.Context(), s)
+		f.must(err)
+		out[r.Path] = nil
+		for _, e := range es {
+			out[r.Path] = append(out[r.Path], filepath.Base(e.Path))
+		}
+	}
+	return out
+}
+
+// repodata returns the metadata that the public place shows, but for what it
+// carries along of earlier serials.
+func (f *fixture) repodata() map[string]string {
+	f.t.Helper()
+	_, tree, err := f.current(f.t.Context(), "demo")
+	f.must(err)
+	out := map[string]string{}
+	for _, r := range tree.Repositories {
+		s, err := f.repos.Open(f.t.Context(), r.Snapshot)
+		f.must(err)
+		for _, file := range s.Files() {
+			b, err := os.ReadFile(filepath.Join(f.public, "demo/current", r.Path, file.Path))
+			f.must(err)
+			out[r.Path+"/"+file.Path] = string(b)
+		}
+	}
+	return out
+}
+
+func (f *fixture) wantKind(what string, err error, kind albs.Kind, part string) {
+	f.t.Helper()
+	if albs.KindOf(err) != kind || err != nil && !strings.Contains(err.Error(), part) {
+		f.t.Errorf("%s = %v, want kind %q and %q in it", what, err, kind, part)
+	}
+}

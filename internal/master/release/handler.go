@@ -1,0 +1,308 @@
+package release
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"albs/internal/albs"
+	"albs/internal/attest"
+	"albs/internal/master/auth"
+	"albs/internal/master/db"
+	"albs/internal/master/event"
+	"albs/internal/master/product"
+	"albs/internal/master/provenance"
+	"albs/internal/master/queue"
+	"albs/internal/repodata"
+)
+
+// handler has a release's tree shown by a releaser.
+type handler struct{ *Releases }
+
+// Offer seals the snapshots with their signatures and names the tree. What was
+// sealed once is kept, so that every attempt is to show the same tree.
+func (h handler) Offer(ctx context.Context, t queue.Task, _ queue.Offer) (albs.Spec, json.RawMessage, error) {
+	row, err := h.store.byTask(ctx, h.d, t.ID)
+	if err != nil {
+		return albs.Spec{}, nil, err
+	}
+	if row.Status != InProgress {
+		return albs.Spec{}, nil, albs.Errorf(albs.Invalid, "release %d is %s", row.ID, row.Status)
+	}
+	from, _, err := h.current(ctx, row.Product)
+	if err != nil {
+		return albs.Spec{}, nil, err
+	}
+	if from != row.FromSerial {
+		return albs.Spec{}, nil, albs.Errorf(albs.Invalid, "product %s shows serial %d and not %d any more: publish the release again", row.Product, from, row.FromSerial)
+	}
+	if row.Tree == "" {
+		if row, err = h.compose(ctx, row); err != nil {
+			return albs.Spec{}, nil, err
+		}
+	}
+	return albs.Spec{Publish: &albs.PublishSpec{Product: row.Product, Tree: row.Tree, Serial: row.Serial}}, nil, nil
+}
+
+// compose makes the tree of a release whose signatures are there.
+func (h handler) compose(ctx context.Context, row releaseRow) (releaseRow, error) {
+	plan, err := row.plan()
+	if err != nil {
+		return row, err
+	}
+	tree := repodata.Tree{Product: row.Product, Serial: row.Serial}
+	if err := json.Unmarshal([]byte(row.Files), &tree.Files); err != nil {
+		return row, fmt.Errorf("files of release %d: %w", row.ID, err)
+	}
+	repos, err := h.store.repositories(ctx, h.d, row.ID)
+	if err != nil {
+		return row, err
+	}
+	for i, p := range repos {
+		if p.Sealed == "" {
+			asc, err := h.signs.DocumentSignature(ctx, p.Repomd, plan.Key)
+			if err != nil {
+				return row, fmt.Errorf("signature of %s: %w", p.Path, err)
+			}
+			if repos[i].Sealed, err = h.repos.Seal(ctx, p.Snapshot, asc); err != nil {
+				return row, fmt.Errorf("seal %s: %w", p.Path, err)
+			}
+		}
+		tree.Repositories = append(tree.Repositories, repodata.TreeRepo{Path: p.Path, Snapshot: repos[i].Sealed})
+	}
+	if row.Tree, err = h.repos.SaveTree(ctx, tree); err != nil {
+		return row, err
+	}
+	row.Offered, row.ChangedAt = row.Serial, db.Now()
+	err = h.d.InTx(ctx, func(tx db.Tx) error {
+		now, err := h.store.get(ctx, tx, row.ID)
+		if err != nil {
+			return err
+		}
+		if now.TaskID != row.TaskID {
+			return albs.Errorf(albs.Invalid, "release %d is published by another task", row.ID)
+		}
+		if err := h.store.setRepositories(ctx, tx, row.ID, repos); err != nil {
+			return err
+		}
+		return h.store.update(ctx, tx, row, InProgress)
+	})
+	return row, err
+}
+
+func (h handler) Admit(ctx context.Context, l queue.Lease, outcome albs.Outcome, r albs.Result) (func(context.Context, db.Tx) error, error) {
+	switch {
+	case outcome == albs.OutcomeExcluded:
+		return nil, albs.Errorf(albs.Invalid, "a releaser excludes nothing")
+	case outcome != albs.OutcomeOK:
+		return nil, nil
+	case r.Publish == nil:
+		return nil, albs.Errorf(albs.Invalid, "the attempt reports success and doesn't say what is shown")
+	case r.Publish.Serial != l.Spec.Publish.Serial || r.Publish.Tree != l.Spec.Publish.Tree:
+		return nil, albs.Errorf(albs.Invalid, "the attempt shows serial %d, tree %s; it was to show serial %d, tree %s",
+			r.Publish.Serial, r.Publish.Tree.Short(), l.Spec.Publish.Serial, l.Spec.Publish.Tree.Short())
+	}
+	row, err := h.store.byTask(ctx, h.d, l.Token.Task)
+	if err != nil {
+		return nil, err
+	}
+	plan, err := row.plan()
+	if err != nil {
+		return nil, err
+	}
+	tree, err := h.tree(ctx, l.Spec.Publish.Tree)
+	if err != nil {
+		return nil, err
+	}
+	p, err := h.products.Get(ctx, row.Product)
+	if err != nil {
+		return nil, err
+	}
+	return func(ctx context.Context, tx db.Tx) error {
+		row, err := h.store.get(ctx, tx, row.ID)
+		if err != nil {
+			return err
+		}
+		if row.Tree != l.Spec.Publish.Tree || row.TaskID != l.Token.Task {
+			return albs.Errorf(albs.Invalid, "release %d is published by another task", row.ID)
+		}
+		if err := h.repos.AdvanceTree(ctx, tx, row.Product, row.FromSerial, tree, row.Tree); err != nil {
+			return err
+		}
+		row.Status, row.Reason, row.ChangedAt = Completed, "", db.Now()
+		if err := h.store.update(ctx, tx, row, InProgress); err != nil {
+			return err
+		}
+		if row.Kind == Rollback {
+			err = h.reverted(ctx, tx, row)
+		} else {
+			err = h.released(ctx, tx, row, p, plan)
+		}
+		if err != nil {
+			return err
+		}
+		return h.tell(ctx, tx, EventPublished, row)
+	}, nil
+}
+
+// EventPublished is the kind of the event that a product shows a new serial, by a
+// release or a rollback; its data is an Event, its topic the release's.
+const EventPublished = "release.published"
+
+// released notes and states of every package that a release added where it is now.
+func (h handler) released(ctx context.Context, tx db.Tx, row releaseRow, p product.Product, plan Plan) error {
+	var rows []releasedRow
+	paths := map[albs.Digest][]string{}
+	for _, in := range plan.Repositories {
+		for _, c := range in.Packages {
+			if c.Action == Add {
+				rows = append(rows, releasedRow{in.Path, c.File, c.Digest})
+				paths[c.Digest] = append(paths[c.Digest], in.Path)
+			}
+		}
+	}
+	if err := h.store.addReleased(ctx, tx, row.Product, row.ID, rows); err != nil {
+		return err
+	}
+	approvals, err := h.approvals(ctx, tx, row, p)
+	if err != nil {
+		return err
+	}
+	for _, c := range rows {
+		in := paths[c.Digest]
+		if in == nil {
+			continue // stated with its first repository
+		}
+		delete(paths, c.Digest)
+		a, err := h.artifacts.Get(ctx, tx, c.Digest)
+		if err != nil {
+			return err
+		}
+		err = h.provenance.State(ctx, tx, provenance.Fact{
+			Subjects: []attest.Subject{provenance.SubjectOf(a)}, Predicate: attest.Release,
+			Body: attest.ReleaseBody{
+				Product: row.Product, Repositories: in, Release: int64(row.ID), Serial: row.Serial, Tree: row.Tree, Plan: row.Digest,
+				Approvals: words(approvals),
+			},
+		})
+		if err != nil {
+			return fmt.Errorf("state release: %w", err)
+		}
+	}
+	return nil
+}
+
+// reverted gives every release of a product the status that it has by the tree
+// that a rollback brought back.
+func (h handler) reverted(ctx context.Context, tx db.Tx, row releaseRow) error {
+	all, err := h.store.published(ctx, tx, row.Product)
+	if err != nil {
+		return err
+	}
+	var made []Made
+	for _, p := range all {
+		made = append(made, Made{ID: p.ID, Serial: p.Serial, From: p.FromSerial, BackTo: p.BackTo})
+	}
+	in := Included(made, row.Serial)
+	for _, p := range all {
+		to := Reverted
+		if in[p.ID] {
+			to = Completed
+		}
+		if p.Kind != Publication || p.Status == to {
+			continue
+		}
+		p.Status, p.Reason = to, ""
+		if err := h.store.setStatus(ctx, tx, p.ID, to, row.ChangedAt); err != nil {
+			return err
+		}
+		kind := "release.reverted"
+		if to == Completed {
+			kind = EventPublished
+		}
+		if err := h.tell(ctx, tx, kind, p); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Ended lets the release be published again. Without the releaser's word it is not
+// known whether it moved the link before it was lost; the next publication has a
+// higher serial in any case.
+func (h handler) Ended(ctx context.Context, tx db.Tx, t queue.Task) error {
+	row, err := h.store.byTask(ctx, tx, t.ID)
+	if errors.Is(err, albs.NotFound) {
+		return nil // published by a later task
+	}
+	if err != nil {
+		return err
+	}
+	if row.Status != InProgress {
+		return nil
+	}
+	row.Status, row.Reason, row.ChangedAt = Failed, t.Reason, db.Now()
+	if row.Tree != "" && (t.State == albs.TaskCancelled || t.Lost > 0) {
+		row.Reason += fmt.Sprintf(" (the public place may show serial %d nevertheless; publish again to have it settled)", row.Serial)
+	}
+	if err := h.store.update(ctx, tx, row, InProgress); err != nil {
+		return err
+	}
+	return h.tell(ctx, tx, "release.failed", row)
+}
+
+// Reads allows what the tree is made of: its snapshots and its files.
+func (h handler) Reads(ctx context.Context, l queue.Lease, d albs.Digest) (bool, error) {
+	tree, err := h.tree(ctx, l.Spec.Publish.Tree)
+	if err != nil {
+		return false, err
+	}
+	if slices.ContainsFunc(tree.Files, func(f repodata.TreeFile) bool { return f.Digest == d }) ||
+		slices.ContainsFunc(tree.Repositories, func(r repodata.TreeRepo) bool { return r.Snapshot == d }) {
+		return true, nil
+	}
+	for _, t := range tree.Repositories {
+		if ok, err := h.repos.Contains(ctx, t.Snapshot, d); ok || err != nil {
+			return ok, err
+		}
+	}
+	return false, nil
+}
+
+// Run ends publications that wait in vain, because their metadata could not be
+// signed, until ctx is done, whose error it returns.
+func (r *Releases) Run(ctx context.Context) error {
+	return r.events.Follow(auth.System(ctx, "end publications that can't be signed"), "release", r.follow)
+}
+
+func (r *Releases) follow(ctx context.Context, e event.Event) error {
+	if !strings.HasPrefix(e.Topic, "release:") || e.Kind != "task."+string(albs.TaskBlocked) {
+		return nil
+	}
+	var about struct {
+		Task albs.TaskID `json:"task"`
+	}
+	if err := json.Unmarshal(e.Data, &about); err != nil {
+		r.log.Error().Err(err).Int64("event_id", e.ID).Msg("an event of a task cannot be read")
+		return nil
+	}
+	row, err := r.store.byTask(ctx, r.d, about.Task)
+	if errors.Is(err, albs.NotFound) || err == nil && row.Status != InProgress {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	t, err := r.queue.Task(ctx, row.TaskID)
+	if err != nil || t.State != albs.TaskBlocked || t.Cause == 0 {
+		return err
+	}
+	err = r.d.InTx(ctx, func(tx db.Tx) error { return r.queue.Cancel(ctx, tx, t.ID, t.Reason) })
+	if errors.Is(err, albs.Conflict) {
+		return nil // it has ended meanwhile
+	}
+	return err
+}

@@ -1,0 +1,471 @@
+package release
+
+import (
+	"cmp"
+	"encoding/json"
+	"fmt"
+	"regexp"
+	"slices"
+	"strings"
+	"time"
+
+	"albs/internal/albs"
+	"albs/internal/master/product"
+	"albs/internal/master/testrun"
+	"albs/internal/repodata"
+	"albs/internal/rpm"
+)
+
+// Action says what a plan does with a package in a repository.
+type Action string
+
+// The actions. Nothing is ever replaced: a NEVRA that was released keeps its
+// digest, and older versions stay beside newer ones. Remove is what a rollback to
+// an earlier tree comes to.
+const (
+	Add    Action = "add"
+	Keep   Action = "keep" // it is there already, byte for byte
+	Remove Action = "remove"
+)
+
+// Plan is what a release comes to, computed from what there is and never from
+// what a client sends.
+type Plan struct {
+	Product string `json:"product"`
+	// Revision is the product's, by which the plan was made.
+	Revision int64 `json:"revision"`
+	// Key is the fingerprint of the key whose signatures count; "" if there is none.
+	Key string `json:"key"`
+	// Gate is the product's policy on tests.
+	Gate product.Tests `json:"gate"`
+	// Serial is what the product showed when the plan was made, 0 for nothing.
+	Serial int64 `json:"serial"`
+	// Expires is when approvals of the plan end.
+	Expires time.Time `json:"expires"`
+	// Repositories are all that the product will show, by path.
+	Repositories []Repository `json:"repositories"`
+	// Dropped are the paths of repositories that are shown now and won't be.
+	Dropped []string `json:"dropped,omitempty"`
+	// Refusals say why the plan can't be approved. A plan without is sound.
+	Refusals []Refusal `json:"refusals,omitempty"`
+	// Notes are what people should know beside.
+	Notes []string `json:"notes,omitempty"`
+}
+
+// Repository is one repository of a plan.
+type Repository struct {
+	Path     string       `json:"path"`
+	Platform string       `json:"platform"`
+	Arch     albs.Arch    `json:"arch"`
+	Kind     product.Kind `json:"kind"`
+	New      bool         `json:"new,omitempty"` // nothing is shown there now
+	Before   int          `json:"before"`        // packages shown now
+	After    int          `json:"after"`         // packages after publication
+	Packages []Change     `json:"packages"`      // by file name
+}
+
+// Change is one package of a plan in one repository.
+type Change struct {
+	Action Action      `json:"action"`
+	NEVRA  string      `json:"nevra"`
+	File   string      `json:"file"`
+	Digest albs.Digest `json:"digest"` // of the signed package
+	Size   int64       `json:"size"`
+	// Unsigned is the package that was built, Build where.
+	Unsigned albs.Digest  `json:"unsigned,omitempty"`
+	Build    albs.BuildID `json:"build,omitempty"`
+	// Tests is the verdict on it, "" for a source package.
+	Tests  testrun.State `json:"tests,omitempty"`
+	Reason string        `json:"reason,omitempty"` // of the verdict
+}
+
+// Refusal is one reason against a plan, a sentence for people.
+type Refusal struct {
+	Package string       `json:"package,omitempty"` // NEVRA; "" if it is about all
+	Build   albs.BuildID `json:"build,omitempty"`
+	Reason  string       `json:"reason"`
+}
+
+// String returns the refusal as one line.
+func (r Refusal) String() string {
+	if r.Package == "" {
+		return r.Reason
+	}
+	return r.Package + ": " + r.Reason
+}
+
+// Digest returns the digest over the plan's effects: what will be added and
+// dropped where, signed by which key, with which verdicts, and until when people's
+// word for it holds. It is that which people approve; counts, notes and the serial
+// don't belong to it, for another release may change them without touching this one.
+func (p Plan) Digest() albs.Digest {
+	type added struct {
+		File    string        `json:"file"`
+		Digest  albs.Digest   `json:"digest"`
+		Tests   testrun.State `json:"tests,omitempty"`
+		Removed bool          `json:"removed,omitempty"`
+	}
+	type effect struct {
+		Path    string  `json:"path"`
+		Changes []added `json:"changes"`
+	}
+	var e struct {
+		Product      string    `json:"product"`
+		Key          string    `json:"key"`
+		Expires      time.Time `json:"expires"`
+		Repositories []effect  `json:"repositories"`
+		Dropped      []string  `json:"dropped"`
+	}
+	e.Product, e.Key, e.Expires, e.Dropped = p.Product, p.Key, p.Expires.UTC(), p.Dropped
+	for _, r := range p.Repositories {
+		f := effect{Path: r.Path}
+		for _, c := range r.Packages {
+			if c.Action != Keep {
+				f.Changes = append(f.Changes, added{c.File, c.Digest, c.Tests, c.Action == Remove})
+			}
+		}
+		e.Repositories = append(e.Repositories, f)
+	}
+	b, err := json.Marshal(e)
+	if err != nil {
+		return "" // strings, times and numbers always encode; "" is never approved
+	}
+	return albs.DigestOf(b)
+}
+
+// Added counts the packages that the plan adds, each file once.
+func (p Plan) Added() int {
+	files := map[albs.Digest]bool{}
+	for _, r := range p.Repositories {
+		for _, c := range r.Packages {
+			if c.Action == Add {
+				files[c.Digest] = true
+			}
+		}
+	}
+	return len(files)
+}
+
+// Candidate is one package of a build that is to be released.
+type Candidate struct {
+	Build     albs.BuildID
+	Platform  string
+	Arch      albs.Arch // of the build repository that holds it; src for an SRPM
+	NEVRA     rpm.NEVRA
+	File      string
+	Unsigned  albs.Digest
+	Signed    albs.Digest // by the product's key; "" if it isn't
+	Size      int64       // of the signed package
+	Notarized bool        // both are in the ledger, by proof
+	Tests     testrun.Verdict
+}
+
+func (c Candidate) source() bool { return c.Arch == albs.Src }
+
+// Shown is a repository as the product shows it now.
+type Shown struct {
+	Count   int
+	Entries []repodata.Entry // where packages are to be added; else they aren't needed
+}
+
+// Facts are all that a plan is made of.
+type Facts struct {
+	Product product.Product
+	Key     string
+	Serial  int64
+	Expires time.Time
+	// Arches are the arches of each platform, in the platform's order.
+	Arches map[string][]albs.Arch
+	// Packages are those of the builds to be released.
+	Packages []Candidate
+	// Shown are the repositories that are shown now, by path.
+	Shown map[string]Shown
+	// Released is the digest of everything that was ever released, also what was
+	// rolled back since, by Released's key.
+	Released map[ReleasedFile]albs.Digest
+	// Problems are reasons against the plan that were found while gathering.
+	Problems []Refusal
+}
+
+// ReleasedFile names a package that was released into a repository of the product.
+type ReleasedFile struct {
+	Path string // of the repository
+	File string
+}
+
+// Targets returns the paths of the product's repositories into which c goes: a
+// noarch package into those of every arch of its platform, a debug package into
+// the debug repository where the product has one for the arch. The error is
+// NotFound, with a sentence, if there is none.
+func Targets(spec product.Spec, c Candidate) ([]string, error) {
+	if c.source() {
+		path, err := spec.Target(c.Platform, albs.Src, product.Source)
+		return []string{path}, err
+	}
+	arches := []albs.Arch{albs.Arch(c.NEVRA.Arch)}
+	if c.NEVRA.Arch == string(albs.Noarch) {
+		arches = nil
+		for _, r := range spec.Repositories {
+			if r.Platform == c.Platform && r.Kind == product.RPM {
+				arches = append(arches, r.Arch)
+			}
+		}
+		if len(arches) == 0 {
+			arches = []albs.Arch{c.Arch}
+		}
+	}
+	var paths []string
+	for _, a := range arches {
+		if debug(c.NEVRA.Name) {
+			if path, err := spec.Target(c.Platform, a, product.Debug); err == nil {
+				paths = append(paths, path)
+				continue
+			}
+		}
+		path, err := spec.Target(c.Platform, a, product.RPM)
+		if err != nil {
+			return nil, err
+		}
+		paths = append(paths, path)
+	}
+	return paths, nil
+}
+
+var debugForm = regexp.MustCompile(`-debug(info|source)(-|$)`)
+
+// debug reports whether a package of that name holds debug data, as rpmbuild names
+// those that it makes.
+func debug(name string) bool { return debugForm.MatchString(name) }
+
+// Make returns the plan that the facts come to. It is pure: equal facts give equal
+// plans.
+func Make(f Facts) Plan {
+	m := maker{facts: f, plan: Plan{
+		Product: f.Product.Name, Revision: f.Product.Revision, Key: f.Key, Gate: f.Product.Gate.Tests,
+		Serial: f.Serial, Expires: f.Expires, Refusals: slices.Clone(f.Problems),
+	}, byPath: map[string]*Repository{}}
+	m.repositories()
+	for _, c := range m.chosen() {
+		m.place(c)
+	}
+	added := 0
+	for i := range m.plan.Repositories {
+		r := &m.plan.Repositories[i]
+		slices.SortFunc(r.Packages, func(a, b Change) int { return strings.Compare(a.File, b.File) })
+		r.After = r.Before
+		for _, c := range r.Packages {
+			if c.Action == Add {
+				r.After++
+				added++
+			}
+		}
+	}
+	if added == 0 && len(m.plan.Refusals) == 0 {
+		m.refuse(Refusal{Reason: "there is nothing to release: the product's repositories hold all of it already"})
+	}
+	return m.plan
+}
+
+type maker struct {
+	facts  Facts
+	plan   Plan
+	byPath map[string]*Repository
+}
+
+func (m *maker) refuse(r Refusal) {
+	if !slices.Contains(m.plan.Refusals, r) {
+		m.plan.Refusals = append(m.plan.Refusals, r)
+	}
+}
+
+// repositories lists what the product has and what it has no more.
+func (m *maker) repositories() {
+	for _, r := range m.facts.Product.Repositories {
+		shown, there := m.facts.Shown[r.Path]
+		m.plan.Repositories = append(m.plan.Repositories, Repository{
+			Path: r.Path, Platform: r.Platform, Arch: r.Arch, Kind: r.Kind, New: !there, Before: shown.Count,
+		})
+	}
+	slices.SortFunc(m.plan.Repositories, func(a, b Repository) int { return strings.Compare(a.Path, b.Path) })
+	for i := range m.plan.Repositories {
+		m.byPath[m.plan.Repositories[i].Path] = &m.plan.Repositories[i]
+	}
+	for path := range m.facts.Shown {
+		if m.byPath[path] == nil {
+			m.plan.Dropped = append(m.plan.Dropped, path)
+		}
+	}
+	slices.Sort(m.plan.Dropped)
+}
+
+// chosen returns the candidates in a fixed order, of each noarch package of a
+// build one copy: every rebuild makes its own, and all repositories must hold the
+// same bytes. The copy of the platform's first arch is taken.
+func (m *maker) chosen() []Candidate {
+	all := slices.Clone(m.facts.Packages)
+	rank := func(c Candidate) int {
+		if i := slices.Index(m.facts.Arches[c.Platform], c.Arch); i >= 0 {
+			return i
+		}
+		return len(m.facts.Arches[c.Platform])
+	}
+	slices.SortStableFunc(all, func(a, b Candidate) int {
+		return cmp.Or(strings.Compare(a.File, b.File), cmp.Compare(a.Build, b.Build), strings.Compare(a.Platform, b.Platform), cmp.Compare(rank(a), rank(b)))
+	})
+	type copyOf struct {
+		build    albs.BuildID
+		platform string
+		nevra    rpm.NEVRA
+	}
+	taken := map[copyOf]Candidate{}
+	var out []Candidate
+	for _, c := range all {
+		if c.NEVRA.Arch != string(albs.Noarch) {
+			out = append(out, c)
+			continue
+		}
+		k := copyOf{c.Build, c.Platform, c.NEVRA}
+		if first, ok := taken[k]; ok {
+			if first.Unsigned != c.Unsigned {
+				m.plan.Notes = append(m.plan.Notes, fmt.Sprintf("%s was built for %s and for %s with different content; the copy of %s is taken for all arches",
+					c.NEVRA, first.Arch, c.Arch, first.Arch))
+			}
+			continue
+		}
+		taken[k] = c
+		out = append(out, c)
+	}
+	return out
+}
+
+// place puts one package into the repositories where it belongs, or says why it
+// can't be.
+func (m *maker) place(c Candidate) {
+	refuse := func(format string, args ...any) {
+		m.refuse(Refusal{Package: c.NEVRA.String(), Build: c.Build, Reason: fmt.Sprintf(format, args...)})
+	}
+	paths, err := Targets(m.facts.Product.Spec, c)
+	if err != nil {
+		refuse("%s", err)
+		return
+	}
+	if m.facts.Product.Gate.Tests == product.Required && !c.source() && c.Tests.State != testrun.Passed {
+		refuse("product %s requires passed tests, and its tests are %s: %s", m.plan.Product, c.Tests.State, c.Tests.Reason)
+	}
+	if c.Signed == "" {
+		if m.facts.Key != "" { // without a key nothing can be signed, which is said once
+			refuse("it isn't signed with the product's key: have build %d signed first", c.Build)
+		}
+		return
+	}
+	if !c.Notarized {
+		refuse("the ledger doesn't prove yet what is stated of it: try again soon, or ask the operator whether the ledger is away")
+	}
+	for _, path := range paths {
+		m.put(c, path, refuse)
+	}
+}
+
+// put decides about one package in one repository.
+func (m *maker) put(c Candidate, path string, refuse func(string, ...any)) {
+	r := m.byPath[path]
+	change := Change{
+		Action: Add, NEVRA: c.NEVRA.String(), File: c.File, Digest: c.Signed, Size: c.Size, Unsigned: c.Unsigned, Build: c.Build,
+	}
+	if !c.source() {
+		change.Tests, change.Reason = c.Tests.State, c.Tests.Reason
+	}
+	for _, other := range r.Packages {
+		if other.File != c.File {
+			continue
+		}
+		if other.Digest != c.Signed {
+			refuse("builds %d and %d both bring it, with different content: release one of them", other.Build, c.Build)
+		}
+		return
+	}
+	if d, ok := m.facts.Released[ReleasedFile{path, c.File}]; ok && d != c.Signed {
+		refuse("it was released into %s as %s, this one is %s: a released package never changes, build it with a higher release", path, d.Short(), c.Signed.Short())
+		return
+	}
+	for _, e := range m.facts.Shown[path].Entries {
+		if e.Name != c.NEVRA.Name {
+			continue
+		}
+		switch {
+		case e.NEVRA == c.NEVRA && e.Digest == c.Signed:
+			change.Action = Keep
+		case e.NEVRA == c.NEVRA:
+			refuse("%s holds it with other content (%s): a released package never changes, build it with a higher release", path, e.Digest.Short())
+			return
+		case sameArch(e.Arch, c.NEVRA.Arch) && rpm.Compare(e.EVR(), c.NEVRA.EVR()) > 0:
+			refuse("%s has the newer %s: to go back, roll the release back or build with a higher epoch", path, e.NEVRA)
+			return
+		}
+	}
+	r.Packages = append(r.Packages, change)
+}
+
+// sameArch reports whether packages of one name and these arches take each other's
+// place in an update.
+func sameArch(a, b string) bool {
+	return a == b || a == string(albs.Noarch) || b == string(albs.Noarch)
+}
+
+// Diff returns what turns the packages of one snapshot into those of another, by
+// file name.
+func Diff(before, after []repodata.Entry) []Change {
+	held := func(es []repodata.Entry) map[string]repodata.Entry {
+		m := make(map[string]repodata.Entry, len(es))
+		for _, e := range es {
+			m[e.Path] = e
+		}
+		return m
+	}
+	was, is := held(before), held(after)
+	var out []Change
+	for _, side := range []struct {
+		action     Action
+		of, beside map[string]repodata.Entry
+	}{{Remove, was, is}, {Add, is, was}} {
+		for path, e := range side.of {
+			if side.beside[path].Digest != e.Digest {
+				out = append(out, Change{Action: side.action, NEVRA: e.NEVRA.String(), File: path[strings.LastIndexByte(path, '/')+1:], Digest: e.Digest, Size: e.Size})
+			}
+		}
+	}
+	slices.SortFunc(out, func(a, b Change) int {
+		return cmp.Or(strings.Compare(a.File, b.File), strings.Compare(string(a.Action), string(b.Action)))
+	})
+	return out
+}
+
+// Made is one publication of a product, as far as Included needs it.
+type Made struct {
+	ID     albs.ReleaseID
+	Serial int64 // under which it was shown
+	From   int64 // the serial before
+	BackTo int64 // of a rollback: the serial whose content it brought back; else 0
+}
+
+// Included returns the releases whose packages the tree of a serial holds.
+func Included(all []Made, serial int64) map[albs.ReleaseID]bool {
+	bySerial := make(map[int64]Made, len(all))
+	for _, m := range all {
+		bySerial[m.Serial] = m
+	}
+	in := map[albs.ReleaseID]bool{}
+	for serial > 0 {
+		m, ok := bySerial[serial]
+		switch {
+		case !ok || m.From >= serial || m.BackTo >= serial: // no such history can be
+			return in
+		case m.BackTo > 0:
+			serial = m.BackTo
+		default:
+			in[m.ID] = true
+			serial = m.From
+		}
+	}
+	return in
+}

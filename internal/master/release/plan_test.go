@@ -1,0 +1,384 @@
+package release
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"albs/internal/albs"
+	"albs/internal/master/product"
+	"albs/internal/master/repo"
+	"albs/internal/master/revision"
+	"albs/internal/master/testrun"
+	"albs/internal/repodata"
+	"albs/internal/rpm"
+)
+
+// demo has repositories for two arches, a debug repository for one of them, and
+// one for sources.
+func demo() product.Product {
+	return product.Product{Stamp: revision.Stamp{Revision: 3}, Spec: product.Spec{
+		Name: "demo", Team: "core", Platforms: []string{"el"}, Key: "demo", Gate: product.Gate{Tests: product.Required},
+		Repositories: []product.Repository{
+			{Path: "os/x86_64", Platform: "el", Arch: albs.X8664, Kind: product.RPM},
+			{Path: "os/aarch64", Platform: "el", Arch: albs.AArch64, Kind: product.RPM},
+			{Path: "debug/x86_64", Platform: "el", Arch: albs.X8664, Kind: product.Debug},
+			{Path: "source", Platform: "el", Arch: albs.Src, Kind: product.Source},
+		},
+	}}
+}
+
+func digest(s string) albs.Digest { return albs.DigestOf([]byte(s)) }
+
+func nevra(t *testing.T, s string) rpm.NEVRA {
+	t.Helper()
+	n, err := rpm.ParseNEVRA(s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return n
+}
+
+// candidate returns a package of build 1 that nothing speaks against. Its content
+// goes by NEVRA and build repository.
+func candidate(t *testing.T, s string, in albs.Arch) Candidate {
+	t.Helper()
+	n := nevra(t, s)
+	c := Candidate{
+		Build: 1, Platform: "el", Arch: in, NEVRA: n, File: n.Filename(), Size: 10, Notarized: true,
+		Unsigned: digest(s + string(in)), Signed: digest(s + string(in) + " signed"),
+	}
+	if in != albs.Src {
+		c.Tests = testrun.Verdict{State: testrun.Passed, Reason: "2 of 2 cases passed"}
+	}
+	return c
+}
+
+func entry(t *testing.T, s, content string) repodata.Entry {
+	n := nevra(t, s)
+	return repodata.Entry{NEVRA: n, Path: repo.Path(n.Filename()), Digest: digest(content), Size: 10}
+}
+
+func facts(cs ...Candidate) Facts {
+	return Facts{
+		Product: demo(), Key: "KEY", Serial: 4, Expires: time.Unix(1e9, 0), Packages: cs,
+		Arches: map[string][]albs.Arch{"el": {albs.X8664, albs.AArch64}},
+		Shown:  map[string]Shown{}, Released: map[ReleasedFile]albs.Digest{},
+	}
+}
+
+// lines are a plan's effects: path, action, file, and the first digits of the digest.
+func lines(p Plan) []string {
+	var out []string
+	for _, r := range p.Repositories {
+		for _, c := range r.Packages {
+			out = append(out, fmt.Sprintf("%s %s %s %s", r.Path, c.Action, c.File, c.Digest.Short()))
+		}
+	}
+	return out
+}
+
+func signed(s string, in albs.Arch) string { return digest(s + string(in) + " signed").Short() }
+
+func TestMake(t *testing.T) {
+	t.Parallel()
+	const x86, arm, src = albs.X8664, albs.AArch64, albs.Src
+	tests := []struct {
+		name    string
+		facts   func(t *testing.T) Facts
+		want    []string
+		refused []string // each a part of a refusal, in order
+		notes   int
+	}{
+		{
+			name: "each kind goes where it belongs",
+			facts: func(t *testing.T) Facts {
+				return facts(candidate(t, "foo-1-1.src", src), candidate(t, "foo-1-1.x86_64", x86), candidate(t, "foo-1-1.aarch64", arm),
+					candidate(t, "foo-debuginfo-1-1.x86_64", x86), candidate(t, "foo-debugsource-1-1.x86_64", x86), candidate(t, "foo-debuginfo-1-1.aarch64", arm))
+			},
+			want: []string{
+				"debug/x86_64 add foo-debuginfo-1-1.x86_64.rpm " + signed("foo-debuginfo-1-1.x86_64", x86),
+				"debug/x86_64 add foo-debugsource-1-1.x86_64.rpm " + signed("foo-debugsource-1-1.x86_64", x86),
+				"os/aarch64 add foo-1-1.aarch64.rpm " + signed("foo-1-1.aarch64", arm),
+				"os/aarch64 add foo-debuginfo-1-1.aarch64.rpm " + signed("foo-debuginfo-1-1.aarch64", arm), // no debug repository there
+				"os/x86_64 add foo-1-1.x86_64.rpm " + signed("foo-1-1.x86_64", x86),
+				"source add foo-1-1.src.rpm " + signed("foo-1-1.src", src),
+			},
+		},
+		{
+			name: "one copy of a noarch package goes everywhere",
+			facts: func(t *testing.T) Facts {
+				return facts(candidate(t, "doc-1-1.noarch", arm), candidate(t, "doc-1-1.noarch", x86))
+			},
+			want: []string{
+				"os/aarch64 add doc-1-1.noarch.rpm " + signed("doc-1-1.noarch", x86),
+				"os/x86_64 add doc-1-1.noarch.rpm " + signed("doc-1-1.noarch", x86),
+			},
+			notes: 1,
+		},
+		{
+			name: "a repository is missing",
+			facts: func(t *testing.T) Facts {
+				c := candidate(t, "foo-1-1.s390x", albs.S390X)
+				other := candidate(t, "bar-1-1.noarch", x86)
+				other.Platform = "fc"
+				return facts(c, other)
+			},
+			refused: []string{"bar-1-1.noarch: product demo has no rpm repository of platform fc", "foo-1-1.s390x: product demo has no rpm repository of platform el for s390x"},
+		},
+		{
+			name: "unsigned, unproven, untested",
+			facts: func(t *testing.T) Facts {
+				a, b, c, d := candidate(t, "a-1-1.x86_64", x86), candidate(t, "b-1-1.x86_64", x86), candidate(t, "c-1-1.x86_64", x86), candidate(t, "d-1-1.x86_64", x86)
+				a.Signed = ""
+				b.Notarized = false
+				c.Tests = testrun.Verdict{State: testrun.Failed, Reason: "1 of 2 cases failed: install"}
+				d.Tests = testrun.Verdict{State: testrun.Pending, Reason: "its tests are running"}
+				return facts(a, b, c, d)
+			},
+			want: []string{
+				"os/x86_64 add b-1-1.x86_64.rpm " + signed("b-1-1.x86_64", x86), "os/x86_64 add c-1-1.x86_64.rpm " + signed("c-1-1.x86_64", x86),
+				"os/x86_64 add d-1-1.x86_64.rpm " + signed("d-1-1.x86_64", x86),
+			},
+			refused: []string{"a-1-1.x86_64: it isn't signed", "b-1-1.x86_64: the ledger doesn't prove", "c-1-1.x86_64: product demo requires passed tests, and its tests are failed: 1 of 2", "d-1-1.x86_64: product demo requires passed tests, and its tests are pending"},
+		},
+		{
+			name: "tests are advisory",
+			facts: func(t *testing.T) Facts {
+				c := candidate(t, "a-1-1.x86_64", x86)
+				c.Tests = testrun.Verdict{State: testrun.Missing}
+				f := facts(c)
+				f.Product.Gate.Tests = product.Advisory
+				return f
+			},
+			want: []string{"os/x86_64 add a-1-1.x86_64.rpm " + signed("a-1-1.x86_64", x86)},
+		},
+		{
+			name: "what is there already is kept, older and newer versions stay",
+			facts: func(t *testing.T) Facts {
+				f := facts(candidate(t, "foo-2-1.x86_64", x86), candidate(t, "bar-1-1.x86_64", x86))
+				f.Shown["os/x86_64"] = Shown{Count: 3, Entries: []repodata.Entry{
+					entry(t, "foo-1-1.x86_64", "old"), entry(t, "bar-1-1.x86_64", "bar-1-1.x86_64x86_64 signed"), entry(t, "foobar-9-1.x86_64", "other"),
+				}}
+				return f
+			},
+			want: []string{"os/x86_64 keep bar-1-1.x86_64.rpm " + signed("bar-1-1.x86_64", x86), "os/x86_64 add foo-2-1.x86_64.rpm " + signed("foo-2-1.x86_64", x86)},
+		},
+		{
+			name: "the same NEVRA with other content (I8)",
+			facts: func(t *testing.T) Facts {
+				f := facts(candidate(t, "foo-1-1.x86_64", x86))
+				f.Shown["os/x86_64"] = Shown{Count: 1, Entries: []repodata.Entry{entry(t, "foo-1-1.x86_64", "other content")}}
+				return f
+			},
+			refused: []string{"foo-1-1.x86_64: os/x86_64 holds it with other content"},
+		},
+		{
+			name: "the same NEVRA with other content, rolled back since (I8)",
+			facts: func(t *testing.T) Facts {
+				f := facts(candidate(t, "foo-1-1.x86_64", x86))
+				f.Released[ReleasedFile{"os/x86_64", "foo-1-1.x86_64.rpm"}] = digest("other content")
+				return f
+			},
+			refused: []string{"foo-1-1.x86_64: it was released into os/x86_64 as"},
+		},
+		{
+			name: "released before and rolled back since, the same content",
+			facts: func(t *testing.T) Facts {
+				f := facts(candidate(t, "foo-1-1.x86_64", x86))
+				f.Released[ReleasedFile{"os/x86_64", "foo-1-1.x86_64.rpm"}] = digest("foo-1-1.x86_64x86_64 signed")
+				return f
+			},
+			want: []string{"os/x86_64 add foo-1-1.x86_64.rpm " + signed("foo-1-1.x86_64", x86)},
+		},
+		{
+			name: "older than what is shown (T25)",
+			facts: func(t *testing.T) Facts {
+				f := facts(candidate(t, "a-1-9.x86_64", x86), candidate(t, "b-1-1.noarch", x86), candidate(t, "c-1:1-1.x86_64", x86), candidate(t, "d-1.0~rc1-1.x86_64", x86))
+				f.Shown["os/x86_64"] = Shown{Count: 4, Entries: []repodata.Entry{
+					entry(t, "a-1-10.x86_64", "1"), entry(t, "b-2-1.x86_64", "2"), entry(t, "c-2-1.x86_64", "3"), entry(t, "d-1.0-1.x86_64", "4"),
+				}}
+				return f
+			},
+			want: []string{
+				"os/aarch64 add b-1-1.noarch.rpm " + signed("b-1-1.noarch", x86),
+				"os/x86_64 add c-1-1.x86_64.rpm " + signed("c-1:1-1.x86_64", x86), // a higher epoch is the way back
+			},
+			refused: []string{"a-1-9.x86_64: os/x86_64 has the newer a-1-10.x86_64", "b-1-1.noarch: os/x86_64 has the newer b-2-1.x86_64", "d-1.0~rc1-1.x86_64: os/x86_64 has the newer d-1.0-1.x86_64"},
+		},
+		{
+			name: "two builds bring the same NEVRA",
+			facts: func(t *testing.T) Facts {
+				a, b := candidate(t, "foo-1-1.x86_64", x86), candidate(t, "foo-1-1.x86_64", x86)
+				b.Build, b.Signed = 2, digest("other")
+				c, d := candidate(t, "bar-1-1.src", src), candidate(t, "bar-1-1.src", src) // the same SRPM, built twice
+				d.Build = 2
+				return facts(d, b, a, c)
+			},
+			want: []string{
+				"os/x86_64 add foo-1-1.x86_64.rpm " + signed("foo-1-1.x86_64", x86),
+				"source add bar-1-1.src.rpm " + signed("bar-1-1.src", src),
+			},
+			refused: []string{"foo-1-1.x86_64: builds 1 and 2 both bring it"},
+		},
+		{
+			name: "two versions in one plan",
+			facts: func(t *testing.T) Facts {
+				return facts(candidate(t, "foo-2-1.x86_64", x86), candidate(t, "foo-1-1.x86_64", x86))
+			},
+			want: []string{"os/x86_64 add foo-1-1.x86_64.rpm " + signed("foo-1-1.x86_64", x86), "os/x86_64 add foo-2-1.x86_64.rpm " + signed("foo-2-1.x86_64", x86)},
+		},
+		{
+			name: "nothing new",
+			facts: func(t *testing.T) Facts {
+				f := facts(candidate(t, "bar-1-1.x86_64", x86))
+				f.Shown["os/x86_64"] = Shown{Count: 1, Entries: []repodata.Entry{entry(t, "bar-1-1.x86_64", "bar-1-1.x86_64x86_64 signed")}}
+				return f
+			},
+			want:    []string{"os/x86_64 keep bar-1-1.x86_64.rpm " + signed("bar-1-1.x86_64", x86)},
+			refused: []string{"there is nothing to release"},
+		},
+		{
+			name: "no key: said once",
+			facts: func(t *testing.T) Facts {
+				a, b := candidate(t, "a-1-1.x86_64", x86), candidate(t, "b-1-1.x86_64", x86)
+				a.Signed, b.Signed = "", ""
+				f := facts(a, b)
+				f.Key = ""
+				f.Problems = []Refusal{{Reason: "product demo has no key"}}
+				return f
+			},
+			refused: []string{"product demo has no key"},
+		},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			f := tt.facts(t)
+			p := Make(f)
+			if diff := cmp.Diff(tt.want, lines(p)); diff != "" {
+				t.Errorf("packages (-want +got):\n%s", diff)
+			}
+			if len(p.Refusals) != len(tt.refused) {
+				t.Fatalf("refusals = %q, want %d", p.Refusals, len(tt.refused))
+			}
+			for i, want := range tt.refused {
+				if !strings.HasPrefix(p.Refusals[i].String(), want) {
+					t.Errorf("refusal %d = %q, want %q", i, p.Refusals[i], want)
+				}
+			}
+			if len(p.Notes) != tt.notes {
+				t.Errorf("notes = %q, want %d", p.Notes, tt.notes)
+			}
+			// The order in which facts were found doesn't matter.
+			slices.Reverse(f.Packages)
+			if again := Make(f); again.Digest() != p.Digest() {
+				t.Errorf("the same packages in another order make another plan:\n%s", cmp.Diff(lines(p), lines(again)))
+			}
+		})
+	}
+}
+
+func TestRepositoriesOfPlan(t *testing.T) {
+	t.Parallel()
+	f := facts(candidate(t, "foo-2-1.x86_64", albs.X8664))
+	f.Shown = map[string]Shown{"os/x86_64": {Count: 7}, "source": {Count: 2}, "gone/x86_64": {Count: 1}}
+	p := Make(f)
+	type line struct {
+		Path          string
+		New           bool
+		Before, After int
+	}
+	var got []line
+	for _, r := range p.Repositories {
+		got = append(got, line{r.Path, r.New, r.Before, r.After})
+	}
+	want := []line{{"debug/x86_64", true, 0, 0}, {"os/aarch64", true, 0, 0}, {"os/x86_64", false, 7, 8}, {"source", false, 2, 2}}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("repositories (-want +got):\n%s", diff)
+	}
+	if diff := cmp.Diff([]string{"gone/x86_64"}, p.Dropped); diff != "" {
+		t.Errorf("dropped (-want +got):\n%s", diff)
+	}
+}
+
+// TestPlanDigest: what people approve is bound to effects, and to nothing else.
+func TestPlanDigest(t *testing.T) {
+	t.Parallel()
+	make := func(change func(*Facts)) albs.Digest {
+		f := facts(candidate(t, "a-1-1.x86_64", albs.X8664), candidate(t, "b-1-1.x86_64", albs.X8664))
+		f.Product.Gate.Tests = product.Advisory
+		f.Shown["os/x86_64"] = Shown{Count: 1, Entries: []repodata.Entry{entry(t, "z-1-1.x86_64", "z")}}
+		change(&f)
+		return Make(f).Digest()
+	}
+	base := make(func(*Facts) {})
+	for name, tt := range map[string]struct {
+		change func(*Facts)
+		same   bool
+	}{
+		"another package":      {func(f *Facts) { f.Packages = f.Packages[:1] }, false},
+		"other content":        {func(f *Facts) { f.Packages[0].Signed = digest("x") }, false},
+		"another key":          {func(f *Facts) { f.Key = "OTHER" }, false},
+		"another verdict":      {func(f *Facts) { f.Packages[0].Tests.State = testrun.Failed }, false},
+		"another expiry":       {func(f *Facts) { f.Expires = f.Expires.Add(time.Second) }, false},
+		"another product":      {func(f *Facts) { f.Product.Name = "other" }, false},
+		"a dropped repository": {func(f *Facts) { f.Shown["gone"] = Shown{} }, false},
+		"a repository more": {func(f *Facts) {
+			f.Product.Repositories = append(f.Product.Repositories, product.Repository{Path: "x", Platform: "el", Arch: albs.I686, Kind: product.RPM})
+		}, false},
+		"one is there already": {func(f *Facts) {
+			f.Shown["os/x86_64"] = Shown{1, []repodata.Entry{entry(t, "a-1-1.x86_64", "a-1-1.x86_64x86_64 signed")}}
+		}, false},
+		"another release since": {func(f *Facts) { f.Serial++; f.Shown["os/x86_64"] = Shown{5, f.Shown["os/x86_64"].Entries} }, true},
+		"another revision":      {func(f *Facts) { f.Product.Revision++ }, true},
+		"another zone":          {func(f *Facts) { f.Expires = f.Expires.In(time.FixedZone("x", 3600)) }, true},
+	} {
+		if got := make(tt.change); (got == base) != tt.same {
+			t.Errorf("%s: equal digest = %v, want %v", name, got == base, tt.same)
+		}
+	}
+	if !base.Valid() {
+		t.Errorf("the digest is %q", base)
+	}
+}
+
+func TestDiff(t *testing.T) {
+	t.Parallel()
+	before := []repodata.Entry{entry(t, "a-1-1.noarch", "a"), entry(t, "b-1-1.noarch", "b")}
+	after := []repodata.Entry{entry(t, "b-1-1.noarch", "b"), entry(t, "c-1-1.noarch", "c")}
+	want := []Change{
+		{Action: Remove, NEVRA: "a-1-1.noarch", File: "a-1-1.noarch.rpm", Digest: digest("a"), Size: 10},
+		{Action: Add, NEVRA: "c-1-1.noarch", File: "c-1-1.noarch.rpm", Digest: digest("c"), Size: 10},
+	}
+	if diff := cmp.Diff(want, Diff(before, after)); diff != "" {
+		t.Errorf("Diff (-want +got):\n%s", diff)
+	}
+}
+
+func TestIncluded(t *testing.T) {
+	t.Parallel()
+	history := []Made{
+		{ID: 11, Serial: 1}, {ID: 12, Serial: 2, From: 1}, {ID: 13, Serial: 5, From: 2}, // 3 and 4 were lost on the way
+		{ID: 14, Serial: 6, From: 5, BackTo: 1},  // back to 1
+		{ID: 15, Serial: 7, From: 6},             // on top of that
+		{ID: 16, Serial: 8, From: 7, BackTo: 5},  // forward again
+		{ID: 17, Serial: 9, From: 8, BackTo: 10}, // nonsense
+	}
+	for serial, want := range map[int64][]albs.ReleaseID{
+		0: nil, 1: {11}, 2: {11, 12}, 3: nil, 5: {11, 12, 13}, 6: {11}, 7: {11, 15}, 8: {11, 12, 13}, 9: nil,
+	} {
+		var got []albs.ReleaseID
+		for id := range Included(history, serial) {
+			got = append(got, id)
+		}
+		slices.Sort(got)
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Errorf("Included(%d) (-want +got):\n%s", serial, diff)
+		}
+	}
+}

@@ -1,0 +1,467 @@
+// Package release owns what becomes public: plans, their approval, publication and
+// rollback.
+//
+// A release begins as a plan that the master computes (plan.go): for the builds
+// named, which package goes into which repositories of the product, and what
+// speaks against it. People approve exactly that, bound to a digest over its
+// effects. Publication computes the plan anew: an equal digest goes on, another
+// voids the approvals. Then the new snapshots are made, their metadata is signed,
+// and a releaser shows the tree of all repositories of the product at once; a
+// rollback shows an earlier tree under a new serial.
+//
+//	status       what happens                    then
+//	–            plan                            scheduled
+//	scheduled    publish, the digest is equal    in progress
+//	scheduled    publish, it is another; replan  scheduled, with the new plan
+//	in progress  the releaser shows the tree     completed
+//	in progress  a task ends in any other way    failed
+//	failed       publish, replan                 as from scheduled
+//	completed    rolled back                     reverted
+//	reverted     its tree is brought back        completed
+//
+// Invariants: nothing unsigned, unproven, barred by the product's gate or older
+// than what is shown is published, and there is no way around that; a package that
+// was released never changes under its name; one release of a product is published
+// at a time; nothing is shown in part. Signatures are sign's, snapshots and serials
+// repo's, approvals auth's, the verdict on tests testrun's.
+package release
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/rs/zerolog"
+
+	"albs/internal/albs"
+	"albs/internal/master/artifact"
+	"albs/internal/master/auth"
+	"albs/internal/master/build"
+	"albs/internal/master/db"
+	"albs/internal/master/event"
+	"albs/internal/master/platform"
+	"albs/internal/master/product"
+	"albs/internal/master/provenance"
+	"albs/internal/master/queue"
+	"albs/internal/master/repo"
+	"albs/internal/master/sign"
+	"albs/internal/master/testrun"
+	"albs/internal/repodata"
+)
+
+// Parts are the modules that releases rest on.
+type Parts struct {
+	DB         *db.DB
+	Events     *event.Log
+	Auth       *auth.Auth
+	Queue      *queue.Queue
+	Artifacts  *artifact.Artifacts
+	Provenance *provenance.Provenance
+	Products   *product.Products
+	Platforms  *platform.Platforms
+	Repos      *repo.Repos
+	Builds     *build.Builds
+	Tests      *testrun.Tests
+	Signs      *sign.Signing
+	Log        zerolog.Logger
+}
+
+// Releases keeps releases. It may be used concurrently.
+type Releases struct {
+	store      store
+	d          *db.DB
+	events     *event.Log
+	auth       *auth.Auth
+	queue      *queue.Queue
+	artifacts  *artifact.Artifacts
+	provenance *provenance.Provenance
+	products   *product.Products
+	platforms  *platform.Platforms
+	repos      *repo.Repos
+	builds     *build.Builds
+	tests      *testrun.Tests
+	signs      *sign.Signing
+	log        zerolog.Logger
+
+	mu   sync.Mutex
+	last struct { // the tree that was read last: a releaser asks for its files one by one
+		digest albs.Digest
+		tree   repodata.Tree
+	}
+	listed map[albs.Digest][]repodata.Entry // packages by snapshot; see entries
+}
+
+// New returns the releases of a master and registers the handler of the kind
+// publish.
+func New(p Parts) *Releases {
+	r := &Releases{
+		store: store{p.DB}, d: p.DB, events: p.Events, auth: p.Auth, queue: p.Queue, artifacts: p.Artifacts, provenance: p.Provenance,
+		products: p.Products, platforms: p.Platforms, repos: p.Repos, builds: p.Builds, tests: p.Tests, signs: p.Signs, log: p.Log, listed: make(map[albs.Digest][]repodata.Entry),
+	}
+	p.Queue.Register(albs.KindPublish, handler{r})
+	return r
+}
+
+// Kind says what a release does.
+type Kind string
+
+// The kinds of release.
+const (
+	Publication Kind = "publish"
+	Rollback    Kind = "rollback"
+)
+
+// Status is where a release stands, in ALBS's numbers.
+type Status int
+
+// The statuses of a release.
+const (
+	Scheduled  Status = 1 // planned; waits for approval and publication
+	InProgress Status = 2 // its metadata is being signed, or it is being published
+	Completed  Status = 3 // it is public
+	Failed     Status = 4 // its publication ended without success; it can be published again
+	Reverted   Status = 5 // it was public and was rolled back
+)
+
+// String returns ALBS's word for the status.
+func (s Status) String() string {
+	switch s {
+	case Scheduled:
+		return "scheduled"
+	case InProgress:
+		return "in progress"
+	case Completed:
+		return "completed"
+	case Failed:
+		return "failed"
+	case Reverted:
+		return "reverted"
+	}
+	return fmt.Sprintf("status %d", int(s))
+}
+
+// Release is a release as faces show it.
+type Release struct {
+	ID        albs.ReleaseID
+	Kind      Kind
+	Product   string
+	Team      string
+	Planner   string // name of the person who planned it
+	PlannerID albs.UserID
+	Status    Status
+	Reason    string // one line: why it failed, why its approvals are void
+	Digest    albs.Digest
+	Expires   time.Time // when the plan's approvals end
+	Serial    int64     // of its tree; 0 before publication began
+	From      int64     // the serial that was shown before
+	BackTo    int64     // of a rollback: the serial whose content it brings back
+	Tree      albs.Digest
+	Task      albs.TaskID // its publish task; 0 before
+	Created   time.Time
+	Changed   time.Time
+
+	// What follows is empty in lists.
+
+	Builds    []albs.BuildID
+	Plan      Plan
+	Approvals []auth.Approval // that count for the plan as it is
+	Needed    int             // approvals that the product asks for
+}
+
+// Approved reports whether enough people have approved the plan.
+func (r Release) Approved() bool { return len(r.Approvals) >= r.Needed }
+
+// Topic returns the event topic of a release, which is also the subject of its
+// approvals.
+func Topic(id albs.ReleaseID) string { return "release:" + id.String() }
+
+// Bounds of one plan.
+const (
+	MaxBuilds   = 200
+	MaxPackages = 50_000
+)
+
+// planLife is how long people have to approve and publish a plan.
+const planLife = 7 * 24 * time.Hour
+
+// Plan computes what the release of the builds' packages into a product comes to,
+// and keeps it. A plan with refusals is kept and shown too, but can't be approved.
+// Errors: Forbidden without release.plan on the product's team, NotFound for an
+// unknown product or build, Invalid for no build or the same twice, TooLarge beyond
+// MaxBuilds.
+func (r *Releases) Plan(ctx context.Context, productName string, builds []albs.BuildID) (Release, error) {
+	p, err := r.products.Get(ctx, productName)
+	if err != nil {
+		return Release{}, err
+	}
+	if err := auth.Can(ctx, auth.ReleasePlan, p.Object()); err != nil {
+		return Release{}, err
+	}
+	if len(builds) > MaxBuilds {
+		return Release{}, albs.Errorf(albs.TooLarge, "%d builds, at most %d are released at once", len(builds), MaxBuilds)
+	}
+	builds = slices.Sorted(slices.Values(builds))
+	if len(builds) == 0 || len(slices.Compact(slices.Clone(builds))) != len(builds) {
+		return Release{}, albs.Errorf(albs.Invalid, "name the builds to release, each once")
+	}
+	plan, err := r.compute(ctx, p, builds, expiry())
+	if err != nil {
+		return Release{}, err
+	}
+	actor, now := auth.From(ctx), db.Now()
+	row := releaseRow{
+		Kind: Publication, Product: p.Name, Team: p.Team, PlannerID: actor.User, Planner: actor.Name, Status: Scheduled,
+		Files: "[]", CreatedAt: now, ChangedAt: now,
+	}
+	if err := row.setPlan(plan); err != nil {
+		return Release{}, err
+	}
+	err = r.d.InTx(ctx, func(tx db.Tx) error {
+		if err := r.store.add(ctx, tx, &row, builds); err != nil {
+			return err
+		}
+		return r.tell(ctx, tx, "release.planned", row)
+	})
+	if err != nil {
+		return Release{}, fmt.Errorf("plan release: %w", err)
+	}
+	return r.Get(ctx, row.ID)
+}
+
+// expiry is when a plan that is made now expires, to the second.
+func expiry() time.Time { return time.Now().Add(planLife).UTC().Truncate(time.Second) }
+
+// Replan computes the plan of a release anew, with a new expiry: after tests have
+// passed or packages were signed. Approvals of the plan before are void. Errors:
+// Forbidden without release.plan, NotFound, Conflict while the release is being
+// published and afterwards.
+func (r *Releases) Replan(ctx context.Context, id albs.ReleaseID) (Release, error) {
+	row, err := r.store.get(ctx, r.d, id)
+	if err != nil {
+		return Release{}, err
+	}
+	if err := auth.Can(ctx, auth.ReleasePlan, row.object()); err != nil {
+		return Release{}, err
+	}
+	if row.Kind != Publication || row.Status != Scheduled && row.Status != Failed {
+		return Release{}, albs.Errorf(albs.Conflict, "release %d is %s: there is nothing to plan", id, row.Status)
+	}
+	plan, err := r.recompute(ctx, row, expiry())
+	if err != nil {
+		return Release{}, err
+	}
+	if err := r.replace(ctx, row, plan, ""); err != nil {
+		return Release{}, err
+	}
+	return r.Get(ctx, id)
+}
+
+// recompute is compute for a release that has a plan.
+func (r *Releases) recompute(ctx context.Context, row releaseRow, expires time.Time) (Plan, error) {
+	p, err := r.products.Get(ctx, row.Product)
+	if err != nil {
+		return Plan{}, err
+	}
+	builds, err := r.store.builds(ctx, r.d, row.ID)
+	if err != nil {
+		return Plan{}, err
+	}
+	return r.compute(ctx, p, builds, expires)
+}
+
+// replace gives a release another plan; it is scheduled then.
+func (r *Releases) replace(ctx context.Context, row releaseRow, plan Plan, reason string) error {
+	from := row.Status
+	if err := row.setPlan(plan); err != nil {
+		return err
+	}
+	row.Status, row.Reason, row.ChangedAt = Scheduled, reason, db.Now()
+	err := r.d.InTx(ctx, func(tx db.Tx) error {
+		if err := r.store.update(ctx, tx, row, from); err != nil {
+			return err
+		}
+		return r.tell(ctx, tx, "release.planned", row)
+	})
+	if err != nil {
+		return fmt.Errorf("plan release %d anew: %w", row.ID, err)
+	}
+	return nil
+}
+
+func (row *releaseRow) setPlan(p Plan) error {
+	b, err := json.Marshal(p)
+	if err != nil {
+		return fmt.Errorf("encode plan: %w", err)
+	}
+	row.Plan, row.Digest, row.ExpiresAt = string(b), p.Digest(), db.At(p.Expires)
+	return nil
+}
+
+func (row releaseRow) plan() (Plan, error) {
+	var p Plan
+	if err := json.Unmarshal([]byte(row.Plan), &p); err != nil {
+		return p, fmt.Errorf("plan of release %d: %w", row.ID, err)
+	}
+	return p, nil
+}
+
+// object is what auth asks about a release: the team at the time of planning.
+func (row releaseRow) object() auth.Object { return auth.Object{Team: row.Team, Owner: row.PlannerID} }
+
+// tell writes an event of a release, as the actor of ctx.
+func (r *Releases) tell(ctx context.Context, tx db.Tx, kind string, row releaseRow) error {
+	return r.events.Add(ctx, tx, kind, Topic(row.ID), auth.From(ctx).String(), Event{
+		Release: row.ID, Product: row.Product, Status: row.Status.String(), Reason: row.Reason, Digest: row.Digest, Serial: row.Serial,
+	})
+}
+
+// Event is the data of the events release.planned, release.started,
+// release.published, release.failed and release.reverted.
+type Event struct {
+	Release albs.ReleaseID `json:"release"`
+	Product string         `json:"product"`
+	Status  string         `json:"status"`
+	Reason  string         `json:"reason,omitempty"`
+	Digest  albs.Digest    `json:"digest"`
+	Serial  int64          `json:"serial,omitempty"`
+}
+
+// Get returns a release with its plan and approvals, or NotFound.
+func (r *Releases) Get(ctx context.Context, id albs.ReleaseID) (Release, error) {
+	row, err := r.store.get(ctx, r.d, id)
+	if err != nil {
+		return Release{}, err
+	}
+	out := row.view()
+	if out.Plan, err = row.plan(); err != nil {
+		return Release{}, err
+	}
+	if out.Builds, err = r.store.builds(ctx, r.d, id); err != nil {
+		return Release{}, err
+	}
+	if row.Kind == Publication {
+		p, err := r.products.Get(ctx, row.Product)
+		if err != nil {
+			return Release{}, err
+		}
+		out.Needed = p.Approvals.Count
+		if out.Approvals, err = r.approvals(ctx, r.d, row, p); err != nil {
+			return Release{}, err
+		}
+	}
+	return out, nil
+}
+
+func (row releaseRow) view() Release {
+	return Release{
+		ID: row.ID, Kind: row.Kind, Product: row.Product, Team: row.Team, Planner: row.Planner, PlannerID: row.PlannerID,
+		Status: row.Status, Reason: row.Reason, Digest: row.Digest, Expires: row.ExpiresAt.Time, Serial: row.Serial,
+		From: row.FromSerial, BackTo: row.BackTo, Tree: row.Tree, Task: row.TaskID, Created: row.CreatedAt.Time, Changed: row.ChangedAt.Time,
+	}
+}
+
+// Filter says which releases List returns. Zero fields don't filter.
+type Filter struct {
+	Before  albs.ReleaseID // only lower ids, for the next page
+	Limit   int            // 1 to 200; 0 is 20
+	Skip    int            // so many releases first, for pages that are numbered
+	Product string
+	Status  Status
+	Build   albs.BuildID
+}
+
+// List returns releases, newest first, and whether there are more; pass the last
+// one's ID as Before for the next page. Anyone may ask.
+func (r *Releases) List(ctx context.Context, f Filter) ([]Release, bool, error) {
+	if f.Limit <= 0 || f.Limit > 200 {
+		f.Limit = 20
+	}
+	rows, err := r.store.list(ctx, f)
+	if err != nil {
+		return nil, false, err
+	}
+	more := len(rows) > f.Limit
+	if more {
+		rows = rows[:f.Limit]
+	}
+	out := make([]Release, len(rows))
+	for i, row := range rows {
+		out[i] = row.view()
+	}
+	return out, more, nil
+}
+
+// CountOf returns how many releases a filter leaves, whatever its Limit and Skip.
+func (r *Releases) CountOf(ctx context.Context, f Filter) (int, error) { return r.store.count(ctx, f) }
+
+// Approve records that the person of ctx approves the release's plan. digest is
+// what was shown to that person: it must be the plan's. Errors: Forbidden without
+// release.approve on the team, and to the planner where the product wants another
+// person; NotFound; Conflict if the plan has another digest, has refusals, has
+// expired, is not waiting for approval, or was approved by that person before.
+func (r *Releases) Approve(ctx context.Context, id albs.ReleaseID, digest albs.Digest, note string) (Release, error) {
+	row, err := r.store.get(ctx, r.d, id)
+	if err != nil {
+		return Release{}, err
+	}
+	if err := auth.Can(ctx, auth.ReleaseApprove, row.object()); err != nil {
+		return Release{}, err
+	}
+	p, err := r.products.Get(ctx, row.Product)
+	if err != nil {
+		return Release{}, err
+	}
+	if p.Approvals.Distinct && auth.From(ctx).User == row.PlannerID {
+		return Release{}, albs.Errorf(albs.Forbidden, "you planned release %d: product %s wants another person's approval", id, row.Product)
+	}
+	err = r.d.InTx(ctx, func(tx db.Tx) error {
+		row, err := r.store.get(ctx, tx, id)
+		if err != nil {
+			return err
+		}
+		if err := row.approvable(digest); err != nil {
+			return err
+		}
+		return r.auth.Approve(ctx, tx, Topic(id), digest, row.ExpiresAt, note)
+	})
+	if err != nil {
+		return Release{}, fmt.Errorf("approve release %d: %w", id, err)
+	}
+	return r.Get(ctx, id)
+}
+
+// approvable says whether digest may be approved as the plan of a release.
+func (row releaseRow) approvable(digest albs.Digest) error {
+	plan, err := row.plan()
+	if err != nil {
+		return err
+	}
+	switch {
+	case row.Kind != Publication || row.Status != Scheduled && row.Status != Failed:
+		return albs.Errorf(albs.Conflict, "it is %s: there is nothing to approve", row.Status)
+	case digest != row.Digest:
+		return albs.Errorf(albs.Conflict, "its plan is %s now and no longer %s: look at it again", row.Digest.Short(), digest.Short())
+	case len(plan.Refusals) == 1:
+		return albs.Errorf(albs.Conflict, "its plan is refused: %s", plan.Refusals[0])
+	case len(plan.Refusals) > 1:
+		return albs.Errorf(albs.Conflict, "its plan is refused: %s (and %d more)", plan.Refusals[0], len(plan.Refusals)-1)
+	case !row.ExpiresAt.After(time.Now()):
+		return albs.Errorf(albs.Conflict, "its plan has expired: plan it again")
+	}
+	return nil
+}
+
+// approvals returns the approvals in force that count for a release's plan.
+func (r *Releases) approvals(ctx context.Context, q db.Q, row releaseRow, p product.Product) ([]auth.Approval, error) {
+	all, err := r.auth.Approvals(ctx, q, Topic(row.ID), row.Digest)
+	if err != nil {
+		return nil, fmt.Errorf("approvals of release %d: %w", row.ID, err)
+	}
+	if p.Approvals.Distinct {
+		all = slices.DeleteFunc(all, func(a auth.Approval) bool { return a.User == row.PlannerID })
+	}
+	return all, nil
+}

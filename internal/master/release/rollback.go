@@ -1,0 +1,200 @@
+package release
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"albs/internal/albs"
+	"albs/internal/master/auth"
+	"albs/internal/master/db"
+	"albs/internal/master/product"
+	"albs/internal/repodata"
+)
+
+// Rollback has a product show again what it showed at serial to, or before the
+// present serial if to is 0: under a new serial, byte for byte the metadata, keys
+// and packages of then. No approval is asked for, since all of it was public, and
+// nothing is signed. Once it is public, releases whose packages are not in that
+// tree are reverted. The release returned is in progress.
+//
+// Errors: Forbidden without release.rollback on the team, NotFound for an unknown
+// product or serial, Invalid for a serial that is not an earlier one, Conflict if
+// nothing was shown before or a release of the product is being published.
+func (r *Releases) Rollback(ctx context.Context, productName string, to int64) (Release, error) {
+	p, err := r.products.Get(ctx, productName)
+	if err != nil {
+		return Release{}, err
+	}
+	if err := auth.Can(ctx, auth.ReleaseRollback, p.Object()); err != nil {
+		return Release{}, err
+	}
+	now, _, err := r.current(ctx, p.Name)
+	if err != nil {
+		return Release{}, err
+	}
+	if to == 0 {
+		before, err := r.repos.Trees(ctx, p.Name, now, 1)
+		if err != nil {
+			return Release{}, err
+		}
+		if now == 0 || len(before) == 0 {
+			return Release{}, albs.Errorf(albs.Conflict, "product %s showed nothing before: there is nothing to go back to", p.Name)
+		}
+		to = before[0].Serial
+	}
+	if to < 0 || to >= now {
+		return Release{}, albs.Errorf(albs.Invalid, "product %s shows serial %d: name an earlier one to go back to", p.Name, now)
+	}
+	if _, err := r.repos.TreeAt(ctx, p.Name, to); err != nil {
+		return Release{}, err
+	}
+	actor, at := auth.From(ctx), db.Now()
+	row := releaseRow{
+		Kind: Rollback, Product: p.Name, Team: p.Team, PlannerID: actor.User, Planner: actor.Name, Status: Scheduled,
+		BackTo: to, Files: "[]", CreatedAt: at, ChangedAt: at,
+	}
+	if err := r.goBack(ctx, &row); err != nil {
+		if errors.Is(err, errMoved) {
+			err = albs.Errorf(albs.Conflict, "%w: look at it and try again", err)
+		}
+		return Release{}, fmt.Errorf("roll product %s back: %w", p.Name, err)
+	}
+	return r.Get(ctx, row.ID)
+}
+
+// Revert rolls back the release that a product shows, to what it showed before.
+// Errors: those of Rollback; Conflict also if the release is not public, or others
+// were published since, which would go with it.
+func (r *Releases) Revert(ctx context.Context, id albs.ReleaseID) (Release, error) {
+	row, err := r.store.get(ctx, r.d, id)
+	if err != nil {
+		return Release{}, err
+	}
+	if err := auth.Can(ctx, auth.ReleaseRollback, row.object()); err != nil {
+		return Release{}, err
+	}
+	if row.Status != Completed {
+		return Release{}, albs.Errorf(albs.Conflict, "release %d is %s: there is nothing to revert", id, row.Status)
+	}
+	now, _, err := r.current(ctx, row.Product)
+	if err != nil {
+		return Release{}, err
+	}
+	if now != row.Serial {
+		return Release{}, albs.Errorf(albs.Conflict, "product %s shows serial %d, release %d is serial %d: what was released since would go with it; if you mean that, roll the product back to serial %d",
+			row.Product, now, id, row.Serial, row.FromSerial)
+	}
+	return r.Rollback(ctx, row.Product, 0)
+}
+
+// goBack starts a rollback; a new one, without an id, is added first.
+func (r *Releases) goBack(ctx context.Context, row *releaseRow) error {
+	if row.Status != Scheduled && row.Status != Failed {
+		return albs.Errorf(albs.Conflict, "it is %s", row.Status)
+	}
+	t, err := r.repos.TreeAt(ctx, row.Product, row.BackTo)
+	if err != nil {
+		return err
+	}
+	then, err := r.repos.ReadTree(ctx, t.Digest)
+	if err != nil {
+		return err
+	}
+	serial, now, err := r.current(ctx, row.Product)
+	if err != nil {
+		return err
+	}
+	n := next{from: serial, files: then.Files}
+	for _, p := range then.Repositories {
+		s, err := r.repos.Open(ctx, p.Snapshot)
+		if err != nil {
+			return fmt.Errorf("repository %s: %w", p.Path, err)
+		}
+		n.repositories = append(n.repositories, repositoryRow{Path: p.Path, Snapshot: p.Snapshot, Repomd: s.Repomd(), Sealed: p.Snapshot})
+	}
+	plan, err := r.compare(ctx, row.Product, now, then)
+	if err != nil {
+		return err
+	}
+	plan.Serial, plan.Expires = serial, time.Now().UTC().Truncate(time.Second)
+	var id albs.ReleaseID
+	err = r.d.InTx(ctx, func(tx db.Tx) error {
+		attempt := *row
+		if err := attempt.setPlan(plan); err != nil {
+			return err
+		}
+		if attempt.ID == 0 {
+			if err := r.store.add(ctx, tx, &attempt, nil); err != nil {
+				return err
+			}
+		}
+		if err := r.start(ctx, tx, attempt, n, nil); err != nil {
+			return err
+		}
+		id = attempt.ID
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	row.ID = id
+	return nil
+}
+
+// compare returns the plan that turns one tree into another, for people to see.
+func (r *Releases) compare(ctx context.Context, name string, now, then repodata.Tree) (Plan, error) {
+	p, err := r.products.Get(ctx, name)
+	if err != nil {
+		return Plan{}, err
+	}
+	known := make(map[string]product.Repository, len(p.Repositories))
+	for _, d := range p.Repositories {
+		known[d.Path] = d
+	}
+	plan := Plan{Product: name, Revision: p.Revision, Gate: p.Gate.Tests}
+	shown := make(map[string]albs.Digest, len(now.Repositories))
+	for _, t := range now.Repositories {
+		shown[t.Path] = t.Snapshot
+	}
+	for _, t := range then.Repositories {
+		d := known[t.Path]
+		line := Repository{Path: t.Path, Platform: d.Platform, Arch: d.Arch, Kind: d.Kind}
+		after, err := r.repos.Open(ctx, t.Snapshot)
+		if err != nil {
+			return plan, fmt.Errorf("repository %s: %w", t.Path, err)
+		}
+		line.After = after.Len()
+		from, there := shown[t.Path]
+		delete(shown, t.Path)
+		var was []repodata.Entry
+		if there {
+			before, err := r.repos.Open(ctx, from)
+			if err != nil {
+				return plan, fmt.Errorf("repository %s: %w", t.Path, err)
+			}
+			line.Before = before.Len()
+			if from != t.Snapshot {
+				if was, err = r.entries(ctx, before); err != nil {
+					return plan, fmt.Errorf("repository %s: %w", t.Path, err)
+				}
+			}
+		}
+		line.New = !there
+		if from != t.Snapshot {
+			is, err := r.entries(ctx, after)
+			if err != nil {
+				return plan, fmt.Errorf("repository %s: %w", t.Path, err)
+			}
+			line.Packages = Diff(was, is)
+		}
+		plan.Repositories = append(plan.Repositories, line)
+	}
+	for path := range shown {
+		plan.Dropped = append(plan.Dropped, path)
+	}
+	slices.Sort(plan.Dropped)
+	return plan, nil
+}
