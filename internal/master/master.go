@@ -82,6 +82,7 @@ type Master struct {
 	builds   *build.Builds
 	tests    *testrun.Tests
 	signs    *sign.Signing
+	releases *release.Releases
 	products *product.Products
 	health   *telemetry.Health
 	handler  http.Handler
@@ -165,7 +166,7 @@ func Open(ctx context.Context, c Config, log zerolog.Logger) (m *Master, err err
 		DB: m.db, Events: m.events, Queue: m.queue, Artifacts: artifacts, Provenance: m.prov,
 		Products: m.products, Builds: m.builds, Tests: m.tests, Log: log,
 	})
-	releases := release.New(release.Parts{
+	m.releases = release.New(release.Parts{
 		DB: m.db, Events: m.events, Auth: m.auth, Queue: m.queue, Artifacts: artifacts, Provenance: m.prov,
 		Products: m.products, Platforms: platforms, Repos: repos, Builds: m.builds, Tests: m.tests, Signs: m.signs, Log: log,
 	})
@@ -174,7 +175,7 @@ func Open(ctx context.Context, c Config, log zerolog.Logger) (m *Master, err err
 	c.API.Cookie, c.API.Version = ui.CookieName(https), c.Version
 	rest := api.New(api.Parts{
 		Auth: m.auth, Events: m.events, Queue: m.queue, Artifacts: artifacts, Provenance: m.prov, Platforms: platforms,
-		Products: m.products, Builds: m.builds, Tests: m.tests, Signs: m.signs, Releases: releases,
+		Products: m.products, Builds: m.builds, Tests: m.tests, Signs: m.signs, Releases: m.releases,
 		Trust: func(ctx context.Context) ([]byte, error) {
 			t, err := m.Trust(ctx)
 			return t.Encode(), err
@@ -182,7 +183,7 @@ func Open(ctx context.Context, c Config, log zerolog.Logger) (m *Master, err err
 		Log: log,
 	}, c.API)
 	pages, err := ui.New(ui.Parts{
-		Auth: m.auth, Events: m.events, Queue: m.queue, Builds: m.builds, Tests: m.tests, Signs: m.signs, Releases: releases, HTTPS: https, Log: log,
+		Auth: m.auth, Events: m.events, Queue: m.queue, Builds: m.builds, Tests: m.tests, Signs: m.signs, Releases: m.releases, HTTPS: https, Log: log,
 	})
 	if err != nil {
 		return m, err
@@ -320,6 +321,7 @@ func (m *Master) Run(ctx context.Context, ready chan<- struct{}) error {
 	loop("provenance", m.prov.Run)
 	loop("imports", func(ctx context.Context) error { return m.builds.Run(ctx, me) })
 	loop("tests", m.tests.Run)
+	loop("releases", m.releases.Run)
 	loop("health", m.watch)
 
 	srv := &http.Server{

@@ -615,3 +615,36 @@ func TestTampered(t *testing.T) {
 		}
 	}
 }
+
+// TestExchanged has a row name another file as a package's signed copy: who asks
+// for copies, a release above all, gets none.
+func TestExchanged(t *testing.T) {
+	t.Parallel()
+	f := setup(t, dbtest.Open(t, dbtest.SQLite(t)), "")
+	f.deliver()
+	f.worker(t)
+	k := f.key(t, "demo", pgp.Ed25519)
+	r, err := f.SignBuild(f.admin, f.build, "demo")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if r = f.ended(t, r.ID); r.Status != Completed {
+		t.Fatalf("the request is %+v", r)
+	}
+	first, second := r.Packages[0], r.Packages[1]
+	got, err := f.Signed(t.Context(), []albs.Digest{first.Digest}, k.Fingerprint)
+	if err != nil || got[first.Digest].Digest != first.Signed {
+		t.Fatalf("Signed = %v, %v", got, err)
+	}
+	for name, to := range map[string]albs.Digest{"the unsigned file": first.Digest, "the copy of another package": second.Signed} {
+		if _, err := f.d.ExecContext(t.Context(), `DELETE FROM signed_package WHERE unsigned = $1`, second.Digest); err != nil {
+			t.Fatal(err) // whose copy would be in the way
+		}
+		if _, err := f.d.ExecContext(t.Context(), `UPDATE signed_package SET signed = $1 WHERE unsigned = $2`, to, first.Digest); err != nil {
+			t.Fatal(err)
+		}
+		if got, err := f.Signed(t.Context(), []albs.Digest{first.Digest}, k.Fingerprint); albs.KindOf(err) != albs.Conflict {
+			t.Errorf("%s: Signed = %v, %v, want Conflict", name, got, err)
+		}
+	}
+}

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"runtime"
+	"time"
 
 	"golang.org/x/sync/errgroup"
 
@@ -76,13 +77,19 @@ func (h signHandler) Offer(ctx context.Context, t queue.Task, o queue.Offer) (al
 		spec.Product = j.document.Product
 		spec.Documents = []albs.File{{Name: j.document.Name, Digest: j.document.Digest, Size: j.document.Size}}
 		digests = []albs.Digest{j.document.Digest}
-		err = h.approved(ctx, *j.document)
 	} else {
 		spec.Product = j.request.Product
 		for _, p := range j.packages {
 			spec.Packages = append(spec.Packages, p.file())
 			digests = append(digests, p.Unsigned)
 		}
+	}
+	if err := h.settle(ctx, digests); err != nil {
+		return albs.Spec{}, nil, err
+	}
+	if j.document != nil {
+		err = h.approved(ctx, *j.document)
+	} else {
 		err = h.offerable(ctx, j)
 	}
 	if err != nil {
@@ -93,6 +100,20 @@ func (h signHandler) Offer(ctx context.Context, t queue.Task, o queue.Offer) (al
 		return albs.Spec{}, nil, err
 	}
 	return albs.Spec{Sign: &spec}, evidence, nil
+}
+
+// settleTime is how long an offer waits for what was stated a moment ago.
+const settleTime = 2 * time.Second
+
+// settle gives statements that are on their way to the ledger the moment that they
+// need: a task that is given back for them pauses much longer.
+func (h signHandler) settle(ctx context.Context, ds []albs.Digest) error {
+	soon, cancel := context.WithTimeout(ctx, settleTime)
+	defer cancel()
+	if err := h.provenance.WaitNotarized(soon, ds...); err != nil && soon.Err() == nil {
+		return err
+	}
+	return ctx.Err()
 }
 
 // offerable says whether the packages may go to the signer now: by the gate, and

@@ -24,6 +24,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"albs/internal/albs"
+	"albs/internal/attest"
 	"albs/internal/master/artifact"
 	"albs/internal/master/auth"
 	"albs/internal/master/build"
@@ -409,7 +410,9 @@ func (s *Signing) view(ctx context.Context, row requestRow) (Request, error) {
 }
 
 // Signed returns the signed copies by a key, given by fingerprint, of those of the
-// unsigned packages that have one.
+// unsigned packages that have one. Releases rest on it, so the row alone is not
+// believed: a copy of which the master didn't state that it is that package, signed
+// with that key, is a Conflict.
 func (s *Signing) Signed(ctx context.Context, unsigned []albs.Digest, key string) (map[albs.Digest]artifact.Artifact, error) {
 	out := make(map[albs.Digest]artifact.Artifact, len(unsigned))
 	for _, d := range unsigned {
@@ -420,11 +423,32 @@ func (s *Signing) Signed(ctx context.Context, unsigned []albs.Digest, key string
 		if signed == "" {
 			continue
 		}
+		if err := s.stated(ctx, signed, d, key); err != nil {
+			return nil, err
+		}
 		if out[d], err = s.artifacts.Get(ctx, s.store.d, signed); err != nil {
 			return nil, err
 		}
 	}
 	return out, nil
+}
+
+// stated returns nil if the master stated that signed is unsigned with a signature
+// by key.
+func (s *Signing) stated(ctx context.Context, signed, unsigned albs.Digest, key string) error {
+	var body attest.SignBody
+	st, _, err := s.provenance.Latest(ctx, signed, attest.Sign)
+	if err == nil {
+		err = st.Body(&body)
+	}
+	if err != nil && !errors.Is(err, albs.NotFound) {
+		return err
+	}
+	if err != nil || body.Unsigned != unsigned || body.Fingerprint != key {
+		return albs.Errorf(albs.Conflict, "%s is on record as the copy of %s signed with key %s, and the master never stated that: the database was changed behind albs; compare it with a backup",
+			signed.Short(), unsigned.Short(), key)
+	}
+	return nil
 }
 
 // Document is a file to be signed as a whole, such as a repomd.xml.
