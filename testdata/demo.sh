@@ -6,8 +6,9 @@
 #
 # PLATFORM picks configs/platforms/NAME.yaml: "seed" (made here out of this Debian
 # host's own packages), or "almalinux-9", which needs its mirrors. Without one it is
-# seed on Debian and almalinux-9 elsewhere. ALBS_DEMO is the working directory,
-# PORT the server's port.
+# seed on Debian and almalinux-9 elsewhere. MIRROR stands in for the almalinux folder of
+# AlmaLinux's mirrors ("http://127.0.0.1:8000/almalinux"). ALBS_DEMO is the working
+# directory, PORT the server's port.
 #
 # Root hands everything over to the user albs, for buildroots are never made by
 # root. The demo fails if a build would be isolated by less than mount, pid and
@@ -51,13 +52,21 @@ testdata/upstream/fetch.sh "$cache/upstream"
 cp -r "$cache/upstream" "$demo/upstream"
 cp -r testdata/upstream "$demo/specs"
 platform=$demo/platform.yaml
+allow="\"file://$demo/seed\"" # what roots may be filled from, beyond public mirrors
 case $PLATFORM in
 seed)
 	say "making Seed Linux out of this host's Debian packages (about 40 s the first time)"
 	"$cache/bin/seed" -out "$demo/seed" -cache "$cache/seed"
 	sed "s#file:///var/lib/albs/seed/repo#file://$demo/seed#" configs/platforms/seed.yaml >"$platform"
 	;;
-*) cp "configs/platforms/$PLATFORM.yaml" "$platform" ;;
+*)
+	cp "configs/platforms/$PLATFORM.yaml" "$platform"
+	if [ -n "${MIRROR:-}" ]; then
+		sed -i "s#https://repo.almalinux.org/almalinux#$MIRROR#" "$platform"
+		mirror=${MIRROR#*://}
+		allow="\"${mirror%%/*}\""
+	fi
+	;;
 esac
 [ "$(id -u)" != 0 ] || chown -R albs: "$demo"
 
@@ -87,11 +96,11 @@ forge=$(sed -n 's/.*"url":"\([^"]*\)".*/\1/p' "$demo/forge.json")
 cat >"$demo/albs.yaml" <<YAML
 # Loopback and local folders are refused unless they are named here.
 master:
-  egress: {allow: ["${forge#https://}", "file://$demo/seed"], ca_files: ["$demo/forge/ca.pem"]}
+  egress: {allow: ["${forge#https://}", $allow], ca_files: ["$demo/forge/ca.pem"]}
 node:
-  egress: {allow: ["file://$demo/seed"]}
+  egress: {allow: [$allow]}
 tester:
-  egress: {allow: ["file://$demo/seed"]}
+  egress: {allow: [$allow]}
 YAML
 cat >"$demo/product.yaml" <<YAML
 name: demo
@@ -172,7 +181,7 @@ persistdir=$demo/client/persist
 varsdir=/dev/null
 module_platform_id=$(sed -n 's/^module_id: *//p' "$platform")
 CONF
-	sed -n 's/^  - {id: \([a-z0-9-]*\), .*url: \([^,}]*\).*/[\1]\nname=\1\nbaseurl=\2\ngpgcheck=0/p' "$platform"
+	sed -n 's/^  - {id: \([a-z0-9-]*\), .*url: \([^,}]*\).*/[\1]\nname=\1\nbaseurl=\2\ngpgcheck=0/p' "$platform" | sed 's/\$arch/x86_64/'
 	cat <<CONF
 [demo]
 name=demo
