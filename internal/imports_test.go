@@ -65,8 +65,10 @@ var allowed = map[string][]string{
 	"master/provenance": {"albs", "master/db", "master/event", "master/auth", "master/artifact", "rpm", "ledger", "tlog", "attest"},
 	"master/source":     {"albs", "master/db", "master/event", "master/auth", "master/artifact", "master/provenance", "attest", "git", "egress"},
 	"master/repo":       {"albs", "master/db", "master/event", "master/auth", "master/artifact", "rpm", "repodata"},
-	"master/platform":   {"albs", "master/db", "master/event", "master/auth", "master/provenance", "master/repo", "rpm", "repodata", "egress"},
-	"master/product":    {"albs", "master/db", "master/event", "master/auth", "master/provenance", "master/platform", "master/repo"},
+	"master/revision":   {"albs", "master/db", "master/auth"}, // what platform and product have in common, and nobody else's
+	"master/platform": {"albs", "master/db", "master/event", "master/auth", "master/provenance", "master/repo", "master/revision",
+		"rpm", "repodata", "egress"},
+	"master/product": {"albs", "master/db", "master/event", "master/auth", "master/provenance", "master/platform", "master/repo", "master/revision"},
 	"master/build": {"albs", "master/db", "master/event", "master/auth", "master/queue", "master/artifact", "master/provenance", "attest",
 		"master/source", "master/platform", "master/product", "master/repo", "rpm", "repodata", "sbom"},
 	"master/testrun": {"albs", "master/db", "master/event", "master/auth", "master/queue", "master/artifact", "master/provenance", "attest",
@@ -78,9 +80,10 @@ var allowed = map[string][]string{
 	"master/errata": {"albs", "master/db", "master/event", "master/auth", "master/artifact", "master/provenance", "attest", "master/source",
 		"master/platform", "master/product", "master/repo", "master/build", "master/sign", "master/release", "rpm", "repodata", "advisory", "egress"},
 	"master/notice":  {"albs", "master/db", "master/event", "master/auth", "egress"},
+	"master/face":    {"albs", "master/auth"}, // what api and ui have in common
 	"master/content": {"albs", "master/auth", "master/artifact", "master/provenance", "master/queue", "master/repo", "master/product"},
-	"master/api":     append([]string{"albs", "telemetry", "worker"}, modules...),
-	"master/ui":      append([]string{"albs", "telemetry", "web"}, modules...),
+	"master/api":     append([]string{"albs", "telemetry", "worker", "master/face"}, modules...),
+	"master/ui":      append([]string{"albs", "telemetry", "web", "master/face"}, modules...),
 
 	// the workers
 	"worker":          {"albs", "telemetry"},

@@ -11,11 +11,9 @@ package platform
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"io"
 	"maps"
-	"math"
 	"slices"
 	"sync"
 	"time"
@@ -27,23 +25,16 @@ import (
 	"albs/internal/albs"
 	"albs/internal/master/auth"
 	"albs/internal/master/db"
+	"albs/internal/master/revision"
 )
 
 // Platform is one revision of a platform.
 type Platform struct {
 	Spec
-	ID       int64       `json:"id"`       // numbers the platforms in the order of their making, for interfaces that need a number
-	Revision int64       `json:"revision"` // 1 for the first
-	Digest   albs.Digest `json:"digest"`   // of the spec's canonical JSON
-	Actor    string      `json:"actor"`    // who applied it
-	At       db.Time     `json:"at"`
+	revision.Stamp
 }
 
-// Events is where changes are put on record; event.Log is one.
-type Events interface {
-	// Add writes one event in the transaction of the change that it tells of.
-	Add(ctx context.Context, tx db.Tx, kind, topic, actor string, data any) error
-}
+type revisions = revision.Store[Spec, Platform]
 
 // Outside is the way to mirrors; egress.Egress is one.
 type Outside interface {
@@ -59,10 +50,11 @@ type Documents interface {
 	Pin(ctx context.Context, repomd []byte) (albs.Digest, error)
 }
 
-// Platforms keeps platforms. It may be used concurrently.
+// Platforms keeps platforms. It may be used concurrently. Get, GetRevision, List
+// and History are revision.Store's.
 type Platforms struct {
+	*revisions
 	d         *db.DB
-	events    Events
 	outside   Outside
 	documents Documents
 	log       zerolog.Logger
@@ -73,8 +65,11 @@ type Platforms struct {
 }
 
 // New returns Platforms over the database d. It does no I/O.
-func New(d *db.DB, events Events, outside Outside, documents Documents, log zerolog.Logger) *Platforms {
-	return &Platforms{d: d, events: events, outside: outside, documents: documents, log: log, pins: make(map[string]pin)}
+func New(d *db.DB, events revision.Events, outside Outside, documents Documents, log zerolog.Logger) *Platforms {
+	return &Platforms{
+		revisions: revision.New(d, events, revision.Platform, func(s Spec, at revision.Stamp) Platform { return Platform{s, at} }),
+		d:         d, outside: outside, documents: documents, log: log, pins: make(map[string]pin),
+	}
 }
 
 // Apply makes s the platform of its name and returns its revision, which is
@@ -93,34 +88,7 @@ func (p *Platforms) Apply(ctx context.Context, s Spec) (Platform, error) {
 			return Platform{}, albs.Errorf(albs.Invalid, "platform %s: %w", s.Name, err)
 		}
 	}
-	doc, err := json.Marshal(s)
-	if err != nil {
-		return Platform{}, fmt.Errorf("encode platform %s: %w", s.Name, err)
-	}
-	next := row{Name: s.Name, Digest: albs.DigestOf(doc), Spec: string(doc), Actor: auth.From(ctx).String(), At: db.Now()}
-	err = p.d.InTx(ctx, func(tx db.Tx) error {
-		last, err := latest(ctx, tx, s.Name)
-		if err != nil && albs.KindOf(err) != albs.NotFound {
-			return err
-		}
-		if last.Digest == next.Digest {
-			next = last
-			return nil
-		}
-		next.ID, next.Revision = last.ID, last.Revision+1
-		if err := insert(ctx, tx, &next); err != nil {
-			return err
-		}
-		return p.events.Add(ctx, tx, "platform.applied", "platform:"+s.Name, next.Actor,
-			map[string]any{"revision": next.Revision, "digest": next.Digest, "before": last.Digest})
-	})
-	if db.IsUnique(err) {
-		return Platform{}, albs.Errorf(albs.Conflict, "platform %s was changed at the same moment; apply it again", s.Name)
-	}
-	if err != nil {
-		return Platform{}, fmt.Errorf("apply platform %s: %w", s.Name, err)
-	}
-	return next.platform()
+	return p.revisions.Apply(ctx, s.Name, s, nil, nil)
 }
 
 // urls returns a URL of every place to which the master or a worker goes for s.
@@ -138,56 +106,8 @@ func (s Spec) urls() []string {
 	return slices.Compact(urls)
 }
 
-// Get returns the platform as it is now, or NotFound.
-func (p *Platforms) Get(ctx context.Context, name string) (Platform, error) {
-	r, err := latest(ctx, p.d, name)
-	if err != nil {
-		return Platform{}, err
-	}
-	return r.platform()
-}
-
-// GetRevision returns the platform as it was at a revision, or NotFound.
-func (p *Platforms) GetRevision(ctx context.Context, name string, revision int64) (Platform, error) {
-	r, err := at(ctx, p.d, name, revision)
-	if err != nil {
-		return Platform{}, err
-	}
-	return r.platform()
-}
-
-// MaxPage is the most that a list returns at once.
-const MaxPage = 200
-
-// List returns up to limit platforms (MaxPage if limit is not between 1 and that)
-// as they are now, by name, beginning behind the name after.
-func (p *Platforms) List(ctx context.Context, after string, limit int) ([]Platform, error) {
-	rows, err := list(ctx, p.d, after, page(limit))
-	if err != nil {
-		return nil, fmt.Errorf("list platforms: %w", err)
-	}
-	return platforms(rows)
-}
-
-// History returns up to limit revisions of a platform, newest first, of those
-// below the revision before; zero means from the newest.
-func (p *Platforms) History(ctx context.Context, name string, before int64, limit int) ([]Platform, error) {
-	if before <= 0 {
-		before = math.MaxInt64
-	}
-	rows, err := history(ctx, p.d, name, before, page(limit))
-	if err != nil {
-		return nil, fmt.Errorf("read history of platform %s: %w", name, err)
-	}
-	return platforms(rows)
-}
-
-func page(limit int) int {
-	if limit < 1 || limit > MaxPage {
-		return MaxPage
-	}
-	return limit
-}
+// MaxPage is the most that a list of platforms or products returns at once.
+const MaxPage = revision.MaxPage
 
 // Purpose is what a root is for.
 type Purpose string
@@ -213,7 +133,7 @@ func (p *Platforms) Root(ctx context.Context, name string, arch albs.Arch, purpo
 		return albs.Root{}, albs.Errorf(albs.Invalid, "platform %s has no arch %.20s; it has %v", name, arch, pl.Arches)
 	}
 	root := albs.Root{
-		Platform: pl.Name, Releasever: pl.Releasever, Arch: arch, RPMDBPath: pl.RPMDB.Path, ModuleID: pl.ModuleID, SingleUID: pl.SingleUID,
+		Platform: pl.Name, Releasever: pl.Releasever, Arch: arch, RPMDBPath: pl.RPMDB.Path, RPMDB: pl.RPMDB.Backend, ModuleID: pl.ModuleID, SingleUID: pl.SingleUID,
 		Timeout: time.Duration(pl.Timeout), MaxSilence: time.Duration(pl.MaxSilence),
 	}
 	switch purpose {

@@ -23,13 +23,14 @@ import (
 	"albs/internal/master/event"
 	"albs/internal/master/platform"
 	"albs/internal/master/repo"
+	"albs/internal/master/revision"
 	"albs/internal/repodata"
 )
 
 var (
 	_ platform.Outside   = (*egress.Egress)(nil)
 	_ platform.Documents = (*repo.Repos)(nil)
-	_ platform.Events    = (*event.Log)(nil)
+	_ revision.Events    = (*event.Log)(nil)
 )
 
 // outside is a world of mirrors.
@@ -323,7 +324,7 @@ func TestRoot(t *testing.T) {
 				{ID: "extra", Mirror: extra, Repomd: albs.DigestOf([]byte(repomd(2)))},
 			},
 			Packages: []string{"bash", "rpm-build"}, Macros: map[string]string{"dist": ".el9", "vendor": "Example"},
-			RPMDBPath: "/var/lib/rpm", ModuleID: "platform:el9", Network: true, SingleUID: true, Timeout: 3600e9, MaxSilence: 60e9,
+			RPMDBPath: "/var/lib/rpm", RPMDB: "sqlite", ModuleID: "platform:el9", Network: true, SingleUID: true, Timeout: 3600e9, MaxSilence: 60e9,
 		}
 		if diff := cmp.Diff(want, got); diff != "" {
 			t.Errorf("Root for a build (-want +got):\n%s", diff)

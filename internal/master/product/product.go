@@ -10,35 +10,24 @@ package product
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
-	"math"
 	"slices"
 
 	"albs/internal/albs"
 	"albs/internal/master/auth"
 	"albs/internal/master/db"
 	"albs/internal/master/platform"
+	"albs/internal/master/revision"
 )
 
 // Product is one revision of a product.
 type Product struct {
 	Spec
-	ID       int64       `json:"id"`       // numbers the products in the order of their making, for interfaces that need a number
-	Revision int64       `json:"revision"` // 1 for the first
-	Digest   albs.Digest `json:"digest"`   // of the spec's canonical JSON
-	Actor    string      `json:"actor"`    // who applied it
-	At       db.Time     `json:"at"`
+	revision.Stamp
 }
 
 // Object returns what auth asks about the product.
 func (p Product) Object() auth.Object { return auth.Object{Team: p.Team} }
-
-// Events is where changes are put on record; event.Log is one.
-type Events interface {
-	// Add writes one event in the transaction of the change that it tells of.
-	Add(ctx context.Context, tx db.Tx, kind, topic, actor string, data any) error
-}
 
 // Platforms tells what platforms there are; platform.Platforms is one.
 type Platforms interface {
@@ -46,16 +35,21 @@ type Platforms interface {
 	Get(ctx context.Context, name string) (platform.Platform, error)
 }
 
-// Products keeps products. It may be used concurrently.
+type revisions = revision.Store[Spec, Product]
+
+// Products keeps products. It may be used concurrently. Get, GetRevision, List and
+// History are revision.Store's.
 type Products struct {
-	d         *db.DB
-	events    Events
+	*revisions
 	platforms Platforms
 }
 
 // New returns Products over the database d. It does no I/O.
-func New(d *db.DB, events Events, platforms Platforms) *Products {
-	return &Products{d: d, events: events, platforms: platforms}
+func New(d *db.DB, events revision.Events, platforms Platforms) *Products {
+	return &Products{
+		revisions: revision.New(d, events, revision.Product, func(s Spec, at revision.Stamp) Product { return Product{s, at} }),
+		platforms: platforms,
+	}
 }
 
 // Apply makes s the product of its name and returns its revision, which is
@@ -73,44 +67,8 @@ func (p *Products) Apply(ctx context.Context, s Spec) (Product, error) {
 	if err := p.checkPlatforms(ctx, s); err != nil {
 		return Product{}, err
 	}
-	doc, err := json.Marshal(s)
-	if err != nil {
-		return Product{}, fmt.Errorf("encode product %s: %w", s.Name, err)
-	}
-	next := row{Name: s.Name, Digest: albs.DigestOf(doc), Spec: string(doc), Actor: auth.From(ctx).String(), At: db.Now()}
-	err = p.d.InTx(ctx, func(tx db.Tx) error {
-		last, err := latest(ctx, tx, s.Name)
-		switch {
-		case albs.KindOf(err) == albs.NotFound:
-		case err != nil:
-			return err
-		default:
-			now, err := last.product()
-			if err != nil {
-				return err
-			}
-			if err := auth.Can(ctx, auth.ProductApply, now.Object()); err != nil {
-				return err
-			}
-		}
-		if last.Digest == next.Digest {
-			next = last
-			return nil
-		}
-		next.ID, next.Revision = last.ID, last.Revision+1
-		if err := insert(ctx, tx, &next); err != nil {
-			return err
-		}
-		return p.events.Add(ctx, tx, "product.applied", "product:"+s.Name, next.Actor,
-			map[string]any{"revision": next.Revision, "digest": next.Digest, "before": last.Digest, "team": s.Team})
-	})
-	if db.IsUnique(err) {
-		return Product{}, albs.Errorf(albs.Conflict, "product %s was changed at the same moment; apply it again", s.Name)
-	}
-	if err != nil {
-		return Product{}, fmt.Errorf("apply product %s: %w", s.Name, err)
-	}
-	return next.product()
+	mayChange := func(now Product) error { return auth.Can(ctx, auth.ProductApply, now.Object()) }
+	return p.revisions.Apply(ctx, s.Name, s, mayChange, map[string]any{"team": s.Team})
 }
 
 func (p *Products) checkPlatforms(ctx context.Context, s Spec) error {
@@ -131,52 +89,4 @@ func (p *Products) checkPlatforms(ctx context.Context, s Spec) error {
 		}
 	}
 	return nil
-}
-
-// Get returns the product as it is now, or NotFound.
-func (p *Products) Get(ctx context.Context, name string) (Product, error) {
-	r, err := latest(ctx, p.d, name)
-	if err != nil {
-		return Product{}, err
-	}
-	return r.product()
-}
-
-// GetRevision returns the product as it was at a revision, or NotFound.
-func (p *Products) GetRevision(ctx context.Context, name string, revision int64) (Product, error) {
-	r, err := at(ctx, p.d, name, revision)
-	if err != nil {
-		return Product{}, err
-	}
-	return r.product()
-}
-
-// List returns up to limit products (platform.MaxPage if limit is not between 1
-// and that) as they are now, by name, beginning behind the name after.
-func (p *Products) List(ctx context.Context, after string, limit int) ([]Product, error) {
-	rows, err := list(ctx, p.d, after, page(limit))
-	if err != nil {
-		return nil, fmt.Errorf("list products: %w", err)
-	}
-	return products(rows)
-}
-
-// History returns up to limit revisions of a product, newest first, of those
-// below the revision before; zero means from the newest.
-func (p *Products) History(ctx context.Context, name string, before int64, limit int) ([]Product, error) {
-	if before <= 0 {
-		before = math.MaxInt64
-	}
-	rows, err := history(ctx, p.d, name, before, page(limit))
-	if err != nil {
-		return nil, fmt.Errorf("read history of product %s: %w", name, err)
-	}
-	return products(rows)
-}
-
-func page(limit int) int {
-	if limit < 1 || limit > platform.MaxPage {
-		return platform.MaxPage
-	}
-	return limit
 }
