@@ -9,7 +9,7 @@
 //     one that doesn't cannot be registered.
 //   - Nothing of a body is read before the request's actor may use the route. The
 //     modules ask again, about the very object.
-//   - An error's kind decides its status in statusOf and nowhere else; bodies of
+//   - An error's kind decides its status in face.Status and nowhere else; bodies of
 //     errors are RFC 9457 problems, and an Internal error's text stays in the log.
 //   - What a request asks for and albs cannot do is refused, never dropped.
 package api
@@ -30,6 +30,7 @@ import (
 	"albs/internal/master/auth"
 	"albs/internal/master/build"
 	"albs/internal/master/event"
+	"albs/internal/master/face"
 	"albs/internal/master/platform"
 	"albs/internal/master/product"
 	"albs/internal/master/provenance"
@@ -81,7 +82,7 @@ type Server struct {
 	huma    huma.API
 	used    map[string]bool // routes that were registered, by policy.key
 	doc     []byte          // the OpenAPI document
-	streams *streams
+	streams *face.Streams
 	handler http.Handler
 }
 
@@ -94,7 +95,10 @@ func New(p Parts, c Config) *Server {
 	if c.StreamsPerClient <= 0 {
 		c.StreamsPerClient = 32
 	}
-	s := &Server{Parts: p, config: c, router: chi.NewRouter(), used: make(map[string]bool), streams: newStreams(c.Streams, c.StreamsPerClient)}
+	s := &Server{
+		Parts: p, config: c, router: chi.NewRouter(), used: make(map[string]bool),
+		streams: face.NewStreams(c.Streams, c.StreamsPerClient, 0),
+	}
 	s.huma = huma.NewAPI(documentConfig(c.Version), adapter{s})
 	s.routeBuilds()
 	s.routeTasks()

@@ -17,18 +17,6 @@ import (
 	"albs/internal/master/provenance"
 )
 
-func TestStatusOf(t *testing.T) {
-	t.Parallel()
-	for kind, want := range map[albs.Kind]int{
-		albs.Invalid: 400, albs.Unauthenticated: 401, albs.Forbidden: 403, albs.NotFound: 404, albs.Conflict: 409, albs.StaleLease: 409,
-		albs.Stopped: 409, albs.TooLarge: 413, albs.NoSpace: 507, albs.Unavailable: 503, albs.Internal: 500, "": 500, "new": 500,
-	} {
-		if got := statusOf(kind); got != want {
-			t.Errorf("statusOf(%q) = %d, want %d", kind, got, want)
-		}
-	}
-}
-
 func TestProblem(t *testing.T) {
 	t.Parallel()
 	f := setup(t, Config{})

@@ -12,6 +12,7 @@ import (
 	"albs/internal/albs"
 	"albs/internal/master/auth"
 	"albs/internal/master/event"
+	"albs/internal/master/face"
 )
 
 // publicTopics begin the topics that anyone may follow. What is about people,
@@ -93,14 +94,11 @@ func (s *Server) follow(w http.ResponseWriter, r *http.Request) {
 			return
 		}
 	}
-	out, finish := s.openSSE(w, r)
+	out := s.openStream(w, r)
 	if out == nil {
 		return
 	}
-	defer finish()
-	if out.write([]byte(": ready\n\n")) != nil {
-		return
-	}
+	defer out.Close()
 	for {
 		es, err := s.Events.Since(r.Context(), after, topic, eventBatch)
 		if err != nil {
@@ -112,14 +110,26 @@ func (s *Server) follow(w http.ResponseWriter, r *http.Request) {
 				continue
 			}
 			b, err := json.Marshal(viewEvent(e))
-			if err != nil || out.send(strconv.FormatInt(e.ID, 10), "", b) != nil {
+			if err != nil || out.Send(e.ID, "", b) != nil {
 				return
 			}
 		}
-		if len(es) < eventBatch && !out.wait(r, wake) {
+		if len(es) < eventBatch && !out.Wait(0, wake, nil) {
 			return
 		}
 	}
+}
+
+// openStream begins an answer that is a stream of events, or gives the whole answer
+// and returns nil.
+func (s *Server) openStream(w http.ResponseWriter, r *http.Request) *face.Stream {
+	out, ok := s.streams.Open(w, r)
+	if !ok {
+		p := s.problem(r.Context(), albs.Errorf(albs.Unavailable, "too many event streams are open; close some, or try later"))
+		p.Status, p.Title = http.StatusTooManyRequests, http.StatusText(http.StatusTooManyRequests)
+		p.write(w)
+	}
+	return out
 }
 
 func viewEvent(e event.Event) eventView {

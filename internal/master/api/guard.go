@@ -15,6 +15,7 @@ import (
 
 	"albs/internal/albs"
 	"albs/internal/master/auth"
+	"albs/internal/master/face"
 )
 
 const (
@@ -41,11 +42,7 @@ func (s *Server) front(next http.Handler) http.Handler {
 	next = cross.Handler(next)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		h := w.Header()
-		h.Set("X-Content-Type-Options", "nosniff")
-		h.Set("Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'; sandbox")
-		h.Set("Referrer-Policy", "no-referrer")
-		h.Set("Cross-Origin-Resource-Policy", "same-origin")
-		h.Set("Cache-Control", "no-store")
+		face.Secure(h, "default-src 'none'; frame-ancestors 'none'; sandbox", "no-referrer")
 
 		var b [8]byte
 		rand.Read(b[:]) // never fails

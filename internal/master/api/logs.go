@@ -20,6 +20,7 @@ import (
 
 	"albs/internal/albs"
 	"albs/internal/master/build"
+	"albs/internal/master/face"
 	"albs/internal/master/queue"
 )
 
@@ -268,14 +269,11 @@ func (s *Server) followLog(w http.ResponseWriter, r *http.Request) {
 	defer stop()
 	moved, stop2 := s.Events.Wake(l.task.Topic)
 	defer stop2()
-	out, finish := s.openSSE(w, r)
+	out := s.openStream(w, r)
 	if out == nil {
 		return
 	}
-	defer finish()
-	if out.write([]byte(": ready\n\n")) != nil {
-		return
-	}
+	defer out.Close()
 	for {
 		// Whether it is over is asked first: what is read then is all there is.
 		if !l.ended {
@@ -296,18 +294,18 @@ func (s *Server) followLog(w http.ResponseWriter, r *http.Request) {
 		if l.ended || l.attempt == 0 && l.task.State.Final() {
 			b, err := json.Marshal(logEnd{l.attempt, offset, l.task.State, l.task.Reason})
 			if err == nil {
-				_ = out.send(strconv.FormatInt(offset, 10), "end", b) // nothing follows
+				_ = out.Send(offset, "end", b) // nothing follows
 			}
 			return
 		}
-		if !out.wait(r, grown, moved) {
+		if !out.Wait(0, grown, moved) {
 			return
 		}
 	}
 }
 
 // sendLog sends what the log has behind offset and returns where it ends.
-func (s *Server) sendLog(ctx context.Context, out *sse, l stream, offset int64) (int64, error) {
+func (s *Server) sendLog(ctx context.Context, out *face.Stream, l stream, offset int64) (int64, error) {
 	for {
 		chunk, size, err := s.readChunk(ctx, l, offset)
 		if albs.KindOf(err) == albs.NotFound {
@@ -325,7 +323,7 @@ func (s *Server) sendLog(ctx context.Context, out *sse, l stream, offset int64) 
 			return offset, err
 		}
 		offset += int64(len(chunk))
-		if err := out.send(strconv.FormatInt(offset, 10), "log", b); err != nil {
+		if err := out.Send(offset, "log", b); err != nil {
 			return offset, err
 		}
 	}

@@ -81,6 +81,7 @@ var policies = []policy{
 	{put, "/api/v1/releases/{release_id}/", auth.ReleasePlan},
 	{post, "/api/v1/releases/{release_id}/approve/", auth.ReleaseApprove},
 	{post, "/api/v1/releases/{release_id}/commit/", auth.ReleasePublish},
+	{post, "/api/v1/releases/{release_id}/cancel/", auth.ReleasePublish},
 	{post, "/api/v1/releases/{release_id}/revert/", auth.ReleaseRollback},
 
 	{get, "/api/v1/artifacts/{sha256}/", open},

@@ -8,9 +8,9 @@ import (
 	"strings"
 
 	"github.com/danielgtaylor/huma/v2"
-	"github.com/rs/zerolog"
 
 	"albs/internal/albs"
+	"albs/internal/master/face"
 )
 
 const problemType = "application/problem+json"
@@ -70,48 +70,16 @@ func (p *Problem) write(w http.ResponseWriter) {
 	_, _ = w.Write(b) // the client is gone
 }
 
-// statusOf is the one place where a kind of error becomes a status.
-func statusOf(k albs.Kind) int {
-	switch k {
-	case albs.Invalid:
-		return http.StatusBadRequest
-	case albs.Unauthenticated:
-		return http.StatusUnauthorized
-	case albs.Forbidden:
-		return http.StatusForbidden
-	case albs.NotFound:
-		return http.StatusNotFound
-	case albs.Conflict, albs.StaleLease, albs.Stopped:
-		return http.StatusConflict
-	case albs.TooLarge:
-		return http.StatusRequestEntityTooLarge
-	case albs.NoSpace:
-		return http.StatusInsufficientStorage
-	case albs.Unavailable:
-		return http.StatusServiceUnavailable
-	default:
-		return http.StatusInternalServerError
-	}
-}
-
 // problem returns err as the client may see it. Only an Internal one is logged.
 func (s *Server) problem(ctx context.Context, err error) *Problem {
 	if p, ok := errors.AsType[*Problem](err); ok {
 		return p
 	}
-	kind := albs.KindOf(err)
 	if _, ok := errors.AsType[*http.MaxBytesError](err); ok {
-		kind, err = albs.TooLarge, albs.Errorf(albs.TooLarge, "the body is larger than this route takes")
+		err = albs.Errorf(albs.TooLarge, "the body is larger than this route takes")
 	}
-	switch {
-	case kind != albs.Internal:
-	case errors.Is(err, context.DeadlineExceeded):
-		kind, err = albs.Unavailable, albs.Errorf(albs.Unavailable, "that took too long; try again")
-	case errors.Is(err, context.Canceled): // nobody reads the answer
-	default:
-		zerolog.Ctx(ctx).Error().Err(err).Msg("request failed")
-	}
-	status := statusOf(kind)
+	kind, err := face.Shown(ctx, err)
+	status := face.Status(kind)
 	return &Problem{
 		Type: "about:blank", Title: http.StatusText(status), Status: status,
 		Detail: albs.UserMessage(err), Kind: kind, Request: requestID(ctx),

@@ -26,6 +26,7 @@ func (s *Server) routeReleases() {
 	op = operation(post, "/api/v1/releases/{release_id}/commit/", "Publish an approved release")
 	op.Metadata = map[string]any{"within": slow}
 	handle(s, op, s.changeRelease(s.Releases.Publish))
+	handle(s, operation(post, "/api/v1/releases/{release_id}/cancel/", "End a release's publication or rollback that is in progress"), s.changeRelease(s.Releases.Cancel))
 	op = operation(post, "/api/v1/releases/{release_id}/revert/", "Roll a published release back")
 	op.Metadata = map[string]any{"within": slow}
 	handle(s, op, s.changeRelease(s.Releases.Revert))

@@ -148,6 +148,7 @@ func TestReleases(t *testing.T) {
 	f.call(t, "admin", post, path+"approve/", `{"digest":"`+string(r.Digest)+`"}`, 409).problem(t) // it has refusals
 	f.call(t, "maintainer", post, path+"commit/", `{}`, 409).problem(t)
 	f.call(t, "maintainer", post, path+"revert/", nil, 409).problem(t)
+	f.call(t, "maintainer", post, path+"cancel/", nil, 409).problem(t)
 	f.call(t, "maintainer", put, path, `{"plan":{"packages":[]}}`, 400).problem(t)
 	f.call(t, "maintainer", put, path, `{"builds":[77]}`, 400).problem(t)
 	f.call(t, "maintainer", put, path, fmt.Sprintf(`{"builds":[%d]}`, b.ID), 200).into(t, &r)

@@ -10,32 +10,21 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
 	"github.com/rs/zerolog"
 
 	"albs/internal/albs"
-	"albs/internal/attest"
-	"albs/internal/blob"
 	"albs/internal/egress"
-	"albs/internal/git"
-	"albs/internal/ledger"
-	"albs/internal/master/artifact"
 	"albs/internal/master/auth"
 	"albs/internal/master/build"
 	"albs/internal/master/db/dbtest"
-	"albs/internal/master/event"
-	"albs/internal/master/platform"
-	"albs/internal/master/product"
-	"albs/internal/master/provenance"
-	"albs/internal/master/queue"
+	"albs/internal/master/mastertest"
 	"albs/internal/master/release"
-	"albs/internal/master/repo"
 	"albs/internal/master/sign"
-	"albs/internal/master/source"
 	"albs/internal/master/testrun"
+	"albs/internal/telemetry/telemetrytest"
 )
 
 const (
@@ -43,30 +32,12 @@ const (
 	srpmFile = "../../rpm/testdata/albs-rich-1.0~rc1-3.el9.src.rpm"
 )
 
-// logBuffer is a log that a test can read while others write.
-type logBuffer struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (l *logBuffer) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.Write(p)
-}
-
-func (l *logBuffer) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.String()
-}
-
 // fixture is a whole master behind a real server.
 type fixture struct {
 	*Server
 	url    string
 	mirror string // base URL of the only outside server
-	log    *logBuffer
+	log    *telemetrytest.Log
 	tokens map[string]string // by who: contributor, maintainer, signer, operator, admin, node, revoked; anon has ""
 	users  map[string]auth.User
 }
@@ -75,7 +46,7 @@ type fixture struct {
 // each role in team core and a node.
 func setup(t *testing.T, c Config) *fixture {
 	t.Helper()
-	f := &fixture{log: &logBuffer{}, tokens: map[string]string{"anon": ""}, users: map[string]auth.User{}}
+	f := &fixture{log: &telemetrytest.Log{}, tokens: map[string]string{"anon": ""}, users: map[string]auth.User{}}
 	log := zerolog.New(f.log)
 	must := func(err error) {
 		t.Helper()
@@ -83,68 +54,42 @@ func setup(t *testing.T, c Config) *fixture {
 			t.Fatal(err)
 		}
 	}
-	dir := t.TempDir()
-	path := func(name string) string { return filepath.Join(dir, name) }
-	d := dbtest.Open(t, dbtest.SQLite(t))
-	blobs, err := blob.NewDir(path("blobs"))
-	must(err)
-	staging, err := blob.NewStaging(path("staging"))
-	must(err)
-	l, err := ledger.OpenEmbedded(path("ledger"))
-	must(err)
-	t.Cleanup(func() { _ = l.Close() })
-	key, err := provenance.LoadOrCreateKey(path("key"))
-	must(err)
-	mirror := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, repomd) }))
+	mirror := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, mastertest.Repomd) }))
 	t.Cleanup(mirror.Close)
 	f.mirror = mirror.URL
 	out, err := egress.New(egress.Policy{Allow: []string{strings.TrimPrefix(mirror.URL, "http://")}})
 	must(err)
-	mirrors, err := git.New(path("git"), out)
-	must(err)
-
-	events := event.New(d, log)
-	people := auth.New(d, events, log)
-	artifacts := artifact.New(d, blobs, staging)
-	q, err := queue.New(d, events, artifacts, blobs, queue.Config{LogDir: path("logs"), LocalDir: path("local")}, log)
-	must(err)
-	prov := provenance.New(d, events, artifacts, l, attest.NewSigner(key), log)
-	repos := repo.New(d, artifacts, events)
-	platforms := platform.New(d, events, out, repos, log)
-	products := product.New(d, events, platforms)
+	m := mastertest.Open(t, dbtest.Open(t, dbtest.SQLite(t)), mastertest.Config{Outside: out, Log: log})
 	builds := build.New(build.Parts{
-		DB: d, Events: events, Queue: q, Artifacts: artifacts, Provenance: prov, Sources: source.New(d, artifacts, mirrors, out, source.Limits{}),
-		Platforms: platforms, Products: products, Repos: repos, Log: log,
+		DB: m.DB, Events: m.Events, Queue: m.Queue, Artifacts: m.Artifacts, Provenance: m.Provenance, Sources: m.Sources(t, out),
+		Platforms: m.Platforms, Products: m.Products, Repos: m.Repos, Log: log,
 	}, build.Config{})
 	tests := testrun.New(testrun.Parts{
-		DB: d, Events: events, Queue: q, Artifacts: artifacts, Provenance: prov, Platforms: platforms, Repos: repos, Builds: builds, Log: log,
+		DB: m.DB, Events: m.Events, Queue: m.Queue, Artifacts: m.Artifacts, Provenance: m.Provenance,
+		Platforms: m.Platforms, Repos: m.Repos, Builds: builds, Log: log,
 	})
-
 	signs := sign.New(sign.Parts{
-		DB: d, Events: events, Queue: q, Artifacts: artifacts, Provenance: prov, Products: products, Builds: builds, Tests: tests, Log: log,
+		DB: m.DB, Events: m.Events, Queue: m.Queue, Artifacts: m.Artifacts, Provenance: m.Provenance,
+		Products: m.Products, Builds: builds, Tests: tests, Log: log,
 	})
 	releases := release.New(release.Parts{
-		DB: d, Events: events, Auth: people, Queue: q, Artifacts: artifacts, Provenance: prov, Products: products, Platforms: platforms,
-		Repos: repos, Builds: builds, Tests: tests, Signs: signs, Log: log,
+		DB: m.DB, Events: m.Events, Auth: m.Auth, Queue: m.Queue, Artifacts: m.Artifacts, Provenance: m.Provenance,
+		Products: m.Products, Platforms: m.Platforms, Repos: m.Repos, Builds: builds, Tests: tests, Signs: signs, Log: log,
 	})
 
 	c.Cookie = cookie
 	f.Server = New(Parts{
-		Auth: people, Events: events, Queue: q, Artifacts: artifacts, Provenance: prov, Platforms: platforms, Products: products,
-		Builds: builds, Tests: tests, Signs: signs, Releases: releases, Trust: func(context.Context) ([]byte, error) { return []byte(`{"albs":"trust/v1"}`), nil }, Log: log,
+		Auth: m.Auth, Events: m.Events, Queue: m.Queue, Artifacts: m.Artifacts, Provenance: m.Provenance,
+		Platforms: m.Platforms, Products: m.Products, Builds: builds, Tests: tests, Signs: signs, Releases: releases,
+		Trust: func(context.Context) ([]byte, error) { return []byte(`{"albs":"trust/v1"}`), nil }, Log: log,
 	}, c)
 
-	ctx, cancel := context.WithCancel(context.Background())
-	var loops sync.WaitGroup
-	loops.Go(func() { _ = q.Run(ctx) })
-	loops.Go(func() { _ = prov.Run(ctx) })
+	mastertest.Run(t, m.Queue.Run, m.Provenance.Run)
 	server := httptest.NewServer(f.Server)
 	f.url = server.URL
 	t.Cleanup(func() {
 		server.CloseClientConnections()
 		server.Close()
-		cancel()
-		loops.Wait()
 	})
 	f.people(t)
 	return f
@@ -266,9 +211,6 @@ func (f *fixture) call(t *testing.T, who, method, path string, body any, status 
 	}
 	return a
 }
-
-const repomd = `<repomd xmlns="http://linux.duke.edu/metadata/repo"><revision>1</revision><data type="primary">` +
-	`<checksum type="sha256">e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855</checksum><location href="repodata/primary.xml.gz"/></data></repomd>`
 
 const platformYAML = `
 name: el

@@ -13,6 +13,7 @@ import (
 	"albs/internal/albs"
 	"albs/internal/master/build"
 	"albs/internal/master/event"
+	"albs/internal/master/face"
 	"albs/internal/master/queue"
 	"albs/internal/master/release"
 )
@@ -71,7 +72,23 @@ func (u *UI) feedOf(ctx context.Context, name string) (feed, error) {
 const (
 	eventBatch = 500
 	maxBatches = 4
+
+	restTime   = 250 * time.Millisecond // between two looks of a stream
+	retryAfter = 3 * time.Second        // a browser waits before it connects again
+
+	maxStreams          = 2000
+	maxStreamsPerClient = 64
 )
+
+// openStream begins an answer that is a stream of events; it is nil if there is
+// nobody to write to.
+func (u *UI) openStream(w http.ResponseWriter, r *http.Request) (*face.Stream, error) {
+	s, ok := u.streams.Open(w, r)
+	if !ok {
+		return nil, albs.Errorf(albs.Unavailable, "too many pages are followed at once; they are shown, but not kept up to date")
+	}
+	return s, nil
+}
 
 // events answers GET /events?topic=…&after=…: a message "change" whenever something
 // happened, for the page to ask again for what it shows. Many events make one
@@ -94,10 +111,10 @@ func (u *UI) events(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	s, err := u.openStream(w, r)
-	if err != nil {
+	if s == nil {
 		return err
 	}
-	defer s.close()
+	defer s.Close()
 	seen := "" // the first look may tell of what the page has, which does no harm
 	for {
 		what, last, err := u.news(r.Context(), f, after)
@@ -114,10 +131,10 @@ func (u *UI) events(w http.ResponseWriter, r *http.Request) error {
 			}
 		}
 		after = last
-		if what != "" && s.send(after, "change", what) != nil {
+		if what != "" && s.Send(after, "change", []byte(what)) != nil {
 			return nil
 		}
-		if !s.wait(f.rest, wake, grown) {
+		if !s.Wait(f.rest, wake, grown) {
 			return nil
 		}
 	}

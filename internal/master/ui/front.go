@@ -14,6 +14,7 @@ import (
 
 	"albs/internal/albs"
 	"albs/internal/master/auth"
+	"albs/internal/master/face"
 )
 
 const (
@@ -39,14 +40,10 @@ func (u *UI) front(next http.Handler) http.Handler {
 	next = cross.Handler(u.identify(next))
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		h := w.Header()
-		h.Set("Content-Security-Policy", policy)
-		h.Set("X-Content-Type-Options", "nosniff")
-		h.Set("Referrer-Policy", "same-origin")
+		// A page that is thereby not stored is not kept alive behind the next one either,
+		// where its event stream would hold a connection.
+		face.Secure(h, policy, "same-origin")
 		h.Set("Cross-Origin-Opener-Policy", "same-origin")
-		h.Set("Cross-Origin-Resource-Policy", "same-origin")
-		// Pages hang on who looks. A page that is not stored is not kept alive behind
-		// the next one either, where its event stream would hold a connection.
-		h.Set("Cache-Control", "no-store")
 		if zerolog.Ctx(r.Context()).GetLevel() == zerolog.Disabled {
 			r = r.WithContext(u.Log.WithContext(r.Context()))
 		}
@@ -138,30 +135,6 @@ func asPerson(h handler) handler {
 	}
 }
 
-// statusOf is the one place where a kind of error becomes a status of a page.
-func statusOf(k albs.Kind) int {
-	switch k {
-	case albs.Invalid:
-		return http.StatusBadRequest
-	case albs.Unauthenticated:
-		return http.StatusUnauthorized
-	case albs.Forbidden:
-		return http.StatusForbidden
-	case albs.NotFound:
-		return http.StatusNotFound
-	case albs.Conflict, albs.StaleLease, albs.Stopped:
-		return http.StatusConflict
-	case albs.TooLarge:
-		return http.StatusRequestEntityTooLarge
-	case albs.NoSpace:
-		return http.StatusInsufficientStorage
-	case albs.Unavailable:
-		return http.StatusServiceUnavailable
-	default:
-		return http.StatusInternalServerError
-	}
-}
-
 type failure struct {
 	Status  int
 	Message string
@@ -171,16 +144,8 @@ type failure struct {
 // fail shows err: as a page, or, to a request for a fragment, as the message that
 // goes to the top of the page that is there.
 func (u *UI) fail(w http.ResponseWriter, r *http.Request, err error) {
-	kind := albs.KindOf(err)
-	switch {
-	case kind != albs.Internal:
-	case errors.Is(err, context.DeadlineExceeded):
-		kind, err = albs.Unavailable, albs.Errorf(albs.Unavailable, "that took too long; try again")
-	case errors.Is(err, context.Canceled): // nobody reads the answer
-	default:
-		zerolog.Ctx(r.Context()).Error().Err(err).Msg("page failed")
-	}
-	status := statusOf(kind)
+	kind, err := face.Shown(r.Context(), err)
+	status := face.Status(kind)
 	f := failure{Status: status, Message: Inert(albs.UserMessage(err)), Login: kind == albs.Unauthenticated}
 	title := http.StatusText(status)
 	if kind == albs.Unauthenticated {

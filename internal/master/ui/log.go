@@ -225,10 +225,10 @@ func (u *UI) tail(w http.ResponseWriter, r *http.Request) error {
 	moved, stop := u.Events.Wake(build.Topic(v.Build))
 	defer stop()
 	s, err := u.openStream(w, r)
-	if err != nil {
+	if s == nil {
 		return err
 	}
-	defer s.close()
+	defer s.Close()
 	told := extent{Lines: -1}
 	for {
 		// Whether it is over is asked first: what is read then is all there is.
@@ -247,12 +247,12 @@ func (u *UI) tail(w http.ResponseWriter, r *http.Request) error {
 		if e != told || ended {
 			kind := map[bool]string{false: "grown", true: "end"}[ended]
 			b, err := json.Marshal(grownMessage{e, ended})
-			if err != nil || s.send(e.Size, kind, string(b)) != nil {
+			if err != nil || s.Send(e.Size, kind, b) != nil {
 				return nil
 			}
 			told = e
 		}
-		if ended || !s.wait(restTime, grown, moved) {
+		if ended || !s.Wait(restTime, grown, moved) {
 			return nil
 		}
 	}

@@ -12,33 +12,22 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
 	"github.com/rs/zerolog"
 
 	"albs/internal/albs"
-	"albs/internal/attest"
-	"albs/internal/blob"
 	"albs/internal/egress"
-	"albs/internal/git"
-	"albs/internal/git/gittest"
-	"albs/internal/ledger"
-	"albs/internal/master/artifact"
 	"albs/internal/master/auth"
 	"albs/internal/master/build"
 	"albs/internal/master/db"
 	"albs/internal/master/db/dbtest"
-	"albs/internal/master/event"
+	"albs/internal/master/mastertest"
 	"albs/internal/master/platform"
 	"albs/internal/master/product"
-	"albs/internal/master/provenance"
-	"albs/internal/master/queue"
 	"albs/internal/master/release"
-	"albs/internal/master/repo"
 	"albs/internal/master/sign"
-	"albs/internal/master/source"
 	"albs/internal/master/testrun"
 	"albs/internal/worker"
 )
@@ -46,7 +35,6 @@ import (
 const (
 	srpmFile = "../../rpm/testdata/albs-rich-1.0~rc1-3.el9.src.rpm"
 	rpmFile  = "../../rpm/testdata/albs-rich-1.0~rc1-3.el9.noarch.rpm"
-	specFile = "../../rpm/testdata/rich.spec"
 )
 
 const platformYAML = `
@@ -67,9 +55,6 @@ platforms: [el9]
 repositories: [{path: BaseOS/x86_64/os, platform: el9, arch: x86_64, kind: rpm}]
 `
 
-const emptyRepomd = `<repomd xmlns="http://linux.duke.edu/metadata/repo"><revision>1</revision><data type="primary">` +
-	`<checksum type="sha256">e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855</checksum><location href="repodata/primary.xml.gz"/></data></repomd>`
-
 // fixture is a whole master with its pages behind a real server; the test plays
 // the people and the workers.
 type fixture struct {
@@ -77,7 +62,6 @@ type fixture struct {
 	t      *testing.T
 	d      *db.DB
 	url    string
-	forge  *gittest.Server
 	tokens map[string]string // by who: contributor, maintainer, operator, outsider
 	users  map[string]auth.User
 	nodes  map[albs.Role]context.Context
@@ -93,77 +77,49 @@ func must(t testing.TB, err error) {
 func setup(t *testing.T) *fixture {
 	t.Helper()
 	log := zerolog.New(zerolog.NewTestWriter(t)).Level(zerolog.WarnLevel)
-	dir := t.TempDir()
-	path := func(name string) string { return filepath.Join(dir, name) }
-	must(t, os.MkdirAll(path("mirror/repodata"), 0o755))
-	must(t, os.WriteFile(path("mirror/repodata/repomd.xml"), []byte(emptyRepomd), 0o644))
-	f := &fixture{t: t, d: dbtest.Open(t, dbtest.SQLite(t)), forge: gittest.NewServer(t), tokens: map[string]string{}, users: map[string]auth.User{}, nodes: map[albs.Role]context.Context{}}
-	d := f.d
-	blobs, err := blob.NewDir(path("blobs"))
+	mirror := mastertest.Mirror(t)
+	f := &fixture{t: t, d: dbtest.Open(t, dbtest.SQLite(t)), tokens: map[string]string{}, users: map[string]auth.User{}, nodes: map[albs.Role]context.Context{}}
+	out, err := egress.New(egress.Policy{Allow: []string{"file://" + mirror}})
 	must(t, err)
-	staging, err := blob.NewStaging(path("staging"))
-	must(t, err)
-	l, err := ledger.OpenEmbedded(path("ledger"))
-	must(t, err)
-	t.Cleanup(func() { _ = l.Close() })
-	key, err := provenance.LoadOrCreateKey(path("key"))
-	must(t, err)
-	out, err := egress.New(egress.Policy{Allow: []string{f.forge.Addr(), "file://" + path("mirror")}, CAFiles: []string{f.forge.CAFile()}})
-	must(t, err)
-	mirrors, err := git.New(path("git"), out)
-	must(t, err)
-
-	events := event.New(d, log)
-	people := auth.New(d, events, log)
-	artifacts := artifact.New(d, blobs, staging)
-	q, err := queue.New(d, events, artifacts, blobs, queue.Config{LogDir: path("logs"), LocalDir: path("local")}, log)
-	must(t, err)
-	prov := provenance.New(d, events, artifacts, l, attest.NewSigner(key), log)
-	repos := repo.New(d, artifacts, events)
-	platforms := platform.New(d, events, out, repos, log)
-	products := product.New(d, events, platforms)
+	m := mastertest.Open(t, f.d, mastertest.Config{Outside: out, Log: log})
 	builds := build.New(build.Parts{
-		DB: d, Events: events, Queue: q, Artifacts: artifacts, Provenance: prov, Sources: source.New(d, artifacts, mirrors, out, source.Limits{}),
-		Platforms: platforms, Products: products, Repos: repos, Log: log,
+		DB: m.DB, Events: m.Events, Queue: m.Queue, Artifacts: m.Artifacts, Provenance: m.Provenance, Sources: m.Sources(t, out),
+		Platforms: m.Platforms, Products: m.Products, Repos: m.Repos, Log: log,
 	}, build.Config{})
 	tests := testrun.New(testrun.Parts{
-		DB: d, Events: events, Queue: q, Artifacts: artifacts, Provenance: prov, Platforms: platforms, Repos: repos, Builds: builds, Log: log,
+		DB: m.DB, Events: m.Events, Queue: m.Queue, Artifacts: m.Artifacts, Provenance: m.Provenance,
+		Platforms: m.Platforms, Repos: m.Repos, Builds: builds, Log: log,
 	})
 	signs := sign.New(sign.Parts{
-		DB: d, Events: events, Queue: q, Artifacts: artifacts, Provenance: prov, Products: products, Builds: builds, Tests: tests, Log: log,
+		DB: m.DB, Events: m.Events, Queue: m.Queue, Artifacts: m.Artifacts, Provenance: m.Provenance,
+		Products: m.Products, Builds: builds, Tests: tests, Log: log,
 	})
 	releases := release.New(release.Parts{
-		DB: d, Events: events, Auth: people, Queue: q, Artifacts: artifacts, Provenance: prov, Products: products, Platforms: platforms,
-		Repos: repos, Builds: builds, Tests: tests, Signs: signs, Log: log,
+		DB: m.DB, Events: m.Events, Auth: m.Auth, Queue: m.Queue, Artifacts: m.Artifacts, Provenance: m.Provenance,
+		Products: m.Products, Platforms: m.Platforms, Repos: m.Repos, Builds: builds, Tests: tests, Signs: signs, Log: log,
 	})
-	f.UI, err = New(Parts{Auth: people, Events: events, Queue: q, Builds: builds, Tests: tests, Signs: signs, Releases: releases, Log: log})
+	f.UI, err = New(Parts{Auth: m.Auth, Events: m.Events, Queue: m.Queue, Builds: builds, Tests: tests, Signs: signs, Releases: releases, Log: log})
 	must(t, err)
 
 	system := auth.System(t.Context(), "test")
 	for _, name := range []string{"el9", "el10"} {
-		spec, err := platform.Parse(strings.NewReader(strings.NewReplacer("MIRROR", path("mirror"), "NAME", name).Replace(platformYAML)))
+		spec, err := platform.Parse(strings.NewReader(strings.NewReplacer("MIRROR", mirror, "NAME", name).Replace(platformYAML)))
 		must(t, err)
-		_, err = platforms.Apply(system, spec)
+		_, err = m.Platforms.Apply(system, spec)
 		must(t, err)
 	}
 	shape, err := product.Parse(strings.NewReader(productYAML))
 	must(t, err)
-	_, err = products.Apply(system, shape)
+	_, err = m.Products.Apply(system, shape)
 	must(t, err)
 	f.people(system)
 
-	ctx, cancel := context.WithCancel(context.Background())
-	var loops sync.WaitGroup
-	for _, run := range []func(context.Context) error{events.Run, q.Run, prov.Run, tests.Run} {
-		loops.Go(func() { _ = run(ctx) })
-	}
+	mastertest.Run(t, m.Events.Run, m.Queue.Run, m.Provenance.Run, tests.Run)
 	server := httptest.NewServer(f.UI)
 	f.url = server.URL
 	t.Cleanup(func() {
 		server.CloseClientConnections()
 		server.Close()
-		cancel()
-		loops.Wait()
 	})
 	return f
 }
@@ -366,13 +322,4 @@ func contains(t *testing.T, what, page string, texts ...string) {
 			}
 		}
 	}
-}
-
-// gitBuild makes a build of two packages from git whose tasks are then played.
-func (f *fixture) gitBuild() build.Build {
-	f.t.Helper()
-	spec, err := os.ReadFile(specFile)
-	must(f.t, err)
-	f.forge.AddRepo("albs-rich", map[string]string{"SPECS/albs-rich.spec": string(spec)}, "imports/el9/albs-rich-1.0")
-	return f.create(build.Package{URL: f.forge.URL("albs-rich"), Ref: "imports/el9/albs-rich-1.0"})
 }

@@ -28,6 +28,7 @@ import (
 	"albs/internal/master/auth"
 	"albs/internal/master/build"
 	"albs/internal/master/event"
+	"albs/internal/master/face"
 	"albs/internal/master/queue"
 	"albs/internal/master/release"
 	"albs/internal/master/sign"
@@ -56,7 +57,7 @@ type UI struct {
 	templates templates
 	assets    *assets
 	logs      *logs
-	streams   *streams
+	streams   *face.Streams
 	router    chi.Router
 }
 
@@ -74,7 +75,7 @@ func New(p Parts) (*UI, error) {
 	if err != nil {
 		return nil, err
 	}
-	u := &UI{Parts: p, templates: t, assets: a, logs: newLogs(p.Queue), streams: newStreams(maxStreams, maxStreamsPerClient)}
+	u := &UI{Parts: p, templates: t, assets: a, logs: newLogs(p.Queue), streams: face.NewStreams(maxStreams, maxStreamsPerClient, retryAfter)}
 	u.router = chi.NewRouter()
 	u.Routes(u.router)
 	return u, nil

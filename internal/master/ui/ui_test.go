@@ -301,29 +301,6 @@ func TestEvents(t *testing.T) {
 	}
 }
 
-func TestStreamsAreBounded(t *testing.T) {
-	t.Parallel()
-	s := newStreams(3, 2)
-	var leave []func()
-	for _, c := range []string{"a", "a", "b"} {
-		l, err := s.begin(c)
-		must(t, err)
-		leave = append(leave, l)
-	}
-	if _, err := s.begin("c"); albs.KindOf(err) != albs.Unavailable {
-		t.Errorf("a stream too many = %v", err)
-	}
-	leave[2]()
-	if _, err := s.begin("a"); albs.KindOf(err) != albs.Unavailable {
-		t.Errorf("a stream too many of one client = %v", err)
-	}
-	leave[0]()
-	leave[1]()
-	if s.total != 0 || len(s.perClient) != 0 {
-		t.Errorf("after all left: %+v", s)
-	}
-}
-
 func TestPaging(t *testing.T) {
 	t.Parallel()
 	f := setup(t)
