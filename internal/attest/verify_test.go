@@ -418,6 +418,64 @@ func TestUploadsAndOptionalParts(t *testing.T) {
 	}
 }
 
+// TestVerdicts says what a test statement does to the chain: a failed one breaks it
+// where the trust file requires tests, and is told where it doesn't.
+func TestVerdicts(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	file, unsigned := w.subject(t, w.signed), w.subject(t, w.unsigned)
+	chain := []attest.Proven{
+		w.say(t, attest.Subject{Digest: map[string]string{attest.SHA256: string(w.srpm)}}, attest.Source, source()),
+		w.say(t, unsigned, attest.Build, w.build()), w.say(t, file, attest.Sign, w.signBody()),
+		w.say(t, file, attest.Release, attest.ReleaseBody{Product: product}),
+	}
+	passed := attest.TestBody{Result: attest.Passed, PassedTests: []string{"install", "remove"}}
+	failed := attest.TestBody{Result: attest.Failed, PassedTests: []string{"install"}, FailedTests: []string{"remove"}}
+	tests := []struct {
+		name     string
+		required bool
+		said     []attest.TestBody // oldest first
+		told     string            // "" where the chain breaks, "-" where it holds without a word of tests
+	}{
+		{"passed, required", true, []attest.TestBody{passed}, "tested: 2 tests passed"},
+		{"passed, not required", false, []attest.TestBody{passed}, "tested: 2 tests passed"},
+		{"failed, required", true, []attest.TestBody{failed}, ""},
+		{"failed, not required", false, []attest.TestBody{failed}, "tested: 1 tests FAILED, which the trust file allows"},
+		{"passed at last, required", true, []attest.TestBody{failed, passed}, "tested: 2 tests passed"},
+		{"failed at last, required", true, []attest.TestBody{passed, failed}, ""},
+		{"failed at last, not required", false, []attest.TestBody{passed, failed}, "tested: 1 tests FAILED, which the trust file allows"},
+		{"no verdict, not required", false, []attest.TestBody{{}}, ""},
+		{"not tested, required", true, nil, ""},
+		{"not tested, not required", false, nil, "-"},
+	}
+	for _, tt := range tests {
+		proven := chain
+		for _, body := range tt.said {
+			proven = append(proven[:len(proven):len(proven)], w.say(t, unsigned, attest.Test, body))
+		}
+		trust := w.trust
+		trust.RequireTest = tt.required
+		report, err := w.verify(t, w.signed, w.prove(t, proven...), trust)
+		if tt.told == "" {
+			wantLink(t, tt.name, err, attest.LinkChain)
+			continue
+		}
+		if err != nil {
+			t.Errorf("%s: %v", tt.name, err)
+			continue
+		}
+		told := "-"
+		for _, s := range report.Steps {
+			if s.Predicate == attest.Test {
+				told = s.Text
+			}
+		}
+		if told != tt.told {
+			t.Errorf("%s: the report says %q, want %q", tt.name, told, tt.told)
+		}
+	}
+}
+
 func TestErrorsOfTheReaderAreNoBrokenLinks(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)

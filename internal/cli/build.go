@@ -238,17 +238,7 @@ func (a *app) took(started, finished time.Time) string {
 
 // onBuild is an action on the build that the first argument names.
 func (a *app) onBuild(do func(*urfave.Context, *client.Client, albs.BuildID) error) func(*urfave.Context) error {
-	return func(c *urfave.Context) error {
-		n, err := id(c, "build", c.Args().First())
-		if err != nil {
-			return err
-		}
-		cl, err := a.connect()
-		if err != nil {
-			return err
-		}
-		return do(c, cl, albs.BuildID(n))
-	}
+	return onNumbered(a, "build", do)
 }
 
 func (a *app) showBuild(c *urfave.Context) error {

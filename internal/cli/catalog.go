@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"context"
 	"fmt"
 	"io"
 	"os"
@@ -60,7 +61,16 @@ func (a *app) yaml(name string) ([]byte, error) {
 }
 
 func (a *app) applyPlatform(c *urfave.Context) error {
-	b, err := a.yaml(c.Args().First())
+	return applyFile(a, c, (*client.Client).ApplyPlatform, func(p client.Platform) string {
+		return fmt.Sprintf("platform %s is at revision %d", p.Name, p.Revision)
+	})
+}
+
+// applyFile applies the YAML file that the first argument names and tells what came
+// of it.
+func applyFile[T any](a *app, c *urfave.Context, apply func(*client.Client, context.Context, []byte) (client.Doc[T], error), told func(T) string) error {
+	file := c.Args().First()
+	b, err := a.yaml(file)
 	if err != nil {
 		return err
 	}
@@ -68,11 +78,11 @@ func (a *app) applyPlatform(c *urfave.Context) error {
 	if err != nil {
 		return err
 	}
-	p, err := cl.ApplyPlatform(c.Context, b)
+	doc, err := apply(cl, c.Context, b)
 	if err != nil {
-		return about(c.Args().First(), err)
+		return about(file, err)
 	}
-	return a.result(c, p.JSON, "platform %s is at revision %d", p.Value.Name, p.Value.Revision)
+	return a.result(c, doc.JSON, "%s", told(doc.Value))
 }
 
 // about puts the file's name before an error that is about its content.
@@ -195,19 +205,9 @@ func (a *app) morePages(c *urfave.Context, page, perPage, shown, total int) erro
 const perPage = 10 // of the API's lists
 
 func (a *app) applyProduct(c *urfave.Context) error {
-	b, err := a.yaml(c.Args().First())
-	if err != nil {
-		return err
-	}
-	cl, err := a.connect()
-	if err != nil {
-		return err
-	}
-	p, err := cl.ApplyProduct(c.Context, b)
-	if err != nil {
-		return about(c.Args().First(), err)
-	}
-	return a.result(c, p.JSON, "product %s is at revision %d", p.Value.Name, p.Value.Revision)
+	return applyFile(a, c, (*client.Client).ApplyProduct, func(p client.Product) string {
+		return fmt.Sprintf("product %s is at revision %d", p.Name, p.Revision)
+	})
 }
 
 func (a *app) listProducts(c *urfave.Context) error {

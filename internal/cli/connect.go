@@ -9,6 +9,8 @@ import (
 	"path/filepath"
 	"strings"
 
+	urfave "github.com/urfave/cli/v2"
+
 	"albs/internal/albs"
 	"albs/internal/client"
 )
@@ -100,4 +102,19 @@ func (a *app) message(ctx context.Context, err error) string {
 		return "the server doesn't take the token (" + err.Error() + "); an admin makes a new one with \"albs token create --user NAME\""
 	}
 	return err.Error()
+}
+
+// onNumbered is an action on the thing, a what, whose number the first argument is.
+func onNumbered[N ~int64](a *app, what string, do func(*urfave.Context, *client.Client, N) error) func(*urfave.Context) error {
+	return func(c *urfave.Context) error {
+		n, err := id(c, what, c.Args().First())
+		if err != nil {
+			return err
+		}
+		cl, err := a.connect()
+		if err != nil {
+			return err
+		}
+		return do(c, cl, N(n))
+	}
 }

@@ -48,6 +48,11 @@ func (a *app) releaseCommand() *urfave.Command {
 				Action: action(1, 1, a.onRelease(a.publishRelease)),
 			},
 			{
+				Name: "cancel", Usage: "end a publication or rollback that doesn't get on", ArgsUsage: "RELEASE [--json]",
+				Flags:  []urfave.Flag{jsonFlag()},
+				Action: action(1, 1, a.onRelease(a.cancelRelease)),
+			},
+			{
 				Name: "rollback", Usage: "bring back what a product showed before its last release", ArgsUsage: "PRODUCT|RELEASE [--wait] [--json]",
 				Flags:  []urfave.Flag{waitFlag("it is public"), jsonFlag()},
 				Action: action(1, 1, a.rollback),
@@ -58,17 +63,7 @@ func (a *app) releaseCommand() *urfave.Command {
 
 // onRelease is an action on the release that the argument names.
 func (a *app) onRelease(do func(*urfave.Context, *client.Client, albs.ReleaseID) error) func(*urfave.Context) error {
-	return func(c *urfave.Context) error {
-		n, err := id(c, "release", c.Args().First())
-		if err != nil {
-			return err
-		}
-		cl, err := a.connect()
-		if err != nil {
-			return err
-		}
-		return do(c, cl, albs.ReleaseID(n))
-	}
+	return onNumbered(a, "release", do)
 }
 
 func (a *app) planRelease(c *urfave.Context) error {
@@ -228,6 +223,18 @@ func (a *app) publishRelease(c *urfave.Context, cl *client.Client, id albs.Relea
 		return err
 	}
 	return a.finish(c, cl, doc)
+}
+
+func (a *app) cancelRelease(c *urfave.Context, cl *client.Client, id albs.ReleaseID) error {
+	doc, err := cl.CancelRelease(c.Context, id)
+	if err != nil {
+		return err
+	}
+	r := doc.Value
+	if r.Status == client.ReleaseInProgress {
+		return a.result(c, doc.JSON, "release %d ends as soon as the releaser has stopped; see: albs release show %d", r.ID, r.ID)
+	}
+	return a.result(c, doc.JSON, "release %d is %s; publish it again with: albs release publish %d", r.ID, r.State, r.ID)
 }
 
 // rollback takes back the release that a product shows, which the argument names

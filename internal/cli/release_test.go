@@ -195,6 +195,11 @@ func TestKeysSigningReleases(t *testing.T) {
 			want:    result{0, "release 3 of product demo is in progress; see how it goes with: albs release show 3\n", ""}, saw: []string{"POST /releases/3/commit/ {}"},
 		},
 		{
+			name: "release cancel", args: []string{"release", "cancel", "3"},
+			answers: map[string][]answer{"POST /releases/3/cancel/": ok(releaseDoc("4", "failed", "cancelled by ada", ""))},
+			want:    result{0, "release 3 is failed; publish it again with: albs release publish 3\n", ""}, saw: []string{"POST /releases/3/cancel/ {}"},
+		},
+		{
 			name: "release rollback of a product", args: []string{"release", "rollback", "demo", "--wait"},
 			answers: map[string][]answer{
 				"GET /releases/?pageNumber=1&product=demo&status=3": ok(`{"releases":[{"id":8,"serial":2}],"total_releases":2,"current_page":1}`),

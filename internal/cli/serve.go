@@ -220,6 +220,8 @@ func play(ctx context.Context, c *config.Config, roles []albs.Role, m *master.Ma
 		}
 		trust, err := m.Trust(ctx)
 		if err != nil {
+			stopMaster()
+			<-masterDone // what it uses is closed next
 			return err
 		}
 		// Products come and go while the signer runs; each one's gate decides on tests.
@@ -317,8 +319,20 @@ func (a *app) configCommand() *urfave.Command {
 			if err != nil {
 				return err
 			}
+			apart := !slices.Contains(roles, albs.RoleMaster)
+			for _, r := range workers {
+				if apart && slices.Contains(roles, r.name) {
+					if _, err := tree.Token(r.name); err != nil {
+						return err
+					}
+				}
+			}
 			if slices.Contains(roles, albs.RoleSigner) {
-				for _, w := range tree.Signer.Check() {
+				warnings, err := tree.Signer.Check(apart)
+				if err != nil {
+					return err
+				}
+				for _, w := range warnings {
 					if err := a.say("warning: %s", w); err != nil {
 						return err
 					}

@@ -122,6 +122,11 @@ func (c *Client) PublishRelease(ctx context.Context, id albs.ReleaseID) (Doc[Rel
 	return send[Release](ctx, c, http.MethodPost, fmt.Sprintf("/releases/%d/commit/", id), nil)
 }
 
+// CancelRelease ends a publication or rollback that is in progress.
+func (c *Client) CancelRelease(ctx context.Context, id albs.ReleaseID) (Doc[Release], error) {
+	return send[Release](ctx, c, http.MethodPost, fmt.Sprintf("/releases/%d/cancel/", id), nil)
+}
+
 // RevertRelease begins to bring back what the release's product showed before, and
 // returns the rollback, a release of its own.
 func (c *Client) RevertRelease(ctx context.Context, id albs.ReleaseID) (Doc[Release], error) {

@@ -5,9 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"os/exec"
-	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
@@ -21,17 +19,12 @@ import (
 	"albs/internal/master/db"
 	"albs/internal/master/db/dbtest"
 	"albs/internal/rpm"
+	"albs/internal/rpm/rpmtest"
 )
 
 // packages builds a small RPM and its SRPM with the real rpmbuild, once.
 var packages = sync.OnceValues(func() (map[artifact.Kind][]byte, error) {
-	dir, err := os.MkdirTemp("", "albs-artifact-")
-	if err != nil {
-		return nil, err
-	}
-	defer os.RemoveAll(dir)
-	spec := filepath.Join(dir, "hello.spec")
-	err = os.WriteFile(spec, []byte(`Name: hello
+	made, err := rpmtest.Build(`Name: hello
 Version: 1.0
 Release: 2
 Epoch: 3
@@ -45,24 +38,10 @@ mkdir -p %{buildroot}/usr/share/hello
 echo hello > %{buildroot}/usr/share/hello/text
 %files
 /usr/share/hello
-`), 0o600)
-	if err != nil {
-		return nil, err
-	}
-	out, err := exec.Command("rpmbuild", "-ba", "--quiet", "--define", "_topdir "+dir, spec).CombinedOutput()
-	if err != nil {
-		return nil, fmt.Errorf("rpmbuild: %w: %s", err, out)
-	}
-	made := map[artifact.Kind][]byte{}
-	for kind, path := range map[artifact.Kind]string{
-		artifact.RPM:  "RPMS/noarch/hello-1.0-2.noarch.rpm",
-		artifact.SRPM: "SRPMS/hello-1.0-2.src.rpm",
-	} {
-		if made[kind], err = os.ReadFile(filepath.Join(dir, path)); err != nil {
-			return nil, err
-		}
-	}
-	return made, nil
+`)
+	return map[artifact.Kind][]byte{
+		artifact.RPM: made["hello-1.0-2.noarch.rpm"], artifact.SRPM: made["hello-1.0-2.src.rpm"],
+	}, err
 })
 
 func built(t *testing.T) map[artifact.Kind][]byte {

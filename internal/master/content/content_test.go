@@ -3,7 +3,6 @@ package content_test
 import (
 	"bytes"
 	"errors"
-	"fmt"
 	"io"
 	"net/http"
 	"net/http/httptest"
@@ -25,6 +24,7 @@ import (
 	"albs/internal/master/event"
 	"albs/internal/master/repo"
 	"albs/internal/repodata"
+	"albs/internal/rpm/rpmtest"
 )
 
 const (
@@ -34,27 +34,8 @@ const (
 
 // rpms builds two small RPMs with the real rpmbuild, once.
 var rpms = sync.OnceValues(func() (map[string][]byte, error) {
-	dir, err := os.MkdirTemp("", "albs-content-")
-	if err != nil {
-		return nil, err
-	}
-	defer os.RemoveAll(dir)
-	spec := "Name: alpha\nVersion: 1\nRelease: 1\nSummary: A\nLicense: MIT\nBuildArch: noarch\n%description\nA.\n%files\n" +
-		"%package -n beta\nSummary: B\n%description -n beta\nB.\n%files -n beta\n"
-	file := filepath.Join(dir, "alpha.spec")
-	if err := os.WriteFile(file, []byte(spec), 0o600); err != nil {
-		return nil, err
-	}
-	if out, err := exec.Command("rpmbuild", "-bb", "--quiet", "--define", "_topdir "+dir, file).CombinedOutput(); err != nil {
-		return nil, fmt.Errorf("rpmbuild: %w: %s", err, out)
-	}
-	made := map[string][]byte{}
-	for _, n := range []string{alpha, beta} {
-		if made[n], err = os.ReadFile(filepath.Join(dir, "RPMS/noarch", n)); err != nil {
-			return nil, err
-		}
-	}
-	return made, nil
+	return rpmtest.Build("Name: alpha\nVersion: 1\nRelease: 1\nSummary: A\nLicense: MIT\nBuildArch: noarch\n%description\nA.\n%files\n" +
+		"%package -n beta\nSummary: B\n%description -n beta\nB.\n%files -n beta\n")
 })
 
 type fixture struct {

@@ -4,9 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
-	"os"
 	"os/exec"
-	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
@@ -24,36 +22,18 @@ import (
 	"albs/internal/master/event"
 	"albs/internal/master/repo"
 	"albs/internal/repodata"
+	"albs/internal/rpm/rpmtest"
 )
 
 // packages builds three small RPMs with the real rpmbuild, once, and returns them
 // by file name.
 var packages = sync.OnceValues(func() (map[string][]byte, error) {
-	dir, err := os.MkdirTemp("", "albs-repo-")
-	if err != nil {
-		return nil, err
-	}
-	defer os.RemoveAll(dir)
 	var spec strings.Builder
 	spec.WriteString("Name: Alpha\nVersion: 1\nRelease: 1\nSummary: A\nLicense: MIT\nBuildArch: noarch\n%description\nA.\n%files\n")
 	for _, n := range []string{"beta", "gamma"} {
 		fmt.Fprintf(&spec, "%%package -n %s\nSummary: B\n%%description -n %s\nB.\n%%files -n %s\n", n, n, n)
 	}
-	file := filepath.Join(dir, "alpha.spec")
-	if err := os.WriteFile(file, []byte(spec.String()), 0o600); err != nil {
-		return nil, err
-	}
-	out, err := exec.Command("rpmbuild", "-bb", "--quiet", "--define", "_topdir "+dir, file).CombinedOutput()
-	if err != nil {
-		return nil, fmt.Errorf("rpmbuild: %w: %s", err, out)
-	}
-	made := map[string][]byte{}
-	for _, n := range []string{alpha, beta, gamma} {
-		if made[n], err = os.ReadFile(filepath.Join(dir, "RPMS/noarch", n)); err != nil {
-			return nil, err
-		}
-	}
-	return made, nil
+	return rpmtest.Build(spec.String())
 })
 
 const (

@@ -1,0 +1,131 @@
+package cli
+
+import (
+	"context"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"albs/internal/telemetry/telemetrytest"
+	"albs/internal/worker/node"
+)
+
+// serving starts albs serve and returns once it says where its pages are. stop ends
+// it as SIGTERM does and returns its exit code.
+func serving(t *testing.T, args ...string) (stop func() int) {
+	t.Helper()
+	ctx, cancel := context.WithCancel(t.Context())
+	var stdout, stderr telemetrytest.Log
+	a := &app{stdin: strings.NewReader(""), stdout: &stdout, stderr: &stderr, getenv: func(string) string { return "" }, now: time.Now}
+	code := make(chan int, 1)
+	go func() { code <- a.run(ctx, append([]string{"albs", "serve", "--listen", "127.0.0.1:0"}, args...)) }()
+	for !strings.Contains(stdout.String(), "pages and API") {
+		select {
+		case c := <-code:
+			t.Fatalf("serve ended with %d: %s", c, stderr.String())
+		case <-time.After(10 * time.Millisecond):
+		}
+	}
+	return sync.OnceValue(func() int {
+		cancel()
+		return <-code
+	})
+}
+
+// TestServeTwice: a second server on a data directory says so and changes nothing
+// there, and so does a migration; the first one's SIGTERM is a good end, after which
+// both go.
+func TestServeTwice(t *testing.T) {
+	data := t.TempDir()
+	stop := serving(t, "--role", "master", "--data", data)
+	defer stop()
+	for _, args := range [][]string{
+		{"serve", "--role", "master", "--data", data, "--listen", "127.0.0.1:0"},
+		{"db", "migrate", "--data", data},
+	} {
+		r := commandWith(t, t.Context(), nil, "", args...)
+		if r.code != exitFailed || !strings.Contains(r.stderr, "another albs runs on "+data) {
+			t.Errorf("%v = %+v", args, r)
+		}
+	}
+	if code := stop(); code != exitOK {
+		t.Errorf("serve ended with %d", code)
+	}
+	if r := commandWith(t, t.Context(), nil, "", "db", "migrate", "--data", data); r.code != exitOK {
+		t.Errorf("db migrate afterwards = %+v", r)
+	}
+}
+
+// TestServeCannot: what keeps a server from starting is one sentence, and code 1.
+func TestServeCannot(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	file := func(name, text string, mode os.FileMode) string {
+		t.Helper()
+		p := filepath.Join(dir, name)
+		if err := os.WriteFile(p, []byte(text), mode); err != nil {
+			t.Fatal(err)
+		}
+		return p
+	}
+	for name, c := range map[string]struct {
+		args []string
+		want string
+	}{
+		"no configuration":        {[]string{"--role", "master", "--config", filepath.Join(dir, "none.yaml")}, "read configuration"},
+		"an unknown key":          {[]string{"--role", "master", "--config", file("key.yaml", "mater: {}\n", 0o600)}, "mater"},
+		"the data is a file":      {[]string{"--role", "master", "--data", file("data", "", 0o600)}, "make the data directory"},
+		"a releaser's no token":   {[]string{"--role", "releaser"}, "connect.token_file"},
+		"a role that can't start": {[]string{"--role", "master,releaser", "--config", file("public.yaml", "releaser: {public: /proc/none}\n", 0o600)}, "releaser: make public directory"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			args := append([]string{"serve", "--data", t.TempDir(), "--listen", "127.0.0.1:0"}, c.args...)
+			r := commandWith(t, t.Context(), nil, "", args...)
+			if r.code != exitFailed || !strings.Contains(r.stderr, c.want) {
+				t.Errorf("serve = %+v, want %q", r, c.want)
+			}
+		})
+	}
+}
+
+// TestConfigCheck: what a role apart would not start by is said before it is
+// started.
+func TestConfigCheck(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	write := func(name, text string, mode os.FileMode) string {
+		t.Helper()
+		p := filepath.Join(dir, name)
+		if err := os.WriteFile(p, []byte(text), mode); err != nil {
+			t.Fatal(err)
+		}
+		return p
+	}
+	token, public := write("token", "albs_x\n", 0o600), write("public", "albs_x\n", 0o644)
+	connect := "connect: {master: https://albs.example, token_file: "
+	for name, c := range map[string]struct {
+		role, config string
+		code         int
+		want         string
+	}{
+		"all":                    {"all", "", exitOK, "warning: signer.passphrase_file"},
+		"no token":               {"releaser", "log_level: info\n", exitFailed, "connect.token_file"},
+		"a token for all to see": {"releaser", connect + public + "}\n", exitFailed, "can be read by others"},
+		"a releaser":             {"releaser", connect + token + "}\n", exitOK, "is good"},
+		"a signer without trust": {"signer", connect + token + "}\n", exitFailed, "signer.trust_file"},
+		"a signer's bad trust":   {"signer", connect + token + "}\nsigner: {trust_file: " + token + "}\n", exitFailed, "trust_file"},
+	} {
+		r := commandWith(t, t.Context(), nil, "", "config", "check", "--role", c.role, "--data", t.TempDir(), "--config", write(name+".yaml", c.config, 0o600))
+		if r.code != c.code || !strings.Contains(r.stdout+r.stderr, c.want) {
+			t.Errorf("%s: config check = %+v, want %d, %q", name, r, c.code, c.want)
+		}
+	}
+}
+
+func TestMain(m *testing.M) {
+	node.MaybeInit() // a server under test plays roles that make sandboxes
+	os.Exit(m.Run())
+}
