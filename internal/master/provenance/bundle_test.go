@@ -3,9 +3,7 @@ package provenance
 import (
 	"bytes"
 	"errors"
-	"os"
 	"os/exec"
-	"path/filepath"
 	"testing"
 	"time"
 
@@ -19,34 +17,21 @@ import (
 	"albs/internal/master/db/dbtest"
 	"albs/internal/pgp"
 	"albs/internal/rpm"
+	"albs/internal/rpm/rpmtest"
 )
 
 // built makes a small RPM and its SRPM with the real rpmbuild.
 func built(t *testing.T) (binary, source []byte) {
 	t.Helper()
-	if _, err := exec.LookPath("rpmbuild"); err != nil {
+	made, err := rpmtest.Build("Name: hello\nVersion: 1.0\nRelease: 2\nSummary: A greeting\nLicense: MIT\nBuildArch: noarch\n" +
+		"%description\nA greeting.\n%files\n")
+	if errors.Is(err, exec.ErrNotFound) {
 		t.Skip("rpmbuild is not installed here")
 	}
-	dir := t.TempDir()
-	spec := filepath.Join(dir, "hello.spec")
-	err := os.WriteFile(spec, []byte("Name: hello\nVersion: 1.0\nRelease: 2\nSummary: A greeting\nLicense: MIT\nBuildArch: noarch\n"+
-		"%description\nA greeting.\n%files\n"), 0o600)
 	if err != nil {
 		t.Fatal(err)
 	}
-	out, err := exec.CommandContext(t.Context(), "rpmbuild", "-ba", "--quiet", "--define", "_topdir "+dir, spec).CombinedOutput()
-	if err != nil {
-		t.Fatalf("rpmbuild: %v: %s", err, out)
-	}
-	binary, err = os.ReadFile(filepath.Join(dir, "RPMS/noarch/hello-1.0-2.noarch.rpm"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	source, err = os.ReadFile(filepath.Join(dir, "SRPMS/hello-1.0-2.src.rpm"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	return binary, source
+	return made["hello-1.0-2.noarch.rpm"], made["hello-1.0-2.src.rpm"]
 }
 
 func (f *fixture) save(t *testing.T, b []byte, name string, k artifact.Kind) artifact.Artifact {

@@ -109,6 +109,45 @@ func (p *Provenance) Notarized(ctx context.Context, d albs.Digest) (bool, error)
 	return err == nil && len(found) > 0 && len(pending) == 0, err
 }
 
+// Latest returns the newest statement of a predicate about d, which the master's key
+// signed, and whether the ledger proves it already; NotFound if none was ever made.
+// It is what a decision holds the rows of its own module against: a row that
+// contradicts the ledger, and a newer statement there that has no row any more, are
+// a Conflict.
+func (p *Provenance) Latest(ctx context.Context, d albs.Digest, predicate string) (st attest.Statement, proven bool, err error) {
+	state, err := p.advance(ctx)
+	if err != nil {
+		return st, false, err
+	}
+	rows, err := statementsAbout(ctx, p.d, d)
+	if err != nil {
+		return st, false, fmt.Errorf("read statements about %s: %w", d.Short(), err)
+	}
+	var last statement
+	for _, row := range rows {
+		if row.Predicate == predicate && row.N > last.N {
+			last = row
+		}
+	}
+	switch _, err := p.ledger.Prove(ctx, statementKey(d, predicate, last.N+1), state); {
+	case err == nil:
+		return st, false, tampered("the ledger has more statements %s about %s than there are rows", predicate, d.Short())
+	case !errors.Is(err, albs.NotFound) && !errors.Is(err, albs.Conflict): // a Conflict is one younger than state
+		return st, false, err
+	}
+	if last.N == 0 {
+		return st, false, albs.Errorf(albs.NotFound, "no statement %s was ever made about %s", predicate, d.Short())
+	}
+	_, proven, err = p.proveEntry(ctx, statementKey(d, predicate, last.N), last.Envelope, last.TxID, state)
+	if err != nil {
+		return st, false, fmt.Errorf("statement %d about %s: %w", last.ID, d.Short(), err)
+	}
+	if _, st, err = p.open(last); err != nil {
+		return st, false, tampered("statement %d about %s: %v", last.ID, d.Short(), err)
+	}
+	return st, proven, nil
+}
+
 // WaitNotarized returns nil once every one of ds is Notarized, and otherwise ctx's
 // error or the first one that waiting cannot help: a Conflict.
 func (p *Provenance) WaitNotarized(ctx context.Context, ds ...albs.Digest) error {

@@ -448,6 +448,40 @@ func TestTampered(t *testing.T) {
 	}
 }
 
+// TestLatest asks for the newest statement: on its way, proven, changed and taken
+// away.
+func TestLatest(t *testing.T) {
+	t.Parallel()
+	f := setup(t, dbtest.Open(t, dbtest.SQLite(t)))
+	a := file(1)
+	want := func(what string, kind albs.Kind, proven bool) {
+		t.Helper()
+		st, got, err := f.Latest(t.Context(), a.Digest, attest.Test)
+		if albs.KindOf(err) != kind && (kind != "" || err != nil) || got != proven {
+			t.Errorf("%s: Latest = %v, %v, want %v, %q", what, got, err, proven, kind)
+		}
+		if err == nil && (st.Short() != attest.Test || st.Subject[0].File() != a.Digest) {
+			t.Errorf("%s: the statement is %s about %v", what, st.Short(), st.Subject)
+		}
+	}
+	f.state(t, attest.Build, a)
+	want("another predicate", albs.NotFound, false)
+	f.state(t, attest.Test, a)
+	want("on its way", "", false)
+	f.drain(t)
+	want("delivered", "", true)
+	f.state(t, attest.Test, a)
+	want("a second on its way", "", false)
+	f.drain(t)
+	want("both delivered", "", true)
+	f.exec(t, `DELETE FROM statement WHERE predicate = 'test' AND n = 2`)
+	want("the newest taken away", albs.Conflict, false)
+	f.exec(t, `UPDATE statement SET n = 2 WHERE predicate = 'test'`)
+	want("the first in its place", albs.Conflict, false)
+	f.exec(t, `DELETE FROM statement WHERE predicate = 'test'`)
+	want("all taken away", albs.Conflict, false)
+}
+
 // TestForgedParcel puts a foreign statement into the outbox: it may reach the
 // ledger, but the master's key didn't sign it.
 func TestForgedParcel(t *testing.T) {

@@ -3,8 +3,6 @@ package sign
 import (
 	"bytes"
 	"context"
-	"crypto/ed25519"
-	"errors"
 	"io"
 	"os"
 	"os/exec"
@@ -18,22 +16,19 @@ import (
 
 	"albs/internal/albs"
 	"albs/internal/attest"
-	"albs/internal/blob"
-	"albs/internal/ledger"
 	"albs/internal/master/artifact"
 	"albs/internal/master/auth"
 	"albs/internal/master/build"
 	"albs/internal/master/db"
 	"albs/internal/master/db/dbtest"
-	"albs/internal/master/event"
-	"albs/internal/master/platform"
+	"albs/internal/master/mastertest"
 	"albs/internal/master/product"
 	"albs/internal/master/provenance"
 	"albs/internal/master/queue"
-	"albs/internal/master/repo"
 	"albs/internal/master/testrun"
 	"albs/internal/pgp"
 	"albs/internal/rpm"
+	"albs/internal/rpm/rpmtest"
 	"albs/internal/worker"
 	"albs/internal/worker/signer"
 	"albs/internal/worker/workertest"
@@ -43,13 +38,7 @@ const builderID = "https://example.org/builder/v1"
 
 // rpms are one source package and the two packages built from it, by rpmbuild.
 var rpms = sync.OnceValues(func() (map[string][]byte, error) {
-	top, err := os.MkdirTemp("", "albs-sign-*")
-	if err != nil {
-		return nil, err
-	}
-	defer os.RemoveAll(top)
-	spec := filepath.Join(top, "hello.spec")
-	err = os.WriteFile(spec, []byte(`Name: hello
+	return rpmtest.Build(`Name: hello
 Version: 1.0
 Release: 1
 Summary: A small package
@@ -69,35 +58,8 @@ echo words > %{buildroot}/usr/share/hello/doc
 /usr/share/hello/file
 %files doc
 /usr/share/hello/doc
-`), 0o600)
-	if err != nil {
-		return nil, err
-	}
-	if out, err := exec.Command("rpmbuild", "-ba", "--nodeps", "--define", "_topdir "+top, spec).CombinedOutput(); err != nil {
-		return nil, errors.Join(err, errors.New(string(out)))
-	}
-	all := map[string][]byte{}
-	for _, pattern := range []string{"/RPMS/noarch/*.rpm", "/SRPMS/*.rpm"} {
-		files, err := filepath.Glob(top + pattern)
-		if err != nil {
-			return nil, err
-		}
-		for _, f := range files {
-			if all[filepath.Base(f)], err = os.ReadFile(f); err != nil {
-				return nil, err
-			}
-		}
-	}
-	return all, nil
+`)
 })
-
-type mirror struct{}
-
-func (mirror) CheckURL(string) error { return nil }
-
-func (mirror) Get(context.Context, string, int64) (io.ReadCloser, int64, error) {
-	return nil, 0, albs.Errorf(albs.Unavailable, "no mirror here")
-}
 
 // fixture is a master with one build of real packages, which has succeeded.
 type fixture struct {
@@ -109,8 +71,7 @@ type fixture struct {
 	signer  auth.Actor
 	build   albs.BuildID
 	rpms    []artifact.Artifact // the SRPM last
-	stop    func()              // ends the outbox
-	deliver func()
+	deliver func()              // starts the outbox
 }
 
 func setup(t *testing.T, d *db.DB, productName string) *fixture {
@@ -128,41 +89,25 @@ func setup(t *testing.T, d *db.DB, productName string) *fixture {
 	}
 	files, err := rpms()
 	must(err)
-	blobs, err := blob.NewDir(t.TempDir())
-	must(err)
-	staging, err := blob.NewStaging(t.TempDir())
-	must(err)
-	events, artifacts := event.New(d, zerolog.Nop()), artifact.New(d, blobs, staging)
-	q, err := queue.New(d, events, artifacts, blobs, queue.Config{LogDir: t.TempDir(), Backoff: 50 * time.Millisecond}, zerolog.Nop())
-	must(err)
-	l, err := ledger.OpenEmbedded(t.TempDir())
-	must(err)
-	t.Cleanup(func() { l.Close() })
-	_, key, err := ed25519.GenerateKey(nil)
-	must(err)
-	f := &fixture{d: d, prov: provenance.New(d, events, artifacts, l, attest.NewSigner(key), zerolog.Nop())}
-	repos := repo.New(d, artifacts, events)
-	platforms := platform.New(d, events, mirror{}, repos, zerolog.Nop())
-	products := product.New(d, events, platforms)
+	m := mastertest.Open(t, d, mastertest.Config{Queue: queue.Config{Backoff: 50 * time.Millisecond}})
 	builds := build.New(build.Parts{
-		DB: d, Events: events, Queue: q, Artifacts: artifacts, Provenance: f.prov, Platforms: platforms, Products: products, Repos: repos, Log: zerolog.Nop(),
+		DB: d, Events: m.Events, Queue: m.Queue, Artifacts: m.Artifacts, Provenance: m.Provenance,
+		Platforms: m.Platforms, Products: m.Products, Repos: m.Repos, Log: zerolog.Nop(),
 	}, build.Config{})
 	tests := testrun.New(testrun.Parts{
-		DB: d, Events: events, Queue: q, Artifacts: artifacts, Provenance: f.prov, Platforms: platforms, Repos: repos, Builds: builds, Log: zerolog.Nop(),
+		DB: d, Events: m.Events, Queue: m.Queue, Artifacts: m.Artifacts, Provenance: m.Provenance,
+		Platforms: m.Platforms, Repos: m.Repos, Builds: builds, Log: zerolog.Nop(),
 	})
-	f.Signing = New(Parts{
-		DB: d, Events: events, Queue: q, Artifacts: artifacts, Provenance: f.prov, Products: products, Builds: builds, Tests: tests, Log: zerolog.Nop(),
-	})
+	f := &fixture{d: d, prov: m.Provenance, Signing: New(Parts{
+		DB: d, Events: m.Events, Queue: m.Queue, Artifacts: m.Artifacts, Provenance: m.Provenance,
+		Products: m.Products, Builds: builds, Tests: tests, Log: zerolog.Nop(),
+	})}
 	f.admin = auth.With(t.Context(), auth.Actor{Kind: auth.KindPerson, User: 1, Name: "ada", Grants: []auth.Grant{{Role: auth.Admin}}})
 	f.signer = auth.Actor{Kind: auth.KindWorker, Worker: 1, Name: "s1", Role: albs.RoleSigner, Labels: []string{"kind:sign", "kind:keygen", "key:*"}}
-	_, err = platforms.Apply(f.admin, platform.Spec{
-		Name: "el", Dist: ".el9", Releasever: "9", Arches: []albs.Arch{albs.X8664},
-		Repositories: []platform.Repository{{ID: "base", URL: "https://mirror.example/os/"}},
-		Packages:     []string{"rpm-build"}, TestPackages: []string{"bash"}, RPMDB: platform.RPMDB{Path: "/var/lib/rpm", Backend: "sqlite"},
-	})
+	_, err = m.Platforms.Apply(f.admin, mastertest.Platform("el", albs.X8664))
 	must(err)
 	if productName != "" {
-		_, err = products.Apply(f.admin, product.Spec{
+		_, err = m.Products.Apply(f.admin, product.Spec{
 			Name: productName, Team: "core", Platforms: []string{"el"},
 			Repositories: []product.Repository{{Path: "el/x86_64", Platform: "el", Arch: albs.X8664, Kind: product.RPM}},
 			Gate:         product.Gate{Tests: product.Required}, Approvals: product.Approvals{Count: 1},
@@ -176,7 +121,7 @@ func setup(t *testing.T, d *db.DB, productName string) *fixture {
 		if strings.HasSuffix(name, ".src.rpm") {
 			kind = artifact.SRPM
 		}
-		a, err := artifacts.Save(t.Context(), bytes.NewReader(b), 1<<20, name, kind)
+		a, err := m.Artifacts.Save(t.Context(), bytes.NewReader(b), 1<<20, name, kind)
 		must(err)
 		if kind == artifact.SRPM {
 			srpm = a
@@ -186,7 +131,7 @@ func setup(t *testing.T, d *db.DB, productName string) *fixture {
 	}
 	f.rpms = append(f.rpms, srpm)
 	must(d.InTx(t.Context(), func(tx db.Tx) error {
-		if err := artifacts.Add(t.Context(), tx, f.rpms...); err != nil {
+		if err := m.Artifacts.Add(t.Context(), tx, f.rpms...); err != nil {
 			return err
 		}
 		if err := tx.GetContext(t.Context(), &f.build, `INSERT INTO build (owner_id, owner, team, product, options, created_at)
@@ -223,19 +168,8 @@ func setup(t *testing.T, d *db.DB, productName string) *fixture {
 		return f.prov.State(t.Context(), tx, fact)
 	}))
 
-	ctx, cancel := context.WithCancel(t.Context())
-	var wg sync.WaitGroup
-	loop := func(run func(context.Context) error) {
-		wg.Go(func() {
-			if err := run(ctx); err != nil && !errors.Is(err, context.Canceled) {
-				t.Errorf("Run = %v", err)
-			}
-		})
-	}
-	loop(q.Run)
-	loop(events.Run)
-	t.Cleanup(func() { cancel(); wg.Wait() })
-	f.deliver = func() { loop(f.prov.Run) }
+	mastertest.Run(t, m.Queue.Run, m.Events.Run)
+	f.deliver = func() { mastertest.Run(t, f.prov.Run) }
 	return f
 }
 
@@ -248,18 +182,9 @@ func (f *fixture) worker(t *testing.T) string {
 	}
 	f.trust = trust
 	dir := filepath.Join(t.TempDir(), "signer")
-	ctx, cancel := context.WithCancel(t.Context())
-	done := make(chan error, 1)
-	go func() {
-		done <- signer.Run(ctx, signer.Config{Dir: dir, Spool: filepath.Join(t.TempDir(), "spool"), Trust: &trust}, "test",
-			workertest.As(f.queue, func(ctx context.Context) context.Context { return auth.With(ctx, f.signer) }), zerolog.Nop())
-	}()
-	t.Cleanup(func() {
-		cancel()
-		if err := <-done; err != nil && !errors.Is(err, context.Canceled) {
-			t.Errorf("signer.Run = %v", err)
-		}
-	})
+	c := signer.Config{Dir: dir, Spool: filepath.Join(t.TempDir(), "spool"), Trust: &trust}
+	master := workertest.As(f.queue, func(ctx context.Context) context.Context { return auth.With(ctx, f.signer) })
+	mastertest.Run(t, func(ctx context.Context) error { return signer.Run(ctx, c, "test", master, zerolog.Nop()) })
 	return dir
 }
 

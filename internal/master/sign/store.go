@@ -5,7 +5,6 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
-	"strings"
 
 	"albs/internal/albs"
 	"albs/internal/master/db"
@@ -194,19 +193,13 @@ func (s store) requestOf(ctx context.Context, q db.Q, task albs.TaskID) (request
 // requests returns requests below f.Before, newest first, one more than f.Limit
 // if there are more.
 func (s store) requests(ctx context.Context, f Filter) ([]requestRow, error) {
-	where, args := []string{"1 = 1"}, []any{}
-	if f.Before > 0 {
-		args = append(args, f.Before)
-		where = append(where, fmt.Sprintf("id < $%d", len(args)))
-	}
-	if f.Build > 0 {
-		args = append(args, f.Build)
-		where = append(where, fmt.Sprintf("build_id = $%d", len(args)))
-	}
-	args = append(args, f.Limit+1)
+	var w db.Where
+	w.If(f.Before > 0, "id < $%d", f.Before)
+	w.If(f.Build > 0, "build_id = $%d", f.Build)
+	where, args := w.SQL()
 	var out []requestRow
 	err := s.d.SelectContext(ctx, &out, fmt.Sprintf(`SELECT `+requestColumns+` FROM sign_request WHERE %s ORDER BY id DESC LIMIT $%d`,
-		strings.Join(where, " AND "), len(args)), args...)
+		where, len(args)+1), append(args, f.Limit+1)...)
 	return out, err
 }
 

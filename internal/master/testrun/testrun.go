@@ -1,7 +1,8 @@
 // Package testrun owns the tests of built packages: one run for each rebuild of a
 // build, its cases and logs, and the verdict on each package that gates ask for.
 //
-// Runs follow the event build.built. A run is one test task: its packages are
+// Runs follow the event build.built, and those that haven't ended end with the
+// event build.cancelled. A run is one test task: its packages are
 // those that the rebuild left, its root is the platform's test root with the
 // build's own repository, both as they are when a tester claims the task. A
 // restart makes a new run with the next revision; the latest run of a rebuild is
@@ -92,16 +93,51 @@ func New(p Parts) *Tests {
 	return t
 }
 
-// Run makes a test task of each rebuild that ends well, until ctx is done, whose
-// error it returns.
+// Run makes a test task of each rebuild that ends well, and cancels those of builds
+// that are cancelled, until ctx is done, whose error it returns.
 func (t *Tests) Run(ctx context.Context) error {
 	return t.events.Follow(auth.System(ctx, "test what was built"), "testrun", t.follow)
 }
 
 func (t *Tests) follow(ctx context.Context, e event.Event) error {
-	if e.Kind != build.EventBuilt {
-		return nil
+	switch e.Kind {
+	case build.EventBuilt:
+		return t.test(ctx, e)
+	case build.EventCancelled:
+		return t.cancel(ctx, e)
 	}
+	return nil
+}
+
+// cancel ends the runs of a build that was cancelled, but for those that somebody
+// asked for since.
+func (t *Tests) cancel(ctx context.Context, e event.Event) error {
+	f := queue.Filter{
+		Kind: albs.KindTest, Topic: e.Topic, Limit: 1000,
+		States: []albs.TaskState{albs.TaskBlocked, albs.TaskQueued, albs.TaskLeased},
+	}
+	for {
+		tasks, err := t.queue.List(ctx, f)
+		if err != nil || len(tasks) == 0 {
+			return err
+		}
+		for _, task := range tasks {
+			f.Before = task.ID
+			if task.Created.After(e.At.Time) {
+				continue
+			}
+			err := t.store.d.InTx(ctx, func(tx db.Tx) error {
+				return t.queue.Cancel(ctx, tx, task.ID, "the build was cancelled by "+e.Actor)
+			})
+			if err != nil && !errors.Is(err, albs.Conflict) { // it has ended meanwhile
+				return fmt.Errorf("cancel test task %d: %w", task.ID, err)
+			}
+		}
+	}
+}
+
+// test makes the run of a rebuild.
+func (t *Tests) test(ctx context.Context, e event.Event) error {
 	var built build.Built
 	if err := json.Unmarshal(e.Data, &built); err != nil {
 		// No repetition mends it, and everything behind it waits.

@@ -3,45 +3,26 @@ package testrun
 import (
 	"bytes"
 	"context"
-	"crypto/ed25519"
 	"encoding/json"
 	"errors"
-	"fmt"
-	"io"
-	"sync"
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/rs/zerolog"
 
 	"albs/internal/albs"
-	"albs/internal/attest"
-	"albs/internal/blob"
-	"albs/internal/ledger"
 	"albs/internal/master/artifact"
 	"albs/internal/master/auth"
 	"albs/internal/master/build"
 	"albs/internal/master/db"
 	"albs/internal/master/db/dbtest"
 	"albs/internal/master/event"
-	"albs/internal/master/platform"
-	"albs/internal/master/provenance"
+	"albs/internal/master/mastertest"
 	"albs/internal/master/queue"
-	"albs/internal/master/repo"
 	"albs/internal/rpm"
 	"albs/internal/worker"
 )
-
-// mirror is an outside world with one repository.
-type mirror struct{}
-
-func (mirror) CheckURL(string) error { return nil }
-
-func (mirror) Get(context.Context, string, int64) (io.ReadCloser, int64, error) {
-	b := fmt.Appendf(nil, `<repomd xmlns="http://linux.duke.edu/metadata/repo"><revision>1</revision>
-<data type="primary"><checksum type="sha256">%s</checksum><location href="repodata/primary.xml.gz"/></data></repomd>`, albs.DigestOf([]byte("primary")))
-	return io.NopCloser(bytes.NewReader(b)), int64(len(b)), nil
-}
 
 // fixture is a master with one build whose rebuild for x86_64 has succeeded.
 type fixture struct {
@@ -62,34 +43,18 @@ func setup(t *testing.T, d *db.DB) *fixture {
 			t.Fatal(err)
 		}
 	}
-	blobs, err := blob.NewDir(t.TempDir())
-	must(err)
-	staging, err := blob.NewStaging(t.TempDir())
-	must(err)
-	events, artifacts := event.New(d, zerolog.Nop()), artifact.New(d, blobs, staging)
-	q, err := queue.New(d, events, artifacts, blobs, queue.Config{LogDir: t.TempDir()}, zerolog.Nop())
-	must(err)
-	l, err := ledger.OpenEmbedded(t.TempDir())
-	must(err)
-	t.Cleanup(func() { l.Close() })
-	_, key, err := ed25519.GenerateKey(nil)
-	must(err)
-	prov := provenance.New(d, events, artifacts, l, attest.NewSigner(key), zerolog.Nop())
-	repos := repo.New(d, artifacts, events)
-	platforms := platform.New(d, events, mirror{}, repos, zerolog.Nop())
+	m := mastertest.Open(t, d, mastertest.Config{})
 	builds := build.New(build.Parts{
-		DB: d, Events: events, Queue: q, Artifacts: artifacts, Provenance: prov, Platforms: platforms, Repos: repos, Log: zerolog.Nop(),
+		DB: d, Events: m.Events, Queue: m.Queue, Artifacts: m.Artifacts, Provenance: m.Provenance,
+		Platforms: m.Platforms, Repos: m.Repos, Log: zerolog.Nop(),
 	}, build.Config{})
 	f := &fixture{d: d, Tests: New(Parts{
-		DB: d, Events: events, Queue: q, Artifacts: artifacts, Provenance: prov, Platforms: platforms, Repos: repos, Builds: builds, Log: zerolog.Nop(),
+		DB: d, Events: m.Events, Queue: m.Queue, Artifacts: m.Artifacts, Provenance: m.Provenance,
+		Platforms: m.Platforms, Repos: m.Repos, Builds: builds, Log: zerolog.Nop(),
 	})}
 	f.person = auth.With(t.Context(), auth.Actor{Kind: auth.KindPerson, User: 1, Name: "olga", Grants: []auth.Grant{{Role: auth.Operator}}})
 	f.tester = auth.With(t.Context(), auth.Actor{Kind: auth.KindWorker, Worker: 1, Name: "t1", Role: albs.RoleTester, Labels: []string{"kind:test", "arch:x86_64"}})
-	_, err = platforms.Apply(f.person, platform.Spec{
-		Name: "el", Dist: ".el9", Releasever: "9", Arches: []albs.Arch{albs.X8664},
-		Repositories: []platform.Repository{{ID: "base", URL: "https://mirror.example/os/"}},
-		Packages:     []string{"rpm-build"}, TestPackages: []string{"bash"}, RPMDB: platform.RPMDB{Path: "/var/lib/rpm", Backend: "sqlite"},
-	})
+	_, err := m.Platforms.Apply(f.person, mastertest.Platform("el", albs.X8664))
 	must(err)
 
 	for _, name := range []string{"hello", "hello-debuginfo"} {
@@ -102,7 +67,7 @@ func setup(t *testing.T, d *db.DB) *fixture {
 	}
 	now := db.Now()
 	err = d.InTx(t.Context(), func(tx db.Tx) error {
-		if err := artifacts.Add(t.Context(), tx, f.rpms...); err != nil {
+		if err := m.Artifacts.Add(t.Context(), tx, f.rpms...); err != nil {
 			return err
 		}
 		if err := tx.GetContext(t.Context(), &f.build, `INSERT INTO build (owner_id, owner, team, product, options, created_at)
@@ -114,7 +79,7 @@ func setup(t *testing.T, d *db.DB) *fixture {
 			VALUES ($1, 0, 'el', '["x86_64"]', '', '', '', '', 'hello') RETURNING id`, f.build); err != nil {
 			return err
 		}
-		task, err := q.Enqueue(t.Context(), tx, queue.NewTask{Kind: albs.KindBuild, Lane: "user:olga", Topic: build.Topic(f.build)})
+		task, err := m.Queue.Enqueue(t.Context(), tx, queue.NewTask{Kind: albs.KindBuild, Lane: "user:olga", Topic: build.Topic(f.build)})
 		if err != nil {
 			return err
 		}
@@ -136,20 +101,11 @@ func setup(t *testing.T, d *db.DB) *fixture {
 		if err != nil {
 			return err
 		}
-		return repos.Ensure(t.Context(), tx, build.RepoName(f.build, "el", albs.X8664))
+		return m.Repos.Ensure(t.Context(), tx, build.RepoName(f.build, "el", albs.X8664))
 	})
 	must(err)
 
-	ctx, cancel := context.WithCancel(t.Context())
-	var wg sync.WaitGroup
-	for _, run := range []func(context.Context) error{q.Run, events.Run} {
-		wg.Go(func() {
-			if err := run(ctx); !errors.Is(err, context.Canceled) {
-				t.Errorf("Run = %v", err)
-			}
-		})
-	}
-	t.Cleanup(func() { cancel(); wg.Wait() })
+	mastertest.Run(t, m.Queue.Run, m.Events.Run)
 	return f
 }
 
@@ -266,6 +222,88 @@ func TestRuns(t *testing.T) {
 			t.Errorf("Of = %+v, %v", runs, err)
 		}
 	})
+}
+
+// TestCancelledBuild: tests end with their build, waiting ones and running ones,
+// though the build's own tasks have all ended before.
+func TestCancelledBuild(t *testing.T) {
+	t.Parallel()
+	dbtest.Each(t, func(t *testing.T, d *db.DB) {
+		f := setup(t, d)
+		system := auth.System(t.Context(), "test")
+		if err := f.follow(system, f.built); err != nil {
+			t.Fatal(err)
+		}
+		cancelled := func() event.Event {
+			if err := f.builds.Cancel(f.person, f.build); err != nil {
+				t.Fatal(err)
+			}
+			es, err := f.events.Since(t.Context(), 0, build.Topic(f.build), 100)
+			if err != nil || es[len(es)-1].Kind != build.EventCancelled {
+				t.Fatalf("events %+v, %v", es, err)
+			}
+			return es[len(es)-1]
+		}
+		e := cancelled()
+		for range 2 {
+			if err := f.follow(system, e); err != nil {
+				t.Fatal(err)
+			}
+		}
+		f.want(t, "cancelled while it waited", Missing, Missing)
+		if err := f.builds.Cancel(f.person, f.build); albs.KindOf(err) != albs.Conflict {
+			t.Errorf("Cancel of what has ended = %v", err)
+		}
+
+		if err := f.Restart(f.person, f.build); err != nil {
+			t.Fatal(err)
+		}
+		if err := f.follow(system, e); err != nil { // told again, late
+			t.Fatal(err)
+		}
+		l := f.claim(t)
+		if err := f.follow(system, cancelled()); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := f.queue.Renew(f.tester, l.Token); !errors.Is(err, albs.Stopped) {
+			t.Errorf("Renew = %v, want Stopped", err)
+		}
+		if err := f.queue.Complete(f.tester, l.Token, albs.OutcomeStopped, albs.Result{}); err != nil {
+			t.Fatal(err)
+		}
+		f.want(t, "cancelled while it ran", Missing, Missing)
+		runs, err := f.Of(t.Context(), f.build)
+		if err != nil || len(runs) != 2 || !strings.Contains(runs[1].Task.Reason, "cancelled by user:") {
+			t.Errorf("Of = %+v, %v", runs, err)
+		}
+	})
+}
+
+// TestFlippedCase changes what a case came to in the database: the gate believes
+// what the master stated, whatever the rows say.
+func TestFlippedCase(t *testing.T) {
+	t.Parallel()
+	f := setup(t, dbtest.Open(t, dbtest.SQLite(t)))
+	if err := f.follow(auth.System(t.Context(), "test"), f.built); err != nil {
+		t.Fatal(err)
+	}
+	if err := f.queue.Complete(f.tester, f.claim(t).Token, albs.OutcomeOK, albs.Result{Test: f.cases(false)}); err != nil {
+		t.Fatal(err)
+	}
+	f.want(t, "as reported", Passed, Failed)
+	for _, change := range []string{
+		`UPDATE test_case SET ok = TRUE`,
+		`DELETE FROM outbox`, // which holds the statements' rows
+		`DELETE FROM statement WHERE predicate = 'test'`,
+	} {
+		if _, err := f.d.ExecContext(t.Context(), change); err != nil {
+			t.Fatal(err)
+		}
+		got, err := f.Verdict(t.Context(), f.build, []albs.Digest{f.rpms[1].Digest})
+		if v := got[f.rpms[1].Digest]; err != nil || v.State != Failed || !strings.Contains(v.Reason, "database was changed") {
+			t.Errorf("after %s: the verdict is %+v, %v", change, v, err)
+		}
+	}
 }
 
 func TestRefused(t *testing.T) {

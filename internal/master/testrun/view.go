@@ -2,10 +2,12 @@ package testrun
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
 	"albs/internal/albs"
+	"albs/internal/attest"
 	"albs/internal/master/queue"
 )
 
@@ -117,7 +119,9 @@ func (t *Tests) Of(ctx context.Context, id albs.BuildID) ([]Run, error) {
 }
 
 // Verdict returns what the tests of a build say of each of its packages that ds
-// names; Missing for one that was never tested, or is another build's.
+// names; Missing for one that was never tested, or is another build's. Gates decide
+// by it, so no row is believed that a package has passed: the newest statement of
+// its tests must say so too. Rows that contradict the ledger are a Conflict.
 func (t *Tests) Verdict(ctx context.Context, id albs.BuildID, ds []albs.Digest) (map[albs.Digest]Verdict, error) {
 	runs, err := t.Of(ctx, id)
 	if err != nil {
@@ -140,7 +144,32 @@ func (t *Tests) Verdict(ctx context.Context, id albs.BuildID, ds []albs.Digest) 
 	}
 	out := make(map[albs.Digest]Verdict, len(ds))
 	for _, d := range ds {
-		out[d] = VerdictOf(views[d])
+		v := VerdictOf(views[d])
+		if v.State == Passed {
+			if v, err = t.stated(ctx, d, v); err != nil {
+				return nil, err
+			}
+		}
+		out[d] = v
 	}
 	return out, nil
+}
+
+// stated returns v, by which d has passed, if the master stated the same.
+func (t *Tests) stated(ctx context.Context, d albs.Digest, v Verdict) (Verdict, error) {
+	st, _, err := t.provenance.Latest(ctx, d, attest.Test)
+	if errors.Is(err, albs.NotFound) {
+		return Verdict{Failed, "the master never stated that it passed its tests: the database was changed behind albs"}, nil
+	}
+	if err != nil {
+		return v, err
+	}
+	var body attest.TestBody
+	if err := st.Body(&body); err != nil {
+		return v, err
+	}
+	if body.Result != attest.Passed {
+		return Verdict{Failed, fmt.Sprintf("the master stated that its tests %s: the database was changed behind albs", body.Result)}, nil
+	}
+	return v, nil
 }
