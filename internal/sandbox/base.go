@@ -154,6 +154,15 @@ func (e *Engine) find(root albs.Root, k albs.Digest) *Base {
 	return b
 }
 
+// mkdirOpen makes a folder that the users of a root may enter, whatever the umask
+// of this process is; a folder above it keeps the host's users out.
+func mkdirOpen(dir string) error {
+	if err := os.Mkdir(dir, 0o755); err != nil {
+		return err
+	}
+	return os.Chmod(dir, 0o755)
+}
+
 // make makes the base for k under a temporary name and renames it when it is whole. The
 // caller holds k's lock.
 func (e *Engine) make(ctx context.Context, root albs.Root, repos []Repo, k albs.Digest, macros []byte, log io.Writer) error {
@@ -162,8 +171,11 @@ func (e *Engine) make(ctx context.Context, root albs.Root, repos []Repo, k albs.
 		return err
 	}
 	defer e.remove(ctx, dir)
+	if err := os.Mkdir(dir, 0o700); err != nil {
+		return err
+	}
 	for _, d := range []string{"root", "cache", "conf"} {
-		if err := os.MkdirAll(filepath.Join(dir, d), 0o755); err != nil {
+		if err := mkdirOpen(filepath.Join(dir, d)); err != nil {
 			return err
 		}
 	}

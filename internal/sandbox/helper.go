@@ -128,6 +128,9 @@ func enter() {
 
 // helper does the one job.
 func helper() int {
+	// The service's own may keep its files from others; inside, others are the build
+	// user, and modes must not depend on how the service was started.
+	syscall.Umask(0o022)
 	syscall.CloseOnExec(controlFD)
 	syscall.CloseOnExec(jobFD)
 	r, err := func() (report, error) {

@@ -105,7 +105,7 @@ func (r *Root) open(ctx context.Context) error {
 		return albs.Errorf(albs.Unavailable, "the base has been removed: %w", err)
 	}
 	for _, d := range []string{"upper", "work", "cache-upper", "cache-work", "conf"} {
-		if err := os.Mkdir(filepath.Join(r.dir, d), 0o755); err != nil {
+		if err := mkdirOpen(filepath.Join(r.dir, d)); err != nil {
 			return err
 		}
 	}

@@ -228,7 +228,7 @@ func (e *Engine) probe(ctx context.Context, dir string) []string {
 	defer os.RemoveAll(dir)
 	m := mount{Name: rootName, Source: dir + "/lower", Upper: dir + "/upper", Work: dir + "/work"}
 	for _, d := range []string{m.Source, m.Upper, m.Work} {
-		if err := os.Mkdir(d, 0o755); err != nil {
+		if err := mkdirOpen(d); err != nil {
 			return []string{fmt.Sprintf("the sandbox folder cannot be written: %v", err)}
 		}
 	}

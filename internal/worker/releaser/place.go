@@ -15,9 +15,17 @@ import (
 	"albs/internal/albs"
 )
 
+// Modes of what readers get, set whatever the umask of the service is: a web server
+// has another user.
+const (
+	fileMode   = 0o644
+	folderMode = 0o755
+)
+
 // folder is what a place does to its directory; *os.Root is one, and nothing that
 // it does leads out of it.
 type folder interface {
+	Chmod(name string, mode os.FileMode) error
 	Link(old, new string) error
 	Mkdir(name string, perm os.FileMode) error
 	Open(name string) (*os.File, error)
@@ -49,8 +57,8 @@ func openPlace(public, product string) (*place, error) {
 		return nil, albs.Errorf(albs.Invalid, "%.80q can't be a folder's name", product)
 	}
 	dir := filepath.Join(public, product)
-	if err := os.Mkdir(dir, 0o755); err == nil {
-		err = syncFolder(os.Open(public))
+	if err := os.Mkdir(dir, folderMode); err == nil {
+		err = errors.Join(os.Chmod(dir, folderMode), syncFolder(os.Open(public)))
 		if err != nil {
 			return nil, fmt.Errorf("make public place: %w", err)
 		}
@@ -121,11 +129,13 @@ func (p *place) write(name string, fill func(io.Writer) error) error {
 		return err
 	}
 	tmp := name + ".part"
-	f, err := p.root.OpenFile(tmp, os.O_CREATE|os.O_TRUNC|os.O_WRONLY, 0o644)
+	f, err := p.root.OpenFile(tmp, os.O_CREATE|os.O_TRUNC|os.O_WRONLY, fileMode)
 	if err != nil {
 		return fmt.Errorf("create %s: %w", name, full(err))
 	}
-	err = fill(f)
+	if err = f.Chmod(fileMode); err == nil {
+		err = fill(f)
+	}
 	if err == nil {
 		err = f.Sync()
 	}
@@ -159,12 +169,16 @@ func (p *place) mkdir(name string) error {
 	if err := p.mkdir(path.Dir(name)); err != nil {
 		return err
 	}
-	err := p.root.Mkdir(name, 0o755)
-	if err != nil && !errors.Is(err, fs.ErrExist) {
+	err := p.root.Mkdir(name, folderMode)
+	switch {
+	case err == nil:
+		p.dirty[path.Dir(name)] = struct{}{}
+	case !errors.Is(err, fs.ErrExist):
 		return fmt.Errorf("make folder %s: %w", name, full(err))
 	}
-	if err == nil {
-		p.dirty[path.Dir(name)] = struct{}{}
+	// Of one that is there too: an attempt may have ended right here.
+	if err := p.root.Chmod(name, folderMode); err != nil {
+		return fmt.Errorf("make folder %s: %w", name, full(err))
 	}
 	p.made[name] = true
 	return nil

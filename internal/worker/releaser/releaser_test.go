@@ -13,6 +13,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -23,35 +24,18 @@ import (
 	"albs/internal/blob"
 	"albs/internal/repodata"
 	"albs/internal/rpm"
+	"albs/internal/rpm/rpmtest"
 	"albs/internal/worker"
 )
 
 // rpms builds small RPMs with the real rpmbuild, once, and returns them by file name.
 var rpms = sync.OnceValues(func() (map[string][]byte, error) {
-	dir, err := os.MkdirTemp("", "albs-releaser-")
-	if err != nil {
-		return nil, err
-	}
-	defer os.RemoveAll(dir)
 	var spec strings.Builder
 	spec.WriteString("Name: alpha\nVersion: 1\nRelease: 1\nSummary: A\nLicense: MIT\nBuildArch: noarch\n%description\nA.\n%files\n")
 	for _, n := range []string{"beta", "gamma"} {
 		fmt.Fprintf(&spec, "%%package -n %s\nSummary: B\n%%description -n %s\nB.\n%%files -n %s\n", n, n, n)
 	}
-	file := filepath.Join(dir, "alpha.spec")
-	if err := os.WriteFile(file, []byte(spec.String()), 0o600); err != nil {
-		return nil, err
-	}
-	if out, err := exec.Command("rpmbuild", "-bb", "--quiet", "--define", "_topdir "+dir, file).CombinedOutput(); err != nil {
-		return nil, fmt.Errorf("rpmbuild: %w: %s", err, out)
-	}
-	made := map[string][]byte{}
-	for _, n := range []string{alpha, beta, gamma} {
-		if made[n], err = os.ReadFile(filepath.Join(dir, "RPMS/noarch", n)); err != nil {
-			return nil, err
-		}
-	}
-	return made, nil
+	return rpmtest.Build(spec.String())
 })
 
 const (
@@ -267,6 +251,34 @@ func TestPublish(t *testing.T) {
 	// A serial may be left out: what was to have it was never shown.
 	w.mustPublish(w.tree(7, two))
 	w.shows(7, two)
+}
+
+// TestUmask: what is published can be read by a web server's user, also if the
+// service keeps to itself what it writes elsewhere. It is not parallel: a umask is
+// the whole process's.
+func TestUmask(t *testing.T) {
+	w := setup(t)
+	spec := w.tree(1, w.snapshot(nil, 1, alpha))
+	umask := syscall.Umask(0o077)
+	defer syscall.Umask(umask)
+	w.mustPublish(spec)
+	err := filepath.WalkDir(filepath.Join(w.public, product), func(path string, e fs.DirEntry, err error) error {
+		if err != nil || e.Type()&fs.ModeSymlink != 0 || e.Name() == ".lock" {
+			return err
+		}
+		info, err := e.Info()
+		want := fs.FileMode(0o644)
+		if e.IsDir() {
+			want = 0o755
+		}
+		if err == nil && info.Mode().Perm() != want {
+			t.Errorf("%s has mode %o, want %o", path, info.Mode().Perm(), want)
+		}
+		return err
+	})
+	if err != nil {
+		t.Error(err)
+	}
 }
 
 func TestRefusals(t *testing.T) {
