@@ -3,10 +3,7 @@ package release
 import (
 	"bytes"
 	"context"
-	"crypto/ed25519"
-	"errors"
 	"fmt"
-	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -19,20 +16,17 @@ import (
 
 	"albs/internal/albs"
 	"albs/internal/attest"
-	"albs/internal/blob"
-	"albs/internal/ledger"
 	"albs/internal/master/artifact"
 	"albs/internal/master/auth"
 	"albs/internal/master/build"
 	"albs/internal/master/db"
-	"albs/internal/master/event"
-	"albs/internal/master/platform"
+	"albs/internal/master/mastertest"
 	"albs/internal/master/product"
 	"albs/internal/master/provenance"
 	"albs/internal/master/queue"
-	"albs/internal/master/repo"
 	"albs/internal/master/sign"
 	"albs/internal/master/testrun"
+	"albs/internal/rpm/rpmtest"
 	"albs/internal/worker"
 	"albs/internal/worker/releaser"
 	"albs/internal/worker/signer"
@@ -64,9 +58,7 @@ func rpmbuildOf(t *testing.T, name, rel, word string) made {
 	if m, ok := rpms[name+rel+word]; ok {
 		return m
 	}
-	top := t.TempDir()
-	spec := filepath.Join(top, "hello.spec")
-	text := fmt.Sprintf(`%%define debug_package %%{nil}
+	m, err := rpmtest.Build(fmt.Sprintf(`%%define debug_package %%{nil}
 Name: %s
 Version: 1.0
 Release: %s
@@ -92,40 +84,15 @@ for f in file doc debug; do echo %s > %%{buildroot}/usr/share/hello/$f; done
 /usr/share/hello/doc
 %%files debuginfo
 /usr/share/hello/debug
-`, name, rel, word)
-	if err := os.WriteFile(spec, []byte(text), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	out, err := exec.Command("rpmbuild", "-ba", "--nodeps", "--target", "x86_64", "--define", "_topdir "+top, spec).CombinedOutput()
+`, name, rel, word), "--target", "x86_64")
 	if err != nil {
-		t.Fatalf("rpmbuild: %v\n%s", err, out)
-	}
-	m := made{}
-	for _, pattern := range []string{"/RPMS/*/*.rpm", "/SRPMS/*.rpm"} {
-		files, err := filepath.Glob(top + pattern)
-		if err != nil {
-			t.Fatal(err)
-		}
-		for _, f := range files {
-			if m[filepath.Base(f)], err = os.ReadFile(f); err != nil {
-				t.Fatal(err)
-			}
-		}
+		t.Fatal(err)
 	}
 	if len(m) != 4 {
 		t.Fatalf("rpmbuild made %d packages, want 4", len(m))
 	}
 	rpms[name+rel+word] = m
 	return m
-}
-
-// mirror is an outside world that is away.
-type mirror struct{}
-
-func (mirror) CheckURL(string) error { return nil }
-
-func (mirror) Get(context.Context, string, int64) (io.ReadCloser, int64, error) {
-	return nil, 0, albs.Errorf(albs.Unavailable, "no mirror here")
 }
 
 // fixture is a master with people, a platform and a product demo.
@@ -168,40 +135,27 @@ func setup(t *testing.T, d *db.DB) *fixture {
 		}
 	}
 	f := &fixture{t: t, public: filepath.Join(t.TempDir(), "public"), keys: filepath.Join(t.TempDir(), "signer")}
-	blobs, err := blob.NewDir(t.TempDir())
-	f.must(err)
-	staging, err := blob.NewStaging(t.TempDir())
-	f.must(err)
-	events, artifacts := event.New(d, zerolog.Nop()), artifact.New(d, blobs, staging)
-	q, err := queue.New(d, events, artifacts, blobs, queue.Config{LogDir: t.TempDir(), Backoff: 50 * time.Millisecond}, zerolog.Nop())
-	f.must(err)
-	l, err := ledger.OpenEmbedded(t.TempDir())
-	f.must(err)
-	t.Cleanup(func() { l.Close() })
-	_, key, err := ed25519.GenerateKey(nil)
-	f.must(err)
-	prov := provenance.New(d, events, artifacts, l, attest.NewSigner(key), zerolog.Nop())
-	repos := repo.New(d, artifacts, events)
-	platforms := platform.New(d, events, mirror{}, repos, zerolog.Nop())
-	products := product.New(d, events, platforms)
+	m := mastertest.Open(t, d, mastertest.Config{Queue: queue.Config{Backoff: 50 * time.Millisecond}})
 	builds := build.New(build.Parts{
-		DB: d, Events: events, Queue: q, Artifacts: artifacts, Provenance: prov, Platforms: platforms, Products: products, Repos: repos, Log: zerolog.Nop(),
+		DB: d, Events: m.Events, Queue: m.Queue, Artifacts: m.Artifacts, Provenance: m.Provenance,
+		Platforms: m.Platforms, Products: m.Products, Repos: m.Repos, Log: zerolog.Nop(),
 	}, build.Config{})
 	tests := testrun.New(testrun.Parts{
-		DB: d, Events: events, Queue: q, Artifacts: artifacts, Provenance: prov, Platforms: platforms, Repos: repos, Builds: builds, Log: zerolog.Nop(),
+		DB: d, Events: m.Events, Queue: m.Queue, Artifacts: m.Artifacts, Provenance: m.Provenance,
+		Platforms: m.Platforms, Repos: m.Repos, Builds: builds, Log: zerolog.Nop(),
 	})
 	signs := sign.New(sign.Parts{
-		DB: d, Events: events, Queue: q, Artifacts: artifacts, Provenance: prov, Products: products, Builds: builds, Tests: tests, Log: zerolog.Nop(),
+		DB: d, Events: m.Events, Queue: m.Queue, Artifacts: m.Artifacts, Provenance: m.Provenance,
+		Products: m.Products, Builds: builds, Tests: tests, Log: zerolog.Nop(),
 	})
-	people := auth.New(d, events, zerolog.Nop())
 	f.Releases = New(Parts{
-		DB: d, Events: events, Auth: people, Queue: q, Artifacts: artifacts, Provenance: prov, Products: products, Platforms: platforms,
-		Repos: repos, Builds: builds, Tests: tests, Signs: signs, Log: zerolog.Nop(),
+		DB: d, Events: m.Events, Auth: m.Auth, Queue: m.Queue, Artifacts: m.Artifacts, Provenance: m.Provenance,
+		Products: m.Products, Platforms: m.Platforms, Repos: m.Repos, Builds: builds, Tests: tests, Signs: signs, Log: zerolog.Nop(),
 	})
 
-	token, err := people.Bootstrap(t.Context())
+	token, err := m.Auth.Bootstrap(t.Context())
 	f.must(err)
-	admin, err := people.Authenticate(t.Context(), token)
+	admin, err := m.Auth.Authenticate(t.Context(), token)
 	f.must(err)
 	f.admin = auth.With(t.Context(), admin)
 	f.planner = f.person("pam", auth.ProductMaintainer)
@@ -210,18 +164,11 @@ func setup(t *testing.T, d *db.DB) *fixture {
 	f.signer = auth.Actor{Kind: auth.KindWorker, Worker: 1, Name: "s1", Role: albs.RoleSigner, Labels: []string{"kind:sign", "kind:keygen", "key:*"}}
 	f.releaser = auth.Actor{Kind: auth.KindWorker, Worker: 2, Name: "r1", Role: albs.RoleReleaser, Labels: []string{"kind:publish"}}
 
-	_, err = platforms.Apply(f.admin, platform.Spec{
-		Name: "el", Dist: ".el9", Releasever: "9", Arches: []albs.Arch{albs.X8664, albs.I686},
-		Repositories: []platform.Repository{{ID: "base", URL: "https://mirror.example/os/"}},
-		Packages:     []string{"rpm-build"}, TestPackages: []string{"bash"}, RPMDB: platform.RPMDB{Path: "/var/lib/rpm", Backend: "sqlite"},
-	})
+	_, err = m.Platforms.Apply(f.admin, mastertest.Platform("el", albs.X8664, albs.I686))
 	f.must(err)
-	_, err = products.Apply(f.admin, demoSpec())
+	_, err = m.Products.Apply(f.admin, demoSpec())
 	f.must(err)
-	f.loop(q.Run)
-	f.loop(events.Run)
-	f.loop(prov.Run)
-	f.loop(f.Releases.Run)
+	mastertest.Run(t, m.Queue.Run, m.Events.Run, m.Provenance.Run, f.Releases.Run)
 	return f
 }
 
@@ -230,20 +177,6 @@ func (f *fixture) must(err error) {
 	if err != nil {
 		f.t.Fatal(err)
 	}
-}
-
-// loop runs something until the test ends or what it returns is called.
-func (f *fixture) loop(run func(context.Context) error) (stop func()) {
-	ctx, cancel := context.WithCancel(f.t.Context())
-	var wg sync.WaitGroup
-	wg.Go(func() {
-		if err := run(ctx); err != nil && !errors.Is(err, context.Canceled) {
-			f.t.Errorf("Run = %v", err)
-		}
-	})
-	stop = func() { cancel(); wg.Wait() }
-	f.t.Cleanup(stop)
-	return stop
 }
 
 // person makes an account with a role in the product's team.
@@ -272,13 +205,13 @@ func (f *fixture) startSigner() (stop func()) {
 	trust, err := f.provenance.Trust(f.t.Context(), attest.Trust{Builders: []string{builderID}, Products: []string{"demo"}})
 	f.must(err)
 	c := signer.Config{Dir: f.keys, Spool: filepath.Join(f.t.TempDir(), "spool"), Trust: &trust}
-	return f.loop(func(ctx context.Context) error { return signer.Run(ctx, c, "test", f.as(f.signer), zerolog.Nop()) })
+	return mastertest.Run(f.t, func(ctx context.Context) error { return signer.Run(ctx, c, "test", f.as(f.signer), zerolog.Nop()) })
 }
 
 // startReleaser starts the real releaser.
 func (f *fixture) startReleaser() (stop func()) {
 	c := releaser.Config{Public: f.public, Spool: filepath.Join(f.t.TempDir(), "spool")}
-	return f.loop(func(ctx context.Context) error { return releaser.Run(ctx, c, "test", f.as(f.releaser), zerolog.Nop()) })
+	return mastertest.Run(f.t, func(ctx context.Context) error { return releaser.Run(ctx, c, "test", f.as(f.releaser), zerolog.Nop()) })
 }
 
 func (f *fixture) until(what string, ok func() bool) {

@@ -3,7 +3,6 @@ package release
 import (
 	"context"
 	"fmt"
-	"strings"
 
 	"albs/internal/albs"
 	"albs/internal/master/db"
@@ -153,24 +152,12 @@ func (s store) count(ctx context.Context, f Filter) (int, error) {
 
 // where is the filter as a condition with its arguments.
 func (f Filter) where() (string, []any) {
-	where, args := []string{"1 = 1"}, []any{}
-	add := func(cond string, arg any) {
-		args = append(args, arg)
-		where = append(where, fmt.Sprintf(cond, len(args)))
-	}
-	if f.Before > 0 {
-		add("id < $%d", f.Before)
-	}
-	if f.Product != "" {
-		add("product = $%d", f.Product)
-	}
-	if f.Status != 0 {
-		add("status = $%d", f.Status)
-	}
-	if f.Build != 0 {
-		add("id IN (SELECT release_id FROM release_build WHERE build_id = $%d)", f.Build)
-	}
-	return strings.Join(where, " AND "), args
+	var w db.Where
+	w.If(f.Before > 0, "id < $%d", f.Before)
+	w.If(f.Product != "", "product = $%d", f.Product)
+	w.If(f.Status != 0, "status = $%d", f.Status)
+	w.If(f.Build != 0, "id IN (SELECT release_id FROM release_build WHERE build_id = $%d)", f.Build)
+	return w.SQL()
 }
 
 // published returns every publication of a product that was completed.
