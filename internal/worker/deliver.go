@@ -11,14 +11,25 @@ import (
 	"albs/internal/albs"
 )
 
+// maxFailures is how often in a row the master may fail on a result by itself, an
+// internal error and no mere absence, before the task goes back without it: five
+// minutes by the default times. Without an end such a result would keep its lease,
+// and the loop's slot, for good.
+const maxFailures = 40
+
 // deliver reports an ended attempt until the master takes or refuses it, or, at the
 // end of ctx, for Times.Shutdown more; what is undelivered then stays in the spool.
 func (r *run) deliver(ctx context.Context, a *attempt, end completion, logs []*logStream, log zerolog.Logger) {
 	out, cancel := r.linger(ctx)
 	defer cancel()
-	pause, away := r.times.Retry, false
+	pause, away, failures := r.times.Retry, false, 0
 	for {
 		err := r.report(out, a, end, logs, log)
+		if err != nil && albs.KindOf(err) == albs.Internal {
+			failures++
+		} else {
+			failures = 0
+		}
 		switch {
 		case err == nil:
 			log.Info().Str("outcome", string(end.Outcome)).Msg("task ended")
@@ -43,6 +54,10 @@ func (r *run) deliver(ctx context.Context, a *attempt, end completion, logs []*l
 			}
 			log.Warn().Err(err).Msg("the result is too large")
 			end = completion{albs.OutcomeFailed, albs.Result{Reason: "the result is too large: " + albs.UserMessage(err)}}
+			continue
+		case failures >= maxFailures && end.Outcome != albs.OutcomeInfra:
+			log.Error().Err(err).Msg("the master fails on the result time and again; the task goes back without it")
+			end, failures = completion{albs.OutcomeInfra, albs.Result{Reason: "the master failed on the result each time: " + albs.UserMessage(err)}}, 0
 			continue
 		}
 		if !away {

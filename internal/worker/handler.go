@@ -225,12 +225,15 @@ func (h *handler) answer(w http.ResponseWriter, r *http.Request, v any) {
 }
 
 func (h *handler) fail(w http.ResponseWriter, r *http.Request, err error, length *int64) {
+	if albs.KindOf(err) == albs.Internal && r.Context().Err() != nil {
+		err = &albs.Error{Kind: albs.Unavailable, Msg: "the master is stopping; ask again", Err: err}
+	}
 	kind := albs.KindOf(err)
 	status, ok := kindStatus[kind]
 	if !ok {
 		kind, status = albs.Internal, http.StatusInternalServerError
 	}
-	if kind == albs.Internal && r.Context().Err() == nil {
+	if kind == albs.Internal {
 		h.log.Error().Err(err).Str("method", r.Method).Str("path", r.URL.Path).Msg("a worker's request failed")
 	}
 	b, err := json.Marshal(problem{Title: http.StatusText(status), Status: status, Detail: albs.UserMessage(err), Kind: kind, Length: length})

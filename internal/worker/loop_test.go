@@ -454,6 +454,49 @@ func (m *failingRenew) Renew(ctx context.Context, t worker.Token) (time.Time, er
 	return m.Master.Renew(ctx, t)
 }
 
+// failingComplete has an internal error for every good result.
+type failingComplete struct {
+	worker.Master
+	asked atomic.Int64
+}
+
+func (m *failingComplete) Complete(ctx context.Context, t worker.Token, o albs.Outcome, r albs.Result) error {
+	if m.asked.Add(1); o == albs.OutcomeOK {
+		return albs.Errorf(albs.Internal, "a blob is damaged")
+	}
+	return m.Master.Complete(ctx, t, o, r)
+}
+
+// TestMasterFails: a result on which the master itself fails doesn't hold its lease
+// and the loop's only slot for ever: the task goes back, and says why.
+func TestMasterFails(t *testing.T) {
+	t.Parallel()
+	f := setup(t)
+	id := f.Add(f.task, nil)
+	l := f.loop(func(context.Context, *worker.Session) (albs.Outcome, albs.Result, error) {
+		return albs.OutcomeOK, albs.Result{}, nil
+	})
+	m := &failingComplete{Master: l.Master}
+	l.Master, l.Times.Retry = m, time.Millisecond
+	f.run(l)
+	deadline := time.Now().Add(time.Minute)
+	for {
+		if o, r := f.Result(id, 1); o != "" {
+			if o != albs.OutcomeInfra || !strings.Contains(r.Reason, "the master failed on the result") {
+				t.Errorf("ended as %s: %s; want infra and why", o, r.Reason)
+			}
+			break
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("after %d reports the task is still %s", m.asked.Load(), f.StateOf(id))
+		}
+		time.Sleep(5 * time.Millisecond)
+	}
+	if n := m.asked.Load(); n < 20 {
+		t.Errorf("given up after %d reports", n)
+	}
+}
+
 func TestShutdown(t *testing.T) {
 	t.Parallel()
 	f := setup(t)

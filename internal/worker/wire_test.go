@@ -321,3 +321,25 @@ func FuzzHandler(f *testing.F) {
 		h.ServeHTTP(httptest.NewRecorder(), r)
 	})
 }
+
+// waiting is a master that answers a claim when it ends itself.
+type waiting struct{ worker.Master }
+
+func (waiting) Claim(ctx context.Context, _ worker.Offer) (*worker.Lease, error) {
+	<-ctx.Done()
+	return nil, ctx.Err()
+}
+
+// A master that stops while a worker waits is away, not broken.
+func TestMasterStops(t *testing.T) {
+	t.Parallel()
+	ctx, stop := context.WithCancel(t.Context())
+	srv := httptest.NewServer(worker.NewHandler(waiting{}, func(*http.Request) (context.Context, error) { return ctx, nil }, zerolog.Nop()))
+	t.Cleanup(srv.Close)
+	c := worker.NewClient(srv.URL, "", srv.Client())
+	c.Patience = patience(0)
+	time.AfterFunc(10*time.Millisecond, stop)
+	if _, err := c.Claim(t.Context(), worker.Offer{Wait: 5}); !errors.Is(err, albs.Unavailable) {
+		t.Errorf("Claim of a master that stops = %v, want unavailable", err)
+	}
+}

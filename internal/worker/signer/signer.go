@@ -59,8 +59,14 @@ type Config struct {
 }
 
 // Check returns what an operator should know of the configuration: sentences, none
-// if all is well.
-func (c Config) Check() []string {
+// if all is well. It is Invalid if a signer apart from its master can't start by it,
+// or the trust file is bad.
+func (c Config) Check(apart bool) ([]string, error) {
+	if apart || c.TrustFile != "" {
+		if _, err := c.trust(); err != nil {
+			return nil, err
+		}
+	}
 	var out []string
 	if c.PassphraseFile == "" {
 		out = append(out, "signer.passphrase_file is not set: the passphrase lies beside the keys in "+filepath.Join(c.Dir, passphraseName)+
@@ -69,7 +75,7 @@ func (c Config) Check() []string {
 	if c.TrustFile == "" {
 		out = append(out, "signer.trust_file is not set: the signer believes the master in its own process")
 	}
-	return out
+	return out, nil
 }
 
 // Run makes keys and signs until ctx is done. It fails with Invalid if the

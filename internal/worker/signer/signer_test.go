@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"crypto/ed25519"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -18,6 +19,7 @@ import (
 	"albs/internal/attest"
 	"albs/internal/pgp"
 	"albs/internal/rpm"
+	"albs/internal/telemetry/telemetrytest"
 	"albs/internal/worker/workertest"
 )
 
@@ -340,10 +342,13 @@ func TestFirstStart(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	c := Config{Dir: filepath.Join(t.TempDir(), "new"), Spool: t.TempDir(), Trust: w.config.Trust}
-	if got := c.Check(); len(got) != 2 || !strings.Contains(got[0], "passphrase_file") {
-		t.Errorf("Check = %q", got)
+	if got, err := c.Check(false); err != nil || len(got) != 2 || !strings.Contains(got[0], "passphrase_file") {
+		t.Errorf("Check = %q, %v", got, err)
 	}
-	log := &safeBuffer{}
+	if got, err := (Config{Dir: c.Dir}).Check(true); !errors.Is(err, albs.Invalid) || !strings.Contains(err.Error(), "trust_file") {
+		t.Errorf("Check of a signer apart = %q, %v", got, err)
+	}
+	log := &telemetrytest.Log{}
 	for range 2 {
 		s := must[*signer](t)(open(c, zerolog.New(log)))
 		s.journal.Close()

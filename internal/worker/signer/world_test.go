@@ -21,6 +21,8 @@ import (
 	"albs/internal/ledger"
 	"albs/internal/pgp"
 	"albs/internal/rpm"
+	"albs/internal/rpm/rpmtest"
+	"albs/internal/telemetry/telemetrytest"
 	"albs/internal/worker/workertest"
 )
 
@@ -32,15 +34,9 @@ const (
 
 // rpms are two small packages by rpmbuild.
 var rpms = sync.OnceValues(func() ([][]byte, error) {
-	top, err := os.MkdirTemp("", "albs-signer-*")
-	if err != nil {
-		return nil, err
-	}
-	defer os.RemoveAll(top)
 	var out [][]byte
 	for _, name := range []string{"hello", "world"} {
-		spec := filepath.Join(top, name+".spec")
-		err := os.WriteFile(spec, fmt.Appendf(nil, `Name: %[1]s
+		made, err := rpmtest.Build(fmt.Sprintf(`Name: %[1]s
 Version: 1.0
 Release: 1
 Summary: A small package
@@ -53,39 +49,14 @@ mkdir -p %%{buildroot}/usr/share/%[1]s
 echo %[1]s > %%{buildroot}/usr/share/%[1]s/file
 %%files
 /usr/share/%[1]s
-`, name), 0o600)
+`, name))
 		if err != nil {
 			return nil, err
 		}
-		if b, err := exec.Command("rpmbuild", "-bb", "--nodeps", "--define", "_topdir "+top, spec).CombinedOutput(); err != nil {
-			return nil, fmt.Errorf("rpmbuild: %w\n%s", err, b)
-		}
-		b, err := os.ReadFile(filepath.Join(top, "RPMS/noarch", name+"-1.0-1.noarch.rpm"))
-		if err != nil {
-			return nil, err
-		}
-		out = append(out, b)
+		out = append(out, made[name+"-1.0-1.noarch.rpm"])
 	}
 	return out, nil
 })
-
-// safeBuffer is a log that several goroutines write.
-type safeBuffer struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (s *safeBuffer) Write(p []byte) (int, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.b.Write(p)
-}
-
-func (s *safeBuffer) String() string {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.b.String()
-}
 
 // world is a master's ledger and statements, a fake master that leases, and a
 // signer's directory with one key.
@@ -99,7 +70,7 @@ type world struct {
 	files    []albs.File
 	said     map[albs.Digest][]attest.Proven // about what is to be signed, and what it rests on
 	n        map[string]int
-	log      *safeBuffer
+	log      *telemetrytest.Log
 }
 
 func must[T any](t testing.TB) func(v T, err error) T {
@@ -122,7 +93,7 @@ func newWorld(t *testing.T, products ...string) *world {
 	w := &world{
 		ledger: must[*ledger.Embedded](t)(ledger.OpenEmbedded(t.TempDir())), fake: workertest.NewFake(),
 		master:   attest.NewSigner(ed25519.NewKeyFromSeed(bytes.Repeat([]byte{1}, ed25519.SeedSize))),
-		packages: must[[][]byte](t)(rpms()), said: map[albs.Digest][]attest.Proven{}, n: map[string]int{}, log: &safeBuffer{},
+		packages: must[[][]byte](t)(rpms()), said: map[albs.Digest][]attest.Proven{}, n: map[string]int{}, log: &telemetrytest.Log{},
 	}
 	t.Cleanup(func() { w.ledger.Close() })
 	dir := t.TempDir()
