@@ -15,6 +15,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/go-chi/chi/v5"
@@ -73,6 +74,7 @@ type Config struct {
 type Master struct {
 	config   Config
 	log      zerolog.Logger
+	lock     *os.File // of the directory
 	db       *db.DB
 	ledger   *ledger.Embedded
 	auth     *auth.Auth
@@ -102,8 +104,8 @@ func Open(ctx context.Context, c Config, log zerolog.Logger) (m *Master, err err
 			err = errors.Join(err, m.Close())
 		}
 	}()
-	if err := os.MkdirAll(c.Dir, 0o700); err != nil {
-		return m, fmt.Errorf("make the master's directory: %w", err)
+	if m.lock, err = takeDir(c.Dir); err != nil {
+		return m, err
 	}
 	path := func(name string) string { return filepath.Join(c.Dir, name) }
 
@@ -196,12 +198,37 @@ func Open(ctx context.Context, c Config, log zerolog.Logger) (m *Master, err err
 	return m, nil
 }
 
-// Migrate brings the schema of the master's database up to date without starting
-// anything, and returns its version.
-func Migrate(ctx context.Context, c Config) (int64, error) {
-	if err := os.MkdirAll(c.Dir, 0o700); err != nil {
-		return 0, fmt.Errorf("make the master's directory: %w", err)
+// takeDir makes the master's directory and keeps it for this process until the file
+// is closed. Taken before anything in it is touched: a second master, or a newer
+// one that migrates, would change the database under the first one's feet.
+func takeDir(dir string) (*os.File, error) {
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return nil, albs.Errorf(albs.Invalid, "make the master's directory: %w", err)
 	}
+	f, err := os.OpenFile(filepath.Join(dir, "lock"), os.O_CREATE|os.O_RDWR, 0o600)
+	if err != nil {
+		return nil, albs.Errorf(albs.Invalid, "lock the master's directory: %w", err)
+	}
+	err = syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
+	switch {
+	case err == nil:
+		return f, nil
+	case errors.Is(err, syscall.EWOULDBLOCK):
+		err = albs.Errorf(albs.Conflict, "another albs runs on %s: end it first, or name another data directory", dir)
+	default:
+		err = fmt.Errorf("lock the master's directory: %w", err)
+	}
+	return nil, errors.Join(err, f.Close())
+}
+
+// Migrate brings the schema of the master's database up to date without starting
+// anything, and returns its version. Conflict while a master runs on the directory.
+func Migrate(ctx context.Context, c Config) (version int64, err error) {
+	lock, err := takeDir(c.Dir)
+	if err != nil {
+		return 0, err
+	}
+	defer func() { err = errors.Join(err, lock.Close()) }()
 	c.Database.File = filepath.Join(c.Dir, "albs.db")
 	d, err := db.Open(ctx, c.Database)
 	if err != nil {
@@ -375,6 +402,9 @@ func (m *Master) Close() error {
 	}
 	if m.db != nil {
 		errs = append(errs, m.db.Close())
+	}
+	if m.lock != nil {
+		errs = append(errs, m.lock.Close())
 	}
 	return errors.Join(errs...)
 }

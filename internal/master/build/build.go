@@ -351,10 +351,19 @@ func (it itemRow) arches() []albs.Arch {
 	return out
 }
 
+// EventCancelled is the kind of the event that somebody cancelled a build; its
+// topic is the build's. What was begun upon its packages, such as tests, ends by it.
+const EventCancelled = "build.cancelled"
+
 // Cancel ends everything of a build that has not ended yet. Running work stops
-// within one lease renewal.
+// within one lease renewal. Conflict if nothing of it is under way.
 func (b *Builds) Cancel(ctx context.Context, id albs.BuildID) error {
-	return b.change(ctx, id, auth.BuildCancel, "build.cancelled", func(tx db.Tx, t queue.Task) (bool, error) {
+	// Its own tasks may all have ended while its tests have not.
+	follows, err := b.queue.List(ctx, queue.Filter{Kind: albs.KindTest, Topic: Topic(id), States: open, Limit: 1})
+	if err != nil {
+		return fmt.Errorf("cancel build %d: %w", id, err)
+	}
+	return b.change(ctx, id, auth.BuildCancel, EventCancelled, len(follows) > 0, func(tx db.Tx, t queue.Task) (bool, error) {
 		if t.State.Final() {
 			return false, nil
 		}
@@ -362,10 +371,13 @@ func (b *Builds) Cancel(ctx context.Context, id albs.BuildID) error {
 	})
 }
 
+// open are the states of a task that is still to end.
+var open = []albs.TaskState{albs.TaskBlocked, albs.TaskQueued, albs.TaskLeased, albs.TaskStopping}
+
 // RetryFailed queues every failed and cancelled task of a build again. Earlier
 // attempts and their logs stay.
 func (b *Builds) RetryFailed(ctx context.Context, id albs.BuildID) error {
-	return b.change(ctx, id, auth.BuildRetry, "build.retried", func(tx db.Tx, t queue.Task) (bool, error) {
+	return b.change(ctx, id, auth.BuildRetry, "build.retried", false, func(tx db.Tx, t queue.Task) (bool, error) {
 		if t.State != albs.TaskFailed && t.State != albs.TaskCancelled {
 			return false, nil
 		}
@@ -377,7 +389,7 @@ func (b *Builds) RetryFailed(ctx context.Context, id albs.BuildID) error {
 // is neither.
 func (b *Builds) RetryTask(ctx context.Context, id albs.BuildID, task albs.TaskID) error {
 	found := false
-	err := b.change(ctx, id, auth.BuildRetry, "build.retried", func(tx db.Tx, t queue.Task) (bool, error) {
+	err := b.change(ctx, id, auth.BuildRetry, "build.retried", false, func(tx db.Tx, t queue.Task) (bool, error) {
 		if t.ID != task {
 			return false, nil
 		}
@@ -390,9 +402,9 @@ func (b *Builds) RetryTask(ctx context.Context, id albs.BuildID, task albs.TaskI
 	return err
 }
 
-// change applies f to each task of a build in one transaction; if f found nothing
-// to do it is a Conflict.
-func (b *Builds) change(ctx context.Context, id albs.BuildID, v auth.Verb, kind string, f func(db.Tx, queue.Task) (bool, error)) error {
+// change applies f to each task of a build in one transaction and tells of it; if f
+// found nothing to do it is a Conflict, unless others have to hear of it anyway.
+func (b *Builds) change(ctx context.Context, id albs.BuildID, v auth.Verb, kind string, anyway bool, f func(db.Tx, queue.Task) (bool, error)) error {
 	row, err := b.store.build(ctx, b.store.d, id)
 	if err != nil {
 		return err
@@ -418,11 +430,19 @@ func (b *Builds) change(ctx context.Context, id albs.BuildID, v auth.Verb, kind 
 				changed = append(changed, t.ID)
 			}
 		}
-		if len(changed) == 0 {
+		if len(changed) == 0 && !anyway {
 			return albs.Errorf(albs.Conflict, "build %d has no task to which that applies", id)
 		}
-		return b.events.Add(ctx, tx, kind, Topic(id), auth.From(ctx).String(), map[string]any{"tasks": changed})
+		return b.events.Add(ctx, tx, kind, Topic(id), auth.From(ctx).String(), changeData(changed))
 	})
+}
+
+// maxTold is how many tasks an event names; the data of an event is bounded, and
+// the tasks of a build hardly are.
+const maxTold = 1000
+
+func changeData(changed []albs.TaskID) map[string]any {
+	return map[string]any{"tasks": changed[:min(len(changed), maxTold)], "count": len(changed)}
 }
 
 // UploadSRPM stores an SRPM that a person brings, to be named in a later build.

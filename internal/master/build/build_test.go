@@ -4,7 +4,6 @@ import (
 	"archive/tar"
 	"bytes"
 	"context"
-	"crypto/ed25519"
 	"errors"
 	"fmt"
 	"io"
@@ -12,7 +11,6 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -20,23 +18,13 @@ import (
 	"github.com/rs/zerolog"
 
 	"albs/internal/albs"
-	"albs/internal/attest"
-	"albs/internal/blob"
 	"albs/internal/egress"
-	"albs/internal/git"
 	"albs/internal/git/gittest"
-	"albs/internal/ledger"
-	"albs/internal/master/artifact"
 	"albs/internal/master/auth"
 	"albs/internal/master/db"
 	"albs/internal/master/db/dbtest"
-	"albs/internal/master/event"
+	"albs/internal/master/mastertest"
 	"albs/internal/master/platform"
-	"albs/internal/master/product"
-	"albs/internal/master/provenance"
-	"albs/internal/master/queue"
-	"albs/internal/master/repo"
-	"albs/internal/master/source"
 	"albs/internal/worker"
 )
 
@@ -69,72 +57,34 @@ func setup(t *testing.T, d *db.DB) *fixture {
 			t.Fatal(err)
 		}
 	}
-	log := zerolog.Nop()
-	forge := gittest.NewServer(t)
-	mirror := t.TempDir()
-	must(os.MkdirAll(filepath.Join(mirror, "repodata"), 0o755))
-	must(os.WriteFile(filepath.Join(mirror, "repodata", "repomd.xml"), []byte(emptyRepomd), 0o644))
+	forge, mirror := gittest.NewServer(t), mastertest.Mirror(t)
 	out, err := egress.New(egress.Policy{Allow: []string{forge.Addr(), "file://" + mirror}, CAFiles: []string{forge.CAFile()}})
 	must(err)
-	mirrors, err := git.New(t.TempDir(), out)
-	must(err)
-	blobs, err := blob.NewDir(t.TempDir())
-	must(err)
-	staging, err := blob.NewStaging(t.TempDir())
-	must(err)
-	l, err := ledger.OpenEmbedded(t.TempDir())
-	must(err)
-	t.Cleanup(func() { l.Close() })
-	_, key, err := ed25519.GenerateKey(nil)
-	must(err)
-
-	events := event.New(d, log)
-	users := auth.New(d, events, log)
-	artifacts := artifact.New(d, blobs, staging)
-	q, err := queue.New(d, events, artifacts, blobs, queue.Config{LogDir: t.TempDir(), LocalDir: t.TempDir()}, log)
-	must(err)
-	repos := repo.New(d, artifacts, events)
-	platforms := platform.New(d, events, out, repos, log)
-	products := product.New(d, events, platforms)
-	prov := provenance.New(d, events, artifacts, l, attest.NewSigner(key), log)
+	m := mastertest.Open(t, d, mastertest.Config{Outside: out})
 	f := &fixture{t: t, forge: forge}
 	f.Builds = New(Parts{
-		DB: d, Events: events, Queue: q, Artifacts: artifacts, Provenance: prov,
-		Sources: source.New(d, artifacts, mirrors, out, source.Limits{}), Platforms: platforms, Products: products, Repos: repos, Log: log,
+		DB: d, Events: m.Events, Queue: m.Queue, Artifacts: m.Artifacts, Provenance: m.Provenance,
+		Sources: m.Sources(t, out), Platforms: m.Platforms, Products: m.Products, Repos: m.Repos, Log: zerolog.Nop(),
 	}, Config{})
 
 	system := auth.System(t.Context(), "test")
 	spec, err := platform.Parse(strings.NewReader(fmt.Sprintf(platformYAML, mirror)))
 	must(err)
-	_, err = platforms.Apply(system, spec)
+	_, err = m.Platforms.Apply(system, spec)
 	must(err)
-	me, err := users.LocalWorker(system, auth.NewWorker{Name: "master", Role: albs.RoleMaster})
+	me, err := m.Auth.LocalWorker(system, auth.NewWorker{Name: "master", Role: albs.RoleMaster})
 	must(err)
-	node, err := users.LocalWorker(system, auth.NewWorker{Name: "node-1", Role: albs.RoleNode, Arches: []albs.Arch{albs.X8664}})
+	node, err := m.Auth.LocalWorker(system, auth.NewWorker{Name: "node-1", Role: albs.RoleNode, Arches: []albs.Arch{albs.X8664}})
 	must(err)
-	alice, err := users.CreateUser(system, "alice")
+	alice, err := m.Auth.CreateUser(system, "alice")
 	must(err)
-	must(users.Grant(system, alice.ID, auth.Contributor, "core"))
+	must(m.Auth.Grant(system, alice.ID, auth.Contributor, "core"))
 	f.node = auth.With(t.Context(), node)
 	f.person = auth.With(t.Context(), auth.Actor{Kind: auth.KindPerson, User: alice.ID, Name: "alice", Grants: []auth.Grant{{Role: auth.Contributor, Team: "core"}}})
 
-	ctx, stop := context.WithCancel(t.Context())
-	var wg sync.WaitGroup
-	for _, run := range []func(context.Context) error{events.Run, q.Run, prov.Run, func(ctx context.Context) error { return f.Run(ctx, me) }} {
-		wg.Go(func() {
-			if err := run(ctx); err != nil && ctx.Err() == nil {
-				t.Errorf("a loop ended: %v", err)
-			}
-		})
-	}
-	t.Cleanup(func() { stop(); wg.Wait() })
+	mastertest.Run(t, m.Events.Run, m.Queue.Run, m.Provenance.Run, func(ctx context.Context) error { return f.Run(ctx, me) })
 	return f
 }
-
-const emptyRepomd = `<?xml version="1.0" encoding="UTF-8"?>
-<repomd xmlns="http://linux.duke.edu/metadata/repo"><revision>1</revision>
-<data type="primary"><checksum type="sha256">e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855</checksum><location href="repodata/primary.xml.gz"/></data></repomd>
-`
 
 // each runs f on every database.
 func each(t *testing.T, f func(t *testing.T, f *fixture)) {

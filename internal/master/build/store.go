@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"strings"
 
 	"albs/internal/albs"
 	"albs/internal/master/db"
@@ -180,27 +179,13 @@ func (s store) list(ctx context.Context, f Filter) ([]buildRow, error) {
 
 // where is the filter as a condition with its arguments.
 func (f Filter) where() (string, []any) {
-	where, args := []string{"1 = 1"}, []any{}
-	add := func(cond string, arg any) {
-		args = append(args, arg)
-		where = append(where, fmt.Sprintf(cond, len(args)))
-	}
-	if f.Before > 0 {
-		add("id < $%d", f.Before)
-	}
-	if f.Owner != "" {
-		add("owner = $%d", f.Owner)
-	}
-	if f.Product != "" {
-		add("product = $%d", f.Product)
-	}
-	if f.Package != "" {
-		add("id IN (SELECT build_id FROM build_item WHERE package = $%d)", f.Package)
-	}
-	if f.Platform != "" {
-		add("id IN (SELECT build_id FROM build_item WHERE platform = $%d)", f.Platform)
-	}
-	return strings.Join(where, " AND "), args
+	var w db.Where
+	w.If(f.Before > 0, "id < $%d", f.Before)
+	w.If(f.Owner != "", "owner = $%d", f.Owner)
+	w.If(f.Product != "", "product = $%d", f.Product)
+	w.If(f.Package != "", "id IN (SELECT build_id FROM build_item WHERE package = $%d)", f.Package)
+	w.If(f.Platform != "", "id IN (SELECT build_id FROM build_item WHERE platform = $%d)", f.Platform)
+	return w.SQL()
 }
 
 func (s store) count(ctx context.Context, f Filter) (int, error) {

@@ -91,7 +91,7 @@ func (q *Queue) await(ctx context.Context, w *waiter, long <-chan time.Time) (*t
 	}
 	t := <-w.got // the dispatcher has it in hand and will say
 	if t != nil && ctx.Err() != nil {
-		return nil, errors.Join(ctx.Err(), q.undo(ctx, *t, 0))
+		return nil, errors.Join(ctx.Err(), q.undo(ctx, *t, 0, ""))
 	}
 	return t, ctx.Err()
 }
@@ -286,16 +286,16 @@ func (q *Queue) handOver(ctx context.Context, t taskRow, offer worker.Offer) (*w
 	}
 	handler, err := q.handler(t.Kind)
 	if err != nil {
-		return nil, errors.Join(err, q.undo(ctx, t, q.config.Backoff))
+		return nil, errors.Join(err, q.undo(ctx, t, q.config.Backoff, ""))
 	}
 	spec, evidence, err := handler.Offer(ctx, whole, offer)
 	switch {
 	case err == nil:
 	case ctx.Err() != nil:
-		return nil, errors.Join(ctx.Err(), q.undo(ctx, t, 0))
-	case errors.Is(err, albs.Unavailable):
+		return nil, errors.Join(ctx.Err(), q.undo(ctx, t, 0, ""))
+	case errors.Is(err, albs.Unavailable), errors.Is(err, albs.NoSpace):
 		q.log.Warn().Err(err).Int64("task_id", int64(t.ID)).Msg("task can't be offered now")
-		return nil, q.undo(ctx, t, q.config.Backoff)
+		return nil, q.undo(ctx, t, q.config.Backoff, "can't be given out now, and is tried again: "+albs.UserMessage(err))
 	default:
 		why, how := albs.UserMessage(err), onRefuse
 		if !refuses(err) {
@@ -322,7 +322,7 @@ func (q *Queue) handOver(ctx context.Context, t taskRow, offer worker.Offer) (*w
 			return err
 		}
 		if h.task.State == albs.TaskStopping { // cancelled since the claim
-			return q.giveBack(ctx, tx, h, 0)
+			return q.giveBack(ctx, tx, h, 0, "")
 		}
 		if err := q.keep(ctx, tx, &h); err != nil {
 			return err
@@ -341,13 +341,14 @@ func (q *Queue) handOver(ctx context.Context, t taskRow, offer worker.Offer) (*w
 		return nil, nil // the offer took so long that another has it
 	}
 	if err != nil {
-		return nil, errors.Join(fmt.Errorf("hand over task %d: %w", t.ID, err), q.undo(ctx, t, 0))
+		return nil, errors.Join(fmt.Errorf("hand over task %d: %w", t.ID, err), q.undo(ctx, t, 0, ""))
 	}
 	return lease, nil
 }
 
-// undo gives a claim back that no worker has heard of, whatever became of ctx.
-func (q *Queue) undo(ctx context.Context, t taskRow, pause time.Duration) error {
+// undo gives a claim back that no worker has heard of, whatever became of ctx; why,
+// if it isn't empty, is what people see of the waiting task.
+func (q *Queue) undo(ctx context.Context, t taskRow, pause time.Duration, why string) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
 	defer cancel()
 	err := q.db.InTx(ctx, func(tx db.Tx) error {
@@ -358,7 +359,7 @@ func (q *Queue) undo(ctx context.Context, t taskRow, pause time.Duration) error 
 		if err := h.live(); err != nil {
 			return err
 		}
-		return q.giveBack(ctx, tx, h, pause)
+		return q.giveBack(ctx, tx, h, pause, why)
 	})
 	if errors.Is(err, albs.StaleLease) {
 		return nil
@@ -370,7 +371,7 @@ func (q *Queue) undo(ctx context.Context, t taskRow, pause time.Duration) error 
 }
 
 // giveBack undoes a claim as if it had never been, but for the fence.
-func (q *Queue) giveBack(ctx context.Context, tx db.Tx, h held, pause time.Duration) error {
+func (q *Queue) giveBack(ctx context.Context, tx db.Tx, h held, pause time.Duration, why string) error {
 	if err := q.revive(&h); err != nil {
 		return err
 	}
@@ -380,6 +381,9 @@ func (q *Queue) giveBack(ctx context.Context, tx db.Tx, h held, pause time.Durat
 	}
 	if err := deleteAttempt(ctx, tx, h.task.ID, h.attempt.Fence); err != nil {
 		return err
+	}
+	if to == albs.TaskQueued {
+		h.task.Reason = oneLine(why)
 	}
 	h.task.State = to
 	h.task.Attempts--

@@ -457,16 +457,19 @@ func TestOfferTrouble(t *testing.T) {
 			})
 		}
 		id := f.enqueue()
-		fail(albs.Unavailable)
-		f.noTask("a")
-		if task := f.want(id, albs.TaskQueued, ""); task.Attempts != 0 || task.Lost != 0 {
-			t.Errorf("an undone claim counts: %+v", task)
+		for _, kind := range []albs.Kind{albs.Unavailable, albs.NoSpace} { // people see why it waits
+			fail(kind)
+			f.noTask("a")
+			if task := f.want(id, albs.TaskQueued, "can't be given out now, and is tried again: mirror is "+string(kind)); task.Attempts != 0 || task.Lost != 0 {
+				t.Errorf("an undone claim counts: %+v", task)
+			}
+			f.handler.set(func(h *handler) { h.offer = nil })
+			f.noTask("a") // not before a pause
+			f.clock_.add(time.Minute)
 		}
-		f.handler.set(func(h *handler) { h.offer = nil })
-		f.noTask("a") // not before a pause
-		f.clock_.add(time.Minute)
 		l := f.claim("a")
-		if l.Attempt != 1 || l.Token.Fence != 2 {
+		f.want(id, albs.TaskLeased, "")
+		if l.Attempt != 1 || l.Token.Fence != 3 {
 			t.Errorf("lease = %+v, want the first attempt with a new fence", l)
 		}
 		f.complete("a", l, albs.OutcomeOK, "")
