@@ -1,0 +1,338 @@
+package e2etest
+
+import (
+	"context"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"albs/internal/albs"
+	"albs/internal/client"
+	"albs/internal/master/db"
+)
+
+// badPackages are packages at which a build has to fail, each for its own reason.
+// CANARY in their files is a path that whatever is evaluated outside the sandbox
+// could write.
+var badPackages = []struct {
+	name  string
+	files map[string]string
+	on    string        // platform; "" is tiny
+	kind  albs.TaskKind // of the task that fails; "" if the build succeeds
+	want  []string      // in the task's reason
+	log   string        // stream in which the first of want is to be found as well; "" for none
+}{
+	{
+		name:  "unparsable",
+		files: map[string]string{"unparsable.spec": "Name: unparsable\nVersion: 1\n%if 1\nno end to this\n"},
+		kind:  albs.KindSource,
+		want:  []string{"line 4: Unknown tag"},
+	},
+	{
+		name: "unbuildable", files: only("unbuildable", "echo this cannot work; exit 3"),
+		kind: albs.KindBuild, want: []string{"%build"},
+	},
+	{
+		name: "silent", files: only("silent", "sleep 600"), on: "impatient",
+		kind: albs.KindBuild, want: []string{"silent for more than 3s"},
+	},
+	{
+		name: "endless", files: only("endless", "while :; do echo still here; sleep 1; done"), on: "impatient",
+		kind: albs.KindBuild, want: []string{"10s"},
+	},
+	{
+		name:  "wishful",
+		files: map[string]string{"wishful.spec": strings.Replace(specOf("wishful", "true"), "BuildArch", "BuildRequires: no-such-thing-anywhere >= 9\nBuildArch", 1)},
+		kind:  albs.KindBuild, want: []string{"no-such-thing-anywhere"}, log: "root",
+	},
+	{
+		name:  "wrong-digest", // the look-aside cache has something else under this name
+		files: withSources("wrong-digest", "SHA256 (file.txt) = "+zeros+"\n"),
+		kind:  albs.KindImport, want: []string{"file.txt", zeros[:12]},
+	},
+	{
+		name:  "missing-source",
+		files: withSources("missing-source", "SHA256 (file.txt) = "+strings.Repeat("1", 64)+"\n"),
+		kind:  albs.KindImport, want: []string{"file.txt", "/lookaside/1111"},
+	},
+	{
+		name:  "traversing",
+		files: withSources("traversing", "SHA256 (../../../CANARY) = "+zeros+"\n"),
+		kind:  albs.KindImport, want: []string{"sources line 1"},
+	},
+	{
+		name: "traversing-metadata",
+		files: map[string]string{
+			"SPECS/traversing-metadata.spec": specOf("traversing-metadata", "true"),
+			".traversing-metadata.metadata":  zeros + " SOURCES/../../CANARY\n",
+		},
+		kind: albs.KindImport, want: []string{".traversing-metadata.metadata line 1"},
+	},
+	{
+		name: "absolute", files: withSources("absolute", "SHA256 (/etc/passwd) = "+zeros+"\n"),
+		kind: albs.KindImport, want: []string{"sources line 1"},
+	},
+	{
+		name: "weak-digest", files: withSources("weak-digest", "MD5 (file.txt) = "+zeros[:32]+"\n"),
+		kind: albs.KindImport, want: []string{"sources line 1"},
+	},
+	{
+		name:  "two-specs",
+		files: map[string]string{"a.spec": specOf("a", "true"), "b.spec": specOf("b", "true")},
+		kind:  albs.KindImport, want: []string{"spec"},
+	},
+	{
+		name: "canary-in-spec",
+		files: map[string]string{"canary-in-spec.spec": "%global shell %(touch CANARY-shell; echo 1)\n" +
+			"%global bylua %{lua: local f = io.open('CANARY-lua', 'w'); if f then f:close() end; print('1')}\n" +
+			strings.Replace(specOf("canary-in-spec", "touch CANARY-build || true"), "Version: 1.0", "Version: 1.%{shell}.%{bylua}%(touch CANARY-version)", 1)},
+	},
+}
+
+const zeros = "0000000000000000000000000000000000000000000000000000000000000000"
+
+func only(name, build string) map[string]string {
+	return map[string]string{name + ".spec": specOf(name, build)}
+}
+
+func withSources(name, sources string) map[string]string {
+	f := only(name, "true")
+	f["sources"] = sources
+	return f
+}
+
+// TestBadInput gives the whole system what it must refuse: each is refused with a
+// reason that names the cause, nothing of it is evaluated outside a sandbox, and
+// nothing is left behind.
+func TestBadInput(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	s.serve("albs", ordinary(t), allRoles, yes{"node": yes{"parallel": 2}})
+	s.people()
+	s.tiny()
+	s.product("tiny")
+	nest := folder(t, self, t.Name(), "nest")
+	if err := os.Chmod(nest, 0o777); err != nil {
+		t.Fatal(err)
+	}
+	canary := filepath.Join(nest, "canary")
+	s.platform("impatient", yes{"packages": tinyPackages, "timeout": "10s", "max_silence": "3s"})
+	if err := os.WriteFile(filepath.Join(s.forge.dir, "lookaside", zeros), []byte("not what the digest says"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+
+	s.refused(t, canary)
+
+	builds := map[string]string{}
+	for _, p := range badPackages {
+		files := map[string]string{}
+		for path, text := range p.files {
+			files[path] = strings.ReplaceAll(text, "CANARY", canary)
+		}
+		on := p.on
+		if on == "" {
+			on = "tiny"
+		}
+		builds[p.name] = s.build(on, s.forge.repository(t, p.name, files))
+	}
+	for _, p := range badPackages {
+		a := s.try(s.alice, "build", "watch", builds[p.name])
+		if p.kind == "" {
+			if a.code != 0 {
+				t.Errorf("%s: the build failed: %s", p.name, a.stderr)
+			}
+			continue
+		}
+		if a.code != 1 {
+			t.Errorf("%s: albs build watch ended with %d, want 1", p.name, a.code)
+		}
+		task := s.task(builds[p.name], p.kind)
+		if task.State != albs.TaskFailed || task.Attempts != 1 {
+			t.Errorf("%s: the %s task is %s after %d attempts: %s; want failed after 1", p.name, p.kind, task.State, task.Attempts, task.Reason)
+			continue
+		}
+		whole := s.show(builds[p.name])
+		for _, want := range p.want {
+			if !strings.Contains(task.Reason, want) || !strings.Contains(whole.Reason, want) || !strings.Contains(a.stdout+a.stderr, want) {
+				t.Errorf("%s: %q is not in the task's, the build's and the command's reasons:\n%s\n%s\n%s", p.name, want, task.Reason, whole.Reason, a.stderr)
+			}
+		}
+		if p.log != "" {
+			if log := s.run(s.alice, "build", "logs", builds[p.name], task.ID.String(), "--stream", p.log); !strings.Contains(log, p.want[0]) {
+				t.Errorf("%s: %q is not in the log %s:\n%s", p.name, p.want[0], p.log, log)
+			}
+		}
+	}
+	hatched, err := os.ReadDir(nest)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range hatched {
+		t.Errorf("something was evaluated outside the sandbox: it wrote %s", f.Name())
+	}
+	s.check("albs", "albs")
+}
+
+// refused asks for what must be refused before anything is made.
+func (s *site) refused(t *testing.T, canary string) {
+	t.Helper()
+	good := s.forge.spec(t, "good", specOf("good", "true"))
+	repository, _, _ := strings.Cut(good, "#")
+	srpm := filepath.Join(s.dir, "evil-%(touch x)-1-1.src.rpm")
+	truncated := filepath.Join(s.dir, "albs-rich-1.0~rc1-3.el9.src.rpm")
+	whole := read(t, filepath.Join(module, "internal/rpm/testdata/albs-rich-1.0~rc1-3.el9.src.rpm"))
+	mutated := filepath.Join(s.dir, "mutated-1-1.src.rpm")
+	for path, text := range map[string]string{srpm: "no package", truncated: whole[:700], mutated: whole[:200] + strings.Repeat("\xff", 64) + whole[264:]} {
+		if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, tc := range []struct{ name, option, value, want string }{
+		{"unknown ref", "--git", repository + "#no-such-branch", "no-such-branch"},
+		{"unknown commit", "--git", repository + "#" + zeros[:40], zeros[:12]},
+		{"unknown repository", "--git", s.forge.url + "/rpms/nothing-here.git#main", "nothing-here"},
+		{"file", "--git", "file://" + s.forge.dir + "/rpms/" + t.Name() + "/good.git#main", "file"},
+		{"path", "--git", s.forge.dir + "/rpms/" + t.Name() + "/good.git#main", ""},
+		{"ext", "--git", "ext::sh -c 'touch " + canary + "-ext'#main", ""},
+		{"option for a URL", "--git", "--upload-pack=touch " + canary + "-pack#main", ""},
+		{"ssh option", "--git", "ssh://-oProxyCommand=touch " + canary + "-ssh/x#main", ""},
+		{"option for a ref", "--git", repository + "#--output=" + canary + "-output", ""},
+		{"shell in a ref", "--git", repository + "#$(touch " + canary + "-ref)", ""},
+		{"macro in a ref", "--git", repository + "#%(touch " + canary + "-ref)", ""},
+		{"lua in a ref", "--git", repository + "#%{lua:io.open('" + canary + "-ref','w')}", ""},
+		{"loopback that isn't allowed", "--git", "https://127.0.0.1:1/x.git#main", "127.0.0.1"},
+		{"metadata service", "--git", "http://169.254.169.254/x.git#main", "169.254.169.254"},
+		{"credentials in a URL", "--git", "https://me:secret@127.0.0.1:1/x.git#main", ""},
+		{"no package", "--srpm", srpm, ""},
+		{"truncated package", "--srpm", truncated, ""},
+		{"mutated package", "--srpm", mutated, ""},
+	} {
+		a := s.try(s.alice, "build", "create", "--platform", "tiny", "--product", "demo", tc.option, tc.value)
+		if a.code != 1 && a.code != 2 || !strings.Contains(a.stderr, tc.want) || strings.Contains(a.stderr, "internal error") {
+			t.Errorf("%s: albs build create ended with %d, want a refusal that names %q: %s", tc.name, a.code, tc.want, a.stderr)
+		}
+	}
+	for name, change := range map[string]yes{
+		"command in a macro":   {"macros": map[string]string{"evil": "%(touch " + canary + "-macro)"}},
+		"lua in a macro":       {"macros": map[string]string{"evil": "%{lua:os.execute('touch " + canary + "-lua')}"}},
+		"macro of two lines":   {"macros": map[string]string{"evil": "a\n%other b"}},
+		"option for a package": {"packages": []string{"--installroot=/"}},
+		"path out of the root": {"rpmdb": yes{"path": "/../../etc", "backend": "sqlite"}},
+		"file that isn't ours": {"repositories": []yes{{"id": "etc", "url": "file:///etc"}}},
+	} {
+		b := yes{"name": "refused", "dist": ".x", "releasever": "9", "arches": []string{"x86_64"}, "packages": []string{"bash"},
+			"test_packages": []string{"bash"}, "rpmdb": yes{"path": "/usr/lib/sysimage/rpm", "backend": "sqlite"}, "repositories": []yes{{"id": "seed", "url": "file://" + s.seed}}}
+		for k, v := range change {
+			b[k] = v
+		}
+		a := s.try(s.admin, "platform", "apply", s.file("refused.yaml", encode(t, b)))
+		if a.code != 1 || strings.Contains(a.stderr, "internal error") {
+			t.Errorf("%s: albs platform apply ended with %d: %s", name, a.code, a.stderr)
+		}
+	}
+	if got := ask[client.BuildPage](s, s.alice, "build", "list").Total; got != 0 {
+		t.Errorf("requests that were refused left %d builds", got)
+	}
+}
+
+// TestColumnsDontCount changes what the database says of statements while the
+// ledger says otherwise: nothing is signed and nothing is released by it.
+func TestColumnsDontCount(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	who := ordinary(t)
+	up := func() { s.serve("albs", who, allRoles, nil) }
+	// edited restarts everything with a statement about this build's package changed,
+	// and returns what puts it back.
+	edited := func(predicate, column string, change func(string) string) (restore func()) {
+		var was struct {
+			ID    int64
+			Value string
+		}
+		edit := func(f func(ctx context.Context, d *db.DB) error) {
+			s.stop()
+			s.edit(who, f)
+			up()
+		}
+		edit(func(ctx context.Context, d *db.DB) error {
+			err := d.GetContext(ctx, &was, `SELECT id, CAST(`+column+` AS TEXT) AS value FROM statement WHERE predicate = $1 ORDER BY id LIMIT 1`, predicate)
+			if err == nil {
+				_, err = d.ExecContext(ctx, `UPDATE statement SET `+column+` = $1 WHERE id = $2`, change(was.Value), was.ID)
+			}
+			return err
+		})
+		return func() {
+			edit(func(ctx context.Context, d *db.DB) error {
+				_, err := d.ExecContext(ctx, `UPDATE statement SET `+column+` = $1 WHERE id = $2`, was.Value, was.ID)
+				return err
+			})
+		}
+	}
+	flipped := func(v string) string {
+		b := []byte(v)
+		flip(b, strings.Index(v, `"payload":"`)+100)
+		return string(b)
+	}
+	elsewhere := func(string) string { return "7" } // under that number the ledger has none
+
+	up()
+	s.people()
+	s.tiny()
+	s.product("tiny")
+	s.key("ed25519")
+	b := s.build("tiny", s.forge.spec(t, "columns", specOf("columns", "true")))
+	s.built(b)
+
+	for _, tc := range []struct {
+		predicate, column string
+		change            func(string) string
+	}{{"build", "n", elsewhere}, {"build", "envelope", flipped}, {"source", "envelope", flipped}} {
+		restore := edited(tc.predicate, tc.column, tc.change)
+		if a := s.try(s.alice, "sign", b, "--key", "demo", "--wait"); a.code != 1 {
+			t.Errorf("with %s of the %s statement changed albs sign ended with %d: %s%s", tc.column, tc.predicate, a.code, a.stdout, a.stderr)
+		} else {
+			t.Logf("%s of %s: %s", tc.column, tc.predicate, a.stderr)
+		}
+		restore()
+	}
+	s.run(s.alice, "sign", b, "--key", "demo", "--wait")
+
+	for _, tc := range []struct {
+		predicate, column string
+		change            func(string) string
+	}{{"sign", "n", elsewhere}, {"sign", "envelope", flipped}, {"build", "envelope", flipped}} {
+		restore := edited(tc.predicate, tc.column, tc.change)
+		a := s.try(s.alice, "release", "plan", "--product", "demo", "--build", b, "--json")
+		if a.code == 0 && !strings.Contains(a.stdout, `"refusals":`) {
+			t.Errorf("with %s of the %s statement changed albs release plan ended with %d: %s", tc.column, tc.predicate, a.code, a.stdout)
+		}
+		t.Logf("%s of %s: %d %s", tc.column, tc.predicate, a.code, a.stderr)
+		restore()
+	}
+	s.publish(b)
+	s.check("albs", "albs")
+}
+
+// edit changes the database of the stopped process albs.
+func (s *site) edit(who identity, f func(ctx context.Context, d *db.DB) error) {
+	s.t.Helper()
+	file := filepath.Join(s.dir, "albs/master/albs.db")
+	d, err := db.Open(s.t.Context(), db.Config{File: file})
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	if err := f(s.t.Context(), d); err != nil {
+		s.t.Fatal(err)
+	}
+	if err := d.Close(); err != nil {
+		s.t.Fatal(err)
+	}
+	all, err := filepath.Glob(file + "*")
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	for _, f := range all {
+		who.own(s.t, f)
+	}
+}

@@ -1,0 +1,163 @@
+package e2etest
+
+import (
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"albs/internal/client"
+	"albs/internal/master/db/dbtest"
+)
+
+// TestFiveProcesses goes the whole way with every role in a process of its own, over
+// HTTP; where the tests are root's, under five users of whom none can read another's
+// directory.
+func TestFiveProcesses(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	who := map[string]identity{}
+	apart := true
+	for i, r := range allRoles {
+		if who[r], apart = stranger(i + 1); !apart {
+			who[r] = ordinary(t)
+		}
+	}
+	if !apart {
+		t.Log("only root can change users: all five processes run as one")
+	}
+	s.serve("master", who["master"], []string{"master"}, nil)
+	s.people()
+	s.tiny()
+	s.product("tiny")
+	for _, r := range allRoles[1:] {
+		s.worker(r, who[r], r)
+	}
+	s.key("ed25519")
+
+	spec := strings.Replace(specOf("five", "grep five %{SOURCE0}"), "BuildArch", "Source0: five.txt\nBuildArch", 1)
+	b := s.build("tiny", s.forge.repository(t, "five", map[string]string{
+		"SPECS/five.spec": spec, ".five.metadata": s.forge.lookaside(t, "five\n") + " SOURCES/five.txt\n",
+	}))
+	built := s.built(b)
+	if !slices.ContainsFunc(built.Tasks, func(x client.Task) bool { return x.Worker == "node" }) {
+		t.Errorf("no task was the node's: %+v", built.Tasks)
+	}
+	s.release(b)
+	public := filepath.Join(s.dir, "releaser/releaser/public/demo/current")
+	glob(t, public+"/tiny/main/x86_64/os/Packages/f/five-1.0-1.seed9.noarch.rpm")
+	glob(t, public+"/tiny/main/source/Packages/f/five-1.0-1.seed9.src.rpm")
+
+	if apart {
+		for _, r := range allRoles {
+			for _, other := range allRoles {
+				if got := lists(t, who[r], filepath.Join(s.dir, other)); got != (r == other) {
+					t.Errorf("the user of %s can look into the directory of %s: %v", r, other, got)
+				}
+			}
+		}
+		key := glob(t, filepath.Join(s.dir, "signer/signer/keys/keys/*"))
+		if readable(t, who["node"], key) || !readable(t, who["signer"], key) {
+			t.Error("the node's user can read the signer's key, or the signer's can't")
+		}
+		if database := filepath.Join(s.dir, "master/master/albs.db"); readable(t, who["node"], database) || !readable(t, who["master"], database) {
+			t.Error("the node's user can read the master's database, or the master's can't")
+		}
+	}
+	s.check("master", "releaser")
+}
+
+// worker enrolls a worker and starts a process that plays its role.
+func (s *site) worker(name string, who identity, role string) *process {
+	s.t.Helper()
+	return s.workerAt(name, who, role, s.url)
+}
+
+// workerAt is worker for one that reaches the master by url.
+func (s *site) workerAt(name string, who identity, role, url string) *process {
+	s.t.Helper()
+	token := s.enroll(name, role)
+	file := filepath.Join(s.data(name, who), "token")
+	if err := os.WriteFile(file, []byte(token+"\n"), 0o600); err != nil {
+		s.t.Fatal(err)
+	}
+	who.own(s.t, file)
+	return s.again(name, who, role, url)
+}
+
+// enroll makes a worker's identity and returns its token.
+func (s *site) enroll(name, role string) string {
+	s.t.Helper()
+	args := []string{"worker", "add", name, "--role", role}
+	if role == "node" || role == "tester" {
+		args = append(args, "--arch", "x86_64")
+	}
+	token := ask[client.Worker](s, s.admin, args...).Token
+	s.secrets = append(s.secrets, token)
+	return token
+}
+
+// again starts the process of a worker that is enrolled.
+func (s *site) again(name string, who identity, role, url string) *process {
+	s.t.Helper()
+	change := yes{"connect": yes{"master": url, "token_file": filepath.Join(s.dir, name, "token")}}
+	if role == "signer" {
+		trust := filepath.Join(s.dir, "trust-of-"+name+".json")
+		s.run("", "trust", "export", "--output", trust)
+		if err := os.Chmod(trust, 0o644); err != nil {
+			s.t.Fatal(err)
+		}
+		change["signer"] = yes{"trust_file": trust}
+	}
+	return s.serve(name, who, []string{role}, change)
+}
+
+// lists reports whether who can list a directory, by trying.
+func lists(t *testing.T, who identity, dir string) bool {
+	t.Helper()
+	return tries(t, who, "ls", "-A", dir)
+}
+
+// readable reports whether who can read a file, by trying.
+func readable(t *testing.T, who identity, file string) bool {
+	t.Helper()
+	return tries(t, who, "head", "-c", "1", file)
+}
+
+func tries(t *testing.T, who identity, name string, args ...string) bool {
+	t.Helper()
+	cmd := command(t, time.Minute, name, args...)
+	if err := start(cmd, who); err != nil {
+		t.Fatal(err)
+	}
+	return cmd.Wait() == nil
+}
+
+// TestPostgres goes the whole way with a PostgreSQL database: the master as the
+// tests' own user, who can reach the server, all workers in one process beside it.
+func TestPostgres(t *testing.T) {
+	t.Parallel()
+	c := dbtest.Postgres(t)
+	s := newSite(t)
+	s.secrets = append(s.secrets, c.DSN)
+	dsn := filepath.Join(s.dir, "dsn")
+	if err := os.WriteFile(dsn, []byte(c.DSN+"\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	s.serve("master", self, []string{"master"}, yes{"master": yes{"database": yes{"dsn_file": dsn}}})
+	s.people()
+	s.tiny()
+	s.product("tiny")
+	for _, r := range allRoles[1:] {
+		s.worker(r, ordinary(t), r)
+	}
+	s.key("ed25519")
+	b := s.build("tiny", s.forge.spec(t, "postgres", specOf("postgres", "echo building")))
+	s.built(b)
+	s.release(b)
+	glob(t, filepath.Join(s.dir, "releaser/releaser/public/demo/current/tiny/main/x86_64/os/Packages/p/postgres-*.rpm"))
+	s.stop()
+	s.checkIn(c, "master", "releaser")
+}

@@ -1,0 +1,300 @@
+package e2etest
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"albs/internal/client"
+	"albs/internal/rpm"
+)
+
+// TestOneProcess goes the whole way with three real packages and every role in one
+// process: from git in both layouts to what dnf installs and anyone can verify, and
+// back again.
+func TestOneProcess(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	s.forge = startForge(t, "forge-of-real-packages", "-upstream", upstream(t), "-specs", filepath.Join(module, "testdata/upstream"))
+	s.serve("albs", ordinary(t), allRoles, nil)
+	s.people()
+	s.platform("seed", nil)
+	s.product("seed")
+	s.key("rsa4096")
+
+	first := s.build("seed",
+		s.forge.url+"/rpms/zlib.git#imports/zlib",
+		s.forge.url+"/rpms/pngcheck.git#main",
+		s.forge.url+"/rpms/perl-Try-Tiny.git#main")
+	b := s.built(first)
+	var files []string
+	for _, task := range b.Tasks {
+		for _, f := range task.Files {
+			if f.Kind == "rpm" || f.Kind == "srpm" {
+				files = append(files, f.Name)
+			}
+		}
+	}
+	slices.Sort(files)
+	want := []string{
+		"perl-Try-Tiny-0.31-1.seed9.noarch.rpm", "perl-Try-Tiny-0.31-1.seed9.src.rpm",
+		"pngcheck-3.0.3-1.seed9.src.rpm", "pngcheck-3.0.3-1.seed9.x86_64.rpm",
+		"pngcheck-debuginfo-3.0.3-1.seed9.x86_64.rpm", "pngcheck-debugsource-3.0.3-1.seed9.x86_64.rpm",
+		"zlib-1.2.13-1.seed9.src.rpm", "zlib-1.2.13-1.seed9.x86_64.rpm",
+		"zlib-debuginfo-1.2.13-1.seed9.x86_64.rpm", "zlib-debugsource-1.2.13-1.seed9.x86_64.rpm", "zlib-devel-1.2.13-1.seed9.x86_64.rpm",
+	}
+	if !slices.Equal(files, want) {
+		t.Errorf("the build left\n%q, want\n%q", files, want)
+	}
+	id := s.release(first)
+	if r := ask[client.Release](s, s.alice, "release", "show", id); r.Status != client.ReleaseCompleted || r.Serial != 1 {
+		t.Errorf("release %s has status %d and serial %d, want completed and 1", id, r.Status, r.Serial)
+	}
+	public := filepath.Join(s.dir, "albs/releaser/public/demo/current")
+	install(s, public, "zlib", "pngcheck", "perl-Try-Tiny")
+	refuse(s, public)
+	verify(s, public)
+
+	former := metadata(t, public)
+	second := s.build("seed", s.forge.repository(t, "libfoo", map[string]string{"libfoo.spec": read(t, filepath.Join(module, "testdata/specs/libfoo.spec"))}))
+	s.built(second)
+	s.release(second)
+	if got := metadata(t, public); mapsEqual(got, former) {
+		t.Error("the second release changed no metadata")
+	}
+	s.run(s.alice, "release", "rollback", "demo", "--wait")
+	if got := metadata(t, public); !mapsEqual(got, former) {
+		t.Error("the rollback didn't bring the former metadata back byte for byte")
+	}
+	if target, err := os.Readlink(public); err != nil || filepath.Base(target) != "3" {
+		t.Errorf("after a rollback %s is shown (%v), want serial 3", target, err)
+	}
+	install(s, public, "zlib-devel")
+	s.check("albs", "albs")
+}
+
+func read(t *testing.T, path string) string {
+	t.Helper()
+	b, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(b)
+}
+
+// metadata returns, for all repositories of a tree, repomd.xml, its signature and
+// the files that it names.
+func metadata(t *testing.T, public string) map[string]string {
+	t.Helper()
+	public, err := filepath.EvalSymlinks(public)
+	if err != nil {
+		t.Fatal(err)
+	}
+	all := map[string]string{}
+	err = filepath.WalkDir(public, func(path string, d fs.DirEntry, err error) error {
+		if err == nil && d.Type().IsRegular() && filepath.Base(filepath.Dir(path)) == "repodata" {
+			all[strings.TrimPrefix(path, public+"/")] = read(t, path)
+		}
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	named := map[string]string{}
+	for path, text := range all {
+		repomd := all[filepath.Dir(path)+"/repomd.xml"]
+		if name := filepath.Base(path); strings.HasPrefix(name, "repomd.xml") || strings.Contains(repomd, name) {
+			named[path] = text
+		}
+	}
+	if len(named) < 15 { // three repositories of five files
+		t.Fatalf("%s has only %d files of metadata", public, len(named))
+	}
+	return named
+}
+
+func mapsEqual(a, b map[string]string) bool {
+	if len(a) != len(b) {
+		return false
+	}
+	for k, v := range a {
+		if b[k] != v {
+			return false
+		}
+	}
+	return true
+}
+
+// install has the real dnf install packages from the public place into a fresh root,
+// with the signatures of packages and metadata checked.
+func install(s *site, public string, packages ...string) {
+	t := s.t
+	t.Helper()
+	who := ordinary(t)
+	dir := folder(t, who, t.Name(), "client-"+packages[0])
+	home := folder(t, who, t.Name(), "client-"+packages[0], "home")
+	conf := filepath.Join(dir, "dnf.conf")
+	text := fmt.Sprintf(`[main]
+reposdir=/dev/null
+gpgcheck=1
+assumeyes=1
+plugins=0
+install_weak_deps=0
+cachedir=%[1]s/cache
+logdir=%[1]s/log
+persistdir=%[1]s/persist
+varsdir=/dev/null
+module_platform_id=platform:el9
+[seed]
+name=seed
+baseurl=file://%[2]s
+gpgcheck=0
+[demo]
+name=demo
+baseurl=file://%[3]s/seed/main/x86_64/os
+gpgkey=file://%[3]s/RPM-GPG-KEY-demo
+gpgcheck=1
+repo_gpgcheck=1
+`, dir, s.seed, publicFor(s, public))
+	for path, text := range map[string]string{conf: text, filepath.Join(home, ".rpmmacros"): "%_dbpath /usr/lib/sysimage/rpm\n"} {
+		if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	root := filepath.Join(dir, "root")
+	output(t, asRoot(t, dir, append([]string{"dnf", "-c", conf, "--installroot", root, "--releasever", "9", "install", "system-release"}, packages...)...), who)
+	query := append([]string{"rpm", "--root", root, "--dbpath", "/usr/lib/sysimage/rpm", "-q", "--qf", "%{NAME} %{RSAHEADER:pgpsig}\n"}, packages...)
+	out := output(t, asRoot(t, dir, query...), who)
+	for _, p := range packages {
+		if !strings.Contains(out, p+" RSA/SHA") {
+			t.Errorf("rpm -q after the installation: %q, want %s with an RSA signature", out, p)
+		}
+	}
+}
+
+// refuse wants dnf not to install a package of which the mirror changed a byte, with
+// the configuration that install has left.
+func refuse(s *site, public string) {
+	t := s.t
+	t.Helper()
+	who := ordinary(t)
+	dir := folder(t, who, t.Name(), "client-zlib")
+	rpm := glob(t, publicFor(s, public)+"/seed/main/x86_64/os/Packages/z/zlib-1*.rpm")
+	b := []byte(read(t, rpm))
+	b[len(b)-1] ^= 1
+	if err := os.WriteFile(rpm, b, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	cmd := asRoot(t, dir, "dnf", "-c", filepath.Join(dir, "dnf.conf"), "--installroot", filepath.Join(dir, "root-2"), "--releasever", "9", "install", "system-release", "zlib")
+	var said bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &said, &said
+	err := start(cmd, who)
+	if err == nil {
+		err = cmd.Wait()
+	}
+	if _, ok := errors.AsType[*exec.ExitError](err); !ok || !strings.Contains(said.String(), "incorrect checksum") {
+		t.Errorf("dnf ended with %v, want a failure for the package's checksum:\n%s", err, &said)
+	}
+}
+
+// asRoot is a program that is root in a namespace of lent ids, with its home below dir.
+func asRoot(t *testing.T, dir string, argv ...string) *exec.Cmd {
+	t.Helper()
+	cmd := command(t, 5*time.Minute, "unshare", append([]string{"--map-root-user", "--map-auto", "--mount", "--"}, argv...)...)
+	cmd.Env, cmd.Dir = []string{"PATH=/usr/sbin:/usr/bin:/sbin:/bin", "HOME=" + filepath.Join(dir, "home"), "LANG=C.UTF-8"}, "/"
+	return cmd
+}
+
+// publicFor returns a copy of what the public place shows: the releaser's own folder
+// is not for others.
+func publicFor(s *site, public string) string {
+	s.t.Helper()
+	target, err := filepath.EvalSymlinks(public)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	out := filepath.Join(s.dir, "mirror-"+filepath.Base(target))
+	if _, err := os.Stat(out); err == nil {
+		return out
+	}
+	// A mirror follows the links, as a web server does.
+	output(s.t, command(s.t, time.Minute, "cp", "-rL", target, out), self)
+	return out
+}
+
+func glob(t *testing.T, pattern string) string {
+	t.Helper()
+	found, err := filepath.Glob(pattern)
+	if err != nil || len(found) != 1 {
+		t.Fatalf("%s matches %q (%v), want one file", pattern, found, err)
+	}
+	return found[0]
+}
+
+// verify checks a published package offline, and that one changed byte breaks the
+// link that it is part of.
+func verify(s *site, public string) {
+	t := s.t
+	t.Helper()
+	file := glob(t, public+"/seed/main/x86_64/os/Packages/p/pngcheck-3*.x86_64.rpm")
+	trust, bundle := filepath.Join(s.dir, "trust.json"), filepath.Join(s.dir, "bundle.jsonl")
+	s.run("", "trust", "export", "--output", trust)
+	s.run("", "artifact", "bundle", file, "--output", bundle)
+	const nowhere = "http://127.0.0.1:1"
+	if a := s.at(nowhere, "", "verify", file, "--bundle", bundle, "--trust", trust); a.code != 0 {
+		t.Fatalf("albs verify ended with %d:\n%s%s", a.code, a.stdout, a.stderr)
+	}
+	p, err := rpm.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	text := read(t, bundle)
+	for _, tc := range []struct {
+		name string
+		file string // which of the two
+		at   int    // the byte to flip
+		code int
+	}{
+		{"payload", file, int(p.Size) - 1, 4},
+		{"header", file, int(p.HeaderStart+p.HeaderEnd) / 2, 3},
+		{"statement", bundle, strings.Index(text, `"sig":"`) + 10, 5},
+		{"ledger proof", bundle, strings.Index(text, `"eh":"`) + 10, 7},
+		{"ledger state", bundle, strings.LastIndex(text, `"sig":"`) + 10, 8},
+	} {
+		b := []byte(read(t, tc.file))
+		flip(b, tc.at)
+		changed := filepath.Join(s.dir, "changed")
+		if err := os.WriteFile(changed, b, 0o644); err != nil {
+			t.Fatal(err)
+		}
+		args := []string{"verify", changed, "--bundle", bundle, "--trust", trust}
+		if tc.file == bundle {
+			args = []string{"verify", file, "--bundle", changed, "--trust", trust}
+		}
+		if a := s.at(nowhere, "", args...); a.code != tc.code {
+			t.Errorf("albs verify with a changed %s ended with %d, want %d: %s", tc.name, a.code, tc.code, a.stderr)
+		}
+	}
+}
+
+// flip changes the byte at i into another of its kind, so that text stays text.
+func flip(b []byte, i int) {
+	switch c := b[i]; {
+	case c == 'a' || c == 'A':
+		b[i]++
+	case c >= 'b' && c <= 'z' || c >= 'B' && c <= 'Z' || c >= '1' && c <= '9':
+		b[i]--
+	case c == '0':
+		b[i]++
+	default:
+		b[i] ^= 1
+	}
+}

@@ -1,0 +1,544 @@
+package e2etest
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"gopkg.in/yaml.v3"
+
+	"albs/internal/blob"
+	"albs/internal/client"
+	"albs/internal/ledger"
+	"albs/internal/master/db"
+	"albs/internal/master/historytest"
+)
+
+// lease is how long a worker holds a task in these tests.
+const lease = 2 * time.Second
+
+// site is one installation: its folder, its processes, the people who use it.
+type site struct {
+	t       *testing.T
+	dir     string
+	seed    string
+	forge   *forge
+	url     string // the master's
+	listen  string // its address, once it has one
+	admin   string // tokens
+	alice   string
+	bob     string
+	secrets []string // that must be nowhere
+	mu      sync.Mutex
+	procs   []*process
+}
+
+// newSite makes an installation without processes.
+func newSite(t *testing.T) *site {
+	t.Helper()
+	return &site{t: t, dir: folder(t, self, t.Name()), seed: seed(t), forge: theForge(t), listen: "127.0.0.1:0"}
+}
+
+// process is a server that runs.
+type process struct {
+	t    *testing.T
+	name string
+	cmd  *exec.Cmd
+	log  string
+	done chan struct{} // closed when it has ended
+	err  error         // how; read after done
+}
+
+// yes is a YAML mapping.
+type yes = map[string]any
+
+// config returns the configuration of the roles, as their process gets it.
+func (s *site) config(who identity, roles []string, change yes) string {
+	s.t.Helper()
+	c := yes{"log_level": "info"}
+	local := yes{"allow": []string{"file://" + s.seed}}
+	// Who has no name has no lent ids either; every file of Seed Linux is root's.
+	sandbox := yes{"single_uid": strings.HasPrefix(who.name, "stranger")}
+	for _, r := range roles {
+		switch r {
+		case "master":
+			c["master"] = yes{
+				"egress": yes{"allow": []string{s.forge.host, "file://" + s.seed}, "ca_files": []string{s.forge.ca}},
+				"queue":  yes{"lease": lease.String(), "backoff": "200ms"},
+			}
+		case "node", "tester":
+			sandbox["dir"] = kept(s.t, who, fmt.Sprintf("roots-%d", who.uid))
+			c[r] = yes{"sandbox": sandbox, "egress": local}
+		}
+	}
+	for k, v := range change {
+		if old, ok := c[k].(yes); ok {
+			for k, v := range v.(yes) {
+				old[k] = v
+			}
+			continue
+		}
+		c[k] = v
+	}
+	return encode(s.t, c)
+}
+
+// allRoles are those of --role=all.
+var allRoles = []string{"master", "node", "tester", "signer", "releaser"}
+
+// serve starts a process that plays roles as who, with its data in data. If it is
+// the master, serve returns when requests are answered, and the site has its URL
+// and, of the first start, its admin's token. Workers know the master by connect.
+func (s *site) serve(name string, who identity, roles []string, change yes) *process {
+	s.t.Helper()
+	data := s.data(name, who)
+	config := filepath.Join(s.dir, name+".yaml")
+	if err := os.WriteFile(config, []byte(s.config(who, roles, change)), 0o644); err != nil {
+		s.t.Fatal(err)
+	}
+	args := []string{"serve", "--role", strings.Join(roles, ","), "--data", data, "--config", config}
+	master := slices.Contains(roles, "master")
+	if master {
+		args = append(args, "--listen", s.listen)
+	}
+	p := s.start(name, who, filepath.Join(binaries(s.t), "albs"), args...)
+	if master {
+		s.await(p)
+	}
+	return p
+}
+
+// data is the data directory of the process of that name.
+func (s *site) data(name string, who identity) string {
+	s.t.Helper()
+	dir := filepath.Join(s.dir, name)
+	if err := os.Mkdir(dir, 0o700); err != nil && !errors.Is(err, os.ErrExist) {
+		s.t.Fatal(err)
+	}
+	who.own(s.t, dir)
+	return dir
+}
+
+// start starts a program whose words go into a log file; it ends with the test.
+func (s *site) start(name string, who identity, path string, args ...string) *process {
+	s.t.Helper()
+	p := &process{t: s.t, name: name, cmd: exec.Command(path, args...), log: filepath.Join(s.dir, name+".log"), done: make(chan struct{})}
+	log, err := os.OpenFile(p.log, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	defer log.Close()
+	p.cmd.Stdout, p.cmd.Stderr = log, log
+	p.cmd.Dir = "/"
+	p.cmd.Env = []string{"PATH=" + os.Getenv("PATH"), "HOME=" + filepath.Join(s.dir, name), "LANG=C.UTF-8"}
+	if err := start(p.cmd, who); err != nil {
+		s.t.Fatal(err)
+	}
+	go func() {
+		p.err = p.cmd.Wait()
+		close(p.done)
+	}()
+	s.mu.Lock()
+	s.procs = append(s.procs, p)
+	s.mu.Unlock()
+	s.t.Cleanup(func() {
+		p.kill()
+		if s.t.Failed() && s.proc(name) == p { // one log serves all processes of a name
+			s.t.Logf("the last words of %s:\n%s", name, tail(p.log, 60))
+		}
+	})
+	return p
+}
+
+func tail(path string, lines int) string {
+	b, err := os.ReadFile(path)
+	if err != nil {
+		return err.Error()
+	}
+	all := strings.Split(strings.TrimSpace(string(b)), "\n")
+	return strings.Join(all[max(len(all)-lines, 0):], "\n")
+}
+
+// running reports whether the process has not ended.
+func (p *process) running() bool {
+	select {
+	case <-p.done:
+		return false
+	default:
+		return true
+	}
+}
+
+// kill ends the process as a power failure would.
+func (p *process) kill() {
+	if p.running() {
+		p.cmd.Process.Kill()
+		<-p.done
+	}
+}
+
+// signal sends a signal to the process, which has to be running.
+func (p *process) signal(sig syscall.Signal) {
+	p.t.Helper()
+	if err := p.cmd.Process.Signal(sig); err != nil {
+		p.t.Fatalf("signal %s: %v", p.name, err)
+	}
+}
+
+// stop has the process end in order.
+func (p *process) stop() {
+	p.t.Helper()
+	if !p.running() {
+		p.t.Fatalf("%s has ended: %v\n%s", p.name, p.err, tail(p.log, 40))
+	}
+	p.signal(syscall.SIGTERM)
+	select {
+	case <-p.done:
+		if p.err != nil {
+			p.t.Errorf("%s ended with %v\n%s", p.name, p.err, tail(p.log, 40))
+		}
+	case <-time.After(30 * time.Second):
+		p.t.Errorf("%s did not end within 30 s of SIGTERM", p.name)
+		p.kill()
+	}
+}
+
+// stop ends all processes, the last first.
+func (s *site) stop() {
+	s.t.Helper()
+	for _, p := range slices.Backward(s.procs) {
+		if p.running() {
+			p.stop()
+		}
+	}
+}
+
+var (
+	urlLine   = regexp.MustCompile(`(?m)^ *pages and API: *(http://(\S+))$`)
+	tokenLine = regexp.MustCompile(`(?m)^ *admin token: *(albs_\S+)$`)
+)
+
+// await waits until the master answers.
+func (s *site) await(p *process) {
+	s.t.Helper()
+	s.until(60*time.Second, "the master answers", func() bool {
+		if !p.running() {
+			s.t.Fatalf("%s has ended: %v\n%s", p.name, p.err, tail(p.log, 40))
+		}
+		b, err := os.ReadFile(p.log)
+		if err != nil {
+			s.t.Fatal(err)
+		}
+		all := urlLine.FindAllSubmatch(b, -1)
+		if len(all) == 0 {
+			return false
+		}
+		if s.url == "" { // a master that comes back takes its old address
+			s.url, s.listen = string(all[0][1]), string(all[0][2])
+		}
+		if m := tokenLine.FindSubmatch(b); m != nil && s.admin == "" {
+			s.admin = string(m[1])
+		}
+		ctx, cancel := context.WithTimeout(s.t.Context(), 2*time.Second)
+		defer cancel()
+		r, err := http.NewRequestWithContext(ctx, http.MethodGet, s.url+"/api/v1/openapi.json", nil)
+		if err != nil {
+			s.t.Fatal(err)
+		}
+		resp, err := http.DefaultClient.Do(r)
+		if err != nil {
+			return false
+		}
+		defer resp.Body.Close()
+		_, err = io.Copy(io.Discard, resp.Body)
+		return err == nil && resp.StatusCode == http.StatusOK
+	})
+	if s.admin == "" {
+		s.t.Fatal("the first start printed no admin token")
+	}
+}
+
+// until waits for cond, which is asked ten times a second.
+func (s *site) until(within time.Duration, what string, cond func() bool) {
+	s.t.Helper()
+	deadline := time.NewTimer(within)
+	defer deadline.Stop()
+	tick := time.NewTicker(100 * time.Millisecond)
+	defer tick.Stop()
+	for !cond() {
+		select {
+		case <-tick.C:
+		case <-deadline.C:
+			s.t.Fatalf("%v have passed and it doesn't hold: %s", within, what)
+		case <-s.t.Context().Done():
+			s.t.Fatal(s.t.Context().Err())
+		}
+	}
+}
+
+// answer is how a command ended.
+type answer struct {
+	code           int
+	stdout, stderr string
+}
+
+// try runs a command of the binary as the holder of token.
+func (s *site) try(token string, args ...string) answer {
+	s.t.Helper()
+	return s.at(s.url, token, args...)
+}
+
+// at is try against the server at url.
+func (s *site) at(url, token string, args ...string) answer {
+	s.t.Helper()
+	cmd := command(s.t, 5*time.Minute, filepath.Join(binaries(s.t), "albs"), args...)
+	cmd.Env = []string{"PATH=" + os.Getenv("PATH"), "HOME=" + s.dir, "ALBS_URL=" + url, "ALBS_TOKEN=" + token}
+	var out, said bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &out, &said
+	err := start(cmd, self)
+	if err == nil {
+		err = cmd.Wait()
+	}
+	if _, ok := errors.AsType[*exec.ExitError](err); err != nil && !ok {
+		s.t.Fatalf("albs %q: %v", args, err)
+	}
+	return answer{cmd.ProcessState.ExitCode(), out.String(), said.String()}
+}
+
+// run is try for a command that has to succeed; it returns what it printed.
+func (s *site) run(token string, args ...string) string {
+	s.t.Helper()
+	a := s.try(token, args...)
+	if a.code != 0 {
+		s.t.Fatalf("albs %s: exit code %d\n%s%s", strings.Join(args, " "), a.code, a.stdout, a.stderr)
+	}
+	return a.stdout
+}
+
+// ask runs a command with --json and decodes what it printed.
+func ask[T any](s *site, token string, args ...string) T {
+	s.t.Helper()
+	var v T
+	if out := s.run(token, append(args, "--json")...); !decode(out, &v) {
+		s.t.Fatalf("albs %s --json printed %.400q", strings.Join(args, " "), out)
+	}
+	return v
+}
+
+func decode(text string, into any) bool { return json.Unmarshal([]byte(text), into) == nil }
+
+// file writes a file of the site and returns its path.
+func (s *site) file(name, text string) string {
+	s.t.Helper()
+	path := filepath.Join(s.dir, name)
+	if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
+		s.t.Fatal(err)
+	}
+	return path
+}
+
+// people makes alice, who builds, signs and plans, and bob, who approves.
+func (s *site) people() {
+	s.t.Helper()
+	for name, roles := range map[string][]string{
+		"alice": {"contributor", "signer", "product_maintainer"},
+		"bob":   {"product_maintainer"},
+	} {
+		s.run(s.admin, "user", "add", name)
+		for _, r := range roles {
+			s.run(s.admin, "user", "grant", name, r, "--team", "demo")
+		}
+	}
+	token := func(name string) string {
+		return ask[struct{ Secret string }](s, s.admin, "token", "create", "--user", name).Secret
+	}
+	s.alice, s.bob = token("alice"), token("bob")
+	if s.alice == "" || s.bob == "" {
+		s.t.Fatal("token create printed no secret")
+	}
+}
+
+// tinyPackages is what a buildroot needs for specs that compile nothing.
+var tinyPackages = []string{
+	"bash", "coreutils", "diffutils", "file", "findutils", "gawk", "grep", "gzip", "redhat-rpm-config", "rpm-build", "sed", "shadow-utils", "system-release", "tar", "util-linux", "xz",
+}
+
+// platform applies a platform made of Seed Linux; change may set keys of it.
+func (s *site) platform(name string, change yes) {
+	s.t.Helper()
+	b, err := os.ReadFile(filepath.Join(module, "configs/platforms/seed.yaml"))
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	var p yes
+	if err := yaml.Unmarshal(b, &p); err != nil {
+		s.t.Fatal(err)
+	}
+	p["name"] = name
+	p["repositories"] = []yes{{"id": "seed", "url": "file://" + s.seed}}
+	p["lookaside"] = []string{s.forge.url + "/lookaside/{hash}"}
+	for k, v := range change {
+		p[k] = v
+	}
+	s.run(s.admin, "platform", "apply", s.file("platform-"+name+".yaml", encode(s.t, p)))
+}
+
+func encode(t *testing.T, v any) string {
+	t.Helper()
+	b, err := yaml.Marshal(v)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(b)
+}
+
+// tiny applies the platform tiny, whose roots are made in a few seconds.
+func (s *site) tiny() {
+	s.t.Helper()
+	s.platform("tiny", yes{"packages": tinyPackages, "test_packages": []string{"bash", "coreutils", "rpm", "system-release"}})
+}
+
+// product applies the product demo of a platform.
+func (s *site) product(platform string) {
+	s.t.Helper()
+	s.run(s.admin, "product", "apply", s.file("product.yaml", fmt.Sprintf(`
+name: demo
+title: Packages
+team: demo
+platforms: [%[1]s]
+key: demo
+repositories:
+  - {path: %[1]s/main/x86_64/os, platform: %[1]s, arch: x86_64, kind: rpm}
+  - {path: %[1]s/main/x86_64/debug, platform: %[1]s, arch: x86_64, kind: debug}
+  - {path: %[1]s/main/source, platform: %[1]s, arch: src, kind: source}
+gate: {tests: required}
+approvals: {count: 1, distinct: true}
+`, platform)))
+}
+
+// key has the signer make the product's key.
+func (s *site) key(algorithm string) {
+	s.t.Helper()
+	s.run(s.admin, "key", "generate", "demo", "--user-id", "albs test <test@example.org>", "--algorithm", algorithm, "--wait")
+}
+
+// build starts a build of the packages and returns its number.
+func (s *site) build(platform string, packages ...string) string {
+	s.t.Helper()
+	args := []string{"build", "create", "--platform", platform, "--product", "demo", "--arch", "x86_64"}
+	for _, p := range packages {
+		args = append(args, "--git", p)
+	}
+	return ask[client.Build](s, s.alice, args...).ID.String()
+}
+
+// built waits until a build and its tests are over, and wants it to have succeeded.
+func (s *site) built(id string) client.Build {
+	s.t.Helper()
+	s.run(s.alice, "build", "watch", id)
+	return s.show(id)
+}
+
+func (s *site) show(id string) client.Build {
+	s.t.Helper()
+	return ask[client.Build](s, s.alice, "build", "show", id)
+}
+
+// release has a build signed and published, and returns the release's number.
+func (s *site) release(build string) string {
+	s.t.Helper()
+	s.run(s.alice, "sign", build, "--key", "demo", "--wait")
+	return s.publish(build)
+}
+
+// publish plans the release of a build as alice, has bob approve it, and publishes
+// it. It returns the release's number.
+func (s *site) publish(build string) string {
+	s.t.Helper()
+	id := ask[client.Release](s, s.alice, "release", "plan", "--product", "demo", "--build", build).ID.String()
+	if a := s.try(s.alice, "release", "publish", id, "--wait"); a.code != 1 {
+		s.t.Errorf("publishing without an approval ended with %+v, want exit code 1", a)
+	}
+	if a := s.try(s.alice, "release", "approve", id); a.code != 1 {
+		s.t.Errorf("the planner's own approval ended with %+v, want exit code 1", a)
+	}
+	s.run(s.bob, "release", "approve", id)
+	s.run(s.alice, "release", "publish", id, "--wait")
+	return id
+}
+
+// check stops everything and reports every broken invariant of what is left; master
+// and releaser are the names of their processes.
+func (s *site) check(master, releaser string) {
+	s.t.Helper()
+	s.stop()
+	s.checkStopped(master, releaser)
+}
+
+// checkStopped is check for a site whose processes have ended.
+func (s *site) checkStopped(master, releaser string) {
+	s.t.Helper()
+	s.checkIn(db.Config{File: filepath.Join(s.dir, master, "master/albs.db")}, master, releaser)
+}
+
+func (s *site) checkIn(c db.Config, master, releaser string) {
+	t := s.t
+	t.Helper()
+	ctx := t.Context()
+	d, err := db.Open(ctx, c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer d.Close()
+	dir := filepath.Join(s.dir, master, "master")
+	blobs, err := blob.NewDir(filepath.Join(dir, "blobs"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	l, err := ledger.OpenEmbedded(filepath.Join(dir, "ledger"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	place := historytest.Place{
+		DB: d, Blobs: blobs, Ledger: l, Public: filepath.Join(s.dir, releaser, "releaser/public"),
+		Logs: []string{filepath.Join(dir, "logs")}, Hidden: s.secrets,
+	}
+	for _, p := range s.procs {
+		if !slices.Contains(place.Logs, p.log) {
+			place.Logs = append(place.Logs, s.withoutWelcome(p.log))
+		}
+	}
+	found, err := historytest.Check(ctx, place)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, v := range found {
+		t.Error(v)
+	}
+}
+
+// withoutWelcome returns a copy of a log without the admin's token, which the first
+// start prints on purpose.
+func (s *site) withoutWelcome(log string) string {
+	s.t.Helper()
+	b, err := os.ReadFile(log)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	return s.file(filepath.Base(log)+".checked", tokenLine.ReplaceAllString(string(b), "admin token: …"))
+}

@@ -1,0 +1,179 @@
+package historytest
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"slices"
+
+	"albs/internal/albs"
+	"albs/internal/blob"
+	"albs/internal/repodata"
+)
+
+type blobs struct{ *blob.Dir }
+
+func (b blobs) Open(ctx context.Context, d albs.Digest) (io.ReadCloser, error) {
+	return b.Dir.Open(ctx, d)
+}
+
+// blobs: I3, the bytes of every artifact are there and hash to its name, and so do
+// those of every other blob.
+func (c *checker) blobs(ctx context.Context) error {
+	var rows []struct {
+		Digest albs.Digest
+		Size   int64
+		Name   string
+	}
+	if err := c.DB.SelectContext(ctx, &rows, `SELECT digest, size, name FROM artifact`); err != nil {
+		return fmt.Errorf("read artifacts: %w", err)
+	}
+	told := make(map[albs.Digest]bool, len(rows))
+	for _, r := range rows {
+		told[r.Digest] = true
+		if err := c.intact(ctx, r.Digest, r.Size); err != nil {
+			c.broken("I3", "artifact %s (%s): %v", r.Name, r.Digest.Short(), err)
+		}
+	}
+	err := c.Blobs.Walk(ctx, func(d albs.Digest, size int64) error {
+		if told[d] {
+			return nil
+		}
+		if err := c.intact(ctx, d, size); err != nil {
+			c.broken("I3", "blob %s: %v", d.Short(), err)
+		}
+		return nil
+	})
+	if err != nil {
+		return fmt.Errorf("walk blobs: %w", err)
+	}
+	return nil
+}
+
+// intact reads a blob whole; size < 0 is any.
+func (c *checker) intact(ctx context.Context, d albs.Digest, size int64) error {
+	r, err := c.Blobs.Open(ctx, d)
+	if err != nil {
+		return err
+	}
+	defer r.Close()
+	got, n, err := albs.DigestReader(r)
+	switch {
+	case err != nil:
+		return err
+	case got != d:
+		return fmt.Errorf("its bytes hash to %s", got.Short())
+	case size >= 0 && n != size:
+		return fmt.Errorf("it has %d bytes instead of %d", n, size)
+	}
+	return nil
+}
+
+func (c *checker) read(ctx context.Context, d albs.Digest) ([]byte, error) {
+	r, err := c.Blobs.Open(ctx, d)
+	if err != nil {
+		return nil, err
+	}
+	defer r.Close()
+	return io.ReadAll(r)
+}
+
+// history reads the trees that products have shown: I4, each is there; I7, their
+// serials count from 1 and the newest is current.
+func (c *checker) history(ctx context.Context) error {
+	var rows []struct {
+		Product string
+		Serial  int64
+		Digest  albs.Digest
+		Current bool
+	}
+	if err := c.DB.SelectContext(ctx, &rows, `SELECT product, serial, digest, current FROM tree ORDER BY product, serial`); err != nil {
+		return fmt.Errorf("read trees: %w", err)
+	}
+	for i, r := range rows {
+		last := i == len(rows)-1 || rows[i+1].Product != r.Product
+		first := i == 0 || rows[i-1].Product != r.Product
+		if r.Current != last {
+			c.broken("I7", "tree %d of %s: current is %v, and it is the newest: %v", r.Serial, r.Product, r.Current, last)
+		}
+		if first && r.Serial < 1 || !first && r.Serial <= rows[i-1].Serial {
+			c.broken("I7", "tree %d of %s doesn't come after the one before", r.Serial, r.Product)
+		}
+		b, err := c.read(ctx, r.Digest)
+		if err != nil {
+			c.broken("I4", "tree %d of %s: %v", r.Serial, r.Product, err)
+			continue
+		}
+		t, err := repodata.ParseTree(b)
+		if err != nil || t.Product != r.Product || t.Serial != r.Serial {
+			c.broken("I7", "tree %d of %s: its document is that of %d of %s (%v)", r.Serial, r.Product, t.Serial, t.Product, err)
+			continue
+		}
+		c.trees = append(c.trees, shownTree{t, r.Digest})
+	}
+	return nil
+}
+
+// references: I4, whatever a current pointer or a tree reaches is there.
+func (c *checker) references(ctx context.Context) error {
+	var snapshots []albs.Digest
+	if err := c.DB.SelectContext(ctx, &snapshots, `SELECT snapshot FROM repository WHERE snapshot IS NOT NULL`); err != nil {
+		return fmt.Errorf("read repositories: %w", err)
+	}
+	for _, t := range c.trees {
+		for _, r := range t.Repositories {
+			snapshots = append(snapshots, r.Snapshot)
+		}
+		for _, f := range t.Files {
+			if err := c.intact(ctx, f.Digest, f.Size); err != nil {
+				c.broken("I4", "file %s of tree %d of %s: %v", f.Path, t.Serial, t.Product, err)
+			}
+		}
+	}
+	slices.Sort(snapshots)
+	for _, d := range slices.Compact(snapshots) {
+		s, err := repodata.Open(ctx, blobs{c.Blobs}, d)
+		if err != nil {
+			c.broken("I4", "snapshot %s: %v", d.Short(), err)
+			continue
+		}
+		err = s.Reach(ctx, blobs{c.Blobs}, func(d albs.Digest) error {
+			if err := c.intact(ctx, d, -1); err != nil {
+				c.broken("I4", "snapshot %s needs %s: %v", s.Digest().Short(), d.Short(), err)
+			}
+			return nil
+		})
+		if err != nil {
+			c.broken("I4", "snapshot %s: %v", d.Short(), err)
+		}
+	}
+	return nil
+}
+
+// references to files that must be artifacts, by what refers to them.
+var references = []struct{ who, query string }{
+	{"a build", `SELECT digest FROM build_artifact`},
+	{"a build's item", `SELECT srpm AS digest FROM build_item WHERE srpm IS NOT NULL`},
+	{"a test's log", `SELECT digest FROM test_log`},
+	{"a test", `SELECT digest FROM test_package`},
+	{"the look-aside cache", `SELECT digest FROM source_file`},
+	{"a signed package", `SELECT unsigned AS digest FROM artifact WHERE unsigned IS NOT NULL`},
+	{"a signature", `SELECT signed AS digest FROM signed_package`},
+	{"a release", `SELECT digest FROM released_package`},
+}
+
+// named: I4, every file that a row names is an artifact.
+func (c *checker) named(ctx context.Context) error {
+	for _, r := range references {
+		var lost []albs.Digest
+		err := c.DB.SelectContext(ctx, &lost, `SELECT DISTINCT d.digest FROM (`+r.query+`) d
+			WHERE NOT EXISTS (SELECT 1 FROM artifact WHERE artifact.digest = d.digest) ORDER BY d.digest`)
+		if err != nil {
+			return fmt.Errorf("read what is named by %s: %w", r.who, err)
+		}
+		for _, d := range lost {
+			c.broken("I4", "%s names %s, which is no artifact", r.who, d.Short())
+		}
+	}
+	return nil
+}

@@ -1,0 +1,88 @@
+// Package historytest reads what a master left (database, ledger, blobs, public
+// place) and names every invariant that it breaks. Fault tests run it after every
+// fault; it is itself tested on planted violations.
+//
+// It trusts nothing that the modules say of themselves: it reads the rows by
+// statements of its own, hashes every blob, verifies every signature, and asks the
+// ledger for a proof of every statement. The master must not run meanwhile, for the
+// ledger has one owner.
+//
+//	I1   one accepted completion per attempt, fences that only grow            task.go
+//	I2   tasks move along declared edges; what isn't final can go on           task.go
+//	I3   an acknowledged blob is there and hashes to its name                  blob.go
+//	I4   what is referred to is there                                          blob.go
+//	I5   nothing is signed or shown unsigned but by ledger, request and key    sign.go
+//	I6   one signed file of one unsigned file and key                          sign.go
+//	I7   what readers see is one complete tree; serials only grow              public.go
+//	I8   a name once released never stands for other bytes                     public.go
+//	I9   what was stated is in the ledger, once, as it was stated              record.go
+//	I10  secrets stay in their role                                            secret.go
+//	I11  what people must do was done by people, by two where that is asked    actor.go
+package historytest
+
+import (
+	"context"
+	"fmt"
+
+	"albs/internal/albs"
+	"albs/internal/blob"
+	"albs/internal/ledger"
+	"albs/internal/master/db"
+	"albs/internal/repodata"
+)
+
+// Place says where what a master left lies.
+type Place struct {
+	DB     *db.DB
+	Blobs  *blob.Dir
+	Ledger ledger.Ledger
+	Public string   // the releaser's public place; "" if none is looked at
+	Logs   []string // files and folders that are searched for secrets besides
+	Hidden []string // strings that must be nowhere, beside what looks like a token or a private key
+}
+
+// Violation is one broken invariant.
+type Violation struct {
+	Invariant string // I1 to I11
+	What      string
+}
+
+// String returns the invariant and what breaks it.
+func (v Violation) String() string { return v.Invariant + ": " + v.What }
+
+// checker collects violations.
+type checker struct {
+	Place
+	trees []shownTree
+	found []Violation
+}
+
+// shownTree is a tree that a product has shown.
+type shownTree struct {
+	repodata.Tree
+	digest albs.Digest
+}
+
+func (c *checker) broken(invariant, format string, args ...any) {
+	c.found = append(c.found, Violation{invariant, fmt.Sprintf(format, args...)})
+}
+
+// Check returns every violation that it finds. An error means that something could
+// not be read at all.
+func Check(ctx context.Context, p Place) ([]Violation, error) {
+	c := &checker{Place: p}
+	for _, check := range []func(context.Context) error{
+		c.attempts, c.tasks, c.moves,
+		c.blobs, c.history, c.references, c.named,
+		c.signed, c.documents,
+		c.public, c.released,
+		c.records,
+		c.secrets,
+		c.actors, c.approvals,
+	} {
+		if err := check(ctx); err != nil {
+			return c.found, err
+		}
+	}
+	return c.found, nil
+}

@@ -1,0 +1,183 @@
+package historytest
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+
+	"albs/internal/albs"
+	"albs/internal/attest"
+	"albs/internal/pgp"
+	"albs/internal/rpm"
+)
+
+// noted returns the ledger transaction of the first statement of any of the
+// predicates about d, 0 if there is none.
+func (c *checker) noted(ctx context.Context, d albs.Digest, predicates ...string) (uint64, error) {
+	var first uint64
+	for _, p := range predicates {
+		_, r, err := c.Ledger.Get(ctx, []byte(attest.StatementKey(d, p, 1)))
+		if errors.Is(err, albs.NotFound) {
+			continue
+		}
+		if err != nil {
+			return 0, fmt.Errorf("ask the ledger for the %s of %s: %w", p, d.Short(), err)
+		}
+		if first == 0 || r.TxID < first {
+			first = r.TxID
+		}
+	}
+	return first, nil
+}
+
+// signed: I5 and I6. The signature of a signed package holds; nothing but the
+// signature differs from its unsigned package, whose build or source was in the
+// ledger before; a sign task asked for it; and it is the only one of that key.
+func (c *checker) signed(ctx context.Context) error {
+	var rows []struct {
+		Digest   albs.Digest
+		Unsigned albs.Digest
+		SignedBy string `db:"signed_by"`
+		Public   string
+	}
+	err := c.DB.SelectContext(ctx, &rows, `SELECT digest, unsigned, signed_by,
+		COALESCE((SELECT k.public FROM sign_key k WHERE k.fingerprint = artifact.signed_by), '') AS public
+		FROM artifact WHERE unsigned IS NOT NULL ORDER BY id`)
+	if err != nil {
+		return fmt.Errorf("read signed packages: %w", err)
+	}
+	asked, err := c.asked(ctx)
+	if err != nil {
+		return err
+	}
+	seen := map[string]albs.Digest{}
+	for _, r := range rows {
+		key := string(r.Unsigned) + " " + r.SignedBy
+		if other, ok := seen[key]; ok {
+			c.broken("I6", "%s and %s are both %s signed by %s", other.Short(), r.Digest.Short(), r.Unsigned.Short(), r.SignedBy)
+		}
+		seen[key] = r.Digest
+		before, err := c.noted(ctx, r.Unsigned, attest.Build, attest.Source)
+		if err != nil {
+			return err
+		}
+		after, err := c.noted(ctx, r.Digest, attest.Sign)
+		if err != nil {
+			return err
+		}
+		switch {
+		case before == 0:
+			c.broken("I5", "%s was signed (%s) and its build is not in the ledger", r.Unsigned.Short(), r.Digest.Short())
+		case after != 0 && after <= before:
+			c.broken("I5", "%s was signed in ledger transaction %d and built in %d", r.Unsigned.Short(), after, before)
+		}
+		if !asked[key] {
+			c.broken("I5", "%s was signed by %s and no task asked for it", r.Unsigned.Short(), r.SignedBy)
+		}
+		if err := c.holds(ctx, r.Digest, r.Unsigned, r.SignedBy, r.Public); err != nil {
+			c.broken("I5", "%s is not %s signed by %s: %v", r.Digest.Short(), r.Unsigned.Short(), r.SignedBy, err)
+		}
+	}
+	return nil
+}
+
+// holds verifies that signed is unsigned with a signature by the key.
+func (c *checker) holds(ctx context.Context, signed, unsigned albs.Digest, fingerprint, public string) error {
+	kr, err := rpm.ReadKeyring([]byte(public))
+	if err != nil {
+		return err
+	}
+	f, err := c.Blobs.Open(ctx, signed)
+	if err != nil {
+		return nil // I3 or I4 told it
+	}
+	defer f.Close()
+	v, err := rpm.Verify(f, kr)
+	if err != nil {
+		return err
+	}
+	if v.Fingerprint != fingerprint {
+		return fmt.Errorf("the signature is by %s", v.Fingerprint)
+	}
+	u, err := c.Blobs.Open(ctx, unsigned)
+	if err != nil {
+		return nil
+	}
+	defer u.Close()
+	p, err := rpm.Read(u)
+	if err != nil {
+		return err
+	}
+	if !rpm.SameContent(p, v.Package) {
+		return errors.New("the packages differ in more than the signature")
+	}
+	return nil
+}
+
+// asked returns what attempts at sign tasks were asked to sign: digest and key.
+func (c *checker) asked(ctx context.Context) (map[string]bool, error) {
+	var rows []string
+	err := c.DB.SelectContext(ctx, &rows, `SELECT a.spec FROM attempt a JOIN task t ON t.id = a.task_id WHERE t.kind = 'sign' AND a.spec <> ''`)
+	if err != nil {
+		return nil, fmt.Errorf("read sign tasks: %w", err)
+	}
+	out := map[string]bool{}
+	for _, r := range rows {
+		var s albs.Spec
+		if err := json.Unmarshal([]byte(r), &s); err != nil || s.Sign == nil {
+			c.broken("I5", "the spec of a sign task can't be read: %.80q", r)
+			continue
+		}
+		for _, f := range append(s.Sign.Packages, s.Sign.Documents...) {
+			out[string(f.Digest)+" "+s.Sign.Key] = true
+		}
+	}
+	return out, nil
+}
+
+// documents: I5, a signed document is what an approved release came to by word of
+// the ledger, a task asked for its signature, and the signature holds.
+func (c *checker) documents(ctx context.Context) error {
+	var rows []struct {
+		Digest  albs.Digest
+		Key     string
+		Armored string
+		Public  string
+	}
+	err := c.DB.SelectContext(ctx, &rows, `SELECT d.digest, d.key, d.armored, k.public
+		FROM document_signature d JOIN sign_key k ON k.fingerprint = d.key`)
+	if err != nil {
+		return fmt.Errorf("read signed documents: %w", err)
+	}
+	asked, err := c.asked(ctx)
+	if err != nil {
+		return err
+	}
+	for _, r := range rows {
+		at, err := c.noted(ctx, r.Digest, attest.ReleaseApproved)
+		if err != nil {
+			return err
+		}
+		if at == 0 {
+			c.broken("I5", "document %s was signed and no approval of it is in the ledger", r.Digest.Short())
+		}
+		if !asked[string(r.Digest)+" "+r.Key] {
+			c.broken("I5", "document %s was signed by %s and no task asked for it", r.Digest.Short(), r.Key)
+		}
+		b, err := c.read(ctx, r.Digest)
+		if err != nil {
+			c.broken("I4", "signed document %s: %v", r.Digest.Short(), err)
+			continue
+		}
+		kr, err := pgp.ReadKeyring([]byte(r.Public))
+		if err == nil {
+			_, _, err = kr.VerifyArmored(bytes.NewReader(b), []byte(r.Armored))
+		}
+		if err != nil {
+			c.broken("I5", "the signature of document %s: %v", r.Digest.Short(), err)
+		}
+	}
+	return nil
+}
