@@ -7,6 +7,7 @@ import (
 	"errors"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/rs/zerolog"
@@ -234,15 +235,31 @@ func TestCancelledBuild(t *testing.T) {
 		if err := f.follow(system, f.built); err != nil {
 			t.Fatal(err)
 		}
+		var last int64
 		cancelled := func() event.Event {
+			wake, stop := f.events.Wake(build.Topic(f.build))
+			defer stop()
 			if err := f.builds.Cancel(f.person, f.build); err != nil {
 				t.Fatal(err)
 			}
-			es, err := f.events.Since(t.Context(), 0, build.Topic(f.build), 100)
-			if err != nil || es[len(es)-1].Kind != build.EventCancelled {
-				t.Fatalf("events %+v, %v", es, err)
+			// On PostgreSQL an event shows once no older transaction is in flight.
+			for deadline := time.After(20 * time.Second); ; {
+				es, err := f.events.Since(t.Context(), 0, build.Topic(f.build), 100)
+				if err != nil {
+					t.Fatal(err)
+				}
+				for _, e := range es {
+					if e.Kind == build.EventCancelled && e.ID > last {
+						last = e.ID
+						return e
+					}
+				}
+				select {
+				case <-wake:
+				case <-deadline:
+					t.Fatalf("the cancelling stays unseen: %d events", len(es))
+				}
 			}
-			return es[len(es)-1]
 		}
 		e := cancelled()
 		for range 2 {
