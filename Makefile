@@ -21,7 +21,8 @@ run: setup
 test: setup
 	.ci/test -short
 
-test-long: setup
+test-long:
+	@testdata/setup.sh --long
 	.ci/test
 
 bench: setup

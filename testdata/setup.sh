@@ -1,14 +1,16 @@
 #!/bin/sh
-# setup.sh: installs what building, testing and the demo need of the host and
-# isn't there yet: Debian 12 by apt, EL and Fedora by dnf. Run by root it also
-# makes the user albs with a range of subordinate ids, for buildroots. It changes
-# nothing else and says all that it does.
+# setup.sh [--long]: installs what building, testing and the demo need of the host and
+# isn't there yet: Debian 12 by apt, EL and Fedora by dnf; with --long also the browser
+# of the long tests, from Debian. Run by root it also makes the user albs with a range
+# of subordinate ids, for buildroots. It changes nothing else and says all that it does.
 set -eu
 
 say() { echo "setup: $*" >&2; }
 
 as=
 [ "$(id -u)" = 0 ] || as=sudo
+browser=
+[ "${1:-}" != --long ] || browser=chromium
 
 # install TOOL NAME…: installs the packages by the tool, as root.
 install() {
@@ -34,14 +36,14 @@ install() {
 missing=
 if command -v apt-get >/dev/null 2>&1; then
 	for p in rpm rpm2cpio createrepo-c dnf debugedit dwz elfutils file bubblewrap uidmap dpkg-dev gcc libc6-dev \
-		postgresql gnupg git ca-certificates; do
+		postgresql gnupg git ca-certificates curl $browser; do
 		[ "$(dpkg-query -W -f '${db:Status-Status}' "$p" 2>/dev/null)" = installed ] || missing="$missing $p"
 	done
 	# shellcheck disable=SC2086 # a list of words
 	[ -z "$missing" ] || install apt-get $missing
 elif command -v dnf >/dev/null 2>&1; then
 	for p in rpm-build rpm-sign createrepo_c debugedit dwz elfutils file bubblewrap shadow-utils gcc glibc-devel \
-		postgresql-server gnupg2 git-core util-linux; do
+		postgresql-server gnupg2 git-core util-linux curl; do
 		rpm -q --quiet --whatprovides "$p" || missing="$missing $p"
 	done
 	# shellcheck disable=SC2086
