@@ -31,10 +31,7 @@ type admission struct {
 func (b *Builds) begin(ctx context.Context, l queue.Lease, r albs.Result) (admission, error) {
 	in := admission{lease: queue.Upload(l.Token), spec: l, worker: auth.From(ctx)}
 	var err error
-	if in.task, err = b.store.task(ctx, b.store.d, l.Token.Task); err != nil {
-		return in, err
-	}
-	if in.item, err = b.store.item(ctx, b.store.d, in.task.ItemID); err != nil {
+	if in.task, in.item, err = b.taskOf(ctx, l.Token.Task); err != nil {
 		return in, err
 	}
 	if in.build, err = b.store.build(ctx, b.store.d, in.task.BuildID); err != nil {
@@ -70,6 +67,16 @@ func (b *Builds) begin(ctx context.Context, l queue.Lease, r albs.Result) (admis
 }
 
 const maxLogs = 16
+
+// taskOf returns what the queue's task is to its build: the task's row and its item's.
+func (b *Builds) taskOf(ctx context.Context, id albs.TaskID) (taskRow, itemRow, error) {
+	row, err := b.store.task(ctx, b.store.d, id)
+	if err != nil {
+		return row, itemRow{}, err
+	}
+	it, err := b.store.item(ctx, b.store.d, row.ItemID)
+	return row, it, err
+}
 
 // keep writes the rows of files of an attempt.
 func (b *Builds) keep(ctx context.Context, tx db.Tx, in admission, arch albs.Arch, files ...artifact.Artifact) error {

@@ -17,11 +17,7 @@ import (
 type sourceHandler struct{ *Builds }
 
 func (h sourceHandler) Offer(ctx context.Context, t queue.Task, _ queue.Offer) (albs.Spec, json.RawMessage, error) {
-	row, err := h.store.task(ctx, h.store.d, t.ID)
-	if err != nil {
-		return albs.Spec{}, nil, err
-	}
-	it, err := h.store.item(ctx, h.store.d, row.ItemID)
+	_, it, err := h.taskOf(ctx, t.ID)
 	if err != nil {
 		return albs.Spec{}, nil, err
 	}
@@ -84,11 +80,7 @@ func (h sourceHandler) Admit(ctx context.Context, l queue.Lease, outcome albs.Ou
 type buildHandler struct{ *Builds }
 
 func (h buildHandler) Offer(ctx context.Context, t queue.Task, _ queue.Offer) (albs.Spec, json.RawMessage, error) {
-	row, err := h.store.task(ctx, h.store.d, t.ID)
-	if err != nil {
-		return albs.Spec{}, nil, err
-	}
-	it, err := h.store.item(ctx, h.store.d, row.ItemID)
+	row, it, err := h.taskOf(ctx, t.ID)
 	if err != nil {
 		return albs.Spec{}, nil, err
 	}

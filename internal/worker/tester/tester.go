@@ -136,7 +136,7 @@ func test(ctx context.Context, base *sandbox.Base, repos []sandbox.Repo, p albs.
 		add(caseInstall, err.Error())
 		return cases, nil
 	}
-	detail, err := installed(ctx, root, p)
+	detail, err := installed(ctx, root, p, log)
 	if err != nil || !add(caseInstall, detail) {
 		return cases, err
 	}
@@ -166,7 +166,7 @@ func test(ctx context.Context, base *sandbox.Base, repos []sandbox.Repo, p albs.
 
 // installed says what is wrong with what dnf installed: it must be the very file
 // under test, not another one that has its name.
-func installed(ctx context.Context, root *sandbox.Root, p albs.TestPackage) (string, error) {
+func installed(ctx context.Context, root *sandbox.Root, p albs.TestPackage, log io.Writer) (string, error) {
 	packages, err := root.Installed(ctx)
 	if err != nil {
 		return "", err
@@ -175,7 +175,9 @@ func installed(ctx context.Context, root *sandbox.Root, p albs.TestPackage) (str
 		if have.NEVRA() != p.NEVRA {
 			continue
 		}
-		if have.File != "" && have.File != p.Digest {
+		if have.File == "" {
+			fmt.Fprintf(log, "which file dnf installed as %s can't be told: its name alone was checked\n", p.NEVRA)
+		} else if have.File != p.Digest {
 			return fmt.Sprintf("dnf installed another file of that name, %s", have.File.Short()), nil
 		}
 		return "", nil
