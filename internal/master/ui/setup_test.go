@@ -13,7 +13,6 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/rs/zerolog"
 
@@ -23,12 +22,10 @@ import (
 	"albs/internal/master/build"
 	"albs/internal/master/db"
 	"albs/internal/master/db/dbtest"
+	"albs/internal/master/face/facetest"
 	"albs/internal/master/mastertest"
 	"albs/internal/master/platform"
 	"albs/internal/master/product"
-	"albs/internal/master/release"
-	"albs/internal/master/sign"
-	"albs/internal/master/testrun"
 	"albs/internal/worker"
 )
 
@@ -63,7 +60,6 @@ type fixture struct {
 	d      *db.DB
 	url    string
 	tokens map[string]string // by who: contributor, maintainer, operator, outsider
-	users  map[string]auth.User
 	nodes  map[albs.Role]context.Context
 }
 
@@ -78,27 +74,11 @@ func setup(t *testing.T) *fixture {
 	t.Helper()
 	log := zerolog.New(zerolog.NewTestWriter(t)).Level(zerolog.WarnLevel)
 	mirror := mastertest.Mirror(t)
-	f := &fixture{t: t, d: dbtest.Open(t, dbtest.SQLite(t)), tokens: map[string]string{}, users: map[string]auth.User{}, nodes: map[albs.Role]context.Context{}}
+	f := &fixture{t: t, d: dbtest.Open(t, dbtest.SQLite(t)), tokens: map[string]string{}, nodes: map[albs.Role]context.Context{}}
 	out, err := egress.New(egress.Policy{Allow: []string{"file://" + mirror}})
 	must(t, err)
-	m := mastertest.Open(t, f.d, mastertest.Config{Outside: out, Log: log})
-	builds := build.New(build.Parts{
-		DB: m.DB, Events: m.Events, Queue: m.Queue, Artifacts: m.Artifacts, Provenance: m.Provenance, Sources: m.Sources(t, out),
-		Platforms: m.Platforms, Products: m.Products, Repos: m.Repos, Log: log,
-	}, build.Config{})
-	tests := testrun.New(testrun.Parts{
-		DB: m.DB, Events: m.Events, Queue: m.Queue, Artifacts: m.Artifacts, Provenance: m.Provenance,
-		Platforms: m.Platforms, Repos: m.Repos, Builds: builds, Log: log,
-	})
-	signs := sign.New(sign.Parts{
-		DB: m.DB, Events: m.Events, Queue: m.Queue, Artifacts: m.Artifacts, Provenance: m.Provenance,
-		Products: m.Products, Builds: builds, Tests: tests, Log: log,
-	})
-	releases := release.New(release.Parts{
-		DB: m.DB, Events: m.Events, Auth: m.Auth, Queue: m.Queue, Artifacts: m.Artifacts, Provenance: m.Provenance,
-		Products: m.Products, Platforms: m.Platforms, Repos: m.Repos, Builds: builds, Tests: tests, Signs: signs, Log: log,
-	})
-	f.UI, err = New(Parts{Auth: m.Auth, Events: m.Events, Queue: m.Queue, Builds: builds, Tests: tests, Signs: signs, Releases: releases, Log: log})
+	m := facetest.Open(t, f.d, out, log)
+	f.UI, err = New(Parts{Auth: m.Auth, Events: m.Events, Queue: m.Queue, Builds: m.Builds, Tests: m.Tests, Signs: m.Signs, Releases: m.Releases, Log: log})
 	must(t, err)
 
 	system := auth.System(t.Context(), "test")
@@ -112,9 +92,9 @@ func setup(t *testing.T) *fixture {
 	must(t, err)
 	_, err = m.Products.Apply(system, shape)
 	must(t, err)
-	f.people(system)
+	f.people(system, m)
 
-	mastertest.Run(t, m.Events.Run, m.Queue.Run, m.Provenance.Run, tests.Run)
+	mastertest.Run(t, m.Events.Run, m.Queue.Run, m.Provenance.Run, m.Tests.Run)
 	server := httptest.NewServer(f.UI)
 	f.url = server.URL
 	t.Cleanup(func() {
@@ -124,18 +104,13 @@ func setup(t *testing.T) *fixture {
 	return f
 }
 
-func (f *fixture) people(system context.Context) {
+func (f *fixture) people(system context.Context, m *facetest.Modules) {
 	t := f.t
 	for who, grant := range map[string]auth.Grant{
 		"contributor": {Role: auth.Contributor, Team: "core"}, "maintainer": {Role: auth.ProductMaintainer, Team: "core"},
 		"operator": {Role: auth.Operator}, "outsider": {Role: auth.Signer, Team: "other"},
 	} {
-		u, err := f.Auth.CreateUser(system, who)
-		must(t, err)
-		must(t, f.Auth.Grant(system, u.ID, grant.Role, grant.Team))
-		f.tokens[who], _, err = f.Auth.CreateToken(system, u.ID, "", time.Hour)
-		must(t, err)
-		f.users[who] = u
+		f.tokens[who], _ = m.Person(t, who, grant)
 	}
 	for role, arches := range map[albs.Role][]albs.Arch{albs.RoleMaster: nil, albs.RoleNode: {albs.X8664, albs.AArch64}, albs.RoleTester: {albs.X8664}} {
 		a, err := f.Auth.LocalWorker(system, auth.NewWorker{Name: string(role) + "-1", Role: role, Arches: arches})

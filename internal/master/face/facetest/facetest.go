@@ -1,0 +1,72 @@
+// Package facetest opens all modules of a master, real ones, for the tests of its
+// faces. It is for tests only; those of the modules themselves have mastertest, which
+// stops below them.
+package facetest
+
+import (
+	"testing"
+	"time"
+
+	"github.com/rs/zerolog"
+
+	"albs/internal/egress"
+	"albs/internal/master/auth"
+	"albs/internal/master/build"
+	"albs/internal/master/db"
+	"albs/internal/master/mastertest"
+	"albs/internal/master/release"
+	"albs/internal/master/sign"
+	"albs/internal/master/testrun"
+)
+
+// Modules are all of a master's. None of their loops runs.
+type Modules struct {
+	*mastertest.Modules
+	Builds   *build.Builds
+	Tests    *testrun.Tests
+	Signs    *sign.Signing
+	Releases *release.Releases
+}
+
+// Open opens the modules over d, with out as their way to mirrors and git hosts. They
+// are closed when the test ends.
+func Open(t testing.TB, d *db.DB, out *egress.Egress, log zerolog.Logger) *Modules {
+	t.Helper()
+	m := &Modules{Modules: mastertest.Open(t, d, mastertest.Config{Outside: out, Log: log})}
+	m.Builds = build.New(build.Parts{
+		DB: m.DB, Events: m.Events, Queue: m.Queue, Artifacts: m.Artifacts, Provenance: m.Provenance, Sources: m.Sources(t, out),
+		Platforms: m.Platforms, Products: m.Products, Repos: m.Repos, Log: log,
+	}, build.Config{})
+	m.Tests = testrun.New(testrun.Parts{
+		DB: m.DB, Events: m.Events, Queue: m.Queue, Artifacts: m.Artifacts, Provenance: m.Provenance,
+		Platforms: m.Platforms, Repos: m.Repos, Builds: m.Builds, Log: log,
+	})
+	m.Signs = sign.New(sign.Parts{
+		DB: m.DB, Events: m.Events, Queue: m.Queue, Artifacts: m.Artifacts, Provenance: m.Provenance,
+		Products: m.Products, Builds: m.Builds, Tests: m.Tests, Log: log,
+	})
+	m.Releases = release.New(release.Parts{
+		DB: m.DB, Events: m.Events, Auth: m.Auth, Queue: m.Queue, Artifacts: m.Artifacts, Provenance: m.Provenance,
+		Products: m.Products, Platforms: m.Platforms, Repos: m.Repos, Builds: m.Builds, Tests: m.Tests, Signs: m.Signs, Log: log,
+	})
+	return m
+}
+
+// Person makes an account with one role and returns the secret of a token for an hour,
+// and what is known of the token.
+func (m *Modules) Person(t testing.TB, name string, g auth.Grant) (secret string, token auth.Token) {
+	t.Helper()
+	ctx := auth.System(t.Context(), "test")
+	u, err := m.Auth.CreateUser(ctx, name)
+	if err == nil {
+		err = m.Auth.Grant(ctx, u.ID, g.Role, g.Team)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	secret, token, err = m.Auth.CreateToken(ctx, u.ID, "", time.Hour)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return secret, token
+}
