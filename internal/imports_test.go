@@ -82,8 +82,12 @@ var allowed = map[string][]string{
 	"master/notice":  {"albs", "master/db", "master/event", "master/auth", "egress"},
 	"master/face":    {"albs", "master/auth"}, // what api and ui have in common
 	"master/content": {"albs", "master/auth", "master/artifact", "master/provenance", "master/queue", "master/repo", "master/product"},
-	"master/api":     append([]string{"albs", "telemetry", "worker", "master/face"}, modules...),
+	"master/api":     append([]string{"albs", "worker", "master/api/rest", "master/api/delivery", "master/face"}, modules...),
 	"master/ui":      append([]string{"albs", "telemetry", "web", "master/face"}, modules...),
+
+	// the api's machinery, which knows no resource, and its resources of what goes out
+	"master/api/rest":     {"albs", "master/auth", "master/face"},
+	"master/api/delivery": append([]string{"albs", "master/api/rest"}, modules...),
 
 	// the workers
 	"worker":          {"albs", "telemetry"},

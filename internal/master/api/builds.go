@@ -3,20 +3,18 @@ package api
 import (
 	"context"
 	"encoding/json"
-	"net/http"
 	"slices"
 	"strconv"
 	"strings"
 	"time"
 
 	"albs/internal/albs"
+	"albs/internal/master/api/delivery"
+	"albs/internal/master/api/rest"
 	"albs/internal/master/build"
 	"albs/internal/master/release"
 	"albs/internal/master/sign"
 )
-
-// body is an answer that is JSON and nothing else.
-type body[T any] struct{ Body T }
 
 type buildInput struct {
 	Build albs.BuildID `path:"build_id" minimum:"1"`
@@ -35,36 +33,18 @@ var unsupportedFilters = []string{
 	"ref", "rpm_name", "rpm_epoch", "rpm_version", "rpm_release", "rpm_arch", "platform_id", "build_task_arch", "released", "signed", "is_running",
 }
 
-// refuse names the first parameter of the query that ALBS knows and albs doesn't.
-func refuse(r *http.Request, unsupported []string) error {
-	if len(unsupported) == 0 || r.URL.RawQuery == "" {
-		return nil
-	}
-	q := r.URL.Query()
-	for _, name := range unsupported {
-		if q.Get(name) != "" {
-			return notSupported("query." + name)
-		}
-	}
-	return nil
-}
-
-func notSupported(field string) error {
-	return albs.Errorf(albs.Invalid, "%s isn't supported yet; leave it out", field)
-}
-
 func (s *Server) routeBuilds() {
-	op := operation(get, "/api/v1/builds/", "List builds")
-	op.Metadata = map[string]any{"unsupported": unsupportedFilters}
-	handle(s, op, s.listBuilds)
-	op = operation(post, "/api/v1/builds/", "Build packages")
-	op.Metadata = map[string]any{"within": slow} // every ref is resolved
+	op := rest.Operation(get, "/api/v1/builds/", "List builds")
+	op = rest.Unsupported(op, unsupportedFilters...)
+	rest.Handle(s.Server, op, s.listBuilds)
+	op = rest.Operation(post, "/api/v1/builds/", "Build packages")
+	op = rest.Slow(op) // every ref is resolved
 	op.Description = "Every ref is resolved first; a request that is refused leaves nothing behind. A second request with the same Idempotency-Key gets the first one's build."
-	handle(s, op, s.createBuild)
-	handle(s, operation(get, "/api/v1/builds/{build_id}/", "Show a build with its tasks and files"), s.getBuild)
-	handle(s, operation(patch, "/api/v1/builds/{build_id}/cancel", "Cancel all of a build that has not ended, also what is running"), s.changeBuild(s.Builds.Cancel))
-	handle(s, operation(patch, "/api/v1/builds/{build_id}/restart-failed", "Queue a build's failed and cancelled tasks again"), s.changeBuild(s.Builds.RetryFailed))
-	handle(s, operation(patch, "/api/v1/builds/{build_id}/parallel-restart-failed", "The same as restart-failed"), s.changeBuild(s.Builds.RetryFailed))
+	rest.Handle(s.Server, op, s.createBuild)
+	rest.Handle(s.Server, rest.Operation(get, "/api/v1/builds/{build_id}/", "Show a build with its tasks and files"), s.getBuild)
+	rest.Handle(s.Server, rest.Operation(patch, "/api/v1/builds/{build_id}/cancel", "Cancel all of a build that has not ended, also what is running"), s.changeBuild(s.Builds.Cancel))
+	rest.Handle(s.Server, rest.Operation(patch, "/api/v1/builds/{build_id}/restart-failed", "Queue a build's failed and cancelled tasks again"), s.changeBuild(s.Builds.RetryFailed))
+	rest.Handle(s.Server, rest.Operation(patch, "/api/v1/builds/{build_id}/parallel-restart-failed", "The same as restart-failed"), s.changeBuild(s.Builds.RetryFailed))
 }
 
 type buildsView struct {
@@ -73,13 +53,11 @@ type buildsView struct {
 	CurrentPage int         `json:"current_page"`
 }
 
-const perPage = 10
-
-func (s *Server) listBuilds(ctx context.Context, in *buildsInput) (*body[buildsView], error) {
+func (s *Server) listBuilds(ctx context.Context, in *buildsInput) (*rest.Body[buildsView], error) {
 	if _, err := strconv.Atoi(in.CreatedBy); err == nil {
 		return nil, albs.Errorf(albs.Invalid, "query.created_by takes an owner's name, not a number")
 	}
-	f := build.Filter{Owner: in.CreatedBy, Package: in.Project, Platform: in.Platform, Product: in.Product, Limit: perPage, Skip: (in.Page - 1) * perPage}
+	f := build.Filter{Owner: in.CreatedBy, Package: in.Project, Platform: in.Platform, Product: in.Product, Limit: rest.PerPage, Skip: (in.Page - 1) * rest.PerPage}
 	page, _, err := s.Builds.List(ctx, f)
 	if err != nil {
 		return nil, err
@@ -93,16 +71,19 @@ func (s *Server) listBuilds(ctx context.Context, in *buildsInput) (*body[buildsV
 			return nil, err
 		}
 	}
-	return &body[buildsView]{out}, nil
+	return rest.Answer(out), nil
 }
 
-func (s *Server) getBuild(ctx context.Context, in *buildInput) (*body[buildView], error) {
+func (s *Server) getBuild(ctx context.Context, in *buildInput) (*rest.Body[buildView], error) {
 	v, err := s.showBuild(ctx, in.Build)
 	if err != nil {
 		return nil, err
 	}
-	return &body[buildView]{v}, nil
+	return rest.Answer(v), nil
 }
+
+// maxListed is how many requests for signatures a build tells of.
+const maxListed = 100
 
 // showBuild returns a build with what other modules know of it.
 func (s *Server) showBuild(ctx context.Context, id albs.BuildID) (buildView, error) {
@@ -115,11 +96,11 @@ func (s *Server) showBuild(ctx context.Context, id albs.BuildID) (buildView, err
 	if err != nil {
 		return buildView{}, err
 	}
-	requests, _, err := s.Signs.Requests(ctx, sign.Filter{Build: id, Limit: signTasksPage})
+	requests, _, err := s.Signs.Requests(ctx, sign.Filter{Build: id, Limit: maxListed})
 	if err != nil {
 		return buildView{}, err
 	}
-	if out.SignTasks, err = s.viewSignTasks(ctx, requests...); err != nil {
+	if out.SignTasks, err = s.delivery.ViewSignTasks(ctx, requests...); err != nil {
 		return buildView{}, err
 	}
 	released, _, err := s.Releases.List(ctx, release.Filter{Build: id, Status: release.Completed, Limit: 1})
@@ -140,8 +121,8 @@ func (s *Server) showBuild(ctx context.Context, id albs.BuildID) (buildView, err
 }
 
 // changeBuild is an operation that changes a build and answers with it.
-func (s *Server) changeBuild(change func(context.Context, albs.BuildID) error) func(context.Context, *buildInput) (*body[buildView], error) {
-	return func(ctx context.Context, in *buildInput) (*body[buildView], error) {
+func (s *Server) changeBuild(change func(context.Context, albs.BuildID) error) func(context.Context, *buildInput) (*rest.Body[buildView], error) {
+	return func(ctx context.Context, in *buildInput) (*rest.Body[buildView], error) {
 		if err := change(ctx, in.Build); err != nil {
 			return nil, err
 		}
@@ -182,15 +163,6 @@ type newTask struct {
 	Tests       json.RawMessage            `json:"test_configuration,omitempty" doc:"Not supported"`
 }
 
-// empty reports whether v asks for nothing.
-func empty(v json.RawMessage) bool {
-	switch strings.Join(strings.Fields(string(v)), "") {
-	case "", "null", "false", "[]", "{}", `""`:
-		return true
-	}
-	return false
-}
-
 // request turns ALBS's words into those of build, or refuses what it cannot say.
 func (n newBuild) request() (build.NewBuild, error) {
 	out := build.NewBuild{Product: n.Product}
@@ -198,8 +170,8 @@ func (n newBuild) request() (build.NewBuild, error) {
 		name  string
 		value json.RawMessage
 	}{{"linked_builds", n.LinkedBuilds}, {"platform_flavors", n.PlatformFlavors}, {"is_secure_boot", n.IsSecureBoot}} {
-		if !empty(f.value) {
-			return out, notSupported("body." + f.name)
+		if !rest.Empty(f.value) {
+			return out, rest.NotSupported("body." + f.name)
 		}
 	}
 	var err error
@@ -208,8 +180,8 @@ func (n newBuild) request() (build.NewBuild, error) {
 	}
 	for i, p := range n.Platforms {
 		at := "body.platforms[" + strconv.Itoa(i) + "]."
-		if !empty(p.IndependentTasks) {
-			return out, notSupported(at + "independent_tasks")
+		if !rest.Empty(p.IndependentTasks) {
+			return out, rest.NotSupported(at + "independent_tasks")
 		}
 		out.Platforms = append(out.Platforms, build.Target{Platform: p.Name, Arches: p.Arches})
 	}
@@ -228,13 +200,13 @@ func (t newTask) request(at string) (build.Package, error) {
 		name  string
 		value json.RawMessage
 	}{{"module_name", t.ModuleName}, {"module_stream", t.Stream}, {"modules_yaml", t.ModulesYAML}, {"refs", t.Refs}, {"test_configuration", t.Tests}} {
-		if !empty(f.value) {
-			return build.Package{}, notSupported(at + f.name)
+		if !rest.Empty(f.value) {
+			return build.Package{}, rest.NotSupported(at + f.name)
 		}
 	}
 	for name, v := range t.MockOptions {
-		if !empty(v) {
-			return build.Package{}, notSupported(at + "mock_options." + name)
+		if !rest.Empty(v) {
+			return build.Package{}, rest.NotSupported(at + "mock_options." + name)
 		}
 	}
 	if t.SRPM != "" {
@@ -288,9 +260,9 @@ func options(m map[string]json.RawMessage) (build.Options, error) {
 	for name, v := range m {
 		into := map[string]*[]string{"with": &out.With, "without": &out.Without}[name]
 		switch {
-		case empty(v):
+		case rest.Empty(v):
 		case into == nil:
-			return out, notSupported("body.mock_options." + name)
+			return out, rest.NotSupported("body.mock_options." + name)
 		default:
 			if err := json.Unmarshal(v, into); err != nil {
 				return out, albs.Errorf(albs.Invalid, "body.mock_options.%s has to be a list of names", name)
@@ -305,12 +277,12 @@ type createBuildInput struct {
 	Body newBuild
 }
 
-func (s *Server) createBuild(ctx context.Context, in *createBuildInput) (*body[buildView], error) {
+func (s *Server) createBuild(ctx context.Context, in *createBuildInput) (*rest.Body[buildView], error) {
 	n, err := in.Body.request()
 	if err != nil {
 		return nil, err
 	}
-	if !empty(in.Body.ProductID) {
+	if !rest.Empty(in.Body.ProductID) {
 		if n.Product != "" {
 			return nil, albs.Errorf(albs.Invalid, "body.product_id stands in place of product; give one or the other")
 		}
@@ -318,7 +290,7 @@ func (s *Server) createBuild(ctx context.Context, in *createBuildInput) (*body[b
 		if err != nil {
 			return nil, albs.Errorf(albs.Invalid, "body.product_id has to be a number; a product's name goes into product")
 		}
-		p, err := s.productByID(ctx, id)
+		p, err := s.delivery.ProductByID(ctx, id)
 		if err != nil {
 			return nil, err
 		}
@@ -335,18 +307,18 @@ func (s *Server) createBuild(ctx context.Context, in *createBuildInput) (*body[b
 // The views of a build have ALBS's members first, ours behind them.
 
 type buildView struct {
-	ID              albs.BuildID    `json:"id"`
-	CreatedAt       time.Time       `json:"created_at"`
-	FinishedAt      *time.Time      `json:"finished_at"`
-	Owner           ownerView       `json:"owner"`
-	Tasks           []taskView      `json:"tasks"`
-	LinkedBuilds    []int64         `json:"linked_builds"`
-	PlatformFlavors []string        `json:"platform_flavors"`
-	MockOptions     build.Options   `json:"mock_options"`
-	Products        []nameView      `json:"products"`
-	SignTasks       []signTaskView  `json:"sign_tasks"`
-	Released        bool            `json:"released"`
-	ReleaseID       *albs.ReleaseID `json:"release_id" doc:"The newest release that made its packages public"`
+	ID              albs.BuildID            `json:"id"`
+	CreatedAt       time.Time               `json:"created_at"`
+	FinishedAt      *time.Time              `json:"finished_at"`
+	Owner           rest.OwnerView          `json:"owner"`
+	Tasks           []taskView              `json:"tasks"`
+	LinkedBuilds    []int64                 `json:"linked_builds"`
+	PlatformFlavors []string                `json:"platform_flavors"`
+	MockOptions     build.Options           `json:"mock_options"`
+	Products        []rest.NameView         `json:"products"`
+	SignTasks       []delivery.SignTaskView `json:"sign_tasks"`
+	Released        bool                    `json:"released"`
+	ReleaseID       *albs.ReleaseID         `json:"release_id" doc:"The newest release that made its packages public"`
 
 	StartedAt *time.Time  `json:"started_at"`
 	State     build.State `json:"state" enum:"queued,running,succeeded,failed,cancelled"`
@@ -357,25 +329,15 @@ type buildView struct {
 	Packages  []string    `json:"packages"`
 }
 
-type ownerView struct {
-	ID       albs.UserID `json:"id"`
-	Username string      `json:"username"`
-	Email    string      `json:"email" doc:"Always empty: accounts have no addresses"`
-}
-
-type nameView struct {
-	Name string `json:"name"`
-}
-
 func viewBuild(b build.Build) buildView {
 	out := buildView{
-		ID: b.ID, CreatedAt: b.CreatedAt, FinishedAt: timeOf(b.Status.Finished), StartedAt: timeOf(b.Status.Started),
-		Owner: ownerView{ID: b.OwnerID, Username: b.Owner}, Tasks: []taskView{}, LinkedBuilds: []int64{}, PlatformFlavors: []string{},
-		MockOptions: b.Options, Products: []nameView{}, Packages: []string{},
+		ID: b.ID, CreatedAt: b.CreatedAt, FinishedAt: rest.TimeOf(b.Status.Finished), StartedAt: rest.TimeOf(b.Status.Started),
+		Owner: rest.OwnerView{ID: b.OwnerID, Username: b.Owner}, Tasks: []taskView{}, LinkedBuilds: []int64{}, PlatformFlavors: []string{},
+		MockOptions: b.Options, Products: []rest.NameView{}, Packages: []string{},
 		State: b.Status.State, Reason: b.Status.Reason, Done: b.Status.Done, Total: b.Status.Total, Team: b.Team,
 	}
 	if b.Product != "" {
-		out.Products = append(out.Products, nameView{b.Product})
+		out.Products = append(out.Products, rest.NameView{Name: b.Product})
 	}
 	files := make(map[albs.TaskID][]artifactView)
 	for _, a := range b.Artifacts {
@@ -390,12 +352,4 @@ func viewBuild(b build.Build) buildView {
 		}
 	}
 	return out
-}
-
-// timeOf is a time for JSON, where the zero time is null.
-func timeOf(t time.Time) *time.Time {
-	if t.IsZero() {
-		return nil
-	}
-	return &t
 }

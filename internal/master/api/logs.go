@@ -11,14 +11,13 @@ import (
 	"net/http"
 	"slices"
 	"strconv"
-	"time"
 	"unicode/utf8"
 
 	"github.com/danielgtaylor/huma/v2"
 	"github.com/go-chi/chi/v5"
-	"github.com/rs/zerolog"
 
 	"albs/internal/albs"
+	"albs/internal/master/api/rest"
 	"albs/internal/master/build"
 	"albs/internal/master/face"
 	"albs/internal/master/queue"
@@ -38,21 +37,21 @@ type logView struct {
 }
 
 func (s *Server) routeLogs() {
-	handle(s, operation(get, logsPath, "List the logs of a task, of all its attempts"), s.listLogs)
+	rest.Handle(s.Server, rest.Operation(get, logsPath, "List the logs of a task, of all its attempts"), s.listLogs)
 
-	attempt := queryParam("attempt", huma.TypeInteger, "The attempt; the newest if it is not given")
-	op := operation(get, logsPath+"{stream}", "Read a log as text, also while it grows; ranges are served")
-	op.Parameters = append(pathParams(op.Path), attempt)
-	op.Responses = answers(http.StatusOK, "The log as it is now", "text/plain")
+	attempt := rest.QueryParam("attempt", huma.TypeInteger, "The attempt; the newest if it is not given")
+	op := rest.Operation(get, logsPath+"{stream}", "Read a log as text, also while it grows; ranges are served")
+	op.Parameters = append(rest.PathParams(op.Path), attempt)
+	op.Responses = rest.Answers(http.StatusOK, "The log as it is now", "text/plain")
 	op.Responses["206"] = &huma.Response{Description: "A range of it", Content: map[string]*huma.MediaType{"text/plain": {}}}
-	s.raw(op, s.readLog)
+	s.Raw(op, s.readLog)
 
-	op = operation(get, logsPath+"{stream}/events", "Follow a log, as server-sent events")
+	op = rest.Operation(get, logsPath+"{stream}/events", "Follow a log, as server-sent events")
 	op.Description = "Each message \"log\" has the text as JSON, and as its id the offset behind it in bytes, from which Last-Event-ID or ?offset= resumes. " +
 		"A message \"end\" says that the attempt is over and everything was sent."
-	op.Parameters = append(pathParams(op.Path), attempt, queryParam("offset", huma.TypeInteger, "Bytes to leave out"))
-	op.Responses = answers(http.StatusOK, "The stream", "text/event-stream")
-	s.raw(op, s.followLog)
+	op.Parameters = append(rest.PathParams(op.Path), attempt, rest.QueryParam("offset", huma.TypeInteger, "Bytes to leave out"))
+	op.Responses = rest.Answers(http.StatusOK, "The stream", "text/event-stream")
+	s.Raw(op, s.followLog)
 }
 
 // taskOf returns a task of a build. The build's topic on the task tells that they
@@ -65,7 +64,7 @@ func (s *Server) taskOf(ctx context.Context, id albs.BuildID, task albs.TaskID) 
 	return t, err
 }
 
-func (s *Server) listLogs(ctx context.Context, in *taskInput) (*body[[]logView], error) {
+func (s *Server) listLogs(ctx context.Context, in *taskInput) (*rest.Body[[]logView], error) {
 	if _, err := s.taskOf(ctx, in.Build, in.Task); err != nil {
 		return nil, err
 	}
@@ -84,7 +83,7 @@ func (s *Server) listLogs(ctx context.Context, in *taskInput) (*body[[]logView],
 			Href: fmt.Sprintf("%s%s?attempt=%d", logsOf(in.Build, in.Task), l.Stream, l.Attempt),
 		})
 	}
-	return &body[[]logView]{out}, nil
+	return rest.Answer(out), nil
 }
 
 func ended(attempts []queue.Attempt, number int) bool {
@@ -134,7 +133,7 @@ func (s *Server) readLog(w http.ResponseWriter, r *http.Request) {
 		size, err = s.logSize(r.Context(), l)
 	}
 	if err != nil {
-		s.fail(w, r, err)
+		s.Fail(w, r, err)
 		return
 	}
 	h := w.Header()
@@ -144,7 +143,7 @@ func (s *Server) readLog(w http.ResponseWriter, r *http.Request) {
 	h.Set("ETag", fmt.Sprintf(`"%d-%d-%s-%d"`, l.task.ID, l.attempt, l.name, size))
 	h.Set("X-Albs-Attempt", strconv.Itoa(l.attempt))
 	h.Set("X-Albs-Final", strconv.FormatBool(l.ended))
-	s.serveRanges(w, r, size, func(offset, length int64) (io.ReadCloser, error) {
+	rest.ServeRanges(w, r, size, func(offset, length int64) (io.ReadCloser, error) {
 		rc, _, err := s.Queue.ReadLog(r.Context(), l.task.ID, l.attempt, l.name, offset, length)
 		return rc, err
 	})
@@ -156,87 +155,6 @@ func (s *Server) logSize(ctx context.Context, l stream) (int64, error) {
 		return 0, err
 	}
 	return size, rc.Close()
-}
-
-// serveRanges answers with size bytes that open leads to, or with the ranges of
-// them that the request asks for. The answer's headers are set before.
-func (s *Server) serveRanges(w http.ResponseWriter, r *http.Request, size int64, open func(offset, length int64) (io.ReadCloser, error)) {
-	f := &ranged{size: size, open: open}
-	defer f.Close()
-	http.ServeContent(&patient{ResponseWriter: w, control: http.NewResponseController(w)}, r, "", time.Time{}, f)
-	if f.err != nil && r.Context().Err() == nil {
-		zerolog.Ctx(r.Context()).Error().Err(f.err).Msg("an answer broke off")
-		// The status is out: only a broken connection still tells the client.
-		panic(http.ErrAbortHandler)
-	}
-}
-
-// ranged is an io.ReadSeeker over something that can be opened at any offset.
-type ranged struct {
-	size, at int64
-	open     func(offset, length int64) (io.ReadCloser, error)
-	rc       io.ReadCloser
-	err      error
-}
-
-// Seek implements io.Seeker.
-func (f *ranged) Seek(offset int64, whence int) (int64, error) {
-	switch whence {
-	case io.SeekCurrent:
-		offset += f.at
-	case io.SeekEnd:
-		offset += f.size
-	}
-	if offset < 0 {
-		return 0, errors.New("seek before the beginning")
-	}
-	if offset != f.at {
-		f.Close()
-	}
-	f.at = offset
-	return offset, nil
-}
-
-// Read implements io.Reader.
-func (f *ranged) Read(p []byte) (int, error) {
-	if f.err != nil {
-		return 0, f.err
-	}
-	if f.at >= f.size {
-		return 0, io.EOF
-	}
-	if f.rc == nil {
-		if f.rc, f.err = f.open(f.at, f.size-f.at); f.err != nil {
-			return 0, f.err
-		}
-	}
-	n, err := f.rc.Read(p)
-	f.at += int64(n)
-	if err != nil && !errors.Is(err, io.EOF) {
-		f.err = err
-	}
-	return n, err
-}
-
-// Close ends the present reading.
-func (f *ranged) Close() {
-	if f.rc != nil {
-		f.rc.Close()
-		f.rc = nil
-	}
-}
-
-// patient gives each write of a long answer its own deadline: a download may take
-// its time, a client that stands still may not.
-type patient struct {
-	http.ResponseWriter
-	control *http.ResponseController
-}
-
-// Write implements io.Writer.
-func (p *patient) Write(b []byte) (int, error) {
-	_ = p.control.SetWriteDeadline(time.Now().Add(2 * time.Minute)) // not every server has deadlines
-	return p.ResponseWriter.Write(b)
 }
 
 type logMessage struct {
@@ -254,7 +172,7 @@ type logEnd struct {
 
 func (s *Server) followLog(w http.ResponseWriter, r *http.Request) {
 	l, err := s.streamOf(r)
-	offset, _, err2 := resumeAt(r, "offset")
+	offset, _, err2 := rest.ResumeAt(r, "offset")
 	if err == nil {
 		err = err2
 	}
@@ -262,14 +180,14 @@ func (s *Server) followLog(w http.ResponseWriter, r *http.Request) {
 		_, err = s.logSize(r.Context(), l) // of an attempt that is over, a log that isn't there never will be
 	}
 	if err != nil {
-		s.fail(w, r, err)
+		s.Fail(w, r, err)
 		return
 	}
 	grown, stop := s.Events.Wake(queue.LogTopic(l.task.ID))
 	defer stop()
 	moved, stop2 := s.Events.Wake(l.task.Topic)
 	defer stop2()
-	out := s.openStream(w, r)
+	out := s.OpenStream(w, r)
 	if out == nil {
 		return
 	}

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"albs/internal/albs"
+	"albs/internal/master/api/delivery"
 	"albs/internal/pgp"
 	"albs/internal/worker"
 )
@@ -18,7 +19,7 @@ func TestKeys(t *testing.T) {
 	f.catalog(t)
 	const keys = "/api/v1/sign-keys/"
 	f.call(t, "signer", post, keys+"generate", `{"name":"k","user_id":"K <k@example.org>"}`, 403).problem(t) // for all products
-	var wish keygenView
+	var wish delivery.KeygenView
 	f.call(t, "signer", post, keys+"generate", `{"name":"distro-1","user_id":"Distro <d@example.org>","algorithm":"ed25519","products":["distro"]}`, 202).into(t, &wish)
 	if wish.State != albs.TaskQueued || wish.Name != "distro-1" || wish.Requester != "signer" {
 		t.Fatalf("keygen = %+v", wish)
@@ -51,21 +52,21 @@ func TestKeys(t *testing.T) {
 	if wish.State != albs.TaskSucceeded || wish.Fingerprint != key.Fingerprint() {
 		t.Errorf("keygen = %+v", wish)
 	}
-	var all []keyView
+	var all []delivery.KeyView
 	f.call(t, "anon", get, keys, nil, 200).into(t, &all)
 	if len(all) != 1 || all[0].Fingerprint != key.Fingerprint() || !strings.HasSuffix(all[0].Fingerprint, all[0].KeyID) || len(all[0].KeyID) != 16 ||
 		all[0].ID == 0 || !all[0].Active || all[0].UserID != "Distro <d@example.org>" {
 		t.Fatalf("keys = %+v", all)
 	}
 	for _, name := range []string{"distro-1", key.Fingerprint()} {
-		var v keyView
+		var v delivery.KeyView
 		f.call(t, "anon", get, keys+name, nil, 200).into(t, &v)
 		if v.Fingerprint != key.Fingerprint() {
 			t.Errorf("key %s = %+v", name, v)
 		}
 	}
 	a := f.call(t, "anon", get, all[0].PublicURL, nil, 200)
-	if string(a.body) != string(public) || a.Header.Get("Content-Type") != keyType {
+	if string(a.body) != string(public) || a.Header.Get("Content-Type") != "application/pgp-keys" {
 		t.Errorf("public key = %q, %v", a.body, a.Header)
 	}
 
@@ -86,28 +87,17 @@ func TestKeys(t *testing.T) {
 			t.Errorf("%s: detail = %q", test.body, p.Detail)
 		}
 	}
-	var tasks []signTaskView
+	var tasks []delivery.SignTaskView
 	f.call(t, "anon", get, fmt.Sprintf("/api/v1/sign-tasks/?build_id=%d", b.ID), nil, 200).into(t, &tasks)
 	if tasks == nil || len(tasks) != 0 {
 		t.Errorf("sign tasks = %+v", tasks)
 	}
 	f.call(t, "anon", get, "/api/v1/sign-tasks/7/", nil, 404).problem(t)
 
-	var v keyView
+	var v delivery.KeyView
 	f.call(t, "signer", patch, keys+"distro-1/deactivate", nil, 200).into(t, &v)
 	if v.Active {
 		t.Error("the key is active still")
-	}
-}
-
-func TestKeyNumber(t *testing.T) {
-	t.Parallel()
-	for fingerprint, want := range map[string]int64{
-		"": 0, "XYZ": 0, "0123456789ABCDEF0123456789ABCDEF00000001": 1, "0123456789ABCDEF0123456789ABCDEFFFFFFFFF": 1<<32 - 1,
-	} {
-		if got := keyNumber(fingerprint); got != want {
-			t.Errorf("keyNumber(%s) = %d, want %d", fingerprint, got, want)
-		}
 	}
 }
 
@@ -136,7 +126,7 @@ func TestReleases(t *testing.T) {
 			t.Errorf("%s: detail = %q", test.body, p.Detail)
 		}
 	}
-	var r releaseView
+	var r delivery.ReleaseView
 	f.call(t, "maintainer", post, releases+"new/", fmt.Sprintf(`{"builds":[%d],"build_tasks":[],"product_id":1,"platform_id":1}`, b.ID), 201).into(t, &r)
 	if r.Status != 1 || r.StatusText != "scheduled" || r.Plan == nil || len(r.Plan.Refusals) == 0 || len(r.BuildIDs) != 1 || r.Product.Name != "distro" ||
 		r.Owner.Username != "maintainer" || !r.Digest.Valid() || r.Approved {
@@ -155,7 +145,7 @@ func TestReleases(t *testing.T) {
 	f.call(t, "anon", get, path, nil, 200).into(t, &r)
 	f.call(t, "anon", get, releases+"999/", nil, 404).problem(t)
 
-	var list releasesView
+	var list delivery.ReleasesView
 	for query, want := range map[string]int{"": 1, "?product_id=1": 1, "?product=distro&status=1": 1, "?status=3": 0, fmt.Sprintf("?build_id=%d", b.ID): 1} {
 		f.call(t, "anon", get, releases+query, nil, 200).into(t, &list)
 		if len(list.Releases) != want || list.TotalReleases != want || list.CurrentPage != 1 {

@@ -11,24 +11,23 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/rs/zerolog"
 
 	"albs/internal/albs"
 	"albs/internal/egress"
+	"albs/internal/master/api/rest"
 	"albs/internal/master/auth"
-	"albs/internal/master/build"
 	"albs/internal/master/db/dbtest"
+	"albs/internal/master/face/facetest"
 	"albs/internal/master/mastertest"
-	"albs/internal/master/release"
-	"albs/internal/master/sign"
-	"albs/internal/master/testrun"
 	"albs/internal/telemetry/telemetrytest"
 )
 
 const (
 	cookie   = "albs_session"
+	maxBody  = 1 << 20 // what rest takes of a body
+	maxQuery = 8 << 10 // and of a query
 	srpmFile = "../../rpm/testdata/albs-rich-1.0~rc1-3.el9.src.rpm"
 )
 
@@ -39,14 +38,13 @@ type fixture struct {
 	mirror string // base URL of the only outside server
 	log    *telemetrytest.Log
 	tokens map[string]string // by who: contributor, maintainer, signer, operator, admin, node, revoked; anon has ""
-	users  map[string]auth.User
 }
 
 // setup starts the modules over SQLite in the test's directory, with a person of
 // each role in team core and a node.
 func setup(t *testing.T, c Config) *fixture {
 	t.Helper()
-	f := &fixture{log: &telemetrytest.Log{}, tokens: map[string]string{"anon": ""}, users: map[string]auth.User{}}
+	f := &fixture{log: &telemetrytest.Log{}, tokens: map[string]string{"anon": ""}}
 	log := zerolog.New(f.log)
 	must := func(err error) {
 		t.Helper()
@@ -59,28 +57,12 @@ func setup(t *testing.T, c Config) *fixture {
 	f.mirror = mirror.URL
 	out, err := egress.New(egress.Policy{Allow: []string{strings.TrimPrefix(mirror.URL, "http://")}})
 	must(err)
-	m := mastertest.Open(t, dbtest.Open(t, dbtest.SQLite(t)), mastertest.Config{Outside: out, Log: log})
-	builds := build.New(build.Parts{
-		DB: m.DB, Events: m.Events, Queue: m.Queue, Artifacts: m.Artifacts, Provenance: m.Provenance, Sources: m.Sources(t, out),
-		Platforms: m.Platforms, Products: m.Products, Repos: m.Repos, Log: log,
-	}, build.Config{})
-	tests := testrun.New(testrun.Parts{
-		DB: m.DB, Events: m.Events, Queue: m.Queue, Artifacts: m.Artifacts, Provenance: m.Provenance,
-		Platforms: m.Platforms, Repos: m.Repos, Builds: builds, Log: log,
-	})
-	signs := sign.New(sign.Parts{
-		DB: m.DB, Events: m.Events, Queue: m.Queue, Artifacts: m.Artifacts, Provenance: m.Provenance,
-		Products: m.Products, Builds: builds, Tests: tests, Log: log,
-	})
-	releases := release.New(release.Parts{
-		DB: m.DB, Events: m.Events, Auth: m.Auth, Queue: m.Queue, Artifacts: m.Artifacts, Provenance: m.Provenance,
-		Products: m.Products, Platforms: m.Platforms, Repos: m.Repos, Builds: builds, Tests: tests, Signs: signs, Log: log,
-	})
+	m := facetest.Open(t, dbtest.Open(t, dbtest.SQLite(t)), out, log)
 
 	c.Cookie = cookie
 	f.Server = New(Parts{
 		Auth: m.Auth, Events: m.Events, Queue: m.Queue, Artifacts: m.Artifacts, Provenance: m.Provenance,
-		Platforms: m.Platforms, Products: m.Products, Builds: builds, Tests: tests, Signs: signs, Releases: releases,
+		Platforms: m.Platforms, Products: m.Products, Builds: m.Builds, Tests: m.Tests, Signs: m.Signs, Releases: m.Releases,
 		Trust: func(context.Context) ([]byte, error) { return []byte(`{"albs":"trust/v1"}`), nil }, Log: log,
 	}, c)
 
@@ -91,37 +73,26 @@ func setup(t *testing.T, c Config) *fixture {
 		server.CloseClientConnections()
 		server.Close()
 	})
-	f.people(t)
+	f.people(t, m)
 	return f
 }
 
-func (f *fixture) people(t *testing.T) {
+func (f *fixture) people(t *testing.T, m *facetest.Modules) {
 	t.Helper()
-	root := auth.With(t.Context(), auth.Actor{Kind: auth.KindPerson, User: 1 << 40, Name: "root", Grants: []auth.Grant{{Role: auth.Admin}}})
 	for who, grant := range map[string]auth.Grant{
 		"contributor": {Role: auth.Contributor, Team: "core"}, "maintainer": {Role: auth.ProductMaintainer, Team: "core"},
 		"signer": {Role: auth.Signer, Team: "core"}, "operator": {Role: auth.Operator}, "admin": {Role: auth.Admin},
 		"revoked": {Role: auth.Admin},
 	} {
-		u, err := f.Auth.CreateUser(root, who)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if err := f.Auth.Grant(root, u.ID, grant.Role, grant.Team); err != nil {
-			t.Fatal(err)
-		}
-		secret, token, err := f.Auth.CreateToken(root, u.ID, "", time.Hour)
-		if err != nil {
-			t.Fatal(err)
-		}
+		secret, token := m.Person(t, who, grant)
 		if who == "revoked" {
-			if err := f.Auth.RevokeToken(root, token.ID); err != nil {
+			if err := f.Auth.RevokeToken(auth.System(t.Context(), "test"), token.ID); err != nil {
 				t.Fatal(err)
 			}
 		}
-		f.tokens[who], f.users[who] = secret, u
+		f.tokens[who] = secret
 	}
-	secret, _, err := f.Auth.AddWorker(root, auth.NewWorker{Name: "node-1", Role: albs.RoleNode, Arches: []albs.Arch{albs.X8664}})
+	secret, _, err := f.Auth.AddWorker(auth.System(t.Context(), "test"), auth.NewWorker{Name: "node-1", Role: albs.RoleNode, Arches: []albs.Arch{albs.X8664}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -142,11 +113,11 @@ func (a answer) into(t *testing.T, v any) {
 }
 
 // problem returns the body as a problem, having checked that it is a whole one.
-func (a answer) problem(t *testing.T) Problem {
+func (a answer) problem(t *testing.T) rest.Problem {
 	t.Helper()
-	var p Problem
+	var p rest.Problem
 	a.into(t, &p)
-	if a.Header.Get("Content-Type") != problemType || p.Status != a.StatusCode || p.Detail == "" || p.Title == "" || p.Kind == "" {
+	if a.Header.Get("Content-Type") != "application/problem+json" || p.Status != a.StatusCode || p.Detail == "" || p.Title == "" || p.Kind == "" {
 		t.Errorf("%s %s: %s isn't a problem: %s %s", a.Request.Method, a.Request.URL, a.Status, a.Header.Get("Content-Type"), a.body)
 	}
 	return p

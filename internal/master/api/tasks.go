@@ -5,6 +5,8 @@ import (
 	"time"
 
 	"albs/internal/albs"
+	"albs/internal/master/api/delivery"
+	"albs/internal/master/api/rest"
 	"albs/internal/master/build"
 	"albs/internal/master/queue"
 )
@@ -15,9 +17,9 @@ type taskInput struct {
 }
 
 func (s *Server) routeTasks() {
-	handle(s, operation(get, "/api/v1/builds/{build_id}/tasks/{task_id}/", "Show a task of a build with its attempts"), s.getTask)
-	handle(s, operation(post, "/api/v1/builds/{build_id}/tasks/{task_id}/retry", "Queue a failed or cancelled task again"), s.retryTask)
-	handle(s, operation(get, "/api/v1/queue/", "Count the tasks that wait or run"), s.queueStats)
+	rest.Handle(s.Server, rest.Operation(get, "/api/v1/builds/{build_id}/tasks/{task_id}/", "Show a task of a build with its attempts"), s.getTask)
+	rest.Handle(s.Server, rest.Operation(post, "/api/v1/builds/{build_id}/tasks/{task_id}/retry", "Queue a failed or cancelled task again"), s.retryTask)
+	rest.Handle(s.Server, rest.Operation(get, "/api/v1/queue/", "Count the tasks that wait or run"), s.queueStats)
 }
 
 // ALBS's numbers of a build task.
@@ -58,7 +60,7 @@ type taskView struct {
 	Index        int            `json:"index" doc:"The package's place in the build"`
 	Arch         albs.Arch      `json:"arch" doc:"src for the steps that lead to the SRPM"`
 	Error        *string        `json:"error" doc:"Why it failed"`
-	Platform     nameView       `json:"platform"`
+	Platform     rest.NameView  `json:"platform"`
 	Ref          refView        `json:"ref"`
 	Artifacts    []artifactView `json:"artifacts"`
 	RPMModules   []string       `json:"rpm_modules"`
@@ -102,21 +104,19 @@ type artifactView struct {
 }
 
 func viewFile(a build.Artifact) artifactView {
-	out := artifactView{Type: "build_log", Name: a.Name, Href: downloadPath(a.Digest), CASHash: a.Digest, Kind: a.Kind, Arch: a.Arch, Attempt: a.Attempt}
+	out := artifactView{Type: "build_log", Name: a.Name, Href: delivery.DownloadPath(a.Digest), CASHash: a.Digest, Kind: a.Kind, Arch: a.Arch, Attempt: a.Attempt}
 	if a.Kind == "rpm" || a.Kind == "srpm" {
 		out.Type = "rpm"
 	}
 	return out
 }
 
-func downloadPath(d albs.Digest) string { return "/api/v1/artifacts/" + string(d) + "/download" }
-
 // finished is when a task became final; nil while it isn't.
 func finished(t queue.Task) *time.Time {
 	if !t.State.Final() {
 		return nil
 	}
-	return timeOf(t.Changed.Time)
+	return rest.TimeOf(t.Changed.Time)
 }
 
 // logsOf is the path of a task's logs.
@@ -126,9 +126,9 @@ func logsOf(id albs.BuildID, task albs.TaskID) string {
 
 func viewTask(id albs.BuildID, it build.Item, t build.Task, files []artifactView) taskView {
 	out := taskView{
-		ID: t.ID, TS: timeOf(t.Changed.Time), Index: it.Place, Arch: t.Arch, Platform: nameView{it.Platform},
+		ID: t.ID, TS: rest.TimeOf(t.Changed.Time), Index: it.Place, Arch: t.Arch, Platform: rest.NameView{Name: it.Platform},
 		Ref:       refView{URL: it.URL, Ref: unqualified(it.Ref), Commit: it.Commit, SRPM: string(it.SRPM.Digest)},
-		Artifacts: files, RPMModules: []string{}, TestTasks: []runView{}, StartedAt: timeOf(t.Started.Time), FinishedAt: finished(t.Task),
+		Artifacts: files, RPMModules: []string{}, TestTasks: []runView{}, StartedAt: rest.TimeOf(t.Started.Time), FinishedAt: finished(t.Task),
 		Kind: t.Kind, Package: it.Package, State: t.State, Reason: t.Reason, Cause: t.Cause, Attempts: t.Attempts, Worker: t.Worker,
 		Logs: logsOf(id, t.ID),
 	}
@@ -146,7 +146,7 @@ func viewTask(id albs.BuildID, it build.Item, t build.Task, files []artifactView
 		out.Ref.RefType = &n
 	}
 	if it.SRPM.Digest != "" {
-		href := downloadPath(it.SRPM.Digest)
+		href := delivery.DownloadPath(it.SRPM.Digest)
 		out.BuiltSRPM = &href
 	}
 	return out
@@ -163,7 +163,7 @@ type attemptView struct {
 	Spec       albs.Spec    `json:"spec" doc:"What the worker was asked to do"`
 }
 
-func (s *Server) getTask(ctx context.Context, in *taskInput) (*body[taskView], error) {
+func (s *Server) getTask(ctx context.Context, in *taskInput) (*rest.Body[taskView], error) {
 	b, err := s.showBuild(ctx, in.Build)
 	if err != nil {
 		return nil, err
@@ -178,16 +178,16 @@ func (s *Server) getTask(ctx context.Context, in *taskInput) (*body[taskView], e
 		}
 		for _, a := range attempts {
 			v.AttemptList = append(v.AttemptList, attemptView{
-				Attempt: a.Number, Worker: a.Worker, StartedAt: timeOf(a.Claimed.Time), FinishedAt: timeOf(a.Ended.Time),
+				Attempt: a.Number, Worker: a.Worker, StartedAt: rest.TimeOf(a.Claimed.Time), FinishedAt: rest.TimeOf(a.Ended.Time),
 				Outcome: a.Outcome, Lost: a.Lost, Reason: a.Reason, Spec: a.Spec,
 			})
 		}
-		return &body[taskView]{v}, nil
+		return rest.Answer(v), nil
 	}
 	return nil, albs.Errorf(albs.NotFound, "build %d has no task %d", in.Build, in.Task)
 }
 
-func (s *Server) retryTask(ctx context.Context, in *taskInput) (*body[taskView], error) {
+func (s *Server) retryTask(ctx context.Context, in *taskInput) (*rest.Body[taskView], error) {
 	if err := s.Builds.RetryTask(ctx, in.Build, in.Task); err != nil {
 		return nil, err
 	}
@@ -201,7 +201,7 @@ type statView struct {
 	Count int            `json:"count"`
 }
 
-func (s *Server) queueStats(ctx context.Context, _ *struct{}) (*body[[]statView], error) {
+func (s *Server) queueStats(ctx context.Context, _ *struct{}) (*rest.Body[[]statView], error) {
 	stats, err := s.Queue.Stats(ctx)
 	if err != nil {
 		return nil, err
@@ -210,5 +210,5 @@ func (s *Server) queueStats(ctx context.Context, _ *struct{}) (*body[[]statView]
 	for i, st := range stats {
 		out[i] = statView(st)
 	}
-	return &body[[]statView]{out}, nil
+	return rest.Answer(out), nil
 }

@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"albs/internal/albs"
+	"albs/internal/master/api/delivery"
+	"albs/internal/master/api/rest"
 	"albs/internal/master/build"
 	"albs/internal/master/testrun"
 )
@@ -22,11 +24,11 @@ type revisionInput struct {
 }
 
 func (s *Server) routeTests() {
-	handle(s, operation(get, "/api/v1/tests/build/{build_id}/", "List all test runs of a build"), s.listRuns)
-	handle(s, operation(put, "/api/v1/tests/build/{build_id}/restart", "Test again what did not pass or was never tested"), s.restartTests)
-	handle(s, operation(get, "/api/v1/tests/{build_task_id}/latest", "Show the latest test run of a build task"), s.latestRun)
-	handle(s, operation(get, "/api/v1/tests/{build_task_id}/logs", "List the logs of a build task's latest test run"), s.runLogs)
-	handle(s, operation(get, "/api/v1/tests/{build_task_id}/{revision}", "Show one test run of a build task"), s.oneRun)
+	rest.Handle(s.Server, rest.Operation(get, "/api/v1/tests/build/{build_id}/", "List all test runs of a build"), s.listRuns)
+	rest.Handle(s.Server, rest.Operation(put, "/api/v1/tests/build/{build_id}/restart", "Test again what did not pass or was never tested"), s.restartTests)
+	rest.Handle(s.Server, rest.Operation(get, "/api/v1/tests/{build_task_id}/latest", "Show the latest test run of a build task"), s.latestRun)
+	rest.Handle(s.Server, rest.Operation(get, "/api/v1/tests/{build_task_id}/logs", "List the logs of a build task's latest test run"), s.runLogs)
+	rest.Handle(s.Server, rest.Operation(get, "/api/v1/tests/{build_task_id}/{revision}", "Show one test run of a build task"), s.oneRun)
 }
 
 // ALBS's numbers of a test task.
@@ -96,7 +98,7 @@ type testLogView struct {
 
 func viewRun(r testrun.Run) runView {
 	out := runView{
-		ID: r.ID, BuildTask: r.BuildTask, Revision: r.Revision, Arch: r.Arch, CreatedAt: r.CreatedAt, StartedAt: timeOf(r.Task.Started.Time),
+		ID: r.ID, BuildTask: r.BuildTask, Revision: r.Revision, Arch: r.Arch, CreatedAt: r.CreatedAt, StartedAt: rest.TimeOf(r.Task.Started.Time),
 		Finished: finished(r.Task), State: r.Task.State, Reason: r.Task.Reason, Platform: r.Platform, Task: r.Task.ID,
 		Packages: []testedView{}, Logs: []testLogView{},
 	}
@@ -109,12 +111,12 @@ func viewRun(r testrun.Run) runView {
 		out.Packages = append(out.Packages, v)
 	}
 	for _, l := range r.Logs {
-		out.Logs = append(out.Logs, testLogView{l.Name, downloadPath(l.Digest), l.Attempt})
+		out.Logs = append(out.Logs, testLogView{l.Name, delivery.DownloadPath(l.Digest), l.Attempt})
 	}
 	return out
 }
 
-func (s *Server) listRuns(ctx context.Context, in *buildInput) (*body[[]runView], error) {
+func (s *Server) listRuns(ctx context.Context, in *buildInput) (*rest.Body[[]runView], error) {
 	if _, err := s.Builds.Get(ctx, in.Build); err != nil {
 		return nil, err
 	}
@@ -126,10 +128,10 @@ func (s *Server) listRuns(ctx context.Context, in *buildInput) (*body[[]runView]
 	for i, r := range runs {
 		out[i] = viewRun(r)
 	}
-	return &body[[]runView]{out}, nil
+	return rest.Answer(out), nil
 }
 
-func (s *Server) restartTests(ctx context.Context, in *buildInput) (*body[[]runView], error) {
+func (s *Server) restartTests(ctx context.Context, in *buildInput) (*rest.Body[[]runView], error) {
 	if err := s.Tests.Restart(ctx, in.Build); err != nil {
 		return nil, err
 	}
@@ -164,31 +166,31 @@ func (s *Server) runsOf(ctx context.Context, task albs.TaskID) ([]testrun.Run, e
 
 // latestRun answers with a list, as ALBS does, which has a test task for each
 // package where albs has a run for all of them.
-func (s *Server) latestRun(ctx context.Context, in *buildTaskInput) (*body[[]runView], error) {
+func (s *Server) latestRun(ctx context.Context, in *buildTaskInput) (*rest.Body[[]runView], error) {
 	runs, err := s.runsOf(ctx, in.Task)
 	if err != nil {
 		return nil, err
 	}
-	return &body[[]runView]{[]runView{viewRun(runs[len(runs)-1])}}, nil
+	return rest.Answer([]runView{viewRun(runs[len(runs)-1])}), nil
 }
 
-func (s *Server) oneRun(ctx context.Context, in *revisionInput) (*body[[]runView], error) {
+func (s *Server) oneRun(ctx context.Context, in *revisionInput) (*rest.Body[[]runView], error) {
 	runs, err := s.runsOf(ctx, in.Task)
 	if err != nil {
 		return nil, err
 	}
 	for _, r := range runs {
 		if r.Revision == in.Revision {
-			return &body[[]runView]{[]runView{viewRun(r)}}, nil
+			return rest.Answer([]runView{viewRun(r)}), nil
 		}
 	}
 	return nil, albs.Errorf(albs.NotFound, "task %d has no test run with revision %d", in.Task, in.Revision)
 }
 
-func (s *Server) runLogs(ctx context.Context, in *buildTaskInput) (*body[[]testLogView], error) {
+func (s *Server) runLogs(ctx context.Context, in *buildTaskInput) (*rest.Body[[]testLogView], error) {
 	runs, err := s.runsOf(ctx, in.Task)
 	if err != nil {
 		return nil, err
 	}
-	return &body[[]testLogView]{viewRun(runs[len(runs)-1]).Logs}, nil
+	return rest.Answer(viewRun(runs[len(runs)-1]).Logs), nil
 }

@@ -5,13 +5,14 @@ import (
 	"time"
 
 	"albs/internal/albs"
+	"albs/internal/master/api/rest"
 	"albs/internal/master/auth"
 )
 
 func (s *Server) routeTokens() {
-	handle(s, operation(get, "/api/v1/tokens/", "List one's tokens"), s.listTokens)
-	handle(s, created(operation(post, "/api/v1/tokens/", "Make a token; its secret is shown this once")), s.createToken)
-	handle(s, operation(remove, "/api/v1/tokens/{token_id}/", "End a token and the sessions begun with it"), s.revokeToken)
+	rest.Handle(s.Server, rest.Operation(get, "/api/v1/tokens/", "List one's tokens"), s.listTokens)
+	rest.Handle(s.Server, rest.Created(rest.Operation(post, "/api/v1/tokens/", "Make a token; its secret is shown this once")), s.createToken)
+	rest.Handle(s.Server, rest.Operation(remove, "/api/v1/tokens/{token_id}/", "End a token and the sessions begun with it"), s.revokeToken)
 }
 
 const defaultTokenDays = 30
@@ -35,7 +36,7 @@ type tokenView struct {
 func viewToken(t auth.Token) tokenView {
 	return tokenView{
 		ID: t.ID, User: t.User, Prefix: t.Prefix, Note: t.Note, CreatedAt: t.CreatedAt.Time, ExpiresAt: t.ExpiresAt.Time,
-		UsedAt: timeOf(t.UsedAt.Time), RevokedAt: timeOf(t.RevokedAt.Time),
+		UsedAt: rest.TimeOf(t.UsedAt.Time), RevokedAt: rest.TimeOf(t.RevokedAt.Time),
 	}
 }
 
@@ -47,7 +48,7 @@ func whose(ctx context.Context, id albs.UserID) albs.UserID {
 	return id
 }
 
-func (s *Server) listTokens(ctx context.Context, in *tokensInput) (*body[[]tokenView], error) {
+func (s *Server) listTokens(ctx context.Context, in *tokensInput) (*rest.Body[[]tokenView], error) {
 	tokens, err := s.Auth.Tokens(ctx, whose(ctx, in.User))
 	if err != nil {
 		return nil, err
@@ -56,7 +57,7 @@ func (s *Server) listTokens(ctx context.Context, in *tokensInput) (*body[[]token
 	for i, t := range tokens {
 		out[i] = viewToken(t)
 	}
-	return &body[[]tokenView]{out}, nil
+	return rest.Answer(out), nil
 }
 
 type createTokenInput struct {
@@ -67,7 +68,7 @@ type createTokenInput struct {
 	}
 }
 
-func (s *Server) createToken(ctx context.Context, in *createTokenInput) (*body[tokenView], error) {
+func (s *Server) createToken(ctx context.Context, in *createTokenInput) (*rest.Body[tokenView], error) {
 	days := in.Body.Days
 	if days == 0 {
 		days = defaultTokenDays
@@ -78,7 +79,7 @@ func (s *Server) createToken(ctx context.Context, in *createTokenInput) (*body[t
 	}
 	out := viewToken(t)
 	out.Secret = secret
-	return &body[tokenView]{out}, nil
+	return rest.Answer(out), nil
 }
 
 type tokenInput struct {

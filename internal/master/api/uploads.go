@@ -5,17 +5,14 @@ import (
 	"io"
 	"mime"
 	"net/http"
-	"time"
 
 	"github.com/danielgtaylor/huma/v2"
 
 	"albs/internal/albs"
+	"albs/internal/master/api/rest"
 )
 
-const (
-	maxSRPM    = 4<<30 + 1<<20 // bytes of an upload, with what multipart adds
-	uploadIdle = time.Minute   // of silence after which an upload is broken off
-)
+const maxSRPM = 4<<30 + 1<<20 // bytes of an upload, with what multipart adds
 
 type uploadView struct {
 	Digest albs.Digest `json:"digest" doc:"To be given as a task's srpm when a build is made"`
@@ -25,23 +22,23 @@ type uploadView struct {
 }
 
 func (s *Server) routeUploads() {
-	op := operation(post, "/api/v1/uploads/srpm", "Upload an SRPM for later builds")
+	op := rest.Operation(post, "/api/v1/uploads/srpm", "Upload an SRPM for later builds")
 	op.Description = "The file is the body with its name in ?name=, or the first file of a multipart form."
-	op.Parameters = []*huma.Param{queryParam("name", huma.TypeString, "The file's name, for a body that is the file")}
+	op.Parameters = []*huma.Param{rest.QueryParam("name", huma.TypeString, "The file's name, for a body that is the file")}
 	op.RequestBody = &huma.RequestBody{Required: true, Content: map[string]*huma.MediaType{
 		"application/x-rpm": {}, "application/octet-stream": {},
 		"multipart/form-data": {Schema: &huma.Schema{Type: huma.TypeObject, Properties: map[string]*huma.Schema{"file": {Type: huma.TypeString, Format: "binary"}}}},
 	}}
-	op.Responses = answers(http.StatusCreated, "What was uploaded", "application/json")
-	op.Responses["201"].Content["application/json"].Schema = schemaOf[uploadView](s)
-	s.raw(op, s.uploadSRPM)
+	op.Responses = rest.Answers(http.StatusCreated, "What was uploaded", "application/json")
+	op.Responses["201"].Content["application/json"].Schema = rest.SchemaOf[uploadView](s.Server)
+	s.Raw(op, s.uploadSRPM)
 }
 
 func (s *Server) uploadSRPM(w http.ResponseWriter, r *http.Request) {
-	r.Body = http.MaxBytesReader(w, &steady{ReadCloser: r.Body, control: http.NewResponseController(w)}, maxSRPM)
+	r.Body = rest.LongBody(w, r, maxSRPM)
 	name, file, err := uploaded(r)
 	if err != nil {
-		s.fail(w, r, err)
+		s.Fail(w, r, err)
 		return
 	}
 	from := &watched{r: file}
@@ -50,10 +47,10 @@ func (s *Server) uploadSRPM(w http.ResponseWriter, r *http.Request) {
 		err = albs.Errorf(albs.Invalid, "the upload broke off: %w", from.err)
 	}
 	if err != nil {
-		s.fail(w, r, err)
+		s.Fail(w, r, err)
 		return
 	}
-	writeJSON(w, http.StatusCreated, uploadView{Digest: a.Digest, Name: a.Name, Size: a.Size, NEVRA: a.NEVRA.String()})
+	rest.WriteJSON(w, http.StatusCreated, uploadView{Digest: a.Digest, Name: a.Name, Size: a.Size, NEVRA: a.NEVRA.String()})
 }
 
 // uploaded finds the file in the request. It reads no more than what stands
@@ -99,23 +96,6 @@ func (b *watched) Read(p []byte) (int, error) {
 	n, err := b.r.Read(p)
 	if err != nil && !errors.Is(err, io.EOF) {
 		b.err = err
-	}
-	return n, err
-}
-
-// steady gives each read of a long body its own deadline: an upload may take its
-// time, a client that stands still may not.
-type steady struct {
-	io.ReadCloser
-	control *http.ResponseController
-}
-
-// Read implements io.Reader.
-func (b *steady) Read(p []byte) (int, error) {
-	_ = b.control.SetReadDeadline(time.Now().Add(uploadIdle)) // not every server has deadlines
-	n, err := b.ReadCloser.Read(p)
-	if err != nil {
-		_ = b.control.SetReadDeadline(time.Time{})
 	}
 	return n, err
 }

@@ -5,19 +5,20 @@ import (
 	"time"
 
 	"albs/internal/albs"
+	"albs/internal/master/api/rest"
 	"albs/internal/master/auth"
 )
 
 func (s *Server) routeUsers() {
-	handle(s, operation(get, "/api/v1/whoami", "Show whose token this is"), s.whoami)
-	handle(s, operation(get, "/api/v1/users/", "List accounts"), s.listUsers)
-	handle(s, operation(get, "/api/v1/users/all_users", "The same as /users/"), s.listUsers)
-	handle(s, created(operation(post, "/api/v1/users/", "Add an account, without roles and tokens")), s.createUser)
-	handle(s, operation(patch, "/api/v1/users/{user_id}/disable", "Close an account for good"), s.disableUser)
-	handle(s, operation(patch, "/api/v1/users/{user_id}/roles/add", "Give a role"), s.changeRole(s.Auth.Grant))
-	handle(s, operation(patch, "/api/v1/users/{user_id}/roles/remove", "Take a role away"), s.changeRole(s.Auth.Revoke))
-	handle(s, operation(get, "/api/v1/roles/", "List the roles that there are"), s.listRoles)
-	handle(s, operation(get, "/api/v1/teams/", "List teams"), s.listTeams)
+	rest.Handle(s.Server, rest.Operation(get, "/api/v1/whoami", "Show whose token this is"), s.whoami)
+	rest.Handle(s.Server, rest.Operation(get, "/api/v1/users/", "List accounts"), s.listUsers)
+	rest.Handle(s.Server, rest.Operation(get, "/api/v1/users/all_users", "The same as /users/"), s.listUsers)
+	rest.Handle(s.Server, rest.Created(rest.Operation(post, "/api/v1/users/", "Add an account, without roles and tokens")), s.createUser)
+	rest.Handle(s.Server, rest.Operation(patch, "/api/v1/users/{user_id}/disable", "Close an account for good"), s.disableUser)
+	rest.Handle(s.Server, rest.Operation(patch, "/api/v1/users/{user_id}/roles/add", "Give a role"), s.changeRole(s.Auth.Grant))
+	rest.Handle(s.Server, rest.Operation(patch, "/api/v1/users/{user_id}/roles/remove", "Take a role away"), s.changeRole(s.Auth.Revoke))
+	rest.Handle(s.Server, rest.Operation(get, "/api/v1/roles/", "List the roles that there are"), s.listRoles)
+	rest.Handle(s.Server, rest.Operation(get, "/api/v1/teams/", "List teams"), s.listTeams)
 }
 
 type userView struct {
@@ -32,19 +33,19 @@ type userView struct {
 func viewUser(u auth.User) userView {
 	return userView{
 		ID: u.ID, Username: u.Name, IsActive: u.DisabledAt.IsZero(), CreatedAt: u.CreatedAt.Time,
-		DisabledAt: timeOf(u.DisabledAt.Time), Roles: append([]auth.Grant{}, u.Grants...),
+		DisabledAt: rest.TimeOf(u.DisabledAt.Time), Roles: append([]auth.Grant{}, u.Grants...),
 	}
 }
 
-func (s *Server) whoami(ctx context.Context, _ *struct{}) (*body[userView], error) {
+func (s *Server) whoami(ctx context.Context, _ *struct{}) (*rest.Body[userView], error) {
 	u, err := s.Auth.User(ctx, auth.From(ctx).Name)
 	if err != nil {
 		return nil, err
 	}
-	return &body[userView]{viewUser(u)}, nil
+	return rest.Answer(viewUser(u)), nil
 }
 
-func (s *Server) listUsers(ctx context.Context, _ *struct{}) (*body[[]userView], error) {
+func (s *Server) listUsers(ctx context.Context, _ *struct{}) (*rest.Body[[]userView], error) {
 	users, err := s.Auth.Users(ctx)
 	if err != nil {
 		return nil, err
@@ -53,7 +54,7 @@ func (s *Server) listUsers(ctx context.Context, _ *struct{}) (*body[[]userView],
 	for i, u := range users {
 		out[i] = viewUser(u)
 	}
-	return &body[[]userView]{out}, nil
+	return rest.Answer(out), nil
 }
 
 type createUserInput struct {
@@ -62,12 +63,12 @@ type createUserInput struct {
 	}
 }
 
-func (s *Server) createUser(ctx context.Context, in *createUserInput) (*body[userView], error) {
+func (s *Server) createUser(ctx context.Context, in *createUserInput) (*rest.Body[userView], error) {
 	u, err := s.Auth.CreateUser(ctx, in.Body.Username)
 	if err != nil {
 		return nil, err
 	}
-	return &body[userView]{viewUser(u)}, nil
+	return rest.Answer(viewUser(u)), nil
 }
 
 type userInput struct {
@@ -75,20 +76,20 @@ type userInput struct {
 }
 
 // userByID returns an account as its id names it.
-func (s *Server) userByID(ctx context.Context, id albs.UserID) (*body[userView], error) {
+func (s *Server) userByID(ctx context.Context, id albs.UserID) (*rest.Body[userView], error) {
 	users, err := s.Auth.Users(ctx)
 	if err != nil {
 		return nil, err
 	}
 	for _, u := range users {
 		if u.ID == id {
-			return &body[userView]{viewUser(u)}, nil
+			return rest.Answer(viewUser(u)), nil
 		}
 	}
 	return nil, albs.Errorf(albs.NotFound, "there is no user with id %d", id)
 }
 
-func (s *Server) disableUser(ctx context.Context, in *userInput) (*body[userView], error) {
+func (s *Server) disableUser(ctx context.Context, in *userInput) (*rest.Body[userView], error) {
 	if err := s.Auth.DisableUser(ctx, in.User); err != nil {
 		return nil, err
 	}
@@ -103,8 +104,8 @@ type roleInput struct {
 	}
 }
 
-func (s *Server) changeRole(change func(context.Context, albs.UserID, auth.Role, string) error) func(context.Context, *roleInput) (*body[userView], error) {
-	return func(ctx context.Context, in *roleInput) (*body[userView], error) {
+func (s *Server) changeRole(change func(context.Context, albs.UserID, auth.Role, string) error) func(context.Context, *roleInput) (*rest.Body[userView], error) {
+	return func(ctx context.Context, in *roleInput) (*rest.Body[userView], error) {
 		role, err := auth.ParseRole(in.Body.Role)
 		if err != nil {
 			return nil, err
@@ -121,12 +122,12 @@ type roleView struct {
 	Global bool      `json:"global" doc:"Held for the installation and not for a team"`
 }
 
-func (s *Server) listRoles(context.Context, *struct{}) (*body[[]roleView], error) {
+func (s *Server) listRoles(context.Context, *struct{}) (*rest.Body[[]roleView], error) {
 	out := make([]roleView, len(auth.Roles))
 	for i, r := range auth.Roles {
 		out[i] = roleView{r, r.Global()}
 	}
-	return &body[[]roleView]{out}, nil
+	return rest.Answer(out), nil
 }
 
 type teamsInput struct {
@@ -145,16 +146,16 @@ type teamsView struct {
 	CurrentPage int        `json:"current_page"`
 }
 
-func (s *Server) listTeams(ctx context.Context, in *teamsInput) (*body[teamsView], error) {
+func (s *Server) listTeams(ctx context.Context, in *teamsInput) (*rest.Body[teamsView], error) {
 	teams, err := s.Auth.Teams(ctx)
 	if err != nil {
 		return nil, err
 	}
 	out := teamsView{Teams: []teamView{}, TotalTeams: len(teams), CurrentPage: in.Page}
 	for i, t := range teams {
-		if i/perPage == in.Page-1 {
+		if i/rest.PerPage == in.Page-1 {
 			out.Teams = append(out.Teams, teamView{t.ID, t.Name, t.CreatedAt.Time})
 		}
 	}
-	return &body[teamsView]{out}, nil
+	return rest.Answer(out), nil
 }

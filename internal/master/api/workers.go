@@ -8,13 +8,14 @@ import (
 	"github.com/danielgtaylor/huma/v2"
 
 	"albs/internal/albs"
+	"albs/internal/master/api/rest"
 	"albs/internal/master/auth"
 )
 
 func (s *Server) routeWorkers() {
-	handle(s, operation(get, "/api/v1/workers/", "List worker identities"), s.listWorkers)
-	handle(s, created(operation(post, "/api/v1/workers/", "Enroll a worker; its token is shown this once")), s.addWorker)
-	handle(s, operation(patch, "/api/v1/workers/{worker_id}/disable", "Close a worker's identity for good"), s.disableWorker)
+	rest.Handle(s.Server, rest.Operation(get, "/api/v1/workers/", "List worker identities"), s.listWorkers)
+	rest.Handle(s.Server, rest.Created(rest.Operation(post, "/api/v1/workers/", "Enroll a worker; its token is shown this once")), s.addWorker)
+	rest.Handle(s.Server, rest.Operation(patch, "/api/v1/workers/{worker_id}/disable", "Close a worker's identity for good"), s.disableWorker)
 }
 
 type workerView struct {
@@ -32,11 +33,11 @@ type workerView struct {
 func viewWorker(w auth.Worker) workerView {
 	return workerView{
 		ID: w.ID, Name: w.Name, Role: w.Role, Labels: append([]string{}, w.Labels...), Prefix: w.Prefix, CreatedAt: w.CreatedAt.Time,
-		UsedAt: timeOf(w.UsedAt.Time), DisabledAt: timeOf(w.DisabledAt.Time),
+		UsedAt: rest.TimeOf(w.UsedAt.Time), DisabledAt: rest.TimeOf(w.DisabledAt.Time),
 	}
 }
 
-func (s *Server) listWorkers(ctx context.Context, _ *struct{}) (*body[[]workerView], error) {
+func (s *Server) listWorkers(ctx context.Context, _ *struct{}) (*rest.Body[[]workerView], error) {
 	workers, err := s.Auth.Workers(ctx)
 	if err != nil {
 		return nil, err
@@ -45,7 +46,7 @@ func (s *Server) listWorkers(ctx context.Context, _ *struct{}) (*body[[]workerVi
 	for i, w := range workers {
 		out[i] = viewWorker(w)
 	}
-	return &body[[]workerView]{out}, nil
+	return rest.Answer(out), nil
 }
 
 type addWorkerInput struct {
@@ -58,7 +59,7 @@ type addWorkerInput struct {
 	}
 }
 
-func (s *Server) addWorker(ctx context.Context, in *addWorkerInput) (*body[workerView], error) {
+func (s *Server) addWorker(ctx context.Context, in *addWorkerInput) (*rest.Body[workerView], error) {
 	b := in.Body
 	token, w, err := s.Auth.AddWorker(ctx, auth.NewWorker{Name: b.Name, Role: b.Role, Arches: b.Arches, Keys: b.Keys, Labels: b.Labels})
 	if err != nil {
@@ -66,14 +67,14 @@ func (s *Server) addWorker(ctx context.Context, in *addWorkerInput) (*body[worke
 	}
 	out := viewWorker(w)
 	out.Token = token
-	return &body[workerView]{out}, nil
+	return rest.Answer(out), nil
 }
 
 type workerInput struct {
 	Worker albs.WorkerID `path:"worker_id" minimum:"1"`
 }
 
-func (s *Server) disableWorker(ctx context.Context, in *workerInput) (*body[workerView], error) {
+func (s *Server) disableWorker(ctx context.Context, in *workerInput) (*rest.Body[workerView], error) {
 	if err := s.Auth.DisableWorker(ctx, in.Worker); err != nil {
 		return nil, err
 	}
@@ -83,7 +84,7 @@ func (s *Server) disableWorker(ctx context.Context, in *workerInput) (*body[work
 	}
 	for _, w := range workers {
 		if w.ID == in.Worker {
-			return &body[workerView]{viewWorker(w)}, nil
+			return rest.Answer(viewWorker(w)), nil
 		}
 	}
 	return nil, albs.Errorf(albs.NotFound, "there is no worker with id %d", in.Worker)
@@ -109,13 +110,13 @@ func (s *Server) routeWire(h http.Handler) {
 		{get, task + "upload/{digest}", "Ask how much of an upload is held", nil, http.StatusOK, "application/json"},
 		{put, task + "upload/{digest}", "Go on with an upload", bytesBody, http.StatusOK, "application/json"},
 	} {
-		op := operation(route.method, route.path, route.summary)
-		op.Parameters = pathParams(route.path)
+		op := rest.Operation(route.method, route.path, route.summary)
+		op.Parameters = rest.PathParams(route.path)
 		if route.body != nil {
 			op.RequestBody = &huma.RequestBody{Required: true, Content: route.body}
 		}
-		op.Responses = answers(route.status, "Done", route.answer)
-		s.raw(op, h.ServeHTTP)
+		op.Responses = rest.Answers(route.status, "Done", route.answer)
+		s.Raw(op, h.ServeHTTP)
 	}
 }
 

@@ -1,4 +1,4 @@
-package api
+package delivery
 
 import (
 	"bytes"
@@ -13,6 +13,7 @@ import (
 	"github.com/go-chi/chi/v5"
 
 	"albs/internal/albs"
+	"albs/internal/master/api/rest"
 	"albs/internal/master/artifact"
 	"albs/internal/master/provenance"
 )
@@ -21,29 +22,33 @@ type digestInput struct {
 	SHA256 string `path:"sha256" maxLength:"64"`
 }
 
-func (s *Server) routeArtifacts() {
-	handle(s, operation(get, "/api/v1/artifacts/{sha256}/", "Show what is known of a file"), s.getArtifact)
-	handle(s, operation(get, "/api/v1/artifacts/{sha256}/history", "List all that was stated about a file and what it was made from"), s.history)
+func (s *Resources) routeArtifacts() {
+	rest.Handle(s.Server, rest.Operation(rest.Get, "/api/v1/artifacts/{sha256}/", "Show what is known of a file"), s.getArtifact)
+	rest.Handle(s.Server, rest.Operation(rest.Get, "/api/v1/artifacts/{sha256}/history", "List all that was stated about a file and what it was made from"), s.history)
 
-	op := operation(get, "/api/v1/artifacts/{sha256}/download", "Download a file; ranges are served, and every byte is checked against the digest")
-	op.Parameters = pathParams(op.Path)
-	op.Responses = answers(http.StatusOK, "The file", "application/octet-stream")
+	op := rest.Operation(rest.Get, "/api/v1/artifacts/{sha256}/download", "Download a file; ranges are served, and every byte is checked against the digest")
+	op.Parameters = rest.PathParams(op.Path)
+	op.Responses = rest.Answers(http.StatusOK, "The file", "application/octet-stream")
 	op.Responses["206"] = &huma.Response{Description: "A range of it", Content: map[string]*huma.MediaType{"application/octet-stream": {}}}
-	s.raw(op, s.download)
+	s.Raw(op, s.download)
 
-	op = operation(get, "/api/v1/artifacts/{sha256}/bundle", "Download the proof of a file's origin, for albs verify")
-	op.Parameters = pathParams(op.Path)
-	op.Responses = answers(http.StatusOK, "DSSE envelopes, ledger proofs and a signed ledger state, one a line", bundleType)
-	s.raw(op, s.bundle)
+	op = rest.Operation(rest.Get, "/api/v1/artifacts/{sha256}/bundle", "Download the proof of a file's origin, for albs verify")
+	op.Parameters = rest.PathParams(op.Path)
+	op.Responses = rest.Answers(http.StatusOK, "DSSE envelopes, ledger proofs and a signed ledger state, one a line", bundleType)
+	s.Raw(op, s.bundle)
 
-	op = operation(get, "/api/v1/trust", "Download what a stranger needs to verify packages of this server")
-	op.Responses = answers(http.StatusOK, "The trust document", "application/json")
-	s.raw(op, s.trust)
+	op = rest.Operation(rest.Get, "/api/v1/trust", "Download what a stranger needs to verify packages of this server")
+	op.Responses = rest.Answers(http.StatusOK, "The trust document", "application/json")
+	s.Raw(op, s.trust)
 }
+
+// DownloadPath is where a file is downloaded by its digest.
+func DownloadPath(d albs.Digest) string { return "/api/v1/artifacts/" + string(d) + "/download" }
 
 const bundleType = "application/jsonl"
 
-type artifactDetail struct {
+// ArtifactDetail is what is known of one file.
+type ArtifactDetail struct {
 	SHA256   albs.Digest   `json:"sha256"`
 	Size     int64         `json:"size"`
 	Kind     artifact.Kind `json:"kind"`
@@ -56,18 +61,19 @@ type artifactDetail struct {
 	Payload  albs.Digest   `json:"payload_sha256,omitempty"`
 	Unsigned albs.Digest   `json:"unsigned,omitempty" doc:"Of a signed copy: the unsigned file"`
 	SignedBy string        `json:"signed_by,omitempty" doc:"Fingerprint of the key"`
-	Signed   []signedView  `json:"signed" doc:"The signed copies of an unsigned file"`
+	Signed   []SignedView  `json:"signed" doc:"The signed copies of an unsigned file"`
 	// Notarized is asked of the ledger, not of the database.
 	Notarized bool   `json:"notarized" doc:"The ledger proves the file's record and every statement about it"`
 	Trouble   string `json:"trouble,omitempty" doc:"Why it cannot be proven, where something contradicts the ledger"`
 }
 
-type signedView struct {
+// SignedView is a signed copy of a file.
+type SignedView struct {
 	SHA256 albs.Digest `json:"sha256"`
 	Key    string      `json:"key"`
 }
 
-func (s *Server) getArtifact(ctx context.Context, in *digestInput) (*body[artifactDetail], error) {
+func (s *Resources) getArtifact(ctx context.Context, in *digestInput) (*rest.Body[ArtifactDetail], error) {
 	d, err := albs.ParseDigest(in.SHA256)
 	if err != nil {
 		return nil, err
@@ -76,9 +82,9 @@ func (s *Server) getArtifact(ctx context.Context, in *digestInput) (*body[artifa
 	if err != nil {
 		return nil, err
 	}
-	out := artifactDetail{
-		SHA256: a.Digest, Size: a.Size, Kind: a.Kind, Name: a.Name, At: a.At.Time, Href: downloadPath(a.Digest), Source: a.SourceRPM,
-		Header: a.HeaderSHA256, Payload: a.PayloadSHA256, Unsigned: a.Unsigned, SignedBy: a.SignedBy, Signed: []signedView{},
+	out := ArtifactDetail{
+		SHA256: a.Digest, Size: a.Size, Kind: a.Kind, Name: a.Name, At: a.At.Time, Href: DownloadPath(a.Digest), Source: a.SourceRPM,
+		Header: a.HeaderSHA256, Payload: a.PayloadSHA256, Unsigned: a.Unsigned, SignedBy: a.SignedBy, Signed: []SignedView{},
 	}
 	if a.NEVRA.Name != "" {
 		out.NEVRA = a.NEVRA.String()
@@ -88,7 +94,7 @@ func (s *Server) getArtifact(ctx context.Context, in *digestInput) (*body[artifa
 		return nil, err
 	}
 	for _, c := range copies {
-		out.Signed = append(out.Signed, signedView{c.Digest, c.SignedBy})
+		out.Signed = append(out.Signed, SignedView{c.Digest, c.SignedBy})
 	}
 	out.Notarized, err = s.Provenance.Notarized(ctx, d)
 	if albs.KindOf(err) == albs.Conflict { // an answer, and the most important one
@@ -97,10 +103,10 @@ func (s *Server) getArtifact(ctx context.Context, in *digestInput) (*body[artifa
 	if err != nil {
 		return nil, err
 	}
-	return &body[artifactDetail]{out}, nil
+	return rest.Answer(out), nil
 }
 
-func (s *Server) history(ctx context.Context, in *digestInput) (*body[[]provenance.Event], error) {
+func (s *Resources) history(ctx context.Context, in *digestInput) (*rest.Body[[]provenance.Event], error) {
 	d, err := albs.ParseDigest(in.SHA256)
 	if err != nil {
 		return nil, err
@@ -115,17 +121,17 @@ func (s *Server) history(ctx context.Context, in *digestInput) (*body[[]provenan
 	if events == nil {
 		events = []provenance.Event{}
 	}
-	return &body[[]provenance.Event]{events}, nil
+	return rest.Answer(events), nil
 }
 
-func (s *Server) download(w http.ResponseWriter, r *http.Request) {
+func (s *Resources) download(w http.ResponseWriter, r *http.Request) {
 	d, err := albs.ParseDigest(chi.URLParam(r, "sha256"))
 	var a artifact.Artifact
 	if err == nil {
 		a, err = s.Artifacts.Find(r.Context(), d)
 	}
 	if err != nil {
-		s.fail(w, r, err)
+		s.Fail(w, r, err)
 		return
 	}
 	h := w.Header()
@@ -133,7 +139,7 @@ func (s *Server) download(w http.ResponseWriter, r *http.Request) {
 	h.Set("Content-Disposition", mime.FormatMediaType("attachment", map[string]string{"filename": a.Name}))
 	h.Set("ETag", fmt.Sprintf("%q", d))
 	h.Set("Cache-Control", "public, max-age=31536000, immutable")
-	s.serveRanges(w, r, a.Size, func(offset, length int64) (io.ReadCloser, error) {
+	rest.ServeRanges(w, r, a.Size, func(offset, length int64) (io.ReadCloser, error) {
 		if offset == 0 && length == a.Size {
 			length = -1 // the whole file is checked at its end, a range before its beginning
 		}
@@ -141,15 +147,15 @@ func (s *Server) download(w http.ResponseWriter, r *http.Request) {
 	})
 }
 
-func (s *Server) bundle(w http.ResponseWriter, r *http.Request) {
+func (s *Resources) bundle(w http.ResponseWriter, r *http.Request) {
 	d, err := albs.ParseDigest(chi.URLParam(r, "sha256"))
 	if err != nil {
-		s.fail(w, r, err)
+		s.Fail(w, r, err)
 		return
 	}
 	b, err := s.Provenance.Bundle(r.Context(), d)
 	if err != nil {
-		s.fail(w, r, err)
+		s.Fail(w, r, err)
 		return
 	}
 	w.Header().Set("Content-Type", bundleType)
@@ -157,10 +163,10 @@ func (s *Server) bundle(w http.ResponseWriter, r *http.Request) {
 	http.ServeContent(w, r, "", time.Time{}, bytes.NewReader(b.Encode()))
 }
 
-func (s *Server) trust(w http.ResponseWriter, r *http.Request) {
+func (s *Resources) trust(w http.ResponseWriter, r *http.Request) {
 	doc, err := s.Trust(r.Context())
 	if err != nil {
-		s.fail(w, r, err)
+		s.Fail(w, r, err)
 		return
 	}
 	w.Header().Set("Content-Type", "application/json")

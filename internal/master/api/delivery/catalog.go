@@ -1,4 +1,4 @@
-package api
+package delivery
 
 import (
 	"bytes"
@@ -7,42 +7,25 @@ import (
 	"strings"
 	"time"
 
-	"github.com/danielgtaylor/huma/v2"
-
 	"albs/internal/albs"
+	"albs/internal/master/api/rest"
 	"albs/internal/master/platform"
 	"albs/internal/master/product"
 )
-
-const yamlType = "application/yaml"
-
-// specInput is a platform or a product as people write it. Its reader refuses
-// unknown keys with their line, in YAML and in JSON, which is a part of YAML.
-type specInput struct {
-	RawBody []byte `contentType:"application/yaml"`
-}
 
 type nameInput struct {
 	Name string `path:"name" maxLength:"100"`
 }
 
-// takesSpec registers an operation whose body is a T in YAML or JSON.
-func takesSpec[T, O any](s *Server, op huma.Operation, f func(ctx context.Context, in *specInput) (*O, error)) {
-	op.RequestBody = &huma.RequestBody{Required: true, Content: map[string]*huma.MediaType{"application/json": {Schema: schemaOf[T](s)}}}
-	op.SkipValidateBody = true // the module's parser says more exactly what is wrong
-	handle(s, op, f)
-	op.RequestBody.Content[yamlType].Schema = schemaOf[T](s) // huma takes it for bytes
+func (s *Resources) routePlatforms() {
+	rest.Handle(s.Server, rest.Operation(rest.Get, "/api/v1/platforms/", "List platforms"), s.listPlatforms)
+	rest.HandleSpec[platform.Spec](s.Server, rest.Operation(rest.Post, "/api/v1/platforms/", "Make a platform, or change the one of that name"), s.applyPlatform)
+	rest.HandleSpec[platform.Spec](s.Server, rest.Operation(rest.Put, "/api/v1/platforms/", "The same as POST"), s.applyPlatform)
+	rest.Handle(s.Server, rest.Operation(rest.Get, "/api/v1/platforms/{name}/", "Show a platform"), s.getPlatform)
 }
 
-func (s *Server) routePlatforms() {
-	handle(s, operation(get, "/api/v1/platforms/", "List platforms"), s.listPlatforms)
-	takesSpec[platform.Spec](s, operation(post, "/api/v1/platforms/", "Make a platform, or change the one of that name"), s.applyPlatform)
-	takesSpec[platform.Spec](s, operation(put, "/api/v1/platforms/", "The same as POST"), s.applyPlatform)
-	handle(s, operation(get, "/api/v1/platforms/{name}/", "Show a platform"), s.getPlatform)
-}
-
-// platformView has ALBS's members and then the platform as it was applied.
-type platformView struct {
+// PlatformView has ALBS's members and then the platform as it was applied.
+type PlatformView struct {
 	ID       int64       `json:"id"`
 	Name     string      `json:"name"`
 	Type     string      `json:"type" doc:"Always rpm"`
@@ -57,15 +40,15 @@ type platformView struct {
 	At       time.Time     `json:"applied_at"`
 }
 
-func viewPlatform(p platform.Platform) platformView {
-	return platformView{
+func viewPlatform(p platform.Platform) PlatformView {
+	return PlatformView{
 		ID: p.ID, Name: p.Name, Type: "rpm", DistType: strings.TrimSuffix(p.Name, "-"+p.Releasever), Version: p.Releasever, Arches: p.Arches,
 		Spec: p.Spec, Revision: p.Revision, Digest: p.Digest, Actor: p.Actor, At: p.At.Time,
 	}
 }
 
-func (s *Server) listPlatforms(ctx context.Context, _ *struct{}) (*body[[]platformView], error) {
-	out := []platformView{}
+func (s *Resources) listPlatforms(ctx context.Context, _ *struct{}) (*rest.Body[[]PlatformView], error) {
+	out := []PlatformView{}
 	for after := ""; ; {
 		page, err := s.Platforms.List(ctx, after, platform.MaxPage)
 		if err != nil {
@@ -76,20 +59,20 @@ func (s *Server) listPlatforms(ctx context.Context, _ *struct{}) (*body[[]platfo
 			after = p.Name
 		}
 		if len(page) < platform.MaxPage {
-			return &body[[]platformView]{out}, nil
+			return rest.Answer(out), nil
 		}
 	}
 }
 
-func (s *Server) getPlatform(ctx context.Context, in *nameInput) (*body[platformView], error) {
+func (s *Resources) getPlatform(ctx context.Context, in *nameInput) (*rest.Body[PlatformView], error) {
 	p, err := s.Platforms.Get(ctx, in.Name)
 	if err != nil {
 		return nil, err
 	}
-	return &body[platformView]{viewPlatform(p)}, nil
+	return rest.Answer(viewPlatform(p)), nil
 }
 
-func (s *Server) applyPlatform(ctx context.Context, in *specInput) (*body[platformView], error) {
+func (s *Resources) applyPlatform(ctx context.Context, in *rest.SpecInput) (*rest.Body[PlatformView], error) {
 	spec, err := platform.Parse(bytes.NewReader(in.RawBody))
 	if err != nil {
 		return nil, err
@@ -98,23 +81,23 @@ func (s *Server) applyPlatform(ctx context.Context, in *specInput) (*body[platfo
 	if err != nil {
 		return nil, err
 	}
-	return &body[platformView]{viewPlatform(p)}, nil
+	return rest.Answer(viewPlatform(p)), nil
 }
 
-func (s *Server) routeProducts() {
-	handle(s, operation(get, "/api/v1/products/", "List products"), s.listProducts)
-	takesSpec[product.Spec](s, operation(post, "/api/v1/products/", "Make a product, or change the one of that name"), s.applyProduct)
-	handle(s, operation(get, "/api/v1/products/{name}/", "Show a product, by name or id"), s.getProduct)
+func (s *Resources) routeProducts() {
+	rest.Handle(s.Server, rest.Operation(rest.Get, "/api/v1/products/", "List products"), s.listProducts)
+	rest.HandleSpec[product.Spec](s.Server, rest.Operation(rest.Post, "/api/v1/products/", "Make a product, or change the one of that name"), s.applyProduct)
+	rest.Handle(s.Server, rest.Operation(rest.Get, "/api/v1/products/{name}/", "Show a product, by name or id"), s.getProduct)
 }
 
-// productView has ALBS's members and then the product as it was applied.
-type productView struct {
-	ID          int64      `json:"id"`
-	Name        string     `json:"name"`
-	Title       string     `json:"title"`
-	IsCommunity bool       `json:"is_community"`
-	Team        nameView   `json:"team"`
-	Platforms   []nameView `json:"platforms"`
+// ProductView has ALBS's members and then the product as it was applied.
+type ProductView struct {
+	ID          int64           `json:"id"`
+	Name        string          `json:"name"`
+	Title       string          `json:"title"`
+	IsCommunity bool            `json:"is_community"`
+	Team        rest.NameView   `json:"team"`
+	Platforms   []rest.NameView `json:"platforms"`
 
 	Spec     product.Spec `json:"spec"`
 	Revision int64        `json:"revision"`
@@ -123,13 +106,13 @@ type productView struct {
 	At       time.Time    `json:"applied_at"`
 }
 
-func viewProduct(p product.Product) productView {
-	out := productView{
-		ID: p.ID, Name: p.Name, Title: p.Title, Team: nameView{p.Team}, Platforms: []nameView{},
+func viewProduct(p product.Product) ProductView {
+	out := ProductView{
+		ID: p.ID, Name: p.Name, Title: p.Title, Team: rest.NameView{Name: p.Team}, Platforms: []rest.NameView{},
 		Spec: p.Spec, Revision: p.Revision, Digest: p.Digest, Actor: p.Actor, At: p.At.Time,
 	}
 	for _, name := range p.Platforms {
-		out.Platforms = append(out.Platforms, nameView{name})
+		out.Platforms = append(out.Platforms, rest.NameView{Name: name})
 	}
 	return out
 }
@@ -139,14 +122,15 @@ type productsInput struct {
 	Search string `query:"search_string" maxLength:"100" doc:"A part of the name"`
 }
 
-type productsView struct {
-	Products      []productView `json:"products"`
+// ProductsView is a page of products.
+type ProductsView struct {
+	Products      []ProductView `json:"products"`
 	TotalProducts int           `json:"total_products"`
 	CurrentPage   int           `json:"current_page"`
 }
 
 // products returns every product; there are dozens, not thousands.
-func (s *Server) products(ctx context.Context) ([]product.Product, error) {
+func (s *Resources) products(ctx context.Context) ([]product.Product, error) {
 	var out []product.Product
 	for after := ""; ; {
 		page, err := s.Products.List(ctx, after, platform.MaxPage)
@@ -161,26 +145,26 @@ func (s *Server) products(ctx context.Context) ([]product.Product, error) {
 	}
 }
 
-func (s *Server) listProducts(ctx context.Context, in *productsInput) (*body[productsView], error) {
+func (s *Resources) listProducts(ctx context.Context, in *productsInput) (*rest.Body[ProductsView], error) {
 	all, err := s.products(ctx)
 	if err != nil {
 		return nil, err
 	}
-	out := productsView{Products: []productView{}, CurrentPage: in.Page}
+	out := ProductsView{Products: []ProductView{}, CurrentPage: in.Page}
 	for _, p := range all {
 		if !strings.Contains(p.Name, in.Search) {
 			continue
 		}
-		if out.TotalProducts/perPage == in.Page-1 {
+		if out.TotalProducts/rest.PerPage == in.Page-1 {
 			out.Products = append(out.Products, viewProduct(p))
 		}
 		out.TotalProducts++
 	}
-	return &body[productsView]{out}, nil
+	return rest.Answer(out), nil
 }
 
-// productByID returns the product with ALBS's sort of id.
-func (s *Server) productByID(ctx context.Context, id int64) (product.Product, error) {
+// ProductByID returns the product with ALBS's sort of id.
+func (s *Resources) ProductByID(ctx context.Context, id int64) (product.Product, error) {
 	all, err := s.products(ctx)
 	if err != nil {
 		return product.Product{}, err
@@ -193,18 +177,18 @@ func (s *Server) productByID(ctx context.Context, id int64) (product.Product, er
 	return product.Product{}, albs.Errorf(albs.NotFound, "there is no product with id %d", id)
 }
 
-func (s *Server) getProduct(ctx context.Context, in *nameInput) (*body[productView], error) {
+func (s *Resources) getProduct(ctx context.Context, in *nameInput) (*rest.Body[ProductView], error) {
 	p, err := s.Products.Get(ctx, in.Name)
 	if id, bad := strconv.ParseInt(in.Name, 10, 64); bad == nil && albs.KindOf(err) == albs.NotFound {
-		p, err = s.productByID(ctx, id)
+		p, err = s.ProductByID(ctx, id)
 	}
 	if err != nil {
 		return nil, err
 	}
-	return &body[productView]{viewProduct(p)}, nil
+	return rest.Answer(viewProduct(p)), nil
 }
 
-func (s *Server) applyProduct(ctx context.Context, in *specInput) (*body[productView], error) {
+func (s *Resources) applyProduct(ctx context.Context, in *rest.SpecInput) (*rest.Body[ProductView], error) {
 	spec, err := product.Parse(bytes.NewReader(in.RawBody))
 	if err != nil {
 		return nil, err
@@ -213,5 +197,5 @@ func (s *Server) applyProduct(ctx context.Context, in *specInput) (*body[product
 	if err != nil {
 		return nil, err
 	}
-	return &body[productView]{viewProduct(p)}, nil
+	return rest.Answer(viewProduct(p)), nil
 }

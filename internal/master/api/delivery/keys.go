@@ -1,4 +1,4 @@
-package api
+package delivery
 
 import (
 	"context"
@@ -10,27 +10,29 @@ import (
 	"github.com/go-chi/chi/v5"
 
 	"albs/internal/albs"
+	"albs/internal/master/api/rest"
 	"albs/internal/master/sign"
 )
 
-func (s *Server) routeKeys() {
-	handle(s, operation(get, "/api/v1/sign-keys/", "List signing keys"), s.listKeys)
-	op := operation(post, "/api/v1/sign-keys/generate", "Have a signer make a key, which never leaves it")
+func (s *Resources) routeKeys() {
+	rest.Handle(s.Server, rest.Operation(rest.Get, "/api/v1/sign-keys/", "List signing keys"), s.listKeys)
+	op := rest.Operation(rest.Post, "/api/v1/sign-keys/generate", "Have a signer make a key, which never leaves it")
 	op.DefaultStatus = http.StatusAccepted
-	handle(s, op, s.generateKey)
-	handle(s, operation(get, "/api/v1/sign-keys/generate/{task_id}/", "Show how far the making of a key is"), s.getKeygen)
-	handle(s, operation(get, "/api/v1/sign-keys/{key}/", "Show a signing key, by fingerprint or name"), s.getKey)
-	handle(s, operation(patch, "/api/v1/sign-keys/{key}/deactivate", "End a key's use for anything new"), s.deactivateKey)
+	rest.Handle(s.Server, op, s.generateKey)
+	rest.Handle(s.Server, rest.Operation(rest.Get, "/api/v1/sign-keys/generate/{task_id}/", "Show how far the making of a key is"), s.getKeygen)
+	rest.Handle(s.Server, rest.Operation(rest.Get, "/api/v1/sign-keys/{key}/", "Show a signing key, by fingerprint or name"), s.getKey)
+	rest.Handle(s.Server, rest.Operation(rest.Patch, "/api/v1/sign-keys/{key}/deactivate", "End a key's use for anything new"), s.deactivateKey)
 
-	op = operation(get, "/api/v1/sign-keys/{key}/public", "Download the public key, as rpm --import takes it")
-	op.Parameters = pathParams(op.Path)
-	op.Responses = answers(http.StatusOK, "ASCII-armored", keyType)
-	s.raw(op, s.publicKey)
+	op = rest.Operation(rest.Get, "/api/v1/sign-keys/{key}/public", "Download the public key, as rpm --import takes it")
+	op.Parameters = rest.PathParams(op.Path)
+	op.Responses = rest.Answers(http.StatusOK, "ASCII-armored", keyType)
+	s.Raw(op, s.publicKey)
 }
 
 const keyType = "application/pgp-keys"
 
-type keyView struct {
+// KeyView is the public part of a signing key.
+type KeyView struct {
 	ID          int64  `json:"id" doc:"The last eight digits of the fingerprint as a number, for clients that want one"`
 	Name        string `json:"name"`
 	Description string `json:"description" doc:"Empty"`
@@ -45,8 +47,8 @@ type keyView struct {
 	CreatedAt time.Time `json:"created_at"`
 }
 
-func viewKey(k sign.Key) keyView {
-	return keyView{
+func viewKey(k sign.Key) KeyView {
+	return KeyView{
 		ID: keyNumber(k.Fingerprint), Name: k.Name, KeyID: k.Fingerprint[max(len(k.Fingerprint)-16, 0):], Fingerprint: k.Fingerprint,
 		PublicURL: "/api/v1/sign-keys/" + k.Fingerprint + "/public", Active: k.Active, UserID: k.UserID, Algorithm: k.Algorithm,
 		Products: append([]string{}, k.Products...), CreatedAt: k.CreatedAt,
@@ -63,41 +65,41 @@ func keyNumber(fingerprint string) int64 {
 	return int64(n)
 }
 
-func (s *Server) listKeys(ctx context.Context, _ *struct{}) (*body[[]keyView], error) {
+func (s *Resources) listKeys(ctx context.Context, _ *struct{}) (*rest.Body[[]KeyView], error) {
 	keys, err := s.Signs.Keys(ctx)
 	if err != nil {
 		return nil, err
 	}
-	out := make([]keyView, len(keys))
+	out := make([]KeyView, len(keys))
 	for i, k := range keys {
 		out[i] = viewKey(k)
 	}
-	return &body[[]keyView]{out}, nil
+	return rest.Answer(out), nil
 }
 
 type keyInput struct {
 	Key string `path:"key" maxLength:"200" doc:"Fingerprint or name"`
 }
 
-func (s *Server) getKey(ctx context.Context, in *keyInput) (*body[keyView], error) {
+func (s *Resources) getKey(ctx context.Context, in *keyInput) (*rest.Body[KeyView], error) {
 	k, err := s.Signs.Key(ctx, in.Key)
 	if err != nil {
 		return nil, err
 	}
-	return &body[keyView]{viewKey(k)}, nil
+	return rest.Answer(viewKey(k)), nil
 }
 
-func (s *Server) deactivateKey(ctx context.Context, in *keyInput) (*body[keyView], error) {
+func (s *Resources) deactivateKey(ctx context.Context, in *keyInput) (*rest.Body[KeyView], error) {
 	if err := s.Signs.Deactivate(ctx, in.Key); err != nil {
 		return nil, err
 	}
 	return s.getKey(ctx, in)
 }
 
-func (s *Server) publicKey(w http.ResponseWriter, r *http.Request) {
+func (s *Resources) publicKey(w http.ResponseWriter, r *http.Request) {
 	k, err := s.Signs.Key(r.Context(), chi.URLParam(r, "key"))
 	if err != nil {
-		s.fail(w, r, err)
+		s.Fail(w, r, err)
 		return
 	}
 	h := w.Header()
@@ -116,7 +118,8 @@ type generateInput struct {
 	}
 }
 
-type keygenView struct {
+// KeygenView is a wish for a key, and how far its making is.
+type KeygenView struct {
 	Task        albs.TaskID    `json:"task_id"`
 	State       albs.TaskState `json:"state"`
 	Reason      string         `json:"reason"`
@@ -129,7 +132,7 @@ type keygenView struct {
 	Fingerprint string         `json:"fingerprint,omitempty" doc:"Once the key is there"`
 }
 
-func (s *Server) generateKey(ctx context.Context, in *generateInput) (*body[keygenView], error) {
+func (s *Resources) generateKey(ctx context.Context, in *generateInput) (*rest.Body[KeygenView], error) {
 	b := in.Body
 	if b.Algorithm == "" {
 		b.Algorithm = "rsa4096"
@@ -145,27 +148,28 @@ type keygenInput struct {
 	Task albs.TaskID `path:"task_id" minimum:"1"`
 }
 
-func (s *Server) getKeygen(ctx context.Context, in *keygenInput) (*body[keygenView], error) {
+func (s *Resources) getKeygen(ctx context.Context, in *keygenInput) (*rest.Body[KeygenView], error) {
 	k, err := s.Signs.Keygen(ctx, in.Task)
 	if err != nil {
 		return nil, err
 	}
-	return &body[keygenView]{keygenView{
+	return rest.Answer(KeygenView{
 		Task: k.Task.ID, State: k.Task.State, Reason: k.Task.Reason, Name: k.Name, UserID: k.UserID, Algorithm: k.Algorithm,
 		Products: append([]string{}, k.Products...), Requester: k.Requester, CreatedAt: k.CreatedAt, Fingerprint: k.Fingerprint,
-	}}, nil
+	}), nil
 }
 
-func (s *Server) routeSignTasks() {
-	handle(s, operation(get, "/api/v1/sign-tasks/", "List requests to sign builds, the newest first"), s.listSignTasks)
-	handle(s, created(operation(post, "/api/v1/sign-tasks/", "Have all packages of a build signed")), s.signBuild)
-	handle(s, operation(get, "/api/v1/sign-tasks/{sign_task_id}/", "Show a request to sign a build"), s.getSignTask)
+func (s *Resources) routeSignTasks() {
+	rest.Handle(s.Server, rest.Operation(rest.Get, "/api/v1/sign-tasks/", "List requests to sign builds, the newest first"), s.listSignTasks)
+	rest.Handle(s.Server, rest.Created(rest.Operation(rest.Post, "/api/v1/sign-tasks/", "Have all packages of a build signed")), s.signBuild)
+	rest.Handle(s.Server, rest.Operation(rest.Get, "/api/v1/sign-tasks/{sign_task_id}/", "Show a request to sign a build"), s.getSignTask)
 }
 
-type signTaskView struct {
+// SignTaskView is a request to sign a build.
+type SignTaskView struct {
 	ID           int64        `json:"id"`
 	Build        albs.BuildID `json:"build_id"`
-	SignKey      keyView      `json:"sign_key"`
+	SignKey      KeyView      `json:"sign_key"`
 	Status       int          `json:"status" enum:"1,2,3,4" doc:"ALBS's: 1 idle, 2 in progress, 3 completed, 4 failed"`
 	ErrorMessage string       `json:"error_message"`
 	CreatedAt    time.Time    `json:"created_at"`
@@ -173,19 +177,20 @@ type signTaskView struct {
 	StatusText string            `json:"status_text"`
 	Product    string            `json:"product"`
 	Requester  string            `json:"requester"`
-	Packages   []signPackageView `json:"packages"`
+	Packages   []SignPackageView `json:"packages"`
 }
 
-type signPackageView struct {
+// SignPackageView is one package of such a request.
+type SignPackageView struct {
 	Name   string      `json:"name"`
 	SHA256 albs.Digest `json:"sha256" doc:"Unsigned"`
 	Signed albs.Digest `json:"signed_sha256,omitempty" doc:"Of the signed copy, once there is one"`
 }
 
-// viewSignTasks shows requests with their keys.
-func (s *Server) viewSignTasks(ctx context.Context, requests ...sign.Request) ([]signTaskView, error) {
-	out := make([]signTaskView, len(requests))
-	keys := map[string]keyView{}
+// ViewSignTasks shows requests with their keys.
+func (s *Resources) ViewSignTasks(ctx context.Context, requests ...sign.Request) ([]SignTaskView, error) {
+	out := make([]SignTaskView, len(requests))
+	keys := map[string]KeyView{}
 	for i, r := range requests {
 		if _, known := keys[r.Key]; !known {
 			k, err := s.Signs.Key(ctx, r.Key)
@@ -194,23 +199,23 @@ func (s *Server) viewSignTasks(ctx context.Context, requests ...sign.Request) ([
 			}
 			keys[r.Key] = viewKey(k)
 		}
-		out[i] = signTaskView{
+		out[i] = SignTaskView{
 			ID: r.ID, Build: r.Build, SignKey: keys[r.Key], Status: int(r.Status), StatusText: r.Status.String(), ErrorMessage: r.Reason,
-			CreatedAt: r.CreatedAt, Product: r.Product, Requester: r.Requester, Packages: []signPackageView{},
+			CreatedAt: r.CreatedAt, Product: r.Product, Requester: r.Requester, Packages: []SignPackageView{},
 		}
 		for _, p := range r.Packages {
-			out[i].Packages = append(out[i].Packages, signPackageView{p.Name, p.Digest, p.Signed})
+			out[i].Packages = append(out[i].Packages, SignPackageView{p.Name, p.Digest, p.Signed})
 		}
 	}
 	return out, nil
 }
 
-func (s *Server) signTask(ctx context.Context, r sign.Request) (*body[signTaskView], error) {
-	out, err := s.viewSignTasks(ctx, r)
+func (s *Resources) signTask(ctx context.Context, r sign.Request) (*rest.Body[SignTaskView], error) {
+	out, err := s.ViewSignTasks(ctx, r)
 	if err != nil {
 		return nil, err
 	}
-	return &body[signTaskView]{out[0]}, nil
+	return rest.Answer(out[0]), nil
 }
 
 type signTasksInput struct {
@@ -220,23 +225,23 @@ type signTasksInput struct {
 
 const signTasksPage = 100
 
-func (s *Server) listSignTasks(ctx context.Context, in *signTasksInput) (*body[[]signTaskView], error) {
+func (s *Resources) listSignTasks(ctx context.Context, in *signTasksInput) (*rest.Body[[]SignTaskView], error) {
 	requests, _, err := s.Signs.Requests(ctx, sign.Filter{Build: in.Build, Before: in.Before, Limit: signTasksPage})
 	if err != nil {
 		return nil, err
 	}
-	out, err := s.viewSignTasks(ctx, requests...)
+	out, err := s.ViewSignTasks(ctx, requests...)
 	if err != nil {
 		return nil, err
 	}
-	return &body[[]signTaskView]{out}, nil
+	return rest.Answer(out), nil
 }
 
 type signTaskInput struct {
 	ID int64 `path:"sign_task_id" minimum:"1"`
 }
 
-func (s *Server) getSignTask(ctx context.Context, in *signTaskInput) (*body[signTaskView], error) {
+func (s *Resources) getSignTask(ctx context.Context, in *signTaskInput) (*rest.Body[SignTaskView], error) {
 	r, err := s.Signs.Request(ctx, in.ID)
 	if err != nil {
 		return nil, err
@@ -252,7 +257,7 @@ type signBuildInput struct {
 	}
 }
 
-func (s *Server) signBuild(ctx context.Context, in *signBuildInput) (*body[signTaskView], error) {
+func (s *Resources) signBuild(ctx context.Context, in *signBuildInput) (*rest.Body[SignTaskView], error) {
 	key := strings.TrimSpace(in.Body.Key)
 	if (key == "") == (in.Body.KeyID == 0) {
 		return nil, albs.Errorf(albs.Invalid, "give the key, either by body.sign_key_id or by body.sign_key")
@@ -271,7 +276,7 @@ func (s *Server) signBuild(ctx context.Context, in *signBuildInput) (*body[signT
 }
 
 // keyByNumber returns the fingerprint of the one key with that id.
-func (s *Server) keyByNumber(ctx context.Context, n int64) (string, error) {
+func (s *Resources) keyByNumber(ctx context.Context, n int64) (string, error) {
 	keys, err := s.Signs.Keys(ctx)
 	if err != nil {
 		return "", err

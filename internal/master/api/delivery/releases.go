@@ -1,4 +1,4 @@
-package api
+package delivery
 
 import (
 	"context"
@@ -7,38 +7,39 @@ import (
 	"time"
 
 	"albs/internal/albs"
+	"albs/internal/master/api/rest"
 	"albs/internal/master/product"
 	"albs/internal/master/release"
 )
 
-func (s *Server) routeReleases() {
-	op := operation(get, "/api/v1/releases/", "List releases, the newest first")
-	op.Metadata = map[string]any{"unsupported": []string{"platform_id", "package_name"}}
-	handle(s, op, s.listReleases)
-	op = created(operation(post, "/api/v1/releases/new/", "Plan a release: what goes where, and what speaks against it"))
-	op.Metadata = map[string]any{"within": slow} // every package's proofs are checked
-	handle(s, op, s.planRelease)
-	handle(s, operation(get, "/api/v1/releases/{release_id}/", "Show a release with its plan and approvals"), s.getRelease)
-	op = operation(put, "/api/v1/releases/{release_id}/", "Compute the plan anew; approvals of the one before are void")
-	op.Metadata = map[string]any{"within": slow}
-	handle(s, op, s.replan)
-	handle(s, operation(post, "/api/v1/releases/{release_id}/approve/", "Approve exactly the plan with that digest"), s.approve)
-	op = operation(post, "/api/v1/releases/{release_id}/commit/", "Publish an approved release")
-	op.Metadata = map[string]any{"within": slow}
-	handle(s, op, s.changeRelease(s.Releases.Publish))
-	handle(s, operation(post, "/api/v1/releases/{release_id}/cancel/", "End a release's publication or rollback that is in progress"), s.changeRelease(s.Releases.Cancel))
-	op = operation(post, "/api/v1/releases/{release_id}/revert/", "Roll a published release back")
-	op.Metadata = map[string]any{"within": slow}
-	handle(s, op, s.changeRelease(s.Releases.Revert))
+func (s *Resources) routeReleases() {
+	op := rest.Operation(rest.Get, "/api/v1/releases/", "List releases, the newest first")
+	op = rest.Unsupported(op, "platform_id", "package_name")
+	rest.Handle(s.Server, op, s.listReleases)
+	op = rest.Created(rest.Operation(rest.Post, "/api/v1/releases/new/", "Plan a release: what goes where, and what speaks against it"))
+	op = rest.Slow(op) // every package's proofs are checked
+	rest.Handle(s.Server, op, s.planRelease)
+	rest.Handle(s.Server, rest.Operation(rest.Get, "/api/v1/releases/{release_id}/", "Show a release with its plan and approvals"), s.getRelease)
+	op = rest.Operation(rest.Put, "/api/v1/releases/{release_id}/", "Compute the plan anew; approvals of the one before are void")
+	op = rest.Slow(op)
+	rest.Handle(s.Server, op, s.replan)
+	rest.Handle(s.Server, rest.Operation(rest.Post, "/api/v1/releases/{release_id}/approve/", "Approve exactly the plan with that digest"), s.approve)
+	op = rest.Operation(rest.Post, "/api/v1/releases/{release_id}/commit/", "Publish an approved release")
+	op = rest.Slow(op)
+	rest.Handle(s.Server, op, s.changeRelease(s.Releases.Publish))
+	rest.Handle(s.Server, rest.Operation(rest.Post, "/api/v1/releases/{release_id}/cancel/", "End a release's publication or rollback that is in progress"), s.changeRelease(s.Releases.Cancel))
+	op = rest.Operation(rest.Post, "/api/v1/releases/{release_id}/revert/", "Roll a published release back")
+	op = rest.Slow(op)
+	rest.Handle(s.Server, op, s.changeRelease(s.Releases.Revert))
 }
 
-// releaseView has ALBS's members first, but for the plan, which is albs's own.
-type releaseView struct {
+// ReleaseView has ALBS's members first, but for the plan, which is albs's own.
+type ReleaseView struct {
 	ID        albs.ReleaseID `json:"id"`
 	Status    int            `json:"status" enum:"1,2,3,4,5" doc:"ALBS's: 1 scheduled, 2 in progress, 3 completed, 4 failed, 5 reverted"`
 	BuildIDs  []albs.BuildID `json:"build_ids"`
-	Product   nameView       `json:"product"`
-	Owner     ownerView      `json:"owner"`
+	Product   rest.NameView  `json:"product"`
+	Owner     rest.OwnerView `json:"owner"`
 	CreatedAt time.Time      `json:"created_at"`
 	Plan      *release.Plan  `json:"plan" doc:"Null in lists"`
 
@@ -49,7 +50,7 @@ type releaseView struct {
 	Digest     albs.Digest    `json:"digest" doc:"Over the plan's effects; what is approved"`
 	ExpiresAt  *time.Time     `json:"expires_at"`
 	Approved   bool           `json:"approved"`
-	Approvals  []approvalView `json:"approvals"`
+	Approvals  []ApprovalView `json:"approvals"`
 	Needed     int            `json:"approvals_needed"`
 	Serial     int64          `json:"serial" doc:"Of the tree that it shows; 0 before"`
 	From       int64          `json:"from_serial"`
@@ -59,7 +60,8 @@ type releaseView struct {
 	ChangedAt  time.Time      `json:"changed_at"`
 }
 
-type approvalView struct {
+// ApprovalView is a person's word for a plan.
+type ApprovalView struct {
 	Username  string      `json:"username"`
 	Digest    albs.Digest `json:"digest"`
 	Note      string      `json:"note"`
@@ -67,23 +69,23 @@ type approvalView struct {
 	ExpiresAt time.Time   `json:"expires_at"`
 }
 
-func viewRelease(r release.Release) releaseView {
-	out := releaseView{
+func viewRelease(r release.Release) ReleaseView {
+	out := ReleaseView{
 		ID: r.ID, Status: int(r.Status), StatusText: r.Status.String(), BuildIDs: append([]albs.BuildID{}, r.Builds...),
-		Product: nameView{r.Product}, Owner: ownerView{ID: r.PlannerID, Username: r.Planner}, CreatedAt: r.Created, ChangedAt: r.Changed,
-		Kind: r.Kind, Reason: r.Reason, Team: r.Team, Digest: r.Digest, ExpiresAt: timeOf(r.Expires), Approved: r.Approved(),
-		Approvals: []approvalView{}, Needed: r.Needed, Serial: r.Serial, From: r.From, BackTo: r.BackTo, Tree: r.Tree, Task: r.Task,
+		Product: rest.NameView{Name: r.Product}, Owner: rest.OwnerView{ID: r.PlannerID, Username: r.Planner}, CreatedAt: r.Created, ChangedAt: r.Changed,
+		Kind: r.Kind, Reason: r.Reason, Team: r.Team, Digest: r.Digest, ExpiresAt: rest.TimeOf(r.Expires), Approved: r.Approved(),
+		Approvals: []ApprovalView{}, Needed: r.Needed, Serial: r.Serial, From: r.From, BackTo: r.BackTo, Tree: r.Tree, Task: r.Task,
 	}
 	for _, a := range r.Approvals {
-		out.Approvals = append(out.Approvals, approvalView{a.Name, a.Digest, a.Note, a.At.Time, a.ExpiresAt.Time})
+		out.Approvals = append(out.Approvals, ApprovalView{a.Name, a.Digest, a.Note, a.At.Time, a.ExpiresAt.Time})
 	}
 	return out
 }
 
-func releaseWhole(r release.Release) *body[releaseView] {
+func releaseWhole(r release.Release) *rest.Body[ReleaseView] {
 	out := viewRelease(r)
 	out.Plan = &r.Plan
-	return &body[releaseView]{out}
+	return rest.Answer(out)
 }
 
 type releasesInput struct {
@@ -94,19 +96,20 @@ type releasesInput struct {
 	Build     albs.BuildID `query:"build_id" doc:"Releases of a build's packages"`
 }
 
-type releasesView struct {
-	Releases      []releaseView `json:"releases"`
+// ReleasesView is a page of releases.
+type ReleasesView struct {
+	Releases      []ReleaseView `json:"releases"`
 	TotalReleases int           `json:"total_releases"`
 	CurrentPage   int           `json:"current_page"`
 }
 
-func (s *Server) listReleases(ctx context.Context, in *releasesInput) (*body[releasesView], error) {
-	f := release.Filter{Product: in.Product, Status: release.Status(in.Status), Build: in.Build, Limit: perPage, Skip: (in.Page - 1) * perPage}
+func (s *Resources) listReleases(ctx context.Context, in *releasesInput) (*rest.Body[ReleasesView], error) {
+	f := release.Filter{Product: in.Product, Status: release.Status(in.Status), Build: in.Build, Limit: rest.PerPage, Skip: (in.Page - 1) * rest.PerPage}
 	if in.ProductID != 0 {
 		if in.Product != "" {
 			return nil, albs.Errorf(albs.Invalid, "query.product_id stands in place of product; give one or the other")
 		}
-		p, err := s.productByID(ctx, in.ProductID)
+		p, err := s.ProductByID(ctx, in.ProductID)
 		if err != nil {
 			return nil, err
 		}
@@ -116,14 +119,14 @@ func (s *Server) listReleases(ctx context.Context, in *releasesInput) (*body[rel
 	if err != nil {
 		return nil, err
 	}
-	out := releasesView{Releases: make([]releaseView, len(list)), CurrentPage: in.Page}
+	out := ReleasesView{Releases: make([]ReleaseView, len(list)), CurrentPage: in.Page}
 	for i, r := range list {
 		out.Releases[i] = viewRelease(r)
 	}
 	if out.TotalReleases, err = s.Releases.CountOf(ctx, f); err != nil {
 		return nil, err
 	}
-	return &body[releasesView]{out}, nil
+	return rest.Answer(out), nil
 }
 
 // newRelease is ALBS's request for a release, with product of ours.
@@ -137,10 +140,10 @@ type newRelease struct {
 
 type planInput struct{ Body newRelease }
 
-func (s *Server) planRelease(ctx context.Context, in *planInput) (*body[releaseView], error) {
+func (s *Resources) planRelease(ctx context.Context, in *planInput) (*rest.Body[ReleaseView], error) {
 	b := in.Body
-	if !empty(b.BuildTasks) {
-		return nil, notSupported("body.build_tasks")
+	if !rest.Empty(b.BuildTasks) {
+		return nil, rest.NotSupported("body.build_tasks")
 	}
 	if (b.Product == "") == (b.ProductID == 0) {
 		return nil, albs.Errorf(albs.Invalid, "give the product, either by body.product or by body.product_id")
@@ -150,7 +153,7 @@ func (s *Server) planRelease(ctx context.Context, in *planInput) (*body[releaseV
 	if b.Product != "" {
 		p, err = s.Products.Get(ctx, b.Product)
 	} else {
-		p, err = s.productByID(ctx, b.ProductID)
+		p, err = s.ProductByID(ctx, b.ProductID)
 	}
 	if err == nil && b.PlatformID != 0 {
 		err = s.onlyPlatform(ctx, p, b.PlatformID)
@@ -167,7 +170,7 @@ func (s *Server) planRelease(ctx context.Context, in *planInput) (*body[releaseV
 
 // onlyPlatform refuses a platform that would leave packages of others out, which
 // a plan cannot.
-func (s *Server) onlyPlatform(ctx context.Context, p product.Product, id int64) error {
+func (s *Resources) onlyPlatform(ctx context.Context, p product.Product, id int64) error {
 	if len(p.Platforms) != 1 {
 		return albs.Errorf(albs.Invalid, "body.platform_id isn't supported yet for a product of several platforms: all are released together; leave it out")
 	}
@@ -185,7 +188,7 @@ type releaseInput struct {
 	ID albs.ReleaseID `path:"release_id" minimum:"1"`
 }
 
-func (s *Server) getRelease(ctx context.Context, in *releaseInput) (*body[releaseView], error) {
+func (s *Resources) getRelease(ctx context.Context, in *releaseInput) (*rest.Body[ReleaseView], error) {
 	r, err := s.Releases.Get(ctx, in.ID)
 	if err != nil {
 		return nil, err
@@ -193,8 +196,8 @@ func (s *Server) getRelease(ctx context.Context, in *releaseInput) (*body[releas
 	return releaseWhole(r), nil
 }
 
-func (s *Server) changeRelease(change func(context.Context, albs.ReleaseID) (release.Release, error)) func(context.Context, *releaseInput) (*body[releaseView], error) {
-	return func(ctx context.Context, in *releaseInput) (*body[releaseView], error) {
+func (s *Resources) changeRelease(change func(context.Context, albs.ReleaseID) (release.Release, error)) func(context.Context, *releaseInput) (*rest.Body[ReleaseView], error) {
+	return func(ctx context.Context, in *releaseInput) (*rest.Body[ReleaseView], error) {
 		r, err := change(ctx, in.ID)
 		if err != nil {
 			return nil, err
@@ -212,12 +215,12 @@ type replanInput struct {
 	}
 }
 
-func (s *Server) replan(ctx context.Context, in *replanInput) (*body[releaseView], error) {
+func (s *Resources) replan(ctx context.Context, in *replanInput) (*rest.Body[ReleaseView], error) {
 	switch {
-	case !empty(in.Body.Plan):
-		return nil, notSupported("body.plan")
-	case !empty(in.Body.BuildTasks):
-		return nil, notSupported("body.build_tasks")
+	case !rest.Empty(in.Body.Plan):
+		return nil, rest.NotSupported("body.plan")
+	case !rest.Empty(in.Body.BuildTasks):
+		return nil, rest.NotSupported("body.build_tasks")
 	}
 	if len(in.Body.Builds) > 0 {
 		now, err := s.Releases.Get(ctx, in.ID)
@@ -240,7 +243,7 @@ type approveInput struct {
 	}
 }
 
-func (s *Server) approve(ctx context.Context, in *approveInput) (*body[releaseView], error) {
+func (s *Resources) approve(ctx context.Context, in *approveInput) (*rest.Body[ReleaseView], error) {
 	d, err := albs.ParseDigest(in.Body.Digest)
 	if err != nil {
 		return nil, albs.Errorf(albs.Invalid, "body.digest: %w", err)

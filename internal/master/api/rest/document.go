@@ -1,4 +1,4 @@
-package api
+package rest
 
 import (
 	"bytes"
@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"path"
 	"reflect"
@@ -18,7 +19,8 @@ import (
 	"github.com/danielgtaylor/huma/v2/adapters/humachi"
 )
 
-const documentPath = "/api/v1/openapi.json"
+// DocumentPath is where the OpenAPI document is.
+const DocumentPath = "/api/v1/openapi.json"
 
 // documentConfig sets up huma: JSON only, no pages of its own, problems of ours.
 func documentConfig(version string) huma.Config {
@@ -44,8 +46,8 @@ func documentConfig(version string) huma.Config {
 	}
 }
 
-// operation begins the description of a route.
-func operation(method, path, summary string) huma.Operation {
+// Operation begins the description of an operation.
+func Operation(method, path, summary string) huma.Operation {
 	return huma.Operation{Method: method, Path: path, Summary: summary}
 }
 
@@ -59,21 +61,21 @@ func (s *Server) describe(op *huma.Operation) {
 		op.Tags = []string{strings.TrimSuffix(parts[2], ".json")}
 	}
 	op.OperationID = strings.ToLower(op.Method) + "-" + strings.Trim(regexp.MustCompile(`[^a-z0-9]+`).ReplaceAllString(strings.Join(parts, "-"), "-"), "-")
-	if p, ok := policyOf(op.Method, op.Path); ok && p.need != open {
+	if p, ok := s.policyOf(op.Method, op.Path); ok && p.Need != Open {
 		op.Security = []map[string][]string{{"token": {}}}
-		op.Extensions = map[string]any{"x-albs-policy": string(p.need)}
+		op.Extensions = map[string]any{"x-albs-policy": string(p.Need)}
 	}
 	if op.Responses == nil {
 		op.Responses = map[string]*huma.Response{}
 	}
 	op.Responses["default"] = &huma.Response{
 		Description: "A problem",
-		Content:     map[string]*huma.MediaType{problemType: {Schema: schemaOf[Problem](s)}},
+		Content:     map[string]*huma.MediaType{problemType: {Schema: SchemaOf[Problem](s)}},
 	}
 }
 
-// pathParams documents the parameters in a raw operation's path.
-func pathParams(path string) []*huma.Param {
+// PathParams documents the parameters in a raw operation's path.
+func PathParams(path string) []*huma.Param {
 	var out []*huma.Param
 	for _, m := range parameter.FindAllStringSubmatch(path, -1) {
 		out = append(out, &huma.Param{Name: m[1], In: "path", Required: true, Schema: &huma.Schema{Type: huma.TypeString}})
@@ -81,13 +83,13 @@ func pathParams(path string) []*huma.Param {
 	return out
 }
 
-// queryParam documents an optional parameter of a raw operation.
-func queryParam(name, typ, doc string) *huma.Param {
+// QueryParam documents an optional parameter of a raw operation.
+func QueryParam(name, typ, doc string) *huma.Param {
 	return &huma.Param{Name: name, In: "query", Description: doc, Schema: &huma.Schema{Type: typ}}
 }
 
-// answers documents a raw operation's success.
-func answers(status int, description, mediaType string) map[string]*huma.Response {
+// Answers documents a raw operation's success.
+func Answers(status int, description, mediaType string) map[string]*huma.Response {
 	r := &huma.Response{Description: description}
 	if mediaType != "" {
 		r.Content = map[string]*huma.MediaType{mediaType: {}}
@@ -98,9 +100,9 @@ func answers(status int, description, mediaType string) map[string]*huma.Respons
 // routeDocument renders the document; it is called once every other route is
 // registered.
 func (s *Server) routeDocument() {
-	op := operation(get, documentPath, "This interface as an OpenAPI 3.1 document")
-	op.Responses = answers(http.StatusOK, "The document", "application/openapi+json")
-	s.raw(op, func(w http.ResponseWriter, r *http.Request) {
+	op := Operation(Get, DocumentPath, "This interface as an OpenAPI 3.1 document")
+	op.Responses = Answers(http.StatusOK, "The document", "application/openapi+json")
+	s.Raw(op, func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Content-Type", "application/openapi+json")
 		w.Header().Set("Cache-Control", "no-cache")
 		http.ServeContent(w, r, "", time.Time{}, bytes.NewReader(s.doc))
@@ -121,18 +123,18 @@ type adapter struct{ s *Server }
 // Handle implements huma.Adapter.
 func (a adapter) Handle(op *huma.Operation, handler func(huma.Context)) {
 	within := patience
-	if d, ok := op.Metadata["within"].(time.Duration); ok {
-		within = d
+	if op.Metadata[isSlow] == true {
+		within = slow
 	}
-	unsupported, _ := op.Metadata["unsupported"].([]string)
+	unsupported, _ := op.Metadata[isUnsupported].([]string)
 	a.s.route(op.Method, op.Path, func(w http.ResponseWriter, r *http.Request) {
 		if err := refuse(r, unsupported); err != nil {
-			a.s.fail(w, r, err)
+			a.s.Fail(w, r, err)
 			return
 		}
 		if op.RequestBody != nil {
 			if err := readBody(w, r); err != nil {
-				a.s.fail(w, r, err)
+				a.s.Fail(w, r, err)
 				return
 			}
 		}
@@ -173,6 +175,9 @@ func (b *buffered) BodyWriter() io.Writer { return &b.body }
 // deadline would end the request's context while its handler works.
 func (b *buffered) SetReadDeadline(time.Time) error { return nil }
 
+// ours begins the paths of the packages whose types are the interface's own.
+const ours = "albs/internal/master/api"
+
 // schemaName names a type in the document. Other packages' types bear the
 // package's name, for several have a Spec.
 func schemaName(t reflect.Type, hint string) string {
@@ -180,26 +185,79 @@ func schemaName(t reflect.Type, hint string) string {
 	for t.Kind() == reflect.Pointer {
 		t = t.Elem()
 	}
-	if pkg := path.Base(t.PkgPath()); t.PkgPath() != "" && pkg != "api" && pkg != "v2" { // huma's own are v2
+	from := t.PkgPath()
+	if pkg := path.Base(from); from != "" && !strings.HasPrefix(from, ours) && pkg != "v2" { // huma's own are v2
 		name = strings.ToUpper(pkg[:1]) + pkg[1:] + name
 	}
 	return name
 }
 
-// schemaOf documents T, for operations that decode or encode by themselves.
-func schemaOf[T any](s *Server) *huma.Schema {
+// SchemaOf documents T, for operations that decode or encode by themselves.
+func SchemaOf[T any](s *Server) *huma.Schema {
 	return s.huma.OpenAPI().Components.Schemas.Schema(reflect.TypeFor[T](), true, "")
 }
 
-// writeJSON is the answer of an operation that encodes by itself.
-func writeJSON(w http.ResponseWriter, status int, v any) {
-	w.Header().Set("Content-Type", "application/json")
-	w.WriteHeader(status)
-	_ = json.NewEncoder(w).Encode(v) // the client is gone
-}
-
-// created is op with 201 as its success.
-func created(op huma.Operation) huma.Operation {
+// Created is op with 201 as its success.
+func Created(op huma.Operation) huma.Operation {
 	op.DefaultStatus = http.StatusCreated
 	return op
+}
+
+// What describe and Handle have to know of an operation, in its Metadata.
+const (
+	isSlow        = "slow"
+	isUnsupported = "unsupported"
+)
+
+const (
+	patience = time.Minute      // of a request that neither streams nor uploads
+	slow     = 10 * time.Minute // of one that asks outside servers, or proves much
+	sendTime = time.Minute      // for a JSON answer to be taken
+)
+
+func with(op huma.Operation, key string, v any) huma.Operation {
+	op.Metadata = maps.Clone(op.Metadata)
+	if op.Metadata == nil {
+		op.Metadata = make(map[string]any)
+	}
+	op.Metadata[key] = v
+	return op
+}
+
+// Slow is op with ten minutes to be done in place of one.
+func Slow(op huma.Operation) huma.Operation { return with(op, isSlow, true) }
+
+// Unsupported is op refusing ALBS's parameters of the query that albs cannot serve.
+func Unsupported(op huma.Operation, names ...string) huma.Operation {
+	return with(op, isUnsupported, names)
+}
+
+// refuse names the first parameter of the query that ALBS knows and albs doesn't.
+func refuse(r *http.Request, unsupported []string) error {
+	if len(unsupported) == 0 || r.URL.RawQuery == "" {
+		return nil
+	}
+	q := r.URL.Query()
+	for _, name := range unsupported {
+		if q.Get(name) != "" {
+			return NotSupported("query." + name)
+		}
+	}
+	return nil
+}
+
+// SpecInput is a document as people write it. Its reader refuses unknown keys with
+// their line, in YAML and in JSON, which is a part of YAML.
+type SpecInput struct {
+	RawBody []byte `contentType:"application/yaml"`
+}
+
+const yamlType = "application/yaml"
+
+// HandleSpec registers an operation whose body is a T in YAML or JSON.
+func HandleSpec[T, O any](s *Server, op huma.Operation, f func(ctx context.Context, in *SpecInput) (*O, error)) {
+	op.RequestBody = &huma.RequestBody{Required: true, Content: map[string]*huma.MediaType{"application/json": {Schema: SchemaOf[T](s)}}}
+	op.SkipValidateBody = true // the module's parser says more exactly what is wrong
+	Handle(s, op, f)
+	op.RequestBody.Content[yamlType].Schema = SchemaOf[T](s) // huma takes it for bytes
 }

@@ -1,15 +1,11 @@
-package api
+package rest
 
 import (
-	"bytes"
 	"context"
 	"crypto/rand"
 	"encoding/hex"
-	"errors"
-	"io"
 	"net/http"
 	"strings"
-	"time"
 
 	"github.com/rs/zerolog"
 
@@ -18,12 +14,7 @@ import (
 	"albs/internal/master/face"
 )
 
-const (
-	maxBody  = 1 << 20          // bytes of a JSON or YAML body
-	bodyTime = 15 * time.Second // for such a body to arrive
-	sendTime = time.Minute      // for a JSON answer to be taken
-	maxQuery = 8 << 10          // bytes of a query
-)
+const maxQuery = 8 << 10 // bytes of a query
 
 type requestKey struct{}
 
@@ -37,7 +28,7 @@ func requestID(ctx context.Context) string {
 func (s *Server) front(next http.Handler) http.Handler {
 	cross := http.NewCrossOriginProtection()
 	cross.SetDenyHandler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		s.fail(w, r, albs.Errorf(albs.Forbidden, "a page of another origin may not change anything here"))
+		s.Fail(w, r, albs.Errorf(albs.Forbidden, "a page of another origin may not change anything here"))
 	}))
 	next = cross.Handler(next)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -48,10 +39,10 @@ func (s *Server) front(next http.Handler) http.Handler {
 		rand.Read(b[:]) // never fails
 		id := hex.EncodeToString(b[:])
 		h.Set("X-Request-Id", id)
-		log := s.Log.With().Str("request_id", id).Str("method", r.Method).Str("path", r.URL.Path).Logger()
+		log := s.log.With().Str("request_id", id).Str("method", r.Method).Str("path", r.URL.Path).Logger()
 		r = r.WithContext(log.WithContext(context.WithValue(r.Context(), requestKey{}, id)))
 		if len(r.URL.RawQuery) > maxQuery {
-			s.fail(w, r, albs.Errorf(albs.TooLarge, "the query has more than %d bytes", maxQuery))
+			s.Fail(w, r, albs.Errorf(albs.TooLarge, "the query has more than %d bytes", maxQuery))
 			return
 		}
 		next.ServeHTTP(w, r)
@@ -60,7 +51,7 @@ func (s *Server) front(next http.Handler) http.Handler {
 
 // guard lets a request through to h once its actor is known and may use the
 // route. Until then nothing of the body is read.
-func (s *Server) guard(p policy, h http.HandlerFunc) http.HandlerFunc {
+func (s *Server) guard(p Policy, h http.HandlerFunc) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		actor, err := s.authenticate(r)
 		if err != nil {
@@ -84,7 +75,7 @@ func (s *Server) turnAway(w http.ResponseWriter, r *http.Request, err error) {
 	if r.ContentLength != 0 {
 		w.Header().Set("Connection", "close")
 	}
-	s.fail(w, r, err)
+	s.Fail(w, r, err)
 }
 
 // authenticate returns whose token the request bears. A page's cookie counts for
@@ -96,7 +87,7 @@ func (s *Server) authenticate(r *http.Request) (auth.Actor, error) {
 		if !strings.EqualFold(scheme, "Bearer") || strings.TrimSpace(token) == "" {
 			return auth.Actor{}, albs.Errorf(albs.Unauthenticated, "the Authorization header has to be \"Bearer\" and a token")
 		}
-		return s.Auth.Authenticate(r.Context(), strings.TrimSpace(token))
+		return s.auth.Authenticate(r.Context(), strings.TrimSpace(token))
 	}
 	if s.config.Cookie == "" || r.Method != http.MethodGet && r.Method != http.MethodHead {
 		return auth.Anonymous, nil
@@ -108,29 +99,9 @@ func (s *Server) authenticate(r *http.Request) (auth.Actor, error) {
 	if err != nil || c.Value == "" {
 		return auth.Anonymous, nil
 	}
-	actor, err := s.Auth.Session(r.Context(), c.Value)
+	actor, err := s.auth.Session(r.Context(), c.Value)
 	if albs.KindOf(err) == albs.Unauthenticated {
 		return auth.Anonymous, nil // an ended session reads what everybody may
 	}
 	return actor, err
-}
-
-// readBody takes the whole of a small body into memory, so that a client that
-// sends slowly is cut off and one that hangs up later is still noticed.
-func readBody(w http.ResponseWriter, r *http.Request) error {
-	if r.Body == nil || r.Body == http.NoBody {
-		return nil
-	}
-	control := http.NewResponseController(w)
-	_ = control.SetReadDeadline(time.Now().Add(bodyTime)) // not every server has deadlines
-	b, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxBody))
-	if err != nil {
-		if _, large := errors.AsType[*http.MaxBytesError](err); large {
-			return albs.Errorf(albs.TooLarge, "the body has more than %d bytes", maxBody)
-		}
-		return albs.Errorf(albs.Invalid, "the body broke off: %w", err)
-	}
-	_ = control.SetReadDeadline(time.Time{})
-	r.Body = io.NopCloser(bytes.NewReader(b))
-	return nil
 }

@@ -1,4 +1,4 @@
-package api
+package rest
 
 import (
 	"context"
@@ -86,7 +86,8 @@ func (s *Server) problem(ctx context.Context, err error) *Problem {
 	}
 }
 
-func (s *Server) fail(w http.ResponseWriter, r *http.Request, err error) {
+// Fail answers with err as a problem.
+func (s *Server) Fail(w http.ResponseWriter, r *http.Request, err error) {
 	s.problem(r.Context(), err).write(w)
 }
 

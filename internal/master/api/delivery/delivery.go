@@ -1,0 +1,52 @@
+// Package delivery is the part of the interface for programs that is about what goes
+// out: the platforms and products that packages are for, the keys that sign them,
+// releases, and each artifact with its proofs.
+//
+// Like all of the interface it owns no rule and no row: it asks the modules and spells
+// their answers. Its views have ALBS's members first, in ALBS's words, and ours behind
+// them.
+package delivery
+
+import (
+	"context"
+
+	"albs/internal/master/api/rest"
+	"albs/internal/master/artifact"
+	"albs/internal/master/platform"
+	"albs/internal/master/product"
+	"albs/internal/master/provenance"
+	"albs/internal/master/release"
+	"albs/internal/master/sign"
+)
+
+// Parts are the modules that the resources speak for. All are required.
+type Parts struct {
+	Artifacts  *artifact.Artifacts
+	Provenance *provenance.Provenance
+	Platforms  *platform.Platforms
+	Products   *product.Products
+	Signs      *sign.Signing
+	Releases   *release.Releases
+	// Trust returns the trust document as JSON (attest.Trust): what a stranger
+	// needs to verify this master's packages.
+	Trust func(ctx context.Context) ([]byte, error)
+}
+
+// Resources answer their operations, and tell of signatures and products to the
+// resources that show them too.
+type Resources struct {
+	*rest.Server
+	Parts
+}
+
+// Register registers the resources of what goes out with s.
+func Register(s *rest.Server, p Parts) *Resources {
+	r := &Resources{Server: s, Parts: p}
+	r.routePlatforms()
+	r.routeProducts()
+	r.routeKeys()
+	r.routeSignTasks()
+	r.routeReleases()
+	r.routeArtifacts()
+	return r
+}

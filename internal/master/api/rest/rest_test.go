@@ -1,0 +1,110 @@
+package rest
+
+import (
+	"context"
+	"encoding/json"
+	"net/http"
+	"net/http/httptest"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/go-chi/chi/v5"
+	"github.com/google/go-cmp/cmp"
+	"github.com/rs/zerolog"
+
+	"albs/internal/master/auth"
+)
+
+var some = []Policy{
+	{Get, "/api/v1/things/", Open},
+	{Post, "/api/v1/things/", auth.BuildCreate},
+	{Get, "/api/v1/things/{thing}/raw", Open},
+	{Get, DocumentPath, Open},
+}
+
+func nothing(context.Context, *struct{}) (*Body[string], error) { return Answer("a thing"), nil }
+
+// things returns a server with an operation for each policy but the document's.
+func things(policies []Policy) *Server {
+	s := New(nil, policies, Config{}, zerolog.Nop())
+	Handle(s, Operation(Get, "/api/v1/things/", "List"), nothing)
+	Handle(s, Operation(Post, "/api/v1/things/", "Make"), nothing)
+	op := Operation(Get, "/api/v1/things/{thing}/raw", "Read")
+	op.Parameters = PathParams(op.Path)
+	op.Responses = Answers(http.StatusOK, "It", "text/plain")
+	s.Raw(op, func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte("raw")) })
+	return s
+}
+
+// TestRoutes holds the router, the policies and the document against each other.
+func TestRoutes(t *testing.T) {
+	t.Parallel()
+	s := things(some)
+	s.Seal()
+	var routed, tabled, documented []string
+	err := chi.Walk(s.router, func(method, route string, _ http.Handler, _ ...func(http.Handler) http.Handler) error {
+		routed = append(routed, method+" "+route)
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, p := range some {
+		tabled = append(tabled, p.Key())
+	}
+	w := httptest.NewRecorder()
+	s.ServeHTTP(w, httptest.NewRequest(Get, DocumentPath, nil))
+	var doc struct {
+		Paths map[string]map[string]json.RawMessage `json:"paths"`
+	}
+	if err := json.Unmarshal(w.Body.Bytes(), &doc); err != nil {
+		t.Fatal(err)
+	}
+	for path, ops := range doc.Paths {
+		for method := range ops {
+			documented = append(documented, strings.ToUpper(method)+" "+path)
+		}
+	}
+	for _, l := range [][]string{routed, tabled, documented} {
+		slices.Sort(l)
+	}
+	if diff := cmp.Diff(tabled, routed); diff != "" {
+		t.Errorf("policies and router differ:\n%s", diff)
+	}
+	if diff := cmp.Diff(tabled, documented); diff != "" {
+		t.Errorf("policies and document differ:\n%s", diff)
+	}
+}
+
+// TestPanics: what the table of policies doesn't have, or has in vain, cannot start.
+func TestPanics(t *testing.T) {
+	t.Parallel()
+	raw := func(method, path string) func(*Server) {
+		return func(s *Server) { s.Raw(Operation(method, path, ""), nil) }
+	}
+	for _, tt := range []struct {
+		name     string
+		policies []Policy
+		do       func(s *Server)
+	}{
+		{"raw without a policy", some, raw(Get, "/api/v1/secret")},
+		{"raw twice", some, raw(Get, "/api/v1/things/{thing}/raw")},
+		{"another method", some, raw(Post, "/api/v1/things/{thing}/raw")},
+		{"without a policy", some, func(s *Server) { Handle(s, Operation(Get, "/api/v1/secret", ""), nothing) }},
+		{"twice", some, func(s *Server) { Handle(s, Operation(Get, "/api/v1/things/", ""), nothing) }},
+		{"open though it changes", append(some[:4:4], Policy{Post, "/api/v1/open", Open}), raw(Post, "/api/v1/open")},
+		{"a policy of nothing", append(some[:4:4], Policy{Get, "/api/v1/none", Open}), (*Server).Seal},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			s := things(tt.policies)
+			defer func() {
+				if recover() == nil {
+					t.Error("it was taken")
+				}
+			}()
+			tt.do(s)
+		})
+	}
+}
