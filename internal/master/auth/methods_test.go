@@ -1,0 +1,183 @@
+package auth_test
+
+import (
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// below are the folders beside this one whose methods no face calls for a person.
+var below = []string{"api", "content", "db", "event", "face", "historytest", "mastertest", "ui"}
+
+// unasked are the methods without a transaction that don't ask Can, by why they
+// needn't. To add one is to say that anybody may call it, or that no face does.
+var unasked = map[string]string{
+	// Anyone may read it.
+	"open": `
+		artifact.Artifacts.Copies artifact.Artifacts.Find artifact.Artifacts.List artifact.Artifacts.Lookup artifact.Artifacts.Open
+		auth.Auth.Teams auth.Auth.Workers
+		build.Builds.Count build.Builds.CountOf build.Builds.Get build.Builds.List build.Builds.Packages build.Builds.Repository
+		provenance.Provenance.Bundle provenance.Provenance.History provenance.Provenance.Notarized provenance.Provenance.Trust
+		queue.Queue.Attempts queue.Queue.List queue.Queue.Logs queue.Queue.ReadLog queue.Queue.Stats queue.Queue.Task queue.Queue.Tasks
+		release.Releases.CountOf release.Releases.Get release.Releases.List
+		repo.Repos.Contains repo.Repos.Current repo.Repos.Find repo.Repos.Open repo.Repos.ReadTree repo.Repos.TreeAt repo.Repos.TreeOf repo.Repos.Trees
+		sign.Signing.Key sign.Signing.Keygen sign.Signing.Keys sign.Signing.Request sign.Signing.Requests sign.Signing.Signed
+		testrun.Tests.Of testrun.Tests.Verdict`,
+	// It finds out who someone is, or ends that: a secret is asked for instead.
+	"secret": `auth.Auth.Authenticate auth.Auth.Login auth.Auth.Logout auth.Auth.Session`,
+	// The lease's token is asked for, and that the actor is the worker it was given to.
+	"lease": `queue.Queue.Claim queue.Queue.Complete queue.Queue.Get queue.Queue.Log queue.Queue.Put queue.Queue.Renew queue.Queue.Stat`,
+	// The master itself runs it, or another module that has asked.
+	"inside": `
+		artifact.Artifacts.Admit artifact.Artifacts.DropStaged artifact.Artifacts.OpenStaged artifact.Artifacts.Package artifact.Artifacts.Save
+		artifact.Artifacts.Stage artifact.Artifacts.Staged artifact.Artifacts.StagedLeases
+		auth.Auth.Bootstrap auth.Auth.LocalWorker build.Builds.Run platform.Platforms.Root
+		provenance.Provenance.Evidence provenance.Provenance.Latest provenance.Provenance.Pending provenance.Provenance.Run provenance.Provenance.WaitNotarized
+		queue.Queue.Run queue.Queue.RunLocal release.Releases.Run
+		repo.Repos.Extend repo.Repos.ExtendSnapshot repo.Repos.Pin repo.Repos.SaveTree repo.Repos.Seal
+		sign.Signing.DocumentSignature source.Sources.Import source.Sources.Resolve testrun.Tests.Run`,
+}
+
+// TestEveryMethodAsks reads the modules: a method that faces may call for a person asks
+// Can, or stands in the table above.
+func TestEveryMethodAsks(t *testing.T) {
+	t.Parallel()
+	why := make(map[string]string)
+	for reason, names := range unasked {
+		for _, n := range strings.Fields(names) {
+			why[n] = reason
+		}
+	}
+	dirs, err := os.ReadDir("..")
+	if err != nil {
+		t.Fatal(err)
+	}
+	asking := 0
+	for _, d := range dirs {
+		if !d.IsDir() || slices.Contains(below, d.Name()) {
+			continue
+		}
+		for name, asks := range methodsOf(t, d.Name()) {
+			reason, listed := why[name]
+			delete(why, name)
+			switch {
+			case asks && listed:
+				t.Errorf("%s asks Can and is listed as %s: take it out of the list", name, reason)
+			case !asks && !listed:
+				t.Errorf("%s doesn't ask Can: let it, or say in unasked why it needn't", name)
+			case asks:
+				asking++
+			}
+		}
+	}
+	for name, reason := range why {
+		t.Errorf("%s, listed as %s, isn't there", name, reason)
+	}
+	if asking < 20 {
+		t.Errorf("only %d methods were found to ask", asking)
+	}
+}
+
+// methodsOf returns the methods of a module's exported types that take a context and no
+// transaction, by "module.Type.Method", and whether each comes to ask Can: itself, or in
+// a function of its package that it calls.
+func methodsOf(t *testing.T, module string) map[string]bool {
+	t.Helper()
+	files := token.NewFileSet()
+	names, err := filepath.Glob(filepath.Join("..", module, "*.go"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	calls := make(map[string][]string) // by function: what it calls of its package, and "Can"
+	public := make(map[string]string)  // methods as above: the function
+	for _, name := range names {
+		if strings.HasSuffix(name, "_test.go") {
+			continue
+		}
+		f, err := parser.ParseFile(files, name, nil, parser.SkipObjectResolution)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, d := range f.Decls {
+			fn, ok := d.(*ast.FuncDecl)
+			if !ok || fn.Body == nil {
+				continue
+			}
+			self, typ := receiver(fn)
+			key := typ + "." + fn.Name.Name
+			ast.Inspect(fn.Body, func(n ast.Node) bool {
+				switch n := n.(type) {
+				case *ast.SelectorExpr:
+					x, ok := n.X.(*ast.Ident)
+					switch {
+					case ok && x.Name == self:
+						calls[key] = append(calls[key], typ+"."+n.Sel.Name)
+					case ok && x.Name == "auth" && n.Sel.Name == "Can":
+						calls[key] = append(calls[key], ".Can")
+					}
+				case *ast.Ident:
+					calls[key] = append(calls[key], "."+n.Name)
+				}
+				return true
+			})
+			if typ != "" && ast.IsExported(typ) && fn.Name.IsExported() && takes(fn, "context.Context") && !takes(fn, "db.Tx") && !takes(fn, "db.Q") {
+				public[module+"."+key] = key
+			}
+		}
+	}
+	out := make(map[string]bool)
+	for name, key := range public {
+		out[name] = asks(calls, key, make(map[string]bool))
+	}
+	return out
+}
+
+func asks(calls map[string][]string, fn string, seen map[string]bool) bool {
+	if fn == ".Can" {
+		return true
+	}
+	if seen[fn] {
+		return false
+	}
+	seen[fn] = true
+	for _, c := range calls[fn] {
+		if asks(calls, c, seen) {
+			return true
+		}
+	}
+	return false
+}
+
+func receiver(fn *ast.FuncDecl) (name, typ string) {
+	if fn.Recv == nil || len(fn.Recv.List) == 0 {
+		return "", ""
+	}
+	r := fn.Recv.List[0]
+	if len(r.Names) > 0 {
+		name = r.Names[0].Name
+	}
+	e := r.Type
+	if star, ok := e.(*ast.StarExpr); ok {
+		e = star.X
+	}
+	if id, ok := e.(*ast.Ident); ok {
+		typ = id.Name
+	}
+	return name, typ
+}
+
+func takes(fn *ast.FuncDecl, typ string) bool {
+	for _, p := range fn.Type.Params.List {
+		if s, ok := p.Type.(*ast.SelectorExpr); ok {
+			if x, ok := s.X.(*ast.Ident); ok && x.Name+"."+s.Sel.Name == typ {
+				return true
+			}
+		}
+	}
+	return false
+}
