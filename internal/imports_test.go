@@ -80,8 +80,8 @@ var allowed = map[string][]string{
 	"master/errata": {"albs", "master/db", "master/event", "master/auth", "master/artifact", "master/provenance", "attest", "master/source",
 		"master/platform", "master/product", "master/repo", "master/build", "master/sign", "master/release", "rpm", "repodata", "advisory", "egress"},
 	"master/notice":  {"albs", "master/db", "master/event", "master/auth", "egress"},
-	"master/face":    {"albs", "master/auth"}, // what api and ui have in common
-	"master/content": {"albs", "master/auth", "master/artifact", "master/provenance", "master/queue", "master/repo", "master/product"},
+	"master/face":    {"albs", "master/auth"}, // what api, ui and content have in common
+	"master/content": {"albs", "master/face", "master/auth", "master/artifact", "master/provenance", "master/queue", "master/repo", "master/product"},
 	"master/api":     append([]string{"albs", "worker", "master/api/rest", "master/api/delivery", "master/face"}, modules...),
 	"master/ui":      append([]string{"albs", "telemetry", "web", "master/face"}, modules...),
 

@@ -26,6 +26,7 @@ import (
 
 	"albs/internal/albs"
 	"albs/internal/master/artifact"
+	"albs/internal/master/face"
 	"albs/internal/master/repo"
 )
 
@@ -58,7 +59,7 @@ func New(p Parts) http.Handler {
 	mux.HandleFunc("GET /repos/build/{id}/{platform}/{arch}/{path...}", c.build)
 	mux.HandleFunc("GET /repos/product/{name}/{path...}", c.product)
 	mux.HandleFunc("GET /blobs/{digest}", c.blob)
-	return mux
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { mux.ServeHTTP(face.Patient(w), r) })
 }
 
 func (c *content) build(w http.ResponseWriter, r *http.Request) {
@@ -165,8 +166,10 @@ func (c *content) tree(ctx context.Context, d albs.Digest) (tree, error) {
 	return t, nil
 }
 
-// public are the kinds of artifact that anybody may read by digest. Sources before
-// they are in an SRPM are the business of those who build.
+// Public reports whether anybody may read artifacts of a kind by their digest. Sources
+// before they are in an SRPM are the business of those who build.
+func Public(k artifact.Kind) bool { return public[k] }
+
 var public = map[artifact.Kind]bool{
 	artifact.RPM: true, artifact.SRPM: true, artifact.Log: true, artifact.Record: true, artifact.Document: true,
 }
@@ -178,7 +181,7 @@ func (c *content) blob(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	a, err := c.Artifacts.Lookup(r.Context(), d)
-	if err == nil && !public[a.Kind] {
+	if err == nil && !Public(a.Kind) {
 		err = albs.Errorf(albs.Forbidden, "files of kind %s are not served", a.Kind)
 	}
 	if err != nil {
@@ -227,25 +230,10 @@ func (c *content) send(w http.ResponseWriter, r *http.Request, name string, d al
 	http.ServeContent(w, r, "", time.Time{}, io.NewSectionReader(body, 0, body.Size()))
 }
 
-// statuses are HTTP's words for kinds of error.
-var statuses = map[albs.Kind]int{
-	albs.Invalid: http.StatusBadRequest, albs.NotFound: http.StatusNotFound, albs.Forbidden: http.StatusForbidden,
-	albs.Unavailable: http.StatusServiceUnavailable,
-}
-
+// refuse answers with an error.
 func (c *content) refuse(w http.ResponseWriter, r *http.Request, err error) {
-	status, ok := statuses[albs.KindOf(err)]
-	if !ok {
-		status, err = http.StatusInternalServerError, c.hide(r, err)
-	}
+	log := c.Log.With().Str("path", r.URL.Path).Logger()
+	kind, err := face.Shown(log.WithContext(r.Context()), err)
 	w.Header().Set("Cache-Control", "no-store")
-	http.Error(w, albs.UserMessage(err), status)
-}
-
-// hide logs an error of ours and returns what may be said of it.
-func (c *content) hide(r *http.Request, err error) error {
-	if r.Context().Err() == nil {
-		c.Log.Error().Err(err).Str("path", r.URL.Path).Msg("content cannot be served")
-	}
-	return albs.Internal
+	http.Error(w, albs.UserMessage(err), face.Status(kind))
 }

@@ -23,6 +23,7 @@ import (
 	"albs/internal/master/db"
 	"albs/internal/master/db/dbtest"
 	"albs/internal/master/event"
+	"albs/internal/master/face/facetest"
 	"albs/internal/master/repo"
 	"albs/internal/repodata"
 	"albs/internal/rpm/rpmtest"
@@ -45,6 +46,7 @@ type fixture struct {
 	dir       string // of the blobs
 	artifacts *artifact.Artifacts
 	repos     *repo.Repos
+	handler   http.Handler
 	url       string
 }
 
@@ -66,7 +68,8 @@ func setup(t *testing.T) *fixture {
 	}
 	f.artifacts = artifact.New(f.d, blobs, staging)
 	f.repos = repo.New(f.d, f.artifacts, event.New(f.d, zerolog.Nop()))
-	srv := httptest.NewServer(content.New(content.Parts{Artifacts: f.artifacts, Repos: f.repos, Log: zerolog.Nop()}))
+	f.handler = content.New(content.Parts{Artifacts: f.artifacts, Repos: f.repos, Log: zerolog.Nop()})
+	srv := httptest.NewServer(f.handler)
 	t.Cleanup(srv.Close)
 	f.url = srv.URL
 	return f
@@ -184,6 +187,8 @@ func TestServe(t *testing.T) {
 			t.Errorf("GET %s with its ETag = %d", tt.path, resp.StatusCode)
 		}
 	}
+
+	facetest.Impatient(t, f.handler, "/blobs/"+string(a.Digest))
 
 	made, err := rpms()
 	f.must(err)

@@ -15,6 +15,7 @@ import (
 
 	"albs/internal/albs"
 	"albs/internal/master/auth"
+	"albs/internal/master/face/facetest"
 )
 
 func TestStatus(t *testing.T) {
@@ -148,8 +149,40 @@ func TestClient(t *testing.T) {
 	if got := client(r); got != "192.0.2.7" {
 		t.Errorf("client of an anonymous request = %q", got)
 	}
+	if got := client(r.WithContext(auth.With(r.Context(), auth.Actor{}))); got != "192.0.2.7" {
+		t.Errorf("client of a request whose session has ended = %q", got)
+	}
 	alice := auth.Actor{Kind: auth.KindPerson, User: 1, Name: "alice"}
 	if got := client(r.WithContext(auth.With(r.Context(), alice))); got != alice.String() {
 		t.Errorf("client of alice's request = %q", got)
+	}
+}
+
+func TestPatient(t *testing.T) {
+	t.Parallel()
+	rec := &facetest.Timed{ResponseRecorder: httptest.NewRecorder()}
+	w := Patient(rec)
+	for range 2 {
+		start := time.Now()
+		if _, err := w.Write([]byte("x")); err != nil {
+			t.Fatal(err)
+		}
+		if last := rec.Deadlines[len(rec.Deadlines)-1]; last.Before(start.Add(standstill)) || last.After(time.Now().Add(standstill)) {
+			t.Errorf("a write may take until %s, want %s from %s on", last, standstill, start)
+		}
+	}
+	if len(rec.Deadlines) != 2 {
+		t.Errorf("two writes set %d deadlines", len(rec.Deadlines))
+	}
+	control, own := http.NewResponseController(w), time.Now().Add(time.Second)
+	if err := control.SetWriteDeadline(own); err != nil {
+		t.Fatal(err)
+	}
+	_, _ = w.Write([]byte("x"))
+	if err := control.Flush(); err != nil || !rec.Flushed {
+		t.Errorf("Flush = %v, flushed %t", err, rec.Flushed)
+	}
+	if len(rec.Deadlines) != 3 || !rec.Deadlines[2].Equal(own) {
+		t.Errorf("the deadline that a handler has set is not the last one of %v", rec.Deadlines)
 	}
 }

@@ -60,7 +60,7 @@ func (l *Streams) begin(client string) (leave func(), ok bool) {
 
 // client names who holds a stream.
 func client(r *http.Request) string {
-	if a := auth.From(r.Context()); a.Kind != auth.KindAnonymous {
+	if a := auth.From(r.Context()); a.Kind == auth.KindPerson || a.Kind == auth.KindWorker {
 		return a.String()
 	}
 	host, _, err := net.SplitHostPort(r.RemoteAddr)

@@ -39,6 +39,7 @@ func (u *UI) front(next http.Handler) http.Handler {
 	}))
 	next = cross.Handler(u.identify(next))
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w = face.Patient(w)
 		h := w.Header()
 		// A page that is thereby not stored is not kept alive behind the next one either,
 		// where its event stream would hold a connection.
@@ -79,6 +80,7 @@ func (u *UI) identify(next http.Handler) http.Handler {
 		actor, err := u.Auth.Session(r.Context(), c.Value)
 		switch {
 		case errors.Is(err, albs.Unauthenticated):
+			actor = auth.Anonymous
 			u.setCookie(w, "")
 		case err != nil:
 			u.fail(w, r, err)

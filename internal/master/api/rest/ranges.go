@@ -14,7 +14,7 @@ import (
 func ServeRanges(w http.ResponseWriter, r *http.Request, size int64, open func(offset, length int64) (io.ReadCloser, error)) {
 	f := &ranged{size: size, open: open}
 	defer f.Close()
-	http.ServeContent(&patient{ResponseWriter: w, control: http.NewResponseController(w)}, r, "", time.Time{}, f)
+	http.ServeContent(w, r, "", time.Time{}, f)
 	if f.err != nil && r.Context().Err() == nil {
 		zerolog.Ctx(r.Context()).Error().Err(f.err).Msg("an answer broke off")
 		// The status is out: only a broken connection still tells the client.
@@ -75,17 +75,4 @@ func (f *ranged) Close() {
 		f.rc.Close()
 		f.rc = nil
 	}
-}
-
-// patient gives each write of a long answer its own deadline: a download may take
-// its time, a client that stands still may not.
-type patient struct {
-	http.ResponseWriter
-	control *http.ResponseController
-}
-
-// Write implements io.Writer.
-func (p *patient) Write(b []byte) (int, error) {
-	_ = p.control.SetWriteDeadline(time.Now().Add(2 * time.Minute)) // not every server has deadlines
-	return p.ResponseWriter.Write(b)
 }

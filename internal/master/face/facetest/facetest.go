@@ -4,6 +4,8 @@
 package facetest
 
 import (
+	"net/http"
+	"net/http/httptest"
 	"testing"
 	"time"
 
@@ -69,4 +71,27 @@ func (m *Modules) Person(t testing.TB, name string, g auth.Grant) (secret string
 		t.Fatal(err)
 	}
 	return secret, token
+}
+
+// Timed records an answer, and the write deadlines that it was given, as a connection
+// has them.
+type Timed struct {
+	*httptest.ResponseRecorder
+	Deadlines []time.Time
+}
+
+// SetWriteDeadline is for http.ResponseController.
+func (w *Timed) SetWriteDeadline(t time.Time) error {
+	w.Deadlines = append(w.Deadlines, t)
+	return nil
+}
+
+// Impatient checks that h gives its answer to a GET of path a deadline for being taken.
+func Impatient(t *testing.T, h http.Handler, path string) {
+	t.Helper()
+	w := &Timed{ResponseRecorder: httptest.NewRecorder()}
+	h.ServeHTTP(w, httptest.NewRequestWithContext(t.Context(), http.MethodGet, path, nil))
+	if w.Body.Len() == 0 || len(w.Deadlines) == 0 {
+		t.Errorf("GET %s = %d with %d bytes, which may be taken at any time", path, w.Code, w.Body.Len())
+	}
 }
