@@ -12,7 +12,10 @@ import (
 
 	"albs/internal/albs"
 	"albs/internal/master/api/delivery"
+	"albs/internal/master/artifact"
 	"albs/internal/master/auth"
+	"albs/internal/master/db"
+	"albs/internal/master/face/facetest"
 	"albs/internal/master/provenance"
 )
 
@@ -68,6 +71,17 @@ func TestFront(t *testing.T) {
 		req.Header.Set("Authorization", header)
 		if a := do(t, req); a.StatusCode != http.StatusUnauthorized || a.Header.Get("WWW-Authenticate") == "" {
 			t.Errorf("Authorization %.30q = %s", header, a.Status)
+		}
+	}
+}
+
+// TestPageBounds: no store is asked to step over more than it can count.
+func TestPageBounds(t *testing.T) {
+	t.Parallel()
+	f := setup(t, Config{})
+	for _, list := range []string{"builds", "products", "releases", "teams"} {
+		for page, status := range map[string]int{"1000000": 200, "1000001": 422, "922337203685477582": 422, "9223372036854775807": 422, "9223372036854775808": 422} {
+			f.call(t, "anon", get, "/api/v1/"+list+"/?pageNumber="+page, nil, status)
 		}
 	}
 }
@@ -294,6 +308,25 @@ func TestArtifacts(t *testing.T) {
 	if b := f.call(t, "anon", get, "/api/v1/trust", nil, 200); string(b.body) != `{"albs":"trust/v1"}` {
 		t.Errorf("trust = %s", b.body)
 	}
+	facetest.Impatient(t, f.Server, a.Href)
+	facetest.Impatient(t, f.Server, path+"bundle")
+
+	// A source is the business of those who build, as package content has it.
+	source, err := f.Artifacts.Save(t.Context(), strings.NewReader("a source"), 100, "x.tar.gz", artifact.Source)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := f.db.InTx(t.Context(), func(tx db.Tx) error { return f.Artifacts.Add(t.Context(), tx, source) }); err != nil {
+		t.Fatal(err)
+	}
+	private := delivery.DownloadPath(source.Digest)
+	f.call(t, "anon", get, private, nil, 401).problem(t)
+	f.call(t, "contributor", get, private, nil, 403).problem(t)
+	f.call(t, "node", get, private, nil, 403).problem(t)
+	if got := f.call(t, "operator", get, private, nil, 200); string(got.body) != "a source" || !strings.Contains(got.Header.Get("Cache-Control"), "no-store") {
+		t.Errorf("a source = %q, %v", got.body, got.Header)
+	}
+
 	none := "/api/v1/artifacts/" + strings.Repeat("0", 64) + "/"
 	for _, p := range []string{none, none + "download", none + "history", none + "bundle"} {
 		f.call(t, "anon", get, p, nil, 404).problem(t)

@@ -21,7 +21,7 @@ type buildInput struct {
 }
 
 type buildsInput struct {
-	Page      int    `query:"pageNumber" minimum:"1" default:"1" doc:"Ten builds a page, the newest first"`
+	Page      int    `query:"pageNumber" minimum:"1" maximum:"1000000" default:"1" doc:"Ten builds a page, the newest first"`
 	CreatedBy string `query:"created_by" doc:"The owner's name"`
 	Project   string `query:"project" doc:"The name of a package"`
 	Platform  string `query:"platform" doc:"The name of a platform"`

@@ -18,6 +18,7 @@ import (
 	"albs/internal/egress"
 	"albs/internal/master/api/rest"
 	"albs/internal/master/auth"
+	"albs/internal/master/db"
 	"albs/internal/master/db/dbtest"
 	"albs/internal/master/face/facetest"
 	"albs/internal/master/mastertest"
@@ -34,6 +35,7 @@ const (
 // fixture is a whole master behind a real server.
 type fixture struct {
 	*Server
+	db     *db.DB
 	url    string
 	mirror string // base URL of the only outside server
 	log    *telemetrytest.Log
@@ -57,7 +59,8 @@ func setup(t *testing.T, c Config) *fixture {
 	f.mirror = mirror.URL
 	out, err := egress.New(egress.Policy{Allow: []string{strings.TrimPrefix(mirror.URL, "http://")}})
 	must(err)
-	m := facetest.Open(t, dbtest.Open(t, dbtest.SQLite(t)), out, log)
+	f.db = dbtest.Open(t, dbtest.SQLite(t))
+	m := facetest.Open(t, f.db, out, log)
 
 	c.Cookie = cookie
 	f.Server = New(Parts{

@@ -131,7 +131,7 @@ func (s *Server) listRoles(context.Context, *struct{}) (*rest.Body[[]roleView], 
 }
 
 type teamsInput struct {
-	Page int `query:"pageNumber" minimum:"1" default:"1" doc:"Ten teams a page, by name"`
+	Page int `query:"pageNumber" minimum:"1" maximum:"1000000" default:"1" doc:"Ten teams a page, by name"`
 }
 
 type teamView struct {

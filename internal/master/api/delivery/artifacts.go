@@ -15,6 +15,8 @@ import (
 	"albs/internal/albs"
 	"albs/internal/master/api/rest"
 	"albs/internal/master/artifact"
+	"albs/internal/master/auth"
+	"albs/internal/master/content"
 	"albs/internal/master/provenance"
 )
 
@@ -130,6 +132,10 @@ func (s *Resources) download(w http.ResponseWriter, r *http.Request) {
 	if err == nil {
 		a, err = s.Artifacts.Find(r.Context(), d)
 	}
+	public := content.Public(a.Kind)
+	if err == nil && !public {
+		err = auth.Can(r.Context(), auth.ReadPrivate, auth.Object{})
+	}
 	if err != nil {
 		s.Fail(w, r, err)
 		return
@@ -138,7 +144,9 @@ func (s *Resources) download(w http.ResponseWriter, r *http.Request) {
 	h.Set("Content-Type", "application/octet-stream")
 	h.Set("Content-Disposition", mime.FormatMediaType("attachment", map[string]string{"filename": a.Name}))
 	h.Set("ETag", fmt.Sprintf("%q", d))
-	h.Set("Cache-Control", "public, max-age=31536000, immutable")
+	if public {
+		h.Set("Cache-Control", "public, max-age=31536000, immutable")
+	}
 	rest.ServeRanges(w, r, a.Size, func(offset, length int64) (io.ReadCloser, error) {
 		if offset == 0 && length == a.Size {
 			length = -1 // the whole file is checked at its end, a range before its beginning

@@ -118,7 +118,7 @@ func viewProduct(p product.Product) ProductView {
 }
 
 type productsInput struct {
-	Page   int    `query:"pageNumber" minimum:"1" default:"1" doc:"Ten products a page, by name"`
+	Page   int    `query:"pageNumber" minimum:"1" maximum:"1000000" default:"1" doc:"Ten products a page, by name"`
 	Search string `query:"search_string" maxLength:"100" doc:"A part of the name"`
 }
 

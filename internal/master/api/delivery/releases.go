@@ -89,7 +89,7 @@ func releaseWhole(r release.Release) *rest.Body[ReleaseView] {
 }
 
 type releasesInput struct {
-	Page      int          `query:"pageNumber" minimum:"1" default:"1" doc:"Ten releases a page, the newest first"`
+	Page      int          `query:"pageNumber" minimum:"1" maximum:"1000000" default:"1" doc:"Ten releases a page, the newest first"`
 	ProductID int64        `query:"product_id"`
 	Product   string       `query:"product" doc:"The name of a product"`
 	Status    int          `query:"status" minimum:"1" maximum:"5" doc:"As in the answers"`
