@@ -113,6 +113,12 @@ func TestToken(t *testing.T) {
 		bob, _ := f.user(t, "bob")
 		_, _, err = f.CreateToken(alice, bob.ID, "", time.Hour)
 		wantKind(t, "CreateToken for another", err, albs.Forbidden)
+		_, err = f.Tokens(alice, bob.ID)
+		wantKind(t, "Tokens of another", err, albs.Forbidden)
+		_, err = f.User(alice, "bob")
+		wantKind(t, "User of another", err, albs.Forbidden)
+		_, err = f.User(With(t.Context(), Actor{Kind: KindWorker, Name: "bob"}), "bob")
+		wantKind(t, "User of a worker of that name", err, albs.Forbidden)
 		_, _, err = f.CreateToken(alice, u.ID, "", MaxTokenTTL+1)
 		wantKind(t, "CreateToken for ever", err, albs.Invalid)
 		_, second, err := f.CreateToken(alice, u.ID, "laptop", time.Hour)
@@ -239,6 +245,19 @@ func TestUsers(t *testing.T) {
 		wantKind(t, "Authenticate as disabled", err, albs.Unauthenticated)
 		_, err = f.Session(t.Context(), cookie)
 		wantKind(t, "Session of a disabled user", err, albs.Unauthenticated)
+		ended, err := f.Tokens(admin, u.ID)
+		if err != nil || len(ended) != 1 || ended[0].RevokedAt.IsZero() {
+			t.Errorf("Tokens of a disabled user = %+v, %v, want them revoked", ended, err)
+		}
+		wantKind(t, "Grant to a disabled user", f.Grant(admin, u.ID, Operator, ""), albs.Conflict)
+		// Nor does a token help that was not revoked.
+		if _, err := f.d.ExecContext(t.Context(), `UPDATE token SET revoked_at = NULL`); err != nil {
+			t.Fatal(err)
+		}
+		_, err = f.Authenticate(t.Context(), secret)
+		wantKind(t, "Authenticate as disabled with a token in force", err, albs.Unauthenticated)
+		_, err = f.Session(t.Context(), cookie)
+		wantKind(t, "Session of a disabled user whose token is in force", err, albs.Unauthenticated)
 		_, _, err = f.CreateToken(admin, u.ID, "", time.Hour)
 		wantKind(t, "CreateToken for a disabled user", err, albs.Conflict)
 
@@ -359,6 +378,16 @@ func TestApprovals(t *testing.T) {
 				out = append(out, p.Name)
 			}
 			return strings.Join(out, " ")
+		}
+		for _, bad := range []struct {
+			subject string
+			digest  albs.Digest
+		}{{"", effects}, {strings.Repeat("x", maxSubject+1), effects}, {"release:3", ""}, {"release:3", "abc"}} {
+			ctx := With(t.Context(), Actor{Kind: KindPerson, User: alice.ID, Name: alice.Name})
+			err := f.d.InTx(ctx, func(tx db.Tx) error {
+				return f.Approve(ctx, tx, bad.subject, bad.digest, db.At(f.now.Add(time.Hour)), "")
+			})
+			wantKind(t, fmt.Sprintf("Approve of %.20q, digest %q", bad.subject, bad.digest), err, albs.Invalid)
 		}
 		wantKind(t, "Approve", approve(alice, effects, time.Hour), "")
 		wantKind(t, "Approve again", approve(alice, effects, time.Hour), albs.Conflict)

@@ -54,6 +54,7 @@ func TestPolicy(t *testing.T) {
 		plain := With(t.Context(), Actor{Kind: KindPerson, User: me, Name: "alice"})
 		check(t, plain, r.verb, Object{Team: "desktop", Owner: me}, slices.Contains(may, "owner"), "owner")
 		check(t, plain, r.verb, Object{Team: "desktop"}, false, "nobody's owner")
+		check(t, With(t.Context(), Actor{Kind: KindPerson}), r.verb, Object{Team: "desktop"}, false, "a person without an id, of what nobody owns")
 
 		if err := Can(t.Context(), r.verb, Object{}); albs.KindOf(err) != albs.Unauthenticated {
 			t.Errorf("Can(%s) of anonymous = %v, want unauthenticated", r.verb, err)
@@ -65,9 +66,22 @@ func TestPolicy(t *testing.T) {
 		if err := Can(System(t.Context(), "test"), r.verb, Object{}); err != nil {
 			t.Errorf("Can(%s) of the system = %v", r.verb, err)
 		}
+		for who, ctx := range map[string]context.Context{"anonymous": t.Context(), "a worker": worker} {
+			if s := ScopeOf(ctx, r.verb); s.All || len(s.Teams) > 0 || s.Owner != 0 {
+				t.Errorf("ScopeOf(%s) of %s = %+v, want nothing", r.verb, who, s)
+			}
+		}
+		if s := ScopeOf(System(t.Context(), "test"), r.verb); !s.All {
+			t.Errorf("ScopeOf(%s) of the system = %+v", r.verb, s)
+		}
 	}
 	if err := Can(With(t.Context(), Actor{Kind: KindPerson, Grants: []Grant{{Role: Admin}}}), "no.such", Object{}); albs.KindOf(err) != albs.Forbidden {
 		t.Errorf("Can(no.such) = %v, want forbidden", err)
+	}
+	for _, a := range []Actor{{Kind: KindPerson, Grants: []Grant{{Role: Admin}}}, {Kind: KindSystem}} {
+		if s := ScopeOf(With(t.Context(), a), "no.such"); s.All || len(s.Teams) > 0 || s.Owner != 0 {
+			t.Errorf("ScopeOf(no.such) of %s = %+v, want nothing", a, s)
+		}
 	}
 }
 
