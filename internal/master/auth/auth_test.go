@@ -342,6 +342,9 @@ func TestWorkers(t *testing.T) {
 		}
 		_, err = f.LocalWorker(t.Context(), NewWorker{Name: "node-1", Role: albs.RoleReleaser})
 		wantKind(t, "LocalWorker with an enrolled name", err, albs.Conflict)
+		wantKind(t, "DisableWorker of a local one", f.DisableWorker(f.admin, a.Worker), "")
+		_, err = f.LocalWorker(t.Context(), local)
+		wantKind(t, "LocalWorker once it is disabled", err, albs.Conflict)
 		_, err = f.Authenticate(t.Context(), "albs_w")
 		wantKind(t, "Authenticate as a local worker", err, albs.Unauthenticated)
 
