@@ -116,7 +116,7 @@ func (a *Auth) grant(ctx context.Context, tx db.Tx, id albs.UserID, role Role, t
 	}
 	var teamID int64
 	if team != "" {
-		t, err := a.EnsureTeam(ctx, tx, team)
+		t, err := a.ensureTeam(ctx, tx, team)
 		if err != nil {
 			return err
 		}
@@ -181,9 +181,9 @@ func checkAdminLeft(ctx context.Context, tx db.Tx) error {
 	return err
 }
 
-// EnsureTeam returns the team of that name and makes it on its first use. The
+// ensureTeam returns the team of that name and makes it on its first use. The
 // name's grammar is that of users; another is Invalid.
-func (a *Auth) EnsureTeam(ctx context.Context, tx db.Tx, name string) (Team, error) {
+func (a *Auth) ensureTeam(ctx context.Context, tx db.Tx, name string) (Team, error) {
 	if err := checkName("team", name); err != nil {
 		return Team{}, err
 	}

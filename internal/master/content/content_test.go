@@ -177,6 +177,7 @@ func TestServe(t *testing.T) {
 		}
 		h := resp.Header
 		if h.Get("ETag") != `"`+string(tt.digest)+`"` || h.Get("Content-Type") != tt.media || h.Get("X-Content-Type-Options") != "nosniff" ||
+			h.Get("Content-Security-Policy") != "default-src 'none'; sandbox" ||
 			!strings.Contains(h.Get("Cache-Control"), tt.cache) {
 			t.Errorf("GET %s has headers %v", tt.path, h)
 		}

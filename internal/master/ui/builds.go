@@ -34,7 +34,7 @@ func (u *UI) buildsPage(w http.ResponseWriter, r *http.Request) error {
 	if s := q.Get("before"); s != "" {
 		n, err := strconv.ParseInt(s, 10, 64)
 		if err != nil || n <= 0 {
-			return albs.Errorf(albs.Invalid, "%s is no build's number", Inert(cut(s, 40)))
+			return albs.Errorf(albs.Invalid, "%s is no build's number", inert(cut(s, 40)))
 		}
 		f.Before = albs.BuildID(n)
 		v.First = listURL(f, 0)

@@ -66,7 +66,7 @@ func (u *UI) feedOf(ctx context.Context, name string) (feed, error) {
 			return strings.Repeat("log ", len(infos)), err
 		}}, nil
 	}
-	return feed{}, albs.Errorf(albs.Invalid, "%s is nothing that can be followed", Inert(cut(name, 40)))
+	return feed{}, albs.Errorf(albs.Invalid, "%s is nothing that can be followed", inert(cut(name, 40)))
 }
 
 const (
@@ -186,7 +186,7 @@ func (u *UI) resumeAt(r *http.Request) (int64, error) {
 	}
 	n, err := strconv.ParseInt(v, 10, 64)
 	if err != nil || n < 0 {
-		return 0, albs.Errorf(albs.Invalid, "%s is no event's id", Inert(cut(v, 40)))
+		return 0, albs.Errorf(albs.Invalid, "%s is no event's id", inert(cut(v, 40)))
 	}
 	return n, nil
 }

@@ -148,7 +148,7 @@ type failure struct {
 func (u *UI) fail(w http.ResponseWriter, r *http.Request, err error) {
 	kind, err := face.Shown(r.Context(), err)
 	status := face.Status(kind)
-	f := failure{Status: status, Message: Inert(albs.UserMessage(err)), Login: kind == albs.Unauthenticated}
+	f := failure{Status: status, Message: inert(albs.UserMessage(err)), Login: kind == albs.Unauthenticated}
 	title := http.StatusText(status)
 	if kind == albs.Unauthenticated {
 		title = "Sign in first"
@@ -164,7 +164,7 @@ func number(r *http.Request, name string) (int64, error) {
 	s := chi.URLParam(r, name)
 	n, err := strconv.ParseInt(s, 10, 64)
 	if err != nil || n <= 0 || strconv.FormatInt(n, 10) != s {
-		return 0, albs.Errorf(albs.NotFound, "there is no %s %s", name, Inert(cut(s, 40)))
+		return 0, albs.Errorf(albs.NotFound, "there is no %s %s", name, inert(cut(s, 40)))
 	}
 	return n, nil
 }

@@ -64,7 +64,7 @@ func (u *UI) logOf(r *http.Request) (logView, logRef, error) {
 		return logView{}, logRef{}, err
 	}
 	v := logView{Build: id, Task: t, Stream: chi.URLParam(r, "stream"), Block: block}
-	name := Inert(cut(v.Stream, 40))
+	name := inert(cut(v.Stream, 40))
 	if len(as) == 0 {
 		return v, logRef{}, albs.Errorf(albs.NotFound, "task %d has not been begun, so there is no log %s", t.ID, name)
 	}
@@ -72,7 +72,7 @@ func (u *UI) logOf(r *http.Request) (logView, logRef, error) {
 	if s := r.URL.Query().Get("attempt"); s != "" {
 		i = slices.IndexFunc(as, func(a queue.Attempt) bool { return strconv.Itoa(a.Number) == s })
 		if i < 0 {
-			return v, logRef{}, albs.Errorf(albs.NotFound, "task %d has no attempt %s", t.ID, Inert(cut(s, 20)))
+			return v, logRef{}, albs.Errorf(albs.NotFound, "task %d has no attempt %s", t.ID, inert(cut(s, 20)))
 		}
 	}
 	v.Attempt = attempt{Attempt: as[i]}
@@ -137,7 +137,7 @@ func (u *UI) labelOf(r *http.Request, id albs.BuildID, t queue.Task) (string, er
 func lineNumber(s string) (int, error) {
 	n, err := strconv.Atoi(s)
 	if err != nil || n < 1 {
-		return 0, albs.Errorf(albs.Invalid, "%s is no line's number", Inert(cut(s, 20)))
+		return 0, albs.Errorf(albs.Invalid, "%s is no line's number", inert(cut(s, 20)))
 	}
 	return n, nil
 }

@@ -66,7 +66,7 @@ func readLines(r io.Reader, at, from, count int) ([]Line, error) {
 }
 
 // cleanLine returns a line's bytes as text that does nothing: terminal sequences
-// are gone, and what else isn't text is spelled out by Inert.
+// are gone, and what else isn't text is spelled out by inert.
 func cleanLine(b []byte) string {
 	b = bytes.TrimSuffix(b, []byte("\r"))
 	for len(b) > 0 { // a character that was cut in two
@@ -79,7 +79,7 @@ func cleanLine(b []byte) string {
 	if bytes.IndexByte(b, 0x1b) >= 0 {
 		b = stripEscapes(b)
 	}
-	return Inert(string(b))
+	return inert(string(b))
 }
 
 // stripEscapes removes the control sequences of ECMA-48: CSI (colours, cursor),

@@ -61,7 +61,7 @@ func TestTemplates(t *testing.T) {
 		"queue": {queueView{}, queueView{Stats: []queue.Stat{{State: albs.TaskQueued, Kind: albs.KindBuild, Arch: albs.X8664, Count: 3}, {}}, Running: []queueRow{{Task: task, Build: 7}},
 			Waiting: []queueRow{{Task: task, Wait: bad}}, Hidden: 9, Workers: []workerRow{{wk, []queueRow{{Task: task, Build: 7}}}, {Worker: wk}}}},
 		"login": {loginView{Next: "/x", Message: bad}, loginView{}},
-		"error": {failure{Status: 404, Message: Inert(bad)}, failure{Login: true}},
+		"error": {failure{Status: 404, Message: inert(bad)}, failure{Login: true}},
 	}
 	for name := range ts {
 		if len(bodies[name]) == 0 {

@@ -9,7 +9,7 @@
 //     carries what is shown (docs/design/live-pages.md).
 //   - Everything foreign (names, refs, reasons, log bytes) is escaped by
 //     html/template, and what could mislead a reader's eye is spelled out by
-//     Inert. Nothing is ever marked as safe HTML.
+//     inert. Nothing is ever marked as safe HTML.
 //   - What changes something is, but for signing in, a POST of a signed-in person
 //     from a page of this origin; nothing of a body is read before that is known.
 //     Whether the person may is the module's to say, and its reason stands beside a
@@ -77,15 +77,15 @@ func New(p Parts) (*UI, error) {
 	}
 	u := &UI{Parts: p, templates: t, assets: a, logs: newLogs(p.Queue), streams: face.NewStreams(maxStreams, maxStreamsPerClient, retryAfter)}
 	u.router = chi.NewRouter()
-	u.Routes(u.router)
+	u.routes(u.router)
 	return u, nil
 }
 
 // ServeHTTP implements http.Handler.
 func (u *UI) ServeHTTP(w http.ResponseWriter, r *http.Request) { u.router.ServeHTTP(w, r) }
 
-// Routes adds the pages to r, and the answer for paths that nobody has.
-func (u *UI) Routes(r chi.Router) {
+// routes adds the pages to r, and the answer for paths that nobody has.
+func (u *UI) routes(r chi.Router) {
 	r.Group(func(r chi.Router) {
 		r.Use(u.front)
 		// Streams are of a type that isn't named here, and stay as they are.
@@ -114,10 +114,10 @@ func (u *UI) Routes(r chi.Router) {
 		r.Get("/build/{build}/task/{task}/log/{stream}/tail", u.serveStream(u.tail))
 	})
 	r.NotFound(u.front(u.serve(func(_ http.ResponseWriter, r *http.Request) error {
-		return albs.Errorf(albs.NotFound, "there is no page %s", Inert(cut(r.URL.Path, 200)))
+		return albs.Errorf(albs.NotFound, "there is no page %s", inert(cut(r.URL.Path, 200)))
 	})).ServeHTTP)
 	r.MethodNotAllowed(u.front(u.serve(func(_ http.ResponseWriter, r *http.Request) error {
-		return albs.Errorf(albs.NotFound, "%s does not take %s", Inert(cut(r.URL.Path, 200)), r.Method)
+		return albs.Errorf(albs.NotFound, "%s does not take %s", inert(cut(r.URL.Path, 200)), r.Method)
 	})).ServeHTTP)
 }
 

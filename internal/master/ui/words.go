@@ -65,7 +65,7 @@ func functions(a *assets) template.FuncMap {
 		"static":  a.url,
 		"look":    lookOf,
 		"release": releaseState,
-		"inert":   Inert,
+		"inert":   inert,
 		"ago":     func(t time.Time) string { return ago(time.Now(), t) },
 		"exact":   func(t time.Time) string { return t.UTC().Format("2006-01-02 15:04:05 UTC") },
 		"iso":     func(t time.Time) string { return t.UTC().Format(time.RFC3339) },
@@ -128,11 +128,11 @@ func plural(n int, one string) string {
 	return s
 }
 
-// Inert returns s with everything spelled out that a reader doesn't see or that
+// inert returns s with everything spelled out that a reader doesn't see or that
 // changes how the rest is seen: control characters, marks of writing direction,
 // separators of lines, invisible characters and bytes that are no UTF-8. It
 // doesn't escape HTML; templates do.
-func Inert(s string) string {
+func inert(s string) string {
 	s = strings.ToValidUTF8(s, "\uFFFD")
 	if !strings.ContainsFunc(s, misleads) {
 		return s
