@@ -133,8 +133,10 @@ func teamByName(ctx context.Context, q db.Q, name string) (t Team, err error) {
 }
 
 func teams(ctx context.Context, q db.Q) (out []Team, err error) {
-	err = q.SelectContext(ctx, &out, `SELECT id, name, created_at FROM team ORDER BY name`)
-	return out, err
+	if err = q.SelectContext(ctx, &out, `SELECT id, name, created_at FROM team ORDER BY name`); err != nil {
+		return nil, fmt.Errorf("list teams: %w", err)
+	}
+	return out, nil
 }
 
 const tokenColumns = `SELECT id, account_id, prefix, note, created_at, used_at, expires_at, revoked_at FROM token`
@@ -146,8 +148,10 @@ func insertToken(ctx context.Context, tx db.Tx, t Token, hash albs.Digest) (id i
 }
 
 func tokens(ctx context.Context, q db.Q, id albs.UserID) (out []Token, err error) {
-	err = q.SelectContext(ctx, &out, tokenColumns+` WHERE account_id = $1 ORDER BY id DESC`, id)
-	return out, err
+	if err = q.SelectContext(ctx, &out, tokenColumns+` WHERE account_id = $1 ORDER BY id DESC`, id); err != nil {
+		return nil, fmt.Errorf("list tokens of user %d: %w", id, err)
+	}
+	return out, nil
 }
 
 func tokenByID(ctx context.Context, q db.Q, id int64) (t Token, err error) {
@@ -184,8 +188,10 @@ func sessionAccount(ctx context.Context, q db.Q, hash albs.Digest, now db.Time) 
 }
 
 func deleteSession(ctx context.Context, q db.Q, hash albs.Digest) error {
-	_, err := q.ExecContext(ctx, `DELETE FROM session WHERE hash = $1`, hash)
-	return err
+	if _, err := q.ExecContext(ctx, `DELETE FROM session WHERE hash = $1`, hash); err != nil {
+		return fmt.Errorf("end session: %w", err)
+	}
+	return nil
 }
 
 func deleteExpiredSessions(ctx context.Context, tx db.Tx, now db.Time) error {
@@ -290,5 +296,8 @@ func approvals(ctx context.Context, q db.Q, subject string, d albs.Digest, now d
 		FROM approval p JOIN account a ON a.id = p.account_id
 		WHERE p.subject = $1 AND p.digest = $2 AND p.expires_at > $3 AND a.disabled_at IS NULL
 		ORDER BY p.at, p.id`, subject, d, now)
-	return out, err
+	if err != nil {
+		return nil, fmt.Errorf("list approvals of %s: %w", subject, err)
+	}
+	return out, nil
 }

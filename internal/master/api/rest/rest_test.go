@@ -8,12 +8,15 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
+	"github.com/danielgtaylor/huma/v2"
 	"github.com/go-chi/chi/v5"
 	"github.com/google/go-cmp/cmp"
 	"github.com/rs/zerolog"
 
 	"albs/internal/master/auth"
+	"albs/internal/master/face/facetest"
 )
 
 var some = []Policy{
@@ -106,5 +109,34 @@ func TestPanics(t *testing.T) {
 			}()
 			tt.do(s)
 		})
+	}
+}
+
+// TestTimes: what asks others may take longer than the rest, and nothing for ever.
+func TestTimes(t *testing.T) {
+	t.Parallel()
+	got := make(map[string]time.Duration)
+	s := New(nil, []Policy{{Get, "/api/v1/quick", Open}, {Get, "/api/v1/slow", Open}}, Config{}, zerolog.Nop())
+	for path, op := range map[string]huma.Operation{
+		"/api/v1/quick": Operation(Get, "/api/v1/quick", ""), "/api/v1/slow": Slow(Operation(Get, "/api/v1/slow", "")),
+	} {
+		Handle(s, op, func(ctx context.Context, _ *struct{}) (*Body[string], error) {
+			end, ok := ctx.Deadline()
+			if !ok {
+				t.Errorf("%s has for ever", path)
+			}
+			got[path] = time.Until(end)
+			return Answer("x"), nil
+		})
+		w := &facetest.Timed{ResponseRecorder: httptest.NewRecorder()}
+		s.ServeHTTP(w, httptest.NewRequest(Get, path, nil))
+		if w.Code != http.StatusOK || len(w.Deadlines) == 0 {
+			t.Errorf("%s = %d, with the deadlines %v for its reader", path, w.Code, w.Deadlines)
+		}
+	}
+	for path, want := range map[string]time.Duration{"/api/v1/quick": patience, "/api/v1/slow": slow} {
+		if d := got[path]; d > want || d < want-10*time.Second {
+			t.Errorf("%s has %s, want %s", path, d, want)
+		}
 	}
 }
