@@ -59,7 +59,7 @@ func New(p Parts) http.Handler {
 	mux.HandleFunc("GET /repos/build/{id}/{platform}/{arch}/{path...}", c.build)
 	mux.HandleFunc("GET /repos/product/{name}/{path...}", c.product)
 	mux.HandleFunc("GET /blobs/{digest}", c.blob)
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { mux.ServeHTTP(face.Patient(w), r) })
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { mux.ServeHTTP(face.Patient(w), face.Timely(w, r)) })
 }
 
 func (c *content) build(w http.ResponseWriter, r *http.Request) {

@@ -1,6 +1,6 @@
 // Package face is what the faces of the master have in common: how an error becomes
-// a status, what every answer says to a browser about safety, how long an answer waits
-// for its reader, and event streams.
+// a status, what every answer says to a browser about safety, how long a body and an
+// answer may take, and event streams.
 //
 // It owns no route and no wording: what an answer looks like is api's and ui's. It
 // holds no state but the count of open streams.

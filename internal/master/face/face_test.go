@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -184,5 +185,30 @@ func TestPatient(t *testing.T) {
 	}
 	if len(rec.Deadlines) != 3 || !rec.Deadlines[2].Equal(own) {
 		t.Errorf("the deadline that a handler has set is not the last one of %v", rec.Deadlines)
+	}
+}
+
+func TestTimely(t *testing.T) {
+	t.Parallel()
+	w := &facetest.Timed{ResponseRecorder: httptest.NewRecorder()}
+	r := httptest.NewRequestWithContext(t.Context(), http.MethodPost, "/", http.NoBody)
+	if got := Timely(w, r); got != r || len(w.Reads) > 0 {
+		t.Errorf("a request without a body has the deadlines %v", w.Reads)
+	}
+	r = httptest.NewRequestWithContext(t.Context(), http.MethodPost, "/", strings.NewReader("a body"))
+	body := r.Body
+	start := time.Now()
+	got := Timely(w, r)
+	if len(w.Reads) != 1 || w.Reads[0].Before(start.Add(bodyTime)) || w.Reads[0].After(time.Now().Add(bodyTime)) {
+		t.Errorf("a body that nobody reads has the deadlines %v, want one in %s", w.Reads, bodyTime)
+	}
+	if r.Body != body {
+		t.Error("net/http's own request has another body")
+	}
+	if b, err := io.ReadAll(got.Body); string(b) != "a body" || err != nil {
+		t.Errorf("the body is %q, %v", b, err)
+	}
+	if len(w.Reads) != 2 || !w.Reads[1].IsZero() {
+		t.Errorf("after the body the deadlines are %v, want none in force", w.Reads)
 	}
 }

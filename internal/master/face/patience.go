@@ -1,12 +1,44 @@
 package face
 
 import (
+	"io"
 	"net/http"
 	"time"
 )
 
-// standstill is how long an answer waits for its reader to take some of it.
-const standstill = 2 * time.Minute
+const (
+	bodyTime   = time.Minute     // for a request's body to arrive
+	standstill = 2 * time.Minute // how long an answer waits for its reader to take some of it
+)
+
+// Timely returns r with a deadline for its body, read or not: net/http itself waits for
+// what was announced, before it answers and behind the handler. The deadline ends with
+// the body, or it would end a request that goes on. Who expects a long body sets one of
+// their own.
+func Timely(w http.ResponseWriter, r *http.Request) *http.Request {
+	if r.ContentLength == 0 {
+		return r
+	}
+	control := http.NewResponseController(w)
+	_ = control.SetReadDeadline(time.Now().Add(bodyTime)) // not every server has deadlines
+	r = r.WithContext(r.Context())                        // net/http keeps the body of its own request
+	r.Body = &timely{r.Body, control}
+	return r
+}
+
+type timely struct {
+	io.ReadCloser
+	control *http.ResponseController
+}
+
+// Read implements io.Reader.
+func (b *timely) Read(p []byte) (int, error) {
+	n, err := b.ReadCloser.Read(p)
+	if err != nil {
+		_ = b.control.SetReadDeadline(time.Time{})
+	}
+	return n, err
+}
 
 // Patient returns w with a deadline for each write of its own: a download may take its
 // time, a client that stands still may not, and would otherwise hold what the answer

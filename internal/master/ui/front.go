@@ -39,7 +39,7 @@ func (u *UI) front(next http.Handler) http.Handler {
 	}))
 	next = cross.Handler(u.identify(next))
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		w = face.Patient(w)
+		w, r = face.Patient(w), face.Timely(w, r)
 		h := w.Header()
 		// A page that is thereby not stored is not kept alive behind the next one either,
 		// where its event stream would hold a connection.

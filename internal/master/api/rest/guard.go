@@ -32,7 +32,7 @@ func (s *Server) front(next http.Handler) http.Handler {
 	}))
 	next = cross.Handler(next)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		w = face.Patient(w)
+		w, r = face.Patient(w), face.Timely(w, r)
 		h := w.Header()
 		face.Secure(h, "default-src 'none'; frame-ancestors 'none'; sandbox", "no-referrer")
 

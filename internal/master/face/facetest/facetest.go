@@ -6,6 +6,7 @@ package facetest
 import (
 	"net/http"
 	"net/http/httptest"
+	"strings"
 	"testing"
 	"time"
 
@@ -73,11 +74,18 @@ func (m *Modules) Person(t testing.TB, name string, g auth.Grant) (secret string
 	return secret, token
 }
 
-// Timed records an answer, and the write deadlines that it was given, as a connection
-// has them.
+// Timed records an answer, and the deadlines that it and the request's body were
+// given, as a connection has them.
 type Timed struct {
 	*httptest.ResponseRecorder
-	Deadlines []time.Time
+	Deadlines []time.Time // of writing
+	Reads     []time.Time // of reading the body
+}
+
+// SetReadDeadline is for http.ResponseController.
+func (w *Timed) SetReadDeadline(t time.Time) error {
+	w.Reads = append(w.Reads, t)
+	return nil
 }
 
 // SetWriteDeadline is for http.ResponseController.
@@ -86,11 +94,15 @@ func (w *Timed) SetWriteDeadline(t time.Time) error {
 	return nil
 }
 
-// Impatient checks that h gives its answer to a GET of path a deadline for being taken.
+// Impatient checks that h gives its answer to a GET of path a deadline for being taken,
+// and a body that it doesn't read one for coming.
 func Impatient(t *testing.T, h http.Handler, path string) {
 	t.Helper()
 	w := &Timed{ResponseRecorder: httptest.NewRecorder()}
-	h.ServeHTTP(w, httptest.NewRequestWithContext(t.Context(), http.MethodGet, path, nil))
+	h.ServeHTTP(w, httptest.NewRequestWithContext(t.Context(), http.MethodGet, path, strings.NewReader("a body")))
+	if len(w.Reads) == 0 || w.Reads[len(w.Reads)-1].IsZero() {
+		t.Errorf("GET %s waits for its body for ever: %v", path, w.Reads)
+	}
 	if w.Body.Len() == 0 || len(w.Deadlines) == 0 {
 		t.Errorf("GET %s = %d with %d bytes, which may be taken at any time", path, w.Code, w.Body.Len())
 	}
