@@ -288,6 +288,18 @@ func TestOldMetadata(t *testing.T) {
 	f.status("GET", "/repos/product/p/BaseOS/x86_64/os/Packages/a/"+alpha, 200)
 }
 
+// TestWithdrawn: what a product shows no more is gone at once, unlike metadata.
+func TestWithdrawn(t *testing.T) {
+	t.Parallel()
+	f := setup(t)
+	both, one := f.repository("both", f.rpm(alpha), f.rpm(beta)), f.repository("one", f.rpm(alpha))
+	f.show(0, both)
+	const file = "/repos/product/p/BaseOS/x86_64/os/Packages/b/" + beta
+	f.status("GET", file, 200)
+	f.show(1, one)
+	f.status("GET", file, 404)
+}
+
 // TestDNF has the real dnf list and download from a build's repository and from a
 // product's.
 func TestDNF(t *testing.T) {
