@@ -2,15 +2,19 @@ package ui
 
 import (
 	"bufio"
+	"errors"
 	"fmt"
 	"net/http"
+	"net/http/httptest"
 	"net/url"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/go-chi/chi/v5"
+	"github.com/rs/zerolog"
 
 	"albs/internal/albs"
 	"albs/internal/master/face/facetest"
@@ -115,6 +119,51 @@ func TestHeaders(t *testing.T) {
 	}
 }
 
+// TestFail: what went wrong inside is told to nobody.
+func TestFail(t *testing.T) {
+	t.Parallel()
+	f := setup(t)
+	for _, fragment := range []bool{false, true} {
+		w, r := httptest.NewRecorder(), httptest.NewRequestWithContext(zerolog.Nop().WithContext(t.Context()), http.MethodGet, "/", nil)
+		if fragment {
+			r.Header.Set(fragmentHeader, live)
+		}
+		f.fail(w, r, errors.New("password 1234"))
+		if w.Code != http.StatusInternalServerError {
+			t.Errorf("an internal error has the status %d", w.Code)
+		}
+		contains(t, "an internal error", w.Body.String(), "!1234", "an internal error happened")
+	}
+}
+
+// TestOthersTasks: a task is found below its own build and nowhere else.
+func TestOthersTasks(t *testing.T) {
+	t.Parallel()
+	f := setup(t)
+	f.create()
+	f.create()
+	l := f.claim(albs.KindBuild, "arch:x86_64")
+	l.log("build", "one\n")
+	task, err := f.Queue.Task(t.Context(), l.Token.Task)
+	must(t, err)
+	id, err := strconv.ParseInt(strings.TrimPrefix(task.Topic, "build:"), 10, 64)
+	must(t, err)
+	anon, operator := f.browse(""), f.browse("operator")
+	for build, want := range map[int64]int{id: 200, 3 - id: 404} {
+		path := fmt.Sprintf("/build/%d/task/%d", build, l.Token.Task)
+		for _, p := range []string{path, path + "/log/build", path + "/log/build/lines?from=1", path + "/log/build/find?q=one"} {
+			if a := anon.get(p); a.StatusCode != want {
+				t.Errorf("GET %s = %s, want %d", p, a.Status, want)
+			}
+		}
+		if want == 404 {
+			if a := operator.post(path+"/retry", nil); a.StatusCode != want {
+				t.Errorf("POST %s/retry = %s, want %d", path, a.Status, want)
+			}
+		}
+	}
+}
+
 func TestRoles(t *testing.T) {
 	t.Parallel()
 	f := setup(t)
@@ -211,10 +260,10 @@ func TestLogin(t *testing.T) {
 	f := setup(t)
 	c := f.browse("")
 	c.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
-	for _, token := range []string{"", "wrong", strings.Repeat("x", 20<<10)} {
+	for token, want := range map[string]int{"": 401, "wrong": 401, strings.Repeat("x", 1<<10): 401, strings.Repeat("x", 20<<10): 413} {
 		a := c.post("/login", url.Values{"token": {token}})
-		if a.StatusCode != http.StatusUnauthorized && a.StatusCode != http.StatusRequestEntityTooLarge {
-			t.Errorf("login with %.10q = %s", token, a.Status)
+		if a.StatusCode != want {
+			t.Errorf("login with %d bytes %.10q = %s, want %d", len(token), token, a.Status, want)
 		}
 		if len(a.Cookies()) > 0 {
 			t.Errorf("login with %.10q left a cookie", token)
@@ -233,10 +282,16 @@ func TestLogin(t *testing.T) {
 		}
 	}
 	contains(t, "page", c.page("/"), "operator", "Sign out")
+	at, err := url.Parse(f.url)
+	must(t, err)
+	session := c.Jar.Cookies(at)[0]
 	if a := c.post("/logout", nil); a.StatusCode != http.StatusSeeOther {
 		t.Errorf("logout = %s", a.Status)
 	}
 	contains(t, "page after signing out", c.page("/"), "Sign in", "!Sign out")
+	r := c.request(http.MethodGet, "/", nil) // with the cookie that somebody has kept
+	r.AddCookie(session)
+	contains(t, "page with the cookie of an ended session", f.browse("").do(r).text, "Sign in", "!Sign out")
 
 	f.HTTPS = true
 	a := c.post("/login", url.Values{"token": {f.tokens["operator"]}})
@@ -244,7 +299,7 @@ func TestLogin(t *testing.T) {
 		t.Errorf("login by https left cookies %+v", ck)
 	}
 	// A session that has ended makes an anonymous reader, and the cookie goes.
-	r := c.request(http.MethodGet, "/", nil)
+	r = c.request(http.MethodGet, "/", nil)
 	r.Header.Set("Cookie", "__Host-albs_session=gone")
 	if a := f.browse("").do(r); a.StatusCode != 200 || len(a.Cookies()) != 1 || a.Cookies()[0].MaxAge >= 0 {
 		t.Errorf("a page with an ended session = %s, cookies %+v", a.Status, a.Cookies())
