@@ -18,18 +18,10 @@ import (
 // Errors: Forbidden without release.publish on the team, or release.rollback for a
 // rollback, NotFound, Conflict if the release is not in progress.
 func (r *Releases) Cancel(ctx context.Context, id albs.ReleaseID) (Release, error) {
-	row, err := r.store.get(ctx, r.d, id)
-	if err != nil {
+	if _, err := r.publishable(ctx, id); err != nil {
 		return Release{}, err
 	}
-	verb := auth.ReleasePublish
-	if row.Kind == Rollback {
-		verb = auth.ReleaseRollback
-	}
-	if err := auth.Can(ctx, verb, row.object()); err != nil {
-		return Release{}, err
-	}
-	err = r.d.InTx(ctx, func(tx db.Tx) error {
+	err := r.d.InTx(ctx, func(tx db.Tx) error {
 		row, err := r.store.get(ctx, tx, id)
 		if err != nil {
 			return err

@@ -18,7 +18,7 @@ func TestCancel(t *testing.T) {
 	dbtest.Each(t, func(t *testing.T, d *db.DB) {
 		f := setup(t, d)
 		stop := f.startSigner()
-		f.makeKey(pgp.Ed25519)
+		f.makeKey("demo key", pgp.Ed25519)
 		r := f.approved(f.signedBuild(rpmbuild(t, "1", "one")))
 		_, err := f.Cancel(f.planner, r.ID)
 		f.wantKind("Cancel of what waits for approval", err, albs.Conflict, "nothing to cancel")

@@ -26,6 +26,7 @@ import (
 	"albs/internal/master/queue"
 	"albs/internal/master/sign"
 	"albs/internal/master/testrun"
+	"albs/internal/pgp"
 	"albs/internal/rpm/rpmtest"
 	"albs/internal/worker"
 	"albs/internal/worker/releaser"
@@ -172,6 +173,16 @@ func setup(t *testing.T, d *db.DB) *fixture {
 	return f
 }
 
+// running is setup with a signer that has made the product's key, and a releaser.
+func running(t *testing.T, d *db.DB) *fixture {
+	t.Helper()
+	f := setup(t, d)
+	f.startSigner()
+	f.startReleaser()
+	f.makeKey("demo key", pgp.Ed25519)
+	return f
+}
+
 func (f *fixture) must(err error) {
 	f.t.Helper()
 	if err != nil {
@@ -226,9 +237,9 @@ func (f *fixture) until(what string, ok func() bool) {
 }
 
 // makeKey has the signer make the product's key.
-func (f *fixture) makeKey(alg string) {
+func (f *fixture) makeKey(name, alg string) {
 	f.t.Helper()
-	task, err := f.signs.GenerateKey(f.admin, "demo key", "Demo <demo@example.org>", alg, "demo")
+	task, err := f.signs.GenerateKey(f.admin, name, "Demo <demo@example.org>", alg, "demo")
 	f.must(err)
 	f.until("the key is made", func() bool {
 		k, err := f.signs.Keygen(f.t.Context(), task)
@@ -301,9 +312,9 @@ func (f *fixture) addBuild(m made) albs.BuildID {
 }
 
 // signBuild has the signer sign a build, and waits until the ledger proves it.
-func (f *fixture) signBuild(id albs.BuildID) {
+func (f *fixture) signBuild(id albs.BuildID, key string) {
 	f.t.Helper()
-	r, err := f.signs.SignBuild(f.admin, id, "demo key")
+	r, err := f.signs.SignBuild(f.admin, id, key)
 	f.must(err)
 	f.until("the build is signed", func() bool {
 		r, err = f.signs.Request(f.t.Context(), r.ID)
@@ -322,7 +333,7 @@ func (f *fixture) signBuild(id albs.BuildID) {
 func (f *fixture) signedBuild(m made) albs.BuildID {
 	f.t.Helper()
 	id := f.addBuild(m)
-	f.signBuild(id)
+	f.signBuild(id, "demo key")
 	return id
 }
 

@@ -21,8 +21,8 @@ import (
 	"albs/internal/master/db"
 	"albs/internal/master/db/dbtest"
 	"albs/internal/master/product"
-	"albs/internal/master/sign"
 	"albs/internal/pgp"
+	"albs/internal/repodata"
 	"albs/internal/worker"
 )
 
@@ -38,10 +38,7 @@ var shownFirst = map[string][]string{
 func TestRelease(t *testing.T) {
 	t.Parallel()
 	dbtest.Each(t, func(t *testing.T, d *db.DB) {
-		f := setup(t, d)
-		f.startSigner()
-		f.startReleaser()
-		f.makeKey(pgp.Ed25519)
+		f := running(t, d)
 		id := f.addBuild(rpmbuild(t, "1", "one"))
 
 		_, err := f.Plan(f.stranger, "demo", []albs.BuildID{id})
@@ -66,7 +63,7 @@ func TestRelease(t *testing.T) {
 		_, err = f.Approve(f.approver, r.ID, r.Digest, "")
 		f.wantKind("Approve of a refused plan", err, albs.Conflict, "its plan is refused: ")
 
-		f.signBuild(id)
+		f.signBuild(id, "demo key")
 		old := r.Digest
 		_, err = f.Replan(f.stranger, r.ID)
 		f.wantKind("Replan by a stranger", err, albs.Forbidden, "")
@@ -179,10 +176,7 @@ func (f *fixture) wantEvents(id albs.ReleaseID, want ...string) {
 func TestSuccession(t *testing.T) {
 	t.Parallel()
 	dbtest.Each(t, func(t *testing.T, d *db.DB) {
-		f := setup(t, d)
-		f.startSigner()
-		f.startReleaser()
-		f.makeKey(pgp.Ed25519)
+		f := running(t, d)
 		one := f.release(f.signedBuild(rpmbuild(t, "1", "one")))
 		first := f.repodata()
 		_, err := f.Rollback(f.planner, "demo", 0)
@@ -282,10 +276,7 @@ func TestSuccession(t *testing.T) {
 func TestTwoAtOnce(t *testing.T) {
 	t.Parallel()
 	dbtest.Each(t, func(t *testing.T, d *db.DB) {
-		f := setup(t, d)
-		f.startSigner()
-		f.startReleaser()
-		f.makeKey(pgp.Ed25519)
+		f := running(t, d)
 		rs := []Release{f.approved(f.signedBuild(rpmbuild(t, "1", "one"))), f.approved(f.signedBuild(rpmbuildOf(t, "bye", "1", "one")))}
 		errs := make([]error, len(rs))
 		var wg sync.WaitGroup
@@ -321,14 +312,18 @@ func TestTwoAtOnce(t *testing.T) {
 // T23: whatever changes the effects after approval voids it.
 func TestVoid(t *testing.T) {
 	t.Parallel()
-	f := setup(t, dbtest.Open(t, dbtest.SQLite(t)))
-	f.startSigner()
-	f.startReleaser()
-	f.makeKey(pgp.Ed25519)
+	f := running(t, dbtest.Open(t, dbtest.SQLite(t)))
 	one, two := f.signedBuild(rpmbuild(t, "1", "one")), f.signedBuild(rpmbuild(t, "2", "two"))
 	both := f.approved(one, two)
+	row, err := f.store.get(t.Context(), f.d, both.ID)
+	f.must(err)
+	stale, err := f.recompute(t.Context(), row, row.ExpiresAt.Time)
+	f.must(err)
 	f.release(one)
-	_, err := f.Publish(f.planner, both.ID)
+	if _, err := f.prepare(t.Context(), stale); !errors.Is(err, errMoved) {
+		t.Errorf("prepare of a plan that was computed before another release = %v, want %v", err, errMoved)
+	}
+	_, err = f.Publish(f.planner, both.ID)
 	f.wantKind("Publish of what another release did in part", err, albs.Conflict, "has changed since it was planned")
 	r, err := f.Get(t.Context(), both.ID)
 	f.must(err)
@@ -346,10 +341,20 @@ func TestVoid(t *testing.T) {
 	_, err = f.Publish(f.planner, r.ID)
 	f.wantKind("Publish of what was never tested", err, albs.Conflict, "requires passed tests, and its tests are missing")
 
-	// More people are asked for.
-	spec.Gate.Tests, spec.Approvals = product.Advisory, product.Approvals{Count: 2, Distinct: true}
+	// More people are asked for, while the publication is prepared and before it.
+	spec.Gate.Tests = product.Advisory
+	before, err := f.products.Apply(f.admin, spec)
+	f.must(err)
+	row, err = f.store.get(t.Context(), f.d, both.ID)
+	f.must(err)
+	plan, err := f.recompute(t.Context(), row, row.ExpiresAt.Time)
+	f.must(err)
+	spec.Approvals.Count = 2
 	_, err = f.products.Apply(f.admin, spec)
 	f.must(err)
+	if err := f.begin(f.planner, both.ID, plan, next{from: plan.Serial}, before); !errors.Is(err, errMoved) {
+		t.Errorf("begin by the policy of before = %v, want %v", err, errMoved)
+	}
 	_, err = f.Publish(f.planner, r.ID)
 	f.wantKind("Publish with one of two approvals", err, albs.Conflict, "it has 1 of the 2 approvals")
 	bob := f.person("bob", auth.ProductMaintainer)
@@ -386,7 +391,7 @@ func TestFailures(t *testing.T) {
 	dbtest.Each(t, func(t *testing.T, d *db.DB) {
 		f := setup(t, d)
 		stop := f.startSigner()
-		f.makeKey(pgp.Ed25519)
+		f.makeKey("demo key", pgp.Ed25519)
 		r := f.approved(f.signedBuild(rpmbuild(t, "1", "one")))
 		stop()
 
@@ -465,13 +470,30 @@ func TestFailures(t *testing.T) {
 		f.wantKind("Publish of a rollback by a stranger", err, albs.Forbidden, "")
 		_, err = f.Replan(f.planner, back.ID)
 		f.wantKind("Replan of a rollback", err, albs.Conflict, "nothing to plan")
-		f.startReleaser()
+		stop = f.startReleaser()
 		_, err = f.Publish(f.planner, back.ID)
 		f.must(err)
 		f.ended(back.ID, Completed)
 		if diff := cmp.Diff(shownFirst, f.shown(6), anyOrder); diff != "" {
 			t.Errorf("packages (-want +got):\n%s", diff)
 		}
+
+		// But not when others were published since, of which it said nothing.
+		stop()
+		late, err := f.Rollback(f.planner, "demo", 4)
+		f.must(err)
+		_, err = f.Cancel(f.planner, late.ID)
+		f.must(err)
+		f.startReleaser()
+		_, err = f.Publish(f.planner, next.ID)
+		f.must(err)
+		f.ended(next.ID, Completed)
+		_, err = f.Publish(f.planner, late.ID)
+		f.wantKind("Publish of a rollback that was overtaken", err, albs.Conflict, "roll the product back anew")
+		p, err := f.products.Get(t.Context(), "demo")
+		f.must(err)
+		_, err = f.rollback(f.planner, p, 6, 0)
+		f.wantKind("rollback from what was shown a moment ago", err, albs.Conflict, "roll the product back anew")
 	})
 }
 
@@ -531,7 +553,7 @@ func TestDNF(t *testing.T) {
 	f := setup(t, dbtest.Open(t, dbtest.SQLite(t)))
 	f.startSigner()
 	f.startReleaser()
-	f.makeKey(pgp.RSA4096) // what every dnf verifies
+	f.makeKey("demo key", pgp.RSA4096) // what every dnf verifies
 	f.release(f.signedBuild(rpmbuild(t, "1", "one")))
 	f.release(f.signedBuild(rpmbuild(t, "2", "two")))
 
@@ -575,38 +597,19 @@ func TestDNF(t *testing.T) {
 // TestKeyRotation: keys that signed what stays public stay in the key file.
 func TestKeyRotation(t *testing.T) {
 	t.Parallel()
-	f := setup(t, dbtest.Open(t, dbtest.SQLite(t)))
-	f.startSigner()
-	f.startReleaser()
-	f.makeKey(pgp.Ed25519)
+	f := running(t, dbtest.Open(t, dbtest.SQLite(t)))
 	f.release(f.signedBuild(rpmbuild(t, "1", "one")))
 	before, err := os.ReadFile(filepath.Join(f.public, "demo/current/RPM-GPG-KEY-demo"))
 	f.must(err)
 	metadata := f.repodata()
 
 	second := f.addBuild(rpmbuild(t, "2", "two"))
-	task, err := f.signs.GenerateKey(f.admin, "new key", "Demo <demo@example.org>", pgp.Ed25519, "demo")
-	f.must(err)
-	f.until("the new key is made", func() bool {
-		k, err := f.signs.Keygen(t.Context(), task)
-		f.must(err)
-		f.key = k.Fingerprint
-		return f.key != ""
-	})
+	f.makeKey("new key", pgp.Ed25519)
 	spec := demoSpec()
 	spec.Key = "new key"
 	_, err = f.products.Apply(f.admin, spec)
 	f.must(err)
-	r, err := f.signs.SignBuild(f.admin, second, "new key")
-	f.must(err)
-	f.until("the build is signed", func() bool {
-		r, err = f.signs.Request(t.Context(), r.ID)
-		f.must(err)
-		return r.Status == sign.Completed
-	})
-	for _, p := range r.Packages {
-		f.must(f.provenance.WaitNotarized(t.Context(), p.Signed))
-	}
+	f.signBuild(second, "new key")
 	f.release(second)
 	after, err := os.ReadFile(filepath.Join(f.public, "demo/current/RPM-GPG-KEY-demo"))
 	f.must(err)
@@ -624,6 +627,15 @@ func TestKeyRotation(t *testing.T) {
 		if _, _, err := newRing.VerifyArmored(strings.NewReader(md), []byte(asc)); err != nil {
 			t.Errorf("%s is not signed by the new key: %v", path, err)
 		}
+	}
+	// Other files of the tree stay, wherever the key file stands among them.
+	serial, tree, err := f.current(t.Context(), "demo")
+	f.must(err)
+	tree.Files = []repodata.TreeFile{{Path: "A", Digest: digest("a")}, tree.Files[0], {Path: "advisories", Digest: digest("z")}}
+	n := next{from: serial}
+	f.must(f.keyFile(t.Context(), Plan{Product: "demo", Key: f.key}, tree, &n))
+	if diff := cmp.Diff(tree.Files, n.files, cmpopts.SortSlices(func(a, b repodata.TreeFile) bool { return a.Path < b.Path })); diff != "" || n.key != nil {
+		t.Errorf("files of the next tree (-want +got):\n%s", diff)
 	}
 	if metadata[demoOS+"/repodata/repomd.xml"] == now[demoOS+"/repodata/repomd.xml"] {
 		t.Error("the release changed nothing")

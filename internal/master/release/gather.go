@@ -186,8 +186,15 @@ func (r *Releases) notarized(ctx, settled context.Context, ds ...albs.Digest) (b
 	return true, nil
 }
 
-// gatherShown finds what the product shows, in full where packages are to go.
+// gatherShown finds what the product shows, in full where packages are to go. What
+// was ever released is asked after the serial: whatever is released between changes
+// the serial, and publication begins from this one only.
 func (r *Releases) gatherShown(ctx context.Context, f *Facts) error {
+	serial, tree, err := r.current(ctx, f.Product.Name)
+	if err != nil {
+		return err
+	}
+	f.Serial = serial
 	into := map[string]bool{}
 	for _, c := range f.Packages {
 		paths, err := Targets(f.Product.Spec, c)
@@ -205,11 +212,6 @@ func (r *Releases) gatherShown(ctx context.Context, f *Facts) error {
 			}
 		}
 	}
-	serial, tree, err := r.current(ctx, f.Product.Name)
-	if err != nil {
-		return err
-	}
-	f.Serial = serial
 	for _, t := range tree.Repositories {
 		s, err := r.repos.Open(ctx, t.Snapshot)
 		if err != nil {

@@ -246,7 +246,7 @@ func (r *Releases) Replan(ctx context.Context, id albs.ReleaseID) (Release, erro
 	if err := auth.Can(ctx, auth.ReleasePlan, row.object()); err != nil {
 		return Release{}, err
 	}
-	if row.Kind != Publication || row.Status != Scheduled && row.Status != Failed {
+	if row.Kind != Publication || !row.waits() {
 		return Release{}, albs.Errorf(albs.Conflict, "release %d is %s: there is nothing to plan", id, row.Status)
 	}
 	plan, err := r.recompute(ctx, row, expiry())
@@ -272,14 +272,23 @@ func (r *Releases) recompute(ctx context.Context, row releaseRow, expires time.T
 	return r.compute(ctx, p, builds, expires)
 }
 
-// replace gives a release another plan; it is scheduled then.
+// replace gives a release another plan; it is scheduled then. It is a Conflict if
+// the release has changed since row was read: a plan that somebody has made since
+// is no older than this one, and may be approved already.
 func (r *Releases) replace(ctx context.Context, row releaseRow, plan Plan, reason string) error {
-	from := row.Status
+	from, before := row.Status, row.Digest
 	if err := row.setPlan(plan); err != nil {
 		return err
 	}
 	row.Status, row.Reason, row.ChangedAt = Scheduled, reason, db.Now()
 	err := r.d.InTx(ctx, func(tx db.Tx) error {
+		now, err := r.store.get(ctx, tx, row.ID)
+		if err != nil {
+			return err
+		}
+		if now.Digest != before {
+			return albs.Errorf(albs.Conflict, "it was planned anew meanwhile: look at it again")
+		}
 		if err := r.store.update(ctx, tx, row, from); err != nil {
 			return err
 		}
@@ -307,6 +316,10 @@ func (row releaseRow) plan() (Plan, error) {
 	}
 	return p, nil
 }
+
+// waits reports whether the release waits to be published, for the first time or
+// after it failed.
+func (row releaseRow) waits() bool { return row.Status == Scheduled || row.Status == Failed }
 
 // object is what auth asks about a release: the team at the time of planning.
 func (row releaseRow) object() auth.Object { return auth.Object{Team: row.Team, Owner: row.PlannerID} }
@@ -396,72 +409,3 @@ func (r *Releases) List(ctx context.Context, f Filter) ([]Release, bool, error) 
 
 // CountOf returns how many releases a filter leaves, whatever its Limit and Skip.
 func (r *Releases) CountOf(ctx context.Context, f Filter) (int, error) { return r.store.count(ctx, f) }
-
-// Approve records that the person of ctx approves the release's plan. digest is
-// what was shown to that person: it must be the plan's. Errors: Forbidden without
-// release.approve on the team, and to the planner where the product wants another
-// person; NotFound; Conflict if the plan has another digest, has refusals, has
-// expired, is not waiting for approval, or was approved by that person before.
-func (r *Releases) Approve(ctx context.Context, id albs.ReleaseID, digest albs.Digest, note string) (Release, error) {
-	row, err := r.store.get(ctx, r.d, id)
-	if err != nil {
-		return Release{}, err
-	}
-	if err := auth.Can(ctx, auth.ReleaseApprove, row.object()); err != nil {
-		return Release{}, err
-	}
-	p, err := r.products.Get(ctx, row.Product)
-	if err != nil {
-		return Release{}, err
-	}
-	if p.Approvals.Distinct && auth.From(ctx).User == row.PlannerID {
-		return Release{}, albs.Errorf(albs.Forbidden, "you planned release %d: product %s wants another person's approval", id, row.Product)
-	}
-	err = r.d.InTx(ctx, func(tx db.Tx) error {
-		row, err := r.store.get(ctx, tx, id)
-		if err != nil {
-			return err
-		}
-		if err := row.approvable(digest); err != nil {
-			return err
-		}
-		return r.auth.Approve(ctx, tx, Topic(id), digest, row.ExpiresAt, note)
-	})
-	if err != nil {
-		return Release{}, fmt.Errorf("approve release %d: %w", id, err)
-	}
-	return r.Get(ctx, id)
-}
-
-// approvable says whether digest may be approved as the plan of a release.
-func (row releaseRow) approvable(digest albs.Digest) error {
-	plan, err := row.plan()
-	if err != nil {
-		return err
-	}
-	switch {
-	case row.Kind != Publication || row.Status != Scheduled && row.Status != Failed:
-		return albs.Errorf(albs.Conflict, "it is %s: there is nothing to approve", row.Status)
-	case digest != row.Digest:
-		return albs.Errorf(albs.Conflict, "its plan is %s now and no longer %s: look at it again", row.Digest.Short(), digest.Short())
-	case len(plan.Refusals) == 1:
-		return albs.Errorf(albs.Conflict, "its plan is refused: %s", plan.Refusals[0])
-	case len(plan.Refusals) > 1:
-		return albs.Errorf(albs.Conflict, "its plan is refused: %s (and %d more)", plan.Refusals[0], len(plan.Refusals)-1)
-	case !row.ExpiresAt.After(time.Now()):
-		return albs.Errorf(albs.Conflict, "its plan has expired: plan it again")
-	}
-	return nil
-}
-
-// approvals returns the approvals in force that count for a release's plan.
-func (r *Releases) approvals(ctx context.Context, q db.Q, row releaseRow, p product.Product) ([]auth.Approval, error) {
-	all, err := r.auth.Approvals(ctx, q, Topic(row.ID), row.Digest)
-	if err != nil {
-		return nil, fmt.Errorf("approvals of release %d: %w", row.ID, err)
-	}
-	if p.Approvals.Distinct {
-		all = slices.DeleteFunc(all, func(a auth.Approval) bool { return a.User == row.PlannerID })
-	}
-	return all, nil
-}

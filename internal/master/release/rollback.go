@@ -2,7 +2,6 @@ package release
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -28,11 +27,17 @@ func (r *Releases) Rollback(ctx context.Context, productName string, to int64) (
 	if err != nil {
 		return Release{}, err
 	}
-	if err := auth.Can(ctx, auth.ReleaseRollback, p.Object()); err != nil {
-		return Release{}, err
-	}
 	now, _, err := r.current(ctx, p.Name)
 	if err != nil {
+		return Release{}, err
+	}
+	return r.rollback(ctx, p, now, to)
+}
+
+// rollback is Rollback of what the product showed at the serial now; Conflict if it
+// shows another one by then.
+func (r *Releases) rollback(ctx context.Context, p product.Product, now, to int64) (Release, error) {
+	if err := auth.Can(ctx, auth.ReleaseRollback, p.Object()); err != nil {
 		return Release{}, err
 	}
 	if to == 0 {
@@ -54,12 +59,9 @@ func (r *Releases) Rollback(ctx context.Context, productName string, to int64) (
 	actor, at := auth.From(ctx), db.Now()
 	row := releaseRow{
 		Kind: Rollback, Product: p.Name, Team: p.Team, PlannerID: actor.User, Planner: actor.Name, Status: Scheduled,
-		BackTo: to, Files: "[]", CreatedAt: at, ChangedAt: at,
+		FromSerial: now, BackTo: to, Files: "[]", CreatedAt: at, ChangedAt: at,
 	}
 	if err := r.goBack(ctx, &row); err != nil {
-		if errors.Is(err, errMoved) {
-			err = albs.Errorf(albs.Conflict, "%w: look at it and try again", err)
-		}
 		return Release{}, fmt.Errorf("roll product %s back: %w", p.Name, err)
 	}
 	return r.Get(ctx, row.ID)
@@ -87,13 +89,19 @@ func (r *Releases) Revert(ctx context.Context, id albs.ReleaseID) (Release, erro
 		return Release{}, albs.Errorf(albs.Conflict, "product %s shows serial %d, release %d is serial %d: what was released since would go with it; if you mean that, roll the product back to serial %d",
 			row.Product, now, id, row.Serial, row.FromSerial)
 	}
-	return r.Rollback(ctx, row.Product, 0)
+	p, err := r.products.Get(ctx, row.Product)
+	if err != nil {
+		return Release{}, err
+	}
+	return r.rollback(ctx, p, now, 0)
 }
 
-// goBack starts a rollback; a new one, without an id, is added first.
+// goBack starts a rollback from the serial that it was asked to leave; a new one,
+// without an id, is added first. It is a Conflict if the product shows another
+// serial by now: what was released since was not meant.
 func (r *Releases) goBack(ctx context.Context, row *releaseRow) error {
-	if row.Status != Scheduled && row.Status != Failed {
-		return albs.Errorf(albs.Conflict, "it is %s", row.Status)
+	if err := row.startable(); err != nil {
+		return err
 	}
 	t, err := r.repos.TreeAt(ctx, row.Product, row.BackTo)
 	if err != nil {
@@ -106,6 +114,10 @@ func (r *Releases) goBack(ctx context.Context, row *releaseRow) error {
 	serial, now, err := r.current(ctx, row.Product)
 	if err != nil {
 		return err
+	}
+	if serial != row.FromSerial {
+		return albs.Errorf(albs.Conflict, "product %s shows serial %d by now and not %d: if you mean to leave that too, roll the product back anew",
+			row.Product, serial, row.FromSerial)
 	}
 	n := next{from: serial, files: then.Files}
 	for _, p := range then.Repositories {

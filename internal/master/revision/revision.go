@@ -68,7 +68,8 @@ func (s *Store[S, T]) Apply(ctx context.Context, name string, spec S, allowed fu
 	if err != nil {
 		return none, fmt.Errorf("encode %s %s: %w", s.kind, name, err)
 	}
-	next := row{Name: name, Digest: albs.DigestOf(doc), Spec: string(doc), Actor: auth.From(ctx).String(), At: db.Now()}
+	want := row{Name: name, Digest: albs.DigestOf(doc), Spec: string(doc), Actor: auth.From(ctx).String(), At: db.Now()}
+	var next row
 	err = s.d.InTx(ctx, func(tx db.Tx) error {
 		last, err := latest(ctx, tx, s.kind, name)
 		there := albs.KindOf(err) != albs.NotFound
@@ -84,10 +85,11 @@ func (s *Store[S, T]) Apply(ctx context.Context, name string, spec S, allowed fu
 				return err
 			}
 		}
-		if last.Digest == next.Digest {
+		if last.Digest == want.Digest {
 			next = last
 			return nil
 		}
+		next = want
 		next.ID, next.Revision = last.ID, last.Revision+1
 		if err := insert(ctx, tx, s.kind, &next); err != nil {
 			return err
@@ -113,6 +115,17 @@ func (s *Store[S, T]) Get(ctx context.Context, name string) (T, error) {
 		return none, err
 	}
 	return s.read(r)
+}
+
+// Holds returns a Conflict unless the revision is the one that holds for name, as q
+// sees it, and NotFound if there is none of that name: in a transaction, for one who
+// acts on a spec that was read before it.
+func (s *Store[S, T]) Holds(ctx context.Context, q db.Q, name string, revision int64) error {
+	r, err := latest(ctx, q, s.kind, name)
+	if err == nil && r.Revision != revision {
+		err = albs.Errorf(albs.Conflict, "%s %s has revision %d by now and not %d", s.kind, name, r.Revision, revision)
+	}
+	return err
 }
 
 // GetRevision returns what has the name as it was at a revision, or NotFound.

@@ -1,0 +1,168 @@
+package release
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"albs/internal/albs"
+	"albs/internal/master/artifact"
+	"albs/internal/master/sign"
+	"albs/internal/repodata"
+)
+
+// next is what a publication shows, all of it durable.
+type next struct {
+	from         int64 // the serial that is shown now
+	repositories []repositoryRow
+	documents    map[albs.Digest]artifact.Artifact // the repomd.xml that are to be signed, by digest
+	key          *artifact.Artifact                // the key file, if it is a new one
+	files        []repodata.TreeFile
+}
+
+const extensions = 4 // repositories that are extended at once
+
+// prepare makes the snapshots that a plan comes to. Repositories that it doesn't
+// touch keep theirs, sealed as it is. It is errMoved if the product shows another
+// serial than when the plan was computed.
+func (r *Releases) prepare(ctx context.Context, plan Plan) (next, error) {
+	n := next{documents: map[albs.Digest]artifact.Artifact{}}
+	serial, tree, err := r.current(ctx, plan.Product)
+	if err != nil {
+		return n, err
+	}
+	if serial != plan.Serial {
+		return n, errMoved // the plan doesn't know what was released since
+	}
+	n.from = serial
+	shown := map[string]albs.Digest{}
+	for _, t := range tree.Repositories {
+		shown[t.Path] = t.Snapshot
+	}
+	n.repositories = make([]repositoryRow, len(plan.Repositories))
+	g, gctx := errgroup.WithContext(ctx)
+	g.SetLimit(extensions)
+	for i, p := range plan.Repositories {
+		g.Go(func() (err error) {
+			if n.repositories[i], err = r.extend(gctx, plan, p, shown[p.Path]); err != nil {
+				return fmt.Errorf("repository %s: %w", p.Path, err)
+			}
+			return nil
+		})
+	}
+	if err := g.Wait(); err != nil {
+		return n, err
+	}
+	for _, row := range n.repositories {
+		if row.Sealed != "" || n.documents[row.Repomd].Digest != "" {
+			continue
+		}
+		a, err := r.document(ctx, row.Repomd)
+		if err != nil {
+			return n, fmt.Errorf("repository %s: %w", row.Path, err)
+		}
+		n.documents[row.Repomd] = a
+	}
+	return n, r.keyFile(ctx, plan, tree, &n)
+}
+
+// extend makes the next snapshot of one repository.
+func (r *Releases) extend(ctx context.Context, plan Plan, p Repository, from albs.Digest) (repositoryRow, error) {
+	row := repositoryRow{Path: p.Path}
+	if from == "" {
+		empty, err := repodata.Empty(ctx, r.repos.Blobs(), time.Now().Unix())
+		if err != nil {
+			return row, err
+		}
+		from = empty.Digest()
+	}
+	var add []artifact.Artifact
+	for _, c := range p.Packages {
+		if c.Action != Add {
+			continue
+		}
+		a, err := r.artifacts.Get(ctx, r.d, c.Digest)
+		if err != nil {
+			return row, err
+		}
+		add = append(add, a)
+	}
+	snapshot, err := r.repos.ExtendSnapshot(ctx, from, add, nil)
+	if err != nil {
+		return row, err
+	}
+	s, err := r.repos.Open(ctx, snapshot)
+	if err != nil {
+		return row, err
+	}
+	row.Snapshot, row.Repomd = snapshot, s.Repomd()
+	if s.Signature() != "" {
+		// Sealed before: by this key, or by one that the product had then.
+		asc, err := r.signs.DocumentSignature(ctx, s.Repomd(), plan.Key)
+		if err != nil && !errors.Is(err, albs.NotFound) {
+			return row, err
+		}
+		if err == nil && albs.DigestOf(asc) == s.Signature() {
+			row.Sealed = snapshot
+		}
+	}
+	return row, nil
+}
+
+// document keeps a repomd.xml as an artifact, so that the signer can read it and
+// the ledger has a record of it.
+func (r *Releases) document(ctx context.Context, d albs.Digest) (artifact.Artifact, error) {
+	body, err := r.artifacts.Blobs().Open(ctx, d)
+	if err != nil {
+		return artifact.Artifact{}, err
+	}
+	defer body.Close()
+	return r.artifacts.Save(ctx, body, sign.MaxDocument, "repomd.xml", artifact.Document)
+}
+
+const maxKeyFile = 1 << 20
+
+// keyFile puts RPM-GPG-KEY-<product> among the tree's files: the keys that the
+// tree before had, for what they signed stays published, and the plan's.
+func (r *Releases) keyFile(ctx context.Context, plan Plan, tree repodata.Tree, n *next) error {
+	name := "RPM-GPG-KEY-" + plan.Product
+	k, err := r.signs.Key(ctx, plan.Key)
+	if err != nil {
+		return err
+	}
+	var held string
+	var shown repodata.TreeFile
+	for _, f := range tree.Files {
+		if f.Path != name {
+			n.files = append(n.files, f)
+			continue
+		}
+		body, err := r.artifacts.Open(ctx, f.Digest, 0, -1)
+		if err != nil {
+			return fmt.Errorf("key file as shown: %w", err)
+		}
+		b, err := io.ReadAll(io.LimitReader(body, maxKeyFile))
+		if err := errors.Join(err, body.Close()); err != nil {
+			return fmt.Errorf("key file as shown: %w", err)
+		}
+		held, shown = string(b), f
+	}
+	if strings.Contains(held, strings.TrimSpace(string(k.Public))) {
+		n.files = append(n.files, shown)
+		return nil
+	}
+	// The newest first: who imports only one key takes that.
+	text := strings.TrimSpace(string(k.Public)) + "\n" + held
+	a, err := r.artifacts.Save(ctx, strings.NewReader(text), maxKeyFile, name, artifact.Document)
+	if err != nil {
+		return fmt.Errorf("key file: %w", err)
+	}
+	n.key = &a
+	n.files = append(n.files, repodata.TreeFile{Path: name, Digest: a.Digest, Size: a.Size})
+	return nil
+}

@@ -1,0 +1,154 @@
+package release
+
+import (
+	"fmt"
+	"sync"
+	"testing"
+	"time"
+
+	"albs/internal/albs"
+	"albs/internal/master/auth"
+	"albs/internal/master/db"
+	"albs/internal/master/db/dbtest"
+	"albs/internal/master/product"
+)
+
+// planned keeps a release that has a sound plan which nobody has approved. Its
+// content is note: plans of different notes have different digests.
+func (f *fixture) planned(note string) releaseRow {
+	f.t.Helper()
+	now := db.Now()
+	row := releaseRow{
+		Kind: Publication, Product: "demo", Team: "core", PlannerID: auth.From(f.planner).User, Planner: "pam", Status: Scheduled,
+		Files: "[]", CreatedAt: now, ChangedAt: now,
+	}
+	f.must(row.setPlan(planOf(note)))
+	f.must(f.d.InTx(f.t.Context(), func(tx db.Tx) error { return f.store.add(f.t.Context(), tx, &row, nil) }))
+	return row
+}
+
+func planOf(note string) Plan {
+	return Plan{
+		Product: "demo", Key: "KEY", Gate: product.Advisory, Expires: time.Now().Add(time.Hour).UTC().Truncate(time.Second),
+		Repositories: []Repository{{Path: demoOS, Packages: []Change{{Action: Add, File: note + ".rpm", Digest: digest(note)}}}},
+	}
+}
+
+// together runs the calls at the same moment and counts those that succeeded. All
+// others have to be refused with a Conflict.
+func (f *fixture) together(what string, calls ...func() error) (succeeded int) {
+	f.t.Helper()
+	errs := make([]error, len(calls))
+	var ready, done sync.WaitGroup
+	ready.Add(len(calls))
+	for i, call := range calls {
+		done.Go(func() {
+			ready.Done()
+			ready.Wait()
+			errs[i] = call()
+		})
+	}
+	done.Wait()
+	for _, err := range errs {
+		switch {
+		case err == nil:
+			succeeded++
+		case albs.KindOf(err) != albs.Conflict:
+			f.t.Errorf("%s = %v, want no error or a Conflict", what, err)
+		}
+	}
+	return succeeded
+}
+
+func times(n int, call func(i int) error) []func() error {
+	out := make([]func() error, n)
+	for i := range out {
+		out[i] = func() error { return call(i) }
+	}
+	return out
+}
+
+// TestTogether: what people do with one plan or one product at the same moment is
+// decided by the database, and who comes too late is told so.
+func TestTogether(t *testing.T) {
+	t.Parallel()
+	dbtest.Each(t, func(t *testing.T, d *db.DB) {
+		f := setup(t, d)
+		ctx := t.Context()
+		get := func(id albs.ReleaseID) releaseRow {
+			t.Helper()
+			row, err := f.store.get(ctx, d, id)
+			f.must(err)
+			return row
+		}
+		// start is the transaction in which a publication or a rollback begins.
+		start := func(id albs.ReleaseID) error {
+			return d.InTx(f.planner, func(tx db.Tx) error {
+				row, err := f.store.get(ctx, tx, id)
+				if err != nil {
+					return err
+				}
+				return f.start(f.planner, tx, row, next{}, nil)
+			})
+		}
+		const rounds = 5
+		for i := range rounds {
+			one := f.planned(fmt.Sprint("one", i))
+			if n := f.together("Approve twice", times(4, func(int) error {
+				_, err := f.Approve(f.approver, one.ID, one.Digest, "")
+				return err
+			})...); n != 1 {
+				t.Errorf("one person approved one plan %d times", n)
+			}
+
+			// The plan changes while it is approved: what was approved holds, or who
+			// approves is told to look again.
+			before := f.planned(fmt.Sprint("before", i))
+			f.together("Approve beside Replan", func() error {
+				_, err := f.Approve(f.approver, before.ID, before.Digest, "")
+				return err
+			}, func() error { return f.replace(f.planner, before, planOf(fmt.Sprint("after", i)), "") })
+			now, err := f.Get(ctx, before.ID)
+			f.must(err)
+			if now.Digest == before.Digest || len(now.Approvals) != 0 {
+				t.Errorf("the new plan has the approvals %+v", now.Approvals)
+			}
+
+			// Of two plans made of the same one, the later is refused.
+			twice := f.planned(fmt.Sprint("twice", i))
+			if n := f.together("Replan twice", times(2, func(k int) error {
+				return f.replace(f.planner, twice, planOf(fmt.Sprint("plan", k, i)), "")
+			})...); n != 1 {
+				t.Errorf("%d plans took the place of one", n)
+			}
+
+			// One product, several releases.
+			ids := []albs.ReleaseID{f.planned("a").ID, f.planned("b").ID, f.planned("c").ID}
+			if n := f.together("Publish of three", times(6, func(k int) error { return start(ids[k%3]) })...); n != 1 {
+				t.Errorf("%d releases of one product are in progress", n)
+			}
+			for _, id := range ids {
+				row := get(id)
+				if row.Status != InProgress {
+					continue
+				}
+				err := start(id)
+				f.wantKind("Publish of what is in progress", err, albs.Conflict, "it is in progress")
+				// Its end comes once, whoever brings it.
+				f.together("Cancel beside Publish", append(times(3, func(int) error {
+					_, err := f.Cancel(f.planner, id)
+					return err
+				}), func() error { return start(ids[0]) })...)
+			}
+			for _, id := range ids {
+				if get(id).Status == InProgress {
+					_, err := f.Cancel(f.planner, id)
+					f.must(err)
+				}
+				if s := get(id).Status; s != Failed && s != Scheduled {
+					t.Errorf("release %d is %s", id, s)
+				}
+			}
+		}
+	})
+}
