@@ -28,36 +28,43 @@ const (
 // without it every package is looked for.
 type pooled map[string][]albs.Digest
 
+// unfinished is where a tree is made. While it is there, an attempt has died that
+// made names in the pool and perhaps never brought them to disk.
+const unfinished = "trees/new"
+
 // lay makes trees/SERIAL complete on disk. One that an earlier attempt completed
 // stays; a half-made one is replaced, for nobody has seen it.
 func (p *place) lay(ctx context.Context, t repodata.Tree, doc []byte, shown int64, src source, log io.Writer) error {
-	for _, f := range t.Files {
-		if top, _, _ := strings.Cut(f.Path, "/"); top == treeFile || top == pooledFile {
-			return albs.Errorf(albs.Invalid, "the tree has a file %s, which the public place has of its own", f.Path)
-		}
+	if err := ownNames(t); err != nil {
+		return err
 	}
 	final := treeName(t.Serial)
-	tmp := final + ".new"
 	there, err := p.root.ReadFile(path.Join(final, treeFile))
 	if err == nil && bytes.Equal(there, doc) {
 		fmt.Fprintf(log, "serial %d is complete already\n", t.Serial)
 		p.dirty["trees"] = struct{}{} // its name may be younger than the last sync
 		return p.sync()
 	}
-	for _, d := range []string{tmp, final} {
+	if err := p.settle(); err != nil {
+		return err
+	}
+	for _, d := range []string{unfinished, final} {
 		if err := p.clear(d); err != nil {
 			return err
 		}
 	}
+	if err := p.mkdir(unfinished); err != nil {
+		return err
+	}
 	known := p.readPooled(shown)
 	now := make(pooled, len(t.Repositories))
 	for _, r := range t.Repositories {
-		if now[r.Path], err = p.repository(ctx, tmp, shown, r, known[r.Path], src, log); err != nil {
+		if now[r.Path], err = p.repository(ctx, unfinished, shown, r, known[r.Path], src, log); err != nil {
 			return fmt.Errorf("repository %s: %w", r.Path, err)
 		}
 	}
 	for _, f := range t.Files {
-		if err := p.file(ctx, path.Join(tmp, f.Path), f.Digest, src); err != nil {
+		if err := p.file(ctx, path.Join(unfinished, f.Path), f.Digest, src); err != nil {
 			return fmt.Errorf("file %s: %w", f.Path, err)
 		}
 	}
@@ -66,17 +73,56 @@ func (p *place) lay(ctx context.Context, t repodata.Tree, doc []byte, shown int6
 		return fmt.Errorf("encode %s: %w", pooledFile, err)
 	}
 	for name, b := range map[string][]byte{pooledFile: list, treeFile: doc} {
-		if err := p.write(path.Join(tmp, name), func(w io.Writer) error { _, err := w.Write(b); return err }); err != nil {
+		if err := p.write(path.Join(unfinished, name), func(w io.Writer) error { _, err := w.Write(b); return err }); err != nil {
 			return err
 		}
 	}
 	if err := p.sync(); err != nil {
 		return err
 	}
-	if err := p.root.Rename(tmp, final); err != nil {
+	if err := p.root.Rename(unfinished, final); err != nil {
 		return fmt.Errorf("name the tree: %w", err)
 	}
 	p.dirty["trees"] = struct{}{}
+	return p.sync()
+}
+
+// ownNames refuses a tree in which something has the name of a file that the place
+// keeps of its own.
+func ownNames(t repodata.Tree) error {
+	var paths []string
+	for _, r := range t.Repositories {
+		paths = append(paths, r.Path)
+	}
+	for _, f := range t.Files {
+		paths = append(paths, f.Path)
+	}
+	for _, name := range paths {
+		if top, _, _ := strings.Cut(name, "/"); top == treeFile || top == pooledFile {
+			return albs.Errorf(albs.Invalid, "the tree has something at %s, which the public place has of its own", name)
+		}
+	}
+	return nil
+}
+
+// settle brings to disk what an attempt that died may have left in memory only: what
+// is found in the pool is taken for being there, also after the power was cut.
+func (p *place) settle() error {
+	p.dirty["."] = struct{}{}
+	if _, err := p.root.Stat(unfinished); errors.Is(err, fs.ErrNotExist) {
+		return nil
+	} else if err != nil {
+		return fmt.Errorf("look for what was left: %w", err)
+	}
+	err := fs.WalkDir(p.root.FS(), "pool", func(name string, e fs.DirEntry, err error) error {
+		if err == nil && e.IsDir() {
+			p.dirty[name] = struct{}{}
+		}
+		return err
+	})
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("look for what was left: %w", err)
+	}
 	return p.sync()
 }
 

@@ -22,10 +22,12 @@ const (
 	folderMode = 0o755
 )
 
-// folder is what a place does to its directory; *os.Root is one, and nothing that
-// it does leads out of it.
+const lockFile = ".lock"
+
+// folder is what a place does to its directory. Nothing of it leads out of there.
 type folder interface {
 	Chmod(name string, mode os.FileMode) error
+	FS() fs.FS
 	Link(old, new string) error
 	Mkdir(name string, perm os.FileMode) error
 	Open(name string) (*os.File, error)
@@ -37,7 +39,14 @@ type folder interface {
 	Rename(old, new string) error
 	Stat(name string) (os.FileInfo, error)
 	Symlink(old, new string) error
+	// Sync brings the names in a folder to disk.
+	Sync(name string) error
 }
+
+// rooted is the folder that a place is made of.
+type rooted struct{ *os.Root }
+
+func (r rooted) Sync(name string) error { return syncFolder(r.Open(name)) }
 
 // place is one product's public directory, locked.
 type place struct {
@@ -57,19 +66,20 @@ func openPlace(public, product string) (*place, error) {
 		return nil, albs.Errorf(albs.Invalid, "%.80q can't be a folder's name", product)
 	}
 	dir := filepath.Join(public, product)
-	if err := os.Mkdir(dir, folderMode); err == nil {
-		err = errors.Join(os.Chmod(dir, folderMode), syncFolder(os.Open(public)))
-		if err != nil {
-			return nil, fmt.Errorf("make public place: %w", err)
-		}
-	} else if !errors.Is(err, fs.ErrExist) {
+	if err := os.Mkdir(dir, folderMode); err != nil && !errors.Is(err, fs.ErrExist) {
 		return nil, fmt.Errorf("make public place: %w", err)
 	}
 	root, err := os.OpenRoot(dir)
 	if err != nil {
 		return nil, fmt.Errorf("open public place: %w", err)
 	}
-	lock, err := root.OpenFile(".lock", os.O_CREATE|os.O_RDWR, 0o644)
+	// Without the lock's file it is new, or whoever made it has died right after.
+	if _, err := root.Stat(lockFile); errors.Is(err, fs.ErrNotExist) {
+		if err := errors.Join(root.Chmod(".", folderMode), syncFolder(os.Open(public))); err != nil {
+			return nil, errors.Join(fmt.Errorf("make public place: %w", err), root.Close())
+		}
+	}
+	lock, err := root.OpenFile(lockFile, os.O_CREATE|os.O_RDWR, 0o644)
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("lock public place: %w", err), root.Close())
 	}
@@ -77,7 +87,7 @@ func openPlace(public, product string) (*place, error) {
 		return nil, errors.Join(albs.Errorf(albs.Unavailable, "another releaser works on %s: %w", dir, err), lock.Close(), root.Close())
 	}
 	return &place{
-		root: root, dir: dir, lock: lock, close: root.Close,
+		root: rooted{root}, dir: dir, lock: lock, close: root.Close,
 		made: map[string]bool{".": true}, dirty: make(map[string]struct{}),
 	}, nil
 }
@@ -200,7 +210,7 @@ func (p *place) clear(name string) error {
 // sync brings every name that was made since the last sync to disk.
 func (p *place) sync() error {
 	for d := range p.dirty {
-		if err := syncFolder(p.root.Open(d)); err != nil {
+		if err := p.root.Sync(d); err != nil {
 			return fmt.Errorf("sync %s: %w", d, full(err))
 		}
 		delete(p.dirty, d)

@@ -4,6 +4,7 @@
 // A product's public place is a directory:
 //
 //	PRODUCT/current                        → trees/SERIAL, the link that readers follow
+//	PRODUCT/trees/new/…                    a tree while it is made
 //	PRODUCT/trees/SERIAL/tree.json         the tree's document
 //	PRODUCT/trees/SERIAL/pooled.json       what of it is known to be in the pool
 //	PRODUCT/trees/SERIAL/REPO/repodata/…   the metadata of one snapshot
@@ -142,7 +143,8 @@ func (p *place) publish(ctx context.Context, tree repodata.Tree, doc []byte, src
 	}
 	if shown == tree.Serial && digest == result.Tree {
 		fmt.Fprintf(log, "serial %d is shown already\n", shown)
-		return result, nil
+		p.dirty["."] = struct{}{} // the link may be younger than the last sync
+		return result, p.sync()
 	}
 	if shown >= tree.Serial {
 		return result, albs.Errorf(albs.Invalid, "%s shows serial %d already; serial %d would be a step back", tree.Product, shown, tree.Serial)
