@@ -27,11 +27,12 @@ const lockFile = ".lock"
 // folder is what a place does to its directory. Nothing of it leads out of there.
 type folder interface {
 	Chmod(name string, mode os.FileMode) error
+	// Create makes a file, or empties the one that is there.
+	Create(name string) (file, error)
 	FS() fs.FS
 	Link(old, new string) error
 	Mkdir(name string, perm os.FileMode) error
 	Open(name string) (*os.File, error)
-	OpenFile(name string, flag int, perm os.FileMode) (*os.File, error)
 	ReadFile(name string) ([]byte, error)
 	Readlink(name string) (string, error)
 	Remove(name string) error
@@ -43,8 +44,19 @@ type folder interface {
 	Sync(name string) error
 }
 
+// file is one that is being written.
+type file interface {
+	io.WriteCloser
+	Chmod(mode os.FileMode) error
+	Sync() error
+}
+
 // rooted is the folder that a place is made of.
 type rooted struct{ *os.Root }
+
+func (r rooted) Create(name string) (file, error) {
+	return r.OpenFile(name, os.O_CREATE|os.O_TRUNC|os.O_WRONLY, fileMode)
+}
 
 func (r rooted) Sync(name string) error { return syncFolder(r.Open(name)) }
 
@@ -139,7 +151,7 @@ func (p *place) write(name string, fill func(io.Writer) error) error {
 		return err
 	}
 	tmp := name + ".part"
-	f, err := p.root.OpenFile(tmp, os.O_CREATE|os.O_TRUNC|os.O_WRONLY, fileMode)
+	f, err := p.root.Create(tmp)
 	if err != nil {
 		return fmt.Errorf("create %s: %w", name, full(err))
 	}

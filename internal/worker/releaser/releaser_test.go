@@ -73,6 +73,16 @@ func (b blobs) fetch(ctx context.Context, d albs.Digest, w io.Writer) error {
 	return err
 }
 
+// liar gives the bytes of one blob for every digest.
+type liar struct {
+	blobs
+	d albs.Digest
+}
+
+func (l liar) fetch(ctx context.Context, _ albs.Digest, w io.Writer) error {
+	return l.blobs.fetch(ctx, l.d, w)
+}
+
 func setup(t *testing.T) *world {
 	t.Helper()
 	if _, err := rpms(); errors.Is(err, exec.ErrNotFound) {
@@ -315,6 +325,9 @@ func TestRefusals(t *testing.T) {
 		}
 		w.shows(5, one)
 	}
+	if _, _, err := fetchTree(t.Context(), w.tree(6, two), liar{w.blobs, w.tree(6, one).Tree}); err == nil || !strings.Contains(err.Error(), "the bytes hash to") {
+		t.Errorf("fetchTree of another tree's bytes = %v", err)
+	}
 	for _, name := range []string{"", ".", "..", "a/b", "/"} {
 		if p, err := openPlace(w.public, name); albs.KindOf(err) != albs.Invalid {
 			t.Errorf("openPlace(%q) = %v, %v, want Invalid", name, p, err)
@@ -381,9 +394,12 @@ func TestChangedPool(t *testing.T) {
 			}
 			return replace(file, b)
 		}, ""},
+		{"cut off where it lies by digest", func(t *testing.T, file string, d albs.Digest) error {
+			return errors.Join(os.Remove(file), os.Truncate(byContent(file, name, d), 10))
+		}, albs.Invalid},
 		{"gone from the names", func(t *testing.T, file string, _ albs.Digest) error { return os.Remove(file) }, ""},
 		{"gone from the digests", func(t *testing.T, file string, d albs.Digest) error {
-			return os.Remove(filepath.Join(strings.TrimSuffix(file, name), "pool/.digest", string(d[:2]), string(d)))
+			return os.Remove(byContent(file, name, d))
 		}, ""},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -413,6 +429,74 @@ func TestChangedPool(t *testing.T) {
 				t.Errorf("current = %q, want serial 1", got)
 			}
 		})
+	}
+}
+
+// byContent is where the pool has the package of digest d that it has at file too,
+// which name is the end of.
+func byContent(file, name string, d albs.Digest) string {
+	return filepath.Join(strings.TrimSuffix(file, name), "pool/.digest", string(d[:2]), string(d))
+}
+
+// TestMetadata: what the tree shown before has of the metadata is taken over if it
+// can be, and carried along for those who are reading it, but not for ever.
+func TestMetadata(t *testing.T) {
+	t.Parallel()
+	w := setup(t)
+	one := w.snapshot(nil, 1, alpha)
+	w.mustPublish(w.tree(1, one))
+	for _, f := range one.Files() {
+		file := filepath.Join(w.public, product, "trees/1", repo, f.Path)
+		if f.Digest == one.Files()[0].Digest {
+			if err := replace(file, []byte("cut off")); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	w.mustPublish(w.tree(2, one))
+	w.shows(2, one)
+
+	long := time.Now().Add(-2 * carryFor)
+	for _, f := range one.Files() {
+		if err := os.Chtimes(filepath.Join(w.public, product, "trees/2", repo, f.Path), long, long); err != nil {
+			t.Fatal(err)
+		}
+	}
+	two := w.snapshot(one, 2, beta)
+	three := w.snapshot(two, 3, gamma)
+	for _, tt := range []struct {
+		serial  int64
+		of      *repodata.Snapshot
+		carried bool
+	}{{3, two, true}, {4, three, false}} {
+		w.mustPublish(w.tree(tt.serial, tt.of))
+		for _, f := range one.Files() {
+			_, err := os.Stat(filepath.Join(w.public, product, "current", repo, f.Path))
+			if byDigest(f.Path) && (err == nil) != tt.carried {
+				t.Errorf("serial %d has the metadata of serial 2: %v, want %v", tt.serial, err == nil, tt.carried)
+			}
+		}
+	}
+}
+
+// TestStrangeLink: where the link that readers follow leads to no tree of a
+// releaser's, nothing is known of what is shown, and nothing is changed.
+func TestStrangeLink(t *testing.T) {
+	t.Parallel()
+	w := setup(t)
+	one := w.snapshot(nil, 1, alpha)
+	w.mustPublish(w.tree(1, one))
+	current := filepath.Join(w.public, product, "current")
+	for _, target := range []string{"elsewhere/1", "trees/01", "trees/new", "."} {
+		if err := errors.Join(os.Remove(current), os.Symlink(target, current)); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := w.publish(w.tree(2, one), nil); err == nil || !strings.Contains(err.Error(), "which no releaser made") {
+			t.Errorf("publish over a link to %s = %v", target, err)
+		}
+		if got, err := os.Readlink(current); got != target {
+			t.Errorf("the link leads to %q now, %v, want %q", got, err, target)
+		}
 	}
 }
 
@@ -452,7 +536,8 @@ func TestHalfMadeTree(t *testing.T) {
 var errKilled = errors.New("killed")
 
 // disk knows which names a power cut would take: those that were made and whose
-// folder was not synced since. It outlives the process that made them.
+// folder, or whose content, was not synced since. It outlives the process that made
+// them.
 type disk struct {
 	folder
 	unsynced map[string]bool
@@ -467,7 +552,7 @@ func (d disk) made(name string, err error) error {
 
 func (d disk) gone(name string, err error) error {
 	for n := range d.unsynced {
-		if err == nil && (n == name || strings.HasPrefix(n, name+"/")) {
+		if err == nil && (n == name || n == name+content || strings.HasPrefix(n, name+"/")) {
 			delete(d.unsynced, n)
 		}
 	}
@@ -482,18 +567,29 @@ func (d disk) Mkdir(a string, mode os.FileMode) error {
 	return d.made(a, d.folder.Mkdir(a, mode))
 }
 
-func (d disk) OpenFile(a string, flag int, mode os.FileMode) (*os.File, error) {
-	f, err := d.folder.OpenFile(a, flag, mode)
-	return f, d.made(a, err)
+func (d disk) Create(a string) (file, error) {
+	f, err := d.folder.Create(a)
+	d.unsynced[a+content] = true
+	return written{f, func() { delete(d.unsynced, a+content) }}, d.made(a, err)
 }
+
+// content is what stands behind a file's name when its bytes are meant.
+const content = ": its content"
+
+type written struct {
+	file
+	synced func()
+}
+
+func (w written) Sync() error { w.synced(); return w.file.Sync() }
 
 func (d disk) Rename(a, b string) error {
 	if err := d.folder.Rename(a, b); err != nil {
 		return err
 	}
 	for n := range d.unsynced {
-		if rest, ok := strings.CutPrefix(n, a+"/"); ok {
-			d.unsynced[b+"/"+rest] = true
+		if rest, ok := strings.CutPrefix(n, a); ok && (rest == content || strings.HasPrefix(rest, "/")) {
+			d.unsynced[b+rest] = true
 		}
 	}
 	return d.made(b, d.gone(a, nil))
@@ -502,7 +598,7 @@ func (d disk) Rename(a, b string) error {
 func (d disk) Sync(a string) error {
 	err := d.folder.Sync(a)
 	for n := range d.unsynced {
-		if err == nil && path.Dir(n) == a {
+		if err == nil && path.Dir(n) == a && !strings.HasSuffix(n, content) {
 			delete(d.unsynced, n)
 		}
 	}
@@ -538,8 +634,8 @@ func (m mortal) Mkdir(a string, mode os.FileMode) error {
 	return m.do(func() error { return m.folder.Mkdir(a, mode) })
 }
 
-func (m mortal) OpenFile(a string, flag int, mode os.FileMode) (f *os.File, err error) {
-	err = m.do(func() error { f, err = m.folder.OpenFile(a, flag, mode); return err })
+func (m mortal) Create(a string) (f file, err error) {
+	err = m.do(func() error { f, err = m.folder.Create(a); return err })
 	return f, err
 }
 
