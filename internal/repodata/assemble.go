@@ -4,10 +4,8 @@ import (
 	"bytes"
 	"context"
 	"crypto/sha256"
-	"errors"
 	"fmt"
 	"hash"
-	"io"
 	"runtime"
 	"slices"
 	"sync"
@@ -149,67 +147,6 @@ func (e *extension) writeFile(ctx context.Context, k int, refs []bucketRef, memb
 	return d, n, nil
 }
 
-// piece is a stretch of a file: data, or n bytes of the old file from off.
-type piece struct {
-	data   []byte
-	off, n int64
-}
-
-// splice reads pieces one after the other. Pieces of the old file come in its own
-// order, so that it is read once from begin to end, where it checks itself: io.EOF is
-// returned only after that.
-type splice struct {
-	pieces []piece
-	old    io.Reader // nil if no piece needs it
-	pos    int64     // in old
-	left   int64     // of the piece of old that is being read
-	data   []byte    // of the piece of data that is being read
-}
-
-// Read implements io.Reader.
-func (s *splice) Read(p []byte) (int, error) {
-	for len(s.data) == 0 && s.left == 0 {
-		if len(s.pieces) == 0 {
-			if s.old == nil {
-				return 0, io.EOF
-			}
-			if _, err := io.Copy(io.Discard, s.old); err != nil {
-				return 0, err
-			}
-			return 0, io.EOF
-		}
-		next := s.pieces[0]
-		s.pieces = s.pieces[1:]
-		if next.data != nil {
-			s.data = next.data
-			continue
-		}
-		if _, err := io.CopyN(io.Discard, s.old, next.off-s.pos); err != nil {
-			return 0, short(err)
-		}
-		s.pos, s.left = next.off, next.n
-	}
-	if len(s.data) > 0 {
-		n := copy(p, s.data)
-		s.data = s.data[n:]
-		return n, nil
-	}
-	n, err := s.old.Read(p[:min(int64(len(p)), s.left)])
-	s.pos, s.left = s.pos+int64(n), s.left-int64(n)
-	if n > 0 && errors.Is(err, io.EOF) {
-		err = nil
-	}
-	return n, short(err)
-}
-
-// short makes an end that comes too early an error.
-func short(err error) error {
-	if errors.Is(err, io.EOF) {
-		return io.ErrUnexpectedEOF
-	}
-	return err
-}
-
 // counter is a sha256 that knows how much it has hashed.
 type counter struct {
 	hash.Hash
@@ -253,83 +190,6 @@ func (e *extension) openSums(ctx context.Context, r root) (sums [kinds]*counter,
 		sums[k].Write(metaTail(k))
 	}
 	return sums, err
-}
-
-// raw returns the raw blob of a bucket, in buf if it is large enough. Being only a copy
-// of what the gzip members hold, the blob may have been dropped; then it is made again.
-func (e *extension) raw(ctx context.Context, ref bucketRef, buf []byte) ([]byte, error) {
-	size := int(ref.RawBytes[primary] + ref.RawBytes[filelists] + ref.RawBytes[other])
-	raw := slices.Grow(buf[:0], size)[:size]
-	f, err := e.blobs.Open(ctx, ref.Raw)
-	if errors.Is(err, albs.NotFound) {
-		return e.remake(ctx, ref, raw)
-	}
-	if err != nil {
-		return nil, fmt.Errorf("open the XML of bucket %d: %w", ref.Number, err)
-	}
-	defer f.Close()
-	if err := readExactly(f, raw); err != nil {
-		return nil, fmt.Errorf("read the XML of bucket %d: %w", ref.Number, err)
-	}
-	return raw, nil
-}
-
-// remake fills raw from the gzip members of the snapshot before, and stores it again.
-func (e *extension) remake(ctx context.Context, ref bucketRef, raw []byte) ([]byte, error) {
-	rest := raw
-	for k := range kinds {
-		part := rest[:ref.RawBytes[k]]
-		rest = rest[ref.RawBytes[k]:]
-		if err := e.inflate(ctx, k, ref, part); err != nil {
-			return nil, fmt.Errorf("make the XML of bucket %d again out of %s: %w", ref.Number, kindNames[k], err)
-		}
-	}
-	if albs.DigestOf(raw) != ref.Raw {
-		return nil, albs.Errorf(albs.Invalid, "the gzip members of bucket %d do not hold the XML that the snapshot names", ref.Number)
-	}
-	if _, err := putBlob(ctx, e.blobs, raw); err != nil {
-		return nil, err
-	}
-	return raw, nil
-}
-
-// inflate fills part with the content of a bucket's member in the file of kind k.
-func (e *extension) inflate(ctx context.Context, k int, ref bucketRef, part []byte) error {
-	off := e.from.root.Ends[k].Head
-	for _, b := range e.from.root.Buckets {
-		if b.Number == ref.Number {
-			break
-		}
-		off += b.GzBytes[k]
-	}
-	f, err := e.blobs.Open(ctx, e.from.root.Files[k].Digest)
-	if err != nil {
-		return err
-	}
-	defer f.Close()
-	if _, err := io.CopyN(io.Discard, f, off); err != nil {
-		return short(err)
-	}
-	z, err := gzip.NewReader(io.LimitReader(f, ref.GzBytes[k]))
-	if err != nil {
-		return err
-	}
-	return readExactly(z, part)
-}
-
-// readExactly fills b and wants r to end there, which makes r check itself.
-func readExactly(r io.Reader, b []byte) error {
-	if _, err := io.ReadFull(r, b); err != nil {
-		return short(err)
-	}
-	n, err := io.ReadFull(r, make([]byte, 1))
-	if n > 0 {
-		return albs.Errorf(albs.Invalid, "there is more than the %d bytes that were to be", len(b))
-	}
-	if !errors.Is(err, io.EOF) {
-		return err
-	}
-	return nil
 }
 
 // ordered calls work for 0 … n-1, a few at a time, and use with the results, one at

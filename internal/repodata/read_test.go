@@ -85,7 +85,7 @@ func TestParseRepomdRefuses(t *testing.T) {
 		{"no location", edit(`<location href="repodata/primary.sqlite.xz"/>`, ""), albs.Invalid},
 		{"deep", "<repomd>" + strings.Repeat("<a>", 100), albs.Invalid},
 		{"too long", edit("8.10", strings.Repeat("x", maxTokenBytes+1)), albs.TooLarge},
-		{"too long in all", edit("<tags>", "<tags>"+strings.Repeat("<a/>", maxRepomdBytes/4)), albs.TooLarge},
+		{"too long in all", edit("<tags>", "<tags>"+strings.Repeat("<a/>", MaxRepomdBytes/4)), albs.TooLarge},
 		{"too many", edit("<tags>", strings.Repeat(`<data type="x"><checksum type="md5"/><location href="a"/></data>`, maxRepomdData+1)+"<tags>"), albs.TooLarge},
 	} {
 		if _, err := ParseRepomd(strings.NewReader(tc.doc)); !errors.Is(err, tc.want) {

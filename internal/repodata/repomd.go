@@ -11,10 +11,10 @@ import (
 	"albs/internal/albs"
 )
 
-const (
-	maxRepomdBytes = 4 << 20
-	maxRepomdData  = 256
-)
+// MaxRepomdBytes bounds a repomd.xml.
+const MaxRepomdBytes = 4 << 20
+
+const maxRepomdData = 256
 
 // Repomd is a repository's repomd.xml: the list of its metadata files.
 type Repomd struct {
@@ -62,7 +62,7 @@ func ParseRepomd(r io.Reader) (*Repomd, error) {
 }
 
 func parseRepomd(r io.Reader) (*Repomd, error) {
-	s := newScanner(r, maxRepomdBytes, maxRepomdBytes)
+	s := newScanner(r, MaxRepomdBytes, MaxRepomdBytes)
 	if err := s.root("repomd"); err != nil {
 		return nil, err
 	}

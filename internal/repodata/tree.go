@@ -11,11 +11,13 @@ import (
 
 const (
 	treeVersion  = 1
-	maxTreeBytes = 8 << 20
 	maxTreeRepos = 4096
 	maxTreeFiles = 65536
 	maxNameBytes = 128
 )
+
+// MaxTreeBytes bounds the document of a tree.
+const MaxTreeBytes = 8 << 20
 
 // Tree is all that a product shows to its readers at one serial: its
 // repositories, each a sealed snapshot, and files beside them such as advisories
@@ -63,8 +65,8 @@ func (t Tree) Encode() []byte {
 // would write, so that one tree has one digest.
 func ParseTree(b []byte) (Tree, error) {
 	var t Tree
-	if len(b) > maxTreeBytes {
-		return Tree{}, albs.Errorf(albs.TooLarge, "the tree document has %d bytes, more than %d", len(b), maxTreeBytes)
+	if len(b) > MaxTreeBytes {
+		return Tree{}, albs.Errorf(albs.TooLarge, "the tree document has %d bytes, more than %d", len(b), MaxTreeBytes)
 	}
 	if err := json.Unmarshal(b, &t); err != nil {
 		return Tree{}, albs.Errorf(albs.Invalid, "the tree document is not the JSON of a tree: %w", err)

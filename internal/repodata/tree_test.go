@@ -104,7 +104,7 @@ func TestParseTreeRefuses(t *testing.T) {
 			t.Errorf("%s: ParseTree = %v, want Invalid", name, err)
 		}
 	}
-	if _, err := ParseTree(make([]byte, maxTreeBytes+1)); !errors.Is(err, albs.TooLarge) {
+	if _, err := ParseTree(make([]byte, MaxTreeBytes+1)); !errors.Is(err, albs.TooLarge) {
 		t.Errorf("ParseTree of a huge document = %v, want TooLarge", err)
 	}
 }

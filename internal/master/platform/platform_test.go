@@ -21,10 +21,10 @@ import (
 	"albs/internal/master/db"
 	"albs/internal/master/db/dbtest"
 	"albs/internal/master/event"
+	"albs/internal/master/mastertest"
 	"albs/internal/master/platform"
 	"albs/internal/master/repo"
 	"albs/internal/master/revision"
-	"albs/internal/repodata"
 )
 
 var (
@@ -416,10 +416,7 @@ func TestRootAsksOnce(t *testing.T) {
 // TestRootOfAFolder goes through the real egress, store and repositories.
 func TestRootOfAFolder(t *testing.T) {
 	t.Parallel()
-	dir := t.TempDir()
-	if err := repodata.Write(t.Context(), dir, nil); err != nil {
-		t.Fatal(err)
-	}
+	dir := mastertest.Mirror(t)
 	out, err := egress.New(egress.Policy{Allow: []string{"file://" + dir}})
 	if err != nil {
 		t.Fatal(err)

@@ -12,6 +12,7 @@
 package repo
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"io"
@@ -128,8 +129,8 @@ func (r *Repos) empty(ctx context.Context) (albs.Digest, error) {
 //
 // add are artifacts as Admit or Save returned them; rows are not needed yet. If
 // all of them are there already and nothing is removed, both snapshots are the
-// same and there is nothing to advance. A path of remove that isn't there is NotFound; a path of add that holds other
-// bytes and isn't removed is Conflict.
+// same and there is nothing to advance. A path of remove that isn't there is
+// NotFound; a path of add that holds other bytes and isn't removed is Conflict.
 //
 // So that tasks that end at the same moment don't undo each other's work, Extend
 // waits while another extension of the same repository by this process is on its
@@ -299,17 +300,14 @@ func (r *Repos) Find(ctx context.Context, snapshot albs.Digest, file string) (al
 	return albs.File{Name: path.Base(file), Digest: d, Size: size}, nil
 }
 
-// maxRepomd is repodata's own bound on an outside repomd.xml.
-const maxRepomd = 4 << 20
-
 // Pin keeps the repomd.xml of an outside repository as a document and returns its
 // name. It is durable on return.
 func (r *Repos) Pin(ctx context.Context, repomd []byte) (albs.Digest, error) {
-	return r.document(ctx, "repomd.xml", repomd, maxRepomd)
+	return r.document(ctx, "repomd.xml", repomd, repodata.MaxRepomdBytes)
 }
 
 func (r *Repos) document(ctx context.Context, name string, b []byte, limit int64) (albs.Digest, error) {
-	a, err := r.artifacts.Save(ctx, strings.NewReader(string(b)), limit, name, artifact.Document)
+	a, err := r.artifacts.Save(ctx, bytes.NewReader(b), limit, name, artifact.Document)
 	if err != nil {
 		return "", err
 	}

@@ -52,8 +52,6 @@ func (r *Repos) Trees(ctx context.Context, product string, before int64, limit i
 	return trees, nil
 }
 
-const maxTree = 8 << 20 // repodata's own bound on a tree's document
-
 // SaveTree keeps the document of a tree and returns its name, by which a publish
 // task asks for it. It is durable on return and shown by nobody yet. A tree that
 // repodata.ParseTree would refuse is Invalid.
@@ -62,7 +60,7 @@ func (r *Repos) SaveTree(ctx context.Context, t repodata.Tree) (albs.Digest, err
 	if _, err := repodata.ParseTree(b); err != nil {
 		return "", fmt.Errorf("save tree %d of product %s: %w", t.Serial, t.Product, err)
 	}
-	d, err := r.document(ctx, "tree.json", b, maxTree)
+	d, err := r.document(ctx, "tree.json", b, repodata.MaxTreeBytes)
 	if err != nil {
 		return "", fmt.Errorf("save tree %d of product %s: %w", t.Serial, t.Product, err)
 	}
@@ -76,7 +74,7 @@ func (r *Repos) ReadTree(ctx context.Context, d albs.Digest) (repodata.Tree, err
 		return repodata.Tree{}, fmt.Errorf("open tree %s: %w", d.Short(), err)
 	}
 	defer body.Close()
-	b, err := io.ReadAll(io.LimitReader(body, maxTree+1))
+	b, err := io.ReadAll(io.LimitReader(body, repodata.MaxTreeBytes+1))
 	if err != nil {
 		return repodata.Tree{}, fmt.Errorf("read tree %s: %w", d.Short(), err)
 	}

@@ -108,13 +108,11 @@ func (session) Write(context.Context, io.Reader, int64) (albs.Digest, int64, err
 
 var errReadOnly = errors.New("a releaser stores no blobs")
 
-const maxTree = 8 << 20
-
 // fetchTree returns the tree of a task with its document. It is Invalid if the
 // document is not the tree that the task is about.
 func fetchTree(ctx context.Context, spec albs.PublishSpec, src source) (repodata.Tree, []byte, error) {
 	var doc bytes.Buffer
-	if err := src.fetch(ctx, spec.Tree, &limited{&doc, maxTree}); err != nil {
+	if err := src.fetch(ctx, spec.Tree, &limited{&doc, repodata.MaxTreeBytes}); err != nil {
 		return repodata.Tree{}, nil, fmt.Errorf("fetch tree: %w", err)
 	}
 	if d := albs.DigestOf(doc.Bytes()); d != spec.Tree {

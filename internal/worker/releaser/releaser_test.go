@@ -145,7 +145,7 @@ func (w *world) tree(serial int64, s *repodata.Snapshot) albs.PublishSpec {
 
 func (w *world) save(t repodata.Tree) albs.PublishSpec {
 	w.t.Helper()
-	d, _, err := w.blobs.Write(w.t.Context(), bytes.NewReader(t.Encode()), maxTree)
+	d, _, err := w.blobs.Write(w.t.Context(), bytes.NewReader(t.Encode()), repodata.MaxTreeBytes)
 	if err != nil {
 		w.t.Fatal(err)
 	}
