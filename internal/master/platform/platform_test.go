@@ -172,76 +172,12 @@ func TestApply(t *testing.T) {
 			t.Errorf("Apply asked mirrors %d times", f.outside.asked)
 		}
 
-		got, err := f.platforms.Get(t.Context(), "el")
-		if err != nil {
-			t.Fatal(err)
-		}
-		if diff := cmp.Diff(second, got); diff != "" {
-			t.Errorf("Get (-want +got):\n%s", diff)
-		}
-		got, err = f.platforms.GetRevision(t.Context(), "el", 1)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if diff := cmp.Diff(first, got); diff != "" {
-			t.Errorf("GetRevision(1) (-want +got):\n%s", diff)
-		}
-		_, err = f.platforms.GetRevision(t.Context(), "el", 3)
-		wantKind(t, "GetRevision(3)", err, albs.NotFound)
-		_, err = f.platforms.Get(t.Context(), "nowhere")
-		wantKind(t, "Get of no platform", err, albs.NotFound)
-		hist, err := f.platforms.History(t.Context(), "el", 0, 0)
-		if err != nil || len(hist) != 2 || hist[0].Revision != 2 || hist[1].Revision != 1 {
-			t.Errorf("History = %+v, %v", hist, err)
-		}
-		hist, err = f.platforms.History(t.Context(), "el", 2, 5)
-		if err != nil || len(hist) != 1 || hist[0].Revision != 1 {
-			t.Errorf("History before 2 = %+v, %v", hist, err)
-		}
-
 		var data []string
 		if err := d.SelectContext(t.Context(), &data, `SELECT data FROM event WHERE topic = 'platform:el' AND actor = 'user:olga' ORDER BY id`); err != nil {
 			t.Fatal(err)
 		}
 		if len(data) != 2 || !strings.Contains(data[1], string(first.Digest)) || !strings.Contains(data[1], string(second.Digest)) {
 			t.Errorf("events = %v, want one for each revision, with before and after", data)
-		}
-	})
-}
-
-func TestList(t *testing.T) {
-	t.Parallel()
-	dbtest.Each(t, func(t *testing.T, d *db.DB) {
-		f := setup(t, d)
-		for _, name := range []string{"b", "a-1", "a.1", "a1", "c"} {
-			s := spec()
-			s.Name = name
-			for range 2 {
-				if _, err := f.platforms.Apply(f.ctx, s); err != nil {
-					t.Fatal(err)
-				}
-				s.Releasever = "10"
-			}
-		}
-		var names []string
-		for after := ""; ; {
-			page, err := f.platforms.List(t.Context(), after, 2)
-			if err != nil {
-				t.Fatal(err)
-			}
-			for _, p := range page {
-				if p.Revision != 2 || p.Releasever != "10" {
-					t.Errorf("List has %s at revision %d", p.Name, p.Revision)
-				}
-				names = append(names, p.Name)
-				after = p.Name
-			}
-			if len(page) < 2 {
-				break
-			}
-		}
-		if diff := cmp.Diff([]string{"a-1", "a.1", "a1", "b", "c"}, names); diff != "" {
-			t.Errorf("List by pages (-want +got):\n%s", diff)
 		}
 	})
 }
@@ -275,33 +211,6 @@ func TestApplyRefuses(t *testing.T) {
 	if l, err := f.platforms.List(t.Context(), "", 0); err != nil || len(l) != 0 {
 		t.Errorf("after refusals List = %v, %v", l, err)
 	}
-}
-
-func TestConcurrentApply(t *testing.T) {
-	t.Parallel()
-	dbtest.Each(t, func(t *testing.T, d *db.DB) {
-		f := setup(t, d)
-		var wg sync.WaitGroup
-		for i := range 6 {
-			wg.Go(func() {
-				s := spec()
-				s.Releasever = fmt.Sprint(i)
-				if _, err := f.platforms.Apply(f.ctx, s); err != nil && albs.KindOf(err) != albs.Conflict {
-					t.Error(err)
-				}
-			})
-		}
-		wg.Wait()
-		hist, err := f.platforms.History(t.Context(), "el", 0, 0)
-		if err != nil || len(hist) == 0 {
-			t.Fatalf("History = %v, %v", hist, err)
-		}
-		for i, p := range hist {
-			if want := int64(len(hist) - i); p.Revision != want {
-				t.Errorf("revision %d at place %d, want %d", p.Revision, i, want)
-			}
-		}
-	})
 }
 
 func TestRoot(t *testing.T) {

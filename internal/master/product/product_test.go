@@ -2,9 +2,7 @@ package product
 
 import (
 	"context"
-	"fmt"
 	"strings"
-	"sync"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -196,32 +194,6 @@ func TestApply(t *testing.T) {
 		if err != nil || second.Revision != 2 {
 			t.Fatalf("a change gave %+v, %v", second, err)
 		}
-		got, err := p.Get(t.Context(), "demo")
-		if err != nil {
-			t.Fatal(err)
-		}
-		if diff := cmp.Diff(second, got); diff != "" {
-			t.Errorf("Get (-want +got):\n%s", diff)
-		}
-		got, err = p.GetRevision(t.Context(), "demo", 1)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if diff := cmp.Diff(first, got); diff != "" {
-			t.Errorf("GetRevision(1) (-want +got):\n%s", diff)
-		}
-		_, err = p.GetRevision(t.Context(), "demo", 7)
-		wantKind(t, "GetRevision(7)", err, albs.NotFound)
-		_, err = p.Get(t.Context(), "nothing")
-		wantKind(t, "Get of no product", err, albs.NotFound)
-		hist, err := p.History(t.Context(), "demo", 0, 0)
-		if err != nil || len(hist) != 2 || hist[0].Revision != 2 {
-			t.Errorf("History = %+v, %v", hist, err)
-		}
-		hist, err = p.History(t.Context(), "demo", 2, 1)
-		if err != nil || len(hist) != 1 || hist[0].Revision != 1 {
-			t.Errorf("History before 2 = %+v, %v", hist, err)
-		}
 		var n int
 		if err := d.GetContext(t.Context(), &n, `SELECT COUNT(*) FROM event WHERE kind = 'product.applied' AND topic = 'product:demo' AND actor = 'user:mia'`); err != nil || n != 2 {
 			t.Errorf("%d events, %v, want one for each revision", n, err)
@@ -261,43 +233,6 @@ func TestApplyRefuses(t *testing.T) {
 		wantKind(t, "giving it to a team that one isn't in", err, albs.Forbidden)
 		if _, err := p.Apply(maintainer(t, "core", "other"), s); err != nil {
 			t.Errorf("a maintainer of both teams: %v", err)
-		}
-	})
-}
-
-func TestListAndConcurrentApply(t *testing.T) {
-	t.Parallel()
-	dbtest.Each(t, func(t *testing.T, d *db.DB) {
-		p := setup(d)
-		ctx := as(t, "ada", auth.Grant{Role: auth.Admin})
-		var wg sync.WaitGroup
-		for i := range 6 {
-			wg.Go(func() {
-				s := parse(t, good)
-				s.Name = fmt.Sprintf("p%d", i%3)
-				s.Title = fmt.Sprint(i)
-				if _, err := p.Apply(ctx, s); err != nil && albs.KindOf(err) != albs.Conflict {
-					t.Error(err)
-				}
-			})
-		}
-		wg.Wait()
-		var names []string
-		for after := ""; ; {
-			page, err := p.List(t.Context(), after, 2)
-			if err != nil {
-				t.Fatal(err)
-			}
-			for _, pr := range page {
-				names = append(names, pr.Name)
-				after = pr.Name
-			}
-			if len(page) < 2 {
-				break
-			}
-		}
-		if diff := cmp.Diff([]string{"p0", "p1", "p2"}, names); diff != "" {
-			t.Errorf("List by pages (-want +got):\n%s", diff)
 		}
 	})
 }
