@@ -306,6 +306,13 @@ func TestTwoAtOnce(t *testing.T) {
 		if diff := cmp.Diff(both, f.shown(2), anyOrder); diff != "" {
 			t.Errorf("packages (-want +got):\n%s", diff)
 		}
+
+		// One that was prepared from the first serial doesn't begin any more.
+		late := f.planned("late")
+		err := d.InTx(f.planner, func(tx db.Tx) error { return f.start(f.planner, tx, late, next{from: 1}, nil) })
+		if !errors.Is(err, errMoved) {
+			t.Errorf("start from serial 1 while 2 is shown = %v, want %v", err, errMoved)
+		}
 	})
 }
 
@@ -349,6 +356,11 @@ func TestVoid(t *testing.T) {
 	f.must(err)
 	plan, err := f.recompute(t.Context(), row, row.ExpiresAt.Time)
 	f.must(err)
+	other := plan
+	other.Expires = other.Expires.Add(time.Second)
+	if err := f.begin(f.planner, both.ID, other, next{from: plan.Serial}, before); !errors.Is(err, errMoved) {
+		t.Errorf("begin with another plan than the approved one = %v, want %v", err, errMoved)
+	}
 	spec.Approvals.Count = 2
 	_, err = f.products.Apply(f.admin, spec)
 	f.must(err)
