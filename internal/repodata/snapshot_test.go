@@ -212,6 +212,11 @@ func TestSeal(t *testing.T) {
 	if sealed.Repomd() != s.Repomd() || sealed.Digest() == s.Digest() {
 		t.Errorf("sealing changed repomd.xml or did not change the snapshot")
 	}
+	other := []byte("-----BEGIN PGP SIGNATURE-----\nby another key\n")
+	again, err := Seal(t.Context(), m, sealed, other)
+	if err != nil || again.Signature() != albs.DigestOf(other) || again.Repomd() != s.Repomd() {
+		t.Errorf("Seal of a sealed snapshot = %v, %v, want the new signature instead of the old one", again, err)
+	}
 	next := extend(t, m, sealed, Change{Add: synthetics(5, 6)}, 6)
 	if next.Signature() != "" {
 		t.Errorf("an extended snapshot still has the signature of the one before")
@@ -259,6 +264,13 @@ func TestRawMayVanish(t *testing.T) {
 	}
 }
 
+// wire returns the bytes of a memory as they are.
+type wire struct{ *memory }
+
+func (w wire) Open(_ context.Context, d albs.Digest) (io.ReadCloser, error) {
+	return io.NopCloser(bytes.NewReader(w.m[d])), nil
+}
+
 func TestBrokenBlobs(t *testing.T) {
 	t.Parallel()
 	m := newMemory()
@@ -272,6 +284,13 @@ func TestBrokenBlobs(t *testing.T) {
 	}
 	if _, err := Open(t.Context(), flip(s.Digest()), s.Digest()); err == nil {
 		t.Error("Open of a flipped root succeeded")
+	}
+	// The wire to the master checks nothing, so root and buckets are checked here.
+	if _, err := Open(t.Context(), wire{flip(s.digest)}, s.digest); !errors.Is(err, albs.Invalid) {
+		t.Errorf("Open of a flipped root = %v, want Invalid", err)
+	}
+	if err := s.Packages(t.Context(), wire{flip(s.root.Buckets[7].Entries)}, func(Entry) error { return nil }); !errors.Is(err, albs.Invalid) {
+		t.Errorf("Packages over a flipped bucket = %v, want Invalid", err)
 	}
 	if _, err := Open(t.Context(), m, albs.DigestOf(nil)); !errors.Is(err, albs.NotFound) {
 		t.Errorf("Open of nothing = %v, want NotFound", err)
