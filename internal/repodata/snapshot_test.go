@@ -264,6 +264,36 @@ func TestRawMayVanish(t *testing.T) {
 	}
 }
 
+// TestRemadeRaw: raw XML that is made again is what the snapshot names, or nothing.
+func TestRemadeRaw(t *testing.T) {
+	t.Parallel()
+	m := newMemory()
+	with := func(summary string) *Snapshot {
+		p := synthetic(1)
+		r := *p.RPM
+		r.Summary, p.RPM = summary, &r
+		return extend(t, m, nil, Change{Add: []Package{p}}, 5)
+	}
+	s := with("A generated package")
+	ref := s.root.Buckets[0]
+	// Another file whose members have the same sizes, in the place of the true one.
+	for c := 'a'; c <= 'z'; c++ {
+		other := with("A generated packag" + string(c))
+		if c == 'e' || other.root.Buckets[0].GzBytes != ref.GzBytes {
+			continue
+		}
+		v := newView(m)
+		delete(v.m, ref.Raw)
+		v.m[s.root.Files[primary].Digest] = m.m[other.root.Files[primary].Digest]
+		e := extension{blobs: v, from: s, gzip: &compressor{}}
+		if _, err := e.raw(t.Context(), ref, nil); !errors.Is(err, albs.Invalid) {
+			t.Errorf("raw out of other members = %v, want Invalid", err)
+		}
+		return
+	}
+	t.Fatal("no other content has the same size")
+}
+
 // wire returns the bytes of a memory as they are.
 type wire struct{ *memory }
 
