@@ -15,11 +15,11 @@ import (
 
 // planned keeps a release that has a sound plan which nobody has approved. Its
 // content is note: plans of different notes have different digests.
-func (f *fixture) planned(note string) releaseRow {
+func (f *fixture) planned(kind Kind, note string) releaseRow {
 	f.t.Helper()
 	now := db.Now()
 	row := releaseRow{
-		Kind: Publication, Product: "demo", Team: "core", PlannerID: auth.From(f.planner).User, Planner: "pam", Status: Scheduled,
+		Kind: kind, Product: "demo", Team: "core", PlannerID: auth.From(f.planner).User, Planner: "pam", Status: Scheduled,
 		Files: "[]", CreatedAt: now, ChangedAt: now,
 	}
 	f.must(row.setPlan(planOf(note)))
@@ -93,7 +93,7 @@ func TestTogether(t *testing.T) {
 		}
 		const rounds = 5
 		for i := range rounds {
-			one := f.planned(fmt.Sprint("one", i))
+			one := f.planned(Publication, fmt.Sprint("one", i))
 			if n := f.together("Approve twice", times(4, func(int) error {
 				_, err := f.Approve(f.approver, one.ID, one.Digest, "")
 				return err
@@ -103,7 +103,7 @@ func TestTogether(t *testing.T) {
 
 			// The plan changes while it is approved: what was approved holds, or who
 			// approves is told to look again.
-			before := f.planned(fmt.Sprint("before", i))
+			before := f.planned(Publication, fmt.Sprint("before", i))
 			f.together("Approve beside Replan", func() error {
 				_, err := f.Approve(f.approver, before.ID, before.Digest, "")
 				return err
@@ -115,15 +115,15 @@ func TestTogether(t *testing.T) {
 			}
 
 			// Of two plans made of the same one, the later is refused.
-			twice := f.planned(fmt.Sprint("twice", i))
+			twice := f.planned(Publication, fmt.Sprint("twice", i))
 			if n := f.together("Replan twice", times(2, func(k int) error {
 				return f.replace(f.planner, twice, planOf(fmt.Sprint("plan", k, i)), "")
 			})...); n != 1 {
 				t.Errorf("%d plans took the place of one", n)
 			}
 
-			// One product, several releases.
-			ids := []albs.ReleaseID{f.planned("a").ID, f.planned("b").ID, f.planned("c").ID}
+			// One product, several releases, one of them a rollback.
+			ids := []albs.ReleaseID{f.planned(Publication, "a").ID, f.planned(Publication, "b").ID, f.planned(Rollback, "c").ID}
 			if n := f.together("Publish of three", times(6, func(k int) error { return start(ids[k%3]) })...); n != 1 {
 				t.Errorf("%d releases of one product are in progress", n)
 			}
@@ -149,6 +149,18 @@ func TestTogether(t *testing.T) {
 					t.Errorf("release %d is %s", id, s)
 				}
 			}
+
+			// Who approves what begins at that moment is in time or is told so.
+			late := f.planned(Publication, fmt.Sprint("late", i))
+			f.together("Approve beside Publish", func() error {
+				_, err := f.Approve(f.approver, late.ID, late.Digest, "")
+				return err
+			}, func() error { return start(late.ID) })
+			if s := get(late.ID).Status; s != InProgress {
+				t.Errorf("the release that was approved beside is %s", s)
+			}
+			_, err = f.Cancel(f.planner, late.ID)
+			f.must(err)
 		}
 	})
 }
