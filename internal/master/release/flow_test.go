@@ -461,6 +461,17 @@ func TestFailures(t *testing.T) {
 		if l.Spec.Publish.Serial != 2 {
 			t.Errorf("the serial is %d, want 2: 1 may be public", l.Spec.Publish.Serial)
 		}
+		// The word of one whose task isn't the release's any more counts for nothing.
+		said := albs.Result{Publish: &albs.PublishResult{Serial: 2, Tree: l.Spec.Publish.Tree}}
+		apply, err := handler{f.Releases}.Admit(t.Context(), *l, albs.OutcomeOK, said)
+		f.must(err)
+		err = d.InTx(t.Context(), func(tx db.Tx) error {
+			if _, err := tx.ExecContext(t.Context(), `UPDATE release SET task_id = 0 WHERE id = $1`, r.ID); err != nil {
+				return err
+			}
+			return apply(t.Context(), tx)
+		})
+		f.wantKind("Complete of another task", err, albs.Invalid, "is published by another task")
 		err = f.as(f.releaser).Complete(t.Context(), l.Token, albs.OutcomeOK, albs.Result{Publish: &albs.PublishResult{Serial: 2, Tree: lost.Tree}})
 		f.wantKind("Complete with another tree", err, albs.Invalid, "it was to show")
 		r = f.ended(r.ID, Failed)

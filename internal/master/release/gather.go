@@ -272,24 +272,6 @@ func (r *Releases) current(ctx context.Context, name string) (int64, repodata.Tr
 	if err != nil {
 		return 0, repodata.Tree{}, err
 	}
-	tree, err := r.tree(ctx, t.Digest)
+	tree, err := r.repos.ReadTree(ctx, t.Digest)
 	return t.Serial, tree, err
-}
-
-// tree reads a tree's document.
-func (r *Releases) tree(ctx context.Context, d albs.Digest) (repodata.Tree, error) {
-	r.mu.Lock()
-	if r.last.digest == d {
-		defer r.mu.Unlock()
-		return r.last.tree, nil
-	}
-	r.mu.Unlock()
-	t, err := r.repos.ReadTree(ctx, d)
-	if err != nil {
-		return t, err
-	}
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.last.digest, r.last.tree = d, t
-	return t, nil
 }

@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"slices"
 	"strings"
 
 	"albs/internal/albs"
@@ -113,7 +112,7 @@ func (h handler) Admit(ctx context.Context, l queue.Lease, outcome albs.Outcome,
 	if err != nil {
 		return nil, err
 	}
-	tree, err := h.tree(ctx, l.Spec.Publish.Tree)
+	tree, err := h.repos.ReadTree(ctx, l.Spec.Publish.Tree)
 	if err != nil {
 		return nil, err
 	}
@@ -132,6 +131,7 @@ func (h handler) Admit(ctx context.Context, l queue.Lease, outcome albs.Outcome,
 		if err := h.repos.AdvanceTree(ctx, tx, row.Product, row.FromSerial, tree, row.Tree); err != nil {
 			return err
 		}
+		tx.AfterCommit(func() { h.reach.forget(row.Tree) })
 		row.Status, row.Reason, row.ChangedAt = Completed, "", db.Now()
 		if err := h.store.update(ctx, tx, row, InProgress); err != nil {
 			return err
@@ -244,6 +244,7 @@ func (h handler) Ended(ctx context.Context, tx db.Tx, t queue.Task) error {
 	if row.Status != InProgress {
 		return nil
 	}
+	tx.AfterCommit(func() { h.reach.forget(row.Tree) })
 	row.Status, row.Reason, row.ChangedAt = Failed, t.Reason, db.Now()
 	if row.Tree != "" && (t.State == albs.TaskCancelled || t.Lost > 0) {
 		row.Reason += fmt.Sprintf(" (the public place may show serial %d nevertheless; publish again to have it settled)", row.Serial)
@@ -256,20 +257,8 @@ func (h handler) Ended(ctx context.Context, tx db.Tx, t queue.Task) error {
 
 // Reads allows what the tree is made of: its snapshots and its files.
 func (h handler) Reads(ctx context.Context, l queue.Lease, d albs.Digest) (bool, error) {
-	tree, err := h.tree(ctx, l.Spec.Publish.Tree)
-	if err != nil {
-		return false, err
-	}
-	if slices.ContainsFunc(tree.Files, func(f repodata.TreeFile) bool { return f.Digest == d }) ||
-		slices.ContainsFunc(tree.Repositories, func(r repodata.TreeRepo) bool { return r.Snapshot == d }) {
-		return true, nil
-	}
-	for _, t := range tree.Repositories {
-		if ok, err := h.repos.Contains(ctx, t.Snapshot, d); ok || err != nil {
-			return ok, err
-		}
-	}
-	return false, nil
+	may, err := h.reachOf(ctx, l.Spec.Publish.Tree)
+	return err == nil && may.has(d), err
 }
 
 // Run ends publications that wait in vain, because their metadata could not be

@@ -86,11 +86,8 @@ type Releases struct {
 	signs      *sign.Signing
 	log        zerolog.Logger
 
-	mu   sync.Mutex
-	last struct { // the tree that was read last: a releaser asks for its files one by one
-		digest albs.Digest
-		tree   repodata.Tree
-	}
+	reach  reach
+	mu     sync.Mutex
 	listed map[albs.Digest][]repodata.Entry // packages by snapshot; see entries
 }
 
@@ -99,7 +96,8 @@ type Releases struct {
 func New(p Parts) *Releases {
 	r := &Releases{
 		store: store{p.DB}, d: p.DB, events: p.Events, auth: p.Auth, queue: p.Queue, artifacts: p.Artifacts, provenance: p.Provenance,
-		products: p.Products, platforms: p.Platforms, repos: p.Repos, builds: p.Builds, tests: p.Tests, signs: p.Signs, log: p.Log, listed: make(map[albs.Digest][]repodata.Entry),
+		products: p.Products, platforms: p.Platforms, repos: p.Repos, builds: p.Builds, tests: p.Tests, signs: p.Signs, log: p.Log,
+		listed: make(map[albs.Digest][]repodata.Entry), reach: reach{names: make(map[albs.Digest]names)},
 	}
 	p.Queue.Register(albs.KindPublish, handler{r})
 	return r
