@@ -2,6 +2,7 @@ package repodata
 
 import (
 	"bytes"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
@@ -244,6 +245,22 @@ func TestXZDictionary(t *testing.T) {
 	err := ReadPrimary(bytes.NewReader(x), func(Listed) error { return nil })
 	if !errors.Is(err, albs.Invalid) || !strings.Contains(err.Error(), "dictionary") {
 		t.Errorf("a dictionary of 2 GiB gave %v, want Invalid", err)
+	}
+}
+
+// TestXZCheck: a block whose content is not that of its check is refused.
+func TestXZCheck(t *testing.T) {
+	t.Parallel()
+	doc := somePrimary(t, 2)
+	for name, size := range map[string]int{"xz": 8, "xz with CRC32": 4} {
+		b := bytes.Clone(compressions(t, doc)[name])
+		// The check stands before the index, whose size the footer has (xz-file-format §2.1.2.2).
+		index := (int(binary.LittleEndian.Uint32(b[len(b)-8:])) + 1) * 4
+		b[len(b)-12-index-size] ^= 1
+		err := ReadPrimary(bytes.NewReader(b), func(Listed) error { return nil })
+		if !errors.Is(err, albs.Invalid) || !strings.Contains(err.Error(), "check does not match") {
+			t.Errorf("%s with another check gave %v, want Invalid", name, err)
+		}
 	}
 }
 

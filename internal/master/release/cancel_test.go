@@ -34,6 +34,9 @@ func TestCancel(t *testing.T) {
 			t.Errorf("after the cancel: %s, %q", r.Status, r.Reason)
 		}
 
+		_, err = f.Cancel(f.planner, r.ID)
+		f.wantKind("Cancel of what has failed", err, albs.Conflict, "nothing to cancel")
+
 		f.startSigner()
 		_, err = f.Publish(f.planner, r.ID)
 		f.must(err)

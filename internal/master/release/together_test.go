@@ -164,3 +164,26 @@ func TestTogether(t *testing.T) {
 		}
 	})
 }
+
+// TestReleasedNeverChanges: the table of what was released refuses other bytes under
+// a name, whatever plan let them through (I8).
+func TestReleasedNeverChanges(t *testing.T) {
+	t.Parallel()
+	dbtest.Each(t, func(t *testing.T, d *db.DB) {
+		f := setup(t, d)
+		id := f.planned(Publication, "a").ID
+		add := func(path, content string) error {
+			return d.InTx(t.Context(), func(tx db.Tx) error {
+				return f.store.addReleased(t.Context(), tx, "demo", id, []releasedRow{{path, "a.rpm", digest(content)}})
+			})
+		}
+		f.must(add("el/os", "a"))
+		f.must(add("el/os", "a")) // rolled back and released again
+		f.must(add("el/debug", "b"))
+		f.wantKind("addReleased of other bytes", add("el/os", "b"), albs.Conflict, "with other content")
+		got, err := f.store.released(t.Context(), d, "demo", "el/os", "a.rpm")
+		if got != digest("a") || err != nil {
+			t.Errorf("released = %s, %v", got, err)
+		}
+	})
+}

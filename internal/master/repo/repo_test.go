@@ -239,6 +239,10 @@ func TestRefusals(t *testing.T) {
 	wantKind(t, "Extend by a log", err, albs.Invalid)
 	_, _, err = f.repos.Extend(ctx, "r", []artifact.Artifact{{Kind: artifact.RPM, Name: beta, Digest: albs.DigestOf([]byte("gone")), Size: 1}}, nil)
 	wantKind(t, "Extend by bytes that aren't there", err, albs.NotFound)
+	other := f.save(beta)
+	other.Name = alpha
+	_, _, err = f.repos.Extend(ctx, "r", []artifact.Artifact{other}, nil)
+	wantKind(t, "Extend by other bytes at a path that is taken", err, albs.Conflict)
 	_, err = f.repos.Open(ctx, a.Digest)
 	wantKind(t, "Open of a package", err, albs.Invalid)
 	wantKind(t, "Advance of no repository", f.advance("nowhere", from, to), albs.Conflict)
