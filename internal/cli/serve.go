@@ -6,6 +6,7 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -19,6 +20,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"albs/internal/albs"
+	"albs/internal/cli/terminal"
 	"albs/internal/config"
 	"albs/internal/egress"
 	"albs/internal/master"
@@ -105,10 +107,10 @@ func (a *app) serveCommand() *urfave.Command {
 		},
 		Action: func(c *urfave.Context) error {
 			if c.NArg() > 0 {
-				return misused(c, "serve takes no arguments, only options")
+				return terminal.Misused(c, "serve takes no arguments, only options")
 			}
 			if _, err := config.ParseRoles(c.String("role")); err != nil {
-				return misused(c, "%v", err)
+				return terminal.Misused(c, "%v", err)
 			}
 			return a.serve(c.Context, c.String("role"), c.String("data"), c.String("listen"), c.String("config"))
 		},
@@ -117,13 +119,13 @@ func (a *app) serveCommand() *urfave.Command {
 
 // defaultData is where a service keeps its data, or a person who tries it out.
 func (a *app) defaultData() string {
-	if os.Geteuid() == 0 || a.getenv("HOME") == "" {
+	if os.Geteuid() == 0 || a.Getenv("HOME") == "" {
 		return "/var/lib/albs"
 	}
-	if dir := a.getenv("XDG_DATA_HOME"); dir != "" {
+	if dir := a.Getenv("XDG_DATA_HOME"); dir != "" {
 		return filepath.Join(dir, "albs")
 	}
-	return filepath.Join(a.getenv("HOME"), ".local", "share", "albs")
+	return filepath.Join(a.Getenv("HOME"), ".local", "share", "albs")
 }
 
 // load reads the configuration for a process that plays roles.
@@ -147,7 +149,7 @@ func (a *app) serve(ctx context.Context, names, data, listen, file string) (err 
 	if err != nil {
 		return err
 	}
-	out, ok := a.stderr.(*os.File)
+	out, ok := a.Stderr.(*os.File)
 	if !ok {
 		out = os.Stderr
 	}
@@ -198,7 +200,7 @@ func (a *app) welcome(c *config.Config, roles []albs.Role, m *master.Master) err
 	if m != nil && m.AdminToken != "" {
 		fmt.Fprintf(&b, "  admin token:  %s\n  It is shown this once and expires in a day: export it as ALBS_TOKEN, then albs user add, albs token create.\n", m.AdminToken)
 	}
-	_, err := a.stdout.Write([]byte(b.String()))
+	_, err := io.WriteString(a.Stdout, b.String())
 	return err
 }
 
@@ -333,12 +335,12 @@ func (a *app) configCommand() *urfave.Command {
 					return err
 				}
 				for _, w := range warnings {
-					if err := a.say("warning: %s", w); err != nil {
+					if err := a.Say("warning: %s", w); err != nil {
 						return err
 					}
 				}
 			}
-			return a.say("the configuration is good for %v", roles)
+			return a.Say("the configuration is good for %v", roles)
 		},
 	}}}
 }
@@ -359,7 +361,7 @@ func (a *app) dbCommand() *urfave.Command {
 			if err != nil {
 				return err
 			}
-			return a.say("the schema is at version %d", n)
+			return a.Say("the schema is at version %d", n)
 		},
 	}}}
 }

@@ -9,8 +9,8 @@ import (
 	"testing"
 	"time"
 
+	"albs/internal/cli/terminal"
 	"albs/internal/telemetry/telemetrytest"
-	"albs/internal/worker/node"
 )
 
 // serving starts albs serve and returns once it says where its pages are. stop ends
@@ -19,9 +19,9 @@ func serving(t *testing.T, args ...string) (stop func() int) {
 	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())
 	var stdout, stderr telemetrytest.Log
-	a := &app{stdin: strings.NewReader(""), stdout: &stdout, stderr: &stderr, getenv: func(string) string { return "" }, now: time.Now}
+	term := &terminal.Terminal{Stdin: strings.NewReader(""), Stdout: &stdout, Stderr: &stderr, Getenv: func(string) string { return "" }, Now: time.Now}
 	code := make(chan int, 1)
-	go func() { code <- a.run(ctx, append([]string{"albs", "serve", "--listen", "127.0.0.1:0"}, args...)) }()
+	go func() { code <- run(ctx, term, append([]string{"albs", "serve", "--listen", "127.0.0.1:0"}, args...)) }()
 	for !strings.Contains(stdout.String(), "pages and API") {
 		select {
 		case c := <-code:
@@ -46,15 +46,15 @@ func TestServeTwice(t *testing.T) {
 		{"serve", "--role", "master", "--data", data, "--listen", "127.0.0.1:0"},
 		{"db", "migrate", "--data", data},
 	} {
-		r := commandWith(t, t.Context(), nil, "", args...)
-		if r.code != exitFailed || !strings.Contains(r.stderr, "another albs runs on "+data) {
+		r := command(t, t.Context(), nil, args...)
+		if r.code != terminal.ExitFailed || !strings.Contains(r.stderr, "another albs runs on "+data) {
 			t.Errorf("%v = %+v", args, r)
 		}
 	}
-	if code := stop(); code != exitOK {
+	if code := stop(); code != terminal.ExitOK {
 		t.Errorf("serve ended with %d", code)
 	}
-	if r := commandWith(t, t.Context(), nil, "", "db", "migrate", "--data", data); r.code != exitOK {
+	if r := command(t, t.Context(), nil, "db", "migrate", "--data", data); r.code != terminal.ExitOK {
 		t.Errorf("db migrate afterwards = %+v", r)
 	}
 }
@@ -83,8 +83,8 @@ func TestServeCannot(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			args := append([]string{"serve", "--data", t.TempDir(), "--listen", "127.0.0.1:0"}, c.args...)
-			r := commandWith(t, t.Context(), nil, "", args...)
-			if r.code != exitFailed || !strings.Contains(r.stderr, c.want) {
+			r := command(t, t.Context(), nil, args...)
+			if r.code != terminal.ExitFailed || !strings.Contains(r.stderr, c.want) {
 				t.Errorf("serve = %+v, want %q", r, c.want)
 			}
 		})
@@ -111,21 +111,16 @@ func TestConfigCheck(t *testing.T) {
 		code         int
 		want         string
 	}{
-		"all":                    {"all", "", exitOK, "warning: signer.passphrase_file"},
-		"no token":               {"releaser", "log_level: info\n", exitFailed, "connect.token_file"},
-		"a token for all to see": {"releaser", connect + public + "}\n", exitFailed, "can be read by others"},
-		"a releaser":             {"releaser", connect + token + "}\n", exitOK, "is good"},
-		"a signer without trust": {"signer", connect + token + "}\n", exitFailed, "signer.trust_file"},
-		"a signer's bad trust":   {"signer", connect + token + "}\nsigner: {trust_file: " + token + "}\n", exitFailed, "trust_file"},
+		"all":                    {"all", "", terminal.ExitOK, "warning: signer.passphrase_file"},
+		"no token":               {"releaser", "log_level: info\n", terminal.ExitFailed, "connect.token_file"},
+		"a token for all to see": {"releaser", connect + public + "}\n", terminal.ExitFailed, "can be read by others"},
+		"a releaser":             {"releaser", connect + token + "}\n", terminal.ExitOK, "is good"},
+		"a signer without trust": {"signer", connect + token + "}\n", terminal.ExitFailed, "signer.trust_file"},
+		"a signer's bad trust":   {"signer", connect + token + "}\nsigner: {trust_file: " + token + "}\n", terminal.ExitFailed, "trust_file"},
 	} {
-		r := commandWith(t, t.Context(), nil, "", "config", "check", "--role", c.role, "--data", t.TempDir(), "--config", write(name+".yaml", c.config, 0o600))
+		r := command(t, t.Context(), nil, "config", "check", "--role", c.role, "--data", t.TempDir(), "--config", write(name+".yaml", c.config, 0o600))
 		if r.code != c.code || !strings.Contains(r.stdout+r.stderr, c.want) {
 			t.Errorf("%s: config check = %+v, want %d, %q", name, r, c.code, c.want)
 		}
 	}
-}
-
-func TestMain(m *testing.M) {
-	node.MaybeInit() // a server under test plays roles that make sandboxes
-	os.Exit(m.Run())
 }

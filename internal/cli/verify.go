@@ -13,6 +13,7 @@ import (
 
 	"albs/internal/albs"
 	"albs/internal/attest"
+	"albs/internal/cli/terminal"
 )
 
 // verifyCommand checks a package offline; it never opens a connection.
@@ -26,14 +27,14 @@ func (a *app) verifyCommand() *urfave.Command {
 		Flags: []urfave.Flag{
 			&urfave.StringFlag{Name: "bundle", Usage: "the package's `FILE` of statements and proofs"},
 			&urfave.StringFlag{Name: "trust", Usage: "the `FILE` that says which keys, builders and products are trusted"},
-			jsonFlag(),
+			terminal.JSONFlag(),
 		},
-		Action: action(1, 1, a.verify),
+		Action: terminal.Action(1, 1, a.verify),
 	}
 }
 
 func (a *app) verify(c *urfave.Context) error {
-	if err := needs(c, "bundle", "trust"); err != nil {
+	if err := terminal.Needs(c, "bundle", "trust"); err != nil {
 		return err
 	}
 	trust, err := readParsed(c.String("trust"), attest.MaxTrust, attest.ParseTrust)
@@ -66,16 +67,16 @@ func (a *app) verify(c *urfave.Context) error {
 		if err != nil {
 			return fmt.Errorf("encode the report: %w", err)
 		}
-		return a.printJSON(b)
+		return a.PrintJSON(b)
 	}
-	t := newTable("LINK", "WHAT HOLDS")
+	t := terminal.NewTable("LINK", "WHAT HOLDS")
 	for _, s := range report.Steps {
-		t.row(string(s.Link), s.Text)
+		t.Row(string(s.Link), s.Text)
 	}
-	if err := t.write(a.stdout, ""); err != nil {
+	if err := a.Table(t, ""); err != nil {
 		return err
 	}
-	return a.say("%s is verified: the chain holds from the file to the ledger's state of %s", report.Package, when(report.StateAt))
+	return a.Say("%s is verified: the chain holds from the file to the ledger's state of %s", report.Package, terminal.When(report.StateAt))
 }
 
 // readParsed reads a file of at most limit bytes and parses it.
@@ -91,7 +92,7 @@ func readParsed[T any](path string, limit int64, parse func([]byte) (T, error)) 
 		return none, albs.Errorf(albs.Invalid, "%w", err)
 	}
 	if int64(len(b)) > limit {
-		return none, &exitError{code: attest.LinkInput.ExitCode(), err: albs.Errorf(albs.TooLarge, "%s has more than %d bytes", path, limit)}
+		return none, &terminal.ExitError{Code: attest.LinkInput.ExitCode(), Err: albs.Errorf(albs.TooLarge, "%s has more than %d bytes", path, limit)}
 	}
 	v, err := parse(b)
 	if err != nil {
@@ -104,7 +105,7 @@ func readParsed[T any](path string, limit int64, parse func([]byte) (T, error)) 
 func broken(what string, err error) error {
 	named := fmt.Errorf("%s is NOT verified: %w", what, err)
 	if b, ok := errors.AsType[*attest.BrokenLink](err); ok {
-		return &exitError{code: b.Link.ExitCode(), err: named}
+		return &terminal.ExitError{Code: b.Link.ExitCode(), Err: named}
 	}
 	return named
 }

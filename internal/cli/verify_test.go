@@ -6,18 +6,9 @@ import (
 	"strings"
 	"testing"
 
-	"albs/internal/albs"
 	"albs/internal/attest"
+	"albs/internal/cli/terminal"
 )
-
-func fileDigest(t *testing.T, path string) string {
-	t.Helper()
-	b, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return string(albs.DigestOf(b))
-}
 
 // TestVerifyFails wants verification to fail without a server, with the code of
 // the link that is broken. What Verify itself finds is attest's to test.
@@ -39,13 +30,13 @@ func TestVerifyFails(t *testing.T) {
 		code   int
 		stderr string
 	}{
-		{"no trust file", []string{"x.rpm", "--bundle", bad, "--trust", filepath.Join(dir, "none")}, exitFailed, "albs: open "},
+		{"no trust file", []string{"x.rpm", "--bundle", bad, "--trust", filepath.Join(dir, "none")}, terminal.ExitFailed, "albs: open "},
 		{"a trust file that is none", []string{"x.rpm", "--bundle", bad, "--trust", bad}, input, "albs: " + bad + " is NOT verified: "},
 		{"a trust file without end", []string{"x.rpm", "--bundle", bad, "--trust", large}, input, "albs: " + large + " has more than 16384 bytes\n"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			t.Parallel()
-			got := command(t, "http://127.0.0.1:1", append([]string{"verify"}, tc.args...)...)
+			got := command(t, t.Context(), nil, append([]string{"verify"}, tc.args...)...)
 			if got.code != tc.code || !strings.HasPrefix(got.stderr, tc.stderr) || got.stdout != "" {
 				t.Errorf("got %+v, want code %d and %q", got, tc.code, tc.stderr)
 			}
@@ -57,11 +48,11 @@ func TestVerifyFails(t *testing.T) {
 // has, and the help to list it.
 func TestExitCodes(t *testing.T) {
 	t.Parallel()
-	help := command(t, "", "verify", "--help").stdout
+	help := command(t, t.Context(), nil, "verify", "--help").stdout
 	seen := map[int]attest.Link{}
 	for _, l := range links {
 		code := l.ExitCode()
-		if other, taken := seen[code]; taken || code <= exitUsage || code > 125 {
+		if other, taken := seen[code]; taken || code <= terminal.ExitUsage || code > 125 {
 			t.Errorf("link %s has code %d, as %q", l, code, other)
 		}
 		seen[code] = l

@@ -1,4 +1,4 @@
-package cli
+package remote
 
 import (
 	"context"
@@ -9,6 +9,8 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+
+	"albs/internal/albs"
 )
 
 const fingerprint = "0123456789ABCDEF0123456789ABCDEF01234567"
@@ -315,4 +317,13 @@ func TestArtifacts(t *testing.T) {
 	if b, err := os.ReadFile(out); err != nil || string(b) != "{}\n" {
 		t.Errorf("the bundle's file has %q, %v", b, err)
 	}
+}
+
+func fileDigest(t *testing.T, path string) string {
+	t.Helper()
+	b, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(albs.DigestOf(b))
 }

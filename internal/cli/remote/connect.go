@@ -1,7 +1,6 @@
-package cli
+package remote
 
 import (
-	"context"
 	"errors"
 	"io"
 	"io/fs"
@@ -12,19 +11,17 @@ import (
 	urfave "github.com/urfave/cli/v2"
 
 	"albs/internal/albs"
+	"albs/internal/cli/terminal"
 	"albs/internal/client"
 )
 
-const (
-	defaultURL = "http://127.0.0.1:8080"
-	maxToken   = 4 << 10
-)
+const maxToken = 4 << 10 // bytes
 
 // connect returns a client of the server that the environment names.
-func (a *app) connect() (*client.Client, error) {
-	base := a.getenv("ALBS_URL")
+func (a *App) connect() (*client.Client, error) {
+	base := a.Getenv("ALBS_URL")
 	if base == "" {
-		base = defaultURL
+		base = DefaultURL
 	}
 	token, err := a.token()
 	if err != nil {
@@ -43,8 +40,8 @@ func (a *app) connect() (*client.Client, error) {
 
 // token returns ALBS_TOKEN, or what the person's token file holds, or "". A file
 // that others may read is refused: its token is no secret.
-func (a *app) token() (string, error) {
-	if t := strings.TrimSpace(a.getenv("ALBS_TOKEN")); t != "" {
+func (a *App) token() (string, error) {
+	if t := strings.TrimSpace(a.Getenv("ALBS_TOKEN")); t != "" {
 		return t, nil
 	}
 	path := a.tokenFile()
@@ -74,10 +71,10 @@ func (a *app) token() (string, error) {
 }
 
 // tokenFile is where a person's token may lie; "" without a home directory.
-func (a *app) tokenFile() string {
-	dir := a.getenv("XDG_CONFIG_HOME")
+func (a *App) tokenFile() string {
+	dir := a.Getenv("XDG_CONFIG_HOME")
 	if dir == "" {
-		home := a.getenv("HOME")
+		home := a.Getenv("HOME")
 		if home == "" {
 			return ""
 		}
@@ -86,28 +83,10 @@ func (a *app) tokenFile() string {
 	return filepath.Join(dir, "albs", "token")
 }
 
-// message puts err into one line that says what to do next.
-func (a *app) message(ctx context.Context, err error) string {
-	if ctx.Err() != nil && errors.Is(err, context.Canceled) {
-		return "broken off"
-	}
-	if away, ok := errors.AsType[*client.Unreached](err); ok && errors.Is(err, albs.Unavailable) {
-		return "no server answers at " + away.URL + " (" + away.Err.Error() + "); start one with \"albs serve\", or set ALBS_URL to its address"
-	}
-	if albs.KindOf(err) == albs.Unauthenticated {
-		if token, _ := a.token(); token == "" {
-			return "the server wants to know who you are: set ALBS_TOKEN, or write a token to ~/.config/albs/token (mode 0600); " +
-				"\"albs serve\" prints an admin's at its first start, \"albs token create\" makes others"
-		}
-		return "the server doesn't take the token (" + err.Error() + "); an admin makes a new one with \"albs token create --user NAME\""
-	}
-	return err.Error()
-}
-
 // onNumbered is an action on the thing, a what, whose number the first argument is.
-func onNumbered[N ~int64](a *app, what string, do func(*urfave.Context, *client.Client, N) error) func(*urfave.Context) error {
+func onNumbered[N ~int64](a *App, what string, do func(*urfave.Context, *client.Client, N) error) func(*urfave.Context) error {
 	return func(c *urfave.Context) error {
-		n, err := id(c, what, c.Args().First())
+		n, err := terminal.Number(c, what, c.Args().First())
 		if err != nil {
 			return err
 		}

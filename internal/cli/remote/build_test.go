@@ -1,7 +1,6 @@
-package cli
+package remote
 
 import (
-	"bytes"
 	"context"
 	"net/http"
 	"os"
@@ -253,32 +252,5 @@ func TestBreakOff(t *testing.T) {
 		if len(f.saw) > 0 {
 			t.Errorf("albs %s changed something: %q", args, f.saw)
 		}
-	}
-}
-
-func TestMeter(t *testing.T) {
-	t.Parallel()
-	var out bytes.Buffer
-	m := &meter{w: &out, width: 12}
-	m.now("running, and on")
-	m.line("news\x07")
-	m.now("done")
-	m.end()
-	want := "running, an" + "\r\x1b[K" + "news\n" + "running, an" + "\r\x1b[K" + "done" + "\r\x1b[K"
-	if d := cmp.Diff(want, out.String()); d != "" {
-		t.Errorf("(-want +got):\n%s", d)
-	}
-}
-
-func TestHarmless(t *testing.T) {
-	t.Parallel()
-	var out bytes.Buffer
-	in := "plain\ttext\n\x1b]0;title\x07\x1b[31mred\u009b2J\r\nö€\n"
-	n, err := harmless{&out}.Write([]byte(in))
-	if n != len(in) || err != nil {
-		t.Errorf("Write = %d, %v, want %d", n, err, len(in))
-	}
-	if want := "plain\ttext\n]0;title[31mred2J\nö€\n"; out.String() != want {
-		t.Errorf("wrote %q, want %q", out.String(), want)
 	}
 }

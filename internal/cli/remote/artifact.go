@@ -1,4 +1,4 @@
-package cli
+package remote
 
 import (
 	"bytes"
@@ -12,27 +12,28 @@ import (
 
 	"albs/internal/albs"
 	"albs/internal/attest"
+	"albs/internal/cli/terminal"
 )
 
-func (a *app) artifactCommand() *urfave.Command {
+func (a *App) artifactCommand() *urfave.Command {
 	return &urfave.Command{
 		Name:  "artifact",
 		Usage: "files that the server holds, by their sha256 or a copy of the file",
 		Subcommands: []*urfave.Command{
 			{
 				Name: "show", Usage: "show what is known of a file", ArgsUsage: "FILE|SHA256 [--json]",
-				Flags:  []urfave.Flag{jsonFlag()},
-				Action: action(1, 1, a.showArtifact),
+				Flags:  []urfave.Flag{terminal.JSONFlag()},
+				Action: terminal.Action(1, 1, a.showArtifact),
 			},
 			{
 				Name: "history", Usage: "list what was stated about a file and what it was made from", ArgsUsage: "FILE|SHA256 [--json]",
-				Flags:  []urfave.Flag{jsonFlag()},
-				Action: action(1, 1, a.showHistory),
+				Flags:  []urfave.Flag{terminal.JSONFlag()},
+				Action: terminal.Action(1, 1, a.showHistory),
 			},
 			{
 				Name: "bundle", Usage: "download a package's statements and proofs, for albs verify", ArgsUsage: "FILE|SHA256 --output FILE",
 				Flags:  []urfave.Flag{&urfave.StringFlag{Name: "output", Aliases: []string{"o"}, Usage: "the `FILE` to write, - for stdout"}},
-				Action: action(1, 1, a.saveBundle),
+				Action: terminal.Action(1, 1, a.saveBundle),
 			},
 		},
 	}
@@ -55,7 +56,7 @@ func digest(arg string) (albs.Digest, error) {
 	return d, nil
 }
 
-func (a *app) showArtifact(c *urfave.Context) error {
+func (a *App) showArtifact(c *urfave.Context) error {
 	d, err := digest(c.Args().First())
 	if err != nil {
 		return err
@@ -77,17 +78,17 @@ func (a *app) showArtifact(c *urfave.Context) error {
 		notarized = "NO: " + v.Trouble
 	}
 	pairs := []string{
-		"name", v.Name, "sha256", string(v.SHA256), "size", humanize.IBytes(uint64(max(v.Size, 0))), "kind", v.Kind, "since", when(v.At),
+		"name", v.Name, "sha256", string(v.SHA256), "size", humanize.IBytes(uint64(max(v.Size, 0))), "kind", v.Kind, "since", terminal.When(v.At),
 		"package", v.NEVRA, "source package", v.Source, "header sha256", string(v.Header), "payload sha256", string(v.Payload),
 		"unsigned file", string(v.Unsigned), "signed by", v.SignedBy, "notarized", notarized,
 	}
 	for _, s := range v.Signed {
 		pairs = append(pairs, "signed copy", fmt.Sprintf("%s by %s", s.SHA256, s.Key))
 	}
-	return facts(a.stdout, pairs...)
+	return a.Facts(pairs...)
 }
 
-func (a *app) showHistory(c *urfave.Context) error {
+func (a *App) showHistory(c *urfave.Context) error {
 	d, err := digest(c.Args().First())
 	if err != nil {
 		return err
@@ -100,7 +101,7 @@ func (a *app) showHistory(c *urfave.Context) error {
 	if err != nil || c.Bool("json") {
 		return a.jsonOr(doc.JSON, err)
 	}
-	t := newTable("TIME", "STATEMENT", "ABOUT", "SHA256", "LEDGER")
+	t := terminal.NewTable("TIME", "STATEMENT", "ABOUT", "SHA256", "LEDGER")
 	for _, f := range doc.Value {
 		name, tx := "", "pending"
 		for _, s := range f.Statement.Subject {
@@ -109,15 +110,15 @@ func (a *app) showHistory(c *urfave.Context) error {
 			}
 		}
 		if f.Receipt != nil {
-			tx = "tx " + decimal(f.Receipt.TxID)
+			tx = "tx " + terminal.Decimal(f.Receipt.TxID)
 		}
-		t.row(when(f.At), f.Predicate, name, string(f.Subject), tx)
+		t.Row(terminal.When(f.At), f.Predicate, name, string(f.Subject), tx)
 	}
-	return t.write(a.stdout, "nothing was stated about it yet")
+	return a.Table(t, "nothing was stated about it yet")
 }
 
-func (a *app) saveBundle(c *urfave.Context) error {
-	if err := needs(c, "output"); err != nil {
+func (a *App) saveBundle(c *urfave.Context) error {
+	if err := terminal.Needs(c, "output"); err != nil {
 		return err
 	}
 	d, err := digest(c.Args().First())
@@ -132,13 +133,13 @@ func (a *app) saveBundle(c *urfave.Context) error {
 	if err != nil {
 		return err
 	}
-	if err := a.saveFile(c.String("output"), bytes.NewReader(b)); err != nil {
+	if err := a.SaveFile(c.String("output"), bytes.NewReader(b)); err != nil {
 		return err
 	}
-	return a.note("%s of proof about %s is in %s", humanize.IBytes(uint64(len(b))), path.Base(strings.TrimRight(c.Args().First(), "/")), c.String("output"))
+	return a.Note("%s of proof about %s is in %s", humanize.IBytes(uint64(len(b))), path.Base(strings.TrimRight(c.Args().First(), "/")), c.String("output"))
 }
 
-func (a *app) trustCommand() *urfave.Command {
+func (a *App) trustCommand() *urfave.Command {
 	return &urfave.Command{
 		Name:  "trust",
 		Usage: "what strangers need to verify this server's packages",
@@ -146,13 +147,13 @@ func (a *app) trustCommand() *urfave.Command {
 			Name: "export", Usage: "download the trust file, for albs verify", ArgsUsage: "--output FILE",
 			Description: "The file is believed by whoever verifies with it: hand it on by a way that can't be tampered with.",
 			Flags:       []urfave.Flag{&urfave.StringFlag{Name: "output", Aliases: []string{"o"}, Usage: "the `FILE` to write, - for stdout"}},
-			Action:      action(0, 0, a.exportTrust),
+			Action:      terminal.Action(0, 0, a.exportTrust),
 		}},
 	}
 }
 
-func (a *app) exportTrust(c *urfave.Context) error {
-	if err := needs(c, "output"); err != nil {
+func (a *App) exportTrust(c *urfave.Context) error {
+	if err := terminal.Needs(c, "output"); err != nil {
 		return err
 	}
 	cl, err := a.connect()
@@ -166,8 +167,8 @@ func (a *app) exportTrust(c *urfave.Context) error {
 	if _, err := attest.ParseTrust(b); err != nil {
 		return fmt.Errorf("the server's trust file: %w", err)
 	}
-	if err := a.saveFile(c.String("output"), bytes.NewReader(b)); err != nil {
+	if err := a.SaveFile(c.String("output"), bytes.NewReader(b)); err != nil {
 		return err
 	}
-	return a.note("the trust file of %s is %s", cl.Base(), c.String("output"))
+	return a.Note("the trust file of %s is %s", cl.Base(), c.String("output"))
 }

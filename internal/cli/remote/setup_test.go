@@ -1,4 +1,4 @@
-package cli
+package remote
 
 import (
 	"bytes"
@@ -10,6 +10,10 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	urfave "github.com/urfave/cli/v2"
+
+	"albs/internal/cli/terminal"
 )
 
 // now is the clock of every test.
@@ -115,13 +119,12 @@ func command(t *testing.T, url string, args ...string) result {
 func commandWith(t *testing.T, ctx context.Context, env map[string]string, stdin string, args ...string) result {
 	t.Helper()
 	var stdout, stderr bytes.Buffer
-	a := &app{
-		stdin: strings.NewReader(stdin), stdout: &stdout, stderr: &stderr, getenv: func(k string) string { return env[k] },
-		terminal: func(any) (int, bool) { return 0, false }, now: func() time.Time { return now },
-		poll: time.Millisecond, outage: time.Minute,
-	}
+	a := New(&terminal.Terminal{
+		Stdin: strings.NewReader(stdin), Stdout: &stdout, Stderr: &stderr, Getenv: func(k string) string { return env[k] }, Now: func() time.Time { return now },
+	})
+	a.poll, a.gap, a.retry, a.outage = time.Millisecond, 0, 0, time.Minute
 	parsing.Lock() // urfave's --help is one variable for all
 	defer parsing.Unlock()
-	code := a.run(ctx, append([]string{"albs"}, args...))
+	code := a.Run(ctx, &urfave.App{Name: "albs", Commands: a.Commands()}, append([]string{"albs"}, args...), a.Explain)
 	return result{code, stdout.String(), stderr.String()}
 }

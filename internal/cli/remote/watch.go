@@ -1,4 +1,4 @@
-package cli
+package remote
 
 import (
 	"context"
@@ -8,6 +8,7 @@ import (
 	urfave "github.com/urfave/cli/v2"
 
 	"albs/internal/albs"
+	"albs/internal/cli/terminal"
 	"albs/internal/client"
 )
 
@@ -84,7 +85,7 @@ func latest(runs []client.TestRun) []testRun {
 
 // steps lists what there is to do for a build, and whether its tests are over: one
 // run is made, soon after, for each rebuild that left packages.
-func (a *app) steps(b client.Build, runs []testRun) (list []step, tested bool) {
+func (a *App) steps(b client.Build, runs []testRun) (list []step, tested bool) {
 	tested = true
 	byTask := map[albs.TaskID]testRun{}
 	for _, r := range runs {
@@ -106,7 +107,7 @@ func (a *app) steps(b client.Build, runs []testRun) (list []step, tested bool) {
 		case t.State == albs.TaskLeased && t.Worker != "":
 			s.detail = " on " + t.Worker
 		case t.State == albs.TaskSucceeded:
-			s.detail = within(a.took(t.Started, t.Finished))
+			s.detail = within(a.Took(t.Started, t.Finished))
 		case t.State.Final() && t.Reason != "":
 			s.detail = ": " + t.Reason
 		}
@@ -123,7 +124,7 @@ func (a *app) steps(b client.Build, runs []testRun) (list []step, tested bool) {
 		test := step{task: r.Task, label: t.Package + " " + string(t.Arch) + " test", state: r.State, stream: "test", attempts: 1}
 		switch {
 		case r.passed():
-			test.detail = within(a.took(r.Started, r.Finished))
+			test.detail = within(a.Took(r.Started, r.Finished))
 		case r.State.Final():
 			test.state, test.detail = albs.TaskFailed, ": "+r.why()
 		}
@@ -150,8 +151,8 @@ func hasRPM(t client.Task) bool {
 
 // watchBuild shows how a build goes until it and its tests are over, prints what
 // came of it and returns an error if that isn't success.
-func (a *app) watchBuild(c *urfave.Context, cl *client.Client, id albs.BuildID) error {
-	m := a.newMeter()
+func (a *App) watchBuild(c *urfave.Context, cl *client.Client, id albs.BuildID) error {
+	m := a.NewMeter()
 	var doc client.Doc[client.Build]
 	var runs []testRun
 	seen := map[albs.TaskID]step{}
@@ -167,15 +168,15 @@ func (a *app) watchBuild(c *urfave.Context, cl *client.Client, id albs.BuildID) 
 		runs = latest(tests.Value)
 		b := doc.Value
 		list, tested := a.steps(b, runs)
-		m.change(seen, list)
-		m.now(fmt.Sprintf("build %d: %s, %d of %d steps done%s%s", id, b.State, b.Done, b.Total, within(a.took(b.Started, b.Finished)), working(list)))
+		change(m, seen, list)
+		m.Now(fmt.Sprintf("build %d: %s, %d of %d steps done%s%s", id, b.State, b.Done, b.Total, within(a.Took(b.Started, b.Finished)), working(list)))
 		return b.Final() && (tested || b.State != "succeeded"), nil
 	})
 	if err = a.left(c, err, fmt.Sprintf("build %d goes on: albs build watch %d", id, id)); err != nil {
 		return err
 	}
 	if c.Bool("json") {
-		if err := a.printJSON(doc.JSON); err != nil {
+		if err := a.PrintJSON(doc.JSON); err != nil {
 			return err
 		}
 	}
@@ -191,7 +192,7 @@ func (a *app) watchBuild(c *urfave.Context, cl *client.Client, id albs.BuildID) 
 	if c.Bool("json") {
 		return nil
 	}
-	return a.say("build %d succeeded%s, and its tests passed", id, within(a.took(b.Started, b.Finished)))
+	return a.Say("build %d succeeded%s, and its tests passed", id, within(a.Took(b.Started, b.Finished)))
 }
 
 // failure says why a build didn't succeed, and where to read on.
@@ -227,9 +228,9 @@ func working(list []step) string {
 	return out
 }
 
-// change adds a line for each step whose state is another than seen has it, and
+// change adds a line to m for each step whose state is another than seen has it, and
 // brings seen up to date. What has yet to begin is no news.
-func (m *meter) change(seen map[albs.TaskID]step, list []step) {
+func change(m *terminal.Meter, seen map[albs.TaskID]step, list []step) {
 	for _, s := range list {
 		before, known := seen[s.task]
 		seen[s.task] = s
@@ -238,9 +239,9 @@ func (m *meter) change(seen map[albs.TaskID]step, list []step) {
 			continue
 		}
 		if waits {
-			m.line("%s: %s again", s.label, s.words())
+			m.Line("%s: %s again", s.label, s.words())
 			continue
 		}
-		m.line("%s: %s", s.label, s.words())
+		m.Line("%s: %s", s.label, s.words())
 	}
 }

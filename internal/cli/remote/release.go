@@ -1,4 +1,4 @@
-package cli
+package remote
 
 import (
 	"context"
@@ -10,10 +10,11 @@ import (
 	urfave "github.com/urfave/cli/v2"
 
 	"albs/internal/albs"
+	"albs/internal/cli/terminal"
 	"albs/internal/client"
 )
 
-func (a *app) releaseCommand() *urfave.Command {
+func (a *App) releaseCommand() *urfave.Command {
 	return &urfave.Command{
 		Name:  "release",
 		Usage: "plan, approve and publish; bring back what was before",
@@ -23,57 +24,57 @@ func (a *app) releaseCommand() *urfave.Command {
 				Flags: []urfave.Flag{
 					&urfave.StringFlag{Name: "product", Usage: "the product `P`"},
 					&urfave.Int64SliceFlag{Name: "build", Usage: "the build `N`; may be repeated"},
-					jsonFlag(),
+					terminal.JSONFlag(),
 				},
-				Action: action(0, 0, a.planRelease),
+				Action: terminal.Action(0, 0, a.planRelease),
 			},
 			{
 				Name: "list", Usage: "list releases, the newest first", ArgsUsage: "[--product P] [--page N] [--json]",
-				Flags:  []urfave.Flag{&urfave.StringFlag{Name: "product", Usage: "only of the product `P`"}, pageFlag(), jsonFlag()},
-				Action: action(0, 0, a.listReleases),
+				Flags:  []urfave.Flag{&urfave.StringFlag{Name: "product", Usage: "only of the product `P`"}, pageFlag(), terminal.JSONFlag()},
+				Action: terminal.Action(0, 0, a.listReleases),
 			},
 			{
 				Name: "show", Usage: "show a release: what goes where, and who approved it", ArgsUsage: "RELEASE [--json]",
-				Flags:  []urfave.Flag{jsonFlag()},
-				Action: action(1, 1, a.onRelease(a.showRelease)),
+				Flags:  []urfave.Flag{terminal.JSONFlag()},
+				Action: terminal.Action(1, 1, a.onRelease(a.showRelease)),
 			},
 			{
 				Name: "approve", Usage: "show a release's plan and approve exactly that", ArgsUsage: "RELEASE [--json]",
-				Flags:  []urfave.Flag{jsonFlag()},
-				Action: action(1, 1, a.onRelease(a.approveRelease)),
+				Flags:  []urfave.Flag{terminal.JSONFlag()},
+				Action: terminal.Action(1, 1, a.onRelease(a.approveRelease)),
 			},
 			{
 				Name: "publish", Usage: "make an approved release public", ArgsUsage: "RELEASE [--wait] [--json]",
-				Flags:  []urfave.Flag{waitFlag("it is public"), jsonFlag()},
-				Action: action(1, 1, a.onRelease(a.publishRelease)),
+				Flags:  []urfave.Flag{terminal.WaitFlag("it is public"), terminal.JSONFlag()},
+				Action: terminal.Action(1, 1, a.onRelease(a.publishRelease)),
 			},
 			{
 				Name: "cancel", Usage: "end a publication or rollback that doesn't get on", ArgsUsage: "RELEASE [--json]",
-				Flags:  []urfave.Flag{jsonFlag()},
-				Action: action(1, 1, a.onRelease(a.cancelRelease)),
+				Flags:  []urfave.Flag{terminal.JSONFlag()},
+				Action: terminal.Action(1, 1, a.onRelease(a.cancelRelease)),
 			},
 			{
 				Name: "rollback", Usage: "bring back what a product showed before its last release", ArgsUsage: "PRODUCT|RELEASE [--wait] [--json]",
-				Flags:  []urfave.Flag{waitFlag("it is public"), jsonFlag()},
-				Action: action(1, 1, a.rollback),
+				Flags:  []urfave.Flag{terminal.WaitFlag("it is public"), terminal.JSONFlag()},
+				Action: terminal.Action(1, 1, a.rollback),
 			},
 		},
 	}
 }
 
 // onRelease is an action on the release that the argument names.
-func (a *app) onRelease(do func(*urfave.Context, *client.Client, albs.ReleaseID) error) func(*urfave.Context) error {
+func (a *App) onRelease(do func(*urfave.Context, *client.Client, albs.ReleaseID) error) func(*urfave.Context) error {
 	return onNumbered(a, "release", do)
 }
 
-func (a *app) planRelease(c *urfave.Context) error {
-	if err := needs(c, "product", "build"); err != nil {
+func (a *App) planRelease(c *urfave.Context) error {
+	if err := terminal.Needs(c, "product", "build"); err != nil {
 		return err
 	}
 	var builds []albs.BuildID
 	for _, n := range c.Int64Slice("build") {
 		if n < 1 {
-			return misused(c, "--build %d is no build's number", n)
+			return terminal.Misused(c, "--build %d is no build's number", n)
 		}
 		builds = append(builds, albs.BuildID(n))
 	}
@@ -92,12 +93,12 @@ func (a *app) planRelease(c *urfave.Context) error {
 	if refused(r) {
 		return fmt.Errorf("release %d can't be approved as it is; see the refusals", r.ID)
 	}
-	return a.note("release %d is planned; look at it and: albs release approve %d", r.ID, r.ID)
+	return a.Note("release %d is planned; look at it and: albs release approve %d", r.ID, r.ID)
 }
 
 func refused(r client.Release) bool { return r.Plan != nil && len(r.Plan.Refusals) > 0 }
 
-func (a *app) listReleases(c *urfave.Context) error {
+func (a *App) listReleases(c *urfave.Context) error {
 	n, err := page(c)
 	if err != nil {
 		return err
@@ -110,21 +111,21 @@ func (a *app) listReleases(c *urfave.Context) error {
 	if err != nil || c.Bool("json") {
 		return a.jsonOr(doc.JSON, err)
 	}
-	t := newTable("RELEASE", "PRODUCT", "KIND", "STATE", "SERIAL", "BY", "CREATED", "WHY")
+	t := terminal.NewTable("RELEASE", "PRODUCT", "KIND", "STATE", "SERIAL", "BY", "CREATED", "WHY")
 	for _, r := range doc.Value.Releases {
 		serial := ""
 		if r.Serial > 0 {
-			serial = decimal(r.Serial)
+			serial = terminal.Decimal(r.Serial)
 		}
-		t.row(decimal(r.ID), r.Product.Name, r.Kind, r.State, serial, r.Owner.Name, when(r.Created), shorten(r.Reason))
+		t.Row(terminal.Decimal(r.ID), r.Product.Name, r.Kind, r.State, serial, r.Owner.Name, terminal.When(r.Created), shorten(r.Reason))
 	}
-	if err := t.write(a.stdout, "there are no releases on this page"); err != nil {
+	if err := a.Table(t, "there are no releases on this page"); err != nil {
 		return err
 	}
 	return a.morePages(c, n, perPage, len(doc.Value.Releases), doc.Value.Total)
 }
 
-func (a *app) showRelease(c *urfave.Context, cl *client.Client, id albs.ReleaseID) error {
+func (a *App) showRelease(c *urfave.Context, cl *client.Client, id albs.ReleaseID) error {
 	doc, err := cl.Release(c.Context, id)
 	if err != nil || c.Bool("json") {
 		return a.jsonOr(doc.JSON, err)
@@ -132,61 +133,61 @@ func (a *app) showRelease(c *urfave.Context, cl *client.Client, id albs.ReleaseI
 	return a.printRelease(doc.Value)
 }
 
-func (a *app) printRelease(r client.Release) error {
+func (a *App) printRelease(r client.Release) error {
 	state := r.State + because(r.Reason)
 	if r.Status == client.ReleaseScheduled {
 		state += fmt.Sprintf(", %d of %d approvals", len(r.Approvals), r.Needed)
 	}
-	pairs := []string{"release", decimal(r.ID), "product", r.Product.Name, "kind", r.Kind, "state", state, "by", r.Owner.Name, "created", when(r.Created)}
+	pairs := []string{"release", terminal.Decimal(r.ID), "product", r.Product.Name, "kind", r.Kind, "state", state, "by", r.Owner.Name, "created", terminal.When(r.Created)}
 	if len(r.Builds) > 0 {
 		var builds []string
 		for _, b := range r.Builds {
-			builds = append(builds, decimal(b))
+			builds = append(builds, terminal.Decimal(b))
 		}
 		pairs = append(pairs, "builds", strings.Join(builds, " "))
 	}
 	if r.Serial > 0 {
-		pairs = append(pairs, "serial", decimal(r.Serial))
+		pairs = append(pairs, "serial", terminal.Decimal(r.Serial))
 	}
 	if r.BackTo > 0 {
-		pairs = append(pairs, "brings back", "serial "+decimal(r.BackTo))
+		pairs = append(pairs, "brings back", "serial "+terminal.Decimal(r.BackTo))
 	}
 	for _, ok := range r.Approvals {
-		pairs = append(pairs, "approved", ok.Name+" "+when(ok.At))
+		pairs = append(pairs, "approved", ok.Name+" "+terminal.When(ok.At))
 	}
-	pairs = append(pairs, "digest", string(r.Digest), "expires", when(r.Expires))
+	pairs = append(pairs, "digest", string(r.Digest), "expires", terminal.When(r.Expires))
 	if r.Plan != nil {
 		pairs = append(pairs, "key", r.Plan.Key, "tests", r.Plan.Gate)
 	}
-	if err := facts(a.stdout, pairs...); err != nil || r.Plan == nil {
+	if err := a.Facts(pairs...); err != nil || r.Plan == nil {
 		return err
 	}
 	return a.printPlan(r.Plan)
 }
 
 // printPlan prints all effects of a plan: they are what a digest stands for.
-func (a *app) printPlan(p *client.Plan) error {
-	changes := newTable("ACTION", "PACKAGE", "REPOSITORY", "TESTS", "SHA256")
-	counts := newTable("REPOSITORY", "PACKAGES NOW", "AFTER")
+func (a *App) printPlan(p *client.Plan) error {
+	changes := terminal.NewTable("ACTION", "PACKAGE", "REPOSITORY", "TESTS", "SHA256")
+	counts := terminal.NewTable("REPOSITORY", "PACKAGES NOW", "AFTER")
 	for _, r := range p.Repositories {
 		for _, ch := range r.Packages {
-			changes.row(ch.Action, ch.NEVRA, r.Path, ch.Tests, string(ch.Digest))
+			changes.Row(ch.Action, ch.NEVRA, r.Path, ch.Tests, string(ch.Digest))
 		}
-		counts.row(r.Path, decimal(r.Before), decimal(r.After))
+		counts.Row(r.Path, terminal.Decimal(r.Before), terminal.Decimal(r.After))
 	}
 	for _, path := range p.Dropped {
-		counts.row(path, "all", "the repository goes")
+		counts.Row(path, "all", "the repository goes")
 	}
-	refusals := newTable("REFUSED", "WHY")
+	refusals := terminal.NewTable("REFUSED", "WHY")
 	for _, r := range p.Refusals {
-		refusals.row(r.Package, r.Reason)
+		refusals.Row(r.Package, r.Reason)
 	}
-	notes := newTable("NOTES")
+	notes := terminal.NewTable("NOTES")
 	for _, n := range p.Notes {
-		notes.row(n)
+		notes.Row(n)
 	}
-	for _, t := range []*table{changes, counts, refusals, notes} {
-		if err := a.section(t); err != nil {
+	for _, t := range []*terminal.Table{changes, counts, refusals, notes} {
+		if err := a.Section(t); err != nil {
 			return err
 		}
 	}
@@ -194,7 +195,7 @@ func (a *app) printPlan(p *client.Plan) error {
 }
 
 // approveRelease sends the digest of what it has shown, and nothing else.
-func (a *app) approveRelease(c *urfave.Context, cl *client.Client, id albs.ReleaseID) error {
+func (a *App) approveRelease(c *urfave.Context, cl *client.Client, id albs.ReleaseID) error {
 	doc, err := cl.Release(c.Context, id)
 	if err != nil {
 		return err
@@ -208,16 +209,16 @@ func (a *app) approveRelease(c *urfave.Context, cl *client.Client, id albs.Relea
 		return a.jsonOr(doc.JSON, err)
 	}
 	r := doc.Value
-	if _, err := fmt.Fprintln(a.stdout); err != nil {
+	if _, err := fmt.Fprintln(a.Stdout); err != nil {
 		return err
 	}
 	if r.Approved {
-		return a.say("release %d is approved as %s; publish it with: albs release publish %d --wait", id, r.Digest.Short(), id)
+		return a.Say("release %d is approved as %s; publish it with: albs release publish %d --wait", id, r.Digest.Short(), id)
 	}
-	return a.say("release %d has %d of %d approvals as %s", id, len(r.Approvals), r.Needed, r.Digest.Short())
+	return a.Say("release %d has %d of %d approvals as %s", id, len(r.Approvals), r.Needed, r.Digest.Short())
 }
 
-func (a *app) publishRelease(c *urfave.Context, cl *client.Client, id albs.ReleaseID) error {
+func (a *App) publishRelease(c *urfave.Context, cl *client.Client, id albs.ReleaseID) error {
 	doc, err := cl.PublishRelease(c.Context, id)
 	if err != nil {
 		return err
@@ -225,21 +226,21 @@ func (a *app) publishRelease(c *urfave.Context, cl *client.Client, id albs.Relea
 	return a.finish(c, cl, doc)
 }
 
-func (a *app) cancelRelease(c *urfave.Context, cl *client.Client, id albs.ReleaseID) error {
+func (a *App) cancelRelease(c *urfave.Context, cl *client.Client, id albs.ReleaseID) error {
 	doc, err := cl.CancelRelease(c.Context, id)
 	if err != nil {
 		return err
 	}
 	r := doc.Value
 	if r.Status == client.ReleaseInProgress {
-		return a.result(c, doc.JSON, "release %d ends as soon as the releaser has stopped; see: albs release show %d", r.ID, r.ID)
+		return a.Result(c, doc.JSON, "release %d ends as soon as the releaser has stopped; see: albs release show %d", r.ID, r.ID)
 	}
-	return a.result(c, doc.JSON, "release %d is %s; publish it again with: albs release publish %d", r.ID, r.State, r.ID)
+	return a.Result(c, doc.JSON, "release %d is %s; publish it again with: albs release publish %d", r.ID, r.State, r.ID)
 }
 
 // rollback takes back the release that a product shows, which the argument names
 // by its number or by the product.
-func (a *app) rollback(c *urfave.Context) error {
+func (a *App) rollback(c *urfave.Context) error {
 	cl, err := a.connect()
 	if err != nil {
 		return err
@@ -283,19 +284,19 @@ func shown(ctx context.Context, cl *client.Client, product string) (int64, error
 }
 
 // finish prints a release that has begun to be made public, or waits for its end.
-func (a *app) finish(c *urfave.Context, cl *client.Client, doc client.Doc[client.Release]) error {
+func (a *App) finish(c *urfave.Context, cl *client.Client, doc client.Doc[client.Release]) error {
 	r := doc.Value
 	if !c.Bool("wait") {
-		return a.result(c, doc.JSON, "release %d of product %s is %s; see how it goes with: albs release show %d", r.ID, r.Product.Name, r.State, r.ID)
+		return a.Result(c, doc.JSON, "release %d of product %s is %s; see how it goes with: albs release show %d", r.ID, r.Product.Name, r.State, r.ID)
 	}
-	m := a.newMeter()
+	m := a.NewMeter()
 	err := a.wait(c.Context, cl, fmt.Sprintf("release:%d", r.ID), m, func(ctx context.Context) (bool, error) {
 		next, err := cl.Release(ctx, r.ID)
 		if err != nil {
 			return false, err
 		}
 		doc = next
-		m.now(fmt.Sprintf("release %d of product %s: %s%s", r.ID, r.Product.Name, doc.Value.State, because(doc.Value.Reason)))
+		m.Now(fmt.Sprintf("release %d of product %s: %s%s", r.ID, r.Product.Name, doc.Value.State, because(doc.Value.Reason)))
 		return doc.Value.Status != client.ReleaseInProgress, nil
 	})
 	if err = a.left(c, err, fmt.Sprintf("release %d goes on: albs release show %d", r.ID, r.ID)); err != nil {
@@ -306,10 +307,10 @@ func (a *app) finish(c *urfave.Context, cl *client.Client, doc client.Doc[client
 		err = fmt.Errorf("release %d of product %s is not public: it is %s%s", r.ID, r.Product.Name, r.State, because(r.Reason))
 	}
 	if c.Bool("json") {
-		return errors.Join(a.printJSON(doc.JSON), err)
+		return errors.Join(a.PrintJSON(doc.JSON), err)
 	}
 	if err != nil {
 		return err
 	}
-	return a.say("release %d of product %s is public: serial %d", r.ID, r.Product.Name, r.Serial)
+	return a.Say("release %d of product %s is public: serial %d", r.ID, r.Product.Name, r.Serial)
 }

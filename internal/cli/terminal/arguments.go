@@ -1,4 +1,4 @@
-package cli
+package terminal
 
 import (
 	"fmt"
@@ -18,17 +18,8 @@ type usageError struct {
 
 func (u *usageError) Error() string { return u.msg }
 
-// exitError ends the program with a code of its own.
-type exitError struct {
-	code int
-	err  error
-}
-
-func (e *exitError) Error() string { return e.err.Error() }
-func (e *exitError) Unwrap() error { return e.err }
-
-// misused returns a usageError for the command of c.
-func misused(c *urfave.Context, format string, args ...any) error {
+// Misused returns the error of a command line that can't be meant, for the command of c.
+func Misused(c *urfave.Context, format string, args ...any) error {
 	u := &usageError{msg: fmt.Sprintf(format, args...)}
 	if c != nil && c.Command != nil && c.Command.UsageText != "" {
 		u.hint = "usage: " + c.Command.UsageText
@@ -41,7 +32,7 @@ func onUsage(c *urfave.Context, err error, _ bool) error {
 	if c.Command != nil && len(c.Command.Subcommands) > 0 || c.Command == nil || c.Command.UsageText == "" {
 		return &usageError{msg: msg, hint: "try: " + strings.TrimSpace(c.Command.HelpName) + " --help"}
 	}
-	return misused(c, "%s", msg)
+	return Misused(c, "%s", msg)
 }
 
 // group is the action of a command that only holds others.
@@ -73,45 +64,85 @@ func names(cs []*urfave.Command) []string {
 	return out
 }
 
-// action is do with its number of arguments checked: from least to most, most < 0
+// Action is do with its number of arguments checked: from least to most, most < 0
 // for any number.
-func action(least, most int, do func(c *urfave.Context) error) urfave.ActionFunc {
+func Action(least, most int, do func(c *urfave.Context) error) urfave.ActionFunc {
 	return func(c *urfave.Context) error {
 		switch n := c.NArg(); {
 		case n < least:
-			return misused(c, "an argument is missing")
+			return Misused(c, "an argument is missing")
 		case most >= 0 && n > most:
-			return misused(c, "%q is one argument too many", c.Args().Get(most))
+			return Misused(c, "%q is one argument too many", c.Args().Get(most))
 		}
 		return do(c)
 	}
 }
 
-// id reads an argument that is a number, as "build 7" and "release 3" have.
-func id(c *urfave.Context, what, arg string) (int64, error) {
+// Number reads an argument that is a number, as "build 7" and "release 3" have.
+func Number(c *urfave.Context, what, arg string) (int64, error) {
 	n, err := strconv.ParseInt(arg, 10, 64)
 	if err != nil || n < 1 {
-		return 0, misused(c, "%q is no %s's number", arg, what)
+		return 0, Misused(c, "%q is no %s's number", arg, what)
 	}
 	return n, nil
 }
 
-// needs returns a usage error if one of the named flags was not given.
-func needs(c *urfave.Context, flags ...string) error {
+// Needs returns a usage error if one of the named flags was not given.
+func Needs(c *urfave.Context, flags ...string) error {
 	for _, f := range flags {
 		if !c.IsSet(f) {
-			return misused(c, "--%s is missing", f)
+			return Misused(c, "--%s is missing", f)
 		}
 	}
 	return nil
 }
 
-func jsonFlag() urfave.Flag {
+// JSONFlag is --json, which every command has that reads.
+func JSONFlag() urfave.Flag {
 	return &urfave.BoolFlag{Name: "json", Usage: "print the server's answer as JSON"}
 }
 
-func waitFlag(what string) urfave.Flag {
+// WaitFlag is --wait, of a command that begins what takes long.
+func WaitFlag(what string) urfave.Flag {
 	return &urfave.BoolFlag{Name: "wait", Usage: "wait until " + what + ", and exit 1 if it fails"}
+}
+
+// prepare completes root and every command of its tree: groups explain themselves,
+// and a usage error never prints a page of help.
+func (t *Terminal) prepare(root *urfave.App) {
+	root.HideHelpCommand, root.HideVersion = true, true
+	root.DisableSliceFlagSeparator = true // a URL may hold a comma
+	root.Reader, root.Writer, root.ErrWriter = t.Stdin, t.Stdout, t.Stderr
+	root.ExitErrHandler = func(*urfave.Context, error) {} // Run decides
+	root.OnUsageError, root.Action = onUsage, group
+	prepare(root.Commands, root.Name)
+}
+
+func prepare(cs []*urfave.Command, path string) {
+	for _, c := range cs {
+		c.HideHelpCommand = true
+		c.OnUsageError = onUsage
+		for _, f := range c.Flags {
+			if b, ok := f.(*urfave.BoolFlag); ok {
+				b.DisableDefaultText = true // "(default: false)" is no news
+			}
+		}
+		name := path + " " + c.Name
+		if len(c.Subcommands) > 0 {
+			c.Action = group
+			prepare(c.Subcommands, name)
+			continue
+		}
+		c.UsageText = name
+		switch {
+		case c.ArgsUsage != "":
+			c.UsageText += " " + c.ArgsUsage
+		case len(c.Flags) > 0:
+			c.UsageText += " [options]"
+		}
+		// It stands in UsageText; urfave would put it there a second time.
+		c.ArgsUsage = " "
+	}
 }
 
 // flagsFirst moves the flags of the command that args call before its other

@@ -1,4 +1,4 @@
-package cli
+package remote
 
 import (
 	"context"
@@ -11,6 +11,7 @@ import (
 	urfave "github.com/urfave/cli/v2"
 
 	"albs/internal/albs"
+	"albs/internal/cli/terminal"
 	"albs/internal/client"
 )
 
@@ -18,20 +19,20 @@ import (
 // last step that a task came to, first.
 var streams = []string{"build", "test", "import", "sign", "publish", "root", "state"}
 
-func (a *app) logs(c *urfave.Context) error {
+func (a *App) logs(c *urfave.Context) error {
 	return a.onBuild(func(c *urfave.Context, cl *client.Client, build albs.BuildID) error {
 		if c.Int("attempt") < 0 {
-			return misused(c, "--attempt %d: attempts are counted from 1", c.Int("attempt"))
+			return terminal.Misused(c, "--attempt %d: attempts are counted from 1", c.Int("attempt"))
 		}
 		if c.NArg() > 1 {
-			task, err := id(c, "task", c.Args().Get(1))
+			task, err := terminal.Number(c, "task", c.Args().Get(1))
 			if err != nil {
 				return err
 			}
 			return a.taskLog(c, cl, build, albs.TaskID(task))
 		}
 		if c.IsSet("stream") || c.IsSet("attempt") {
-			return misused(c, "--stream and --attempt need a TASK")
+			return terminal.Misused(c, "--stream and --attempt need a TASK")
 		}
 		if c.Bool("follow") {
 			return a.followBuild(c, cl, build)
@@ -41,7 +42,7 @@ func (a *app) logs(c *urfave.Context) error {
 }
 
 // listLogs prints which logs a build has.
-func (a *app) listLogs(c *urfave.Context, cl *client.Client, build albs.BuildID) error {
+func (a *App) listLogs(c *urfave.Context, cl *client.Client, build albs.BuildID) error {
 	b, err := cl.Build(c.Context, build)
 	if err != nil {
 		return err
@@ -51,32 +52,23 @@ func (a *app) listLogs(c *urfave.Context, cl *client.Client, build albs.BuildID)
 		return err
 	}
 	list, _ := a.steps(b.Value, latest(tests.Value))
-	t := newTable("TASK", "STEP", "STATE", "ATTEMPT", "LOG", "SIZE")
+	t := terminal.NewTable("TASK", "STEP", "STATE", "ATTEMPT", "LOG", "SIZE")
 	for _, s := range list {
 		logs, err := cl.Logs(c.Context, build, s.task)
 		if err != nil {
 			return err
 		}
 		for _, l := range logs.Value {
-			t.row(decimal(s.task), s.label, state1(s.state, 0), decimal(l.Attempt), l.Stream, humanize.IBytes(uint64(max(l.Size, 0))))
+			t.Row(terminal.Decimal(s.task), s.label, state1(s.state, 0), terminal.Decimal(l.Attempt), l.Stream, humanize.IBytes(uint64(max(l.Size, 0))))
 		}
 	}
-	if err := t.write(a.stdout, "there are no logs yet"); err != nil || len(t.rows) == 1 {
+	if err := a.Table(t, "there are no logs yet"); err != nil || t.Empty() {
 		return err
 	}
-	return a.note("print one with: albs build logs %d TASK [--stream LOG]", build)
+	return a.Note("print one with: albs build logs %d TASK [--stream LOG]", build)
 }
 
-// logWriter is stdout for logs. To a terminal only text goes: the packages that
-// are built write it.
-func (a *app) logWriter() io.Writer {
-	if _, ok := a.terminal(a.stdout); ok {
-		return harmless{a.stdout}
-	}
-	return a.stdout
-}
-
-func (a *app) taskLog(c *urfave.Context, cl *client.Client, build albs.BuildID, task albs.TaskID) error {
+func (a *App) taskLog(c *urfave.Context, cl *client.Client, build albs.BuildID, task albs.TaskID) error {
 	logs, err := cl.Logs(c.Context, build, task)
 	if err != nil || c.Bool("json") {
 		return a.jsonOr(logs.JSON, err)
@@ -88,18 +80,18 @@ func (a *app) taskLog(c *urfave.Context, cl *client.Client, build albs.BuildID, 
 				return err
 			}
 		}
-		_, err := a.followLog(c.Context, cl, build, task, stream, attempt, a.logWriter())
+		_, err := a.followLog(c.Context, cl, build, task, stream, attempt, a.LogWriter())
 		return err
 	}
 	l, ok := choose(logs.Value, stream, attempt)
 	if !ok {
 		return albs.Errorf(albs.NotFound, "task %d has no such log yet; albs build logs %d lists all that there are, and with -f one is waited for", task, build)
 	}
-	return a.printLog(c.Context, cl, build, task, l, a.logWriter())
+	return a.printLog(c.Context, cl, build, task, l, a.LogWriter())
 }
 
 // chiefLog returns the name of the log that tells most of a task.
-func (a *app) chiefLog(ctx context.Context, cl *client.Client, build albs.BuildID, task albs.TaskID) (string, error) {
+func (a *App) chiefLog(ctx context.Context, cl *client.Client, build albs.BuildID, task albs.TaskID) (string, error) {
 	b, err := cl.Build(ctx, build)
 	if err != nil {
 		return "", err
@@ -115,7 +107,7 @@ func (a *app) chiefLog(ctx context.Context, cl *client.Client, build albs.BuildI
 	return streams[0], nil
 }
 
-func (a *app) printLog(ctx context.Context, cl *client.Client, build albs.BuildID, task albs.TaskID, l client.Log, w io.Writer) error {
+func (a *App) printLog(ctx context.Context, cl *client.Client, build albs.BuildID, task albs.TaskID, l client.Log, w io.Writer) error {
 	r, err := cl.OpenLog(ctx, build, task, l)
 	if err != nil {
 		return err
@@ -128,7 +120,7 @@ func (a *app) printLog(ctx context.Context, cl *client.Client, build albs.BuildI
 // followLog prints a log as it grows until its attempt is over. Of an attempt that
 // never came to that log it prints the last one that it came to. It returns the
 // number of bytes printed.
-func (a *app) followLog(ctx context.Context, cl *client.Client, build albs.BuildID, task albs.TaskID, stream string, attempt int, w io.Writer) (int64, error) {
+func (a *App) followLog(ctx context.Context, cl *client.Client, build albs.BuildID, task albs.TaskID, stream string, attempt int, w io.Writer) (int64, error) {
 	counted := &counter{w: w}
 	err := cl.FollowLog(ctx, build, task, stream, attempt, counted)
 	if counted.n > 0 || err != nil && !errors.Is(err, albs.NotFound) {
@@ -182,8 +174,8 @@ func choose(logs []client.Log, stream string, attempt int) (client.Log, bool) {
 
 // followBuild prints the logs of a build's steps one after the other, each from
 // its beginning, as they run, until nothing of the build goes on.
-func (a *app) followBuild(c *urfave.Context, cl *client.Client, build albs.BuildID) error {
-	m := a.newMeter()
+func (a *App) followBuild(c *urfave.Context, cl *client.Client, build albs.BuildID) error {
+	m := a.NewMeter()
 	shown := map[albs.TaskID]int{} // attempts
 	var b client.Build
 	err := a.wait(c.Context, cl, fmt.Sprintf("build:%d", build), m, func(ctx context.Context) (bool, error) {
@@ -203,8 +195,8 @@ func (a *app) followBuild(c *urfave.Context, cl *client.Client, build albs.Build
 				return b.Final() && (tested || b.State != "succeeded"), nil
 			}
 			s := list[i]
-			m.line("== %s%s (task %d, log %s)", s.label, s.detail, s.task, s.stream)
-			if _, err := a.followLog(ctx, cl, build, s.task, s.stream, s.attempts, a.logWriter()); err != nil && !errors.Is(err, albs.NotFound) {
+			m.Line("== %s%s (task %d, log %s)", s.label, s.detail, s.task, s.stream)
+			if _, err := a.followLog(ctx, cl, build, s.task, s.stream, s.attempts, a.LogWriter()); err != nil && !errors.Is(err, albs.NotFound) {
 				return false, err
 			}
 			shown[s.task] = s.attempts

@@ -1,4 +1,4 @@
-package cli
+package remote
 
 import (
 	"context"
@@ -9,10 +9,11 @@ import (
 	urfave "github.com/urfave/cli/v2"
 
 	"albs/internal/albs"
+	"albs/internal/cli/terminal"
 	"albs/internal/client"
 )
 
-func (a *app) userCommand() *urfave.Command {
+func (a *App) userCommand() *urfave.Command {
 	team := &urfave.StringFlag{Name: "team", Usage: "the `TEAM` for which contributor, product_maintainer and signer are held"}
 	return &urfave.Command{
 		Name:  "user",
@@ -20,34 +21,34 @@ func (a *app) userCommand() *urfave.Command {
 		Subcommands: []*urfave.Command{
 			{
 				Name: "add", Usage: "add an account, without roles and tokens", ArgsUsage: "NAME [--json]",
-				Flags:  []urfave.Flag{jsonFlag()},
-				Action: action(1, 1, a.addUser),
+				Flags:  []urfave.Flag{terminal.JSONFlag()},
+				Action: terminal.Action(1, 1, a.addUser),
 			},
 			{
 				Name: "grant", Usage: "give a role: contributor, product_maintainer or signer for a team, operator or admin", ArgsUsage: "NAME ROLE [--team TEAM]",
-				Flags:  []urfave.Flag{team, jsonFlag()},
-				Action: action(2, 2, a.changeRole((*client.Client).Grant, "has the role")),
+				Flags:  []urfave.Flag{team, terminal.JSONFlag()},
+				Action: terminal.Action(2, 2, a.changeRole((*client.Client).Grant, "has the role")),
 			},
 			{
 				Name: "revoke", Usage: "take a role away", ArgsUsage: "NAME ROLE [--team TEAM]",
-				Flags:  []urfave.Flag{team, jsonFlag()},
-				Action: action(2, 2, a.changeRole((*client.Client).Revoke, "no longer has the role")),
+				Flags:  []urfave.Flag{team, terminal.JSONFlag()},
+				Action: terminal.Action(2, 2, a.changeRole((*client.Client).Revoke, "no longer has the role")),
 			},
 			{
 				Name: "list", Usage: "list accounts with their roles", ArgsUsage: "[--json]",
-				Flags:  []urfave.Flag{jsonFlag()},
-				Action: action(0, 0, a.listUsers),
+				Flags:  []urfave.Flag{terminal.JSONFlag()},
+				Action: terminal.Action(0, 0, a.listUsers),
 			},
 			{
 				Name: "disable", Usage: "close an account for good, with its tokens", ArgsUsage: "NAME",
-				Flags:  []urfave.Flag{jsonFlag()},
-				Action: action(1, 1, a.disableUser),
+				Flags:  []urfave.Flag{terminal.JSONFlag()},
+				Action: terminal.Action(1, 1, a.disableUser),
 			},
 		},
 	}
 }
 
-func (a *app) addUser(c *urfave.Context) error {
+func (a *App) addUser(c *urfave.Context) error {
 	cl, err := a.connect()
 	if err != nil {
 		return err
@@ -56,13 +57,13 @@ func (a *app) addUser(c *urfave.Context) error {
 	if err != nil {
 		return err
 	}
-	return a.result(c, u.JSON, "user %s is added; give a role with: albs user grant %s ROLE --team TEAM", u.Value.Name, u.Value.Name)
+	return a.Result(c, u.JSON, "user %s is added; give a role with: albs user grant %s ROLE --team TEAM", u.Value.Name, u.Value.Name)
 }
 
 // roleChange is Grant or Revoke.
 type roleChange func(*client.Client, context.Context, albs.UserID, string, string) (client.Doc[client.User], error)
 
-func (a *app) changeRole(change roleChange, done string) func(*urfave.Context) error {
+func (a *App) changeRole(change roleChange, done string) func(*urfave.Context) error {
 	return func(c *urfave.Context) error {
 		cl, err := a.connect()
 		if err != nil {
@@ -81,11 +82,11 @@ func (a *app) changeRole(change roleChange, done string) func(*urfave.Context) e
 		if team != "" {
 			where = " for team " + team
 		}
-		return a.result(c, out.JSON, "%s %s %s%s", u.Name, done, role, where)
+		return a.Result(c, out.JSON, "%s %s %s%s", u.Name, done, role, where)
 	}
 }
 
-func (a *app) listUsers(c *urfave.Context) error {
+func (a *App) listUsers(c *urfave.Context) error {
 	cl, err := a.connect()
 	if err != nil {
 		return err
@@ -94,7 +95,7 @@ func (a *app) listUsers(c *urfave.Context) error {
 	if err != nil || c.Bool("json") {
 		return a.jsonOr(users.JSON, err)
 	}
-	t := newTable("NAME", "ROLES", "SINCE", "STATE")
+	t := terminal.NewTable("NAME", "ROLES", "SINCE", "STATE")
 	for _, u := range users.Value {
 		var roles []string
 		for _, r := range u.Roles {
@@ -105,14 +106,14 @@ func (a *app) listUsers(c *urfave.Context) error {
 		}
 		state := "active"
 		if !u.Active {
-			state = "disabled " + when(u.Disabled)
+			state = "disabled " + terminal.When(u.Disabled)
 		}
-		t.row(u.Name, strings.Join(roles, " "), when(u.Created), state)
+		t.Row(u.Name, strings.Join(roles, " "), terminal.When(u.Created), state)
 	}
-	return t.write(a.stdout, "there are no users")
+	return a.Table(t, "there are no users")
 }
 
-func (a *app) disableUser(c *urfave.Context) error {
+func (a *App) disableUser(c *urfave.Context) error {
 	cl, err := a.connect()
 	if err != nil {
 		return err
@@ -125,10 +126,10 @@ func (a *app) disableUser(c *urfave.Context) error {
 	if err != nil {
 		return err
 	}
-	return a.result(c, out.JSON, "user %s is disabled, and so are the tokens", u.Name)
+	return a.Result(c, out.JSON, "user %s is disabled, and so are the tokens", u.Name)
 }
 
-func (a *app) tokenCommand() *urfave.Command {
+func (a *App) tokenCommand() *urfave.Command {
 	user := &urfave.StringFlag{Name: "user", Usage: "another person's, by `NAME`; for admins"}
 	return &urfave.Command{
 		Name:  "token",
@@ -140,18 +141,18 @@ func (a *app) tokenCommand() *urfave.Command {
 					user,
 					&urfave.StringFlag{Name: "name", Usage: "a `NOTE` that says what it is for"},
 					&urfave.IntFlag{Name: "days", Usage: "how many `DAYS` it is good for, up to 366", DefaultText: "30"},
-					jsonFlag(),
+					terminal.JSONFlag(),
 				},
-				Action: action(0, 0, a.createToken),
+				Action: terminal.Action(0, 0, a.createToken),
 			},
 			{
 				Name: "list", Usage: "list tokens", ArgsUsage: "[--user NAME] [--json]",
-				Flags:  []urfave.Flag{user, jsonFlag()},
-				Action: action(0, 0, a.listTokens),
+				Flags:  []urfave.Flag{user, terminal.JSONFlag()},
+				Action: terminal.Action(0, 0, a.listTokens),
 			},
 			{
 				Name: "revoke", Usage: "end a token", ArgsUsage: "ID",
-				Action: action(1, 1, a.revokeToken),
+				Action: terminal.Action(1, 1, a.revokeToken),
 			},
 		},
 	}
@@ -166,10 +167,10 @@ func userID(c *urfave.Context, cl *client.Client) (albs.UserID, error) {
 	return u.ID, err
 }
 
-func (a *app) createToken(c *urfave.Context) error {
+func (a *App) createToken(c *urfave.Context) error {
 	days := c.Int("days")
 	if c.IsSet("days") && days < 1 {
-		return misused(c, "--days %d is not a number of days from 1", days)
+		return terminal.Misused(c, "--days %d is not a number of days from 1", days)
 	}
 	cl, err := a.connect()
 	if err != nil {
@@ -184,16 +185,16 @@ func (a *app) createToken(c *urfave.Context) error {
 		return err
 	}
 	if c.Bool("json") {
-		return a.printJSON(t.JSON)
+		return a.PrintJSON(t.JSON)
 	}
 	// The secret alone on stdout, so that it can be put into a file as it is.
-	if err := a.note("token %d is good until %s; keep it in ALBS_TOKEN or, with mode 0600, in ~/.config/albs/token", t.Value.ID, when(t.Value.Expires)); err != nil {
+	if err := a.Note("token %d is good until %s; keep it in ALBS_TOKEN or, with mode 0600, in ~/.config/albs/token", t.Value.ID, terminal.When(t.Value.Expires)); err != nil {
 		return err
 	}
-	return a.say("%s", t.Value.Secret)
+	return a.Say("%s", t.Value.Secret)
 }
 
-func (a *app) listTokens(c *urfave.Context) error {
+func (a *App) listTokens(c *urfave.Context) error {
 	cl, err := a.connect()
 	if err != nil {
 		return err
@@ -206,22 +207,22 @@ func (a *app) listTokens(c *urfave.Context) error {
 	if err != nil || c.Bool("json") {
 		return a.jsonOr(tokens.JSON, err)
 	}
-	t := newTable("ID", "BEGINS", "NOTE", "SINCE", "LAST USED", "STATE")
+	t := terminal.NewTable("ID", "BEGINS", "NOTE", "SINCE", "LAST USED", "STATE")
 	for _, k := range tokens.Value {
-		state := "until " + when(k.Expires)
+		state := "until " + terminal.When(k.Expires)
 		switch {
 		case !k.Revoked.IsZero():
-			state = "revoked " + when(k.Revoked)
-		case k.Expires.Before(a.now()):
-			state = "expired " + when(k.Expires)
+			state = "revoked " + terminal.When(k.Revoked)
+		case k.Expires.Before(a.Now()):
+			state = "expired " + terminal.When(k.Expires)
 		}
-		t.row(decimal(k.ID), k.Prefix, k.Note, when(k.Created), when(k.Used), state)
+		t.Row(terminal.Decimal(k.ID), k.Prefix, k.Note, terminal.When(k.Created), terminal.When(k.Used), state)
 	}
-	return t.write(a.stdout, "there are no tokens")
+	return a.Table(t, "there are no tokens")
 }
 
-func (a *app) revokeToken(c *urfave.Context) error {
-	n, err := id(c, "token", c.Args().First())
+func (a *App) revokeToken(c *urfave.Context) error {
+	n, err := terminal.Number(c, "token", c.Args().First())
 	if err != nil {
 		return err
 	}
@@ -232,10 +233,10 @@ func (a *app) revokeToken(c *urfave.Context) error {
 	if err := cl.RevokeToken(c.Context, n); err != nil {
 		return err
 	}
-	return a.say("token %d is revoked", n)
+	return a.Say("token %d is revoked", n)
 }
 
-func (a *app) workerCommand() *urfave.Command {
+func (a *App) workerCommand() *urfave.Command {
 	return &urfave.Command{
 		Name:  "worker",
 		Usage: "the identities of nodes, testers, signers and releasers",
@@ -248,31 +249,31 @@ func (a *app) workerCommand() *urfave.Command {
 					&urfave.StringSliceFlag{Name: "arch", Usage: "an `ARCH` that a node or tester may work for"},
 					&urfave.StringSliceFlag{Name: "key", Usage: "the fingerprint (`FPR`) of a key that a signer may offer; all of its keys without this"},
 					&urfave.StringSliceFlag{Name: "label", Usage: "what else it may offer, as big or place:eu (`LABEL`)"},
-					jsonFlag(),
+					terminal.JSONFlag(),
 				},
-				Action: action(0, 1, a.addWorker),
+				Action: terminal.Action(0, 1, a.addWorker),
 			},
 			{
 				Name: "list", Usage: "list workers", ArgsUsage: "[--json]",
-				Flags:  []urfave.Flag{jsonFlag()},
-				Action: action(0, 0, a.listWorkers),
+				Flags:  []urfave.Flag{terminal.JSONFlag()},
+				Action: terminal.Action(0, 0, a.listWorkers),
 			},
 			{
 				Name: "disable", Usage: "close a worker's identity for good", ArgsUsage: "NAME",
-				Flags:  []urfave.Flag{jsonFlag()},
-				Action: action(1, 1, a.disableWorker),
+				Flags:  []urfave.Flag{terminal.JSONFlag()},
+				Action: terminal.Action(1, 1, a.disableWorker),
 			},
 		},
 	}
 }
 
-func (a *app) addWorker(c *urfave.Context) error {
-	if err := needs(c, "role"); err != nil {
+func (a *App) addWorker(c *urfave.Context) error {
+	if err := terminal.Needs(c, "role"); err != nil {
 		return err
 	}
 	role := albs.Role(c.String("role"))
 	if role == albs.RoleMaster || !slices.Contains(albs.Roles, role) {
-		return misused(c, "--role %q is none of node, tester, signer and releaser", role)
+		return terminal.Misused(c, "--role %q is none of node, tester, signer and releaser", role)
 	}
 	arches, err := arches(c)
 	if err != nil {
@@ -295,13 +296,13 @@ func (a *app) addWorker(c *urfave.Context) error {
 		return err
 	}
 	if c.Bool("json") {
-		return a.printJSON(w.JSON)
+		return a.PrintJSON(w.JSON)
 	}
 	// The token alone on stdout, so that it can be put into a file as it is.
-	if err := a.note("worker %s is enrolled as %s; its token goes into the file that its configuration names", w.Value.Name, w.Value.Role); err != nil {
+	if err := a.Note("worker %s is enrolled as %s; its token goes into the file that its configuration names", w.Value.Name, w.Value.Role); err != nil {
 		return err
 	}
-	return a.say("%s", w.Value.Token)
+	return a.Say("%s", w.Value.Token)
 }
 
 // freeName returns the first of role-1, role-2 … that no worker has.
@@ -324,14 +325,14 @@ func arches(c *urfave.Context) ([]albs.Arch, error) {
 	for _, s := range c.StringSlice("arch") {
 		arch, err := albs.ParseArch(s)
 		if err != nil {
-			return nil, misused(c, "--arch: %v", err)
+			return nil, terminal.Misused(c, "--arch: %v", err)
 		}
 		out = append(out, arch)
 	}
 	return out, nil
 }
 
-func (a *app) listWorkers(c *urfave.Context) error {
+func (a *App) listWorkers(c *urfave.Context) error {
 	cl, err := a.connect()
 	if err != nil {
 		return err
@@ -340,21 +341,21 @@ func (a *app) listWorkers(c *urfave.Context) error {
 	if err != nil || c.Bool("json") {
 		return a.jsonOr(workers.JSON, err)
 	}
-	t := newTable("NAME", "ROLE", "MAY OFFER", "SINCE", "LAST SEEN", "STATE")
+	t := terminal.NewTable("NAME", "ROLE", "MAY OFFER", "SINCE", "LAST SEEN", "STATE")
 	for _, w := range workers.Value {
-		state, seen := "active", when(w.Used)
+		state, seen := "active", terminal.When(w.Used)
 		if w.Prefix == "" {
 			seen = "in the server"
 		}
 		if !w.Disabled.IsZero() {
-			state = "disabled " + when(w.Disabled)
+			state = "disabled " + terminal.When(w.Disabled)
 		}
-		t.row(w.Name, string(w.Role), strings.Join(w.Labels, " "), when(w.Created), seen, state)
+		t.Row(w.Name, string(w.Role), strings.Join(w.Labels, " "), terminal.When(w.Created), seen, state)
 	}
-	return t.write(a.stdout, "there are no workers; enroll one with: albs worker add NAME --role node --arch x86_64")
+	return a.Table(t, "there are no workers; enroll one with: albs worker add NAME --role node --arch x86_64")
 }
 
-func (a *app) disableWorker(c *urfave.Context) error {
+func (a *App) disableWorker(c *urfave.Context) error {
 	cl, err := a.connect()
 	if err != nil {
 		return err
@@ -372,5 +373,5 @@ func (a *app) disableWorker(c *urfave.Context) error {
 	if err != nil {
 		return err
 	}
-	return a.result(c, out.JSON, "worker %s is disabled; its leases end by themselves", name)
+	return a.Result(c, out.JSON, "worker %s is disabled; its leases end by themselves", name)
 }

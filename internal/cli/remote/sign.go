@@ -1,4 +1,4 @@
-package cli
+package remote
 
 import (
 	"bytes"
@@ -10,10 +10,11 @@ import (
 	urfave "github.com/urfave/cli/v2"
 
 	"albs/internal/albs"
+	"albs/internal/cli/terminal"
 	"albs/internal/client"
 )
 
-func (a *app) keyCommand() *urfave.Command {
+func (a *App) keyCommand() *urfave.Command {
 	return &urfave.Command{
 		Name:  "key",
 		Usage: "signing keys; their private parts never leave the signer",
@@ -25,30 +26,30 @@ func (a *app) keyCommand() *urfave.Command {
 					&urfave.StringFlag{Name: "user-id", Usage: "what the key says of its owner (`ID`)"},
 					&urfave.StringFlag{Name: "algorithm", Usage: "rsa4096 or ed25519 (`ALGORITHM`)", Value: "rsa4096"},
 					&urfave.StringSliceFlag{Name: "product", Usage: "sign for the product `P` only; may be repeated"},
-					waitFlag("the key is there"), jsonFlag(),
+					terminal.WaitFlag("the key is there"), terminal.JSONFlag(),
 				},
-				Action: action(1, 1, a.generateKey),
+				Action: terminal.Action(1, 1, a.generateKey),
 			},
 			{
 				Name: "list", Usage: "list keys", ArgsUsage: "[--json]",
-				Flags:  []urfave.Flag{jsonFlag()},
-				Action: action(0, 0, a.listKeys),
+				Flags:  []urfave.Flag{terminal.JSONFlag()},
+				Action: terminal.Action(0, 0, a.listKeys),
 			},
 			{
 				Name: "export", Usage: "print a key's public part, as rpm --import takes it", ArgsUsage: "NAME|FINGERPRINT [--output FILE]",
 				Flags:  []urfave.Flag{&urfave.StringFlag{Name: "output", Aliases: []string{"o"}, Usage: "the `FILE` to write", Value: "-", DefaultText: "stdout"}},
-				Action: action(1, 1, a.exportKey),
+				Action: terminal.Action(1, 1, a.exportKey),
 			},
 		},
 	}
 }
 
-func (a *app) generateKey(c *urfave.Context) error {
-	if err := needs(c, "user-id"); err != nil {
+func (a *App) generateKey(c *urfave.Context) error {
+	if err := terminal.Needs(c, "user-id"); err != nil {
 		return err
 	}
 	if alg := c.String("algorithm"); alg != "rsa4096" && alg != "ed25519" {
-		return misused(c, "--algorithm %q is neither rsa4096 nor ed25519", alg)
+		return terminal.Misused(c, "--algorithm %q is neither rsa4096 nor ed25519", alg)
 	}
 	cl, err := a.connect()
 	if err != nil {
@@ -60,9 +61,9 @@ func (a *app) generateKey(c *urfave.Context) error {
 		return err
 	}
 	if !c.Bool("wait") {
-		return a.result(c, doc.JSON, "key %s is being made; albs key list shows it when it is there", name)
+		return a.Result(c, doc.JSON, "key %s is being made; albs key list shows it when it is there", name)
 	}
-	m := a.newMeter()
+	m := a.NewMeter()
 	task := doc.Value.Task
 	err = a.wait(c.Context, cl, "key:"+name, m, func(ctx context.Context) (bool, error) {
 		var err error
@@ -70,7 +71,7 @@ func (a *app) generateKey(c *urfave.Context) error {
 			return false, err
 		}
 		k := doc.Value
-		m.now(fmt.Sprintf("key %s: %s", name, state1(k.State, 0)))
+		m.Now(fmt.Sprintf("key %s: %s", name, state1(k.State, 0)))
 		return k.State.Final(), nil
 	})
 	if err = a.left(c, err, "the key is being made all the same: albs key list"); err != nil {
@@ -80,12 +81,12 @@ func (a *app) generateKey(c *urfave.Context) error {
 		err = fmt.Errorf("key %s was not made: %s%s", name, doc.Value.State, because(doc.Value.Reason))
 	}
 	if c.Bool("json") {
-		return errors.Join(a.printJSON(doc.JSON), err)
+		return errors.Join(a.PrintJSON(doc.JSON), err)
 	}
 	if err != nil {
 		return err
 	}
-	return a.say("key %s is %s", name, doc.Value.Fingerprint)
+	return a.Say("key %s is %s", name, doc.Value.Fingerprint)
 }
 
 // because is a reason behind what happened, if there is one.
@@ -98,14 +99,14 @@ func because(reason string) string {
 
 // left puts a broken-off wait into words that say what goes on; other errors are
 // returned as they are.
-func (a *app) left(c *urfave.Context, err error, goesOn string) error {
+func (a *App) left(c *urfave.Context, err error, goesOn string) error {
 	if c.Context.Err() != nil && errors.Is(err, context.Canceled) {
-		return &exitError{code: exitFailed, err: errors.New("broken off; " + goesOn)}
+		return &terminal.ExitError{Code: terminal.ExitFailed, Err: errors.New("broken off; " + goesOn)}
 	}
 	return err
 }
 
-func (a *app) listKeys(c *urfave.Context) error {
+func (a *App) listKeys(c *urfave.Context) error {
 	cl, err := a.connect()
 	if err != nil {
 		return err
@@ -114,7 +115,7 @@ func (a *app) listKeys(c *urfave.Context) error {
 	if err != nil || c.Bool("json") {
 		return a.jsonOr(keys.JSON, err)
 	}
-	t := newTable("NAME", "FINGERPRINT", "ALGORITHM", "USER ID", "PRODUCTS", "SINCE", "STATE")
+	t := terminal.NewTable("NAME", "FINGERPRINT", "ALGORITHM", "USER ID", "PRODUCTS", "SINCE", "STATE")
 	for _, k := range keys.Value {
 		state, products := "active", strings.Join(k.Products, " ")
 		if !k.Active {
@@ -123,12 +124,12 @@ func (a *app) listKeys(c *urfave.Context) error {
 		if products == "" {
 			products = "all"
 		}
-		t.row(k.Name, k.Fingerprint, k.Algorithm, k.UserID, products, when(k.Created), state)
+		t.Row(k.Name, k.Fingerprint, k.Algorithm, k.UserID, products, terminal.When(k.Created), state)
 	}
-	return t.write(a.stdout, "there are no keys; make one with: albs key generate NAME --user-id \"…\"")
+	return a.Table(t, "there are no keys; make one with: albs key generate NAME --user-id \"…\"")
 }
 
-func (a *app) exportKey(c *urfave.Context) error {
+func (a *App) exportKey(c *urfave.Context) error {
 	cl, err := a.connect()
 	if err != nil {
 		return err
@@ -137,22 +138,22 @@ func (a *app) exportKey(c *urfave.Context) error {
 	if err != nil {
 		return err
 	}
-	return a.saveFile(c.String("output"), bytes.NewReader(b))
+	return a.SaveFile(c.String("output"), bytes.NewReader(b))
 }
 
-func (a *app) signCommand() *urfave.Command {
+func (a *App) signCommand() *urfave.Command {
 	return &urfave.Command{
 		Name: "sign", Usage: "have all packages of a build signed", ArgsUsage: "BUILD --key NAME|FINGERPRINT [--wait] [--json]",
 		Flags: []urfave.Flag{
 			&urfave.StringFlag{Name: "key", Usage: "the `KEY` to sign with, by name or fingerprint"},
-			waitFlag("everything is signed and the ledger proves it"), jsonFlag(),
+			terminal.WaitFlag("everything is signed and the ledger proves it"), terminal.JSONFlag(),
 		},
-		Action: action(1, 1, a.onBuild(a.signBuild)),
+		Action: terminal.Action(1, 1, a.onBuild(a.signBuild)),
 	}
 }
 
-func (a *app) signBuild(c *urfave.Context, cl *client.Client, build albs.BuildID) error {
-	if err := needs(c, "key"); err != nil {
+func (a *App) signBuild(c *urfave.Context, cl *client.Client, build albs.BuildID) error {
+	if err := terminal.Needs(c, "key"); err != nil {
 		return err
 	}
 	doc, err := cl.SignBuild(c.Context, build, c.String("key"))
@@ -160,9 +161,9 @@ func (a *app) signBuild(c *urfave.Context, cl *client.Client, build albs.BuildID
 		return err
 	}
 	if !c.Bool("wait") {
-		return a.result(c, doc.JSON, "build %d is being signed with key %s, %d packages", build, doc.Value.Key.Name, len(doc.Value.Packages))
+		return a.Result(c, doc.JSON, "build %d is being signed with key %s, %d packages", build, doc.Value.Key.Name, len(doc.Value.Packages))
 	}
-	m := a.newMeter()
+	m := a.NewMeter()
 	request, signed := doc.Value.ID, 0
 	proven := map[albs.Digest]bool{}
 	err = a.wait(c.Context, cl, fmt.Sprintf("build:%d", build), m, func(ctx context.Context) (bool, error) {
@@ -178,10 +179,10 @@ func (a *app) signBuild(c *urfave.Context, cl *client.Client, build albs.BuildID
 			}
 		}
 		if n != signed {
-			m.line("build %d: %d of %d packages signed", build, n, len(v.Packages))
+			m.Line("build %d: %d of %d packages signed", build, n, len(v.Packages))
 		}
 		signed = n
-		m.now(fmt.Sprintf("signing build %d with key %s: %d of %d packages", build, v.Key.Name, n, len(v.Packages)))
+		m.Now(fmt.Sprintf("signing build %d with key %s: %d of %d packages", build, v.Key.Name, n, len(v.Packages)))
 		if v.Status != client.SignCompleted {
 			return v.Status == client.SignFailed, nil
 		}
@@ -198,7 +199,7 @@ func (a *app) signBuild(c *urfave.Context, cl *client.Client, build albs.BuildID
 				return false, fmt.Errorf("%s is signed, but %s", p.Name, file.Value.Trouble)
 			}
 			if !file.Value.Notarized {
-				m.now(fmt.Sprintf("build %d is signed; the ledger has yet to take %s", build, p.Name))
+				m.Now(fmt.Sprintf("build %d is signed; the ledger has yet to take %s", build, p.Name))
 				return false, nil
 			}
 			proven[p.Signed] = true
@@ -212,10 +213,10 @@ func (a *app) signBuild(c *urfave.Context, cl *client.Client, build albs.BuildID
 		err = fmt.Errorf("build %d was not signed%s", build, because(doc.Value.Reason))
 	}
 	if c.Bool("json") {
-		return errors.Join(a.printJSON(doc.JSON), err)
+		return errors.Join(a.PrintJSON(doc.JSON), err)
 	}
 	if err != nil {
 		return err
 	}
-	return a.say("build %d is signed: %d packages with key %s", build, signed, doc.Value.Key.Name)
+	return a.Say("build %d is signed: %d packages with key %s", build, signed, doc.Value.Key.Name)
 }

@@ -1,4 +1,4 @@
-package cli
+package remote
 
 import (
 	"context"
@@ -7,15 +7,15 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"time"
 
 	urfave "github.com/urfave/cli/v2"
 
 	"albs/internal/albs"
+	"albs/internal/cli/terminal"
 	"albs/internal/client"
 )
 
-func (a *app) buildCommand() *urfave.Command {
+func (a *App) buildCommand() *urfave.Command {
 	return &urfave.Command{
 		Name:  "build",
 		Usage: "make packages, see how it goes, read logs",
@@ -28,19 +28,19 @@ func (a *app) buildCommand() *urfave.Command {
 					&urfave.StringFlag{Name: "package", Usage: "only builds with the package `P`"},
 					&urfave.StringFlag{Name: "platform", Usage: "only builds for the platform `P`"},
 					&urfave.StringFlag{Name: "product", Usage: "only builds for the product `P`"},
-					pageFlag(), jsonFlag(),
+					pageFlag(), terminal.JSONFlag(),
 				},
-				Action: action(0, 0, a.listBuilds),
+				Action: terminal.Action(0, 0, a.listBuilds),
 			},
 			{
 				Name: "show", Usage: "show a build: its steps, tests and files", ArgsUsage: "BUILD [--json]",
-				Flags:  []urfave.Flag{jsonFlag()},
-				Action: action(1, 1, a.showBuild),
+				Flags:  []urfave.Flag{terminal.JSONFlag()},
+				Action: terminal.Action(1, 1, a.showBuild),
 			},
 			{
 				Name: "watch", Usage: "follow a build until it and its tests are over; exit 1 if they fail", ArgsUsage: "BUILD [--json]",
-				Flags:  []urfave.Flag{jsonFlag()},
-				Action: action(1, 1, a.onBuild(a.watchBuild)),
+				Flags:  []urfave.Flag{terminal.JSONFlag()},
+				Action: terminal.Action(1, 1, a.onBuild(a.watchBuild)),
 			},
 			{
 				Name: "logs", Usage: "list a build's logs, print one, or follow them", ArgsUsage: "BUILD [TASK] [-f] [--stream NAME] [--attempt N] [--json]",
@@ -49,19 +49,19 @@ func (a *app) buildCommand() *urfave.Command {
 					&urfave.BoolFlag{Name: "follow", Aliases: []string{"f"}, Usage: "go on while the log grows"},
 					&urfave.StringFlag{Name: "stream", Usage: "the log with that `NAME`, as state, root or build"},
 					&urfave.IntFlag{Name: "attempt", Usage: "of the `N`th attempt; of the newest without this"},
-					jsonFlag(),
+					terminal.JSONFlag(),
 				},
-				Action: action(1, 2, a.logs),
+				Action: terminal.Action(1, 2, a.logs),
 			},
 			{
 				Name: "cancel", Usage: "end all of a build that has not ended", ArgsUsage: "BUILD",
-				Flags:  []urfave.Flag{jsonFlag()},
-				Action: action(1, 1, a.onBuild(a.cancelBuild)),
+				Flags:  []urfave.Flag{terminal.JSONFlag()},
+				Action: terminal.Action(1, 1, a.onBuild(a.cancelBuild)),
 			},
 			{
 				Name: "retry", Usage: "queue a build's failed and cancelled steps again, or the one that TASK names", ArgsUsage: "BUILD [TASK] [--wait]",
-				Flags:  []urfave.Flag{waitFlag("the build and its tests are over"), jsonFlag()},
-				Action: action(1, 2, a.retryBuild),
+				Flags:  []urfave.Flag{terminal.WaitFlag("the build and its tests are over"), terminal.JSONFlag()},
+				Action: terminal.Action(1, 2, a.retryBuild),
 			},
 		},
 	}
@@ -69,7 +69,7 @@ func (a *app) buildCommand() *urfave.Command {
 
 // createBuildCommand has flags that append to one list: packages are built in the
 // order in which they are named, whichever flag names them.
-func (a *app) createBuildCommand() *urfave.Command {
+func (a *App) createBuildCommand() *urfave.Command {
 	var sources []source
 	return &urfave.Command{
 		Name: "create", Usage: "build packages, in the order given: each may need those before it",
@@ -82,9 +82,9 @@ func (a *app) createBuildCommand() *urfave.Command {
 			&urfave.GenericFlag{Name: "srpm", Value: &sourceFlag{&sources, parseSRPM}, Usage: "a package as an SRPM `FILE`, which is uploaded"},
 			&urfave.StringSliceFlag{Name: "with", Usage: "rpmbuild's conditional `X` switched on"},
 			&urfave.StringSliceFlag{Name: "without", Usage: "rpmbuild's conditional `X` switched off"},
-			waitFlag("the build and its tests are over"), jsonFlag(),
+			terminal.WaitFlag("the build and its tests are over"), terminal.JSONFlag(),
 		},
-		Action: action(0, 0, func(c *urfave.Context) error { return a.createBuild(c, sources) }),
+		Action: terminal.Action(0, 0, func(c *urfave.Context) error { return a.createBuild(c, sources) }),
 	}
 }
 
@@ -125,12 +125,12 @@ func parseSRPM(s string) (source, error) {
 	return source{file: s}, nil
 }
 
-func (a *app) createBuild(c *urfave.Context, sources []source) error {
-	if err := needs(c, "platform"); err != nil {
+func (a *App) createBuild(c *urfave.Context, sources []source) error {
+	if err := terminal.Needs(c, "platform"); err != nil {
 		return err
 	}
 	if len(sources) == 0 {
-		return misused(c, "there is nothing to build: name packages with --git or --srpm")
+		return terminal.Misused(c, "there is nothing to build: name packages with --git or --srpm")
 	}
 	arches, err := arches(c)
 	if err != nil {
@@ -163,9 +163,9 @@ func (a *app) createBuild(c *urfave.Context, sources []source) error {
 		return err
 	}
 	if !c.Bool("wait") {
-		return a.result(c, b.JSON, "build %d is queued; follow it with: albs build watch %d", b.Value.ID, b.Value.ID)
+		return a.Result(c, b.JSON, "build %d is queued; follow it with: albs build watch %d", b.Value.ID, b.Value.ID)
 	}
-	if err := a.note("build %d is queued", b.Value.ID); err != nil {
+	if err := a.Note("build %d is queued", b.Value.ID); err != nil {
 		return err
 	}
 	return a.watchBuild(c, cl, b.Value.ID)
@@ -189,7 +189,7 @@ func upload(ctx context.Context, cl *client.Client, file string) (albs.Digest, e
 	return s.Digest, nil
 }
 
-func (a *app) listBuilds(c *urfave.Context) error {
+func (a *App) listBuilds(c *urfave.Context) error {
 	n, err := page(c)
 	if err != nil {
 		return err
@@ -204,12 +204,12 @@ func (a *app) listBuilds(c *urfave.Context) error {
 	if err != nil || c.Bool("json") {
 		return a.jsonOr(builds.JSON, err)
 	}
-	t := newTable("BUILD", "STATE", "DONE", "OWNER", "PRODUCT", "CREATED", "TOOK", "PACKAGES")
+	t := terminal.NewTable("BUILD", "STATE", "DONE", "OWNER", "PRODUCT", "CREATED", "TOOK", "PACKAGES")
 	for _, b := range builds.Value.Builds {
-		t.row(decimal(b.ID), b.State, decimal(b.Done)+"/"+decimal(b.Total), b.Owner.Name, named(b.Products), when(b.CreatedAt),
-			a.took(b.Started, b.Finished), shorten(strings.Join(b.Packages, " ")))
+		t.Row(terminal.Decimal(b.ID), b.State, terminal.Decimal(b.Done)+"/"+terminal.Decimal(b.Total), b.Owner.Name, named(b.Products), terminal.When(b.CreatedAt),
+			a.Took(b.Started, b.Finished), shorten(strings.Join(b.Packages, " ")))
 	}
-	if err := t.write(a.stdout, "there are no builds on this page"); err != nil {
+	if err := a.Table(t, "there are no builds on this page"); err != nil {
 		return err
 	}
 	return a.morePages(c, n, perPage, len(builds.Value.Builds), builds.Value.Total)
@@ -224,24 +224,12 @@ func shorten(s string) string {
 	return s
 }
 
-// took is how long something went on, or goes on.
-func (a *app) took(started, finished time.Time) string {
-	switch {
-	case started.IsZero():
-		return ""
-	case finished.IsZero():
-		return span(a.now().Sub(started))
-	default:
-		return span(finished.Sub(started))
-	}
-}
-
 // onBuild is an action on the build that the first argument names.
-func (a *app) onBuild(do func(*urfave.Context, *client.Client, albs.BuildID) error) func(*urfave.Context) error {
+func (a *App) onBuild(do func(*urfave.Context, *client.Client, albs.BuildID) error) func(*urfave.Context) error {
 	return onNumbered(a, "build", do)
 }
 
-func (a *app) showBuild(c *urfave.Context) error {
+func (a *App) showBuild(c *urfave.Context) error {
 	return a.onBuild(func(c *urfave.Context, cl *client.Client, id albs.BuildID) error {
 		doc, err := cl.Build(c.Context, id)
 		if err != nil || c.Bool("json") {
@@ -255,33 +243,33 @@ func (a *app) showBuild(c *urfave.Context) error {
 	})(c)
 }
 
-func (a *app) printBuild(b client.Build, tests []client.TestRun) error {
+func (a *App) printBuild(b client.Build, tests []client.TestRun) error {
 	state := b.State
 	if b.Reason != "" {
 		state += ": " + b.Reason
 	}
-	if err := facts(a.stdout, "build", decimal(b.ID), "state", state, "steps", decimal(b.Done)+" of "+decimal(b.Total)+" done", "owner", b.Owner.Name,
-		"product", named(b.Products), "created", when(b.CreatedAt), "took", a.took(b.Started, b.Finished),
+	if err := a.Facts("build", terminal.Decimal(b.ID), "state", state, "steps", terminal.Decimal(b.Done)+" of "+terminal.Decimal(b.Total)+" done", "owner", b.Owner.Name,
+		"product", named(b.Products), "created", terminal.When(b.CreatedAt), "took", a.Took(b.Started, b.Finished),
 		"with", strings.Join(b.Options.With, " "), "without", strings.Join(b.Options.Without, " ")); err != nil {
 		return err
 	}
-	steps := newTable("TASK", "PACKAGE", "PLATFORM", "ARCH", "STEP", "STATE", "TOOK", "WHY")
-	files := newTable("SHA256", "FILE")
+	steps := terminal.NewTable("TASK", "PACKAGE", "PLATFORM", "ARCH", "STEP", "STATE", "TOOK", "WHY")
+	files := terminal.NewTable("SHA256", "FILE")
 	for _, t := range b.Tasks {
-		steps.row(decimal(t.ID), t.Package, t.Platform.Name, string(t.Arch), string(t.Kind), state1(t.State, t.Attempts), a.took(t.Started, t.Finished), why(t.State, t.Reason))
+		steps.Row(terminal.Decimal(t.ID), t.Package, t.Platform.Name, string(t.Arch), string(t.Kind), state1(t.State, t.Attempts), a.Took(t.Started, t.Finished), why(t.State, t.Reason))
 		for _, f := range t.Files {
 			if f.Kind == "rpm" || f.Kind == "srpm" {
-				files.row(string(f.Digest), f.Name)
+				files.Row(string(f.Digest), f.Name)
 			}
 		}
 	}
 	for _, r := range latest(tests) {
-		steps.row(decimal(r.Task), packageOf(b, r.BuildTask), r.Platform, string(r.Arch), "test", r.verdict(), a.took(r.Started, r.Finished), shorten(r.why()))
+		steps.Row(terminal.Decimal(r.Task), packageOf(b, r.BuildTask), r.Platform, string(r.Arch), "test", r.verdict(), a.Took(r.Started, r.Finished), shorten(r.why()))
 	}
-	if err := a.section(steps); err != nil {
+	if err := a.Section(steps); err != nil {
 		return err
 	}
-	return a.section(files)
+	return a.Section(files)
 }
 
 // state1 is a task's state, with the number of its attempts if there were several.
@@ -291,7 +279,7 @@ func state1(s albs.TaskState, attempts int) string {
 		word = "running"
 	}
 	if attempts > 1 {
-		word += " (attempt " + decimal(attempts) + ")"
+		word += " (attempt " + terminal.Decimal(attempts) + ")"
 	}
 	return word
 }
@@ -313,12 +301,12 @@ func packageOf(b client.Build, task albs.TaskID) string {
 	return ""
 }
 
-func (a *app) cancelBuild(c *urfave.Context, cl *client.Client, id albs.BuildID) error {
+func (a *App) cancelBuild(c *urfave.Context, cl *client.Client, id albs.BuildID) error {
 	b, err := cl.CancelBuild(c.Context, id)
 	if err != nil {
 		return err
 	}
-	return a.result(c, b.JSON, "build %d is %s", id, cancelled(b.Value))
+	return a.Result(c, b.JSON, "build %d is %s", id, cancelled(b.Value))
 }
 
 func cancelled(b client.Build) string {
@@ -328,12 +316,12 @@ func cancelled(b client.Build) string {
 	return "being cancelled: what runs is told to stop"
 }
 
-func (a *app) retryBuild(c *urfave.Context) error {
+func (a *App) retryBuild(c *urfave.Context) error {
 	return a.onBuild(func(c *urfave.Context, cl *client.Client, build albs.BuildID) error {
 		var answer []byte
-		what := "what failed of build " + decimal(build)
+		what := "what failed of build " + terminal.Decimal(build)
 		if c.NArg() > 1 {
-			task, err := id(c, "task", c.Args().Get(1))
+			task, err := terminal.Number(c, "task", c.Args().Get(1))
 			if err != nil {
 				return err
 			}
@@ -341,7 +329,7 @@ func (a *app) retryBuild(c *urfave.Context) error {
 			if err != nil {
 				return err
 			}
-			answer, what = t.JSON, "task "+decimal(task)
+			answer, what = t.JSON, "task "+terminal.Decimal(task)
 		} else {
 			b, err := cl.RetryBuild(c.Context, build)
 			if err != nil {
@@ -352,6 +340,6 @@ func (a *app) retryBuild(c *urfave.Context) error {
 		if c.Bool("wait") {
 			return a.watchBuild(c, cl, build)
 		}
-		return a.result(c, answer, "%s is queued again; follow it with: albs build watch %d", what, build)
+		return a.Result(c, answer, "%s is queued again; follow it with: albs build watch %d", what, build)
 	})(c)
 }
