@@ -56,7 +56,7 @@ var allowed = map[string][]string{
 	"advisory":  {"albs", "rpm", "repodata"},
 
 	// the master
-	"master":            append([]string{"!", "worker/depot", "config", "cli", "cli/remote", "cli/terminal"}, roles...),
+	"master":            append([]string{"!", "worker/depot", "config", "cli", "cli/remote", "cli/watch", "cli/terminal"}, roles...),
 	"master/db":         {"albs", "migrations"},
 	"master/event":      {"albs", "master/db"},
 	"master/auth":       {"albs", "master/db", "master/event", "egress", "attest"},
@@ -99,11 +99,12 @@ var allowed = map[string][]string{
 
 	// the shell around them
 	"client": {"albs"},
-	"config": {"!", "cli", "cli/remote", "cli/terminal"},
+	"config": {"!", "cli", "cli/remote", "cli/watch", "cli/terminal"},
 	// What only asks a server must not be able to play a role: a command of cli/remote
 	// knows what the API tells, and a role is started in cli alone.
 	"cli/terminal": {"albs"},
-	"cli/remote":   {"cli/terminal", "client", "albs", "attest"},
+	"cli/watch":    {"cli/terminal", "client", "albs"},
+	"cli/remote":   {"cli/watch", "cli/terminal", "client", "albs", "attest"},
 	"cli": append([]string{"cli/terminal", "cli/remote", "config", "telemetry", "master", "worker", "worker/depot",
 		"albs", "rpm", "repodata", "egress", "attest", "sbom", "advisory"}, roles...),
 }

@@ -63,7 +63,7 @@ func TestUsage(t *testing.T) {
 		{"build create --platform p --arch z80 --git u#r", "albs: --arch: arch \"z80\" is not one of "},
 		{"build retry 1 x", "albs: \"x\" is no task's number\n"},
 		{"build logs 1 --stream build", "albs: --stream and --attempt need a TASK\n"},
-		{"user grant alice", "albs: an argument is missing\nusage: albs user grant NAME ROLE [--team TEAM]\n"},
+		{"user grant alice", "albs: an argument is missing\nusage: albs user grant NAME ROLE [--team TEAM] [--json]\n"},
 		{"token create --days 0", "albs: --days 0 is not a number of days from 1\n"},
 		{"token revoke x", "albs: \"x\" is no token's number\n"},
 		{"worker add n", "albs: --role is missing\n"},

@@ -1,7 +1,7 @@
 package remote
 
 import (
-	"bytes"
+	"context"
 	"fmt"
 	"os"
 	"path"
@@ -13,26 +13,30 @@ import (
 	"albs/internal/albs"
 	"albs/internal/attest"
 	"albs/internal/cli/terminal"
+	"albs/internal/client"
 )
 
 func (a *App) artifactCommand() *urfave.Command {
 	return &urfave.Command{
-		Name:  "artifact",
-		Usage: "files that the server holds, by their sha256 or a copy of the file",
+		Name:        "artifact",
+		Usage:       "files that the server holds, by their sha256 or a copy of the file",
+		Description: "Every file that was built, tested, signed or released is known by its sha256.",
 		Subcommands: []*urfave.Command{
-			{
-				Name: "show", Usage: "show what is known of a file", ArgsUsage: "FILE|SHA256 [--json]",
-				Flags:  []urfave.Flag{terminal.JSONFlag()},
-				Action: terminal.Action(1, 1, a.showArtifact),
-			},
-			{
-				Name: "history", Usage: "list what was stated about a file and what it was made from", ArgsUsage: "FILE|SHA256 [--json]",
-				Flags:  []urfave.Flag{terminal.JSONFlag()},
-				Action: terminal.Action(1, 1, a.showHistory),
-			},
+			answers(&urfave.Command{
+				Name: "show", Usage: "show what is known of a file", ArgsUsage: "FILE|SHA256",
+				Description: "FILE is hashed here and not sent. An unsigned package names its signed copies, and those it.",
+				Action:      onFile(a, (*client.Client).Artifact, a.showArtifact),
+			}),
+			answers(&urfave.Command{
+				Name: "history", Usage: "list what was stated about a file and what it was made from", ArgsUsage: "FILE|SHA256",
+				Description: "FILE is hashed here and not sent. LEDGER says in which transaction a statement is kept.",
+				Action:      onFile(a, (*client.Client).History, a.showHistory),
+			}),
 			{
 				Name: "bundle", Usage: "download a package's statements and proofs, for albs verify", ArgsUsage: "FILE|SHA256 --output FILE",
-				Flags:  []urfave.Flag{&urfave.StringFlag{Name: "output", Aliases: []string{"o"}, Usage: "the `FILE` to write, - for stdout"}},
+				Description: "The bundle goes with the package to whoever is to verify it.\n" +
+					"For example: albs artifact bundle hello-1-1.x86_64.rpm --output hello-1-1.x86_64.rpm.bundle",
+				Flags:  []urfave.Flag{outputFlag()},
 				Action: terminal.Action(1, 1, a.saveBundle),
 			},
 		},
@@ -56,20 +60,19 @@ func digest(arg string) (albs.Digest, error) {
 	return d, nil
 }
 
-func (a *App) showArtifact(c *urfave.Context) error {
-	d, err := digest(c.Args().First())
-	if err != nil {
-		return err
-	}
-	cl, err := a.connect()
-	if err != nil {
-		return err
-	}
-	doc, err := cl.Artifact(c.Context, d)
-	if err != nil || c.Bool("json") {
-		return a.jsonOr(doc.JSON, err)
-	}
-	v := doc.Value
+// onFile is the action of a command that shows what ask tells of the file that the
+// only argument names.
+func onFile[T any](a *App, ask func(*client.Client, context.Context, albs.Digest) (client.Doc[T], error), show func(T) error) urfave.ActionFunc {
+	return shows(a, 1, func(c *urfave.Context, cl *client.Client) (client.Doc[T], error) {
+		d, err := digest(c.Args().First())
+		if err != nil {
+			return client.Doc[T]{}, err
+		}
+		return ask(cl, c.Context, d)
+	}, show)
+}
+
+func (a *App) showArtifact(v client.Artifact) error {
 	notarized := "yes"
 	if !v.Notarized {
 		notarized = "not yet"
@@ -88,21 +91,9 @@ func (a *App) showArtifact(c *urfave.Context) error {
 	return a.Facts(pairs...)
 }
 
-func (a *App) showHistory(c *urfave.Context) error {
-	d, err := digest(c.Args().First())
-	if err != nil {
-		return err
-	}
-	cl, err := a.connect()
-	if err != nil {
-		return err
-	}
-	doc, err := cl.History(c.Context, d)
-	if err != nil || c.Bool("json") {
-		return a.jsonOr(doc.JSON, err)
-	}
+func (a *App) showHistory(facts []client.Fact) error {
 	t := terminal.NewTable("TIME", "STATEMENT", "ABOUT", "SHA256", "LEDGER")
-	for _, f := range doc.Value {
+	for _, f := range facts {
 		name, tx := "", "pending"
 		for _, s := range f.Statement.Subject {
 			if s.Digest.SHA256 == f.Subject {
@@ -129,25 +120,24 @@ func (a *App) saveBundle(c *urfave.Context) error {
 	if err != nil {
 		return err
 	}
-	b, err := cl.Bundle(c.Context, d, attest.MaxBundle)
+	n, err := a.download(c, func() ([]byte, error) { return cl.Bundle(c.Context, d, attest.MaxBundle) })
 	if err != nil {
 		return err
 	}
-	if err := a.SaveFile(c.String("output"), bytes.NewReader(b)); err != nil {
-		return err
-	}
-	return a.Note("%s of proof about %s is in %s", humanize.IBytes(uint64(len(b))), path.Base(strings.TrimRight(c.Args().First(), "/")), c.String("output"))
+	return a.Note("%s of proof about %s is in %s", humanize.IBytes(uint64(n)), path.Base(strings.TrimRight(c.Args().First(), "/")), c.String("output"))
 }
 
 func (a *App) trustCommand() *urfave.Command {
 	return &urfave.Command{
-		Name:  "trust",
-		Usage: "what strangers need to verify this server's packages",
+		Name:        "trust",
+		Usage:       "what strangers need to verify this server's packages",
+		Description: "The trust file names the master, the ledger, the builders and the keys whose statements count.",
 		Subcommands: []*urfave.Command{{
 			Name: "export", Usage: "download the trust file, for albs verify", ArgsUsage: "--output FILE",
-			Description: "The file is believed by whoever verifies with it: hand it on by a way that can't be tampered with.",
-			Flags:       []urfave.Flag{&urfave.StringFlag{Name: "output", Aliases: []string{"o"}, Usage: "the `FILE` to write, - for stdout"}},
-			Action:      terminal.Action(0, 0, a.exportTrust),
+			Description: "The file is believed by whoever verifies with it: hand it on by a way that can't be tampered with.\n" +
+				"For example: albs trust export --output albs-trust.json",
+			Flags:  []urfave.Flag{outputFlag()},
+			Action: terminal.Action(0, 0, a.exportTrust),
 		}},
 	}
 }
@@ -160,14 +150,16 @@ func (a *App) exportTrust(c *urfave.Context) error {
 	if err != nil {
 		return err
 	}
-	b, err := cl.Trust(c.Context, attest.MaxTrust)
-	if err != nil {
-		return err
-	}
-	if _, err := attest.ParseTrust(b); err != nil {
-		return fmt.Errorf("the server's trust file: %w", err)
-	}
-	if err := a.SaveFile(c.String("output"), bytes.NewReader(b)); err != nil {
+	if _, err := a.download(c, func() ([]byte, error) {
+		b, err := cl.Trust(c.Context, attest.MaxTrust)
+		if err != nil {
+			return nil, err
+		}
+		if _, err := attest.ParseTrust(b); err != nil {
+			return nil, fmt.Errorf("the server's trust file: %w", err)
+		}
+		return b, nil
+	}); err != nil {
 		return err
 	}
 	return a.Note("the trust file of %s is %s", cl.Base(), c.String("output"))

@@ -12,57 +12,66 @@ import (
 
 	"albs/internal/albs"
 	"albs/internal/cli/terminal"
+	"albs/internal/cli/watch"
 	"albs/internal/client"
 )
 
 func (a *App) buildCommand() *urfave.Command {
 	return &urfave.Command{
-		Name:  "build",
-		Usage: "make packages, see how it goes, read logs",
+		Name:        "build",
+		Usage:       "make packages, see how it goes, read logs",
+		Description: "A build makes source packages out of git or SRPMs and rebuilds them for each platform and arch, then tests what came of it.",
 		Subcommands: []*urfave.Command{
 			a.createBuildCommand(),
-			{
-				Name: "list", Usage: "list builds, the newest first", ArgsUsage: "[--owner NAME] [--package P] [--platform P] [--product P] [--page N] [--json]",
+			answers(&urfave.Command{
+				Name: "list", Usage: "list builds, the newest first", ArgsUsage: "[--owner NAME] [--package P] [--platform P] [--product P] [--page N]",
+				Description: "Builds are listed ten to a page; flags leave out what they don't name.",
 				Flags: []urfave.Flag{
 					&urfave.StringFlag{Name: "owner", Usage: "only builds of the person `NAME`"},
 					&urfave.StringFlag{Name: "package", Usage: "only builds with the package `P`"},
 					&urfave.StringFlag{Name: "platform", Usage: "only builds for the platform `P`"},
 					&urfave.StringFlag{Name: "product", Usage: "only builds for the product `P`"},
-					pageFlag(), terminal.JSONFlag(),
+					pageFlag(),
 				},
-				Action: terminal.Action(0, 0, a.listBuilds),
-			},
-			{
-				Name: "show", Usage: "show a build: its steps, tests and files", ArgsUsage: "BUILD [--json]",
-				Flags:  []urfave.Flag{terminal.JSONFlag()},
-				Action: terminal.Action(1, 1, a.showBuild),
-			},
-			{
-				Name: "watch", Usage: "follow a build until it and its tests are over; exit 1 if they fail", ArgsUsage: "BUILD [--json]",
-				Flags:  []urfave.Flag{terminal.JSONFlag()},
-				Action: terminal.Action(1, 1, a.onBuild(a.watchBuild)),
-			},
-			{
-				Name: "logs", Usage: "list a build's logs, print one, or follow them", ArgsUsage: "BUILD [TASK] [-f] [--stream NAME] [--attempt N] [--json]",
-				Description: "With TASK one log is printed; without, all logs are listed. -f follows: the log of TASK, or one step of the build after the other.",
+				Action: pages(a, func(c *urfave.Context, cl *client.Client, page int) (client.Doc[client.BuildPage], error) {
+					return cl.Builds(c.Context, client.BuildQuery{
+						Page: page, Owner: c.String("owner"), Package: c.String("package"), Platform: c.String("platform"), Product: c.String("product"),
+					})
+				}, a.listBuilds, "there are no builds on this page"),
+			}),
+			answers(&urfave.Command{
+				Name: "show", Usage: "show a build: its steps, tests and files", ArgsUsage: "BUILD",
+				Description: "BUILD is the number that albs build create printed and albs build list shows.",
+				Action:      numbered(a, "build", 1, a.showBuild),
+			}),
+			answers(&urfave.Command{
+				Name: "watch", Usage: "follow a build until it and its tests are over; exit 1 if they fail", ArgsUsage: "BUILD",
+				Description: "Ctrl-C ends the watching and not the build.",
+				Action:      numbered(a, "build", 1, a.Build),
+			}),
+			answers(&urfave.Command{
+				Name: "logs", Usage: "list a build's logs, print one, or follow them", ArgsUsage: "BUILD [TASK] [-f] [--stream NAME] [--attempt N]",
+				Description: "With TASK one log is printed; without, all logs are listed. -f follows: the log of TASK, or one step of the build after the other.\n" +
+					"For example: albs build logs 7 12 --stream root",
 				Flags: []urfave.Flag{
 					&urfave.BoolFlag{Name: "follow", Aliases: []string{"f"}, Usage: "go on while the log grows"},
 					&urfave.StringFlag{Name: "stream", Usage: "the log with that `NAME`, as state, root or build"},
 					&urfave.IntFlag{Name: "attempt", Usage: "of the `N`th attempt; of the newest without this"},
-					terminal.JSONFlag(),
 				},
-				Action: terminal.Action(1, 2, a.logs),
-			},
-			{
+				Action: numbered(a, "build", 2, a.Logs),
+			}),
+			answers(&urfave.Command{
 				Name: "cancel", Usage: "end all of a build that has not ended", ArgsUsage: "BUILD",
-				Flags:  []urfave.Flag{terminal.JSONFlag()},
-				Action: terminal.Action(1, 1, a.onBuild(a.cancelBuild)),
-			},
-			{
+				Description: "What has ended keeps its results, and albs build retry takes up the rest again.",
+				Action:      numbered(a, "build", 1, a.cancelBuild),
+			}),
+			answers(&urfave.Command{
 				Name: "retry", Usage: "queue a build's failed and cancelled steps again, or the one that TASK names", ArgsUsage: "BUILD [TASK] [--wait]",
-				Flags:  []urfave.Flag{terminal.WaitFlag("the build and its tests are over"), terminal.JSONFlag()},
-				Action: terminal.Action(1, 2, a.retryBuild),
-			},
+				Description: "TASK is a number that albs build show lists. What succeeded isn't done again.\n" +
+					"For example: albs build retry 7 --wait",
+				Flags:  []urfave.Flag{terminal.WaitFlag("the build and its tests are over")},
+				Action: numbered(a, "build", 2, a.retryBuild),
+			}),
 		},
 	}
 }
@@ -71,9 +80,11 @@ func (a *App) buildCommand() *urfave.Command {
 // order in which they are named, whichever flag names them.
 func (a *App) createBuildCommand() *urfave.Command {
 	var sources []source
-	return &urfave.Command{
+	return answers(&urfave.Command{
 		Name: "create", Usage: "build packages, in the order given: each may need those before it",
-		ArgsUsage: "--platform P [--product Q] [--arch A]… (--git URL#REF | --srpm FILE)… [--with X]… [--without X]… [--wait] [--json]",
+		ArgsUsage: "--platform P [--product Q] [--arch A]… (--git URL#REF | --srpm FILE)… [--with X]… [--without X]… [--wait]",
+		Description: "REF is pinned to its commit when the build is made. Without --arch the build is for all arches of the platform.\n" +
+			"For example: albs build create --platform seed --git https://git.example.org/hello.git#main --wait",
 		Flags: []urfave.Flag{
 			&urfave.StringSliceFlag{Name: "platform", Usage: "the platform `P` to build for; may be repeated"},
 			&urfave.StringFlag{Name: "product", Usage: "the product `Q` that the build is for"},
@@ -82,10 +93,10 @@ func (a *App) createBuildCommand() *urfave.Command {
 			&urfave.GenericFlag{Name: "srpm", Value: &sourceFlag{&sources, parseSRPM}, Usage: "a package as an SRPM `FILE`, which is uploaded"},
 			&urfave.StringSliceFlag{Name: "with", Usage: "rpmbuild's conditional `X` switched on"},
 			&urfave.StringSliceFlag{Name: "without", Usage: "rpmbuild's conditional `X` switched off"},
-			terminal.WaitFlag("the build and its tests are over"), terminal.JSONFlag(),
+			terminal.WaitFlag("the build and its tests are over"),
 		},
 		Action: terminal.Action(0, 0, func(c *urfave.Context) error { return a.createBuild(c, sources) }),
-	}
+	})
 }
 
 // source is a package that is to be built: a git ref or an SRPM's file.
@@ -168,7 +179,7 @@ func (a *App) createBuild(c *urfave.Context, sources []source) error {
 	if err := a.Note("build %d is queued", b.Value.ID); err != nil {
 		return err
 	}
-	return a.watchBuild(c, cl, b.Value.ID)
+	return a.Build(c, cl, b.Value.ID)
 }
 
 // upload brings an SRPM to the server and returns its digest.
@@ -189,58 +200,25 @@ func upload(ctx context.Context, cl *client.Client, file string) (albs.Digest, e
 	return s.Digest, nil
 }
 
-func (a *App) listBuilds(c *urfave.Context) error {
-	n, err := page(c)
-	if err != nil {
-		return err
-	}
-	cl, err := a.connect()
-	if err != nil {
-		return err
-	}
-	builds, err := cl.Builds(c.Context, client.BuildQuery{
-		Page: n, Owner: c.String("owner"), Package: c.String("package"), Platform: c.String("platform"), Product: c.String("product"),
-	})
-	if err != nil || c.Bool("json") {
-		return a.jsonOr(builds.JSON, err)
-	}
+func (a *App) listBuilds(page client.BuildPage) (*terminal.Table, int) {
 	t := terminal.NewTable("BUILD", "STATE", "DONE", "OWNER", "PRODUCT", "CREATED", "TOOK", "PACKAGES")
-	for _, b := range builds.Value.Builds {
+	for _, b := range page.Builds {
 		t.Row(terminal.Decimal(b.ID), b.State, terminal.Decimal(b.Done)+"/"+terminal.Decimal(b.Total), b.Owner.Name, named(b.Products), terminal.When(b.CreatedAt),
 			a.Took(b.Started, b.Finished), shorten(strings.Join(b.Packages, " ")))
 	}
-	if err := a.Table(t, "there are no builds on this page"); err != nil {
+	return t, page.Total
+}
+
+func (a *App) showBuild(c *urfave.Context, cl *client.Client, id albs.BuildID) error {
+	doc, err := cl.Build(c.Context, id)
+	if err != nil || c.Bool("json") {
+		return a.JSONOr(doc.JSON, err)
+	}
+	tests, err := cl.Tests(c.Context, id)
+	if err != nil {
 		return err
 	}
-	return a.morePages(c, n, perPage, len(builds.Value.Builds), builds.Value.Total)
-}
-
-// shorten keeps a list's line readable.
-func shorten(s string) string {
-	const most = 60
-	if r := []rune(s); len(r) > most {
-		return string(r[:most-1]) + "…"
-	}
-	return s
-}
-
-// onBuild is an action on the build that the first argument names.
-func (a *App) onBuild(do func(*urfave.Context, *client.Client, albs.BuildID) error) func(*urfave.Context) error {
-	return onNumbered(a, "build", do)
-}
-
-func (a *App) showBuild(c *urfave.Context) error {
-	return a.onBuild(func(c *urfave.Context, cl *client.Client, id albs.BuildID) error {
-		doc, err := cl.Build(c.Context, id)
-		if err != nil || c.Bool("json") {
-			return a.jsonOr(doc.JSON, err)
-		}
-		tests, err := cl.Tests(c.Context, id)
-		if err != nil {
-			return err
-		}
-		return a.printBuild(doc.Value, tests.Value)
-	})(c)
+	return a.printBuild(doc.Value, tests.Value)
 }
 
 func (a *App) printBuild(b client.Build, tests []client.TestRun) error {
@@ -256,32 +234,20 @@ func (a *App) printBuild(b client.Build, tests []client.TestRun) error {
 	steps := terminal.NewTable("TASK", "PACKAGE", "PLATFORM", "ARCH", "STEP", "STATE", "TOOK", "WHY")
 	files := terminal.NewTable("SHA256", "FILE")
 	for _, t := range b.Tasks {
-		steps.Row(terminal.Decimal(t.ID), t.Package, t.Platform.Name, string(t.Arch), string(t.Kind), state1(t.State, t.Attempts), a.Took(t.Started, t.Finished), why(t.State, t.Reason))
+		steps.Row(terminal.Decimal(t.ID), t.Package, t.Platform.Name, string(t.Arch), string(t.Kind), watch.State(t.State, t.Attempts), a.Took(t.Started, t.Finished), why(t.State, t.Reason))
 		for _, f := range t.Files {
 			if f.Kind == "rpm" || f.Kind == "srpm" {
 				files.Row(string(f.Digest), f.Name)
 			}
 		}
 	}
-	for _, r := range latest(tests) {
-		steps.Row(terminal.Decimal(r.Task), packageOf(b, r.BuildTask), r.Platform, string(r.Arch), "test", r.verdict(), a.Took(r.Started, r.Finished), shorten(r.why()))
+	for _, r := range watch.Latest(tests) {
+		steps.Row(terminal.Decimal(r.Task), packageOf(b, r.BuildTask), r.Platform, string(r.Arch), "test", r.Verdict(), a.Took(r.Started, r.Finished), shorten(r.Why()))
 	}
 	if err := a.Section(steps); err != nil {
 		return err
 	}
 	return a.Section(files)
-}
-
-// state1 is a task's state, with the number of its attempts if there were several.
-func state1(s albs.TaskState, attempts int) string {
-	word := string(s)
-	if s == albs.TaskLeased {
-		word = "running"
-	}
-	if attempts > 1 {
-		word += " (attempt " + terminal.Decimal(attempts) + ")"
-	}
-	return word
 }
 
 // why is the reason of a task that needs one.
@@ -316,30 +282,28 @@ func cancelled(b client.Build) string {
 	return "being cancelled: what runs is told to stop"
 }
 
-func (a *App) retryBuild(c *urfave.Context) error {
-	return a.onBuild(func(c *urfave.Context, cl *client.Client, build albs.BuildID) error {
-		var answer []byte
-		what := "what failed of build " + terminal.Decimal(build)
-		if c.NArg() > 1 {
-			task, err := terminal.Number(c, "task", c.Args().Get(1))
-			if err != nil {
-				return err
-			}
-			t, err := cl.RetryTask(c.Context, build, albs.TaskID(task))
-			if err != nil {
-				return err
-			}
-			answer, what = t.JSON, "task "+terminal.Decimal(task)
-		} else {
-			b, err := cl.RetryBuild(c.Context, build)
-			if err != nil {
-				return err
-			}
-			answer = b.JSON
+func (a *App) retryBuild(c *urfave.Context, cl *client.Client, build albs.BuildID) error {
+	var answer []byte
+	what := "what failed of build " + terminal.Decimal(build)
+	if c.NArg() > 1 {
+		task, err := terminal.Number(c, "task", c.Args().Get(1))
+		if err != nil {
+			return err
 		}
-		if c.Bool("wait") {
-			return a.watchBuild(c, cl, build)
+		t, err := cl.RetryTask(c.Context, build, albs.TaskID(task))
+		if err != nil {
+			return err
 		}
-		return a.Result(c, answer, "%s is queued again; follow it with: albs build watch %d", what, build)
-	})(c)
+		answer, what = t.JSON, "task "+terminal.Decimal(task)
+	} else {
+		b, err := cl.RetryBuild(c.Context, build)
+		if err != nil {
+			return err
+		}
+		answer = b.JSON
+	}
+	if c.Bool("wait") {
+		return a.Build(c, cl, build)
+	}
+	return a.Result(c, answer, "%s is queued again; follow it with: albs build watch %d", what, build)
 }

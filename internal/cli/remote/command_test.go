@@ -64,7 +64,7 @@ func TestCommands(t *testing.T) {
 		{
 			name: "user grant to nobody", args: []string{"user", "grant", "carol", "admin"},
 			answers: map[string][]answer{"GET /users/": ok(users)},
-			code:    1, stderr: "albs: there is no user \"carol\"\n",
+			code:    1, stderr: "albs: there is no user \"carol\"; albs user list shows all\n",
 		},
 		{
 			name: "user list", args: []string{"user", "list"},

@@ -8,12 +8,13 @@ import (
 	"path/filepath"
 	"strings"
 
-	urfave "github.com/urfave/cli/v2"
-
 	"albs/internal/albs"
-	"albs/internal/cli/terminal"
 	"albs/internal/client"
 )
+
+// DefaultURL is the server where the environment names none: albs serve's own
+// default.
+const DefaultURL = "http://127.0.0.1:8080"
 
 const maxToken = 4 << 10 // bytes
 
@@ -83,17 +84,17 @@ func (a *App) tokenFile() string {
 	return filepath.Join(dir, "albs", "token")
 }
 
-// onNumbered is an action on the thing, a what, whose number the first argument is.
-func onNumbered[N ~int64](a *App, what string, do func(*urfave.Context, *client.Client, N) error) func(*urfave.Context) error {
-	return func(c *urfave.Context) error {
-		n, err := terminal.Number(c, what, c.Args().First())
-		if err != nil {
-			return err
-		}
-		cl, err := a.connect()
-		if err != nil {
-			return err
-		}
-		return do(c, cl, N(n))
+// Explain puts err into words that say what to do next.
+func (a *App) Explain(err error) string {
+	if away, ok := errors.AsType[*client.Unreached](err); ok && errors.Is(err, albs.Unavailable) {
+		return "no server answers at " + away.URL + " (" + away.Err.Error() + "); start one with \"albs serve\", or set ALBS_URL to its address"
 	}
+	if errors.Is(err, albs.Unauthenticated) {
+		if token, _ := a.token(); token == "" { // a file that can't be read has been told of
+			return "the server wants to know who you are: set ALBS_TOKEN, or write a token to ~/.config/albs/token (mode 0600); " +
+				"\"albs serve\" prints an admin's at its first start, \"albs token create\" makes others"
+		}
+		return "the server doesn't take the token (" + err.Error() + "); an admin makes a new one with \"albs token create --user NAME\""
+	}
+	return err.Error()
 }

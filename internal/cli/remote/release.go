@@ -2,10 +2,8 @@ package remote
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"strconv"
-	"strings"
 
 	urfave "github.com/urfave/cli/v2"
 
@@ -16,55 +14,59 @@ import (
 
 func (a *App) releaseCommand() *urfave.Command {
 	return &urfave.Command{
-		Name:  "release",
-		Usage: "plan, approve and publish; bring back what was before",
+		Name:        "release",
+		Usage:       "plan, approve and publish; bring back what was before",
+		Description: "A release makes a product's signed packages public: it is planned, approved by people as that plan, and then published.",
 		Subcommands: []*urfave.Command{
-			{
-				Name: "plan", Usage: "compute what the release of builds comes to", ArgsUsage: "--product P --build N… [--json]",
+			answers(&urfave.Command{
+				Name: "plan", Usage: "compute what the release of builds comes to", ArgsUsage: "--product P --build N…",
+				Description: "Nothing is changed: the plan shows what would go where, and what stands against it.\n" +
+					"For example: albs release plan --product demo --build 7 --build 8",
 				Flags: []urfave.Flag{
 					&urfave.StringFlag{Name: "product", Usage: "the product `P`"},
 					&urfave.Int64SliceFlag{Name: "build", Usage: "the build `N`; may be repeated"},
-					terminal.JSONFlag(),
 				},
 				Action: terminal.Action(0, 0, a.planRelease),
-			},
-			{
-				Name: "list", Usage: "list releases, the newest first", ArgsUsage: "[--product P] [--page N] [--json]",
-				Flags:  []urfave.Flag{&urfave.StringFlag{Name: "product", Usage: "only of the product `P`"}, pageFlag(), terminal.JSONFlag()},
-				Action: terminal.Action(0, 0, a.listReleases),
-			},
-			{
-				Name: "show", Usage: "show a release: what goes where, and who approved it", ArgsUsage: "RELEASE [--json]",
-				Flags:  []urfave.Flag{terminal.JSONFlag()},
-				Action: terminal.Action(1, 1, a.onRelease(a.showRelease)),
-			},
-			{
-				Name: "approve", Usage: "show a release's plan and approve exactly that", ArgsUsage: "RELEASE [--json]",
-				Flags:  []urfave.Flag{terminal.JSONFlag()},
-				Action: terminal.Action(1, 1, a.onRelease(a.approveRelease)),
-			},
-			{
-				Name: "publish", Usage: "make an approved release public", ArgsUsage: "RELEASE [--wait] [--json]",
-				Flags:  []urfave.Flag{terminal.WaitFlag("it is public"), terminal.JSONFlag()},
-				Action: terminal.Action(1, 1, a.onRelease(a.publishRelease)),
-			},
-			{
-				Name: "cancel", Usage: "end a publication or rollback that doesn't get on", ArgsUsage: "RELEASE [--json]",
-				Flags:  []urfave.Flag{terminal.JSONFlag()},
-				Action: terminal.Action(1, 1, a.onRelease(a.cancelRelease)),
-			},
-			{
-				Name: "rollback", Usage: "bring back what a product showed before its last release", ArgsUsage: "PRODUCT|RELEASE [--wait] [--json]",
-				Flags:  []urfave.Flag{terminal.WaitFlag("it is public"), terminal.JSONFlag()},
-				Action: terminal.Action(1, 1, a.rollback),
-			},
+			}),
+			answers(&urfave.Command{
+				Name: "list", Usage: "list releases, the newest first", ArgsUsage: "[--product P] [--page N]",
+				Description: "Releases are listed ten to a page, rollbacks among them.",
+				Flags:       []urfave.Flag{&urfave.StringFlag{Name: "product", Usage: "only of the product `P`"}, pageFlag()},
+				Action: pages(a, func(c *urfave.Context, cl *client.Client, page int) (client.Doc[client.ReleasePage], error) {
+					return cl.Releases(c.Context, client.ReleaseQuery{Page: page, Product: c.String("product")})
+				}, listReleases, "there are no releases on this page"),
+			}),
+			answers(&urfave.Command{
+				Name: "show", Usage: "show a release: what goes where, and who approved it", ArgsUsage: "RELEASE",
+				Description: "RELEASE is the number that albs release plan printed and albs release list shows.",
+				Action:      numbered(a, "release", 1, a.showRelease),
+			}),
+			answers(&urfave.Command{
+				Name: "approve", Usage: "show a release's plan and approve exactly that", ArgsUsage: "RELEASE",
+				Description: "What was shown is what is approved: a plan that has changed meanwhile is refused.",
+				Action:      numbered(a, "release", 1, a.approveRelease),
+			}),
+			answers(&urfave.Command{
+				Name: "publish", Usage: "make an approved release public", ArgsUsage: "RELEASE [--wait]",
+				Description: "Readers see the whole old or the whole new.\n" +
+					"For example: albs release publish 3 --wait",
+				Flags:  []urfave.Flag{terminal.WaitFlag("it is public")},
+				Action: numbered(a, "release", 1, a.publishRelease),
+			}),
+			answers(&urfave.Command{
+				Name: "cancel", Usage: "end a publication or rollback that doesn't get on", ArgsUsage: "RELEASE",
+				Description: "What was public stays public. The release can be published again.",
+				Action:      numbered(a, "release", 1, a.cancelRelease),
+			}),
+			answers(&urfave.Command{
+				Name: "rollback", Usage: "bring back what a product showed before its last release", ArgsUsage: "PRODUCT|RELEASE [--wait]",
+				Description: "A rollback is a release of its own, with a new serial and the old content.\n" +
+					"For example: albs release rollback demo --wait",
+				Flags:  []urfave.Flag{terminal.WaitFlag("it is public")},
+				Action: a.asks(1, 1, a.rollback),
+			}),
 		},
 	}
-}
-
-// onRelease is an action on the release that the argument names.
-func (a *App) onRelease(do func(*urfave.Context, *client.Client, albs.ReleaseID) error) func(*urfave.Context) error {
-	return onNumbered(a, "release", do)
 }
 
 func (a *App) planRelease(c *urfave.Context) error {
@@ -84,7 +86,7 @@ func (a *App) planRelease(c *urfave.Context) error {
 	}
 	doc, err := cl.PlanRelease(c.Context, c.String("product"), builds)
 	if err != nil || c.Bool("json") {
-		return a.jsonOr(doc.JSON, err)
+		return a.JSONOr(doc.JSON, err)
 	}
 	r := doc.Value
 	if err := a.printRelease(r); err != nil {
@@ -98,37 +100,22 @@ func (a *App) planRelease(c *urfave.Context) error {
 
 func refused(r client.Release) bool { return r.Plan != nil && len(r.Plan.Refusals) > 0 }
 
-func (a *App) listReleases(c *urfave.Context) error {
-	n, err := page(c)
-	if err != nil {
-		return err
-	}
-	cl, err := a.connect()
-	if err != nil {
-		return err
-	}
-	doc, err := cl.Releases(c.Context, client.ReleaseQuery{Page: n, Product: c.String("product")})
-	if err != nil || c.Bool("json") {
-		return a.jsonOr(doc.JSON, err)
-	}
+func listReleases(page client.ReleasePage) (*terminal.Table, int) {
 	t := terminal.NewTable("RELEASE", "PRODUCT", "KIND", "STATE", "SERIAL", "BY", "CREATED", "WHY")
-	for _, r := range doc.Value.Releases {
+	for _, r := range page.Releases {
 		serial := ""
 		if r.Serial > 0 {
 			serial = terminal.Decimal(r.Serial)
 		}
 		t.Row(terminal.Decimal(r.ID), r.Product.Name, r.Kind, r.State, serial, r.Owner.Name, terminal.When(r.Created), shorten(r.Reason))
 	}
-	if err := a.Table(t, "there are no releases on this page"); err != nil {
-		return err
-	}
-	return a.morePages(c, n, perPage, len(doc.Value.Releases), doc.Value.Total)
+	return t, page.Total
 }
 
 func (a *App) showRelease(c *urfave.Context, cl *client.Client, id albs.ReleaseID) error {
 	doc, err := cl.Release(c.Context, id)
 	if err != nil || c.Bool("json") {
-		return a.jsonOr(doc.JSON, err)
+		return a.JSONOr(doc.JSON, err)
 	}
 	return a.printRelease(doc.Value)
 }
@@ -140,11 +127,7 @@ func (a *App) printRelease(r client.Release) error {
 	}
 	pairs := []string{"release", terminal.Decimal(r.ID), "product", r.Product.Name, "kind", r.Kind, "state", state, "by", r.Owner.Name, "created", terminal.When(r.Created)}
 	if len(r.Builds) > 0 {
-		var builds []string
-		for _, b := range r.Builds {
-			builds = append(builds, terminal.Decimal(b))
-		}
-		pairs = append(pairs, "builds", strings.Join(builds, " "))
+		pairs = append(pairs, "builds", numbers(r.Builds))
 	}
 	if r.Serial > 0 {
 		pairs = append(pairs, "serial", terminal.Decimal(r.Serial))
@@ -206,7 +189,7 @@ func (a *App) approveRelease(c *urfave.Context, cl *client.Client, id albs.Relea
 		}
 	}
 	if doc, err = cl.ApproveRelease(c.Context, id, doc.Value.Digest); err != nil || c.Bool("json") {
-		return a.jsonOr(doc.JSON, err)
+		return a.JSONOr(doc.JSON, err)
 	}
 	r := doc.Value
 	if _, err := fmt.Fprintln(a.Stdout); err != nil {
@@ -240,11 +223,7 @@ func (a *App) cancelRelease(c *urfave.Context, cl *client.Client, id albs.Releas
 
 // rollback takes back the release that a product shows, which the argument names
 // by its number or by the product.
-func (a *App) rollback(c *urfave.Context) error {
-	cl, err := a.connect()
-	if err != nil {
-		return err
-	}
+func (a *App) rollback(c *urfave.Context, cl *client.Client) error {
 	arg := c.Args().First()
 	release, err := strconv.ParseInt(arg, 10, 64)
 	if err != nil {
@@ -290,7 +269,8 @@ func (a *App) finish(c *urfave.Context, cl *client.Client, doc client.Doc[client
 		return a.Result(c, doc.JSON, "release %d of product %s is %s; see how it goes with: albs release show %d", r.ID, r.Product.Name, r.State, r.ID)
 	}
 	m := a.NewMeter()
-	err := a.wait(c.Context, cl, fmt.Sprintf("release:%d", r.ID), m, func(ctx context.Context) (bool, error) {
+	goesOn := fmt.Sprintf("release %d goes on: albs release show %d", r.ID, r.ID)
+	err := a.Until(c.Context, cl, fmt.Sprintf("release:%d", r.ID), m, goesOn, func(ctx context.Context) (bool, error) {
 		next, err := cl.Release(ctx, r.ID)
 		if err != nil {
 			return false, err
@@ -299,18 +279,12 @@ func (a *App) finish(c *urfave.Context, cl *client.Client, doc client.Doc[client
 		m.Now(fmt.Sprintf("release %d of product %s: %s%s", r.ID, r.Product.Name, doc.Value.State, because(doc.Value.Reason)))
 		return doc.Value.Status != client.ReleaseInProgress, nil
 	})
-	if err = a.left(c, err, fmt.Sprintf("release %d goes on: albs release show %d", r.ID, r.ID)); err != nil {
+	if err != nil {
 		return err
 	}
 	r = doc.Value
 	if r.Status != client.ReleaseCompleted {
 		err = fmt.Errorf("release %d of product %s is not public: it is %s%s", r.ID, r.Product.Name, r.State, because(r.Reason))
 	}
-	if c.Bool("json") {
-		return errors.Join(a.PrintJSON(doc.JSON), err)
-	}
-	if err != nil {
-		return err
-	}
-	return a.Say("release %d of product %s is public: serial %d", r.ID, r.Product.Name, r.Serial)
+	return a.outcome(c, doc.JSON, err, "release %d of product %s is public: serial %d", r.ID, r.Product.Name, r.Serial)
 }

@@ -9,31 +9,26 @@ package remote
 
 import (
 	"errors"
+	"fmt"
+	"strings"
 	"time"
 
 	urfave "github.com/urfave/cli/v2"
 
-	"albs/internal/albs"
 	"albs/internal/cli/terminal"
+	"albs/internal/cli/watch"
 	"albs/internal/client"
 )
 
-// DefaultURL is the server where the environment names none: albs serve's own
-// default.
-const DefaultURL = "http://127.0.0.1:8080"
-
 // App has the commands of one run of the command line.
 type App struct {
-	*terminal.Terminal
-	poll   time.Duration // between two looks at what is waited for, when no event says that it moved
-	gap    time.Duration // at least this between two looks
-	retry  time.Duration // before a question is asked again that the server didn't answer
-	outage time.Duration // how long waiting outlasts a server that doesn't answer
+	*watch.Watch
+	retry time.Duration // before a question is asked again that the server didn't answer
 }
 
 // New returns the commands for t.
 func New(t *terminal.Terminal) *App {
-	return &App{Terminal: t, poll: 2 * time.Second, gap: 200 * time.Millisecond, retry: client.DefaultPatience.Pause, outage: 5 * time.Minute}
+	return &App{Watch: watch.New(t), retry: client.DefaultPatience.Pause}
 }
 
 // Commands returns the commands in the order of their use.
@@ -46,25 +41,147 @@ func (a *App) Commands() []*urfave.Command {
 	}
 }
 
-// Explain puts err into words that say what to do next.
-func (a *App) Explain(err error) string {
-	if away, ok := errors.AsType[*client.Unreached](err); ok && errors.Is(err, albs.Unavailable) {
-		return "no server answers at " + away.URL + " (" + away.Err.Error() + "); start one with \"albs serve\", or set ALBS_URL to its address"
-	}
-	if albs.KindOf(err) == albs.Unauthenticated {
-		if token, _ := a.token(); token == "" {
-			return "the server wants to know who you are: set ALBS_TOKEN, or write a token to ~/.config/albs/token (mode 0600); " +
-				"\"albs serve\" prints an admin's at its first start, \"albs token create\" makes others"
-		}
-		return "the server doesn't take the token (" + err.Error() + "); an admin makes a new one with \"albs token create --user NAME\""
-	}
-	return err.Error()
+// answers adds --json to a command whose result is the server's answer.
+func answers(c *urfave.Command) *urfave.Command {
+	c.ArgsUsage = strings.TrimLeft(c.ArgsUsage+" [--json]", " ")
+	c.Flags = append(c.Flags, terminal.JSONFlag())
+	return c
 }
 
-// jsonOr prints json, unless there is an error.
-func (a *App) jsonOr(json []byte, err error) error {
+// asks is the action of a command with from least to most arguments (see
+// terminal.Action) that does something at the server.
+func (a *App) asks(least, most int, do func(*urfave.Context, *client.Client) error) urfave.ActionFunc {
+	return terminal.Action(least, most, func(c *urfave.Context) error {
+		cl, err := a.connect()
+		if err != nil {
+			return err
+		}
+		return do(c, cl)
+	})
+}
+
+// numbered is asks for a thing, a what, whose number is the first argument.
+func numbered[N ~int64](a *App, what string, most int, do func(*urfave.Context, *client.Client, N) error) urfave.ActionFunc {
+	return terminal.Action(1, most, func(c *urfave.Context) error {
+		n, err := terminal.Number(c, what, c.Args().First())
+		if err != nil {
+			return err
+		}
+		cl, err := a.connect()
+		if err != nil {
+			return err
+		}
+		return do(c, cl, N(n))
+	})
+}
+
+// shows is the action of a command that asks for one document and shows it: as it
+// came with --json, else by show.
+func shows[T any](a *App, arguments int, ask func(*urfave.Context, *client.Client) (client.Doc[T], error), show func(T) error) urfave.ActionFunc {
+	return a.asks(arguments, arguments, func(c *urfave.Context, cl *client.Client) error {
+		doc, err := ask(c, cl)
+		if err != nil || c.Bool("json") {
+			return a.JSONOr(doc.JSON, err)
+		}
+		return show(doc.Value)
+	})
+}
+
+const perPage = 10 // of the API's lists
+
+func pageFlag() urfave.Flag {
+	return &urfave.IntFlag{Name: "page", Usage: "the `N`th page, from 1", Value: 1}
+}
+
+// pages is the action of a command that lists one page of many: list returns a table
+// of it and how many rows all pages have, none is said of an empty one.
+func pages[T any](a *App, ask func(c *urfave.Context, cl *client.Client, page int) (client.Doc[T], error), list func(T) (*terminal.Table, int), none string) urfave.ActionFunc {
+	return terminal.Action(0, 0, func(c *urfave.Context) error {
+		page := c.Int("page")
+		if page < 1 {
+			return terminal.Misused(c, "--page %d: pages are counted from 1", page)
+		}
+		cl, err := a.connect()
+		if err != nil {
+			return err
+		}
+		doc, err := ask(c, cl, page)
+		if err != nil || c.Bool("json") {
+			return a.JSONOr(doc.JSON, err)
+		}
+		t, total := list(doc.Value)
+		if err := a.Table(t, none); err != nil {
+			return err
+		}
+		if before := (page - 1) * perPage; !t.Empty() && before+t.Rows() < total {
+			return a.Note("%d of %d; more: %s --page %d", t.Rows(), total, c.Command.HelpName, page+1)
+		}
+		return nil
+	})
+}
+
+// download saves what get asks the server for in the file that --output names.
+func (a *App) download(c *urfave.Context, get func() ([]byte, error)) (int, error) {
+	b, err := get()
+	if err != nil {
+		return 0, err
+	}
+	return len(b), a.SaveFile(c.String("output"), strings.NewReader(string(b)))
+}
+
+func outputFlag() urfave.Flag {
+	return &urfave.StringFlag{Name: "output", Aliases: []string{"o"}, Usage: "the `FILE` to write, - for stdout"}
+}
+
+// outcome ends a command that has waited: with --json it prints the last answer, of
+// what failed too; else the sentence, unless there is an error.
+func (a *App) outcome(c *urfave.Context, json []byte, err error, format string, args ...any) error {
+	if c.Bool("json") {
+		return errors.Join(a.PrintJSON(json), err)
+	}
 	if err != nil {
 		return err
 	}
-	return a.PrintJSON(json)
+	return a.Say(format, args...)
+}
+
+// because is a reason behind what happened, if there is one.
+func because(reason string) string {
+	if reason == "" {
+		return ""
+	}
+	return ": " + reason
+}
+
+// shorten keeps a list's line readable.
+func shorten(s string) string {
+	const most = 60
+	if r := []rune(s); len(r) > most {
+		return string(r[:most-1]) + "…"
+	}
+	return s
+}
+
+func words[T ~string](list []T) string {
+	out := make([]string, len(list))
+	for i, s := range list {
+		out[i] = string(s)
+	}
+	return strings.Join(out, " ")
+}
+
+func named(list []client.Named) string {
+	out := make([]string, len(list))
+	for i, n := range list {
+		out[i] = n.Name
+	}
+	return strings.Join(out, " ")
+}
+
+func numbers[T ~int64](list []T) string {
+	out := make([]string, len(list))
+	for i, n := range list {
+		out[i] = fmt.Sprint(int64(n))
+	}
+	return strings.Join(out, " ")
 }

@@ -19,8 +19,11 @@ func NewTable(head ...string) *Table { return &Table{rows: [][]string{head}} }
 // Row adds a row with a cell for each column.
 func (t *Table) Row(cells ...string) { t.rows = append(t.rows, cells) }
 
+// Rows returns the number of rows.
+func (t *Table) Rows() int { return len(t.rows) - 1 }
+
 // Empty reports whether the table has no rows.
-func (t *Table) Empty() bool { return len(t.rows) == 1 }
+func (t *Table) Empty() bool { return t.Rows() == 0 }
 
 // Table prints x as a result, or the sentence none if it has no rows.
 func (t *Terminal) Table(x *Table, none string) error {

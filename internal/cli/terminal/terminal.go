@@ -174,3 +174,11 @@ func (t *Terminal) Result(c *urfave.Context, json []byte, format string, args ..
 	}
 	return t.Say(format, args...)
 }
+
+// JSONOr prints json, unless there is an error.
+func (t *Terminal) JSONOr(json []byte, err error) error {
+	if err != nil {
+		return err
+	}
+	return t.PrintJSON(json)
+}

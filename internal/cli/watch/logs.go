@@ -1,4 +1,4 @@
-package remote
+package watch
 
 import (
 	"context"
@@ -19,30 +19,30 @@ import (
 // last step that a task came to, first.
 var streams = []string{"build", "test", "import", "sign", "publish", "root", "state"}
 
-func (a *App) logs(c *urfave.Context) error {
-	return a.onBuild(func(c *urfave.Context, cl *client.Client, build albs.BuildID) error {
-		if c.Int("attempt") < 0 {
-			return terminal.Misused(c, "--attempt %d: attempts are counted from 1", c.Int("attempt"))
+// Logs is the action of a command that lists a build's logs, prints the one of a TASK
+// that the second argument names, or follows them, as its flags have it.
+func (w *Watch) Logs(c *urfave.Context, cl *client.Client, build albs.BuildID) error {
+	if c.Int("attempt") < 0 {
+		return terminal.Misused(c, "--attempt %d: attempts are counted from 1", c.Int("attempt"))
+	}
+	if c.NArg() > 1 {
+		task, err := terminal.Number(c, "task", c.Args().Get(1))
+		if err != nil {
+			return err
 		}
-		if c.NArg() > 1 {
-			task, err := terminal.Number(c, "task", c.Args().Get(1))
-			if err != nil {
-				return err
-			}
-			return a.taskLog(c, cl, build, albs.TaskID(task))
-		}
-		if c.IsSet("stream") || c.IsSet("attempt") {
-			return terminal.Misused(c, "--stream and --attempt need a TASK")
-		}
-		if c.Bool("follow") {
-			return a.followBuild(c, cl, build)
-		}
-		return a.listLogs(c, cl, build)
-	})(c)
+		return w.taskLog(c, cl, build, albs.TaskID(task))
+	}
+	if c.IsSet("stream") || c.IsSet("attempt") {
+		return terminal.Misused(c, "--stream and --attempt need a TASK")
+	}
+	if c.Bool("follow") {
+		return w.followBuild(c, cl, build)
+	}
+	return w.listLogs(c, cl, build)
 }
 
 // listLogs prints which logs a build has.
-func (a *App) listLogs(c *urfave.Context, cl *client.Client, build albs.BuildID) error {
+func (w *Watch) listLogs(c *urfave.Context, cl *client.Client, build albs.BuildID) error {
 	b, err := cl.Build(c.Context, build)
 	if err != nil {
 		return err
@@ -51,7 +51,7 @@ func (a *App) listLogs(c *urfave.Context, cl *client.Client, build albs.BuildID)
 	if err != nil {
 		return err
 	}
-	list, _ := a.steps(b.Value, latest(tests.Value))
+	list, _ := w.steps(b.Value, Latest(tests.Value))
 	t := terminal.NewTable("TASK", "STEP", "STATE", "ATTEMPT", "LOG", "SIZE")
 	for _, s := range list {
 		logs, err := cl.Logs(c.Context, build, s.task)
@@ -59,39 +59,39 @@ func (a *App) listLogs(c *urfave.Context, cl *client.Client, build albs.BuildID)
 			return err
 		}
 		for _, l := range logs.Value {
-			t.Row(terminal.Decimal(s.task), s.label, state1(s.state, 0), terminal.Decimal(l.Attempt), l.Stream, humanize.IBytes(uint64(max(l.Size, 0))))
+			t.Row(terminal.Decimal(s.task), s.label, State(s.state, 0), terminal.Decimal(l.Attempt), l.Stream, humanize.IBytes(uint64(max(l.Size, 0))))
 		}
 	}
-	if err := a.Table(t, "there are no logs yet"); err != nil || t.Empty() {
+	if err := w.Table(t, "there are no logs yet"); err != nil || t.Empty() {
 		return err
 	}
-	return a.Note("print one with: albs build logs %d TASK [--stream LOG]", build)
+	return w.Note("print one with: albs build logs %d TASK [--stream LOG]", build)
 }
 
-func (a *App) taskLog(c *urfave.Context, cl *client.Client, build albs.BuildID, task albs.TaskID) error {
+func (w *Watch) taskLog(c *urfave.Context, cl *client.Client, build albs.BuildID, task albs.TaskID) error {
 	logs, err := cl.Logs(c.Context, build, task)
 	if err != nil || c.Bool("json") {
-		return a.jsonOr(logs.JSON, err)
+		return w.JSONOr(logs.JSON, err)
 	}
 	stream, attempt := c.String("stream"), c.Int("attempt")
 	if c.Bool("follow") {
 		if stream == "" {
-			if stream, err = a.chiefLog(c.Context, cl, build, task); err != nil {
+			if stream, err = w.chiefLog(c.Context, cl, build, task); err != nil {
 				return err
 			}
 		}
-		_, err := a.followLog(c.Context, cl, build, task, stream, attempt, a.LogWriter())
+		_, err := w.followLog(c.Context, cl, build, task, stream, attempt, w.LogWriter())
 		return err
 	}
 	l, ok := choose(logs.Value, stream, attempt)
 	if !ok {
 		return albs.Errorf(albs.NotFound, "task %d has no such log yet; albs build logs %d lists all that there are, and with -f one is waited for", task, build)
 	}
-	return a.printLog(c.Context, cl, build, task, l, a.LogWriter())
+	return w.printLog(c.Context, cl, build, task, l, w.LogWriter())
 }
 
 // chiefLog returns the name of the log that tells most of a task.
-func (a *App) chiefLog(ctx context.Context, cl *client.Client, build albs.BuildID, task albs.TaskID) (string, error) {
+func (w *Watch) chiefLog(ctx context.Context, cl *client.Client, build albs.BuildID, task albs.TaskID) (string, error) {
 	b, err := cl.Build(ctx, build)
 	if err != nil {
 		return "", err
@@ -100,28 +100,28 @@ func (a *App) chiefLog(ctx context.Context, cl *client.Client, build albs.BuildI
 	if err != nil {
 		return "", err
 	}
-	list, _ := a.steps(b.Value, latest(tests.Value))
+	list, _ := w.steps(b.Value, Latest(tests.Value))
 	if i := slices.IndexFunc(list, func(s step) bool { return s.task == task }); i >= 0 {
 		return list[i].stream, nil
 	}
 	return streams[0], nil
 }
 
-func (a *App) printLog(ctx context.Context, cl *client.Client, build albs.BuildID, task albs.TaskID, l client.Log, w io.Writer) error {
+func (w *Watch) printLog(ctx context.Context, cl *client.Client, build albs.BuildID, task albs.TaskID, l client.Log, to io.Writer) error {
 	r, err := cl.OpenLog(ctx, build, task, l)
 	if err != nil {
 		return err
 	}
 	defer func() { _ = r.Close() }()
-	_, err = io.Copy(w, r)
+	_, err = io.Copy(to, r)
 	return err
 }
 
 // followLog prints a log as it grows until its attempt is over. Of an attempt that
 // never came to that log it prints the last one that it came to. It returns the
 // number of bytes printed.
-func (a *App) followLog(ctx context.Context, cl *client.Client, build albs.BuildID, task albs.TaskID, stream string, attempt int, w io.Writer) (int64, error) {
-	counted := &counter{w: w}
+func (w *Watch) followLog(ctx context.Context, cl *client.Client, build albs.BuildID, task albs.TaskID, stream string, attempt int, to io.Writer) (int64, error) {
+	counted := &counter{w: to}
 	err := cl.FollowLog(ctx, build, task, stream, attempt, counted)
 	if counted.n > 0 || err != nil && !errors.Is(err, albs.NotFound) {
 		return counted.n, err
@@ -134,7 +134,7 @@ func (a *App) followLog(ctx context.Context, cl *client.Client, build albs.Build
 	if !ok || l.Stream == stream {
 		return 0, err
 	}
-	err = a.printLog(ctx, cl, build, task, l, counted)
+	err = w.printLog(ctx, cl, build, task, l, counted)
 	return counted.n, err
 }
 
@@ -174,11 +174,11 @@ func choose(logs []client.Log, stream string, attempt int) (client.Log, bool) {
 
 // followBuild prints the logs of a build's steps one after the other, each from
 // its beginning, as they run, until nothing of the build goes on.
-func (a *App) followBuild(c *urfave.Context, cl *client.Client, build albs.BuildID) error {
-	m := a.NewMeter()
+func (w *Watch) followBuild(c *urfave.Context, cl *client.Client, build albs.BuildID) error {
+	m := w.NewMeter()
 	shown := map[albs.TaskID]int{} // attempts
 	var b client.Build
-	err := a.wait(c.Context, cl, fmt.Sprintf("build:%d", build), m, func(ctx context.Context) (bool, error) {
+	err := w.Until(c.Context, cl, fmt.Sprintf("build:%d", build), m, goesOn(build), func(ctx context.Context) (bool, error) {
 		for {
 			doc, err := cl.Build(ctx, build)
 			if err != nil {
@@ -189,20 +189,20 @@ func (a *App) followBuild(c *urfave.Context, cl *client.Client, build albs.Build
 				return false, err
 			}
 			b = doc.Value
-			list, tested := a.steps(b, latest(tests.Value))
+			list, tested := w.steps(b, Latest(tests.Value))
 			i := slices.IndexFunc(list, func(s step) bool { return s.state == albs.TaskLeased && s.attempts > shown[s.task] })
 			if i < 0 {
 				return b.Final() && (tested || b.State != "succeeded"), nil
 			}
 			s := list[i]
 			m.Line("== %s%s (task %d, log %s)", s.label, s.detail, s.task, s.stream)
-			if _, err := a.followLog(ctx, cl, build, s.task, s.stream, s.attempts, a.LogWriter()); err != nil && !errors.Is(err, albs.NotFound) {
+			if _, err := w.followLog(ctx, cl, build, s.task, s.stream, s.attempts, w.LogWriter()); err != nil && !errors.Is(err, albs.NotFound) {
 				return false, err
 			}
 			shown[s.task] = s.attempts
 		}
 	})
-	if err = a.left(c, err, fmt.Sprintf("build %d goes on: albs build watch %d", build, build)); err != nil {
+	if err != nil {
 		return err
 	}
 	if b.State != "succeeded" {

@@ -1,4 +1,4 @@
-package remote
+package watch
 
 import (
 	"context"
@@ -36,27 +36,39 @@ func (s step) words() string {
 	}
 }
 
-// testRun is a run with what it means.
-type testRun struct{ client.TestRun }
+// State is a task's state, with the number of its attempts if there were several.
+func State(s albs.TaskState, attempts int) string {
+	word := string(s)
+	if s == albs.TaskLeased {
+		word = "running"
+	}
+	if attempts > 1 {
+		word += " (attempt " + terminal.Decimal(attempts) + ")"
+	}
+	return word
+}
 
-// passed reports whether every package passed.
-func (r testRun) passed() bool { return r.Status == "completed" }
+// TestRun is a run with what it means.
+type TestRun struct{ client.TestRun }
 
-// verdict is where the run stands, in a word.
-func (r testRun) verdict() string {
+// Passed reports whether every package passed.
+func (r TestRun) Passed() bool { return r.Status == "completed" }
+
+// Verdict is where the run stands, in a word.
+func (r TestRun) Verdict() string {
 	switch {
-	case r.passed():
+	case r.Passed():
 		return "passed"
 	case r.State == albs.TaskSucceeded:
 		return "failed" // the run came to its end, and a case was bad
 	default:
-		return state1(r.State, 0)
+		return State(r.State, 0)
 	}
 }
 
-// why is the reason of a run that didn't pass.
-func (r testRun) why() string {
-	if r.passed() || !r.State.Final() {
+// Why is the reason of a run that didn't pass.
+func (r TestRun) Why() string {
+	if r.Passed() || !r.State.Final() {
 		return ""
 	}
 	for _, p := range r.Packages {
@@ -67,27 +79,27 @@ func (r testRun) why() string {
 	return r.Reason
 }
 
-// latest returns the newest run of each build task, in the order of the first ones.
-func latest(runs []client.TestRun) []testRun {
-	var out []testRun
+// Latest returns the newest run of each build task, in the order of the first ones.
+func Latest(runs []client.TestRun) []TestRun {
+	var out []TestRun
 	place := map[albs.TaskID]int{}
 	for _, r := range runs {
 		i, seen := place[r.BuildTask]
 		if !seen {
 			i = len(out)
 			place[r.BuildTask] = i
-			out = append(out, testRun{})
+			out = append(out, TestRun{})
 		}
-		out[i] = testRun{r}
+		out[i] = TestRun{r}
 	}
 	return out
 }
 
 // steps lists what there is to do for a build, and whether its tests are over: one
 // run is made, soon after, for each rebuild that left packages.
-func (a *App) steps(b client.Build, runs []testRun) (list []step, tested bool) {
+func (w *Watch) steps(b client.Build, runs []TestRun) (list []step, tested bool) {
 	tested = true
-	byTask := map[albs.TaskID]testRun{}
+	byTask := map[albs.TaskID]TestRun{}
 	for _, r := range runs {
 		byTask[r.BuildTask] = r
 	}
@@ -107,7 +119,7 @@ func (a *App) steps(b client.Build, runs []testRun) (list []step, tested bool) {
 		case t.State == albs.TaskLeased && t.Worker != "":
 			s.detail = " on " + t.Worker
 		case t.State == albs.TaskSucceeded:
-			s.detail = within(a.Took(t.Started, t.Finished))
+			s.detail = within(w.Took(t.Started, t.Finished))
 		case t.State.Final() && t.Reason != "":
 			s.detail = ": " + t.Reason
 		}
@@ -123,10 +135,10 @@ func (a *App) steps(b client.Build, runs []testRun) (list []step, tested bool) {
 		tested = tested && r.State.Final()
 		test := step{task: r.Task, label: t.Package + " " + string(t.Arch) + " test", state: r.State, stream: "test", attempts: 1}
 		switch {
-		case r.passed():
-			test.detail = within(a.Took(r.Started, r.Finished))
+		case r.Passed():
+			test.detail = within(w.Took(r.Started, r.Finished))
 		case r.State.Final():
-			test.state, test.detail = albs.TaskFailed, ": "+r.why()
+			test.state, test.detail = albs.TaskFailed, ": "+r.Why()
 		}
 		list = append(list, test)
 	}
@@ -149,14 +161,14 @@ func hasRPM(t client.Task) bool {
 	return false
 }
 
-// watchBuild shows how a build goes until it and its tests are over, prints what
+// Build shows how a build goes until it and its tests are over, prints what
 // came of it and returns an error if that isn't success.
-func (a *App) watchBuild(c *urfave.Context, cl *client.Client, id albs.BuildID) error {
-	m := a.NewMeter()
+func (w *Watch) Build(c *urfave.Context, cl *client.Client, id albs.BuildID) error {
+	m := w.NewMeter()
 	var doc client.Doc[client.Build]
-	var runs []testRun
+	var runs []TestRun
 	seen := map[albs.TaskID]step{}
-	err := a.wait(c.Context, cl, fmt.Sprintf("build:%d", id), m, func(ctx context.Context) (bool, error) {
+	err := w.Until(c.Context, cl, fmt.Sprintf("build:%d", id), m, goesOn(id), func(ctx context.Context) (bool, error) {
 		var err error
 		if doc, err = cl.Build(ctx, id); err != nil {
 			return false, err
@@ -165,18 +177,18 @@ func (a *App) watchBuild(c *urfave.Context, cl *client.Client, id albs.BuildID) 
 		if err != nil {
 			return false, err
 		}
-		runs = latest(tests.Value)
+		runs = Latest(tests.Value)
 		b := doc.Value
-		list, tested := a.steps(b, runs)
+		list, tested := w.steps(b, runs)
 		change(m, seen, list)
-		m.Now(fmt.Sprintf("build %d: %s, %d of %d steps done%s%s", id, b.State, b.Done, b.Total, within(a.Took(b.Started, b.Finished)), working(list)))
+		m.Now(fmt.Sprintf("build %d: %s, %d of %d steps done%s%s", id, b.State, b.Done, b.Total, within(w.Took(b.Started, b.Finished)), working(list)))
 		return b.Final() && (tested || b.State != "succeeded"), nil
 	})
-	if err = a.left(c, err, fmt.Sprintf("build %d goes on: albs build watch %d", id, id)); err != nil {
+	if err != nil {
 		return err
 	}
 	if c.Bool("json") {
-		if err := a.PrintJSON(doc.JSON); err != nil {
+		if err := w.PrintJSON(doc.JSON); err != nil {
 			return err
 		}
 	}
@@ -185,14 +197,18 @@ func (a *App) watchBuild(c *urfave.Context, cl *client.Client, id albs.BuildID) 
 		return failure(b)
 	}
 	for _, r := range runs {
-		if !r.passed() {
-			return fmt.Errorf("build %d succeeded, but its tests failed: %s; the log: albs build logs %d %d", id, r.why(), id, r.Task)
+		if !r.Passed() {
+			return fmt.Errorf("build %d succeeded, but its tests failed: %s; the log: albs build logs %d %d", id, r.Why(), id, r.Task)
 		}
 	}
 	if c.Bool("json") {
 		return nil
 	}
-	return a.Say("build %d succeeded%s, and its tests passed", id, within(a.Took(b.Started, b.Finished)))
+	return w.Say("build %d succeeded%s, and its tests passed", id, within(w.Took(b.Started, b.Finished)))
+}
+
+func goesOn(id albs.BuildID) string {
+	return fmt.Sprintf("build %d goes on: albs build watch %d", id, id)
 }
 
 // failure says why a build didn't succeed, and where to read on.
