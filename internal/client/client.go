@@ -16,8 +16,11 @@ import (
 	"fmt"
 	"io"
 	"math/rand/v2"
+	"net"
 	"net/http"
+	"net/netip"
 	"net/url"
+	"os"
 	"strings"
 	"time"
 
@@ -28,6 +31,8 @@ import (
 const Prefix = "/api/v1"
 
 const (
+	maxRedirects = 3
+
 	maxAnswer  = 64 << 20 // bytes of a JSON answer; a mass rebuild's build is the largest
 	maxProblem = 64 << 10
 )
@@ -54,7 +59,7 @@ type Client struct {
 // New returns a Client of the server at base ("https://albs.example.org"), or an
 // Invalid error if that is no http or https URL. token is a person's bearer token,
 // "" to ask as nobody. hc must have no Timeout, for transfers and streams have
-// their own; nil is one made for this Client.
+// their own; nil is one made for this Client. It isn't led to other servers.
 func New(base, token string, hc *http.Client) (*Client, error) {
 	u, err := url.Parse(base)
 	if err != nil || (u.Scheme != "http" && u.Scheme != "https") || u.Host == "" || u.RawQuery != "" || u.Fragment != "" || u.User != nil {
@@ -66,15 +71,35 @@ func New(base, token string, hc *http.Client) (*Client, error) {
 	if hc == nil {
 		hc = &http.Client{Transport: http.DefaultTransport.(*http.Transport).Clone()}
 	}
+	own := *hc
+	own.CheckRedirect = stay
 	u.Path = strings.TrimRight(u.Path, "/")
-	return &Client{base: u, token: token, http: hc, Patience: DefaultPatience}, nil
+	return &Client{base: u, token: token, http: &own, Patience: DefaultPatience}, nil
+}
+
+// stay refuses to be led to another server: http.Client would take the token along
+// from https to http and to subdomains, and make a question of a change.
+func stay(r *http.Request, via []*http.Request) error {
+	first := via[0]
+	if r.URL.Scheme == first.URL.Scheme && r.URL.Host == first.URL.Host && r.Method == first.Method && len(via) <= maxRedirects {
+		return nil
+	}
+	return &Stranger{Host: first.URL.Host, Said: "that " + r.URL.Redacted() + " is the place to ask"}
+}
+
+// InClear reports whether who listens on the way to the server at base can read the
+// token: it is another host, and spoken to by http.
+func InClear(base string) bool {
+	u, err := url.Parse(base)
+	if err != nil || u.Scheme != "http" {
+		return false
+	}
+	ip, err := netip.ParseAddr(u.Hostname())
+	return u.Hostname() != "localhost" && (err != nil || !ip.Unmap().IsLoopback())
 }
 
 // Base returns the server's URL.
 func (c *Client) Base() string { return c.base.String() }
-
-// HasToken reports whether the Client asks as somebody.
-func (c *Client) HasToken() bool { return c.token != "" }
 
 // Get asks for the JSON at path (below Prefix, with its query) and decodes it
 // into out. It asks again while the server is Unavailable, within Patience.
@@ -190,12 +215,39 @@ type Unreached struct {
 }
 
 // Error names the server and what went wrong.
-func (u *Unreached) Error() string { return fmt.Sprintf("reach %s: %v", u.URL, u.Err) }
+func (u *Unreached) Error() string { return "reach " + u.URL + ": " + u.Why() }
+
+// Why is what went wrong, in words for people where Go's are for programmers.
+func (u *Unreached) Why() string {
+	if dns, ok := errors.AsType[*net.DNSError](u.Err); ok && dns.IsNotFound {
+		return "there is no host " + dns.Name
+	}
+	if errors.Is(u.Err, http.ErrSchemeMismatch) {
+		return "it speaks http, not https"
+	}
+	if sys, ok := errors.AsType[*os.SyscallError](u.Err); ok {
+		return sys.Err.Error()
+	}
+	return u.Err.Error()
+}
 
 // Unwrap returns what went wrong.
 func (u *Unreached) Unwrap() error { return u.Err }
 
+// Stranger is the cause in the error for an answer that albs doesn't give: what is at
+// the URL is another program, or a proxy that speaks for an albs that is away.
+type Stranger struct {
+	Host string
+	Said string
+}
+
+// Error names the host and what it answered.
+func (s *Stranger) Error() string { return s.Host + " answered " + s.Said + ", and not as albs does" }
+
 func unreached(ctx context.Context, base string, err error) error {
+	if other, ok := errors.AsType[*Stranger](err); ok {
+		return albs.Errorf(albs.Invalid, "%w", other)
+	}
 	if cause := context.Cause(ctx); cause != nil {
 		if errors.Is(cause, context.Canceled) {
 			return fmt.Errorf("reach %s: %w", base, cause)
@@ -221,7 +273,7 @@ func readJSON(resp *http.Response, out any) error {
 		return albs.Errorf(albs.TooLarge, "the server's answer has more than %d bytes", maxAnswer)
 	}
 	if err := json.Unmarshal(b, out); err != nil {
-		return fmt.Errorf("read the server's answer: %w", err)
+		return albs.Errorf(albs.Internal, "%w", &Stranger{Host: resp.Request.URL.Host, Said: resp.Status + " and no such JSON"})
 	}
 	return nil
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -185,6 +186,106 @@ func TestUnreached(t *testing.T) {
 	cancel()
 	if err := c.Get(ctx, "/x", nil); !errors.Is(err, context.Canceled) || errors.Is(err, albs.Unavailable) {
 		t.Errorf("Get with an ended context = %v, want context.Canceled", err)
+	}
+}
+
+// TestUnreachedWords: what went wrong on the way is said in words for people.
+func TestUnreachedWords(t *testing.T) {
+	t.Parallel()
+	plain := httptest.NewServer(http.NotFoundHandler())
+	t.Cleanup(plain.Close)
+	gone := httptest.NewServer(http.NotFoundHandler())
+	gone.Close()
+	for _, tc := range []struct{ base, want string }{
+		{gone.URL, "connection refused"},
+		{"https" + strings.TrimPrefix(plain.URL, "http"), "it speaks http, not https"},
+		{"http://nowhere.invalid", "there is no host nowhere.invalid"},
+	} {
+		c, err := New(tc.base, "", &http.Client{Transport: &http.Transport{
+			DialContext: func(ctx context.Context, network, addr string) (net.Conn, error) {
+				if strings.HasPrefix(addr, "nowhere.invalid:") { // the machine's resolver may be away
+					return nil, &net.OpError{Op: "dial", Net: network, Err: &net.DNSError{Err: "no such host", Name: "nowhere.invalid", IsNotFound: true}}
+				}
+				return (&net.Dialer{}).DialContext(ctx, network, addr)
+			},
+		}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		c.Patience.Pause = 0
+		if err := c.Get(t.Context(), "/x", nil); err == nil || err.Error() != "reach "+tc.base+": "+tc.want {
+			t.Errorf("Get from %s = %v, want %q", tc.base, err, tc.want)
+		}
+	}
+}
+
+// TestRedirects: neither a token nor a change goes where another server points, nor
+// to the same one in clear; a question may be led on within its own server.
+func TestRedirects(t *testing.T) {
+	t.Parallel()
+	var strayed atomic.Int32
+	other := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { strayed.Add(1) }))
+	t.Cleanup(other.Close)
+	c := serve(t, "albs_secret", func(w http.ResponseWriter, r *http.Request) {
+		switch r.URL.Path {
+		case Prefix + "/away":
+			http.Redirect(w, r, other.URL+"/x", http.StatusMovedPermanently)
+		case Prefix + "/tls":
+			http.Redirect(w, r, "https://"+r.Host+"/x", http.StatusPermanentRedirect)
+		case Prefix + "/here":
+			http.Redirect(w, r, Prefix+"/there", http.StatusFound)
+		case Prefix + "/loop":
+			http.Redirect(w, r, Prefix+"/loop", http.StatusFound)
+		default:
+			_, _ = io.WriteString(w, `{"a":1}`)
+		}
+	})
+	var out map[string]int
+	if err := c.Get(t.Context(), "/here", &out); err != nil || out["a"] != 1 {
+		t.Errorf("Get of what lies elsewhere on the server = %v, %v", out, err)
+	}
+	for _, path := range []string{"/away", "/tls", "/loop"} {
+		err := c.Get(t.Context(), path, nil)
+		if _, ok := errors.AsType[*Stranger](err); !ok || !errors.Is(err, albs.Invalid) {
+			t.Errorf("Get of %s = %v, want Invalid and a Stranger", path, err)
+		}
+	}
+	if err := c.Send(t.Context(), http.MethodPost, "/here", nil, nil); !errors.Is(err, albs.Invalid) {
+		t.Errorf("a change that is led on = %v, want Invalid: it would become a question", err)
+	}
+	if strayed.Load() != 0 {
+		t.Errorf("%d requests went to another server", strayed.Load())
+	}
+}
+
+// TestStranger: what isn't an answer of albs is never taken for one.
+func TestStranger(t *testing.T) {
+	t.Parallel()
+	c := serve(t, "", func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "text/html")
+		_, _ = io.WriteString(w, "<h1>It works!</h1>")
+	})
+	var out any
+	_, key := c.PublicKey(t.Context(), "demo")
+	for name, err := range map[string]error{
+		"JSON": c.Get(t.Context(), "/x", &out), "a document": key, "a stream": c.Events(t.Context(), "", func(Event) error { return nil }),
+	} {
+		if other, ok := errors.AsType[*Stranger](err); !ok || "http://"+other.Host != c.Base() {
+			t.Errorf("%s = %v, want a Stranger at %s", name, err, c.Base())
+		}
+	}
+}
+
+func TestInClear(t *testing.T) {
+	t.Parallel()
+	for base, want := range map[string]bool{
+		"http://albs.lan": true, "http://10.0.0.1:8080": true, "http://localhost.example.org": true, "http://[2001:db8::1]": true,
+		"https://albs.lan": false, "http://127.0.0.1:8080": false, "http://127.8.8.8": false, "http://[::1]:1": false, "http://[::ffff:127.0.0.1]": false,
+		"http://localhost:8080": false, "": false, ":": false,
+	} {
+		if got := InClear(base); got != want {
+			t.Errorf("InClear(%q) = %v, want %v", base, got, want)
+		}
 	}
 }
 

@@ -2,16 +2,18 @@ package client
 
 import (
 	"context"
+	"fmt"
 	"io"
+	"mime"
 	"net/http"
 
 	"albs/internal/albs"
 )
 
-// Document downloads what lies at path (below Prefix) as it is, at most limit
-// bytes, asking again as Get does. It is for what others parse: bundles, trust
-// files, public keys.
-func (c *Client) Document(ctx context.Context, path string, limit int64) ([]byte, error) {
+// Document downloads what lies at path (below Prefix) as it is, a document of that
+// media type and of at most limit bytes, asking again as Get does. It is for what
+// others parse: bundles, trust files, public keys.
+func (c *Client) Document(ctx context.Context, path, media string, limit int64) ([]byte, error) {
 	var b []byte
 	err := c.again(ctx, func() error {
 		ctx, cancel := context.WithTimeout(ctx, c.Patience.Call)
@@ -25,6 +27,9 @@ func (c *Client) Document(ctx context.Context, path string, limit int64) ([]byte
 			return err
 		}
 		defer drain(resp)
+		if got, _, _ := mime.ParseMediaType(resp.Header.Get("Content-Type")); got != media { // a page, for instance
+			return albs.Errorf(albs.Internal, "%w", &Stranger{Host: req.URL.Host, Said: fmt.Sprintf("%.80q for %s", got, media)})
+		}
 		if b, err = io.ReadAll(io.LimitReader(resp.Body, limit+1)); err != nil {
 			return unreached(ctx, c.Base(), err)
 		}
@@ -42,11 +47,11 @@ func (c *Client) Document(ctx context.Context, path string, limit int64) ([]byte
 // Bundle downloads the statements and proofs of a package, as albs verify wants
 // them; limit bounds it.
 func (c *Client) Bundle(ctx context.Context, d albs.Digest, limit int64) ([]byte, error) {
-	return c.Document(ctx, artifactPath(d, "bundle"), limit)
+	return c.Document(ctx, artifactPath(d, "bundle"), "application/jsonl", limit)
 }
 
 // Trust downloads what a stranger needs to verify packages of this server; limit
 // bounds it.
 func (c *Client) Trust(ctx context.Context, limit int64) ([]byte, error) {
-	return c.Document(ctx, "/trust", limit)
+	return c.Document(ctx, "/trust", jsonType, limit)
 }

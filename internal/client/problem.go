@@ -58,7 +58,7 @@ func readProblem(resp *http.Response) error {
 		if !ok {
 			kind = albs.Internal
 		}
-		return albs.Errorf(kind, "%s answered %s, and not as albs does", resp.Request.URL.Host, resp.Status)
+		return albs.Errorf(kind, "%w", &Stranger{Host: resp.Request.URL.Host, Said: resp.Status})
 	}
 	if !known(p.Kind) {
 		p.Kind = statusKind[resp.StatusCode]

@@ -58,7 +58,7 @@ const maxPublicKey = 64 << 10
 // PublicKey downloads a key's public part, ASCII-armored; key is its name or
 // fingerprint.
 func (c *Client) PublicKey(ctx context.Context, key string) ([]byte, error) {
-	return c.Document(ctx, "/sign-keys/"+url.PathEscape(key)+"/public", maxPublicKey)
+	return c.Document(ctx, "/sign-keys/"+url.PathEscape(key)+"/public", "application/pgp-keys", maxPublicKey)
 }
 
 // The statuses of a SignTask.

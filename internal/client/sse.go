@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"mime"
 	"net/http"
@@ -91,7 +92,7 @@ func (s *stream) read(ctx context.Context) error {
 		return nil
 	}
 	if media, _, _ := mime.ParseMediaType(resp.Header.Get("Content-Type")); media != "text/event-stream" {
-		return albs.Errorf(albs.Internal, "%s sent %.80q for a stream of events", req.URL.Host, media)
+		return albs.Errorf(albs.Internal, "%w", &Stranger{Host: req.URL.Host, Said: fmt.Sprintf("%.80q for a stream of events", media)})
 	}
 	return s.parse(resp.Body, func() { dog.moved() }, func(err error) error { return unreached(ctx, s.c.Base(), err) })
 }
