@@ -50,7 +50,7 @@ func digest(arg string) (albs.Digest, error) {
 	}
 	f, err := os.Open(arg)
 	if err != nil {
-		return "", albs.Errorf(albs.Invalid, "%q is no sha256 of 64 hex digits, and no file either: %w", arg, err)
+		return "", albs.Errorf(albs.Invalid, "%q is no sha256 of 64 hex digits, and no file either (%w); albs build show lists files with theirs", arg, err)
 	}
 	defer func() { _ = f.Close() }()
 	d, _, err := albs.DigestReader(f)

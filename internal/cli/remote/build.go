@@ -22,7 +22,7 @@ func (a *App) buildCommand() *urfave.Command {
 		Usage:       "make packages, see how it goes, read logs",
 		Description: "A build makes source packages out of git or SRPMs and rebuilds them for each platform and arch, then tests what came of it.",
 		Subcommands: []*urfave.Command{
-			a.createBuildCommand(),
+			listed("albs platform list and albs product list show what there is", a.createBuildCommand()),
 			answers(&urfave.Command{
 				Name: "list", Usage: "list builds, the newest first", ArgsUsage: "[--owner NAME] [--package P] [--platform P] [--product P] [--page N]",
 				Description: "Builds are listed ten to a page; flags leave out what they don't name.",
@@ -39,17 +39,17 @@ func (a *App) buildCommand() *urfave.Command {
 					})
 				}, a.listBuilds, "there are no builds on this page"),
 			}),
-			answers(&urfave.Command{
+			listed("albs build list shows all", answers(&urfave.Command{
 				Name: "show", Usage: "show a build: its steps, tests and files", ArgsUsage: "BUILD",
 				Description: "BUILD is the number that albs build create printed and albs build list shows.",
 				Action:      numbered(a, "build", 1, a.showBuild),
-			}),
-			answers(&urfave.Command{
+			})),
+			listed("albs build list shows all", answers(&urfave.Command{
 				Name: "watch", Usage: "follow a build until it and its tests are over; exit 1 if they fail", ArgsUsage: "BUILD",
 				Description: "Ctrl-C ends the watching and not the build.",
 				Action:      numbered(a, "build", 1, a.Build),
-			}),
-			answers(&urfave.Command{
+			})),
+			listed("albs build list and albs build show list what there is", answers(&urfave.Command{
 				Name: "logs", Usage: "list a build's logs, print one, or follow them", ArgsUsage: "BUILD [TASK] [-f] [--stream NAME] [--attempt N]",
 				Description: "With TASK one log is printed; without, all logs are listed. -f follows: the log of TASK, or one step of the build after the other.\n" +
 					"For example: albs build logs 7 12 --stream root",
@@ -59,19 +59,19 @@ func (a *App) buildCommand() *urfave.Command {
 					&urfave.IntFlag{Name: "attempt", Usage: "of the `N`th attempt; of the newest without this"},
 				},
 				Action: numbered(a, "build", 2, a.Logs),
-			}),
-			answers(&urfave.Command{
+			})),
+			listed("albs build list shows all", answers(&urfave.Command{
 				Name: "cancel", Usage: "end all of a build that has not ended", ArgsUsage: "BUILD",
 				Description: "What has ended keeps its results, and albs build retry takes up the rest again.",
 				Action:      numbered(a, "build", 1, a.cancelBuild),
-			}),
-			answers(&urfave.Command{
+			})),
+			listed("albs build list and albs build show list what there is", answers(&urfave.Command{
 				Name: "retry", Usage: "queue a build's failed and cancelled steps again, or the one that TASK names", ArgsUsage: "BUILD [TASK] [--wait]",
 				Description: "TASK is a number that albs build show lists. What succeeded isn't done again.\n" +
 					"For example: albs build retry 7 --wait",
 				Flags:  []urfave.Flag{terminal.WaitFlag("the build and its tests are over")},
 				Action: numbered(a, "build", 2, a.retryBuild),
-			}),
+			})),
 		},
 	}
 }
@@ -186,7 +186,7 @@ func (a *App) createBuild(c *urfave.Context, sources []source) error {
 func upload(ctx context.Context, cl *client.Client, file string) (albs.Digest, error) {
 	f, err := os.Open(file)
 	if err != nil {
-		return "", albs.Errorf(albs.Invalid, "%w", err)
+		return "", albs.Errorf(albs.Invalid, "%w; --srpm names a file here", err)
 	}
 	defer func() { _ = f.Close() }()
 	info, err := f.Stat()

@@ -106,7 +106,7 @@ func TestBuildCommands(t *testing.T) {
 		{
 			name: "show, no such", args: "build show 6",
 			answers: map[string][]answer{"GET /builds/6/": problem(404, "not_found", "there is no build 6")},
-			want:    result{1, "", "albs: there is no build 6\n"},
+			want:    result{1, "", "albs: there is no build 6; albs build list shows all\n"},
 		},
 		{
 			name: "cancel", args: "build cancel 5",

@@ -154,7 +154,7 @@ func TestCommands(t *testing.T) {
 		},
 		{
 			name: "platform apply, no file", args: []string{"platform", "apply", filepath.Join(dir, "none")},
-			code: 1, stderr: "albs: open " + filepath.Join(dir, "none") + ": no such file or directory\n",
+			code: 1, stderr: "albs: read " + filepath.Join(dir, "none") + ": no such file or directory; name a YAML file, or - for stdin\n",
 		},
 		{
 			name: "platform list", args: []string{"platform", "list"},

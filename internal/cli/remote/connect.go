@@ -36,6 +36,11 @@ func (a *App) connect() (*client.Client, error) {
 		return nil, err
 	}
 	c.Patience.Pause = a.retry
+	if token != "" && client.InClear(base) {
+		if err := a.Note("warning: the token goes to %s in clear; who listens on the way has it: use https", base); err != nil {
+			return nil, err
+		}
+	}
 	return c, nil
 }
 
@@ -87,7 +92,13 @@ func (a *App) tokenFile() string {
 // Explain puts err into words that say what to do next.
 func (a *App) Explain(err error) string {
 	if away, ok := errors.AsType[*client.Unreached](err); ok && errors.Is(err, albs.Unavailable) {
-		return "no server answers at " + away.URL + " (" + away.Err.Error() + "); start one with \"albs serve\", or set ALBS_URL to its address"
+		return "no server answers at " + away.URL + " (" + away.Why() + "); start one with \"albs serve\", or set ALBS_URL to its address"
+	}
+	if other, ok := errors.AsType[*client.Stranger](err); ok {
+		if errors.Is(err, albs.Unavailable) {
+			return other.Error() + "; try again when albs is back behind it, or set ALBS_URL to albs's address"
+		}
+		return other.Error() + "; set ALBS_URL to albs's address"
 	}
 	if errors.Is(err, albs.Unauthenticated) {
 		if token, _ := a.token(); token == "" { // a file that can't be read has been told of

@@ -50,7 +50,7 @@ func (a *App) platformCommand() *urfave.Command {
 func applies[T any](a *App, apply func(*client.Client, context.Context, []byte) (client.Doc[T], error), told func(T) string) urfave.ActionFunc {
 	return a.asks(1, 1, func(c *urfave.Context, cl *client.Client) error {
 		file := c.Args().First()
-		b, err := a.ReadFile(file, maxYAML)
+		b, err := a.ReadFile(file, "a YAML file", maxYAML)
 		if err != nil {
 			return err
 		}

@@ -18,7 +18,7 @@ func (a *App) releaseCommand() *urfave.Command {
 		Usage:       "plan, approve and publish; bring back what was before",
 		Description: "A release makes a product's signed packages public: it is planned, approved by people as that plan, and then published.",
 		Subcommands: []*urfave.Command{
-			answers(&urfave.Command{
+			listed("albs product list and albs build list show what there is", answers(&urfave.Command{
 				Name: "plan", Usage: "compute what the release of builds comes to", ArgsUsage: "--product P --build N…",
 				Description: "Nothing is changed: the plan shows what would go where, and what stands against it.\n" +
 					"For example: albs release plan --product demo --build 7 --build 8",
@@ -27,7 +27,7 @@ func (a *App) releaseCommand() *urfave.Command {
 					&urfave.Int64SliceFlag{Name: "build", Usage: "the build `N`; may be repeated"},
 				},
 				Action: terminal.Action(0, 0, a.planRelease),
-			}),
+			})),
 			answers(&urfave.Command{
 				Name: "list", Usage: "list releases, the newest first", ArgsUsage: "[--product P] [--page N]",
 				Description: "Releases are listed ten to a page, rollbacks among them.",
@@ -36,35 +36,35 @@ func (a *App) releaseCommand() *urfave.Command {
 					return cl.Releases(c.Context, client.ReleaseQuery{Page: page, Product: c.String("product")})
 				}, listReleases, "there are no releases on this page"),
 			}),
-			answers(&urfave.Command{
+			listed("albs release list shows all", answers(&urfave.Command{
 				Name: "show", Usage: "show a release: what goes where, and who approved it", ArgsUsage: "RELEASE",
 				Description: "RELEASE is the number that albs release plan printed and albs release list shows.",
 				Action:      numbered(a, "release", 1, a.showRelease),
-			}),
-			answers(&urfave.Command{
+			})),
+			listed("albs release list shows all", answers(&urfave.Command{
 				Name: "approve", Usage: "show a release's plan and approve exactly that", ArgsUsage: "RELEASE",
 				Description: "What was shown is what is approved: a plan that has changed meanwhile is refused.",
 				Action:      numbered(a, "release", 1, a.approveRelease),
-			}),
-			answers(&urfave.Command{
+			})),
+			listed("albs release list shows all", answers(&urfave.Command{
 				Name: "publish", Usage: "make an approved release public", ArgsUsage: "RELEASE [--wait]",
 				Description: "Readers see the whole old or the whole new.\n" +
 					"For example: albs release publish 3 --wait",
 				Flags:  []urfave.Flag{terminal.WaitFlag("it is public")},
 				Action: numbered(a, "release", 1, a.publishRelease),
-			}),
-			answers(&urfave.Command{
+			})),
+			listed("albs release list shows all", answers(&urfave.Command{
 				Name: "cancel", Usage: "end a publication or rollback that doesn't get on", ArgsUsage: "RELEASE",
 				Description: "What was public stays public. The release can be published again.",
 				Action:      numbered(a, "release", 1, a.cancelRelease),
-			}),
-			answers(&urfave.Command{
+			})),
+			listed("albs release list and albs product list show what there is", answers(&urfave.Command{
 				Name: "rollback", Usage: "bring back what a product showed before its last release", ArgsUsage: "PRODUCT|RELEASE [--wait]",
 				Description: "A rollback is a release of its own, with a new serial and the old content.\n" +
 					"For example: albs release rollback demo --wait",
 				Flags:  []urfave.Flag{terminal.WaitFlag("it is public")},
 				Action: a.asks(1, 1, a.rollback),
-			}),
+			})),
 		},
 	}
 }
@@ -257,7 +257,7 @@ func shown(ctx context.Context, cl *client.Client, product string) (int64, error
 		}
 	}
 	if found.ID == 0 {
-		return 0, albs.Errorf(albs.NotFound, "product %q has no public release that could be rolled back; albs product list shows all products", product)
+		return 0, albs.Errorf(albs.NotFound, "product %q has no public release that could be rolled back", product)
 	}
 	return int64(found.ID), nil
 }

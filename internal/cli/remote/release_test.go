@@ -214,7 +214,7 @@ func TestKeysSigningReleases(t *testing.T) {
 		{
 			name: "release rollback of a product that shows nothing", args: []string{"release", "rollback", "demo"},
 			answers: map[string][]answer{"GET /releases/?pageNumber=1&product=demo&status=3": ok(`{"releases":[],"total_releases":0,"current_page":1}`)},
-			want:    result{1, "", "albs: product \"demo\" has no public release that could be rolled back; albs product list shows all products\n"},
+			want:    result{1, "", "albs: product \"demo\" has no public release that could be rolled back; albs release list and albs product list show what there is\n"},
 		},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
@@ -304,7 +304,7 @@ func TestArtifacts(t *testing.T) {
 		},
 		{
 			name: "neither file nor digest", args: []string{"artifact", "show", filepath.Join(dir, "none")},
-			want: result{1, "", "albs: \"" + filepath.Join(dir, "none") + "\" is no sha256 of 64 hex digits, and no file either: open " + filepath.Join(dir, "none") + ": no such file or directory\n"},
+			want: result{1, "", "albs: \"" + filepath.Join(dir, "none") + "\" is no sha256 of 64 hex digits, and no file either (open " + filepath.Join(dir, "none") + ": no such file or directory); albs build show lists files with theirs\n"},
 		},
 	} {
 		t.Run(tc.name, func(t *testing.T) {

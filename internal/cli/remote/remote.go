@@ -15,6 +15,7 @@ import (
 
 	urfave "github.com/urfave/cli/v2"
 
+	"albs/internal/albs"
 	"albs/internal/cli/terminal"
 	"albs/internal/cli/watch"
 	"albs/internal/client"
@@ -34,10 +35,17 @@ func New(t *terminal.Terminal) *App {
 // Commands returns the commands in the order of their use.
 func (a *App) Commands() []*urfave.Command {
 	return []*urfave.Command{
-		a.platformCommand(), a.productCommand(),
-		a.buildCommand(), a.keyCommand(), a.signCommand(), a.releaseCommand(),
-		a.artifactCommand(), a.trustCommand(),
-		a.userCommand(), a.tokenCommand(), a.workerCommand(),
+		listed("albs platform list shows all", a.platformCommand()),
+		listed("albs product list and albs platform list show what there is", a.productCommand()),
+		a.buildCommand(),
+		listed("albs key list shows all", a.keyCommand()),
+		listed("albs build list and albs key list show what there is", a.signCommand()),
+		a.releaseCommand(),
+		listed("albs build show lists a build's files", a.artifactCommand()),
+		a.trustCommand(),
+		listed("albs user list shows all", a.userCommand()),
+		a.tokenCommand(),
+		listed("albs worker list shows all", a.workerCommand()),
 	}
 }
 
@@ -45,6 +53,24 @@ func (a *App) Commands() []*urfave.Command {
 func answers(c *urfave.Command) *urfave.Command {
 	c.ArgsUsage = strings.TrimLeft(c.ArgsUsage+" [--json]", " ")
 	c.Flags = append(c.Flags, terminal.JSONFlag())
+	return c
+}
+
+// listed has a command, or all of a group, name the command that lists what there is
+// beside the error of something that there isn't.
+func listed(by string, c *urfave.Command) *urfave.Command {
+	for _, sub := range c.Subcommands {
+		listed(by, sub)
+	}
+	if do := c.Action; do != nil {
+		c.Action = func(c *urfave.Context) error {
+			err := do(c)
+			if errors.Is(err, albs.NotFound) {
+				return albs.Errorf(albs.NotFound, "%w; %s", err, by)
+			}
+			return err
+		}
+	}
 	return c
 }
 

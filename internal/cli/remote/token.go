@@ -8,6 +8,8 @@ import (
 	"albs/internal/client"
 )
 
+const maxDays = 366 // of a token's life, as the server has it
+
 func (a *App) tokenCommand() *urfave.Command {
 	of := &urfave.StringFlag{Name: "user", Usage: "another person's, by `NAME`; for admins"}
 	return &urfave.Command{
@@ -15,7 +17,7 @@ func (a *App) tokenCommand() *urfave.Command {
 		Usage:       "the tokens by which the server knows people",
 		Description: "A token speaks for its owner until it expires or is revoked. Its secret is shown once, when it is made.",
 		Subcommands: []*urfave.Command{
-			answers(&urfave.Command{
+			listed("albs user list shows all", answers(&urfave.Command{
 				Name: "create", Usage: "make a token and print its secret, which is shown this once", ArgsUsage: "[--user NAME] [--name NOTE] [--days N]",
 				Description: "The secret alone goes to stdout, so that it can be put into a file as it is.\n" +
 					"For example: (umask 077; albs token create --name laptop > ~/.config/albs/token)",
@@ -25,8 +27,8 @@ func (a *App) tokenCommand() *urfave.Command {
 					&urfave.IntFlag{Name: "days", Usage: "how many days (`N`) it is good for, up to 366", DefaultText: "30"},
 				},
 				Action: terminal.Action(0, 0, a.createToken),
-			}),
-			answers(&urfave.Command{
+			})),
+			listed("albs user list shows all", answers(&urfave.Command{
 				Name: "list", Usage: "list tokens", ArgsUsage: "[--user NAME]",
 				Description: "Of each token its beginning is shown, never its secret.",
 				Flags:       []urfave.Flag{of},
@@ -37,8 +39,8 @@ func (a *App) tokenCommand() *urfave.Command {
 					}
 					return cl.Tokens(c.Context, id)
 				}, a.listTokens),
-			}),
-			{
+			})),
+			listed("albs token list shows all of yours", &urfave.Command{
 				Name: "revoke", Usage: "end a token", ArgsUsage: "ID",
 				Description: "ID is the number that albs token list shows. The token is refused from now on.",
 				Action: numbered(a, "token", 1, func(c *urfave.Context, cl *client.Client, n int64) error {
@@ -47,7 +49,7 @@ func (a *App) tokenCommand() *urfave.Command {
 					}
 					return a.Say("token %d is revoked", n)
 				}),
-			},
+			}),
 		},
 	}
 }
@@ -57,14 +59,14 @@ func userID(c *urfave.Context, cl *client.Client) (albs.UserID, error) {
 	if !c.IsSet("user") {
 		return 0, nil
 	}
-	u, err := user(c.Context, cl, c.String("user"))
+	u, err := cl.User(c.Context, c.String("user"))
 	return u.ID, err
 }
 
 func (a *App) createToken(c *urfave.Context) error {
 	days := c.Int("days")
-	if c.IsSet("days") && days < 1 {
-		return terminal.Misused(c, "--days %d is not a number of days from 1", days)
+	if c.IsSet("days") && (days < 1 || days > maxDays) {
+		return terminal.Misused(c, "--days %d is not a number of days from 1 to %d", days, maxDays)
 	}
 	cl, err := a.connect()
 	if err != nil {

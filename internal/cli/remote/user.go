@@ -2,7 +2,6 @@ package remote
 
 import (
 	"context"
-	"errors"
 	"strings"
 
 	urfave "github.com/urfave/cli/v2"
@@ -69,7 +68,7 @@ func (a *App) userCommand() *urfave.Command {
 // onUser is asks for the account that the only argument names.
 func (a *App) onUser(do func(*urfave.Context, *client.Client, client.User) error) urfave.ActionFunc {
 	return a.asks(1, 1, func(c *urfave.Context, cl *client.Client) error {
-		u, err := user(c.Context, cl, c.Args().First())
+		u, err := cl.User(c.Context, c.Args().First())
 		if err != nil {
 			return err
 		}
@@ -77,21 +76,12 @@ func (a *App) onUser(do func(*urfave.Context, *client.Client, client.User) error
 	})
 }
 
-// user returns the account of that name.
-func user(ctx context.Context, cl *client.Client, name string) (client.User, error) {
-	u, err := cl.User(ctx, name)
-	if errors.Is(err, albs.NotFound) {
-		return u, albs.Errorf(albs.NotFound, "%w; albs user list shows all", err)
-	}
-	return u, err
-}
-
 // roleChange is Grant or Revoke.
 type roleChange func(*client.Client, context.Context, albs.UserID, string, string) (client.Doc[client.User], error)
 
 func (a *App) changeRole(change roleChange, done string) urfave.ActionFunc {
 	return a.asks(2, 2, func(c *urfave.Context, cl *client.Client) error {
-		u, err := user(c.Context, cl, c.Args().First())
+		u, err := cl.User(c.Context, c.Args().First())
 		if err != nil {
 			return err
 		}

@@ -60,6 +60,9 @@ func (a *App) addWorker(c *urfave.Context) error {
 	if err != nil {
 		return err
 	}
+	if bound := role == albs.RoleNode || role == albs.RoleTester; bound != (len(arches) > 0) {
+		return terminal.Misused(c, "a node and a tester need --arch, which a signer and a releaser don't have")
+	}
 	cl, err := a.connect()
 	if err != nil {
 		return err
@@ -134,7 +137,7 @@ func (a *App) disableWorker(c *urfave.Context, cl *client.Client) error {
 	}
 	i := slices.IndexFunc(workers.Value, func(w client.Worker) bool { return w.Name == name })
 	if i < 0 {
-		return albs.Errorf(albs.NotFound, "there is no worker %q; albs worker list shows all", name)
+		return albs.Errorf(albs.NotFound, "there is no worker %q", name)
 	}
 	out, err := cl.DisableWorker(c.Context, workers.Value[i].ID)
 	if err != nil {

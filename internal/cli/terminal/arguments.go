@@ -2,6 +2,7 @@ package terminal
 
 import (
 	"fmt"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -28,11 +29,33 @@ func Misused(c *urfave.Context, format string, args ...any) error {
 }
 
 func onUsage(c *urfave.Context, err error, _ bool) error {
-	msg := strings.ReplaceAll(err.Error(), "flag provided but not defined: -", "there is no flag -")
+	msg := flagWords(err.Error())
 	if c.Command != nil && len(c.Command.Subcommands) > 0 || c.Command == nil || c.Command.UsageText == "" {
 		return &usageError{msg: msg, hint: "try: " + strings.TrimSpace(c.Command.HelpName) + " --help"}
 	}
 	return Misused(c, "%s", msg)
+}
+
+// flagWords says what package flag found wrong in words that name the flag as it was
+// written. There is nothing but its text to tell its errors apart.
+func flagWords(msg string) string {
+	for _, w := range flagErrors {
+		if m := w.is.FindStringSubmatchIndex(msg); m != nil {
+			return string(w.is.ExpandString(nil, w.say, msg, m))
+		}
+	}
+	return msg
+}
+
+var flagErrors = []struct {
+	is  *regexp.Regexp
+	say string
+}{
+	{regexp.MustCompile(`^flag provided but not defined: -(.*)$`), "there is no flag --$1"},
+	{regexp.MustCompile(`^flag needs an argument: -(.*)$`), "--$1 needs a value"},
+	{regexp.MustCompile(`^invalid boolean value ".*" for -([^:]*): .*$`), "--$1 takes no value"},
+	{regexp.MustCompile(`^invalid value (".*") for flag -([^:]*): (?:parse error|strconv\.Parse.*)$`), "--$2 $1 is no number"},
+	{regexp.MustCompile(`^invalid value (".*") for flag -([^:]*): (.*)$`), "--$2 $1: $3"},
 }
 
 // group is the action of a command that only holds others.
@@ -43,6 +66,7 @@ func group(c *urfave.Context) error {
 	}
 	cs := c.Command.Subcommands
 	if c.NArg() == 0 {
+		c.App.Writer = c.App.ErrWriter // the help that nobody asked for is no result
 		if err := urfave.ShowSubcommandHelp(c); err != nil {
 			return err
 		}
@@ -129,7 +153,7 @@ func prepare(cs []*urfave.Command, path string) {
 		}
 		name := path + " " + c.Name
 		if len(c.Subcommands) > 0 {
-			c.Action = group
+			c.Action, c.UsageText = group, name+" COMMAND …"
 			prepare(c.Subcommands, name)
 			continue
 		}

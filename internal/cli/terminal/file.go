@@ -1,6 +1,7 @@
 package terminal
 
 import (
+	"bytes"
 	"errors"
 	"io"
 	"io/fs"
@@ -11,23 +12,26 @@ import (
 )
 
 // ReadFile returns what a file holds that a command line names, "-" for stdin. It is
-// Invalid if it can't be read and TooLarge beyond limit bytes.
-func (t *Terminal) ReadFile(path string, limit int64) ([]byte, error) {
+// Invalid if it can't be read or holds nothing, and TooLarge beyond limit bytes; what
+// says which file was meant.
+func (t *Terminal) ReadFile(path, what string, limit int64) ([]byte, error) {
 	r := t.Stdin
 	if path != "-" {
 		f, err := os.Open(path)
 		if err != nil {
-			return nil, albs.Errorf(albs.Invalid, "%w", err)
+			return nil, albs.Errorf(albs.Invalid, "read %s: %w; name %s, or - for stdin", path, plain(err), what)
 		}
 		defer func() { _ = f.Close() }()
 		r = f
 	}
 	b, err := io.ReadAll(io.LimitReader(r, limit+1))
-	if err != nil {
-		return nil, albs.Errorf(albs.Invalid, "read %s: %w", path, err)
-	}
-	if int64(len(b)) > limit {
-		return nil, albs.Errorf(albs.TooLarge, "%s has more than %d bytes", path, limit)
+	switch {
+	case err != nil:
+		return nil, albs.Errorf(albs.Invalid, "read %s: %w; name %s, or - for stdin", path, plain(err), what)
+	case int64(len(b)) > limit:
+		return nil, albs.Errorf(albs.TooLarge, "%s has more than %d bytes: it isn't %s", path, limit, what)
+	case len(bytes.TrimSpace(b)) == 0:
+		return nil, albs.Errorf(albs.Invalid, "%s is empty: it isn't %s", path, what)
 	}
 	return b, nil
 }

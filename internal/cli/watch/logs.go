@@ -85,7 +85,7 @@ func (w *Watch) taskLog(c *urfave.Context, cl *client.Client, build albs.BuildID
 	}
 	l, ok := choose(logs.Value, stream, attempt)
 	if !ok {
-		return albs.Errorf(albs.NotFound, "task %d has no such log yet; albs build logs %d lists all that there are, and with -f one is waited for", task, build)
+		return albs.Errorf(albs.Conflict, "task %d has no such log yet; albs build logs %d lists all that there are, and with -f one is waited for", task, build)
 	}
 	return w.printLog(c.Context, cl, build, task, l, w.LogWriter())
 }
