@@ -95,25 +95,21 @@ func openDepot(c depot.Config, p egress.Policy) (*depot.Depot, error) {
 
 func (a *app) serveCommand() *urfave.Command {
 	return &urfave.Command{
-		Name:  "serve",
-		Usage: "run the server: every role, or some of them",
+		Name:      "serve",
+		Usage:     "run the server: every role, or some of them",
+		ArgsUsage: "[--role ROLES] [--data DIR] [--listen ADDRESS] [--config FILE]",
 		Description: "With --role=all everything runs in one process on embedded defaults. Roles apart reach the master over HTTP:\n" +
-			"connect.master and connect.token_file in the configuration say where and as whom.",
+			"connect.master and connect.token_file in the configuration say where and as whom.\n" +
+			"For example: albs serve --role node,tester --config /etc/albs/albs.yaml",
 		Flags: []urfave.Flag{
 			&urfave.StringFlag{Name: "role", Value: "all", Usage: "all, or `ROLES` of master, node, tester, signer, releaser with commas between them"},
 			&urfave.StringFlag{Name: "data", Value: a.defaultData(), Usage: "`DIR` in which each role has a folder of its own"},
 			&urfave.StringFlag{Name: "listen", Value: "127.0.0.1:8080", Usage: "`ADDRESS` of pages and API; port 0 takes a free one"},
 			&urfave.StringFlag{Name: "config", Usage: "YAML `FILE`; configs/albs.yaml explains every key"},
 		},
-		Action: func(c *urfave.Context) error {
-			if c.NArg() > 0 {
-				return terminal.Misused(c, "serve takes no arguments, only options")
-			}
-			if _, err := config.ParseRoles(c.String("role")); err != nil {
-				return terminal.Misused(c, "%v", err)
-			}
-			return a.serve(c.Context, c.String("role"), c.String("data"), c.String("listen"), c.String("config"))
-		},
+		Action: terminal.Action(0, 0, func(c *urfave.Context) error {
+			return a.serve(c, c.String("role"), c.String("data"), c.String("listen"), c.String("config"))
+		}),
 	}
 }
 
@@ -128,24 +124,33 @@ func (a *app) defaultData() string {
 	return filepath.Join(a.Getenv("HOME"), ".local", "share", "albs")
 }
 
-// load reads the configuration for a process that plays roles.
-func load(file, data, listen, names string) (config.Config, []albs.Role, error) {
+// load reads the configuration for a process that plays roles, and whether they can
+// be played by it.
+func load(c *urfave.Context, file, data, listen, names string) (config.Config, []albs.Role, error) {
 	roles, err := config.ParseRoles(names)
 	if err != nil {
-		return config.Config{}, nil, err
+		return config.Config{}, nil, terminal.Misused(c, "%v", err)
 	}
-	c, err := config.Read(file)
+	tree, err := config.Read(file)
 	if err != nil {
-		return c, nil, err
+		return tree, nil, err
 	}
-	if err := c.Check(roles); err != nil {
-		return c, nil, err
+	if err := tree.Check(roles); err != nil {
+		return tree, nil, err
 	}
-	return c, roles, c.Place(data, listen, version, roles)
+	if !slices.Contains(roles, albs.RoleMaster) {
+		for _, r := range roles {
+			if _, err := tree.Token(r); err != nil {
+				return tree, nil, err
+			}
+		}
+	}
+	return tree, roles, tree.Place(data, listen, version, roles)
 }
 
-func (a *app) serve(ctx context.Context, names, data, listen, file string) (err error) {
-	c, roles, err := load(file, data, listen, names)
+func (a *app) serve(c *urfave.Context, names, data, listen, file string) (err error) {
+	ctx := c.Context
+	tree, roles, err := load(c, file, data, listen, names)
 	if err != nil {
 		return err
 	}
@@ -153,24 +158,27 @@ func (a *app) serve(ctx context.Context, names, data, listen, file string) (err 
 	if !ok {
 		out = os.Stderr
 	}
-	log, err := telemetry.NewLogger(out, c.LogLevel)
+	log, err := telemetry.NewLogger(out, tree.LogLevel)
 	if err != nil {
 		return err
 	}
 	if err := os.MkdirAll(data, 0o755); err != nil {
-		return albs.Errorf(albs.Invalid, "make the data directory: %w", err)
+		return albs.Errorf(albs.Invalid, "make the data directory: %w; --data names one that can be written", err)
+	}
+	for _, w := range tree.Warnings() {
+		log.Warn().Msg(w)
 	}
 	var m *master.Master
 	if slices.Contains(roles, albs.RoleMaster) {
-		if m, err = master.Open(ctx, c.Master, log); err != nil {
+		if m, err = master.Open(ctx, tree.Master, log); err != nil {
 			return err
 		}
 		defer func() { err = errors.Join(err, m.Close()) }()
 	}
-	if err := a.welcome(&c, roles, m); err != nil {
+	if err := a.welcome(&tree, roles, m); err != nil {
 		return err
 	}
-	err = play(ctx, &c, roles, m, log)
+	err = play(ctx, &tree, roles, m, log)
 	if ctx.Err() != nil {
 		log.Info().Msg("stopped")
 		return nil
@@ -305,63 +313,78 @@ func httpClient(caFile string) (*http.Client, error) {
 		}
 		t.TLSClientConfig = &tls.Config{RootCAs: pool, MinVersion: tls.VersionTLS12}
 	}
-	return &http.Client{Transport: t}, nil
+	return &http.Client{Transport: t, CheckRedirect: stay}, nil
+}
+
+// stay refuses redirects, with which http.Client would take the token along to
+// subdomains and from https to http: the wire has none.
+func stay(r *http.Request, via []*http.Request) error {
+	return albs.Errorf(albs.Invalid, "%s redirects to %s: connect.master must name where the master itself answers", via[0].URL.Host, r.URL.Redacted())
 }
 
 func (a *app) configCommand() *urfave.Command {
-	flags := []urfave.Flag{
-		&urfave.StringFlag{Name: "role", Value: "all", Usage: "the `ROLES` that the process is to play"},
-		&urfave.StringFlag{Name: "data", Value: a.defaultData(), Usage: "its data `DIR`"},
-		&urfave.StringFlag{Name: "config", Usage: "the YAML `FILE`"},
+	return &urfave.Command{
+		Name: "config", Usage: "look at a server's configuration",
+		Description: "The configuration is one YAML file of which configs/albs.yaml explains every key. Without one all roles run on defaults.",
+		Subcommands: []*urfave.Command{{
+			Name: "check", Usage: "say what is wrong with a configuration, without starting anything",
+			ArgsUsage: "[--role ROLES] [--data DIR] [--config FILE]",
+			Description: "What albs serve with the same flags would refuse is said here; what it would only warn of is a line each.\n" +
+				"For example: albs config check --role node --config /etc/albs/albs.yaml",
+			Flags: []urfave.Flag{
+				&urfave.StringFlag{Name: "role", Value: "all", Usage: "the `ROLES` that the process is to play"},
+				&urfave.StringFlag{Name: "data", Value: a.defaultData(), Usage: "its data `DIR`"},
+				&urfave.StringFlag{Name: "config", Usage: "the YAML `FILE`"},
+			},
+			Action: terminal.Action(0, 0, a.checkConfig),
+		}},
 	}
-	return &urfave.Command{Name: "config", Usage: "look at a server's configuration", Subcommands: []*urfave.Command{{
-		Name: "check", Usage: "say what is wrong with a configuration, without starting anything", Flags: flags,
-		Action: func(c *urfave.Context) error {
-			tree, roles, err := load(c.String("config"), c.String("data"), "127.0.0.1:8080", c.String("role"))
-			if err != nil {
-				return err
-			}
-			apart := !slices.Contains(roles, albs.RoleMaster)
-			for _, r := range workers {
-				if apart && slices.Contains(roles, r.name) {
-					if _, err := tree.Token(r.name); err != nil {
-						return err
-					}
-				}
-			}
-			if slices.Contains(roles, albs.RoleSigner) {
-				warnings, err := tree.Signer.Check(apart)
-				if err != nil {
-					return err
-				}
-				for _, w := range warnings {
-					if err := a.Say("warning: %s", w); err != nil {
-						return err
-					}
-				}
-			}
-			return a.Say("the configuration is good for %v", roles)
-		},
-	}}}
+}
+
+func (a *app) checkConfig(c *urfave.Context) error {
+	tree, roles, err := load(c, c.String("config"), c.String("data"), "127.0.0.1:8080", c.String("role"))
+	if err != nil {
+		return err
+	}
+	warnings := tree.Warnings()
+	if slices.Contains(roles, albs.RoleSigner) {
+		more, err := tree.Signer.Check(!slices.Contains(roles, albs.RoleMaster))
+		if err != nil {
+			return err
+		}
+		warnings = append(warnings, more...)
+	}
+	for _, w := range warnings {
+		if err := a.Say("warning: %s", w); err != nil {
+			return err
+		}
+	}
+	return a.Say("the configuration is good for %v", roles)
 }
 
 func (a *app) dbCommand() *urfave.Command {
-	flags := []urfave.Flag{
-		&urfave.StringFlag{Name: "data", Value: a.defaultData(), Usage: "the master's data `DIR`"},
-		&urfave.StringFlag{Name: "config", Usage: "the YAML `FILE`"},
+	return &urfave.Command{
+		Name: "db", Usage: "keep the master's database",
+		Description: "The database is SQLite in the master's directory, or PostgreSQL where the configuration names a DSN.",
+		Subcommands: []*urfave.Command{{
+			Name: "migrate", Usage: "bring the schema up to date; the master does so at every start",
+			ArgsUsage:   "[--data DIR] [--config FILE]",
+			Description: "It can be done before a start, while no master runs on the directory.",
+			Flags: []urfave.Flag{
+				&urfave.StringFlag{Name: "data", Value: a.defaultData(), Usage: "the master's data `DIR`"},
+				&urfave.StringFlag{Name: "config", Usage: "the YAML `FILE`"},
+			},
+			Action: terminal.Action(0, 0, func(c *urfave.Context) error {
+				tree, _, err := load(c, c.String("config"), c.String("data"), "127.0.0.1:0", string(albs.RoleMaster))
+				if err != nil {
+					return err
+				}
+				n, err := master.Migrate(c.Context, tree.Master)
+				if err != nil {
+					return err
+				}
+				return a.Say("the schema is at version %d", n)
+			}),
+		}},
 	}
-	return &urfave.Command{Name: "db", Usage: "keep the master's database", Subcommands: []*urfave.Command{{
-		Name: "migrate", Usage: "bring the schema up to date; the master does so at every start", Flags: flags,
-		Action: func(c *urfave.Context) error {
-			tree, _, err := load(c.String("config"), c.String("data"), "127.0.0.1:0", string(albs.RoleMaster))
-			if err != nil {
-				return err
-			}
-			n, err := master.Migrate(c.Context, tree.Master)
-			if err != nil {
-				return err
-			}
-			return a.Say("the schema is at version %d", n)
-		},
-	}}}
 }

@@ -2,15 +2,19 @@ package cli
 
 import (
 	"context"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"albs/internal/cli/terminal"
 	"albs/internal/telemetry/telemetrytest"
+	"albs/internal/worker"
 )
 
 // serving starts albs serve and returns once it says where its pages are. stop ends
@@ -111,16 +115,40 @@ func TestConfigCheck(t *testing.T) {
 		code         int
 		want         string
 	}{
-		"all":                    {"all", "", terminal.ExitOK, "warning: signer.passphrase_file"},
-		"no token":               {"releaser", "log_level: info\n", terminal.ExitFailed, "connect.token_file"},
-		"a token for all to see": {"releaser", connect + public + "}\n", terminal.ExitFailed, "can be read by others"},
-		"a releaser":             {"releaser", connect + token + "}\n", terminal.ExitOK, "is good"},
-		"a signer without trust": {"signer", connect + token + "}\n", terminal.ExitFailed, "signer.trust_file"},
-		"a signer's bad trust":   {"signer", connect + token + "}\nsigner: {trust_file: " + token + "}\n", terminal.ExitFailed, "trust_file"},
+		"all":                     {"all", "", terminal.ExitOK, "warning: signer.passphrase_file"},
+		"no token":                {"releaser", "log_level: info\n", terminal.ExitFailed, "connect.token_file"},
+		"a token for all to see":  {"releaser", connect + public + "}\n", terminal.ExitFailed, "can be read by others"},
+		"a releaser":              {"releaser", connect + token + "}\n", terminal.ExitOK, "is good"},
+		"a master that is no URL": {"releaser", "connect: {master: albs.example, token_file: " + token + "}\n", terminal.ExitFailed, "connect.master: "},
+		"a token in clear":        {"releaser", "connect: {master: http://albs.example, token_file: " + token + "}\n", terminal.ExitOK, "warning: connect.master http://albs.example is another host"},
+		"a bad way out":           {"all", "master: {egress: {allow: [a b]}}\n", terminal.ExitFailed, "egress.allow"},
+		"a bad log level":         {"all", "log_level: loud\n", terminal.ExitFailed, "log_level"},
+		"a signer without trust":  {"signer", connect + token + "}\n", terminal.ExitFailed, "signer.trust_file"},
+		"a signer's bad trust":    {"signer", connect + token + "}\nsigner: {trust_file: " + token + "}\n", terminal.ExitFailed, "trust_file"},
 	} {
 		r := command(t, t.Context(), nil, "config", "check", "--role", c.role, "--data", t.TempDir(), "--config", write(name+".yaml", c.config, 0o600))
 		if r.code != c.code || !strings.Contains(r.stdout+r.stderr, c.want) {
 			t.Errorf("%s: config check = %+v, want %d, %q", name, r, c.code, c.want)
 		}
+	}
+}
+
+// TestWireStays: a worker's token doesn't go where what it takes for its master points.
+func TestWireStays(t *testing.T) {
+	t.Parallel()
+	var strayed atomic.Int32
+	other := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { strayed.Add(1) }))
+	t.Cleanup(other.Close)
+	srv := httptest.NewServer(http.RedirectHandler(other.URL, http.StatusTemporaryRedirect))
+	t.Cleanup(srv.Close)
+	hc, err := httpClient("")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := worker.NewClient(srv.URL, "albs_wsecret", hc).Claim(t.Context(), worker.Offer{}); err == nil || !strings.Contains(err.Error(), "connect.master") {
+		t.Errorf("Claim from what redirects = %v, want an error that names connect.master", err)
+	}
+	if strayed.Load() != 0 {
+		t.Error("the request went on to another server")
 	}
 }

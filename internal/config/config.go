@@ -8,7 +8,6 @@ package config
 
 import (
 	"bytes"
-	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -21,8 +20,11 @@ import (
 	"gopkg.in/yaml.v3"
 
 	"albs/internal/albs"
+	"albs/internal/client"
 	"albs/internal/egress"
 	"albs/internal/master"
+	"albs/internal/master/platform"
+	"albs/internal/telemetry"
 	"albs/internal/worker/depot"
 	"albs/internal/worker/node"
 	"albs/internal/worker/releaser"
@@ -71,7 +73,7 @@ type Tester struct {
 	Egress        egress.Policy `yaml:"egress"`
 }
 
-const maxFile = 1 << 20
+const maxFile = 256 << 10 // bytes
 
 // Read returns the tree in the YAML file at path, over the defaults; "" is the
 // defaults alone. A key that there isn't, or a malformed value, is Invalid and
@@ -83,20 +85,22 @@ func Read(path string) (Config, error) {
 	}
 	f, err := os.Open(path)
 	if err != nil {
-		return c, albs.Errorf(albs.Invalid, "read configuration: %w", err)
+		return c, albs.Errorf(albs.Invalid, "read configuration: %w; --config names a YAML file, and configs/albs.yaml shows all that it may hold", err)
 	}
 	defer f.Close()
 	b, err := io.ReadAll(io.LimitReader(f, maxFile+1))
 	if err != nil {
-		return c, fmt.Errorf("read configuration: %w", err)
+		return c, albs.Errorf(albs.Invalid, "read configuration: %w", err)
 	}
 	if len(b) > maxFile {
 		return c, albs.Errorf(albs.TooLarge, "%s has more than %d bytes", path, maxFile)
 	}
-	d := yaml.NewDecoder(bytes.NewReader(b))
-	d.KnownFields(true)
-	if err := d.Decode(&c); err != nil && !errors.Is(err, io.EOF) {
-		return c, albs.Errorf(albs.Invalid, "%s: %w", path, err)
+	var none any
+	if err := yaml.Unmarshal(b, &none); err == nil && none == nil {
+		return c, nil // comments alone say nothing, and that is good
+	}
+	if err := platform.Decode(bytes.NewReader(b), &c); err != nil {
+		return c, fmt.Errorf("%s: %w; configs/albs.yaml explains every key", path, err)
 	}
 	return c, nil
 }
@@ -139,6 +143,15 @@ func (c *Config) Place(data, listen, version string, roles []albs.Role) error {
 	return nil
 }
 
+// Warnings says what is allowed and yet may not be meant.
+func (c *Config) Warnings() []string {
+	var out []string
+	if client.InClear(c.Connect.Master) {
+		out = append(out, "connect.master "+c.Connect.Master+" is another host and spoken to by http: who listens on the way has the worker's token; use https")
+	}
+	return out
+}
+
 // Token returns the token of the worker that plays role r apart from the master.
 func (c *Config) Token(r albs.Role) (string, error) {
 	if c.Connect.Master == "" || c.Connect.TokenFile == "" {
@@ -170,7 +183,8 @@ func Secret(path string) (string, error) {
 
 // Check returns what is wrong with the tree for a process that plays roles: a part
 // that belongs to a role which it doesn't play (the node has no business with the
-// database's password or the signer's keys) is Invalid. It is asked before Place.
+// database's password or the signer's keys), or a value that no role could start by.
+// It is asked before Place.
 func (c *Config) Check(roles []albs.Role) error {
 	parts := map[albs.Role]any{
 		albs.RoleMaster: c.Master, albs.RoleNode: c.Node, albs.RoleTester: c.Tester, albs.RoleSigner: c.Signer, albs.RoleReleaser: c.Releaser,
@@ -182,6 +196,19 @@ func (c *Config) Check(roles []albs.Role) error {
 	}
 	if slices.Contains(roles, albs.RoleMaster) && c.Connect != (Connect{}) {
 		return albs.Errorf(albs.Invalid, "the configuration has a part \"connect\", and this process is the master itself: take it out")
+	}
+	if _, err := telemetry.NewLogger(os.Stderr, c.LogLevel); err != nil {
+		return fmt.Errorf("log_level: %w", err)
+	}
+	for part, p := range map[string]egress.Policy{"master": c.Master.Egress, "node": c.Node.Egress, "tester": c.Tester.Egress} {
+		if _, err := egress.New(p); err != nil {
+			return fmt.Errorf("%s: %w", part, err)
+		}
+	}
+	if c.Connect.Master != "" {
+		if _, err := client.New(c.Connect.Master, "", nil); err != nil {
+			return albs.Errorf(albs.Invalid, "connect.master: %w", err)
+		}
 	}
 	return nil
 }

@@ -11,6 +11,7 @@ import (
 	"gopkg.in/yaml.v3"
 
 	"albs/internal/albs"
+	"albs/internal/egress"
 )
 
 // TestExample: configs/albs.yaml reads as it stands, and names every key there is,
@@ -48,6 +49,39 @@ func TestExample(t *testing.T) {
 		if !has(tree, strings.Split(key, ".")) {
 			t.Errorf("configs/albs.yaml doesn't explain %s", key)
 		}
+	}
+}
+
+// TestExampleExplains: above every key of configs/albs.yaml that holds a value stands
+// what it means, unless what it lies in is said to be as another.
+func TestExampleExplains(t *testing.T) {
+	t.Parallel()
+	b, err := os.ReadFile("../../configs/albs.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	const none = -1
+	like := none // the indent of what is as another
+	before := ""
+	for i, l := range strings.Split(string(b), "\n") {
+		text := strings.TrimLeft(l, " ")
+		indent := len(l) - len(text)
+		key, isKey := strings.CutPrefix(text, "#: ")
+		isKey = isKey || text != "" && text[0] != '#'
+		comment := strings.HasPrefix(before, "# ")
+		if isKey {
+			if like != none && indent <= like {
+				like = none
+			}
+			if comment && strings.HasPrefix(before, "# As ") {
+				like = indent
+			}
+			leaf := !strings.HasSuffix(key, ":") || text[0] != '#'
+			if leaf && like == none && !comment {
+				t.Errorf("line %d: nothing explains %s", i+1, text)
+			}
+		}
+		before = text
 	}
 }
 
@@ -94,6 +128,8 @@ func TestRead(t *testing.T) {
 		"deep unknown": {"master:\n  queue:\n    leese: 2s\n", "line 3"},
 		"bad value":    {"master: {queue: {lease: soon}}\n", "line 1"},
 		"not a tree":   {"- a\n", "line 1"},
+		"two trees":    {"log_level: debug\n---\nlog_level: info\n", "line 2: a second document"},
+		"no Go words":  {"loglevel: debug\n", "there is no key loglevel here; configs/albs.yaml explains every key"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -146,9 +182,27 @@ func TestCheck(t *testing.T) {
 		"all with both":            {withKeys, albs.Roles, true},
 		"a master that connects":   {connected, []albs.Role{albs.RoleMaster}, false},
 		"a node that connects":     {connected, []albs.Role{albs.RoleNode}, true},
+		"a master that is no URL":  {Config{Connect: Connect{Master: "albs.example.org"}}, []albs.Role{albs.RoleNode}, false},
+		"a way out that is none":   {Config{Node: Node{Egress: egress.Policy{Allow: []string{"a b"}}}}, []albs.Role{albs.RoleNode}, false},
 	} {
-		if err := c.c.Check(c.roles); (err == nil) != c.ok {
+		c.c.LogLevel = "info"
+		if err := c.c.Check(c.roles); (err == nil) != c.ok || err != nil && !errors.Is(err, albs.Invalid) {
 			t.Errorf("%s: Check = %v", name, err)
+		}
+	}
+	loud := Config{LogLevel: "loud"}
+	if err := loud.Check(albs.Roles); !errors.Is(err, albs.Invalid) || !strings.Contains(err.Error(), "log_level") {
+		t.Errorf("Check of a log level that there isn't = %v", err)
+	}
+}
+
+// TestWarnings: a token that goes over a network in clear is warned of.
+func TestWarnings(t *testing.T) {
+	t.Parallel()
+	for master, want := range map[string]int{"": 0, "https://albs.lan": 0, "http://127.0.0.1:8080": 0, "http://albs.lan:8080": 1} {
+		c := Config{Connect: Connect{Master: master}}
+		if got := c.Warnings(); len(got) != want {
+			t.Errorf("Warnings for %q = %q, want %d", master, got, want)
 		}
 	}
 }

@@ -150,7 +150,7 @@ func Open(ctx context.Context, c Config, log zerolog.Logger) (m *Master, err err
 	m.products = product.New(m.db, m.events, platforms)
 	sources := source.New(m.db, artifacts, mirrors, out, c.Sources)
 	if m.listener, err = net.Listen("tcp", c.Listen); err != nil {
-		return m, albs.Errorf(albs.Unavailable, "can't listen on %s: %w", c.Listen, err)
+		return m, albs.Errorf(albs.Unavailable, "can't listen on %s: %w; --listen names another ADDRESS:PORT, of which port 0 takes a free one", c.Listen, err)
 	}
 	if c.URL == "" {
 		c.URL = "http://" + m.listener.Addr().String()
@@ -203,11 +203,11 @@ func Open(ctx context.Context, c Config, log zerolog.Logger) (m *Master, err err
 // one that migrates, would change the database under the first one's feet.
 func takeDir(dir string) (*os.File, error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return nil, albs.Errorf(albs.Invalid, "make the master's directory: %w", err)
+		return nil, albs.Errorf(albs.Invalid, "make the master's directory: %w; --data names one that can be written", err)
 	}
 	f, err := os.OpenFile(filepath.Join(dir, "lock"), os.O_CREATE|os.O_RDWR, 0o600)
 	if err != nil {
-		return nil, albs.Errorf(albs.Invalid, "lock the master's directory: %w", err)
+		return nil, albs.Errorf(albs.Invalid, "lock the master's directory: %w; --data names one that can be written", err)
 	}
 	err = syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
 	switch {

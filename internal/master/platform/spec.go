@@ -123,7 +123,11 @@ func Decode(r io.Reader, into any) error {
 		return albs.Errorf(albs.Invalid, "the YAML is empty")
 	}
 	if wrong, ok := errors.AsType[*yaml.TypeError](err); ok {
-		return albs.Errorf(albs.Invalid, "%s", strings.Join(wrong.Errors, "; "))
+		words := strings.Join(wrong.Errors, "; ")
+		for _, w := range typeErrors {
+			words = w.is.ReplaceAllString(words, w.say)
+		}
+		return albs.Errorf(albs.Invalid, "%s", words)
 	}
 	if err != nil {
 		return albs.Errorf(albs.Invalid, "%w", err)
@@ -133,6 +137,16 @@ func Decode(r io.Reader, into any) error {
 		return albs.Errorf(albs.Invalid, "line %d: a second document begins here; give one at a time", more.Line)
 	}
 	return nil
+}
+
+// typeErrors put the YAML package's words for Go programmers into words for people;
+// its text is all that it tells.
+var typeErrors = []struct {
+	is  *regexp.Regexp
+	say string
+}{
+	{regexp.MustCompile(`field (\S+) not found in type [\w.]+`), "there is no key $1 here"},
+	{regexp.MustCompile("cannot unmarshal !!\\w+ (`[^`]*` )?into \\S+"), "${1}is not what this key takes"},
 }
 
 // Bounds of a platform.

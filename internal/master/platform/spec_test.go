@@ -70,11 +70,11 @@ func TestParseRefuses(t *testing.T) {
 		name, old, new string
 		want           string // a part of the message
 	}{
-		{"unknown key", "dist: .el9", "dist: .el9\ncolour: red", "line 4: field colour not found"},
-		{"unknown key inside", "{path: /var/lib/rpm, backend: sqlite}", "{path: /var/lib/rpm, backend: sqlite, size: 1}", "field size not found"},
+		{"unknown key", "dist: .el9", "dist: .el9\ncolour: red", "line 4: there is no key colour"},
+		{"unknown key inside", "{path: /var/lib/rpm, backend: sqlite}", "{path: /var/lib/rpm, backend: sqlite, size: 1}", "there is no key size"},
 		{"key twice", "dist: .el9", "dist: .el9\ndist: .el8", `"dist" already defined`},
 		{"second document", "timeout: 12h", "timeout: 12h\n---\nname: other", "a second document"},
-		{"wrong type", "arches: [x86_64, aarch64, s390x]", "arches: x86_64", "cannot unmarshal"},
+		{"wrong type", "arches: [x86_64, aarch64, s390x]", "arches: x86_64", "is not what this key takes"},
 		{"no YAML", "dist: .el9", "\t{{", "line"},
 		{"name missing", "name: el", "name: ''", "a platform's name"},
 		{"name with a slash", "name: el", "name: ../el", "a platform's name"},

@@ -64,8 +64,8 @@ func TestParseRefuses(t *testing.T) {
 	t.Parallel()
 	// Each case changes one line of good.
 	tests := []struct{ name, old, new, want string }{
-		{"unknown key", "team: core", "team: core\ncolour: red", "line 5: field colour not found"},
-		{"unknown key of a repository", "path: seed/x86_64,", "path: seed/x86_64, url: x,", "field url not found"},
+		{"unknown key", "team: core", "team: core\ncolour: red", "line 5: there is no key colour"},
+		{"unknown key of a repository", "path: seed/x86_64,", "path: seed/x86_64, url: x,", "there is no key url"},
 		{"name", "name: demo", "name: Demo/1", "a product's name"},
 		{"title of two lines", "title: A demonstration", `title: "a\nb"`, "title is one line"},
 		{"no team", "team: core", "team: ''", "is not a team's name"},
