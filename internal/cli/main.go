@@ -30,22 +30,21 @@ func Main(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 	node.MaybeInit() // the process may be a sandbox's helper: then this is its end
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	return run(ctx, &terminal.Terminal{
+	return run(ctx, remote.New(&terminal.Terminal{
 		Stdin: stdin, Stdout: stdout, Stderr: stderr, Getenv: os.Getenv, Now: time.Now, Width: terminal.Width,
-	}, args)
+	}), args)
 }
 
-func run(ctx context.Context, t *terminal.Terminal, args []string) int {
-	r := remote.New(t)
-	return t.Run(ctx, root(t, r), args, r.Explain)
+func run(ctx context.Context, r *remote.App, args []string) int {
+	return r.Run(ctx, root(r), args, r.Explain)
 }
 
 // app has the commands of one run that need no server.
 type app struct{ *terminal.Terminal }
 
 // root is the command tree.
-func root(t *terminal.Terminal, r *remote.App) *urfave.App {
-	a := &app{t}
+func root(r *remote.App) *urfave.App {
+	a := &app{r.Terminal}
 	commands := []*urfave.Command{a.serveCommand(), a.configCommand(), a.dbCommand()}
 	commands = append(commands, r.Commands()...)
 	return &urfave.App{

@@ -4,17 +4,25 @@ import (
 	"bytes"
 	"context"
 	"os"
+	"regexp"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
 	"time"
 
+	urfave "github.com/urfave/cli/v2"
+
+	"albs/internal/cli/remote"
 	"albs/internal/cli/terminal"
 	"albs/internal/worker/node"
 )
 
 func TestMain(m *testing.M) {
 	node.MaybeInit() // a server under test plays roles that make sandboxes
+	if os.Getenv(mainEnv) != "" {
+		os.Exit(Main(os.Args, os.Stdin, os.Stdout, os.Stderr))
+	}
 	os.Exit(m.Run())
 }
 
@@ -31,9 +39,11 @@ func command(t *testing.T, ctx context.Context, env map[string]string, args ...s
 	var stdout, stderr bytes.Buffer
 	parsing.Lock() // urfave's --help is one variable for all
 	defer parsing.Unlock()
-	code := run(ctx, &terminal.Terminal{
+	r := remote.New(&terminal.Terminal{
 		Stdin: strings.NewReader(""), Stdout: &stdout, Stderr: &stderr, Getenv: func(k string) string { return env[k] }, Now: time.Now,
-	}, append([]string{"albs"}, args...))
+	})
+	r.Retry = 0
+	code := run(ctx, r, append([]string{"albs"}, args...))
 	return result{code, stdout.String(), stderr.String()}
 }
 
@@ -86,18 +96,103 @@ func TestUsage(t *testing.T) {
 	}
 }
 
+// TestHelp walks all commands: the help of each has a sentence beside its name, names
+// all that it takes, and shows an example that is no wrong use where the usage line
+// alone leaves more than one thing to fill in.
 func TestHelp(t *testing.T) {
 	t.Parallel()
-	for _, tc := range []struct{ args, want string }{
-		{"--help", "ALBS_TOKEN"},
-		{"build --help", "create"},
-		{"build create --help", "albs build create --platform P"},
-		{"build create --help", "--srpm FILE"},
-		{"verify --help", "3"},
-	} {
-		got := command(t, t.Context(), nil, strings.Fields(tc.args)...)
-		if got.code != terminal.ExitOK || !strings.Contains(got.stdout, tc.want) || got.stderr != "" {
-			t.Errorf("albs %s = %+v, want 0 and %q on stdout", tc.args, got, tc.want)
+	leaves := 0
+	var walk func(cs []*urfave.Command, path string)
+	walk = func(cs []*urfave.Command, path string) {
+		for _, c := range cs {
+			name := path + " " + c.Name
+			if len(c.Subcommands) > 0 {
+				walk(c.Subcommands, name)
+			} else {
+				leaves++
+			}
+			t.Run(name, func(t *testing.T) { checkHelp(t, c, name) })
 		}
+	}
+	top := root(remote.New(&terminal.Terminal{Getenv: func(string) string { return "" }}))
+	walk(top.Commands, "albs")
+	if leaves < 35 {
+		t.Errorf("%d commands were looked at", leaves)
+	}
+	if got := command(t, t.Context(), nil, "--help"); got.code != terminal.ExitOK || got.stderr != "" || !strings.Contains(got.stdout, "ALBS_TOKEN") {
+		t.Errorf("albs --help = %+v", got)
+	}
+}
+
+// optional are the parts of a usage line that may be left out.
+var optional = regexp.MustCompile(`\[[^\]]*\]`)
+
+func checkHelp(t *testing.T, c *urfave.Command, name string) {
+	words := strings.Fields(name)[1:]
+	got := command(t, t.Context(), nil, append(words, "--help")...)
+	if got.code != terminal.ExitOK || got.stderr != "" {
+		t.Fatalf("--help = %+v", got)
+	}
+	about, _, _ := strings.Cut(c.Description, "\n")
+	for _, want := range []string{name + " - " + c.Usage, "USAGE:", strings.TrimSpace(name + " " + c.ArgsUsage), "DESCRIPTION:", about} {
+		if want == "" || !strings.Contains(got.stdout, want) {
+			t.Errorf("the help doesn't have %q:\n%s", want, got.stdout)
+		}
+	}
+	if c.Usage == "" || len(strings.Fields(about)) < 4 || !strings.ContainsAny(about[len(about)-1:], ".:") {
+		t.Errorf("%q, %q are no name and sentence", c.Usage, c.Description)
+	}
+	if len(c.Subcommands) > 0 {
+		return
+	}
+	for _, f := range c.Flags {
+		if _, usage, _ := strings.Cut(f.String(), "\t"); strings.TrimSpace(usage) == "" {
+			t.Errorf("nothing explains --%s", f.Names()[0])
+		}
+		if !slices.ContainsFunc(f.Names(), func(n string) bool {
+			return strings.Contains(c.ArgsUsage, "--"+n) || len(n) == 1 && strings.Contains(c.ArgsUsage, "[-"+n+"]")
+		}) {
+			t.Errorf("the usage line %q doesn't name --%s", c.ArgsUsage, f.Names()[0])
+		}
+	}
+	// What has to be given: arguments, and flags with their values.
+	must := strings.Fields(optional.ReplaceAllString(c.ArgsUsage, ""))
+	arguments := slices.IndexFunc(must, func(w string) bool { return strings.HasPrefix(strings.Trim(w, "("), "--") })
+	if arguments < 0 {
+		arguments = len(must)
+	}
+	if arguments > 0 {
+		if got := command(t, t.Context(), nil, append(words, slices.Repeat([]string{"1"}, arguments-1)...)...); got.code != terminal.ExitUsage || !strings.Contains(got.stderr, "an argument is missing") {
+			t.Errorf("with an argument too few: %+v", got)
+		}
+	}
+	named := arguments + strings.Count(c.ArgsUsage, "[TASK]") + strings.Count(c.ArgsUsage, "[NAME]")
+	if got := command(t, t.Context(), nil, append(words, slices.Repeat([]string{"1"}, named+1)...)...); got.code != terminal.ExitUsage || !strings.Contains(got.stderr, "one argument too many") {
+		t.Errorf("with an argument too many: %+v", got)
+	}
+	_, example, shown := strings.Cut(c.Description, "For example: ")
+	if len(must) > 1 && !shown {
+		t.Errorf("%q leaves much to fill in, and there is no example", c.ArgsUsage)
+	}
+	if !shown {
+		return
+	}
+	example, _, _ = strings.Cut(example, "\n")
+	if _, example, shown = strings.Cut(example, "albs "); !shown {
+		t.Fatalf("the example shows no command of albs: %s", c.Description)
+	}
+	if example, _, _ = strings.Cut(example, " > "); !strings.HasPrefix("albs "+example, name) {
+		t.Errorf("the example is of another command: %s", example)
+	}
+	var args []string
+	for i, part := range strings.Split(example, `"`) {
+		if i%2 == 1 {
+			args = append(args, part)
+		} else {
+			args = append(args, strings.Fields(part)...)
+		}
+	}
+	if got := command(t, t.Context(), map[string]string{"ALBS_URL": "http://127.0.0.1:1"}, args...); got.code == terminal.ExitUsage || got.code == terminal.ExitOK {
+		t.Errorf("the example is no command line that only lacks a server: %+v", got)
 	}
 }

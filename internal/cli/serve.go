@@ -13,6 +13,7 @@ import (
 	"runtime/debug"
 	"slices"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/rs/zerolog"
@@ -170,7 +171,11 @@ func (a *app) serve(c *urfave.Context, names, data, listen, file string) (err er
 	}
 	var m *master.Master
 	if slices.Contains(roles, albs.RoleMaster) {
-		if m, err = master.Open(ctx, tree.Master, log); err != nil {
+		m, err = master.Open(ctx, tree.Master, log)
+		if errors.Is(err, albs.NoSpace) || errors.Is(err, syscall.ENOSPC) {
+			return fmt.Errorf("%w; make room, or name a directory elsewhere with --data", err)
+		}
+		if err != nil {
 			return err
 		}
 		defer func() { err = errors.Join(err, m.Close()) }()

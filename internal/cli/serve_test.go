@@ -12,20 +12,25 @@ import (
 	"testing"
 	"time"
 
+	"albs/internal/cli/remote"
 	"albs/internal/cli/terminal"
 	"albs/internal/telemetry/telemetrytest"
 	"albs/internal/worker"
 )
 
-// serving starts albs serve and returns once it says where its pages are. stop ends
-// it as SIGTERM does and returns its exit code.
-func serving(t *testing.T, args ...string) (stop func() int) {
+// serving starts albs serve and returns once it says where its pages are: what it
+// printed, and stop, which ends it as SIGTERM does and returns its exit code.
+func serving(t *testing.T, args ...string) (said func() string, stop func() int) {
 	t.Helper()
-	ctx, cancel := context.WithCancel(t.Context())
+	ctx, cancel := context.WithCancel(context.WithoutCancel(t.Context())) // stop may be called in a clean-up
 	var stdout, stderr telemetrytest.Log
 	term := &terminal.Terminal{Stdin: strings.NewReader(""), Stdout: &stdout, Stderr: &stderr, Getenv: func(string) string { return "" }, Now: time.Now}
+	parsing.Lock() // until it serves, it may be parsing
+	defer parsing.Unlock()
 	code := make(chan int, 1)
-	go func() { code <- run(ctx, term, append([]string{"albs", "serve", "--listen", "127.0.0.1:0"}, args...)) }()
+	go func() {
+		code <- run(ctx, remote.New(term), append([]string{"albs", "serve", "--listen", "127.0.0.1:0"}, args...))
+	}()
 	for !strings.Contains(stdout.String(), "pages and API") {
 		select {
 		case c := <-code:
@@ -33,7 +38,7 @@ func serving(t *testing.T, args ...string) (stop func() int) {
 		case <-time.After(10 * time.Millisecond):
 		}
 	}
-	return sync.OnceValue(func() int {
+	return stdout.String, sync.OnceValue(func() int {
 		cancel()
 		return <-code
 	})
@@ -44,7 +49,7 @@ func serving(t *testing.T, args ...string) (stop func() int) {
 // both go.
 func TestServeTwice(t *testing.T) {
 	data := t.TempDir()
-	stop := serving(t, "--role", "master", "--data", data)
+	_, stop := serving(t, "--role", "master", "--data", data)
 	defer stop()
 	for _, args := range [][]string{
 		{"serve", "--role", "master", "--data", data, "--listen", "127.0.0.1:0"},

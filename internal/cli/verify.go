@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"path/filepath"
 	"strings"
@@ -23,6 +22,7 @@ func (a *app) verifyCommand() *urfave.Command {
 		Usage:     "check a package offline: signature, digests, statements, and that the ledger holds them",
 		ArgsUsage: "FILE.rpm --bundle BUNDLE --trust TRUST [--json]",
 		Description: "BUNDLE comes from \"albs artifact bundle\", TRUST from \"albs trust export\"; get TRUST once, from someone you trust.\n" +
+			"For example: albs verify hello-1-1.x86_64.rpm --bundle hello-1-1.x86_64.rpm.bundle --trust albs-trust.json\n" +
 			"Exit codes: 0 the whole chain holds, 1 a file can't be read, 2 usage, and one for each link that may be broken:\n" + exitCodes(),
 		Flags: []urfave.Flag{
 			&urfave.StringFlag{Name: "bundle", Usage: "the package's `FILE` of statements and proofs"},
@@ -37,11 +37,11 @@ func (a *app) verify(c *urfave.Context) error {
 	if err := terminal.Needs(c, "bundle", "trust"); err != nil {
 		return err
 	}
-	trust, err := readParsed(c.String("trust"), attest.MaxTrust, attest.ParseTrust)
+	trust, err := readParsed(a, c.String("trust"), "a trust file, as albs trust export saves it", attest.MaxTrust, attest.ParseTrust)
 	if err != nil {
 		return err
 	}
-	bundle, err := readParsed(c.String("bundle"), attest.MaxBundle, attest.ParseBundle)
+	bundle, err := readParsed(a, c.String("bundle"), "the package's bundle, as albs artifact bundle saves it", attest.MaxBundle, attest.ParseBundle)
 	if err != nil {
 		return err
 	}
@@ -79,24 +79,19 @@ func (a *app) verify(c *urfave.Context) error {
 	return a.Say("%s is verified: the chain holds from the file to the ledger's state of %s", report.Package, terminal.When(report.StateAt))
 }
 
-// readParsed reads a file of at most limit bytes and parses it.
-func readParsed[T any](path string, limit int64, parse func([]byte) (T, error)) (T, error) {
+// readParsed reads a file of at most limit bytes, which is to be what, and parses it.
+func readParsed[T any](a *app, path, what string, limit int64, parse func([]byte) (T, error)) (T, error) {
 	var none T
-	f, err := os.Open(path)
-	if err != nil {
-		return none, albs.Errorf(albs.Invalid, "%w", err)
+	b, err := a.ReadFile(path, what, limit)
+	if errors.Is(err, albs.TooLarge) {
+		return none, &terminal.ExitError{Code: attest.LinkInput.ExitCode(), Err: err}
 	}
-	defer func() { _ = f.Close() }()
-	b, err := io.ReadAll(io.LimitReader(f, limit+1))
 	if err != nil {
-		return none, albs.Errorf(albs.Invalid, "%w", err)
-	}
-	if int64(len(b)) > limit {
-		return none, &terminal.ExitError{Code: attest.LinkInput.ExitCode(), Err: albs.Errorf(albs.TooLarge, "%s has more than %d bytes", path, limit)}
+		return none, err
 	}
 	v, err := parse(b)
 	if err != nil {
-		return none, broken(path, err)
+		return none, broken(path, fmt.Errorf("%w; name %s", err, what))
 	}
 	return v, nil
 }

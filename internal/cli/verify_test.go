@@ -30,9 +30,9 @@ func TestVerifyFails(t *testing.T) {
 		code   int
 		stderr string
 	}{
-		{"no trust file", []string{"x.rpm", "--bundle", bad, "--trust", filepath.Join(dir, "none")}, terminal.ExitFailed, "albs: open "},
+		{"no trust file", []string{"x.rpm", "--bundle", bad, "--trust", filepath.Join(dir, "none")}, terminal.ExitFailed, "albs: read "},
 		{"a trust file that is none", []string{"x.rpm", "--bundle", bad, "--trust", bad}, input, "albs: " + bad + " is NOT verified: "},
-		{"a trust file without end", []string{"x.rpm", "--bundle", bad, "--trust", large}, input, "albs: " + large + " has more than 16384 bytes\n"},
+		{"a trust file without end", []string{"x.rpm", "--bundle", bad, "--trust", large}, input, "albs: " + large + " has more than 16384 bytes: it isn't a trust file, as albs trust export saves it\n"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			t.Parallel()

@@ -35,7 +35,7 @@ func (a *App) connect() (*client.Client, error) {
 	if err != nil {
 		return nil, err
 	}
-	c.Patience.Pause = a.retry
+	c.Patience.Pause = a.Retry
 	if token != "" && client.InClear(base) {
 		if err := a.Note("warning: the token goes to %s in clear; who listens on the way has it: use https", base); err != nil {
 			return nil, err

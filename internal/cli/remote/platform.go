@@ -1,6 +1,7 @@
 package remote
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 
@@ -53,6 +54,9 @@ func applies[T any](a *App, apply func(*client.Client, context.Context, []byte) 
 		b, err := a.ReadFile(file, "a YAML file", maxYAML)
 		if err != nil {
 			return err
+		}
+		if len(bytes.TrimSpace(b)) == 0 { // the API would speak of its request's body
+			return albs.Errorf(albs.Invalid, "%s is empty: it isn't a YAML file", file)
 		}
 		doc, err := apply(cl, c.Context, b)
 		if err != nil {

@@ -24,12 +24,12 @@ import (
 // App has the commands of one run of the command line.
 type App struct {
 	*watch.Watch
-	retry time.Duration // before a question is asked again that the server didn't answer
+	Retry time.Duration // before a question is asked again that the server didn't answer
 }
 
 // New returns the commands for t.
 func New(t *terminal.Terminal) *App {
-	return &App{Watch: watch.New(t), retry: client.DefaultPatience.Pause}
+	return &App{Watch: watch.New(t), Retry: client.DefaultPatience.Pause}
 }
 
 // Commands returns the commands in the order of their use.

@@ -122,7 +122,7 @@ func commandWith(t *testing.T, ctx context.Context, env map[string]string, stdin
 	a := New(&terminal.Terminal{
 		Stdin: strings.NewReader(stdin), Stdout: &stdout, Stderr: &stderr, Getenv: func(k string) string { return env[k] }, Now: func() time.Time { return now },
 	})
-	a.Poll, a.Gap, a.retry, a.Outage = time.Millisecond, 0, 0, time.Minute
+	a.Poll, a.Gap, a.Retry, a.Outage = time.Millisecond, 0, 0, time.Minute
 	parsing.Lock() // urfave's --help is one variable for all
 	defer parsing.Unlock()
 	code := a.Run(ctx, &urfave.App{Name: "albs", Commands: a.Commands()}, append([]string{"albs"}, args...), a.Explain)

@@ -1,7 +1,6 @@
 package terminal
 
 import (
-	"bytes"
 	"errors"
 	"io"
 	"io/fs"
@@ -12,8 +11,8 @@ import (
 )
 
 // ReadFile returns what a file holds that a command line names, "-" for stdin. It is
-// Invalid if it can't be read or holds nothing, and TooLarge beyond limit bytes; what
-// says which file was meant.
+// Invalid if it can't be read and TooLarge beyond limit bytes; what says which file was
+// meant.
 func (t *Terminal) ReadFile(path, what string, limit int64) ([]byte, error) {
 	r := t.Stdin
 	if path != "-" {
@@ -30,8 +29,6 @@ func (t *Terminal) ReadFile(path, what string, limit int64) ([]byte, error) {
 		return nil, albs.Errorf(albs.Invalid, "read %s: %w; name %s, or - for stdin", path, plain(err), what)
 	case int64(len(b)) > limit:
 		return nil, albs.Errorf(albs.TooLarge, "%s has more than %d bytes: it isn't %s", path, limit, what)
-	case len(bytes.TrimSpace(b)) == 0:
-		return nil, albs.Errorf(albs.Invalid, "%s is empty: it isn't %s", path, what)
 	}
 	return b, nil
 }

@@ -135,7 +135,7 @@ func (d *DB) migrate(ctx context.Context) error {
 		return albs.Errorf(albs.Conflict, "the database has schema %d, this albs knows %d: run a newer albs", current, target)
 	}
 	if _, err := p.Up(ctx); err != nil {
-		return fmt.Errorf("migrate: %w", err)
+		return fmt.Errorf("migrate: %w", kinded(err))
 	}
 	d.version = target
 	return nil
