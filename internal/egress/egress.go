@@ -37,6 +37,7 @@ const (
 const (
 	maxRedirects   = 5
 	connectTimeout = 10 * time.Second // for one address
+	maxAddresses   = 8                // of a name that are tried
 	maxCAFile      = 4 << 20
 )
 
@@ -242,6 +243,7 @@ func (e *Egress) dial(ctx context.Context, addr string, v verdict) (net.Conn, er
 	}
 	var refused netip.Addr
 	var last error
+	tried := 0
 	for _, ip := range addrs {
 		// The resolver may give IPv4 addresses in their IPv6 form.
 		ip = ip.Unmap()
@@ -254,7 +256,7 @@ func (e *Egress) dial(ctx context.Context, addr string, v verdict) (net.Conn, er
 			return conn, nil
 		}
 		last = err
-		if ctx.Err() != nil {
+		if tried++; tried == maxAddresses || ctx.Err() != nil {
 			break
 		}
 	}

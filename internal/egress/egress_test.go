@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/pem"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"net/http"
@@ -171,7 +172,7 @@ func TestCheckURL(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, u := range []string{"https://wiki.lan:444/", "https://wiki.lan:444/mirror/../x", "https://wiki.lan:444/mirror/%2e%2e/x",
-		"https://wiki.lan:444/mirror/..%2fx", "https://wiki.lan:444/mirrors", "https://other.lan:8080/"} {
+		"https://wiki.lan:444/mirror/..%2fx", "https://wiki.lan:444/mirror/..;/x", "https://wiki.lan:444/mirror/.;a=b/x", "https://wiki.lan:444/mirror/%252e%252e/x", "https://wiki.lan:444/mirrors", "https://other.lan:8080/"} {
 		if err := strict.CheckURL(u); !errors.Is(err, albs.Forbidden) {
 			t.Errorf("CheckURL(%q) = %v, want Forbidden", u, err)
 		}
@@ -416,13 +417,13 @@ func TestProxy(t *testing.T) {
 	target := ln.Addr().String()
 	e, dials := setup(t, Policy{Allow: []string{"https://" + target + "/git/"}}, map[string][]string{"evil.example": {"127.0.0.1"}})
 
-	if _, err := e.Proxy(t.Context(), "https://"+target+"/other"); !errors.Is(err, albs.Forbidden) {
+	if _, err := e.Proxy(t.Context(), "https://"+target+"/other", 0); !errors.Is(err, albs.Forbidden) {
 		t.Errorf("Proxy for a URL outside the prefix = %v, want Forbidden", err)
 	}
-	if _, err := e.Proxy(t.Context(), "http://example.org/"); !errors.Is(err, albs.Invalid) {
+	if _, err := e.Proxy(t.Context(), "http://example.org/", 0); !errors.Is(err, albs.Invalid) {
 		t.Errorf("Proxy for http = %v, want Invalid", err)
 	}
-	p, err := e.Proxy(t.Context(), "https://"+target+"/git/x")
+	p, err := e.Proxy(t.Context(), "https://"+target+"/git/x", 0)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -466,28 +467,52 @@ func TestProxyByteCap(t *testing.T) {
 		_, _ = w.Write(make([]byte, 1<<20))
 	}))
 	t.Cleanup(srv.Close)
-	e, _ := setup(t, Policy{Allow: []string{"127.0.0.1"}, MaxBytes: 64 << 10}, nil)
-	p, err := e.Proxy(t.Context(), srv.URL)
-	if err != nil {
-		t.Fatal(err)
+	for name, c := range map[string]struct{ policy, limit int64 }{
+		"of the policy": {64 << 10, 0}, "of the transfer": {0, 64 << 10}, "of the policy, which is lower": {64 << 10, 1 << 30},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			e, _ := setup(t, Policy{Allow: []string{"127.0.0.1"}, MaxBytes: c.policy}, nil)
+			p, err := e.Proxy(t.Context(), srv.URL, c.limit)
+			if err != nil {
+				t.Fatal(err)
+			}
+			t.Cleanup(p.Close)
+			u, err := url.Parse(p.URL())
+			if err != nil {
+				t.Fatal(err)
+			}
+			tr := srv.Client().Transport.(*http.Transport).Clone()
+			t.Cleanup(tr.CloseIdleConnections)
+			tr.Proxy = http.ProxyURL(u)
+			resp, err := (&http.Client{Transport: tr}).Get(srv.URL)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer resp.Body.Close()
+			if n, err := io.Copy(io.Discard, resp.Body); err == nil {
+				t.Errorf("%d bytes came through, want a broken tunnel", n)
+			}
+			if !errors.Is(p.Err(), albs.TooLarge) {
+				t.Errorf("Err() = %v, want TooLarge", p.Err())
+			}
+		})
 	}
-	t.Cleanup(p.Close)
-	u, err := url.Parse(p.URL())
-	if err != nil {
-		t.Fatal(err)
+}
+
+// TestManyAddresses: a name with no end of addresses is not tried without end.
+func TestManyAddresses(t *testing.T) {
+	t.Parallel()
+	var all []string
+	for i := range 100 {
+		all = append(all, fmt.Sprintf("8.8.8.%d", i))
 	}
-	tr := srv.Client().Transport.(*http.Transport).Clone()
-	tr.Proxy = http.ProxyURL(u)
-	resp, err := (&http.Client{Transport: tr}).Get(srv.URL)
-	if err != nil {
-		t.Fatal(err)
+	e, dials := setup(t, Policy{}, map[string][]string{"many.example": {strings.Join(all, " ")}})
+	if _, _, err := e.Get(t.Context(), "http://many.example/", 0); !errors.Is(err, albs.Unavailable) {
+		t.Errorf("Get = %v, want Unavailable", err)
 	}
-	defer resp.Body.Close()
-	if n, err := io.Copy(io.Discard, resp.Body); err == nil {
-		t.Errorf("%d bytes came through, want a broken tunnel", n)
-	}
-	if !errors.Is(p.Err(), albs.TooLarge) {
-		t.Errorf("Err() = %v, want TooLarge", p.Err())
+	if n := dials.Load(); n != maxAddresses {
+		t.Errorf("%d addresses were dialled, want %d", n, maxAddresses)
 	}
 }
 

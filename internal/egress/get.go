@@ -9,6 +9,7 @@ import (
 	"io/fs"
 	"net/http"
 	"os"
+	"syscall"
 
 	"albs/internal/albs"
 )
@@ -123,9 +124,13 @@ func (e *Egress) openFile(rawURL string, limit int64) (io.ReadCloser, int64, err
 	if info.Size() > limit {
 		return nil, 0, tooLarge(rawURL, limit)
 	}
-	f, err := root.Open(rel)
+	f, err := root.OpenFile(rel, os.O_RDONLY|syscall.O_NONBLOCK, 0)
 	if err != nil {
 		return nil, 0, fileError(rawURL, err)
+	}
+	// What was looked at may have been replaced since.
+	if opened, err := f.Stat(); err != nil || !os.SameFile(info, opened) {
+		return nil, 0, errors.Join(albs.Errorf(albs.Unavailable, "open %s: it was replaced meanwhile", rawURL), err, f.Close())
 	}
 	return &cappedBody{ReadCloser: f, left: limit, limit: limit, url: rawURL}, info.Size(), nil
 }

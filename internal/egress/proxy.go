@@ -24,6 +24,7 @@ type Proxy struct {
 	auth   string // the value of Proxy-Authorization that is let in
 	target string // host:port of the URL it was opened for
 	open   bool   // that URL is open whatever its addresses
+	limit  int64  // bytes
 	ctx    context.Context
 	cancel context.CancelFunc
 	server *http.Server
@@ -40,9 +41,12 @@ type Proxy struct {
 // judges the host, and does nothing but CONNECT. It listens on 127.0.0.1 only
 // and its URL holds a random secret without which it answers 407, so that other
 // users of the machine cannot go out by it. All its traffic together is bound by
-// the policy's MaxBytes and Timeout. Close must be called; the end of ctx breaks
-// the tunnels too.
-func (e *Egress) Proxy(ctx context.Context, rawURL string) (*Proxy, error) {
+// the policy's Timeout and by limit bytes from outside; limit ≤ 0 is the policy's
+// MaxBytes. Close must be called; the end of ctx breaks the tunnels too.
+func (e *Egress) Proxy(ctx context.Context, rawURL string, limit int64) (*Proxy, error) {
+	if limit <= 0 || limit > e.maxBytes {
+		limit = e.maxBytes
+	}
 	v, err := e.judge(rawURL)
 	if err != nil {
 		return nil, err
@@ -68,7 +72,8 @@ func (e *Egress) Proxy(ctx context.Context, rawURL string) (*Proxy, error) {
 		open:   v == verdictOpen,
 		ctx:    ctx,
 		cancel: cancel,
-		bytes:  e.maxBytes,
+		limit:  limit,
+		bytes:  limit,
 	}
 	p.server = &http.Server{Handler: p, ReadHeaderTimeout: 10 * time.Second, MaxHeaderBytes: 16 << 10}
 	p.wg.Go(func() {
@@ -196,7 +201,7 @@ func (m *meteredReader) Read(b []byte) (int, error) {
 	over := m.p.bytes < 0
 	m.p.mu.Unlock()
 	if over {
-		return 0, albs.Errorf(albs.TooLarge, "the transfer from %s has more than the %d bytes that are taken", m.p.target, m.p.e.maxBytes)
+		return 0, albs.Errorf(albs.TooLarge, "the transfer from %s has more than the %d bytes that are taken", m.p.target, m.p.limit)
 	}
 	return n, err
 }

@@ -172,13 +172,14 @@ func covers(p, u *url.URL) bool {
 	if p.Scheme != u.Scheme || canonicalHost(p.Hostname()) != canonicalHost(u.Hostname()) || portOf(p) != portOf(u) {
 		return false
 	}
-	// Servers differ in how they read %2f and dot segments; neither may lead out.
+	// Servers differ in how they read %2f, %25 (which some decode twice), and dot
+	// segments, to which some count ones with parameters; none may lead out.
 	raw := strings.ToLower(u.EscapedPath())
-	if strings.Contains(raw, "%2f") || strings.Contains(raw, "%5c") {
+	if strings.Contains(raw, "%2f") || strings.Contains(raw, "%5c") || strings.Contains(raw, "%25") {
 		return false
 	}
 	for part := range strings.SplitSeq(u.Path, "/") {
-		if part == ".." || part == "." {
+		if part, _, _ = strings.Cut(part, ";"); part == ".." || part == "." {
 			return false
 		}
 	}

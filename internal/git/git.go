@@ -341,7 +341,7 @@ func (m *Mirrors) check(url string) error {
 func (m *Mirrors) remote(ctx context.Context, url string, limit time.Duration, c command) error {
 	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
-	proxy, err := m.egress.Proxy(ctx, url)
+	proxy, err := m.egress.Proxy(ctx, url, 0)
 	if err != nil {
 		return err
 	}
