@@ -19,6 +19,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -34,6 +35,7 @@ import (
 const (
 	MaxExport  = 4 << 30  // bytes of one exported tar
 	maxRefs    = 1 << 20  // bytes of an answer of ls-remote for at most four names
+	maxAdvert  = 64 << 20 // bytes on the wire for it: an old protocol, or a hostile server, sends all refs, and git holds them in memory
 	maxListing = 64 << 20 // bytes of a listing
 )
 
@@ -130,7 +132,7 @@ func (m *Mirrors) Resolve(ctx context.Context, url, ref string) (commit string, 
 		args = append(args, tag, tag+"^{}")
 	}
 	var out bytes.Buffer
-	err = m.remote(ctx, url, remoteTimeout, command{args: args, stdout: &out, limit: maxRefs})
+	err = m.remote(ctx, url, remoteTimeout, maxAdvert, command{args: args, stdout: &out, limit: maxRefs})
 	if exit, ok := errors.AsType[*exitError](err); ok && exit.code == 2 { // --exit-code: reached, no such ref
 		return "", "", noRef(url, ref)
 	}
@@ -218,7 +220,7 @@ func (m *Mirrors) has(ctx context.Context, dir, commit string) bool {
 func (m *Mirrors) fetch(ctx context.Context, dir, url, commit string) error {
 	base := []string{"fetch", "--quiet", "--no-tags", "--no-write-fetch-head", "--no-recurse-submodules", "--no-auto-maintenance", "--force"}
 	one := append(base[:len(base):len(base)], "--depth=1", "--end-of-options", url, commit+":"+mark(commit))
-	err := m.remote(ctx, url, fetchTimeout, command{dir: dir, args: one})
+	err := m.remote(ctx, url, fetchTimeout, 0, command{dir: dir, args: one})
 	if err == nil {
 		return m.checkMark(ctx, dir, url, commit)
 	}
@@ -230,7 +232,7 @@ func (m *Mirrors) fetch(ctx context.Context, dir, url, commit string) error {
 	// branches and tags, with full depth against commits that only earlier shallow
 	// fetches know, settles it.
 	all := append(base[:len(base):len(base)], "--prune", "--depth=2147483647", "--end-of-options", url, "refs/heads/*:refs/heads/*", "refs/tags/*:refs/tags/*")
-	err = m.remote(ctx, url, fetchTimeout, command{dir: dir, args: all})
+	err = m.remote(ctx, url, fetchTimeout, 0, command{dir: dir, args: all})
 	if exit, ok := errors.AsType[*exitError](err); ok {
 		return albs.Errorf(albs.Unavailable, "fetch the refs of %s: %w", url, exit)
 	}
@@ -284,10 +286,28 @@ func (m *Mirrors) create(ctx context.Context, dir string) error {
 	if err := os.WriteFile(filepath.Join(tmp, "info", "attributes"), []byte(attributes), 0o600); err != nil {
 		return albs.Errorf(albs.Unavailable, "make a mirror: %w", err)
 	}
+	// Half a mirror after a power cut would be one that no fetch can use again.
+	if err := syncTree(tmp); err != nil {
+		return albs.Errorf(albs.Unavailable, "make a mirror: %w", err)
+	}
 	if err := os.Rename(tmp, dir); err != nil {
 		return albs.Errorf(albs.Unavailable, "make a mirror: %w", err)
 	}
 	return nil
+}
+
+// syncTree brings a small directory to disk with all that lies in it.
+func syncTree(dir string) error {
+	return filepath.WalkDir(dir, func(path string, _ fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		f, err := os.Open(path)
+		if err != nil {
+			return err
+		}
+		return errors.Join(f.Sync(), f.Close())
+	})
 }
 
 // clearDebris removes what a killed git left: its lock files would stop every
@@ -308,15 +328,26 @@ func clearDebris(dir string) error {
 }
 
 // Export writes the files of commit to w as a tar, fetching the commit if the
-// mirror doesn't have it. The tar holds exactly the commit's bytes: attributes
-// of the repository have no say. It fails with TooLarge beyond MaxExport, else as
-// Fetch does. What was written before an error is worthless.
+// mirror doesn't have it. The tar holds exactly the commit's bytes, under names that
+// lead nowhere out: attributes of the repository have no say. It fails with TooLarge
+// beyond MaxExport or if the commit's listing is, Invalid if the commit has names that
+// git doesn't unpack, else as Fetch does. What was written before an error is
+// worthless.
 func (m *Mirrors) Export(ctx context.Context, url, commit string, w io.Writer) error {
 	dir, err := m.ensure(ctx, url, commit)
 	if err != nil {
 		return err
 	}
+	// git archive holds the whole tree in memory before its first byte. A few trees
+	// that name each other many times unfold to any number of files; a listing is
+	// streamed, and ends where its bound is.
+	if err := m.local(ctx, dir, command{args: []string{"ls-tree", "-r", "-z", "-l", "--full-tree", commit}, limit: maxListing}); err != nil {
+		return fmt.Errorf("list %s of %s: %w", commit, url, err)
+	}
 	err = m.local(ctx, dir, command{args: []string{"archive", "--format=tar", "--end-of-options", commit}, stdout: w, limit: MaxExport})
+	if exit, ok := errors.AsType[*exitError](err); ok {
+		return albs.Errorf(albs.Invalid, "commit %s of %s can't be exported: %w", commit, url, exit)
+	}
 	if err != nil {
 		return fmt.Errorf("export %s of %s: %w", commit, url, err)
 	}
@@ -336,12 +367,13 @@ func (m *Mirrors) check(url string) error {
 	return m.egress.CheckURL(url)
 }
 
-// remote runs a git that talks to url. An *exitError of the result says that the
-// repository answers but git was not satisfied.
-func (m *Mirrors) remote(ctx context.Context, url string, limit time.Duration, c command) error {
+// remote runs a git that talks to url, for at most limit, and takes at most maxBytes
+// from outside (0 is the egress policy's bound). An *exitError of the result says that
+// the repository answers but git was not satisfied.
+func (m *Mirrors) remote(ctx context.Context, url string, limit time.Duration, maxBytes int64, c command) error {
 	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
-	proxy, err := m.egress.Proxy(ctx, url, 0)
+	proxy, err := m.egress.Proxy(ctx, url, maxBytes)
 	if err != nil {
 		return err
 	}

@@ -114,6 +114,10 @@ func (m *Mirrors) environment(c command) []string {
 		// Packs are indexed and then appear as a whole; loose objects of a broken
 		// fetch would look like a commit without its files.
 		{"fetch.unpackLimit", "1"},
+		{"core.fsync", "all"}, // refs too: one that a power cut emptied is in every later fetch's way
+		// Larger blobs are streamed to disk and out of it, and not held in memory, of
+		// which git's default takes half a GiB for each thread.
+		{"core.bigFileThreshold", "32m"},
 		{"tar.umask", "0022"},
 		{"core.quotePath", "false"},
 		{"credential.helper", ""},
