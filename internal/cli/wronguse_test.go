@@ -238,6 +238,7 @@ func TestWrongUse(t *testing.T) {
 		// The server.
 		{"server away", at(gone.URL), []string{"build", "list"}, 1, "no server answers at " + gone.URL + " (connection refused)", `"albs serve", or set ALBS_URL`},
 		{"no such host", at("http://albs.invalid"), []string{"build", "list"}, 1, "no server answers at http://albs.invalid", "set ALBS_URL"},
+		{"a token in clear", at("http://albs.invalid"), []string{"build", "list"}, 1, "warning: the token goes to http://albs.invalid in clear", "use https"},
 		{"https where http is spoken", at("https" + strings.TrimPrefix(w.url, "http")), []string{"build", "list"}, 1, "it speaks http, not https", "set ALBS_URL"},
 		{"not a URL", at("albs.example.org"), []string{"build", "list"}, 1, "is not a server's URL", "ALBS_URL and ALBS_TOKEN say where to go"},
 		{"another path", at(w.url + "/albs"), []string{"build", "list"}, 1, "answered 404 Not Found, and not as albs does", "set ALBS_URL"},

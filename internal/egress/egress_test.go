@@ -16,6 +16,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
@@ -286,6 +287,9 @@ func TestGet(t *testing.T) {
 	if err := os.Symlink("/etc/hostname", filepath.Join(dir, "out")); err != nil {
 		t.Fatal(err)
 	}
+	if err := syscall.Mkfifo(filepath.Join(dir, "pipe"), 0o600); err != nil { // opening it would wait for a writer
+		t.Fatal(err)
+	}
 	host := strings.TrimPrefix(srv.URL, "https://")
 	e, _ := setup(t, Policy{Allow: []string{host, "file://" + dir}, CAFiles: []string{ca}},
 		map[string][]string{"inside.example": {"127.0.0.1"}})
@@ -314,6 +318,7 @@ func TestGet(t *testing.T) {
 		{"file://" + dir + "/b.txt", 0, "", albs.NotFound},
 		{"file://" + dir, 0, "", albs.NotFound},
 		{"file://" + dir + "/out", 0, "", albs.Forbidden},
+		{"file://" + dir + "/pipe", 0, "", albs.NotFound},
 	} {
 		body, _, err := e.Get(t.Context(), c.url, c.limit)
 		var b []byte
@@ -428,7 +433,7 @@ func TestProxy(t *testing.T) {
 		t.Fatal(err)
 	}
 	if _, resp := connect(t, p.URL(), http.MethodConnect, target, false); resp.StatusCode != 407 {
-		t.Errorf("CONNECT without the secret: %d, want 407", resp.StatusCode)
+		t.Fatalf("CONNECT without the secret: %d, want 407", resp.StatusCode)
 	}
 	if _, resp := connect(t, p.URL(), http.MethodGet, "http://"+target+"/", true); resp.StatusCode != 405 {
 		t.Errorf("GET: %d, want 405", resp.StatusCode)
@@ -498,6 +503,21 @@ func TestProxyByteCap(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestMappedAddress: an address in the IPv6 form of an IPv4 one is in the range that
+// holds the latter, and that one is dialled.
+func TestMappedAddress(t *testing.T) {
+	t.Parallel()
+	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "x") }))
+	t.Cleanup(srv.Close)
+	_, port, _ := net.SplitHostPort(strings.TrimPrefix(srv.URL, "http://"))
+	e, _ := setup(t, Policy{Allow: []string{"127.0.0.0/8"}}, map[string][]string{"mapped.example": {"::ffff:127.0.0.1"}})
+	body, _, err := e.Get(t.Context(), "http://mapped.example:"+port+"/", 0)
+	if err != nil {
+		t.Fatalf("Get = %v", err)
+	}
+	_ = body.Close()
 }
 
 // TestManyAddresses: a name with no end of addresses is not tried without end.
