@@ -1,11 +1,13 @@
 package source
 
 import (
+	"net/url"
 	"path"
-	"sort"
+	"slices"
 	"strings"
 
 	"albs/internal/albs"
+	"albs/internal/master/artifact"
 )
 
 // Algorithm names a digest kind by which a look-aside cache is addressed.
@@ -39,9 +41,8 @@ type Layout struct {
 
 // Bounds of a source: more is an error, never a truncation.
 const (
-	maxMetadata   = 1 << 20
-	maxLookaside  = 10000
-	maxNameLength = 255
+	maxMetadata  = 1 << 20
+	maxLookaside = 10000
 )
 
 // FindLayout picks the layout out of a commit's file paths. It knows two:
@@ -67,7 +68,7 @@ func FindLayout(paths []string) (Layout, error) {
 	if len(found) == 0 {
 		found = root
 	}
-	sort.Strings(found)
+	slices.Sort(found)
 	switch len(found) {
 	case 0:
 		return Layout{}, albs.Errorf(albs.Invalid, "the commit has no spec file, neither SPECS/*.spec nor *.spec at the root")
@@ -76,7 +77,7 @@ func FindLayout(paths []string) (Layout, error) {
 		return Layout{}, albs.Errorf(albs.Invalid, "the commit has %d spec files (%s), a package has one", len(found), strings.Join(found[:min(len(found), 5)], ", "))
 	}
 	l := Layout{Spec: found[0], Package: strings.TrimSuffix(path.Base(found[0]), ".spec")}
-	if err := confined(l.Package); err != nil {
+	if err := artifact.CheckName(l.Package); err != nil {
 		return Layout{}, err
 	}
 	for _, m := range []string{"." + l.Package + ".metadata", "sources"} {
@@ -145,7 +146,7 @@ func parseLine(line string) (Lookaside, error) {
 	if dir != "" && dir != "SOURCES/" {
 		return l, albs.Errorf(albs.Invalid, "%.120q is not directly under SOURCES", where)
 	}
-	if err := confined(name); err != nil {
+	if err := artifact.CheckName(name); err != nil {
 		return l, err
 	}
 	l.Name = name
@@ -161,22 +162,10 @@ func isHex(s string) bool {
 	return s != ""
 }
 
-// confined refuses every name that is not one plain path element.
-func confined(name string) error {
-	bad := name == "" || name == "." || name == ".." || len(name) > maxNameLength || name[0] == '-'
-	for _, c := range []byte(name) {
-		bad = bad || c < ' ' || c == 0x7f || c == '/' || c == '\\'
-	}
-	if bad {
-		return albs.Errorf(albs.Invalid, "%.120q is not a plain file name", name)
-	}
-	return nil
-}
-
 // URLs fills a platform's look-aside patterns for one file of a package:
 // {name} the package, {file}, {hashtype} and {hash}.
 func (l Lookaside) URLs(pkg string, patterns []string) []string {
-	r := strings.NewReplacer("{name}", pkg, "{file}", escape(l.Name), "{hashtype}", string(l.Algorithm), "{hash}", l.Hex)
+	r := strings.NewReplacer("{name}", url.PathEscape(pkg), "{file}", url.PathEscape(l.Name), "{hashtype}", string(l.Algorithm), "{hash}", l.Hex)
 	out := make([]string, len(patterns))
 	for i, p := range patterns {
 		out[i] = r.Replace(p)

@@ -8,6 +8,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"albs/internal/albs"
+	"albs/internal/master/artifact"
 )
 
 func TestFindLayout(t *testing.T) {
@@ -25,7 +26,7 @@ func TestFindLayout(t *testing.T) {
 		{"SPECS wins over a stray spec at the root", []string{"old.spec", "SPECS/zlib.spec"}, Layout{"zlib", "SPECS/zlib.spec", ""}, ""},
 		{"none", []string{"README", "deep/er/zlib.spec"}, Layout{}, "no spec file"},
 		{"two", []string{"a.spec", "b.spec"}, Layout{}, "2 spec files"},
-		{"option as name", []string{"-x.spec"}, Layout{}, "plain file name"},
+		{"option as name", []string{"-x.spec"}, Layout{}, "use a plain name"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
@@ -59,11 +60,11 @@ func TestParseLookaside(t *testing.T) {
 		{"url as digest", "//evil.example/x SOURCES/x", nil, "not a digest"},
 		{"traversal", h1 + " ../../etc/passwd", nil, "not directly under SOURCES"},
 		{"traversal under SOURCES", h1 + " SOURCES/../x", nil, "not directly under SOURCES"},
-		{"dot dot", h1 + " ..", nil, "plain file name"},
+		{"dot dot", h1 + " ..", nil, "use a plain name"},
 		{"absolute", h1 + " /etc/passwd", nil, "not directly under SOURCES"},
-		{"option", h1 + " -rf", nil, "plain file name"},
-		{"control", h1 + " a\x00b", nil, "plain file name"},
-		{"no name", h1 + " SOURCES/", nil, "plain file name"},
+		{"option", h1 + " -rf", nil, "use a plain name"},
+		{"control", h1 + " a\x00b", nil, "use a plain name"},
+		{"no name", h1 + " SOURCES/", nil, "use a plain name"},
 		{"twice", h1 + " x\n" + h1 + " SOURCES/x\n", nil, "line 2: \"x\" is listed twice"},
 		{"half a fedora line", "SHA512 (x = " + h512, nil, "KIND (NAME) = HEX"},
 	} {
@@ -99,6 +100,11 @@ func TestURLs(t *testing.T) {
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
+	// A repository names its package and may not thereby choose another URL.
+	got = l.URLs("a b?c#d%2f..", []string{"https://a.example/{name}/{hash}"})
+	if want := "https://a.example/a%20b%3Fc%23d%252f../c3"; got[0] != want {
+		t.Errorf("URL %s, want %s", got[0], want)
+	}
 }
 
 func FuzzParseLookaside(f *testing.F) {
@@ -109,7 +115,7 @@ func FuzzParseLookaside(f *testing.F) {
 			return
 		}
 		for _, l := range out {
-			if confined(l.Name) != nil || !isHex(l.Hex) || l.Algorithm == MD5 {
+			if artifact.CheckName(l.Name) != nil || !isHex(l.Hex) || l.Algorithm == MD5 {
 				t.Fatalf("let through %+v", l)
 			}
 		}

@@ -17,7 +17,6 @@ import (
 	"fmt"
 	"hash"
 	"io"
-	"net/url"
 	"path"
 	"strings"
 
@@ -217,11 +216,7 @@ func (s *Sources) download(ctx context.Context, f Lookaside, u string) (artifact
 	}
 	defer body.Close()
 	h := newHash(f.Algorithm)
-	a, err := s.artifacts.Save(ctx, &checking{r: body, h: h, want: f}, s.limits.File, f.Name, artifact.Source)
-	if err != nil {
-		return a, err
-	}
-	return a, nil
+	return s.artifacts.Save(ctx, &checking{r: body, h: h, want: f}, s.limits.File, f.Name, artifact.Source)
 }
 
 // checking hashes what is read and turns the end of a wrong file into an error,
@@ -252,5 +247,3 @@ func newHash(a Algorithm) hash.Hash {
 	}
 	return sha256.New()
 }
-
-func escape(name string) string { return url.PathEscape(name) }
