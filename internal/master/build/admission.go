@@ -2,7 +2,6 @@ package build
 
 import (
 	"context"
-	"fmt"
 	"time"
 
 	"albs/internal/albs"
@@ -15,8 +14,7 @@ import (
 
 // admission is what is known of an attempt whose result is being looked at.
 type admission struct {
-	lease  string // name of its uploads
-	spec   queue.Lease
+	lease  queue.Lease
 	task   taskRow
 	item   itemRow
 	build  buildRow
@@ -29,7 +27,7 @@ type admission struct {
 
 // begin admits what every attempt leaves, its logs, and finds out what it was for.
 func (b *Builds) begin(ctx context.Context, l queue.Lease, r albs.Result) (admission, error) {
-	in := admission{lease: queue.Upload(l.Token), spec: l, worker: auth.From(ctx)}
+	in := admission{lease: l, worker: auth.From(ctx)}
 	var err error
 	if in.task, in.item, err = b.taskOf(ctx, l.Token.Task); err != nil {
 		return in, err
@@ -51,9 +49,9 @@ func (b *Builds) begin(ctx context.Context, l queue.Lease, r albs.Result) (admis
 	}
 	var logs []artifact.Artifact
 	for _, f := range r.Logs {
-		a, err := b.artifacts.Admit(ctx, in.lease, f, artifact.Log)
+		a, err := b.take(ctx, in, f, artifact.Log)
 		if err != nil {
-			return in, fmt.Errorf("log %s: %w", f.Name, err)
+			return in, err
 		}
 		logs = append(logs, a)
 	}
@@ -78,14 +76,20 @@ func (b *Builds) taskOf(ctx context.Context, id albs.TaskID) (taskRow, itemRow, 
 	return row, it, err
 }
 
-// keep writes the rows of files of an attempt.
+// take admits an upload of the attempt.
+func (b *Builds) take(ctx context.Context, in admission, f albs.File, k artifact.Kind) (artifact.Artifact, error) {
+	return b.artifacts.Admit(ctx, queue.Upload(in.lease.Token), f, k)
+}
+
+// keep writes the rows of files of an attempt; arch is that of the repository that
+// has them, "" if none. Invalid if two files of the attempt have one name.
 func (b *Builds) keep(ctx context.Context, tx db.Tx, in admission, arch albs.Arch, files ...artifact.Artifact) error {
 	if err := b.artifacts.Add(ctx, tx, files...); err != nil {
 		return err
 	}
 	for _, f := range files {
 		err := b.store.addArtifact(ctx, tx, artifactRow{
-			BuildID: in.item.BuildID, ItemID: in.item.ID, TaskID: in.task.TaskID, Attempt: in.spec.Attempt,
+			BuildID: in.item.BuildID, ItemID: in.item.ID, TaskID: in.task.TaskID, Attempt: in.lease.Attempt,
 			Digest: f.Digest, Kind: string(f.Kind), Name: f.Name, Arch: arch,
 		})
 		if err != nil {

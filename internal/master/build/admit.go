@@ -1,6 +1,8 @@
 package build
 
 import (
+	"maps"
+
 	"albs/internal/albs"
 	"albs/internal/rpm"
 )
@@ -13,30 +15,27 @@ type Proposed struct {
 }
 
 // CheckSRPM says whether an SRPM may be the source of an item: its header must
-// call it a source package, and by the name that the imported spec file has.
-// spec is "" for an SRPM that was given and not made.
-func CheckSRPM(p Proposed, spec string) error {
+// call it a source package, and by the name that the imported spec file has; and
+// held, the repository that it is for, must have no file of its name. spec is ""
+// and held nil for an SRPM that was given and not made.
+func CheckSRPM(p Proposed, spec string, held map[string]albs.Digest) error {
 	if p.Arch != string(albs.Src) {
 		return albs.Errorf(albs.Invalid, "%s is not a source package (its arch is %s)", p.NEVRA, p.Arch)
 	}
 	if spec != "" && p.Name != spec {
 		return albs.Errorf(albs.Invalid, "%s was made from %s.spec: the package must have the spec file's name", p.NEVRA, spec)
 	}
-	return nil
+	return checkNames([]Proposed{p}, held)
 }
 
 // CheckPackages says whether RPMs may be the result of rebuilding the SRPM with
 // file name srpm for arch: each header must name that SRPM as its source and be
-// of that arch or noarch; no two may share a NEVRA; and none may have the NEVRA
-// of an earlier package of the same repository (held) with other content. A task
-// can thus not slip in a package that it wasn't asked for.
-func CheckPackages(ps []Proposed, srpm string, arch albs.Arch, held []Proposed) error {
+// of that arch or noarch; and no two of them and of held, the packages of earlier
+// tasks in the same repository by file name, may have one file name. A task can
+// thus not slip in a package that it wasn't asked for.
+func CheckPackages(ps []Proposed, srpm string, arch albs.Arch, held map[string]albs.Digest) error {
 	if len(ps) == 0 {
 		return albs.Errorf(albs.Invalid, "the build of %s left no package", srpm)
-	}
-	seen := make(map[rpm.NEVRA]albs.Digest, len(ps)+len(held))
-	for _, p := range held {
-		seen[p.NEVRA] = p.Digest
 	}
 	for _, p := range ps {
 		if p.SourceRPM != srpm {
@@ -45,10 +44,20 @@ func CheckPackages(ps []Proposed, srpm string, arch albs.Arch, held []Proposed) 
 		if p.Arch != string(arch) && p.Arch != string(albs.Noarch) {
 			return albs.Errorf(albs.Invalid, "%s has arch %s, the task was to build for %s", p.NEVRA, p.Arch, arch)
 		}
-		if d, ok := seen[p.NEVRA]; ok {
-			return albs.Errorf(albs.Invalid, "%s is there twice, as %s and as %s", p.NEVRA, d.Short(), p.Digest.Short())
+	}
+	return checkNames(ps, held)
+}
+
+// checkNames refuses two packages of one file name, which has no epoch: a
+// repository has one file of a name.
+func checkNames(ps []Proposed, held map[string]albs.Digest) error {
+	seen := maps.Collect(maps.All(held))
+	for _, p := range ps {
+		name := p.Filename()
+		if d, ok := seen[name]; ok {
+			return albs.Errorf(albs.Invalid, "%s is there twice, as %s and as %s: give one of them another release", name, d.Short(), p.Digest.Short())
 		}
-		seen[p.NEVRA] = p.Digest
+		seen[name] = p.Digest
 	}
 	return nil
 }

@@ -15,7 +15,6 @@ package build
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -177,11 +176,10 @@ func (b *Builds) Create(ctx context.Context, n NewBuild) (Build, error) {
 			return b.Get(ctx, id)
 		}
 	}
-	options, err := n.Options.encode()
-	if err != nil {
+	if err := n.Options.check(); err != nil {
 		return Build{}, err
 	}
-	row.Options = options
+	row.Options.V = n.Options
 	items, err := b.resolve(ctx, n)
 	if err != nil {
 		return Build{}, err
@@ -200,17 +198,16 @@ func (b *Builds) Create(ctx context.Context, n NewBuild) (Build, error) {
 	return b.Get(ctx, row.ID)
 }
 
-func (o Options) encode() (string, error) {
+func (o Options) check() error {
 	if len(o.With)+len(o.Without) > maxOptions {
-		return "", albs.Errorf(albs.Invalid, "more than %d options", maxOptions)
+		return albs.Errorf(albs.Invalid, "more than %d options", maxOptions)
 	}
 	for _, s := range slices.Concat(o.With, o.Without) {
 		if !optionName(s) {
-			return "", albs.Errorf(albs.Invalid, "option %.60q: a name has letters, digits and _ . - and begins with a letter", s)
+			return albs.Errorf(albs.Invalid, "option %.60q: a name has letters, digits and _ . - and begins with a letter", s)
 		}
 	}
-	out, err := json.Marshal(o)
-	return string(out), err
+	return nil
 }
 
 // optionName reports whether s can be the name of a conditional: nothing in it
@@ -236,7 +233,7 @@ func (b *Builds) resolve(ctx context.Context, n NewBuild) ([]itemRow, error) {
 	}
 	type target struct {
 		name   string
-		arches string
+		arches []albs.Arch
 	}
 	var targets []target
 	for _, t := range n.Platforms {
@@ -256,11 +253,7 @@ func (b *Builds) resolve(ctx context.Context, n NewBuild) ([]itemRow, error) {
 		if slices.ContainsFunc(targets, func(x target) bool { return x.name == t.Platform }) {
 			return nil, albs.Errorf(albs.Invalid, "platform %s is named twice", t.Platform)
 		}
-		list, err := json.Marshal(arches)
-		if err != nil {
-			return nil, fmt.Errorf("encode arches: %w", err)
-		}
-		targets = append(targets, target{t.Platform, string(list)})
+		targets = append(targets, target{t.Platform, arches})
 	}
 	var items []itemRow
 	for i, p := range n.Packages {
@@ -269,7 +262,7 @@ func (b *Builds) resolve(ctx context.Context, n NewBuild) ([]itemRow, error) {
 			return nil, fmt.Errorf("package %d: %w", i+1, err)
 		}
 		for _, t := range targets {
-			it.Place, it.Platform, it.Arches = len(items), t.name, t.arches
+			it.Place, it.Platform, it.Arches.V = len(items), t.name, t.arches
 			items = append(items, it)
 		}
 	}
@@ -285,7 +278,7 @@ func (b *Builds) resolveOne(ctx context.Context, p Package) (itemRow, error) {
 		if err != nil {
 			return itemRow{}, err
 		}
-		if err := CheckSRPM(Proposed{NEVRA: a.NEVRA, Digest: a.Digest}, ""); err != nil {
+		if err := CheckSRPM(Proposed{NEVRA: a.NEVRA, Digest: a.Digest}, "", nil); err != nil {
 			return itemRow{}, err
 		}
 		return itemRow{Package: a.NEVRA.Name, SRPM: a.Digest, SRPMName: a.Name}, nil
@@ -308,7 +301,7 @@ func (b *Builds) insert(ctx context.Context, tx db.Tx, row *buildRow, key string
 		if err := b.store.addItem(ctx, tx, &rows[i]); err != nil {
 			return err
 		}
-		plan[i] = PlanItem{Platform: rows[i].Platform, Arches: rows[i].arches(), FromSRPM: rows[i].SRPM != ""}
+		plan[i] = PlanItem{Platform: rows[i].Platform, Arches: rows[i].Arches.V, FromSRPM: rows[i].SRPM != ""}
 	}
 	lane := "user:" + row.Owner
 	if row.Product != "" {
@@ -323,7 +316,7 @@ func (b *Builds) insert(ctx context.Context, tx db.Tx, row *buildRow, key string
 		case albs.KindImport:
 			t.Spec.Import = &albs.ImportSpec{URL: it.URL, Ref: it.Ref, Commit: it.Commit, Platform: it.Platform}
 		case albs.KindSource:
-			t.Needs = append(t.Needs, "arch:"+string(it.arches()[0]))
+			t.Needs = append(t.Needs, "arch:"+string(it.Arches.V[0]))
 		case albs.KindBuild:
 			t.Needs = append(t.Needs, "arch:"+string(s.Arch))
 		}
@@ -341,14 +334,6 @@ func (b *Builds) insert(ctx context.Context, tx db.Tx, row *buildRow, key string
 	}
 	return b.events.Add(ctx, tx, "build.created", Topic(row.ID), actor.String(),
 		map[string]any{"items": len(rows), "tasks": len(steps), "product": row.Product})
-}
-
-func (it itemRow) arches() []albs.Arch {
-	var out []albs.Arch
-	if err := json.Unmarshal([]byte(it.Arches), &out); err != nil {
-		return nil // the column is only ever written by resolve
-	}
-	return out
 }
 
 // EventCancelled is the kind of the event that somebody cancelled a build; its
@@ -455,7 +440,7 @@ func (b *Builds) UploadSRPM(ctx context.Context, r io.Reader, name string) (arti
 	if err != nil {
 		return a, err
 	}
-	if err := CheckSRPM(Proposed{NEVRA: a.NEVRA, Digest: a.Digest}, ""); err != nil {
+	if err := CheckSRPM(Proposed{NEVRA: a.NEVRA, Digest: a.Digest}, "", nil); err != nil {
 		return a, err
 	}
 	err = b.store.d.InTx(ctx, func(tx db.Tx) error {

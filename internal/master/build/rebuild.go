@@ -21,14 +21,11 @@ func (h sourceHandler) Offer(ctx context.Context, t queue.Task, _ queue.Offer) (
 	if err != nil {
 		return albs.Spec{}, nil, err
 	}
-	var imported albs.ImportResult
-	if err := json.Unmarshal([]byte(it.Imported.String), &imported); err != nil {
-		return albs.Spec{}, nil, fmt.Errorf("imported source of item %d: %w", it.ID, err)
-	}
-	root, err := h.root(ctx, it, it.arches()[0])
+	root, err := h.root(ctx, it, it.Arches.V[0])
 	if err != nil {
 		return albs.Spec{}, nil, err
 	}
+	imported := it.Imported.V
 	return albs.Spec{Source: &albs.SourceSpec{Root: root, Tree: imported.Tree, Spec: imported.Spec, Sources: imported.Sources, Commit: it.Commit}}, nil, nil
 }
 
@@ -40,14 +37,18 @@ func (h sourceHandler) Admit(ctx context.Context, l queue.Lease, outcome albs.Ou
 	if r.Source == nil {
 		return nil, albs.Errorf(albs.Invalid, "the attempt reports success and names no SRPM")
 	}
-	srpm, err := h.artifacts.Admit(ctx, in.lease, r.Source.SRPM, artifact.SRPM)
+	srpm, err := h.take(ctx, in, r.Source.SRPM, artifact.SRPM)
 	if err != nil {
 		return nil, err
 	}
-	if err := CheckSRPM(Proposed{NEVRA: srpm.NEVRA, Digest: srpm.Digest}, in.item.Package); err != nil {
+	held, err := h.held(ctx, in, albs.Src)
+	if err != nil {
 		return nil, err
 	}
-	record, err := h.artifacts.Admit(ctx, in.lease, r.Source.Record, artifact.Record)
+	if err := CheckSRPM(Proposed{NEVRA: srpm.NEVRA, Digest: srpm.Digest}, in.item.Package, held); err != nil {
+		return nil, err
+	}
+	record, err := h.take(ctx, in, r.Source.Record, artifact.Record)
 	if err != nil {
 		return nil, err
 	}
@@ -88,10 +89,7 @@ func (h buildHandler) Offer(ctx context.Context, t queue.Task, _ queue.Offer) (a
 	if err != nil {
 		return albs.Spec{}, nil, err
 	}
-	var o Options
-	if err := json.Unmarshal([]byte(build.Options), &o); err != nil {
-		return albs.Spec{}, nil, fmt.Errorf("options of build %d: %w", row.BuildID, err)
-	}
+	o := build.Options.V
 	srpm, err := h.artifacts.Get(ctx, h.store.d, it.SRPM)
 	if err != nil {
 		return albs.Spec{}, nil, err
@@ -117,21 +115,21 @@ func (h buildHandler) Admit(ctx context.Context, l queue.Lease, outcome albs.Out
 	var packages []artifact.Artifact
 	var proposed []Proposed
 	for _, f := range r.Build.Packages {
-		a, err := h.artifacts.Admit(ctx, in.lease, f, artifact.RPM)
+		a, err := h.take(ctx, in, f, artifact.RPM)
 		if err != nil {
 			return nil, err
 		}
 		packages = append(packages, a)
 		proposed = append(proposed, Proposed{NEVRA: a.NEVRA, SourceRPM: a.SourceRPM, Digest: a.Digest})
 	}
-	held, err := h.held(ctx, in)
+	held, err := h.held(ctx, in, in.task.Arch)
 	if err != nil {
 		return nil, err
 	}
 	if err := CheckPackages(proposed, in.item.SRPMName, in.task.Arch, held); err != nil {
 		return nil, err
 	}
-	record, err := h.artifacts.Admit(ctx, in.lease, r.Build.Record, artifact.Record)
+	record, err := h.take(ctx, in, r.Build.Record, artifact.Record)
 	if err != nil {
 		return nil, err
 	}
@@ -177,33 +175,13 @@ type Built struct {
 
 const maxPackagesOfTask = 5000
 
-// held returns the packages that other tasks of the build put into the
-// repository of in's platform and arch.
-func (b *Builds) held(ctx context.Context, in admission) ([]Proposed, error) {
-	files, err := b.store.artifacts(ctx, b.store.d, in.item.BuildID)
+// held returns what the build's repository of in's platform and of arch has.
+func (b *Builds) held(ctx context.Context, in admission, arch albs.Arch) (map[string]albs.Digest, error) {
+	held, err := b.store.held(ctx, b.store.d, in.item.BuildID, in.item.Platform, arch)
 	if err != nil {
-		return nil, fmt.Errorf("files of build %d: %w", in.item.BuildID, err)
+		return nil, fmt.Errorf("files of repository %s: %w", RepoName(in.item.BuildID, in.item.Platform, arch), err)
 	}
-	items, err := b.store.items(ctx, b.store.d, in.item.BuildID)
-	if err != nil {
-		return nil, fmt.Errorf("items of build %d: %w", in.item.BuildID, err)
-	}
-	same := make(map[albs.ItemID]bool, len(items))
-	for _, it := range items {
-		same[it.ID] = it.Platform == in.item.Platform
-	}
-	var out []Proposed
-	for _, f := range files {
-		if f.Kind != string(artifact.RPM) || f.Arch != in.task.Arch || !same[f.ItemID] || f.TaskID == in.task.TaskID {
-			continue
-		}
-		a, err := b.artifacts.Get(ctx, b.store.d, f.Digest)
-		if err != nil {
-			return nil, err
-		}
-		out = append(out, Proposed{NEVRA: a.NEVRA, SourceRPM: a.SourceRPM, Digest: a.Digest})
-	}
-	return out, nil
+	return held, nil
 }
 
 // Neither kind has anything to undo: what a failed attempt left are its logs.

@@ -13,7 +13,7 @@ import (
 
 // stateSource states where an SRPM came from.
 func (b *Builds) stateSource(ctx context.Context, tx db.Tx, in admission, srpm, record artifact.Artifact) error {
-	spec := in.spec.Spec.Source
+	spec := in.lease.Spec.Source
 	body := attest.SourceBody{
 		Repository: "git+" + in.item.URL, Ref: in.item.Ref, Commit: in.item.Commit, Tree: spec.Tree, Record: record.Digest,
 	}
@@ -40,7 +40,7 @@ func (b *Builds) stateUpload(ctx context.Context, tx db.Tx, srpm artifact.Artifa
 // the master's own knowledge but for the record, which is the node's word and is
 // named by its digest.
 func (b *Builds) stateBuild(ctx context.Context, tx db.Tx, in admission, packages []artifact.Artifact, record artifact.Artifact) error {
-	spec := in.spec.Spec.Build
+	spec := in.lease.Spec.Build
 	source := attest.Descriptor{Name: in.item.SRPMName, Digest: map[string]string{attest.SHA256: string(in.item.SRPM)}}
 	deps := []attest.Descriptor{
 		{Name: attest.DependencySRPM, URI: in.item.SRPMName, Digest: map[string]string{attest.SHA256: string(in.item.SRPM)}},
@@ -63,13 +63,13 @@ func (b *Builds) stateBuild(ctx context.Context, tx db.Tx, in admission, package
 			ExternalParameters: attest.ExternalParameters{
 				Source: source, Platform: in.item.Platform, Arch: spec.Arch, With: spec.With, Without: spec.Without,
 			},
-			InternalParameters:   attest.InternalParameters{Node: in.worker.Name, Attempt: in.spec.Attempt, Network: spec.Root.Network},
+			InternalParameters:   attest.InternalParameters{Node: in.worker.Name, Attempt: in.lease.Attempt, Network: spec.Root.Network},
 			ResolvedDependencies: deps,
 		},
 		RunDetails: attest.RunDetails{
 			Builder: attest.Builder{ID: b.builderID(in.worker, spec.Root.Network)},
 			Metadata: attest.RunMetadata{
-				InvocationID: fmt.Sprintf("task/%d/attempt/%d", in.spec.Token.Task, in.spec.Attempt),
+				InvocationID: fmt.Sprintf("task/%d/attempt/%d", in.lease.Token.Task, in.lease.Attempt),
 				StartedOn:    in.started, FinishedOn: db.Now().Time,
 			},
 		},

@@ -3,6 +3,7 @@ package build
 import (
 	"context"
 	"database/sql"
+	"database/sql/driver"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -13,32 +14,50 @@ import (
 
 type store struct{ d *db.DB }
 
+// column is a value that a column keeps as JSON; the zero value where it is NULL.
+type column[T any] struct{ V T }
+
+// Value implements driver.Valuer.
+func (c column[T]) Value() (driver.Value, error) {
+	b, err := json.Marshal(c.V)
+	return string(b), err
+}
+
+// Scan implements sql.Scanner.
+func (c *column[T]) Scan(src any) error {
+	var text sql.NullString
+	if err := text.Scan(src); err != nil || !text.Valid {
+		return err
+	}
+	return json.Unmarshal([]byte(text.String), &c.V)
+}
+
 type buildRow struct {
-	ID        albs.BuildID `db:"id"`
-	OwnerID   albs.UserID  `db:"owner_id"`
-	Owner     string       `db:"owner"`
-	Team      string       `db:"team"`
-	Product   string       `db:"product"`
-	Options   string       `db:"options"`
-	CreatedAt db.Time      `db:"created_at"`
+	ID        albs.BuildID    `db:"id"`
+	OwnerID   albs.UserID     `db:"owner_id"`
+	Owner     string          `db:"owner"`
+	Team      string          `db:"team"`
+	Product   string          `db:"product"`
+	Options   column[Options] `db:"options"`
+	CreatedAt db.Time         `db:"created_at"`
 }
 
 const buildColumns = `id, owner_id, owner, team, product, options, created_at`
 
 type itemRow struct {
-	ID       albs.ItemID    `db:"id"`
-	BuildID  albs.BuildID   `db:"build_id"`
-	Place    int            `db:"place"`
-	Platform string         `db:"platform"`
-	Arches   string         `db:"arches"`
-	URL      string         `db:"url"`
-	Ref      string         `db:"ref"`
-	RefType  string         `db:"ref_type"`
-	Commit   string         `db:"commit_id"`
-	Package  string         `db:"package"`
-	Imported sql.NullString `db:"imported"`
-	SRPM     albs.Digest    `db:"srpm"`
-	SRPMName string         `db:"srpm_name"`
+	ID       albs.ItemID               `db:"id"`
+	BuildID  albs.BuildID              `db:"build_id"`
+	Place    int                       `db:"place"`
+	Platform string                    `db:"platform"`
+	Arches   column[[]albs.Arch]       `db:"arches"`
+	URL      string                    `db:"url"`
+	Ref      string                    `db:"ref"`
+	RefType  string                    `db:"ref_type"`
+	Commit   string                    `db:"commit_id"`
+	Package  string                    `db:"package"`
+	Imported column[albs.ImportResult] `db:"imported"` // zero until there is one
+	SRPM     albs.Digest               `db:"srpm"`
+	SRPMName string                    `db:"srpm_name"`
 }
 
 const itemColumns = `id, build_id, place, platform, arches, url, ref, ref_type, commit_id, package, imported, srpm, srpm_name`
@@ -107,11 +126,7 @@ func (s store) addTask(ctx context.Context, tx db.Tx, t taskRow) error {
 }
 
 func (s store) setImported(ctx context.Context, tx db.Tx, id albs.ItemID, r albs.ImportResult) error {
-	b, err := json.Marshal(r)
-	if err != nil {
-		return fmt.Errorf("encode import: %w", err)
-	}
-	res, err := tx.ExecContext(ctx, `UPDATE build_item SET imported = $2, package = $3 WHERE id = $1`, id, string(b), r.Package)
+	res, err := tx.ExecContext(ctx, `UPDATE build_item SET imported = $2, package = $3 WHERE id = $1`, id, column[albs.ImportResult]{r}, r.Package)
 	return db.One(res, err, "item %d is gone", id)
 }
 
@@ -120,11 +135,14 @@ func (s store) setSRPM(ctx context.Context, tx db.Tx, id albs.ItemID, f albs.Fil
 	return db.One(res, err, "item %d is gone", id)
 }
 
-// addArtifact notes a file of an attempt; a repeated one stays as it is.
+// addArtifact notes a file of an attempt; Invalid if it has one of that name.
 func (s store) addArtifact(ctx context.Context, tx db.Tx, a artifactRow) error {
 	_, err := tx.ExecContext(ctx, `INSERT INTO build_artifact (build_id, item_id, task_id, attempt, digest, kind, name, arch)
-		VALUES ($1, $2, $3, $4, $5, $6, $7, $8) ON CONFLICT DO NOTHING`,
+		VALUES ($1, $2, $3, $4, $5, $6, $7, $8)`,
 		a.BuildID, a.ItemID, a.TaskID, a.Attempt, a.Digest, a.Kind, a.Name, a.Arch)
+	if db.IsUnique(err) {
+		return albs.Errorf(albs.Invalid, "the attempt left two files that are called %s", a.Name)
+	}
 	if err != nil {
 		return fmt.Errorf("insert build artifact: %w", err)
 	}
@@ -164,6 +182,21 @@ func (s store) task(ctx context.Context, q db.Q, id albs.TaskID) (taskRow, error
 func (s store) artifacts(ctx context.Context, q db.Q, id albs.BuildID) ([]artifactRow, error) {
 	var out []artifactRow
 	err := q.SelectContext(ctx, &out, `SELECT `+artifactColumns+` FROM build_artifact WHERE build_id = $1 ORDER BY task_id, attempt, name`, id)
+	return out, err
+}
+
+// held returns the files of a build's repository of a platform and arch, by name.
+func (s store) held(ctx context.Context, q db.Q, id albs.BuildID, platform string, arch albs.Arch) (map[string]albs.Digest, error) {
+	var rows []struct {
+		Name   string      `db:"name"`
+		Digest albs.Digest `db:"digest"`
+	}
+	err := q.SelectContext(ctx, &rows, `SELECT a.name, a.digest FROM build_artifact a JOIN build_item i ON i.id = a.item_id
+		WHERE a.build_id = $1 AND i.platform = $2 AND a.arch = $3`, id, platform, arch)
+	out := make(map[string]albs.Digest, len(rows))
+	for _, r := range rows {
+		out[r.Name] = r.Digest
+	}
 	return out, err
 }
 

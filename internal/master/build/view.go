@@ -2,12 +2,12 @@ package build
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"slices"
 	"time"
 
 	"albs/internal/albs"
+	"albs/internal/master/artifact"
 	"albs/internal/master/queue"
 )
 
@@ -86,10 +86,7 @@ func (b *Builds) Get(ctx context.Context, id albs.BuildID) (Build, error) {
 	if err != nil {
 		return Build{}, err
 	}
-	out := Build{ID: row.ID, Owner: row.Owner, OwnerID: row.OwnerID, Team: row.Team, Product: row.Product, CreatedAt: row.CreatedAt.Time}
-	if err := json.Unmarshal([]byte(row.Options), &out.Options); err != nil {
-		return Build{}, fmt.Errorf("options of build %d: %w", id, err)
-	}
+	out := Build{ID: row.ID, Owner: row.Owner, OwnerID: row.OwnerID, Team: row.Team, Product: row.Product, CreatedAt: row.CreatedAt.Time, Options: row.Options.V}
 	items, err := b.store.items(ctx, b.store.d, id)
 	if err != nil {
 		return Build{}, fmt.Errorf("items of build %d: %w", id, err)
@@ -98,7 +95,7 @@ func (b *Builds) Get(ctx context.Context, id albs.BuildID) (Build, error) {
 	for i, it := range items {
 		byID[it.ID] = i
 		out.Items = append(out.Items, Item{
-			ID: it.ID, Place: it.Place, Platform: it.Platform, Arches: it.arches(), Package: it.Package,
+			ID: it.ID, Place: it.Place, Platform: it.Platform, Arches: it.Arches.V, Package: it.Package,
 			URL: it.URL, Ref: it.Ref, RefType: it.RefType, Commit: it.Commit,
 			SRPM: albs.File{Name: it.SRPMName, Digest: it.SRPM},
 		})
@@ -114,12 +111,18 @@ func (b *Builds) Get(ctx context.Context, id albs.BuildID) (Build, error) {
 		views[i] = t.view(it.Package)
 	}
 	out.Status = StatusOf(views)
-	files, err := b.store.artifacts(ctx, b.store.d, id)
+	out.Artifacts, err = b.files(ctx, id)
+	return out, err
+}
+
+func (b *Builds) files(ctx context.Context, id albs.BuildID) ([]Artifact, error) {
+	rows, err := b.store.artifacts(ctx, b.store.d, id)
 	if err != nil {
-		return Build{}, fmt.Errorf("files of build %d: %w", id, err)
+		return nil, fmt.Errorf("files of build %d: %w", id, err)
 	}
-	for _, f := range files {
-		out.Artifacts = append(out.Artifacts, Artifact{Task: f.TaskID, Item: f.ItemID, Attempt: f.Attempt, Digest: f.Digest, Kind: f.Kind, Name: f.Name, Arch: f.Arch})
+	var out []Artifact
+	for _, f := range rows {
+		out = append(out, Artifact{Task: f.TaskID, Item: f.ItemID, Attempt: f.Attempt, Digest: f.Digest, Kind: f.Kind, Name: f.Name, Arch: f.Arch})
 	}
 	return out, nil
 }
@@ -223,9 +226,6 @@ func appendNew(list []string, s string) []string {
 	return append(list, s)
 }
 
-// Count returns the number of builds.
-func (b *Builds) Count(ctx context.Context) (int, error) { return b.CountOf(ctx, Filter{}) }
-
 // CountOf returns how many builds a filter leaves, whatever its Limit and Skip.
 func (b *Builds) CountOf(ctx context.Context, f Filter) (int, error) {
 	n, err := b.store.count(ctx, f)
@@ -235,18 +235,12 @@ func (b *Builds) CountOf(ctx context.Context, f Filter) (int, error) {
 	return n, nil
 }
 
-// Packages returns the RPMs and SRPMs of a build that its repositories hold: the
-// last accepted result of each task.
+// Packages returns the RPMs and SRPMs of a build that its repositories hold, or
+// NotFound.
 func (b *Builds) Packages(ctx context.Context, id albs.BuildID) ([]Artifact, error) {
-	build, err := b.Get(ctx, id)
-	if err != nil {
+	if _, err := b.store.build(ctx, b.store.d, id); err != nil {
 		return nil, err
 	}
-	var out []Artifact
-	for _, a := range build.Artifacts {
-		if a.Kind == "rpm" || a.Kind == "srpm" {
-			out = append(out, a)
-		}
-	}
-	return out, nil
+	files, err := b.files(ctx, id)
+	return slices.DeleteFunc(files, func(a Artifact) bool { return a.Kind != string(artifact.RPM) && a.Kind != string(artifact.SRPM) }), err
 }
