@@ -140,11 +140,6 @@ const (
 // Topic returns the event topic of a build.
 func Topic(id albs.BuildID) string { return "build:" + id.String() }
 
-// RepoName names a build's own repository of one platform and arch.
-func RepoName(id albs.BuildID, platform string, arch albs.Arch) string {
-	return fmt.Sprintf("build/%d/%s/%s", id, platform, arch)
-}
-
 // Create resolves every ref, then makes the build with all its tasks in one
 // transaction. Errors: Forbidden without build.create on the product's team,
 // NotFound for an unknown product, platform, repository, ref or SRPM, Invalid for

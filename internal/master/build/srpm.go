@@ -1,0 +1,82 @@
+package build
+
+import (
+	"context"
+	"encoding/json"
+
+	"albs/internal/albs"
+	"albs/internal/master/artifact"
+	"albs/internal/master/db"
+	"albs/internal/master/queue"
+)
+
+// sourceHandler has an exported source made into one SRPM.
+type sourceHandler struct{ *Builds }
+
+func (h sourceHandler) Offer(ctx context.Context, t queue.Task, _ queue.Offer) (albs.Spec, json.RawMessage, error) {
+	_, it, err := h.taskOf(ctx, t.ID)
+	if err != nil {
+		return albs.Spec{}, nil, err
+	}
+	root, err := h.root(ctx, it, it.Arches.V[0])
+	if err != nil {
+		return albs.Spec{}, nil, err
+	}
+	imported := it.Imported.V
+	return albs.Spec{Source: &albs.SourceSpec{Root: root, Tree: imported.Tree, Spec: imported.Spec, Sources: imported.Sources, Commit: it.Commit}}, nil, nil
+}
+
+func (h sourceHandler) Admit(ctx context.Context, l queue.Lease, outcome albs.Outcome, r albs.Result) (func(context.Context, db.Tx) error, error) {
+	in, err := h.begin(ctx, l, r)
+	if err != nil || outcome != albs.OutcomeOK {
+		return in.logs, err
+	}
+	if r.Source == nil {
+		return nil, albs.Errorf(albs.Invalid, "the attempt reports success and names no SRPM")
+	}
+	srpm, err := h.take(ctx, in, r.Source.SRPM, artifact.SRPM)
+	if err != nil {
+		return nil, err
+	}
+	held, err := h.held(ctx, in, albs.Src)
+	if err != nil {
+		return nil, err
+	}
+	if err := CheckSRPM(Proposed{NEVRA: srpm.NEVRA, Digest: srpm.Digest}, in.item.Package, held); err != nil {
+		return nil, err
+	}
+	record, err := h.take(ctx, in, r.Source.Record, artifact.Record)
+	if err != nil {
+		return nil, err
+	}
+	name := RepoName(in.item.BuildID, in.item.Platform, albs.Src)
+	from, to, err := h.extend(ctx, name, []artifact.Artifact{srpm})
+	if err != nil {
+		return nil, err
+	}
+	return func(ctx context.Context, tx db.Tx) error {
+		if err := in.logs(ctx, tx); err != nil {
+			return err
+		}
+		if err := h.keep(ctx, tx, in, albs.Src, srpm); err != nil {
+			return err
+		}
+		if err := h.keep(ctx, tx, in, "", record); err != nil {
+			return err
+		}
+		if err := h.store.setSRPM(ctx, tx, in.item.ID, srpm.File()); err != nil {
+			return err
+		}
+		if err := h.advance(ctx, tx, name, from, to); err != nil {
+			return err
+		}
+		return h.stateSource(ctx, tx, in, srpm, record)
+	}, nil
+}
+
+// What a failed attempt left are its logs: there is nothing to undo.
+func (h sourceHandler) Ended(context.Context, db.Tx, queue.Task) error { return nil }
+
+func (h sourceHandler) Reads(ctx context.Context, l queue.Lease, d albs.Digest) (bool, error) {
+	return h.inRepos(ctx, l.Spec.Source.Root.Repos, d)
+}
