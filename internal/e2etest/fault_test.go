@@ -1,8 +1,10 @@
 package e2etest
 
 import (
+	"bytes"
 	"context"
 	"errors"
+	"io"
 	"net"
 	"net/http"
 	"net/http/httputil"
@@ -23,9 +25,10 @@ import (
 
 // apart makes a site with a master of its own process, the tiny platform and the
 // product, and no workers yet.
-func apart(t *testing.T) *site {
+func apart(t *testing.T, lease time.Duration) *site {
 	t.Helper()
 	s := newSite(t)
+	s.lease = lease
 	s.serve("master", ordinary(t), []string{"master"}, nil)
 	s.people()
 	s.tiny()
@@ -34,13 +37,18 @@ func apart(t *testing.T) *site {
 }
 
 // slow is the %build of a package that says so when it has begun, and then takes
-// longer than a lease.
+// longer than a short lease.
 const slow = "echo slow-build-has-begun; sleep 5"
 
-// task returns a build's task of a kind.
+// task returns a build's task of a kind. It asks the API, for who polls has no time
+// to start a process.
 func (s *site) task(build string, kind albs.TaskKind) client.Task {
 	s.t.Helper()
-	for _, t := range s.show(build).Tasks {
+	b, err := s.api.Build(s.t.Context(), s.number(build))
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	for _, t := range b.Value.Tasks {
 		if t.Kind == kind {
 			return t
 		}
@@ -58,9 +66,20 @@ func (s *site) begun(build string, attempt int) client.Task {
 		if task = s.task(build, albs.KindBuild); task.Attempts < attempt {
 			return false
 		}
-		a := s.try(s.alice, "build", "logs", build, task.ID.String(), "--stream", "build")
-		return a.code == 0 && strings.Contains(a.stdout, "slow-build-has-begun\n") && strings.Contains(a.stdout, "sleep 5")
+		log, err := s.api.OpenLog(s.t.Context(), s.number(build), task.ID, client.Log{Stream: "build", Attempt: attempt})
+		if errors.Is(err, albs.NotFound) {
+			return false
+		}
+		if err != nil {
+			s.t.Fatal(err)
+		}
+		defer log.Close()
+		text, err := io.ReadAll(log)
+		return err == nil && bytes.Contains(text, []byte("slow-build-has-begun\n")) && bytes.Contains(text, []byte("sleep 5"))
 	})
+	if task.State != albs.TaskLeased {
+		s.t.Fatalf("the task is %s, want it under way", task.State)
+	}
 	return task
 }
 
@@ -99,7 +118,7 @@ func (s *site) staged(master string) []string {
 // to be seen.
 func TestNodeKilled(t *testing.T) {
 	t.Parallel()
-	s := apart(t)
+	s := apart(t, shortLease)
 	node := s.worker("node", ordinary(t), "node")
 	s.worker("tester", ordinary(t), "tester")
 	b := s.build("tiny", s.forge.spec(t, "killed", specOf("killed", slow)))
@@ -119,7 +138,7 @@ func TestNodeKilled(t *testing.T) {
 // When the first goes on, it is told that its lease is stale, and one result counts.
 func TestNodeHalted(t *testing.T) {
 	t.Parallel()
-	s := apart(t)
+	s := apart(t, shortLease)
 	first := s.worker("node", ordinary(t), "node")
 	s.worker("tester", ordinary(t), "tester")
 	b := s.build("tiny", s.forge.spec(t, "halted", specOf("halted", slow)))
@@ -201,7 +220,7 @@ var errLost = errors.New("the answer is lost")
 // times. The node asks until it hears, and the result counts once.
 func TestAnswerLost(t *testing.T) {
 	t.Parallel()
-	s := apart(t)
+	s := apart(t, longLease)
 	l := &lossy{lose: 5, codes: map[string]int{}}
 	s.workerAt("node", ordinary(t), "node", l.start(t, s.url))
 	s.worker("tester", ordinary(t), "tester")
@@ -233,7 +252,7 @@ func TestAnswerLost(t *testing.T) {
 // the task that another node holds. It is refused, and the task goes on untouched.
 func TestForeignToken(t *testing.T) {
 	t.Parallel()
-	s := apart(t)
+	s := apart(t, shortLease)
 	s.worker("node", ordinary(t), "node")
 	s.worker("tester", ordinary(t), "tester")
 	b := s.build("tiny", s.forge.spec(t, "foreign", specOf("foreign", slow)))
@@ -274,7 +293,7 @@ func TestForeignToken(t *testing.T) {
 // again: the node keeps its work, the build goes on.
 func TestMasterKilled(t *testing.T) {
 	t.Parallel()
-	s := apart(t)
+	s := apart(t, shortLease)
 	who := ordinary(t)
 	s.worker("node", who, "node")
 	s.worker("tester", who, "tester")
@@ -286,6 +305,53 @@ func TestMasterKilled(t *testing.T) {
 	}
 	s.built(b)
 	s.one(b, "survivor", 1)
+	s.check("master", "")
+}
+
+// TestWorkersKilled has the tester and the signer die while they hold a task: it is
+// leased again when they are back. (The releaser's steps are its own package's.)
+func TestWorkersKilled(t *testing.T) {
+	t.Parallel()
+	s := apart(t, shortLease)
+	who := ordinary(t)
+	for _, r := range []string{"node", "tester", "signer"} {
+		s.worker(r, who, r)
+	}
+	s.key("ed25519")
+	// dies halts a role, so that what it is given stays with it, and kills it when
+	// it has been given something.
+	dies := func(role string, give func(), given func() bool) {
+		s.proc(role).signal(syscall.SIGSTOP)
+		give()
+		s.until(2*time.Minute, "the "+role+" has a task", given)
+		s.proc(role).kill()
+		s.again(role, who, role, s.url)
+	}
+	var b string
+	dies("tester", func() { b = s.build("tiny", s.forge.spec(t, "orphan", specOf("orphan", "true"))) }, func() bool {
+		runs, err := s.api.Tests(t.Context(), s.number(b))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return len(runs.Value) == 1 && runs.Value[0].State == albs.TaskLeased
+	})
+	s.built(b)
+	var signing client.SignTask
+	ask := func(asked client.Doc[client.SignTask], err error) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		signing = asked.Value
+	}
+	dies("signer", func() { ask(s.api.SignBuild(t.Context(), s.number(b), "demo")) }, func() bool {
+		ask(s.api.SignTask(t.Context(), signing.ID))
+		return signing.Status == client.SignInProgress
+	})
+	s.until(time.Minute, "the build is signed", func() bool {
+		ask(s.api.SignTask(t.Context(), signing.ID))
+		return signing.Status == client.SignCompleted
+	})
+	s.one(b, "orphan", 1)
 	s.check("master", "")
 }
 
@@ -307,23 +373,31 @@ func (s *site) proc(name string) *process {
 // result and delivers it when the master is back, without building again.
 func TestMasterAway(t *testing.T) {
 	t.Parallel()
-	s := apart(t)
+	s := apart(t, shortLease)
 	who := ordinary(t)
 	node := s.worker("node", who, "node")
 	s.worker("tester", who, "tester")
 	b := s.build("tiny", s.forge.spec(t, "kept", specOf("kept", slow)))
 	s.begun(b, 1)
 	s.proc("master").kill()
-	spool := filepath.Join(s.dir, "node/node/spool")
-	s.until(time.Minute, "the node keeps the result", func() bool {
-		found, err := os.ReadDir(spool)
+	// The spool has a folder for each attempt, with its logs in it.
+	spooled := func(file string) []string {
+		found, err := filepath.Glob(filepath.Join(s.dir, "node/node/spool/*", file))
 		if err != nil || !node.running() {
-			t.Fatalf("read the node's spool: %v (running: %v)", err, node.running())
+			t.Fatalf("look into the node's spool: %v (running: %v)", err, node.running())
 		}
-		return len(found) > 0
+		return found
+	}
+	s.until(time.Minute, "rpmbuild has ended", func() bool {
+		log := spooled("logs/build")
+		if len(log) != 1 {
+			t.Fatalf("the node has logs %q, want one attempt's", log)
+		}
+		return strings.Contains(read(t, log[0]), "Wrote: ")
 	})
 	s.serve("master", who, []string{"master"}, nil)
 	s.built(b)
+	s.until(time.Minute, "the node keeps nothing that is delivered", func() bool { return len(spooled("lease.json")) == 0 })
 	s.one(b, "kept", 1)
 	s.check("master", "")
 }
@@ -333,7 +407,7 @@ func TestMasterAway(t *testing.T) {
 // not kept; T49, a package of a foreign name is refused.
 func TestUploads(t *testing.T) {
 	t.Parallel()
-	s := apart(t)
+	s := apart(t, longLease)
 	me := worker.NewClient(s.url, s.enroll("by-hand", "node"), &http.Client{})
 	foreign := read(t, filepath.Join(module, "internal/rpm/testdata/albs-rich-1.0~rc1-3.el9.src.rpm"))
 	file := albs.File{Name: "albs-rich-1.0~rc1-3.el9.src.rpm", Digest: albs.DigestOf([]byte(foreign)), Size: int64(len(foreign))}
@@ -386,7 +460,7 @@ func TestUploads(t *testing.T) {
 			claimed := file
 			claimed.Digest = albs.DigestOf([]byte("never uploaded"))
 			return me.Complete(ctx, lease.Token, albs.OutcomeOK, albs.Result{Source: &albs.SourceResult{SRPM: claimed, Record: kept}})
-		}, ""},
+		}, "nothing of upload"},
 		{"no-package", func(ctx context.Context, lease *worker.Lease) error {
 			junk := "\xed\xab\xee\xdb" + strings.Repeat("\xff", 4096)
 			claimed := albs.File{Name: "no-package-1-1.src.rpm", Digest: albs.DigestOf([]byte(junk)), Size: int64(len(junk))}
@@ -394,7 +468,7 @@ func TestUploads(t *testing.T) {
 				return err
 			}
 			return me.Complete(ctx, lease.Token, albs.OutcomeOK, albs.Result{Source: &albs.SourceResult{SRPM: claimed, Record: kept}})
-		}, ""},
+		}, "inspect no-package"},
 		{"path-for-a-name", func(ctx context.Context, lease *worker.Lease) error {
 			claimed := file
 			claimed.Name = "../../" + file.Name
@@ -402,7 +476,7 @@ func TestUploads(t *testing.T) {
 				return err
 			}
 			return me.Complete(ctx, lease.Token, albs.OutcomeOK, albs.Result{Source: &albs.SourceResult{SRPM: claimed, Record: kept}})
-		}, ""},
+		}, "use a plain name"},
 	} {
 		b := s.build("tiny", s.forge.spec(t, tc.name, specOf(tc.name, "true")))
 		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)

@@ -218,12 +218,16 @@ func output(t *testing.T, cmd *exec.Cmd, who identity) string {
 	return out.String()
 }
 
-// command is a program that gets within to end.
+// command is a program that gets within to end, with all that it has started; start
+// makes them one group.
 func command(t *testing.T, within time.Duration, name string, args ...string) *exec.Cmd {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), within)
 	t.Cleanup(cancel)
-	return exec.CommandContext(ctx, name, args...)
+	cmd := exec.CommandContext(ctx, name, args...)
+	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
+	cmd.WaitDelay = 10 * time.Second // who left the group may hold our pipes
+	return cmd
 }
 
 // once is a thing that the first test which needs it makes for all; the others get

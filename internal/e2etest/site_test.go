@@ -7,12 +7,15 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math/rand/v2"
+	"net"
 	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -21,6 +24,7 @@ import (
 
 	"gopkg.in/yaml.v3"
 
+	"albs/internal/albs"
 	"albs/internal/blob"
 	"albs/internal/client"
 	"albs/internal/ledger"
@@ -28,8 +32,13 @@ import (
 	"albs/internal/master/historytest"
 )
 
-// lease is how long a worker holds a task in these tests.
-const lease = 2 * time.Second
+// How long a worker holds a task: too short for a build where a test is about what
+// happens when a lease runs out, and else long enough for a machine that is busy
+// with other tests, which may keep a worker from renewing for seconds.
+const (
+	shortLease = 2 * time.Second
+	longLease  = 30 * time.Second
+)
 
 // site is one installation: its folder, its processes, the people who use it.
 type site struct {
@@ -37,9 +46,11 @@ type site struct {
 	dir     string
 	seed    string
 	forge   *forge
-	url     string // the master's
-	listen  string // its address, once it has one
-	admin   string // tokens
+	lease   time.Duration
+	listen  string         // the master's address
+	url     string         // the same as a URL
+	api     *client.Client // alice's
+	admin   string         // tokens
 	alice   string
 	bob     string
 	secrets []string // that must be nowhere
@@ -50,7 +61,28 @@ type site struct {
 // newSite makes an installation without processes.
 func newSite(t *testing.T) *site {
 	t.Helper()
-	return &site{t: t, dir: folder(t, self, t.Name()), seed: seed(t), forge: theForge(t), listen: "127.0.0.1:0"}
+	listen := freeAddress(t)
+	return &site{
+		t: t, dir: folder(t, self, t.Name()), seed: seed(t), forge: theForge(t), lease: longLease,
+		listen: listen, url: "http://" + listen,
+	}
+}
+
+// freeAddress is one on loopback that a master can come back to: its port is below
+// those that the kernel gives to whoever connects, and that it might give away while
+// the master is down.
+func freeAddress(t *testing.T) string {
+	t.Helper()
+	for range 100 {
+		l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", 20000+rand.IntN(12000)))
+		if err != nil {
+			continue
+		}
+		defer l.Close()
+		return l.Addr().String()
+	}
+	t.Fatal("there is no free port from 20000 to 32000")
+	return ""
 }
 
 // process is a server that runs.
@@ -78,7 +110,7 @@ func (s *site) config(who identity, roles []string, change yes) string {
 		case "master":
 			c["master"] = yes{
 				"egress": yes{"allow": []string{s.forge.host, "file://" + s.seed}, "ca_files": []string{s.forge.ca}},
-				"queue":  yes{"lease": lease.String(), "backoff": "200ms"},
+				"queue":  yes{"lease": s.lease.String(), "backoff": "200ms"},
 			}
 		case "node", "tester":
 			sandbox["dir"] = kept(s.t, who, fmt.Sprintf("roots-%d", who.uid))
@@ -101,8 +133,8 @@ func (s *site) config(who identity, roles []string, change yes) string {
 var allRoles = []string{"master", "node", "tester", "signer", "releaser"}
 
 // serve starts a process that plays roles as who, with its data in data. If it is
-// the master, serve returns when requests are answered, and the site has its URL
-// and, of the first start, its admin's token. Workers know the master by connect.
+// the master, serve returns when requests are answered, and the site has its admin's
+// token, which the first start prints. Workers know the master by connect.
 func (s *site) serve(name string, who identity, roles []string, change yes) *process {
 	s.t.Helper()
 	data := s.data(name, who)
@@ -227,10 +259,7 @@ func (s *site) stop() {
 	}
 }
 
-var (
-	urlLine   = regexp.MustCompile(`(?m)^ *pages and API: *(http://(\S+))$`)
-	tokenLine = regexp.MustCompile(`(?m)^ *admin token: *(albs_\S+)$`)
-)
+var tokenLine = regexp.MustCompile(`(?m)^ *admin token: *(albs_\S+)$`)
 
 // await waits until the master answers.
 func (s *site) await(p *process) {
@@ -238,20 +267,6 @@ func (s *site) await(p *process) {
 	s.until(60*time.Second, "the master answers", func() bool {
 		if !p.running() {
 			s.t.Fatalf("%s has ended: %v\n%s", p.name, p.err, tail(p.log, 40))
-		}
-		b, err := os.ReadFile(p.log)
-		if err != nil {
-			s.t.Fatal(err)
-		}
-		all := urlLine.FindAllSubmatch(b, -1)
-		if len(all) == 0 {
-			return false
-		}
-		if s.url == "" { // a master that comes back takes its old address
-			s.url, s.listen = string(all[0][1]), string(all[0][2])
-		}
-		if m := tokenLine.FindSubmatch(b); m != nil && s.admin == "" {
-			s.admin = string(m[1])
 		}
 		ctx, cancel := context.WithTimeout(s.t.Context(), 2*time.Second)
 		defer cancel()
@@ -268,7 +283,15 @@ func (s *site) await(p *process) {
 		return err == nil && resp.StatusCode == http.StatusOK
 	})
 	if s.admin == "" {
-		s.t.Fatal("the first start printed no admin token")
+		b, err := os.ReadFile(p.log)
+		if err != nil {
+			s.t.Fatal(err)
+		}
+		m := tokenLine.FindSubmatch(b)
+		if m == nil {
+			s.t.Fatal("the first start printed no admin token")
+		}
+		s.admin = string(m[1])
 	}
 }
 
@@ -370,6 +393,10 @@ func (s *site) people() {
 	if s.alice == "" || s.bob == "" {
 		s.t.Fatal("token create printed no secret")
 	}
+	var err error
+	if s.api, err = client.New(s.url, s.alice, nil); err != nil {
+		s.t.Fatal(err)
+	}
 }
 
 // tinyPackages is what a buildroot needs for specs that compile nothing.
@@ -456,6 +483,16 @@ func (s *site) built(id string) client.Build {
 func (s *site) show(id string) client.Build {
 	s.t.Helper()
 	return ask[client.Build](s, s.alice, "build", "show", id)
+}
+
+// number is a build's number as the client takes it.
+func (s *site) number(id string) albs.BuildID {
+	s.t.Helper()
+	n, err := strconv.ParseInt(id, 10, 64)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	return albs.BuildID(n)
 }
 
 // release has a build signed and published, and returns the release's number.

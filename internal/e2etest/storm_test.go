@@ -29,10 +29,11 @@ func TestStorm(t *testing.T) {
 	}
 	t.Parallel()
 	s := newSite(t)
+	s.lease = shortLease
 	who := ordinary(t)
 	up := func(role string) {
 		if role == "master" {
-			s.serve(role, who, []string{role}, yes{"master": yes{"queue": yes{"lease": lease.String(), "backoff": "200ms", "max_lost": 50}}})
+			s.serve(role, who, []string{role}, yes{"master": yes{"queue": yes{"lease": s.lease.String(), "backoff": "200ms", "max_lost": 50}}})
 			return
 		}
 		s.again(role, who, role, s.url)
@@ -70,6 +71,7 @@ func TestStorm(t *testing.T) {
 		}
 	})
 
+	var last string // number of the newest release; a plan whose answer was lost has one too
 	for i := range releases {
 		name := fmt.Sprintf("storm-%d", i)
 		repository := s.forge.spec(t, name, specOf(name, "echo building; sleep 1"))
@@ -94,6 +96,7 @@ func TestStorm(t *testing.T) {
 			return a.code == 0 && decode(a.stdout, &planned)
 		})
 		id := planned.ID.String()
+		last = id
 		s.insist("approve", func() bool {
 			a := s.try(s.bob, "release", "approve", id)
 			return a.code == 0 || strings.Contains(a.stderr, "already")
@@ -105,7 +108,7 @@ func TestStorm(t *testing.T) {
 	}
 	s.insist("roll back", func() bool {
 		s.try(s.alice, "release", "rollback", "demo", "--wait")
-		return s.status(fmt.Sprint(releases)) == client.ReleaseReverted
+		return s.status(last) == client.ReleaseReverted
 	})
 	calm()
 	weather.Wait()
@@ -127,10 +130,16 @@ func wait(ctx context.Context, d time.Duration) bool {
 	}
 }
 
-// insist does a thing again and again until it is done.
+// insist does a thing again and again until it is done, unless the test has failed
+// beside it.
 func (s *site) insist(what string, do func() bool) {
 	s.t.Helper()
-	s.until(3*time.Minute, what, do)
+	s.until(3*time.Minute, what, func() bool {
+		if s.t.Failed() {
+			s.t.FailNow()
+		}
+		return do()
+	})
 }
 
 // status returns a release's status, 0 while the master is away.
