@@ -10,7 +10,9 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -25,6 +27,7 @@ import (
 	"albs/internal/master/db/dbtest"
 	"albs/internal/master/mastertest"
 	"albs/internal/master/platform"
+	"albs/internal/master/queue"
 	"albs/internal/worker"
 )
 
@@ -36,6 +39,8 @@ type fixture struct {
 	forge  *gittest.Server
 	person context.Context // alice, who may build
 	node   context.Context // the node's identity
+	local  context.Context // that of a node in the master's process
+	cache  string          // directory of the look-aside cache of el9-open
 }
 
 const platformYAML = `
@@ -49,6 +54,12 @@ packages: [bash]
 test_packages: [bash]
 `
 
+// openYAML turns el9 into a platform of two arches, whose builds reach the network.
+const openYAML = `
+lookaside: ["file://%s/{hash}"]
+network: true
+`
+
 func setup(t *testing.T, d *db.DB) *fixture {
 	t.Helper()
 	must := func(err error) {
@@ -58,28 +69,33 @@ func setup(t *testing.T, d *db.DB) *fixture {
 		}
 	}
 	forge, mirror := gittest.NewServer(t), mastertest.Mirror(t)
-	out, err := egress.New(egress.Policy{Allow: []string{forge.Addr(), "file://" + mirror}, CAFiles: []string{forge.CAFile()}})
+	f := &fixture{t: t, forge: forge, cache: t.TempDir()}
+	out, err := egress.New(egress.Policy{Allow: []string{forge.Addr(), "file://" + mirror, "file://" + f.cache}, CAFiles: []string{forge.CAFile()}})
 	must(err)
-	m := mastertest.Open(t, d, mastertest.Config{Outside: out})
-	f := &fixture{t: t, forge: forge}
+	m := mastertest.Open(t, d, mastertest.Config{Outside: out, Queue: queue.Config{Backoff: time.Millisecond}})
 	f.Builds = New(Parts{
 		DB: d, Events: m.Events, Queue: m.Queue, Artifacts: m.Artifacts, Provenance: m.Provenance,
 		Sources: m.Sources(t, out), Platforms: m.Platforms, Products: m.Products, Repos: m.Repos, Log: zerolog.Nop(),
 	}, Config{})
 
 	system := auth.System(t.Context(), "test")
-	spec, err := platform.Parse(strings.NewReader(fmt.Sprintf(platformYAML, mirror)))
-	must(err)
-	_, err = m.Platforms.Apply(system, spec)
-	must(err)
+	el9 := fmt.Sprintf(platformYAML, mirror)
+	for _, yaml := range []string{el9, strings.NewReplacer("name: el9", "name: el9-open", "[x86_64]", "[x86_64, aarch64]").Replace(el9) + fmt.Sprintf(openYAML, f.cache)} {
+		spec, err := platform.Parse(strings.NewReader(yaml))
+		must(err)
+		_, err = m.Platforms.Apply(system, spec)
+		must(err)
+	}
 	me, err := m.Auth.LocalWorker(system, auth.NewWorker{Name: "master", Role: albs.RoleMaster})
 	must(err)
-	node, err := m.Auth.LocalWorker(system, auth.NewWorker{Name: "node-1", Role: albs.RoleNode, Arches: []albs.Arch{albs.X8664}})
+	node, err := m.Auth.LocalWorker(system, auth.NewWorker{Name: "node-1", Role: albs.RoleNode, Arches: []albs.Arch{albs.X8664, albs.AArch64}})
+	must(err)
+	local, err := m.Auth.LocalWorker(system, auth.NewWorker{Name: "local-node", Role: albs.RoleNode, Arches: []albs.Arch{albs.X8664, albs.AArch64}, Labels: []string{LabelTogether}})
 	must(err)
 	alice, err := m.Auth.CreateUser(system, "alice")
 	must(err)
 	must(m.Auth.Grant(system, alice.ID, auth.Contributor, "core"))
-	f.node = auth.With(t.Context(), node)
+	f.node, f.local = auth.With(t.Context(), node), auth.With(t.Context(), local)
 	f.person = auth.With(t.Context(), auth.Actor{Kind: auth.KindPerson, User: alice.ID, Name: "alice", Grants: []auth.Grant{{Role: auth.Contributor, Team: "core"}}})
 
 	mastertest.Run(t, m.Events.Run, m.Queue.Run, m.Provenance.Run, func(ctx context.Context) error { return f.Run(ctx, me) })
@@ -99,7 +115,7 @@ func each(t *testing.T, f func(t *testing.T, f *fixture)) {
 func (f *fixture) claim() *worker.Lease {
 	f.t.Helper()
 	for range 4 { // a busy machine may need longer than one claim waits
-		l, err := f.queue.Claim(f.node, worker.Offer{Labels: []string{"kind:source", "kind:build", "arch:x86_64"}, Wait: 20})
+		l, err := f.queue.Claim(f.node, worker.Offer{Labels: []string{"kind:source", "kind:build", "arch:x86_64", "arch:aarch64"}, Wait: 20})
 		if err != nil {
 			f.t.Fatal(err)
 		}
@@ -136,21 +152,45 @@ mkdir -p %{buildroot}/usr/share; echo NAME > %{buildroot}/usr/share/NAME
 `
 
 // rpms makes an SRPM and an RPM of a package with the host's rpmbuild; change are
-// pairs of old and new text of its spec file.
+// pairs of old and new text of its spec file. What was made once is made no more.
 func rpms(t *testing.T, name string, change ...string) (srpm, rpm string) {
 	t.Helper()
-	dir := t.TempDir()
 	text := strings.ReplaceAll(strings.Replace(spec, "Name: foo", "Name: "+name, 1), "NAME", name)
 	text = strings.NewReplacer(change...).Replace(text)
-	if err := os.WriteFile(filepath.Join(dir, name+".spec"), []byte(text), 0o644); err != nil {
-		t.Fatal(err)
+	build, _ := made.LoadOrStore(text, sync.OnceValues(func() ([2][]byte, error) { return rpmbuild(name, text) }))
+	b, err := build.(func() ([2][]byte, error))()
+	must(t, err)
+	dir := t.TempDir()
+	srpm, rpm = filepath.Join(dir, name+"-1-2.el9.src.rpm"), filepath.Join(dir, name+"-1-2.el9.noarch.rpm")
+	must(t, os.WriteFile(srpm, b[0], 0o644))
+	must(t, os.WriteFile(rpm, b[1], 0o644))
+	return srpm, rpm
+}
+
+// made has what rpms made, by the text of the spec file.
+var made sync.Map
+
+func rpmbuild(name, text string) (b [2][]byte, err error) {
+	dir, err := os.MkdirTemp("", "rpmbuild-")
+	if err != nil {
+		return b, err
 	}
-	cmd := exec.Command("rpmbuild", "-ba", "--define", "_topdir "+dir, "--define", "dist .el9", filepath.Join(dir, name+".spec"))
+	defer os.RemoveAll(dir)
+	file := filepath.Join(dir, name+".spec")
+	if err := os.WriteFile(file, []byte(text), 0o644); err != nil {
+		return b, err
+	}
+	cmd := exec.Command("rpmbuild", "-ba", "--define", "_topdir "+dir, "--define", "dist .el9", file)
 	cmd.Env = append(os.Environ(), "HOME="+dir)
 	if out, err := cmd.CombinedOutput(); err != nil {
-		t.Fatalf("rpmbuild: %v\n%s", err, out)
+		return b, fmt.Errorf("rpmbuild: %w: %s", err, out)
 	}
-	return filepath.Join(dir, "SRPMS", name+"-1-2.el9.src.rpm"), filepath.Join(dir, "RPMS", "noarch", name+"-1-2.el9.noarch.rpm")
+	for i, path := range []string{"SRPMS/" + name + "-1-2.el9.src.rpm", "RPMS/noarch/" + name + "-1-2.el9.noarch.rpm"} {
+		if b[i], err = os.ReadFile(filepath.Join(dir, path)); err != nil {
+			return b, err
+		}
+	}
+	return b, nil
 }
 
 func read(t *testing.T, path string) []byte {
@@ -169,7 +209,9 @@ func (f *fixture) complete(l *worker.Lease, r albs.Result) error {
 
 func (f *fixture) create(n NewBuild) Build {
 	f.t.Helper()
-	n.Platforms = []Target{{Platform: "el9"}}
+	if n.Platforms == nil {
+		n.Platforms = []Target{{Platform: "el9"}}
+	}
 	b, err := f.Create(f.person, n)
 	if err != nil {
 		f.t.Fatal(err)
@@ -213,7 +255,7 @@ func TestFromCommitToRepository(t *testing.T) {
 			}}))
 			last = l
 		}
-		if r := last.Spec.Build.Root.Repos; len(r) != 2 || !r[0].Own || r[0].Snapshot == "" || r[1].Repomd == "" {
+		if r := last.Spec.Build.Root.Repos; len(r) != 2 || !r[0].Own || r[0].Priority != 1 || r[0].Snapshot == "" || r[1].Repomd == "" {
 			t.Errorf("the second rebuild had repositories %+v, want the build's own and the pinned mirror", r)
 		}
 
@@ -298,6 +340,13 @@ func TestForeignPackages(t *testing.T) {
 		if _, err := f.Repository(t.Context(), b.ID, "el9", albs.X8664); !errors.Is(err, albs.NotFound) {
 			t.Errorf("Repository = %v, want NotFound", err)
 		}
+		// Nor may an SRPM have another name than the spec file.
+		f.forge.AddRepo("foo", map[string]string{"foo.spec": spec})
+		f.create(NewBuild{Packages: []Package{{URL: f.forge.URL("foo"), Ref: "main"}}})
+		barSRPM, _ := rpms(t, "bar")
+		if err := f.source(f.claim(), barSRPM); !errors.Is(err, albs.Invalid) || !strings.Contains(err.Error(), "spec file's name") {
+			t.Errorf("Complete with a foreign SRPM = %v, want Invalid", err)
+		}
 		must(t, f.RetryFailed(f.person, b.ID))
 		if b, err = f.Get(t.Context(), b.ID); err != nil || b.Status.State != Running {
 			t.Errorf("after the retry: %+v, %v", b.Status, err)
@@ -333,6 +382,148 @@ func TestSameSRPMTwice(t *testing.T) {
 		srpm, _ = rpms(t, "foo", "Summary: foo", "Summary: another foo")
 		if err := f.source(second, srpm); !errors.Is(err, albs.Invalid) || !strings.Contains(err.Error(), "there twice") {
 			t.Fatalf("Complete with the second foo = %v, want Invalid", err)
+		}
+	})
+}
+
+// TestSamePackageTwice: the same holds for packages that come out of two SRPMs.
+func TestSamePackageTwice(t *testing.T) {
+	each(t, func(t *testing.T, f *fixture) {
+		var packages []Package
+		var built []string
+		for _, summary := range []string{"foo", "another foo"} {
+			srpm, rpm := rpms(t, "foo", "Summary: foo", "Summary: "+summary)
+			packages = append(packages, Package{SRPM: f.srpm(srpm)})
+			built = append(built, rpm)
+		}
+		f.create(NewBuild{Packages: packages})
+		must(t, f.rebuilt(f.claim(), built[0]))
+		if err := f.rebuilt(f.claim(), built[1]); !errors.Is(err, albs.Invalid) || !strings.Contains(err.Error(), "there twice") {
+			t.Fatalf("Complete with the second foo = %v, want Invalid", err)
+		}
+	})
+}
+
+// TestRepositoriesApart: a noarch package of the same name comes out for every arch
+// and every platform, each into its own repository.
+func TestRepositoriesApart(t *testing.T) {
+	each(t, func(t *testing.T, f *fixture) {
+		srpm, rpm := rpms(t, "foo")
+		b := f.create(NewBuild{Platforms: []Target{{Platform: "el9"}, {Platform: "el9-open"}}, Packages: []Package{{SRPM: f.srpm(srpm)}}})
+		for range 3 {
+			must(t, f.rebuilt(f.claim(), rpm))
+		}
+		packages, err := f.Packages(t.Context(), b.ID)
+		if err != nil || len(packages) != 3 {
+			t.Errorf("Packages = %+v, %v; want one for each repository", packages, err)
+		}
+	})
+}
+
+// srpm uploads an SRPM as alice does.
+func (f *fixture) srpm(path string) albs.Digest {
+	f.t.Helper()
+	a, err := f.UploadSRPM(f.person, bytes.NewReader(read(f.t, path)), filepath.Base(path))
+	must(f.t, err)
+	return a.Digest
+}
+
+// rebuilt completes a build task with one package.
+func (f *fixture) rebuilt(l *worker.Lease, rpm string) error {
+	f.t.Helper()
+	return f.complete(l, f.result(l, rpm))
+}
+
+func (f *fixture) result(l *worker.Lease, rpm string) albs.Result {
+	f.t.Helper()
+	return albs.Result{Build: &albs.BuildResult{
+		Packages: []albs.File{f.upload(l, filepath.Base(rpm), read(f.t, rpm))}, Record: f.upload(l, "buildroot.json", []byte("{}")),
+	}}
+}
+
+// TestFailedAttempt: of an attempt that failed the logs are kept and recorded, and
+// nothing else, whatever it says that it made; the same of one that isn't for the
+// arch.
+func TestFailedAttempt(t *testing.T) {
+	each(t, func(t *testing.T, f *fixture) {
+		f.forge.AddRepo("foo", map[string]string{"foo.spec": spec})
+		srpm, rpm := rpms(t, "foo")
+		for outcome, want := range map[albs.Outcome]State{albs.OutcomeFailed: Failed, albs.OutcomeExcluded: Succeeded} {
+			for _, p := range []Package{{SRPM: f.srpm(srpm)}, {URL: f.forge.URL("foo"), Ref: "main"}} {
+				b := f.create(NewBuild{Packages: []Package{p}})
+				l := f.claim()
+				r := f.result(l, rpm)
+				if l.Spec.Source != nil {
+					r = albs.Result{Source: &albs.SourceResult{SRPM: f.upload(l, filepath.Base(srpm), read(t, srpm)), Record: r.Build.Record}}
+				}
+				log := f.upload(l, "build", []byte(fmt.Sprintf("log of task %d\n", l.Token.Task)))
+				r.Logs = []albs.File{log}
+				must(t, f.queue.Complete(f.node, l.Token, outcome, r))
+				b, err := f.Get(t.Context(), b.ID)
+				must(t, err)
+				if len(b.Artifacts) != 1 || b.Artifacts[0].Digest != log.Digest || b.Artifacts[0].Kind != "log" || b.Artifacts[0].Arch != "" {
+					t.Errorf("%s: build has files %+v, want the log alone", outcome, b.Artifacts)
+				}
+				if l.Spec.Build != nil && b.Status.State != want {
+					t.Errorf("%s: build %+v, want it %s", outcome, b.Status, want)
+				}
+				if outcome == albs.OutcomeExcluded && l.Spec.Source != nil {
+					must(t, f.Cancel(f.person, b.ID)) // what comes after has no SRPM
+				}
+				var records int
+				must(t, f.store.d.GetContext(t.Context(), &records, `SELECT count(*) FROM file_record WHERE digest = $1`, log.Digest))
+				if records != 1 {
+					t.Errorf("%s: the log has %d records, want one", outcome, records)
+				}
+			}
+		}
+	})
+}
+
+// TestTooMuch: no attempt may have any number of logs and packages.
+func TestTooMuch(t *testing.T) {
+	each(t, func(t *testing.T, f *fixture) {
+		srpm, rpm := rpms(t, "foo")
+		d := f.srpm(srpm)
+		for text, r := range map[string]func(*worker.Lease) albs.Result{
+			"17 logs": func(l *worker.Lease) albs.Result {
+				r := f.result(l, rpm)
+				for i := range maxLogs {
+					r.Logs = append(r.Logs, f.upload(l, fmt.Sprintf("log-%d", i), []byte(fmt.Sprintf("log %d\n", i))))
+				}
+				return r
+			},
+			"5001 packages": func(l *worker.Lease) albs.Result {
+				r := f.result(l, rpm)
+				r.Build.Packages = slices.Repeat(r.Build.Packages, maxPackagesOfTask+1)
+				return r
+			},
+		} {
+			f.create(NewBuild{Packages: []Package{{SRPM: d}}})
+			l := f.claim()
+			if err := f.complete(l, r(l)); !errors.Is(err, albs.Invalid) || !strings.Contains(err.Error(), text) {
+				t.Errorf("Complete with %s = %.200v, want Invalid", text, err)
+			}
+		}
+	})
+}
+
+// TestReads: a node gets what its task is for and what its repositories have, and
+// nothing else that the master holds.
+func TestReads(t *testing.T) {
+	each(t, func(t *testing.T, f *fixture) {
+		foo, fooRPM := rpms(t, "foo")
+		bar, _ := rpms(t, "bar")
+		other := f.srpm(bar)
+		f.create(NewBuild{Packages: []Package{{SRPM: f.srpm(foo)}, {SRPM: other}}})
+		l := f.claim()
+		if _, err := f.queue.Get(f.node, l.Token, other, 0, -1); !errors.Is(err, albs.Forbidden) {
+			t.Errorf("Get of another task's SRPM = %v, want Forbidden", err)
+		}
+		must(t, f.rebuilt(l, fooRPM))
+		l = f.claim()
+		if got := f.get(l, albs.DigestOf(read(t, fooRPM))); len(got) == 0 {
+			t.Error("a package of the build's repository is empty")
 		}
 	})
 }
