@@ -328,7 +328,10 @@ const (
 )
 
 // Run serves the faces and runs the loops until ctx is done, and returns ctx's
-// error then. ready is closed once requests are answered.
+// error then; the first loop that ends before, or the server, ends all with its
+// error. ready is closed once requests are answered. What a crash of an earlier run
+// left is taken up while it runs: leases get another term, the outbox is carried
+// on, uploads without an attempt go.
 func (m *Master) Run(ctx context.Context, ready chan<- struct{}) error {
 	me, err := m.auth.LocalWorker(ctx, auth.NewWorker{Name: "master", Role: albs.RoleMaster})
 	if err != nil {
@@ -336,12 +339,7 @@ func (m *Master) Run(ctx context.Context, ready chan<- struct{}) error {
 	}
 	g, ctx := errgroup.WithContext(ctx)
 	loop := func(name string, run func(context.Context) error) {
-		g.Go(func() error {
-			if err := run(ctx); err != nil && ctx.Err() == nil {
-				return fmt.Errorf("%s: %w", name, err)
-			}
-			return ctx.Err()
-		})
+		g.Go(func() error { return whole(ctx, name, run) })
 	}
 	loop("events", m.events.Run)
 	loop("queue", m.queue.Run)
@@ -373,6 +371,19 @@ func (m *Master) Run(ctx context.Context, ready chan<- struct{}) error {
 	})
 	close(ready)
 	return g.Wait()
+}
+
+// whole runs a loop, which has no end but ctx's: a master that lacks one would go
+// on as half of itself.
+func whole(ctx context.Context, name string, run func(context.Context) error) error {
+	err := run(ctx)
+	switch {
+	case ctx.Err() != nil:
+		return ctx.Err()
+	case err == nil:
+		return fmt.Errorf("%s ended by itself", name)
+	}
+	return fmt.Errorf("%s: %w", name, err)
 }
 
 // watch reports the ledger's health.
