@@ -84,7 +84,7 @@ trap 'exit 130' INT TERM
 say "starting a forge (git over https, look-aside cache) and albs with all five roles"
 "${as[@]}" "$demo/bin/gitserver" -dir "$demo/forge" -upstream "$demo/upstream" -specs "$demo/specs" >"$demo/forge.json" 2>"$demo/forge.log" < <(exec sleep infinity) &
 pids+=($!)
-for _ in $(seq 100); do [ -s "$demo/forge.json" ] && break; sleep 0.1; done
+for _ in $(seq 600); do [ -s "$demo/forge.json" ] && break; sleep 0.1; done
 forge=$(sed -n 's/.*"url":"\([^"]*\)".*/\1/p' "$demo/forge.json")
 [ -n "$forge" ] || { cat "$demo/forge.log" >&2; exit 1; }
 
@@ -120,7 +120,7 @@ YAML
 pids+=($!)
 export ALBS_URL=http://127.0.0.1:$PORT
 token=
-for _ in $(seq 100); do
+for _ in $(seq 600); do
 	token=$(sed -n 's/^ *admin token: *\(albs_[a-z0-9]*\).*/\1/p' "$demo/serve.log")
 	[ -n "$token" ] && curl -fs "$ALBS_URL/api/v1/openapi.json" >/dev/null 2>&1 && break
 	kill -0 "${pids[1]}" || exit 1

@@ -15,6 +15,7 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"net"
 	"net/http"
 	"os"
 	"os/exec"
@@ -111,8 +112,11 @@ func newBench(ctx context.Context) (*bench, error) {
 		if err != nil {
 			return nil, fmt.Errorf("testdata/setup.sh makes the user albs: %w", err)
 		}
-		uid, _ := strconv.Atoi(u.Uid)
-		gid, _ := strconv.Atoi(u.Gid)
+		uid, err1 := strconv.Atoi(u.Uid)
+		gid, err2 := strconv.Atoi(u.Gid)
+		if err := errors.Join(err1, err2); err != nil {
+			return nil, err
+		}
 		b.cred = &syscall.Credential{Uid: uint32(uid), Gid: uint32(gid)}
 		if err := os.Chown(dir, uid, gid); err != nil {
 			return nil, err
@@ -153,11 +157,15 @@ func (b *bench) serve(ctx context.Context, data, config string) (*server, error)
 		return nil, err
 	}
 	defer log.Close()
-	args := []string{"serve", "--role=all", "--data", data, "--listen", "127.0.0.1:18080"}
+	listen, err := freeAddress()
+	if err != nil {
+		return nil, err
+	}
+	args := []string{"serve", "--role=all", "--data", data, "--listen", listen}
 	if config != "" {
 		args = append(args, "--config", config)
 	}
-	s := &server{cmd: exec.Command(filepath.Join(b.dir, "albs"), args...), url: "http://127.0.0.1:18080"}
+	s := &server{cmd: exec.Command(filepath.Join(b.dir, "albs"), args...), url: "http://" + listen}
 	s.cmd.Stdout, s.cmd.Stderr = log, log
 	s.cmd.Env = append(os.Environ(), "HOME="+b.home)
 	s.cmd.SysProcAttr = &syscall.SysProcAttr{Credential: b.cred, Pdeathsig: syscall.SIGKILL}
@@ -165,8 +173,9 @@ func (b *bench) serve(ctx context.Context, data, config string) (*server, error)
 	if err := s.cmd.Start(); err != nil {
 		return nil, err
 	}
+	hc := &http.Client{Timeout: 10 * time.Second}
 	for time.Since(start) < 30*time.Second {
-		r, err := http.Get(s.url + "/api/v1/openapi.json")
+		r, err := hc.Get(s.url + "/api/v1/openapi.json")
 		if err == nil {
 			r.Body.Close()
 			if r.StatusCode == http.StatusOK {
@@ -185,6 +194,16 @@ func (b *bench) serve(ctx context.Context, data, config string) (*server, error)
 	}
 	text, _ := os.ReadFile(log.Name())
 	return nil, errors.Join(fmt.Errorf("the server doesn't answer: %s", text), s.stop())
+}
+
+// freeAddress is one on loopback that nobody listens at, so that no other server is
+// measured.
+func freeAddress() (string, error) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return "", err
+	}
+	return l.Addr().String(), l.Close()
 }
 
 func (s *server) stop() error {
@@ -221,7 +240,7 @@ func ready(ctx context.Context, b *bench) ([]row, error) {
 	return []row{{Name: "ready", Unit: "s", Ours: m, Goal: "ready in < 1 s", Met: m < 1}}, nil
 }
 
-// idle: resident memory of the one process, ten seconds after its start.
+// idle: resident memory of the one process, three seconds after its start.
 func idle(ctx context.Context, b *bench) ([]row, error) {
 	var sizes []float64
 	for range runs {
@@ -323,12 +342,12 @@ func warmBuild(ctx context.Context, b *bench) ([]row, error) {
 }
 
 // pairs builds a package by albs and by its peer in turns and returns the medians.
-func (b *bench) pairs(ctx context.Context, s *server, name, work string) (ours, peer float64, err error) {
+func (b *bench) pairs(ctx context.Context, s *server, name, work string) (albs, bare float64, err error) {
 	srpm, err := b.srpm(ctx, name, work)
 	if err != nil {
 		return 0, 0, err
 	}
-	var os, ps []float64
+	var ours, peers []float64
 	for i := range runs + 1 {
 		o, err := s.build(ctx, b, srpm)
 		if err != nil {
@@ -339,10 +358,10 @@ func (b *bench) pairs(ctx context.Context, s *server, name, work string) (ours, 
 			return 0, 0, err
 		}
 		if i > 0 { // the first fills the caches
-			os, ps = append(os, o), append(ps, p)
+			ours, peers = append(ours, o), append(peers, p)
 		}
 	}
-	return median(os), median(ps), nil
+	return median(ours), median(peers), nil
 }
 
 // srpm makes the source package whose build also does work.

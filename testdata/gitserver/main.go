@@ -6,9 +6,9 @@
 //
 // DIR gets the repositories, the look-aside files and ca.pem; what is put into
 // DIR/rpms and DIR/lookaside beside them is served too. Without TARBALLS it begins
-// with no packages. Once it serves, it
-// prints one line of JSON: {"url": …, "ca": …}. It ends on SIGTERM or when its
-// standard input is closed. It needs git and the standard library only.
+// with no packages. Once it serves, it prints one line of JSON: {"url": …, "ca": …}.
+// It ends on SIGTERM or when its standard input is closed. It needs git and the
+// standard library only.
 package main
 
 import (

@@ -21,6 +21,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"crypto/sha256"
 	"embed"
@@ -160,16 +161,27 @@ func lock(path string) (func(), error) {
 	return func() { f.Close() }, nil
 }
 
-// link makes out a copy of repo, by hard links where the file system allows it.
+// link makes out a copy of repo, by hard links where the file system allows it. An
+// out that is one already stays, for tests may be reading it; one that is there is
+// whole.
 func link(repo, out string) error {
-	if err := os.RemoveAll(out); err != nil {
-		return fmt.Errorf("replace %s: %w", out, err)
+	const repomd = "repodata/repomd.xml"
+	want, err := os.ReadFile(filepath.Join(repo, repomd))
+	if err != nil {
+		return err
 	}
-	return filepath.WalkDir(repo, func(path string, d fs.DirEntry, err error) error {
+	if got, err := os.ReadFile(filepath.Join(out, repomd)); err == nil && bytes.Equal(got, want) {
+		return nil
+	}
+	fresh := strings.TrimRight(out, "/") + ".new"
+	if err := os.RemoveAll(fresh); err != nil {
+		return fmt.Errorf("replace %s: %w", fresh, err)
+	}
+	err = filepath.WalkDir(repo, func(path string, d fs.DirEntry, err error) error {
 		if err != nil {
 			return err
 		}
-		to := filepath.Join(out, strings.TrimPrefix(path, repo))
+		to := filepath.Join(fresh, strings.TrimPrefix(path, repo))
 		if d.IsDir() {
 			return os.MkdirAll(to, 0o755)
 		}
@@ -178,6 +190,13 @@ func link(repo, out string) error {
 		}
 		return copyFile(path, to)
 	})
+	if err != nil {
+		return fmt.Errorf("copy to %s: %w", fresh, err)
+	}
+	if err := os.RemoveAll(out); err != nil {
+		return fmt.Errorf("replace %s: %w", out, err)
+	}
+	return os.Rename(fresh, out)
 }
 
 func copyFile(from, to string) error {
