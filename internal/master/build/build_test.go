@@ -38,6 +38,7 @@ type fixture struct {
 	t      *testing.T
 	forge  *gittest.Server
 	person context.Context // alice, who may build
+	other  context.Context // bob, who may too
 	node   context.Context // the node's identity
 	local  context.Context // that of a node in the master's process
 	cache  string          // directory of the look-aside cache of el9-open
@@ -92,11 +93,14 @@ func setup(t *testing.T, d *db.DB) *fixture {
 	must(err)
 	local, err := m.Auth.LocalWorker(system, auth.NewWorker{Name: "local-node", Role: albs.RoleNode, Arches: []albs.Arch{albs.X8664, albs.AArch64}, Labels: []string{LabelTogether}})
 	must(err)
-	alice, err := m.Auth.CreateUser(system, "alice")
-	must(err)
-	must(m.Auth.Grant(system, alice.ID, auth.Contributor, "core"))
+	contributor := func(name string) context.Context {
+		u, err := m.Auth.CreateUser(system, name)
+		must(err)
+		must(m.Auth.Grant(system, u.ID, auth.Contributor, "core"))
+		return auth.With(t.Context(), auth.Actor{Kind: auth.KindPerson, User: u.ID, Name: name, Grants: []auth.Grant{{Role: auth.Contributor, Team: "core"}}})
+	}
+	f.person, f.other = contributor("alice"), contributor("bob")
 	f.node, f.local = auth.With(t.Context(), node), auth.With(t.Context(), local)
-	f.person = auth.With(t.Context(), auth.Actor{Kind: auth.KindPerson, User: alice.ID, Name: "alice", Grants: []auth.Grant{{Role: auth.Contributor, Team: "core"}}})
 
 	mastertest.Run(t, m.Events.Run, m.Queue.Run, m.Provenance.Run, func(ctx context.Context) error { return f.Run(ctx, me) })
 	return f
@@ -355,6 +359,13 @@ func TestForeignPackages(t *testing.T) {
 		if b, err = f.Get(t.Context(), b.ID); err != nil || b.Status.State != Cancelled {
 			t.Errorf("after the cancel: %+v, %v", b.Status, err)
 		}
+		if err := f.Cancel(f.person, b.ID); !errors.Is(err, albs.Conflict) {
+			t.Errorf("the second Cancel = %v, want Conflict", err)
+		}
+		must(t, f.RetryFailed(f.person, b.ID))
+		if b, err = f.Get(t.Context(), b.ID); err != nil || b.Status.State != Running {
+			t.Errorf("after the retry of a cancelled build: %+v, %v", b.Status, err)
+		}
 	})
 }
 
@@ -508,6 +519,44 @@ func TestTooMuch(t *testing.T) {
 	})
 }
 
+// TestRights: a build is its owner's and its team's; who may not change it changes
+// nothing.
+func TestRights(t *testing.T) {
+	each(t, func(t *testing.T, f *fixture) {
+		srpm, rpm := rpms(t, "foo")
+		b := f.create(NewBuild{Packages: []Package{{SRPM: f.srpm(srpm)}}})
+		l := f.claim()
+		task := l.Token.Task
+		for name, change := range map[string]func(context.Context) error{
+			"cancel":     func(ctx context.Context) error { return f.Cancel(ctx, b.ID) },
+			"retry":      func(ctx context.Context) error { return f.RetryFailed(ctx, b.ID) },
+			"retry task": func(ctx context.Context) error { return f.RetryTask(ctx, b.ID, task) },
+		} {
+			if err := change(f.other); !errors.Is(err, albs.Forbidden) {
+				t.Errorf("%s by another = %v, want Forbidden", name, err)
+			}
+			if err := change(t.Context()); !errors.Is(err, albs.Unauthenticated) {
+				t.Errorf("%s by nobody = %v, want Unauthenticated", name, err)
+			}
+		}
+		if _, err := f.UploadSRPM(t.Context(), bytes.NewReader(read(t, srpm)), filepath.Base(srpm)); !errors.Is(err, albs.Unauthenticated) {
+			t.Errorf("UploadSRPM by nobody = %v, want Unauthenticated", err)
+		}
+		must(t, f.rebuilt(l, rpm))
+		if err := f.RetryTask(f.person, b.ID, task); !errors.Is(err, albs.Conflict) {
+			t.Errorf("RetryTask of one that succeeded = %v, want Conflict", err)
+		}
+		if err := f.RetryTask(f.person, b.ID, task+1000); !errors.Is(err, albs.NotFound) {
+			t.Errorf("RetryTask of another build's = %v, want NotFound", err)
+		}
+		// What came out is no source.
+		n := NewBuild{Platforms: []Target{{Platform: "el9"}}, Packages: []Package{{SRPM: albs.DigestOf(read(t, rpm))}}}
+		if _, err := f.Create(f.person, n); !errors.Is(err, albs.Invalid) {
+			t.Errorf("Create of a binary package = %v, want Invalid", err)
+		}
+	})
+}
+
 // TestReads: a node gets what its task is for and what its repositories have, and
 // nothing else that the master holds.
 func TestReads(t *testing.T) {
@@ -651,6 +700,11 @@ func TestIdempotencyKey(t *testing.T) {
 		if first.ID != second.ID {
 			t.Errorf("two builds, %d and %d, of one key", first.ID, second.ID)
 		}
+		bobs := n
+		bobs.Platforms = []Target{{Platform: "el9"}}
+		if b, err := f.Create(f.other, bobs); err != nil || b.ID == first.ID {
+			t.Errorf("another person's key gave build %d, %v", b.ID, err)
+		}
 		n.Key = "other"
 		if third := f.create(n); third.ID == first.ID {
 			t.Error("another key gave the same build")
@@ -659,7 +713,7 @@ func TestIdempotencyKey(t *testing.T) {
 		if err != nil || len(got) != 1 || !more || got[0].ID <= first.ID {
 			t.Errorf("List = %+v, %v, %v: want the newest of two", got, more, err)
 		}
-		next, more, err := f.List(t.Context(), Filter{Limit: 1, Before: got[0].ID, Package: "foo", Platform: "el9"})
+		next, more, err := f.List(t.Context(), Filter{Limit: 1, Before: got[0].ID, Owner: "alice", Package: "foo", Platform: "el9"})
 		if err != nil || len(next) != 1 || more || next[0].ID != first.ID {
 			t.Errorf("second page = %+v, %v, %v", next, more, err)
 		}
