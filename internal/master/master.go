@@ -270,9 +270,6 @@ func (m *Master) gauges() []prometheus.Collector {
 	}
 }
 
-// Addr returns the address that the faces are served on.
-func (m *Master) Addr() string { return m.listener.Addr().String() }
-
 // URL returns how people and workers reach the faces.
 func (m *Master) URL() string { return m.config.URL }
 
