@@ -20,10 +20,21 @@ import (
 // stored bytes don't hash to their name. A Put of the right bytes repairs the blob.
 var ErrCorrupt = errors.New("stored bytes do not hash to their name")
 
-// Store holds blobs by digest. Every method may be called concurrently and by
-// several processes on the same storage. A digest that isn't Valid is an Invalid
-// error everywhere. Full storage is NoSpace; nothing acknowledged is lost by it.
-// The conformance suite is blobtest.Run.
+// Store holds blobs by digest. The conformance suite, which asks for each claim
+// made here, is blobtest.Run.
+//
+// Concurrency: every method may be called concurrently, also by several processes
+// on the same storage. Puts of one digest don't hinder each other, and all of them
+// succeed.
+//
+// Durability: once Put or Write has returned nil the blob survives a crash and a
+// loss of power, and any store on the same storage reads it. Of one that didn't
+// return, or failed, no method shows anything, unless the blob is whole; what it
+// left is removed by a later opening.
+//
+// Errors: a digest that isn't Valid is Invalid everywhere. Full storage is NoSpace,
+// and nothing acknowledged is lost by it. Stored bytes that don't hash to their name
+// are Internal with ErrCorrupt in the chain. An ended context is its own error.
 type Store interface {
 	// Put stores r under want and returns its size; on return of nil the blob is
 	// durable. It fails with Invalid, and stores nothing, if r doesn't hash to
@@ -42,11 +53,12 @@ type Store interface {
 	// returned. An off outside the blob is Invalid.
 	OpenRange(ctx context.Context, d albs.Digest, off, length int64) (io.ReadCloser, error)
 
-	// Stat returns the size of a blob, or NotFound.
+	// Stat returns the size of a blob as it is stored, unverified, or NotFound.
 	Stat(ctx context.Context, d albs.Digest) (int64, error)
 
-	// Remove forgets a blob. Removing what isn't there is no error. Readers that
-	// have it open go on.
+	// Remove forgets a blob, durably. Removing what isn't there is no error. Readers
+	// that have it open go on. A Put of the same digest that runs meanwhile may
+	// succeed before it and be undone by it: who removes keeps others from putting.
 	Remove(ctx context.Context, d albs.Digest) error
 
 	// Walk calls yield for every blob, in the order of their names, and ends with

@@ -13,8 +13,14 @@ import (
 )
 
 // Staging keeps uploads that are on their way: one file for each lease and digest,
-// in a directory of its own. What is held survives a restart; nothing of it is a
-// blob before Commit. A lease is any name of letters, digits, '.', '_' and '-'.
+// in a directory that belongs to one process. What is held survives a crash;
+// nothing of it is a blob before Commit. A lease is any name of letters, digits,
+// '.', '_' and '-' that begins with none but a letter, a digit or '_'; another is
+// Invalid, as is a bad digest.
+//
+// It may be used concurrently. A Drop while an Append runs may leave what that
+// writes afterwards: who drops a lease sees to it that nothing more is taken for it,
+// or looks at Leases later.
 type Staging struct {
 	dir string
 
@@ -28,6 +34,9 @@ func NewStaging(dir string) (*Staging, error) {
 		return nil, albs.Errorf(albs.Invalid, "the staging area needs a directory")
 	}
 	if err := os.MkdirAll(dir, 0o750); err != nil {
+		return nil, wrap(err, "open staging area")
+	}
+	if err := syncDir(filepath.Dir(dir)); err != nil {
 		return nil, wrap(err, "open staging area")
 	}
 	return &Staging{dir: dir, busy: make(map[string]bool)}, nil
@@ -66,11 +75,12 @@ func (s *Staging) path(lease string, d albs.Digest) (string, error) {
 	return filepath.Join(dir, string(d)), nil
 }
 
-// Append adds r to the upload d of lease at off, and returns the bytes held: they
-// last, also when an error comes with them, so that the upload goes on from there.
-// It is Conflict if off isn't what is held, or another Append of the same upload
-// runs; TooLarge, with max bytes held, if the upload would pass max; NoSpace if the
-// storage is full.
+// Append adds r to the upload d of lease at off, and returns the bytes held. They
+// are durable, also when the error is that of r or ctx, one of those below or that
+// the storage is full, so that the upload goes on from there. It is Conflict if off
+// isn't what is held, or, with 0, if another Append of the same upload runs or the
+// lease is dropped meanwhile; TooLarge, with max bytes held, if the upload would
+// pass max; NoSpace if the storage is full.
 func (s *Staging) Append(ctx context.Context, lease string, d albs.Digest, off int64, r io.Reader, max int64) (held int64, err error) {
 	path, err := s.path(lease, d)
 	if err != nil {
@@ -81,12 +91,7 @@ func (s *Staging) Append(ctx context.Context, lease string, d albs.Digest, off i
 	}
 	defer s.release(path)
 
-	if err := os.Mkdir(filepath.Dir(path), 0o750); err == nil {
-		err = syncDir(s.dir)
-		if err != nil {
-			return 0, wrap(err, "stage upload %s", d.Short())
-		}
-	} else if !errors.Is(err, fs.ErrExist) {
+	if err := os.Mkdir(filepath.Dir(path), 0o750); err != nil && !errors.Is(err, fs.ErrExist) {
 		return 0, wrap(err, "stage upload %s", d.Short())
 	}
 	f, err := os.OpenFile(path, os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o640)
@@ -108,21 +113,19 @@ func (s *Staging) Append(ctx context.Context, lease string, d albs.Digest, off i
 	if err == nil && held >= max {
 		var more [1]byte
 		if m, _ := io.ReadFull(src, more[:]); m > 0 {
-			err = albs.Errorf(albs.TooLarge, "upload %s has more than %d bytes", d.Short(), max)
+			err = albs.Errorf(albs.TooLarge, "it has more than %d bytes", max)
 		}
 	}
-	if n > 0 || off == 0 {
-		if serr := f.Sync(); serr != nil {
+	// The folders too, whoever made them: a call before may have been cut off
+	// between the making and this.
+	for _, sync := range []func() error{f.Sync, func() error { return syncDir(filepath.Dir(path)) }, func() error { return syncDir(s.dir) }} {
+		serr := sync()
+		if errors.Is(serr, fs.ErrNotExist) {
+			return 0, albs.Errorf(albs.Conflict, "upload %s was dropped while it was being written", d.Short())
+		}
+		if serr != nil {
 			return held, wrap(serr, "stage upload %s", d.Short())
 		}
-	}
-	if off == 0 {
-		if serr := syncDir(filepath.Dir(path)); serr != nil {
-			return held, wrap(serr, "stage upload %s", d.Short())
-		}
-	}
-	if albs.KindOf(err) == albs.TooLarge {
-		return held, err
 	}
 	return held, wrap(err, "stage upload %s", d.Short())
 }

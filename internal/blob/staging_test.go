@@ -16,7 +16,12 @@ import (
 
 func newStaging(t *testing.T) *blob.Staging {
 	t.Helper()
-	s, err := blob.NewStaging(t.TempDir())
+	return openStaging(t, t.TempDir())
+}
+
+func openStaging(t *testing.T, dir string) *blob.Staging {
+	t.Helper()
+	s, err := blob.NewStaging(dir)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -139,5 +144,78 @@ func TestStagingRefusesASecondWriter(t *testing.T) {
 	}
 	if held, err := s.Append(ctx, "1.1", d, 1, strings.NewReader("b"), 100); err != nil || held != 2 {
 		t.Errorf("Append once the first has ended = %d, %v", held, err)
+	}
+}
+
+// TestStagingGoesOnAfterACrash leaves an Append in the middle and goes on with a
+// staging area opened anew.
+func TestStagingGoesOnAfterACrash(t *testing.T) {
+	t.Parallel()
+	dir, ctx := t.TempDir(), t.Context()
+	store, _ := newDir(t)
+	b := bytes.Repeat([]byte("0123456789"), 1000)
+	d := albs.DigestOf(b)
+	dying := openStaging(t, dir)
+	if held, err := dying.Append(ctx, "7.1", d, 0, bytes.NewReader(b[:1000]), 1<<20); err != nil || held != 1000 {
+		t.Fatalf("Append = %d, %v", held, err)
+	}
+	pr, pw := io.Pipe()
+	done := make(chan error, 1)
+	go func() {
+		_, err := dying.Append(ctx, "7.1", d, 1000, pr, 1<<20)
+		done <- err
+	}()
+	if _, err := pw.Write(b[1000:5000]); err != nil { // returns once it is read
+		t.Fatal(err)
+	}
+
+	s := openStaging(t, dir)
+	held, err := s.Held(ctx, "7.1", d)
+	if err != nil || held < 1000 {
+		t.Fatalf("Held after the crash = %d, %v, want the acknowledged 1000 at least", held, err)
+	}
+	pw.CloseWithError(io.ErrUnexpectedEOF)
+	if err := <-done; !errors.Is(err, io.ErrUnexpectedEOF) {
+		t.Errorf("the Append that was cut off = %v", err)
+	}
+	for _, off := range []int64{0, 999, 5001, 10_000} {
+		if got, err := s.Append(ctx, "7.1", d, off, strings.NewReader("x"), 1<<20); albs.KindOf(err) != albs.Conflict || got != 5000 {
+			t.Errorf("Append at %d = %d, %v, want 5000 and a conflict", off, got, err)
+		}
+	}
+	if held, err := s.Append(ctx, "7.1", d, 5000, bytes.NewReader(b[5000:]), 1<<20); err != nil || held != 10_000 {
+		t.Fatalf("Append of the rest = %d, %v", held, err)
+	}
+	if n, err := s.Commit(ctx, "7.1", d, store); err != nil || n != 10_000 {
+		t.Errorf("Commit = %d, %v", n, err)
+	}
+}
+
+func TestStagingDroppedMeanwhile(t *testing.T) {
+	t.Parallel()
+	s, ctx := newStaging(t), t.Context()
+	d := albs.DigestOf([]byte("ab"))
+	pr, pw := io.Pipe()
+	type answer struct {
+		held int64
+		err  error
+	}
+	done := make(chan answer, 1)
+	go func() {
+		held, err := s.Append(ctx, "1.1", d, 0, pr, 100)
+		done <- answer{held, err}
+	}()
+	if _, err := pw.Write([]byte("a")); err != nil { // returns once the Append reads
+		t.Fatal(err)
+	}
+	if err := s.Drop(ctx, "1.1"); err != nil {
+		t.Fatal(err)
+	}
+	pw.Close()
+	if a := <-done; albs.KindOf(a.err) != albs.Conflict || a.held != 0 {
+		t.Errorf("Append of what was dropped meanwhile = %d, %v, want 0 and a conflict", a.held, a.err)
+	}
+	if held, err := s.Held(ctx, "1.1", d); err != nil || held != 0 {
+		t.Errorf("Held = %d, %v", held, err)
 	}
 }

@@ -16,24 +16,49 @@ import (
 	"albs/internal/blob"
 )
 
-// Run runs the suite; open returns a fresh, empty store each time.
-func Run(t *testing.T, open func(t *testing.T) blob.Store) {
+// Storage is a place where stores keep their blobs, and the way behind their backs.
+type Storage struct {
+	// Open opens one more store on the place, as a process beside the others, or
+	// after them, would.
+	Open func(t *testing.T) blob.Store
+	// Change replaces the stored bytes of d, which is there, by change of them.
+	Change func(t *testing.T, d albs.Digest, change func([]byte) []byte)
+}
+
+// Run runs the suite, a subtest for each claim of blob.Store's comment; fresh
+// returns an empty storage each time.
+func Run(t *testing.T, fresh func(t *testing.T) Storage) {
 	for name, test := range map[string]func(t *testing.T, s blob.Store){
-		"put and read":         putAndRead,
-		"write":                write,
-		"wrong bytes":          wrongBytes,
-		"cut upload":           cutUpload,
-		"bad digests":          badDigests,
-		"absent":               absent,
-		"ranges":               ranges,
-		"same blob from many":  manyPuts,
-		"remove and put again": removeAndPut,
-		"walk":                 walk,
-		"cancelled":            cancelled,
+		"put and read":                        putAndRead,
+		"write":                               write,
+		"wrong bytes":                         wrongBytes,
+		"a put of what is held reads nothing": putUnread,
+		"cut upload":                          cutUpload,
+		"bad digests":                         badDigests,
+		"absent":                              absent,
+		"ranges":                              ranges,
+		"remove and put again":                removeAndPut,
+		"walk":                                walk,
+		"cancelled":                           cancelled,
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			test(t, open(t))
+			test(t, fresh(t).Open(t))
+		})
+	}
+	for name, test := range map[string]func(t *testing.T, s Storage){
+		"what was acknowledged is read by the next": reopened,
+		"what was cut off shows nothing":            cutOff,
+		"same blob from many":                       manyPuts,
+		"other bytes under the name":                changed,
+		"fewer bytes under the name":                truncated,
+		"more bytes under the name":                 grown,
+		"a put repairs":                             repaired,
+		"changed after it was verified":             changedLater,
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			test(t, fresh(t))
 		})
 	}
 }
@@ -197,21 +222,193 @@ func ranges(t *testing.T, s blob.Store) {
 	}
 }
 
-func manyPuts(t *testing.T, s blob.Store) {
+// manyPuts puts the same blob at once through two stores.
+func manyPuts(t *testing.T, st Storage) {
 	b := content(200_000)
+	stores := []blob.Store{st.Open(t), st.Open(t)}
 	var wg sync.WaitGroup
-	for range 8 {
+	for i := range 8 {
 		wg.Go(func() {
-			if n, err := s.Put(t.Context(), albs.DigestOf(b), bytes.NewReader(b)); err != nil || n != int64(len(b)) {
+			if n, err := stores[i%2].Put(t.Context(), albs.DigestOf(b), bytes.NewReader(b)); err != nil || n != int64(len(b)) {
 				t.Errorf("Put = %d, %v", n, err)
 			}
 		})
 	}
 	wg.Wait()
-	count := 0
-	if err := s.Walk(t.Context(), func(albs.Digest, int64) error { count++; return nil }); err != nil || count != 1 {
-		t.Errorf("%d blobs are stored, %v, want 1", count, err)
+	for _, s := range stores {
+		count := 0
+		if err := s.Walk(t.Context(), func(albs.Digest, int64) error { count++; return nil }); err != nil || count != 1 {
+			t.Errorf("%d blobs are stored, %v, want 1", count, err)
+		}
+		wantContent(t, s, b)
 	}
+}
+
+func wantContent(t *testing.T, s blob.Store, b []byte) {
+	t.Helper()
+	r, err := s.OpenRange(t.Context(), albs.DigestOf(b), 0, -1)
+	if err != nil {
+		t.Errorf("OpenRange: %v", err)
+		return
+	}
+	defer r.Close()
+	if got, err := io.ReadAll(r); err != nil || !bytes.Equal(got, b) {
+		t.Errorf("the store holds %d other bytes, %v", len(got), err)
+	}
+}
+
+func putUnread(t *testing.T, s blob.Store) {
+	b := content(5000)
+	d := mustPut(t, s, b)
+	n, err := s.Put(t.Context(), d, iotest.ErrReader(errors.New("it was read")))
+	if err != nil || n != int64(len(b)) {
+		t.Errorf("Put of what is held = %d, %v, want %d", n, err, len(b))
+	}
+}
+
+func reopened(t *testing.T, st Storage) {
+	b := content(5000)
+	s := st.Open(t)
+	put := mustPut(t, s, b)
+	written, _, err := s.Write(t.Context(), bytes.NewReader(b[1:]), 1<<20)
+	if err != nil {
+		t.Fatal(err)
+	}
+	next := st.Open(t)
+	wantContent(t, next, b)
+	wantContent(t, next, b[1:])
+	if err := next.Remove(t.Context(), put); err != nil {
+		t.Fatal(err)
+	}
+	_, err = s.Stat(t.Context(), put)
+	wantKind(t, "Stat of what another store removed", err, albs.NotFound)
+	if _, err := st.Open(t).Stat(t.Context(), written); err != nil {
+		t.Errorf("Stat of what stays: %v", err)
+	}
+}
+
+// cutOff looks at the storage while a Put has read all but the last byte, as a crash
+// would leave it: nothing shows, and nothing hinders the next.
+func cutOff(t *testing.T, st Storage) {
+	b := content(100_000)
+	d := albs.DigestOf(b)
+	dying := st.Open(t)
+	pr, pw := io.Pipe()
+	done := make(chan error, 1)
+	go func() {
+		_, err := dying.Put(t.Context(), d, pr)
+		done <- err
+	}()
+	if _, err := pw.Write(b[:len(b)-1]); err != nil { // returns once it is read
+		t.Fatal(err)
+	}
+	next := st.Open(t)
+	for _, s := range []blob.Store{dying, next} {
+		_, err := s.Stat(t.Context(), d)
+		wantKind(t, "Stat", err, albs.NotFound)
+		_, err = s.Open(t.Context(), d)
+		wantKind(t, "Open", err, albs.NotFound)
+		wantEmpty(t, s)
+	}
+	mustPut(t, next, b)
+	wantContent(t, next, b)
+	if err := pw.CloseWithError(errors.New("the end")); err != nil {
+		t.Fatal(err)
+	}
+	if err := <-done; err == nil {
+		t.Error("the Put that was cut off succeeded")
+	}
+	wantContent(t, dying, b)
+}
+
+// damaged puts a blob, changes it behind the stores' backs and returns a store that
+// hasn't seen it.
+func damaged(t *testing.T, st Storage, b []byte, change func([]byte) []byte) (blob.Store, albs.Digest) {
+	t.Helper()
+	d := mustPut(t, st.Open(t), b)
+	st.Change(t, d, change)
+	return st.Open(t), d
+}
+
+func flip(b []byte) []byte {
+	b[len(b)/2] ^= 1
+	return b
+}
+
+func wantCorrupt(t *testing.T, what string, err error) {
+	t.Helper()
+	if !errors.Is(err, blob.ErrCorrupt) || albs.KindOf(err) != albs.Internal {
+		t.Errorf("%s: %v of kind %q, want ErrCorrupt and internal", what, err, albs.KindOf(err))
+	}
+}
+
+// wantAllCorrupt reads d in every way.
+func wantAllCorrupt(t *testing.T, s blob.Store, d albs.Digest) {
+	t.Helper()
+	r, err := s.Open(t.Context(), d)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	_, err = io.Copy(io.Discard, r)
+	wantCorrupt(t, "reading to the end", err)
+	n, err := r.ReadAt(make([]byte, 1), 0)
+	wantCorrupt(t, "ReadAt", err)
+	if n != 0 {
+		t.Errorf("ReadAt gave %d bytes of what is corrupt", n)
+	}
+	if rc, err := s.OpenRange(t.Context(), d, 0, 1); err == nil {
+		defer rc.Close()
+		_, err = io.Copy(io.Discard, rc)
+		t.Errorf("OpenRange opened what is corrupt; reading it: %v", err)
+	} else {
+		wantCorrupt(t, "OpenRange", err)
+	}
+}
+
+func changed(t *testing.T, st Storage) {
+	s, d := damaged(t, st, content(10_000), flip)
+	wantAllCorrupt(t, s, d)
+}
+
+func truncated(t *testing.T, st Storage) {
+	s, d := damaged(t, st, content(10_000), func(b []byte) []byte { return b[:len(b)-1] })
+	wantAllCorrupt(t, s, d)
+	s, d = damaged(t, st, content(2000), func([]byte) []byte { return nil })
+	r, err := s.Open(t.Context(), d)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	_, err = io.ReadAll(r)
+	wantCorrupt(t, "reading what is empty now", err)
+}
+
+func grown(t *testing.T, st Storage) {
+	s, d := damaged(t, st, content(10_000), func(b []byte) []byte { return append(b, 'x') })
+	wantAllCorrupt(t, s, d)
+}
+
+func repaired(t *testing.T, st Storage) {
+	b := content(10_000)
+	s, d := damaged(t, st, b, flip)
+	mustPut(t, s, b)
+	wantContent(t, s, b)
+	st.Change(t, d, flip)
+	if got, _, err := s.Write(t.Context(), bytes.NewReader(b), 1<<20); err != nil || got != d {
+		t.Fatalf("Write over what is corrupt = %s, %v", got, err)
+	}
+	wantContent(t, s, b)
+}
+
+// changedLater asks the very store that has verified the blob before.
+func changedLater(t *testing.T, st Storage) {
+	b := content(10_000)
+	s := st.Open(t)
+	d := mustPut(t, s, b)
+	wantContent(t, s, b)
+	st.Change(t, d, flip)
+	wantAllCorrupt(t, s, d)
 }
 
 func removeAndPut(t *testing.T, s blob.Store) {
