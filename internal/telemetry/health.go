@@ -35,18 +35,6 @@ func (h *Health) Report(part string, err error) {
 	h.parts[part] = err
 }
 
-// Well reports whether every part is.
-func (h *Health) Well() bool {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	for _, err := range h.parts {
-		if err != nil {
-			return false
-		}
-	}
-	return true
-}
-
 // ServeHTTP answers 200 if every part is well, else 503, with a JSON object of
 // each part's state: "ok", "starting" or what an outsider may read of its error.
 func (h *Health) ServeHTTP(w http.ResponseWriter, _ *http.Request) {

@@ -192,51 +192,15 @@ func (s *Artifacts) Get(ctx context.Context, q db.Q, d albs.Digest) (Artifact, e
 	return get(ctx, q, d)
 }
 
-// Lookup is Get outside of any transaction, for faces, which have no database.
-func (s *Artifacts) Lookup(ctx context.Context, d albs.Digest) (Artifact, error) {
+// Find is Get outside of any transaction, for faces, which have no database.
+func (s *Artifacts) Find(ctx context.Context, d albs.Digest) (Artifact, error) {
 	return get(ctx, s.d, d)
 }
 
-// ByNEVRA returns the RPMs of exactly that NEVRA, in the order of their arrival:
-// several where unsigned and signed copies, or builds that collide, exist.
-func (s *Artifacts) ByNEVRA(ctx context.Context, q db.Q, n rpm.NEVRA) ([]Artifact, error) {
-	return byNEVRA(ctx, q, n)
-}
-
-// Signed returns the signed copies of an unsigned package, in the order of their
+// Copies returns the signed copies of an unsigned package, in the order of their
 // arrival.
-func (s *Artifacts) Signed(ctx context.Context, q db.Q, unsigned albs.Digest) ([]Artifact, error) {
-	return signed(ctx, q, unsigned)
-}
-
-// Find is Get outside of any transaction, for faces.
-func (s *Artifacts) Find(ctx context.Context, d albs.Digest) (Artifact, error) {
-	return s.Get(ctx, s.d, d)
-}
-
-// Copies is Signed outside of any transaction, for faces.
 func (s *Artifacts) Copies(ctx context.Context, unsigned albs.Digest) ([]Artifact, error) {
-	return s.Signed(ctx, s.d, unsigned)
-}
-
-// Filter says which artifacts List returns. Its zero value is all of them.
-type Filter struct {
-	Kind   Kind   // empty: every kind
-	Name   string // of the package, exactly; empty: every name, files that are no RPM among them
-	Before int64  // only what arrived before this ID; 0: from the newest
-	Limit  int    // 1 to 1000; 0 is 100
-}
-
-// List returns artifacts, the newest first; pass the last one's ID as Before for
-// the next page.
-func (s *Artifacts) List(ctx context.Context, f Filter) ([]Artifact, error) {
-	if f.Limit == 0 {
-		f.Limit = 100
-	}
-	if f.Limit < 1 || f.Limit > 1000 {
-		return nil, albs.Errorf(albs.Invalid, "a page has 1 to 1000 entries, not %d", f.Limit)
-	}
-	return list(ctx, s.d, f)
+	return copies(ctx, s.d, unsigned)
 }
 
 // Open opens length bytes of an artifact from off; length < 0 means to the end.

@@ -2,7 +2,7 @@ package artifact
 
 import (
 	"context"
-	"math"
+	"fmt"
 
 	"albs/internal/albs"
 	"albs/internal/master/db"
@@ -56,39 +56,14 @@ func get(ctx context.Context, q db.Q, d albs.Digest) (Artifact, error) {
 	return r.artifact(), nil
 }
 
-func selectAll(ctx context.Context, q db.Q, query string, args ...any) ([]Artifact, error) {
+func copies(ctx context.Context, q db.Q, unsigned albs.Digest) ([]Artifact, error) {
 	var rows []row
-	if err := q.SelectContext(ctx, &rows, query, args...); err != nil {
-		return nil, err
+	if err := q.SelectContext(ctx, &rows, columns+` WHERE unsigned = $1 ORDER BY id`, string(unsigned)); err != nil {
+		return nil, fmt.Errorf("read signed copies of %s: %w", unsigned.Short(), err)
 	}
 	out := make([]Artifact, len(rows))
 	for i, r := range rows {
 		out[i] = r.artifact()
 	}
 	return out, nil
-}
-
-func byNEVRA(ctx context.Context, q db.Q, n rpm.NEVRA) ([]Artifact, error) {
-	return selectAll(ctx, q, columns+` WHERE rpm_name = $1 AND rpm_version = $2 AND rpm_release = $3 AND rpm_arch = $4
-		AND rpm_epoch = $5 ORDER BY id`, n.Name, n.Version, n.Release, n.Arch, n.Epoch)
-}
-
-func signed(ctx context.Context, q db.Q, unsigned albs.Digest) ([]Artifact, error) {
-	return selectAll(ctx, q, columns+` WHERE unsigned = $1 ORDER BY id`, string(unsigned))
-}
-
-// list has one query for each index, so that a page never walks the whole table.
-func list(ctx context.Context, q db.Q, f Filter) ([]Artifact, error) {
-	before := f.Before
-	if before == 0 {
-		before = math.MaxInt64
-	}
-	switch {
-	case f.Name != "":
-		return selectAll(ctx, q, columns+` WHERE rpm_name = $1 AND ($2 = '' OR kind = $2) AND id < $3 ORDER BY id DESC LIMIT $4`,
-			f.Name, string(f.Kind), before, f.Limit)
-	case f.Kind != "":
-		return selectAll(ctx, q, columns+` WHERE kind = $1 AND id < $2 ORDER BY id DESC LIMIT $3`, f.Kind, before, f.Limit)
-	}
-	return selectAll(ctx, q, columns+` WHERE id < $1 ORDER BY id DESC LIMIT $2`, before, f.Limit)
 }

@@ -180,7 +180,7 @@ func (c *content) blob(w http.ResponseWriter, r *http.Request) {
 		c.refuse(w, r, err)
 		return
 	}
-	a, err := c.Artifacts.Lookup(r.Context(), d)
+	a, err := c.Artifacts.Find(r.Context(), d)
 	if err == nil && !Public(a.Kind) {
 		err = albs.Errorf(albs.Forbidden, "files of kind %s are not served", a.Kind)
 	}

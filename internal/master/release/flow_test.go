@@ -557,7 +557,7 @@ func (f *fixture) reads(l *worker.Lease) {
 		f.must(err)
 		for _, e := range es {
 			may = append(may, e.Digest)
-			a, err := f.artifacts.Lookup(f.t.Context(), e.Digest)
+			a, err := f.artifacts.Find(f.t.Context(), e.Digest)
 			f.must(err)
 			unsigned = append(unsigned, a.Unsigned)
 		}
