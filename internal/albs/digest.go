@@ -62,10 +62,10 @@ func (d Digest) Short() string {
 
 // Bytes returns the 32 bytes that d spells, or nil if d is not valid.
 func (d Digest) Bytes() []byte {
-	b, err := hex.DecodeString(string(d))
-	if err != nil || len(b) != sha256.Size {
+	if !d.Valid() {
 		return nil
 	}
+	b, _ := hex.DecodeString(string(d)) // a valid one is hex
 	return b
 }
 

@@ -27,8 +27,9 @@ const (
 // Error lets a Kind serve as the target of errors.Is.
 func (k Kind) Error() string { return string(k) }
 
-// Error is a failure with a kind and a message for the user. Err is the cause:
-// it goes to the log and, unless the kind is Internal, never beyond it.
+// Error is a failure with a kind and a message for the user, who reads all of it
+// unless the kind is Internal. Err is the cause, for errors.Is; its text is in Msg
+// only where Msg was made with it, as Errorf does by %w.
 type Error struct {
 	Kind Kind
 	Msg  string

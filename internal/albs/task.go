@@ -171,6 +171,12 @@ type Root struct {
 	MaxSilence time.Duration     `json:"max_silence,omitempty"` // limit on output-free time; 0 is the worker's own
 }
 
+// Base returns the part of r that many tasks share: r without its own repositories.
+func (r Root) Base() Root {
+	r.Repos = slices.DeleteFunc(slices.Clone(r.Repos), func(x Repo) bool { return x.Own })
+	return r
+}
+
 // ImportSpec asks for the files of one git commit and of the look-aside cache of
 // its platform.
 type ImportSpec struct {
@@ -186,12 +192,6 @@ type ImportResult struct {
 	Spec    string `json:"spec"`              // the spec file's path in Tree
 	Package string `json:"package"`           // the spec's base name without .spec
 	Sources []File `json:"sources,omitempty"` // look-aside files
-}
-
-// Base returns the part of r that many tasks share: r without its own repositories.
-func (r Root) Base() Root {
-	r.Repos = slices.DeleteFunc(slices.Clone(r.Repos), func(x Repo) bool { return x.Own })
-	return r
 }
 
 // SourceSpec asks for one SRPM out of an exported source tree.

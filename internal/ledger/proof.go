@@ -137,7 +137,7 @@ func (h Header) immudb() (*store.TxHeader, error) {
 			continue
 		}
 		b := f.from.Bytes()
-		if b == nil || !f.from.Valid() {
+		if b == nil {
 			return nil, errForm
 		}
 		copy(f.to[:], b)
@@ -162,7 +162,7 @@ func hashes(ds []albs.Digest) ([][32]byte, error) {
 	out := make([][32]byte, len(ds))
 	for i, d := range ds {
 		b := d.Bytes()
-		if b == nil || !d.Valid() {
+		if b == nil {
 			return nil, errForm
 		}
 		copy(out[i][:], b)

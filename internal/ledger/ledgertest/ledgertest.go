@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"strings"
 	"sync"
 	"testing"
 
@@ -265,8 +266,8 @@ func mutatedProofs(t *testing.T, l ledger.Ledger) {
 }
 
 // Mutate calls f with every copy of v in which one field of its JSON is changed:
-// numbers by one, strings in one character, lists by an element more and less, and
-// every element of them.
+// numbers by one, strings in one character and in their case, lists by an element
+// more and less, and every element of them.
 func Mutate[T any](t *testing.T, v T, f func(what string, mutant T)) {
 	t.Helper()
 	b, err := json.Marshal(v)
@@ -363,6 +364,9 @@ func EachMutant(decode func() any, f func(what string, tree any)) {
 					b[i] = '0'
 				}
 				emit(fmt.Sprint("byte ", i), string(b))
+			}
+			if upper := strings.ToUpper(node); upper != node {
+				emit("in upper case", upper)
 			}
 		case bool:
 			emit("negated", !node)
