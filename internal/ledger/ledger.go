@@ -45,8 +45,19 @@ type Receipt struct {
 	At   time.Time `json:"at"`
 }
 
-// Ledger is an append-only store of entries. Every method may be called
-// concurrently. The conformance suite is ledgertest.Run.
+// Ledger is an append-only store of entries. The conformance suite, which asks for
+// each claim made here, is ledgertest.Run.
+//
+// Concurrency: every method may be called concurrently. Of Appends that contradict
+// each other one is first, and the others are Conflicts.
+//
+// Durability: what Append acknowledged, and what State returned, survives a crash
+// and a loss of power. An Append that a crash cut off is there as a whole or not at
+// all, so the ledger may be ahead of what its user remembers, and never behind.
+//
+// Errors, beside those named below: Internal if a value or proof doesn't check
+// against the ledger's own hashes, Unavailable if its storage failed or it is
+// closed. An ended context is its own error.
 type Ledger interface {
 	// Append writes the entries in one transaction, durable on return of nil. An
 	// entry that is there already with the same value is not written again; the
@@ -56,10 +67,11 @@ type Ledger interface {
 	// written. Empty keys or values are Invalid, as is no entry at all; what
 	// passes a bound is TooLarge. NoSpace and Unavailable leave it open whether
 	// the entries were written; so does an ended context. Repeating is right then.
+	// The entries may be changed once Append has returned.
 	Append(ctx context.Context, entries []Entry) (Receipt, error)
 
-	// Get returns the value of key, or NotFound. The value has been checked
-	// against its transaction's hash.
+	// Get returns the value of key, or NotFound; Invalid for a key that none can
+	// have. The value has been checked against its transaction's hash.
 	Get(ctx context.Context, key []byte) ([]byte, Receipt, error)
 
 	// Prove returns the proof that key's entry is in its transaction, and that
@@ -67,7 +79,7 @@ type Ledger interface {
 	// Conflict if upTo is no state of this ledger or older than the entry.
 	Prove(ctx context.Context, key []byte, upTo State) (Proof, error)
 
-	// State returns the newest durable state.
+	// State returns the newest durable state. It has a transaction from the start.
 	State(ctx context.Context) (State, error)
 
 	// Consistency returns the proof that the state at transaction to continues

@@ -17,24 +17,38 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// Run runs the suite; open returns a fresh ledger each time and closes it itself.
-func Run(t *testing.T, open func(t *testing.T) ledger.Ledger) {
+// Run runs the suite, a subtest for each claim of ledger.Ledger's comment; open
+// returns a fresh ledger each time, and what opens it again once it is closed. Open
+// closes what it opened at the test's end.
+func Run(t *testing.T, open func(t *testing.T) (l ledger.Ledger, again func() ledger.Ledger)) {
 	for name, test := range map[string]func(t *testing.T, l ledger.Ledger){
-		"append and get":     appendAndGet,
-		"first write wins":   firstWriteWins,
-		"bounds":             bounds,
-		"proofs":             proofs,
-		"mutated proofs":     mutatedProofs,
-		"consistency":        consistency,
-		"check":              check,
-		"concurrent appends": concurrent,
-		"racing values":      racing,
-		"cancelled":          cancelled,
-		"closed":             closed,
+		"append and get":           appendAndGet,
+		"first write wins":         firstWriteWins,
+		"bounds":                   bounds,
+		"proofs":                   proofs,
+		"mutated proofs":           mutatedProofs,
+		"a proof of another entry": borrowedProofs,
+		"consistency":              consistency,
+		"check":                    check,
+		"concurrent calls":         concurrent,
+		"racing values":            racing,
+		"cancelled":                cancelled,
+		"closed":                   closed,
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			test(t, open(t))
+			l, _ := open(t)
+			test(t, l)
+		})
+	}
+	for name, test := range map[string]func(t *testing.T, l ledger.Ledger, again func() ledger.Ledger){
+		"opened again":               reopened,
+		"closed while it is written": closedMeanwhile,
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			l, again := open(t)
+			test(t, l, again)
 		})
 	}
 }
@@ -149,6 +163,13 @@ func bounds(t *testing.T, l ledger.Ledger) {
 		wantKind(t, c.name, err, c.kind)
 	}
 	mustAppend(t, l, many[:ledger.MaxEntries]...)
+	now := mustState(t, l)
+	for _, key := range []string{"", long + "x"} {
+		_, _, err := l.Get(t.Context(), []byte(key))
+		wantKind(t, "Get of a key that none can have", err, albs.Invalid)
+		_, err = l.Prove(t.Context(), []byte(key), now)
+		wantKind(t, "Prove of a key that none can have", err, albs.Invalid)
+	}
 }
 
 func proofs(t *testing.T, l ledger.Ledger) {
@@ -263,6 +284,26 @@ func mutatedProofs(t *testing.T, l ledger.Ledger) {
 			t.Errorf("VerifyConsistency accepts a proof with %s changed", what)
 		}
 	})
+}
+
+// borrowedProofs wants the proof of one entry to prove no other, of the same
+// transaction or of another one.
+func borrowedProofs(t *testing.T, l ledger.Ledger) {
+	entries := []ledger.Entry{entry("a", "1"), entry("b", "1"), entry("c", "1"), entry("d", "1"), entry("e", "1")}
+	mustAppend(t, l, entries[:3]...)
+	mustAppend(t, l, entries[3:]...)
+	now := mustState(t, l)
+	for _, of := range entries {
+		p, err := l.Prove(t.Context(), of.Key, now)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, e := range entries {
+			if proves := ledger.Verify(p, e.Key, e.Value, now) == nil; proves != bytes.Equal(of.Key, e.Key) {
+				t.Errorf("the proof of %s proves %s: %v", of.Key, e.Key, proves)
+			}
+		}
+	}
 }
 
 // Mutate calls f with every copy of v in which one field of its JSON is changed:
@@ -437,9 +478,11 @@ func check(t *testing.T, l ledger.Ledger) {
 
 func concurrent(t *testing.T, l ledger.Ledger) {
 	const writers, each = 32, 10
+	start := mustState(t, l)
 	var wg sync.WaitGroup
 	for w := range writers {
 		wg.Go(func() {
+			before := start
 			for i := range each {
 				key := fmt.Sprint("c/", w, "/", i)
 				r, err := l.Append(t.Context(), []ledger.Entry{entry(key, key), entry(key+"/2", key)})
@@ -448,6 +491,26 @@ func concurrent(t *testing.T, l ledger.Ledger) {
 					return
 				}
 				wantEntry(t, l, key+"/2", key, r)
+				now, err := l.State(t.Context())
+				if err != nil || now.TxID < r.TxID {
+					t.Errorf("State after Append into transaction %d = %+v, %v", r.TxID, now, err)
+					return
+				}
+				p, err := l.Prove(t.Context(), []byte(key), now)
+				if err == nil {
+					err = ledger.Verify(p, []byte(key), []byte(key), now)
+				}
+				if err != nil {
+					t.Errorf("Prove(%s): %v", key, err)
+				}
+				c, err := l.Consistency(t.Context(), before.TxID, now.TxID)
+				if err == nil {
+					err = ledger.VerifyConsistency(c, before, now)
+				}
+				if err != nil {
+					t.Errorf("Consistency(%d, %d): %v", before.TxID, now.TxID, err)
+				}
+				before = now
 			}
 		})
 	}
@@ -490,23 +553,65 @@ func cancelled(t *testing.T, l ledger.Ledger) {
 	mustAppend(t, l, entry("a", "1"))
 }
 
+// reopened closes the ledger and opens it again: all is there, and goes on.
+func reopened(t *testing.T, l ledger.Ledger, again func() ledger.Ledger) {
+	first := mustAppend(t, l, entry("a", "1"), entry("b", "2"))
+	second := mustAppend(t, l, entry("c", "3"))
+	before := mustState(t, l)
+	if err := l.Close(); err != nil {
+		t.Fatal(err)
+	}
+	l = again()
+	if after := mustState(t, l); after != before {
+		t.Errorf("the state was %+v and is %+v", before, after)
+	}
+	wantEntry(t, l, "a", "1", first)
+	wantEntry(t, l, "c", "3", second)
+	if r := mustAppend(t, l, entry("a", "1")); r != first {
+		t.Errorf("a repeated Append got %+v, want the first receipt %+v", r, first)
+	}
+	_, err := l.Append(t.Context(), []ledger.Entry{entry("b", "other")})
+	wantKind(t, "Append of another value", err, albs.Conflict)
+	if r := mustAppend(t, l, entry("d", "4")); r.TxID <= before.TxID {
+		t.Errorf("a new entry got %+v, not later than %+v", r, before)
+	}
+	if err := ledger.Check(t.Context(), l, before); err != nil {
+		t.Errorf("Check of the state before: %v", err)
+	}
+}
+
+// closedMeanwhile wants each Append that runs while the ledger closes to be told
+// the truth.
+func closedMeanwhile(t *testing.T, l ledger.Ledger, again func() ledger.Ledger) {
+	const appends = 16
+	errs := make([]error, appends)
+	var wg sync.WaitGroup
+	for i := range appends {
+		wg.Go(func() { _, errs[i] = l.Append(t.Context(), []ledger.Entry{entry(fmt.Sprint(i), "v")}) })
+	}
+	if err := l.Close(); err != nil {
+		t.Fatalf("Close: %v", err)
+	}
+	wg.Wait()
+	l = again()
+	for i, err := range errs {
+		_, _, gerr := l.Get(t.Context(), []byte(fmt.Sprint(i)))
+		if err == nil && gerr != nil {
+			t.Errorf("Get of what was acknowledged: %v", gerr)
+		}
+		if err != nil {
+			wantKind(t, "Append while the ledger closes", err, albs.Unavailable)
+		}
+	}
+}
+
 func closed(t *testing.T, l ledger.Ledger) {
 	s := mustState(t, l)
-	var wg sync.WaitGroup
-	for i := range 8 {
-		wg.Go(func() {
-			_, err := l.Append(t.Context(), []ledger.Entry{entry(fmt.Sprint(i), "v")})
-			if err != nil {
-				wantKind(t, "Append while the ledger closes", err, albs.Unavailable)
-			}
-		})
-	}
 	for range 2 {
 		if err := l.Close(); err != nil {
 			t.Fatalf("Close: %v", err)
 		}
 	}
-	wg.Wait()
 	_, err := l.Append(t.Context(), []ledger.Entry{entry("a", "1")})
 	wantKind(t, "Append", err, albs.Unavailable)
 	_, _, err = l.Get(t.Context(), []byte("a"))
