@@ -105,7 +105,9 @@ const (
 	DependencyBuildroot = "buildroot" // the buildroot record
 )
 
-// TestBody is in-toto's test result v0.1.
+// TestBody is in-toto's test result v0.1. Its Configuration names, by TestRoot, the
+// sort of root in which the tests were run: a later statement stands in the place of
+// an earlier one of the same, for a package may have to pass in several.
 type TestBody struct {
 	Result        string       `json:"result"` // PASSED or FAILED
 	Configuration []Descriptor `json:"configuration"`
@@ -118,6 +120,24 @@ const (
 	Passed = "PASSED"
 	Failed = "FAILED"
 )
+
+// testRoot is the name of the descriptor of TestRoot.
+const testRoot = "root"
+
+// TestRoot returns the descriptor of the roots of a platform and arch.
+func TestRoot(platform string, arch albs.Arch) Descriptor {
+	return Descriptor{Name: testRoot, URI: "urn:albs:root:" + platform + ":" + string(arch)}
+}
+
+// Root returns the URI of the TestRoot in b's Configuration, "" if there is none.
+func (b TestBody) Root() string {
+	for _, d := range b.Configuration {
+		if d.Name == testRoot {
+			return d.URI
+		}
+	}
+	return ""
+}
 
 // SignBody says what was signed.
 type SignBody struct {

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
+	"slices"
 	"strings"
 	"time"
 
@@ -281,36 +283,44 @@ func validCommit(s string) bool {
 	return len(s) == 40 && albs.Digest(s+strings.Repeat("0", 24)).Valid() || albs.Digest(s).Valid()
 }
 
-// tested looks at the newest test statement of an unsigned package.
+// tested looks at the newest test statement of an unsigned package for each root
+// that it was tested in.
 func (c *chain) tested(unsigned albs.Digest, has content) error {
-	var last *fact
+	type told struct {
+		*fact
+		body TestBody
+	}
+	last := map[string]told{}
 	for _, f := range c.about(unsigned, Test) {
 		if err := has.check(f); err != nil {
 			return err
 		}
+		var body TestBody
+		if err := f.read(&body); err != nil {
+			return err
+		}
 		f.used = true
-		if last == nil || f.n > last.n {
-			last = f
+		if before, ok := last[body.Root()]; !ok || f.n > before.n {
+			last[body.Root()] = told{f, body}
 		}
 	}
-	if last == nil {
-		if c.trust.RequireTest {
-			return broken(LinkChain, "no statement says that %s was tested", unsigned)
+	if len(last) == 0 && c.trust.RequireTest {
+		return broken(LinkChain, "no statement says that %s was tested", unsigned)
+	}
+	for _, root := range slices.Sorted(maps.Keys(last)) {
+		t, where := last[root], ""
+		if root != "" {
+			where = " in " + root
 		}
-		return nil
-	}
-	var test TestBody
-	if err := last.read(&test); err != nil {
-		return err
-	}
-	switch {
-	case test.Result == Passed:
-		c.step(last, LinkChain, "tested: %d tests passed", len(test.PassedTests))
-	case test.Result == Failed && !c.trust.RequireTest:
-		// Said, and not hidden: the trust file leaves it to the reader.
-		c.step(last, LinkChain, "tested: %d tests FAILED, which the trust file allows", len(test.FailedTests))
-	default:
-		return broken(LinkChain, "%s says that the test of %s ended %.20q", last.key, unsigned.Short(), test.Result)
+		switch {
+		case t.body.Result == Passed:
+			c.step(t.fact, LinkChain, "tested: %d tests passed%s", len(t.body.PassedTests), where)
+		case t.body.Result == Failed && !c.trust.RequireTest:
+			// Said, and not hidden: the trust file leaves it to the reader.
+			c.step(t.fact, LinkChain, "tested: %d tests FAILED%s, which the trust file allows", len(t.body.FailedTests), where)
+		default:
+			return broken(LinkChain, "%s says that the test of %s%s ended %.20q", t.key, unsigned.Short(), where, t.body.Result)
+		}
 	}
 	return nil
 }

@@ -431,6 +431,10 @@ func TestVerdicts(t *testing.T) {
 	}
 	passed := attest.TestBody{Result: attest.Passed, PassedTests: []string{"install", "remove"}}
 	failed := attest.TestBody{Result: attest.Failed, PassedTests: []string{"install"}, FailedTests: []string{"remove"}}
+	in := func(arch albs.Arch, b attest.TestBody) attest.TestBody {
+		b.Configuration = []attest.Descriptor{attest.TestRoot("el9", arch)}
+		return b
+	}
 	tests := []struct {
 		name     string
 		required bool
@@ -445,6 +449,14 @@ func TestVerdicts(t *testing.T) {
 		{"failed at last, required", true, []attest.TestBody{passed, failed}, ""},
 		{"failed at last, not required", false, []attest.TestBody{passed, failed}, "tested: 1 tests FAILED, which the trust file allows"},
 		{"no verdict, not required", false, []attest.TestBody{{}}, ""},
+		{"passed in two roots", true, []attest.TestBody{in(albs.AArch64, passed), in(albs.X8664, passed)},
+			"tested: 2 tests passed in urn:albs:root:el9:aarch64, tested: 2 tests passed in urn:albs:root:el9:x86_64"},
+		{"failed in one root, passed later in the other", true, []attest.TestBody{in(albs.X8664, failed), in(albs.AArch64, passed)}, ""},
+		{"passed in one root, failed later in the other", true, []attest.TestBody{in(albs.X8664, passed), in(albs.AArch64, failed)}, ""},
+		{"failed in one root, which is allowed", false, []attest.TestBody{in(albs.X8664, failed), in(albs.AArch64, passed)},
+			"tested: 2 tests passed in urn:albs:root:el9:aarch64, tested: 1 tests FAILED in urn:albs:root:el9:x86_64, which the trust file allows"},
+		{"passed at last in each root", true, []attest.TestBody{in(albs.X8664, failed), in(albs.AArch64, passed), in(albs.X8664, passed)},
+			"tested: 2 tests passed in urn:albs:root:el9:aarch64, tested: 2 tests passed in urn:albs:root:el9:x86_64"},
 		{"not tested, required", true, nil, ""},
 		{"not tested, not required", false, nil, "-"},
 	}
@@ -464,11 +476,15 @@ func TestVerdicts(t *testing.T) {
 			t.Errorf("%s: %v", tt.name, err)
 			continue
 		}
-		told := "-"
+		var steps []string
 		for _, s := range report.Steps {
 			if s.Predicate == attest.Test {
-				told = s.Text
+				steps = append(steps, s.Text)
 			}
+		}
+		told := strings.Join(steps, ", ")
+		if told == "" {
+			told = "-"
 		}
 		if told != tt.told {
 			t.Errorf("%s: the report says %q, want %q", tt.name, told, tt.told)

@@ -1,6 +1,7 @@
 package provenance
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -109,43 +110,64 @@ func (p *Provenance) Notarized(ctx context.Context, d albs.Digest) (bool, error)
 	return err == nil && len(found) > 0 && len(pending) == 0, err
 }
 
-// Latest returns the newest statement of a predicate about d, which the master's key
-// signed, and whether the ledger proves it already; NotFound if none was ever made.
-// It is what a decision holds the rows of its own module against: a row that
-// contradicts the ledger, and a newer statement there that has no row any more, are
-// a Conflict.
-func (p *Provenance) Latest(ctx context.Context, d albs.Digest, predicate string) (st attest.Statement, proven bool, err error) {
+// Stated returns all statements of a predicate about d, the oldest first, those on
+// their way to the ledger among them; none if none was ever made. It is what a
+// decision holds the rows of its own module against: a row that contradicts the
+// ledger, and a statement there behind the last row, are a Conflict. One between
+// the rows, as an older database put back leaves, is read from the ledger.
+func (p *Provenance) Stated(ctx context.Context, d albs.Digest, predicate string) ([]attest.Statement, error) {
 	state, err := p.advance(ctx)
 	if err != nil {
-		return st, false, err
+		return nil, err
 	}
-	rows, err := statementsAbout(ctx, p.d, d)
+	about, err := statementsAbout(ctx, p.d, d)
 	if err != nil {
-		return st, false, fmt.Errorf("read statements about %s: %w", d.Short(), err)
+		return nil, fmt.Errorf("read statements about %s: %w", d.Short(), err)
 	}
-	var last statement
-	for _, row := range rows {
-		if row.Predicate == predicate && row.N > last.N {
-			last = row
+	var rows []statement
+	for _, row := range about {
+		if row.Predicate == predicate {
+			rows = append(rows, row)
 		}
 	}
-	switch _, err := p.ledger.Prove(ctx, statementKey(d, predicate, last.N+1), state); {
+	slices.SortFunc(rows, func(a, b statement) int { return cmp.Compare(a.N, b.N) })
+	var out []attest.Statement
+	n := int64(1)
+	for ; len(rows) > 0; n++ {
+		row := rows[0]
+		if row.N == n {
+			rows = rows[1:]
+		} else if row, err = p.lost(ctx, d, predicate, n); err != nil {
+			return nil, err
+		}
+		if _, _, err := p.proveEntry(ctx, statementKey(d, predicate, n), row.Envelope, row.TxID, state); err != nil {
+			return nil, fmt.Errorf("%s %d about %s: %w", predicate, n, d.Short(), err)
+		}
+		_, st, err := p.open(row)
+		if err != nil {
+			return nil, tampered("%s %d about %s: %v", predicate, n, d.Short(), err)
+		}
+		out = append(out, st)
+	}
+	switch _, err := p.ledger.Prove(ctx, statementKey(d, predicate, n), state); {
 	case err == nil:
-		return st, false, tampered("the ledger has more statements %s about %s than there are rows", predicate, d.Short())
+		return nil, tampered("the ledger has more statements %s about %s than there are rows", predicate, d.Short())
 	case !errors.Is(err, albs.NotFound) && !errors.Is(err, albs.Conflict): // a Conflict is one younger than state
-		return st, false, err
+		return nil, err
 	}
-	if last.N == 0 {
-		return st, false, albs.Errorf(albs.NotFound, "no statement %s was ever made about %s", predicate, d.Short())
+	return out, nil
+}
+
+// lost returns what the row of a statement would be that only the ledger has.
+func (p *Provenance) lost(ctx context.Context, d albs.Digest, predicate string, n int64) (statement, error) {
+	value, _, err := p.ledger.Get(ctx, statementKey(d, predicate, n))
+	if errors.Is(err, albs.NotFound) {
+		return statement{}, tampered("statement %s %d about %s is neither in the database nor in the ledger", predicate, n, d.Short())
 	}
-	_, proven, err = p.proveEntry(ctx, statementKey(d, predicate, last.N), last.Envelope, last.TxID, state)
 	if err != nil {
-		return st, false, fmt.Errorf("statement %d about %s: %w", last.ID, d.Short(), err)
+		return statement{}, fmt.Errorf("read %s %d about %s: %w", predicate, n, d.Short(), err)
 	}
-	if _, st, err = p.open(last); err != nil {
-		return st, false, tampered("statement %d about %s: %v", last.ID, d.Short(), err)
-	}
-	return st, proven, nil
+	return statement{Subject: d, Predicate: predicate, N: n, Envelope: string(value)}, nil
 }
 
 // WaitNotarized returns nil once every one of ds is Notarized, and otherwise ctx's

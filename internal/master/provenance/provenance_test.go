@@ -448,38 +448,84 @@ func TestTampered(t *testing.T) {
 	}
 }
 
-// TestLatest asks for the newest statement: on its way, proven, changed and taken
-// away.
-func TestLatest(t *testing.T) {
+// TestStated asks for the statements of a predicate: on their way, delivered, changed
+// and taken away.
+func TestStated(t *testing.T) {
 	t.Parallel()
 	f := setup(t, dbtest.Open(t, dbtest.SQLite(t)))
 	a := file(1)
-	want := func(what string, kind albs.Kind, proven bool) {
+	want := func(what string, kind albs.Kind, results ...string) {
 		t.Helper()
-		st, got, err := f.Latest(t.Context(), a.Digest, attest.Test)
-		if albs.KindOf(err) != kind && (kind != "" || err != nil) || got != proven {
-			t.Errorf("%s: Latest = %v, %v, want %v, %q", what, got, err, proven, kind)
+		sts, err := f.Stated(t.Context(), a.Digest, attest.Test)
+		if albs.KindOf(err) != kind {
+			t.Errorf("%s: Stated = %v, want kind %q", what, err, kind)
 		}
-		if err == nil && (st.Short() != attest.Test || st.Subject[0].File() != a.Digest) {
-			t.Errorf("%s: the statement is %s about %v", what, st.Short(), st.Subject)
+		var got []string
+		for _, st := range sts {
+			var body attest.TestBody
+			if err := st.Body(&body); err != nil || st.Short() != attest.Test || st.Subject[0].File() != a.Digest {
+				t.Errorf("%s: the statement is %s about %v, %v", what, st.Short(), st.Subject, err)
+			}
+			got = append(got, body.Result)
+		}
+		if diff := cmp.Diff(results, got); diff != "" {
+			t.Errorf("%s: %s", what, diff)
+		}
+	}
+	say := func(result string) {
+		t.Helper()
+		err := f.d.InTx(t.Context(), func(tx db.Tx) error {
+			return f.State(t.Context(), tx, Fact{Subjects: []attest.Subject{SubjectOf(a)}, Predicate: attest.Test, Body: attest.TestBody{Result: result}})
+		})
+		if err != nil {
+			t.Fatal(err)
 		}
 	}
 	f.state(t, attest.Build, a)
-	want("another predicate", albs.NotFound, false)
-	f.state(t, attest.Test, a)
-	want("on its way", "", false)
+	want("another predicate", "")
+	say(attest.Failed)
+	want("on its way", "", attest.Failed)
 	f.drain(t)
-	want("delivered", "", true)
-	f.state(t, attest.Test, a)
-	want("a second on its way", "", false)
+	want("delivered", "", attest.Failed)
+	say(attest.Passed)
+	want("a second on its way", "", attest.Failed, attest.Passed)
+	f.exec(t, `UPDATE statement SET n = 3 WHERE predicate = 'test' AND n = 2`)
+	want("the second as the third", albs.Conflict)
+	f.exec(t, `UPDATE statement SET n = 2 WHERE predicate = 'test' AND n = 3`)
 	f.drain(t)
-	want("both delivered", "", true)
-	f.exec(t, `DELETE FROM statement WHERE predicate = 'test' AND n = 2`)
-	want("the newest taken away", albs.Conflict, false)
-	f.exec(t, `UPDATE statement SET n = 2 WHERE predicate = 'test'`)
-	want("the first in its place", albs.Conflict, false)
+	want("both delivered", "", attest.Failed, attest.Passed)
+	f.exec(t, `DELETE FROM statement WHERE predicate = 'test' AND n = 1`)
+	want("the first taken away", "", attest.Failed, attest.Passed)
+	f.exec(t, `UPDATE statement SET n = 1 WHERE predicate = 'test'`)
+	want("the second in its place", albs.Conflict)
+	f.exec(t, `UPDATE statement SET n = 2, envelope = replace(envelope, '"sig":"', '"sig":"AA') WHERE predicate = 'test'`)
+	want("the second changed", albs.Conflict)
 	f.exec(t, `DELETE FROM statement WHERE predicate = 'test'`)
-	want("all taken away", albs.Conflict, false)
+	want("all taken away", albs.Conflict)
+}
+
+// TestStatedForgery puts what another key signed where a statement is on its way.
+func TestStatedForgery(t *testing.T) {
+	t.Parallel()
+	f := setup(t, dbtest.Open(t, dbtest.SQLite(t)))
+	a := file(1)
+	_, other, err := ed25519.GenerateKey(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	forger := New(f.d, f.events, f.artifacts, f.flaky, attest.NewSigner(other), zerolog.Nop())
+	e, err := forger.sign(SubjectOf(a), Fact{Predicate: attest.Test, Body: attest.TestBody{Result: attest.Passed}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	f.exec(t, `INSERT INTO statement (subject, predicate, n, envelope, created_at) VALUES ($1, $2, 1, $3, $4)`, a.Digest, attest.Test, e, db.Now())
+	if sts, err := f.Stated(t.Context(), a.Digest, attest.Test); !errors.Is(err, albs.Conflict) {
+		t.Errorf("Stated = %v, %v, want a conflict", sts, err)
+	}
+	f.exec(t, `UPDATE statement SET predicate = 'sign'`)
+	if sts, err := f.Stated(t.Context(), a.Digest, attest.Sign); !errors.Is(err, albs.Conflict) {
+		t.Errorf("Stated of another predicate's envelope = %v, %v, want a conflict", sts, err)
+	}
 }
 
 // TestForgedParcel puts a foreign statement into the outbox: it may reach the

@@ -437,14 +437,14 @@ func (s *Signing) Signed(ctx context.Context, unsigned []albs.Digest, key string
 // by key.
 func (s *Signing) stated(ctx context.Context, signed, unsigned albs.Digest, key string) error {
 	var body attest.SignBody
-	st, _, err := s.provenance.Latest(ctx, signed, attest.Sign)
-	if err == nil {
-		err = st.Body(&body)
+	sts, err := s.provenance.Stated(ctx, signed, attest.Sign)
+	if err == nil && len(sts) > 0 {
+		err = sts[len(sts)-1].Body(&body)
 	}
-	if err != nil && !errors.Is(err, albs.NotFound) {
+	if err != nil {
 		return err
 	}
-	if err != nil || body.Unsigned != unsigned || body.Fingerprint != key {
+	if body.Unsigned != unsigned || body.Fingerprint != key {
 		return albs.Errorf(albs.Conflict, "%s is on record as the copy of %s signed with key %s, and the master never stated that: the database was changed behind albs; compare it with a backup",
 			signed.Short(), unsigned.Short(), key)
 	}

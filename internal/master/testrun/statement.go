@@ -39,10 +39,10 @@ func (h handler) state(ctx context.Context, tx db.Tx, in admission) error {
 	return nil
 }
 
-// configuration names what the tests rested on, all of it by digest: the
-// repositories of the root, and the logs.
+// configuration names what the tests rested on: the sort of root and, by digest, its
+// repositories and the logs.
 func configuration(root albs.Root, logs []artifact.Artifact) []attest.Descriptor {
-	out := make([]attest.Descriptor, 0, len(root.Repos)+len(logs))
+	out := []attest.Descriptor{attest.TestRoot(root.Platform, root.Arch)}
 	for _, r := range root.Repos {
 		d := attest.Descriptor{Name: "repository:" + r.ID, URI: r.Mirror, Digest: map[string]string{attest.SHA256: string(r.Repomd)}}
 		if r.Snapshot != "" {

@@ -2,7 +2,6 @@ package testrun
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"time"
 
@@ -120,8 +119,9 @@ func (t *Tests) Of(ctx context.Context, id albs.BuildID) ([]Run, error) {
 
 // Verdict returns what the tests of a build say of each of its packages that ds
 // names; Missing for one that was never tested, or is another build's. Gates decide
-// by it, so no row is believed that a package has passed: the newest statement of
-// its tests must say so too. Rows that contradict the ledger are a Conflict.
+// by it, so no row is believed that a package has passed: the newest statements of
+// its tests, one for each sort of root, must say so too. Rows that contradict the
+// ledger are a Conflict.
 func (t *Tests) Verdict(ctx context.Context, id albs.BuildID, ds []albs.Digest) (map[albs.Digest]Verdict, error) {
 	runs, err := t.Of(ctx, id)
 	if err != nil {
@@ -155,21 +155,28 @@ func (t *Tests) Verdict(ctx context.Context, id albs.BuildID, ds []albs.Digest) 
 	return out, nil
 }
 
-// stated returns v, by which d has passed, if the master stated the same.
+// stated returns v, by which d has passed, if the master stated the same: the newest
+// statement for each root that it was tested in.
 func (t *Tests) stated(ctx context.Context, d albs.Digest, v Verdict) (Verdict, error) {
-	st, _, err := t.provenance.Latest(ctx, d, attest.Test)
-	if errors.Is(err, albs.NotFound) {
-		return Verdict{Failed, "the master never stated that it passed its tests: the database was changed behind albs"}, nil
-	}
+	sts, err := t.provenance.Stated(ctx, d, attest.Test)
 	if err != nil {
 		return v, err
 	}
-	var body attest.TestBody
-	if err := st.Body(&body); err != nil {
-		return v, err
+	if len(sts) == 0 {
+		return Verdict{Failed, "the master never stated that it passed its tests: the database was changed behind albs"}, nil
 	}
-	if body.Result != attest.Passed {
-		return Verdict{Failed, fmt.Sprintf("the master stated that its tests %s: the database was changed behind albs", body.Result)}, nil
+	newest := map[string]string{}
+	for _, st := range sts {
+		var body attest.TestBody
+		if err := st.Body(&body); err != nil {
+			return v, err
+		}
+		newest[body.Root()] = body.Result
+	}
+	for root, result := range newest {
+		if result != attest.Passed {
+			return Verdict{Failed, fmt.Sprintf("the master stated that its tests in %s %s: it is another build's package too, or the database was changed behind albs", root, result)}, nil
+		}
 	}
 	return v, nil
 }
