@@ -3,11 +3,11 @@ package attest_test
 import (
 	"bytes"
 	"crypto/ed25519"
+	"errors"
 	"fmt"
-	"os"
 	"os/exec"
-	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -16,6 +16,7 @@ import (
 	"albs/internal/ledger"
 	"albs/internal/pgp"
 	"albs/internal/rpm"
+	"albs/internal/rpm/rpmtest"
 )
 
 const (
@@ -62,7 +63,7 @@ func newWorld(t testing.TB) *world {
 	if err != nil {
 		t.Fatal(err)
 	}
-	w := &world{ledger: l, signer: master(t, 1), key: key, unsigned: rpmbuild(t), n: map[string]int{}}
+	w := &world{ledger: l, signer: master(t, 1), key: key, unsigned: built(t, "hello-1-1.noarch.rpm"), n: map[string]int{}}
 	w.signed = sign(t, w.unsigned, key)
 	w.srpm = albs.DigestOf([]byte("the source package"))
 	w.trust = attest.Trust{
@@ -204,29 +205,24 @@ func sign(t testing.TB, unsigned []byte, key *pgp.Key) []byte {
 	return out.Bytes()
 }
 
-// rpmbuild builds a small package with the real tool.
-func rpmbuild(t testing.TB) []byte {
-	t.Helper()
-	if _, err := exec.LookPath("rpmbuild"); err != nil {
-		t.Skip("rpmbuild is not installed")
-	}
-	top := t.TempDir()
-	spec := filepath.Join(top, "hello.spec")
-	err := os.WriteFile(spec, []byte(strings.Join([]string{
+// packages are a small package and its source package, built with the real tool, once.
+var packages = sync.OnceValues(func() (map[string][]byte, error) {
+	return rpmtest.Build(strings.Join([]string{
 		"Name: hello", "Version: 1", "Release: 1", "Summary: Hello", "License: MIT", "BuildArch: noarch",
 		"%description", "Hello.", "%install", "mkdir -p %{buildroot}/usr/share/hello", "echo hello > %{buildroot}/usr/share/hello/hello",
 		"%files", "/usr/share/hello/hello", "",
-	}, "\n")), 0o600)
+	}, "\n"))
+})
+
+// built returns one of packages by its file name.
+func built(t testing.TB, name string) []byte {
+	t.Helper()
+	made, err := packages()
+	if errors.Is(err, exec.ErrNotFound) {
+		t.Skip("rpmbuild is not installed")
+	}
 	if err != nil {
 		t.Fatal(err)
 	}
-	cmd := exec.CommandContext(t.Context(), "rpmbuild", "-bb", "--define", "_topdir "+top, spec)
-	if out, err := cmd.CombinedOutput(); err != nil {
-		t.Fatalf("rpmbuild: %v: %s", err, out)
-	}
-	b, err := os.ReadFile(filepath.Join(top, "RPMS", "noarch", "hello-1-1.noarch.rpm"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	return b
+	return made[name]
 }

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"strings"
 	"testing"
 	"time"
@@ -306,10 +307,7 @@ func TestChainsThatTheMasterSignedButDontHold(t *testing.T) {
 	file, unsigned := w.subject(t, w.signed), w.subject(t, w.unsigned)
 	srpm := attest.Subject{Name: "hello-1-1.src.rpm", Digest: map[string]string{attest.SHA256: string(w.srpm)}}
 	other := func(s attest.Subject, digest string) attest.Subject {
-		d := map[string]string{}
-		for k, v := range s.Digest {
-			d[k] = v
-		}
+		d := maps.Clone(s.Digest)
 		d[digest] = string(albs.DigestOf([]byte("other")))
 		return attest.Subject{Name: s.Name, Digest: d}
 	}
@@ -352,6 +350,10 @@ func TestChainsThatTheMasterSignedButDontHold(t *testing.T) {
 		{"a build of another commit", said{unsigned, attest.Build, edit(w.build(), func(b *attest.BuildBody) {
 			b.BuildDefinition.ResolvedDependencies[1].Digest[attest.GitCommit] = strings.Repeat("f", 40)
 		})}, attest.LinkChain},
+		{"a build of two commits", said{unsigned, attest.Build, edit(w.build(), func(b *attest.BuildBody) {
+			first := attest.Descriptor{Digest: map[string]string{attest.GitCommit: strings.Repeat("f", 40)}}
+			b.BuildDefinition.ResolvedDependencies = append([]attest.Descriptor{first}, b.BuildDefinition.ResolvedDependencies...)
+		})}, attest.LinkChain},
 		{"a build of another type", said{unsigned, attest.Build, edit(w.build(), func(b *attest.BuildBody) { b.BuildDefinition.BuildType = "x" })}, attest.LinkChain},
 		{"a build by another builder", said{unsigned, attest.Build, edit(w.build(), func(b *attest.BuildBody) { b.RunDetails.Builder.ID = "x" })}, attest.LinkPolicy},
 		{"a source of another package", said{other(srpm, attest.SHA256), attest.Source, source()}, attest.LinkChain},
@@ -388,6 +390,17 @@ func TestChainsThatTheMasterSignedButDontHold(t *testing.T) {
 	_, err := w.verify(t, w.signed, w.prove(t, append(proven, stranger)...), w.trust)
 	wantLink(t, "a statement about something else", err, attest.LinkChain)
 
+	twice := w.say(t, file, attest.Sign, edit(w.signBody(), func(s *attest.SignBody) { s.Unsigned = albs.DigestOf([]byte("other")) }))
+	_, err = w.verify(t, w.signed, w.prove(t, append([]attest.Proven{twice}, proven...)...), w.trust)
+	wantLink(t, "two sign statements that name different packages", err, attest.LinkChain)
+
+	trust := w.trust
+	trust.RequireTest, trust.RequireRelease = false, false
+	_, err = w.verify(t, w.signed, w.prove(t, w.say(t, file, attest.Sign, w.signBody())), trust)
+	wantLink(t, "a sign statement alone", err, attest.LinkChain)
+	_, err = w.verify(t, w.signed, w.prove(t, w.say(t, file, attest.Sign, w.signBody()), w.say(t, unsigned, attest.Build, w.build())), trust)
+	wantLink(t, "a build without its source", err, attest.LinkChain)
+
 	forged := w.sayAs(t, master(t, 2), unsigned, attest.Build, w.build())
 	_, err = w.verify(t, w.signed, w.prove(t, append(proven, forged)...), w.trust)
 	wantLink(t, "a statement by another master", err, attest.LinkStatement)
@@ -416,6 +429,41 @@ func TestUploadsAndOptionalParts(t *testing.T) {
 	if _, err := w.verify(t, w.signed, b, trust); err != nil {
 		t.Error(err)
 	}
+}
+
+// TestSourcePackages are signed and released like others, and neither built from
+// something nor tested.
+func TestSourcePackages(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.unsigned = built(t, "hello-1-1.src.rpm")
+	w.signed = sign(t, w.unsigned, w.key)
+	file, unsigned := w.subject(t, w.signed), w.subject(t, w.unsigned)
+	signed := w.say(t, file, attest.Sign, w.signBody())
+	released := w.say(t, file, attest.Release, attest.ReleaseBody{Product: product})
+	sourced := w.say(t, unsigned, attest.Source, source())
+	report, err := w.verify(t, w.signed, w.prove(t, signed, released, sourced), w.trust)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if report.Package != "hello-1-1.src" {
+		t.Errorf("the report is about %s", report.Package)
+	}
+	want := []albs.Digest{albs.DigestOf(w.unsigned)}
+	if _, err := attest.VerifyEvidence(w.evidence(t, ledger.State{}, sourced), want, w.trust, ledger.State{}); err != nil {
+		t.Errorf("the evidence of a source package: %v", err)
+	}
+
+	for _, digest := range []string{attest.HeaderSHA256, attest.PayloadSHA256} {
+		about := attest.Subject{Name: unsigned.Name, Digest: maps.Clone(unsigned.Digest)}
+		about.Digest[digest] = string(albs.DigestOf(nil))
+		_, err = w.verify(t, w.signed, w.prove(t, signed, released, sourced, w.say(t, about, attest.Source, source())), w.trust)
+		wantLink(t, "a source statement with another "+digest, err, attest.LinkChain)
+	}
+	_, err = w.verify(t, w.signed, w.prove(t, signed, released), w.trust)
+	wantLink(t, "without a source statement", err, attest.LinkChain)
+	_, err = w.verify(t, w.signed, w.prove(t, signed, released, sourced, w.say(t, unsigned, attest.Build, w.build())), w.trust)
+	wantLink(t, "a source package that was built", err, attest.LinkChain)
 }
 
 // TestVerdicts says what a test statement does to the chain: a failed one breaks it
