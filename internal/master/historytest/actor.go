@@ -10,6 +10,11 @@ import (
 	"albs/internal/master/db"
 )
 
+// byWorkers are the events that a worker's report may cause. All others are a
+// person's doing or the master's own, and an approval is a person's alone.
+const byWorkers = `kind LIKE 'task.%' OR kind IN ('build.built', 'build.signed', 'sign.failed', 'testrun.finished', 'key.generated',
+	'document.signed', 'release.published', 'release.reverted', 'release.failed', 'tree.advanced')`
+
 // actors: I11, whatever a person has to do was done by one.
 func (c *checker) actors(ctx context.Context) error {
 	var rows []struct {
@@ -17,10 +22,9 @@ func (c *checker) actors(ctx context.Context) error {
 		Kind  string
 		Actor string
 	}
-	err := c.DB.SelectContext(ctx, &rows, `SELECT id, kind, actor FROM event WHERE actor = 'anonymous' OR actor = ''
-		OR (actor NOT LIKE 'user:%' AND actor NOT LIKE 'system:%' AND kind IN
-			('build.created', 'srpm.uploaded', 'platform.applied', 'product.applied', 'key.requested', 'key.deactivated',
-			'sign.requested', 'release.planned', 'token.created', 'user.created', 'user.granted', 'worker.added'))`)
+	err := c.DB.SelectContext(ctx, &rows, `SELECT id, kind, actor FROM event
+		WHERE actor NOT LIKE 'user:_%' AND NOT (actor LIKE 'system:_%' AND kind <> 'approval.given')
+		AND NOT (actor LIKE 'worker:_%' AND (`+byWorkers+`)) ORDER BY id`)
 	if err != nil {
 		return fmt.Errorf("read actors: %w", err)
 	}
@@ -43,11 +47,9 @@ func (c *checker) approvals(ctx context.Context) error {
 		return fmt.Errorf("read approvals: %w", err)
 	}
 	for _, r := range rows {
-		var env attest.Envelope
-		var st attest.Statement
 		var body attest.ReleaseApprovedBody
-		if json.Unmarshal([]byte(r.Envelope), &env) != nil || json.Unmarshal(env.Payload, &st) != nil || st.Body(&body) != nil {
-			c.broken("I11", "an approval can't be read: %.80q", r.Envelope)
+		if err := open(r.Envelope, &body); err != nil {
+			c.broken("I11", "an approval can't be read: %v", err)
 			continue
 		}
 		if err := c.approved(ctx, body, r.Created); err != nil {
@@ -58,18 +60,11 @@ func (c *checker) approvals(ctx context.Context) error {
 }
 
 func (c *checker) approved(ctx context.Context, body attest.ReleaseApprovedBody, at db.Time) error {
-	var specs []string
-	err := c.DB.SelectContext(ctx, &specs, `SELECT spec FROM product WHERE name = $1 AND at <= $2 ORDER BY revision DESC LIMIT 1`, body.Product, at)
+	policy, ok, err := c.policy(ctx, body.Product, at)
 	if err != nil {
-		return fmt.Errorf("read product %s: %w", body.Product, err)
+		return err
 	}
-	var policy struct {
-		Approvals struct {
-			Count    int  `json:"count"`
-			Distinct bool `json:"distinct"`
-		} `json:"approvals"`
-	}
-	if len(specs) == 0 || json.Unmarshal([]byte(specs[0]), &policy) != nil {
+	if !ok {
 		c.broken("I11", "release %d was approved for product %q, which there was not", body.Release, body.Product)
 		return nil
 	}
@@ -102,4 +97,26 @@ func (c *checker) approved(ctx context.Context, body attest.ReleaseApprovedBody,
 		c.broken("I11", "release %d of %s was signed for with %d approvals of %d", body.Release, body.Product, len(counted), policy.Approvals.Count)
 	}
 	return nil
+}
+
+// policy is what a product's document asks for.
+type policy struct {
+	Approvals struct {
+		Count    int  `json:"count"`
+		Distinct bool `json:"distinct"`
+	} `json:"approvals"`
+	Gate struct {
+		Tests string `json:"tests"`
+	} `json:"gate"`
+}
+
+// policy returns the policy of a product at a time, false if it had none that can be
+// read.
+func (c *checker) policy(ctx context.Context, product string, at db.Time) (p policy, ok bool, err error) {
+	var specs []string
+	err = c.DB.SelectContext(ctx, &specs, `SELECT spec FROM product WHERE name = $1 AND at <= $2 ORDER BY revision DESC LIMIT 1`, product, at)
+	if err != nil {
+		return p, false, fmt.Errorf("read product %s: %w", product, err)
+	}
+	return p, len(specs) > 0 && json.Unmarshal([]byte(specs[0]), &p) == nil, nil
 }

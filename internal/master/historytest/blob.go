@@ -114,11 +114,13 @@ func (c *checker) history(ctx context.Context) error {
 	return nil
 }
 
-// references: I4, whatever a current pointer or a tree reaches is there.
+// references: I4, whatever a current pointer, a release or a tree reaches is there.
 func (c *checker) references(ctx context.Context) error {
 	var snapshots []albs.Digest
-	if err := c.DB.SelectContext(ctx, &snapshots, `SELECT snapshot FROM repository WHERE snapshot IS NOT NULL`); err != nil {
-		return fmt.Errorf("read repositories: %w", err)
+	err := c.DB.SelectContext(ctx, &snapshots, `SELECT snapshot FROM repository WHERE snapshot IS NOT NULL
+		UNION SELECT snapshot FROM release_repository UNION SELECT sealed FROM release_repository WHERE sealed IS NOT NULL`)
+	if err != nil {
+		return fmt.Errorf("read snapshots: %w", err)
 	}
 	for _, t := range c.trees {
 		for _, r := range t.Repositories {
@@ -158,6 +160,7 @@ var references = []struct{ who, query string }{
 	{"a test", `SELECT digest FROM test_package`},
 	{"the look-aside cache", `SELECT digest FROM source_file`},
 	{"a signed package", `SELECT unsigned AS digest FROM artifact WHERE unsigned IS NOT NULL`},
+	{"a wish for a signature", `SELECT unsigned AS digest FROM sign_package`},
 	{"a signature", `SELECT signed AS digest FROM signed_package`},
 	{"a release", `SELECT digest FROM released_package`},
 }

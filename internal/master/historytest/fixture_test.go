@@ -57,7 +57,7 @@ func newSound(t *testing.T, dir string, d *db.DB) *sound {
 	f.packages()
 	f.tasks()
 	f.publish()
-	f.state(f.unsigned, attest.Test, attest.TestBody{Result: attest.Passed}, false)
+	f.state(f.srpm, attest.Test, attest.TestBody{Result: attest.Passed}, false)
 	f.remember()
 	return f
 }
@@ -160,7 +160,7 @@ func (f *sound) people() {
 		f.exec(`INSERT INTO account (id, name, created_at) VALUES ($1, $2, $3)`, i+1, name, now)
 	}
 	f.exec(`INSERT INTO token (account_id, hash, prefix, note, created_at, expires_at) VALUES (1, 'hash', 'albs_uabcdef', '', $1, $1)`, now)
-	f.exec(`INSERT INTO product (id, name, revision, digest, spec, actor, at) VALUES (1, 'demo', 1, '', '{"approvals":{"count":1,"distinct":true}}', 'user:alice', $1)`, now)
+	f.exec(`INSERT INTO product (id, name, revision, digest, spec, actor, at) VALUES (1, 'demo', 1, '', '{"approvals":{"count":1,"distinct":true},"gate":{"tests":"required"}}', 'user:alice', $1)`, now)
 	f.event("product.applied", "user:alice", "{}")
 	f.event("build.created", "user:alice", "{}")
 	f.event("ledger.noted", "system:notary", "{}")
@@ -212,8 +212,17 @@ func (f *sound) packages() {
 	}
 	f.exec(`INSERT INTO signed_package (unsigned, key, signed, at) VALUES ($1, $2, $3, $4)`, f.unsigned, f.key.Fingerprint(), f.signed, db.Now())
 	f.state(f.srpm, attest.Source, attest.SourceBody{}, true)
-	f.state(f.unsigned, attest.Build, attest.BuildBody{}, true)
+	f.state(f.unsigned, attest.Build, f.build(), true)
+	f.state(f.unsigned, attest.Test, attest.TestBody{Result: attest.Failed}, true)
+	f.state(f.unsigned, attest.Test, attest.TestBody{Result: attest.Passed}, true)
 	f.state(f.signed, attest.Sign, attest.SignBody{Unsigned: f.unsigned}, true)
+}
+
+// build says that something was built of the source package.
+func (f *sound) build() attest.BuildBody {
+	return attest.BuildBody{BuildDefinition: attest.BuildDefinition{ResolvedDependencies: []attest.Descriptor{
+		{Name: attest.DependencySRPM, Digest: map[string]string{attest.SHA256: string(f.srpm)}},
+	}}}
 }
 
 // sign returns the package signed by the key.
@@ -249,12 +258,18 @@ func (f *sound) state(d albs.Digest, predicate string, body any, noted bool) {
 	if err != nil {
 		f.t.Fatal(err)
 	}
-	f.exec(`INSERT INTO statement (subject, predicate, n, envelope, created_at) VALUES ($1, $2, 1, $3, $4)`, d, predicate, string(value), db.Now())
+	f.exec(`INSERT INTO statement (subject, predicate, n, envelope, created_at)
+		VALUES ($1, $2, (SELECT COALESCE(MAX(n), 0) + 1 FROM statement WHERE subject = $1 AND predicate = $2), $3, $4)`,
+		d, predicate, string(value), db.Now())
+	var n int
+	if err := f.DB.GetContext(f.t.Context(), &n, `SELECT MAX(n) FROM statement WHERE subject = $1 AND predicate = $2`, d, predicate); err != nil {
+		f.t.Fatal(err)
+	}
 	if !noted {
 		f.exec(`INSERT INTO outbox (statement_id) SELECT max(id) FROM statement`)
 		return
 	}
-	f.append(attest.StatementKey(d, predicate, 1), value)
+	f.append(attest.StatementKey(d, predicate, n), value)
 }
 
 func (f *sound) append(key string, value []byte) {
@@ -332,7 +347,7 @@ func (f *sound) tasks() {
 	f.attempt(rebuildTask, 1, "expire", albs.Spec{})
 	f.attempt(rebuildTask, 2, "ok", albs.Spec{})
 	f.task(signTask, albs.KindSign, 1, albs.TaskQueued, albs.TaskLeased, albs.TaskSucceeded)
-	f.attempt(signTask, 1, "ok", albs.Spec{Sign: &albs.SignSpec{Key: f.key.Fingerprint(), Packages: []albs.File{{Digest: f.unsigned}}}})
+	f.attempt(signTask, 1, "ok", albs.Spec{Sign: &albs.SignSpec{Key: f.key.Fingerprint(), Product: "demo", Packages: []albs.File{{Digest: f.unsigned}}}})
 	f.task(queuedTask, albs.KindBuild, 0, albs.TaskQueued)
 	f.task(blockedTask, albs.KindTest, 0, albs.TaskBlocked)
 	f.exec(`INSERT INTO task_after (task_id, after_id) VALUES ($1, $2)`, blockedTask, queuedTask)
@@ -393,6 +408,9 @@ func (f *sound) publish() {
 	f.exec(`INSERT INTO release (id, kind, product, team, planner_id, planner, status, reason, plan, digest, expires_at, from_serial, serial,
 		offered, back_to, files, task_id, created_at, changed_at)
 		VALUES (1, 'publish', 'demo', 'demo', 1, 'alice', 3, '', '{}', $1, $2, 0, 1, 1, 0, '[]', $3, $2, $2)`, plan, now, publishTask)
+	f.exec(`INSERT INTO release_repository (release_id, path, snapshot, repomd, sealed) VALUES (1, $1, $2, $3, $2)`,
+		repoPath, f.snapshot.Digest(), f.snapshot.Repomd())
+	f.event("approval.given", "user:bob", "{}")
 	f.exec(`INSERT INTO approval (subject, digest, account_id, note, at, expires_at) VALUES ('release:1', $1, 2, '', $2, $2)`, plan, now)
 	f.exec(`INSERT INTO released_package (product, path, file, digest, release_id) VALUES ('demo', $1, $2, $3, 1)`,
 		repoPath, filepath.Base(f.location), f.signed)

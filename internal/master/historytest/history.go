@@ -11,13 +11,16 @@
 //	I2   tasks move along declared edges; what isn't final can go on           task.go
 //	I3   an acknowledged blob is there and hashes to its name                  blob.go
 //	I4   what is referred to is there                                          blob.go
-//	I5   nothing is signed or shown unsigned but by ledger, request and key    sign.go
+//	I5   nothing is signed but by ledger, request, tests and key, and nothing
+//	     shown unsigned                                                        sign.go
 //	I6   one signed file of one unsigned file and key                          sign.go
 //	I7   what readers see is one complete tree; serials only grow              public.go
 //	I8   a name once released never stands for other bytes                     public.go
-//	I9   what was stated is in the ledger, once, as it was stated              record.go
+//	I9   what was stated is in the ledger, once, as it was, after its cause    record.go
 //	I10  secrets stay in their role                                            secret.go
 //	I11  what people must do was done by people, by two where that is asked    actor.go
+//
+// I12, that limits of memory, disk and time hold, leaves no trace to read.
 package historytest
 
 import (

@@ -83,6 +83,7 @@ func TestPlanted(t *testing.T) {
 			}
 		}, "I4: snapshot ", ""},
 		{"I4 tree deleted", func(f *sound) { f.exec(`UPDATE tree SET digest = $1 WHERE serial = 1`, other) }, "I4: tree 1 of demo", ""},
+		{"I4 snapshot of a release deleted", func(f *sound) { f.exec(`UPDATE release_repository SET sealed = $1`, other) }, "I4: snapshot " + other.Short(), ""},
 		{"I4 file of a build without a row", func(f *sound) {
 			f.exec(`UPDATE build_artifact SET digest = $1 WHERE kind = 'log'`, other)
 		}, "I4: a build names ", ""},
@@ -105,6 +106,20 @@ func TestPlanted(t *testing.T) {
 			f.spec(late)
 		}, "I5: " + albs.DigestOf([]byte("noted late")).Short() + " was signed in ledger transaction", ""},
 		{"I5 signed unasked", func(f *sound) { f.exec(`DELETE FROM attempt WHERE task_id = $1`, signTask) }, "I5: ", "I1"},
+		{"I5 signed untested", func(f *sound) { f.exec(`DELETE FROM statement WHERE predicate = 'test' AND subject = $1`, f.unsigned) },
+			"I5: " + digestOfFile(t, binaryFile).Short() + " was signed for demo and never tested", ""},
+		{"I5 signed though its tests failed", func(f *sound) {
+			f.exec(`DELETE FROM statement WHERE predicate = 'test' AND subject = $1 AND n = 2`, f.unsigned)
+		},
+			"I5: " + digestOfFile(t, binaryFile).Short() + ` was signed for demo, and its tests in "" FAILED`, ""},
+		{"I5 signed though its tests failed on another arch", func(f *sound) {
+			f.state(f.unsigned, attest.Test, attest.TestBody{Result: attest.Failed, Configuration: []attest.Descriptor{attest.TestRoot("el9", albs.S390X)}}, true)
+			f.exec(`UPDATE attempt SET claimed_at = $1 WHERE task_id = $2`, db.Now(), signTask)
+		}, "I5: " + digestOfFile(t, binaryFile).Short() + ` was signed for demo, and its tests in "urn:albs:root:el9:s390x" FAILED`, ""},
+		{"I5 signed before its tests were noted", func(f *sound) {
+			f.state(f.unsigned, attest.Test, attest.TestBody{Result: attest.Passed}, true)
+			f.exec(`UPDATE attempt SET claimed_at = $1 WHERE task_id = $2`, db.Now(), signTask)
+		}, "I5: " + digestOfFile(t, binaryFile).Short() + " was signed in ledger transaction ", ""},
 		{"I5 signature of another key", func(f *sound) {
 			k, err := pgp.Generate("Mallory <mallory@example.org>", pgp.Ed25519, time.Now())
 			if err != nil {
@@ -178,6 +193,13 @@ func TestPlanted(t *testing.T) {
 		{"I9 record changed", func(f *sound) { f.exec(`UPDATE file_record SET value = '{}' WHERE digest = $1`, f.log) }, "I9: ", ""},
 		{"I9 statement lost on its way", func(f *sound) { f.exec(`DELETE FROM outbox`) }, "I9: ", ""},
 		{"I9 nothing stated", func(f *sound) { f.exec(`DELETE FROM statement WHERE predicate = 'source'`) }, "I9: nothing is stated of srpm", ""},
+		{"I9 built before its source was noted", func(f *sound) {
+			later := albs.DigestOf([]byte("a later source"))
+			b := f.build()
+			b.BuildDefinition.ResolvedDependencies[0].Digest[attest.SHA256] = string(later)
+			f.state(other, attest.Build, b, true)
+			f.state(later, attest.Source, attest.SourceBody{}, true)
+		}, "I9: the build of " + other.Short() + " is in ledger transaction", ""},
 		{"I9 kept without a record", func(f *sound) { f.exec(`DELETE FROM file_record WHERE digest = $1`, f.log) }, "I9: log (", ""},
 		{"I9 ledger behind", func(f *sound) { f.exec(`UPDATE ledger_state SET tx_id = tx_id + 1`) }, "I9: ", ""},
 		{"I9 another ledger", func(f *sound) {
@@ -200,6 +222,9 @@ func TestPlanted(t *testing.T) {
 
 		{"I11 done by nobody", func(f *sound) { f.event("release.planned", "anonymous", "{}") }, `I11: event `, ""},
 		{"I11 done by a worker", func(f *sound) { f.event("sign.requested", "worker:node", "{}") }, `I11: event `, ""},
+		{"I11 approved by the master itself", func(f *sound) { f.event("approval.given", "system:x", "{}") }, `I11: event `, ""},
+		{"I11 something new done by a worker", func(f *sound) { f.event("moon.moved", "worker:node", "{}") }, `I11: event `, ""},
+		{"I11 done by a nameless person", func(f *sound) { f.event("build.created", "user:", "{}") }, `I11: event `, ""},
 		{"I11 approval that nobody gave", func(f *sound) { f.exec(`DELETE FROM approval`) }, "I11: release 1 names an approval by bob that bob never gave", ""},
 		{"I11 approval of another plan", func(f *sound) { f.exec(`UPDATE approval SET digest = $1`, other) },
 			"I11: release 1 of demo was signed for with 0 approvals of 1", ""},

@@ -11,8 +11,8 @@ import (
 	"albs/internal/master/db"
 )
 
-// records: I9, what was stated is in the ledger as it was stated, or still on its
-// way; every package has the statement of where it came from and every kept file
+// records: I9, what was stated is in the ledger as it was stated, in the order of its
+// causes, or still on its way; every package has the statement of where it came from and every kept file
 // its record; and the ledger goes on from what is remembered of it.
 func (c *checker) records(ctx context.Context) error {
 	var remembered struct {
@@ -37,7 +37,48 @@ func (c *checker) records(ctx context.Context) error {
 	if err := c.stated(ctx, state); err != nil {
 		return err
 	}
+	if err := c.caused(ctx); err != nil {
+		return err
+	}
 	return c.recorded(ctx, state)
+}
+
+// caused: I9, in causal order: where a source package came from is in the ledger no
+// later than what was built of it. That a signature comes after the build is I5's.
+func (c *checker) caused(ctx context.Context) error {
+	var rows []struct {
+		Subject  albs.Digest
+		Envelope string
+	}
+	err := c.DB.SelectContext(ctx, &rows, `SELECT subject, envelope FROM statement WHERE predicate = $1 AND n = 1 ORDER BY id`, attest.Build)
+	if err != nil {
+		return fmt.Errorf("read builds: %w", err)
+	}
+	for _, r := range rows {
+		var body attest.BuildBody
+		if err := open(r.Envelope, &body); err != nil {
+			c.broken("I9", "the build of %s can't be read: %v", r.Subject.Short(), err)
+			continue
+		}
+		built, err := c.noted(ctx, r.Subject, attest.Build)
+		if err != nil {
+			return err
+		}
+		for _, dep := range body.BuildDefinition.ResolvedDependencies {
+			if dep.Name != attest.DependencySRPM || built == 0 {
+				continue
+			}
+			srpm := albs.Digest(dep.Digest[attest.SHA256])
+			made, err := c.noted(ctx, srpm, attest.Source)
+			if err != nil {
+				return err
+			}
+			if made == 0 || made > built {
+				c.broken("I9", "the build of %s is in ledger transaction %d, its source %s in %d", r.Subject.Short(), built, srpm.Short(), made)
+			}
+		}
+	}
+	return nil
 }
 
 // stated looks for the statements.

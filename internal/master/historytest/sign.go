@@ -9,6 +9,7 @@ import (
 
 	"albs/internal/albs"
 	"albs/internal/attest"
+	"albs/internal/master/db"
 	"albs/internal/pgp"
 	"albs/internal/rpm"
 )
@@ -34,15 +35,17 @@ func (c *checker) noted(ctx context.Context, d albs.Digest, predicates ...string
 
 // signed: I5 and I6. The signature of a signed package holds; nothing but the
 // signature differs from its unsigned package, whose build or source was in the
-// ledger before; a sign task asked for it; and it is the only one of that key.
+// ledger before; a sign task asked for it; it had passed its tests then if the
+// product asks for that; and it is the only one of that key.
 func (c *checker) signed(ctx context.Context) error {
 	var rows []struct {
 		Digest   albs.Digest
 		Unsigned albs.Digest
 		SignedBy string `db:"signed_by"`
+		Source   bool
 		Public   string
 	}
-	err := c.DB.SelectContext(ctx, &rows, `SELECT digest, unsigned, signed_by,
+	err := c.DB.SelectContext(ctx, &rows, `SELECT digest, unsigned, signed_by, kind = 'srpm' AS source,
 		COALESCE((SELECT k.public FROM sign_key k WHERE k.fingerprint = artifact.signed_by), '') AS public
 		FROM artifact WHERE unsigned IS NOT NULL ORDER BY id`)
 	if err != nil {
@@ -73,8 +76,14 @@ func (c *checker) signed(ctx context.Context) error {
 		case after != 0 && after <= before:
 			c.broken("I5", "%s was signed in ledger transaction %d and built in %d", r.Unsigned.Short(), after, before)
 		}
-		if !asked[key] {
+		ask, ok := asked[key]
+		if !ok {
 			c.broken("I5", "%s was signed by %s and no task asked for it", r.Unsigned.Short(), r.SignedBy)
+		}
+		if ok && !r.Source {
+			if err := c.tested(ctx, r.Unsigned, ask, after); err != nil {
+				return err
+			}
 		}
 		if err := c.holds(ctx, r.Digest, r.Unsigned, r.SignedBy, r.Public); err != nil {
 			c.broken("I5", "%s is not %s signed by %s: %v", r.Digest.Short(), r.Unsigned.Short(), r.SignedBy, err)
@@ -116,22 +125,88 @@ func (c *checker) holds(ctx context.Context, signed, unsigned albs.Digest, finge
 	return nil
 }
 
-// asked returns what attempts at sign tasks were asked to sign: digest and key.
-func (c *checker) asked(ctx context.Context) (map[string]bool, error) {
-	var rows []string
-	err := c.DB.SelectContext(ctx, &rows, `SELECT a.spec FROM attempt a JOIN task t ON t.id = a.task_id WHERE t.kind = 'sign' AND a.spec <> ''`)
+// tested: I5, if the product asked for tests when the signing was claimed, the newest
+// that was stated of d by then, for each root, is that it passed; and the ledger has
+// it before the transaction that tells of the signature (0: none does yet).
+func (c *checker) tested(ctx context.Context, d albs.Digest, by ask, signed uint64) error {
+	policy, ok, err := c.policy(ctx, by.product, by.at)
+	if err != nil || !ok || policy.Gate.Tests != "required" {
+		return err
+	}
+	var rows []struct {
+		N        int
+		Envelope string
+	}
+	err = c.DB.SelectContext(ctx, &rows, `SELECT n, envelope FROM statement WHERE subject = $1 AND predicate = $2 AND created_at <= $3 ORDER BY n`,
+		string(d), attest.Test, by.at)
+	if err != nil {
+		return fmt.Errorf("read tests of %s: %w", d.Short(), err)
+	}
+	newest := map[string]string{}
+	for _, r := range rows {
+		_, receipt, err := c.Ledger.Get(ctx, []byte(attest.StatementKey(d, attest.Test, r.N)))
+		if err != nil || signed != 0 && receipt.TxID >= signed {
+			c.broken("I5", "%s was signed in ledger transaction %d, its test %d is in %d (%v)", d.Short(), signed, r.N, receipt.TxID, err)
+		}
+		var body attest.TestBody
+		if err := open(r.Envelope, &body); err != nil {
+			c.broken("I5", "test %d of %s can't be read: %v", r.N, d.Short(), err)
+			continue
+		}
+		newest[body.Root()] = body.Result
+	}
+	if len(newest) == 0 {
+		c.broken("I5", "%s was signed for %s and never tested", d.Short(), by.product)
+	}
+	for root, result := range newest {
+		if result != attest.Passed {
+			c.broken("I5", "%s was signed for %s, and its tests in %q %s", d.Short(), by.product, root, result)
+		}
+	}
+	return nil
+}
+
+// open reads the predicate in an envelope. Whether the envelope is the one that the
+// ledger has is for I9 to say.
+func open(envelope string, body any) error {
+	var e attest.Envelope
+	var st attest.Statement
+	if err := json.Unmarshal([]byte(envelope), &e); err != nil {
+		return err
+	}
+	if err := json.Unmarshal(e.Payload, &st); err != nil {
+		return err
+	}
+	return st.Body(body)
+}
+
+// ask is a sign task's wish for a signature.
+type ask struct {
+	product string
+	at      db.Time // when it was claimed
+}
+
+// asked returns what attempts at sign tasks were asked to sign, by digest and key;
+// of several the last.
+func (c *checker) asked(ctx context.Context) (map[string]ask, error) {
+	var rows []struct {
+		Spec    string
+		Claimed db.Time `db:"claimed_at"`
+	}
+	err := c.DB.SelectContext(ctx, &rows, `SELECT a.spec, a.claimed_at FROM attempt a JOIN task t ON t.id = a.task_id
+		WHERE t.kind = 'sign' AND a.spec <> '' ORDER BY a.claimed_at`)
 	if err != nil {
 		return nil, fmt.Errorf("read sign tasks: %w", err)
 	}
-	out := map[string]bool{}
+	out := map[string]ask{}
 	for _, r := range rows {
 		var s albs.Spec
-		if err := json.Unmarshal([]byte(r), &s); err != nil || s.Sign == nil {
-			c.broken("I5", "the spec of a sign task can't be read: %.80q", r)
+		if err := json.Unmarshal([]byte(r.Spec), &s); err != nil || s.Sign == nil {
+			c.broken("I5", "the spec of a sign task can't be read: %.80q", r.Spec)
 			continue
 		}
 		for _, f := range append(s.Sign.Packages, s.Sign.Documents...) {
-			out[string(f.Digest)+" "+s.Sign.Key] = true
+			out[string(f.Digest)+" "+s.Sign.Key] = ask{s.Sign.Product, r.Claimed}
 		}
 	}
 	return out, nil
@@ -163,7 +238,7 @@ func (c *checker) documents(ctx context.Context) error {
 		if at == 0 {
 			c.broken("I5", "document %s was signed and no approval of it is in the ledger", r.Digest.Short())
 		}
-		if !asked[string(r.Digest)+" "+r.Key] {
+		if _, ok := asked[string(r.Digest)+" "+r.Key]; !ok {
 			c.broken("I5", "document %s was signed by %s and no task asked for it", r.Digest.Short(), r.Key)
 		}
 		b, err := c.read(ctx, r.Digest)
