@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"maps"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -401,6 +402,21 @@ func TestChainsThatTheMasterSignedButDontHold(t *testing.T) {
 	_, err = w.verify(t, w.signed, w.prove(t, w.say(t, file, attest.Sign, w.signBody()), w.say(t, unsigned, attest.Build, w.build())), trust)
 	wantLink(t, "a build without its source", err, attest.LinkChain)
 
+	unnamed := edit(w.build(), func(b *attest.BuildBody) {
+		b.BuildDefinition.ResolvedDependencies = b.BuildDefinition.ResolvedDependencies[:1]
+	})
+	for name, body := range map[string]attest.SourceBody{
+		"a branch": {Repository: "git+https://example.org/hello", Commit: "main"}, "a short commit": {Repository: "git+https://example.org/hello", Commit: commit[:12]},
+		"a commit of no repository": {Commit: commit}, "a commit by an uploader": {Commit: commit, Uploader: "alice"},
+		"a repository by an uploader": {Repository: "git+https://example.org/hello", Uploader: "alice"},
+	} {
+		w.srpm = albs.DigestOf([]byte(name))
+		unnamed.BuildDefinition.ResolvedDependencies[0].Digest[attest.SHA256] = string(w.srpm)
+		_, err = w.verify(t, w.signed, w.prove(t, w.say(t, file, attest.Sign, w.signBody()), w.say(t, unsigned, attest.Build, unnamed),
+			w.say(t, attest.Subject{Digest: map[string]string{attest.SHA256: string(w.srpm)}}, attest.Source, body)), trust)
+		wantLink(t, "a source of "+name+", where the build names no commit", err, attest.LinkChain)
+	}
+
 	forged := w.sayAs(t, master(t, 2), unsigned, attest.Build, w.build())
 	_, err = w.verify(t, w.signed, w.prove(t, append(proven, forged)...), w.trust)
 	wantLink(t, "a statement by another master", err, attest.LinkStatement)
@@ -515,7 +531,12 @@ func TestVerdicts(t *testing.T) {
 		}
 		trust := w.trust
 		trust.RequireTest = tt.required
-		report, err := w.verify(t, w.signed, w.prove(t, proven...), trust)
+		b := w.prove(t, proven...)
+		report, err := w.verify(t, w.signed, b, trust)
+		slices.Reverse(b.Statements) // whose order is nobody's word
+		if _, reversed := w.verify(t, w.signed, b, trust); (reversed == nil) != (err == nil) {
+			t.Errorf("%s: %v, and in reverse order %v", tt.name, err, reversed)
+		}
 		if tt.told == "" {
 			wantLink(t, tt.name, err, attest.LinkChain)
 			continue
