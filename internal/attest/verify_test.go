@@ -447,6 +447,42 @@ func TestUploadsAndOptionalParts(t *testing.T) {
 	}
 }
 
+// TestStatementUnderAnotherKey puts what the master signed into the ledger under
+// keys that are not its own: it is in the ledger, and means nothing there.
+func TestStatementUnderAnotherKey(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	unsigned := albs.DigestOf(w.unsigned)
+	right := attest.StatementKey(unsigned, attest.Build, 2)
+	build := w.bundle.Statements[1]
+	if build.Key != attest.StatementKey(unsigned, attest.Build, 1) {
+		t.Fatalf("the second statement is %s", build.Key)
+	}
+	value, err := build.Envelope.Encode()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, key := range []string{
+		right, attest.StatementKey(unsigned, attest.Test, 3), attest.StatementKey(w.srpm, attest.Build, 1), attest.StatementKey(unsigned, attest.Build, 0),
+		attest.StatementKey(unsigned, attest.Build, -1), strings.Replace(right, "/2", "/02", 1), strings.Replace(right, "/2", "/+2", 1),
+		right + "/1", "x" + right, strings.TrimSuffix(right, "/2"), "elsewhere",
+	} {
+		if _, err := w.ledger.Append(t.Context(), []ledger.Entry{{Key: []byte(key), Value: value}}); err != nil {
+			t.Fatal(err)
+		}
+		all := slices.Clone(w.bundle.Statements)
+		all[1].Key = key
+		_, err := w.verify(t, w.signed, w.prove(t, all...), w.trust)
+		if key == right {
+			if err != nil {
+				t.Errorf("under %s: %v", key, err)
+			}
+			continue
+		}
+		wantLink(t, "under "+key, err, attest.LinkInclusion)
+	}
+}
+
 // TestSourcePackages are signed and released like others, and neither built from
 // something nor tested.
 func TestSourcePackages(t *testing.T) {

@@ -180,6 +180,7 @@ func TestAdmitRefuses(t *testing.T) {
 		{"another size", good, artifact.RPM, func(f *albs.File) { f.Size++ }},
 		{"the name of another package", good, artifact.RPM, func(f *albs.File) { f.Name = "bash-5.1-1.noarch.rpm" }},
 		{"a path", good, artifact.RPM, func(f *albs.File) { f.Name = "../" + rpmName }},
+		{"a path for a log", good, artifact.Log, func(f *albs.File) { f.Name = "../build.log" }},
 		{"the wrong kind", good, artifact.SRPM, func(*albs.File) {}},
 		{"a source package as a binary one", made[artifact.SRPM], artifact.RPM, func(f *albs.File) { f.Name = srpmName }},
 		{"an unknown kind", good, "deb", func(*albs.File) {}},
@@ -212,6 +213,8 @@ func TestSaveAndAdd(t *testing.T) {
 		s, _ := setup(t, d)
 		_, err := s.Save(t.Context(), strings.NewReader("four"), 3, "a.log", artifact.Log)
 		wantKind(t, "Save beyond the limit", err, albs.TooLarge)
+		_, err = s.Save(t.Context(), strings.NewReader("four"), 4, "../a.log", artifact.Log)
+		wantKind(t, "Save under a path", err, albs.Invalid)
 		var made []artifact.Artifact
 		for i := range 5 {
 			kind := artifact.Log
