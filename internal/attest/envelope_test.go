@@ -64,6 +64,18 @@ func TestEnvelopeIsDSSE(t *testing.T) {
 	if _, err := parsed.Open(master(t, 2).Public()); albs.KindOf(err) != albs.Invalid {
 		t.Errorf("Open with another key: %v, want invalid", err)
 	}
+	other := e // what the same key signed as something else
+	other.PayloadType = "application/json"
+	key := ed25519.NewKeyFromSeed(bytes.Repeat([]byte{1}, ed25519.SeedSize))
+	other.Signatures = []attest.Signature{{KeyID: s.KeyID(), Sig: ed25519.Sign(key, fmt.Appendf(nil, "DSSEv1 16 application/json %d %s", len(e.Payload), e.Payload))}}
+	if _, err := other.Open(s.Public()); albs.KindOf(err) != albs.Invalid || !strings.Contains(err.Error(), "payloadType") {
+		t.Errorf("Open of another payload type: %v, want invalid", err)
+	}
+	other = e
+	other.Signatures = append(other.Signatures, e.Signatures[0])
+	if _, err := other.Open(s.Public()); albs.KindOf(err) != albs.Invalid {
+		t.Errorf("Open with two signatures: %v, want invalid", err)
+	}
 	if _, err := attest.ParseEnvelope(append(a, '\n')); albs.KindOf(err) != albs.Invalid {
 		t.Errorf("ParseEnvelope with a newline: %v, want invalid", err)
 	}

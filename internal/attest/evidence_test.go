@@ -89,6 +89,8 @@ func TestEvidence(t *testing.T) {
 	}
 	bare := w.evidence(t, known, untested...)
 	refuse("an untested package", bare, want, trust, known, attest.LinkChain)
+	stranger := w.say(t, attest.Subject{Digest: map[string]string{attest.SHA256: string(albs.DigestOf([]byte("stranger")))}}, attest.Source, source())
+	refuse("a statement about something else", w.evidence(t, known, append(w.unsignedStatements(), stranger)...), want, trust, known, attest.LinkChain)
 	trust.RequireTest = false
 	if _, err := attest.VerifyEvidence(bare, want, trust, known); err != nil {
 		t.Errorf("an untested package where no test is required: %v", err)

@@ -237,6 +237,15 @@ func TestSaveAndAdd(t *testing.T) {
 		_, err = s.Package(t.Context(), made[0].Digest)
 		wantKind(t, "Package of a log", err, albs.Invalid)
 
+		for what, bad := range map[string]artifact.Artifact{
+			"no digest": {Name: "x", Kind: artifact.Log}, "no key": {Digest: albs.DigestOf([]byte("x")), Kind: artifact.RPM, Unsigned: made[0].Digest},
+			"nothing unsigned": {Digest: albs.DigestOf([]byte("x")), Kind: artifact.RPM, SignedBy: "AB"},
+		} {
+			err := d.InTx(t.Context(), func(tx db.Tx) error { return s.Add(t.Context(), tx, bad) })
+			wantKind(t, "Add with "+what, err, albs.Internal)
+			_, err = s.Find(t.Context(), bad.Digest)
+			wantKind(t, "Find after it", err, albs.NotFound)
+		}
 		copied := made[1]
 		copied.Digest, copied.Unsigned, copied.SignedBy = albs.DigestOf([]byte("signed")), made[1].Digest, strings.Repeat("AB", 20)
 		add(t, d, s, copied)
