@@ -56,8 +56,8 @@ func (e Envelope) Encode() ([]byte, error) {
 	return b, nil
 }
 
-// ParseEnvelope reads what Encode wrote, and nothing else; the error is Invalid.
-// The signature is not checked.
+// ParseEnvelope reads what Encode wrote, and nothing else; the error is Invalid, or
+// TooLarge for what no ledger could have kept. The signature is not checked.
 func ParseEnvelope(b []byte) (Envelope, error) {
 	var e Envelope
 	if len(b) > ledger.MaxValue {

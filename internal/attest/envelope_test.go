@@ -3,6 +3,7 @@ package attest_test
 import (
 	"bytes"
 	"crypto/ed25519"
+	"encoding/json"
 	"fmt"
 	"strings"
 	"testing"
@@ -78,6 +79,40 @@ func TestEnvelopeIsDSSE(t *testing.T) {
 	}
 	if _, err := attest.ParseEnvelope(append(a, '\n')); albs.KindOf(err) != albs.Invalid {
 		t.Errorf("ParseEnvelope with a newline: %v, want invalid", err)
+	}
+}
+
+// TestOpenRefuses opens what the master's key signed and New would never make.
+func TestOpenRefuses(t *testing.T) {
+	t.Parallel()
+	s, key := master(t, 1), ed25519.NewKeyFromSeed(bytes.Repeat([]byte{1}, ed25519.SeedSize))
+	for name, change := range map[string]func(*attest.Statement){
+		"as it was":            func(*attest.Statement) {},
+		"no subject":           func(st *attest.Statement) { st.Subject = []attest.Subject{} },
+		"two subjects":         func(st *attest.Statement) { st.Subject = append(st.Subject, st.Subject[0]) },
+		"no sha256":            func(st *attest.Statement) { st.Subject[0].Digest = map[string]string{"sha1": "00"} },
+		"another type":         func(st *attest.Statement) { st.Type = "https://in-toto.io/Statement/v0.1" },
+		"an unknown predicate": func(st *attest.Statement) { st.PredicateType = "urn:x" },
+	} {
+		st := statement(t)
+		change(&st)
+		payload, err := json.Marshal(st)
+		if err != nil {
+			t.Fatal(err)
+		}
+		const kind = "application/vnd.in-toto+json"
+		sig := ed25519.Sign(key, fmt.Appendf(nil, "DSSEv1 %d %s %d %s", len(kind), kind, len(payload), payload))
+		e := attest.Envelope{Payload: payload, PayloadType: kind, Signatures: []attest.Signature{{KeyID: s.KeyID(), Sig: sig}}}
+		want := albs.Invalid
+		if name == "as it was" {
+			want = ""
+		}
+		if _, err := e.Open(s.Public()); albs.KindOf(err) != want {
+			t.Errorf("Open of a statement with %s: %v, want %q", name, err, want)
+		}
+		if _, err := s.Sign(st); albs.KindOf(err) != want {
+			t.Errorf("Sign of a statement with %s: %v, want %q", name, err, want)
+		}
 	}
 }
 
