@@ -106,6 +106,12 @@ func TestStagingRefuses(t *testing.T) {
 	if held, err := s.Append(ctx, "1.2", d, 0, strings.NewReader("right and more"), 5); albs.KindOf(err) != albs.TooLarge || held != 5 {
 		t.Errorf("Append beyond max = %d, %v, want 5 and too_large", held, err)
 	}
+	if held, err := s.Append(ctx, "1.3", d, 0, strings.NewReader("rig"), 5); err != nil || held != 3 {
+		t.Fatalf("Append of a part = %d, %v", held, err)
+	}
+	if held, err := s.Append(ctx, "1.3", d, 3, strings.NewReader("ht and more"), 5); albs.KindOf(err) != albs.TooLarge || held != 5 {
+		t.Errorf("Append that goes on beyond max = %d, %v, want 5 and too_large", held, err)
+	}
 	for _, lease := range []string{"", ".", "..", "a/b", "../x", ".hidden", "-rf", "a\x00", strings.Repeat("x", 101)} {
 		if _, err := s.Append(ctx, lease, d, 0, strings.NewReader("x"), 5); albs.KindOf(err) != albs.Invalid {
 			t.Errorf("Append for lease %q: %v, want invalid", lease, err)
