@@ -289,6 +289,8 @@ func TestEveryMutantOfTheTrustIsRefused(t *testing.T) {
 		{"no package key", func(t *attest.Trust) { t.PackageKeys = nil }, attest.LinkSignature},
 		{"no master key", func(t *attest.Trust) { t.MasterKeys = nil }, attest.LinkInput},
 		{"no builder", func(t *attest.Trust) { t.Builders = nil }, attest.LinkInput},
+		{"a builder without a name", func(t *attest.Trust) { t.Builders = append(t.Builders, "") }, attest.LinkInput},
+		{"a product without a name", func(t *attest.Trust) { t.Products = append(t.Products, "") }, attest.LinkInput},
 		{"no format", func(t *attest.Trust) { t.Albs = "" }, attest.LinkInput},
 	} {
 		trust := w.trust
