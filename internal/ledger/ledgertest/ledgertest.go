@@ -213,7 +213,7 @@ func proofs(t *testing.T, l ledger.Ledger) {
 			if ledger.Verify(p, []byte("other"), []byte(w.value), at) == nil {
 				t.Errorf("Verify(%s, %d) accepts another key", w.key, at.TxID)
 			}
-			for _, other := range states {
+			for _, other := range append(states, ledger.State{Ledger: at.Ledger, TxID: at.TxID + 1, Alh: at.Alh}, ledger.State{TxID: at.TxID, Alh: at.Alh}) {
 				if other != at && ledger.Verify(p, []byte(w.key), []byte(w.value), other) == nil {
 					t.Errorf("Verify(%s) accepts a proof for state %d at state %d", w.key, at.TxID, other.TxID)
 				}
@@ -435,15 +435,20 @@ func consistency(t *testing.T, l ledger.Ledger) {
 			if err := ledger.VerifyConsistency(throughJSON(t, c), from, to); err != nil {
 				t.Errorf("VerifyConsistency(%d, %d): %v", from.TxID, to.TxID, err)
 			}
-			forged := from
-			forged.Alh = albs.DigestOf([]byte("another history"))
-			if ledger.VerifyConsistency(c, forged, to) == nil {
-				t.Errorf("VerifyConsistency(%d, %d) accepts another history", from.TxID, to.TxID)
-			}
-			other := to
-			other.Ledger += "x"
-			if ledger.VerifyConsistency(c, from, other) == nil {
-				t.Errorf("VerifyConsistency(%d, %d) accepts another ledger", from.TxID, to.TxID)
+			for what, forge := range map[string]func(from, to *ledger.State){
+				"another history":               func(from, _ *ledger.State) { from.Alh = albs.DigestOf([]byte("another history")) },
+				"another end":                   func(_, to *ledger.State) { to.Alh = albs.DigestOf([]byte("another end")) },
+				"a history under other numbers": func(from, _ *ledger.State) { from.TxID++ },
+				"an end under another number":   func(_, to *ledger.State) { to.TxID++ },
+				"another ledger":                func(_, to *ledger.State) { to.Ledger += "x" },
+				"no ledger":                     func(from, to *ledger.State) { from.Ledger, to.Ledger = "", "" },
+				"no history":                    func(from, _ *ledger.State) { *from = ledger.State{Ledger: from.Ledger} },
+			} {
+				f, t2 := from, to
+				forge(&f, &t2)
+				if ledger.VerifyConsistency(c, f, t2) == nil {
+					t.Errorf("VerifyConsistency(%d, %d) accepts %s", from.TxID, to.TxID, what)
+				}
 			}
 		}
 	}
