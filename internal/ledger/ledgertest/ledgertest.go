@@ -435,6 +435,12 @@ func consistency(t *testing.T, l ledger.Ledger) {
 			if err := ledger.VerifyConsistency(throughJSON(t, c), from, to); err != nil {
 				t.Errorf("VerifyConsistency(%d, %d): %v", from.TxID, to.TxID, err)
 			}
+			if spelled := c; c.From.BlRoot == "" {
+				spelled.From.BlRoot = albs.Digest(strings.Repeat("0", 64))
+				if ledger.VerifyConsistency(spelled, from, to) == nil {
+					t.Errorf("VerifyConsistency(%d, %d) accepts the same header in another form", from.TxID, to.TxID)
+				}
+			}
 			for what, forge := range map[string]func(from, to *ledger.State){
 				"another history":               func(from, _ *ledger.State) { from.Alh = albs.DigestOf([]byte("another history")) },
 				"another end":                   func(_, to *ledger.State) { to.Alh = albs.DigestOf([]byte("another end")) },

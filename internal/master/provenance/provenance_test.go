@@ -265,6 +265,24 @@ func TestDeliver(t *testing.T) {
 	})
 }
 
+// TestNotarizedWantsARecordAndAStatement delivers the one without the other.
+func TestNotarizedWantsARecordAndAStatement(t *testing.T) {
+	t.Parallel()
+	f := setup(t, dbtest.Open(t, dbtest.SQLite(t)))
+	stated, recorded := file(1), file(2)
+	for _, fact := range []Fact{
+		{Predicate: attest.Build, Body: body(attest.Build, stated), Subjects: []attest.Subject{SubjectOf(stated)}},
+		{Files: []artifact.Artifact{recorded}},
+	} {
+		if err := f.d.InTx(t.Context(), func(tx db.Tx) error { return f.State(t.Context(), tx, fact) }); err != nil {
+			t.Fatal(err)
+		}
+	}
+	f.drain(t)
+	f.notarized(t, stated, false, "")
+	f.notarized(t, recorded, false, "")
+}
+
 func TestRollback(t *testing.T) {
 	each(t, func(t *testing.T, f *fixture) {
 		a, gone := file(1), errors.New("the change failed")
@@ -538,6 +556,65 @@ func TestForgedParcel(t *testing.T) {
 	f.exec(t, `UPDATE statement SET envelope = replace(envelope, 'payload":"', 'payload":"AA')`)
 	f.drain(t)
 	f.notarized(t, a, false, albs.Conflict)
+}
+
+// TestMisfiledParcel changes what a statement on its way is filed under: it reaches
+// the ledger under another key, where what the master signed says nothing.
+func TestMisfiledParcel(t *testing.T) {
+	t.Parallel()
+	a, b := file(1), file(2)
+	for name, c := range map[string]struct {
+		change string
+		about  artifact.Artifact // after it
+	}{
+		"another package":   {`UPDATE statement SET subject = $1 WHERE subject = $2 AND predicate = 'source'`, b},
+		"another predicate": {`UPDATE statement SET subject = $2, predicate = 'test' WHERE subject <> $1 AND predicate = 'source'`, a},
+		"another of both":   {`UPDATE statement SET subject = $1, predicate = 'test' WHERE subject = $2 AND predicate = 'source'`, b},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			f := setup(t, dbtest.Open(t, dbtest.SQLite(t)))
+			f.state(t, attest.Source, a)
+			f.state(t, attest.Build, b)
+			f.exec(t, c.change, b.Digest, a.Digest)
+			f.drain(t)
+			f.notarized(t, c.about, false, albs.Conflict)
+			for _, predicate := range []string{attest.Source, attest.Test} {
+				sts, err := f.Stated(t.Context(), c.about.Digest, predicate)
+				if !errors.Is(err, albs.Conflict) && (err != nil || len(sts) > 0) {
+					t.Errorf("Stated(%s) = %v, %v", predicate, sts, err)
+				}
+			}
+		})
+	}
+}
+
+// TestBrokenStaysBroken shows another ledger for a moment: nothing is believed of
+// any until a person has looked.
+func TestBrokenStaysBroken(t *testing.T) {
+	t.Parallel()
+	f := setup(t, dbtest.Open(t, dbtest.SQLite(t)))
+	a := file(1)
+	f.state(t, attest.Build, a)
+	f.drain(t)
+	f.notarized(t, a, true, "")
+	other, err := ledger.OpenEmbedded(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { other.Close() })
+	right := f.flaky.Ledger
+	f.flaky.Ledger = other
+	f.notarized(t, a, false, albs.Conflict)
+	f.flaky.Ledger = right
+	f.notarized(t, a, false, albs.Conflict)
+	if err := f.Healthy(); !errors.Is(err, albs.Conflict) {
+		t.Errorf("Healthy = %v, want conflict", err)
+	}
+	f.state(t, attest.Test, a)
+	if n, err := f.deliver(t.Context(), true); n != 0 || !errors.Is(err, albs.Conflict) {
+		t.Errorf("deliver = %d, %v, want conflict", n, err)
+	}
 }
 
 // TestOlderLedger is T30: a ledger put back to an older copy is noticed, and not
