@@ -135,8 +135,10 @@ func firstWriteWins(t *testing.T, l ledger.Ledger) {
 	}
 	wantEntry(t, l, "a", "1", first)
 	wantEntry(t, l, "b", "2", mixed)
-	if r := mustAppend(t, l, entry("b", "2"), entry("a", "1")); r != mixed {
-		t.Errorf("old entries of two transactions got %+v, want the newer %+v", r, mixed)
+	for _, old := range [][]ledger.Entry{{entry("a", "1"), entry("b", "2")}, {entry("b", "2"), entry("a", "1")}} {
+		if r := mustAppend(t, l, old...); r != mixed {
+			t.Errorf("old entries of two transactions got %+v, want the newer %+v", r, mixed)
+		}
 	}
 }
 

@@ -589,6 +589,22 @@ func TestMisfiledParcel(t *testing.T) {
 	}
 }
 
+// TestRememberedNeverGoesBack has a master that was slow note an older state.
+func TestRememberedNeverGoesBack(t *testing.T) {
+	each(t, func(t *testing.T, f *fixture) {
+		newer := ledger.State{Ledger: "l", TxID: 7, Alh: albs.DigestOf([]byte("7"))}
+		older := ledger.State{Ledger: "l", TxID: 6, Alh: albs.DigestOf([]byte("6"))}
+		for _, s := range []ledger.State{older, newer, older} {
+			if err := f.d.InTx(t.Context(), func(tx db.Tx) error { return remember(t.Context(), tx, s, db.Now()) }); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if got, err := remembered(t.Context(), f.d); err != nil || got != newer {
+			t.Errorf("remembered = %+v, %v, want %+v", got, err, newer)
+		}
+	})
+}
+
 // TestBrokenStaysBroken shows another ledger for a moment: nothing is believed of
 // any until a person has looked.
 func TestBrokenStaysBroken(t *testing.T) {
