@@ -10,6 +10,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"albs/internal/albs"
 	"albs/internal/ledger"
@@ -32,6 +33,7 @@ func Run(t *testing.T, open func(t *testing.T) (l ledger.Ledger, again func() le
 		"check":                    check,
 		"concurrent calls":         concurrent,
 		"racing values":            racing,
+		"large appends at once":    crowded,
 		"cancelled":                cancelled,
 		"closed":                   closed,
 	} {
@@ -525,6 +527,29 @@ func concurrent(t *testing.T, l ledger.Ledger) {
 				}
 				before = now
 			}
+		})
+	}
+	wg.Wait()
+}
+
+// crowded has Appends wait that don't fit into one transaction together.
+func crowded(t *testing.T, l ledger.Ledger) {
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	var wg sync.WaitGroup
+	for w := range 8 {
+		wg.Go(func() {
+			entries := make([]ledger.Entry, ledger.MaxEntries*2/3)
+			for i := range entries {
+				entries[i] = entry(fmt.Sprint("x/", w, "/", i), "v")
+			}
+			r, err := l.Append(ctx, entries)
+			if err != nil {
+				t.Errorf("Append %d: %v", w, err)
+				return
+			}
+			wantEntry(t, l, string(entries[0].Key), "v", r)
+			wantEntry(t, l, string(entries[len(entries)-1].Key), "v", r)
 		})
 	}
 	wg.Wait()

@@ -389,6 +389,33 @@ func TestBatches(t *testing.T) {
 		if diff := cmp.Diff([]int{2 * batchParcels, 20}, f.flaky.batches); diff != "" {
 			t.Error(diff)
 		}
+		_, first, err := f.flaky.Get(t.Context(), []byte(all[0].Digest))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, last, err := f.flaky.Get(t.Context(), []byte(all[len(all)-1].Digest)); err != nil || last.TxID <= first.TxID {
+			t.Errorf("what was stated last is in transaction %d, %v, the first in %d", last.TxID, err, first.TxID)
+		}
+	})
+}
+
+// TestTwoDeliver settles a batch that another master has delivered meanwhile.
+func TestTwoDeliver(t *testing.T) {
+	each(t, func(t *testing.T, f *fixture) {
+		f.state(t, attest.Build, file(1), file(2))
+		batch, err := parcels(t.Context(), f.d, batchParcels)
+		if err != nil || len(batch) != 2 {
+			t.Fatalf("parcels = %v, %v", batch, err)
+		}
+		f.exec(t, `DELETE FROM outbox WHERE id = $1`, batch[1].ID)
+		state, err := f.advance(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		err = f.settle(t.Context(), delivery{ids: []int64{batch[0].ID, batch[1].ID}}, state)
+		if n, perr := f.Pending(t.Context()); !errors.Is(err, albs.Conflict) || perr != nil || n != 1 {
+			t.Errorf("settle = %v, want conflict; %d pending, %v", err, n, perr)
+		}
 	})
 }
 

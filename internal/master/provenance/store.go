@@ -93,10 +93,11 @@ func deleteParcels(ctx context.Context, tx db.Tx, ids []int64) error {
 	if err != nil {
 		return err
 	}
-	if n, err := r.RowsAffected(); err != nil || n != int64(len(ids)) {
-		return albs.Errorf(albs.Conflict, "%d of %d parcels were still in the outbox: another master delivers too", n, len(ids))
+	n, err := r.RowsAffected()
+	if err == nil && n != int64(len(ids)) {
+		err = albs.Errorf(albs.Conflict, "%d of %d parcels were still in the outbox: another master delivers too", n, len(ids))
 	}
-	return nil
+	return err
 }
 
 func setStatementTx(ctx context.Context, tx db.Tx, ids []int64, txID uint64) error {
