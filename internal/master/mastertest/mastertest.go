@@ -75,7 +75,11 @@ func Open(t testing.TB, d *db.DB, c Config) *Modules {
 	must(err)
 	l, err := ledger.OpenEmbedded(t.TempDir())
 	must(err)
-	t.Cleanup(func() { _ = l.Close() })
+	t.Cleanup(func() {
+		if err := l.Close(); err != nil {
+			t.Errorf("close ledger: %v", err)
+		}
+	})
 	_, key, err := ed25519.GenerateKey(nil)
 	must(err)
 

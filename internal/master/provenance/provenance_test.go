@@ -729,6 +729,29 @@ func TestOlderDatabase(t *testing.T) {
 	})
 }
 
+func TestCut(t *testing.T) {
+	t.Parallel()
+	sized := func(sizes ...int) (batch []parcel) {
+		for _, n := range sizes {
+			batch = append(batch, parcel{Envelope: strings.Repeat("e", n/2), Record: strings.Repeat("r", n-n/2)})
+		}
+		return batch
+	}
+	const third = batchBytes / 3
+	for _, c := range []struct {
+		name  string
+		sizes []int
+		want  int
+	}{
+		{"nothing", nil, 0}, {"what fits", []int{third, third, third}, 3}, {"one byte too many", []int{third, third, third, 1}, 3},
+		{"one that is too large", []int{batchBytes + 1, 1}, 1}, {"a large one later", []int{1, batchBytes}, 1},
+	} {
+		if got := len(cut(sized(c.sizes...))); got != c.want {
+			t.Errorf("%s: %d parcels, want %d", c.name, got, c.want)
+		}
+	}
+}
+
 func TestSizeText(t *testing.T) {
 	t.Parallel()
 	for n, want := range map[int64]string{0: "0.00 KB", 512: "0.50 KB", 1024: "1.00 KB", 1 << 20: "1.00 MB", 1_740_636: "1.66 MB", 3 << 30: "3.00 GB", 5 << 50: "5120.00 TB"} {
