@@ -555,30 +555,54 @@ func crowded(t *testing.T, l ledger.Ledger) {
 	wg.Wait()
 }
 
-// racing lets many write different values under one key: one of them wins, wholly.
+// racing lets many write different values under one key, while the ledger is busy
+// with other things: one of them wins, wholly.
 func racing(t *testing.T, l ledger.Ledger) {
-	var mu sync.Mutex
-	var won []string
-	var wg sync.WaitGroup
-	for w := range 16 {
-		wg.Go(func() {
-			value := fmt.Sprint(w)
-			_, err := l.Append(t.Context(), []ledger.Entry{entry("own/"+value, value), entry("shared", value)})
-			if err == nil {
-				mu.Lock()
-				won = append(won, value)
-				mu.Unlock()
-				return
+	done := make(chan struct{})
+	var busy sync.WaitGroup
+	for b := range 2 {
+		busy.Go(func() {
+			for i := 0; ; i++ {
+				select {
+				case <-done:
+					return
+				default:
+				}
+				if _, err := l.Append(t.Context(), []ledger.Entry{entry(fmt.Sprint("busy/", b, "/", i), "v")}); err != nil {
+					t.Errorf("Append of what is in nobody's way: %v", err)
+					return
+				}
 			}
-			wantKind(t, "Append of a losing value", err, albs.Conflict)
-			_, _, err = l.Get(t.Context(), []byte("own/"+value))
-			wantKind(t, "Get of what lost", err, albs.NotFound)
 		})
 	}
-	wg.Wait()
-	v, _, err := l.Get(t.Context(), []byte("shared"))
-	if err != nil || len(won) != 1 || string(v) != won[0] {
-		t.Errorf("%v have won, the ledger holds %q, %v", won, v, err)
+	defer busy.Wait()
+	defer close(done)
+	for round := range 10 {
+		shared := fmt.Sprint("shared/", round)
+		var mu sync.Mutex
+		var won []string
+		var wg sync.WaitGroup
+		for w := range 16 {
+			wg.Go(func() {
+				value := fmt.Sprint(w)
+				own := fmt.Sprint("own/", round, "/", w)
+				_, err := l.Append(t.Context(), []ledger.Entry{entry(own, value), entry(shared, value)})
+				if err == nil {
+					mu.Lock()
+					won = append(won, value)
+					mu.Unlock()
+					return
+				}
+				wantKind(t, "Append of a losing value", err, albs.Conflict)
+				_, _, err = l.Get(t.Context(), []byte(own))
+				wantKind(t, "Get of what lost", err, albs.NotFound)
+			})
+		}
+		wg.Wait()
+		v, _, err := l.Get(t.Context(), []byte(shared))
+		if err != nil || len(won) != 1 || string(v) != won[0] {
+			t.Errorf("round %d: %v have won, the ledger holds %q, %v", round, won, v, err)
+		}
 	}
 }
 
