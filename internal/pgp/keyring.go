@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"time"
 
 	"albs/internal/albs"
@@ -140,8 +141,8 @@ func (kr *Keyring) Keys() []PublicKey {
 // Verify checks that sigPacket is a signature over all of signed by a key of the
 // ring, and returns that key's primary fingerprint and the time that the
 // signature claims. A key that has expired since is still good for what it signed
-// before; a revoked one is good for nothing, since who has stolen it can date a
-// signature back. It returns an Invalid error if the signature doesn't hold, and
+// before; a revoked one, or a revoked subkey, is good for nothing, since who has
+// stolen it can date a signature back. It returns an Invalid error if the signature doesn't hold, and
 // the reader's own error if signed can't be read.
 func (kr *Keyring) Verify(signed io.Reader, sigPacket []byte) (string, time.Time, error) {
 	sig, err := parse(sigPacket)
@@ -161,7 +162,7 @@ func (kr *Keyring) Verify(signed io.Reader, sigPacket []byte) (string, time.Time
 		return "", time.Time{}, albs.Errorf(albs.Invalid, "signed by key %016X, which the keyring doesn't hold for signing", *sig.IssuerKeyId)
 	case err != nil:
 		return "", time.Time{}, albs.Errorf(albs.Invalid, "signature of key %016X doesn't hold: %w", *sig.IssuerKeyId, err)
-	case len(signer.Revocations) > 0:
+	case revoked(signer, *sig.IssuerKeyId):
 		return "", time.Time{}, albs.Errorf(albs.Invalid, "signed by key %s, which is revoked", fingerprint(signer.PrimaryKey))
 	}
 	// The packet repeats the digest's first two bytes. go-crypto leaves them aside,
@@ -171,6 +172,13 @@ func (kr *Keyring) Verify(signed io.Reader, sigPacket []byte) (string, time.Time
 		return "", time.Time{}, albs.Errorf(albs.Invalid, "signature of key %016X doesn't hold: its digest begins otherwise", *sig.IssuerKeyId)
 	}
 	return fingerprint(signer.PrimaryKey), sig.CreationTime, nil
+}
+
+// revoked reports whether e, or its subkey of that id, is revoked, at whatever time.
+func revoked(e *openpgp.Entity, id uint64) bool {
+	return len(e.Revocations) > 0 || slices.ContainsFunc(e.Subkeys, func(s openpgp.Subkey) bool {
+		return s.PublicKey.KeyId == id && len(s.Revocations) > 0
+	})
 }
 
 // VerifyArmored is Verify for an ASCII-armored detached signature.

@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -364,6 +365,70 @@ func TestPolicy(t *testing.T) {
 	wantInvalid(t, err, "revoked")
 }
 
+// TestExpiredAndRevoked: what an expired key signed while it was good stays good;
+// of a revoked one, a signing subkey too, nothing is, whatever date it bears.
+func TestExpiredAndRevoked(t *testing.T) {
+	t.Parallel()
+	content := "x"
+	config := configAt(keyTime)
+	config.KeyLifetimeSecs = uint32((24 * time.Hour).Seconds())
+	expiring, err := openpgp.NewEntity("Expiring", "", "e@example.org", config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	expiring.Subkeys = nil
+	expired := &Key{entity: expiring}
+	for _, tt := range []struct {
+		at   time.Duration
+		want string // "" if it holds
+	}{{time.Hour, ""}, {23 * time.Hour, ""}, {25 * time.Hour, "expired"}, {-time.Hour, "doesn't hold"}} {
+		sig, _, err := expired.At(keyTime.Add(tt.at)).Sign([]byte(content))
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, _, err = ring(t, expired).Verify(strings.NewReader(content), sig)
+		if tt.want != "" {
+			wantInvalid(t, err, tt.want)
+		} else if err != nil {
+			t.Errorf("signed %v after the key was made: %v", tt.at, err)
+		}
+	}
+
+	for _, reason := range []packet.ReasonForRevocation{packet.KeySuperseded, packet.KeyRetired, packet.KeyCompromised} {
+		e, err := openpgp.NewEntity("Subkey", "", "s@example.org", configAt(keyTime))
+		if err != nil {
+			t.Fatal(err)
+		}
+		e.Subkeys = nil
+		for range 2 {
+			if err := e.AddSigningSubkey(configAt(keyTime)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		k := &Key{entity: e}
+		var sigs [][]byte
+		for _, sub := range e.Subkeys {
+			as := &Key{entity: &openpgp.Entity{PrimaryKey: sub.PublicKey, PrivateKey: sub.PrivateKey}, at: signTime}
+			sig, _, err := as.Sign([]byte(content))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if f, _, err := ring(t, k).Verify(strings.NewReader(content), sig); err != nil || f != k.Fingerprint() {
+				t.Errorf("by a signing subkey: Verify = %s, %v", f, err)
+			}
+			sigs = append(sigs, sig)
+		}
+		if err := e.RevokeSubkey(&e.Subkeys[0], reason, "gone", configAt(signTime.Add(time.Hour))); err != nil {
+			t.Fatal(err)
+		}
+		_, _, err = ring(t, k).Verify(strings.NewReader(content), sigs[0])
+		wantInvalid(t, err, "revoked")
+		if _, _, err := ring(t, k).Verify(strings.NewReader(content), sigs[1]); err != nil {
+			t.Errorf("by the subkey beside a revoked one: %v", err)
+		}
+	}
+}
+
 // gpg takes our keys and signatures, and we take gpg's.
 func TestGPG(t *testing.T) {
 	t.Parallel()
@@ -374,6 +439,10 @@ func TestGPG(t *testing.T) {
 	dir := t.TempDir()
 	home := filepath.Join(dir, "g")
 	if err := os.Mkdir(home, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	// Else the agent measures the machine, for seconds, to choose its own.
+	if err := os.WriteFile(filepath.Join(home, "gpg-agent.conf"), []byte("s2k-count 65536\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	run := func(stdin []byte, args ...string) []byte {
@@ -423,7 +492,7 @@ func TestGPG(t *testing.T) {
 			t.Errorf("%s: gpg's signature with our key: %s, %v", alg, f, err)
 		}
 	}
-	for _, alg := range []string{"rsa3072", "ed25519"} {
+	for _, alg := range []string{"rsa2048", "ed25519"} {
 		user := "G " + alg + " <" + alg + "@example.org>"
 		run(nil, "--passphrase", "theirs", "--quick-generate-key", user, alg, "default", "never")
 		k, err := OpenPrivate(run(nil, "--passphrase", "theirs", "--armor", "--export-secret-keys", user), []byte("theirs"))
@@ -493,27 +562,25 @@ func BenchmarkSignEd25519(b *testing.B) { benchmarkSign(b, Ed25519) }
 
 func TestKeys(t *testing.T) {
 	t.Parallel()
-	for _, alg := range []string{RSA4096, Ed25519} {
-		id, err := UserID("Some Body   <some@example.org>")
-		if err != nil {
-			t.Fatal(err)
-		}
-		k, err := Generate("Some Body   <some@example.org>", alg, time.Now())
-		if err != nil {
-			t.Fatal(err)
-		}
-		public, err := k.Public()
-		if err != nil {
-			t.Fatal(err)
-		}
-		kr, err := ReadKeyring(public)
-		if err != nil {
-			t.Fatal(err)
-		}
-		want := []PublicKey{{Fingerprint: k.Fingerprint(), UserID: id, Algorithm: alg}}
-		if got := kr.Keys(); len(got) != 1 || got[0] != want[0] || id != "Some Body <some@example.org>" {
+	for alg, k := range keys(t) {
+		want := []PublicKey{{Fingerprint: k.Fingerprint(), UserID: map[string]string{
+			RSA4096: "RSA Test <rsa@example.org>", Ed25519: "Ed25519 Test <ed@example.org>",
+		}[alg], Algorithm: alg}}
+		if got := ring(t, k).Keys(); !slices.Equal(got, want) {
 			t.Errorf("Keys() = %v, want %v", got, want)
 		}
+	}
+	// A key bears its user id as UserID spells it.
+	id, err := UserID("Some Body   <some@example.org>")
+	if err != nil || id != "Some Body <some@example.org>" {
+		t.Errorf("UserID = %q, %v", id, err)
+	}
+	k, err := Generate("Some Body   <some@example.org>", Ed25519, keyTime)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := ring(t, k).Keys(); len(got) != 1 || got[0].UserID != id {
+		t.Errorf("Keys() = %v, want the user id %q", got, id)
 	}
 	if _, err := UserID("a <b> c"); albs.KindOf(err) != albs.Invalid {
 		t.Errorf("UserID of another form = %v", err)
