@@ -119,6 +119,12 @@ func checkEntity(e *openpgp.Entity) error {
 // fingerprint is the form in which keys are named everywhere in albs.
 func fingerprint(k *packet.PublicKey) string { return fmt.Sprintf("%X", k.Fingerprint) }
 
+// IsFingerprint reports whether s has the form of a fingerprint, in which keys are
+// named everywhere in albs: 40 upper-case hex digits.
+func IsFingerprint(s string) bool {
+	return len(s) == 40 && strings.Trim(s, "0123456789ABCDEF") == ""
+}
+
 // readArmored returns the bodies of all armored blocks in b, which must all be
 // of type want.
 func readArmored(b []byte, want string) ([][]byte, error) {

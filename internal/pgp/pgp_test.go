@@ -91,7 +91,7 @@ func TestGenerate(t *testing.T) {
 		if !strings.HasSuffix(id.Name, " Test <"+map[string]string{RSA4096: "rsa", Ed25519: "ed"}[alg]+"@example.org>") {
 			t.Errorf("%s: user id %q", alg, id.Name)
 		}
-		if f := k.Fingerprint(); len(f) != 40 || f != strings.ToUpper(f) || !strings.HasSuffix(f, k.KeyID()) || len(k.KeyID()) != 16 {
+		if f := k.Fingerprint(); !IsFingerprint(f) || IsFingerprint(strings.ToLower(f)) || IsFingerprint(f[1:]) || IsFingerprint(f[1:]+"G") || !strings.HasSuffix(f, k.KeyID()) || len(k.KeyID()) != 16 {
 			t.Errorf("%s: fingerprint %s, key id %s", alg, f, k.KeyID())
 		}
 		if s := fmt.Sprintf("%v %+v %#v %s", k, k, k, k); s != strings.TrimSuffix(strings.Repeat(k.Fingerprint()+" ", 4), " ") {

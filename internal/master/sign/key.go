@@ -57,7 +57,7 @@ func (s *Signing) GenerateKey(ctx context.Context, name, userID, algorithm strin
 		return 0, err
 	}
 	switch {
-	case artifact.CheckName(name) != nil || len(name) > 64 || isFingerprint(name):
+	case artifact.CheckName(name) != nil || len(name) > 64 || pgp.IsFingerprint(name):
 		return 0, albs.Errorf(albs.Invalid, "%.80q can't be a key's name: use a plain word of at most 64 bytes that isn't a fingerprint", name)
 	case algorithm != pgp.RSA4096 && algorithm != pgp.Ed25519:
 		return 0, albs.Errorf(albs.Invalid, "key algorithm %.40q is neither %s nor %s", algorithm, pgp.RSA4096, pgp.Ed25519)
@@ -127,20 +127,6 @@ func (s *Signing) mayGenerate(ctx context.Context, products []string) error {
 		}
 	}
 	return nil
-}
-
-// isFingerprint reports whether s looks like a fingerprint, by which keys are
-// found as well as by name.
-func isFingerprint(s string) bool {
-	if len(s) != 40 {
-		return false
-	}
-	for _, c := range []byte(s) {
-		if (c < '0' || c > '9') && (c < 'A' || c > 'F') {
-			return false
-		}
-	}
-	return true
 }
 
 // Keygen returns a wish for a key by its task, or NotFound.

@@ -96,11 +96,15 @@ type keys struct {
 // passphrase is wrong or the file is damaged, is Invalid.
 func openKeys(dir string, passphrase []byte) (*keys, error) {
 	k := &keys{dir: dir, passphrase: bytes.Clone(passphrase), held: map[string]key{}}
-	files, err := filepath.Glob(filepath.Join(dir, "keys", "*.json"))
+	files, err := os.ReadDir(filepath.Join(dir, "keys"))
 	if err != nil {
 		return nil, fmt.Errorf("list keys: %w", err)
 	}
-	for _, path := range files {
+	for _, file := range files {
+		if filepath.Ext(file.Name()) != ".json" { // one that a crash left half-written
+			continue
+		}
+		path := filepath.Join(dir, "keys", file.Name())
 		b, err := readSmall(path, maxKeyFile)
 		if err != nil {
 			return nil, fmt.Errorf("read key: %w", err)
@@ -115,7 +119,7 @@ func openKeys(dir string, passphrase []byte) (*keys, error) {
 		if err != nil {
 			return nil, fmt.Errorf("open %s: %w", path, err)
 		}
-		if private.Fingerprint() != f.Fingerprint || filepath.Base(path) != f.Fingerprint+".json" {
+		if private.Fingerprint() != f.Fingerprint || file.Name() != f.Fingerprint+".json" {
 			return nil, albs.Errorf(albs.Invalid, "%s holds the key %s: it was exchanged", path, private.Fingerprint())
 		}
 		k.held[f.Fingerprint] = key{f, private}
@@ -199,6 +203,11 @@ func readPolicy(dir string) (policy, error) {
 	d.KnownFields(true)
 	if err := d.Decode(&p); err != nil {
 		return p, albs.Errorf(albs.Forbidden, "the signer's policy %s can't be understood, so nothing is signed: %w", path, err)
+	}
+	for name := range p.Keys {
+		if !pgp.IsFingerprint(name) { // else a rule that is misspelt would bind no key
+			return p, albs.Errorf(albs.Forbidden, "the signer's policy %s can't be understood, so nothing is signed: %.60q is no fingerprint, 40 digits and capital letters", path, name)
+		}
 	}
 	return p, nil
 }

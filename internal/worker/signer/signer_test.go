@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -135,6 +136,9 @@ func TestRefusals(t *testing.T) {
 		}, albs.OutcomeFailed, "sign for a, b, not for"},
 		{"a policy that can't be read", nil, func(t *testing.T, w *world, _ *albs.SignSpec, _ *attest.Evidence) {
 			w.policy(t, "keys:\n  x: {produkts: [a]}\n")
+		}, albs.OutcomeFailed, "nothing is signed"},
+		{"a policy for a key spelt in small letters", nil, func(t *testing.T, w *world, _ *albs.SignSpec, _ *attest.Evidence) {
+			w.policy(t, fmt.Sprintf("keys:\n  %s: {products: [a]}\n", strings.ToLower(w.key.Fingerprint())))
 		}, albs.OutcomeFailed, "nothing is signed"},
 		{"one package under another's name", nil, func(_ *testing.T, w *world, spec *albs.SignSpec, _ *attest.Evidence) {
 			spec.Packages = []albs.File{{Name: w.files[1].Name, Digest: w.files[0].Digest, Size: w.files[0].Size}}
@@ -311,6 +315,13 @@ func TestOpen(t *testing.T) {
 			w.config.Trust = nil
 		}, ""},
 		{"no directory", func(_ *testing.T, w *world) { w.config.Dir = "" }, albs.Invalid},
+		{"a directory whose name is a pattern", func(t *testing.T, w *world) {
+			dir := w.config.Dir + "[0-9]"
+			if err := os.Rename(w.config.Dir, dir); err != nil {
+				t.Fatal(err)
+			}
+			w.config.Dir = dir
+		}, ""},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -322,6 +333,9 @@ func TestOpen(t *testing.T) {
 				t.Errorf("open = %v, want kind %q", err, tt.want)
 			}
 			if err == nil {
+				if got := s.keys.fingerprints(); !slices.Equal(got, []string{w.key.Fingerprint()}) {
+					t.Errorf("the keys held are %v", got)
+				}
 				s.journal.Close()
 			} else if strings.Contains(err.Error(), passphrase) {
 				t.Errorf("the error tells the passphrase: %v", err)
