@@ -112,13 +112,14 @@ type signer struct {
 	known attest.SignedState // the zero one knows nothing yet
 }
 
-// open reads all that Dir holds and makes what isn't there yet.
-func open(c Config, log zerolog.Logger) (*signer, error) {
+// open reads all that Dir holds and makes what isn't there yet. Until the journal is
+// open, which keeps a second signer out, it changes nothing that another may use.
+func open(c Config, log zerolog.Logger) (_ *signer, err error) {
 	if c.Dir == "" || c.Spool == "" {
 		return nil, albs.Errorf(albs.Invalid, "the signer needs the directories signer.dir and signer.spool")
 	}
-	trust, err := c.trust()
-	if err != nil {
+	s := &signer{dir: c.Dir, log: log}
+	if s.trust, err = c.trust(); err != nil {
 		return nil, err
 	}
 	for _, d := range []string{c.Dir, filepath.Join(c.Dir, "keys"), filepath.Join(c.Dir, "tmp")} {
@@ -126,6 +127,15 @@ func open(c Config, log zerolog.Logger) (*signer, error) {
 			return nil, err
 		}
 	}
+	var unfinished []entry
+	if s.journal, unfinished, err = openJournal(filepath.Join(c.Dir, "journal.jsonl")); err != nil {
+		return nil, err
+	}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, s.journal.Close())
+		}
+	}()
 	if err := clearDir(filepath.Join(c.Dir, "tmp")); err != nil {
 		return nil, err
 	}
@@ -137,15 +147,10 @@ func open(c Config, log zerolog.Logger) (*signer, error) {
 	if made {
 		log.Warn().Str("file", filepath.Join(c.Dir, passphraseName)).Msg("a passphrase for the keys was made; keep it apart from the keys with signer.passphrase_file")
 	}
-	s := &signer{dir: c.Dir, trust: trust, log: log}
 	if s.keys, err = openKeys(c.Dir, passphrase); err != nil {
 		return nil, err
 	}
 	if s.known, err = readState(c.Dir); err != nil {
-		return nil, err
-	}
-	var unfinished []entry
-	if s.journal, unfinished, err = openJournal(filepath.Join(c.Dir, "journal.jsonl")); err != nil {
 		return nil, err
 	}
 	for _, e := range unfinished {

@@ -351,6 +351,27 @@ func write(t *testing.T, path, text string, mode os.FileMode) {
 	}
 }
 
+// TestSecondSigner starts another signer in the directory of one that is at work:
+// it says so and touches nothing.
+func TestSecondSigner(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	s := must[*signer](t)(open(w.config, zerolog.Nop()))
+	work := must[string](t)(os.MkdirTemp(filepath.Join(w.config.Dir, "tmp"), "task-*"))
+	if _, err := open(w.config, zerolog.Nop()); albs.KindOf(err) != albs.Conflict {
+		t.Errorf("a second signer in the same directory = %v", err)
+	}
+	if _, err := os.Stat(work); err != nil {
+		t.Errorf("the second signer took the first one's work: %v", err)
+	}
+	s.journal.Close()
+	s = must[*signer](t)(open(w.config, zerolog.Nop()))
+	s.journal.Close()
+	if _, err := os.Stat(work); !os.IsNotExist(err) {
+		t.Errorf("the next signer leaves what the last one left: %v", err)
+	}
+}
+
 // TestFirstStart has the signer make a passphrase of its own, and say so.
 func TestFirstStart(t *testing.T) {
 	t.Parallel()
