@@ -64,6 +64,8 @@ type journal struct {
 	now  func() time.Time
 }
 
+// maxLine bounds a line, the newline in it. add writes none that read would refuse:
+// what the master sends must not keep the signer from its next start.
 const maxLine = 64 << 10
 
 // openJournal opens the journal, makes it if there is none, and returns the intents
@@ -135,7 +137,8 @@ func (j *journal) read() ([]entry, error) {
 	return out, nil
 }
 
-// add appends entries; all of them are on disk on return.
+// add appends entries; all of them are on disk on return, or none. It is Invalid if
+// one is too long for a line.
 func (j *journal) add(es ...entry) error {
 	j.mu.Lock()
 	defer j.mu.Unlock()
@@ -150,7 +153,9 @@ func (j *journal) add(es ...entry) error {
 		if err != nil {
 			return fmt.Errorf("encode journal: %w", err)
 		}
-		line = append(line, '\n')
+		if line = append(line, '\n'); len(line) > maxLine {
+			return albs.Errorf(albs.Invalid, "the name or product of %.40s is too long to be signed: a line of the journal has at most %d bytes", e.Of, maxLine)
+		}
 		last = albs.DigestOf(line)
 		b.Write(line)
 	}

@@ -156,7 +156,8 @@ func (k *keys) madeFor(task albs.TaskID, spec albs.KeygenSpec) (key, bool) {
 	return key{}, false
 }
 
-// add seals a new key and writes it; it is durable on return.
+// add seals a new key and writes it; it is durable on return. It is Invalid if the
+// file would be larger than openKeys takes.
 func (k *keys) add(private *pgp.Key, f keyFile) error {
 	public, err := private.Public()
 	if err != nil {
@@ -170,6 +171,9 @@ func (k *keys) add(private *pgp.Key, f keyFile) error {
 	b, err := json.Marshal(f)
 	if err != nil {
 		return fmt.Errorf("encode key: %w", err)
+	}
+	if len(b) > maxKeyFile {
+		return albs.Errorf(albs.Invalid, "the key is for too many products: its file would have %d bytes, %d are allowed", len(b), maxKeyFile)
 	}
 	if err := writeDurable(filepath.Join(k.dir, "keys", f.Fingerprint+".json"), b); err != nil {
 		return fmt.Errorf("keep key %s: %w", f.Fingerprint, err)

@@ -372,6 +372,26 @@ func TestSecondSigner(t *testing.T) {
 	}
 }
 
+// TestTooLong asks for what could be written and not be read at the next start.
+func TestTooLong(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	book := strings.Repeat("<long>", 5000) // each < takes six bytes in the journal
+	spec := albs.SignSpec{Key: w.key.Fingerprint(), Product: book, Packages: w.files[:1]}
+	if outcome, r := w.sign(t, spec, w.evidence(t, 0, w.about(w.files[0])...)); outcome != albs.OutcomeFailed || r.Sign != nil {
+		t.Errorf("a product without end: %s, %+v", outcome, r)
+	}
+	keygen := albs.KeygenSpec{Name: userID, Algorithm: pgp.Ed25519, Products: slices.Repeat([]string{book}, 20)}
+	if _, outcome, r := w.run(t, workertest.Task{Spec: albs.Spec{Keygen: &keygen}}, nil); outcome != albs.OutcomeFailed {
+		t.Errorf("a key for products without end: %s, %+v", outcome, r)
+	}
+	s := must[*signer](t)(open(w.config, zerolog.Nop()))
+	defer s.journal.Close()
+	if got := s.keys.fingerprints(); !slices.Equal(got, []string{w.key.Fingerprint()}) {
+		t.Errorf("the keys held are %v", got)
+	}
+}
+
 // TestFirstStart has the signer make a passphrase of its own, and say so.
 func TestFirstStart(t *testing.T) {
 	t.Parallel()
