@@ -70,18 +70,13 @@ type job struct {
 
 func (j *job) packages(ctx context.Context) (albs.SignResult, error) {
 	n := len(j.spec.Packages)
-	headers := make([][]byte, n)
-	err := each(ctx, n, func(ctx context.Context, i int) (err error) {
-		headers[i], err = j.unsigned(ctx, i)
-		return err
-	})
-	if err != nil {
+	if err := each(ctx, n, j.fetchPackage); err != nil {
 		return albs.SignResult{}, err
 	}
 	signatures := make([][]byte, n)
-	err = j.journaled("package", j.spec.Packages, signatures, func() error {
+	err := j.journaled("package", j.spec.Packages, signatures, func() error {
 		err := each(ctx, n, func(ctx context.Context, i int) (err error) {
-			signatures[i], err = j.signPackage(ctx, i, headers[i])
+			signatures[i], err = j.signPackage(ctx, i)
 			return err
 		})
 		if err != nil {
@@ -100,27 +95,19 @@ func (j *job) packages(ctx context.Context) (albs.SignResult, error) {
 	return result(j.spec.Packages, signatures), nil
 }
 
-// unsigned fetches a package, holds it to its name and to what was stated of it,
-// and returns its main header, which is what a signature covers.
-func (j *job) unsigned(ctx context.Context, i int) ([]byte, error) {
+// fetchPackage fetches a package and holds it to its name and to what was stated of
+// it.
+func (j *job) fetchPackage(ctx context.Context, i int) error {
 	f := j.spec.Packages[i]
 	path := filepath.Join(j.dir, unsignedName(i))
 	if err := j.fetch(ctx, f, path, worker.MaxUpload); err != nil {
-		return nil, err
+		return err
 	}
 	p, err := rpm.ReadFile(path)
 	if err != nil {
-		return nil, fmt.Errorf("read %.200q: %w", f.Name, err)
+		return fmt.Errorf("read %.200q: %w", f.Name, err)
 	}
-	if err := checkPackage(p, f, j.stated[f.Digest]); err != nil {
-		return nil, err
-	}
-	file, err := os.Open(path)
-	if err != nil {
-		return nil, fmt.Errorf("read %s: %w", f.Name, err)
-	}
-	defer file.Close()
-	return rpm.Header(file)
+	return checkPackage(p, f, j.stated[f.Digest])
 }
 
 // checkPackage says whether a package is the one that a task names and the master
@@ -142,11 +129,24 @@ func checkPackage(p *rpm.Package, f albs.File, st stated) error {
 	return nil
 }
 
-// signPackage signs a header, splices the signature into a copy and checks that
-// copy by this program's own engine.
-func (j *job) signPackage(ctx context.Context, i int, header []byte) ([]byte, error) {
+// signPackage signs the main header of a package, splices the signature into a copy
+// and checks that copy by this program's own engine. The header is read anew: those
+// of a whole task could be gigabytes.
+func (j *job) signPackage(ctx context.Context, i int) ([]byte, error) {
 	f := j.spec.Packages[i]
 	wrap := func(err error) error { return fmt.Errorf("sign %s: %w", f.Name, err) }
+	unsigned, err := os.Open(filepath.Join(j.dir, unsignedName(i)))
+	if err != nil {
+		return nil, wrap(err)
+	}
+	defer unsigned.Close()
+	header, err := rpm.Header(unsigned)
+	if err != nil {
+		return nil, wrap(err)
+	}
+	if albs.DigestOf(header) != j.stated[f.Digest].header {
+		return nil, wrap(albs.Errorf(albs.Internal, "the package changed on this disk"))
+	}
 	if err := j.session.Check(ctx); err != nil {
 		return nil, err
 	}
@@ -154,11 +154,9 @@ func (j *job) signPackage(ctx context.Context, i int, header []byte) ([]byte, er
 	if err != nil {
 		return nil, wrap(err)
 	}
-	unsigned, err := os.Open(filepath.Join(j.dir, unsignedName(i)))
-	if err != nil {
+	if _, err := unsigned.Seek(0, io.SeekStart); err != nil {
 		return nil, wrap(err)
 	}
-	defer unsigned.Close()
 	signed, err := os.OpenFile(filepath.Join(j.dir, signedName(i)), os.O_CREATE|os.O_EXCL|os.O_RDWR, 0o600)
 	if err != nil {
 		return nil, wrap(err)
@@ -181,7 +179,7 @@ func (j *job) signPackage(ctx context.Context, i int, header []byte) ([]byte, er
 	if err != nil {
 		return nil, wrap(err)
 	}
-	if v.Package.HeaderSHA256 != albs.DigestOf(header) {
+	if v.Package.HeaderSHA256 != j.stated[f.Digest].header {
 		return nil, wrap(albs.Errorf(albs.Internal, "the signed copy has another header"))
 	}
 	return sig, nil
