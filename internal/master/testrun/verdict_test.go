@@ -8,6 +8,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"albs/internal/albs"
+	"albs/internal/master/queue"
 )
 
 func TestVerdictOf(t *testing.T) {
@@ -39,6 +40,29 @@ func TestVerdictOf(t *testing.T) {
 		if got := VerdictOf(tt.runs); got != (Verdict{tt.state, tt.say}) {
 			t.Errorf("%s: VerdictOf = %+v, want %s, %q", tt.name, got, tt.state, tt.say)
 		}
+	}
+}
+
+// TestAssemble reads a run's rows while another run of the build is made.
+func TestAssemble(t *testing.T) {
+	t.Parallel()
+	d := albs.DigestOf([]byte("a"))
+	file := albs.File{Name: "test.log", Digest: albs.DigestOf([]byte("log")), Size: 3}
+	got := assemble(
+		[]runRow{{ID: 1, BuildTaskID: 7, TaskID: 10}},
+		[]queue.Task{{ID: 10, State: albs.TaskSucceeded}},
+		[]packageRow{{RunID: 1, Digest: d, NEVRA: "a"}, {RunID: 2, Digest: d, NEVRA: "a"}},
+		[]caseRow{{RunID: 1, Digest: d, Name: "install", OK: true}, {RunID: 2, Digest: d, Name: "install"}},
+		[]logRow{{RunID: 1, Attempt: 1, Name: file.Name, Digest: file.Digest, Size: file.Size}, {RunID: 2, Attempt: 1, Name: "late.log"}},
+	)
+	cases := []Case{{Package: d, Name: "install", OK: true}}
+	want := []Run{{
+		ID: 1, BuildTask: 7, Task: queue.Task{ID: 10, State: albs.TaskSucceeded},
+		Packages: []Package{{Digest: d, NEVRA: "a", Verdict: Verdict{Passed, "1 of 1 cases passed"}, Cases: cases}},
+		Logs:     []Log{{1, file}},
+	}}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("assemble (-want +got):\n%s", diff)
 	}
 }
 

@@ -81,6 +81,12 @@ func (t *Tests) Of(ctx context.Context, id albs.BuildID) ([]Run, error) {
 	if err != nil {
 		return nil, wrap(err)
 	}
+	return assemble(rows, tasks, packages, cases, logs), nil
+}
+
+// assemble makes runs of what was read of them, one thing after the other: what
+// belongs to a run that was made since rows were read is left out.
+func assemble(rows []runRow, tasks []queue.Task, packages []packageRow, cases []caseRow, logs []logRow) []Run {
 	byID := make(map[albs.TaskID]queue.Task, len(tasks))
 	for _, task := range tasks {
 		byID[task.ID] = task
@@ -104,17 +110,19 @@ func (t *Tests) Of(ctx context.Context, id albs.BuildID) ([]Run, error) {
 		about[k] = append(about[k], Case{Package: c.Digest, Name: c.Name, OK: c.OK, Detail: c.Detail})
 	}
 	for _, p := range packages {
-		r := &out[place[p.RunID]]
-		found := about[key{p.RunID, p.Digest}]
-		r.Packages = append(r.Packages, Package{
-			Digest: p.Digest, NEVRA: p.NEVRA, Cases: found, Verdict: View{r.Task.State, r.Task.Reason, found}.verdict(),
-		})
+		if i, ok := place[p.RunID]; ok {
+			r, found := &out[i], about[key{p.RunID, p.Digest}]
+			r.Packages = append(r.Packages, Package{
+				Digest: p.Digest, NEVRA: p.NEVRA, Cases: found, Verdict: View{r.Task.State, r.Task.Reason, found}.verdict(),
+			})
+		}
 	}
 	for _, l := range logs {
-		r := &out[place[l.RunID]]
-		r.Logs = append(r.Logs, Log{l.Attempt, albs.File{Name: l.Name, Digest: l.Digest, Size: l.Size}})
+		if i, ok := place[l.RunID]; ok {
+			out[i].Logs = append(out[i].Logs, Log{l.Attempt, albs.File{Name: l.Name, Digest: l.Digest, Size: l.Size}})
+		}
 	}
-	return out, nil
+	return out
 }
 
 // Verdict returns what the tests of a build say of each of its packages that ds
