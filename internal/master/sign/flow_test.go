@@ -374,6 +374,43 @@ func TestDocument(t *testing.T) {
 	})
 }
 
+// TestDocumentKey has somebody exchange the public part of a key in the database, and
+// report a document's signature by the exchanged one.
+func TestDocumentKey(t *testing.T) {
+	t.Parallel()
+	f := setup(t, dbtest.Open(t, dbtest.SQLite(t)), "demo")
+	f.deliver()
+	f.worker(t)
+	k := f.key(t, "demo", pgp.Ed25519, "demo")
+	other, err := pgp.Generate("Demo <demo@example.org>", pgp.Ed25519, time.Now())
+	if err != nil {
+		t.Fatal(err)
+	}
+	public, err := other.Public()
+	if err != nil {
+		t.Fatal(err)
+	}
+	doc := []byte("<repomd/>")
+	file := albs.File{Name: "repomd.xml", Digest: albs.DigestOf(doc), Size: int64(len(doc))}
+	if _, err := f.artifacts.Blobs().Put(t.Context(), file.Digest, bytes.NewReader(doc)); err != nil {
+		t.Fatal(err)
+	}
+	armored, err := other.SignArmored(bytes.NewReader(doc))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := f.d.ExecContext(t.Context(), `UPDATE sign_key SET public = $1 WHERE fingerprint = $2`, string(public), k.Fingerprint); err != nil {
+		t.Fatal(err)
+	}
+	j := job{document: &documentRow{Digest: file.Digest, Name: file.Name, Size: file.Size, Key: k.Fingerprint, Product: "demo"}}
+	if j.key, err = f.Key(t.Context(), "demo"); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := (signHandler{f.Signing}).admitDocument(t.Context(), queue.Lease{}, j, armored); albs.KindOf(err) != albs.Invalid || !strings.Contains(err.Error(), "by key") {
+		t.Errorf("a signature by an exchanged key: %v", err)
+	}
+}
+
 func TestGate(t *testing.T) {
 	t.Parallel()
 	f := setup(t, dbtest.Open(t, dbtest.SQLite(t)), "demo")
@@ -429,7 +466,15 @@ func TestAdmit(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
+		// A wish for a key ends with a key or without one; it is never left open.
 		l := claim("kind:keygen")
+		if err := f.queue.Complete(me, l.Token, albs.OutcomeExcluded, albs.Result{}); albs.KindOf(err) != albs.Invalid {
+			t.Errorf("a key that is excluded: Complete = %v", err)
+		}
+		if _, err := f.GenerateKey(f.admin, "demo", "Demo <demo@example.org>", pgp.Ed25519); err != nil {
+			t.Fatalf("GenerateKey after a refused report = %v", err)
+		}
+		l = claim("kind:keygen")
 		if err := f.queue.Complete(me, l.Token, albs.OutcomeOK, albs.Result{Keygen: &albs.KeygenResult{Fingerprint: k.Fingerprint(), Public: public}}); err != nil {
 			t.Fatal(err)
 		}

@@ -218,8 +218,11 @@ func (h signHandler) admitDocument(ctx context.Context, l queue.Lease, j job, ar
 		return nil, fmt.Errorf("open %s: %w", j.document.Name, err)
 	}
 	defer r.Close()
-	if _, _, err := kr.VerifyArmored(r, armored); err != nil {
+	switch by, _, err := kr.VerifyArmored(r, armored); {
+	case err != nil:
 		return nil, fmt.Errorf("signature of %s: %w", j.document.Name, err)
+	case by != j.key.Fingerprint:
+		return nil, albs.Errorf(albs.Invalid, "the signature of %s is by key %s, not by %s", j.document.Name, by, j.key.Fingerprint)
 	}
 	task, err := h.queue.Task(ctx, l.Token.Task)
 	if err != nil {

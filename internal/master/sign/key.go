@@ -211,6 +211,9 @@ func (h keygenHandler) Offer(_ context.Context, t queue.Task, _ queue.Offer) (al
 }
 
 func (h keygenHandler) Admit(ctx context.Context, l queue.Lease, outcome albs.Outcome, r albs.Result) (func(context.Context, db.Tx) error, error) {
+	if outcome == albs.OutcomeExcluded { // by which the wish would never end
+		return nil, albs.Errorf(albs.Invalid, "a signer excludes no key")
+	}
 	if outcome != albs.OutcomeOK {
 		return nil, nil
 	}
