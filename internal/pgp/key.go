@@ -108,9 +108,6 @@ func (k *Key) GoString() string { return k.Fingerprint() }
 // Fingerprint returns the v4 fingerprint, 40 upper-case hex digits.
 func (k *Key) Fingerprint() string { return fingerprint(k.entity.PrimaryKey) }
 
-// KeyID returns the last 16 digits of the fingerprint.
-func (k *Key) KeyID() string { return fmt.Sprintf("%016X", k.entity.PrimaryKey.KeyId) }
-
 // Public returns the public key, ASCII-armored, as `rpmkeys --import` takes it.
 func (k *Key) Public() ([]byte, error) {
 	b, err := encode(openpgp.PublicKeyType, k.entity.Serialize)

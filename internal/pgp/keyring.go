@@ -19,7 +19,7 @@ import (
 // Signature is what a signature packet claims of itself; only Keyring.Verify
 // makes it true.
 type Signature struct {
-	KeyID string    // 16 upper-case hex digits
+	KeyID string    // the last 16 digits of the (sub)key's fingerprint
 	RSA   bool      // else EdDSA
 	At    time.Time // when it says it was made
 }
@@ -102,15 +102,6 @@ func ReadKeyring(armored ...[]byte) (*Keyring, error) {
 		}
 	}
 	return kr, nil
-}
-
-// Fingerprints returns the fingerprints of the primary keys, in the order read.
-func (kr *Keyring) Fingerprints() []string {
-	var f []string
-	for _, e := range kr.keys {
-		f = append(f, fingerprint(e.PrimaryKey))
-	}
-	return f
 }
 
 // PublicKey is what a public key says of itself.

@@ -91,8 +91,8 @@ func TestGenerate(t *testing.T) {
 		if !strings.HasSuffix(id.Name, " Test <"+map[string]string{RSA4096: "rsa", Ed25519: "ed"}[alg]+"@example.org>") {
 			t.Errorf("%s: user id %q", alg, id.Name)
 		}
-		if f := k.Fingerprint(); !IsFingerprint(f) || IsFingerprint(strings.ToLower(f)) || IsFingerprint(f[1:]) || IsFingerprint(f[1:]+"G") || !strings.HasSuffix(f, k.KeyID()) || len(k.KeyID()) != 16 {
-			t.Errorf("%s: fingerprint %s, key id %s", alg, f, k.KeyID())
+		if f := k.Fingerprint(); !IsFingerprint(f) || IsFingerprint(strings.ToLower(f)) || IsFingerprint(f[1:]) || IsFingerprint(f[1:]+"G") {
+			t.Errorf("%s: fingerprint %s", alg, f)
 		}
 		if s := fmt.Sprintf("%v %+v %#v %s", k, k, k, k); s != strings.TrimSuffix(strings.Repeat(k.Fingerprint()+" ", 4), " ") {
 			t.Errorf("printed, the key says %.200s", s)
@@ -186,7 +186,7 @@ func TestSign(t *testing.T) {
 			t.Errorf("%s: RSA is %v", alg, isRSA)
 		}
 		info, err := ParseSignature(sig)
-		if want := (Signature{KeyID: k.KeyID(), RSA: isRSA, At: signTime}); err != nil || info.KeyID != want.KeyID || info.RSA != want.RSA || !info.At.Equal(want.At) {
+		if want := (Signature{KeyID: k.Fingerprint()[24:], RSA: isRSA, At: signTime}); err != nil || info.KeyID != want.KeyID || info.RSA != want.RSA || !info.At.Equal(want.At) {
 			t.Errorf("%s: ParseSignature = %+v, %v; want %+v", alg, info, err, want)
 		}
 		full, err := parse(sig)
@@ -269,8 +269,8 @@ func TestReadKeyring(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got := strings.Join(kr.Fingerprints(), " "); got != r.Fingerprint()+" "+e.Fingerprint() {
-		t.Errorf("Fingerprints() = %s", got)
+	if got := kr.Keys(); len(got) != 2 || got[0].Fingerprint != r.Fingerprint() || got[1].Fingerprint != e.Fingerprint() {
+		t.Errorf("Keys() = %v", got)
 	}
 	for name, b := range map[string][]byte{
 		"nothing": nil, "text": []byte("no key"), "too much": make([]byte, maxArmored+1),

@@ -154,12 +154,9 @@ func (d Dependency) String() string {
 	return d.Name + op + d.EVR.String()
 }
 
-// Flags of a file (rpmfileAttrs in rpm's rpmfiles.h) that have a method here.
-const (
-	flagConfig = 1 << 0
-	flagDoc    = 1 << 1
-	flagGhost  = 1 << 6
-)
+// flagGhost is the one flag of a file (rpmfileAttrs in rpm's rpmfiles.h) that is
+// looked at here.
+const flagGhost = 1 << 6
 
 // FileInfo is one file of a package.
 type FileInfo struct {
@@ -180,12 +177,6 @@ func (f FileInfo) Dir() bool { return f.Mode&0o170000 == 0o040000 }
 
 // Ghost reports whether the file is named only and not in the payload.
 func (f FileInfo) Ghost() bool { return f.Flags&flagGhost != 0 }
-
-// Config reports whether the file is marked as configuration.
-func (f FileInfo) Config() bool { return f.Flags&flagConfig != 0 }
-
-// Doc reports whether the file is marked as documentation.
-func (f FileInfo) Doc() bool { return f.Flags&flagDoc != 0 }
 
 // Change is one entry of a changelog.
 type Change struct {

@@ -669,8 +669,8 @@ func TestKeyRotation(t *testing.T) {
 	f.must(err)
 	kr, err := pgp.ReadKeyring(after)
 	f.must(err)
-	if n := len(kr.Fingerprints()); n != 2 || kr.Fingerprints()[0] != f.key || !strings.HasSuffix(string(after), string(before)) {
-		t.Errorf("the key file has the keys %v, want the new one and then the old one", kr.Fingerprints())
+	if keys := kr.Keys(); len(keys) != 2 || keys[0].Fingerprint != f.key || !strings.HasSuffix(string(after), string(before)) {
+		t.Errorf("the key file has the keys %v, want the new one and then the old one", keys)
 	}
 	// Every repository is signed by the new key, also one that didn't change.
 	newRing, err := pgp.ReadKeyring(after[:len(after)-len(before)])
