@@ -9,7 +9,7 @@ import (
 
 // Bounds of one run's result.
 const (
-	MaxCases    = 20_000 // of a run
+	maxCases    = 20_000 // of a run
 	maxOf       = 500    // of one package: its statement lists them by name
 	maxCaseName = 100
 	maxDetail   = 4 << 10 // bytes; what is longer is cut
@@ -24,14 +24,14 @@ type Case struct {
 	Detail  string
 }
 
-// CheckCases says whether cases may be the result of testing packages, and gives
+// checkCases says whether cases may be the result of testing packages, and gives
 // each its package's digest. A case about a package that the run wasn't asked for
 // is Invalid, so that a tester cannot speak about others; so is a name that isn't
-// plain. More than MaxCases, or too many about one package, are TooLarge. Details
+// plain. More than maxCases, or too many about one package, are TooLarge. Details
 // are words for people: they are cut to size and made valid text.
-func CheckCases(packages []albs.TestPackage, cases []albs.TestCase) ([]Case, error) {
-	if len(cases) > MaxCases {
-		return nil, albs.Errorf(albs.TooLarge, "the run has %d cases, at most %d are taken", len(cases), MaxCases)
+func checkCases(packages []albs.TestPackage, cases []albs.TestCase) ([]Case, error) {
+	if len(cases) > maxCases {
+		return nil, albs.Errorf(albs.TooLarge, "the run has %d cases, at most %d are taken", len(cases), maxCases)
 	}
 	digests := make(map[string]albs.Digest, len(packages))
 	for _, p := range packages {

@@ -61,7 +61,7 @@ func (h handler) Admit(ctx context.Context, l queue.Lease, outcome albs.Outcome,
 		if r.Test == nil || len(r.Test.Cases) == 0 {
 			return nil, albs.Errorf(albs.Invalid, "the attempt reports tests that were carried out, and no case")
 		}
-		if in.cases, err = CheckCases(l.Spec.Test.Packages, r.Test.Cases); err != nil {
+		if in.cases, err = checkCases(l.Spec.Test.Packages, r.Test.Cases); err != nil {
 			return nil, err
 		}
 		if in.packages, err = h.tested(ctx, l.Spec.Test.Packages, in.cases); err != nil {

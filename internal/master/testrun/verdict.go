@@ -23,18 +23,18 @@ type Verdict struct {
 	Reason string
 }
 
-// View is what the verdict rule needs to know of the latest run of one rebuild,
+// view is what the verdict rule needs to know of the latest run of one rebuild,
 // with the cases about one package.
-type View struct {
+type view struct {
 	State  albs.TaskState // of the test task
 	Reason string         // the task's
 	Cases  []Case
 }
 
-// VerdictOf is the one place where it is decided what tests say of a package. runs
+// verdictOf is the one place where it is decided what tests say of a package. runs
 // are the latest runs, one for each rebuild that left it: the worst of them
 // counts, failed before pending before missing before passed.
-func VerdictOf(runs []View) Verdict {
+func verdictOf(runs []view) Verdict {
 	worst := Verdict{Missing, "it was never tested"}
 	for i, r := range runs {
 		v := r.verdict()
@@ -47,7 +47,7 @@ func VerdictOf(runs []View) Verdict {
 
 var rank = map[State]int{Passed: 0, Missing: 1, Pending: 2, Failed: 3}
 
-func (r View) verdict() Verdict {
+func (r view) verdict() Verdict {
 	switch r.State {
 	case albs.TaskSucceeded:
 		return judge(r.Cases)

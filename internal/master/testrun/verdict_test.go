@@ -17,28 +17,28 @@ func TestVerdictOf(t *testing.T) {
 	bad := []Case{{Name: "install", OK: true}, {Name: "files", Detail: "/usr/bin/a is missing\nand more"}, {Name: "remove"}}
 	tests := []struct {
 		name  string
-		runs  []View
+		runs  []view
 		state State
 		say   string
 	}{
 		{"never", nil, Missing, "it was never tested"},
-		{"waits", []View{{State: albs.TaskQueued}}, Pending, "its tests wait for a tester"},
-		{"blocked", []View{{State: albs.TaskBlocked}}, Pending, "its tests wait for a tester"},
-		{"runs", []View{{State: albs.TaskLeased}}, Pending, "its tests are running"},
-		{"stops", []View{{State: albs.TaskStopping}}, Pending, "its tests are running"},
-		{"passed", []View{{State: albs.TaskSucceeded, Cases: good}}, Passed, "2 of 2 cases passed"},
-		{"failed cases of a finished run", []View{{State: albs.TaskSucceeded, Cases: bad}}, Failed, "2 of 3 cases failed: files: /usr/bin/a is missing"},
-		{"no detail", []View{{State: albs.TaskSucceeded, Cases: bad[2:]}}, Failed, "1 of 1 cases failed: remove"},
-		{"without cases", []View{{State: albs.TaskSucceeded}}, Failed, "no test case was about it"},
-		{"not carried out", []View{{State: albs.TaskFailed, Reason: "no root"}}, Failed, "its tests could not be carried out: no root"},
-		{"cancelled", []View{{State: albs.TaskCancelled, Reason: "by olga"}}, Missing, "its tests were cancelled: by olga"},
-		{"passed in one place, pending in another", []View{{State: albs.TaskSucceeded, Cases: good}, {State: albs.TaskQueued}}, Pending, "its tests wait for a tester"},
-		{"failed comes before all", []View{{State: albs.TaskQueued}, {State: albs.TaskSucceeded, Cases: bad}, {State: albs.TaskSucceeded, Cases: good}}, Failed, "2 of 3 cases failed: files: /usr/bin/a is missing"},
-		{"passed twice", []View{{State: albs.TaskSucceeded, Cases: good}, {State: albs.TaskSucceeded, Cases: good[:1]}}, Passed, "2 of 2 cases passed"},
+		{"waits", []view{{State: albs.TaskQueued}}, Pending, "its tests wait for a tester"},
+		{"blocked", []view{{State: albs.TaskBlocked}}, Pending, "its tests wait for a tester"},
+		{"runs", []view{{State: albs.TaskLeased}}, Pending, "its tests are running"},
+		{"stops", []view{{State: albs.TaskStopping}}, Pending, "its tests are running"},
+		{"passed", []view{{State: albs.TaskSucceeded, Cases: good}}, Passed, "2 of 2 cases passed"},
+		{"failed cases of a finished run", []view{{State: albs.TaskSucceeded, Cases: bad}}, Failed, "2 of 3 cases failed: files: /usr/bin/a is missing"},
+		{"no detail", []view{{State: albs.TaskSucceeded, Cases: bad[2:]}}, Failed, "1 of 1 cases failed: remove"},
+		{"without cases", []view{{State: albs.TaskSucceeded}}, Failed, "no test case was about it"},
+		{"not carried out", []view{{State: albs.TaskFailed, Reason: "no root"}}, Failed, "its tests could not be carried out: no root"},
+		{"cancelled", []view{{State: albs.TaskCancelled, Reason: "by olga"}}, Missing, "its tests were cancelled: by olga"},
+		{"passed in one place, pending in another", []view{{State: albs.TaskSucceeded, Cases: good}, {State: albs.TaskQueued}}, Pending, "its tests wait for a tester"},
+		{"failed comes before all", []view{{State: albs.TaskQueued}, {State: albs.TaskSucceeded, Cases: bad}, {State: albs.TaskSucceeded, Cases: good}}, Failed, "2 of 3 cases failed: files: /usr/bin/a is missing"},
+		{"passed twice", []view{{State: albs.TaskSucceeded, Cases: good}, {State: albs.TaskSucceeded, Cases: good[:1]}}, Passed, "2 of 2 cases passed"},
 	}
 	for _, tt := range tests {
-		if got := VerdictOf(tt.runs); got != (Verdict{tt.state, tt.say}) {
-			t.Errorf("%s: VerdictOf = %+v, want %s, %q", tt.name, got, tt.state, tt.say)
+		if got := verdictOf(tt.runs); got != (Verdict{tt.state, tt.say}) {
+			t.Errorf("%s: verdictOf = %+v, want %s, %q", tt.name, got, tt.state, tt.say)
 		}
 	}
 }
@@ -70,15 +70,15 @@ func TestCheckCases(t *testing.T) {
 	t.Parallel()
 	a, b := albs.DigestOf([]byte("a")), albs.DigestOf([]byte("b"))
 	packages := []albs.TestPackage{{NEVRA: "a-1-1.noarch", Digest: a}, {NEVRA: "b-1-1.x86_64", Digest: b}}
-	got, err := CheckCases(packages, []albs.TestCase{
+	got, err := checkCases(packages, []albs.TestCase{
 		{Package: "b-1-1.x86_64", Name: "install", OK: true},
 		{Package: "a-1-1.noarch", Name: "install", Detail: "x\x00y\xff"},
 	})
 	want := []Case{{b, "install", true, ""}, {a, "install", false, "x\uFFFDy\uFFFD"}}
 	if diff := cmp.Diff(want, got); err != nil || diff != "" {
-		t.Errorf("CheckCases: %v, %s", err, diff)
+		t.Errorf("checkCases: %v, %s", err, diff)
 	}
-	long, err := CheckCases(packages, []albs.TestCase{{Package: "b-1-1.x86_64", Name: "install", Detail: strings.Repeat("ä", maxDetail)}})
+	long, err := checkCases(packages, []albs.TestCase{{Package: "b-1-1.x86_64", Name: "install", Detail: strings.Repeat("ä", maxDetail)}})
 	if err != nil || len(long[0].Detail) > maxDetail+8 {
 		t.Errorf("a long detail keeps %d bytes, %v", len(long[0].Detail), err)
 	}
@@ -95,10 +95,10 @@ func TestCheckCases(t *testing.T) {
 		"a name with newlines": {[]albs.TestCase{{Package: "b-1-1.x86_64", Name: "in\nstall"}}, albs.Invalid},
 		"no name":              {[]albs.TestCase{{Package: "b-1-1.x86_64"}}, albs.Invalid},
 		"too many of one":      {many, albs.TooLarge},
-		"too many":             {make([]albs.TestCase, MaxCases+1), albs.TooLarge},
+		"too many":             {make([]albs.TestCase, maxCases+1), albs.TooLarge},
 	} {
-		if _, err := CheckCases(packages, tt.cases); albs.KindOf(err) != tt.kind {
-			t.Errorf("%s: CheckCases = %v, want kind %q", name, err, tt.kind)
+		if _, err := checkCases(packages, tt.cases); albs.KindOf(err) != tt.kind {
+			t.Errorf("%s: checkCases = %v, want kind %q", name, err, tt.kind)
 		}
 	}
 }

@@ -113,7 +113,7 @@ func assemble(rows []runRow, tasks []queue.Task, packages []packageRow, cases []
 		if i, ok := place[p.RunID]; ok {
 			r, found := &out[i], about[key{p.RunID, p.Digest}]
 			r.Packages = append(r.Packages, Package{
-				Digest: p.Digest, NEVRA: p.NEVRA, Cases: found, Verdict: View{r.Task.State, r.Task.Reason, found}.verdict(),
+				Digest: p.Digest, NEVRA: p.NEVRA, Cases: found, Verdict: view{r.Task.State, r.Task.Reason, found}.verdict(),
 			})
 		}
 	}
@@ -143,16 +143,16 @@ func (t *Tests) Verdict(ctx context.Context, id albs.BuildID, ds []albs.Digest) 
 		}
 		latest[r.BuildTask] = r
 	}
-	views := make(map[albs.Digest][]View)
+	views := make(map[albs.Digest][]view)
 	for _, task := range order {
 		r := latest[task]
 		for _, p := range r.Packages {
-			views[p.Digest] = append(views[p.Digest], View{r.Task.State, r.Task.Reason, p.Cases})
+			views[p.Digest] = append(views[p.Digest], view{r.Task.State, r.Task.Reason, p.Cases})
 		}
 	}
 	out := make(map[albs.Digest]Verdict, len(ds))
 	for _, d := range ds {
-		v := VerdictOf(views[d])
+		v := verdictOf(views[d])
 		if v.State == Passed {
 			if v, err = t.stated(ctx, d, v); err != nil {
 				return nil, err
