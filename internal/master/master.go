@@ -166,7 +166,7 @@ func Open(ctx context.Context, c Config, log zerolog.Logger) (m *Master, err err
 	})
 	m.signs = sign.New(sign.Parts{
 		DB: m.db, Events: m.events, Queue: m.queue, Artifacts: artifacts, Provenance: m.prov,
-		Products: m.products, Builds: m.builds, Tests: m.tests, Log: log,
+		Products: m.products, Builds: m.builds, Tests: m.tests,
 	})
 	m.releases = release.New(release.Parts{
 		DB: m.db, Events: m.events, Auth: m.auth, Queue: m.queue, Artifacts: artifacts, Provenance: m.prov,

@@ -147,7 +147,7 @@ func setup(t *testing.T, d *db.DB) *fixture {
 	})
 	signs := sign.New(sign.Parts{
 		DB: d, Events: m.Events, Queue: m.Queue, Artifacts: m.Artifacts, Provenance: m.Provenance,
-		Products: m.Products, Builds: builds, Tests: tests, Log: zerolog.Nop(),
+		Products: m.Products, Builds: builds, Tests: tests,
 	})
 	f.Releases = New(Parts{
 		DB: d, Events: m.Events, Auth: m.Auth, Queue: m.Queue, Artifacts: m.Artifacts, Provenance: m.Provenance,

@@ -100,7 +100,7 @@ func setup(t *testing.T, d *db.DB, productName string) *fixture {
 	})
 	f := &fixture{d: d, prov: m.Provenance, Signing: New(Parts{
 		DB: d, Events: m.Events, Queue: m.Queue, Artifacts: m.Artifacts, Provenance: m.Provenance,
-		Products: m.Products, Builds: builds, Tests: tests, Log: zerolog.Nop(),
+		Products: m.Products, Builds: builds, Tests: tests,
 	})}
 	f.admin = auth.With(t.Context(), auth.Actor{Kind: auth.KindPerson, User: 1, Name: "ada", Grants: []auth.Grant{{Role: auth.Admin}}})
 	f.signer = auth.Actor{Kind: auth.KindWorker, Worker: 1, Name: "s1", Role: albs.RoleSigner, Labels: []string{"kind:sign", "kind:keygen", "key:*"}}

@@ -162,6 +162,19 @@ func (h signHandler) approved(ctx context.Context, d documentRow) error {
 	return albs.Errorf(albs.Invalid, "nobody approved %s (%s) for product %s", d.Name, d.Digest.Short(), d.Product)
 }
 
+// evidence returns what the signer decides by, as JSON. What is still on its way
+// to the ledger is Unavailable: the queue asks again soon.
+func (h signHandler) evidence(ctx context.Context, ds []albs.Digest, known uint64) (json.RawMessage, error) {
+	e, err := h.provenance.Evidence(ctx, ds, known)
+	if errors.Is(err, albs.NotFound) {
+		return nil, albs.Errorf(albs.Invalid, "what is to be signed was never stated: %w", err)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return e.Encode(), nil
+}
+
 func (h signHandler) Admit(ctx context.Context, l queue.Lease, outcome albs.Outcome, r albs.Result) (func(context.Context, db.Tx) error, error) {
 	if outcome == albs.OutcomeExcluded {
 		return nil, albs.Errorf(albs.Invalid, "a signer excludes nothing")

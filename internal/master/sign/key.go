@@ -170,6 +170,25 @@ func (s *Signing) Key(ctx context.Context, nameOrFingerprint string) (Key, error
 	return row.key()
 }
 
+// usable returns the key if it may sign for a product now.
+func (s *Signing) usable(ctx context.Context, q db.Q, key, product string) (Key, error) {
+	row, err := s.store.key(ctx, q, key)
+	if err != nil {
+		return Key{}, err
+	}
+	k, err := row.key()
+	if err != nil {
+		return Key{}, err
+	}
+	if !k.Active {
+		return Key{}, albs.Errorf(albs.Conflict, "key %s is not active any more", k.Name)
+	}
+	if len(k.Products) > 0 && !slices.Contains(k.Products, product) {
+		return Key{}, albs.Errorf(albs.Conflict, "key %s was made for %v and signs nothing of %q", k.Name, k.Products, product)
+	}
+	return k, nil
+}
+
 // Deactivate ends the use of a key for new requests; what it signed stays good.
 // Doing it twice changes nothing. Forbidden as for GenerateKey, NotFound.
 func (s *Signing) Deactivate(ctx context.Context, nameOrFingerprint string) error {

@@ -33,8 +33,8 @@ func TestStatusOf(t *testing.T) {
 		{[]albs.TaskState{canceled}, Failed},
 	}
 	for _, tt := range tests {
-		if got := StatusOf(tt.tasks); got != tt.want {
-			t.Errorf("StatusOf(%v) = %v, want %v", tt.tasks, got, tt.want)
+		if got := statusOf(tt.tasks); got != tt.want {
+			t.Errorf("statusOf(%v) = %v, want %v", tt.tasks, got, tt.want)
 		}
 	}
 	// The numbers are ALBS's: scripts know them.

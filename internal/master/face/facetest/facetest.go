@@ -46,7 +46,7 @@ func Open(t testing.TB, d *db.DB, out *egress.Egress, log zerolog.Logger) *Modul
 	})
 	m.Signs = sign.New(sign.Parts{
 		DB: m.DB, Events: m.Events, Queue: m.Queue, Artifacts: m.Artifacts, Provenance: m.Provenance,
-		Products: m.Products, Builds: m.Builds, Tests: m.Tests, Log: log,
+		Products: m.Products, Builds: m.Builds, Tests: m.Tests,
 	})
 	m.Releases = release.New(release.Parts{
 		DB: m.DB, Events: m.Events, Auth: m.Auth, Queue: m.Queue, Artifacts: m.Artifacts, Provenance: m.Provenance,
