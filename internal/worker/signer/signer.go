@@ -90,11 +90,15 @@ func Run(ctx context.Context, c Config, version string, m worker.Master, log zer
 	if s.engine, err = findRPMKeys(); err != nil {
 		return err
 	}
+	return s.work(ctx, c.Spool, version, m)
+}
+
+// work does one lease at a time: the evidence of a second one could lead from a state
+// that the first has gone beyond. The cores are used within a lease.
+func (s *signer) work(ctx context.Context, spool, version string, m worker.Master) error {
 	l := worker.Loop{
-		// One lease at a time: the evidence of a second one could lead from a state
-		// that the first has gone beyond. The cores are used within a lease.
 		Master: m, Offer: func() worker.Offer { return s.offer(version) }, Parallel: 1,
-		Spool: c.Spool, StopEarly: true, Log: log, Job: s.job,
+		Spool: spool, StopEarly: true, Log: s.log, Job: s.job,
 	}
 	return l.Run(ctx)
 }

@@ -2,6 +2,7 @@ package signer
 
 import (
 	"bytes"
+	"context"
 	"crypto/ed25519"
 	"encoding/json"
 	"errors"
@@ -70,18 +71,14 @@ func TestSignDocument(t *testing.T) {
 	w := newWorld(t, "demo")
 	doc := []byte("<repomd/>")
 	file := albs.File{Name: "repomd.xml", Digest: w.fake.AddBlob(doc), Size: int64(len(doc))}
-	approve := func(product string) attest.Proven {
-		return w.say(t, attest.Subject{Name: file.Name, Digest: map[string]string{attest.SHA256: string(file.Digest)}}, attest.ReleaseApproved,
-			attest.ReleaseApprovedBody{Product: product, Repository: "x86_64", Plan: albs.DigestOf([]byte("plan")), Approvals: []attest.Approval{{Person: "ada"}}})
-	}
 	spec := albs.SignSpec{Key: w.key.Fingerprint(), Product: "demo", Documents: []albs.File{file}}
-	if outcome, r := w.sign(t, spec, w.evidence(t, 0, approve("other"))); outcome != albs.OutcomeFailed || !strings.Contains(r.Reason, "refused") {
+	if outcome, r := w.sign(t, spec, w.evidence(t, 0, w.approve(t, file, "other"))); outcome != albs.OutcomeFailed || !strings.Contains(r.Reason, "refused") {
 		t.Errorf("an approval for another product: %s, %+v", outcome, r)
 	}
 	if n := w.intents(t); n != 0 {
 		t.Errorf("%d intents in the journal of a signer that refused", n)
 	}
-	outcome, r := w.sign(t, spec, w.evidence(t, w.known(t), approve("demo")))
+	outcome, r := w.sign(t, spec, w.evidence(t, w.known(t), w.approve(t, file, "demo")))
 	if outcome != albs.OutcomeOK || r.Sign == nil || len(r.Sign.Signatures) != 1 {
 		t.Fatalf("ended as %s: %+v\n%s", outcome, r, w.log)
 	}
@@ -89,6 +86,13 @@ func TestSignDocument(t *testing.T) {
 	if fpr, _, err := kr.VerifyArmored(bytes.NewReader(doc), r.Sign.Signatures[0].Bytes); err != nil || fpr != w.key.Fingerprint() {
 		t.Errorf("the signature is by %s, %v", fpr, err)
 	}
+}
+
+// approve states that a document is what an approved release of a product comes to.
+func (w *world) approve(t *testing.T, file albs.File, product string) attest.Proven {
+	t.Helper()
+	return w.say(t, attest.Subject{Name: file.Name, Digest: map[string]string{attest.SHA256: string(file.Digest)}}, attest.ReleaseApproved,
+		attest.ReleaseApprovedBody{Product: product, Repository: "x86_64", Plan: albs.DigestOf([]byte("plan")), Approvals: []attest.Approval{{Person: "ada"}}})
 }
 
 // TestRefusals are attempts to get a signature that the master could be made to
@@ -163,6 +167,14 @@ func TestRefusals(t *testing.T) {
 			spec.Packages = []albs.File{f}
 			*e = w.evidence(t, 0, said, w.said[w.files[1].Digest][1])
 		}, albs.OutcomeFailed, "another header or payload"},
+		{"a binary package stated as a source package", nil, func(t *testing.T, w *world, spec *albs.SignSpec, e *attest.Evidence) {
+			// Of which no build and no test is asked for.
+			p := must[*rpm.Package](t)(rpm.Read(bytes.NewReader(w.packages[0])))
+			*e = w.evidence(t, 0, w.say(t, subjectOf(p, spec.Packages[0].Digest), attest.Source, attest.SourceBody{Uploader: "ada"}))
+		}, albs.OutcomeFailed, "of the other kind"},
+		{"other bytes than were asked for", nil, func(_ *testing.T, w *world, spec *albs.SignSpec, _ *attest.Evidence) {
+			w.get = func(context.Context, func(), albs.Digest) []byte { return make([]byte, spec.Packages[0].Size) }
+		}, albs.OutcomeFailed, "refused: what came for"},
 		{"nothing to sign", nil, func(_ *testing.T, _ *world, spec *albs.SignSpec, _ *attest.Evidence) { spec.Packages = nil }, albs.OutcomeFailed, "1 to 500"},
 		{"packages as documents", nil, func(_ *testing.T, _ *world, spec *albs.SignSpec, _ *attest.Evidence) {
 			spec.Documents, spec.Packages = spec.Packages, nil
@@ -348,6 +360,51 @@ func write(t *testing.T, path, text string, mode os.FileMode) {
 	t.Helper()
 	if err := os.WriteFile(path, []byte(text), mode); err != nil {
 		t.Fatal(err)
+	}
+}
+
+// TestEngineRefuses has the second engine refuse what the first took: no signature
+// leaves the signer, and the journal says why.
+func TestEngineRefuses(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	script := filepath.Join(t.TempDir(), "bwrap")
+	write(t, script, "#!/bin/sh\ncase \"$*\" in *--checksig*) echo DIGESTS SIGNATURES NOT OK; exit 1;; esac\n", 0o700)
+	w.engine = &rpmkeys{bwrap: script, program: "rpmkeys"}
+	outcome, r := w.sign(t, albs.SignSpec{Key: w.key.Fingerprint(), Product: "demo", Packages: w.files}, w.evidence(t, 0, w.about(w.files...)...))
+	if outcome != albs.OutcomeFailed || r.Sign != nil || !strings.Contains(r.Reason, "NOT OK") {
+		t.Errorf("ended as %s: %+v", outcome, r)
+	}
+	if n := strings.Count(w.journal(t), `"error":"rpmkeys refuses`); n != len(w.files) {
+		t.Errorf("%d results in the journal tell of it:\n%s", n, w.journal(t))
+	}
+}
+
+// TestStopsBeforeSigning has the lease end while the last byte arrives: what would
+// be signed then is out of the master's reach.
+func TestStopsBeforeSigning(t *testing.T) {
+	t.Parallel()
+	for _, what := range []string{"packages", "documents"} {
+		t.Run(what, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t)
+			spec, about := albs.SignSpec{Key: w.key.Fingerprint(), Product: "demo", Packages: w.files[:1]}, w.about(w.files[0])
+			if what == "documents" {
+				doc := []byte("<repomd/>")
+				file := albs.File{Name: "repomd.xml", Digest: w.fake.AddBlob(doc), Size: int64(len(doc))}
+				spec.Packages, spec.Documents = nil, []albs.File{file}
+				about = []attest.Proven{w.approve(t, file, "demo")}
+			}
+			w.get = func(ctx context.Context, shutdown func(), d albs.Digest) []byte {
+				shutdown()
+				<-ctx.Done()
+				return w.fake.Content(d)
+			}
+			outcome, r := w.sign(t, spec, w.evidence(t, 0, about...))
+			if journal := w.journal(t); outcome != albs.OutcomeInfra || r.Sign != nil || strings.Contains(journal, `"signature":`) {
+				t.Errorf("ended as %s: %+v; the journal:\n%s", outcome, r, journal)
+			}
+		})
 	}
 }
 

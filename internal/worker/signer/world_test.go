@@ -6,6 +6,7 @@ import (
 	"crypto/ed25519"
 	"encoding/json"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -23,6 +24,7 @@ import (
 	"albs/internal/rpm"
 	"albs/internal/rpm/rpmtest"
 	"albs/internal/telemetry/telemetrytest"
+	"albs/internal/worker"
 	"albs/internal/worker/workertest"
 )
 
@@ -71,6 +73,37 @@ type world struct {
 	said     map[albs.Digest][]attest.Proven // about what is to be signed, and what it rests on
 	n        map[string]int
 	log      *telemetrytest.Log
+
+	engine *rpmkeys // in place of the host's, if it isn't nil
+	// get answers for the master when a blob is asked for, if it isn't nil; shutdown
+	// ends the signer.
+	get func(ctx context.Context, shutdown func(), d albs.Digest) []byte
+}
+
+// liar is a master that sends what get says.
+type liar struct {
+	worker.Master
+	get func(ctx context.Context, d albs.Digest) []byte
+}
+
+// Get implements worker.Master.
+func (l liar) Get(ctx context.Context, _ worker.Token, d albs.Digest, _, _ int64) (io.ReadCloser, error) {
+	return io.NopCloser(bytes.NewReader(l.get(ctx, d))), nil
+}
+
+// start is Run, with another engine if the world has one.
+func (w *world) start(ctx context.Context, m worker.Master) error {
+	log := zerolog.New(w.log)
+	if w.engine == nil {
+		return Run(ctx, w.config, "test", m, log)
+	}
+	s, err := open(w.config, log)
+	if err != nil {
+		return err
+	}
+	defer s.journal.Close()
+	s.engine = *w.engine
+	return s.work(ctx, w.config.Spool, "test", m)
 }
 
 func must[T any](t testing.TB) func(v T, err error) T {
@@ -217,7 +250,10 @@ func (w *world) run(t *testing.T, task workertest.Task, evidence json.RawMessage
 		labels = append(labels, "key:"+strings.TrimSuffix(filepath.Base(path), ".json"))
 	}
 	master := w.fake.As(w.fake.AddWorker(labels...))
-	go func() { done <- Run(ctx, w.config, "test", master, zerolog.New(w.log)) }()
+	if w.get != nil {
+		master = liar{master, func(ctx context.Context, d albs.Digest) []byte { return w.get(ctx, cancel, d) }}
+	}
+	go func() { done <- w.start(ctx, master) }()
 	defer func() {
 		cancel()
 		if err := <-done; err != nil {
@@ -244,14 +280,20 @@ func (w *world) sign(t *testing.T, spec albs.SignSpec, e attest.Evidence) (albs.
 	return outcome, r
 }
 
-// intents counts the signatures that were about to be made.
-func (w *world) intents(t *testing.T) int {
+// journal is the signer's journal as it stands.
+func (w *world) journal(t *testing.T) string {
 	t.Helper()
 	b, err := os.ReadFile(filepath.Join(w.config.Dir, "journal.jsonl"))
 	if err != nil && !os.IsNotExist(err) {
 		t.Fatal(err)
 	}
-	return bytes.Count(b, []byte(`"event":"intent"`))
+	return string(b)
+}
+
+// intents counts the signatures that were about to be made.
+func (w *world) intents(t *testing.T) int {
+	t.Helper()
+	return strings.Count(w.journal(t), `"event":"intent"`)
 }
 
 // secretFree fails the test if something that leaves the signer, or its journal,
