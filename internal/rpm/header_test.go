@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"runtime"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -120,6 +121,11 @@ var mutations = []mutation{
 		at := main + introSize + int(n)*indexSize + int(size) - indexSize
 		binary.BigEndian.PutUint32(b[at+8:], uint32(-(int(n)-1)*indexSize))
 		return b
+	}, "cover"},
+	{"data behind the region", func(b []byte, main int) []byte {
+		n, size := binary.BigEndian.Uint32(b[main+8:]), binary.BigEndian.Uint32(b[main+12:])
+		binary.BigEndian.PutUint32(b[main+12:], size+8)
+		return slices.Insert(b, main+introSize+int(n)*indexSize+int(size), []byte("unsigned")...)
 	}, "cover"},
 	{"not UTF-8", replace("A package with", "A \xff\xfeckage"), "UTF-8"},
 	{"name of shell", replace("albs-rich\x00", "al$(h)ich\x00"), "grammar"},

@@ -9,6 +9,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -211,24 +212,85 @@ func TestSplice(t *testing.T) {
 	}
 }
 
-// Without reserved space the file grows, and is as good.
-func TestSpliceWithoutRoom(t *testing.T) {
-	t.Parallel()
-	b := fixture(t, richRPM)
+// withSignatureHeader returns b with a signature header of values.
+func withSignatureHeader(t testing.TB, b []byte, values []value) []byte {
+	t.Helper()
+	f, err := readFront(bytes.NewReader(b))
+	if err != nil {
+		t.Fatal(err)
+	}
+	head := layout(tagSigRegion, values)
+	out := append(append(bytes.Clone(b[:leadSize]), head...), make([]byte, padded(len(head))-len(head))...)
+	return append(out, b[f.start():]...)
+}
+
+// signatureValues lists what the signature header of b holds, but for tags.
+func signatureValues(t testing.TB, b []byte, but ...uint32) []value {
+	t.Helper()
 	f, err := readFront(bytes.NewReader(b))
 	if err != nil {
 		t.Fatal(err)
 	}
 	var values []value
 	for _, e := range f.sig.entries {
-		if e.tag != tagSigRegion && e.tag != tagSigReserved {
+		if e.tag != tagSigRegion && !slices.Contains(but, e.tag) {
 			values = append(values, value{e.tag, e.typ, e.count, f.sig.store()[e.off : e.off+e.size]})
 		}
 	}
-	tight := layout(tagSigRegion, values)
-	small := append(append(bytes.Clone(b[:leadSize]), tight...), make([]byte, padded(len(tight))-len(tight))...)
-	small = append(small, b[f.start():]...)
+	return values
+}
 
+// A package that bears a signature of every kind there is has one after Splice, and
+// everything else of its signature header.
+func TestSpliceDropsAll(t *testing.T) {
+	t.Parallel()
+	k, foreign := key(t, pgp.Ed25519), []byte("a signature of somebody else\x00")
+	unsigned := fixture(t, richRPM)
+	values := signatureValues(t, unsigned, tagSigReserved)
+	kept := len(values)
+	for _, tag := range []uint32{tagSigDSA, tagSigRSA, tagSigPGP, tagSigGPG} {
+		values = append(values, value{tag, typeBin, uint32(len(foreign)), foreign})
+	}
+	values = append(values, value{tagSigOpenPGP, typeStrings, 1, foreign})
+	signed := sign(t, withSignatureHeader(t, unsigned, values), k)
+	if bytes.Contains(signed, foreign) {
+		t.Error("a foreign signature is left")
+	}
+	if got := len(signatureValues(t, signed, tagSigReserved)); got != kept+1 {
+		t.Errorf("%d values are left, want %d and the signature", got, kept)
+	}
+	if _, err := Verify(bytes.NewReader(signed), ring(t, k)); err != nil {
+		t.Errorf("Verify: %v", err)
+	}
+}
+
+// Of two signatures over the header both must hold, whichever comes first.
+func TestVerifyEverySignature(t *testing.T) {
+	t.Parallel()
+	rsa, ed := key(t, pgp.RSA4096), key(t, pgp.Ed25519)
+	unsigned := fixture(t, richRPM)
+	values := signatureValues(t, sign(t, unsigned, rsa))
+	for _, v := range signatureValues(t, sign(t, unsigned, ed)) {
+		if v.tag == tagSigDSA {
+			values = append(values, v)
+		}
+	}
+	both := withSignatureHeader(t, unsigned, values)
+	if _, err := Verify(bytes.NewReader(both), ring(t, rsa, ed)); err != nil {
+		t.Errorf("Verify with both keys: %v", err)
+	}
+	for _, k := range []*pgp.Key{rsa, ed} {
+		if _, err := Verify(bytes.NewReader(both), ring(t, k)); !errors.Is(err, albs.Invalid) || !strings.Contains(err.Error(), "keyring") {
+			t.Errorf("Verify with key %s alone: %v, want Invalid", k, err)
+		}
+	}
+}
+
+// Without reserved space the file grows, and is as good.
+func TestSpliceWithoutRoom(t *testing.T) {
+	t.Parallel()
+	b := fixture(t, richRPM)
+	small := withSignatureHeader(t, b, signatureValues(t, b, tagSigReserved))
 	k := key(t, pgp.RSA4096)
 	signed := sign(t, small, k)
 	if len(signed) <= len(small) {
@@ -314,19 +376,7 @@ func TestVerifyTampered(t *testing.T) {
 		return bytes.Replace(b, []byte(p.HeaderSHA256), []byte(sum), 1)
 	}
 	without := func(tag uint32) []byte {
-		f, err := readFront(bytes.NewReader(signed))
-		if err != nil {
-			t.Fatal(err)
-		}
-		var values []value
-		for _, e := range f.sig.entries {
-			if e.tag != tagSigRegion && e.tag != tag {
-				values = append(values, value{e.tag, e.typ, e.count, f.sig.store()[e.off : e.off+e.size]})
-			}
-		}
-		head := layout(tagSigRegion, values)
-		b := append(append(bytes.Clone(signed[:leadSize]), head...), make([]byte, padded(len(head))-len(head))...)
-		return append(b, signed[f.start():]...)
+		return withSignatureHeader(t, signed, signatureValues(t, signed, tag))
 	}
 	check := rpmkeys(t, k)
 	if ok, out := check(signed); !ok {
