@@ -311,20 +311,60 @@ func TestPolicy(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
+	signing := func(config *packet.Config) *openpgp.Entity {
+		t.Helper()
+		e := entity(&packet.Config{Algorithm: packet.PubKeyAlgoEdDSA})
+		config.Time = func() time.Time { return keyTime }
+		if err := e.AddSigningSubkey(config); err != nil {
+			t.Fatal(err)
+		}
+		return e
+	}
+	bound := signing(&packet.Config{Algorithm: packet.PubKeyAlgoEdDSA})
+	sub := bound.Subkeys[0]
+	sub.Sig.Hash = crypto.SHA1
+	if err := sub.Sig.SignKey(sub.PublicKey, bound.PrivateKey, configAt(keyTime)); err != nil {
+		t.Fatal(err)
+	}
 	for name, c := range map[string]struct {
 		e    *openpgp.Entity
 		want string
 	}{
-		"SHA-1":     {sha1, "SHA-1"},
-		"algorithm": {entity(&packet.Config{Algorithm: packet.PubKeyAlgoEd25519}), "algorithm 27"},
-		"version":   {entity(&packet.Config{Algorithm: packet.PubKeyAlgoEd25519, V6Keys: true}), "version 6"},
-		"bits":      {entity(&packet.Config{Algorithm: packet.PubKeyAlgoRSA, RSABits: 1024}), "1024 bits"},
+		"subkey bound by SHA-1": {bound, "a subkey's binding uses SHA-1"},
+		"algorithm of a subkey": {signing(&packet.Config{Algorithm: packet.PubKeyAlgoEd25519}), "of its signing subkey, its algorithm 27"},
+		"SHA-1":                 {sha1, "SHA-1"},
+		"algorithm":             {entity(&packet.Config{Algorithm: packet.PubKeyAlgoEd25519}), "algorithm 27"},
+		"version":               {entity(&packet.Config{Algorithm: packet.PubKeyAlgoEd25519, V6Keys: true}), "version 6"},
+		"bits":                  {entity(&packet.Config{Algorithm: packet.PubKeyAlgoRSA, RSABits: 1024}), "1024 bits"},
 	} {
 		_, err := ReadKeyring(armored(c.e))
 		if !errors.Is(err, albs.Invalid) || !strings.Contains(err.Error(), c.want) {
 			t.Errorf("%s: ReadKeyring: %v, want an Invalid error with %q", name, err, c.want)
 		}
 	}
+
+	// A private key in the armor of a public one, and one that may not sign.
+	private, err := encode(openpgp.PublicKeyType, func(w io.Writer) error {
+		return entity(&packet.Config{Algorithm: packet.PubKeyAlgoEdDSA}).SerializePrivateWithoutSigning(w, nil)
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = ReadKeyring(private)
+	wantInvalid(t, err, "the private part")
+	certifier := entity(&packet.Config{Algorithm: packet.PubKeyAlgoEdDSA})
+	for _, id := range certifier.Identities {
+		id.SelfSignature.FlagSign = false
+		if err := id.SelfSignature.SignUserId(id.Name, certifier.PrimaryKey, certifier.PrivateKey, configAt(keyTime)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	sealed, err := (&Key{entity: certifier}).SealPrivate([]byte("secret"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = OpenPrivate(sealed, []byte("secret"))
+	wantInvalid(t, err, "not meant for signing")
 
 	k, err := Generate("Revoked <r@example.org>", Ed25519, keyTime)
 	if err != nil {
@@ -334,19 +374,25 @@ func TestPolicy(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	weak := &packet.Signature{Version: 4, SigType: packet.SigTypeBinary, PubKeyAlgo: k.entity.PrimaryKey.PubKeyAlgo,
-		Hash: crypto.SHA1, CreationTime: signTime, IssuerKeyId: &k.entity.PrimaryKey.KeyId}
-	h := crypto.SHA1.New()
-	io.WriteString(h, "x")
-	if err := weak.Sign(h, k.entity.PrivateKey, configAt(signTime)); err != nil {
-		t.Fatal(err)
+	for _, c := range []struct {
+		hash crypto.Hash
+		kind packet.SignatureType
+		want string
+	}{{crypto.SHA1, packet.SigTypeBinary, "SHA-1"}, {crypto.SHA256, packet.SigTypeText, "binary signature"}} {
+		bad := &packet.Signature{Version: 4, SigType: c.kind, PubKeyAlgo: k.entity.PrimaryKey.PubKeyAlgo,
+			Hash: c.hash, CreationTime: signTime, IssuerKeyId: &k.entity.PrimaryKey.KeyId}
+		h := c.hash.New()
+		io.WriteString(h, "x")
+		if err := bad.Sign(h, k.entity.PrivateKey, configAt(signTime)); err != nil {
+			t.Fatal(err)
+		}
+		var b bytes.Buffer
+		if err := bad.Serialize(&b); err != nil {
+			t.Fatal(err)
+		}
+		_, _, err = ring(t, k).Verify(strings.NewReader("x"), b.Bytes())
+		wantInvalid(t, err, c.want)
 	}
-	var b bytes.Buffer
-	if err := weak.Serialize(&b); err != nil {
-		t.Fatal(err)
-	}
-	_, _, err = ring(t, k).Verify(strings.NewReader("x"), b.Bytes())
-	wantInvalid(t, err, "SHA-1")
 
 	early, _, err := k.At(keyTime.Add(-time.Hour)).Sign([]byte("x"))
 	if err != nil {

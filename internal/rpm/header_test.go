@@ -122,6 +122,11 @@ var mutations = []mutation{
 		binary.BigEndian.PutUint32(b[at+8:], uint32(-(int(n)-1)*indexSize))
 		return b
 	}, "cover"},
+	{"region a byte beyond the data", func(b []byte, main int) []byte {
+		at := main + introSize + 8
+		binary.BigEndian.PutUint32(b[at:], binary.BigEndian.Uint32(b[at:])+1)
+		return b
+	}, "ends beyond"},
 	{"data behind the region", func(b []byte, main int) []byte {
 		n, size := binary.BigEndian.Uint32(b[main+8:]), binary.BigEndian.Uint32(b[main+12:])
 		binary.BigEndian.PutUint32(b[main+12:], size+8)
