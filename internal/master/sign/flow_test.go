@@ -231,6 +231,16 @@ func (f *fixture) ended(t *testing.T, id int64) Request {
 	return r
 }
 
+// told counts the events of a kind.
+func (f *fixture) told(t *testing.T, kind string) int {
+	t.Helper()
+	var n int
+	if err := f.d.GetContext(t.Context(), &n, `SELECT count(*) FROM event WHERE kind = $1`, kind); err != nil {
+		t.Fatal(err)
+	}
+	return n
+}
+
 func TestSignBuild(t *testing.T) {
 	t.Parallel()
 	dbtest.Each(t, func(t *testing.T, d *db.DB) {
@@ -254,6 +264,9 @@ func TestSignBuild(t *testing.T) {
 		}
 		if len(r.Packages) != 3 {
 			t.Errorf("%d packages were signed, want 3", len(r.Packages))
+		}
+		if f.told(t, EventSigned) != 1 || f.told(t, "sign.failed") != 0 {
+			t.Errorf("the end was told as %d signed, %d failed", f.told(t, EventSigned), f.told(t, "sign.failed"))
 		}
 		if _, err := f.SignBuild(f.admin, f.build, "demo"); albs.KindOf(err) != albs.Conflict || !strings.Contains(err.Error(), "already signed") {
 			t.Errorf("a signed build asked for again = %v", err)
@@ -339,18 +352,33 @@ func TestDocument(t *testing.T) {
 			task, err := f.queue.Task(t.Context(), first)
 			return err == nil && task.State == albs.TaskFailed && strings.Contains(task.Reason, "nobody approved")
 		})
-		err = d.InTx(t.Context(), func(tx db.Tx) error {
-			return f.prov.State(t.Context(), tx, provenance.Fact{
-				Subjects:  []attest.Subject{{Name: file.Name, Digest: map[string]string{attest.SHA256: string(file.Digest)}}},
-				Predicate: attest.ReleaseApproved,
-				Body: attest.ReleaseApprovedBody{
-					Product: "demo", Repository: "el/x86_64", Release: 1, Snapshot: albs.DigestOf([]byte("snapshot")), Plan: albs.DigestOf([]byte("plan")),
-					Approvals: []attest.Approval{{Person: "ada", At: time.Now().UTC()}},
-				},
+		approve := func(file albs.File, product string) {
+			t.Helper()
+			err := d.InTx(t.Context(), func(tx db.Tx) error {
+				return f.prov.State(t.Context(), tx, provenance.Fact{
+					Subjects:  []attest.Subject{{Name: file.Name, Digest: map[string]string{attest.SHA256: string(file.Digest)}}},
+					Predicate: attest.ReleaseApproved,
+					Body: attest.ReleaseApprovedBody{
+						Product: product, Repository: "el/x86_64", Release: 1, Snapshot: albs.DigestOf([]byte("snapshot")), Plan: albs.DigestOf([]byte("plan")),
+						Approvals: []attest.Approval{{Person: "ada", At: time.Now().UTC()}},
+					},
+				})
 			})
+			if err != nil {
+				t.Fatal(err)
+			}
+		}
+		approve(file, "demo")
+		// The approval of one document is none of another, nor for another product.
+		foreign := albs.File{Name: "repomd.xml", Digest: albs.DigestOf([]byte("foreign")), Size: 7}
+		approve(foreign, "other")
+		until(t, "everything is notarized", func() bool {
+			n, err := f.prov.Pending(t.Context())
+			return err == nil && n == 0
 		})
-		if err != nil {
-			t.Fatal(err)
+		row := documentRow{Digest: foreign.Digest, Name: foreign.Name, Size: foreign.Size, Key: k.Fingerprint, Product: "demo"}
+		if err := (signHandler{f.Signing}).approved(t.Context(), row); albs.KindOf(err) != albs.Invalid || !strings.Contains(err.Error(), "nobody approved") {
+			t.Errorf("what was approved for another product: %v", err)
 		}
 		second, err := enqueue("demo")
 		if err != nil || second == first {
@@ -374,40 +402,49 @@ func TestDocument(t *testing.T) {
 	})
 }
 
-// TestDocumentKey has somebody exchange the public part of a key in the database, and
-// report a document's signature by the exchanged one.
-func TestDocumentKey(t *testing.T) {
+// TestExchangedKey has somebody exchange the public part of a key in the database, and
+// report signatures by the exchanged one.
+func TestExchangedKey(t *testing.T) {
 	t.Parallel()
-	f := setup(t, dbtest.Open(t, dbtest.SQLite(t)), "demo")
-	f.deliver()
-	f.worker(t)
-	k := f.key(t, "demo", pgp.Ed25519, "demo")
+	f := setup(t, dbtest.Open(t, dbtest.SQLite(t)), "")
+	must := func(err error) {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	registered, err := pgp.Generate("Demo <demo@example.org>", pgp.Ed25519, time.Now())
+	must(err)
 	other, err := pgp.Generate("Demo <demo@example.org>", pgp.Ed25519, time.Now())
-	if err != nil {
-		t.Fatal(err)
-	}
-	public, err := other.Public()
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(err)
+	j := job{key: Key{Fingerprint: registered.Fingerprint(), Name: "demo"}}
+	j.key.Public, err = other.Public()
+	must(err)
+	h := signHandler{f.Signing}
+
 	doc := []byte("<repomd/>")
-	file := albs.File{Name: "repomd.xml", Digest: albs.DigestOf(doc), Size: int64(len(doc))}
-	if _, err := f.artifacts.Blobs().Put(t.Context(), file.Digest, bytes.NewReader(doc)); err != nil {
-		t.Fatal(err)
-	}
+	j.document = &documentRow{Digest: albs.DigestOf(doc), Name: "repomd.xml", Size: int64(len(doc))}
+	_, err = f.artifacts.Blobs().Put(t.Context(), j.document.Digest, bytes.NewReader(doc))
+	must(err)
 	armored, err := other.SignArmored(bytes.NewReader(doc))
-	if err != nil {
-		t.Fatal(err)
+	must(err)
+	if _, err := h.admitDocument(t.Context(), queue.Lease{}, j, armored); albs.KindOf(err) != albs.Invalid || !strings.Contains(err.Error(), "by key") {
+		t.Errorf("a document's signature by an exchanged key: %v", err)
 	}
-	if _, err := f.d.ExecContext(t.Context(), `UPDATE sign_key SET public = $1 WHERE fingerprint = $2`, string(public), k.Fingerprint); err != nil {
-		t.Fatal(err)
-	}
-	j := job{document: &documentRow{Digest: file.Digest, Name: file.Name, Size: file.Size, Key: k.Fingerprint, Product: "demo"}}
-	if j.key, err = f.Key(t.Context(), "demo"); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := (signHandler{f.Signing}).admitDocument(t.Context(), queue.Lease{}, j, armored); albs.KindOf(err) != albs.Invalid || !strings.Contains(err.Error(), "by key") {
-		t.Errorf("a signature by an exchanged key: %v", err)
+
+	a := f.rpms[0]
+	blob, err := f.artifacts.Blobs().Open(t.Context(), a.Digest)
+	must(err)
+	defer blob.Close()
+	header, err := rpm.Header(blob)
+	must(err)
+	sig, _, err := other.Sign(header)
+	must(err)
+	kr, err := rpm.ReadKeyring(j.key.Public)
+	must(err)
+	row := packageRow{Unsigned: a.Digest, Kind: string(a.Kind), Name: a.Name, Size: a.Size}
+	if _, err := h.splice(t.Context(), row, sig, j.key, kr); albs.KindOf(err) != albs.Invalid || !strings.Contains(err.Error(), "by key") {
+		t.Errorf("a package's signature by an exchanged key: %v", err)
 	}
 }
 
@@ -418,6 +455,17 @@ func TestGate(t *testing.T) {
 	f.key(t, "demo", pgp.Ed25519, "demo")
 	if _, err := f.SignBuild(f.admin, f.build, "demo"); albs.KindOf(err) != albs.Conflict || !strings.Contains(err.Error(), "requires passed tests") {
 		t.Errorf("SignBuild of what was never tested = %v", err)
+	}
+	// The gate is asked again when the packages go out, and then there is no way back.
+	waiting := job{request: requestRow{BuildID: f.build, Product: "demo"}}
+	for _, a := range f.rpms {
+		waiting.packages = append(waiting.packages, packageRow{Unsigned: a.Digest, Kind: string(a.Kind), Name: a.Name})
+	}
+	if err := (signHandler{f.Signing}).offerable(t.Context(), waiting); albs.KindOf(err) != albs.Invalid || !strings.Contains(err.Error(), "requires passed tests") {
+		t.Errorf("offering what was never tested = %v", err)
+	}
+	if err := f.gate(t.Context(), f.build, "demo", waiting.packages[2:]); err != nil {
+		t.Errorf("the gate asks for tests of a source package: %v", err)
 	}
 	eve := auth.With(t.Context(), auth.Actor{Kind: auth.KindPerson, User: 7, Name: "eve", Grants: []auth.Grant{{Role: auth.Operator}}})
 	if _, err := f.SignBuild(eve, f.build, "demo"); albs.KindOf(err) != albs.Forbidden {
@@ -437,6 +485,22 @@ func TestGate(t *testing.T) {
 	}
 	if _, err := f.GenerateKey(f.admin, "old", "A <a@example.org>", "dsa1024"); albs.KindOf(err) != albs.Invalid {
 		t.Errorf("GenerateKey of an unknown algorithm = %v", err)
+	}
+
+	err := f.d.InTx(t.Context(), func(tx db.Tx) error {
+		task, err := f.queue.Enqueue(t.Context(), tx, queue.NewTask{Kind: albs.KindBuild, Lane: "user:olga", Topic: build.Topic(f.build)})
+		if err != nil {
+			return err
+		}
+		_, err = tx.ExecContext(t.Context(), `INSERT INTO build_task (task_id, build_id, item_id, kind, arch)
+			VALUES ($1, $2, (SELECT id FROM build_item WHERE build_id = $2), 'build', 'x86_64')`, task, f.build)
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := f.SignBuild(f.admin, f.build, "demo"); albs.KindOf(err) != albs.Conflict || !strings.Contains(err.Error(), "can't be signed") {
+		t.Errorf("SignBuild of what is still being built = %v", err)
 	}
 }
 
@@ -483,6 +547,14 @@ func TestAdmit(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
+		if _, err := f.GenerateKey(f.admin, "second", "Demo <demo@example.org>", pgp.Ed25519); err != nil {
+			t.Fatal(err)
+		}
+		l = claim("kind:keygen")
+		again := albs.Result{Keygen: &albs.KeygenResult{Fingerprint: k.Fingerprint(), Public: public}}
+		if err := f.queue.Complete(me, l.Token, albs.OutcomeOK, again); albs.KindOf(err) != albs.Invalid || !strings.Contains(err.Error(), "registered already") {
+			t.Errorf("a key that is registered already: Complete = %v", err)
+		}
 		// sign returns what a signer reports that signs with key, each package but for
 		// those that header replaces.
 		sign := func(l *worker.Lease, key *pgp.Key, header func(i int) []byte) albs.Result {
@@ -528,6 +600,9 @@ func TestAdmit(t *testing.T) {
 				t.Errorf("%s: Request = %+v, %v", name, r, err)
 			}
 		}
+		if f.told(t, EventSigned) != 0 || f.told(t, "sign.failed") != len(bad) {
+			t.Errorf("the ends were told as %d signed, %d failed", f.told(t, EventSigned), f.told(t, "sign.failed"))
+		}
 		// A package that is signed keeps its copy, whatever comes later.
 		r, err := f.SignBuild(f.admin, f.build, "demo")
 		if err != nil {
@@ -551,6 +626,17 @@ func TestAdmit(t *testing.T) {
 			if (p.Digest == l2.Spec.Sign.Packages[0].Digest) != (p.Signed == kept) || p.Signed == "" {
 				t.Errorf("the copy of %s is %s", p.Name, p.Signed.Short())
 			}
+		}
+		// A key that is not active any more goes out with no task that waited.
+		eve := auth.With(t.Context(), auth.Actor{Kind: auth.KindPerson, User: 7, Name: "eve", Grants: []auth.Grant{{Role: auth.Operator}}})
+		if err := f.Deactivate(eve, "demo"); albs.KindOf(err) != albs.Forbidden {
+			t.Errorf("Deactivate by an operator = %v", err)
+		}
+		if err := f.Deactivate(f.admin, "demo"); err != nil {
+			t.Fatal(err)
+		}
+		if _, _, err := (signHandler{f.Signing}).Offer(t.Context(), r.Tasks[0], queue.Offer{}); albs.KindOf(err) != albs.Invalid || !strings.Contains(err.Error(), "not active") {
+			t.Errorf("Offer with a key that isn't active = %v", err)
 		}
 		if list, more, err := f.Requests(t.Context(), Filter{Build: f.build, Limit: 4}); err != nil || len(list) != 4 || !more || list[0].ID != r.ID {
 			t.Errorf("Requests = %d of them, %v, %v", len(list), more, err)
@@ -605,6 +691,16 @@ func TestExchanged(t *testing.T) {
 	got, err := f.Signed(t.Context(), []albs.Digest{first.Digest}, k.Fingerprint)
 	if err != nil || got[first.Digest].Digest != first.Signed {
 		t.Fatalf("Signed = %v, %v", got, err)
+	}
+	// The copy by one key isn't the copy by another.
+	other := f.key(t, "other", pgp.Ed25519)
+	if err := f.d.InTx(t.Context(), func(tx db.Tx) error {
+		return f.store.addSigned(t.Context(), tx, first.Digest, other.Fingerprint, first.Signed, db.Now())
+	}); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := f.Signed(t.Context(), []albs.Digest{first.Digest}, other.Fingerprint); albs.KindOf(err) != albs.Conflict {
+		t.Errorf("the copy by another key: Signed = %v, %v, want Conflict", got, err)
 	}
 	for name, to := range map[string]albs.Digest{"the unsigned file": first.Digest, "the copy of another package": second.Signed} {
 		if _, err := f.d.ExecContext(t.Context(), `DELETE FROM signed_package WHERE unsigned = $1`, second.Digest); err != nil {
