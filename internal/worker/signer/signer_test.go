@@ -380,6 +380,28 @@ func TestEngineRefuses(t *testing.T) {
 	}
 }
 
+// TestOwnEngineRefuses has the second engine take everything: what doesn't hold by
+// the key's public part, here exchanged on disk, stays in for the first one alone.
+func TestOwnEngineRefuses(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	script := filepath.Join(t.TempDir(), "bwrap")
+	write(t, script, "#!/bin/sh\n", 0o700)
+	w.engine = &rpmkeys{bwrap: script, program: "rpmkeys"}
+	path := filepath.Join(w.config.Dir, "keys", w.key.Fingerprint()+".json")
+	var f keyFile
+	if err := json.Unmarshal(must[[]byte](t)(os.ReadFile(path)), &f); err != nil {
+		t.Fatal(err)
+	}
+	other := must[*pgp.Key](t)(pgp.Generate(userID, pgp.Ed25519, time.Now()))
+	f.Public = string(must[[]byte](t)(other.Public()))
+	write(t, path, string(must[[]byte](t)(json.Marshal(f))), 0o600)
+	outcome, r := w.sign(t, albs.SignSpec{Key: w.key.Fingerprint(), Product: "demo", Packages: w.files}, w.evidence(t, 0, w.about(w.files...)...))
+	if outcome != albs.OutcomeFailed || r.Sign != nil || !strings.Contains(r.Reason, "keyring doesn't hold") {
+		t.Errorf("ended as %s: %+v", outcome, r)
+	}
+}
+
 // TestStopsBeforeSigning has the lease end while the last byte arrives: what would
 // be signed then is out of the master's reach.
 func TestStopsBeforeSigning(t *testing.T) {
