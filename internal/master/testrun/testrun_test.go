@@ -176,6 +176,9 @@ func TestRuns(t *testing.T) {
 		if diff := cmp.Diff(want, l.Spec.Test.Packages); diff != "" {
 			t.Errorf("packages (-want +got):\n%s", diff)
 		}
+		if ok, err := (handler{f.Tests}).Reads(t.Context(), *l, albs.DigestOf([]byte("foreign"))); ok || err != nil {
+			t.Errorf("the tester may read what lies in no repository of its root: %v, %v", ok, err)
+		}
 		log := []byte("installing\n")
 		file := albs.File{Name: "test.log", Digest: albs.DigestOf(log), Size: int64(len(log))}
 		if _, err := f.queue.Put(f.tester, l.Token, file.Digest, 0, bytes.NewReader(log)); err != nil {
