@@ -217,7 +217,9 @@ func readPolicy(dir string) (policy, error) {
 }
 
 // allows says whether a key may sign for a product: by the operator's policy if it
-// names the key, else by what the key was made for. An empty list allows any.
+// names the key, else by what the key was made for. An empty list allows any. Of a
+// document the approval must be for that product; which one packages are for is the
+// master's word, for no statement about them names one.
 func (p policy) allows(f keyFile, product string) error {
 	products := f.Products
 	if rule, ok := p.Keys[f.Fingerprint]; ok {
