@@ -95,6 +95,27 @@ func (w *world) approve(t *testing.T, file albs.File, product string) attest.Pro
 		attest.ReleaseApprovedBody{Product: product, Repository: "x86_64", Plan: albs.DigestOf([]byte("plan")), Approvals: []attest.Approval{{Person: "ada"}}})
 }
 
+// misstate has the master state a file with a fact of another package, and asks for
+// that file to be signed.
+func (w *world) misstate(t *testing.T, spec *albs.SignSpec, spoil func(p, other *rpm.Package)) attest.Evidence {
+	t.Helper()
+	junk := append(bytes.Clone(w.packages[0]), 'x')
+	f := albs.File{Name: w.files[0].Name, Digest: w.fake.AddBlob(junk), Size: int64(len(junk))}
+	p := must[*rpm.Package](t)(rpm.Read(bytes.NewReader(w.packages[0])))
+	spoil(p, must[*rpm.Package](t)(rpm.Read(bytes.NewReader(w.packages[1]))))
+	built, source := w.said[w.files[0].Digest][0], w.said[w.files[0].Digest][1]
+	var st attest.Statement
+	if err := json.Unmarshal(built.Envelope.Payload, &st); err != nil {
+		t.Fatal(err)
+	}
+	var body attest.BuildBody
+	if err := st.Body(&body); err != nil {
+		t.Fatal(err)
+	}
+	spec.Packages = []albs.File{f}
+	return w.evidence(t, 0, w.say(t, subjectOf(p, f.Digest), attest.Build, body), source)
+}
+
 // TestRefusals are attempts to get a signature that the master could be made to
 // send. None leaves an intent in the journal: the key was not used.
 func TestRefusals(t *testing.T) {
@@ -151,21 +172,10 @@ func TestRefusals(t *testing.T) {
 			spec.Packages = []albs.File{{Name: w.files[0].Name, Digest: w.files[0].Digest, Size: w.files[0].Size - 1}}
 		}, albs.OutcomeFailed, "more bytes came"},
 		{"stated with another header", nil, func(t *testing.T, w *world, spec *albs.SignSpec, e *attest.Evidence) {
-			// The master was made to state the file of one package with the header of another.
-			junk := append(bytes.Clone(w.packages[0]), 'x')
-			f := albs.File{Name: w.files[0].Name, Digest: w.fake.AddBlob(junk), Size: int64(len(junk))}
-			p := must[*rpm.Package](t)(rpm.Read(bytes.NewReader(w.packages[1])))
-			var body attest.BuildBody
-			var st attest.Statement
-			if err := json.Unmarshal(w.said[w.files[1].Digest][0].Envelope.Payload, &st); err != nil {
-				t.Fatal(err)
-			}
-			if err := st.Body(&body); err != nil {
-				t.Fatal(err)
-			}
-			said := w.say(t, subjectOf(p, f.Digest), attest.Build, body)
-			spec.Packages = []albs.File{f}
-			*e = w.evidence(t, 0, said, w.said[w.files[1].Digest][1])
+			*e = w.misstate(t, spec, func(p, other *rpm.Package) { p.HeaderSHA256 = other.HeaderSHA256 })
+		}, albs.OutcomeFailed, "another header or payload"},
+		{"stated with another payload", nil, func(t *testing.T, w *world, spec *albs.SignSpec, e *attest.Evidence) {
+			*e = w.misstate(t, spec, func(p, other *rpm.Package) { p.PayloadSHA256 = other.PayloadSHA256 })
 		}, albs.OutcomeFailed, "another header or payload"},
 		{"a binary package stated as a source package", nil, func(t *testing.T, w *world, spec *albs.SignSpec, e *attest.Evidence) {
 			// Of which no build and no test is asked for.
