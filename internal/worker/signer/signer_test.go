@@ -280,6 +280,9 @@ func TestKeygen(t *testing.T) {
 		if k, ok := s.keys.madeFor(id, spec); !ok || k.file.Fingerprint != r.Keygen.Fingerprint {
 			t.Errorf("a second attempt makes another key: %v, %v", k.file.Fingerprint, ok)
 		}
+		if k, ok := s.keys.madeFor(id+1, spec); ok {
+			t.Errorf("another task gets the key %s", k.file.Fingerprint)
+		}
 		if err := (policy{}).allows(must[key](t)(s.keys.get(r.Keygen.Fingerprint)).file, "other"); albs.KindOf(err) != albs.Forbidden {
 			t.Errorf("the key signs for another product: %v", err)
 		}
@@ -323,6 +326,15 @@ func TestOpen(t *testing.T) {
 		{"a key under another's name", func(t *testing.T, w *world) {
 			keys := filepath.Join(w.config.Dir, "keys")
 			if err := os.Rename(filepath.Join(keys, w.key.Fingerprint()+".json"), filepath.Join(keys, strings.Repeat("A", 40)+".json")); err != nil {
+				t.Fatal(err)
+			}
+		}, albs.Invalid},
+		{"a key that calls itself another", func(t *testing.T, w *world) {
+			keys, other := filepath.Join(w.config.Dir, "keys"), strings.Repeat("A", 40)
+			path := filepath.Join(keys, w.key.Fingerprint()+".json")
+			text := string(must[[]byte](t)(os.ReadFile(path)))
+			write(t, filepath.Join(keys, other+".json"), strings.Replace(text, w.key.Fingerprint(), other, 1), 0o600)
+			if err := os.Remove(path); err != nil {
 				t.Fatal(err)
 			}
 		}, albs.Invalid},
