@@ -17,12 +17,12 @@ import (
 // stated returns the body of the one statement of a predicate about d.
 func stated[T any](t *testing.T, f *fixture, d albs.Digest, predicate string) (body T) {
 	t.Helper()
-	st, _, err := f.provenance.Latest(t.Context(), d, predicate)
+	sts, err := f.provenance.Stated(t.Context(), d, predicate)
 	must(t, err)
-	if len(st.Subject) != 1 || st.Subject[0].File() != d {
-		t.Errorf("the %s statement is about %+v, want %s", predicate, st.Subject, d)
+	if len(sts) != 1 || len(sts[0].Subject) != 1 || sts[0].Subject[0].File() != d {
+		t.Fatalf("the %s statements are %+v, want one about %s", predicate, sts, d)
 	}
-	must(t, st.Body(&body))
+	must(t, sts[0].Body(&body))
 	return body
 }
 

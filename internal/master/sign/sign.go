@@ -15,7 +15,6 @@ package sign
 
 import (
 	"context"
-	"errors"
 
 	"albs/internal/albs"
 	"albs/internal/attest"
