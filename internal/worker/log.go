@@ -11,10 +11,7 @@ import (
 	"albs/internal/albs"
 )
 
-const (
-	logBatch = 64 << 10  // bytes that are sent without waiting for the flush time
-	maxLog   = 256 << 20 // bytes of one stream
-)
+const logBatch = 64 << 10 // bytes that are sent without waiting for the flush time
 
 const cutNotice = "\n[albs: this log was cut here, it has reached its limit of 256 MiB]\n"
 
@@ -25,7 +22,7 @@ type logStream struct {
 	name  string
 	token Token
 	full  chan<- struct{} // told when a batch is there
-	limit int64           // maxLog but in tests
+	limit int64           // MaxLog but in tests
 
 	mu    sync.Mutex
 	file  *os.File
@@ -45,7 +42,7 @@ func openStream(a *attempt, name string, full chan<- struct{}) (*logStream, erro
 		_ = f.Close()
 		return nil, fmt.Errorf("open log: %w", err)
 	}
-	s := &logStream{name: name, token: a.Token, full: full, limit: maxLog, file: f, size: info.Size()}
+	s := &logStream{name: name, token: a.Token, full: full, limit: MaxLog, file: f, size: info.Size()}
 	if s.size > 0 {
 		s.acked = -1
 	}

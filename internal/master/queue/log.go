@@ -15,12 +15,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"albs/internal/albs"
-)
-
-// Bounds on the streamed logs of one attempt; more is TooLarge.
-const (
-	MaxStream  = 256 << 20 // bytes of one stream
-	MaxStreams = 16
+	"albs/internal/worker"
 )
 
 // logs keeps streamed logs in files, DIR/<task>/<attempt>/<stream>.log, which only
@@ -37,24 +32,9 @@ type LogInfo struct {
 
 const logSuffix = ".log"
 
-func validStream(s string) bool {
-	if s == "" || len(s) > 40 {
-		return false
-	}
-	for i, c := range []byte(s) {
-		switch {
-		case 'a' <= c && c <= 'z', '0' <= c && c <= '9':
-		case i > 0 && (c == '-' || c == '_' || c == '.'):
-		default:
-			return false
-		}
-	}
-	return true
-}
-
 func (l logs) path(id albs.TaskID, attempt int, stream string) (string, error) {
-	if !validStream(stream) {
-		return "", albs.Errorf(albs.Invalid, "%.60q is not a log's name: small letters, digits, and '-', '_', '.' within", stream)
+	if err := worker.ValidStream(stream); err != nil {
+		return "", err
 	}
 	return filepath.Join(l.dir, id.String(), strconv.Itoa(attempt), stream+logSuffix), nil
 }
@@ -89,8 +69,8 @@ func (l logs) append(id albs.TaskID, attempt int, stream string, offset int64, p
 		return length, nil
 	}
 	p = p[skip:]
-	if length+int64(len(p)) > MaxStream {
-		return length, albs.Errorf(albs.TooLarge, "log %s would pass %d bytes", stream, int64(MaxStream))
+	if length+int64(len(p)) > worker.MaxLog {
+		return length, albs.Errorf(albs.TooLarge, "log %s would pass %d bytes", stream, int64(worker.MaxLog))
 	}
 	if _, err := f.Write(p); err != nil {
 		return length, logError(errors.Join(err, f.Truncate(length)))
@@ -111,8 +91,8 @@ func (l logs) create(path string) (*os.File, error) {
 	if err != nil {
 		return nil, err
 	}
-	if len(have) >= MaxStreams {
-		return nil, albs.Errorf(albs.TooLarge, "an attempt has at most %d logs", MaxStreams)
+	if len(have) >= worker.MaxLogs {
+		return nil, albs.Errorf(albs.TooLarge, "an attempt has at most %d logs", worker.MaxLogs)
 	}
 	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE, 0o640)
 	if err != nil {

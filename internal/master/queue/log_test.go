@@ -130,19 +130,19 @@ func TestLogAppendedTogether(t *testing.T) {
 func TestLogBounds(t *testing.T) {
 	t.Parallel()
 	l := logs{t.TempDir()}
-	for i := range MaxStreams {
+	for i := range worker.MaxLogs {
 		if _, err := l.append(1, 1, fmt.Sprint("s", i), 0, []byte("x")); err != nil {
 			t.Fatal(err)
 		}
 	}
 	_, err := l.append(1, 1, "onemore", 0, []byte("x"))
 	wantKind(t, "one stream too many", err, albs.TooLarge)
-	if err := os.Truncate(l.dir+"/1/1/s0.log", MaxStream); err != nil {
+	if err := os.Truncate(l.dir+"/1/1/s0.log", worker.MaxLog); err != nil {
 		t.Fatal(err)
 	}
-	n, err := l.append(1, 1, "s0", MaxStream, []byte("x"))
+	n, err := l.append(1, 1, "s0", worker.MaxLog, []byte("x"))
 	wantKind(t, "one byte too many", err, albs.TooLarge)
-	if n != MaxStream {
-		t.Errorf("length = %d, want %d", n, int64(MaxStream))
+	if n != worker.MaxLog {
+		t.Errorf("length = %d, want %d", n, int64(worker.MaxLog))
 	}
 }

@@ -16,7 +16,7 @@ import (
 	"albs/internal/worker"
 )
 
-const fakeAttempts = 3
+const fakeAttempts = 3 // lost ones, after which a task fails
 
 // Fake is a master in memory: a worker.Master that keeps the contract, for tests
 // of workers. Its time is the machine's.
@@ -44,6 +44,7 @@ type fakeTask struct {
 	state    albs.TaskState
 	until    time.Time
 	attempts []*fakeAttempt // the fence is the index + 1
+	lost     int            // attempts that ended as infra
 	ended    chan struct{}  // closed at the first final state
 }
 
@@ -51,6 +52,7 @@ type fakeAttempt struct {
 	holder  int64
 	outcome albs.Outcome // "" while it runs
 	result  albs.Result
+	refusal error // what the result was answered with; nil if it was taken
 	logs    map[string][]byte
 	uploads map[albs.Digest][]byte
 }
@@ -352,8 +354,13 @@ func (f *Fake) Complete(ctx context.Context, k worker.Token, outcome albs.Outcom
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	t, a, err := f.hold(ctx, k)
-	if a != nil && a.outcome == outcome {
-		return nil
+	switch outcome {
+	case albs.OutcomeOK, albs.OutcomeFailed, albs.OutcomeExcluded, albs.OutcomeInfra, albs.OutcomeStopped:
+	default:
+		return albs.Errorf(albs.Invalid, "%q is no outcome", outcome)
+	}
+	if a != nil && a.outcome == outcome && same(a.result, result) {
+		return a.refusal
 	}
 	if err != nil {
 		return err
@@ -369,9 +376,10 @@ func (f *Fake) Complete(ctx context.Context, k worker.Token, outcome albs.Outcom
 	}
 	for _, file := range filesOf(result) {
 		if content, ok := a.uploads[file.Digest]; !ok || albs.DigestOf(content) != file.Digest || int64(len(content)) != file.Size {
-			a.outcome = albs.OutcomeFailed
+			a.outcome, a.result = outcome, result
+			a.refusal = albs.Errorf(albs.Invalid, "the bytes of %s don't hash to %s", file.Name, file.Digest)
 			f.end(t, albs.TaskFailed)
-			return albs.Errorf(albs.Invalid, "the bytes of %s don't hash to %s", file.Name, file.Digest)
+			return a.refusal
 		}
 	}
 	for _, file := range filesOf(result) {
@@ -383,8 +391,10 @@ func (f *Fake) Complete(ctx context.Context, k worker.Token, outcome albs.Outcom
 		f.end(t, albs.TaskSucceeded)
 	case albs.OutcomeExcluded:
 		f.end(t, albs.TaskExcluded)
+	case albs.OutcomeStopped:
+		t.state = albs.TaskQueued
 	case albs.OutcomeInfra:
-		if len(t.attempts) < fakeAttempts {
+		if t.lost++; t.lost < fakeAttempts {
 			t.state = albs.TaskQueued
 			return nil
 		}
@@ -393,6 +403,13 @@ func (f *Fake) Complete(ctx context.Context, k worker.Token, outcome albs.Outcom
 		f.end(t, albs.TaskFailed)
 	}
 	return nil
+}
+
+// same reports whether two results say the same.
+func same(a, b albs.Result) bool {
+	p, err1 := json.Marshal(a)
+	q, err2 := json.Marshal(b)
+	return err1 == nil && err2 == nil && bytes.Equal(p, q)
 }
 
 // filesOf returns every file that a result names.
@@ -417,6 +434,12 @@ func (f *Fake) Log(ctx context.Context, k worker.Token, stream string, offset in
 	}
 	if err := worker.ValidStream(stream); err != nil {
 		return 0, err
+	}
+	if offset < 0 {
+		return 0, albs.Errorf(albs.Invalid, "a log has no offset %d", offset)
+	}
+	if len(p) > worker.MaxLogChunk {
+		return 0, albs.Errorf(albs.TooLarge, "%d bytes of log at once", len(p))
 	}
 	log, done, err := extend(a.logs[stream], offset, p)
 	if err == nil {
@@ -453,6 +476,9 @@ func (f *Fake) Get(ctx context.Context, k worker.Token, d albs.Digest, offset, l
 		}
 		if content, ok = f.blobs[d]; !ok {
 			return nil, albs.Errorf(albs.NotFound, "there is no blob %s", d)
+		}
+		if albs.DigestOf(content) != d {
+			return nil, albs.Errorf(albs.Internal, "the bytes of blob %s have another sha256", d)
 		}
 	}
 	if offset < 0 || offset > int64(len(content)) {
@@ -523,19 +549,29 @@ func (f *Fake) Uploads(id albs.TaskID, attempt int) map[albs.Digest][]byte {
 // InProcess returns a Fixture over a new Fake that is called in process.
 func InProcess(*testing.T) Fixture {
 	f := NewFake()
-	return fakeFixture{f, f.As}
+	return newFakeFixture(f, f.As)
 }
 
 // OverHTTP returns a Fixture over a new Fake behind the real wire.
 func OverHTTP(t *testing.T) Fixture {
 	f := NewFake()
 	client := Serve(t, f, f.Identify)
-	return fakeFixture{f, func(bearer string) worker.Master { return client(bearer) }}
+	return newFakeFixture(f, func(bearer string) worker.Master { return client(bearer) })
 }
 
 type fakeFixture struct {
 	*Fake
-	as func(bearer string) worker.Master
+	as    func(bearer string) worker.Master
+	under map[albs.Digest]albs.Digest // file → its snapshot; guarded by Fake.mu
+}
+
+func newFakeFixture(f *Fake, as func(bearer string) worker.Master) fakeFixture {
+	x := fakeFixture{f, as, make(map[albs.Digest]albs.Digest)}
+	f.Reads = func(spec albs.Spec, d albs.Digest) bool {
+		s, ok := x.under[d]
+		return ok && names(spec, s)
+	}
+	return x
 }
 
 // Worker implements Fixture.
@@ -543,11 +579,33 @@ func (x fakeFixture) Worker(_ *testing.T, labels ...string) worker.Master {
 	return x.as(x.AddWorker(labels...))
 }
 
+// Nobody implements Fixture.
+func (x fakeFixture) Nobody(*testing.T) worker.Master { return x.as("") }
+
 // Enqueue implements Fixture.
 func (x fakeFixture) Enqueue(_ *testing.T, task Task) albs.TaskID { return x.Add(task, nil) }
 
 // Blob implements Fixture.
 func (x fakeFixture) Blob(_ *testing.T, content []byte) albs.Digest { return x.AddBlob(content) }
+
+// Under implements Fixture.
+func (x fakeFixture) Under(_ *testing.T, snapshot albs.Digest, content []byte) albs.Digest {
+	d := x.AddBlob(content)
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	x.under[d] = snapshot
+	return d
+}
+
+// Spoil implements Fixture.
+func (x fakeFixture) Spoil(_ *testing.T, d albs.Digest) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	x.blobs[d][0] ^= 1
+}
+
+// Restart implements Fixture.
+func (fakeFixture) Restart(*testing.T) {}
 
 // ReadLog implements Fixture.
 func (x fakeFixture) ReadLog(_ *testing.T, id albs.TaskID, attempt int, stream string) []byte {

@@ -25,25 +25,36 @@ type Task struct {
 }
 
 // Fixture is a master under test and the other hands that the suite needs on it.
-// The tasks are of KindBuild; their handler lets a worker read the SRPM that the
-// spec names and admits every file that a result names, if its bytes hash to its
-// name, without looking into it. A lease that is given back as infra, or expires,
-// is queued again at once, for two attempts more at least. The Fixture's methods
-// fail the test themselves.
+// The tasks are of KindBuild; their handler lets a worker read what the spec names
+// and what lies under its snapshots, and admits every file that a result names, if
+// its bytes hash to its name, without looking into it. A task that is given back, as
+// infra or stopped, or whose lease expires, is queued again at once; its second lost
+// attempt doesn't fail it, its third does. The Fixture's methods fail the test
+// themselves.
 type Fixture interface {
 	// Worker returns the master as a new worker with an identity of its own sees
 	// it, one that is allowed exactly these labels.
 	Worker(t *testing.T, labels ...string) worker.Master
+	// Nobody returns the master as one sees it who shows no identity.
+	Nobody(t *testing.T) worker.Master
 	// Enqueue makes a task that can be claimed at once.
 	Enqueue(t *testing.T, task Task) albs.TaskID
 	// Blob makes the master hold content, outside every upload.
 	Blob(t *testing.T, content []byte) albs.Digest
+	// Under makes the master hold content as a file of the snapshot.
+	Under(t *testing.T, snapshot albs.Digest, content []byte) albs.Digest
+	// Spoil changes the bytes of a blob where they are stored.
+	Spoil(t *testing.T, d albs.Digest)
 	// ReadLog returns what readers see of a stream of the task's attempt.
 	ReadLog(t *testing.T, id albs.TaskID, attempt int, stream string) []byte
 	// Expire lets the term of the task's lease pass; the task can be claimed again.
 	Expire(t *testing.T, id albs.TaskID)
 	// Stop cancels the task as a person does.
 	Stop(t *testing.T, id albs.TaskID)
+	// Restart has the master forget all that a crash would have it forget; Workers
+	// reach the new one. A master that is all memory has nothing to lose and does
+	// nothing.
+	Restart(t *testing.T)
 	// State returns where the task stands.
 	State(t *testing.T, id albs.TaskID) albs.TaskState
 }

@@ -5,7 +5,9 @@ import (
 	"context"
 	"errors"
 	"io"
+	"strconv"
 	"strings"
+	"sync"
 	"testing"
 	"testing/iotest"
 	"time"
@@ -17,13 +19,15 @@ import (
 )
 
 // Run holds a worker.Master to the contract of package worker; newFixture returns
-// a fresh one for each test.
+// a fresh one for each test. Unavailable and NoSpace, which the suite cannot bring
+// about, are asked for where they arise: in packages db, blob and worker.
 func Run(t *testing.T, newFixture func(t *testing.T) Fixture) {
 	for _, c := range []struct {
 		name string
 		test func(*testing.T, Fixture)
 	}{
 		{"claim", testClaim},
+		{"claims together", testClaimsTogether},
 		{"claim wakes", testClaimWakes},
 		{"claim ends with its context", testClaimEnds},
 		{"labels", testLabels},
@@ -33,13 +37,19 @@ func Run(t *testing.T, newFixture func(t *testing.T) Fixture) {
 		{"foreign token", testForeign},
 		{"unknown task", testUnknown},
 		{"complete twice", testComplete},
+		{"complete together", testCompleteTogether},
 		{"infra", testInfra},
+		{"given back", testGivenBack},
 		{"stop", testStop},
 		{"log", testLog},
 		{"get", testGet},
+		{"get of spoilt bytes", testGetSpoilt},
 		{"put", testPut},
 		{"put broken off", testPutBroken},
 		{"put of other bytes", testPutOther},
+		{"calls together", testTogether},
+		{"restart", testRestart},
+		{"no identity", testNoIdentity},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
@@ -118,6 +128,42 @@ func testClaim(t *testing.T, f Fixture) {
 	none(t, f.Worker(t, offers...), offers...)
 }
 
+// Many ask at once, each several times: every task goes to one of them.
+func testClaimsTogether(t *testing.T, f Fixture) {
+	const tasks, workers = 12, 4
+	task := build(f.Blob(t, []byte("srpm")))
+	for range tasks {
+		f.Enqueue(t, task)
+	}
+	got := make(chan worker.Token, 2*tasks)
+	var wg sync.WaitGroup
+	for range workers {
+		m := f.Worker(t, offers...)
+		wg.Go(func() {
+			for range tasks / workers {
+				l, err := m.Claim(t.Context(), worker.Offer{Labels: offers, Wait: 10})
+				if err != nil || l == nil {
+					t.Errorf("Claim = %v, %v; want a lease", l, err)
+					return
+				}
+				got <- l.Token
+			}
+		})
+	}
+	wg.Wait()
+	close(got)
+	seen := make(map[albs.TaskID]bool)
+	for token := range got {
+		if seen[token.Task] {
+			t.Errorf("task %d was leased twice", token.Task)
+		}
+		seen[token.Task] = true
+	}
+	if len(seen) != tasks {
+		t.Errorf("%d tasks were leased, want %d", len(seen), tasks)
+	}
+}
+
 func testClaimWakes(t *testing.T, f Fixture) {
 	m := f.Worker(t, offers...)
 	srpm := f.Blob(t, []byte("srpm"))
@@ -168,33 +214,48 @@ func testLabels(t *testing.T, f Fixture) {
 func testRenew(t *testing.T, f Fixture) {
 	m, l := start(t, f)
 	for range 2 {
+		now := time.Now()
 		until, err := m.Renew(t.Context(), l.Token)
 		want(t, "Renew", err, "")
-		if until.Before(l.Until.Add(-time.Second)) {
-			t.Errorf("Renew = %v, want no earlier than %v", until, l.Until)
+		if d := until.Sub(now) - l.Term; d < -time.Second || d > 15*time.Second {
+			t.Errorf("Renew at %v = %v, want a term of %v from then", now, until, l.Term)
 		}
 	}
 	none(t, f.Worker(t, offers...), offers...)
 }
 
 func testRevive(t *testing.T, f Fixture) {
-	m, l := start(t, f)
-	f.Expire(t, l.Token.Task)
-	_, err := m.Renew(t.Context(), l.Token)
-	want(t, "Renew of an expired lease that nobody claimed", err, "")
-	none(t, f.Worker(t, offers...), offers...)
-	f.Expire(t, l.Token.Task)
+	m := f.Worker(t, offers...)
+	other := f.Worker(t, offers...)
+	d := f.Blob(t, []byte("srpm"))
+	for call := range strings.FieldsSeq("Renew Log Get Stat Put") {
+		id := f.Enqueue(t, build(d))
+		l := claim(t, m)
+		f.Expire(t, id)
+		calls(t, m, l, "", call)
+		none(t, other, offers...)
+		until, err := m.Renew(t.Context(), l.Token)
+		want(t, "Renew after "+call, err, "")
+		if !until.After(l.Until) {
+			t.Errorf("after %s of an expired lease it goes to %v, as before to %v", call, until, l.Until)
+		}
+		want(t, "Complete after "+call, m.Complete(t.Context(), l.Token, albs.OutcomeOK, albs.Result{}), "")
+	}
+	id := f.Enqueue(t, build(d))
+	l := claim(t, m)
+	f.Expire(t, id)
 	want(t, "Complete of an expired lease that nobody claimed", m.Complete(t.Context(), l.Token, albs.OutcomeOK, albs.Result{}), "")
-	if s := f.State(t, l.Token.Task); s != albs.TaskSucceeded {
+	if s := f.State(t, id); s != albs.TaskSucceeded {
 		t.Errorf("state %s, want succeeded", s)
 	}
+	none(t, other, offers...)
 }
 
-// refused makes every call that carries a token and wants each to fail with kind.
-func refused(t *testing.T, m worker.Master, l *worker.Lease, kind albs.Kind, calls string) {
+// calls makes the calls named and wants each to end with kind, "" for nil.
+func calls(t *testing.T, m worker.Master, l *worker.Lease, kind albs.Kind, names string) {
 	t.Helper()
 	ctx, d := t.Context(), l.Spec.Build.SRPM.Digest
-	for call := range strings.FieldsSeq(calls) {
+	for call := range strings.FieldsSeq(names) {
 		var err error
 		switch call {
 		case "Renew":
@@ -227,14 +288,14 @@ func testStale(t *testing.T, f Fixture) {
 	if l.Token.Task != old.Token.Task || l.Token.Fence <= old.Token.Fence || l.Attempt != 2 {
 		t.Fatalf("second claim = %+v after %+v, want attempt 2 with a higher fence", l, old)
 	}
-	refused(t, a, old, albs.StaleLease, "Renew Complete Log Get Stat Put")
+	calls(t, a, old, albs.StaleLease, "Renew Complete Log Get Stat Put")
 	_, err = b.Renew(t.Context(), l.Token)
 	want(t, "the new holder's Renew", err, "")
 	if got := f.ReadLog(t, old.Token.Task, 1, "build"); string(got) != "first" {
 		t.Errorf("log of attempt 1 = %q, want what came before", got)
 	}
 	want(t, "the new holder's Complete", b.Complete(t.Context(), l.Token, albs.OutcomeOK, albs.Result{}), "")
-	refused(t, a, old, albs.StaleLease, "Complete")
+	calls(t, a, old, albs.StaleLease, "Complete")
 	if s := f.State(t, l.Token.Task); s != albs.TaskSucceeded {
 		t.Errorf("state %s, want succeeded", s)
 	}
@@ -242,7 +303,7 @@ func testStale(t *testing.T, f Fixture) {
 
 func testForeign(t *testing.T, f Fixture) {
 	a, l := start(t, f)
-	refused(t, f.Worker(t, offers...), l, albs.Forbidden, "Renew Complete Log Get Stat Put")
+	calls(t, f.Worker(t, offers...), l, albs.Forbidden, "Renew Complete Log Get Stat Put")
 	_, err := a.Renew(t.Context(), l.Token)
 	want(t, "the holder's Renew", err, "")
 }
@@ -250,7 +311,7 @@ func testForeign(t *testing.T, f Fixture) {
 func testUnknown(t *testing.T, f Fixture) {
 	m, l := start(t, f)
 	l.Token.Task += 1_000_000
-	refused(t, m, l, albs.NotFound, "Renew Complete Log Get Stat Put")
+	calls(t, m, l, albs.NotFound, "Renew Complete Log Get Stat Put")
 }
 
 func testComplete(t *testing.T, f Fixture) {
@@ -262,28 +323,67 @@ func testComplete(t *testing.T, f Fixture) {
 	if s := f.State(t, l.Token.Task); s != albs.TaskFailed {
 		t.Errorf("state %s, want failed", s)
 	}
-	want(t, "Complete with another outcome", m.Complete(t.Context(), l.Token, albs.OutcomeOK, albs.Result{}), albs.StaleLease)
-	refused(t, m, l, albs.StaleLease, "Renew Log Get Stat Put")
+	want(t, "Complete with another outcome", m.Complete(t.Context(), l.Token, albs.OutcomeOK, result), albs.StaleLease)
+	want(t, "Complete with another result", m.Complete(t.Context(), l.Token, albs.OutcomeFailed, albs.Result{Reason: "other"}), albs.StaleLease)
+	calls(t, m, l, albs.StaleLease, "Renew Log Get Stat Put")
 	want(t, "Complete by another worker", f.Worker(t, offers...).Complete(t.Context(), l.Token, albs.OutcomeFailed, result), albs.Forbidden)
+	want(t, "Complete with no outcome", m.Complete(t.Context(), l.Token, "fine", result), albs.Invalid)
+}
+
+// A report that is repeated while the first is under way gets the first one's answer.
+func testCompleteTogether(t *testing.T, f Fixture) {
+	m, l := start(t, f)
+	content := strings.Repeat("a line of the log\n", 10_000)
+	d := albs.DigestOf([]byte(content))
+	_, err := m.Put(t.Context(), l.Token, d, 0, strings.NewReader(content))
+	want(t, "Put", err, "")
+	result := albs.Result{Logs: []albs.File{{Name: "build", Digest: d, Size: int64(len(content))}}}
+	var wg sync.WaitGroup
+	for range 8 {
+		wg.Go(func() { want(t, "Complete", m.Complete(t.Context(), l.Token, albs.OutcomeOK, result), "") })
+	}
+	wg.Wait()
+	if s := f.State(t, l.Token.Task); s != albs.TaskSucceeded {
+		t.Errorf("state %s, want succeeded", s)
+	}
 }
 
 func testInfra(t *testing.T, f Fixture) {
 	m, l := start(t, f)
-	want(t, "Complete", m.Complete(t.Context(), l.Token, albs.OutcomeInfra, albs.Result{Reason: "disk full"}), "")
+	result := albs.Result{Reason: "disk full"}
+	want(t, "Complete", m.Complete(t.Context(), l.Token, albs.OutcomeInfra, result), "")
 	again := claim(t, m)
 	if again.Token.Task != l.Token.Task || again.Attempt != 2 || again.Token.Fence <= l.Token.Fence {
 		t.Errorf("claim after infra = %+v, want attempt 2 at task %d", again, l.Token.Task)
 	}
-	want(t, "Complete of the first attempt again", m.Complete(t.Context(), l.Token, albs.OutcomeInfra, albs.Result{}), "")
+	want(t, "Complete of the first attempt again", m.Complete(t.Context(), l.Token, albs.OutcomeInfra, result), "")
 	if s := f.State(t, l.Token.Task); s != albs.TaskLeased {
 		t.Errorf("state %s, want leased", s)
 	}
+	want(t, "Complete of the second", m.Complete(t.Context(), again.Token, albs.OutcomeInfra, result), "")
+	want(t, "Complete of the third", m.Complete(t.Context(), claim(t, m).Token, albs.OutcomeInfra, result), "")
+	if s := f.State(t, l.Token.Task); s != albs.TaskFailed {
+		t.Errorf("state %s after three lost attempts, want failed", s)
+	}
+}
+
+// A worker that gives its task back has lost no attempt.
+func testGivenBack(t *testing.T, f Fixture) {
+	m, l := start(t, f)
+	for range 5 {
+		want(t, "Complete", m.Complete(t.Context(), l.Token, albs.OutcomeStopped, albs.Result{Reason: "shut down"}), "")
+		if s := f.State(t, l.Token.Task); s != albs.TaskQueued {
+			t.Fatalf("state %s, want queued", s)
+		}
+		l = claim(t, m)
+	}
+	want(t, "Complete", m.Complete(t.Context(), l.Token, albs.OutcomeOK, albs.Result{}), "")
 }
 
 func testStop(t *testing.T, f Fixture) {
 	m, l := start(t, f)
 	f.Stop(t, l.Token.Task)
-	refused(t, m, l, albs.Stopped, "Renew Get Stat Put")
+	calls(t, m, l, albs.Stopped, "Renew Get Stat Put Complete")
 	if n, err := m.Log(t.Context(), l.Token, "build", 0, []byte("killed")); n != 6 || err != nil {
 		t.Errorf("Log after stop = %d, %v; want 6", n, err)
 	}
@@ -323,6 +423,27 @@ func testLog(t *testing.T, f Fixture) {
 			t.Errorf("after Log(%s, %d, %q) readers see %q, want %q", c.stream, c.offset, c.p, got, c.want)
 		}
 	}
+	for _, c := range []struct {
+		stream string
+		offset int64
+		p      string
+		kind   albs.Kind
+	}{
+		{"../x", 0, "x", albs.Invalid},
+		{"Build", 0, "x", albs.Invalid},
+		{"build", -1, "x", albs.Invalid},
+		{"build", 12, strings.Repeat("x", worker.MaxLogChunk+1), albs.TooLarge},
+	} {
+		_, err := m.Log(t.Context(), l.Token, c.stream, c.offset, []byte(c.p))
+		want(t, "Log("+c.stream+")", err, c.kind)
+	}
+	if got := f.ReadLog(t, l.Token.Task, 1, "build"); string(got) != "hello world!" {
+		t.Errorf("after refused calls readers see %q", got)
+	}
+	long := "a" + strings.Repeat("-", 63) // the longest name there may be
+	if n, err := m.Log(t.Context(), l.Token, long, 0, []byte("x")); n != 1 || err != nil {
+		t.Errorf("Log(%s) = %d, %v", long, n, err)
+	}
 	big := bytes.Repeat([]byte("x"), worker.MaxLogChunk)
 	if n, err := m.Log(t.Context(), l.Token, "big", 0, big); n != int64(len(big)) || err != nil {
 		t.Errorf("Log of MaxLogChunk = %d, %v", n, err)
@@ -342,22 +463,48 @@ func testGet(t *testing.T, f Fixture) {
 	content := "the bytes of a source package"
 	d := f.Blob(t, []byte(content))
 	other := f.Blob(t, []byte("another task's"))
-	f.Enqueue(t, build(d))
+	snapshot := f.Blob(t, []byte("a snapshot"))
+	under := f.Under(t, snapshot, []byte("a package of it"))
+	foreign := f.Under(t, f.Blob(t, []byte("another snapshot")), []byte("a package of that"))
+	task := build(d)
+	task.Spec.Build.Root.Repos = []albs.Repo{{ID: "base", Snapshot: snapshot}}
+	f.Enqueue(t, task)
 	l := claim(t, m)
 	for _, c := range []struct {
 		offset, length int64
 		want           string
 	}{
 		{0, -1, content}, {4, 5, "bytes"}, {4, -1, content[4:]}, {0, 3, "the"}, {4, 0, ""},
+		{0, 500, content}, {int64(len(content)), -1, ""},
 	} {
 		if got, err := read(m.Get(t.Context(), l.Token, d, c.offset, c.length)); got != c.want || err != nil {
 			t.Errorf("Get(%d, %d) = %q, %v; want %q", c.offset, c.length, got, err, c.want)
 		}
 	}
-	_, err := read(m.Get(t.Context(), l.Token, other, 0, -1))
+	_, err := read(m.Get(t.Context(), l.Token, d, int64(len(content))+1, -1))
+	want(t, "Get beyond the end", err, albs.Invalid)
+	for d, content := range map[albs.Digest]string{snapshot: "a snapshot", under: "a package of it"} {
+		if got, err := read(m.Get(t.Context(), l.Token, d, 0, -1)); got != content || err != nil {
+			t.Errorf("Get of %q = %q, %v", content, got, err)
+		}
+	}
+	_, err = read(m.Get(t.Context(), l.Token, foreign, 0, -1))
+	want(t, "Get of what lies under another snapshot", err, albs.Forbidden)
+	_, err = read(m.Get(t.Context(), l.Token, other, 0, -1))
 	want(t, "Get of a blob that the spec doesn't name", err, albs.Forbidden)
 	_, err = read(m.Get(t.Context(), l.Token, albs.DigestOf([]byte("nowhere")), 0, -1))
 	want(t, "Get of a blob that nobody has", err, albs.Forbidden)
+}
+
+func testGetSpoilt(t *testing.T, f Fixture) {
+	m := f.Worker(t, offers...)
+	d := f.Blob(t, []byte("the bytes of a source package"))
+	f.Enqueue(t, build(d))
+	l := claim(t, m)
+	f.Spoil(t, d)
+	if got, err := read(m.Get(t.Context(), l.Token, d, 0, -1)); err == nil {
+		t.Errorf("Get of a spoilt blob = %q, want an error", got)
+	}
 }
 
 func testPut(t *testing.T, f Fixture) {
@@ -450,10 +597,82 @@ func testPutOther(t *testing.T, f Fixture) {
 	_, err := m.Put(t.Context(), l.Token, d, 0, strings.NewReader("other!!!"))
 	want(t, "Put", err, "")
 	result := albs.Result{Logs: []albs.File{{Name: "build", Digest: d, Size: 8}}}
-	want(t, "Complete", m.Complete(t.Context(), l.Token, albs.OutcomeOK, result), albs.Invalid)
+	for range 2 {
+		want(t, "Complete", m.Complete(t.Context(), l.Token, albs.OutcomeOK, result), albs.Invalid)
+	}
 	if s := f.State(t, l.Token.Task); s != albs.TaskFailed {
 		t.Errorf("state %s, want failed", s)
 	}
-	refused(t, m, l, albs.StaleLease, "Renew Log Get Stat Put")
+	calls(t, m, l, albs.StaleLease, "Renew Log Get Stat Put")
 	none(t, m, offers...)
+}
+
+// One lease serves many calls at once.
+func testTogether(t *testing.T, f Fixture) {
+	m, l := start(t, f)
+	ctx := t.Context()
+	var wg sync.WaitGroup
+	for i := range 4 {
+		wg.Go(func() {
+			stream, content := "s"+strconv.Itoa(i), strings.Repeat(strconv.Itoa(i), 10_000)
+			d := albs.DigestOf([]byte(content))
+			for at := 0; at < len(content); at += 5000 {
+				_, err := m.Renew(ctx, l.Token)
+				want(t, "Renew", err, "")
+				n, err := m.Log(ctx, l.Token, stream, int64(at), []byte(content[at:at+5000]))
+				if n != int64(at+5000) || err != nil {
+					t.Errorf("Log(%s, %d) = %d, %v", stream, at, n, err)
+				}
+				n, err = m.Put(ctx, l.Token, d, int64(at), strings.NewReader(content[at:at+5000]))
+				if n != int64(at+5000) || err != nil {
+					t.Errorf("Put(%d) = %d, %v", at, n, err)
+				}
+			}
+			if got, err := read(m.Get(ctx, l.Token, d, 0, -1)); got != content || err != nil {
+				t.Errorf("Get of an upload = %d bytes, %v", len(got), err)
+			}
+			if got := f.ReadLog(t, l.Token.Task, 1, stream); string(got) != content {
+				t.Errorf("log %s has %d bytes", stream, len(got))
+			}
+		})
+	}
+	wg.Wait()
+}
+
+// What was answered stays through a crash of the master.
+func testRestart(t *testing.T, f Fixture) {
+	m, l := start(t, f)
+	ctx, content := t.Context(), "0123456789"
+	d := albs.DigestOf([]byte(content))
+	f.Restart(t)
+	none(t, f.Worker(t, offers...), offers...)
+	_, err := m.Log(ctx, l.Token, "build", 0, []byte("begun"))
+	want(t, "Log", err, "")
+	_, err = m.Put(ctx, l.Token, d, 0, strings.NewReader(content[:4]))
+	want(t, "Put", err, "")
+	f.Restart(t)
+	if got := f.ReadLog(t, l.Token.Task, 1, "build"); string(got) != "begun" {
+		t.Errorf("log %q", got)
+	}
+	if n, err := m.Stat(ctx, l.Token, d); n != 4 || err != nil {
+		t.Errorf("Stat = %d, %v; want 4", n, err)
+	}
+	_, err = m.Put(ctx, l.Token, d, 4, strings.NewReader(content[4:]))
+	want(t, "Put", err, "")
+	result := albs.Result{Logs: []albs.File{{Name: "build", Digest: d, Size: 10}}}
+	want(t, "Complete", m.Complete(ctx, l.Token, albs.OutcomeOK, result), "")
+	f.Restart(t)
+	want(t, "Complete", m.Complete(ctx, l.Token, albs.OutcomeOK, result), "")
+	if s := f.State(t, l.Token.Task); s != albs.TaskSucceeded {
+		t.Errorf("state %s, want succeeded", s)
+	}
+	none(t, m, offers...)
+}
+
+func testNoIdentity(t *testing.T, f Fixture) {
+	_, l := start(t, f)
+	m := f.Nobody(t)
+	_, err := m.Claim(t.Context(), worker.Offer{Labels: offers})
+	want(t, "Claim", err, albs.Unauthenticated)
+	calls(t, m, l, albs.Unauthenticated, "Renew Complete Log Get Stat Put")
 }
