@@ -122,13 +122,19 @@ func (q *Queue) conclude(ctx context.Context, me auth.Actor, token worker.Token,
 	})
 }
 
-// refuse ends the attempt for why, and returns why.
+// refuse ends the attempt for why, and returns how the report is to be answered:
+// with that, unless the same report, made twice, was taken by another call meanwhile.
 func (q *Queue) refuse(ctx context.Context, me auth.Actor, token worker.Token, e ending, why error) error {
 	e.how, e.reason = onRefuse, "result refused: "+why.Error()
 	if err := q.conclude(ctx, me, token, e, nil); err != nil {
 		return err
 	}
-	return refused(e.reason)
+	h, err := q.holder(ctx, q.db, me, token)
+	if err != nil {
+		return err
+	}
+	_, err = answer(h, e)
+	return err
 }
 
 func refused(reason string) error { return albs.Errorf(albs.Invalid, "%s", oneLine(reason)) }

@@ -60,10 +60,11 @@ func (q *Queue) Claim(ctx context.Context, offer worker.Offer) (*worker.Lease, e
 	}
 	labels := slices.Compact(slices.Sorted(slices.Values(offer.Labels)))
 	wait := min(max(offer.Wait, 0), worker.MaxClaimWait)
-	long := time.NewTimer(cmp.Or(time.Duration(wait)*time.Second, 5*time.Second)) // one look takes no longer
-	defer long.Stop()
+	// One look takes no longer than 5 s.
+	long, cancel := context.WithTimeout(ctx, cmp.Or(time.Duration(wait)*time.Second, 5*time.Second))
+	defer cancel()
 	for {
-		t, err := q.await(ctx, &waiter{worker: me, labels: labels, once: wait == 0, got: make(chan *taskRow, 1)}, long.C)
+		t, err := q.await(ctx, long, &waiter{worker: me, labels: labels, once: wait == 0, got: make(chan *taskRow, 1)})
 		if t == nil {
 			return nil, err
 		}
@@ -75,16 +76,16 @@ func (q *Queue) Claim(ctx context.Context, offer worker.Offer) (*worker.Lease, e
 	}
 }
 
-// await returns a claimed task, or nil when ctx (with its error) or long ends.
-func (q *Queue) await(ctx context.Context, w *waiter, long <-chan time.Time) (*taskRow, error) {
+// await returns a claimed task, or nil when long, a child of ctx, ends; with ctx's
+// error if it was that.
+func (q *Queue) await(ctx, long context.Context, w *waiter) (*taskRow, error) {
 	if err := q.enter(w); err != nil {
 		return nil, err
 	}
 	select {
 	case t := <-w.got:
 		return t, nil
-	case <-ctx.Done():
-	case <-long:
+	case <-long.Done():
 	}
 	if q.leave(w) {
 		return nil, ctx.Err()
@@ -218,9 +219,6 @@ func (q *Queue) claimFor(ctx context.Context, ws []*waiter) (map[int]*taskRow, e
 			if err != nil {
 				return err
 			}
-			if err := q.tell(auth.With(ctx, w.worker), tx, &t); err != nil {
-				return err
-			}
 			claimed[a.Waiting] = &t
 		}
 		return nil
@@ -324,6 +322,7 @@ func (q *Queue) handOver(ctx context.Context, t taskRow, offer worker.Offer) (*w
 		if h.task.State == albs.TaskStopping { // cancelled since the claim
 			return q.giveBack(ctx, tx, h, 0, "")
 		}
+		h.task.Reason = "" // why it waited
 		if err := q.keep(ctx, tx, &h); err != nil {
 			return err
 		}
@@ -335,7 +334,8 @@ func (q *Queue) handOver(ctx context.Context, t taskRow, offer worker.Offer) (*w
 			Token: token, Kind: t.Kind, Attempt: t.Attempts, Until: h.task.LeaseUntil.Time, Term: q.config.Lease,
 			Spec: spec, Evidence: evidence,
 		}
-		return nil
+		// Not with the claim: one that is undone leaves nothing to tell.
+		return q.tell(ctx, tx, &h.task)
 	})
 	if errors.Is(err, albs.StaleLease) {
 		return nil, nil // the offer took so long that another has it
@@ -370,7 +370,9 @@ func (q *Queue) undo(ctx context.Context, t taskRow, pause time.Duration, why st
 	return nil
 }
 
-// giveBack undoes a claim as if it had never been, but for the fence.
+// giveBack undoes a claim as if it had never been, but for the fence. The task waits
+// for why then, or if that is empty for what it waited before; only what is new of
+// that is told.
 func (q *Queue) giveBack(ctx context.Context, tx db.Tx, h held, pause time.Duration, why string) error {
 	if err := q.revive(&h); err != nil {
 		return err
@@ -382,14 +384,20 @@ func (q *Queue) giveBack(ctx context.Context, tx db.Tx, h held, pause time.Durat
 	if err := deleteAttempt(ctx, tx, h.task.ID, h.attempt.Fence); err != nil {
 		return err
 	}
-	if to == albs.TaskQueued {
-		h.task.Reason = oneLine(why)
-	}
 	h.task.State = to
 	h.task.Attempts--
 	if pause > 0 {
 		h.task.NotBeforeAt = db.At(q.clock.now().Add(pause))
 	}
+	if to != albs.TaskQueued {
+		return q.settle(ctx, tx, &h.task)
+	}
+	why = oneLine(cmp.Or(why, h.task.Reason))
+	if why == h.task.Reason {
+		tx.AfterCommit(q.ready)
+		return q.write(ctx, tx, &h.task)
+	}
+	h.task.Reason = why
 	return q.settle(ctx, tx, &h.task)
 }
 

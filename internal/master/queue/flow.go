@@ -11,9 +11,8 @@ import (
 
 // Here is what a task's new state means to itself and to those after it.
 
-// settle writes t, whose state has just changed, tells of it, and does what
-// follows from the new state: all in tx.
-func (q *Queue) settle(ctx context.Context, tx db.Tx, t *taskRow) error {
+// write writes t, whose state has just changed.
+func (q *Queue) write(ctx context.Context, tx db.Tx, t *taskRow) error {
 	t.ChangedAt = q.clock.now()
 	if t.State != albs.TaskLeased && t.State != albs.TaskStopping {
 		t.LeaseUntil = db.Time{}
@@ -21,7 +20,13 @@ func (q *Queue) settle(ctx context.Context, tx db.Tx, t *taskRow) error {
 	if t.State != albs.TaskQueued {
 		t.NotBeforeAt = db.Time{}
 	}
-	if err := updateTask(ctx, tx, *t); err != nil {
+	return updateTask(ctx, tx, *t)
+}
+
+// settle writes t, whose state has just changed, tells of it, and does what
+// follows from the new state: all in tx.
+func (q *Queue) settle(ctx context.Context, tx db.Tx, t *taskRow) error {
+	if err := q.write(ctx, tx, t); err != nil {
 		return err
 	}
 	if err := q.tell(ctx, tx, t); err != nil {

@@ -112,8 +112,12 @@ func (q *Queue) keep(ctx context.Context, tx db.Tx, h *held) error {
 	return updateTask(ctx, tx, h.task)
 }
 
-// lease returns h as its worker has it.
+// lease returns h as its worker has it; StaleLease if it has none yet: a token that
+// was guessed while its offer is made must reach no handler, for it has no spec.
 func (q *Queue) lease(h held) (worker.Lease, error) {
+	if h.attempt.Spec == "" {
+		return worker.Lease{}, albs.Errorf(albs.StaleLease, "token %d of task %d was not handed out", h.attempt.Fence, h.task.ID)
+	}
 	l := worker.Lease{
 		Token: worker.Token{Task: h.task.ID, Fence: h.attempt.Fence}, Kind: h.task.Kind, Attempt: h.attempt.Number,
 		Until: h.task.LeaseUntil.Time, Term: q.config.Lease,
@@ -121,10 +125,8 @@ func (q *Queue) lease(h held) (worker.Lease, error) {
 	if h.attempt.Evidence != "" {
 		l.Evidence = json.RawMessage(h.attempt.Evidence)
 	}
-	if h.attempt.Spec != "" {
-		if err := json.Unmarshal([]byte(h.attempt.Spec), &l.Spec); err != nil {
-			return l, fmt.Errorf("read spec of task %d, attempt %d: %w", h.task.ID, h.attempt.Number, err)
-		}
+	if err := json.Unmarshal([]byte(h.attempt.Spec), &l.Spec); err != nil {
+		return l, fmt.Errorf("read spec of task %d, attempt %d: %w", h.task.ID, h.attempt.Number, err)
 	}
 	return l, nil
 }

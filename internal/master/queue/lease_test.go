@@ -19,10 +19,32 @@ import (
 	"albs/internal/worker"
 )
 
+// wantEvents checks the topic's events since the beginning, by their kinds.
+func (f *fixture) wantEvents(topic string, want ...string) {
+	f.t.Helper()
+	wake, stop := f.events.Wake(topic)
+	defer stop()
+	es, err := f.events.Since(f.t.Context(), 0, topic, 100)
+	for err == nil && len(es) < len(want) { // held back by other tests' transactions
+		select {
+		case <-wake:
+		case <-time.After(20 * time.Second):
+			f.t.Errorf("no more than %d events came", len(es))
+			want = nil
+		}
+		es, err = f.events.Since(f.t.Context(), 0, topic, 100)
+	}
+	var kinds []string
+	for _, e := range es {
+		kinds = append(kinds, e.Kind)
+	}
+	if err != nil || !slices.Equal(kinds, want) {
+		f.t.Errorf("events = %v, %v; want %v", kinds, err, want)
+	}
+}
+
 func TestOneTask(t *testing.T) {
 	each(t, func(t *testing.T, f *fixture) {
-		wake, stop := f.events.Wake("build:1")
-		defer stop()
 		id := f.enqueue()
 		l := f.claim("a")
 		if l.Token != (worker.Token{Task: id, Fence: 1}) || l.Attempt != 1 || l.Term != term || l.Spec.Build == nil ||
@@ -45,18 +67,7 @@ func TestOneTask(t *testing.T) {
 			as[0].Lost || as[0].Spec.Build == nil {
 			t.Errorf("Attempts = %+v, %v", as, err)
 		}
-		es, err := f.events.Since(t.Context(), 0, "build:1", 100)
-		for err == nil && len(es) < 3 { // held back by other tests' transactions
-			<-wake
-			es, err = f.events.Since(t.Context(), 0, "build:1", 100)
-		}
-		var kinds []string
-		for _, e := range es {
-			kinds = append(kinds, e.Kind)
-		}
-		if want := []string{"task.queued", "task.leased", "task.succeeded"}; err != nil || !slices.Equal(kinds, want) {
-			t.Errorf("events = %v, %v; want %v", kinds, err, want)
-		}
+		f.wantEvents("build:1", "task.queued", "task.leased", "task.succeeded")
 	})
 }
 
@@ -509,6 +520,17 @@ func TestClaimInterrupted(t *testing.T) {
 		})
 		f.noTask("a")
 		f.want(id, albs.TaskCancelled, "no more")
+		for _, kind := range []albs.Kind{albs.Unavailable, albs.Invalid, albs.Internal} {
+			id := f.enqueue()
+			f.handler.set(func(h *handler) {
+				h.offer = func(Task) error {
+					f.cancel(id)
+					return albs.Errorf(kind, "trouble")
+				}
+			})
+			f.noTask("a")
+			f.want(id, albs.TaskCancelled, "")
+		}
 		if as, err := f.Attempts(t.Context(), id); err != nil || len(as) != 0 {
 			t.Errorf("Attempts = %v, %v; want none", as, err)
 		}
@@ -684,4 +706,129 @@ func TestNamed(t *testing.T) {
 	if len(got) != len(want) {
 		t.Errorf("%d digests are named, want %d", len(got), len(want))
 	}
+}
+
+// A report that is repeated while the first is being admitted has the first one's
+// answer, even if the end of the first took its files away meanwhile.
+func TestCompleteRepeatedMeanwhile(t *testing.T) {
+	each(t, func(t *testing.T, f *fixture) {
+		id := f.enqueue()
+		l := f.claim("a")
+		first := true
+		f.handler.set(func(h *handler) {
+			h.admit = func(worker.Lease, albs.Result) error {
+				if !first {
+					return nil
+				}
+				first = false
+				f.complete("a", l, albs.OutcomeOK, "fine") // the repetition overtakes
+				return albs.Errorf(albs.NotFound, "the upload is gone")
+			}
+		})
+		f.complete("a", l, albs.OutcomeOK, "fine")
+		f.want(id, albs.TaskSucceeded, "fine")
+		if !slices.Equal(f.handler.applied, []albs.TaskID{id}) {
+			t.Errorf("applied %v, want once", f.handler.applied)
+		}
+	})
+}
+
+// A token counts once it has been handed over with its spec: a worker that guesses
+// it while the offer is made reaches no handler with an empty one.
+func TestGuessedToken(t *testing.T) {
+	each(t, func(t *testing.T, f *fixture) {
+		id := f.enqueue()
+		token := worker.Token{Task: id, Fence: 1}
+		f.handler.set(func(h *handler) {
+			h.admit = func(l worker.Lease, _ albs.Result) error {
+				if l.Spec.Build == nil {
+					t.Error("a lease without a spec is admitted")
+				}
+				return nil
+			}
+		})
+		guess := func() {
+			for _, outcome := range []albs.Outcome{albs.OutcomeOK, albs.OutcomeFailed, albs.OutcomeExcluded} {
+				err := f.Complete(f.as("a"), token, outcome, albs.Result{})
+				wantKind(t, "Complete("+string(outcome)+")", err, albs.StaleLease)
+			}
+			_, err := f.Get(f.as("a"), token, albs.DigestOf([]byte("blob of a snapshot")), 0, -1)
+			wantKind(t, "Get", err, albs.StaleLease)
+		}
+		f.handler.set(func(h *handler) {
+			h.offer = func(Task) error { h.mu.Unlock(); defer h.mu.Lock(); guess(); return nil }
+		})
+		f.complete("a", f.claim("a"), albs.OutcomeOK, "")
+		f.want(id, albs.TaskSucceeded, "")
+	})
+}
+
+// A task that cannot be ended keeps no other from being taken back.
+func TestReapGoesOn(t *testing.T) {
+	each(t, func(t *testing.T, f *fixture) {
+		stuck, fine := f.enqueue(), f.enqueue()
+		f.claim("a")
+		f.clock_.add(time.Millisecond) // so that its lease ends last
+		f.claim("b")
+		f.cancel(stuck)
+		f.handler.set(func(h *handler) {
+			h.failEnded = func(t Task) error {
+				if t.ID == stuck {
+					return errors.New("a row is missing")
+				}
+				return nil
+			}
+		})
+		f.clock_.add(term + time.Second)
+		if err := f.reap(auth.System(t.Context(), "queue")); err == nil {
+			t.Error("reap says nothing of the one that it could not end")
+		}
+		f.want(fine, albs.TaskQueued, "worker b was not heard of for 2s")
+		f.want(stuck, albs.TaskStopping, "")
+		f.handler.set(func(h *handler) { h.failEnded = nil })
+		f.passTime(time.Second)
+		f.want(stuck, albs.TaskCancelled, "")
+	})
+}
+
+// A claim ends when its time is over, also if that came while the dispatcher had it
+// in hand and the task could then not be had.
+func TestLongPollEnds(t *testing.T) {
+	t.Parallel()
+	f := setup(t, dbtest.Open(t, dbtest.SQLite(t)))
+	f.handler.set(func(h *handler) { h.offer = func(Task) error { return albs.Errorf(albs.Unavailable, "away") } })
+	f.enqueue()
+	// The one writer is taken, so that the dispatcher stands in its claim for longer
+	// than the poll lasts.
+	writing, over := make(chan struct{}), time.After(1500*time.Millisecond)
+	var g errgroup.Group
+	g.Go(func() error { return f.tx(func(db.Tx) error { close(writing); <-over; return nil }) })
+	<-writing
+	ctx, cancel := context.WithTimeout(f.as("a"), 20*time.Second)
+	defer cancel()
+	o := offer
+	o.Wait = 1
+	if l, err := f.Claim(ctx, o); l != nil || err != nil {
+		t.Errorf("Claim = %+v, %v; want none when its second was over", l, err)
+	}
+	if err := g.Wait(); err != nil {
+		t.Error(err)
+	}
+}
+
+// What people and followers see of a task that can't be given out for a while is
+// one event, however often it is tried.
+func TestUndoneClaimsAreSilent(t *testing.T) {
+	each(t, func(t *testing.T, f *fixture) {
+		f.handler.set(func(h *handler) { h.offer = func(Task) error { return albs.Errorf(albs.Unavailable, "no mirror") } })
+		id := f.enqueue()
+		for range 5 {
+			f.noTask("a")
+			f.clock_.add(time.Minute)
+		}
+		f.want(id, albs.TaskQueued, "can't be given out now, and is tried again: no mirror")
+		f.handler.set(func(h *handler) { h.offer = nil })
+		f.complete("a", f.claim("a"), albs.OutcomeOK, "")
+		f.wantEvents("build:1", "task.queued", "task.queued", "task.leased", "task.succeeded")
+	})
 }

@@ -212,6 +212,8 @@ type handler struct {
 	apply   func(context.Context, db.Tx) error
 	applied []albs.TaskID
 	ended   []string
+
+	failEnded func(Task) error
 }
 
 func (h *handler) set(do func(h *handler)) {
@@ -256,6 +258,14 @@ func (h *handler) Admit(_ context.Context, l worker.Lease, _ albs.Outcome, r alb
 }
 
 func (h *handler) Ended(_ context.Context, tx db.Tx, t Task) error {
+	h.mu.Lock()
+	fail := h.failEnded
+	h.mu.Unlock()
+	if fail != nil {
+		if err := fail(t); err != nil {
+			return err
+		}
+	}
 	tx.AfterCommit(func() {
 		h.set(func(h *handler) { h.ended = append(h.ended, fmt.Sprintf("%d %s", t.ID, t.State)) })
 	})

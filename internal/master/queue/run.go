@@ -55,8 +55,9 @@ func (q *Queue) extendAll(ctx context.Context) error {
 	})
 }
 
-// reap takes back the leases that have run out. When the clock has jumped, nobody
-// knows which have: then all get another term.
+// reap takes back the leases that have run out. One that can't be, for its handler
+// fails, keeps no other. When the clock has jumped, nobody knows which have run out:
+// then all get another term.
 func (q *Queue) reap(ctx context.Context) error {
 	jump, err := q.clock.sync(ctx)
 	if err != nil {
@@ -72,13 +73,14 @@ func (q *Queue) reap(ctx context.Context) error {
 		if err != nil {
 			return fmt.Errorf("read expired leases: %w", err)
 		}
+		var failed error
 		for _, id := range ids {
 			if err := q.expire(ctx, id); err != nil {
-				return fmt.Errorf("expire lease of task %d: %w", id, err)
+				failed = errors.Join(failed, fmt.Errorf("expire lease of task %d: %w", id, err))
 			}
 		}
-		if len(ids) < batch {
-			return nil
+		if failed != nil || len(ids) < batch {
+			return failed
 		}
 	}
 }

@@ -31,7 +31,7 @@ const (
 //	blocked ────┤               │  └──────claim revive──▶ leased ──┤── ok ──▶ succeeded
 //	   ▲        └──cancel──┐    │                           │      ├── excluded ▶ excluded
 //	   │                   ▼    ▼                        cancel    └── failed refuse exhaust ▶ failed
-//	   └────retry────── cancelled ◀──undo stopped expire── stopping
+//	   └────retry────── cancelled ◀─undo refuse infra stopped expire exhaust─ stopping
 //	        (and from failed, excluded)
 var transitions = map[albs.TaskState]map[trigger]albs.TaskState{
 	albs.TaskBlocked: {
@@ -61,6 +61,7 @@ var transitions = map[albs.TaskState]map[trigger]albs.TaskState{
 	albs.TaskStopping: {
 		onUndo:    albs.TaskCancelled,
 		onRefuse:  albs.TaskCancelled,
+		onInfra:   albs.TaskCancelled, // of an offer only: a worker is told to stop first
 		onStopped: albs.TaskCancelled,
 		onExpire:  albs.TaskCancelled,
 		onExhaust: albs.TaskCancelled,

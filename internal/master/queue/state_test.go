@@ -30,7 +30,7 @@ func TestTransitions(t *testing.T) {
 		onOK:      {no, no, su, no, no, no, no, no},
 		onFailed:  {no, no, fa, no, no, no, no, no},
 		onExclude: {no, no, ex, no, no, no, no, no},
-		onInfra:   {no, no, qu, no, no, no, no, no},
+		onInfra:   {no, no, qu, ca, no, no, no, no},
 		onStopped: {no, no, qu, ca, no, no, no, no},
 		onExpire:  {no, no, qu, ca, no, no, no, no},
 		onExhaust: {no, no, fa, ca, no, no, no, no},

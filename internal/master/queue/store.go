@@ -259,7 +259,7 @@ func runningByLane(ctx context.Context, q db.Q) (map[string]int, error) {
 // about to take; none is sql.ErrNoRows.
 func claimNext(ctx context.Context, tx db.Tx, skipLocked, class string, id albs.WorkerID, name string, now, until db.Time) (taskRow, error) {
 	var t taskRow
-	err := tx.GetContext(ctx, &t, `UPDATE task SET state = 'leased', reason = '', fence = fence + 1, attempts = attempts + 1,
+	err := tx.GetContext(ctx, &t, `UPDATE task SET state = 'leased', fence = fence + 1, attempts = attempts + 1,
 			worker_id = $1, worker = $2, lease_until = $3, not_before_at = NULL, started_at = COALESCE(started_at, $4), changed_at = $4
 		WHERE id = (SELECT id FROM task
 			WHERE state = 'queued' AND class = $5 AND (not_before_at IS NULL OR not_before_at <= $4)

@@ -384,6 +384,9 @@ func testStop(t *testing.T, f Fixture) {
 	m, l := start(t, f)
 	f.Stop(t, l.Token.Task)
 	calls(t, m, l, albs.Stopped, "Renew Get Stat Put Complete")
+	for _, outcome := range []albs.Outcome{albs.OutcomeFailed, albs.OutcomeExcluded, albs.OutcomeInfra} {
+		want(t, "Complete("+string(outcome)+")", m.Complete(t.Context(), l.Token, outcome, albs.Result{}), albs.Stopped)
+	}
 	if n, err := m.Log(t.Context(), l.Token, "build", 0, []byte("killed")); n != 6 || err != nil {
 		t.Errorf("Log after stop = %d, %v; want 6", n, err)
 	}
