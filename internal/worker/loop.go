@@ -58,8 +58,8 @@ var (
 )
 
 // Run claims and works until ctx ends, delivering first what an earlier Run left.
-// At the end of ctx the work in hand is stopped and reported as infra, so that it
-// is queued again at once; what cannot be reported within Times.Shutdown stays in
+// At the end of ctx the work in hand is stopped and given back, so that it is queued
+// again soon and has lost no attempt by the restart; what cannot be reported within Times.Shutdown stays in
 // the spool for the next Run. It fails with Invalid if a field is missing, Conflict
 // if another process uses the spool, Unavailable if that cannot be written.
 func (l *Loop) Run(ctx context.Context) error {
@@ -84,7 +84,7 @@ func (l *Loop) Run(ctx context.Context) error {
 		return err
 	}
 	defer r.spool.close()
-	left, err := r.spool.leftovers()
+	left, err := r.spool.leftovers(r.Log)
 	if err != nil {
 		return err
 	}
@@ -164,9 +164,11 @@ func (r *run) work(ctx context.Context, lease *Lease) {
 		out, cancel := r.linger(ctx)
 		defer cancel()
 		reason := albs.Result{Reason: "the worker cannot write to its disk"}
-		if err := r.Master.Complete(out, lease.Token, albs.OutcomeInfra, reason); err != nil {
+		if err := r.Master.Complete(out, lease.Token, albs.OutcomeStopped, reason); err != nil {
 			log.Warn().Err(err).Msg("the task could not be given back; its lease will expire")
 		}
+		// The next task would fare no better: leave it to other workers.
+		sleep(ctx, jitter(r.times.Wait))
 		return
 	}
 	log.Info().Msg("task begun")
@@ -234,7 +236,7 @@ func (r *run) call(ctx context.Context, s *Session, log zerolog.Logger) (end com
 	case errors.Is(cause, errOutOfContact):
 		return completion{albs.OutcomeInfra, albs.Result{Reason: errOutOfContact.Error(), Logs: result.Logs}}, nil
 	default:
-		return completion{albs.OutcomeInfra, albs.Result{Reason: errShutdown.Error(), Logs: result.Logs}}, nil
+		return completion{albs.OutcomeStopped, albs.Result{Reason: errShutdown.Error()}}, nil
 	}
 	if err == nil && !outcomes[outcome] {
 		err = fmt.Errorf("the job ended with the outcome %q", outcome)

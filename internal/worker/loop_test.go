@@ -372,8 +372,18 @@ func TestCrash(t *testing.T) {
 	if err := os.MkdirAll(filepath.Join(f.spool, "9-9"), 0o700); err != nil { // began to be made
 		t.Fatal(err)
 	}
-	f.run(l)
+	if err := os.MkdirAll(filepath.Join(f.spool, "8-8"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(f.spool, "8-8", "lease.json"), []byte("damaged"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	stop := f.run(l)
 	f.ended(id, albs.TaskSucceeded)
+	stop()
+	if left := f.left(); len(left) != 1 || left[0] != "8-8" {
+		t.Errorf("spool holds %v, want only the folder that cannot be read", left)
+	}
 	if o, r := f.Result(id, 1); o != albs.OutcomeInfra || !strings.Contains(r.Reason, "restarted") {
 		t.Errorf("the first attempt ended as %s: %s", o, r.Reason)
 	}
@@ -505,11 +515,46 @@ func TestShutdown(t *testing.T) {
 	stop := f.run(f.loop(idle(begun, cause)))
 	<-begun
 	stop()
-	if o, r := f.Result(id, 1); o != albs.OutcomeInfra || !strings.Contains(r.Reason, "shut down") {
-		t.Errorf("ended as %s: %s; want infra, shut down", o, r.Reason)
+	if o, r := f.Result(id, 1); o != albs.OutcomeStopped || !strings.Contains(r.Reason, "shut down") {
+		t.Errorf("ended as %s: %s; want stopped, shut down: a restart is no lost attempt", o, r.Reason)
 	}
 	if s := f.StateOf(id); s != albs.TaskQueued {
 		t.Errorf("state %s, want queued", s)
+	}
+}
+
+// A worker whose disk takes nothing gives tasks back at its leisure: it must not go
+// through the queue and have each task lose its attempts.
+func TestSpoolBroken(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, testSpoolBroken)
+}
+
+func testSpoolBroken(t *testing.T) {
+	f := setup(t)
+	const broken = 3
+	if err := os.Mkdir(f.spool, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	for i := range broken {
+		if err := os.WriteFile(filepath.Join(f.spool, fmt.Sprintf("1-%d", i+1)), nil, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	began := time.Now()
+	id := f.Add(f.task, nil)
+	stop := f.run(f.loop(func(context.Context, *worker.Session) (albs.Outcome, albs.Result, error) {
+		return albs.OutcomeOK, albs.Result{}, nil
+	}))
+	f.ended(id, albs.TaskSucceeded)
+	stop()
+	if took := time.Since(began); took < broken*10*time.Second {
+		t.Errorf("%d tasks were given back within %v", broken, took)
+	}
+	for i := range broken {
+		if o, r := f.Result(id, i+1); o != albs.OutcomeStopped || !strings.Contains(r.Reason, "disk") {
+			t.Errorf("attempt %d ended as %s: %s; want stopped, for its disk", i+1, o, r.Reason)
+		}
 	}
 }
 
@@ -570,6 +615,10 @@ func TestUploadRefuses(t *testing.T) {
 		}
 		if err := s.Fetch(ctx, albs.DigestOf([]byte("foreign")), io.Discard); !errors.Is(err, albs.Forbidden) {
 			t.Errorf("Fetch of a foreign blob = %v, want Forbidden", err)
+		}
+		// What is no word on the file is the worker's own trouble.
+		if _, err := s.Upload(ctx, filepath.Join(dir, strings.Repeat("x", 300)), "a"); err == nil || errors.Is(err, albs.Invalid) {
+			t.Errorf("Upload of what cannot be opened = %v, want an error that isn't Invalid", err)
 		}
 		return albs.OutcomeOK, albs.Result{}, nil
 	}))

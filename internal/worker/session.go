@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"slices"
 	"strings"
@@ -135,11 +136,18 @@ func (s *Session) Upload(ctx context.Context, path, name string) (albs.File, err
 	// A build may have left a link or a pipe: the first must not lead out of its
 	// root, the second must not block.
 	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NOFOLLOW|syscall.O_NONBLOCK, 0)
-	if err != nil {
+	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ELOOP) || errors.Is(err, syscall.ENXIO) { // missing, a link, a socket
 		return albs.File{}, albs.Errorf(albs.Invalid, "upload %s: %w", name, err)
 	}
+	if err != nil {
+		return albs.File{}, fmt.Errorf("upload %s: %w", name, err)
+	}
 	defer f.Close()
-	if info, err := f.Stat(); err != nil || !info.Mode().IsRegular() {
+	info, err := f.Stat()
+	if err != nil {
+		return albs.File{}, fmt.Errorf("upload %s: %w", name, err)
+	}
+	if !info.Mode().IsRegular() {
 		return albs.File{}, albs.Errorf(albs.Invalid, "upload %s: not a regular file", name)
 	}
 	d, size, err := albs.DigestReader(f)

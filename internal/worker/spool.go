@@ -14,6 +14,8 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/rs/zerolog"
+
 	"albs/internal/albs"
 )
 
@@ -60,7 +62,7 @@ type leaseFile struct {
 	Term  time.Duration `json:"term"`
 }
 
-// begin makes the folder of a lease.
+// begin makes the folder of a lease; it is durable on return.
 func (s *spool) begin(l *Lease) (*attempt, error) {
 	a := &attempt{
 		dir:       filepath.Join(s.dir, fmt.Sprintf("%d-%d", l.Token.Task, l.Token.Fence)),
@@ -71,12 +73,16 @@ func (s *spool) begin(l *Lease) (*attempt, error) {
 			return nil, fmt.Errorf("make the attempt's folder: %w", err)
 		}
 	}
-	return a, writeJSON(filepath.Join(a.dir, "lease.json"), a.leaseFile)
+	if err := writeJSON(filepath.Join(a.dir, "lease.json"), a.leaseFile); err != nil {
+		return nil, err
+	}
+	return a, syncDir(s.dir) // or a power cut takes the folder with all that finish made last
 }
 
-// leftovers returns the attempts of an earlier run. A folder that has no readable
-// lease.json began to be made and nothing more; it is removed.
-func (s *spool) leftovers() ([]*attempt, error) {
+// leftovers returns the attempts of an earlier run. A folder that has no lease.json
+// began to be made and nothing more; it is removed. One whose lease.json cannot be
+// read may hold a result: it stays for a person to see.
+func (s *spool) leftovers(log zerolog.Logger) ([]*attempt, error) {
 	entries, err := os.ReadDir(s.dir)
 	if err != nil {
 		return nil, fmt.Errorf("read the spool: %w", err)
@@ -87,10 +93,15 @@ func (s *spool) leftovers() ([]*attempt, error) {
 			continue
 		}
 		a := &attempt{dir: filepath.Join(s.dir, e.Name())}
-		if err := readJSONFile(filepath.Join(a.dir, "lease.json"), &a.leaseFile); err != nil {
+		err := readJSONFile(filepath.Join(a.dir, "lease.json"), &a.leaseFile)
+		if errors.Is(err, fs.ErrNotExist) {
 			if err := a.remove(); err != nil {
 				return nil, err
 			}
+			continue
+		}
+		if err != nil {
+			log.Error().Err(err).Str("folder", a.dir).Msg("an attempt in the spool cannot be read and is left alone")
 			continue
 		}
 		as = append(as, a)
