@@ -37,32 +37,41 @@ import (
 	"albs/internal/worker"
 )
 
-// Handler is what a kind of task means. Its methods may be called concurrently
-// and, when a call is repeated or a transaction runs again, more than once.
+// Handler is what a kind of task means. Its methods may be called concurrently, for
+// one task too, and, when a call is repeated or a transaction runs again, more than
+// once. queuetest.Run asks each handler for what stands here.
 type Handler interface {
 	// Offer returns the spec as it is at this moment and the evidence for the
 	// worker, after o's worker has claimed t and before it hears of it. Both are
 	// kept with the attempt. Unavailable gives the task back for a while; Invalid,
 	// NotFound and TooLarge fail it for that reason; any other error counts as a
-	// lost attempt.
+	// lost attempt. An offer may come to nothing without a word to the handler:
+	// made again, while nothing else has changed, it is the same and changes nothing.
 	Offer(ctx context.Context, t Task, o worker.Offer) (albs.Spec, json.RawMessage, error)
 
 	// Admit looks at the result of an attempt with outcome ok, failed or excluded
 	// and returns what to do with it, or nil. It does all the I/O: uploads lie
 	// under Upload(l.Token). Invalid, NotFound and TooLarge refuse the result: the
-	// task fails for that reason. With any other error the attempt goes on and the
-	// worker reports again. apply runs in the transaction that ends the attempt,
-	// the task being in its new state already; its Invalid refuses too, and its
-	// Conflict (something moved since) has Admit asked again.
+	// task fails for that reason. So it is for a result that lacks the kind's own
+	// member or has a wrong one, and for excluded where the kind excludes nothing.
+	// With any other error the attempt goes on and the worker reports again.
+	//
+	// An admission may come to nothing, too: without its apply nothing is seen of
+	// it. apply runs in the transaction that ends the attempt, the task being in its
+	// new state already, and again if that transaction does; all that it does is in
+	// tx. Its Invalid refuses too, and its Conflict (something moved since) has Admit
+	// asked again.
 	Admit(ctx context.Context, l worker.Lease, outcome albs.Outcome, r albs.Result) (apply func(ctx context.Context, tx db.Tx) error, err error)
 
 	// Ended tells that t has failed or was cancelled, for whatever reason: t.State
 	// and t.Reason say. After outcome failed it comes after apply in the same
-	// transaction. It isn't called for tasks that succeeded or were excluded.
+	// transaction, and all that it does is in that. It isn't called for tasks that
+	// succeeded or were excluded. While it fails the task cannot end.
 	Ended(ctx context.Context, tx db.Tx, t Task) error
 
 	// Reads reports whether the worker may read d though its spec doesn't name it:
-	// whether d lies under a snapshot that the spec names.
+	// whether d lies under a snapshot that the spec names. It is false for all else.
+	// l has the spec that the worker got.
 	Reads(ctx context.Context, l worker.Lease, d albs.Digest) (bool, error)
 }
 
