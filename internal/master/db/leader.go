@@ -2,6 +2,7 @@ package db
 
 import (
 	"context"
+	"database/sql/driver"
 	"fmt"
 	"time"
 )
@@ -42,7 +43,14 @@ func (d *DB) lead(ctx context.Context, key int64, f func(ctx context.Context) er
 	if err := conn.GetContext(ctx, &got, `SELECT pg_try_advisory_lock($1)`, key); err != nil || !got {
 		return false, nil
 	}
-	defer conn.ExecContext(context.WithoutCancel(ctx), `SELECT pg_advisory_unlock($1)`, key)
+	defer func() {
+		// Where this fails the connection is closed, and the lock ends with it.
+		c, cancel := context.WithTimeout(context.WithoutCancel(ctx), leaderRetry)
+		defer cancel()
+		if _, err := conn.ExecContext(c, `SELECT pg_advisory_unlock($1)`, key); err != nil {
+			_ = conn.Raw(func(any) error { return driver.ErrBadConn })
+		}
+	}()
 
 	held, lost := context.WithCancelCause(ctx)
 	stop, done := make(chan struct{}), make(chan struct{})

@@ -116,7 +116,8 @@ const (
 
 // Follow calls f for every event there ever was and will be, in order, until ctx
 // is done, whose error it returns. The follower's place is kept in the database
-// under name, so f sees an event again after a crash and must be idempotent. An
+// under name after each batch of 100 at most, so f sees up to as many events again
+// after a crash, none too few, and must be idempotent. An
 // event that f fails on is tried again, ever more slowly, and nothing behind it
 // is reached. Of several masters one follows under a name.
 func (l *Log) Follow(ctx context.Context, name string, f func(ctx context.Context, e Event) error) error {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"slices"
 	"strings"
 	"sync"
@@ -12,6 +13,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/rs/zerolog"
+	"golang.org/x/sync/errgroup"
 
 	"albs/internal/albs"
 	"albs/internal/master/db"
@@ -375,4 +377,103 @@ func TestFollow(t *testing.T) {
 			t.Errorf("third run saw %v, want e", got)
 		}
 	})
+}
+
+// Many write at once while one follows: it sees every event, and those of one writer
+// in the order of its commits.
+func TestFollowWhileManyWrite(t *testing.T) {
+	t.Parallel()
+	dbtest.Each(t, func(t *testing.T, d *db.DB) {
+		l := event.New(d, zerolog.Nop())
+		run(t, l.Run)
+		const writers, each = 6, 15
+		var g errgroup.Group
+		for w := range writers {
+			g.Go(func() error {
+				for n := range each {
+					err := d.InTx(t.Context(), func(tx db.Tx) error {
+						// Ids are taken at the beginning and at the end of the transaction.
+						for _, half := range []string{"first", "second"} {
+							if err := l.Add(t.Context(), tx, "half."+half, fmt.Sprint("writer:", w), "system", n); err != nil {
+								return err
+							}
+						}
+						return nil
+					})
+					if err != nil {
+						return err
+					}
+				}
+				return nil
+			})
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		defer cancel()
+		next := make(map[string]int) // halves seen, by writer
+		seen := 0
+		err := l.Follow(ctx, "test", func(_ context.Context, e event.Event) error {
+			n := next[e.Topic]
+			want := fmt.Sprint([]string{"half.first ", "half.second "}[n%2], n/2)
+			if got := e.Kind + " " + string(e.Data); got != want {
+				t.Errorf("%s: saw %s, want %s", e.Topic, got, want)
+			}
+			next[e.Topic]++
+			if seen++; seen == 2*writers*each {
+				cancel()
+			}
+			return nil
+		})
+		if !errors.Is(err, context.Canceled) || seen != 2*writers*each {
+			t.Errorf("Follow = %v after %d events, want %d", err, seen, 2*writers*each)
+		}
+		if err := g.Wait(); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+// A follower whose process dies between an event and the note of its place sees the
+// event again.
+func TestFollowAfterCrash(t *testing.T) {
+	t.Parallel()
+	for _, place := range []struct {
+		name string
+		at   func(testing.TB) db.Config
+	}{{"sqlite", dbtest.SQLite}, {"postgres", dbtest.Postgres}} {
+		t.Run(place.name, func(t *testing.T) {
+			t.Parallel()
+			c := place.at(t)
+			d := dbtest.Open(t, c)
+			l := event.New(d, zerolog.Nop())
+			add(t, d, l, "a", "b")
+			settled(t, l, "", 2)
+			follow := func(d *db.DB, until string, f func(event.Event)) (seen []string) {
+				ctx, cancel := context.WithCancel(t.Context())
+				defer cancel()
+				err := event.New(d, zerolog.Nop()).Follow(ctx, "test", func(_ context.Context, e event.Event) error {
+					seen = append(seen, e.Topic)
+					f(e)
+					if e.Topic == until {
+						cancel()
+					}
+					return nil
+				})
+				if !errors.Is(err, context.Canceled) {
+					t.Errorf("Follow = %v", err)
+				}
+				return seen
+			}
+			dies := dbtest.Open(t, c)
+			if got := follow(dies, "a", func(event.Event) { _ = dies.Close() }); !slices.Equal(got, []string{"a", "b"}) && !slices.Equal(got, []string{"a"}) {
+				t.Errorf("before the crash: %v", got)
+			}
+			if got := follow(d, "b", func(event.Event) {}); !slices.Equal(got, []string{"a", "b"}) {
+				t.Errorf("after the crash: %v, want a b", got)
+			}
+			add(t, d, l, "c")
+			if got := follow(d, "c", func(event.Event) {}); !slices.Equal(got, []string{"c"}) {
+				t.Errorf("after the rest: %v, want c", got)
+			}
+		})
+	}
 }
