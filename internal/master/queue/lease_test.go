@@ -816,6 +816,136 @@ func TestLongPollEnds(t *testing.T) {
 	}
 }
 
+// So does one whose time was over while the dispatcher was busy with another's.
+func TestLongPollEndsBesideAnother(t *testing.T) {
+	t.Parallel()
+	f := setup(t, dbtest.Open(t, dbtest.SQLite(t)))
+	f.enqueue()
+	writing, over := make(chan struct{}), time.After(1500*time.Millisecond)
+	var g errgroup.Group
+	g.Go(func() error { return f.tx(func(db.Tx) error { close(writing); <-over; return nil }) })
+	<-writing
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		l, err := f.Claim(f.as("a"), worker.Offer{Labels: []string{"kind:build", "arch:s390x"}, Wait: 1})
+		if l != nil || err != nil {
+			t.Errorf("Claim = %+v, %v; want none when its second was over", l, err)
+		}
+	}()
+	tick := time.NewTicker(time.Millisecond)
+	defer tick.Stop()
+	for waits := 0; waits == 0; <-tick.C { // so that the dispatcher has both in hand
+		f.mu.Lock()
+		waits = len(f.waiting)
+		f.mu.Unlock()
+	}
+	f.claim("b")
+	if err := g.Wait(); err != nil {
+		t.Error(err)
+	}
+	select {
+	case <-ended:
+	case <-time.After(20 * time.Second):
+		t.Error("a claim of one second still waits after twenty")
+	}
+}
+
+// A report whose lease passes to another while it is admitted ends nothing.
+func TestOvertakenReport(t *testing.T) {
+	each(t, func(t *testing.T, f *fixture) {
+		id := f.enqueue()
+		old := f.claim("a")
+		var l *worker.Lease
+		f.handler.set(func(h *handler) {
+			h.admit = func(worker.Lease, albs.Result) error {
+				if l == nil {
+					f.passTime(term + time.Second)
+					l = f.claim("b")
+				}
+				return nil
+			}
+		})
+		err := f.Complete(f.as("a"), old.Token, albs.OutcomeOK, albs.Result{})
+		wantKind(t, "Complete", err, albs.StaleLease)
+		if task := f.want(id, albs.TaskLeased, ""); task.Worker != "b" || f.handler.applied != nil {
+			t.Errorf("task = %+v, applied %v", task, f.handler.applied)
+		}
+		f.complete("b", l, albs.OutcomeOK, "")
+	})
+}
+
+// apply finds the task as it will be.
+func TestApplySeesTheEnd(t *testing.T) {
+	each(t, func(t *testing.T, f *fixture) {
+		for outcome, want := range map[albs.Outcome]albs.TaskState{
+			albs.OutcomeOK: albs.TaskSucceeded, albs.OutcomeFailed: albs.TaskFailed, albs.OutcomeExcluded: albs.TaskExcluded,
+		} {
+			id := f.enqueue()
+			f.handler.set(func(h *handler) {
+				h.apply = func(ctx context.Context, tx db.Tx) error {
+					if task, err := getTask(ctx, tx, id); err != nil || task.State != want {
+						t.Errorf("apply of %s finds the task %s, %v", outcome, task.State, err)
+					}
+					return nil
+				}
+			})
+			f.do(id, outcome, "")
+		}
+	})
+}
+
+// A task that pauses holds up neither its class nor another lane, and a retry ends
+// the pause.
+func TestPause(t *testing.T) {
+	each(t, func(t *testing.T, f *fixture) {
+		paused := f.add(NewTask{Lane: "team:a"})
+		f.do(paused, albs.OutcomeInfra, "disk")
+		f.noTask("a")
+		same := f.add(NewTask{Lane: "team:a"})
+		f.do(same, albs.OutcomeOK, "")
+		other := f.add(NewTask{Lane: "team:b"})
+		f.do(other, albs.OutcomeOK, "")
+		f.cancel(paused)
+		f.retry(paused)
+		f.do(paused, albs.OutcomeOK, "")
+	})
+}
+
+// Whatever makes a task ready has the dispatchers of all masters look at once.
+func TestReadyWakes(t *testing.T) {
+	t.Parallel()
+	f := setup(t, dbtest.Open(t, dbtest.SQLite(t)))
+	wake, stop := f.events.Wake(readyTopic)
+	defer stop()
+	woken := func(what string) {
+		t.Helper()
+		select {
+		case <-wake:
+		default:
+			t.Errorf("%s woke nobody", what)
+		}
+	}
+	first := f.enqueue()
+	woken("Enqueue")
+	second := f.enqueue(first)
+	select {
+	case <-wake:
+		t.Error("a blocked task woke the dispatchers")
+	default:
+	}
+	f.do(first, albs.OutcomeOK, "")
+	woken("the end of what it waited for")
+	f.do(second, albs.OutcomeInfra, "disk")
+	woken("a lost attempt")
+	f.cancel(second)
+	f.retry(second)
+	woken("Retry")
+	f.claim("a")
+	f.passTime(term + time.Second)
+	woken("an expired lease")
+}
+
 // What people and followers see of a task that can't be given out for a while is
 // one event, however often it is tried.
 func TestUndoneClaimsAreSilent(t *testing.T) {

@@ -160,6 +160,9 @@ func (f *fixture) want(id albs.TaskID, s albs.TaskState, reason string) Task {
 	if t.State != s || t.Reason != reason {
 		f.t.Errorf("task %d is %s %q, want %s %q", id, t.State, t.Reason, s, reason)
 	}
+	if held := s == albs.TaskLeased || s == albs.TaskStopping; held == t.Until.IsZero() {
+		f.t.Errorf("task %d is %s, its lease goes to %v", id, s, t.Until)
+	}
 	return t
 }
 
