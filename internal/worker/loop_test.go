@@ -321,7 +321,10 @@ func TestMasterAway(t *testing.T) {
 				if left := f.left(); len(left) != 1 {
 					t.Fatalf("spool holds %v, want one attempt", left)
 				}
-				again := f.loop(produce(t))
+				again := f.loop(func(ctx context.Context, s *worker.Session) (albs.Outcome, albs.Result, error) {
+					runs.Add(1)
+					return produce(t)(ctx, s)
+				})
 				again.Master = l.Master
 				f.SetAway(false)
 				stop = f.run(again)
@@ -415,7 +418,8 @@ func testStopEarly(t *testing.T) {
 		began := time.Now()
 		first := s.Check(ctx)
 		<-ctx.Done()
-		got <- verdict{time.Since(began), context.Cause(ctx), first, s.Check(ctx)}
+		// Check itself knows, whether or not the context has ended yet.
+		got <- verdict{time.Since(began), context.Cause(ctx), first, s.Check(context.WithoutCancel(ctx))}
 		f.SetAway(false)
 		return "", albs.Result{}, ctx.Err()
 	})
@@ -433,6 +437,28 @@ func testStopEarly(t *testing.T) {
 		t.Errorf("the first attempt ended as %s, want infra", o)
 	}
 	stop()
+}
+
+// Work that must stop early goes on for many terms while the master is there.
+func TestStopEarlyGoesOn(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		f := setup(t)
+		f.Term = time.Minute
+		id := f.Add(f.task, nil)
+		l := f.loop(func(ctx context.Context, s *worker.Session) (albs.Outcome, albs.Result, error) {
+			select {
+			case <-ctx.Done():
+				t.Errorf("stopped: %v", context.Cause(ctx))
+			case <-time.After(100 * time.Second):
+			}
+			return albs.OutcomeOK, albs.Result{}, s.Check(ctx)
+		})
+		l.StopEarly = true
+		stop := f.run(l)
+		f.ended(id, albs.TaskSucceeded)
+		stop()
+	})
 }
 
 // Work with effects of its own isn't begun when the lease cannot be confirmed.

@@ -667,7 +667,9 @@ func TestSweep(t *testing.T) {
 		f.complete("a", l, albs.OutcomeOK, "")
 		live := f.enqueue()
 		f.claim("a")
-		for _, name := range []string{Upload(worker.Token{Task: ended, Fence: 1}), Upload(worker.Token{Task: live, Fence: 1}),
+		f.passTime(term + time.Second)
+		f.claim("b")
+		for _, name := range []string{Upload(worker.Token{Task: ended, Fence: 1}), Upload(worker.Token{Task: live, Fence: 1}), Upload(worker.Token{Task: live, Fence: 2}),
 			Upload(worker.Token{Task: 1 << 40, Fence: 1}), "somebody.else"} {
 			if _, err := f.uploads.Stage(t.Context(), name, "", 0, bytes.NewReader([]byte("x")), 1); err != nil {
 				t.Fatal(err)
@@ -677,7 +679,7 @@ func TestSweep(t *testing.T) {
 			t.Fatal(err)
 		}
 		names, _ := f.uploads.StagedLeases(t.Context())
-		if want := []string{Upload(worker.Token{Task: live, Fence: 1}), "somebody.else"}; !slices.Equal(names, want) {
+		if want := []string{Upload(worker.Token{Task: live, Fence: 2}), "somebody.else"}; !slices.Equal(names, want) {
 			t.Errorf("uploads after a sweep: %v, want %v", names, want)
 		}
 	})
