@@ -34,6 +34,9 @@ func (h importHandler) Offer(_ context.Context, t queue.Task, _ queue.Offer) (al
 }
 
 func (h importHandler) Admit(ctx context.Context, l queue.Lease, outcome albs.Outcome, r albs.Result) (func(context.Context, db.Tx) error, error) {
+	if outcome == albs.OutcomeExcluded {
+		return nil, albs.Errorf(albs.Invalid, "an import excludes nothing")
+	}
 	if outcome != albs.OutcomeOK {
 		return nil, nil
 	}

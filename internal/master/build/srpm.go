@@ -27,6 +27,9 @@ func (h sourceHandler) Offer(ctx context.Context, t queue.Task, _ queue.Offer) (
 }
 
 func (h sourceHandler) Admit(ctx context.Context, l queue.Lease, outcome albs.Outcome, r albs.Result) (func(context.Context, db.Tx) error, error) {
+	if outcome == albs.OutcomeExcluded { // what comes after would begin without an SRPM
+		return nil, albs.Errorf(albs.Invalid, "a source package is for every arch: none is excluded")
+	}
 	in, err := h.begin(ctx, l, r)
 	if err != nil || outcome != albs.OutcomeOK {
 		return in.logs, err

@@ -18,7 +18,7 @@ func TestHandlerContract(t *testing.T) {
 	d := dbtest.Open(t, dbtest.SQLite(t))
 	f := setup(t, d)
 	stop := f.startSigner()
-	f.makeKey(pgp.Ed25519)
+	f.makeKey("demo key", pgp.Ed25519)
 	build := f.signedBuild(rpmbuild(t, "1", "one"))
 	unreleased := f.addBuild(rpmbuild(t, "2", "two"))
 	r := f.approved(build)
