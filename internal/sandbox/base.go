@@ -75,14 +75,26 @@ func key(root albs.Root, single bool) (albs.Digest, error) {
 // Base returns the base for root, made of the packages that root names, out of repos;
 // dnf's words go to log. repos are root.Repos in an order of their own, with the
 // addresses under which they are served now. It is found by content if there is one,
-// and else made; who asks for one that another makes waits for it. A requirement that
-// no repository meets is an Invalid error that names it. The root's own repositories
-// are no part of its base.
+// and else made; who asks for one that another makes, in this process or another,
+// waits for it. The root's own repositories are no part of its base.
+//
+// On return the base is on disk, whole: a crash of the machine leaves either all of it
+// or a rest that nobody takes for a base and the next maker or start removes. It may be
+// evicted as long as no Root lies on it.
+//
+// A root that can't be (a requirement that no repository meets, which is named; a word
+// that dnf or rpm would take for more; a repository that floats or isn't served) is an
+// Invalid error. Trouble with the repositories or with this host, and a platform that
+// needs lent ids where there are none, is Unavailable.
 func (e *Engine) Base(ctx context.Context, root albs.Root, repos []Repo, log io.Writer) (*Base, error) {
 	root = root.Base()
 	repos = slices.DeleteFunc(slices.Clone(repos), func(r Repo) bool {
 		return !slices.ContainsFunc(root.Repos, func(x albs.Repo) bool { return x.ID == r.ID })
 	})
+	// The key speaks for all of them: a base made out of fewer must not get its name.
+	if len(repos) != len(root.Repos) {
+		return nil, albs.Errorf(albs.Invalid, "%d of the %d repositories of platform %s are served", len(repos), len(root.Repos), root.Platform)
+	}
 	if e.ids.count == 0 && !root.SingleUID {
 		return nil, albs.Errorf(albs.Unavailable, "platform %s needs a subuid range and this worker has none", root.Platform)
 	}
@@ -104,7 +116,7 @@ func (e *Engine) Base(ctx context.Context, root albs.Root, repos []Repo, log io.
 	if b := e.find(root, k); b != nil {
 		return b, nil
 	}
-	unlock, err := waitLock(ctx, e.path("base", string(k)+".making"))
+	unlock, err := waitLock(ctx, e.path("base", string(k)+".making"), unix.LOCK_EX)
 	if err != nil {
 		return nil, fmt.Errorf("wait for the base: %w", err)
 	}
@@ -119,7 +131,10 @@ func (e *Engine) Base(ctx context.Context, root albs.Root, repos []Repo, log io.
 	if b == nil {
 		return nil, albs.Errorf(albs.Unavailable, "the base for %s %s was removed while it was made", root.Platform, root.Arch)
 	}
-	return b, e.evict(ctx, b.digest)
+	if err := e.evict(ctx, b.digest); err != nil {
+		return nil, err
+	}
+	return b, nil
 }
 
 func trimGroups(reqs []string) []string {
@@ -145,13 +160,24 @@ func (e *Engine) find(root albs.Root, k albs.Digest) *Base {
 		return nil
 	}
 	b := &Base{e: e, root: root, digest: d, dir: e.path("base", string(d))}
-	text, err = os.ReadFile(filepath.Join(b.dir, "facts.json"))
-	if err != nil || json.Unmarshal(text, &b.facts) != nil {
+	var whole bool
+	if b.facts, whole = readFacts(b.dir); !whole {
 		return nil
 	}
 	now := time.Now()
-	os.Chtimes(filepath.Join(b.dir, "facts.json"), now, now) // the least recently used goes first
+	// The least recently used goes first; one that is just going needs no time any more.
+	_ = os.Chtimes(factsOf(b.dir), now, now)
 	return b
+}
+
+// factsOf returns the path of a base's facts: the last that is written of a new base
+// and the first that is removed of an old one, so that what has them is whole.
+func factsOf(dir string) string { return filepath.Join(dir, "facts.json") }
+
+// readFacts returns the facts of the base in dir, and whether it is whole.
+func readFacts(dir string) (f facts, whole bool) {
+	text, err := os.ReadFile(factsOf(dir))
+	return f, err == nil && json.Unmarshal(text, &f) == nil
 }
 
 // mkdirOpen makes a folder that the users of a root may enter, whatever the umask
@@ -170,6 +196,7 @@ func (e *Engine) make(ctx context.Context, root albs.Root, repos []Repo, k albs.
 	if err := e.remove(ctx, dir); err != nil {
 		return err
 	}
+	// Where this fails the folder has no base's name; the next maker or start removes it.
 	defer e.remove(ctx, dir)
 	if err := os.Mkdir(dir, 0o700); err != nil {
 		return err
@@ -198,8 +225,13 @@ func (e *Engine) make(ctx context.Context, root albs.Root, repos []Repo, k albs.
 	}
 	d := content(root, files, macros, e.ids.count == 0)
 	to := e.path("base", string(d))
-	if _, err := os.Stat(filepath.Join(to, "facts.json")); err != nil {
+	if _, whole := readFacts(to); !whole {
 		if err := e.fill(ctx, p, repos, install, macros, files, log); err != nil {
+			return err
+		}
+		// What lies there without its facts is the rest of a base whose removal was cut
+		// short, and never gets whole.
+		if err := e.removeRest(ctx, d); err != nil {
 			return err
 		}
 		// Two keys may lead to one new base at once; the first to be whole stays.
@@ -248,7 +280,52 @@ func (e *Engine) fill(ctx context.Context, p place, repos []Repo, install []stri
 	if err != nil {
 		return err
 	}
-	return os.WriteFile(filepath.Join(filepath.Dir(p.cache.Source), "facts.json"), b, 0o600)
+	// dnf syncs nothing. A base serves for months: a file of it that lost its content
+	// with the machine's power would be in every root made of it.
+	dir := filepath.Dir(p.cache.Source)
+	if err := syncFS(dir); err != nil {
+		return err
+	}
+	return writeSynced(factsOf(dir), b)
+}
+
+// syncFS brings all that was written to the file system of dir to the disk.
+func syncFS(dir string) error {
+	d, err := os.Open(dir)
+	if err != nil {
+		return err
+	}
+	defer d.Close()
+	if err := unix.Syncfs(int(d.Fd())); err != nil {
+		return fmt.Errorf("sync the file system of %s: %w", dir, err)
+	}
+	return nil
+}
+
+// writeSynced writes a new file and brings it to the disk.
+func writeSynced(name string, b []byte) error {
+	f, err := os.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
+	if err != nil {
+		return err
+	}
+	_, err = f.Write(b)
+	return errors.Join(err, f.Sync(), f.Close())
+}
+
+// removeRest removes what is left of the base d unless it is whole or in use.
+func (e *Engine) removeRest(ctx context.Context, d albs.Digest) error {
+	unlock, err := tryLock(e.path("base", string(d)+".lock"))
+	if errors.Is(err, unix.EWOULDBLOCK) {
+		return nil // it is whole by now, or another removes it
+	}
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	if _, whole := readFacts(e.path("base", string(d))); whole {
+		return nil
+	}
+	return e.remove(ctx, e.path("base", string(d)))
 }
 
 // content names a base by what is in it.
@@ -296,7 +373,7 @@ func packageFiles(dir string) (map[string]albs.Digest, error) {
 // evict removes the bases beyond those that are kept, least recently used first, but
 // none in use and not keep.
 func (e *Engine) evict(ctx context.Context, keep albs.Digest) error {
-	found, err := filepath.Glob(e.path("base", "*", "facts.json"))
+	found, err := filepath.Glob(factsOf(e.path("base", "*")))
 	if err != nil {
 		return err
 	}
@@ -324,7 +401,8 @@ func (e *Engine) evict(ctx context.Context, keep albs.Digest) error {
 			continue
 		}
 		// Without its facts nobody finds it, also when removing is cut short.
-		err = errors.Join(os.Remove(filepath.Join(e.path("base", string(u.d)), "facts.json")), e.remove(ctx, e.path("base", string(u.d))))
+		dir := e.path("base", string(u.d))
+		err = errors.Join(os.Remove(factsOf(dir)), e.remove(ctx, dir))
 		unlock()
 		if err != nil {
 			return fmt.Errorf("remove an old base: %w", err)
@@ -333,12 +411,12 @@ func (e *Engine) evict(ctx context.Context, keep albs.Digest) error {
 	return nil
 }
 
-// waitLock waits for the exclusive lock of path.
-func waitLock(ctx context.Context, path string) (func(), error) {
+// waitLock waits for a lock of path: unix.LOCK_EX or unix.LOCK_SH.
+func waitLock(ctx context.Context, path string, how int) (func(), error) {
 	tick := time.NewTicker(50 * time.Millisecond)
 	defer tick.Stop()
 	for {
-		unlock, err := tryLock(path)
+		unlock, err := lockFile(path, how|unix.LOCK_NB)
 		if err == nil || !errors.Is(err, unix.EWOULDBLOCK) {
 			return unlock, err
 		}

@@ -1,6 +1,7 @@
 package sandbox
 
 import (
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"os"
@@ -8,7 +9,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"sync/atomic"
 	"syscall"
 	"time"
 )
@@ -19,7 +19,6 @@ import (
 type cgroups struct {
 	version int               // 0, 1, 2
 	dirs    map[string]string // controller → folder below which groups are made; "" for version 2
-	seq     atomic.Int64
 }
 
 // controllers that limit something here.
@@ -164,7 +163,8 @@ func delegated(dir string) *cgroups {
 // make makes a group with the limits; it is returned, to be closed, even with an error.
 func (c *cgroups) make(l Limits) (*group, error) {
 	g := &group{version: c.version, dirs: map[string]string{}}
-	name := fmt.Sprintf("albs-%d-%d", os.Getpid(), c.seq.Add(1))
+	// A process may have several engines, which know nothing of each other's groups.
+	name := fmt.Sprintf("albs-%d-%s", os.Getpid(), rand.Text())
 	for ctl, parent := range c.dirs {
 		dir := filepath.Join(parent, name)
 		if err := os.Mkdir(dir, 0o755); err != nil {

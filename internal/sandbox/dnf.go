@@ -169,12 +169,8 @@ type place struct {
 }
 
 // program runs a program of the host on a root that it sees as viewRoot, as root of
-// the namespace.
-func (e *Engine) program(ctx context.Context, p place, repos []Repo, argv []string, streams stdio) (int, error) {
-	s, err := surround(p.root, repos)
-	if err != nil {
-		return 0, err
-	}
+// the namespace and under limits: scriptlets of packages run below dnf.
+func (e *Engine) program(ctx context.Context, p place, s *surroundings, lim Limits, argv []string, streams stdio) (int, error) {
 	for name, text := range map[string]string{
 		"dnf.conf": s.conf, ".rpmmacros": s.home,
 		"passwd": "root:x:0:0:root:/albs:/bin/sh\n", "group": "root:x:0:\n", "hosts": "127.0.0.1 localhost\n", "nsswitch.conf": "passwd: files\ngroup: files\nhosts: files\n",
@@ -202,10 +198,13 @@ func (e *Engine) program(ctx context.Context, p place, repos []Repo, argv []stri
 		Mounts:  []mount{p.mount, p.cache, {Name: "conf", Source: p.conf}},
 		Ports:   s.ports,
 		folders: s.folders,
+		Limits:  lim.rlimits(),
+		Disk:    lim.Disk,
+		Watch:   []string{p.mount.written(), p.cache.written()},
 		Env:     []string{"PATH=" + hostPath, "HOME=" + viewConf, "LANG=C.UTF-8", "LC_ALL=C.UTF-8", "TERM=dumb", "COLUMNS=200", "PYTHONDONTWRITEBYTECODE=1"},
 	}
 	j.Argv = bubblewrap(append(args, argv...))
-	return e.step(ctx, j, streams, e.cfg.Limits, false)
+	return e.step(ctx, j, streams, lim, false)
 }
 
 // rootCaps are what root of the namespace keeps: enough for rpm to lay files out and
@@ -218,21 +217,22 @@ var rootCaps = func() []string {
 	return args
 }()
 
-// dnf runs one dnf command on p, its output going to log. What dnf can't resolve is an
-// Invalid error that names it; else a failure is Unavailable, for then it is the
-// repositories or this host.
+// dnf runs one dnf command on p, its output going to log. What dnf can't resolve, and a
+// package whose scriptlet stops the transaction, is an Invalid error that names it; else
+// a failure is Unavailable, for then it is the repositories or this host.
 func (e *Engine) dnf(ctx context.Context, p place, repos []Repo, args []string, log io.Writer) error {
-	if _, err := surround(p.root, repos); err != nil {
+	s, err := surround(p.root, repos)
+	if err != nil {
 		return err
 	}
 	argv := []string{"dnf", "--config=" + viewConf + "/dnf.conf", "--installroot=" + viewRoot, "--releasever=" + p.root.Releasever}
 	if p.root.Arch != albs.HostArch(runtime.GOARCH) {
 		argv = append(argv, "--forcearch="+string(p.root.Arch))
 	}
-	said := &tail{limit: 256 << 10}
+	said := NewTail(256 << 10)
 	both := io.MultiWriter(log, said)
-	exit, err := e.program(ctx, p, repos, append(argv, args...), stdio{out: both, err: both})
-	if errors.Is(err, albs.Invalid) { // a limit
+	exit, err := e.program(ctx, p, s, e.cfg.Limits, append(argv, args...), stdio{out: both, err: both})
+	if errors.Is(err, albs.Invalid) { // a limit, passed by dnf or by a scriptlet: without its kind
 		return albs.Errorf(albs.Unavailable, "dnf %s: %v", args[0], err)
 	}
 	if err != nil {
@@ -241,11 +241,18 @@ func (e *Engine) dnf(ctx context.Context, p place, repos []Repo, args []string, 
 	if exit == 0 {
 		return nil
 	}
-	if why := unresolved(said.b.Bytes()); len(why) > 0 {
+	if why := unresolved(said.Bytes()); len(why) > 0 {
 		return albs.Errorf(albs.Invalid, "dnf can't resolve: %s", strings.Join(why, "; "))
 	}
-	return albs.Errorf(albs.Unavailable, "dnf %s ended with code %d: %s", args[0], exit, lastLine(said.b.Bytes()))
+	if why := scriptletFailed.Find(said.Bytes()); why != nil {
+		return albs.Errorf(albs.Invalid, "a package refuses: %.300s", why)
+	}
+	return albs.Errorf(albs.Unavailable, "dnf %s ended with code %d: %s", args[0], exit, lastLine(said.Bytes()))
 }
+
+// scriptletFailed finds rpm's words of a scriptlet that ended with an error (psm.c); of
+// one whose failure stops nothing rpm only warns.
+var scriptletFailed = regexp.MustCompile(`(?m)%[a-z]+\(\S+\) scriptlet failed, .*$`)
 
 // unresolved finds in dnf's words what it had no package for, or what contradicts
 // itself. dnf has one exit code for everything, so its words must do; they are the
@@ -277,16 +284,24 @@ func lastLine(b []byte) string {
 	return string(b[bytes.LastIndexByte(b, '\n')+1:])
 }
 
-// tail keeps the last bytes written.
-type tail struct {
+// Tail is an io.Writer that keeps the last bytes written to it: a program says at its
+// end why it failed.
+type Tail struct {
 	b     bytes.Buffer
 	limit int
 }
 
-func (t *tail) Write(p []byte) (int, error) {
+// NewTail returns a Tail that keeps limit bytes.
+func NewTail(limit int) *Tail { return &Tail{limit: limit} }
+
+// Write implements io.Writer; it never fails.
+func (t *Tail) Write(p []byte) (int, error) {
 	t.b.Write(p)
 	if over := t.b.Len() - t.limit; over > 0 {
 		t.b.Next(over)
 	}
 	return len(p), nil
 }
+
+// Bytes returns what is kept, valid until the next Write.
+func (t *Tail) Bytes() []byte { return t.b.Bytes() }

@@ -1,4 +1,27 @@
 package sandbox
 
+import (
+	"context"
+	"errors"
+	"os"
+)
+
 // WithoutRange makes e work as where the user has been lent no ids.
 func (e *Engine) WithoutRange() { e.ids.count = 0 }
+
+// Sweep does what a new engine on e's folder begins with.
+func (e *Engine) Sweep(ctx context.Context) error { return e.sweep(ctx) }
+
+// Hold makes the folder of a root, as Overlay does. undo removes it again, or says that
+// it has gone already.
+func (e *Engine) Hold(ctx context.Context) (undo func() error, err error) {
+	dir, unlock, err := e.newRoot(ctx, "")
+	if err != nil {
+		return nil, err
+	}
+	return func() error {
+		defer unlock()
+		_, err := os.Stat(dir)
+		return errors.Join(err, os.RemoveAll(dir))
+	}, nil
+}

@@ -37,7 +37,8 @@ type Copy struct {
 }
 
 // CopyIn writes files into the root; folders on the way are made. A path that leads
-// through a symbolic link inside the root is an Invalid error.
+// through a symbolic link inside the root is an Invalid error. After an error some of
+// the files may be there.
 func (r *Root) CopyIn(ctx context.Context, files ...Copy) error {
 	for _, f := range files {
 		if !path.IsAbs(f.To) || path.Clean(f.To) != f.To || f.To == "/" {
@@ -45,9 +46,19 @@ func (r *Root) CopyIn(ctx context.Context, files ...Copy) error {
 		}
 	}
 	pr, pw := io.Pipe()
-	go func() { pw.CloseWithError(r.pack(pw, files)) }()
+	packed := make(chan error, 1)
+	go func() {
+		err := r.pack(pw, files)
+		pw.CloseWithError(err)
+		packed <- err
+	}()
 	err := r.helper(ctx, &job{Op: opImport}, pr, nil)
 	pr.CloseWithError(io.ErrClosedPipe)
+	// A tar that ends early can look whole to the helper: what kept us from writing the
+	// rest counts, unless it is that the helper stopped reading.
+	if perr := <-packed; perr != nil && !errors.Is(perr, io.ErrClosedPipe) {
+		err = perr
+	}
 	if err != nil {
 		return fmt.Errorf("copy %d files into the root: %w", len(files), err)
 	}
@@ -89,7 +100,8 @@ func (r *Root) pack(w io.Writer, files []Copy) error {
 // CopyOut copies every regular file at or below the folder dir of the root whose name
 // ends in suffix into the host folder to, under its base name, and returns the host
 // paths. Links are passed over. Two files of one name, or more than the bounds allow,
-// are an Invalid error; no such folder is none.
+// are an Invalid error; no such folder is none. After an error some of the files may be
+// there. They are not synced to the disk.
 func (r *Root) CopyOut(ctx context.Context, dir, suffix, to string) ([]string, error) {
 	pr, pw := io.Pipe()
 	var names []string
@@ -165,7 +177,7 @@ func (e *contentError) Error() string { return e.msg }
 // fileReport lets a contentError reach the parent as such.
 func fileReport(err error) (report, error) {
 	if e, ok := errors.AsType[*contentError](err); ok {
-		return report{Error: e.msg, Invalid: true}, nil
+		return report{Error: e.msg, Kind: albs.Invalid}, nil
 	}
 	return report{}, err
 }

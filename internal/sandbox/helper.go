@@ -15,6 +15,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"albs/internal/albs"
 )
 
 // The helper is this program again, as process 1 of fresh user, mount and process
@@ -50,7 +52,8 @@ type job struct {
 	folders map[int]string // ports that the parent answers itself, out of a host folder
 	Argv    []string       `json:"argv,omitempty"`
 	Env     []string       `json:"env,omitempty"`
-	UID     int            `json:"uid,omitempty"` // of the program, in the namespace
+	Program string         `json:"program,omitempty"` // must be there in the root, unless ""
+	UID     int            `json:"uid,omitempty"`     // of Argv, in the namespace
 	Limits  rlimits        `json:"limits"`
 	Disk    int64          `json:"disk,omitempty"`  // bytes that may lie below Watch
 	Watch   []string       `json:"watch,omitempty"` // host folders
@@ -79,6 +82,15 @@ type mount struct {
 	ReadOnly bool   `json:"read_only,omitempty"`
 }
 
+// written returns the host folder that gets what is written to the mount.
+func (m mount) written() string {
+	if m.Upper != "" {
+		return m.Upper
+	}
+	return m.Source
+}
+
+// rlimits are what the kernel bounds in each process by itself.
 type rlimits struct {
 	Processes int   `json:"processes,omitempty"`
 	File      int64 `json:"file,omitempty"`
@@ -88,12 +100,12 @@ type rlimits struct {
 // report is what the helper says of its end, and before it with descriptors that it
 // listens.
 type report struct {
-	Listening int    `json:"listening,omitempty"`
-	Done      bool   `json:"done,omitempty"`
-	Exit      int    `json:"exit,omitempty"`
-	Error     string `json:"error,omitempty"`
-	Invalid   bool   `json:"invalid,omitempty"` // Error is the content's fault
-	Full      bool   `json:"full,omitempty"`    // the disk limit was passed
+	Listening int       `json:"listening,omitempty"`
+	Done      bool      `json:"done,omitempty"`
+	Exit      int       `json:"exit,omitempty"`
+	Error     string    `json:"error,omitempty"`
+	Kind      albs.Kind `json:"kind,omitempty"` // of Error, where it is no fault of the helper
+	Full      bool      `json:"full,omitempty"` // the disk limit was passed
 }
 
 // initialised tells New and Detect that this program can act as the helper.
@@ -263,6 +275,11 @@ func (j *job) setUp() error {
 
 // exec runs the program and reaps whatever is left to process 1.
 func (j *job) exec() (report, error) {
+	if j.Program != "" {
+		if there, err := hasProgram(j.Program); err != nil || !there {
+			return report{Error: "the root has no program " + j.Program, Kind: albs.NotFound}, err
+		}
+	}
 	argv, err := j.Limits.wrap(j.Argv)
 	if err != nil {
 		return report{}, err
@@ -306,6 +323,31 @@ func (j *job) exec() (report, error) {
 	case <-full:
 		return report{Full: true}, nil
 	}
+}
+
+// hasProgram reports whether the root has a program that would be found under name.
+// bubblewrap tells of one that isn't there no otherwise than of one that failed. Where
+// a link on the way leads by an absolute path, which os.Root takes for an escape, it is
+// taken to be there.
+func hasProgram(name string) (bool, error) {
+	root, err := os.OpenRoot(filepath.Join(stage, rootName))
+	if err != nil {
+		return false, err
+	}
+	defer root.Close()
+	paths := []string{name}
+	if !strings.Contains(name, "/") {
+		paths = paths[:0]
+		for dir := range strings.SplitSeq(searchPath, ":") {
+			paths = append(paths, dir+"/"+name)
+		}
+	}
+	for _, p := range paths {
+		if _, err := root.Lstat(strings.TrimLeft(p, "/")); !errors.Is(err, fs.ErrNotExist) {
+			return true, nil
+		}
+	}
+	return false, nil
 }
 
 // wrap returns argv under the limits. They are set by prlimit after the helper has let

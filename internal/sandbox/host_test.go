@@ -1,11 +1,13 @@
 package sandbox
 
 import (
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
+	"testing/synctest"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -37,6 +39,90 @@ func TestPlacesOf(t *testing.T) {
 	want := map[string]string{"memory": "/sys/fs/cgroup/memory/a/b", "pids": "/sys/fs/cgroup/pids/c"}
 	if diff := cmp.Diff(want, v1); diff != "" {
 		t.Errorf("v1 (-want +got):\n%s", diff)
+	}
+}
+
+// TestGroupsOfEngines: engines of one process don't meet in each other's cgroups.
+func TestGroupsOfEngines(t *testing.T) {
+	t.Parallel()
+	for range 2 {
+		c := findCgroups()
+		if c.version == 0 {
+			t.Skip("no cgroup is ours to write here")
+		}
+		g, err := c.make(defaults)
+		t.Cleanup(g.close)
+		if err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+// pipes is a listener that accepts what is put into it.
+type pipes chan net.Conn
+
+func (p pipes) Accept() (net.Conn, error) {
+	if c, ok := <-p; ok {
+		return c, nil
+	}
+	return nil, net.ErrClosed
+}
+func (pipes) Close() error   { return nil }
+func (pipes) Addr() net.Addr { return nil }
+
+// TestBounded: a connection beyond the bound waits until another is closed, and for
+// ever only as long as the step.
+func TestBounded(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		conns := make(pipes, 3)
+		for range cap(conns) {
+			c, _ := net.Pipe()
+			conns <- c
+		}
+		ended := make(chan struct{})
+		l := bounded{conns, make(chan struct{}, 1), ended}
+		accepted := make(chan net.Conn)
+		go func() {
+			defer close(accepted)
+			for {
+				c, err := l.Accept()
+				if err != nil {
+					return
+				}
+				accepted <- c
+			}
+		}()
+		first := <-accepted
+		synctest.Wait()
+		select {
+		case <-accepted:
+			t.Fatal("a second connection is served beside the first, and one may be")
+		default:
+		}
+		first.Close()
+		first.Close() // gives one slot back and not two
+		if second := <-accepted; second == nil {
+			t.Fatal("no second connection after the end of the first")
+		}
+		synctest.Wait()
+		close(ended)
+		if third, ok := <-accepted; ok {
+			t.Errorf("a connection after the end of the step: %v", third)
+		}
+	})
+}
+
+func TestScriptletFailed(t *testing.T) {
+	t.Parallel()
+	for said, want := range map[string]string{
+		"a\nerror: %prein(x-1-1.noarch) scriptlet failed, exit status 1\nError in PREIN scriptlet in rpm package x\n": "%prein(x-1-1.noarch) scriptlet failed, exit status 1",
+		"error: %preun(x-1-1.noarch) scriptlet failed, signal 9\n":                                                    "%preun(x-1-1.noarch) scriptlet failed, signal 9",
+		"Error: Failed to download metadata for repo 'x'\n":                                                           "",
+	} {
+		if got := scriptletFailed.FindString(said); got != want {
+			t.Errorf("in %q: %q, want %q", said, got, want)
+		}
 	}
 }
 

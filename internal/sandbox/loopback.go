@@ -2,6 +2,7 @@ package sandbox
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -63,6 +64,49 @@ func loopbackUp() error {
 	return unix.IoctlIfreq(fd, unix.SIOCSIFFLAGS, req)
 }
 
+// maxConnections is how many connections of one step are served at once: dnf keeps one
+// or two open for each repository, but whatever runs beside it may open as many as it
+// likes, and each takes descriptors of this process.
+const maxConnections = 256
+
+// bounded is a listener whose connections each hold one of slots until they are closed.
+type bounded struct {
+	net.Listener
+	slots chan struct{}
+	ended <-chan struct{}
+}
+
+func (b bounded) Accept() (net.Conn, error) {
+	c, err := b.Listener.Accept()
+	if err != nil {
+		return nil, err
+	}
+	select {
+	case b.slots <- struct{}{}:
+		return &boundedConn{Conn: c, free: sync.OnceFunc(func() { <-b.slots })}, nil
+	case <-b.ended:
+		return nil, errors.Join(net.ErrClosed, c.Close())
+	}
+}
+
+type boundedConn struct {
+	net.Conn
+	free func()
+}
+
+func (c *boundedConn) Close() error {
+	defer c.free()
+	return c.Conn.Close()
+}
+
+// CloseWrite ends one way of the connection.
+func (c *boundedConn) CloseWrite() error {
+	if w, ok := c.Conn.(interface{ CloseWrite() error }); ok {
+		return w.CloseWrite()
+	}
+	return nil
+}
+
 // carry accepts on the helper's sockets until ctx ends; then it closes all and returns.
 // A connection is connected with the same port outside, or answered out of the folder
 // that stands for the port: so dnf downloads from every repository, and what it got
@@ -70,12 +114,14 @@ func loopbackUp() error {
 func carry(ctx context.Context, sockets []*os.File, ports []int, folders map[int]string) {
 	var wg sync.WaitGroup
 	defer wg.Wait()
+	slots := make(chan struct{}, maxConnections)
 	for i, s := range sockets {
 		l, err := net.FileListener(s)
 		s.Close()
 		if err != nil {
 			continue // dnf reports what it can't reach
 		}
+		l = bounded{l, slots, ctx.Done()}
 		context.AfterFunc(ctx, func() { l.Close() })
 		if dir, ok := folders[ports[i]]; ok {
 			wg.Go(func() { serve(ctx, l, dir) })

@@ -30,8 +30,8 @@ const (
 	UserRoot User = "root"
 )
 
-// Root is a base under an overlay: what one piece of work may change. Its methods run
-// one after the other; Close ends them.
+// Root is a base under an overlay: what one piece of work may change. Its methods may
+// be called concurrently and run one after the other; after Close they are refused.
 type Root struct {
 	e     *Engine
 	place place
@@ -77,13 +77,14 @@ func (p Package) NEVRA() string {
 	return p.Name + "-" + epoch + p.Version + "-" + p.Release + "." + p.Arch
 }
 
-// Overlay returns a fresh root on the base. It must be closed.
+// Overlay returns a fresh root on the base, which is kept as long. It must be closed. A
+// base that was evicted meanwhile is Unavailable: ask for it again.
 func (b *Base) Overlay(ctx context.Context) (*Root, error) {
-	dir, err := os.MkdirTemp(b.e.path("root"), "")
+	dir, unlock, err := b.e.newRoot(ctx, "")
 	if err != nil {
 		return nil, fmt.Errorf("make an overlay: %w", err)
 	}
-	r := &Root{e: b.e, base: b, dir: dir}
+	r := &Root{e: b.e, base: b, dir: dir, free: []func(){unlock}}
 	if err := r.open(ctx); err != nil {
 		return nil, errors.Join(fmt.Errorf("make an overlay: %w", err), r.Close())
 	}
@@ -91,17 +92,12 @@ func (b *Base) Overlay(ctx context.Context) (*Root, error) {
 }
 
 func (r *Root) open(ctx context.Context) error {
-	own, err := tryLock(filepath.Join(r.dir, "lock"))
-	if err != nil {
-		return err
-	}
-	r.free = append(r.free, own)
 	shared, err := lockFile(r.e.path("base", string(r.base.digest)+".lock"), unix.LOCK_SH|unix.LOCK_NB)
 	if err != nil {
 		return albs.Errorf(albs.Unavailable, "the base is being removed: %w", err)
 	}
 	r.free = append(r.free, shared)
-	if _, err := os.Stat(filepath.Join(r.base.dir, "facts.json")); err != nil {
+	if _, err := os.Stat(factsOf(r.base.dir)); err != nil {
 		return albs.Errorf(albs.Unavailable, "the base has been removed: %w", err)
 	}
 	for _, d := range []string{"upper", "work", "cache-upper", "cache-work", "conf"} {
@@ -126,7 +122,8 @@ func (r *Root) open(ctx context.Context) error {
 	return r.CopyIn(ctx, Copy{Data: resolv, To: "/etc/resolv.conf", User: UserRoot})
 }
 
-// Close removes the overlay with all that was written to it. It may be called twice.
+// Close removes the overlay with all that was written to it; it waits for the call that
+// runs. It may be called twice. What it can't remove the next New removes.
 func (r *Root) Close() error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -141,9 +138,6 @@ func (r *Root) Close() error {
 	return err
 }
 
-// Base returns what r lies on.
-func (r *Root) Base() *Base { return r.base }
-
 func (r *Root) owner(u User) int { return r.e.owner(u) }
 
 // helper runs a file operation on the root.
@@ -154,9 +148,7 @@ func (r *Root) helper(ctx context.Context, j *job, in io.Reader, out io.Writer) 
 		return albs.Errorf(albs.Internal, "the root is closed")
 	}
 	j.Mounts = []mount{r.place.mount}
-	lim := r.e.cfg.Limits
-	lim.Output, lim.Silence = 0, 0
-	_, err := r.e.step(ctx, j, stdio{in: in, out: out}, lim, false)
+	_, err := r.e.step(ctx, j, stdio{in: in, out: out}, r.e.ownLimits(), false)
 	return err
 }
 
@@ -259,9 +251,19 @@ func (e *Engine) provided(ctx context.Context, p place) ([]string, error) {
 	return slices.Compact(names), nil
 }
 
+// maxAnswer bounds in bytes what rpm may say of a root: scriptlets may have written its
+// database.
+const maxAnswer = 64 << 20
+
 func (e *Engine) query(ctx context.Context, p place, format string) (string, error) {
+	s, err := surround(p.root, nil)
+	if err != nil {
+		return "", err
+	}
+	lim := e.cfg.Limits
+	lim.Output = maxAnswer
 	var out, errs bytes.Buffer
-	exit, err := e.program(ctx, p, nil, []string{"rpm", "--root", viewRoot, "-qa", "--qf", format}, stdio{out: &out, err: &errs})
+	exit, err := e.program(ctx, p, s, lim, []string{"rpm", "--root", viewRoot, "-qa", "--qf", format}, stdio{out: &out, err: &errs})
 	if err == nil && exit != 0 {
 		err = fmt.Errorf("rpm ended with code %d: %s", exit, lastLine(errs.Bytes()))
 	}
@@ -271,15 +273,20 @@ func (e *Engine) query(ctx context.Context, p place, format string) (string, err
 	return out.String(), nil
 }
 
+// searchPath is where programs of a root are looked for.
+const searchPath = "/usr/bin:/usr/sbin:/bin:/sbin"
+
 // environment is what every program in a root gets.
-var environment = []string{"PATH=/usr/bin:/usr/sbin:/bin:/sbin", "LANG=C.UTF-8", "TERM=dumb", "SHELL=/bin/bash"}
+var environment = []string{"PATH=" + searchPath, "LANG=C.UTF-8", "TERM=dumb", "SHELL=/bin/bash"}
 
 // Environment returns the variables that every program in a root gets beside HOME.
 func Environment() []string { return slices.Clone(environment) }
 
 // Run runs a program inside the root and returns its exit code, 128 and the signal's
 // number if a signal ended it. When it returns, nothing that the program started is
-// alive. A passed limit is an Invalid error, the end of ctx its cause.
+// alive, and what was written to the root stays there for the next call. A passed limit
+// is an Invalid error, a program that the root doesn't have NotFound, the end of ctx its
+// cause.
 func (r *Root) Run(ctx context.Context, c Cmd) (int, error) {
 	if len(c.Argv) == 0 {
 		return 0, albs.Errorf(albs.Invalid, "there is no program to run")
@@ -288,6 +295,9 @@ func (r *Root) Run(ctx context.Context, c Cmd) (int, error) {
 	defer r.mu.Unlock()
 	if r.closed {
 		return 0, albs.Errorf(albs.Internal, "the root is closed")
+	}
+	if err := c.Limits.check(); err != nil {
+		return 0, err
 	}
 	lim := c.Limits.or(r.e.cfg.Limits)
 	uid := r.owner(UserBuild)
@@ -314,13 +324,14 @@ func (r *Root) Run(ctx context.Context, c Cmd) (int, error) {
 	args = append(args, "--hostname", "albs", "--bind", filepath.Join(stage, rootName), "/",
 		"--dev", "/dev", "--proc", "/proc", "--tmpfs", "/dev/shm", "--chdir", dir, "--")
 	j := &job{
-		Op:     opExec,
-		Mounts: []mount{r.place.mount},
-		Env:    slices.Concat(environment, []string{"HOME=" + home}, c.Env),
-		UID:    uid,
-		Limits: rlimits{Processes: lim.Processes, File: lim.Disk, CPU: int64(lim.Time.Seconds()*max(1, lim.CPUs)) + 1},
-		Disk:   lim.Disk,
-		Watch:  []string{r.place.mount.Upper},
+		Op:      opExec,
+		Mounts:  []mount{r.place.mount},
+		Program: c.Argv[0],
+		Env:     slices.Concat(environment, []string{"HOME=" + home}, c.Env),
+		UID:     uid,
+		Limits:  lim.rlimits(),
+		Disk:    lim.Disk,
+		Watch:   []string{r.place.mount.written()},
 	}
 	j.Argv = bubblewrap(append(args, c.Argv...))
 	if r.place.root.Arch == albs.I686 {

@@ -65,7 +65,18 @@ func (i Isolation) String() string {
 	return fmt.Sprintf("%s sandbox: user, mount, pid and net namespaces, %d lent uids, cgroups %s", i.Engine, i.UIDRange, i.Cgroup)
 }
 
-// Engine makes bases. Its methods may be called concurrently.
+// Engine makes bases. Its methods may be called concurrently, also by several engines
+// of one process or of several on the same folder.
+//
+// Whatever ran in a root is dead when the call that ran it returns, also when it
+// returns because ctx ended; when a process is killed, the kernel kills all that it ran.
+// Mounts exist only in the namespaces of what runs, so none is ever left. A crash
+// leaves folders: half-made bases, overlays, and empty cgroups; the next New on the
+// folder removes those that no living process holds. Whole bases stay.
+//
+// Errors are Invalid where what was asked for can never be done, or foreign code went
+// beyond its limits; Unavailable where another host, or this one later, can do it; the
+// cause of ctx where that ended first. Everything else is a fault of albs or the host.
 type Engine struct {
 	cfg       Config
 	isolation Isolation
@@ -77,15 +88,18 @@ type Engine struct {
 // buildID is the uid and gid of the build user inside a root.
 const buildID = 1000
 
-// New prepares dir, removes what an earlier process left half-made there, and makes
+// New prepares the folder of cfg, removes what killed processes left there, and makes
 // sure that roots can be made here: an Unavailable error says what is missing and what
-// to do about it.
+// to do about it. A folder that isn't absolute and a limit below zero are Invalid.
 func New(ctx context.Context, cfg Config) (*Engine, error) {
 	if !filepath.IsAbs(cfg.Dir) {
 		return nil, albs.Errorf(albs.Invalid, "sandbox dir %q is not an absolute path", cfg.Dir)
 	}
 	if cfg.Bases == 0 {
 		cfg.Bases = 8
+	}
+	if err := cfg.Limits.check(); err != nil {
+		return nil, err
 	}
 	cfg.Limits = cfg.Limits.or(defaults)
 	e, problems := assemble(cfg)
@@ -95,12 +109,20 @@ func New(ctx context.Context, cfg Config) (*Engine, error) {
 				return nil, fmt.Errorf("prepare the sandbox folder: %w", err)
 			}
 		}
-		problems = e.probe(ctx, cfg.Dir)
+		dir, unlock, err := e.newRoot(ctx, "probe-")
+		if err != nil {
+			return nil, fmt.Errorf("prepare the sandbox folder: %w", err)
+		}
+		problems = e.probe(ctx, dir)
+		unlock()
 	}
 	if len(problems) > 0 {
 		return nil, albs.Errorf(albs.Unavailable, "no sandbox can be made here: %s", strings.Join(problems, "; "))
 	}
-	return e, e.sweep(ctx)
+	if err := e.sweep(ctx); err != nil {
+		return nil, err
+	}
+	return e, nil
 }
 
 // Isolation returns what is in force.
@@ -111,7 +133,11 @@ func (e *Engine) Isolation() Isolation { return e.isolation }
 func Detect(ctx context.Context) Isolation {
 	e, problems := assemble(Config{Limits: defaults})
 	if len(problems) == 0 {
-		problems = e.probe(ctx, os.TempDir())
+		if dir, err := os.MkdirTemp("", "albs-probe-"); err != nil {
+			problems = []string{fmt.Sprintf("the temporary folder cannot be written: %v", err)}
+		} else {
+			problems = e.probe(ctx, dir)
+		}
 	}
 	e.isolation.Problems = problems
 	return e.isolation
@@ -219,12 +245,10 @@ func hostView() []string {
 	return append(args, "--tmpfs", "/tmp", "--tmpfs", "/run", "--tmpfs", "/var", "--dir", "/var/tmp", "--dir", "/var/lib", "--dir", "/var/log")
 }
 
-// probe makes the whole sandwich once: namespaces, ids, overlay, bubblewrap in it.
+// probe makes the whole sandwich once, in dir, which it removes: namespaces, ids,
+// overlay, bubblewrap in it.
 func (e *Engine) probe(ctx context.Context, dir string) []string {
-	dir, err := os.MkdirTemp(dir, "probe-")
-	if err != nil {
-		return []string{fmt.Sprintf("the sandbox folder cannot be written: %v", err)}
-	}
+	// If no helper can be had nothing in dir is anybody else's.
 	defer os.RemoveAll(dir)
 	m := mount{Name: rootName, Source: dir + "/lower", Upper: dir + "/upper", Work: dir + "/work"}
 	for _, d := range []string{m.Source, m.Upper, m.Work} {
@@ -239,7 +263,7 @@ func (e *Engine) probe(ctx context.Context, dir string) []string {
 	said := &limitedBuffer{left: 1000}
 	exit, err := e.step(ctx, j, stdio{out: said, err: said}, Limits{}.or(e.cfg.Limits), true)
 	// The overlay's work folder is the kernel's, and not ours to enter.
-	rmErr := e.remove(ctx, m.Work)
+	rmErr := e.remove(ctx, dir)
 	switch {
 	case errors.Is(err, unix.EPERM) || errors.Is(err, unix.ENOSPC) || errors.Is(err, unix.EINVAL):
 		return []string{fmt.Sprintf("the kernel refuses namespaces (%v): allow unprivileged user namespaces "+
@@ -277,25 +301,42 @@ func (e *Engine) owner(u User) int {
 	return 0
 }
 
+// ownLimits bound what the helper does itself, with no foreign program in it: it says
+// nothing while it works.
+func (e *Engine) ownLimits() Limits {
+	l := e.cfg.Limits
+	l.Time, l.Silence, l.Output = defaults.Time, 0, 0
+	return l
+}
+
 // remove deletes a folder of the engine, whoever inside owns what is in it.
 func (e *Engine) remove(ctx context.Context, path string) error {
 	if _, err := os.Lstat(path); errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
-	if _, err := e.step(context.WithoutCancel(ctx), &job{Op: opRemove, Path: path}, stdio{}, Limits{}.or(e.cfg.Limits), true); err != nil {
+	if _, err := e.step(context.WithoutCancel(ctx), &job{Op: opRemove, Path: path}, stdio{}, e.ownLimits(), true); err != nil {
 		return fmt.Errorf("remove %s: %w", path, err)
 	}
 	return nil
 }
 
-// sweep removes what no living process holds: half-made bases and left overlays.
+// sweep removes what no living process holds: half-made and half-removed bases, and
+// the overlays of processes that were killed.
 func (e *Engine) sweep(ctx context.Context) error {
-	bases := filepath.Join(e.cfg.Dir, "base")
+	bases := e.path("base")
 	entries, err := os.ReadDir(bases)
 	if err != nil {
 		return fmt.Errorf("sweep the sandbox folder: %w", err)
 	}
 	for _, d := range entries {
+		if digest, err := albs.ParseDigest(d.Name()); err == nil {
+			if _, whole := readFacts(e.path("base", d.Name())); !whole {
+				if err := e.removeRest(ctx, digest); err != nil {
+					return err
+				}
+			}
+			continue
+		}
 		key, ok := strings.CutPrefix(d.Name(), "new-")
 		if !ok {
 			continue
@@ -310,23 +351,57 @@ func (e *Engine) sweep(ctx context.Context) error {
 			return err
 		}
 	}
-	roots := filepath.Join(e.cfg.Dir, "root")
-	if entries, err = os.ReadDir(roots); err != nil {
-		return fmt.Errorf("sweep the sandbox folder: %w", err)
+	left, err := e.leftRoots(ctx)
+	for _, l := range left {
+		err = errors.Join(err, e.remove(ctx, l.dir))
+		l.unlock()
 	}
+	return err
+}
+
+// leftRoot is an overlay of a process that is gone, whose lock is now ours.
+type leftRoot struct {
+	dir    string
+	unlock func()
+}
+
+// leftRoots takes over the overlays that nobody holds. The gate keeps away those that
+// are being made, and so not held yet.
+func (e *Engine) leftRoots(ctx context.Context) ([]leftRoot, error) {
+	open, err := waitLock(ctx, e.path("root.gate"), unix.LOCK_EX)
+	if err != nil {
+		return nil, fmt.Errorf("sweep the sandbox folder: %w", err)
+	}
+	defer open()
+	entries, err := os.ReadDir(e.path("root"))
+	if err != nil {
+		return nil, fmt.Errorf("sweep the sandbox folder: %w", err)
+	}
+	var left []leftRoot
 	for _, d := range entries {
-		dir := filepath.Join(roots, d.Name())
-		unlock, err := tryLock(filepath.Join(dir, "lock"))
-		if err != nil {
-			continue
-		}
-		err = e.remove(ctx, dir)
-		unlock()
-		if err != nil {
-			return err
+		dir := e.path("root", d.Name())
+		if unlock, err := tryLock(filepath.Join(dir, "lock")); err == nil {
+			left = append(left, leftRoot{dir, unlock})
 		}
 	}
-	return nil
+	return left, nil
+}
+
+// newRoot makes a folder among the overlays, held by this process until the lock is
+// undone. The name begins with prefix.
+func (e *Engine) newRoot(ctx context.Context, prefix string) (dir string, unlock func(), err error) {
+	open, err := waitLock(ctx, e.path("root.gate"), unix.LOCK_SH)
+	if err != nil {
+		return "", nil, err
+	}
+	defer open()
+	if dir, err = os.MkdirTemp(e.path("root"), prefix); err != nil {
+		return "", nil, err
+	}
+	if unlock, err = tryLock(filepath.Join(dir, "lock")); err != nil {
+		return "", nil, errors.Join(err, os.RemoveAll(dir))
+	}
+	return dir, unlock, nil
 }
 
 // tryLock takes the exclusive lock of a file or says that another has it.

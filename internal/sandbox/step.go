@@ -22,14 +22,15 @@ import (
 	"albs/internal/albs"
 )
 
-// Limits bound one program in a root. Zero takes the engine's own.
+// Limits bound one program in a root, with all that it starts. Zero takes the engine's
+// own; less is Invalid.
 type Limits struct {
 	Time      time.Duration // from start to end
 	Silence   time.Duration // without any output
 	Memory    int64         // bytes, all processes together; needs cgroups
 	Processes int           // processes and threads
 	Disk      int64         // bytes written, all files together
-	Output    int64         // bytes of output
+	Output    int64         // bytes of output; more is never passed on
 	CPUs      float64       // cores; needs cgroups
 }
 
@@ -54,6 +55,19 @@ func (l Limits) or(d Limits) Limits {
 	return l
 }
 
+// check refuses what is below zero: it would read as no limit at all.
+func (l Limits) check() error {
+	if l.Time < 0 || l.Silence < 0 || l.Memory < 0 || l.Processes < 0 || l.Disk < 0 || l.Output < 0 || l.CPUs < 0 {
+		return albs.Errorf(albs.Invalid, "a limit is below zero: %+v", l)
+	}
+	return nil
+}
+
+// rlimits returns the part of l that holds for each process by itself.
+func (l Limits) rlimits() rlimits {
+	return rlimits{Processes: l.Processes, File: l.Disk, CPU: int64(l.Time.Seconds()*max(1, l.CPUs)) + 1}
+}
+
 // Defaults of Limits.
 var defaults = Limits{
 	Time:      24 * time.Hour,
@@ -73,26 +87,37 @@ type stdio struct {
 
 // flow counts output and remembers when the last came.
 type flow struct {
+	most  int64 // 0: no limit
 	total atomic.Int64
 	last  atomic.Int64 // unix nanoseconds
 }
 
-// meter passes output on to w and counts it in the flow.
+// meter passes output on to w and counts it in the flow. Beyond the limit it swallows:
+// much can come before watch looks next.
 type meter struct {
 	*flow
 	w io.Writer
 }
 
 func (m *meter) Write(p []byte) (int, error) {
-	m.total.Add(int64(len(p)))
+	total := m.total.Add(int64(len(p)))
 	m.last.Store(time.Now().UnixNano())
+	if m.most > 0 && total > m.most {
+		return len(p), nil
+	}
 	return m.w.Write(p)
+}
+
+func (f *flow) tooMuch() bool { return f.most > 0 && f.total.Load() > f.most }
+
+func tooMuchOutput(lim Limits) error {
+	return albs.Errorf(albs.Invalid, "the work was ended: it wrote more than %d bytes of log", lim.Output)
 }
 
 // step starts a helper for j, waits for its end and returns the exit code of its
 // program. hostNet leaves it in the host's network. When ctx ends or a limit is
 // passed, the helper is killed, and the kernel kills all below it before step returns.
-// A passed limit is an Invalid error.
+// A passed limit is an Invalid error; what the helper says of a kind comes as that.
 func (e *Engine) step(ctx context.Context, j *job, s stdio, lim Limits, hostNet bool) (int, error) {
 	if err := ctx.Err(); err != nil {
 		return 0, err
@@ -121,7 +146,7 @@ func (e *Engine) step(ctx context.Context, j *job, s stdio, lim Limits, hostNet 
 	if !hostNet {
 		cmd.SysProcAttr.Cloneflags |= syscall.CLONE_NEWNET
 	}
-	out := &flow{}
+	out := &flow{most: lim.Output}
 	out.last.Store(time.Now().UnixNano())
 	lost := &limitedBuffer{left: 4096} // what nobody else wants of stderr: maybe the helper's last words
 	cmd.Stdin = s.in
@@ -167,12 +192,14 @@ func (e *Engine) step(ctx context.Context, j *job, s stdio, lim Limits, hostNet 
 		return 0, context.Cause(ctx)
 	case cause != nil:
 		return 0, cause
+	case out.tooMuch(): // it ended before watch saw it
+		return 0, tooMuchOutput(lim)
 	case last.Full:
 		return 0, albs.Errorf(albs.Invalid, "the work was ended: it wrote more than %d bytes to disk", lim.Disk)
 	case group.outOfMemory():
 		return 0, albs.Errorf(albs.Invalid, "the work was ended: it needed more than %d bytes of memory", lim.Memory)
-	case last.Invalid:
-		return 0, albs.Errorf(albs.Invalid, "%s", last.Error)
+	case last.Kind != "":
+		return 0, albs.Errorf(last.Kind, "%s", last.Error)
 	case last.Error != "":
 		return 0, fmt.Errorf("sandbox helper: %s", last.Error)
 	case !last.Done:
@@ -268,8 +295,8 @@ func watch(done, task context.Context, cmd *exec.Cmd, out *flow, lim Limits) err
 				why = albs.Errorf(albs.Invalid, "the work was ended: it took longer than %v", lim.Time)
 			case lim.Silence > 0 && now.Sub(time.Unix(0, out.last.Load())) > lim.Silence:
 				why = albs.Errorf(albs.Invalid, "the work was ended: it was silent for more than %v", lim.Silence)
-			case lim.Output > 0 && out.total.Load() > lim.Output:
-				why = albs.Errorf(albs.Invalid, "the work was ended: it wrote more than %d bytes of log", lim.Output)
+			case out.tooMuch():
+				why = tooMuchOutput(lim)
 			default:
 				continue
 			}

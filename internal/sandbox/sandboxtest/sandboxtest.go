@@ -1,10 +1,12 @@
 // Package sandboxtest lets tests use real sandboxes wherever they run: as root too,
 // by going on as an ordinary user, and without an RPM mirror, by a repository that the
-// recipe in testdata/seed makes.
+// recipe in testdata/seed makes. TestSandbox is the conformance suite of engines.
 package sandboxtest
 
 import (
+	"context"
 	"errors"
+	"flag"
 	"fmt"
 	"io"
 	"os"
@@ -49,6 +51,15 @@ func Main(m *testing.M) {
 // inside runs the tests with a temporary folder that is theirs alone and whose removal
 // copes with files of lent uids.
 func inside(m *testing.M) int {
+	// Much of the time of these tests is waiting for a limit to pass: more of them than
+	// there are cores go side by side, unless the command line says how many.
+	flag.Parse()
+	if f := flag.Lookup("test.parallel"); f.Value.String() == f.DefValue {
+		if err := f.Value.Set(strconv.Itoa(2 * runtime.GOMAXPROCS(0))); err != nil {
+			fmt.Fprintln(os.Stderr, "sandboxtest:", err)
+			return 1
+		}
+	}
 	tmp, err := os.MkdirTemp("", "albs-test-")
 	if err == nil {
 		err = os.Setenv("TMPDIR", tmp)
@@ -196,11 +207,30 @@ func cgroupOf(ctl string) (string, error) {
 	return "/", nil
 }
 
+// detected are the reasons why no sandbox can be made here, found out once.
+var detected = sync.OnceValue(func() []string { return sandbox.Detect(context.Background()).Problems })
+
+// Processes lists the sleeping ones whose argument is word.
+func Processes(t testing.TB, word string) []string {
+	t.Helper()
+	files, err := filepath.Glob("/proc/[0-9]*/cmdline")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var found []string
+	for _, f := range files {
+		if b, err := os.ReadFile(f); err == nil && strings.Contains(string(b), "sleep\x00"+word) {
+			found = append(found, f)
+		}
+	}
+	return found
+}
+
 // Engine returns an engine with a folder of its own, or skips the test with the reason
 // why there can be none.
 func Engine(t testing.TB, cfg sandbox.Config) *sandbox.Engine {
 	t.Helper()
-	if problems := sandbox.Detect(t.Context()).Problems; len(problems) > 0 {
+	if problems := detected(); len(problems) > 0 {
 		t.Skipf("no sandbox can be made here: %s", strings.Join(problems, "; "))
 	}
 	if cfg.Dir == "" {
