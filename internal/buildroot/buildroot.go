@@ -17,10 +17,20 @@ import (
 	"albs/internal/sandbox"
 )
 
-// Engine makes packages. Its methods may be called concurrently. They fail with
-// Invalid where the package is at fault, with a message that names the cause, and with
-// another kind where it is the worker, the platform or the repositories. Whatever they
-// return, nothing of the work is left but the files in Out and what went to the logs.
+// Engine makes packages. Package buildroottest asks every implementation for what is
+// said here.
+//
+// Its methods may be called concurrently, with an Out folder each. An error is Invalid
+// exactly where the package is at fault, with a message that names the cause, a passed
+// limit among them; where it is the worker, the platform or the repositories, errors.Is
+// finds no Invalid in it, and where ctx ended, its cause.
+//
+// When a method returns, whatever it returns, all that it started is dead, and nothing
+// of the work is left but Out and what went to the logs. Out then holds the files that
+// Output names; after an error it may hold others, which are worthless. They are not
+// synced to the disk. Output.Record is filled as far as the job came, also with an error.
+// A crash leaves what the sandbox's does, and Out; the next engine on the same folder
+// removes the former.
 type Engine interface {
 	// Source makes one SRPM out of a source tree.
 	Source(ctx context.Context, job SourceJob) (Output, error)
@@ -70,8 +80,8 @@ type BuildJob struct {
 // Output is what a job made.
 type Output struct {
 	Files    []string // host paths in Out: one SRPM, or RPMs
-	Record   Record
-	Excluded string // why the package isn't built for the architecture; "" if it is
+	Record   Record   // without a Format if the job was refused before it began
+	Excluded string   // why the package isn't built for the architecture; "" if it is
 }
 
 // RecordFormat names the form of Record.

@@ -40,10 +40,11 @@ const dynamic = 11
 // Native makes packages by the root's own rpmbuild in an albs sandbox.
 type Native struct {
 	sandbox *sandbox.Engine
+	rounds  int // maxRounds but in tests
 }
 
 // NewNative returns an engine that works in roots of sb.
-func NewNative(sb *sandbox.Engine) *Native { return &Native{sandbox: sb} }
+func NewNative(sb *sandbox.Engine) *Native { return &Native{sandbox: sb, rounds: maxRounds} }
 
 // work is one job under way.
 type work struct {
@@ -80,8 +81,8 @@ func (n *Native) begin(ctx context.Context, spec albs.Root, repos []sandbox.Repo
 	}
 	err = w.step("base", func() error {
 		base, err := n.sandbox.Base(ctx, spec, repos, logs.Root)
-		if errors.Is(err, albs.Invalid) {
-			return albs.Errorf(albs.Unavailable, "platform %s gives no buildroot: %w", spec.Platform, err)
+		if errors.Is(err, albs.Invalid) { // the platform's fault, and so without its kind
+			return albs.Errorf(albs.Unavailable, "platform %s gives no buildroot: %v", spec.Platform, err)
 		}
 		if err != nil {
 			return err
@@ -93,13 +94,21 @@ func (n *Native) begin(ctx context.Context, spec albs.Root, repos []sandbox.Repo
 	return w, err
 }
 
-// end closes the root.
-func (w *work) end(err *error) {
-	if w == nil || w.root == nil {
+// end completes what the job gives back and closes the root. The record goes with
+// errors too: it says in what a package failed.
+func (w *work) end(out *Output, err *error) {
+	if w == nil {
 		return
 	}
-	if cerr := w.root.Close(); cerr != nil && *err == nil {
-		*err = cerr
+	out.Record = w.record
+	if w.root == nil {
+		return
+	}
+	if cerr := w.root.Close(); cerr != nil {
+		fmt.Fprintf(w.logs.State, "the root is left behind: %v\n", cerr)
+		if *err == nil {
+			*err = cerr
+		}
 	}
 }
 
@@ -141,12 +150,22 @@ func input(name, file string) (albs.File, error) {
 // run runs a program as the build user; its output goes to log. It returns the exit
 // code and its last words.
 func (w *work) run(ctx context.Context, log io.Writer, stdin io.Reader, argv ...string) (int, []byte, error) {
-	said := &lastWords{}
+	said := sandbox.NewTail(64 << 10)
 	both := io.MultiWriter(log, said)
-	exit, err := w.root.Run(ctx, sandbox.Cmd{
+	exit, err := w.exec(ctx, sandbox.Cmd{
 		Argv: argv, Stdin: stdin, Stdout: both, Stderr: both, Network: w.spec.Network, Limits: w.limits,
 	})
-	return exit, said.b.Bytes(), err
+	return exit, said.Bytes(), err
+}
+
+// exec runs a program of the platform; where the root doesn't have it, the platform is
+// at fault.
+func (w *work) exec(ctx context.Context, c sandbox.Cmd) (int, error) {
+	exit, err := w.root.Run(ctx, c)
+	if errors.Is(err, albs.NotFound) {
+		return 0, albs.Errorf(albs.Unavailable, "platform %s gives no whole buildroot: %w", w.spec.Platform, err)
+	}
+	return exit, err
 }
 
 // rpmbuild runs rpmbuild and records that it did. The build host's name goes into
@@ -169,7 +188,7 @@ func (n *Native) Source(ctx context.Context, job SourceJob) (out Output, err err
 		return Output{}, err
 	}
 	w, err := n.begin(ctx, job.Root, job.Repos, job.Root.Arch, job.Logs)
-	defer w.end(&err)
+	defer w.end(&out, &err)
 	if err != nil {
 		return Output{}, err
 	}
@@ -200,7 +219,6 @@ func (n *Native) Source(ctx context.Context, job SourceJob) (out Output, err err
 		}
 		return err
 	})
-	out.Record = w.record
 	return out, err
 }
 
@@ -247,7 +265,7 @@ func (n *Native) Build(ctx context.Context, job BuildJob) (out Output, err error
 		return Output{}, err
 	}
 	w, err := n.begin(ctx, job.Root, job.Repos, job.Arch, job.Logs)
-	defer w.end(&err)
+	defer w.end(&out, &err)
 	if err != nil {
 		return Output{}, err
 	}
@@ -264,7 +282,7 @@ func (n *Native) Build(ctx context.Context, job BuildJob) (out Output, err error
 		return Output{}, err
 	}
 	if why := h.excluded(job.Arch); why != "" {
-		return Output{Excluded: why, Record: w.record}, nil
+		return Output{Excluded: why}, nil
 	}
 	if h.spec == "" {
 		return Output{}, albs.Errorf(albs.Invalid, "%s holds no spec file", srpm.Name)
@@ -277,7 +295,6 @@ func (n *Native) Build(ctx context.Context, job BuildJob) (out Output, err error
 	}
 	args := slices.Concat([]string{"-bb", "--target", string(job.Arch)}, options, []string{path.Join(topDir, "SPECS", h.spec)})
 	if out.Excluded, err = w.build(ctx, args, h.requires); err != nil || out.Excluded != "" {
-		out.Record = w.record
 		return out, err
 	}
 	err = w.step("collect", func() error {
@@ -287,14 +304,13 @@ func (n *Native) Build(ctx context.Context, job BuildJob) (out Output, err error
 		}
 		return err
 	})
-	out.Record = w.record
 	return out, err
 }
 
 // query asks the root's rpm what the SRPM at p says of itself.
 func (w *work) query(ctx context.Context, p string) (header, error) {
 	var text, errs bytes.Buffer
-	exit, err := w.root.Run(ctx, sandbox.Cmd{
+	exit, err := w.exec(ctx, sandbox.Cmd{
 		Argv:   []string{"rpm", "-qp", "--nosignature", "--qf", queryFormat, p},
 		Stdout: &text, Stderr: io.MultiWriter(w.logs.Root, &errs),
 		Limits: sandbox.Limits{Time: time.Minute, Output: 8 << 20},
@@ -335,7 +351,7 @@ func (w *work) require(ctx context.Context, requires []string) error {
 // build runs rpmbuild until it asks for nothing more. It returns why the architecture
 // is excluded, if rpmbuild finds so.
 func (w *work) build(ctx context.Context, args, have []string) (excluded string, err error) {
-	for range maxRounds {
+	for range w.rounds {
 		var wants []string
 		err := w.step("rpmbuild -bb", func() error {
 			exit, said, err := w.rpmbuild(ctx, args...)
@@ -365,32 +381,12 @@ func (w *work) build(ctx context.Context, args, have []string) (excluded string,
 			return "", err
 		}
 	}
-	return "", albs.Errorf(albs.Invalid, "%%generate_buildrequires asks for more and more packages, %d times by now", maxRounds)
+	return "", albs.Errorf(albs.Invalid, "%%generate_buildrequires asks for more and more packages, %d times by now", w.rounds)
 }
 
-// wanted returns the requirements that rpmbuild has written down, or none.
+// wanted returns the requirements that rpmbuild has written down. It is rpm that
+// expands the pattern.
 func (w *work) wanted(ctx context.Context) ([]string, error) {
-	dir, err := os.MkdirTemp("", "albs-buildreqs-")
-	if err != nil {
-		return nil, err
-	}
-	defer os.RemoveAll(dir)
-	files, err := w.root.CopyOut(ctx, topDir+"/SRPMS", ".buildreqs.nosrc.rpm", dir)
-	if err != nil || len(files) == 0 {
-		return nil, err
-	}
-	h, err := w.query(ctx, topDir+"/SRPMS/"+filepath.Base(files[len(files)-1]))
+	h, err := w.query(ctx, topDir+"/SRPMS/*.buildreqs.nosrc.rpm")
 	return h.requires, err
-}
-
-// lastWords keeps the end of what is written to it.
-type lastWords struct{ b bytes.Buffer }
-
-func (l *lastWords) Write(p []byte) (int, error) {
-	const most = 64 << 10
-	l.b.Write(p)
-	if over := l.b.Len() - most; over > 0 {
-		l.b.Next(over)
-	}
-	return len(p), nil
 }
