@@ -97,7 +97,7 @@ func TestSandbox(t *testing.T, open func(t testing.TB, limits sandbox.Limits) Sa
 func SmallRoot(t testing.TB) (albs.Root, []sandbox.Repo) {
 	t.Helper()
 	root, repos := Root(t, Seed(t))
-	root.Packages = []string{"system-release", "bash", "coreutils", "grep", "rpm", "glibc-common"}
+	root.Packages = []string{"system-release", "bash", "coreutils", "grep", "rpm", "glibc-common", "util-linux"}
 	return root, repos
 }
 

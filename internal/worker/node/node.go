@@ -3,7 +3,8 @@
 //
 // A node holds no secret but its own identity. It fetches nothing but by the
 // task's lease and by the depot's mirrors, decides nothing, and proposes files;
-// what they are worth is the master's decision.
+// what they are worth is the master's decision. Every end of a package, good or
+// bad, comes with its logs and the record of the buildroot.
 package node
 
 import (
@@ -41,12 +42,24 @@ type Config struct {
 func MaybeInit() { sandbox.MaybeInit() }
 
 // Run builds what m has to be built until ctx is done. It fails with Unavailable
-// if no buildroot can be made here: a node that can't isolate claims nothing.
+// if no buildroot can be made here: a node that can't isolate claims nothing; with
+// Conflict if another process works in c.Work.
 func Run(ctx context.Context, c Config, version string, m worker.Master, d *depot.Depot, log zerolog.Logger) error {
+	lock, err := lockWork(c.Work)
+	if err != nil {
+		return fmt.Errorf("start node: %w", err)
+	}
+	defer lock.Close()
 	engine, err := sandbox.New(ctx, c.Sandbox)
 	if err != nil {
 		return fmt.Errorf("start node: %w", err)
 	}
+	log.Info().Str("isolation", engine.Isolation().String()).Str("arch", string(c.Arch)).Msg("node ready")
+	return work(ctx, c, version, buildroot.NewNative(engine), m, d, log)
+}
+
+// work builds by engine until ctx is done.
+func work(ctx context.Context, c Config, version string, engine buildroot.Engine, m worker.Master, d *depot.Depot, log zerolog.Logger) error {
 	// What lies there belonged to tasks of an earlier process.
 	if err := os.RemoveAll(c.Work); err != nil {
 		return fmt.Errorf("clear work directory: %w", err)
@@ -54,14 +67,30 @@ func Run(ctx context.Context, c Config, version string, m worker.Master, d *depo
 	if err := os.MkdirAll(c.Work, 0o700); err != nil {
 		return fmt.Errorf("make work directory: %w", err)
 	}
-	log.Info().Str("isolation", engine.Isolation().String()).Str("arch", string(c.Arch)).Msg("node ready")
 	labels := []string{"kind:" + string(albs.KindSource), "kind:" + string(albs.KindBuild), "arch:" + string(c.Arch)}
-	b := builder{engine: buildroot.NewNative(engine), depot: d, work: c.Work}
+	b := builder{engine: engine, depot: d, work: c.Work}
 	l := worker.Loop{
 		Master: m, Parallel: max(c.Parallel, 1), Spool: c.Spool, Log: log, Job: b.job,
 		Offer: func() worker.Offer { return worker.Offer{Version: version, Labels: labels, Disk: free(c.Work)} },
 	}
 	return l.Run(ctx)
+}
+
+// lockWork keeps a second node from clearing the folder in which this one works. Its
+// end undoes it.
+func lockWork(work string) (*os.File, error) {
+	if err := os.MkdirAll(filepath.Dir(work), 0o700); err != nil {
+		return nil, fmt.Errorf("make work directory: %w", err)
+	}
+	f, err := os.OpenFile(work+".lock", os.O_CREATE|os.O_RDWR, 0o600)
+	if err != nil {
+		return nil, fmt.Errorf("lock work directory: %w", err)
+	}
+	if err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
+		_ = f.Close()
+		return nil, albs.Errorf(albs.Conflict, "another node works in %s: %w", work, err)
+	}
+	return f, nil
 }
 
 // free returns the bytes that are free where dir lies, 0 if that can't be told.
@@ -81,6 +110,9 @@ type builder struct {
 
 // job does one source or build task in a folder of its own.
 func (b builder) job(ctx context.Context, s *worker.Session) (albs.Outcome, albs.Result, error) {
+	if s.Lease.Spec.Source == nil && s.Lease.Spec.Build == nil {
+		return "", albs.Result{}, albs.Errorf(albs.Invalid, "the task names nothing to build")
+	}
 	dir, err := os.MkdirTemp(b.work, s.Lease.Token.Task.String()+"-")
 	if err != nil {
 		return "", albs.Result{}, fmt.Errorf("make work directory: %w", err)
@@ -113,7 +145,7 @@ func (b builder) job(ctx context.Context, s *worker.Session) (albs.Outcome, albs
 	}
 	if errors.Is(err, albs.Invalid) || done.Excluded != "" {
 		// The package's own fault, or nothing to do: a finding, told with its logs.
-		return b.finding(ctx, s, done.Excluded, err)
+		return b.finding(ctx, s, done, err)
 	}
 	if err != nil {
 		return "", albs.Result{}, err
@@ -160,17 +192,30 @@ func fetch(ctx context.Context, s *worker.Session, d albs.Digest, to string) err
 	return nil
 }
 
-// finding reports a package that didn't build, or isn't built for the arch.
-func (b builder) finding(ctx context.Context, s *worker.Session, excluded string, cause error) (albs.Outcome, albs.Result, error) {
+// finding reports a package that didn't build, or isn't built for the arch. A result
+// without files has no place for the record, which goes as one more log then.
+func (b builder) finding(ctx context.Context, s *worker.Session, done buildroot.Output, cause error) (albs.Outcome, albs.Result, error) {
+	if done.Record.Format != "" {
+		record, err := done.Record.Encode()
+		if err != nil {
+			return "", albs.Result{}, err
+		}
+		if _, err := s.Log(recordName).Write(record); err != nil {
+			return "", albs.Result{}, err
+		}
+	}
 	logs, err := s.UploadLogs(ctx)
 	if err != nil {
 		return "", albs.Result{}, err
 	}
-	if excluded != "" {
-		return albs.OutcomeExcluded, albs.Result{Reason: excluded, Logs: logs}, nil
+	if done.Excluded != "" {
+		return albs.OutcomeExcluded, albs.Result{Reason: done.Excluded, Logs: logs}, nil
 	}
 	return albs.OutcomeFailed, albs.Result{Reason: cause.Error(), Logs: logs}, nil
 }
+
+// recordName is what the buildroot record is called.
+const recordName = "buildroot.json"
 
 // deliver uploads what was built, the record and the logs.
 func (b builder) deliver(ctx context.Context, s *worker.Session, done buildroot.Output, dir string) (albs.Outcome, albs.Result, error) {
@@ -178,7 +223,7 @@ func (b builder) deliver(ctx context.Context, s *worker.Session, done buildroot.
 	if err != nil {
 		return "", albs.Result{}, err
 	}
-	recordPath := filepath.Join(dir, "buildroot.json")
+	recordPath := filepath.Join(dir, recordName)
 	if err := os.WriteFile(recordPath, record, 0o600); err != nil {
 		return "", albs.Result{}, fmt.Errorf("write buildroot record: %w", err)
 	}
@@ -190,7 +235,7 @@ func (b builder) deliver(ctx context.Context, s *worker.Session, done buildroot.
 		}
 		files = append(files, f)
 	}
-	kept, err := s.Upload(ctx, recordPath, "buildroot.json")
+	kept, err := s.Upload(ctx, recordPath, recordName)
 	if err != nil {
 		return "", albs.Result{}, err
 	}
