@@ -57,6 +57,9 @@ func Run(ctx context.Context, c Config, version string, m worker.Master, d *depo
 
 func job(ctx context.Context, s *worker.Session, engine *sandbox.Engine, d *depot.Depot) (albs.Outcome, albs.Result, error) {
 	spec := s.Lease.Spec.Test
+	if spec == nil || len(spec.Packages) == 0 {
+		return "", albs.Result{}, albs.Errorf(albs.Invalid, "the task names nothing to test")
+	}
 	served, err := d.Serve(ctx, s.Master(), s.Lease, spec.Root.Repos)
 	if err != nil {
 		return "", albs.Result{}, err
@@ -69,6 +72,9 @@ func job(ctx context.Context, s *worker.Session, engine *sandbox.Engine, d *depo
 	log := s.Log("test")
 	fmt.Fprintf(log, "making the base of %s %s\n", spec.Root.Platform, spec.Root.Arch)
 	base, err := engine.Base(ctx, spec.Root, repos, log)
+	if errors.Is(err, albs.Invalid) { // the platform's fault, no package's, and so without its kind
+		err = albs.Errorf(albs.Unavailable, "platform %s gives no root: %v", spec.Root.Platform, err)
+	}
 	if err != nil {
 		return "", albs.Result{}, withProblems(err, served)
 	}
@@ -119,7 +125,11 @@ func test(ctx context.Context, base *sandbox.Base, repos []sandbox.Repo, p albs.
 	if err != nil {
 		return nil, err
 	}
-	defer root.Close()
+	defer func() {
+		if cerr := root.Close(); cerr != nil {
+			fmt.Fprintf(log, "the root is left behind: %v\n", cerr)
+		}
+	}()
 	fmt.Fprintf(log, "\n== %s\n", p.NEVRA)
 	var cases []albs.TestCase
 	add := func(name string, detail string) bool {
@@ -136,7 +146,7 @@ func test(ctx context.Context, base *sandbox.Base, repos []sandbox.Repo, p albs.
 		add(caseInstall, err.Error())
 		return cases, nil
 	}
-	detail, err := installed(ctx, root, p, log)
+	detail, err := installed(ctx, root, p)
 	if err != nil || !add(caseInstall, detail) {
 		return cases, err
 	}
@@ -165,24 +175,30 @@ func test(ctx context.Context, base *sandbox.Base, repos []sandbox.Repo, p albs.
 }
 
 // installed says what is wrong with what dnf installed: it must be the very file
-// under test, not another one that has its name.
-func installed(ctx context.Context, root *sandbox.Root, p albs.TestPackage, log io.Writer) (string, error) {
+// under test, not another one that has its name. A file that can't be told is none
+// that was tested.
+func installed(ctx context.Context, root *sandbox.Root, p albs.TestPackage) (string, error) {
 	packages, err := root.Installed(ctx)
 	if err != nil {
 		return "", err
 	}
+	return identity(packages, p), nil
+}
+
+// identity returns what keeps p from being among the packages, "" if it is.
+func identity(packages []sandbox.Package, p albs.TestPackage) string {
 	for _, have := range packages {
-		if have.NEVRA() != p.NEVRA {
-			continue
+		switch {
+		case have.NEVRA() != p.NEVRA:
+		case have.File == "":
+			return "which file dnf installed can't be told: its repository gives it a name that isn't the package's own"
+		case have.File != p.Digest:
+			return fmt.Sprintf("dnf installed another file of that name, %s", have.File.Short())
+		default:
+			return ""
 		}
-		if have.File == "" {
-			fmt.Fprintf(log, "which file dnf installed as %s can't be told: its name alone was checked\n", p.NEVRA)
-		} else if have.File != p.Digest {
-			return fmt.Sprintf("dnf installed another file of that name, %s", have.File.Short()), nil
-		}
-		return "", nil
 	}
-	return "dnf reported success and the package is not installed", nil
+	return "dnf reported success and the package is not installed"
 }
 
 // The scripts run inside the root, as root, without network. $1 is the package.
