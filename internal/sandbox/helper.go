@@ -75,11 +75,10 @@ const (
 
 // mount is one folder on the stage. With Upper set it is an overlay of Source.
 type mount struct {
-	Name     string `json:"name"`
-	Source   string `json:"source"`
-	Upper    string `json:"upper,omitempty"`
-	Work     string `json:"work,omitempty"`
-	ReadOnly bool   `json:"read_only,omitempty"`
+	Name   string `json:"name"`
+	Source string `json:"source"`
+	Upper  string `json:"upper,omitempty"`
+	Work   string `json:"work,omitempty"`
 }
 
 // written returns the host folder that gets what is written to the mount.
