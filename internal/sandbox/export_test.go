@@ -25,3 +25,7 @@ func (e *Engine) Hold(ctx context.Context) (undo func() error, err error) {
 		return errors.Join(err, os.RemoveAll(dir))
 	}, nil
 }
+
+// Gate takes the lock of the roots of e's folder: unix.LOCK_SH as who makes one,
+// unix.LOCK_EX as who sweeps.
+func (e *Engine) Gate(how int) (func(), error) { return lockFile(e.path("root.gate"), how) }

@@ -14,6 +14,8 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"albs/internal/albs"
 	"albs/internal/sandbox"
 	"albs/internal/sandbox/sandboxtest"
@@ -165,32 +167,43 @@ func TestLeftovers(t *testing.T) {
 	}
 }
 
-// TestSweepBesides: engines that start on a folder leave alone what others make there.
-func TestSweepBesides(t *testing.T) {
+// TestGate: while one makes the folder of a root nobody sweeps, and the other way round,
+// for a folder that isn't held yet looks like one that was left.
+func TestGate(t *testing.T) {
 	t.Parallel()
-	e := shared(t, sandbox.Limits{})
-	ctx, stop := context.WithCancel(t.Context())
-	var wg sync.WaitGroup
-	wg.Go(func() {
-		for ctx.Err() == nil {
-			if err := e.Sweep(ctx); err != nil && ctx.Err() == nil {
-				t.Errorf("sweep: %v", err)
+	e := sandboxtest.Engine(t, sandbox.Config{})
+	for _, tt := range []struct {
+		how             int
+		sweeps, another bool
+	}{{unix.LOCK_SH, false, true}, {unix.LOCK_EX, false, false}} {
+		open, err := e.Gate(tt.how)
+		if err != nil {
+			t.Fatal(err)
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+		undo, err := e.Hold(ctx)
+		if (err == nil) != tt.another {
+			t.Errorf("making a root beside the lock %d = %v", tt.how, err)
+		}
+		if err == nil {
+			if err := undo(); err != nil {
+				t.Error(err)
 			}
 		}
-	})
-	for range 200 {
-		undo, err := e.Hold(ctx)
-		if err != nil {
-			t.Errorf("make a folder for a root beside a sweep: %v", err)
-			break
+		if err := e.Sweep(ctx); (err == nil) != tt.sweeps {
+			t.Errorf("a sweep beside the lock %d = %v", tt.how, err)
 		}
-		if err := undo(); err != nil {
-			t.Errorf("the folder is no longer there: %v", err)
-			break
-		}
+		cancel()
+		open()
 	}
-	stop()
-	wg.Wait()
+	// A root that is held stays.
+	undo, err := e.Hold(t.Context())
+	if err == nil {
+		err = errors.Join(e.Sweep(t.Context()), undo())
+	}
+	if err != nil {
+		t.Error(err)
+	}
 }
 
 // TestKilled kills a process of albs in the middle of its work. What it ran dies with

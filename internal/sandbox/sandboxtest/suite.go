@@ -453,7 +453,7 @@ func (s *suite) badLimits(t *testing.T) {
 
 // dnfLimits: what dnf and scriptlets write is bounded too, and no package's fault.
 func (s *suite) dnfLimits(t *testing.T) {
-	e := s.open(t, sandbox.Limits{Disk: 1 << 20})
+	e := s.open(t, sandbox.Limits{Disk: 2 << 20})
 	b, err := e.Base(t.Context(), s.root, s.repos, io.Discard)
 	if err != nil {
 		t.Fatal(err)
@@ -463,7 +463,13 @@ func (s *suite) dnfLimits(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer r.Close()
-	if err := r.Install(t.Context(), []string{"gcc"}, s.repos, io.Discard); !errors.Is(err, albs.Unavailable) || errors.Is(err, albs.Invalid) {
+	// More than dnf may write is there before it begins: no need to race with it.
+	script := "for i in 1 2 3 4; do head -c 1000000 /dev/zero > f$i; done"
+	if code, err := r.Run(t.Context(), sandbox.Cmd{Argv: []string{"sh", "-c", script}, Limits: sandbox.Limits{Disk: 64 << 20}}); code != 0 || err != nil {
+		t.Fatalf("Run = %d, %v", code, err)
+	}
+	err = r.Install(t.Context(), []string{"m4"}, s.repos, io.Discard)
+	if !errors.Is(err, albs.Unavailable) || errors.Is(err, albs.Invalid) || !strings.Contains(err.Error(), "bytes to disk") {
 		t.Errorf("Install of much = %v, want Unavailable", err)
 	}
 }
