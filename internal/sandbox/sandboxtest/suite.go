@@ -288,6 +288,17 @@ func (s *suite) limits(t *testing.T) {
 			t.Errorf("%s: %v, want Invalid saying %q", tt.name, err, tt.say)
 		}
 	}
+	// What the kernel bounds holds without cgroups too.
+	for _, u := range []sandbox.User{sandbox.UserBuild, sandbox.UserRoot} {
+		var out bytes.Buffer
+		_, err := r.Run(t.Context(), sandbox.Cmd{
+			User: u, Argv: []string{"bash", "-c", "ulimit -c; ulimit -u; ulimit -f; ulimit -t"}, Stdout: &out, Stderr: &out,
+			Limits: sandbox.Limits{Processes: 60, Disk: 1 << 30, Time: 10 * time.Second, CPUs: 1},
+		})
+		if want := "0\n60\n1048576\n11\n"; err != nil || out.String() != want {
+			t.Errorf("limits of processes as %s: %q, %v; want %q", u, out.String(), err, want)
+		}
+	}
 	// The script comes to its end only without the limit. As root of the root too: the
 	// helper outlives what the work takes.
 	for _, u := range []sandbox.User{sandbox.UserBuild, sandbox.UserRoot} {
