@@ -343,7 +343,6 @@ func (m *Master) Run(ctx context.Context, ready chan<- struct{}) error {
 	loop("provenance", m.prov.Run)
 	loop("imports", func(ctx context.Context) error { return m.builds.Run(ctx, me) })
 	loop("tests", m.tests.Run)
-	loop("releases", m.releases.Run)
 	loop("health", m.watch)
 
 	srv := &http.Server{

@@ -109,7 +109,8 @@ type Built struct {
 const maxPackagesOfTask = 5000
 
 // What a failed attempt left are its logs: there is nothing to undo.
-func (h buildHandler) Ended(context.Context, db.Tx, queue.Task) error { return nil }
+func (h buildHandler) Ended(context.Context, db.Tx, queue.Task) error  { return nil }
+func (h buildHandler) InVain(context.Context, db.Tx, queue.Task) error { return nil }
 
 func (h buildHandler) Reads(ctx context.Context, l queue.Lease, d albs.Digest) (bool, error) {
 	return h.inRepos(ctx, l.Spec.Build.Root.Repos, d)

@@ -78,7 +78,8 @@ func (h sourceHandler) Admit(ctx context.Context, l queue.Lease, outcome albs.Ou
 }
 
 // What a failed attempt left are its logs: there is nothing to undo.
-func (h sourceHandler) Ended(context.Context, db.Tx, queue.Task) error { return nil }
+func (h sourceHandler) Ended(context.Context, db.Tx, queue.Task) error  { return nil }
+func (h sourceHandler) InVain(context.Context, db.Tx, queue.Task) error { return nil }
 
 func (h sourceHandler) Reads(ctx context.Context, l queue.Lease, d albs.Digest) (bool, error) {
 	return h.inRepos(ctx, l.Spec.Source.Root.Repos, d)

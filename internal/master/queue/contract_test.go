@@ -143,7 +143,8 @@ func (h contractHandler) Admit(ctx context.Context, l worker.Lease, _ albs.Outco
 	return func(ctx context.Context, tx db.Tx) error { return h.m.artifacts.Add(ctx, tx, as...) }, nil
 }
 
-func (contractHandler) Ended(context.Context, db.Tx, Task) error { return nil }
+func (contractHandler) Ended(context.Context, db.Tx, Task) error  { return nil }
+func (contractHandler) InVain(context.Context, db.Tx, Task) error { return nil }
 
 func (h contractHandler) Reads(_ context.Context, l worker.Lease, d albs.Digest) (bool, error) {
 	h.c.mu.Lock()

@@ -128,11 +128,21 @@ func (q *Queue) hinder(ctx context.Context, tx db.Tx, cause albs.TaskID, from []
 		from = from[:0:0]
 		for _, t := range marked {
 			from = append(from, t.ID)
-			if told[t.Topic] {
-				continue
+			if !told[t.Topic] {
+				told[t.Topic] = true
+				if err := q.tell(ctx, tx, &t); err != nil {
+					return err
+				}
 			}
-			told[t.Topic] = true
-			if err := q.tell(ctx, tx, &t); err != nil {
+			whole, err := t.task()
+			if err != nil {
+				return err
+			}
+			handler, err := q.handler(t.Kind)
+			if err != nil {
+				return err
+			}
+			if err := handler.InVain(ctx, tx, whole); err != nil {
 				return err
 			}
 		}

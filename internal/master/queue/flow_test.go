@@ -1,10 +1,13 @@
 package queue
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
 	"golang.org/x/sync/errgroup"
 
 	"albs/internal/albs"
@@ -149,5 +152,55 @@ func TestLanesTakeTurns(t *testing.T) {
 			t.Errorf("of four claims %v went to the few, want %v and %v", got, few[1], few[0])
 		}
 		f.clock_.add(time.Millisecond)
+	})
+}
+
+// A handler hears of what waits in vain, in the transaction that ends the cause, and
+// may end it there.
+func TestInVain(t *testing.T) {
+	each(t, func(t *testing.T, f *fixture) {
+		var told []string
+		f.handler.set(func(h *handler) {
+			h.inVain = func(_ context.Context, tx db.Tx, task Task) error {
+				tx.AfterCommit(func() { told = append(told, fmt.Sprintf("%d %s for %d", task.ID, task.State, task.Cause)) })
+				return nil
+			}
+		})
+		a := f.enqueue()
+		b := f.enqueue(a)
+		c := f.enqueue(b)
+		f.do(a, albs.OutcomeFailed, "no")
+		want := []string{fmt.Sprintf("%d blocked for %d", b, a), fmt.Sprintf("%d blocked for %d", c, a)}
+		if diff := cmp.Diff(want, told); diff != "" {
+			t.Errorf("told (-want +got):\n%s", diff)
+		}
+
+		f.retry(a)
+		f.handler.set(func(h *handler) {
+			h.inVain = func(ctx context.Context, tx db.Tx, task Task) error {
+				if task.ID != b {
+					return nil
+				}
+				return f.Cancel(ctx, tx, task.ID, task.Reason)
+			}
+		})
+		f.do(a, albs.OutcomeFailed, "no again")
+		why := fmt.Sprintf("waits for build task %d, which failed: no again", a)
+		f.want(b, albs.TaskCancelled, why)
+		if task := f.want(c, albs.TaskBlocked, fmt.Sprintf("waits for build task %d, which was cancelled: %s", b, why)); task.Cause != b {
+			t.Errorf("cause of c = %d, want %d", task.Cause, b)
+		}
+
+		f.retry(a)
+		f.retry(b)
+		f.handler.set(func(h *handler) {
+			h.inVain = func(context.Context, db.Tx, Task) error { return errors.New("not now") }
+		})
+		l := f.claim("a")
+		if err := f.Complete(f.as("a"), l.Token, albs.OutcomeFailed, albs.Result{Reason: "no"}); err == nil {
+			t.Error("a failure was taken although what waits for it could not be told")
+		}
+		f.want(a, albs.TaskLeased, "")
+		f.want(b, albs.TaskBlocked, "")
 	})
 }

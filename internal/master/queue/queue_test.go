@@ -217,6 +217,7 @@ type handler struct {
 	ended   []string
 
 	failEnded func(Task) error
+	inVain    func(context.Context, db.Tx, Task) error
 }
 
 func (h *handler) set(do func(h *handler)) {
@@ -272,6 +273,16 @@ func (h *handler) Ended(_ context.Context, tx db.Tx, t Task) error {
 	tx.AfterCommit(func() {
 		h.set(func(h *handler) { h.ended = append(h.ended, fmt.Sprintf("%d %s", t.ID, t.State)) })
 	})
+	return nil
+}
+
+func (h *handler) InVain(ctx context.Context, tx db.Tx, t Task) error {
+	h.mu.Lock()
+	inVain := h.inVain
+	h.mu.Unlock()
+	if inVain != nil {
+		return inVain(ctx, tx, t)
+	}
 	return nil
 }
 

@@ -5,13 +5,10 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"strings"
 
 	"albs/internal/albs"
 	"albs/internal/attest"
-	"albs/internal/master/auth"
 	"albs/internal/master/db"
-	"albs/internal/master/event"
 	"albs/internal/master/product"
 	"albs/internal/master/provenance"
 	"albs/internal/master/queue"
@@ -255,43 +252,14 @@ func (h handler) Ended(ctx context.Context, tx db.Tx, t queue.Task) error {
 	return h.tell(ctx, tx, "release.failed", row)
 }
 
+// InVain ends a publication whose metadata can't be signed: it is asked for anew, not
+// retried, and holds its product up until then.
+func (h handler) InVain(ctx context.Context, tx db.Tx, t queue.Task) error {
+	return h.queue.Cancel(ctx, tx, t.ID, t.Reason)
+}
+
 // Reads allows what the tree is made of: its snapshots and its files.
 func (h handler) Reads(ctx context.Context, l queue.Lease, d albs.Digest) (bool, error) {
 	may, err := h.reachOf(ctx, l.Spec.Publish.Tree)
 	return err == nil && may.has(d), err
-}
-
-// Run ends publications that wait in vain, because their metadata could not be
-// signed, until ctx is done, whose error it returns.
-func (r *Releases) Run(ctx context.Context) error {
-	return r.events.Follow(auth.System(ctx, "end publications that can't be signed"), "release", r.follow)
-}
-
-func (r *Releases) follow(ctx context.Context, e event.Event) error {
-	if !strings.HasPrefix(e.Topic, "release:") || e.Kind != "task."+string(albs.TaskBlocked) {
-		return nil
-	}
-	var about struct {
-		Task albs.TaskID `json:"task"`
-	}
-	if err := json.Unmarshal(e.Data, &about); err != nil {
-		r.log.Error().Err(err).Int64("event_id", e.ID).Msg("an event of a task cannot be read")
-		return nil
-	}
-	row, err := r.store.byTask(ctx, r.d, about.Task)
-	if errors.Is(err, albs.NotFound) || err == nil && row.Status != InProgress {
-		return nil
-	}
-	if err != nil {
-		return err
-	}
-	t, err := r.queue.Task(ctx, row.TaskID)
-	if err != nil || t.State != albs.TaskBlocked || t.Cause == 0 {
-		return err
-	}
-	err = r.d.InTx(ctx, func(tx db.Tx) error { return r.queue.Cancel(ctx, tx, t.ID, t.Reason) })
-	if errors.Is(err, albs.Conflict) {
-		return nil // it has ended meanwhile
-	}
-	return err
 }

@@ -411,6 +411,8 @@ func (h signHandler) Ended(ctx context.Context, tx db.Tx, t queue.Task) error {
 	return h.end(ctx, tx, t.ID, r, auth.From(ctx).String())
 }
 
+func (h signHandler) InVain(context.Context, db.Tx, queue.Task) error { return nil }
+
 // Reads allows nothing beside what the spec names.
 func (h signHandler) Reads(context.Context, queue.Lease, albs.Digest) (bool, error) {
 	return false, nil

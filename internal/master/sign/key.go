@@ -300,6 +300,8 @@ func (h keygenHandler) Ended(ctx context.Context, tx db.Tx, t queue.Task) error 
 	return h.store.endKeygen(ctx, tx, t.ID, "")
 }
 
+func (h keygenHandler) InVain(context.Context, db.Tx, queue.Task) error { return nil }
+
 func (h keygenHandler) Reads(context.Context, queue.Lease, albs.Digest) (bool, error) {
 	return false, nil
 }

@@ -172,6 +172,8 @@ func (h handler) Ended(ctx context.Context, tx db.Tx, t queue.Task) error {
 	return h.events.Add(ctx, tx, EventFinished, build.Topic(run.BuildID), auth.From(ctx).String(), e)
 }
 
+func (h handler) InVain(context.Context, db.Tx, queue.Task) error { return nil }
+
 func (h handler) Reads(ctx context.Context, l queue.Lease, d albs.Digest) (bool, error) {
 	for _, r := range l.Spec.Test.Root.Repos {
 		if r.Snapshot == "" {
