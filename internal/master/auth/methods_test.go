@@ -19,9 +19,9 @@ var below = []string{"api", "content", "db", "event", "face", "historytest", "ma
 var unasked = map[string]string{
 	// Anyone may read it.
 	"open": `
-		artifact.Artifacts.Copies artifact.Artifacts.Find artifact.Artifacts.List artifact.Artifacts.Lookup artifact.Artifacts.Open
+		artifact.Artifacts.Copies artifact.Artifacts.Find artifact.Artifacts.Open
 		auth.Auth.Teams auth.Auth.Workers
-		build.Builds.Count build.Builds.CountOf build.Builds.Get build.Builds.List build.Builds.Packages build.Builds.Repository
+		build.Builds.CountOf build.Builds.Get build.Builds.List build.Builds.Packages build.Builds.Repository
 		provenance.Provenance.Bundle provenance.Provenance.History provenance.Provenance.Notarized provenance.Provenance.Trust
 		queue.Queue.Attempts queue.Queue.List queue.Queue.Logs queue.Queue.ReadLog queue.Queue.Stats queue.Queue.Task queue.Queue.Tasks
 		release.Releases.CountOf release.Releases.Get release.Releases.List
@@ -37,7 +37,7 @@ var unasked = map[string]string{
 		artifact.Artifacts.Admit artifact.Artifacts.DropStaged artifact.Artifacts.OpenStaged artifact.Artifacts.Package artifact.Artifacts.Save
 		artifact.Artifacts.Stage artifact.Artifacts.Staged artifact.Artifacts.StagedLeases
 		auth.Auth.Bootstrap auth.Auth.LocalWorker build.Builds.Run platform.Platforms.Root
-		provenance.Provenance.Evidence provenance.Provenance.Latest provenance.Provenance.Pending provenance.Provenance.Run provenance.Provenance.WaitNotarized
+		provenance.Provenance.Evidence provenance.Provenance.Pending provenance.Provenance.Run provenance.Provenance.Stated provenance.Provenance.WaitNotarized
 		queue.Queue.Run queue.Queue.RunLocal
 		repo.Repos.Extend repo.Repos.ExtendSnapshot repo.Repos.Pin repo.Repos.SaveTree repo.Repos.Seal
 		sign.Signing.DocumentSignature source.Sources.Import source.Sources.Resolve testrun.Tests.Run`,

@@ -374,7 +374,7 @@ func TestShutdown(t *testing.T) {
 	}})
 	<-begun
 	stop()
-	if outcome, _ := w.fake.Result(id, 1); outcome != albs.OutcomeInfra || w.fake.StateOf(id) != albs.TaskQueued {
+	if outcome, _ := w.fake.Result(id, 1); outcome != albs.OutcomeStopped || w.fake.StateOf(id) != albs.TaskQueued {
 		t.Errorf("the task ended %q and is %s", outcome, w.fake.StateOf(id))
 	}
 }
