@@ -27,6 +27,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"albs/internal/albs"
+	"albs/internal/sandbox/cgroup"
 )
 
 // Config says where an Engine keeps its folders and what it allows.
@@ -81,7 +82,7 @@ type Engine struct {
 	cfg       Config
 	isolation Isolation
 	ids       idMap
-	cgroups   *cgroups
+	cgroups   *cgroup.Groups
 	view      []string // bubblewrap's arguments that show the host's programs read-only
 }
 
@@ -170,9 +171,9 @@ func assemble(cfg Config) (*Engine, []string) {
 		problem("%v", err)
 	}
 	e.isolation.UIDRange = e.ids.count
-	e.cgroups = findCgroups()
-	if e.cgroups.version > 0 {
-		e.isolation.Cgroup = "v" + strconv.Itoa(e.cgroups.version)
+	e.cgroups = cgroup.Find()
+	if v := e.cgroups.Version(); v > 0 {
+		e.isolation.Cgroup = "v" + strconv.Itoa(v)
 	}
 	e.view = hostView()
 	return e, problems

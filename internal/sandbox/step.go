@@ -20,6 +20,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"albs/internal/albs"
+	"albs/internal/sandbox/cgroup"
 )
 
 // Limits bound one program in a root, with all that it starts. Zero takes the engine's
@@ -167,7 +168,7 @@ func (e *Engine) step(ctx context.Context, j *job, s stdio, lim Limits, hostNet 
 	inner.Close()
 
 	group, err := e.admit(ctx, cmd.Process.Pid, lim)
-	defer group.close()
+	defer group.Close()
 	if err == nil {
 		_, err = control.Write([]byte{1})
 	}
@@ -196,7 +197,7 @@ func (e *Engine) step(ctx context.Context, j *job, s stdio, lim Limits, hostNet 
 		return 0, tooMuchOutput(lim)
 	case last.Full:
 		return 0, albs.Errorf(albs.Invalid, "the work was ended: it wrote more than %d bytes to disk", lim.Disk)
-	case group.outOfMemory():
+	case group.OutOfMemory():
 		return 0, albs.Errorf(albs.Invalid, "the work was ended: it needed more than %d bytes of memory", lim.Memory)
 	case last.Kind != "":
 		return 0, albs.Errorf(last.Kind, "%s", last.Error)
@@ -218,12 +219,12 @@ func reap(cmd *exec.Cmd) error {
 }
 
 // admit maps the ids of the waiting helper and puts it under its cgroup.
-func (e *Engine) admit(ctx context.Context, pid int, lim Limits) (*group, error) {
-	g, err := e.cgroups.make(lim)
+func (e *Engine) admit(ctx context.Context, pid int, lim Limits) (*cgroup.Group, error) {
+	g, err := e.cgroups.Make(cgroup.Limits{Memory: lim.Memory, Processes: lim.Processes, CPUs: lim.CPUs})
 	if err != nil {
 		return g, err
 	}
-	if err := g.add(pid); err != nil {
+	if err := g.Add(pid); err != nil {
 		return g, err
 	}
 	return g, e.ids.apply(ctx, pid)

@@ -1,4 +1,11 @@
-package sandbox
+// Package cgroup gives each step of a sandbox a control group of its own, below those
+// that albs itself runs in, as far as they are ours to write: version 2 where it is
+// delegated with the controllers, else version 1, else none.
+//
+// A Group bounds all processes that are in it together. Groups are named after this
+// process, so that the next one finds and removes what a killed one left; several
+// users of the package in one process don't meet in each other's groups.
+package cgroup
 
 import (
 	"crypto/rand"
@@ -13,10 +20,8 @@ import (
 	"time"
 )
 
-// cgroups makes a group for each step below those that albs itself runs in, as far as
-// they are ours to write: version 2 where it is delegated with the controllers, else
-// version 1, else none.
-type cgroups struct {
+// Groups makes groups where this process may. Its methods may be called concurrently.
+type Groups struct {
 	version int               // 0, 1, 2
 	dirs    map[string]string // controller → folder below which groups are made; "" for version 2
 }
@@ -24,21 +29,32 @@ type cgroups struct {
 // controllers that limit something here.
 var controllers = []string{"memory", "pids", "cpu"}
 
-// group is one step's place. The zero group limits nothing.
-type group struct {
+// Limits bound a group's processes together.
+type Limits struct {
+	Memory    int64   // bytes
+	Processes int     // processes and threads, beside the few of the helper
+	CPUs      float64 // cores
+}
+
+// Group is one step's place. The zero Group limits nothing.
+type Group struct {
 	version int
 	dirs    map[string]string
 }
 
-// findCgroups looks where this process stands.
-func findCgroups() *cgroups {
-	c := lookForCgroups()
+// Find looks where this process stands, and removes the groups that a killed process
+// left there. Where no group may be made, Make returns groups that limit nothing.
+func Find() *Groups {
+	c := find()
 	c.sweep()
 	return c
 }
 
+// Version is that of the groups in force: 1 or 2, or 0 if none can be made.
+func (c *Groups) Version() int { return c.version }
+
 // sweep removes the groups that a killed process left.
-func (c *cgroups) sweep() {
+func (c *Groups) sweep() {
 	for _, parent := range c.dirs {
 		left, err := filepath.Glob(filepath.Join(parent, "albs-*-*"))
 		if err != nil {
@@ -53,27 +69,27 @@ func (c *cgroups) sweep() {
 	}
 }
 
-func lookForCgroups() *cgroups {
+func find() *Groups {
 	self, err := os.ReadFile("/proc/self/cgroup")
 	if err != nil {
-		return &cgroups{}
+		return &Groups{}
 	}
 	mounts, err := os.ReadFile("/proc/self/mountinfo")
 	if err != nil {
-		return &cgroups{}
+		return &Groups{}
 	}
 	v2, v1 := placesOf(string(self), string(mounts))
 	if c := delegated(v2); c != nil {
 		return c
 	}
-	c := &cgroups{version: 1, dirs: map[string]string{}}
+	c := &Groups{version: 1, dirs: map[string]string{}}
 	for _, name := range controllers {
 		if dir := v1[name]; dir != "" && writable(dir) {
 			c.dirs[name] = dir
 		}
 	}
 	if len(c.dirs) == 0 {
-		return &cgroups{}
+		return &Groups{}
 	}
 	return c
 }
@@ -135,7 +151,7 @@ func writable(dir string) bool {
 // delegated returns version 2 below dir, or nil if dir isn't delegated to us. A group
 // with processes can't give controllers to its children, so albs itself moves into a
 // child first.
-func delegated(dir string) *cgroups {
+func delegated(dir string) *Groups {
 	if dir == "" || !writable(dir) {
 		return nil
 	}
@@ -157,12 +173,12 @@ func delegated(dir string) *cgroups {
 			}
 		}
 	}
-	return &cgroups{version: 2, dirs: map[string]string{"": dir}}
+	return &Groups{version: 2, dirs: map[string]string{"": dir}}
 }
 
-// make makes a group with the limits; it is returned, to be closed, even with an error.
-func (c *cgroups) make(l Limits) (*group, error) {
-	g := &group{version: c.version, dirs: map[string]string{}}
+// Make makes a group with the limits; it is returned, to be closed, even with an error.
+func (c *Groups) Make(l Limits) (*Group, error) {
+	g := &Group{version: c.version, dirs: map[string]string{}}
 	// A process may have several engines, which know nothing of each other's groups.
 	name := fmt.Sprintf("albs-%d-%s", os.Getpid(), rand.Text())
 	for ctl, parent := range c.dirs {
@@ -205,8 +221,8 @@ func (c *cgroups) make(l Limits) (*group, error) {
 	return g, err
 }
 
-// add puts a process into the group, and with it all that it will start.
-func (g *group) add(pid int) error {
+// Add puts a process into the group, and with it all that it will start.
+func (g *Group) Add(pid int) error {
 	for _, dir := range g.dirs {
 		if err := write(dir, "cgroup.procs", strconv.Itoa(pid)); err != nil {
 			return err
@@ -215,8 +231,8 @@ func (g *group) add(pid int) error {
 	return nil
 }
 
-// outOfMemory reports whether the kernel killed for the group's memory limit.
-func (g *group) outOfMemory() bool {
+// OutOfMemory reports whether the kernel killed for the group's memory limit.
+func (g *Group) OutOfMemory() bool {
 	file := map[int]string{1: "memory/memory.oom_control", 2: "/memory.events"}[g.version]
 	ctl, name, ok := strings.Cut(file, "/")
 	if !ok || g.dirs[ctl] == "" {
@@ -234,9 +250,9 @@ func (g *group) outOfMemory() bool {
 	return false
 }
 
-// close removes the group. Its processes are dead by then, but the kernel may take a
+// Close removes the group. Its processes are dead by then, but the kernel may take a
 // moment to count them out.
-func (g *group) close() {
+func (g *Group) Close() {
 	for _, dir := range g.dirs {
 		for range 50 {
 			if err := os.Remove(dir); err == nil || os.IsNotExist(err) {
