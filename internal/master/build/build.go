@@ -298,10 +298,7 @@ func (b *Builds) insert(ctx context.Context, tx db.Tx, row *buildRow, key string
 		}
 		plan[i] = PlanItem{Platform: rows[i].Platform, Arches: rows[i].Arches.V, FromSRPM: rows[i].SRPM != ""}
 	}
-	lane := "user:" + row.Owner
-	if row.Product != "" {
-		lane = "product:" + row.Product
-	}
+	lane := Build{Owner: row.Owner, Product: row.Product}.Lane()
 	steps := Plan(plan)
 	ids := make([]albs.TaskID, len(steps))
 	for n, s := range steps {

@@ -25,6 +25,15 @@ type Build struct {
 	Artifacts []Artifact
 }
 
+// Lane says whose work a build is, and all that follows from it, where lanes share
+// workers: its product's, else its owner's.
+func (b Build) Lane() string {
+	if b.Product != "" {
+		return "product:" + b.Product
+	}
+	return "user:" + b.Owner
+}
+
 // Item is one package of a build on one platform.
 type Item struct {
 	ID       albs.ItemID

@@ -141,7 +141,7 @@ func (s *Signing) SignBuild(ctx context.Context, id albs.BuildID, key string) (R
 			row.ID = open
 			return err
 		}
-		return s.insert(ctx, tx, &row, packages, lane(b))
+		return s.insert(ctx, tx, &row, packages, b.Lane())
 	})
 	if db.IsUnique(err) { // another asked at the same moment
 		if row.ID, err = s.store.openRequest(ctx, s.store.d, id, k.Fingerprint); err == nil && row.ID == 0 {
@@ -152,14 +152,6 @@ func (s *Signing) SignBuild(ctx context.Context, id albs.BuildID, key string) (R
 		return Request{}, fmt.Errorf("sign build %d: %w", id, err)
 	}
 	return s.Request(ctx, row.ID)
-}
-
-// lane shares signers as the build's own tasks share nodes.
-func lane(b build.Build) string {
-	if b.Product != "" {
-		return "product:" + b.Product
-	}
-	return "user:" + b.Owner
 }
 
 // packages lists what there is to sign of a build, each digest once.

@@ -208,7 +208,7 @@ func (t *Tests) begin(ctx context.Context, p planned, b build.Build, revision in
 		row := p.row
 		row.Revision, row.CreatedAt = revision, db.Now()
 		row.TaskID, err = t.queue.Enqueue(ctx, tx, queue.NewTask{
-			Kind: albs.KindTest, Lane: lane(b), Topic: build.Topic(row.BuildID), Needs: []string{"arch:" + string(row.Arch)},
+			Kind: albs.KindTest, Lane: b.Lane(), Topic: build.Topic(row.BuildID), Needs: []string{"arch:" + string(row.Arch)},
 		})
 		if err != nil {
 			return err
@@ -227,14 +227,6 @@ func (t *Tests) begin(ctx context.Context, p planned, b build.Build, revision in
 		return fmt.Errorf("begin test of task %d: %w", p.row.BuildTaskID, err)
 	}
 	return nil
-}
-
-// lane shares testers as the build's own tasks share nodes.
-func lane(b build.Build) string {
-	if b.Product != "" {
-		return "product:" + b.Product
-	}
-	return "user:" + b.Owner
 }
 
 // Restart runs the tests of a build again: for every rebuild whose latest run has
