@@ -113,5 +113,5 @@ func (h buildHandler) Ended(context.Context, db.Tx, queue.Task) error  { return 
 func (h buildHandler) InVain(context.Context, db.Tx, queue.Task) error { return nil }
 
 func (h buildHandler) Reads(ctx context.Context, l queue.Lease, d albs.Digest) (bool, error) {
-	return h.inRepos(ctx, l.Spec.Build.Root.Repos, d)
+	return h.repos.Contain(ctx, l.Spec.Build.Root.Repos, d)
 }

@@ -25,18 +25,6 @@ func (b *Builds) held(ctx context.Context, in admission, arch albs.Arch) (map[st
 	return held, nil
 }
 
-func (b *Builds) inRepos(ctx context.Context, repos []albs.Repo, d albs.Digest) (bool, error) {
-	for _, r := range repos {
-		if r.Snapshot == "" {
-			continue
-		}
-		if ok, err := b.repos.Contains(ctx, r.Snapshot, d); ok || err != nil {
-			return ok, err
-		}
-	}
-	return false, nil
-}
-
 // root returns the buildroot of an item for arch: the platform's, pinned, and in
 // front of it the build's own repository once it has packages.
 func (b *Builds) root(ctx context.Context, it itemRow, arch albs.Arch) (albs.Root, error) {

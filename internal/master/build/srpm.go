@@ -82,5 +82,5 @@ func (h sourceHandler) Ended(context.Context, db.Tx, queue.Task) error  { return
 func (h sourceHandler) InVain(context.Context, db.Tx, queue.Task) error { return nil }
 
 func (h sourceHandler) Reads(ctx context.Context, l queue.Lease, d albs.Digest) (bool, error) {
-	return h.inRepos(ctx, l.Spec.Source.Root.Repos, d)
+	return h.repos.Contain(ctx, l.Spec.Source.Root.Repos, d)
 }

@@ -269,14 +269,24 @@ func (r *Repos) Advance(ctx context.Context, tx db.Tx, name string, from, to alb
 	return nil
 }
 
-// Contains reports whether d is a blob that a reader of the snapshot needs: its
-// root, an entry list, a metadata file or a package.
-func (r *Repos) Contains(ctx context.Context, snapshot, d albs.Digest) (bool, error) {
-	s, err := r.Open(ctx, snapshot)
-	if err != nil {
-		return false, err
+// Contain reports whether d is a blob that a reader of one of the repositories, as a
+// root names them, needs: a snapshot's root, an entry list, a metadata file or a
+// package. A repository elsewhere, without a snapshot, has none. NotFound if a
+// snapshot isn't there.
+func (r *Repos) Contain(ctx context.Context, repos []albs.Repo, d albs.Digest) (bool, error) {
+	for _, repo := range repos {
+		if repo.Snapshot == "" {
+			continue
+		}
+		s, err := r.Open(ctx, repo.Snapshot)
+		if err != nil {
+			return false, err
+		}
+		if ok, err := s.Has(ctx, r.Blobs(), d); ok || err != nil {
+			return ok, err
+		}
 	}
-	return s.Has(ctx, r.Blobs(), d)
+	return false, nil
 }
 
 // Find returns the file at a path of the snapshot, metadata or package, or NotFound.

@@ -326,6 +326,10 @@ func TestReads(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	other, err := f.repos.ExtendSnapshot(ctx, "", nil, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
 	s, err := f.repos.Open(ctx, snapshot)
 	if err != nil {
 		t.Fatal(err)
@@ -337,12 +341,19 @@ func TestReads(t *testing.T) {
 		"root": {snapshot, true}, "repomd.xml": {s.Repomd(), true}, "package": {a.Digest, true},
 		"another package": {b.Digest, false}, "nothing": {"", false},
 	} {
-		if got, err := f.repos.Contains(ctx, snapshot, tt.d); err != nil || got != tt.want {
-			t.Errorf("Contains(%s) = %v, %v, want %v", what, got, err, tt.want)
+		for where, repos := range map[string][]albs.Repo{
+			"alone": {{Snapshot: snapshot}}, "after one elsewhere": {{Mirror: "https://mirror.example/"}, {Snapshot: snapshot}}, "before another": {{Snapshot: snapshot}, {Snapshot: other}},
+		} {
+			if got, err := f.repos.Contain(ctx, repos, tt.d); err != nil || got != tt.want {
+				t.Errorf("Contain(%s), %s = %v, %v, want %v", what, where, got, err, tt.want)
+			}
 		}
 	}
-	_, err = f.repos.Contains(ctx, albs.DigestOf(nil), a.Digest)
-	wantKind(t, "Contains of no snapshot", err, albs.NotFound)
+	if got, err := f.repos.Contain(ctx, []albs.Repo{{Snapshot: other}, {Snapshot: snapshot}}, a.Digest); err != nil || !got {
+		t.Errorf("Contain of the second = %v, %v, want true", got, err)
+	}
+	_, err = f.repos.Contain(ctx, []albs.Repo{{Snapshot: albs.DigestOf(nil)}}, a.Digest)
+	wantKind(t, "Contain of no snapshot", err, albs.NotFound)
 
 	got, err := f.repos.Find(ctx, snapshot, repo.Path(alpha))
 	if want := a.File(); err != nil || got != want {

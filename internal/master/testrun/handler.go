@@ -175,13 +175,5 @@ func (h handler) Ended(ctx context.Context, tx db.Tx, t queue.Task) error {
 func (h handler) InVain(context.Context, db.Tx, queue.Task) error { return nil }
 
 func (h handler) Reads(ctx context.Context, l queue.Lease, d albs.Digest) (bool, error) {
-	for _, r := range l.Spec.Test.Root.Repos {
-		if r.Snapshot == "" {
-			continue
-		}
-		if ok, err := h.repos.Contains(ctx, r.Snapshot, d); ok || err != nil {
-			return ok, err
-		}
-	}
-	return false, nil
+	return h.repos.Contain(ctx, l.Spec.Test.Root.Repos, d)
 }
