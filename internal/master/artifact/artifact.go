@@ -97,6 +97,26 @@ func (s *Artifacts) Admit(ctx context.Context, lease string, f albs.File, k Kind
 	return s.inspect(ctx, Artifact{Digest: f.Digest, Size: size, Kind: k, Name: f.Name})
 }
 
+// maxLogs bounds the logs of one attempt.
+const maxLogs = 16
+
+// AdmitLogs is Admit for all logs of a lease's attempt; TooLarge if there are more
+// than 16.
+func (s *Artifacts) AdmitLogs(ctx context.Context, lease string, files []albs.File) ([]Artifact, error) {
+	if len(files) > maxLogs {
+		return nil, albs.Errorf(albs.TooLarge, "the attempt has %d logs, at most %d are kept", len(files), maxLogs)
+	}
+	var logs []Artifact
+	for _, f := range files {
+		a, err := s.Admit(ctx, lease, f, Log)
+		if err != nil {
+			return nil, fmt.Errorf("log %s: %w", f.Name, err)
+		}
+		logs = append(logs, a)
+	}
+	return logs, nil
+}
+
 // Save stores what r holds, at most limit bytes (else TooLarge), and returns what
 // it is; no row is written. Invalid as for Admit; durable on return of nil.
 func (s *Artifacts) Save(ctx context.Context, r io.Reader, limit int64, name string, k Kind) (Artifact, error) {

@@ -207,6 +207,31 @@ func TestAdmitRefuses(t *testing.T) {
 	wantKind(t, "Stat of a blob whose bytes were others", err, albs.NotFound)
 }
 
+func TestAdmitLogs(t *testing.T) {
+	t.Parallel()
+	s, _ := setup(t, nil) // no row is written
+	var files []albs.File
+	for i := range 17 {
+		b := fmt.Append(nil, "log ", i)
+		d := albs.DigestOf(b)
+		stage(t, s, d, b)
+		files = append(files, albs.File{Name: fmt.Sprint("log-", i), Digest: d, Size: int64(len(b))})
+	}
+	logs, err := s.AdmitLogs(t.Context(), lease, files[:16])
+	if err != nil || len(logs) != 16 {
+		t.Fatalf("AdmitLogs of 16 = %d logs, %v", len(logs), err)
+	}
+	for i, l := range logs {
+		if l.Kind != artifact.Log || l.File() != files[i] {
+			t.Errorf("log %d is %+v, want %+v", i, l, files[i])
+		}
+	}
+	_, err = s.AdmitLogs(t.Context(), lease, files)
+	wantKind(t, "AdmitLogs of 17", err, albs.TooLarge)
+	_, err = s.AdmitLogs(t.Context(), "8.1", files[:1])
+	wantKind(t, "AdmitLogs of another lease's", err, albs.NotFound)
+}
+
 func TestSaveAndAdd(t *testing.T) {
 	t.Parallel()
 	dbtest.Each(t, func(t *testing.T, d *db.DB) {

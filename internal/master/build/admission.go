@@ -44,16 +44,9 @@ func (b *Builds) begin(ctx context.Context, l queue.Lease, r albs.Result) (admis
 			in.started = a.Claimed.Time
 		}
 	}
-	if len(r.Logs) > maxLogs {
-		return in, albs.Errorf(albs.TooLarge, "the attempt has %d logs, at most %d are kept", len(r.Logs), maxLogs)
-	}
-	var logs []artifact.Artifact
-	for _, f := range r.Logs {
-		a, err := b.take(ctx, in, f, artifact.Log)
-		if err != nil {
-			return in, err
-		}
-		logs = append(logs, a)
+	logs, err := b.artifacts.AdmitLogs(ctx, queue.Upload(l.Token), r.Logs)
+	if err != nil {
+		return in, err
 	}
 	in.logs = func(ctx context.Context, tx db.Tx) error {
 		if err := b.keep(ctx, tx, in, "", logs...); err != nil {
@@ -63,8 +56,6 @@ func (b *Builds) begin(ctx context.Context, l queue.Lease, r albs.Result) (admis
 	}
 	return in, nil
 }
-
-const maxLogs = 16
 
 // taskOf returns what the queue's task is to its build: the task's row and its item's.
 func (b *Builds) taskOf(ctx context.Context, id albs.TaskID) (taskRow, itemRow, error) {

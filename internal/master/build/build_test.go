@@ -499,7 +499,7 @@ func TestTooMuch(t *testing.T) {
 		for text, r := range map[string]func(*worker.Lease) albs.Result{
 			"17 logs": func(l *worker.Lease) albs.Result {
 				r := f.result(l, rpm)
-				for i := range maxLogs {
+				for i := range 16 {
 					r.Logs = append(r.Logs, f.upload(l, fmt.Sprintf("log-%d", i), []byte(fmt.Sprintf("log %d\n", i))))
 				}
 				return r

@@ -13,7 +13,6 @@ const (
 	maxOf       = 500    // of one package: its statement lists them by name
 	maxCaseName = 100
 	maxDetail   = 4 << 10 // bytes; what is longer is cut
-	maxLogs     = 16
 )
 
 // Case is one check of one package, as it is kept.

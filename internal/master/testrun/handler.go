@@ -49,7 +49,7 @@ func (h handler) Admit(ctx context.Context, l queue.Lease, outcome albs.Outcome,
 	if err != nil {
 		return nil, err
 	}
-	logs, err := h.logs(ctx, l, r)
+	logs, err := h.artifacts.AdmitLogs(ctx, queue.Upload(l.Token), r.Logs)
 	if err != nil {
 		return nil, err
 	}
@@ -87,21 +87,6 @@ type tested struct {
 	verdict Verdict
 	passed  []string // names of cases
 	failed  []string
-}
-
-func (h handler) logs(ctx context.Context, l queue.Lease, r albs.Result) ([]artifact.Artifact, error) {
-	if len(r.Logs) > maxLogs {
-		return nil, albs.Errorf(albs.TooLarge, "the attempt has %d logs, at most %d are kept", len(r.Logs), maxLogs)
-	}
-	var out []artifact.Artifact
-	for _, f := range r.Logs {
-		a, err := h.artifacts.Admit(ctx, queue.Upload(l.Token), f, artifact.Log)
-		if err != nil {
-			return nil, fmt.Errorf("log %s: %w", f.Name, err)
-		}
-		out = append(out, a)
-	}
-	return out, nil
 }
 
 // tested sorts the cases by package.
