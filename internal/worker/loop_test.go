@@ -99,8 +99,16 @@ func produce(t *testing.T) worker.Job {
 	return func(ctx context.Context, s *worker.Session) (albs.Outcome, albs.Result, error) {
 		fmt.Fprintln(s.Log("build"), "begun")
 		var srpm strings.Builder
-		if err := s.Fetch(ctx, s.Lease.Spec.Build.SRPM.Digest, &srpm); err != nil {
+		d := s.Lease.Spec.Build.SRPM.Digest
+		if err := s.Fetch(ctx, d, 1<<20, &srpm); err != nil {
 			return "", albs.Result{}, err
+		}
+		size := int64(srpm.Len())
+		if err := s.Fetch(ctx, d, size, io.Discard); err != nil {
+			t.Errorf("Fetch of %d bytes, as many as may come: %v", size, err)
+		}
+		if err := s.Fetch(ctx, d, size-1, io.Discard); !errors.Is(err, albs.TooLarge) {
+			t.Errorf("Fetch of a byte more than may come = %v, want TooLarge", err)
 		}
 		fmt.Fprintln(s.Log("build"), "read", srpm.String())
 		return upload(ctx, s, file)
@@ -639,7 +647,7 @@ func TestUploadRefuses(t *testing.T) {
 		if _, err := s.Log("../x").Write([]byte("x")); !errors.Is(err, albs.Invalid) {
 			t.Errorf("Write to a stream of a bad name = %v, want Invalid", err)
 		}
-		if err := s.Fetch(ctx, albs.DigestOf([]byte("foreign")), io.Discard); !errors.Is(err, albs.Forbidden) {
+		if err := s.Fetch(ctx, albs.DigestOf([]byte("foreign")), 1<<20, io.Discard); !errors.Is(err, albs.Forbidden) {
 			t.Errorf("Fetch of a foreign blob = %v, want Forbidden", err)
 		}
 		// What is no word on the file is the worker's own trouble.

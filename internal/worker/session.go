@@ -182,19 +182,35 @@ func (s *Session) UploadLogs(ctx context.Context) ([]albs.File, error) {
 	return files, nil
 }
 
-// Fetch writes the blob d to w. It fails with Forbidden if d is not of this task,
-// Internal if the bytes don't hash to d (what was written is worthless then), else
-// as Master.Get does.
-func (s *Session) Fetch(ctx context.Context, d albs.Digest, w io.Writer) error {
+// Fetch writes the blob d, of at most most bytes, to w. It fails with Forbidden if d
+// is not of this task, TooLarge if more bytes come, Internal if they don't hash to d,
+// else as Master.Get does. What was written is worthless then.
+func (s *Session) Fetch(ctx context.Context, d albs.Digest, most int64, w io.Writer) error {
 	r, err := s.Master().Get(ctx, s.Lease.Token, d, 0, -1)
 	if err != nil {
 		return fmt.Errorf("fetch %s: %w", d.Short(), err)
 	}
 	defer r.Close()
-	if _, err := io.Copy(w, r); err != nil {
+	// The bound is the writer's: r holds the bytes to d at its end, which a bounded
+	// reader may not come to.
+	if _, err := io.Copy(&atMost{w, most}, r); err != nil {
 		return fmt.Errorf("fetch %s: %w", d.Short(), err)
 	}
 	return nil
+}
+
+// atMost refuses what goes beyond n bytes.
+type atMost struct {
+	w io.Writer
+	n int64
+}
+
+// Write implements io.Writer.
+func (a *atMost) Write(p []byte) (int, error) {
+	if a.n -= int64(len(p)); a.n < 0 {
+		return 0, albs.Errorf(albs.TooLarge, "more bytes came than it may have")
+	}
+	return a.w.Write(p)
 }
 
 // open returns the streams there are, by name.

@@ -185,7 +185,7 @@ func fetch(ctx context.Context, s *worker.Session, d albs.Digest, to string) err
 	if err != nil {
 		return fmt.Errorf("fetch %s: %w", d.Short(), err)
 	}
-	err = s.Fetch(ctx, d, f)
+	err = s.Fetch(ctx, d, worker.MaxUpload, f)
 	if err := errors.Join(err, f.Close()); err != nil {
 		return fmt.Errorf("fetch %s: %w", d.Short(), err)
 	}

@@ -15,6 +15,7 @@ import (
 
 	"albs/internal/albs"
 	"albs/internal/repodata"
+	"albs/internal/worker"
 )
 
 const (
@@ -311,5 +312,5 @@ func (p *place) digest(name string) (albs.Digest, error) {
 
 // file fetches d to name, hashed on the way.
 func (p *place) file(ctx context.Context, name string, d albs.Digest, src source) error {
-	return p.write(name, func(w io.Writer) error { return src.fetch(ctx, d, w) })
+	return p.write(name, func(w io.Writer) error { return src.Fetch(ctx, d, worker.MaxUpload, w) })
 }

@@ -86,15 +86,12 @@ func publish(ctx context.Context, public string, s *worker.Session) (albs.Publis
 // source is where the bytes of a tree come from, each checked against its digest.
 type source interface {
 	repodata.Blobs
-	fetch(ctx context.Context, d albs.Digest, w io.Writer) error
+	// Fetch is worker.Session's.
+	Fetch(ctx context.Context, d albs.Digest, most int64, w io.Writer) error
 }
 
 // session reads blobs through the attempt's lease; it writes none.
 type session struct{ *worker.Session }
-
-func (s session) fetch(ctx context.Context, d albs.Digest, w io.Writer) error {
-	return s.Fetch(ctx, d, w)
-}
 
 func (s session) Open(ctx context.Context, d albs.Digest) (io.ReadCloser, error) {
 	return s.Master().Get(ctx, s.Lease.Token, d, 0, -1)
@@ -112,7 +109,7 @@ var errReadOnly = errors.New("a releaser stores no blobs")
 // document is not the tree that the task is about.
 func fetchTree(ctx context.Context, spec albs.PublishSpec, src source) (repodata.Tree, []byte, error) {
 	var doc bytes.Buffer
-	if err := src.fetch(ctx, spec.Tree, &limited{&doc, repodata.MaxTreeBytes}); err != nil {
+	if err := src.Fetch(ctx, spec.Tree, repodata.MaxTreeBytes, &doc); err != nil {
 		return repodata.Tree{}, nil, fmt.Errorf("fetch tree: %w", err)
 	}
 	if d := albs.DigestOf(doc.Bytes()); d != spec.Tree {
@@ -160,17 +157,4 @@ func (p *place) publish(ctx context.Context, tree repodata.Tree, doc []byte, src
 	}
 	fmt.Fprintf(log, "serial %d is shown in place of %d\n", tree.Serial, shown)
 	return result, nil
-}
-
-// limited refuses more than n bytes.
-type limited struct {
-	w io.Writer
-	n int64
-}
-
-func (l *limited) Write(b []byte) (int, error) {
-	if l.n -= int64(len(b)); l.n < 0 {
-		return 0, albs.Errorf(albs.TooLarge, "the document is larger than a tree may be")
-	}
-	return l.w.Write(b)
 }

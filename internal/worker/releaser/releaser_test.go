@@ -63,7 +63,7 @@ func (b blobs) Open(ctx context.Context, d albs.Digest) (io.ReadCloser, error) {
 	return b.Dir.Open(ctx, d)
 }
 
-func (b blobs) fetch(ctx context.Context, d albs.Digest, w io.Writer) error {
+func (b blobs) Fetch(ctx context.Context, d albs.Digest, _ int64, w io.Writer) error {
 	r, err := b.Open(ctx, d)
 	if err != nil {
 		return err
@@ -79,8 +79,8 @@ type liar struct {
 	d albs.Digest
 }
 
-func (l liar) fetch(ctx context.Context, _ albs.Digest, w io.Writer) error {
-	return l.blobs.fetch(ctx, l.d, w)
+func (l liar) Fetch(ctx context.Context, _ albs.Digest, most int64, w io.Writer) error {
+	return l.blobs.Fetch(ctx, l.d, most, w)
 }
 
 func setup(t *testing.T) *world {

@@ -264,7 +264,7 @@ func (j *job) fetch(ctx context.Context, f albs.File, path string, limit int64) 
 		return fmt.Errorf("fetch %.200q: %w", f.Name, err)
 	}
 	defer file.Close()
-	if err := j.session.Fetch(ctx, f.Digest, &atMost{file, f.Size}); err != nil {
+	if err := j.session.Fetch(ctx, f.Digest, f.Size, file); err != nil {
 		return err
 	}
 	if _, err := file.Seek(0, io.SeekStart); err != nil {
@@ -278,20 +278,6 @@ func (j *job) fetch(ctx context.Context, f albs.File, path string, limit int64) 
 		return albs.Errorf(albs.Forbidden, "refused: what came for %.200q is not %s", f.Name, f.Digest)
 	}
 	return nil
-}
-
-// atMost refuses more than n bytes.
-type atMost struct {
-	w io.Writer
-	n int64
-}
-
-// Write implements io.Writer.
-func (a *atMost) Write(p []byte) (int, error) {
-	if a.n -= int64(len(p)); a.n < 0 {
-		return 0, albs.Errorf(albs.TooLarge, "more bytes came than the task told of")
-	}
-	return a.w.Write(p)
 }
 
 func unsignedName(i int) string { return fmt.Sprintf("%03d.unsigned", i) }
