@@ -39,18 +39,19 @@ var allowed = map[string][]string{
 
 	"albs": {},
 
-	// tools
+	// tools; who keeps files of its own keeps, bounds and locks them as disk does
+	"disk":           {"albs"},
 	"telemetry":      {"albs"},
-	"egress":         {"albs"},
-	"blob":           {"albs"},
-	"git":            {"albs", "egress"},
+	"egress":         {"albs", "disk"},           // CA files, bounded
+	"blob":           {"albs", "disk"},           // synced folders, full disks
+	"git":            {"albs", "disk", "egress"}, // the CA bundle for git
 	"pgp":            {"albs"},
 	"rpm":            {"albs", "pgp"},
 	"repodata":       {"albs", "rpm"},
 	"sandbox":        {"albs", "sandbox/cgroup"},
 	"sandbox/cgroup": {}, // where the kernel limits a step: one idea, and sandbox has enough of them
 	"buildroot":      {"albs", "rpm", "sandbox"},
-	"ledger":         {"albs"},
+	"ledger":         {"albs", "disk"}, // its lock, ledger.json, full disks
 	"tlog":           {"albs"},
 	"attest":         {"albs", "ledger", "tlog", "rpm"},
 	"sbom":           {"albs", "rpm", "repodata"},
@@ -62,8 +63,8 @@ var allowed = map[string][]string{
 	"master/event":      {"albs", "master/db"},
 	"master/auth":       {"albs", "master/db", "master/event", "egress", "attest"},
 	"master/artifact":   {"albs", "master/db", "master/event", "master/auth", "blob", "rpm"},
-	"master/queue":      {"albs", "master/db", "master/event", "master/auth", "master/artifact", "worker"},
-	"master/provenance": {"albs", "master/db", "master/event", "master/auth", "master/artifact", "rpm", "ledger", "tlog", "attest"},
+	"master/queue":      {"albs", "disk", "master/db", "master/event", "master/auth", "master/artifact", "worker"},                          // disk: streamed logs
+	"master/provenance": {"albs", "disk", "master/db", "master/event", "master/auth", "master/artifact", "rpm", "ledger", "tlog", "attest"}, // disk: the statement key
 	"master/source":     {"albs", "master/db", "master/event", "master/auth", "master/artifact", "master/provenance", "attest", "git", "egress"},
 	"master/repo":       {"albs", "master/db", "master/event", "master/auth", "master/artifact", "rpm", "repodata"},
 	"master/revision":   {"albs", "master/db", "master/auth"}, // what platform and product have in common, and nobody else's
@@ -91,21 +92,21 @@ var allowed = map[string][]string{
 	"master/api/delivery": append([]string{"albs", "master/api/rest"}, modules...),
 
 	// the workers
-	"worker":          {"albs", "telemetry"},
+	"worker":          {"albs", "disk", "telemetry"}, // disk: the spool
 	"worker/depot":    {"worker", "albs", "blob", "egress", "repodata"},
 	"worker/node":     {"worker", "worker/depot", "albs", "sandbox", "buildroot", "rpm"},
 	"worker/tester":   {"worker", "worker/depot", "albs", "sandbox", "rpm", "repodata"},
-	"worker/signer":   {"worker", "albs", "sandbox", "rpm", "pgp", "attest"},
-	"worker/releaser": {"worker", "worker/depot", "albs", "blob", "repodata", "pgp", "attest"},
+	"worker/signer":   {"worker", "albs", "disk", "sandbox", "rpm", "pgp", "attest"},                   // disk: keys, ledger state, the journal's lock
+	"worker/releaser": {"worker", "worker/depot", "albs", "disk", "blob", "repodata", "pgp", "attest"}, // disk: a full public place
 
 	// the shell around them
 	"client": {"albs"},
 	"config": {"!", "cli", "cli/remote", "cli/watch", "cli/terminal"},
 	// What only asks a server must not be able to play a role: a command of cli/remote
 	// knows what the API tells, and a role is started in cli alone.
-	"cli/terminal": {"albs"},
+	"cli/terminal": {"albs", "disk"}, // files that a person names, bounded
 	"cli/watch":    {"cli/terminal", "client", "albs"},
-	"cli/remote":   {"cli/watch", "cli/terminal", "client", "albs", "attest"},
+	"cli/remote":   {"cli/watch", "cli/terminal", "client", "albs", "disk", "attest"}, // disk: the token file, bounded
 	"cli": append([]string{"cli/terminal", "cli/remote", "config", "telemetry", "master", "worker", "worker/depot",
 		"albs", "rpm", "repodata", "egress", "attest", "sbom", "advisory"}, roles...),
 }

@@ -11,7 +11,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"syscall"
 
 	"albs/internal/albs"
 )
@@ -86,18 +85,6 @@ func checkDigest(d albs.Digest) error {
 
 func corrupt(d albs.Digest) error {
 	return &albs.Error{Kind: albs.Internal, Msg: fmt.Sprintf("blob %s: %v", d, ErrCorrupt), Err: ErrCorrupt}
-}
-
-// wrap says what was tried, and gives full storage its kind.
-func wrap(err error, format string, args ...any) error {
-	if err == nil {
-		return nil
-	}
-	what := fmt.Sprintf(format, args...)
-	if errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) {
-		return albs.Errorf(albs.NoSpace, "%s: the storage is full, free some and try again: %w", what, err)
-	}
-	return fmt.Errorf("%s: %w", what, err)
 }
 
 // ctxReader ends a copy when its context ends.

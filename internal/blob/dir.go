@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"albs/internal/albs"
+	"albs/internal/disk"
 )
 
 // tmpGrace is how old a file in tmp must be before NewDir takes it for the leftover
@@ -64,23 +65,23 @@ func NewDir(dir string) (*Dir, error) {
 	d := &Dir{dir: dir, verified: make(map[albs.Digest]stamp)}
 	for _, p := range []string{d.tmp(), d.blobs()} {
 		if err := os.MkdirAll(p, 0o750); err != nil {
-			return nil, wrap(err, "open blob store")
+			return nil, disk.Trouble(err, "open blob store")
 		}
 	}
 	// All folders are made and synced now, so that a Put has one folder to sync.
 	for i := range 256 {
 		err := os.Mkdir(filepath.Join(d.blobs(), fmt.Sprintf("%02x", i)), 0o750)
 		if err != nil && !errors.Is(err, fs.ErrExist) {
-			return nil, wrap(err, "open blob store")
+			return nil, disk.Trouble(err, "open blob store")
 		}
 	}
 	for _, p := range []string{d.blobs(), d.dir, filepath.Dir(d.dir)} {
-		if err := syncDir(p); err != nil {
-			return nil, wrap(err, "open blob store")
+		if err := disk.SyncDir(p); err != nil {
+			return nil, disk.Trouble(err, "open blob store")
 		}
 	}
 	if err := d.sweep(time.Now().Add(-tmpGrace)); err != nil {
-		return nil, wrap(err, "open blob store")
+		return nil, disk.Trouble(err, "open blob store")
 	}
 	return d, nil
 }
@@ -124,7 +125,7 @@ func (d *Dir) Put(ctx context.Context, want albs.Digest, r io.Reader) (int64, er
 	switch {
 	case err == nil:
 		// Whoever renamed it into place may not have synced the folder yet.
-		return size, wrap(syncDir(filepath.Dir(d.path(want))), "store blob %s", want.Short())
+		return size, disk.Trouble(disk.SyncDir(filepath.Dir(d.path(want))), "store blob %s", want.Short())
 	case !errors.Is(err, albs.NotFound) && !errors.Is(err, ErrCorrupt):
 		return 0, err
 	}
@@ -145,7 +146,7 @@ func (d *Dir) Write(ctx context.Context, r io.Reader, limit int64) (albs.Digest,
 func (d *Dir) write(ctx context.Context, r io.Reader, limit int64, want albs.Digest) (name albs.Digest, size int64, err error) {
 	f, err := os.CreateTemp(d.tmp(), "put-*")
 	if err != nil {
-		return "", 0, wrap(err, "store blob")
+		return "", 0, disk.Trouble(err, "store blob")
 	}
 	defer func() {
 		if err != nil {
@@ -160,7 +161,7 @@ func (d *Dir) write(ctx context.Context, r io.Reader, limit int64, want albs.Dig
 	h := sha256.New()
 	size, err = io.Copy(io.MultiWriter(f, h), src)
 	if err != nil {
-		return "", 0, wrap(err, "store blob")
+		return "", 0, disk.Trouble(err, "store blob")
 	}
 	if limit >= 0 && size > limit {
 		return "", 0, albs.Errorf(albs.TooLarge, "the content has more than %d bytes", limit)
@@ -170,24 +171,24 @@ func (d *Dir) write(ctx context.Context, r io.Reader, limit int64, want albs.Dig
 		return "", 0, albs.Errorf(albs.Invalid, "the bytes hash to %s, not to %s", name, want)
 	}
 	if err = f.Chmod(0o440); err != nil {
-		return "", 0, wrap(err, "store blob %s", name.Short())
+		return "", 0, disk.Trouble(err, "store blob %s", name.Short())
 	}
 	if err = f.Sync(); err != nil {
-		return "", 0, wrap(err, "store blob %s", name.Short())
+		return "", 0, disk.Trouble(err, "store blob %s", name.Short())
 	}
 	fi, err := f.Stat()
 	if err != nil {
-		return "", 0, wrap(err, "store blob %s", name.Short())
+		return "", 0, disk.Trouble(err, "store blob %s", name.Short())
 	}
 	if err = f.Close(); err != nil {
-		return "", 0, wrap(err, "store blob %s", name.Short())
+		return "", 0, disk.Trouble(err, "store blob %s", name.Short())
 	}
 	if err = os.Rename(f.Name(), d.path(name)); err != nil {
-		return "", 0, wrap(err, "store blob %s", name.Short())
+		return "", 0, disk.Trouble(err, "store blob %s", name.Short())
 	}
-	if e := syncDir(filepath.Dir(d.path(name))); e != nil {
+	if e := disk.SyncDir(filepath.Dir(d.path(name))); e != nil {
 		// The blob is whole and in place; it is only not known to last.
-		return "", 0, wrap(e, "store blob %s", name.Short())
+		return "", 0, disk.Trouble(e, "store blob %s", name.Short())
 	}
 	d.remember(name, stampOf(fi))
 	return name, size, nil
@@ -211,12 +212,12 @@ func (d *Dir) open(name albs.Digest) (*os.File, fs.FileInfo, error) {
 		return nil, nil, albs.Errorf(albs.NotFound, "no blob %s is stored", name)
 	}
 	if err != nil {
-		return nil, nil, wrap(err, "open blob %s", name.Short())
+		return nil, nil, disk.Trouble(err, "open blob %s", name.Short())
 	}
 	fi, err := f.Stat()
 	if err != nil {
 		f.Close()
-		return nil, nil, wrap(err, "open blob %s", name.Short())
+		return nil, nil, disk.Trouble(err, "open blob %s", name.Short())
 	}
 	return f, fi, nil
 }
@@ -257,7 +258,7 @@ func (d *Dir) Stat(_ context.Context, name albs.Digest) (int64, error) {
 		return 0, albs.Errorf(albs.NotFound, "no blob %s is stored", name)
 	}
 	if err != nil {
-		return 0, wrap(err, "stat blob %s", name.Short())
+		return 0, disk.Trouble(err, "stat blob %s", name.Short())
 	}
 	return fi.Size(), nil
 }
@@ -273,9 +274,9 @@ func (d *Dir) Remove(_ context.Context, name albs.Digest) error {
 		return nil
 	}
 	if err != nil {
-		return wrap(err, "remove blob %s", name.Short())
+		return disk.Trouble(err, "remove blob %s", name.Short())
 	}
-	return wrap(syncDir(filepath.Dir(d.path(name))), "remove blob %s", name.Short())
+	return disk.Trouble(disk.SyncDir(filepath.Dir(d.path(name))), "remove blob %s", name.Short())
 }
 
 // Walk implements Store.
@@ -287,7 +288,7 @@ func (d *Dir) Walk(ctx context.Context, yield func(albs.Digest, int64) error) er
 		prefix := fmt.Sprintf("%02x", i)
 		entries, err := os.ReadDir(filepath.Join(d.blobs(), prefix))
 		if err != nil {
-			return wrap(err, "walk blobs")
+			return disk.Trouble(err, "walk blobs")
 		}
 		for _, e := range entries {
 			name := albs.Digest(prefix + e.Name())
@@ -299,7 +300,7 @@ func (d *Dir) Walk(ctx context.Context, yield func(albs.Digest, int64) error) er
 				continue
 			}
 			if err != nil {
-				return wrap(err, "walk blobs")
+				return disk.Trouble(err, "walk blobs")
 			}
 			if err := yield(name, fi.Size()); err != nil {
 				return err
@@ -330,7 +331,7 @@ func (d *Dir) verify(ctx context.Context, name albs.Digest, f *os.File, s stamp)
 	h := sha256.New()
 	n, err := io.Copy(h, ctxReader{ctx, io.NewSectionReader(f, 0, s.size)})
 	if err != nil {
-		return wrap(err, "verify blob %s", name.Short())
+		return disk.Trouble(err, "verify blob %s", name.Short())
 	}
 	if n != s.size || albs.DigestFrom(h) != name {
 		d.forget(name)
@@ -381,7 +382,7 @@ func (r *dirReader) Read(p []byte) (int, error) {
 		return n, nil
 	}
 	if err != io.EOF {
-		return n, wrap(err, "read blob %s", r.name.Short())
+		return n, disk.Trouble(err, "read blob %s", r.name.Short())
 	}
 	if n > 0 {
 		return n, nil
@@ -402,13 +403,4 @@ func (r *dirReader) ReadAt(p []byte, off int64) (int, error) {
 		r.ok.Store(true)
 	}
 	return r.f.ReadAt(p, off)
-}
-
-func syncDir(path string) error {
-	f, err := os.Open(path)
-	if err != nil {
-		return err
-	}
-	defer f.Close()
-	return f.Sync()
 }

@@ -10,6 +10,7 @@ import (
 	"sync"
 
 	"albs/internal/albs"
+	"albs/internal/disk"
 )
 
 // Staging keeps uploads that are on their way: one file for each lease and digest,
@@ -34,10 +35,10 @@ func NewStaging(dir string) (*Staging, error) {
 		return nil, albs.Errorf(albs.Invalid, "the staging area needs a directory")
 	}
 	if err := os.MkdirAll(dir, 0o750); err != nil {
-		return nil, wrap(err, "open staging area")
+		return nil, disk.Trouble(err, "open staging area")
 	}
-	if err := syncDir(filepath.Dir(dir)); err != nil {
-		return nil, wrap(err, "open staging area")
+	if err := disk.SyncDir(filepath.Dir(dir)); err != nil {
+		return nil, disk.Trouble(err, "open staging area")
 	}
 	return &Staging{dir: dir, busy: make(map[string]bool)}, nil
 }
@@ -92,16 +93,16 @@ func (s *Staging) Append(ctx context.Context, lease string, d albs.Digest, off i
 	defer s.release(path)
 
 	if err := os.Mkdir(filepath.Dir(path), 0o750); err != nil && !errors.Is(err, fs.ErrExist) {
-		return 0, wrap(err, "stage upload %s", d.Short())
+		return 0, disk.Trouble(err, "stage upload %s", d.Short())
 	}
 	f, err := os.OpenFile(path, os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o640)
 	if err != nil {
-		return 0, wrap(err, "stage upload %s", d.Short())
+		return 0, disk.Trouble(err, "stage upload %s", d.Short())
 	}
 	defer f.Close()
 	fi, err := f.Stat()
 	if err != nil {
-		return 0, wrap(err, "stage upload %s", d.Short())
+		return 0, disk.Trouble(err, "stage upload %s", d.Short())
 	}
 	held = fi.Size()
 	if off != held {
@@ -118,16 +119,16 @@ func (s *Staging) Append(ctx context.Context, lease string, d albs.Digest, off i
 	}
 	// The folders too, whoever made them: a call before may have been cut off
 	// between the making and this.
-	for _, sync := range []func() error{f.Sync, func() error { return syncDir(filepath.Dir(path)) }, func() error { return syncDir(s.dir) }} {
+	for _, sync := range []func() error{f.Sync, func() error { return disk.SyncDir(filepath.Dir(path)) }, func() error { return disk.SyncDir(s.dir) }} {
 		serr := sync()
 		if errors.Is(serr, fs.ErrNotExist) {
 			return 0, albs.Errorf(albs.Conflict, "upload %s was dropped while it was being written", d.Short())
 		}
 		if serr != nil {
-			return held, wrap(serr, "stage upload %s", d.Short())
+			return held, disk.Trouble(serr, "stage upload %s", d.Short())
 		}
 	}
-	return held, wrap(err, "stage upload %s", d.Short())
+	return held, disk.Trouble(err, "stage upload %s", d.Short())
 }
 
 func (s *Staging) take(path string) bool {
@@ -157,7 +158,7 @@ func (s *Staging) Held(_ context.Context, lease string, d albs.Digest) (int64, e
 		return 0, nil
 	}
 	if err != nil {
-		return 0, wrap(err, "stat upload %s", d.Short())
+		return 0, disk.Trouble(err, "stat upload %s", d.Short())
 	}
 	return fi.Size(), nil
 }
@@ -190,12 +191,12 @@ func (s *Staging) open(lease string, d albs.Digest) (*os.File, int64, error) {
 		return nil, 0, albs.Errorf(albs.NotFound, "nothing of upload %s is held for lease %s", d.Short(), lease)
 	}
 	if err != nil {
-		return nil, 0, wrap(err, "open upload %s", d.Short())
+		return nil, 0, disk.Trouble(err, "open upload %s", d.Short())
 	}
 	fi, err := f.Stat()
 	if err != nil {
 		f.Close()
-		return nil, 0, wrap(err, "open upload %s", d.Short())
+		return nil, 0, disk.Trouble(err, "open upload %s", d.Short())
 	}
 	return f, fi.Size(), nil
 }
@@ -213,7 +214,7 @@ func (s *Staging) Commit(ctx context.Context, lease string, d albs.Digest, to St
 	n, err := to.Put(ctx, d, io.NewSectionReader(f, 0, size))
 	if errors.Is(err, albs.Invalid) {
 		if rerr := os.Remove(f.Name()); rerr != nil {
-			return 0, wrap(rerr, "drop upload %s", d.Short())
+			return 0, disk.Trouble(rerr, "drop upload %s", d.Short())
 		}
 	}
 	return n, err
@@ -225,14 +226,14 @@ func (s *Staging) Drop(_ context.Context, lease string) error {
 	if err != nil {
 		return err
 	}
-	return wrap(os.RemoveAll(dir), "drop uploads of lease %s", lease)
+	return disk.Trouble(os.RemoveAll(dir), "drop uploads of lease %s", lease)
 }
 
 // Leases lists the leases that have uploads, sorted.
 func (s *Staging) Leases(_ context.Context) ([]string, error) {
 	entries, err := os.ReadDir(s.dir)
 	if err != nil {
-		return nil, wrap(err, "list leases of uploads")
+		return nil, disk.Trouble(err, "list leases of uploads")
 	}
 	var leases []string
 	for _, e := range entries {

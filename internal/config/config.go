@@ -8,8 +8,8 @@ package config
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
-	"io"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -21,6 +21,7 @@ import (
 
 	"albs/internal/albs"
 	"albs/internal/client"
+	"albs/internal/disk"
 	"albs/internal/egress"
 	"albs/internal/master"
 	"albs/internal/master/platform"
@@ -83,17 +84,12 @@ func Read(path string) (Config, error) {
 	if path == "" {
 		return c, nil
 	}
-	f, err := os.Open(path)
+	b, err := disk.ReadFile(path, maxFile)
+	if errors.Is(err, albs.TooLarge) {
+		return c, err
+	}
 	if err != nil {
 		return c, albs.Errorf(albs.Invalid, "read configuration: %w; --config names a YAML file, and configs/albs.yaml shows all that it may hold", err)
-	}
-	defer f.Close()
-	b, err := io.ReadAll(io.LimitReader(f, maxFile+1))
-	if err != nil {
-		return c, albs.Errorf(albs.Invalid, "read configuration: %w", err)
-	}
-	if len(b) > maxFile {
-		return c, albs.Errorf(albs.TooLarge, "%s has more than %d bytes", path, maxFile)
 	}
 	var none any
 	if err := yaml.Unmarshal(b, &none); err == nil && none == nil {

@@ -26,6 +26,7 @@ import (
 	"time"
 
 	"albs/internal/albs"
+	"albs/internal/disk"
 )
 
 // Defaults of a Policy's zero fields.
@@ -90,7 +91,7 @@ func New(p Policy) (*Egress, error) {
 		pool = x509.NewCertPool()
 	}
 	for _, name := range p.CAFiles {
-		pem, err := readCapped(name, maxCAFile)
+		pem, err := disk.ReadFile(name, maxCAFile)
 		if err != nil {
 			return nil, albs.Errorf(albs.Invalid, "read CA file: %w", err)
 		}
@@ -149,7 +150,7 @@ func (e *Egress) CABundle() ([]byte, error) {
 		return nil, nil
 	}
 	for _, name := range systemBundles {
-		pem, err := readCapped(name, maxCAFile)
+		pem, err := disk.ReadFile(name, maxCAFile)
 		if errors.Is(err, os.ErrNotExist) {
 			continue
 		}
@@ -167,19 +168,6 @@ var systemBundles = []string{
 	"/etc/pki/ca-trust/extracted/pem/tls-ca-bundle.pem",
 	"/etc/pki/tls/certs/ca-bundle.crt",
 	"/etc/ssl/ca-bundle.pem",
-}
-
-func readCapped(name string, limit int64) ([]byte, error) {
-	f, err := os.Open(name)
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	b, err := io.ReadAll(io.LimitReader(f, limit+1))
-	if err == nil && int64(len(b)) > limit {
-		err = fmt.Errorf("%s has more than %d bytes", name, limit)
-	}
-	return b, err
 }
 
 // transport checks each request's URL and picks the pool of its verdict.

@@ -28,6 +28,7 @@ import (
 	"time"
 
 	"albs/internal/albs"
+	"albs/internal/disk"
 	"albs/internal/egress"
 )
 
@@ -85,11 +86,7 @@ func New(dir string, e *egress.Egress) (*Mirrors, error) {
 	}
 	if bundle != nil {
 		m.caFile = filepath.Join(dir, "ca-bundle.pem")
-		tmp := m.caFile + ".new"
-		if err := os.WriteFile(tmp, bundle, 0o600); err != nil {
-			return nil, albs.Errorf(albs.Unavailable, "write git's CA bundle: %w", err)
-		}
-		if err := os.Rename(tmp, m.caFile); err != nil {
+		if err := disk.WriteFile(m.caFile, bundle, 0o600); err != nil {
 			return nil, albs.Errorf(albs.Unavailable, "write git's CA bundle: %w", err)
 		}
 	}

@@ -8,13 +8,12 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
-	"syscall"
 	"time"
 
 	"github.com/codenotary/immudb/embedded/store"
-	"golang.org/x/sys/unix"
 
 	"albs/internal/albs"
+	"albs/internal/disk"
 )
 
 const (
@@ -117,9 +116,12 @@ func OpenEmbedded(dir string) (*Embedded, error) {
 	if err := os.MkdirAll(dir, 0o750); err != nil {
 		return nil, fmt.Errorf("open ledger: %w", err)
 	}
-	lock, err := takeLock(filepath.Join(dir, "lock"))
+	lock, err := disk.Lock(filepath.Join(dir, "lock"))
+	if errors.Is(err, albs.Conflict) {
+		return nil, albs.Errorf(albs.Conflict, "the ledger in %s is open already; only one process may have it", dir)
+	}
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("open ledger: %w", err)
 	}
 	e, err := open(dir, lock)
 	if err != nil {
@@ -128,21 +130,6 @@ func OpenEmbedded(dir string) (*Embedded, error) {
 	}
 	go e.write()
 	return e, nil
-}
-
-func takeLock(path string) (*os.File, error) {
-	f, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o640)
-	if err != nil {
-		return nil, fmt.Errorf("open ledger: %w", err)
-	}
-	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
-		f.Close()
-		if errors.Is(err, unix.EWOULDBLOCK) {
-			return nil, albs.Errorf(albs.Conflict, "the ledger in %s is open already; only one process may have it", filepath.Dir(path))
-		}
-		return nil, fmt.Errorf("lock ledger: %w", err)
-	}
-	return f, nil
 }
 
 func open(dir string, lock *os.File) (*Embedded, error) {
@@ -238,13 +225,7 @@ func storageError(ctx context.Context, err error, what string) error {
 	if cause := context.Cause(ctx); ctx.Err() != nil && errors.Is(cause, albs.Unavailable) {
 		return cause
 	}
-	switch {
-	case errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT):
-		return albs.Errorf(albs.NoSpace, "%s: the ledger's storage is full: %w", what, err)
-	case errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
-		return fmt.Errorf("%s: %w", what, err)
-	}
-	return albs.Errorf(albs.Internal, "%s: %w", what, err)
+	return disk.Trouble(err, "%s", what)
 }
 
 func receiptOf(id uint64, seconds int64) Receipt {

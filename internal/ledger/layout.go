@@ -20,6 +20,7 @@ import (
 	"github.com/codenotary/immudb/embedded/store"
 
 	"albs/internal/albs"
+	"albs/internal/disk"
 )
 
 // version is that of the directory's layout.
@@ -53,7 +54,7 @@ func prepare(dir string) (place string, d description, err error) {
 		if err := os.Rename(fresh, place); err != nil {
 			return "", d, fmt.Errorf("create ledger: %w", err)
 		}
-		if err := syncDir(dir); err != nil {
+		if err := disk.SyncDir(dir); err != nil {
 			return "", d, fmt.Errorf("create ledger: %w", err)
 		}
 	} else if err != nil {
@@ -142,18 +143,7 @@ func create(dir string) error {
 	if err != nil {
 		return err
 	}
-	f, err := os.Create(filepath.Join(dir, "ledger.json"))
-	if err != nil {
-		return err
-	}
-	_, err = f.Write(append(b, '\n'))
-	if err == nil {
-		err = f.Sync()
-	}
-	if err = errors.Join(err, f.Close()); err != nil {
-		return err
-	}
-	return syncDir(dir)
+	return disk.WriteFile(filepath.Join(dir, "ledger.json"), append(b, '\n'), 0o640)
 }
 
 // openStore turns a panic of immudb on damaged files into an error.
@@ -233,13 +223,4 @@ func dropIndexTime(dir string) error {
 		}
 	}
 	return nil
-}
-
-func syncDir(path string) error {
-	f, err := os.Open(path)
-	if err != nil {
-		return err
-	}
-	defer f.Close()
-	return f.Sync()
 }

@@ -15,7 +15,6 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"syscall"
 	"time"
 
 	"github.com/go-chi/chi/v5"
@@ -26,6 +25,7 @@ import (
 	"albs/internal/albs"
 	"albs/internal/attest"
 	"albs/internal/blob"
+	"albs/internal/disk"
 	"albs/internal/egress"
 	"albs/internal/git"
 	"albs/internal/ledger"
@@ -205,20 +205,14 @@ func takeDir(dir string) (*os.File, error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, albs.Errorf(albs.Invalid, "make the master's directory: %w; --data names one that can be written", err)
 	}
-	f, err := os.OpenFile(filepath.Join(dir, "lock"), os.O_CREATE|os.O_RDWR, 0o600)
+	f, err := disk.Lock(filepath.Join(dir, "lock"))
+	if errors.Is(err, albs.Conflict) {
+		return nil, albs.Errorf(albs.Conflict, "another albs runs on %s: end it first, or name another data directory", dir)
+	}
 	if err != nil {
 		return nil, albs.Errorf(albs.Invalid, "lock the master's directory: %w; --data names one that can be written", err)
 	}
-	err = syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
-	switch {
-	case err == nil:
-		return f, nil
-	case errors.Is(err, syscall.EWOULDBLOCK):
-		err = albs.Errorf(albs.Conflict, "another albs runs on %s: end it first, or name another data directory", dir)
-	default:
-		err = fmt.Errorf("lock the master's directory: %w", err)
-	}
-	return nil, errors.Join(err, f.Close())
+	return f, nil
 }
 
 // Migrate brings the schema of the master's database up to date without starting

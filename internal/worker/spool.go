@@ -11,12 +11,12 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
-	"syscall"
 	"time"
 
 	"github.com/rs/zerolog"
 
 	"albs/internal/albs"
+	"albs/internal/disk"
 )
 
 // spool is a loop's directory for attempts: one folder each, from claim to the
@@ -38,13 +38,12 @@ func openSpool(dir string) (*spool, error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, albs.Errorf(albs.Unavailable, "make the spool: %w", err)
 	}
-	lock, err := os.OpenFile(filepath.Join(dir, "lock"), os.O_CREATE|os.O_RDWR, 0o600)
+	lock, err := disk.Lock(filepath.Join(dir, "lock"))
+	if errors.Is(err, albs.Conflict) {
+		return nil, albs.Errorf(albs.Conflict, "another worker uses the spool %s", dir)
+	}
 	if err != nil {
 		return nil, albs.Errorf(albs.Unavailable, "lock the spool: %w", err)
-	}
-	if err := syscall.Flock(int(lock.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
-		_ = lock.Close()
-		return nil, albs.Errorf(albs.Conflict, "another worker uses the spool %s: %w", dir, err)
 	}
 	return &spool{dir: dir, lock: lock}, nil
 }
@@ -76,7 +75,7 @@ func (s *spool) begin(l *Lease) (*attempt, error) {
 	if err := writeJSON(filepath.Join(a.dir, "lease.json"), a.leaseFile); err != nil {
 		return nil, err
 	}
-	return a, syncDir(s.dir) // or a power cut takes the folder with all that finish made last
+	return a, disk.SyncDir(s.dir) // or a power cut takes the folder with all that finish made last
 }
 
 // leftovers returns the attempts of an earlier run. A folder that has no lease.json
@@ -141,27 +140,21 @@ func (a *attempt) files() ([]string, error) {
 func (a *attempt) filePath(d albs.Digest) string { return filepath.Join(a.dir, "files", string(d)) }
 
 // keep copies r, which must hash to d, among the uploads that wait.
-func (a *attempt) keep(d albs.Digest, r io.Reader) (err error) {
-	tmp, err := os.CreateTemp(filepath.Join(a.dir, "files"), "new-*")
+func (a *attempt) keep(d albs.Digest, r io.Reader) error {
+	err := disk.Write(a.filePath(d), 0o600, func(w io.Writer) error {
+		h := sha256.New()
+		if _, err := io.Copy(io.MultiWriter(w, h), r); err != nil {
+			return err
+		}
+		if albs.DigestFrom(h) != d {
+			return fmt.Errorf("the file of sha256 %s changed while it was read", d)
+		}
+		return nil
+	})
 	if err != nil {
 		return fmt.Errorf("keep an upload: %w", err)
 	}
-	defer os.Remove(tmp.Name())
-	defer tmp.Close()
-	h := sha256.New()
-	if _, err := io.Copy(io.MultiWriter(tmp, h), r); err != nil {
-		return fmt.Errorf("keep an upload: %w", err)
-	}
-	if albs.DigestFrom(h) != d {
-		return fmt.Errorf("keep an upload: the file of sha256 %s changed while it was read", d)
-	}
-	if err := tmp.Sync(); err != nil {
-		return fmt.Errorf("keep an upload: %w", err)
-	}
-	if err := os.Rename(tmp.Name(), a.filePath(d)); err != nil {
-		return fmt.Errorf("keep an upload: %w", err)
-	}
-	return syncDir(filepath.Join(a.dir, "files"))
+	return nil
 }
 
 func names(dir string, ok func(string) bool) ([]string, error) {
@@ -179,45 +172,18 @@ func names(dir string, ok func(string) bool) ([]string, error) {
 	return list, nil
 }
 
-// writeJSON replaces the file name by v; old or new is there after a crash.
-func writeJSON(name string, v any) error {
+func writeJSON(path string, v any) error {
 	b, err := json.Marshal(v)
 	if err != nil {
-		return fmt.Errorf("write %s: %w", filepath.Base(name), err)
+		return fmt.Errorf("encode %s: %w", path, err)
 	}
-	f, err := os.OpenFile(name+".new", os.O_CREATE|os.O_TRUNC|os.O_WRONLY, 0o600)
-	if err != nil {
-		return fmt.Errorf("write %s: %w", filepath.Base(name), err)
-	}
-	defer f.Close()
-	if _, err := f.Write(b); err != nil {
-		return fmt.Errorf("write %s: %w", filepath.Base(name), err)
-	}
-	if err := f.Sync(); err != nil {
-		return fmt.Errorf("write %s: %w", filepath.Base(name), err)
-	}
-	if err := os.Rename(name+".new", name); err != nil {
-		return fmt.Errorf("write %s: %w", filepath.Base(name), err)
-	}
-	return syncDir(filepath.Dir(name))
+	return disk.WriteFile(path, b, 0o600)
 }
 
-func readJSONFile(name string, v any) error {
-	b, err := os.ReadFile(name)
+func readJSONFile(path string, v any) error {
+	b, err := os.ReadFile(path)
 	if err != nil {
 		return err
 	}
 	return json.Unmarshal(b, v)
-}
-
-func syncDir(dir string) error {
-	d, err := os.Open(dir)
-	if err != nil {
-		return fmt.Errorf("sync %s: %w", dir, err)
-	}
-	defer d.Close()
-	if err := d.Sync(); err != nil {
-		return fmt.Errorf("sync %s: %w", dir, err)
-	}
-	return nil
 }

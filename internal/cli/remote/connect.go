@@ -2,7 +2,6 @@ package remote
 
 import (
 	"errors"
-	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -10,6 +9,7 @@ import (
 
 	"albs/internal/albs"
 	"albs/internal/client"
+	"albs/internal/disk"
 )
 
 // DefaultURL is the server where the environment names none: albs serve's own
@@ -69,7 +69,7 @@ func (a *App) token() (string, error) {
 	if info.Mode().Perm()&0o077 != 0 {
 		return "", albs.Errorf(albs.Invalid, "others may read the token in %s: chmod 600 %s", path, path)
 	}
-	b, err := io.ReadAll(io.LimitReader(f, maxToken))
+	b, err := disk.ReadAll(f, path, maxToken)
 	if err != nil {
 		return "", albs.Errorf(albs.Invalid, "read the token: %w", err)
 	}

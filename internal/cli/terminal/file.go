@@ -2,12 +2,14 @@ package terminal
 
 import (
 	"errors"
+	"fmt"
 	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
 
 	"albs/internal/albs"
+	"albs/internal/disk"
 )
 
 // ReadFile returns what a file holds that a command line names, "-" for stdin. It is
@@ -23,12 +25,12 @@ func (t *Terminal) ReadFile(path, what string, limit int64) ([]byte, error) {
 		defer func() { _ = f.Close() }()
 		r = f
 	}
-	b, err := io.ReadAll(io.LimitReader(r, limit+1))
+	b, err := disk.ReadAll(r, path, limit)
 	switch {
+	case errors.Is(err, albs.TooLarge):
+		return nil, fmt.Errorf("%w: it isn't %s", err, what)
 	case err != nil:
 		return nil, albs.Errorf(albs.Invalid, "read %s: %w; name %s, or - for stdin", path, plain(err), what)
-	case int64(len(b)) > limit:
-		return nil, albs.Errorf(albs.TooLarge, "%s has more than %d bytes: it isn't %s", path, limit, what)
 	}
 	return b, nil
 }

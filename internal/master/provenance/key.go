@@ -8,9 +8,9 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
-	"path/filepath"
 
 	"albs/internal/albs"
+	"albs/internal/disk"
 )
 
 const (
@@ -72,7 +72,7 @@ func loadKey(path string) (ed25519.PrivateKey, error) {
 
 // createKey writes a new key to path, whole or not at all; fs.ErrExist if another
 // process was first.
-func createKey(path string) (err error) {
+func createKey(path string) error {
 	_, key, err := ed25519.GenerateKey(nil)
 	if err != nil {
 		return err
@@ -81,26 +81,5 @@ func createKey(path string) (err error) {
 	if err != nil {
 		return err
 	}
-	dir := filepath.Dir(path)
-	f, err := os.CreateTemp(dir, filepath.Base(path)+".new-*") // mode 0600
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, os.Remove(f.Name())) }()
-	err = pem.Encode(f, &pem.Block{Type: keyType, Bytes: der})
-	if err == nil {
-		err = f.Sync()
-	}
-	if err = errors.Join(err, f.Close()); err != nil {
-		return err
-	}
-	if err := os.Link(f.Name(), path); err != nil { // unlike a rename it replaces nothing
-		return err
-	}
-	d, err := os.Open(dir)
-	if err != nil {
-		return err
-	}
-	defer d.Close()
-	return d.Sync()
+	return disk.CreateFile(path, pem.EncodeToMemory(&pem.Block{Type: keyType, Bytes: der}), 0o600)
 }

@@ -15,6 +15,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"albs/internal/albs"
+	"albs/internal/disk"
 	"albs/internal/worker"
 )
 
@@ -51,15 +52,15 @@ func (l logs) append(id albs.TaskID, attempt int, stream string, offset int64, p
 		f, err = l.create(path)
 	}
 	if err != nil {
-		return 0, logError(err)
+		return 0, disk.Trouble(err, "append to log %s", stream)
 	}
 	defer f.Close()
 	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX); err != nil { // released by Close
-		return 0, logError(err)
+		return 0, disk.Trouble(err, "append to log %s", stream)
 	}
 	length, err := f.Seek(0, io.SeekEnd)
 	if err != nil {
-		return 0, logError(err)
+		return 0, disk.Trouble(err, "append to log %s", stream)
 	}
 	if offset > length {
 		return length, albs.Errorf(albs.Conflict, "log %s has %d bytes, none can be added at %d", stream, length, offset)
@@ -73,10 +74,10 @@ func (l logs) append(id albs.TaskID, attempt int, stream string, offset int64, p
 		return length, albs.Errorf(albs.TooLarge, "log %s would pass %d bytes", stream, int64(worker.MaxLog))
 	}
 	if _, err := f.Write(p); err != nil {
-		return length, logError(errors.Join(err, f.Truncate(length)))
+		return length, disk.Trouble(errors.Join(err, f.Truncate(length)), "append to log %s", stream)
 	}
 	if err := f.Sync(); err != nil {
-		return length, logError(err)
+		return length, disk.Trouble(err, "append to log %s", stream)
 	}
 	return length + int64(len(p)), nil
 }
@@ -99,29 +100,11 @@ func (l logs) create(path string) (*os.File, error) {
 		return nil, err
 	}
 	for d := dir; len(d) >= len(l.dir); d = filepath.Dir(d) {
-		if err := syncDir(d); err != nil {
+		if err := disk.SyncDir(d); err != nil {
 			return nil, errors.Join(err, f.Close())
 		}
 	}
 	return f, nil
-}
-
-func syncDir(dir string) error {
-	d, err := os.Open(dir)
-	if err != nil {
-		return err
-	}
-	return errors.Join(d.Sync(), d.Close())
-}
-
-func logError(err error) error {
-	if _, ok := errors.AsType[*albs.Error](err); ok {
-		return err
-	}
-	if errors.Is(err, unix.ENOSPC) || errors.Is(err, unix.EDQUOT) {
-		return albs.Errorf(albs.NoSpace, "no space for logs: %w", err)
-	}
-	return fmt.Errorf("append to log: %w", err)
 }
 
 // Logs lists the streamed logs of a task, by attempt and name.

@@ -13,6 +13,7 @@ import (
 	"syscall"
 
 	"albs/internal/albs"
+	"albs/internal/disk"
 )
 
 // Modes of what readers get, set whatever the umask of the service is: a web server
@@ -153,7 +154,7 @@ func (p *place) write(name string, fill func(io.Writer) error) error {
 	tmp := name + ".part"
 	f, err := p.root.Create(tmp)
 	if err != nil {
-		return fmt.Errorf("create %s: %w", name, full(err))
+		return disk.Trouble(err, "create %s in the public place", name)
 	}
 	if err = f.Chmod(fileMode); err == nil {
 		err = fill(f)
@@ -162,10 +163,10 @@ func (p *place) write(name string, fill func(io.Writer) error) error {
 		err = f.Sync()
 	}
 	if err := errors.Join(err, f.Close()); err != nil {
-		return fmt.Errorf("write %s: %w", name, full(err))
+		return disk.Trouble(err, "write %s in the public place", name)
 	}
 	if err := p.root.Rename(tmp, name); err != nil {
-		return fmt.Errorf("name %s: %w", name, full(err))
+		return disk.Trouble(err, "name %s in the public place", name)
 	}
 	p.dirty[path.Dir(name)] = struct{}{}
 	return nil
@@ -177,7 +178,7 @@ func (p *place) link(old, new string) error {
 		return err
 	}
 	if err := p.root.Link(old, new); err != nil {
-		return fmt.Errorf("link %s: %w", new, full(err))
+		return disk.Trouble(err, "link %s in the public place", new)
 	}
 	p.dirty[path.Dir(new)] = struct{}{}
 	return nil
@@ -196,11 +197,11 @@ func (p *place) mkdir(name string) error {
 	case err == nil:
 		p.dirty[path.Dir(name)] = struct{}{}
 	case !errors.Is(err, fs.ErrExist):
-		return fmt.Errorf("make folder %s: %w", name, full(err))
+		return disk.Trouble(err, "make folder %s in the public place", name)
 	}
 	// Of one that is there too: an attempt may have ended right here.
 	if err := p.root.Chmod(name, folderMode); err != nil {
-		return fmt.Errorf("make folder %s: %w", name, full(err))
+		return disk.Trouble(err, "make folder %s in the public place", name)
 	}
 	p.made[name] = true
 	return nil
@@ -223,7 +224,7 @@ func (p *place) clear(name string) error {
 func (p *place) sync() error {
 	for d := range p.dirty {
 		if err := p.root.Sync(d); err != nil {
-			return fmt.Errorf("sync %s: %w", d, full(err))
+			return disk.Trouble(err, "sync %s in the public place", d)
 		}
 		delete(p.dirty, d)
 	}
@@ -235,12 +236,4 @@ func syncFolder(d *os.File, err error) error {
 		return err
 	}
 	return errors.Join(d.Sync(), d.Close())
-}
-
-// full tells a full disk from other trouble.
-func full(err error) error {
-	if errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) {
-		return albs.Errorf(albs.NoSpace, "the public place is full: %w", err)
-	}
-	return err
 }

@@ -535,22 +535,22 @@ func TestHalfMadeTree(t *testing.T) {
 // errKilled is the end of a process.
 var errKilled = errors.New("killed")
 
-// disk knows which names a power cut would take: those that were made and whose
+// volatile knows which names a power cut would take: those that were made and whose
 // folder, or whose content, was not synced since. It outlives the process that made
 // them.
-type disk struct {
+type volatile struct {
 	folder
 	unsynced map[string]bool
 }
 
-func (d disk) made(name string, err error) error {
+func (d volatile) made(name string, err error) error {
 	if err == nil {
 		d.unsynced[name] = true
 	}
 	return err
 }
 
-func (d disk) gone(name string, err error) error {
+func (d volatile) gone(name string, err error) error {
 	for n := range d.unsynced {
 		if err == nil && (n == name || n == name+content || strings.HasPrefix(n, name+"/")) {
 			delete(d.unsynced, n)
@@ -559,15 +559,15 @@ func (d disk) gone(name string, err error) error {
 	return err
 }
 
-func (d disk) Link(a, b string) error    { return d.made(b, d.folder.Link(a, b)) }
-func (d disk) Symlink(a, b string) error { return d.made(b, d.folder.Symlink(a, b)) }
-func (d disk) Remove(a string) error     { return d.gone(a, d.folder.Remove(a)) }
-func (d disk) RemoveAll(a string) error  { return d.gone(a, d.folder.RemoveAll(a)) }
-func (d disk) Mkdir(a string, mode os.FileMode) error {
+func (d volatile) Link(a, b string) error    { return d.made(b, d.folder.Link(a, b)) }
+func (d volatile) Symlink(a, b string) error { return d.made(b, d.folder.Symlink(a, b)) }
+func (d volatile) Remove(a string) error     { return d.gone(a, d.folder.Remove(a)) }
+func (d volatile) RemoveAll(a string) error  { return d.gone(a, d.folder.RemoveAll(a)) }
+func (d volatile) Mkdir(a string, mode os.FileMode) error {
 	return d.made(a, d.folder.Mkdir(a, mode))
 }
 
-func (d disk) Create(a string) (file, error) {
+func (d volatile) Create(a string) (file, error) {
 	f, err := d.folder.Create(a)
 	d.unsynced[a+content] = true
 	return written{f, func() { delete(d.unsynced, a+content) }}, d.made(a, err)
@@ -583,7 +583,7 @@ type written struct {
 
 func (w written) Sync() error { w.synced(); return w.file.Sync() }
 
-func (d disk) Rename(a, b string) error {
+func (d volatile) Rename(a, b string) error {
 	if err := d.folder.Rename(a, b); err != nil {
 		return err
 	}
@@ -595,7 +595,7 @@ func (d disk) Rename(a, b string) error {
 	return d.made(b, d.gone(a, nil))
 }
 
-func (d disk) Sync(a string) error {
+func (d volatile) Sync(a string) error {
 	err := d.folder.Sync(a)
 	for n := range d.unsynced {
 		if err == nil && path.Dir(n) == a && !strings.HasSuffix(n, content) {
@@ -654,7 +654,7 @@ func TestKillBetweenSteps(t *testing.T) {
 		w.public = inMemory(t)
 		w.mustPublish(first)
 		left, unsynced := n, map[string]bool{}
-		_, err := w.publish(second, func(f folder) folder { return mortal{disk{f, unsynced}, &left} })
+		_, err := w.publish(second, func(f folder) folder { return mortal{volatile{f, unsynced}, &left} })
 		if err == nil {
 			w.shows(2, two)
 			break
@@ -667,7 +667,7 @@ func TestKillBetweenSteps(t *testing.T) {
 			t.Fatalf("killed after %d steps, neither tree is shown whole: %v; %v", n, old, new)
 		}
 		switched = append(switched, new == nil)
-		if _, err := w.publish(second, func(f folder) folder { return disk{f, unsynced} }); err != nil {
+		if _, err := w.publish(second, func(f folder) folder { return volatile{f, unsynced} }); err != nil {
 			t.Fatalf("after it was killed after %d steps: %v", n, err)
 		}
 		w.shows(2, two)

@@ -10,10 +10,10 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
-	"syscall"
 	"time"
 
 	"albs/internal/albs"
+	"albs/internal/disk"
 )
 
 // event says what a journal's line tells.
@@ -79,13 +79,16 @@ func openJournal(path string) (*journal, []entry, error) {
 		return nil, nil, fmt.Errorf("open the signer's journal: %w", err)
 	}
 	// Held until the file is closed: two signers would tear the chain apart.
-	if err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
-		return nil, nil, errors.Join(albs.Errorf(albs.Conflict, "another signer works in %s: %w", filepath.Dir(path), err), f.Close())
+	if err := disk.TakeLock(f); err != nil {
+		if errors.Is(err, albs.Conflict) {
+			err = albs.Errorf(albs.Conflict, "another signer works in %s", filepath.Dir(path))
+		}
+		return nil, nil, errors.Join(err, f.Close())
 	}
 	j := &journal{f: f, now: time.Now}
 	open, err := j.read()
 	if err == nil {
-		err = syncDir(filepath.Dir(path))
+		err = disk.SyncDir(filepath.Dir(path))
 	}
 	if err != nil {
 		return nil, nil, errors.Join(fmt.Errorf("the signer's journal %s: %w", path, err), f.Close())
@@ -177,11 +180,3 @@ func (j *journal) add(es ...entry) error {
 
 // Close closes the journal.
 func (j *journal) Close() error { return j.f.Close() }
-
-func syncDir(path string) error {
-	d, err := os.Open(path)
-	if err != nil {
-		return err
-	}
-	return errors.Join(d.Sync(), d.Close())
-}

@@ -18,6 +18,7 @@ import (
 	"gopkg.in/yaml.v3"
 
 	"albs/internal/albs"
+	"albs/internal/disk"
 	"albs/internal/pgp"
 )
 
@@ -45,7 +46,7 @@ func (c Config) passphrase() (p []byte, made bool, err error) {
 	if fi.Mode().Perm()&0o077 != 0 {
 		return nil, false, albs.Errorf(albs.Invalid, "the signer's passphrase %s is open to others (mode %04o): chmod 600 it", path, fi.Mode().Perm())
 	}
-	b, err := readSmall(path, maxPassphrase)
+	b, err := disk.ReadFile(path, maxPassphrase)
 	if err != nil {
 		return nil, false, albs.Errorf(albs.Invalid, "the signer's passphrase can't be read: %w", err)
 	}
@@ -62,7 +63,7 @@ func makePassphrase(path string) (bool, error) {
 	}
 	random := make([]byte, 32)
 	rand.Read(random)
-	return true, writeDurable(path, []byte(base64.RawURLEncoding.EncodeToString(random)+"\n"))
+	return true, disk.CreateFile(path, []byte(base64.RawURLEncoding.EncodeToString(random)+"\n"), 0o600)
 }
 
 // keyFile is one key on disk.
@@ -105,7 +106,7 @@ func openKeys(dir string, passphrase []byte) (*keys, error) {
 			continue
 		}
 		path := filepath.Join(dir, "keys", file.Name())
-		b, err := readSmall(path, maxKeyFile)
+		b, err := disk.ReadFile(path, maxKeyFile)
 		if err != nil {
 			return nil, fmt.Errorf("read key: %w", err)
 		}
@@ -175,7 +176,7 @@ func (k *keys) add(private *pgp.Key, f keyFile) error {
 	if len(b) > maxKeyFile {
 		return albs.Errorf(albs.Invalid, "the key is for too many products: its file would have %d bytes, %d are allowed", len(b), maxKeyFile)
 	}
-	if err := writeDurable(filepath.Join(k.dir, "keys", f.Fingerprint+".json"), b); err != nil {
+	if err := disk.WriteFile(filepath.Join(k.dir, "keys", f.Fingerprint+".json"), b, 0o600); err != nil {
 		return fmt.Errorf("keep key %s: %w", f.Fingerprint, err)
 	}
 	k.mu.Lock()
@@ -196,7 +197,7 @@ type policy struct {
 func readPolicy(dir string) (policy, error) {
 	var p policy
 	path := filepath.Join(dir, "policy.yaml")
-	b, err := readSmall(path, maxPolicy)
+	b, err := disk.ReadFile(path, maxPolicy)
 	if errors.Is(err, os.ErrNotExist) {
 		return p, nil
 	}

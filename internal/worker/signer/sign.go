@@ -13,6 +13,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"albs/internal/albs"
+	"albs/internal/disk"
 	"albs/internal/pgp"
 	"albs/internal/rpm"
 	"albs/internal/worker"
@@ -193,7 +194,7 @@ func (j *job) documents(ctx context.Context) (albs.SignResult, error) {
 			return albs.SignResult{}, err
 		}
 		var err error
-		if contents[i], err = readSmall(path, maxDocument); err != nil {
+		if contents[i], err = disk.ReadFile(path, maxDocument); err != nil {
 			return albs.SignResult{}, fmt.Errorf("read %.200q: %w", f.Name, err)
 		}
 		if albs.DigestOf(contents[i]) != f.Digest {

@@ -29,7 +29,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"path/filepath"
 	"sync"
@@ -38,6 +37,7 @@ import (
 
 	"albs/internal/albs"
 	"albs/internal/attest"
+	"albs/internal/disk"
 	"albs/internal/worker"
 )
 
@@ -172,7 +172,7 @@ func (c Config) trust() (attest.Trust, error) {
 		}
 		return attest.ParseTrust(c.Trust.Encode())
 	}
-	b, err := readSmall(c.TrustFile, attest.MaxTrust)
+	b, err := disk.ReadFile(c.TrustFile, attest.MaxTrust)
 	if err != nil {
 		return attest.Trust{}, albs.Errorf(albs.Invalid, "read signer.trust_file: %w", err)
 	}
@@ -238,7 +238,7 @@ func (s *signer) remember(st attest.SignedState) error {
 	if st.State == s.known.State {
 		return nil
 	}
-	if err := writeDurable(filepath.Join(s.dir, stateName), b); err != nil {
+	if err := disk.WriteFile(filepath.Join(s.dir, stateName), b, 0o600); err != nil {
 		return fmt.Errorf("remember ledger state: %w", err)
 	}
 	s.known = st
@@ -252,7 +252,7 @@ const stateName = "state.json"
 func readState(dir string) (attest.SignedState, error) {
 	var st attest.SignedState
 	path := filepath.Join(dir, stateName)
-	b, err := readSmall(path, 64<<10)
+	b, err := disk.ReadFile(path, 64<<10)
 	if errors.Is(err, os.ErrNotExist) {
 		return st, nil
 	}
@@ -266,20 +266,6 @@ func readState(dir string) (attest.SignedState, error) {
 		return st, albs.Errorf(albs.Invalid, "the remembered state of the ledger, %s, can't be read; restore it from a backup: %w", path, err)
 	}
 	return st, nil
-}
-
-// readSmall returns the content of a file of at most limit bytes.
-func readSmall(path string, limit int64) ([]byte, error) {
-	f, err := os.Open(path)
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	b, err := io.ReadAll(io.LimitReader(f, limit+1))
-	if err == nil && int64(len(b)) > limit {
-		err = albs.Errorf(albs.TooLarge, "%s has more than %d bytes", path, limit)
-	}
-	return b, err
 }
 
 // privateDir makes a directory that its owner alone may enter, and refuses one
@@ -308,29 +294,4 @@ func clearDir(path string) error {
 		return fmt.Errorf("clear %s: %w", path, err)
 	}
 	return nil
-}
-
-// writeDurable replaces the file at path, whole or not at all, mode 0600.
-func writeDurable(path string, b []byte) (err error) {
-	dir := filepath.Dir(path)
-	f, err := os.CreateTemp(dir, "."+filepath.Base(path)+".new-*")
-	if err != nil {
-		return err
-	}
-	defer func() {
-		if err != nil {
-			err = errors.Join(err, os.Remove(f.Name()))
-		}
-	}()
-	_, err = f.Write(b)
-	if err == nil {
-		err = f.Sync()
-	}
-	if err = errors.Join(err, f.Close()); err != nil {
-		return err
-	}
-	if err = os.Rename(f.Name(), path); err != nil {
-		return err
-	}
-	return syncDir(dir)
 }
