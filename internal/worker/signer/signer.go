@@ -168,7 +168,7 @@ func open(c Config, log zerolog.Logger) (_ *signer, err error) {
 func (c Config) trust() (attest.Trust, error) {
 	if c.TrustFile == "" {
 		if c.Trust == nil {
-			return attest.Trust{}, albs.Errorf(albs.Invalid, "a signer apart from its master needs signer.trust_file: let albs trust print it on the master")
+			return attest.Trust{}, albs.Errorf(albs.Invalid, "a signer apart from its master needs signer.trust_file: albs trust export writes it on the master")
 		}
 		return attest.ParseTrust(c.Trust.Encode())
 	}

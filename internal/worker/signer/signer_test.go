@@ -501,7 +501,7 @@ func TestFirstStart(t *testing.T) {
 	if got, err := c.Check(false); err != nil || len(got) != 2 || !strings.Contains(got[0], "passphrase_file") {
 		t.Errorf("Check = %q, %v", got, err)
 	}
-	if got, err := (Config{Dir: c.Dir}).Check(true); !errors.Is(err, albs.Invalid) || !strings.Contains(err.Error(), "trust_file") {
+	if got, err := (Config{Dir: c.Dir}).Check(true); !errors.Is(err, albs.Invalid) || !strings.Contains(err.Error(), "albs trust export") {
 		t.Errorf("Check of a signer apart = %q, %v", got, err)
 	}
 	log := &telemetrytest.Log{}
