@@ -89,3 +89,20 @@ func TestForeignKeysHaveIndexes(t *testing.T) {
 		}
 	}
 }
+
+// TestArtifactIndexes: every upload writes a row of artifact, so it has the indexes
+// that queries ask for and no more.
+func TestArtifactIndexes(t *testing.T) {
+	t.Parallel()
+	dbtest.Each(t, func(t *testing.T, d *db.DB) {
+		var got []string
+		for _, i := range read(t, d).indexes {
+			if i.Tab == "artifact" {
+				got = append(got, i.String())
+			}
+		}
+		if diff := cmp.Diff([]string{"artifact(digest) unique", "artifact(id) unique", "artifact(unsigned)"}, got); diff != "" {
+			t.Error(diff)
+		}
+	})
+}
