@@ -86,12 +86,17 @@ func (e Evidence) verify(want []albs.Digest, trust Trust, known ledger.State, fo
 	return e.State.State, nil
 }
 
-// approved looks at the statements that d is what an approved plan comes to.
+// approved looks for a statement that d is what an approved plan of an accepted
+// product comes to. Byte-equal documents of several products, as the repomd.xml of
+// two empty repositories, have statements of each: those of other products prove
+// nothing and are in nobody's way.
 func (c *chain) approved(d albs.Digest) error {
 	found := c.about(d, ReleaseApproved)
 	if len(found) == 0 {
 		return broken(LinkChain, "no statement says that %s was approved", d)
 	}
+	var refused error
+	accepted := false
 	for _, f := range found {
 		var r ReleaseApprovedBody
 		if err := f.read(&r); err != nil {
@@ -101,9 +106,14 @@ func (c *chain) approved(d albs.Digest) error {
 			return broken(LinkChain, "%s names no approval of a plan", f.key)
 		}
 		if err := c.trust.acceptsProduct(r.Product); err != nil {
-			return err
+			refused, f.used = err, true
+			continue
 		}
+		accepted = true
 		c.step(f, LinkChain, "approved for %s of %s by %d people", r.Repository, r.Product, len(r.Approvals))
+	}
+	if !accepted {
+		return refused
 	}
 	return nil
 }

@@ -166,4 +166,29 @@ func TestApproval(t *testing.T) {
 		_, err := attest.VerifyApproval(e, []albs.Digest{repomd}, w.trust, ledger.State{})
 		wantLink(t, name, err, c.link)
 	}
+	// Two products may come to the same bytes: an approval for the trusted one is
+	// needed, one for the other is in nobody's way.
+	ours := w.say(t, about, attest.ReleaseApproved, body)
+	theirs := w.say(t, about, attest.ReleaseApproved, edit(body, func(b *attest.ReleaseApprovedBody) { b.Product = "x" }))
+	empty := w.say(t, about, attest.ReleaseApproved, edit(body, func(b *attest.ReleaseApprovedBody) { b.Product, b.Approvals = "x", nil }))
+	elsewhere := w.say(t, attest.Subject{Name: "repomd.xml", Digest: map[string]string{attest.SHA256: string(albs.DigestOf([]byte("other")))}},
+		attest.ReleaseApproved, body)
+	for name, c := range map[string]struct {
+		said []attest.Proven
+		link attest.Link // "": approved
+	}{
+		"ours, then theirs":               {[]attest.Proven{ours, theirs}, ""},
+		"theirs, then ours":               {[]attest.Proven{theirs, ours}, ""},
+		"theirs twice":                    {[]attest.Proven{theirs, theirs}, attest.LinkPolicy},
+		"theirs, and ours of other bytes": {[]attest.Proven{theirs, elsewhere}, attest.LinkPolicy},
+		"ours, and ours of other bytes":   {[]attest.Proven{ours, elsewhere}, attest.LinkChain},
+		"ours, and one of nobody":         {[]attest.Proven{ours, empty}, attest.LinkChain},
+	} {
+		_, err := attest.VerifyApproval(w.evidence(t, ledger.State{}, c.said...), []albs.Digest{repomd}, w.trust, ledger.State{})
+		if c.link == "" && err != nil {
+			t.Errorf("%s: %v", name, err)
+		} else if c.link != "" {
+			wantLink(t, name, err, c.link)
+		}
+	}
 }
