@@ -445,7 +445,7 @@ func TestStopsBeforeSigning(t *testing.T) {
 				return w.fake.Content(d)
 			}
 			outcome, r := w.sign(t, spec, w.evidence(t, 0, about...))
-			if journal := w.journal(t); outcome != albs.OutcomeInfra || r.Sign != nil || strings.Contains(journal, `"signature":`) {
+			if journal := w.journal(t); outcome != albs.OutcomeStopped || r.Sign != nil || strings.Contains(journal, `"signature":`) {
 				t.Errorf("ended as %s: %+v; the journal:\n%s", outcome, r, journal)
 			}
 		})
