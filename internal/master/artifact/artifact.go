@@ -192,7 +192,9 @@ func CheckName(s string) error {
 }
 
 // Add writes the rows of artifacts that Admit or Save returned. A digest that has
-// a row already keeps it as it is, whatever its kind and name.
+// a row already keeps it as it is, whatever its kind and name, but for one: an RPM
+// or SRPM whose bytes came as another kind before takes the row over, for what
+// names a package needs its facts. ID and At stay.
 func (s *Artifacts) Add(ctx context.Context, tx db.Tx, as ...Artifact) error {
 	now := db.Now()
 	for _, a := range as {

@@ -280,6 +280,52 @@ func TestSaveAndAdd(t *testing.T) {
 	})
 }
 
+// TestPackageThatWasALog adds a package's bytes as something else, as the package
+// and as something else again.
+func TestPackageThatWasALog(t *testing.T) {
+	t.Parallel()
+	made := built(t)
+	dbtest.Each(t, func(t *testing.T, d *db.DB) {
+		s, _ := setup(t, d)
+		for kind, name := range map[artifact.Kind]string{artifact.RPM: rpmName, artifact.SRPM: srpmName} {
+			save := func(name string, k artifact.Kind) artifact.Artifact {
+				a, err := s.Save(t.Context(), bytes.NewReader(made[kind]), 1<<20, name, k)
+				if err != nil {
+					t.Fatal(err)
+				}
+				return a
+			}
+			get := func(d2 albs.Digest) artifact.Artifact {
+				a, err := s.Get(t.Context(), d, d2)
+				if err != nil {
+					t.Fatal(err)
+				}
+				return a
+			}
+			add(t, d, s, save("build.log", artifact.Log))
+			a := save(name, kind)
+			first := get(a.Digest)
+			if kind == artifact.RPM {
+				a.Unsigned, a.SignedBy = albs.DigestOf([]byte("unsigned")), strings.Repeat("AB", 20)
+			}
+			add(t, d, s, a)
+			a.ID, a.At = first.ID, first.At
+			if diff := cmp.Diff(a, get(a.Digest)); diff != "" {
+				t.Errorf("%s after a log of the same bytes: %s", kind, diff)
+			}
+			if _, err := s.Package(t.Context(), a.Digest); err != nil {
+				t.Errorf("Package = %v", err)
+			}
+			another := a
+			another.Name, another.NEVRA, another.Unsigned, another.SignedBy = "other-1-1.noarch.rpm", rpm.NEVRA{Name: "other"}, "", ""
+			add(t, d, s, save("again.log", artifact.Log), save("a.json", artifact.Record), another)
+			if diff := cmp.Diff(a, get(a.Digest)); diff != "" {
+				t.Errorf("%s before others of the same bytes: %s", kind, diff)
+			}
+		}
+	})
+}
+
 func TestCheckName(t *testing.T) {
 	t.Parallel()
 	for _, good := range []string{"a", "build.log", "libstdc++-1.0~rc1^2-3.x86_64.rpm", "Größe 1.patch", ".bash.metadata", strings.Repeat("a", 255)} {

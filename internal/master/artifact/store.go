@@ -38,11 +38,17 @@ func (r row) artifact() Artifact {
 		Unsigned: r.Unsigned, SignedBy: r.SignedBy}
 }
 
+// insert adds a row, or makes the row of what was taken for no RPM that of the RPM
+// that it is: the bytes are a package's whoever sent them as a log before.
 func insert(ctx context.Context, tx db.Tx, a Artifact) error {
 	_, err := tx.ExecContext(ctx, `INSERT INTO artifact (digest, size, kind, name, rpm_name, rpm_epoch, rpm_version, rpm_release,
 			rpm_arch, source_rpm, header_sha256, payload_sha256, unsigned, signed_by, at)
 		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)
-		ON CONFLICT (digest) DO NOTHING`,
+		ON CONFLICT (digest) DO UPDATE SET kind = excluded.kind, name = excluded.name, rpm_name = excluded.rpm_name,
+			rpm_epoch = excluded.rpm_epoch, rpm_version = excluded.rpm_version, rpm_release = excluded.rpm_release,
+			rpm_arch = excluded.rpm_arch, source_rpm = excluded.source_rpm, header_sha256 = excluded.header_sha256,
+			payload_sha256 = excluded.payload_sha256, unsigned = excluded.unsigned, signed_by = excluded.signed_by
+		WHERE excluded.kind IN ('rpm', 'srpm') AND artifact.kind NOT IN ('rpm', 'srpm')`,
 		a.Digest, a.Size, a.Kind, a.Name, a.NEVRA.Name, a.NEVRA.Epoch, a.NEVRA.Version, a.NEVRA.Release,
 		a.NEVRA.Arch, a.SourceRPM, a.HeaderSHA256, a.PayloadSHA256, a.Unsigned, a.SignedBy, a.At)
 	return err
