@@ -211,7 +211,7 @@ func (a *app) welcome(c *config.Config, roles []albs.Role, m *master.Master) err
 	line(albs.RoleSigner, "keys", c.Signer.Dir)
 	line(albs.RoleReleaser, "public", c.Releaser.Public)
 	if m != nil && m.AdminToken != "" {
-		fmt.Fprintf(&b, "  admin token:  %s\n  It is shown this once and expires in a day: export it as ALBS_TOKEN, then albs user add, albs token create.\n", m.AdminToken)
+		fmt.Fprintf(&b, "  admin token:  %s\n  It expires in a day, and until it is used each start shows a new one: export it as ALBS_TOKEN, then albs user add, albs token create.\n", m.AdminToken)
 	}
 	_, err := io.WriteString(a.Stdout, b.String())
 	return err

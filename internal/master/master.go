@@ -90,7 +90,8 @@ type Master struct {
 	handler  http.Handler
 	listener net.Listener
 
-	// AdminToken is the one-time token of the first start, "" later.
+	// AdminToken is the first admin's token, new at each start until one was used;
+	// "" from then on.
 	AdminToken string
 }
 

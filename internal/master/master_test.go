@@ -71,6 +71,9 @@ func TestRun(t *testing.T) {
 	if m.AdminToken == "" {
 		t.Error("the first start gave no admin token")
 	}
+	if _, err := m.auth.Authenticate(t.Context(), m.AdminToken); err != nil {
+		t.Errorf("the first admin token: %v", err)
+	}
 	stop := running(t, m)
 	for path, want := range map[string]string{"/api/v1/openapi.json": "openapi", "/metrics": "albs_ledger_pending 0", "/": "<html"} {
 		if status, body := get(t, m.URL()+path); status != http.StatusOK || !strings.Contains(body, want) {
@@ -100,7 +103,7 @@ func TestRun(t *testing.T) {
 	}
 	again := opened(t, dir)
 	if again.AdminToken != "" {
-		t.Error("the second start gave an admin token again")
+		t.Error("a start after the token's use gave another")
 	}
 	stop = running(t, again)
 	if err := stop(); !errors.Is(err, context.Canceled) {

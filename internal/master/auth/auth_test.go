@@ -183,14 +183,70 @@ func TestSession(t *testing.T) {
 	})
 }
 
+// TestFirstToken loses the first token before anybody read it, and reads the next.
+func TestFirstToken(t *testing.T) {
+	each(t, func(t *testing.T, f *fixture) {
+		lost, err := f.Bootstrap(t.Context())
+		if err != nil || lost == "" {
+			t.Fatalf("Bootstrap = %q, %v", lost, err)
+		}
+		f.now = f.now.Add(48 * time.Hour) // the first one expired meanwhile
+		second, err := f.Bootstrap(t.Context())
+		if err != nil || second == "" || second == lost {
+			t.Fatalf("Bootstrap while no token was used = %q, %v, after %q", second, err, lost)
+		}
+		third, err := f.Bootstrap(t.Context())
+		if err != nil || third == "" || third == second {
+			t.Fatalf("Bootstrap while no token was used = %q, %v, after %q", third, err, second)
+		}
+		for what, old := range map[string]string{"first": lost, "second": second} {
+			_, err = f.Authenticate(t.Context(), old)
+			wantKind(t, "Authenticate with the "+what+" token", err, albs.Unauthenticated)
+		}
+		actor, err := f.Authenticate(t.Context(), third)
+		if err != nil {
+			t.Fatal(err)
+		}
+		list, err := f.Tokens(With(t.Context(), actor), actor.User)
+		if err != nil || len(list) != 3 || !list[0].RevokedAt.IsZero() || list[1].RevokedAt.IsZero() || list[2].RevokedAt.IsZero() {
+			t.Errorf("Tokens = %+v, %v; want the third in force", list, err)
+		}
+		if all, err := f.Users(With(t.Context(), actor)); err != nil || len(all) != 1 || all[0].Name != "admin" {
+			t.Errorf("Users = %+v, %v", all, err)
+		}
+		if again, err := f.Bootstrap(t.Context()); err != nil || again != "" {
+			t.Errorf("Bootstrap after a use = %q, %v", again, err)
+		}
+		if _, err := f.Authenticate(t.Context(), third); err != nil {
+			t.Errorf("the token after a start: %v", err)
+		}
+	})
+}
+
+// TestFirstTokenBesideOthers: with a second person, or another one than the first
+// admin, nobody gets a token by a start.
+func TestFirstTokenBesideOthers(t *testing.T) {
+	each(t, func(t *testing.T, f *fixture) {
+		if _, err := f.CreateUser(f.admin, "alice"); err != nil {
+			t.Fatal(err)
+		}
+		if got, err := f.Bootstrap(t.Context()); err != nil || got != "" {
+			t.Errorf("Bootstrap beside alice = %q, %v", got, err)
+		}
+		if _, err := f.CreateUser(f.admin, "admin"); err != nil {
+			t.Fatal(err)
+		}
+		if got, err := f.Bootstrap(t.Context()); err != nil || got != "" {
+			t.Errorf("Bootstrap beside alice and an admin without a token = %q, %v", got, err)
+		}
+	})
+}
+
 func TestUsers(t *testing.T) {
 	each(t, func(t *testing.T, f *fixture) {
 		first, err := f.Bootstrap(t.Context())
 		if err != nil || first == "" {
 			t.Fatalf("Bootstrap = %q, %v", first, err)
-		}
-		if again, err := f.Bootstrap(t.Context()); err != nil || again != "" {
-			t.Errorf("second Bootstrap = %q, %v", again, err)
 		}
 		actor, err := f.Authenticate(t.Context(), first)
 		if err != nil {

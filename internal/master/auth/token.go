@@ -97,18 +97,23 @@ func (a *Auth) RevokeToken(ctx context.Context, id int64) error {
 		if err := Can(ctx, TokenManage, Object{Owner: t.User}); err != nil {
 			return err
 		}
-		if !t.RevokedAt.IsZero() {
-			return nil
-		}
 		u, err := userByID(ctx, tx, t.User)
 		if err != nil {
 			return err
 		}
-		if err := revokeToken(ctx, tx, id, a.time()); err != nil {
-			return err
-		}
-		return a.record(ctx, tx, "token.revoked", userTopic(u.Name), tokenEvent{t.Prefix, t.ExpiresAt.Time})
+		return a.revokeToken(ctx, tx, u, t)
 	})
+}
+
+// revokeToken ends u's token t unless it was revoked already.
+func (a *Auth) revokeToken(ctx context.Context, tx db.Tx, u User, t Token) error {
+	if !t.RevokedAt.IsZero() {
+		return nil
+	}
+	if err := revokeToken(ctx, tx, t.ID, a.time()); err != nil {
+		return err
+	}
+	return a.record(ctx, tx, "token.revoked", userTopic(u.Name), tokenEvent{t.Prefix, t.ExpiresAt.Time})
 }
 
 // person returns the actor behind a person's token and the token's id.

@@ -203,29 +203,49 @@ func (a *Auth) ensureTeam(ctx context.Context, tx db.Tx, name string) (Team, err
 func (a *Auth) Teams(ctx context.Context) ([]Team, error) { return teams(ctx, a.d) }
 
 // Bootstrap makes the first account: "admin" with the role admin and a token
-// that ends after a day, which it returns for the operator to see once. Where
-// any account exists it returns "" and changes nothing.
+// that ends after a day, which it returns for the operator to see. While that
+// account is the only one and no token was ever used, the secret may have been
+// lost before anybody read it: then the former token is revoked and a new one
+// returned. Else it returns "" and changes nothing.
 func (a *Auth) Bootstrap(ctx context.Context) (string, error) {
 	ctx = System(ctx, "bootstrap")
 	var secret string
 	err := a.d.InTx(ctx, func(tx db.Tx) error {
 		secret = "" // a retry starts over
 		n, err := countAccounts(ctx, tx)
-		if err != nil || n > 0 {
+		if err != nil || n > 1 {
 			return err
 		}
-		u := User{Name: "admin", CreatedAt: a.time()}
-		if err := a.createUser(ctx, tx, &u); err != nil {
+		u := User{Name: firstAdmin, CreatedAt: a.time()}
+		if n == 0 {
+			if err := a.createUser(ctx, tx, &u); err != nil {
+				return err
+			}
+			if err := a.grant(ctx, tx, u.ID, Admin, ""); err != nil {
+				return err
+			}
+		} else if u, err = userByName(ctx, tx, firstAdmin); err != nil {
+			if albs.KindOf(err) == albs.NotFound { // a person made by other means
+				return nil
+			}
 			return err
 		}
-		if err := a.grant(ctx, tx, u.ID, Admin, ""); err != nil {
+		former, err := tokens(ctx, tx, u.ID)
+		if err != nil || slices.ContainsFunc(former, func(t Token) bool { return !t.UsedAt.IsZero() }) {
 			return err
+		}
+		for _, t := range former {
+			if err := a.revokeToken(ctx, tx, u, t); err != nil {
+				return err
+			}
 		}
 		secret, _, err = a.createToken(ctx, tx, u, "first login", bootstrapTTL)
 		return err
 	})
 	return secret, err
 }
+
+const firstAdmin = "admin"
 
 func userTopic(name string) string { return "user:" + name }
 
