@@ -357,6 +357,59 @@ func TestMasterAway(t *testing.T) {
 	}
 }
 
+// countingStat counts the calls of Stat, with which each upload begins.
+type countingStat struct {
+	worker.Master
+	asked atomic.Int64
+}
+
+func (m *countingStat) Stat(ctx context.Context, t worker.Token, d albs.Digest) (int64, error) {
+	m.asked.Add(1)
+	return m.Master.Stat(ctx, t, d)
+}
+
+// TestManyFilesWithMasterAway: one file finds out that the master is away, the others
+// don't wait for it; the delivery brings all of them.
+func TestManyFilesWithMasterAway(t *testing.T) {
+	t.Parallel()
+	f := setup(t)
+	id := f.Add(f.task, nil)
+	dir := t.TempDir()
+	asked := make(chan int64, 1)
+	m := &countingStat{}
+	l := f.loop(func(ctx context.Context, s *worker.Session) (albs.Outcome, albs.Result, error) {
+		f.SetAway(true)
+		defer f.SetAway(false)
+		result := &albs.BuildResult{}
+		for i := range 10 {
+			name := fmt.Sprintf("x%d-1-1.x86_64.rpm", i)
+			if err := os.WriteFile(filepath.Join(dir, name), []byte(name), 0o600); err != nil {
+				return "", albs.Result{}, err
+			}
+			file, err := s.Upload(ctx, filepath.Join(dir, name), name)
+			if err != nil {
+				return "", albs.Result{}, err
+			}
+			result.Packages = append(result.Packages, file)
+		}
+		asked <- m.asked.Load()
+		return albs.OutcomeOK, albs.Result{Build: result}, nil
+	})
+	m.Master, l.Master = l.Master, m
+	stop := f.run(l)
+	f.ended(id, albs.TaskSucceeded)
+	stop()
+	if n := <-asked; n != 1 {
+		t.Errorf("the master, away, was asked %d times for 10 files; want once", n)
+	}
+	for i := range 10 {
+		name := fmt.Sprintf("x%d-1-1.x86_64.rpm", i)
+		if got := f.Content(albs.DigestOf([]byte(name))); string(got) != name {
+			t.Errorf("%s arrived as %q", name, got)
+		}
+	}
+}
+
 // Work that a crash cut off is given back at the next start.
 func TestCrash(t *testing.T) {
 	t.Parallel()

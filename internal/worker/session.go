@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -32,12 +33,16 @@ type Session struct {
 	full      chan struct{}
 	watchdog  *time.Timer // set with stopEarly
 
+	away    atomic.Bool // an upload found no master: later ones are left to the delivery
 	mu      sync.Mutex
 	contact time.Time // before the last successful renewal was sent; its monotonic part counts
 	streams map[string]*logStream
 }
 
-var errOutOfContact = albs.Errorf(albs.Unavailable, "the master could not be reached for most of the lease")
+var (
+	errAway         = albs.Errorf(albs.Unavailable, "the master was away at an earlier upload")
+	errOutOfContact = albs.Errorf(albs.Unavailable, "the master could not be reached for most of the lease")
+)
 
 // Master returns the worker's master for calls of the Job's own (with the
 // Lease's Token): as the loop's, but an answer which says that the task is to
@@ -123,7 +128,9 @@ func (s *Session) stream(name string) (*logStream, error) {
 // Upload brings the file at path to the master and returns it under name, a base
 // name, for the Result. It goes on where a broken upload left off. If the master
 // is away or in trouble (Unavailable, NoSpace, Internal), a copy is kept and
-// delivered with the result, so that finished work needs no master. It fails with
+// delivered with the result, so that finished work needs no master; after the first
+// Unavailable that is done at once with every file, so that many files don't wait
+// for the master one by one before their end is on disk. It fails with
 // Invalid for a bad name or anything but a regular file (a link is not followed),
 // TooLarge beyond MaxUpload, and Stopped or StaleLease, which end the Job's context
 // too.
@@ -157,8 +164,14 @@ func (s *Session) Upload(ctx context.Context, path, name string) (albs.File, err
 	if size > MaxUpload {
 		return albs.File{}, albs.Errorf(albs.TooLarge, "upload %s: it has %d bytes, %d are taken", name, size, int64(MaxUpload))
 	}
-	err = putFile(ctx, s.Master(), s.Lease.Token, d, f, size, s.pause)
+	err = errAway
+	if !s.away.Load() {
+		err = putFile(ctx, s.Master(), s.Lease.Token, d, f, size, s.pause)
+	}
 	if k := albs.KindOf(err); (k == albs.Unavailable || k == albs.NoSpace || k == albs.Internal) && ctx.Err() == nil {
+		if k == albs.Unavailable {
+			s.away.Store(true)
+		}
 		err = s.attempt.keep(d, io.NewSectionReader(f, 0, size))
 	}
 	if err != nil {
@@ -245,13 +258,17 @@ func (s *Session) ship(ctx context.Context) {
 	}
 }
 
-// putFile uploads the size bytes of f from where the master's copy ends. Without
-// progress it gives up with Unavailable after some tries.
+// putFile uploads the size bytes of f from where the master's copy ends. It gives up
+// with Unavailable if Stat, which a Client repeats by itself, is that, and after some
+// tries of Put without progress.
 func putFile(ctx context.Context, m Master, t Token, d albs.Digest, f io.ReaderAt, size int64, pause time.Duration) error {
 	const most = 4 // tries without progress
 	var best int64 = -1
 	for failed := 0; ; failed++ {
 		held, err := m.Stat(ctx, t, d)
+		if errors.Is(err, albs.Unavailable) {
+			return err
+		}
 		if err == nil && held >= size && size > 0 { // an empty file must be put too
 			return nil
 		}
