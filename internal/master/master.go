@@ -110,7 +110,7 @@ func Open(ctx context.Context, c Config, log zerolog.Logger) (m *Master, err err
 	}
 	path := func(name string) string { return filepath.Join(c.Dir, name) }
 
-	c.Database.File = path("albs.db")
+	c.Database.File, c.Database.Log = path("albs.db"), log
 	if m.db, err = db.Open(ctx, c.Database); err != nil {
 		return m, err
 	}

@@ -24,6 +24,7 @@ import (
 	_ "github.com/lib/pq"
 	"github.com/pressly/goose/v3"
 	"github.com/pressly/goose/v3/lock"
+	"github.com/rs/zerolog"
 	_ "modernc.org/sqlite"
 
 	"albs/internal/albs"
@@ -40,6 +41,8 @@ type Config struct {
 	File    string `yaml:"-"`        // path of the SQLite file; set from the data directory
 	DSNFile string `yaml:"dsn_file"` // file that holds a PostgreSQL DSN; empty means SQLite
 	DSN     string `yaml:"-"`        // the DSN itself, once read
+
+	Log zerolog.Logger `yaml:"-"` // gets the driver's words of an error that users read without them
 }
 
 // Q is what a store needs to run queries: a *DB or a Tx.
@@ -65,12 +68,13 @@ type DB struct {
 	dsn         string
 	schema      string // PostgreSQL's; what is database-wide there is keyed with it
 	version     int64
+	log         zerolog.Logger
 }
 
 // Open opens the database and applies every migration that it lacks. A newer
 // schema than this binary knows is a Conflict.
 func Open(ctx context.Context, c Config) (*DB, error) {
-	d := &DB{postgres: c.DSN != "", dsn: c.DSN}
+	d := &DB{postgres: c.DSN != "", dsn: c.DSN, log: c.Log}
 	if d.postgres {
 		x, err := sqlx.Open("postgres", c.DSN)
 		if err != nil {
@@ -80,7 +84,7 @@ func Open(ctx context.Context, c Config) (*DB, error) {
 		x.SetMaxIdleConns(8)
 		d.write, d.read = x, x
 		if err := x.GetContext(ctx, &d.schema, `SELECT current_schema()`); err != nil {
-			return nil, errors.Join(fmt.Errorf("open postgres: %w", kinded(err)), x.Close())
+			return nil, errors.Join(fmt.Errorf("open postgres: %w", kindedOpen(err)), x.Close())
 		}
 	} else {
 		abs, err := filepath.Abs(c.File)
@@ -135,7 +139,7 @@ func (d *DB) migrate(ctx context.Context) error {
 		return albs.Errorf(albs.Conflict, "the database has schema %d, this albs knows %d: run a newer albs", current, target)
 	}
 	if _, err := p.Up(ctx); err != nil {
-		return fmt.Errorf("migrate: %w", kinded(err))
+		return fmt.Errorf("migrate: %w", kindedOpen(err))
 	}
 	d.version = target
 	return nil
@@ -197,25 +201,25 @@ func (d *DB) key(name string) int64 {
 
 // GetContext reads one row into dest outside any transaction; sql.ErrNoRows if none.
 func (d *DB) GetContext(ctx context.Context, dest any, query string, args ...any) error {
-	return kinded(d.read.GetContext(ctx, dest, query, args...))
+	return d.kinded(d.read.GetContext(ctx, dest, query, args...))
 }
 
 // SelectContext reads rows into dest, a pointer to a slice, outside any transaction.
 func (d *DB) SelectContext(ctx context.Context, dest any, query string, args ...any) error {
-	return kinded(d.read.SelectContext(ctx, dest, query, args...))
+	return d.kinded(d.read.SelectContext(ctx, dest, query, args...))
 }
 
 // ExecContext runs one statement in a transaction of its own.
 func (d *DB) ExecContext(ctx context.Context, query string, args ...any) (sql.Result, error) {
 	r, err := d.write.ExecContext(ctx, query, args...)
-	return r, kinded(err)
+	return r, d.kinded(err)
 }
 
 // QueryxContext reads rows one by one outside any transaction. A statement that
 // writes and returns rows belongs in InTx.
 func (d *DB) QueryxContext(ctx context.Context, query string, args ...any) (*sqlx.Rows, error) {
 	rows, err := d.read.QueryxContext(ctx, query, args...)
-	return rows, kinded(err)
+	return rows, d.kinded(err)
 }
 
 type tx struct {
@@ -232,8 +236,9 @@ func (t *tx) AfterCommit(f func()) { t.after = append(t.after, f) }
 // PostgreSQL refuses all that follows it.
 //
 // Unavailable says that the database is away or that other transactions won too
-// often, NoSpace that its disk is full; nothing was changed then, but for a
-// connection lost during the commit itself.
+// often, NoSpace that its disk is full, in words for anybody and with the cause in
+// Config.Log; nothing was changed then, but for a connection lost during the commit
+// itself.
 func (d *DB) InTx(ctx context.Context, fn func(tx Tx) error) error {
 	return d.inTx(ctx, sql.LevelSerializable, fn)
 }
@@ -254,7 +259,7 @@ func (d *DB) inTx(ctx context.Context, level sql.IsolationLevel, fn func(tx Tx) 
 	for try := 1; ; try++ {
 		err := d.once(ctx, opts, fn)
 		if err == nil || !serializationFailure(err) || try == maxTries {
-			return kinded(err)
+			return d.kinded(err)
 		}
 		// Spread the contenders; the wait grows to some 50 ms.
 		select {

@@ -13,11 +13,13 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/rs/zerolog"
 	"golang.org/x/sync/errgroup"
 
 	"albs/internal/albs"
 	"albs/internal/master/db"
 	"albs/internal/master/db/dbtest"
+	"albs/internal/telemetry/telemetrytest"
 	"albs/migrations"
 )
 
@@ -208,11 +210,54 @@ func TestErrors(t *testing.T) {
 	})
 }
 
-func TestAwayIsUnavailable(t *testing.T) {
+// TestCauseIsForTheLog: who asks reads that the database is in trouble and what to
+// do, and the log has the driver's words.
+func TestCauseIsForTheLog(t *testing.T) {
+	t.Parallel()
+	check := func(t *testing.T, err error, log, says, cause string, kind albs.Kind) {
+		t.Helper()
+		if !errors.Is(err, kind) {
+			t.Errorf("kind of %v; want %s", err, kind)
+		}
+		wrapped := fmt.Errorf("read outbox: %w", err)
+		if got := albs.UserMessage(wrapped); got != "read outbox: "+says {
+			t.Errorf("who asks reads %q; want %q", got, says)
+		}
+		if !strings.Contains(log, cause) || strings.Count(log, "\n") != 1 {
+			t.Errorf("the log says %q; want one line with %q", log, cause)
+		}
+	}
+	t.Run("sqlite", func(t *testing.T) {
+		t.Parallel()
+		var log telemetrytest.Log
+		c := dbtest.SQLite(t)
+		c.Log = zerolog.New(&log)
+		d := dbtest.Open(t, c)
+		exec(t, d, `CREATE TABLE big (b BLOB)`)
+		exec(t, d, `PRAGMA max_page_count = 1`) // no less than there are
+		err := d.InTx(t.Context(), func(tx db.Tx) error {
+			_, err := tx.ExecContext(t.Context(), `INSERT INTO big VALUES (zeroblob(1000000))`)
+			return err
+		})
+		check(t, err, log.String(), "the database's disk is full, try again soon", "database or disk is full", albs.NoSpace)
+	})
+	t.Run("postgres", func(t *testing.T) {
+		t.Parallel()
+		var log telemetrytest.Log
+		c := dbtest.Postgres(t)
+		c.Log = zerolog.New(&log)
+		d := dbtest.Open(t, c)
+		_, err := d.ExecContext(t.Context(), `SELECT pg_terminate_backend(pg_backend_pid())`)
+		check(t, err, log.String(), "the database is away, try again soon", "bad connection", albs.Unavailable)
+	})
+}
+
+// TestOpenTellsTheCause: the operator starts the master and reads why it can't.
+func TestOpenTellsTheCause(t *testing.T) {
 	t.Parallel()
 	_, err := db.Open(t.Context(), db.Config{DSN: "host=127.0.0.1 port=1 user=nobody sslmode=disable connect_timeout=5"})
-	if !errors.Is(err, albs.Unavailable) {
-		t.Errorf("Open with nobody there = %v, want Unavailable", err)
+	if !errors.Is(err, albs.Unavailable) || !strings.Contains(err.Error(), "127.0.0.1:1") {
+		t.Errorf("Open with nobody there = %v, want Unavailable and the address", err)
 	}
 }
 

@@ -31,23 +31,43 @@ func IsUnique(err error) bool {
 }
 
 // kinded gives a driver's error the kind that a caller can act on, so that a
-// worker repeats its call while the database restarts; all else stays as it is.
-func kinded(err error) error {
-	if err == nil {
-		return nil
-	}
-	if _, ok := errors.AsType[*albs.Error](err); ok {
+// worker repeats its call while the database restarts; all else stays as it is. The
+// message is for anybody and so without the driver's words, which hold addresses
+// and names; those go to the log, and stay the error's cause.
+func (d *DB) kinded(err error) error {
+	kind, says := kindOf(err)
+	if kind == "" {
 		return err
 	}
-	switch {
-	case full(err):
-		return albs.Errorf(albs.NoSpace, "the database's disk is full: %w", err)
-	case away(err):
-		return albs.Errorf(albs.Unavailable, "the database is away: %w", err)
-	case serializationFailure(err):
-		return albs.Errorf(albs.Unavailable, "the database is too busy, try again: %w", err)
+	d.log.Warn().Err(err).Msg(says)
+	return &albs.Error{Kind: kind, Msg: says + ", try again soon", Err: err}
+}
+
+// kindedOpen is kinded for Open, whose errors are the operator's to read.
+func kindedOpen(err error) error {
+	if kind, says := kindOf(err); kind != "" {
+		return albs.Errorf(kind, "%s: %w", says, err)
 	}
 	return err
+}
+
+// kindOf returns the kind of a driver's error and a sentence for it, "" if it has none
+// or err has a kind already.
+func kindOf(err error) (albs.Kind, string) {
+	if _, ok := errors.AsType[*albs.Error](err); ok {
+		return "", ""
+	}
+	switch {
+	case err == nil:
+		return "", ""
+	case full(err):
+		return albs.NoSpace, "the database's disk is full"
+	case away(err):
+		return albs.Unavailable, "the database is away"
+	case serializationFailure(err):
+		return albs.Unavailable, "the database is too busy"
+	}
+	return "", ""
 }
 
 func full(err error) bool {

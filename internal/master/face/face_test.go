@@ -40,6 +40,8 @@ func TestShown(t *testing.T) {
 		logged bool
 	}{
 		{fmt.Errorf("find it: %w", albs.Errorf(albs.NotFound, "build 7")), albs.NotFound, "build 7", false},
+		{&albs.Error{Kind: albs.Unavailable, Msg: "the database is away, try again soon", Err: errors.New("dial 1234")},
+			albs.Unavailable, "try again soon", false}, // the database logged the cause
 		{errors.New("password 1234"), albs.Internal, "", true},
 		{fmt.Errorf("query: %w", context.DeadlineExceeded), albs.Unavailable, "try again", false},
 		{fmt.Errorf("query: %w", context.Canceled), albs.Internal, "", false},
