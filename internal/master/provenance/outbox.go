@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"time"
 
+	"golang.org/x/sync/errgroup"
+
 	"albs/internal/albs"
 	"albs/internal/ledger"
 	"albs/internal/master/auth"
@@ -37,7 +39,16 @@ type Noted struct {
 // one remembered it writes nothing, says so in the log and in Healthy, and waits
 // for the end. Of several masters one delivers.
 func (p *Provenance) Run(ctx context.Context) error {
+	g, ctx := errgroup.WithContext(ctx)
+	g.Go(func() error { return p.watch(ctx) })
+	g.Go(func() error { return p.lead(ctx) })
+	return g.Wait()
+}
+
+func (p *Provenance) lead(ctx context.Context) error {
 	return p.d.Leader(ctx, "provenance", func(ctx context.Context) error {
+		p.setLeads(true)
+		defer p.setLeads(false)
 		ctx = auth.System(ctx, "notary")
 		wake, stop := p.events.Wake(Topic)
 		defer stop()
@@ -82,6 +93,28 @@ func (p *Provenance) Run(ctx context.Context) error {
 			}
 		}
 	})
+}
+
+// watch keeps Healthy true of a master that doesn't deliver, which learns from nothing
+// else that database and ledger are there, until ctx is done.
+func (p *Provenance) watch(ctx context.Context) error {
+	for {
+		if !p.isLeading() {
+			_, err := p.Pending(ctx)
+			if err == nil {
+				_, err = p.advance(ctx)
+			}
+			if ctx.Err() != nil {
+				return ctx.Err()
+			}
+			p.setSeen(err)
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(look):
+		}
+	}
 }
 
 // Pending returns how many parcels wait for the ledger.

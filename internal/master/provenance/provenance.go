@@ -48,15 +48,18 @@ type Provenance struct {
 
 	mu      sync.Mutex
 	trusted ledger.State // zero until first read
+	leads   bool         // this process delivers
 	broken  error        // the ledger is not the one remembered: for good
-	away    error        // the last failure to deliver
+	away    error        // the last failure to look or deliver; at first, that nobody looked
 }
 
 // New returns a Provenance over the rows of d and the ledger l, whose statements
 // are signed by signer. It does no I/O.
 func New(d *db.DB, events Events, artifacts *artifact.Artifacts, l ledger.Ledger, signer *attest.Signer, log zerolog.Logger) *Provenance {
-	return &Provenance{d: d, events: events, artifacts: artifacts, ledger: l, signer: signer, log: log}
+	return &Provenance{d: d, events: events, artifacts: artifacts, ledger: l, signer: signer, log: log, away: errUnseen}
 }
+
+var errUnseen = albs.Errorf(albs.Unavailable, "the ledger has not been looked at yet")
 
 // Fact is something that the master saw and testifies to.
 type Fact struct {

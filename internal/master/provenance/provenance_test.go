@@ -356,6 +356,34 @@ func TestLedgerAway(t *testing.T) {
 	})
 }
 
+// TestHealthyAfterALook: nobody is told that the ledger is well before somebody
+// looked, and a master beside one that delivers looks for itself.
+func TestHealthyAfterALook(t *testing.T) {
+	each(t, func(t *testing.T, f *fixture) {
+		ctx, cancel := context.WithCancel(t.Context())
+		led, done := make(chan struct{}), make(chan error, 1)
+		go func() {
+			done <- f.d.Leader(ctx, "provenance", func(ctx context.Context) error {
+				close(led)
+				<-ctx.Done()
+				return ctx.Err()
+			})
+		}()
+		defer func() {
+			cancel()
+			if err := <-done; !errors.Is(err, context.Canceled) {
+				t.Errorf("Leader = %v", err)
+			}
+		}()
+		<-led
+		if err := f.Healthy(); !errors.Is(err, albs.Unavailable) {
+			t.Errorf("Healthy before a look = %v, want Unavailable", err)
+		}
+		f.run(t)
+		f.until(t, "Healthy", func() bool { return f.Healthy() == nil })
+	})
+}
+
 // TestLostReceipt ends a process between the ledger's commit and the database's,
 // and lets more arrive before the next.
 func TestLostReceipt(t *testing.T) {

@@ -53,7 +53,9 @@ func (p *Provenance) advance(ctx context.Context) (ledger.State, error) {
 
 // Healthy returns nil while statements reach the ledger, Conflict once the ledger
 // was found not to continue what is remembered of it (then nothing is written
-// until a restart with the right one), and the last failure while it is away.
+// until a restart with the right one), and Unavailable before Run's first look at
+// it and the last failure while it is away. Of a master that doesn't deliver, because
+// another does, it tells how its own looks at database and ledger go.
 func (p *Provenance) Healthy() error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -68,6 +70,28 @@ func (p *Provenance) setAway(err error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.away = err
+}
+
+// setSeen is setAway for a look beside the deliveries: while this process delivers,
+// those tell more.
+func (p *Provenance) setSeen(err error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if !p.leads {
+		p.away = err
+	}
+}
+
+func (p *Provenance) setLeads(leads bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.leads = leads
+}
+
+func (p *Provenance) isLeading() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.leads
 }
 
 func (p *Provenance) isBroken() bool {
