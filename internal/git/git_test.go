@@ -15,6 +15,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -393,6 +394,59 @@ func TestDebris(t *testing.T) {
 	}
 	if err := m.Fetch(t.Context(), s.URL("hello"), second); err != nil {
 		t.Errorf("Fetch over debris = %v", err)
+	}
+}
+
+// TestNoOrphan kills a process that runs git: the git dies with it.
+func TestNoOrphan(t *testing.T) {
+	const env = "ALBS_TEST_RUNS_GIT"
+	if dir := os.Getenv(env); dir != "" { // the process to be killed
+		m := &Mirrors{dir: dir, home: dir}
+		t.Fatal(m.run(t.Context(), command{args: []string{"version"}, limit: 100}))
+	}
+	t.Parallel()
+	dir := t.TempDir()
+	script := "#!/bin/sh\necho $$ >" + dir + "/new && mv " + dir + "/new " + dir + "/pid\nexec sleep 600\n"
+	if err := os.WriteFile(filepath.Join(dir, "git"), []byte(script), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.Command(os.Args[0], "-test.run=^TestNoOrphan$")
+	cmd.Env = append(os.Environ(), env+"="+dir, "PATH="+dir+":"+os.Getenv("PATH"))
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	wait := func(what string, ok func() bool) {
+		t.Helper()
+		tick := time.NewTicker(5 * time.Millisecond)
+		defer tick.Stop()
+		for end := time.After(30 * time.Second); !ok(); {
+			select {
+			case <-tick.C:
+			case <-end:
+				t.Errorf("waited in vain until %s", what)
+				return
+			}
+		}
+	}
+	var pid string
+	wait("git runs", func() bool {
+		b, err := os.ReadFile(filepath.Join(dir, "pid"))
+		pid = strings.TrimSpace(string(b))
+		return err == nil
+	})
+	if err := cmd.Process.Kill(); err != nil {
+		t.Error(err)
+	}
+	_ = cmd.Wait() // it was killed
+	if pid == "" {
+		return
+	}
+	wait("git is dead", func() bool { // a zombie, or nobody's
+		b, err := os.ReadFile("/proc/" + pid + "/stat")
+		return err != nil || strings.Contains(string(b), ") Z ")
+	})
+	if t.Failed() {
+		exec.Command("kill", "-9", pid).Run()
 	}
 }
 

@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"runtime"
 	"strconv"
 	"strings"
 	"syscall"
@@ -50,15 +51,20 @@ func (m *Mirrors) local(ctx context.Context, dir string, c command) error {
 	return m.run(ctx, c)
 }
 
-// run executes c to its end. The end of ctx kills git and its children. It
-// returns an *exitError if git failed, TooLarge if it said more than c.limit,
+// run executes c to its end. The end of ctx kills git and its children; the death of
+// this process kills git, whose pipes' end then ends its children. It returns an *exitError if git failed, TooLarge if it said more than c.limit,
 // Unavailable if ctx ended or git could not be started.
 func (m *Mirrors) run(ctx context.Context, c command) error {
 	args := []string{"-c", "core.hooksPath=/dev/null", "-c", "protocol.ext.allow=never", "-c", "protocol.file.allow=never"}
 	cmd := exec.CommandContext(ctx, "git", append(args, c.args...)...)
 	cmd.Env = m.environment(c)
 	cmd.Dir = m.home
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	// An orphan would go on to write in the mirror while the next process, which gets
+	// the dead one's lock, clears debris. The signal comes when the thread that forked
+	// ends, hence the lock on it.
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
 	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
 	cmd.WaitDelay = 5 * time.Second
 	stderr := &tail{max: maxStderr}
