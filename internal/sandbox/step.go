@@ -167,9 +167,12 @@ func (e *Engine) step(ctx context.Context, j *job, s stdio, lim Limits, hostNet 
 	}
 	inner.Close()
 
-	group, err := e.admit(ctx, cmd.Process.Pid, lim)
-	defer group.Close()
-	if err == nil {
+	group, err := e.cgroups.Make(cgroup.Limits{Memory: lim.Memory, Processes: lim.Processes, CPUs: lim.CPUs})
+	if err != nil {
+		return 0, errors.Join(err, cmd.Process.Kill(), reap(cmd))
+	}
+	defer group.Close() // after its processes have ended
+	if err = e.admit(ctx, cmd.Process.Pid, group); err == nil {
 		_, err = control.Write([]byte{1})
 	}
 	if err != nil {
@@ -218,16 +221,12 @@ func reap(cmd *exec.Cmd) error {
 	return err
 }
 
-// admit maps the ids of the waiting helper and puts it under its cgroup.
-func (e *Engine) admit(ctx context.Context, pid int, lim Limits) (*cgroup.Group, error) {
-	g, err := e.cgroups.Make(cgroup.Limits{Memory: lim.Memory, Processes: lim.Processes, CPUs: lim.CPUs})
-	if err != nil {
-		return g, err
+// admit puts the waiting helper under its cgroup and maps its ids.
+func (e *Engine) admit(ctx context.Context, pid int, group *cgroup.Group) error {
+	if err := group.Add(pid); err != nil {
+		return err
 	}
-	if err := g.Add(pid); err != nil {
-		return g, err
-	}
-	return g, e.ids.apply(ctx, pid)
+	return e.ids.apply(ctx, pid)
 }
 
 // listenTo reads the helper's reports and carries its connections until it ends.

@@ -176,20 +176,20 @@ func delegated(dir string) *Groups {
 	return &Groups{version: 2, dirs: map[string]string{"": dir}}
 }
 
-// Make makes a group with the limits; it is returned, to be closed, even with an error.
-func (c *Groups) Make(l Limits) (*Group, error) {
+// Make makes a group with the limits, to be closed in the end.
+func (c *Groups) Make(l Limits) (_ *Group, err error) {
 	g := &Group{version: c.version, dirs: map[string]string{}}
 	// A process may have several engines, which know nothing of each other's groups.
 	name := fmt.Sprintf("albs-%d-%s", os.Getpid(), rand.Text())
 	for ctl, parent := range c.dirs {
 		dir := filepath.Join(parent, name)
 		if err := os.Mkdir(dir, 0o755); err != nil {
-			return g, fmt.Errorf("make a cgroup: %w", err)
+			g.Close()
+			return nil, fmt.Errorf("make a cgroup: %w", err)
 		}
 		g.dirs[ctl] = dir
 	}
 	const period = 100_000 // microseconds
-	var err error
 	set := func(ctl, file, value string) {
 		if dir, ok := g.dirs[ctl]; ok {
 			err = errors.Join(err, write(dir, file, value))
@@ -218,7 +218,11 @@ func (c *Groups) Make(l Limits) (*Group, error) {
 		set("cpu", "cpu.cfs_period_us", strconv.Itoa(period))
 		set("cpu", "cpu.cfs_quota_us", quota)
 	}
-	return g, err
+	if err != nil {
+		g.Close()
+		return nil, err
+	}
+	return g, nil
 }
 
 // Add puts a process into the group, and with it all that it will start.
