@@ -25,7 +25,7 @@ var unasked = map[string]string{
 		provenance.Provenance.Bundle provenance.Provenance.History provenance.Provenance.Notarized provenance.Provenance.Trust
 		queue.Queue.Attempts queue.Queue.List queue.Queue.Logs queue.Queue.ReadLog queue.Queue.Stats queue.Queue.Task queue.Queue.Tasks
 		release.Releases.CountOf release.Releases.Get release.Releases.List
-		repo.Repos.Contains repo.Repos.Current repo.Repos.Find repo.Repos.Open repo.Repos.ReadTree repo.Repos.TreeAt repo.Repos.TreeOf repo.Repos.Trees
+		repo.Repos.Contain repo.Repos.Current repo.Repos.Find repo.Repos.Open repo.Repos.ReadTree repo.Repos.TreeAt repo.Repos.TreeOf repo.Repos.Trees
 		sign.Signing.Key sign.Signing.Keygen sign.Signing.Keys sign.Signing.Request sign.Signing.Requests sign.Signing.Signed
 		testrun.Tests.Of testrun.Tests.Verdict`,
 	// It finds out who someone is, or ends that: a secret is asked for instead.
@@ -34,7 +34,7 @@ var unasked = map[string]string{
 	"lease": `queue.Queue.Claim queue.Queue.Complete queue.Queue.Get queue.Queue.Log queue.Queue.Put queue.Queue.Renew queue.Queue.Stat`,
 	// The master itself runs it, or another module that has asked.
 	"inside": `
-		artifact.Artifacts.Admit artifact.Artifacts.DropStaged artifact.Artifacts.OpenStaged artifact.Artifacts.Package artifact.Artifacts.Save
+		artifact.Artifacts.Admit artifact.Artifacts.AdmitLogs artifact.Artifacts.DropStaged artifact.Artifacts.OpenStaged artifact.Artifacts.Package artifact.Artifacts.Save
 		artifact.Artifacts.Stage artifact.Artifacts.Staged artifact.Artifacts.StagedLeases
 		auth.Auth.Bootstrap auth.Auth.LocalWorker build.Builds.Run platform.Platforms.Root
 		provenance.Provenance.Evidence provenance.Provenance.Pending provenance.Provenance.Run provenance.Provenance.Stated provenance.Provenance.WaitNotarized

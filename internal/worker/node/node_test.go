@@ -189,7 +189,7 @@ func TestOutcomes(t *testing.T) {
 			t.Parallel()
 			w := newWorld(t)
 			id := w.build(albs.Root{Arch: albs.X8664})
-			w.with(t, engine{build: func(_ context.Context, j buildroot.BuildJob) (buildroot.Output, error) {
+			stop := w.with(t, engine{build: func(_ context.Context, j buildroot.BuildJob) (buildroot.Output, error) {
 				if b, err := os.ReadFile(j.SRPM); err != nil || string(b) != "an SRPM" || filepath.Base(j.SRPM) != "x-1-1.src.rpm" {
 					t.Errorf("the SRPM %s holds %q, %v", j.SRPM, b, err)
 				}
@@ -220,6 +220,7 @@ func TestOutcomes(t *testing.T) {
 					t.Errorf("record = %v", got)
 				}
 			}
+			stop() // what went back was claimed again
 			if left, err := os.ReadDir(w.config.Work); err != nil || len(left) > 0 {
 				t.Errorf("left in the work folder: %v, %v", left, err)
 			}

@@ -336,7 +336,7 @@ func TestEnds(t *testing.T) {
 	missing := w.root
 	missing.Packages = append(slices.Clone(w.root.Packages), "nosuch-package")
 	foreign := w.root
-	foreign.Repos = []albs.Repo{{ID: "far", Mirror: "https://example.org/", Repomd: w.root.Repos[0].Repomd}}
+	foreign.Repos = []albs.Repo{{ID: "far", Mirror: "https://127.0.0.1/", Repomd: w.root.Repos[0].Repomd}}
 	floating := w.root
 	floating.Repos = []albs.Repo{{ID: "far", Mirror: "https://example.org/"}}
 	for _, tt := range []struct {
