@@ -94,7 +94,7 @@ var allowed = map[string][]string{
 	// the workers
 	"worker":          {"albs", "disk", "telemetry"}, // disk: the spool
 	"worker/depot":    {"worker", "albs", "blob", "egress", "repodata"},
-	"worker/node":     {"worker", "worker/depot", "albs", "sandbox", "buildroot", "rpm"},
+	"worker/node":     {"worker", "worker/depot", "albs", "disk", "sandbox", "buildroot", "rpm"},
 	"worker/tester":   {"worker", "worker/depot", "albs", "sandbox", "rpm", "repodata"},
 	"worker/signer":   {"worker", "albs", "disk", "sandbox", "rpm", "pgp", "attest"},                   // disk: keys, ledger state, the journal's lock
 	"worker/releaser": {"worker", "worker/depot", "albs", "disk", "blob", "repodata", "pgp", "attest"}, // disk: a full public place
@@ -108,7 +108,7 @@ var allowed = map[string][]string{
 	"cli/watch":    {"cli/terminal", "client", "albs"},
 	"cli/remote":   {"cli/watch", "cli/terminal", "client", "albs", "disk", "attest"}, // disk: the token file, bounded
 	"cli": append([]string{"cli/terminal", "cli/remote", "config", "telemetry", "master", "worker", "worker/depot",
-		"albs", "rpm", "repodata", "egress", "attest", "sbom", "advisory"}, roles...),
+		"albs", "disk", "rpm", "repodata", "egress", "attest", "sbom", "advisory"}, roles...), // disk: a CA file, bounded
 }
 
 // confined says which packages alone may import a path or what lies below it. An

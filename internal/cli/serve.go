@@ -23,6 +23,7 @@ import (
 	"albs/internal/albs"
 	"albs/internal/cli/terminal"
 	"albs/internal/config"
+	"albs/internal/disk"
 	"albs/internal/egress"
 	"albs/internal/master"
 	"albs/internal/telemetry"
@@ -145,6 +146,9 @@ func load(c *urfave.Context, file, data, listen, names string) (config.Config, [
 				return tree, nil, err
 			}
 		}
+		if _, err := httpClient(tree.Connect.CAFile); err != nil {
+			return tree, nil, err
+		}
 	}
 	return tree, roles, tree.Place(data, listen, version, roles)
 }
@@ -191,7 +195,7 @@ func (a *app) serve(c *urfave.Context, names, data, listen, file string) (err er
 	return err
 }
 
-// welcome prints where everything lies and, at the first start, the admin's token.
+// welcome prints where everything lies and, until one was used, the admin's token.
 func (a *app) welcome(c *config.Config, roles []albs.Role, m *master.Master) error {
 	var b strings.Builder
 	fmt.Fprintf(&b, "albs %s plays %v\n", version, roles)
@@ -299,13 +303,15 @@ func contract(ctx context.Context, c *config.Config, r role, m *master.Master) (
 	return ctx, worker.NewClient(c.Connect.Master, token, hc), nil
 }
 
+const maxCAFile = 1 << 20 // bytes
+
 // httpClient returns the client of the worker's wire; it has no overall timeout,
 // for long polls and transfers have their own.
 func httpClient(caFile string) (*http.Client, error) {
 	t := http.DefaultTransport.(*http.Transport).Clone()
 	t.Proxy, t.MaxIdleConnsPerHost, t.TLSHandshakeTimeout = nil, 16, 10*time.Second
 	if caFile != "" {
-		pem, err := os.ReadFile(caFile)
+		pem, err := disk.ReadFile(caFile, maxCAFile)
 		if err != nil {
 			return nil, albs.Errorf(albs.Invalid, "connect.ca_file: %w", err)
 		}

@@ -25,6 +25,7 @@ import (
 	"albs/internal/egress"
 	"albs/internal/master"
 	"albs/internal/master/platform"
+	"albs/internal/sandbox"
 	"albs/internal/telemetry"
 	"albs/internal/worker/depot"
 	"albs/internal/worker/node"
@@ -74,7 +75,10 @@ type Tester struct {
 	Egress        egress.Policy `yaml:"egress"`
 }
 
-const maxFile = 256 << 10 // bytes
+const (
+	maxFile   = 256 << 10 // bytes
+	maxSecret = 4096      // bytes
+)
 
 // Read returns the tree in the YAML file at path, over the defaults; "" is the
 // defaults alone. A key that there isn't, or a malformed value, is Invalid and
@@ -166,13 +170,13 @@ func Secret(path string) (string, error) {
 	if info.Mode().Perm()&0o077 != 0 {
 		return "", albs.Errorf(albs.Invalid, "the secret %s can be read by others (mode %o): chmod 600 it", path, info.Mode().Perm())
 	}
-	b, err := os.ReadFile(path)
+	b, err := disk.ReadFile(path, maxSecret)
 	if err != nil {
 		return "", albs.Errorf(albs.Invalid, "read secret: %w", err)
 	}
 	s := strings.TrimSpace(string(b))
-	if s == "" || len(s) > 4096 {
-		return "", albs.Errorf(albs.Invalid, "the secret %s is empty or longer than 4096 bytes", path)
+	if s == "" {
+		return "", albs.Errorf(albs.Invalid, "the secret %s is empty", path)
 	}
 	return s, nil
 }
@@ -199,6 +203,11 @@ func (c *Config) Check(roles []albs.Role) error {
 	for part, p := range map[string]egress.Policy{"master": c.Master.Egress, "node": c.Node.Egress, "tester": c.Tester.Egress} {
 		if _, err := egress.New(p); err != nil {
 			return fmt.Errorf("%s: %w", part, err)
+		}
+	}
+	for part, l := range map[string]sandbox.Limits{"node": c.Node.Sandbox.Limits, "tester": c.Tester.Sandbox.Limits} {
+		if err := l.Check(); err != nil {
+			return fmt.Errorf("%s.sandbox.limits: %w", part, err)
 		}
 	}
 	if c.Connect.Master != "" {

@@ -327,13 +327,21 @@ func TestWorkersKilled(t *testing.T) {
 		s.proc(role).kill()
 		s.again(role, who, role, s.url)
 	}
-	var b string
-	dies("tester", func() { b = s.build("tiny", s.forge.spec(t, "orphan", specOf("orphan", "true"))) }, func() bool {
+	tests := func(b string) albs.TaskState {
 		runs, err := s.api.Tests(t.Context(), s.number(b))
 		if err != nil {
 			t.Fatal(err)
 		}
-		return len(runs.Value) == 1 && runs.Value[0].State == albs.TaskLeased
+		if len(runs.Value) != 1 {
+			return ""
+		}
+		return runs.Value[0].State
+	}
+	// One that has tested waits for more; one that has just started may not ask yet.
+	b := s.build("tiny", s.forge.spec(t, "before", specOf("before", "true")))
+	s.until(2*time.Minute, "the tester has tested", func() bool { return tests(b) == albs.TaskSucceeded })
+	dies("tester", func() { b = s.build("tiny", s.forge.spec(t, "orphan", specOf("orphan", "true"))) }, func() bool {
+		return tests(b) == albs.TaskLeased
 	})
 	s.built(b)
 	var signing client.SignTask

@@ -14,12 +14,12 @@ func (e *Engine) Sweep(ctx context.Context) error { return e.sweep(ctx) }
 
 // Hold makes the folder of a root, as Overlay does. undo removes it again, or says that
 // it has gone already.
-func (e *Engine) Hold(ctx context.Context) (undo func() error, err error) {
+func (e *Engine) Hold(ctx context.Context) (dir string, undo func() error, err error) {
 	dir, unlock, err := e.newRoot(ctx, "")
 	if err != nil {
-		return nil, err
+		return "", nil, err
 	}
-	return func() error {
+	return dir, func() error {
 		defer unlock()
 		_, err := os.Stat(dir)
 		return errors.Join(err, os.RemoveAll(dir))

@@ -275,8 +275,12 @@ func (j *job) setUp() error {
 // exec runs the program and reaps whatever is left to process 1.
 func (j *job) exec() (report, error) {
 	if j.Program != "" {
-		if there, err := hasProgram(j.Program); err != nil || !there {
-			return report{Error: "the root has no program " + j.Program, Kind: albs.NotFound}, err
+		there, err := hasProgram(j.Program)
+		if err != nil {
+			return report{}, err
+		}
+		if !there {
+			return report{Error: "the root has no program " + j.Program, Kind: albs.NotFound}, nil
 		}
 	}
 	argv, err := j.Limits.wrap(j.Argv)

@@ -296,7 +296,7 @@ func (r *Root) Run(ctx context.Context, c Cmd) (int, error) {
 	if r.closed {
 		return 0, albs.Errorf(albs.Internal, "the root is closed")
 	}
-	if err := c.Limits.check(); err != nil {
+	if err := c.Limits.Check(); err != nil {
 		return 0, err
 	}
 	lim := c.Limits.or(r.e.cfg.Limits)

@@ -99,7 +99,7 @@ func New(ctx context.Context, cfg Config) (*Engine, error) {
 	if cfg.Bases == 0 {
 		cfg.Bases = 8
 	}
-	if err := cfg.Limits.check(); err != nil {
+	if err := cfg.Limits.Check(); err != nil {
 		return nil, err
 	}
 	cfg.Limits = cfg.Limits.or(defaults)
@@ -366,8 +366,8 @@ type leftRoot struct {
 	unlock func()
 }
 
-// leftRoots takes over the overlays that nobody holds. The gate keeps away those that
-// are being made, and so not held yet.
+// leftRoots takes over the overlays, and the locks of such, that nobody holds. The gate
+// keeps away those that are being made, and so not held yet.
 func (e *Engine) leftRoots(ctx context.Context) ([]leftRoot, error) {
 	open, err := waitLock(ctx, e.path("root.gate"), unix.LOCK_EX)
 	if err != nil {
@@ -378,10 +378,14 @@ func (e *Engine) leftRoots(ctx context.Context) ([]leftRoot, error) {
 	if err != nil {
 		return nil, fmt.Errorf("sweep the sandbox folder: %w", err)
 	}
-	var left []leftRoot
+	names := make(map[string]bool, len(entries))
 	for _, d := range entries {
-		dir := e.path("root", d.Name())
-		if unlock, err := tryLock(filepath.Join(dir, "lock")); err == nil {
+		names[strings.TrimSuffix(d.Name(), rootLock)] = true
+	}
+	var left []leftRoot
+	for name := range names {
+		dir := e.path("root", name)
+		if unlock, err := lockRoot(dir); err == nil {
 			left = append(left, leftRoot{dir, unlock})
 		}
 	}
@@ -399,10 +403,26 @@ func (e *Engine) newRoot(ctx context.Context, prefix string) (dir string, unlock
 	if dir, err = os.MkdirTemp(e.path("root"), prefix); err != nil {
 		return "", nil, err
 	}
-	if unlock, err = tryLock(filepath.Join(dir, "lock")); err != nil {
+	if unlock, err = lockRoot(dir); err != nil {
 		return "", nil, errors.Join(err, os.RemoveAll(dir))
 	}
 	return dir, unlock, nil
+}
+
+// rootLock ends the name of an overlay's lock, which lies beside its folder: one within
+// would be gone while the rest is still being removed.
+const rootLock = ".lock"
+
+// lockRoot holds an overlay's folder until it is undone, which comes after its removal.
+func lockRoot(dir string) (unlock func(), err error) {
+	free, err := tryLock(dir + rootLock)
+	if err != nil {
+		return nil, err
+	}
+	return func() {
+		_ = os.Remove(dir + rootLock) // what stays is swept
+		free()
+	}, nil
 }
 
 // tryLock takes the exclusive lock of a file or says that another has it.

@@ -3,6 +3,7 @@ package sandbox_test
 import (
 	"bufio"
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"io"
@@ -181,7 +182,7 @@ func TestGate(t *testing.T) {
 			t.Fatal(err)
 		}
 		ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
-		undo, err := e.Hold(ctx)
+		_, undo, err := e.Hold(ctx)
 		if (err == nil) != tt.another {
 			t.Errorf("making a root beside the lock %d = %v", tt.how, err)
 		}
@@ -196,25 +197,33 @@ func TestGate(t *testing.T) {
 		cancel()
 		open()
 	}
-	// A root that is held stays.
-	undo, err := e.Hold(t.Context())
-	if err == nil {
-		err = errors.Join(e.Sweep(t.Context()), undo())
-	}
+	// A root that is held stays, also while it is being removed.
+	dir, undo, err := e.Hold(t.Context())
 	if err != nil {
+		t.Fatal(err)
+	}
+	held, err := os.ReadDir(dir)
+	for _, d := range held {
+		err = errors.Join(err, os.RemoveAll(filepath.Join(dir, d.Name())))
+	}
+	if err := errors.Join(err, e.Sweep(t.Context()), undo()); err != nil {
 		t.Error(err)
+	}
+	if left, err := os.ReadDir(filepath.Dir(dir)); err != nil || len(left) > 0 {
+		t.Errorf("left beside the roots: %v, %v", left, err)
 	}
 }
 
 // TestKilled kills a process of albs in the middle of its work. What it ran dies with
 // it, and the next one removes the rest.
 func TestKilled(t *testing.T) {
-	const variable = "ALBS_TEST_SANDBOX_DIR"
+	const variable, napVariable = "ALBS_TEST_SANDBOX_DIR", "ALBS_TEST_SANDBOX_NAP"
+	nap := cmp.Or(os.Getenv(napVariable), sandboxtest.Nap)
 	root, repos := sandboxtest.SmallRoot(t)
 	if dir := os.Getenv(variable); dir != "" { // the process to be killed
 		e := sandboxtest.Engine(t, sandbox.Config{Dir: dir})
 		r := overlay(t, base(t, e, root, repos))
-		_, err := r.Run(t.Context(), sandbox.Cmd{Argv: []string{"sh", "-c", "(setsid sleep 88888 &); echo runs; exec sleep 88888"}, Stdout: os.Stdout})
+		_, err := r.Run(t.Context(), sandbox.Cmd{Argv: []string{"sh", "-c", "(setsid sleep " + nap + " &); echo runs; exec sleep " + nap}, Stdout: os.Stdout})
 		t.Fatalf("Run ended: %v", err)
 	}
 	base(t, shared(t, sandbox.Limits{}), root, repos)
@@ -227,7 +236,7 @@ func TestKilled(t *testing.T) {
 		t.Fatalf("before the test there are %v, %v", left, err)
 	}
 	cmd := exec.CommandContext(t.Context(), "/proc/self/exe", "-test.run=^TestKilled$")
-	cmd.Env = append(os.Environ(), variable+"="+dir, "ALBS_SEED="+sandboxtest.Seed(t))
+	cmd.Env = append(os.Environ(), variable+"="+dir, napVariable+"="+nap, "ALBS_SEED="+sandboxtest.Seed(t))
 	out, err := cmd.StdoutPipe()
 	if err != nil {
 		t.Fatal(err)
@@ -243,14 +252,14 @@ func TestKilled(t *testing.T) {
 		t.Fatal(err)
 	}
 	cmd.Wait()
-	for deadline := time.Now().Add(10 * time.Second); len(sandboxtest.Processes(t, "88888")) > 0; {
+	for deadline := time.Now().Add(10 * time.Second); len(sandboxtest.Processes(t, nap)) > 0; {
 		if time.Now().After(deadline) {
-			t.Fatalf("still alive: %v", sandboxtest.Processes(t, "88888"))
+			t.Fatalf("still alive: %v", sandboxtest.Processes(t, nap))
 		}
 		time.Sleep(20 * time.Millisecond)
 	}
-	if left, err := os.ReadDir(roots); err != nil || len(left) != 1 {
-		t.Fatalf("the killed process left %v, %v; the test expects its root", left, err)
+	if left, err := os.ReadDir(roots); err != nil || len(left) != 2 {
+		t.Fatalf("the killed process left %v, %v; the test expects its root and the lock", left, err)
 	}
 	shared(t, sandbox.Limits{})
 	if left, err := os.ReadDir(roots); err != nil || len(left) > 0 {

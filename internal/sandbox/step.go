@@ -56,8 +56,8 @@ func (l Limits) or(d Limits) Limits {
 	return l
 }
 
-// check refuses what is below zero: it would read as no limit at all.
-func (l Limits) check() error {
+// Check refuses what is below zero, as Invalid: it would read as no limit at all.
+func (l Limits) Check() error {
 	if l.Time < 0 || l.Silence < 0 || l.Memory < 0 || l.Processes < 0 || l.Disk < 0 || l.Output < 0 || l.CPUs < 0 {
 		return albs.Errorf(albs.Invalid, "a limit is below zero: %+v", l)
 	}

@@ -61,8 +61,6 @@ func (h *handler) claim(w http.ResponseWriter, r *http.Request) {
 		h.fail(w, r, albs.Errorf(albs.Invalid, "an offer may wait 0 to %d seconds, not %d", MaxClaimWait, offer.Wait), nil)
 		return
 	}
-	// A server's general deadline is shorter than a long poll may last.
-	_ = http.NewResponseController(w).SetWriteDeadline(time.Time{})
 	lease, err := h.master.Claim(r.Context(), offer)
 	if err != nil {
 		h.fail(w, r, err, nil)
@@ -164,8 +162,6 @@ func (h *handler) get(w http.ResponseWriter, r *http.Request) {
 	defer body.Close()
 	w.Header().Set("Content-Type", bytesType)
 	out := &idleWriter{w: w, control: http.NewResponseController(w)}
-	// The connection's next answer must not meet this one's deadline.
-	defer func() { _ = out.control.SetWriteDeadline(time.Time{}) }()
 	if _, err := io.Copy(out, body); err != nil {
 		if r.Context().Err() == nil && out.err == nil {
 			h.log.Error().Err(err).Stringer("task_id", t.Task).Str("sha256", string(d)).Msg("a blob broke off while it was sent")

@@ -103,7 +103,7 @@ func (a *App) Explain(err error) string {
 	if errors.Is(err, albs.Unauthenticated) {
 		if token, _ := a.token(); token == "" { // a file that can't be read has been told of
 			return "the server wants to know who you are: set ALBS_TOKEN, or write a token to ~/.config/albs/token (mode 0600); " +
-				"\"albs serve\" prints an admin's at its first start, \"albs token create\" makes others"
+				"\"albs serve\" prints an admin's until one was used, \"albs token create\" makes others"
 		}
 		return "the server doesn't take the token (" + err.Error() + "); an admin makes a new one with \"albs token create --user NAME\""
 	}

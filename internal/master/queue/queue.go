@@ -69,11 +69,12 @@ type Handler interface {
 	// succeeded or were excluded. While it fails the task cannot end.
 	Ended(ctx context.Context, tx db.Tx, t Task) error
 
-	// InVain tells that t, which is blocked, now waits for something that has failed
-	// or was cancelled: t.Cause is what would have to be retried, and t.Reason says so.
-	// It comes in the transaction that ends the cause, and all that it does is in that.
-	// Left alone t waits on, for its cause may be retried; a task that nobody would
-	// want then is cancelled here.
+	// InVain tells that t, which was blocked and comes without its spec, now waits for
+	// something that has failed or was cancelled: t.Cause is what would have to be
+	// retried, and t.Reason says so. It comes in the transaction that ends the cause, or
+	// retries another one, and all that it does is in that. It isn't called for a task
+	// that is enqueued in vain. Left alone t waits on, for its cause may be retried; a
+	// task that nobody would want then is cancelled here.
 	InVain(ctx context.Context, tx db.Tx, t Task) error
 
 	// Reads reports whether the worker may read d though its spec doesn't name it:

@@ -20,10 +20,14 @@ import (
 // done, whose error it returns. Several masters may run over one database.
 func (q *Queue) Run(ctx context.Context) error {
 	ctx = auth.System(ctx, "queue")
-	if _, err := q.clock.sync(ctx); err != nil {
-		return fmt.Errorf("start queue: %w", err)
+	_, err := q.clock.sync(ctx)
+	if err == nil {
+		err = q.extendAll(ctx)
 	}
-	if err := q.extendAll(ctx); err != nil {
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
+	if err != nil {
 		return fmt.Errorf("start queue: %w", err)
 	}
 	g, ctx := errgroup.WithContext(ctx)

@@ -422,3 +422,16 @@ func (f *fixture) wantKind(what string, err error, kind albs.Kind, part string) 
 		f.t.Errorf("%s = %v, want kind %q and %q in it", what, err, kind, part)
 	}
 }
+
+// Rollback has a product show again what it showed at a serial, or before if to is 0.
+func (f *fixture) Rollback(ctx context.Context, name string, to int64) (Release, error) {
+	p, err := f.products.Get(ctx, name)
+	if err != nil {
+		return Release{}, err
+	}
+	now, _, err := f.current(ctx, name)
+	if err != nil {
+		return Release{}, err
+	}
+	return f.rollback(ctx, p, now, to)
+}

@@ -228,7 +228,7 @@ func TestSuccession(t *testing.T) {
 			f.wantKind("Rollback to no earlier serial", err, albs.Invalid, "")
 		}
 		_, err = f.Revert(f.planner, one.ID)
-		f.wantKind("Revert of what others build on", err, albs.Conflict, "what was released since")
+		f.wantKind("Revert of what others build on", err, albs.Conflict, "only what is shown can be reverted")
 		_, err = f.Revert(f.planner, r.ID)
 		f.wantKind("Revert of a plan", err, albs.Conflict, "nothing to revert")
 		back, err := f.Revert(f.planner, two.ID)

@@ -255,7 +255,11 @@ func (h handler) Ended(ctx context.Context, tx db.Tx, t queue.Task) error {
 // InVain ends a publication whose metadata can't be signed: it is asked for anew, not
 // retried, and holds its product up until then.
 func (h handler) InVain(ctx context.Context, tx db.Tx, t queue.Task) error {
-	return h.queue.Cancel(ctx, tx, t.ID, t.Reason)
+	err := h.queue.Cancel(ctx, tx, t.ID, t.Reason)
+	if errors.Is(err, albs.Conflict) {
+		return nil // it has ended by the same cause
+	}
+	return err
 }
 
 // Reads allows what the tree is made of: its snapshots and its files.

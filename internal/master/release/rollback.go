@@ -13,29 +13,15 @@ import (
 	"albs/internal/repodata"
 )
 
-// Rollback has a product show again what it showed at serial to, or before the
-// present serial if to is 0: under a new serial, byte for byte the metadata, keys
-// and packages of then. No approval is asked for, since all of it was public, and
-// nothing is signed. Once it is public, releases whose packages are not in that
-// tree are reverted. The release returned is in progress.
+// rollback has a product, which shows the serial now, show again what it showed at
+// serial to, or before that if to is 0: under a new serial, byte for byte the metadata,
+// keys and packages of then. No approval is asked for, since all of it was public, and
+// nothing is signed. Once it is public, releases whose packages are not in that tree
+// are reverted. The release returned is in progress.
 //
 // Errors: Forbidden without release.rollback on the team, NotFound for an unknown
-// product or serial, Invalid for a serial that is not an earlier one, Conflict if
-// nothing was shown before or a release of the product is being published.
-func (r *Releases) Rollback(ctx context.Context, productName string, to int64) (Release, error) {
-	p, err := r.products.Get(ctx, productName)
-	if err != nil {
-		return Release{}, err
-	}
-	now, _, err := r.current(ctx, p.Name)
-	if err != nil {
-		return Release{}, err
-	}
-	return r.rollback(ctx, p, now, to)
-}
-
-// rollback is Rollback of what the product showed at the serial now; Conflict if it
-// shows another one by then.
+// serial, Invalid for one that is not an earlier one, Conflict if nothing was shown
+// before, the product shows another serial by now, or a release of it is being published.
 func (r *Releases) rollback(ctx context.Context, p product.Product, now, to int64) (Release, error) {
 	if err := auth.Can(ctx, auth.ReleaseRollback, p.Object()); err != nil {
 		return Release{}, err
@@ -68,7 +54,7 @@ func (r *Releases) rollback(ctx context.Context, p product.Product, now, to int6
 }
 
 // Revert rolls back the release that a product shows, to what it showed before.
-// Errors: those of Rollback; Conflict also if the release is not public, or others
+// Errors: those of rollback; Conflict also if the release is not public, or others
 // were published since, which would go with it.
 func (r *Releases) Revert(ctx context.Context, id albs.ReleaseID) (Release, error) {
 	row, err := r.store.get(ctx, r.d, id)
@@ -86,8 +72,8 @@ func (r *Releases) Revert(ctx context.Context, id albs.ReleaseID) (Release, erro
 		return Release{}, err
 	}
 	if now != row.Serial {
-		return Release{}, albs.Errorf(albs.Conflict, "product %s shows serial %d, release %d is serial %d: what was released since would go with it; if you mean that, roll the product back to serial %d",
-			row.Product, now, id, row.Serial, row.FromSerial)
+		return Release{}, albs.Errorf(albs.Conflict, "product %s shows serial %d, release %d is serial %d: only what is shown can be reverted, for what was published since would go with it",
+			row.Product, now, id, row.Serial)
 	}
 	p, err := r.products.Get(ctx, row.Product)
 	if err != nil {

@@ -20,13 +20,13 @@ type Document struct {
 // MaxDocument bounds a document that may be signed, in bytes.
 const MaxDocument = 1 << 20
 
-// SignDocument asks in tx for a detached signature, to be made once the tasks of
-// after have succeeded, and returns the task. While such a task is under way, and
+// SignDocument asks in tx for a detached signature, and returns the task that makes
+// it. While such a task is under way, and
 // once it has succeeded, it is returned again. The signer will ask for an approval:
 // a statement release-approved of the product about the document. Errors: Invalid for
 // what is no document, NotFound for an unknown key, Conflict for one that isn't active
 // or was made for other products, TooLarge beyond MaxDocument.
-func (s *Signing) SignDocument(ctx context.Context, tx db.Tx, d Document, after ...albs.TaskID) (albs.TaskID, error) {
+func (s *Signing) SignDocument(ctx context.Context, tx db.Tx, d Document) (albs.TaskID, error) {
 	if err := artifact.CheckName(d.Name); err != nil {
 		return 0, err
 	}
@@ -47,7 +47,7 @@ func (s *Signing) SignDocument(ctx context.Context, tx db.Tx, d Document, after 
 		d.Topic = "product:" + d.Product
 	}
 	id, err := s.queue.Enqueue(ctx, tx, queue.NewTask{
-		Kind: albs.KindSign, Lane: "product:" + d.Product, Topic: d.Topic, Needs: []string{"key:" + k.Fingerprint}, After: after,
+		Kind: albs.KindSign, Lane: "product:" + d.Product, Topic: d.Topic, Needs: []string{"key:" + k.Fingerprint},
 	})
 	if err != nil {
 		return 0, err

@@ -94,8 +94,11 @@ func (s store) addCases(ctx context.Context, tx db.Tx, run int64, cases []Case) 
 
 func (s store) addLogs(ctx context.Context, tx db.Tx, run int64, attempt int, logs []artifact.Artifact) error {
 	for _, a := range logs {
-		_, err := tx.ExecContext(ctx, `INSERT INTO test_log (run_id, attempt, name, digest, size) VALUES ($1, $2, $3, $4, $5)
-			ON CONFLICT DO NOTHING`, run, attempt, a.Name, a.Digest, a.Size)
+		_, err := tx.ExecContext(ctx, `INSERT INTO test_log (run_id, attempt, name, digest, size) VALUES ($1, $2, $3, $4, $5)`,
+			run, attempt, a.Name, a.Digest, a.Size)
+		if db.IsUnique(err) {
+			return albs.Errorf(albs.Invalid, "the attempt left two logs that are called %s", a.Name)
+		}
 		if err != nil {
 			return fmt.Errorf("insert test log: %w", err)
 		}

@@ -210,6 +210,10 @@ func cgroupOf(ctl string) (string, error) {
 // detected are the reasons why no sandbox can be made here, found out once.
 var detected = sync.OnceValue(func() []string { return sandbox.Detect(context.Background()).Problems })
 
+// Nap is how long, in seconds, a program is to sleep that a test ends: months, and a
+// number that the tests of no other process have, for the same ones may run beside.
+var Nap = strconv.Itoa(10_000_000 + os.Getpid())
+
 // Processes lists the sleeping ones whose argument is word.
 func Processes(t testing.TB, word string) []string {
 	t.Helper()

@@ -19,6 +19,7 @@ import (
 
 	"albs/internal/albs"
 	"albs/internal/buildroot"
+	"albs/internal/disk"
 	"albs/internal/sandbox"
 	"albs/internal/worker"
 	"albs/internal/worker/depot"
@@ -76,19 +77,18 @@ func work(ctx context.Context, c Config, version string, engine buildroot.Engine
 	return l.Run(ctx)
 }
 
-// lockWork keeps a second node from clearing the folder in which this one works. Its
-// end undoes it.
+// lockWork keeps a second node from clearing the folder in which this one works,
+// until the file returned is closed.
 func lockWork(work string) (*os.File, error) {
 	if err := os.MkdirAll(filepath.Dir(work), 0o700); err != nil {
 		return nil, fmt.Errorf("make work directory: %w", err)
 	}
-	f, err := os.OpenFile(work+".lock", os.O_CREATE|os.O_RDWR, 0o600)
+	f, err := disk.Lock(work + ".lock")
+	if errors.Is(err, albs.Conflict) {
+		return nil, albs.Errorf(albs.Conflict, "another node works in %s", work)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("lock work directory: %w", err)
-	}
-	if err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
-		_ = f.Close()
-		return nil, albs.Errorf(albs.Conflict, "another node works in %s: %w", work, err)
 	}
 	return f, nil
 }
@@ -145,7 +145,7 @@ func (b builder) job(ctx context.Context, s *worker.Session) (albs.Outcome, albs
 	}
 	if errors.Is(err, albs.Invalid) || done.Excluded != "" {
 		// The package's own fault, or nothing to do: a finding, told with its logs.
-		return b.finding(ctx, s, done, err)
+		return b.finding(ctx, s, done, dir, err)
 	}
 	if err != nil {
 		return "", albs.Result{}, err
@@ -194,19 +194,17 @@ func fetch(ctx context.Context, s *worker.Session, d albs.Digest, to string) err
 
 // finding reports a package that didn't build, or isn't built for the arch. A result
 // without files has no place for the record, which goes as one more log then.
-func (b builder) finding(ctx context.Context, s *worker.Session, done buildroot.Output, cause error) (albs.Outcome, albs.Result, error) {
-	if done.Record.Format != "" {
-		record, err := done.Record.Encode()
-		if err != nil {
-			return "", albs.Result{}, err
-		}
-		if _, err := s.Log(recordName).Write(record); err != nil {
-			return "", albs.Result{}, err
-		}
-	}
+func (b builder) finding(ctx context.Context, s *worker.Session, done buildroot.Output, dir string, cause error) (albs.Outcome, albs.Result, error) {
 	logs, err := s.UploadLogs(ctx)
 	if err != nil {
 		return "", albs.Result{}, err
+	}
+	if done.Record.Format != "" {
+		record, err := upload(ctx, s, done.Record, dir)
+		if err != nil {
+			return "", albs.Result{}, err
+		}
+		logs = append(logs, record)
 	}
 	if done.Excluded != "" {
 		return albs.OutcomeExcluded, albs.Result{Reason: done.Excluded, Logs: logs}, nil
@@ -214,19 +212,22 @@ func (b builder) finding(ctx context.Context, s *worker.Session, done buildroot.
 	return albs.OutcomeFailed, albs.Result{Reason: cause.Error(), Logs: logs}, nil
 }
 
-// recordName is what the buildroot record is called.
-const recordName = "buildroot.json"
+// upload brings the buildroot record to the master.
+func upload(ctx context.Context, s *worker.Session, r buildroot.Record, dir string) (albs.File, error) {
+	const name = "buildroot.json"
+	b, err := r.Encode()
+	if err != nil {
+		return albs.File{}, err
+	}
+	path := filepath.Join(dir, name)
+	if err := os.WriteFile(path, b, 0o600); err != nil {
+		return albs.File{}, fmt.Errorf("write buildroot record: %w", err)
+	}
+	return s.Upload(ctx, path, name)
+}
 
 // deliver uploads what was built, the record and the logs.
 func (b builder) deliver(ctx context.Context, s *worker.Session, done buildroot.Output, dir string) (albs.Outcome, albs.Result, error) {
-	record, err := done.Record.Encode()
-	if err != nil {
-		return "", albs.Result{}, err
-	}
-	recordPath := filepath.Join(dir, recordName)
-	if err := os.WriteFile(recordPath, record, 0o600); err != nil {
-		return "", albs.Result{}, fmt.Errorf("write buildroot record: %w", err)
-	}
 	var files []albs.File
 	for _, p := range done.Files {
 		f, err := s.Upload(ctx, p, filepath.Base(p))
@@ -235,7 +236,7 @@ func (b builder) deliver(ctx context.Context, s *worker.Session, done buildroot.
 		}
 		files = append(files, f)
 	}
-	kept, err := s.Upload(ctx, recordPath, recordName)
+	record, err := upload(ctx, s, done.Record, dir)
 	if err != nil {
 		return "", albs.Result{}, err
 	}
@@ -247,7 +248,7 @@ func (b builder) deliver(ctx context.Context, s *worker.Session, done buildroot.
 		if len(files) != 1 {
 			return "", albs.Result{}, fmt.Errorf("rpmbuild -bs left %d files", len(files))
 		}
-		return albs.OutcomeOK, albs.Result{Logs: logs, Source: &albs.SourceResult{SRPM: files[0], Record: kept}}, nil
+		return albs.OutcomeOK, albs.Result{Logs: logs, Source: &albs.SourceResult{SRPM: files[0], Record: record}}, nil
 	}
-	return albs.OutcomeOK, albs.Result{Logs: logs, Build: &albs.BuildResult{Packages: files, Record: kept}}, nil
+	return albs.OutcomeOK, albs.Result{Logs: logs, Build: &albs.BuildResult{Packages: files, Record: record}}, nil
 }

@@ -428,7 +428,7 @@ func TestStop(t *testing.T) {
 	w.fake.AddBlob(repomd)
 	var tree bytes.Buffer
 	tw := tar.NewWriter(&tree)
-	const spec = "%(setsid sleep 55555 & sleep 55555)\nName: x\n"
+	spec := "%(setsid sleep " + sandboxtest.Nap + " & sleep " + sandboxtest.Nap + ")\nName: x\n"
 	if err := errors.Join(tw.WriteHeader(&tar.Header{Name: "x.spec", Mode: 0o644, Size: int64(len(spec))}), second(tw.Write([]byte(spec))), tw.Close()); err != nil {
 		t.Fatal(err)
 	}
@@ -436,7 +436,7 @@ func TestStop(t *testing.T) {
 	w.start(t, func(ctx context.Context) error {
 		return Run(ctx, w.config, "test", w.fake.As(w.bearer), w.depot, zerolog.Nop())
 	})
-	for late := time.After(2 * time.Minute); len(sandboxtest.Processes(t, "55555")) < 2; {
+	for late := time.After(2 * time.Minute); len(sandboxtest.Processes(t, sandboxtest.Nap)) < 2; {
 		select {
 		case <-time.After(50 * time.Millisecond):
 		case <-late:
@@ -447,7 +447,7 @@ func TestStop(t *testing.T) {
 	if outcome, r := w.end(t, id); outcome != albs.OutcomeStopped || w.fake.StateOf(id) != albs.TaskCancelled {
 		t.Errorf("the task ended %s, %q", outcome, r.Reason)
 	}
-	if alive := sandboxtest.Processes(t, "55555"); len(alive) > 0 {
+	if alive := sandboxtest.Processes(t, sandboxtest.Nap); len(alive) > 0 {
 		t.Errorf("alive after the stop was reported: %v", alive)
 	}
 }

@@ -10,7 +10,6 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
-	"syscall"
 
 	"albs/internal/albs"
 	"albs/internal/disk"
@@ -96,8 +95,11 @@ func openPlace(public, product string) (*place, error) {
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("lock public place: %w", err), root.Close())
 	}
-	if err := syscall.Flock(int(lock.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
-		return nil, errors.Join(albs.Errorf(albs.Unavailable, "another releaser works on %s: %w", dir, err), lock.Close(), root.Close())
+	if err := disk.TakeLock(lock); err != nil {
+		if errors.Is(err, albs.Conflict) { // it will be done
+			err = albs.Errorf(albs.Unavailable, "another releaser works on %s", dir)
+		}
+		return nil, errors.Join(err, lock.Close(), root.Close())
 	}
 	return &place{
 		root: rooted{root}, dir: dir, lock: lock, close: root.Close,

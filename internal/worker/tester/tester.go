@@ -224,8 +224,8 @@ func run(ctx context.Context, root *sandbox.Root, script string, n rpm.NEVRA, lo
 		Argv: []string{"/bin/sh", "-c", script, "sh", name}, User: sandbox.UserRoot,
 		Stdout: io.MultiWriter(&out, log), Stderr: log, Limits: sandbox.Limits{Time: checkTime, Output: 1 << 20},
 	})
-	if errors.Is(err, albs.Invalid) {
-		return err.Error(), nil // it passed a limit: the package's own doing
+	if errors.Is(err, albs.Invalid) || errors.Is(err, albs.NotFound) {
+		return err.Error(), nil // it passed a limit, or took the shell along: the package's own doing
 	}
 	if err != nil {
 		return "", err

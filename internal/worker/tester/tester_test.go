@@ -100,12 +100,16 @@ x
 Summary: x
 %description hangs
 x
+%package eats
+Summary: x
+%description eats
+x
 %package odd
 Summary: x
 %description odd
 x
 %install
-for p in good needs refuses changes stays hangs odd; do mkdir -p %{buildroot}/usr/share/x-$p; echo $p > %{buildroot}/usr/share/x-$p/file; done
+for p in good needs refuses changes stays hangs eats odd; do mkdir -p %{buildroot}/usr/share/x-$p; echo $p > %{buildroot}/usr/share/x-$p/file; done
 install -D %{_sourcedir}/links %{buildroot}/usr/bin/x-links
 %pre refuses
 exit 1
@@ -113,9 +117,11 @@ exit 1
 echo changed > /usr/share/x-changes/file
 %preun stays
 exit 1
+%preun eats
+rm -f /bin/sh /usr/bin/sh
 %post hangs
-setsid sleep 44444 &
-sleep 44444
+setsid sleep NAP &
+sleep NAP
 %files good
 /usr/share/x-good
 %files needs
@@ -130,6 +136,8 @@ sleep 44444
 /usr/share/x-stays
 %files hangs
 /usr/share/x-hangs
+%files eats
+/usr/share/x-eats
 %files odd
 /usr/share/x-odd
 `
@@ -167,7 +175,7 @@ func packages(t *testing.T) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for name, text := range map[string]string{"x.spec": recipe, "lib.c": "int f(void) { return 0; }\n", "main.c": "int f(void);\nint main(void) { return f(); }\n"} {
+	for name, text := range map[string]string{"x.spec": strings.ReplaceAll(recipe, "NAP", sandboxtest.Nap), "lib.c": "int f(void) { return 0; }\n", "main.c": "int f(void);\nint main(void) { return f(); }\n"} {
 		if err := os.WriteFile(filepath.Join(top, name), []byte(text), 0o644); err != nil {
 			t.Fatal(err)
 		}
@@ -278,7 +286,7 @@ func TestCases(t *testing.T) {
 	t.Parallel()
 	w := begin(t)
 	spec := &albs.TestSpec{Root: w.root}
-	for _, name := range []string{"good", "needs", "refuses", "changes", "links", "stays"} {
+	for _, name := range []string{"good", "needs", "refuses", "changes", "links", "stays", "eats"} {
 		spec.Packages = append(spec.Packages, w.pkg(t, "x-"+name, "x-"+name+"-1-1.x86_64.rpm"))
 	}
 	spec.Packages = append(spec.Packages, w.pkg(t, "x-odd", "odd.rpm"), albs.TestPackage{NEVRA: "x-good-1-1.x86_64", Digest: albs.DigestOf([]byte("another"))})
@@ -306,6 +314,7 @@ func TestCases(t *testing.T) {
 		"x-changes-1-1.x86_64 install ok", "x-changes-1-1.x86_64 files failed",
 		"x-links-1-1.x86_64 install ok", "x-links-1-1.x86_64 files ok", "x-links-1-1.x86_64 libraries failed",
 		"x-stays-1-1.x86_64 install ok", "x-stays-1-1.x86_64 files ok", "x-stays-1-1.x86_64 libraries ok", "x-stays-1-1.x86_64 remove failed",
+		"x-eats-1-1.x86_64 install ok", "x-eats-1-1.x86_64 files ok", "x-eats-1-1.x86_64 libraries ok", "x-eats-1-1.x86_64 remove failed",
 		"x-odd-1-1.x86_64 install failed",
 		"x-good-1-1.x86_64 install failed",
 	}
@@ -318,7 +327,7 @@ func TestCases(t *testing.T) {
 			details = append(details, c.Detail)
 		}
 	}
-	for i, say := range []string{"nosuch-thing", "scriptlet failed", "/usr/share/x-changes/file", "libnosuch.so", "scriptlet failed", "can't be told", "another file"} {
+	for i, say := range []string{"nosuch-thing", "scriptlet failed", "/usr/share/x-changes/file", "libnosuch.so", "scriptlet failed", "no program /bin/sh", "can't be told", "another file"} {
 		if i >= len(details) || !strings.Contains(details[i], say) {
 			t.Errorf("details = %q, the one at %d should say %q", details, i, say)
 		}
@@ -369,7 +378,7 @@ func TestStop(t *testing.T) {
 	t.Parallel()
 	w := begin(t)
 	id := w.add(&albs.TestSpec{Root: w.root, Packages: []albs.TestPackage{w.pkg(t, "x-hangs", "x-hangs-1-1.x86_64.rpm")}})
-	for late := time.After(3 * time.Minute); len(sandboxtest.Processes(t, "44444")) < 2; {
+	for late := time.After(3 * time.Minute); len(sandboxtest.Processes(t, sandboxtest.Nap)) < 2; {
 		select {
 		case <-time.After(50 * time.Millisecond):
 		case <-late:
@@ -380,7 +389,7 @@ func TestStop(t *testing.T) {
 	if outcome, r := w.end(t, id); outcome != albs.OutcomeStopped || w.fake.StateOf(id) != albs.TaskCancelled {
 		t.Errorf("the task ended %s, %q", outcome, r.Reason)
 	}
-	if alive := sandboxtest.Processes(t, "44444"); len(alive) > 0 {
+	if alive := sandboxtest.Processes(t, sandboxtest.Nap); len(alive) > 0 {
 		t.Errorf("alive after the stop was reported: %v", alive)
 	}
 }
