@@ -87,12 +87,13 @@ func freeAddress(t *testing.T) string {
 
 // process is a server that runs.
 type process struct {
-	t    *testing.T
-	name string
-	cmd  *exec.Cmd
-	log  string
-	done chan struct{} // closed when it has ended
-	err  error         // how; read after done
+	t      *testing.T
+	name   string
+	cmd    *exec.Cmd
+	log    string
+	before int64         // bytes in the log by earlier ones of its name
+	done   chan struct{} // closed when it has ended
+	err    error         // how; read after done
 }
 
 // yes is a YAML mapping.
@@ -174,6 +175,11 @@ func (s *site) start(name string, who identity, path string, args ...string) *pr
 		s.t.Fatal(err)
 	}
 	defer log.Close()
+	info, err := log.Stat()
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	p.before = info.Size()
 	p.cmd.Stdout, p.cmd.Stderr = log, log
 	p.cmd.Dir = "/"
 	p.cmd.Env = []string{"PATH=" + os.Getenv("PATH"), "HOME=" + filepath.Join(s.dir, name), "LANG=C.UTF-8"}
@@ -215,6 +221,16 @@ func (p *process) running() bool {
 	}
 }
 
+// said returns how many bytes the process has written to its log.
+func (p *process) said() int64 {
+	info, err := os.Stat(p.log)
+	if err != nil {
+		p.t.Error(err)
+		return 0
+	}
+	return info.Size() - p.before
+}
+
 // kill ends the process as a power failure would.
 func (p *process) kill() {
 	if p.running() {
@@ -236,6 +252,16 @@ func (p *process) stop() {
 	p.t.Helper()
 	if !p.running() {
 		p.t.Fatalf("%s has ended: %v\n%s", p.name, p.err, tail(p.log, 40))
+	}
+	// One that has said nothing yet may not be listening for signals.
+	for late := time.After(30 * time.Second); p.running() && p.said() == 0; {
+		select {
+		case <-time.After(20 * time.Millisecond):
+		case <-late:
+			p.t.Errorf("%s says nothing for 30 s", p.name)
+			p.kill()
+			return
+		}
 	}
 	p.signal(syscall.SIGTERM)
 	select {

@@ -168,7 +168,7 @@ func TestBundle(t *testing.T) {
 			t.Error(diff)
 		}
 
-		f.exec(t, `UPDATE statement SET envelope = replace(envelope, 'A', 'B') WHERE predicate = 'source'`)
+		f.exec(t, `UPDATE statement SET envelope = envelope || ' ' WHERE predicate = 'source'`)
 		if _, err := f.Bundle(t.Context(), signed.Digest); !errors.Is(err, albs.Conflict) {
 			t.Errorf("Bundle over a changed row = %v, want conflict", err)
 		}
