@@ -2,9 +2,12 @@ package ledger_test
 
 import (
 	"bufio"
+	"bytes"
 	"context"
+	"crypto/sha256"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"os/exec"
@@ -297,6 +300,58 @@ func examine(t *testing.T, dir string, n int, remembered ledger.State) (noticed 
 		}
 	}
 	return noticed
+}
+
+// TestForgedEntry changes, under an open ledger, a value together with the hash that
+// its transaction's log has of it. Only the transaction's own hash can tell, so Get
+// has to ask for it.
+func TestForgedEntry(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	l := open(t, dir)
+	fill(t, l, 0, 100) // more transactions than are cached
+	if v, _, err := l.Get(t.Context(), key(99)); err != nil || !bytes.Equal(v, value(99)) {
+		t.Fatalf("Get before = %q, %v", v, err)
+	}
+	right := value(2)
+	wrong := bytes.Replace(right, []byte("value 2"), []byte("value 7"), 1)
+	of := func(v []byte) []byte { h := sha256.Sum256(v); return h[:] }
+	forged := map[string]int{}
+	err := filepath.WalkDir(dir, func(p string, e fs.DirEntry, err error) error {
+		if err != nil || e.IsDir() {
+			return err
+		}
+		f, err := os.OpenFile(p, os.O_RDWR, 0)
+		if err != nil {
+			return err
+		}
+		defer f.Close()
+		b, err := io.ReadAll(f)
+		if err != nil {
+			return err
+		}
+		for _, change := range [][2][]byte{{right, wrong}, {of(right), of(wrong)}} {
+			if at := bytes.Index(b, change[0]); at >= 0 {
+				forged[filepath.Ext(p)]++
+				if _, err := f.WriteAt(change[1], int64(at)); err != nil {
+					return err
+				}
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if forged[".val"] != 1 || forged[".tx"] != 1 {
+		t.Fatalf("the value and its hash were found in %v, want once in the values' and once in the transactions' log", forged)
+	}
+	if v, _, err := l.Get(t.Context(), key(2)); albs.KindOf(err) != albs.Internal {
+		t.Errorf("Get of a forged entry = %q, %v, want internal", v, err)
+	}
+	if v, _, err := l.Get(t.Context(), key(3)); err != nil || !bytes.Equal(v, value(3)) {
+		t.Errorf("Get of the entry beside it = %q, %v", v, err)
+	}
 }
 
 func TestOlderCopyIsNoticed(t *testing.T) {

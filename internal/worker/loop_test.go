@@ -500,6 +500,57 @@ func testStopEarly(t *testing.T) {
 	stop()
 }
 
+// lateRenew answers a renewal ten seconds after the master made it.
+type lateRenew struct {
+	worker.Master
+	sent atomic.Pointer[time.Time] // when the last one that was granted was asked for
+}
+
+func (m *lateRenew) Renew(ctx context.Context, t worker.Token) (time.Time, error) {
+	sent := time.Now()
+	until, err := m.Master.Renew(ctx, t)
+	if err == nil {
+		m.sent.Store(&sent)
+		time.Sleep(10 * time.Second)
+	}
+	return until, err
+}
+
+// TestStopEarlyAfterALateAnswer: the master counts a lease from the renewal it got,
+// so the time that the answer took is no time to work in.
+func TestStopEarlyAfterALateAnswer(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		f := setup(t)
+		f.Term = time.Minute
+		id := f.Add(f.task, nil)
+		var m *lateRenew
+		after := make(chan time.Duration, 1)
+		l := f.loop(func(ctx context.Context, s *worker.Session) (albs.Outcome, albs.Result, error) {
+			if s.Lease.Attempt > 1 {
+				return albs.OutcomeOK, albs.Result{}, nil
+			}
+			time.Sleep(25 * time.Second)
+			f.SetAway(true)
+			<-ctx.Done()
+			after <- time.Since(*m.sent.Load())
+			if err := s.Check(context.WithoutCancel(ctx)); !errors.Is(err, albs.Unavailable) {
+				t.Errorf("Check at that time = %v, want Unavailable", err)
+			}
+			f.SetAway(false)
+			return "", albs.Result{}, ctx.Err()
+		})
+		m = &lateRenew{Master: l.Master}
+		l.Master, l.StopEarly = m, true
+		stop := f.run(l)
+		f.ended(id, albs.TaskSucceeded)
+		if d := <-after; d != 48*time.Second {
+			t.Errorf("stopped %v after the last renewal was asked for, want 0.8 of a minute", d)
+		}
+		stop()
+	})
+}
+
 // Work that must stop early goes on for many terms while the master is there.
 func TestStopEarlyGoesOn(t *testing.T) {
 	t.Parallel()
