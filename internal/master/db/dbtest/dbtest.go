@@ -4,6 +4,7 @@
 package dbtest
 
 import (
+	"context"
 	"crypto/rand"
 	"database/sql"
 	"encoding/hex"
@@ -12,6 +13,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 
 	"albs/internal/master/db"
@@ -52,10 +54,39 @@ func Open(t testing.TB, c db.Config) *db.DB {
 	return d
 }
 
-// SQLite returns the place of a new SQLite database in the test's directory.
+// SQLite returns the place of a new, migrated SQLite database in the test's
+// directory. It is a copy of one that the test's process migrates once: a test that
+// is about opening an empty one names a file of its own.
 func SQLite(t testing.TB) db.Config {
-	return db.Config{File: filepath.Join(t.TempDir(), "albs.db")}
+	t.Helper()
+	b, err := migrated()
+	if err != nil {
+		t.Fatalf("migrate the tests' database: %v", err)
+	}
+	c := db.Config{File: filepath.Join(t.TempDir(), "albs.db")}
+	if err := os.WriteFile(c.File, b, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return c
 }
+
+// migrated returns the bytes of a migrated SQLite database.
+var migrated = sync.OnceValues(func() (b []byte, err error) {
+	dir, err := os.MkdirTemp("", "albs-dbtest-")
+	if err != nil {
+		return nil, err
+	}
+	defer os.RemoveAll(dir)
+	file := filepath.Join(dir, "albs.db")
+	d, err := db.Open(context.Background(), db.Config{File: file})
+	if err != nil {
+		return nil, err
+	}
+	if err := d.Close(); err != nil {
+		return nil, err
+	}
+	return os.ReadFile(file)
+})
 
 // Postgres makes a schema for this test alone and returns a DSN whose search
 // path leads there; the schema is dropped when the test ends. It skips the test
