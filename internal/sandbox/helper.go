@@ -132,7 +132,7 @@ func enter() {
 	if n, err := syscall.Read(controlFD, b); err != nil || n != 1 {
 		os.Exit(1)
 	}
-	err := syscall.Exec("/proc/self/exe", []string{initName}, nil)
+	err := syscall.Exec("/proc/self/exe", []string{initName}, helperEnv)
 	fmt.Fprintln(os.Stderr, "sandbox helper:", err)
 	os.Exit(1)
 }

@@ -137,7 +137,7 @@ func (e *Engine) step(ctx context.Context, j *job, s stdio, lim Limits, hostNet 
 
 	cmd := exec.Command("/proc/self/exe")
 	cmd.Args = []string{enterName}
-	cmd.Env = []string{}
+	cmd.Env = helperEnv
 	cmd.ExtraFiles = []*os.File{inner, jobFile}
 	cmd.WaitDelay = 10 * time.Second
 	cmd.SysProcAttr = &syscall.SysProcAttr{
