@@ -160,6 +160,7 @@ func TestCleanLine(t *testing.T) {
 		"\x1b]0;never ends":          "0;never ends",
 		"\x1b":                       "",
 		"a\x1b\x01b":                 "a␁b",
+		"\x1b[1\x07hidden m":         "1␇hidden m",
 		"tab\there":                  "tab\there",
 		"\u009b31m":                  `\u009b31m`,
 		"\xc3":                       "\uFFFD",
@@ -170,6 +171,22 @@ func TestCleanLine(t *testing.T) {
 	} {
 		if got := cleanLine([]byte(in)); got != want {
 			t.Errorf("cleanLine(%q) = %q, want %q", in, got, want)
+		}
+	}
+}
+
+// TestMisleads: the first and the last of each kind are spelled out, and their
+// neighbours are text.
+func TestMisleads(t *testing.T) {
+	t.Parallel()
+	for _, r := range "\x00\x08\n\x1f\x7f\u0080\u009f\u00ad\u061c\u200b\u200e\u200f\u2028\u2029\u202a\u202e\u2060\u2066\u2069\ufeff\ufff9\ufffb\U000e0000\U000e007f" {
+		if !misleads(r) || strings.ContainsRune(inert(string(r)), r) {
+			t.Errorf("%U is shown as it is", r)
+		}
+	}
+	for _, r := range "\t ~\u00a0\u00ae\u200c\u200d\u2027\u202f\u2065\u206a\ufffc\ufffd\U000e0080" {
+		if s := inert(string(r)); s != string(r) {
+			t.Errorf("%U is shown as %q", r, s)
 		}
 	}
 }

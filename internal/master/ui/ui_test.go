@@ -17,6 +17,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"albs/internal/albs"
+	"albs/internal/master/event"
 	"albs/internal/master/face/facetest"
 )
 
@@ -394,4 +395,32 @@ func TestPaging(t *testing.T) {
 	start := time.Now()
 	anon.page("/")
 	t.Logf("the list took %v", time.Since(start))
+}
+
+func TestFeedOf(t *testing.T) {
+	t.Parallel()
+	f := setup(t)
+	of := func(name string) feed {
+		t.Helper()
+		got, err := f.feedOf(t.Context(), name)
+		must(t, err)
+		return got
+	}
+	builds, queue := of(followBuilds), of(followQueue)
+	for _, e := range []event.Event{{Topic: "user:alice", Kind: "user.added"}, {Topic: "worker:node-1", Kind: "worker.added"}} {
+		if builds.keep(e) || queue.keep(e) {
+			t.Errorf("%s of %s reaches those who follow builds (%t) or the queue (%t)", e.Kind, e.Topic, builds.keep(e), queue.keep(e))
+		}
+	}
+	if e := (event.Event{Topic: "build:1", Kind: "build.created"}); !builds.keep(e) || queue.keep(e) {
+		t.Errorf("%s: builds %t, queue %t; want builds alone", e.Kind, builds.keep(e), queue.keep(e))
+	}
+	if got := of("build:7"); got.topic != "build:7" || got.keep != nil {
+		t.Errorf("a build's feed is of topic %q", got.topic)
+	}
+	for _, bad := range []string{"", "build", "build:", "build:0", "build:-1", "build:1x", "task:0", "task:-1", "user:alice", "ledger"} {
+		if _, err := f.feedOf(t.Context(), bad); albs.KindOf(err) != albs.Invalid {
+			t.Errorf("feedOf(%q) = %v, want invalid", bad, err)
+		}
+	}
 }

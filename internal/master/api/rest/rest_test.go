@@ -3,6 +3,8 @@ package rest
 import (
 	"context"
 	"encoding/json"
+	"errors"
+	"io"
 	"net/http"
 	"net/http/httptest"
 	"slices"
@@ -15,6 +17,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/rs/zerolog"
 
+	"albs/internal/albs"
 	"albs/internal/master/auth"
 	"albs/internal/master/face/facetest"
 )
@@ -137,6 +140,27 @@ func TestTimes(t *testing.T) {
 	for path, want := range map[string]time.Duration{"/api/v1/quick": patience, "/api/v1/slow": slow} {
 		if d := got[path]; d > want || d < want-10*time.Second {
 			t.Errorf("%s has %s, want %s", path, d, want)
+		}
+	}
+}
+
+// TestBodyBounds: a body of the bound's size is taken, one byte more is TooLarge.
+func TestBodyBounds(t *testing.T) {
+	t.Parallel()
+	send := func(size int) (*httptest.ResponseRecorder, *http.Request) {
+		return httptest.NewRecorder(), httptest.NewRequest(Post, "/", strings.NewReader(strings.Repeat("x", size)))
+	}
+	for size, want := range map[int]albs.Kind{maxBody: "", maxBody + 1: albs.TooLarge} {
+		w, r := send(size)
+		if err := readBody(w, r); albs.KindOf(err) != want {
+			t.Errorf("readBody of %d bytes = %v, want %q", size, err, want)
+		} else if b, err := io.ReadAll(r.Body); want == "" && (err != nil || len(b) != size) {
+			t.Errorf("the body has %d bytes then, %v; want %d", len(b), err, size)
+		}
+		w, r = send(size)
+		b, err := io.ReadAll(LongBody(w, r, maxBody))
+		if _, large := errors.AsType[*http.MaxBytesError](err); large != (want != "") || len(b) > maxBody {
+			t.Errorf("LongBody of %d bytes gives %d and %v", size, len(b), err)
 		}
 	}
 }
