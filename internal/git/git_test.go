@@ -12,6 +12,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -289,6 +290,23 @@ func FuzzValidRef(f *testing.F) {
 			t.Errorf("ValidRef(%q) passed, git check-ref-format: %v", s, err)
 		}
 	})
+}
+
+func TestParseTree(t *testing.T) {
+	t.Parallel()
+	for _, bad := range []string{
+		"100644 blob 0123 12\ta", "100644 blob 0123\ta\x00", "100644 blob 0123 12 5\ta\x00", "100644 blob 0123 12 a\x00",
+		"100644 blob 0123 -12\ta\x00", "100644 blob 0123 x\ta\x00",
+	} {
+		if es, err := parseTree(bad); err == nil {
+			t.Errorf("parseTree(%q) = %v", bad, es)
+		}
+	}
+	es, err := parseTree("100644 blob 0123      12\ta b\x00160000 commit 4567       -\tsub\x00")
+	want := []Entry{{Path: "a b", Mode: "100644", Object: "0123", Size: 12}, {Path: "sub", Mode: "160000", Object: "4567"}}
+	if err != nil || !slices.Equal(es, want) {
+		t.Errorf("parseTree = %v, %v; want %v", es, err, want)
+	}
 }
 
 func FuzzParseTree(f *testing.F) {

@@ -689,6 +689,39 @@ func TestBrokenStaysBroken(t *testing.T) {
 	}
 }
 
+// TestForkedLedger: a copy that has since gone further, another way, is no
+// continuation of what is remembered, however long it is.
+func TestForkedLedger(t *testing.T) {
+	t.Parallel()
+	f := setup(t, dbtest.Open(t, dbtest.SQLite(t)))
+	a, b := file(1), file(2)
+	f.state(t, attest.Build, a)
+	f.drain(t)
+	f.stop(t)
+	f.flaky = nil
+	fork := filepath.Join(t.TempDir(), "fork")
+	if err := os.CopyFS(fork, os.DirFS(f.dir)); err != nil {
+		t.Fatal(err)
+	}
+	f.restart(t, f.dir)
+	f.state(t, attest.Build, b)
+	f.drain(t)
+
+	f.restart(t, fork)
+	for i := range 5 {
+		if _, err := f.flaky.Append(t.Context(), []ledger.Entry{{Key: fmt.Appendf(nil, "other/%d", i), Value: []byte("x")}}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if s, err := f.advance(t.Context()); albs.KindOf(err) != albs.Conflict {
+		t.Errorf("advance on a fork = %+v, %v, want conflict", s, err)
+	}
+	f.notarized(t, a, false, albs.Conflict)
+	if err := f.Healthy(); !errors.Is(err, albs.Conflict) {
+		t.Errorf("Healthy = %v, want conflict", err)
+	}
+}
+
 // TestOlderLedger is T30: a ledger put back to an older copy is noticed, and not
 // written to.
 func TestOlderLedger(t *testing.T) {

@@ -418,6 +418,11 @@ func TestFeedOf(t *testing.T) {
 	if got := of("build:7"); got.topic != "build:7" || got.keep != nil {
 		t.Errorf("a build's feed is of topic %q", got.topic)
 	}
+	f.create()
+	l := f.claim(albs.KindBuild, "arch:x86_64")
+	if got := of("task:" + l.Token.Task.String()); got.topic != "build:1" || got.task != l.Token.Task {
+		t.Errorf("a task's feed is of topic %q and the logs of task %d", got.topic, got.task)
+	}
 	for _, bad := range []string{"", "build", "build:", "build:0", "build:-1", "build:1x", "task:0", "task:-1", "user:alice", "ledger"} {
 		if _, err := f.feedOf(t.Context(), bad); albs.KindOf(err) != albs.Invalid {
 			t.Errorf("feedOf(%q) = %v, want invalid", bad, err)
