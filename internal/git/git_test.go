@@ -92,6 +92,7 @@ func TestResolve(t *testing.T) {
 		{url, "refs/notes/x", "", "", albs.Invalid},
 		{url, strings.Repeat("0", 39) + "1", "", "", albs.NotFound},
 		{url, blob, "", "", albs.Invalid},
+		{url, s.Git("hello", "rev-parse", "refs/tags/both"), "", "", albs.Invalid}, // an annotated tag's own id
 		{s.URL("absent"), "main", "", "", albs.NotFound},
 		{s.URL("absent"), first, "", "", albs.NotFound},
 	} {
