@@ -194,6 +194,14 @@ type ImportResult struct {
 	Sources []File `json:"sources,omitempty"` // look-aside files
 }
 
+// Switches are rpmbuild's typed options, for the SRPM as for what is built of it:
+// what a package requires may depend on them.
+type Switches struct {
+	With    []string          `json:"with,omitempty"`    // names of conditionals
+	Without []string          `json:"without,omitempty"` // likewise
+	Define  map[string]string `json:"define,omitempty"`  // macros, name without % → body
+}
+
 // SourceSpec asks for one SRPM out of an exported source tree.
 type SourceSpec struct {
 	Root Root `json:"root"`
@@ -205,6 +213,7 @@ type SourceSpec struct {
 	Sources []File `json:"sources,omitempty"`
 	// Commit is the git commit, for the record only.
 	Commit string `json:"commit"`
+	Switches
 }
 
 // SourceResult is the SRPM that a source task made.
@@ -219,9 +228,7 @@ type BuildSpec struct {
 	SRPM File `json:"srpm"`
 	// Arch is rpmbuild's --target.
 	Arch Arch `json:"arch"`
-	// Options are rpmbuild's typed switches: --with and --without names.
-	With    []string `json:"with,omitempty"`
-	Without []string `json:"without,omitempty"`
+	Switches
 }
 
 // BuildResult is what rpmbuild left, and the record of what it was made in.

@@ -62,19 +62,20 @@ type SourceJob struct {
 	// it, sources lie in SOURCES; else they lie where the spec does.
 	Spec    string
 	Sources []File // look-aside files, laid beside those of the tree
-	Out     string // host folder that gets the SRPM
+	albs.Switches
+	Out string // host folder that gets the SRPM
 	Logs    Logs
 }
 
 // BuildJob asks for the RPMs of one architecture.
 type BuildJob struct {
-	Root          albs.Root
-	Repos         []sandbox.Repo // Root.Repos, where they are served
-	SRPM          string         // host path
-	Arch          albs.Arch      // rpmbuild's --target
-	With, Without []string
-	Out           string // host folder that gets the RPMs
-	Logs          Logs
+	Root  albs.Root
+	Repos []sandbox.Repo // Root.Repos, where they are served
+	SRPM  string         // host path
+	Arch  albs.Arch      // rpmbuild's --target
+	albs.Switches
+	Out  string // host folder that gets the RPMs
+	Logs Logs
 }
 
 // Output is what a job made.

@@ -183,6 +183,10 @@ func (n *Native) Source(ctx context.Context, job SourceJob) (out Output, err err
 	if err != nil {
 		return Output{}, err
 	}
+	options, err := arguments(job.Switches)
+	if err != nil {
+		return Output{}, err
+	}
 	tree, err := input(filepath.Base(job.Tree), job.Tree)
 	if err != nil {
 		return Output{}, err
@@ -201,9 +205,10 @@ func (n *Native) Source(ctx context.Context, job SourceJob) (out Output, err err
 		return Output{}, err
 	}
 	err = w.step("rpmbuild -bs", func() error {
-		exit, said, err := w.rpmbuild(ctx, "-bs", "--nodeps", "--target", string(job.Root.Arch),
-			"--define", "_specdir "+path.Join(treeDir, specs), "--define", "_sourcedir "+path.Join(treeDir, sources),
-			path.Join(treeDir, job.Spec))
+		args := slices.Concat([]string{"-bs", "--nodeps", "--target", string(job.Root.Arch),
+			"--define", "_specdir " + path.Join(treeDir, specs), "--define", "_sourcedir " + path.Join(treeDir, sources)},
+			options, []string{path.Join(treeDir, job.Spec)})
+		exit, said, err := w.rpmbuild(ctx, args...)
 		if err == nil && exit != 0 {
 			err = albs.Errorf(albs.Invalid, "rpmbuild -bs ended with code %d: %s", exit, cause(said))
 		}
@@ -253,7 +258,7 @@ func (w *work) unpack(ctx context.Context, job SourceJob, sources string) error 
 
 // Build implements Engine.
 func (n *Native) Build(ctx context.Context, job BuildJob) (out Output, err error) {
-	options, err := switches(job.With, job.Without)
+	options, err := arguments(job.Switches)
 	if err != nil {
 		return Output{}, err
 	}

@@ -2,12 +2,15 @@ package buildroot
 
 import (
 	"bytes"
+	"cmp"
+	"maps"
 	"path"
 	"regexp"
 	"slices"
 	"strings"
 
 	"albs/internal/albs"
+	"albs/internal/sandbox"
 )
 
 // What is here reads rpm's words and checks those of the job; no I/O.
@@ -109,16 +112,23 @@ func cause(said []byte) string {
 
 var option = regexp.MustCompile(`^[A-Za-z0-9_][A-Za-z0-9_+.-]{0,99}$`)
 
-// switches returns rpmbuild's --with and --without.
-func switches(with, without []string) ([]string, error) {
+// arguments returns the switches as rpmbuild's arguments, in one order for equal
+// ones. A macro's body is expanded inside the root and nowhere else.
+func arguments(s albs.Switches) ([]string, error) {
 	var args []string
-	for i, names := range [][]string{with, without} {
+	for i, names := range [][]string{s.With, s.Without} {
 		for _, n := range names {
 			if !option.MatchString(n) {
 				return nil, albs.Errorf(albs.Invalid, "build option %.60q is not one plain word", n)
 			}
 			args = append(args, []string{"--with", "--without"}[i], n)
 		}
+	}
+	if _, err := sandbox.MacroFile(s.Define); err != nil {
+		return nil, err
+	}
+	for _, name := range slices.Sorted(maps.Keys(s.Define)) {
+		args = append(args, "--define", name+" "+cmp.Or(s.Define[name], "%{nil}")) // rpm has no empty bodies
 	}
 	return args, nil
 }

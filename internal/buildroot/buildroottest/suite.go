@@ -401,7 +401,7 @@ func (b *suite) layouts(t *testing.T) {
 				t.Errorf("record's sources = %+v", got)
 			}
 			built, err := b.Engine.Build(t.Context(), buildroot.BuildJob{
-				Root: b.Root, Repos: b.Repos, SRPM: out.Files[0], Arch: b.Root.Arch, Without: []string{"extra"}, Out: t.TempDir(), Logs: s.logs(),
+				Root: b.Root, Repos: b.Repos, SRPM: out.Files[0], Arch: b.Root.Arch, Switches: albs.Switches{Without: []string{"extra"}}, Out: t.TempDir(), Logs: s.logs(),
 			})
 			if diff := cmp.Diff([]string{"x-1-1.noarch.rpm"}, base(built.Files)); err != nil || diff != "" {
 				t.Errorf("packages without extra (-want +got), %v:\n%s", err, diff)

@@ -31,7 +31,7 @@ func (h buildHandler) Offer(ctx context.Context, t queue.Task, _ queue.Offer) (a
 	if err != nil {
 		return albs.Spec{}, nil, err
 	}
-	return albs.Spec{Build: &albs.BuildSpec{Root: root, SRPM: srpm.File(), Arch: row.Arch, With: o.With, Without: o.Without}}, nil, nil
+	return albs.Spec{Build: &albs.BuildSpec{Root: root, SRPM: srpm.File(), Arch: row.Arch, Switches: albs.Switches{With: o.With, Without: o.Without}}}, nil, nil
 }
 
 func (h buildHandler) Admit(ctx context.Context, l queue.Lease, outcome albs.Outcome, r albs.Result) (func(context.Context, db.Tx) error, error) {

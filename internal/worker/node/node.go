@@ -154,7 +154,7 @@ func (b builder) job(ctx context.Context, s *worker.Session) (albs.Outcome, albs
 }
 
 func (b builder) source(ctx context.Context, s *worker.Session, spec albs.SourceSpec, repos []sandbox.Repo, dir, out string, logs buildroot.Logs) (buildroot.Output, error) {
-	j := buildroot.SourceJob{Root: spec.Root, Repos: repos, Tree: filepath.Join(dir, "tree.tar"), Spec: spec.Spec, Out: out, Logs: logs}
+	j := buildroot.SourceJob{Root: spec.Root, Repos: repos, Tree: filepath.Join(dir, "tree.tar"), Spec: spec.Spec, Switches: spec.Switches, Out: out, Logs: logs}
 	if err := fetch(ctx, s, spec.Tree, j.Tree); err != nil {
 		return buildroot.Output{}, err
 	}
@@ -171,7 +171,7 @@ func (b builder) source(ctx context.Context, s *worker.Session, spec albs.Source
 func (b builder) build(ctx context.Context, s *worker.Session, spec albs.BuildSpec, repos []sandbox.Repo, dir, out string, logs buildroot.Logs) (buildroot.Output, error) {
 	j := buildroot.BuildJob{
 		Root: spec.Root, Repos: repos, SRPM: filepath.Join(dir, filepath.Base(spec.SRPM.Name)), Arch: spec.Arch,
-		With: spec.With, Without: spec.Without, Out: out, Logs: logs,
+		Switches: spec.Switches, Out: out, Logs: logs,
 	}
 	if err := fetch(ctx, s, spec.SRPM.Digest, j.SRPM); err != nil {
 		return buildroot.Output{}, err

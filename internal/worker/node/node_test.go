@@ -106,7 +106,7 @@ func (w *world) end(t *testing.T, id albs.TaskID) (albs.Outcome, albs.Result) {
 func (w *world) build(root albs.Root) albs.TaskID {
 	d := w.fake.AddBlob([]byte("an SRPM"))
 	return w.fake.Add(workertest.Task{Needs: []string{"kind:build", "arch:x86_64"}, Spec: albs.Spec{Build: &albs.BuildSpec{
-		Root: root, Arch: albs.X8664, With: []string{"a"}, Without: []string{"b"}, SRPM: albs.File{Name: "x-1-1.src.rpm", Digest: d, Size: 7},
+		Root: root, Arch: albs.X8664, Switches: albs.Switches{With: []string{"a"}, Without: []string{"b"}}, SRPM: albs.File{Name: "x-1-1.src.rpm", Digest: d, Size: 7},
 	}}}, nil)
 }
 
