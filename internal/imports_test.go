@@ -56,6 +56,7 @@ var allowed = map[string][]string{
 	"attest":         {"albs", "ledger", "tlog", "rpm"},
 	"sbom":           {"albs", "rpm", "repodata"},
 	"advisory":       {"albs", "rpm", "repodata"},
+	"failure":        {"albs"}, // rules over logs, pure
 
 	// the master
 	"master":            append([]string{"!", "worker/depot", "config", "cli", "cli/remote", "cli/watch", "cli/terminal"}, roles...),
@@ -72,7 +73,7 @@ var allowed = map[string][]string{
 		"rpm", "repodata", "egress"},
 	"master/product": {"albs", "master/db", "master/event", "master/auth", "master/provenance", "master/platform", "master/repo", "master/revision"},
 	"master/build": {"albs", "master/db", "master/event", "master/auth", "master/queue", "master/artifact", "master/provenance", "attest",
-		"master/source", "master/platform", "master/product", "master/repo", "rpm", "repodata", "sbom"},
+		"master/source", "master/platform", "master/product", "master/repo", "rpm", "repodata", "sbom", "failure"},
 	"master/testrun": {"albs", "master/db", "master/event", "master/auth", "master/queue", "master/artifact", "master/provenance", "attest",
 		"master/source", "master/platform", "master/product", "master/repo", "master/build", "rpm"},
 	"master/sign": {"albs", "master/db", "master/event", "master/auth", "master/queue", "master/artifact", "master/provenance", "attest",
@@ -84,8 +85,8 @@ var allowed = map[string][]string{
 	"master/notice":  {"albs", "master/db", "master/event", "master/auth", "egress"},
 	"master/face":    {"albs", "master/auth"}, // what api, ui and content have in common
 	"master/content": {"albs", "master/face", "master/auth", "master/artifact", "master/provenance", "master/queue", "master/repo", "master/product"},
-	"master/api":     append([]string{"albs", "worker", "master/api/rest", "master/api/delivery", "master/face"}, modules...),
-	"master/ui":      append([]string{"albs", "telemetry", "web", "master/face"}, modules...),
+	"master/api":     append([]string{"albs", "failure", "worker", "master/api/rest", "master/api/delivery", "master/face"}, modules...),
+	"master/ui":      append([]string{"albs", "failure", "telemetry", "web", "master/face"}, modules...), // failure: what a line of a log is as text
 
 	// the api's machinery, which knows no resource, and its resources of what goes out
 	"master/api/rest":     {"albs", "master/auth", "master/face"},
