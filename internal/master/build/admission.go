@@ -21,7 +21,9 @@ type admission struct {
 	worker auth.Actor
 	// started is when the attempt was claimed.
 	started time.Time
-	// logs keeps the attempt's logs; it is part of every end, good or bad.
+	// files are the attempt's logs.
+	files []artifact.Artifact
+	// logs keeps them; it is part of every end, good or bad.
 	logs func(ctx context.Context, tx db.Tx) error
 }
 
@@ -48,6 +50,7 @@ func (b *Builds) begin(ctx context.Context, l queue.Lease, r albs.Result) (admis
 	if err != nil {
 		return in, err
 	}
+	in.files = logs
 	in.logs = func(ctx context.Context, tx db.Tx) error {
 		if err := b.keep(ctx, tx, in, "", logs...); err != nil {
 			return err

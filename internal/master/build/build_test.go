@@ -470,7 +470,7 @@ func TestFailedAttempt(t *testing.T) {
 				if l.Spec.Source != nil {
 					r = albs.Result{Source: &albs.SourceResult{SRPM: f.upload(l, filepath.Base(srpm), read(t, srpm)), Record: r.Build.Record}}
 				}
-				log := f.upload(l, "build", []byte(fmt.Sprintf("log of task %d\n", l.Token.Task)))
+				log := f.upload(l, "build", []byte(fmt.Sprintf("log of task %d\nx.c:7:1: error: no\n", l.Token.Task)))
 				r.Logs = []albs.File{log}
 				must(t, f.queue.Complete(f.node, l.Token, outcome, r))
 				b, err := f.Get(t.Context(), b.ID)

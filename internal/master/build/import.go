@@ -50,7 +50,10 @@ func (h importHandler) Admit(ctx context.Context, l queue.Lease, outcome albs.Ou
 	return func(ctx context.Context, tx db.Tx) error { return h.store.setImported(ctx, tx, row.ItemID, *r.Import) }, nil
 }
 
-func (h importHandler) Ended(context.Context, db.Tx, queue.Task) error  { return nil }
+func (h importHandler) Ended(ctx context.Context, tx db.Tx, t queue.Task) error {
+	return h.failed(ctx, tx, t)
+}
+
 func (h importHandler) InVain(context.Context, db.Tx, queue.Task) error { return nil }
 
 func (h importHandler) Reads(context.Context, queue.Lease, albs.Digest) (bool, error) {

@@ -36,8 +36,11 @@ func (h buildHandler) Offer(ctx context.Context, t queue.Task, _ queue.Offer) (a
 
 func (h buildHandler) Admit(ctx context.Context, l queue.Lease, outcome albs.Outcome, r albs.Result) (func(context.Context, db.Tx) error, error) {
 	in, err := h.begin(ctx, l, r)
-	if err != nil || outcome != albs.OutcomeOK {
-		return in.logs, err
+	if err != nil {
+		return nil, err
+	}
+	if outcome != albs.OutcomeOK {
+		return h.ends(ctx, in, outcome, r.Reason), nil
 	}
 	if r.Build == nil {
 		return nil, albs.Errorf(albs.Invalid, "the attempt reports success and names no package")
@@ -108,8 +111,10 @@ type Built struct {
 
 const maxPackagesOfTask = 5000
 
-// What a failed attempt left are its logs: there is nothing to undo.
-func (h buildHandler) Ended(context.Context, db.Tx, queue.Task) error  { return nil }
+// Ended keeps why; what a failed attempt left are its logs, and there is nothing to undo.
+func (h buildHandler) Ended(ctx context.Context, tx db.Tx, t queue.Task) error {
+	return h.failed(ctx, tx, t)
+}
 func (h buildHandler) InVain(context.Context, db.Tx, queue.Task) error { return nil }
 
 func (h buildHandler) Reads(ctx context.Context, l queue.Lease, d albs.Digest) (bool, error) {

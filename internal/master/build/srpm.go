@@ -31,8 +31,11 @@ func (h sourceHandler) Admit(ctx context.Context, l queue.Lease, outcome albs.Ou
 		return nil, albs.Errorf(albs.Invalid, "a source package is for every arch: none is excluded")
 	}
 	in, err := h.begin(ctx, l, r)
-	if err != nil || outcome != albs.OutcomeOK {
-		return in.logs, err
+	if err != nil {
+		return nil, err
+	}
+	if outcome != albs.OutcomeOK {
+		return h.ends(ctx, in, outcome, r.Reason), nil
 	}
 	if r.Source == nil {
 		return nil, albs.Errorf(albs.Invalid, "the attempt reports success and names no SRPM")
@@ -77,8 +80,10 @@ func (h sourceHandler) Admit(ctx context.Context, l queue.Lease, outcome albs.Ou
 	}, nil
 }
 
-// What a failed attempt left are its logs: there is nothing to undo.
-func (h sourceHandler) Ended(context.Context, db.Tx, queue.Task) error  { return nil }
+// Ended keeps why; what a failed attempt left are its logs, and there is nothing to undo.
+func (h sourceHandler) Ended(ctx context.Context, tx db.Tx, t queue.Task) error {
+	return h.failed(ctx, tx, t)
+}
 func (h sourceHandler) InVain(context.Context, db.Tx, queue.Task) error { return nil }
 
 func (h sourceHandler) Reads(ctx context.Context, l queue.Lease, d albs.Digest) (bool, error) {

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"albs/internal/albs"
+	"albs/internal/failure"
 	"albs/internal/master/artifact"
 	"albs/internal/master/queue"
 )
@@ -53,6 +54,10 @@ type Item struct {
 type Task struct {
 	queue.Task
 	Arch albs.Arch // "" but for rebuilds
+	// Failure is why a failed task failed, and FailedAttempt the attempt whose logs it
+	// speaks of; nil where nothing is known.
+	Failure       *failure.Cause
+	FailedAttempt int
 }
 
 // Artifact is one file that an attempt of the build left.
@@ -113,8 +118,15 @@ func (b *Builds) Get(ctx context.Context, id albs.BuildID) (Build, error) {
 	if err != nil {
 		return Build{}, err
 	}
+	causes, err := b.causes(ctx, id)
+	if err != nil {
+		return Build{}, err
+	}
 	views := make([]TaskView, len(tasks))
 	for i, t := range tasks {
+		if f, ok := causes[t.ID]; ok && t.State == albs.TaskFailed {
+			t.Failure, t.FailedAttempt = &f.Cause.V, f.Attempt
+		}
 		it := &out.Items[byID[t.item]]
 		it.Tasks = append(it.Tasks, t.Task)
 		views[i] = t.view(it.Package)
@@ -176,7 +188,7 @@ func (b *Builds) tasks(ctx context.Context, id albs.BuildID) ([]itemTask, error)
 	}
 	out := make([]itemTask, len(rows))
 	for i, r := range rows {
-		out[i] = itemTask{Task{byID[r.TaskID], r.Arch}, r.ItemID}
+		out[i] = itemTask{Task{Task: byID[r.TaskID], Arch: r.Arch}, r.ItemID}
 	}
 	return out, nil
 }
