@@ -65,7 +65,21 @@ type Task struct {
 		Ref    string `json:"git_ref"`
 		Commit string `json:"git_commit_hash"`
 	} `json:"ref"`
-	Files []BuildFile `json:"artifacts"`
+	Files   []BuildFile `json:"artifacts"`
+	Failure *Failure    `json:"failure"` // of a failed task; nil where nothing is known
+}
+
+// Failure is why a task failed, as the server found it in the logs.
+type Failure struct {
+	Kind    string   `json:"kind"`
+	Text    string   `json:"text"`
+	Hint    string   `json:"hint"`
+	Attempt int      `json:"attempt"`
+	Log     string   `json:"log"`  // the log that tells it; "" if none does
+	Line    int      `json:"line"` // the line's number there, from 1
+	Quote   string   `json:"quote"`
+	Before  []string `json:"before"` // the lines above
+	After   []string `json:"after"`  // and below
 }
 
 // BuildFile is a file that a task left.

@@ -1,6 +1,7 @@
 package remote
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"errors"
@@ -247,7 +248,67 @@ func (a *App) printBuild(b client.Build, tests []client.TestRun) error {
 	if err := a.Section(steps); err != nil {
 		return err
 	}
+	if err := a.printFailures(b); err != nil {
+		return err
+	}
 	return a.Section(files)
+}
+
+// maxFailures is how many failures a build's description tells of one by one.
+const maxFailures = 10
+
+// printFailures tells why tasks failed, with the lines of the log that say so.
+func (a *App) printFailures(b client.Build) error {
+	told := 0
+	for _, t := range b.Tasks {
+		f := t.Failure
+		if f == nil || f.Kind == "unknown" && f.Log == "" {
+			continue // the reason in the table says it all
+		}
+		if told++; told > maxFailures {
+			return a.Say("and more; albs build show %d --json has all", b.ID)
+		}
+		if err := a.Section(excerpt(t)); err != nil {
+			return err
+		}
+		if f.Log == "" {
+			continue
+		}
+		if err := a.Note("the whole log: albs build logs %d %d --stream %s --attempt %d", b.ID, t.ID, f.Log, f.Attempt); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// excerpt is a failure as lines: what failed and why, then the log around it, with
+// the line that tells it pointed at.
+func excerpt(t client.Task) *terminal.Table {
+	f := t.Failure
+	x := terminal.NewTable("TASK "+terminal.Decimal(t.ID), f.Kind+": "+f.Text)
+	if f.Hint != "" {
+		x.Row("HINT", f.Hint)
+	}
+	n := f.Line - len(f.Before)
+	row := func(text string) {
+		mark := "  "
+		if n == f.Line {
+			mark = "> "
+		}
+		x.Row(mark+f.Log+":"+terminal.Decimal(n), cmp.Or(text, " ")) // a blank line is no missing cell
+		n++
+	}
+	if f.Log == "" {
+		return x
+	}
+	for _, l := range f.Before {
+		row(l)
+	}
+	row(f.Quote)
+	for _, l := range f.After {
+		row(l)
+	}
+	return x
 }
 
 // why is the reason of a task that needs one.

@@ -49,6 +49,15 @@ var (
 	badTested = "[" + testRunDoc("succeeded", "failed", "failed", "files: /usr/lib64/libz.so.1 is missing") + "]"
 )
 
+// failedDoc is build 5 with tasks that failed: of one no log tells why, of one its log
+// does, of one nothing is known.
+var failedDoc = strings.Replace(buildDoc("failed", "it ended with code 1",
+	task("11", "build", "src", "failed", `,"reason":"it was lost","failure":{"kind":"node","text":"worker n1 was not heard of for 1m0s","hint":"retry the task","attempt":1}`),
+	task("12", "build", "x86_64", "failed", `,"reason":"it ended with code 1","failure":{"kind":"compile","text":"a.c:7: no","hint":"mend it","attempt":2,"log":"build","line":10,
+		"quote":"a.c:7:3: error: \u001bno","before":["make all",""],"after":["bye"]}`),
+	task("14", "build", "i686", "failed", `,"reason":"who knows","failure":{"kind":"unknown","text":"who knows","attempt":1}`)), `"attempts":1,
+		"ref":{"url":"https://git/zlib","git_ref":"main","git_commit_hash":"abc"},"reason":"it ended`, `"attempts":2,"ref":{},"reason":"it ended`, 1)
+
 func TestCreateBuild(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
@@ -104,6 +113,23 @@ func TestBuildCommands(t *testing.T) {
 				"SHA256" + strings.Repeat(" ", 60) + "FILE\n" + strings.Repeat("b", 64) + "  zlib-1.3-1.seed.x86_64.rpm\n", ""},
 		},
 		{
+			name: "show one that failed", args: "build show 5",
+			answers: map[string][]answer{"GET /builds/5/": ok(failedDoc), "GET /tests/build/5/": ok("[]")},
+			want: result{0, "build:    5\nstate:    failed: it ended with code 1\nsteps:    1 of 3 done\nowner:    alice\nproduct:  demo\ncreated:  2026-11-22 11:00\ntook:     1m29s\nwith:     tests\n\n" +
+				"TASK  PACKAGE  PLATFORM  ARCH    STEP   STATE               TOOK  WHY\n" +
+				"11    zlib     seed      src     build  failed              -     it was lost\n" +
+				"12    zlib     seed      x86_64  build  failed (attempt 2)  -     it ended with code 1\n" +
+				"14    zlib     seed      i686    build  failed              -     who knows\n\n" +
+				"TASK 11  node: worker n1 was not heard of for 1m0s\n" +
+				"HINT     retry the task\n\n" +
+				"TASK 12     compile: a.c:7: no\n" +
+				"HINT        mend it\n" +
+				"  build:8   make all\n" +
+				"  build:9\n" +
+				"> build:10  a.c:7:3: error: no\n" +
+				"  build:11  bye\n", "the whole log: albs build logs 5 12 --stream build --attempt 2\n"},
+		},
+		{
 			name: "show, no such", args: "build show 6",
 			answers: map[string][]answer{"GET /builds/6/": problem(404, "not_found", "there is no build 6")},
 			want:    result{1, "", "albs: there is no build 6; albs build list shows all\n"},
@@ -149,6 +175,12 @@ func TestBuildCommands(t *testing.T) {
 			},
 			want: result{1, "", "zlib import: done in 2.5s\nzlib x86_64 build: failed: nothing provides libfoo-devel\n" +
 				"albs: build 5 failed: zlib x86_64 build: nothing provides libfoo-devel; the log: albs build logs 5 12\n"},
+		},
+		{
+			name: "watch one that fails, whose log tells why", args: "build watch 5",
+			answers: map[string][]answer{"GET /builds/5/": ok(failedDoc), "GET /tests/build/5/": ok("[]")},
+			want: result{1, "", "zlib src build: failed: it was lost\nzlib x86_64 build: failed: it ended with code 1\nzlib i686 build: failed: who knows\n" +
+				"albs: build 5 failed: it ended with code 1; compile: a.c:7: no (line 10); the log: albs build logs 5 12 --stream build\n"},
 		},
 		{
 			name: "watch one whose tests fail", args: "build watch 5",

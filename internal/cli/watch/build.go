@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	urfave "github.com/urfave/cli/v2"
 
@@ -220,10 +221,14 @@ func failure(b client.Build) error {
 	if b.Reason != "" {
 		what += ": " + b.Reason
 	}
-	for _, t := range b.Tasks {
-		if t.State == albs.TaskFailed {
-			return fmt.Errorf("%s; the log: albs build logs %d %d", what, b.ID, t.ID)
-		}
+	failed := func(t client.Task) bool { return t.State == albs.TaskFailed }
+	told := func(t client.Task) bool { return failed(t) && t.Failure != nil && t.Failure.Log != "" }
+	if i := slices.IndexFunc(b.Tasks, told); i >= 0 {
+		t, f := b.Tasks[i], b.Tasks[i].Failure
+		return fmt.Errorf("%s; %s: %s (line %d); the log: albs build logs %d %d --stream %s", what, f.Kind, f.Text, f.Line, b.ID, t.ID, f.Log)
+	}
+	if i := slices.IndexFunc(b.Tasks, failed); i >= 0 {
+		return fmt.Errorf("%s; the log: albs build logs %d %d", what, b.ID, b.Tasks[i].ID)
 	}
 	return errors.New(what)
 }

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"albs/internal/albs"
+	"albs/internal/failure"
 	"albs/internal/master/api/delivery"
 	"albs/internal/master/api/rest"
 	"albs/internal/master/build"
@@ -78,9 +79,28 @@ type taskView struct {
 	Cause      albs.TaskID    `json:"cause,omitempty" doc:"Of a task that waits in vain: the task to retry"`
 	Attempts   int            `json:"attempts"`
 	Worker     string         `json:"worker,omitempty"`
+	Failure    *failureView   `json:"failure,omitempty" doc:"Of a failed task: why, as its logs tell"`
 
 	AttemptList []attemptView `json:"attempt_list,omitempty" doc:"In the answer about this one task"`
 	Logs        string        `json:"logs" doc:"Where the logs are listed"`
+}
+
+// failureView is why an attempt came to nothing. log and line say where it stands, and
+// are missing for what no log tells.
+type failureView struct {
+	Kind    failure.Kind `json:"kind" doc:"What was at fault: unknown, dependency, patch, compile, test …"`
+	Text    string       `json:"text" doc:"One line for people"`
+	Hint    string       `json:"hint,omitempty" doc:"What is usually done about it"`
+	Attempt int          `json:"attempt"`
+	Log     string       `json:"log,omitempty" doc:"The log's name"`
+	Line    int          `json:"line,omitempty" doc:"The line's number in it, from 1"`
+	Quote   string       `json:"quote,omitempty" doc:"That line"`
+	Before  []string     `json:"before,omitempty" doc:"The lines above it"`
+	After   []string     `json:"after,omitempty" doc:"The lines below it"`
+}
+
+func viewFailure(c failure.Cause, attempt int) *failureView {
+	return &failureView{Kind: c.Kind, Text: c.Text, Hint: c.Hint, Attempt: attempt, Log: c.Log, Line: c.Number, Quote: c.Line, Before: c.Before, After: c.After}
 }
 
 type refView struct {
@@ -142,6 +162,9 @@ func viewTask(id albs.BuildID, it build.Item, t build.Task, files []artifactView
 	if t.State == albs.TaskFailed {
 		out.Error = &t.Reason
 	}
+	if t.Failure != nil {
+		out.Failure = viewFailure(*t.Failure, t.FailedAttempt)
+	}
 	if n, ok := refTypes[it.RefType]; ok {
 		out.Ref.RefType = &n
 	}
@@ -160,6 +183,7 @@ type attemptView struct {
 	Outcome    albs.Outcome `json:"outcome,omitempty"`
 	Lost       bool         `json:"lost" doc:"It ended without a word on the work"`
 	Reason     string       `json:"reason"`
+	Failure    *failureView `json:"failure,omitempty" doc:"Why it came to nothing, as its logs or, if it was lost, the queue tell"`
 	Spec       albs.Spec    `json:"spec" doc:"What the worker was asked to do"`
 }
 
@@ -176,11 +200,19 @@ func (s *Server) getTask(ctx context.Context, in *taskInput) (*rest.Body[taskVie
 		if err != nil {
 			return nil, err
 		}
+		causes, err := s.Builds.Causes(ctx, in.Task, attempts)
+		if err != nil {
+			return nil, err
+		}
 		for _, a := range attempts {
-			v.AttemptList = append(v.AttemptList, attemptView{
+			view := attemptView{
 				Attempt: a.Number, Worker: a.Worker, StartedAt: rest.TimeOf(a.Claimed.Time), FinishedAt: rest.TimeOf(a.Ended.Time),
 				Outcome: a.Outcome, Lost: a.Lost, Reason: a.Reason, Spec: a.Spec,
-			})
+			}
+			if c, ok := causes[a.Number]; ok {
+				view.Failure = viewFailure(c, a.Number)
+			}
+			v.AttemptList = append(v.AttemptList, view)
 		}
 		return rest.Answer(v), nil
 	}

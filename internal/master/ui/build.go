@@ -67,6 +67,7 @@ type taskFailure struct {
 	Label   string
 	Log     queue.LogInfo // the last attempt's longest; Stream is "" if there is none
 	Waiting int           // tasks that wait for it in vain
+	Cause   *causeView
 }
 
 type repoLink struct{ Platform, Arch, Path string }
@@ -189,7 +190,7 @@ func (u *UI) failures(ctx context.Context, f facts) (out []taskFailure, more int
 			}
 		}
 	}
-	add := func(t queue.Task, label string) error {
+	add := func(t queue.Task, label string, cause *causeView) error {
 		if t.State != albs.TaskFailed {
 			return nil
 		}
@@ -201,16 +202,16 @@ func (u *UI) failures(ctx context.Context, f facts) (out []taskFailure, more int
 		if err != nil {
 			return err
 		}
-		out = append(out, taskFailure{Task: t, Label: label, Log: longest(infos), Waiting: waiting[t.ID]})
+		out = append(out, taskFailure{Task: t, Label: label, Log: longest(infos), Waiting: waiting[t.ID], Cause: cause})
 		return nil
 	}
 	for _, it := range f.build.Items {
 		for _, t := range it.Tasks {
-			if err := add(t.Task, taskLabel(it.Package, it.Platform, t.Kind, t.Arch)); err != nil {
+			if err := add(t.Task, taskLabel(it.Package, it.Platform, t.Kind, t.Arch), causeOf(t.Failure, f.build.ID, t.ID, t.FailedAttempt)); err != nil {
 				return nil, 0, err
 			}
 			if run, ok := f.latest[t.ID]; ok {
-				if err := add(run.Task, taskLabel(it.Package, it.Platform, albs.KindTest, t.Arch)); err != nil {
+				if err := add(run.Task, taskLabel(it.Package, it.Platform, albs.KindTest, t.Arch), nil); err != nil {
 					return nil, 0, err
 				}
 			}

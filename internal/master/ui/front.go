@@ -137,7 +137,7 @@ func asPerson(h handler) handler {
 	}
 }
 
-type failure struct {
+type errorView struct {
 	Status  int
 	Message string
 	Login   bool // signing in may help
@@ -148,7 +148,7 @@ type failure struct {
 func (u *UI) fail(w http.ResponseWriter, r *http.Request, err error) {
 	kind, err := face.Shown(r.Context(), err)
 	status := face.Status(kind)
-	f := failure{Status: status, Message: inert(albs.UserMessage(err)), Login: kind == albs.Unauthenticated}
+	f := errorView{Status: status, Message: inert(albs.UserMessage(err)), Login: kind == albs.Unauthenticated}
 	title := http.StatusText(status)
 	if kind == albs.Unauthenticated {
 		title = "Sign in first"

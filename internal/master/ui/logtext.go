@@ -5,6 +5,8 @@ import (
 	"errors"
 	"io"
 	"unicode/utf8"
+
+	"albs/internal/failure"
 )
 
 // maxLine is how much of a line is shown; the raw log has the rest.
@@ -76,59 +78,5 @@ func cleanLine(b []byte) string {
 		}
 		b = b[:len(b)-1]
 	}
-	if bytes.IndexByte(b, 0x1b) >= 0 {
-		b = stripEscapes(b)
-	}
-	return inert(string(b))
-}
-
-// stripEscapes removes the control sequences of ECMA-48: CSI (colours, cursor),
-// strings like OSC (titles, links) with what they carry, and short escapes. One
-// that doesn't end takes nothing but its beginning with it, so that no line can
-// hide its own rest.
-func stripEscapes(b []byte) []byte {
-	out := make([]byte, 0, len(b))
-	for i := 0; i < len(b); {
-		if b[i] != 0x1b {
-			out = append(out, b[i])
-			i++
-			continue
-		}
-		i += escapeLength(b[i:])
-	}
-	return out
-}
-
-// escapeLength returns how many bytes the escape at the beginning of b has.
-func escapeLength(b []byte) int {
-	if len(b) < 2 {
-		return 1
-	}
-	switch c := b[1]; {
-	case c == '[':
-		for i := 2; i < len(b); i++ {
-			if b[i] >= 0x40 && b[i] <= 0x7e {
-				return i + 1
-			}
-			if b[i] < 0x20 || b[i] > 0x3f {
-				break
-			}
-		}
-		return 2
-	case c == ']' || c == 'P' || c == 'X' || c == '^' || c == '_':
-		for i := 2; i < len(b); i++ {
-			if b[i] == 0x07 {
-				return i + 1
-			}
-			if b[i] == 0x1b && i+1 < len(b) && b[i+1] == '\\' {
-				return i + 2
-			}
-		}
-		return 2
-	case c >= 0x20 && c <= 0x2f: // with one more byte, as the choice of a character set
-		return min(3, len(b))
-	case c >= 0x30 && c <= 0x7e:
-		return 2
-	}
-	return 1
+	return inert(string(failure.Plain(b)))
 }

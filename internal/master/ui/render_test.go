@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"albs/internal/albs"
+	"albs/internal/failure"
 	"albs/internal/master/auth"
 	"albs/internal/master/build"
 	"albs/internal/master/queue"
@@ -42,12 +43,13 @@ func TestTemplates(t *testing.T) {
 		requests: []sign.Request{{Key: "ABCD", Status: sign.Failed, Reason: bad, Requester: bad, CreatedAt: now, Packages: []sign.Package{{File: albs.File{Digest: d}, Signed: d}}}},
 		releases: []release.Release{{ID: 3, Product: "distro", Planner: bad, Status: release.Completed, Reason: bad, Serial: 4, Created: now}},
 	}
+	cause := causeOf(&failure.Cause{Kind: failure.Compile, Text: bad, Hint: "x", Log: "build", Number: 5, Line: bad, Before: []string{bad}, After: []string{bad}}, 7, 12, 2)
 	view := buildView{
 		Build: f.build, Steps: stepsOf(f), Matrices: matricesOf(f), Requests: f.requests, Releases: f.releases, Files: filesOf(f), AllFiles: 2, Repos: reposOf(f),
-		Failures: []taskFailure{{Task: task, Label: bad, Log: queue.LogInfo{Attempt: 1, Stream: "build", Size: 7}, Waiting: 2}}, MoreFails: 3,
+		Failures: []taskFailure{{Task: task, Label: bad, Log: queue.LogInfo{Attempt: 1, Stream: "build", Size: 7}, Waiting: 2, Cause: cause}}, MoreFails: 3,
 		Actions: []action{{URL: "/x", Label: "Do", Why: bad}, {URL: "/y", Label: "Do"}, {URL: "/z", Label: "Do", Sure: "Really"}},
 	}
-	att := attempt{Attempt: queue.Attempt{Number: 2, Worker: bad, Reason: bad, Outcome: albs.OutcomeFailed}, Logs: []queue.LogInfo{{Attempt: 2, Stream: "build"}}, Files: f.build.Artifacts}
+	att := attempt{Attempt: queue.Attempt{Number: 2, Worker: bad, Reason: bad, Outcome: albs.OutcomeFailed}, Logs: []queue.LogInfo{{Attempt: 2, Stream: "build"}}, Files: f.build.Artifacts, Cause: causeOf(&failure.Cause{Kind: failure.Node, Text: bad}, 7, 12, 1)}
 	att.Claimed.Time, att.Ended.Time = now, now
 	wk := auth.Worker{Name: bad, Role: albs.RoleNode, Labels: []string{"arch:*"}, Prefix: "x"}
 	bodies := map[string][]any{
@@ -55,13 +57,13 @@ func TestTemplates(t *testing.T) {
 			Builds: []build.Summary{{ID: 7, Owner: bad, Product: "distro", Status: f.build.Status, Packages: []string{bad, "b", "c", "d", "e"}, Platforms: []string{"el9", "el10"}}}}},
 		"build": {view, buildView{Build: build.Build{ID: 8}, AllFiles: 1000}},
 		"files": {view, buildView{}},
-		"task":  {taskView{Build: 7, Task: task, Item: item, Label: bad, Wait: "waits", Attempts: []attempt{att, {}}, Run: &run, Retry: action{URL: "/x", Label: "Retry"}}, taskView{}},
+		"task":  {taskView{Build: 7, Task: task, Item: item, Label: bad, Wait: "waits", Cause: cause, Attempts: []attempt{att, {}}, Run: &run, Retry: action{URL: "/x", Label: "Retry"}}, taskView{}},
 		"log": {logView{Build: 7, Task: task, Label: bad, Attempt: att, Stream: "build", Lines: []Line{{1, cleanLine([]byte(bad)), 5}}, Others: []queue.LogInfo{{Attempt: 2, Stream: "build"}}, Prev: 1, Next: 2, Base: "/b"},
 			logView{Attempt: att}},
 		"queue": {queueView{}, queueView{Stats: []queue.Stat{{State: albs.TaskQueued, Kind: albs.KindBuild, Arch: albs.X8664, Count: 3}, {}}, Running: []queueRow{{Task: task, Build: 7}},
 			Waiting: []queueRow{{Task: task, Wait: bad}}, Hidden: 9, Workers: []workerRow{{wk, []queueRow{{Task: task, Build: 7}}}, {Worker: wk}}}},
 		"login": {loginView{Next: "/x", Message: bad}, loginView{}},
-		"error": {failure{Status: 404, Message: inert(bad)}, failure{Login: true}},
+		"error": {errorView{Status: 404, Message: inert(bad)}, errorView{Login: true}},
 	}
 	for name := range ts {
 		if len(bodies[name]) == 0 {

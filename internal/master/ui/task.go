@@ -21,7 +21,8 @@ type taskView struct {
 	Item     build.Item
 	Arch     albs.Arch
 	Label    string
-	Wait     string // why it doesn't run yet; "" if it did
+	Wait     string     // why it doesn't run yet; "" if it did
+	Cause    *causeView // why it failed; nil where nothing is known
 	Attempts []attempt
 	Run      *testrun.Run
 	Retry    action
@@ -29,6 +30,7 @@ type taskView struct {
 
 type attempt struct {
 	queue.Attempt
+	Cause *causeView
 	Logs  []queue.LogInfo
 	Files []build.Artifact
 }
@@ -107,6 +109,9 @@ func (v *taskView) locate(f facts) {
 			for _, bt := range it.Tasks {
 				if bt.ID == task {
 					v.Item, v.Arch = it, bt.Arch
+					if task == v.Task.ID {
+						v.Cause = causeOf(bt.Failure, f.build.ID, task, bt.FailedAttempt)
+					}
 					return true
 				}
 			}
@@ -135,9 +140,16 @@ func (u *UI) attempts(ctx context.Context, b build.Build, id albs.TaskID) ([]att
 	if err != nil {
 		return nil, err
 	}
+	causes, err := u.Builds.Causes(ctx, id, as)
+	if err != nil {
+		return nil, err
+	}
 	var out []attempt
 	for _, a := range slices.Backward(as) {
 		x := attempt{Attempt: a}
+		if c, ok := causes[a.Number]; ok {
+			x.Cause = causeOf(&c, b.ID, id, a.Number)
+		}
 		for _, l := range infos {
 			if l.Attempt == a.Number {
 				x.Logs = append(x.Logs, l)
