@@ -22,39 +22,40 @@ var badPackages = []struct {
 	kind  albs.TaskKind // of the task that fails; "" if the build succeeds
 	want  []string      // in the task's reason
 	log   string        // stream in which the first of want is to be found as well; "" for none
+	cause string        // the cause's kind and, where a log tells it, the log; "" where none is known
 }{
 	{
 		name:  "unparsable",
 		files: map[string]string{"unparsable.spec": "Name: unparsable\nVersion: 1\n%if 1\nno end to this\n"},
 		kind:  albs.KindSource,
-		want:  []string{"line 4: Unknown tag"},
+		want:  []string{"line 4: Unknown tag"}, cause: "spec build",
 	},
 	{
 		name: "unbuildable", files: only("unbuildable", "echo this cannot work; exit 3"),
-		kind: albs.KindBuild, want: []string{"%build"},
+		kind: albs.KindBuild, want: []string{"%build"}, cause: "section build",
 	},
 	{
 		name: "silent", files: only("silent", "sleep 600"), on: "noisy",
-		kind: albs.KindBuild, want: []string{"silent for more than 3s"},
+		kind: albs.KindBuild, want: []string{"silent for more than 3s"}, cause: "silence build",
 	},
 	{
 		name: "endless", files: only("endless", "while :; do echo still here; sleep 1; done"), on: "quick",
-		kind: albs.KindBuild, want: []string{"longer than 10s"},
+		kind: albs.KindBuild, want: []string{"longer than 10s"}, cause: "time build",
 	},
 	{
 		name:  "wishful",
 		files: map[string]string{"wishful.spec": strings.Replace(specOf("wishful", "true"), "BuildArch", "BuildRequires: no-such-thing-anywhere >= 9\nBuildArch", 1)},
-		kind:  albs.KindBuild, want: []string{"no-such-thing-anywhere"}, log: "root",
+		kind:  albs.KindBuild, want: []string{"no-such-thing-anywhere"}, log: "root", cause: "dependency root",
 	},
 	{
 		name:  "wrong-digest", // the look-aside cache has something else under this name
 		files: withSources("wrong-digest", "SHA256 (file.txt) = "+zeros+"\n"),
-		kind:  albs.KindImport, want: []string{"file.txt", zeros[:12]},
+		kind:  albs.KindImport, want: []string{"file.txt", zeros[:12]}, cause: "source",
 	},
 	{
 		name:  "missing-source",
 		files: withSources("missing-source", "SHA256 (file.txt) = "+strings.Repeat("1", 64)+"\n"),
-		kind:  albs.KindImport, want: []string{"file.txt", "/lookaside/1111"},
+		kind:  albs.KindImport, want: []string{"file.txt", "/lookaside/1111"}, cause: "source",
 	},
 	{
 		name:  "traversing",
@@ -80,7 +81,7 @@ var badPackages = []struct {
 	{
 		name:  "two-specs",
 		files: map[string]string{"a.spec": specOf("a", "true"), "b.spec": specOf("b", "true")},
-		kind:  albs.KindImport, want: []string{"spec"},
+		kind:  albs.KindImport, want: []string{"spec"}, cause: "source",
 	},
 	{
 		name: "canary-in-spec",
@@ -158,6 +159,13 @@ func TestBadInput(t *testing.T) {
 			if !strings.Contains(task.Reason, want) || !strings.Contains(whole.Reason, want) || !strings.Contains(a.stdout+a.stderr, want) {
 				t.Errorf("%s: %q is not in the task's, the build's and the command's reasons:\n%s\n%s\n%s", p.name, want, task.Reason, whole.Reason, a.stderr)
 			}
+		}
+		cause := ""
+		if f := task.Failure; f != nil && f.Kind != "unknown" {
+			cause = strings.TrimSpace(f.Kind + " " + f.Log)
+		}
+		if cause != p.cause {
+			t.Errorf("%s: the cause is %+v, want %q", p.name, task.Failure, p.cause)
 		}
 		if p.log != "" {
 			if log := s.run(s.alice, "build", "logs", builds[p.name], task.ID.String(), "--stream", p.log); !strings.Contains(log, p.want[0]) {
