@@ -51,7 +51,7 @@ const (
 	Files        Kind = "files"      // %files names what isn't there
 	Mismatch     Kind = "mismatch"   // binaries of an arch that the package isn't for
 	Debuginfo    Kind = "debuginfo"  // debugging information can't be split off
-	Check        Kind = "rpath"      // a check of what was installed: rpaths, shebangs, buildroot paths
+	Policy       Kind = "policy"     // a check of what was installed: rpaths, shebangs, buildroot paths
 	Section      Kind = "section"    // a section of the spec ended with an error that no other rule knows
 )
 
@@ -93,6 +93,7 @@ type Digest struct {
 	found   []*found // by the rules' order; nil where a rule matched nothing
 	end     *found   // the last line of the build log that has text
 	unknown *found   // the last line that speaks of an error
+	failed  bool     // by its last words it was rpmbuild's own work that failed
 	words   string
 }
 
@@ -118,7 +119,7 @@ func (d *Digest) Read(log string, r io.Reader) error {
 	s := newScan(d, set, log)
 	err := lines(r, s.take)
 	if log == Build {
-		d.end = s.end()
+		d.end, d.failed = s.end(), s.notes["failed"] != ""
 	}
 	if err != nil {
 		return fmt.Errorf("read log %s: %w", log, err)
@@ -128,7 +129,8 @@ func (d *Digest) Read(log string, r io.Reader) error {
 
 // Cause returns what is known now.
 func (d *Digest) Cause() Cause {
-	i := slices.IndexFunc(d.found, func(f *found) bool { return f != nil })
+	// What dnf found wrong didn't matter where rpmbuild came to fail by itself.
+	i := slices.IndexFunc(d.found, func(f *found) bool { return f != nil && !(f.log == Root && d.failed) })
 	if i < 0 {
 		if d.unknown == nil {
 			return Cause{Kind: Unknown, Text: d.words}

@@ -164,6 +164,22 @@ func TestOrder(t *testing.T) {
 			t.Errorf("%s: %+v, want %s at line %d", tt.name, c, tt.kind, tt.line)
 		}
 	}
+	// What dnf says counts, unless rpmbuild failed by itself after it; that dynamic
+	// requirements are missing is dnf's to say.
+	const root = "No match for argument: foo\n"
+	for _, tt := range []struct {
+		name, build string
+		kind        Kind
+	}{
+		{"no build", "", Dependency},
+		{"a section that failed", building + "a.c:1:1: error: x\nerror: Bad exit status from /var/tmp/rpm-tmp.b (%build)\n", Compile},
+		{"an unpackaged file", building + "Processing files: x\nerror: Installed (but unpackaged) file(s) found:\n   /x\nRPM build errors:\n", Unpackaged},
+		{"dynamic requirements", prep + "Executing(%generate_buildrequires): /bin/sh -e /var/tmp/rpm-tmp.g\nWrote: /x.buildreqs.nosrc.rpm\n", Dependency},
+	} {
+		if c := digest(t, "", map[string]string{Root: root, Build: tt.build}, whole); c.Kind != tt.kind {
+			t.Errorf("%s: %+v, want %s", tt.name, c, tt.kind)
+		}
+	}
 }
 
 // TestLines: lines are counted as the viewer counts them, and escapes hide nothing.

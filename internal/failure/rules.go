@@ -54,6 +54,7 @@ var notes = []note{
 	{name: "section", words: []string{"+ rpmbuild "}, re: regexp.MustCompile(`^\+ (rpmbuild) `)},
 	{name: "patch", words: []string{"patch #"}, re: regexp.MustCompile(`^(?:\+ echo ')?Patch #\d+ \(([^)]+)\):`)},
 	{name: "file", words: []string{"patching file ", "checking file "}, re: regexp.MustCompile(`^(?:patching|checking) file '?(.+?)'?$`)},
+	{name: "failed", words: []string{"error: bad exit status", "rpm build errors:"}, re: regexp.MustCompile(`^(error: Bad exit status|RPM build errors:)`)},
 	{name: "command", words: []string{"+ "}, re: regexp.MustCompile(`^\+ (.+)$`)},
 }
 
@@ -91,9 +92,11 @@ var rules = []rule{
 	// What the host lacks. Tests play at both.
 	{kind: Disk, logs: []string{Root, Build, Words}, sections: []string{"!check"}, words: []string{"no space left on device", "disk quota exceeded", "more space needed on", "more space on the", "disk is full"},
 		re: regexp.MustCompile(`(?i)(no space left on device|disk quota exceeded|needs \S+ more space on the .*|more space needed on the .*|the disk is full)`), says: "{1}"},
-	{kind: Memory, logs: []string{Build}, sections: []string{"!check"}, words: []string{"killed", "sigkill", "with signal 9"},
-		re:   regexp.MustCompile(`fatal error: Killed signal terminated program (\S+)|internal compiler error: Killed \(program (\S+)\)|fatal error: (ld) terminated with signal 9|\(signal: 9, SIGKILL: kill\)`),
+	{kind: Memory, logs: []string{Build}, sections: []string{"!check"}, words: []string{"killed", "with signal 9"},
+		re:   regexp.MustCompile(`fatal error: Killed signal terminated program (\S+)|internal compiler error: Killed \(program (\S+)\)|fatal error: (ld) terminated with signal 9`),
 		says: "{1}{2}{3} was killed, most likely for want of memory"},
+	{kind: Memory, logs: []string{Build}, sections: []string{"!check"}, words: []string{"sigkill"},
+		re: regexp.MustCompile("process didn't exit successfully: `([^ `]+).*\\(signal: 9, SIGKILL: kill\\)"), says: "{1} was killed, most likely for want of memory"},
 	{kind: Memory, logs: []string{Build}, sections: []string{"!check"},
 		words: []string{"out of memory", "outofmemoryerror", "virtual memory exhausted", "cannot allocate memory", "bad_alloc", "memory allocation of"},
 		re:    regexp.MustCompile(`(virtual memory exhausted: .*|LLVM ERROR: out of memory.*|fatal error: runtime: (?:cannot allocate|out of) memory.*|java\.lang\.OutOfMemoryError.*|[Oo]ut of memory.*|[Cc]annot allocate memory.*|std::bad_alloc|memory allocation of \d+ bytes failed)`),
@@ -161,11 +164,11 @@ var rules = []rule{
 		re: regexp.MustCompile(`^error: (Could not open %files file .*|Empty %files file .*|File must begin with .*)`), says: "{1}"},
 	{kind: Mismatch, logs: []string{Build}, words: []string{"arch dependent binaries", "not matching the package arch"},
 		re: regexp.MustCompile(`^error: (Arch dependent binaries in noarch package.*|Binaries arch \(\d+\) not matching the package arch.*)`), says: "{1}"},
-	{kind: Check, logs: []string{Build}, words: []string{"rpath", "runpath"},
+	{kind: Policy, logs: []string{Build}, words: []string{"rpath", "runpath"},
 		re: regexp.MustCompile(`^ERROR +\d+: file '(.+?)' contains (.*r(?:un)?path.*)`), says: "{1} contains {2}"},
-	{kind: Check, logs: []string{Build}, words: []string{"ambiguous python shebang"},
+	{kind: Policy, logs: []string{Build}, words: []string{"ambiguous python shebang"},
 		re: regexp.MustCompile(`^\*\*\* ERROR: ambiguous python shebang in (\S+): (.*)`), says: "ambiguous python shebang in {1}: {2}"},
-	{kind: Check, logs: []string{Build}, words: []string{"in installed files; aborting"},
+	{kind: Policy, logs: []string{Build}, words: []string{"in installed files; aborting"},
 		re: regexp.MustCompile(`^Found '(.*)' in installed files; aborting`), says: "installed files name the folder that they were built in, {1}"},
 
 	// %prep.
@@ -247,7 +250,7 @@ var rules = []rule{
 	// What only says that something ended.
 	{kind: Debuginfo, logs: []string{Build}, words: []string{"error: bad exit status"}, of: "command", when: regexp.MustCompile(`find-debuginfo`),
 		re: regexp.MustCompile(`^error: Bad exit status from \S+ \(%(\w+)\)`), says: "debugging information can't be split off: {command}"},
-	{kind: Check, logs: []string{Build}, words: []string{"error: bad exit status"}, of: "command", when: regexp.MustCompile(`^\S*/(?:brp-|check-)\S+`),
+	{kind: Policy, logs: []string{Build}, words: []string{"error: bad exit status"}, of: "command", when: regexp.MustCompile(`^\S*/(?:brp-|check-)\S+`),
 		re: regexp.MustCompile(`^error: Bad exit status from \S+ \(%(\w+)\)`), says: "{command} ended with an error"},
 	{kind: Test, logs: []string{Build}, words: []string{"error: bad exit status"},
 		re: regexp.MustCompile(`^error: Bad exit status from \S+ \(%check\)`), says: "%check ended with an error after: {command}"},
@@ -281,7 +284,7 @@ var hints = map[Kind]string{
 	Files:        "the build didn't install it, or it has another name on this arch",
 	Mismatch:     "the package's BuildArch is wrong, or a binary was not built but brought",
 	Debuginfo:    "the programs were built without -g or stripped; where there are none, %global debug_package %{nil}",
-	Check:        "mend what the check names in %install",
+	Policy:       "mend what the check names in %install",
 }
 
 // ruleSet is what one log's lines are asked.
