@@ -81,7 +81,7 @@ func (b *Builds) Causes(ctx context.Context, id albs.TaskID, attempts []queue.At
 	}
 	out := make(map[int]failure.Cause)
 	for _, a := range attempts {
-		if a.Lost {
+		if a.Lost || a.Outcome == albs.OutcomeInfra {
 			out[a.Number] = failure.OfWords(a.Reason)
 		}
 	}
