@@ -91,16 +91,16 @@ var rules = []rule{
 
 	// What the host lacks. Tests play at both.
 	{kind: Disk, logs: []string{Root, Build, Words}, sections: []string{"!check"}, words: []string{"no space left on device", "disk quota exceeded", "more space needed on", "more space on the", "disk is full"},
-		re: regexp.MustCompile(`(?i)(no space left on device|disk quota exceeded|needs \S+ more space on the .*|more space needed on the .*|the disk is full)`), says: "{1}"},
+		re: regexp.MustCompile(`(?i)(?:^|: |\] )(no space left on device|disk quota exceeded|.*needs \S+ more space on the .*|more space needed on the .*|the disk is full)`), says: "{1}"},
 	{kind: Memory, logs: []string{Build}, sections: []string{"!check"}, words: []string{"killed", "with signal 9"},
 		re:   regexp.MustCompile(`fatal error: Killed signal terminated program (\S+)|internal compiler error: Killed \(program (\S+)\)|fatal error: (ld) terminated with signal 9`),
 		says: "{1}{2}{3} was killed, most likely for want of memory"},
 	{kind: Memory, logs: []string{Build}, sections: []string{"!check"}, words: []string{"sigkill"},
 		re: regexp.MustCompile("process didn't exit successfully: `([^ `]+).*\\(signal: 9, SIGKILL: kill\\)"), says: "{1} was killed, most likely for want of memory"},
 	{kind: Memory, logs: []string{Build}, sections: []string{"!check"},
-		words: []string{"out of memory", "outofmemoryerror", "virtual memory exhausted", "cannot allocate memory", "bad_alloc", "memory allocation of"},
-		re:    regexp.MustCompile(`(virtual memory exhausted: .*|LLVM ERROR: out of memory.*|fatal error: runtime: (?:cannot allocate|out of) memory.*|java\.lang\.OutOfMemoryError.*|[Oo]ut of memory.*|[Cc]annot allocate memory.*|std::bad_alloc|memory allocation of \d+ bytes failed)`),
-		says:  "{1}"},
+		words: []string{"out of memory", "outofmemoryerror", "memory exhausted", "cannot allocate memory", "bad_alloc", "memory allocation of"},
+		re:    regexp.MustCompile(`(?i)^(?:[^\s:]+: )*(?:(?:fatal |internal |LLVM )?error: )?(?:.*\[Errno 12\] |runtime: |final link failed: )?((?:out of memory|virtual memory exhausted|memory exhausted|cannot allocate memory).*)|(java\.lang\.OutOfMemoryError.*)|throwing an instance of '(std::bad_alloc)'|^(memory allocation of \d+ bytes failed)`),
+		says:  "{1}{2}{3}{4}"},
 
 	// The arch, in rpmbuild's words.
 	{kind: ExcludedArch, logs: []string{Build}, words: []string{"error: architecture is ", "no compatible architectures"},
@@ -131,7 +131,7 @@ var rules = []rule{
 	{kind: Dependency, logs: []string{Words}, words: []string{"dnf can't resolve: "},
 		re: regexp.MustCompile(`dnf can't resolve: (.+)`), says: "{1}"},
 	{kind: Scriptlet, logs: []string{Root, Words}, words: []string{"scriptlet failed"},
-		re: regexp.MustCompile(`(?:Error in |error: )?(%\w+\(\S+\) scriptlet failed.*)`), says: "{1}"},
+		re: regexp.MustCompile(`^(?:.*a package refuses: |\s*[Ee]rror: |\s*Error in )?(%\w+\(\S+\) scriptlet failed.*)`), says: "{1}"},
 
 	// What rpmbuild can't read.
 	{kind: Macro, logs: []string{Build}, words: []string{"unknown tag: %"},
@@ -187,7 +187,7 @@ var rules = []rule{
 
 	// %check.
 	{kind: Test, logs: []string{Build}, sections: []string{"check"}, words: []string{"fail: ", "error: "},
-		re: regexp.MustCompile(`^\s*(?:--- )?(?:FAIL|ERROR): ([^\s].*)`), says: "{1}"},
+		re: regexp.MustCompile(`^\s*(?:--- )?FAIL: (\S.*)|^ERROR: (\w+ \([\w.]+\).*)`), says: "{1}{2}"},
 	{kind: Test, logs: []string{Build}, sections: []string{"check"}, words: []string{"***failed", "***timeout", "***exception", "***not run"},
 		re: regexp.MustCompile(`^\s*\d+/\d+ Test +#\d+: (\S+) \.*\s*\*\*\*\s*(Failed|Timeout|Exception|Not Run)`), says: "{1}: {2}"},
 	{kind: Test, logs: []string{Build}, sections: []string{"check"}, words: []string{" fail ", " timeout ", " error "},
@@ -202,6 +202,8 @@ var rules = []rule{
 		re: regexp.MustCompile(`^\s*not ok (\d+)(?: -)? ?([^#]*)(?:# +(?:[^TtSs].*)?)?$`), says: "test {1}: {2}"},
 	{kind: Test, logs: []string{Build}, sections: []string{"check"}, words: []string{"failed test", "subtests", "wstat: "},
 		re: regexp.MustCompile(`^#\s+Failed test (.+)|^(\S+\.t)\s+\.+\s*(?:Failed .*|Dubious.*)|^(\S+\.t)\s+\(Wstat: .*`), says: "{1}{2}{3}"},
+	{kind: Test, logs: []string{Build}, sections: []string{"check"}, words: []string{"error: "},
+		re: regexp.MustCompile(`^ERROR: (\S.*)`), says: "{1}"},
 	{kind: Test, logs: []string{Build}, sections: []string{"check"}, words: []string{"tests run: "},
 		re: regexp.MustCompile(`^\[ERROR\] (Tests run: .*)`), says: "{1}"},
 
