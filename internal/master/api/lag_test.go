@@ -111,19 +111,23 @@ func resident(t *testing.T) int64 {
 	return pages * int64(os.Getpagesize())
 }
 
-// logged has a node, over HTTP, build something that writes such a log, and returns the
-// path of its stream once it is begun, and when.
-func (f *fixture) logged(t *testing.T, count, rate int) (stream, raw string, began time.Time) {
+// logged has a node, over HTTP, build something that writes such a log once start is
+// called, so that its readers are there before it, and returns the log's path.
+func (f *fixture) logged(t *testing.T, count, rate int) (log string, start func() (began time.Time)) {
 	t.Helper()
 	f.catalog(t)
 	b := f.build(t, f.upload(t))
-	begun := make(chan time.Time, 1)
+	begin := make(chan time.Time, 1)
 	node := worker.Loop{
 		Master: worker.NewClient(f.url, f.tokens["node"], http.DefaultClient), Parallel: 1, Spool: filepath.Join(t.TempDir(), "spool"), Log: zerolog.Nop(),
 		Offer: func() worker.Offer { return worker.Offer{Version: "1", Labels: []string{"kind:build", "arch:x86_64"}} },
 		Job: func(ctx context.Context, s *worker.Session) (albs.Outcome, albs.Result, error) {
-			began := time.Now()
-			begun <- began
+			var began time.Time
+			select {
+			case began = <-begin:
+			case <-ctx.Done():
+				return "", albs.Result{}, context.Cause(ctx)
+			}
 			if err := written(ctx, s.Log("build"), count, rate, began); err != nil {
 				return "", albs.Result{}, err
 			}
@@ -137,15 +141,18 @@ func (f *fixture) logged(t *testing.T, count, rate int) (stream, raw string, beg
 		cancel()
 		wg.Wait()
 	})
-	raw = logsOf(b.ID, b.Tasks[0].ID) + "build"
-	return raw + "/events", raw, <-begun
+	return logsOf(b.ID, b.Tasks[0].ID) + "build", func() time.Time {
+		began := time.Now()
+		begin <- began
+		return began
+	}
 }
 
-// follow opens a stream from a byte on; with a small buffer the kernel takes little for
+// follow opens a log's stream from a byte on; with a small buffer the kernel takes little for
 // a client that doesn't read.
-func (f *fixture) follow(t *testing.T, path string, from int64, small bool) io.ReadCloser {
+func (f *fixture) follow(t *testing.T, log string, from int64, small bool) io.ReadCloser {
 	t.Helper()
-	req := f.request(t, "anon", get, path+"?offset="+strconv.FormatInt(from, 10), nil)
+	req := f.request(t, "anon", get, log+"/events?offset="+strconv.FormatInt(from, 10), nil)
 	tr := &http.Transport{DialContext: func(ctx context.Context, network, addr string) (net.Conn, error) {
 		c, err := (&net.Dialer{}).DialContext(ctx, network, addr)
 		if tcp, ok := c.(*net.TCPConn); ok && small {
@@ -162,7 +169,7 @@ func (f *fixture) follow(t *testing.T, path string, from int64, small bool) io.R
 		tr.CloseIdleConnections()
 	})
 	if resp.StatusCode != http.StatusOK {
-		t.Fatalf("%s = %s", path, resp.Status)
+		t.Fatalf("%s = %s", log, resp.Status)
 	}
 	return resp.Body
 }
@@ -177,8 +184,9 @@ func TestLiveLogLag(t *testing.T) {
 	}
 	for run := 1; ; run++ {
 		f := setup(t, Config{})
-		stream, _, began := f.logged(t, count, rate)
-		lines, worst, size, ended := lags(t, f.follow(t, stream, 0, false), 0, began)
+		log, start := f.logged(t, count, rate)
+		body := f.follow(t, log, 0, false)
+		lines, worst, size, ended := lags(t, body, 0, start())
 		if lines != count || !ended || size != int64(count*len(fmt.Sprintf(stamp, 0, 0))) {
 			t.Errorf("%d of %d lines came, %d bytes, to the end: %t", lines, count, size, ended)
 		}
@@ -201,9 +209,9 @@ func TestLongLog(t *testing.T) {
 	}
 	const count, rate = 10_000_000, 100_000
 	f := setup(t, Config{})
-	stream, raw, began := f.logged(t, count, rate)
-	slow := f.follow(t, stream, 0, true)
-	body := f.follow(t, stream, 0, false)
+	log, start := f.logged(t, count, rate)
+	slow, body := f.follow(t, log, 0, true), f.follow(t, log, 0, false)
+	began := start()
 	var early, late int64
 	done := make(chan struct{})
 	var wg sync.WaitGroup
@@ -241,11 +249,11 @@ func TestLongLog(t *testing.T) {
 		t.Errorf("who didn't read has %d lines, to the end: %t", got, whole)
 	}
 	// It reads on where it was.
-	again, _, _, whole := lags(t, f.follow(t, stream, int64(got)*25, false), got, began)
+	again, _, _, whole := lags(t, f.follow(t, log, int64(got)*25, false), got, began)
 	if !whole || again != count {
 		t.Errorf("reading on it comes to line %d, to the end: %t", again, whole)
 	}
-	a := f.call(t, "anon", http.MethodHead, raw, nil, http.StatusOK)
+	a := f.call(t, "anon", http.MethodHead, log, nil, http.StatusOK)
 	if a.ContentLength != bytes {
 		t.Errorf("the log has %d bytes of %d", a.ContentLength, bytes)
 	}
