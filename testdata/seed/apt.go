@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"fmt"
 	"os"
@@ -9,6 +10,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"time"
 )
 
 // deb is one package file that apt would download.
@@ -25,42 +27,75 @@ type apt struct {
 	opts []string
 }
 
-// newApt prepares the private folder. Where the host has no package lists, they
-// are fetched into it.
-func newApt(ctx context.Context, dir string, say func(string, ...any)) (*apt, error) {
-	arch, err := exec.CommandContext(ctx, "dpkg", "--print-architecture").Output()
+// listsAge is how old fetched package lists may be: what they name doesn't stay on the
+// mirrors for ever.
+const listsAge = 24 * time.Hour
+
+// newApt prepares a private folder below dir for the packages of arch, RPM's name for
+// it, "" the host's own. Where the host has no package lists of arch, they are fetched.
+func newApt(ctx context.Context, dir, arch string, say func(string, ...any)) (*apt, error) {
+	out, err := exec.CommandContext(ctx, "dpkg", "--print-architecture").Output()
 	if err != nil {
 		return nil, fmt.Errorf("the recipe needs a Debian host with dpkg and apt-get: %w", err)
 	}
-	a := &apt{dir: dir, arch: strings.TrimSpace(string(arch))}
+	host := strings.TrimSpace(string(out))
+	a := &apt{dir: dir, arch: host}
+	if arch != "" {
+		a.arch = ""
+		for debian, rpm := range arches {
+			if rpm == arch {
+				a.arch = debian
+			}
+		}
+	}
+	if arches[a.arch] == "" {
+		return nil, fmt.Errorf("no architecture is known that is %s to RPM and has a name of Debian's", cmp.Or(arch, host))
+	}
+	if a.arch != host {
+		a.dir = filepath.Join(dir, a.arch)
+	}
 	for _, d := range []string{"lists/partial", "cache", "none/partial", "debs/partial"} {
-		if err := os.MkdirAll(filepath.Join(dir, d), 0o755); err != nil {
+		if err := os.MkdirAll(filepath.Join(a.dir, d), 0o755); err != nil {
 			return nil, fmt.Errorf("make apt's folder: %w", err)
 		}
 	}
-	status := filepath.Join(dir, "status") // empty: nothing is installed yet, so the closure is whole
+	status := filepath.Join(a.dir, "status") // empty: nothing is installed yet, so the closure is whole
 	if err := os.WriteFile(status, nil, 0o644); err != nil {
 		return nil, fmt.Errorf("make apt's folder: %w", err)
 	}
 	a.opts = []string{
 		"-o", "Dir::State::status=" + status,
-		"-o", "Dir::Cache=" + filepath.Join(dir, "cache"),
-		"-o", "Dir::Cache::archives=" + filepath.Join(dir, "debs"),
+		"-o", "Dir::Cache=" + filepath.Join(a.dir, "cache"),
+		"-o", "Dir::Cache::archives=" + filepath.Join(a.dir, "debs"),
 		"-o", "Debug::NoLocking=1",
 		"-o", "APT::Install-Recommends=0",
 		"-o", "APT::Sandbox::User=root",
 		"-o", "Acquire::ForceHash=SHA256",
 		"-y",
 	}
-	if host, _ := filepath.Glob("/var/lib/apt/lists/*_Packages*"); len(host) > 0 {
+	if a.arch != host {
+		// To apt it is the only one: nothing of the host's may get into the closure.
+		a.opts = append(a.opts, "-o", "APT::Architecture="+a.arch, "-o", "APT::Architectures="+a.arch)
+	} else if lists, _ := filepath.Glob("/var/lib/apt/lists/*_Packages*"); len(lists) > 0 {
 		return a, nil
 	}
-	a.opts = append(a.opts, "-o", "Dir::State::lists="+filepath.Join(dir, "lists"))
-	if own, _ := filepath.Glob(filepath.Join(dir, "lists", "*_Packages*")); len(own) == 0 {
-		say("apt-get update (the host has no package lists)")
-		if _, err := a.run(ctx, "update"); err != nil {
+	a.opts = append(a.opts, "-o", "Dir::State::lists="+filepath.Join(a.dir, "lists"))
+	mark := filepath.Join(a.dir, "updated")
+	if info, err := os.Stat(mark); err == nil && time.Since(info.ModTime()) < listsAge {
+		return a, nil
+	}
+	say("apt-get update for %s", a.arch)
+	if _, err := a.run(ctx, "update"); err != nil {
+		// A mirror may be out of step with itself in one of its parts: what the others
+		// have goes together all the same, and is asked for anew the next time.
+		if lists, _ := filepath.Glob(filepath.Join(a.dir, "lists", "*_Packages*")); len(lists) == 0 {
 			return nil, err
 		}
+		say("going on without some package lists: %v", err)
+		return a, nil
+	}
+	if err := os.WriteFile(mark, nil, 0o644); err != nil {
+		return nil, fmt.Errorf("mark the package lists: %w", err)
 	}
 	return a, nil
 }

@@ -25,10 +25,6 @@ type pkg struct {
 
 // build makes work/repo: RPMs of debs and their metadata.
 func build(ctx context.Context, a *apt, debs []deb, work string, say func(string, ...any)) error {
-	rpmArch := map[string]string{"amd64": "x86_64", "arm64": "aarch64", "ppc64el": "ppc64le", "s390x": "s390x", "riscv64": "riscv64"}[a.arch]
-	if rpmArch == "" {
-		return fmt.Errorf("no RPM architecture is known for Debian's %s", a.arch)
-	}
 	pkgs, err := unpackAll(ctx, a, debs, filepath.Join(work, "tree"))
 	if err != nil {
 		return err
@@ -45,7 +41,7 @@ func build(ctx context.Context, a *apt, debs []deb, work string, say func(string
 	say("unpacked; rpmbuild")
 	top := filepath.Join(work, "rpmbuild")
 	err = command(ctx, filepath.Join(work, "rpmbuild.log"), []string{"HOME=" + work, "LC_ALL=C.UTF-8"},
-		"rpmbuild", "-bb", "--nodeps", "--target", rpmArch, "--define", "_topdir "+top, "--define", "_tmppath "+work, specFile)
+		"rpmbuild", "-bb", "--nodeps", "--target", arches[a.arch], "--define", "_topdir "+top, "--define", "_tmppath "+work, specFile)
 	if err != nil {
 		return err
 	}

@@ -2,7 +2,10 @@
 // packages of the Debian host that it runs on, so that builds, roots and install
 // tests can run where no RPM mirror is in reach.
 //
-//	go run ./testdata/seed -out DIR [-cache DIR]
+//	go run ./testdata/seed -out DIR [-cache DIR] [-arch ARCH]
+//
+// ARCH is the host's own by default. The RPMs of another are made on the host all the
+// same: nothing in them is run.
 //
 // It asks apt for the closure of a list of packages, downloads it without
 // installing anything, unpacks each .deb, and lets one rpmbuild of one generated
@@ -47,6 +50,7 @@ var source embed.FS
 
 func main() {
 	out := flag.String("out", "", "directory that gets the RPMs and repodata; made if absent, replaced if present")
+	arch := flag.String("arch", "", "RPM architecture of the packages (default: the host's)")
 	cache := flag.String("cache", "", "directory that keeps finished repositories (default: albs-seed in the user's cache)")
 	flag.Parse()
 	if *out == "" || flag.NArg() > 0 {
@@ -55,14 +59,14 @@ func main() {
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	if err := run(ctx, *out, *cache); err != nil {
+	if err := run(ctx, *out, *cache, *arch); err != nil {
 		fmt.Fprintln(os.Stderr, "seed:", err)
 		os.Exit(1)
 	}
 }
 
 // run makes the repository in the cache, if it isn't there, and copies it to out.
-func run(ctx context.Context, out, cache string) error {
+func run(ctx context.Context, out, cache, arch string) error {
 	began := time.Now()
 	say := func(format string, args ...any) {
 		fmt.Printf("seed: %5.1fs  %s\n", time.Since(began).Seconds(), fmt.Sprintf(format, args...))
@@ -87,7 +91,7 @@ func run(ctx context.Context, out, cache string) error {
 	}
 	defer unlock()
 
-	a, err := newApt(ctx, filepath.Join(cache, "apt"), say)
+	a, err := newApt(ctx, filepath.Join(cache, "apt"), arch, say)
 	if err != nil {
 		return err
 	}

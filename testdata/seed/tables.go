@@ -10,6 +10,9 @@ var packages = []string{
 	"autoconf", "automake", "zlib1g-dev",
 }
 
+// arches are RPM's names for Debian's architectures.
+var arches = map[string]string{"amd64": "x86_64", "arm64": "aarch64", "ppc64el": "ppc64le", "s390x": "s390x", "riscv64": "riscv64"}
+
 // dropped packages are in the closure but have no place in an RPM distribution.
 var dropped = map[string]bool{"dash": true, "dpkg": true, "apt": true, "debconf": true, "base-files": true, "base-passwd": true,
 	"init-system-helpers": true, "usrmerge": true}
