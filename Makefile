@@ -3,11 +3,12 @@
 # make test                         all checks and the fast tests
 # make test-long                    those that repeat or wait, too
 # make bench [ONLY=publish]         measures against the peers, into bench.json
+# make release [VERSION=1.0]        static programs for four arches, with checksums, into dist/
 #
 # Each installs the host's packages that it lacks, says so, and works on Debian 12
 # and on EL or Fedora with nothing but Go, git and make.
 
-.PHONY: help demo run test test-long bench setup
+.PHONY: help demo run test test-long bench release setup
 
 help:
 	@sed -n '/^# /s/^# //p; /^$$/q' Makefile
@@ -27,6 +28,9 @@ test-long:
 
 bench: setup
 	go run ./testdata/bench -only '$(ONLY)'
+
+release:
+	testdata/release/release.sh dist '$(VERSION)'
 
 setup:
 	@testdata/setup.sh

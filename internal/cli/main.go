@@ -52,6 +52,6 @@ func root(r *remote.App) *urfave.App {
 		Usage:       "builds, tests, signs and releases RPM packages",
 		UsageText:   "albs COMMAND …   (albs COMMAND --help tells more)",
 		Description: "The server is ALBS_URL, " + remote.DefaultURL + " if unset. A token comes from ALBS_TOKEN or from the file ~/.config/albs/token (mode 0600).",
-		Commands:    append(commands, a.verifyCommand()),
+		Commands:    append(commands, a.verifyCommand(), a.versionCommand()),
 	}
 }

@@ -3,8 +3,10 @@ package cli
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"os"
 	"regexp"
+	"runtime"
 	"slices"
 	"strings"
 	"sync"
@@ -194,5 +196,19 @@ func checkHelp(t *testing.T, c *urfave.Command, name string) {
 	}
 	if got := command(t, t.Context(), map[string]string{"ALBS_URL": "http://127.0.0.1:1"}, args...); got.code == terminal.ExitUsage || got.code == terminal.ExitOK {
 		t.Errorf("the example is no command line that only lacks a server: %+v", got)
+	}
+}
+
+// TestVersion: the program says what it is, to people and to programs.
+func TestVersion(t *testing.T) {
+	t.Parallel()
+	got := command(t, t.Context(), nil, "version")
+	if want := "albs " + version + " " + runtime.GOOS + "/" + runtime.GOARCH + ", ledger: embedded\n"; got.code != 0 || got.stdout != want {
+		t.Errorf("albs version = %+v, want %q", got, want)
+	}
+	var v map[string]string
+	got = command(t, t.Context(), nil, "version", "--json")
+	if err := json.Unmarshal([]byte(got.stdout), &v); err != nil || got.code != 0 || v["version"] != version || v["arch"] != runtime.GOARCH || v["ledger"] != "embedded" {
+		t.Errorf("albs version --json = %+v, %v", got, err)
 	}
 }

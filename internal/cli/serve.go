@@ -10,7 +10,6 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
-	"runtime/debug"
 	"slices"
 	"strings"
 	"syscall"
@@ -34,20 +33,6 @@ import (
 	"albs/internal/worker/signer"
 	"albs/internal/worker/tester"
 )
-
-// version is the program's: the module's, or the commit that it was built from.
-var version = func() string {
-	info, ok := debug.ReadBuildInfo()
-	if !ok {
-		return "unknown"
-	}
-	for _, s := range info.Settings {
-		if s.Key == "vcs.revision" && len(s.Value) >= 12 {
-			return s.Value[:12]
-		}
-	}
-	return info.Main.Version
-}()
 
 // role is a part that the binary plays, as a process starts it.
 type role struct {
