@@ -266,6 +266,7 @@ func (b *suite) sourceFaults(t *testing.T) {
 		{"no spec at all", "this is\nno spec", "Unknown tag|Name field"},
 		{"missing source", head + "Source0: absent.tar.gz" + tailOf, "absent.tar.gz"},
 		{"parses for ever", "%{lua: while true do end}\n" + head + tailOf, "longer than"},
+		{"a million requirements", head + "%{lua: for i = 1, 1000000 do print('BuildRequires: nosuch' .. i .. '\\n') end}" + tailOf, "longer than"},
 		{"expands for ever", "%global a() %{a}%{a}\n%a\n" + head + tailOf, "[Rr]ecursi"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -426,9 +427,11 @@ func (b *suite) hostile(t *testing.T) {
 		{"lua", `%{lua: posix.mkdir("` + canary + `/lua"); rpm.execute("sh", "-c", "` + touch + `")}` + "\n" + head + "%build\nexit 1\n" + tailOf, ""},
 		{"fork bomb", head + "%build\nbomb() { bomb | bomb & }\nbomb\nwait; sleep 600\n" + tailOf, "longer than|Bad exit|silent"},
 		{"left behind", head + "%build\nsetsid sh -c 'while :; do touch " + canary + "/late; sleep 0.1; done' &\nexit 1\n" + tailOf, ""},
-		{"giant file", head + "%build\ndd if=/dev/zero of=big bs=1M count=4000\n" + tailOf, "wrote more|Bad exit"},
-		{"many files", head + "%build\ni=0; while :; do i=$((i+1)); dd if=/dev/zero of=big$i bs=1M count=20 2>/dev/null; done\n" + tailOf, "wrote more"},
+		{"giant file", head + "%build\ndd if=/dev/zero of=big bs=1M count=4000 status=progress\n" + tailOf, "wrote more|Bad exit"},
+		{"many files", head + "%build\ni=0; while :; do i=$((i+1)); echo $i; dd if=/dev/zero of=big$i bs=1M count=20 2>/dev/null; done\n" + tailOf, "wrote more"},
 		{"much output", head + "%build\nyes\n" + tailOf, "of log"},
+		{"a line of 1 GiB", head + "%build\nhead -c 1073741824 /dev/zero | tr '\\0' x\n" + tailOf, "of log"},
+		{"many requirements", "%{lua: for i = 1, 30000 do print('BuildRequires: nosuch' .. i .. '\\n') end}\n" + head + tailOf, "30000 requirements are more than 20000"},
 		{"network", head + "%build\n(exec 3<>/dev/tcp/127.0.0.1/22) && exit 0\nexec 3<>/dev/tcp/1.1.1.1/53 || exit 9\n" + tailOf, "Bad exit"},
 		{"no root", head + "%build\nid -u | grep -qx 1000 || exit 0\nchown 0 . && exit 0; mount -t tmpfs x /mnt && exit 0; : > /usr/lib/x && exit 0; exit 1\n" + tailOf, "Bad exit"},
 	} {
