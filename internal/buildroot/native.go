@@ -87,6 +87,7 @@ func (n *Native) begin(ctx context.Context, spec albs.Root, repos []sandbox.Repo
 		if err != nil {
 			return err
 		}
+		defer base.Close()
 		w.record.Base = base.Digest()
 		w.root, err = base.Overlay(ctx)
 		return err

@@ -55,9 +55,11 @@ func TestNative(t *testing.T) {
 		Limits: sandbox.Limits{Processes: 300, Disk: 256 << 20, Output: 16 << 20, Memory: 2 << 30},
 	})
 	// The others share a base that the small one couldn't fill.
-	if _, err := sandboxtest.Engine(t, sandbox.Config{Dir: b.dir}).Base(t.Context(), b.root, b.repos, io.Discard); err != nil {
+	shared, err := sandboxtest.Engine(t, sandbox.Config{Dir: b.dir}).Base(t.Context(), b.root, b.repos, io.Discard)
+	if err != nil {
 		t.Fatal(err)
 	}
+	t.Cleanup(shared.Close)
 	buildroottest.TestEngine(t, buildroottest.Fixture{
 		Engine: b.engine, Small: buildroot.NewNative(small).WithRounds(3), Root: b.root, Repos: b.repos,
 	})
@@ -132,6 +134,7 @@ open(F, ">", "` + canary + `/here"); open(F, ">", "/usr/canary"); system("/usr/b
 	if err != nil {
 		t.Fatal(err)
 	}
+	defer base.Close()
 	r, err := base.Overlay(t.Context())
 	if err != nil {
 		t.Fatal(err)

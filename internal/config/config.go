@@ -205,9 +205,9 @@ func (c *Config) Check(roles []albs.Role) error {
 			return fmt.Errorf("%s: %w", part, err)
 		}
 	}
-	for part, l := range map[string]sandbox.Limits{"node": c.Node.Sandbox.Limits, "tester": c.Tester.Sandbox.Limits} {
-		if err := l.Check(); err != nil {
-			return fmt.Errorf("%s.sandbox.limits: %w", part, err)
+	for part, s := range map[string]sandbox.Config{"node": c.Node.Sandbox, "tester": c.Tester.Sandbox} {
+		if err := s.Check(); err != nil {
+			return fmt.Errorf("%s.sandbox: %w", part, err)
 		}
 	}
 	if c.Connect.Master != "" {

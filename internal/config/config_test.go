@@ -187,6 +187,7 @@ func TestCheck(t *testing.T) {
 		"a master that is no URL":  {Config{Connect: Connect{Master: "albs.example.org"}}, []albs.Role{albs.RoleNode}, false},
 		"a way out that is none":   {Config{Node: Node{Egress: egress.Policy{Allow: []string{"a b"}}}}, []albs.Role{albs.RoleNode}, false},
 		"a limit below zero":       {Config{Node: Node{Config: node.Config{Sandbox: sandbox.Config{Limits: sandbox.Limits{Memory: -1}}}}}, []albs.Role{albs.RoleNode}, false},
+		"bases below zero":         {Config{Node: Node{Config: node.Config{Sandbox: sandbox.Config{BasesSize: -1}}}}, []albs.Role{albs.RoleNode}, false},
 	} {
 		c.c.LogLevel = "info"
 		if err := c.c.Check(c.roles); (err == nil) != c.ok || err != nil && !errors.Is(err, albs.Invalid) {

@@ -1,6 +1,7 @@
 package sandbox
 
 import (
+	"bytes"
 	"context"
 	"crypto/sha256"
 	"encoding/json"
@@ -11,6 +12,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -25,20 +27,26 @@ import (
 // of a running build changes with each of its packages, the base under them hardly
 // ever does, and finding that out costs a resolution but no installation.
 
-// Base is the filled root that work of one kind starts from.
+// Base is the filled root that work of one kind starts from. It is held, and so not
+// evicted, until it is closed and the last Root on it is.
 type Base struct {
 	e      *Engine
 	root   albs.Root
 	digest albs.Digest
 	dir    string
 	facts  facts
+	free   func() // its lock; may be called twice
 }
+
+// Close lets the base go: it may be evicted when no Root lies on it any more.
+func (b *Base) Close() { b.free() }
 
 // facts are what is known of a base, in its facts.json.
 type facts struct {
 	Files     map[string]albs.Digest `json:"files"`     // package file name → its sha256
 	Installed []Package              `json:"installed"` // as its rpmdb has it
 	Provides  []string               `json:"provides"`  // names that are provided, sorted
+	Size      int64                  `json:"size"`      // bytes on disk
 }
 
 // version is part of every key: raise it when bases come to be made otherwise.
@@ -49,6 +57,9 @@ func (b *Base) Digest() albs.Digest { return b.digest }
 
 // Packages returns what is installed in the base, sorted.
 func (b *Base) Packages() []Package { return slices.Clone(b.facts.Installed) }
+
+// Size returns the bytes that the base holds on disk.
+func (b *Base) Size() int64 { return b.facts.Size }
 
 // key digests what was asked for.
 func key(root albs.Root, single bool) (albs.Digest, error) {
@@ -79,8 +90,8 @@ func key(root albs.Root, single bool) (albs.Digest, error) {
 // waits for it. The root's own repositories are no part of its base.
 //
 // On return the base is on disk, whole: a crash of the machine leaves either all of it
-// or a rest that nobody takes for a base and the next maker or start removes. It may be
-// evicted as long as no Root lies on it.
+// or a rest that nobody takes for a base and the next maker or start removes. It is to
+// be closed, and stays until then.
 //
 // A root that can't be (a requirement that no repository meets, which is named; a word
 // that dnf or rpm would take for more; a repository that floats or isn't served) is an
@@ -95,7 +106,7 @@ func (e *Engine) Base(ctx context.Context, root albs.Root, repos []Repo, log io.
 	if len(repos) != len(root.Repos) {
 		return nil, albs.Errorf(albs.Invalid, "%d of the %d repositories of platform %s are served", len(repos), len(root.Repos), root.Platform)
 	}
-	if e.ids.count == 0 && !root.SingleUID {
+	if e.ids.Count == 0 && !root.SingleUID {
 		return nil, albs.Errorf(albs.Unavailable, "platform %s needs a subuid range and this worker has none", root.Platform)
 	}
 	if _, err := surround(root, repos); err != nil {
@@ -109,11 +120,11 @@ func (e *Engine) Base(ctx context.Context, root albs.Root, repos []Repo, log io.
 	if err := CheckRequirements(trimGroups(root.Packages)); err != nil {
 		return nil, err
 	}
-	k, err := key(root, e.ids.count == 0)
+	k, err := key(root, e.ids.Count == 0)
 	if err != nil {
 		return nil, err
 	}
-	if b := e.find(root, k); b != nil {
+	if b := e.find(ctx, root, k); b != nil {
 		return b, nil
 	}
 	unlock, err := waitLock(ctx, e.path("base", string(k)+".making"), unix.LOCK_EX)
@@ -121,17 +132,18 @@ func (e *Engine) Base(ctx context.Context, root albs.Root, repos []Repo, log io.
 		return nil, fmt.Errorf("wait for the base: %w", err)
 	}
 	defer unlock()
-	if b := e.find(root, k); b != nil {
+	if b := e.find(ctx, root, k); b != nil {
 		return b, nil
 	}
 	if err := e.make(ctx, root, repos, k, macros, log); err != nil {
 		return nil, fmt.Errorf("make a base for %s %s: %w", root.Platform, root.Arch, err)
 	}
-	b := e.find(root, k)
+	b := e.find(ctx, root, k)
 	if b == nil {
 		return nil, albs.Errorf(albs.Unavailable, "the base for %s %s was removed while it was made", root.Platform, root.Arch)
 	}
-	if err := e.evict(ctx, b.digest); err != nil {
+	if err := e.evict(ctx); err != nil {
+		b.Close()
 		return nil, err
 	}
 	return b, nil
@@ -149,8 +161,8 @@ func (e *Engine) path(elem ...string) string {
 	return filepath.Join(append([]string{e.cfg.Dir}, elem...)...)
 }
 
-// find returns the base that k leads to, or nil.
-func (e *Engine) find(root albs.Root, k albs.Digest) *Base {
+// find returns the base that k leads to, held, or nil.
+func (e *Engine) find(ctx context.Context, root albs.Root, k albs.Digest) *Base {
 	text, err := os.ReadFile(e.path("base", string(k)+".key"))
 	if err != nil {
 		return nil
@@ -160,8 +172,13 @@ func (e *Engine) find(root albs.Root, k albs.Digest) *Base {
 		return nil
 	}
 	b := &Base{e: e, root: root, digest: d, dir: e.path("base", string(d))}
+	// Where it is just being removed, that comes to its end first.
+	if b.free, err = waitLock(ctx, e.path("base", string(d)+".lock"), unix.LOCK_SH); err != nil {
+		return nil
+	}
 	var whole bool
 	if b.facts, whole = readFacts(b.dir); !whole {
+		b.Close()
 		return nil
 	}
 	now := time.Now()
@@ -223,7 +240,7 @@ func (e *Engine) make(ctx context.Context, root albs.Root, repos []Repo, k albs.
 	if len(files) == 0 {
 		return albs.Errorf(albs.Invalid, "there is nothing to install in %q", root.Packages)
 	}
-	d := content(root, files, macros, e.ids.count == 0)
+	d := content(root, files, macros, e.ids.Count == 0)
 	to := e.path("base", string(d))
 	if _, whole := readFacts(to); !whole {
 		if err := e.fill(ctx, p, repos, install, macros, files, log); err != nil {
@@ -276,13 +293,16 @@ func (e *Engine) fill(ctx context.Context, p place, repos []Repo, install []stri
 			}
 		}
 	}
+	dir := filepath.Dir(p.cache.Source)
+	if f.Size, err = e.measure(ctx, dir); err != nil {
+		return err
+	}
 	b, err := json.Marshal(f)
 	if err != nil {
 		return err
 	}
 	// dnf syncs nothing. A base serves for months: a file of it that lost its content
 	// with the machine's power would be in every root made of it.
-	dir := filepath.Dir(p.cache.Source)
 	if err := syncFS(dir); err != nil {
 		return err
 	}
@@ -370,16 +390,39 @@ func packageFiles(dir string) (map[string]albs.Digest, error) {
 	return files, nil
 }
 
-// evict removes the bases beyond those that are kept, least recently used first, but
-// none in use and not keep.
-func (e *Engine) evict(ctx context.Context, keep albs.Digest) error {
+// measure returns the bytes that lie below dir, whoever inside owns them.
+func (e *Engine) measure(ctx context.Context, dir string) (int64, error) {
+	var said bytes.Buffer
+	if _, err := e.step(ctx, &job{Op: opMeasure, Path: dir}, stdio{out: &said}, e.ownLimits(), true); err != nil {
+		return 0, fmt.Errorf("measure %s: %w", dir, err)
+	}
+	return strconv.ParseInt(said.String(), 10, 64)
+}
+
+// used is a base on disk with when it was last asked for and the bytes that it holds.
+type used struct {
+	d    albs.Digest
+	at   time.Time
+	size int64
+}
+
+// beyond returns those of all that are more than count bases or, from the one used last
+// on, more than size bytes together.
+func beyond(all []used, count int, size int64) []used {
+	all = slices.SortedFunc(slices.Values(all), func(a, b used) int { return b.at.Compare(a.at) })
+	for i, u := range all {
+		if size -= u.size; i >= count || size < 0 {
+			return all[i:]
+		}
+	}
+	return nil
+}
+
+// evict removes the bases beyond those that are kept, but none in use.
+func (e *Engine) evict(ctx context.Context) error {
 	found, err := filepath.Glob(factsOf(e.path("base", "*")))
 	if err != nil {
 		return err
-	}
-	type used struct {
-		d  albs.Digest
-		at time.Time
 	}
 	var all []used
 	for _, f := range found {
@@ -387,15 +430,12 @@ func (e *Engine) evict(ctx context.Context, keep albs.Digest) error {
 		if err != nil {
 			continue
 		}
+		facts, _ := readFacts(filepath.Dir(f))
 		if info, err := os.Stat(f); err == nil {
-			all = append(all, used{d, info.ModTime()})
+			all = append(all, used{d, info.ModTime(), facts.Size})
 		}
 	}
-	slices.SortFunc(all, func(a, b used) int { return b.at.Compare(a.at) })
-	for i, u := range all {
-		if i < e.cfg.Bases || u.d == keep {
-			continue
-		}
+	for _, u := range beyond(all, e.cfg.Bases, e.cfg.BasesSize) {
 		unlock, err := tryLock(e.path("base", string(u.d)+".lock"))
 		if err != nil {
 			continue

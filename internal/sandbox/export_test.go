@@ -7,7 +7,7 @@ import (
 )
 
 // WithoutRange makes e work as where the user has been lent no ids.
-func (e *Engine) WithoutRange() { e.ids.count = 0 }
+func (e *Engine) WithoutRange() { e.ids.Count = 0 }
 
 // Sweep does what a new engine on e's folder begins with.
 func (e *Engine) Sweep(ctx context.Context) error { return e.sweep(ctx) }

@@ -71,6 +71,7 @@ const (
 	opRead    = "read"    // write the file Path to stdout
 	opPrepare = "prepare" // give a new base its build user and folder
 	opRemove  = "remove"  // delete the host folder Path
+	opMeasure = "measure" // write to stdout how many bytes lie in the host folder Path
 )
 
 // mount is one folder on the stage. With Upper set it is an overlay of Source.
@@ -178,8 +179,12 @@ func (j *job) run() (report, error) {
 		syscall.Read(controlFD, make([]byte, 1))
 		os.Exit(1)
 	}()
-	if j.Op == opRemove {
+	switch j.Op {
+	case opRemove:
 		return report{}, os.RemoveAll(j.Path)
+	case opMeasure:
+		_, err := fmt.Print(heldBy(j.Path))
+		return report{}, err
 	}
 	if err := j.setUp(); err != nil {
 		return report{}, err
@@ -388,17 +393,7 @@ func (j *job) watch(full chan<- struct{}) {
 		began := time.Now()
 		var sum int64
 		for _, dir := range j.Watch {
-			filepath.WalkDir(dir+"/.", func(_ string, d fs.DirEntry, err error) error {
-				if err != nil {
-					return nil // it may have gone meanwhile
-				}
-				if info, err := d.Info(); err == nil {
-					if st, ok := info.Sys().(*syscall.Stat_t); ok {
-						sum += st.Blocks * 512
-					}
-				}
-				return nil
-			})
+			sum += heldBy(dir)
 		}
 		if sum > j.Disk {
 			close(full)
@@ -406,6 +401,22 @@ func (j *job) watch(full chan<- struct{}) {
 		}
 		time.Sleep(max(time.Second, 20*time.Since(began)))
 	}
+}
+
+// heldBy returns how many bytes of disk the files in dir take, as far as they can be seen.
+func heldBy(dir string) (sum int64) {
+	filepath.WalkDir(dir+"/.", func(_ string, d fs.DirEntry, err error) error {
+		if err != nil {
+			return nil // it may have gone meanwhile
+		}
+		if info, err := d.Info(); err == nil {
+			if st, ok := info.Sys().(*syscall.Stat_t); ok {
+				sum += st.Blocks * 512
+			}
+		}
+		return nil
+	})
+	return sum
 }
 
 // prepare gives a base what every root needs and no package brings: the build user,

@@ -10,24 +10,12 @@ import (
 	"strings"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
 	"albs/internal/albs"
 )
-
-func TestSubRange(t *testing.T) {
-	t.Parallel()
-	file := "root:1:2\nalbs:100000:65536\n# comment\nalbs:300000:70000\n1001:900000:10\nalbs:x:y\n"
-	for _, tt := range []struct {
-		name, uid    string
-		start, count int
-	}{{"albs", "5", 300000, 70000}, {"other", "1001", 900000, 10}, {"nobody", "9", 0, 0}} {
-		if s, c := subRange(file, tt.name, tt.uid); s != tt.start || c != tt.count {
-			t.Errorf("subRange(%s) = %d, %d", tt.name, s, c)
-		}
-	}
-}
 
 // pipes is a listener that accepts what is put into it.
 type pipes chan net.Conn
@@ -155,6 +143,38 @@ func TestUnresolved(t *testing.T) {
 		{"network", "Error: Failed to download metadata for repo 'x'\n", nil},
 	} {
 		if diff := cmp.Diff(tt.want, unresolved([]byte(tt.said))); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", tt.name, diff)
+		}
+	}
+}
+
+// TestBeyond: what was used last stays, within both bounds.
+func TestBeyond(t *testing.T) {
+	t.Parallel()
+	at := func(minute int, size int64) used {
+		return used{albs.DigestOf([]byte{byte(minute)}), time.Unix(int64(60*minute), 0), size}
+	}
+	all := []used{at(3, 10), at(1, 10), at(4, 10), at(2, 10)}
+	for _, tt := range []struct {
+		name  string
+		count int
+		size  int64
+		gone  []int // minutes
+	}{
+		{"enough of both", 4, 40, nil},
+		{"too many", 3, 100, []int{1}},
+		{"too much", 100, 39, []int{1}},
+		{"half", 100, 20, []int{2, 1}},
+		{"one too big", 100, 9, []int{4, 3, 2, 1}},
+	} {
+		var want, got []albs.Digest
+		for _, m := range tt.gone {
+			want = append(want, at(m, 0).d)
+		}
+		for _, u := range beyond(all, tt.count, tt.size) {
+			got = append(got, u.d)
+		}
+		if diff := cmp.Diff(want, got); diff != "" {
 			t.Errorf("%s (-want +got):\n%s", tt.name, diff)
 		}
 	}

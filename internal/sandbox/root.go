@@ -78,7 +78,7 @@ func (p Package) NEVRA() string {
 }
 
 // Overlay returns a fresh root on the base, which is kept as long. It must be closed. A
-// base that was evicted meanwhile is Unavailable: ask for it again.
+// base that was closed and evicted is Unavailable: ask for it again.
 func (b *Base) Overlay(ctx context.Context) (*Root, error) {
 	dir, unlock, err := b.e.newRoot(ctx, "")
 	if err != nil {

@@ -12,14 +12,12 @@
 package sandbox
 
 import (
-	"bufio"
 	"context"
 	"errors"
 	"fmt"
 	"io/fs"
 	"os"
 	"os/exec"
-	"os/user"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -28,6 +26,7 @@ import (
 
 	"albs/internal/albs"
 	"albs/internal/sandbox/cgroup"
+	"albs/internal/sandbox/lent"
 )
 
 // Config says where an Engine keeps its folders and what it allows.
@@ -40,9 +39,19 @@ type Config struct {
 	Limits Limits `yaml:"limits"`
 	// Bases is how many bases are kept when they are out of use; 0 is 8.
 	Bases int `yaml:"bases"`
+	// BasesSize is how many bytes the bases that are kept may hold together; 0 is 20 GiB.
+	BasesSize int64 `yaml:"bases_size"`
 	// SingleUID lets the engine work without a subuid range. It then makes roots of
 	// platforms marked so, and no others.
 	SingleUID bool `yaml:"single_uid"`
+}
+
+// Check refuses, as Invalid, what is below zero.
+func (c Config) Check() error {
+	if c.Bases < 0 || c.BasesSize < 0 {
+		return albs.Errorf(albs.Invalid, "%d bases of %d bytes together can't be kept", c.Bases, c.BasesSize)
+	}
+	return c.Limits.Check()
 }
 
 // Isolation is what stands between the host and a program in a root. It is printed
@@ -81,7 +90,7 @@ func (i Isolation) String() string {
 type Engine struct {
 	cfg       Config
 	isolation Isolation
-	ids       idMap
+	ids       lent.IDs
 	cgroups   *cgroup.Groups
 	view      []string // bubblewrap's arguments that show the host's programs read-only
 }
@@ -96,11 +105,14 @@ func New(ctx context.Context, cfg Config) (*Engine, error) {
 	if !filepath.IsAbs(cfg.Dir) {
 		return nil, albs.Errorf(albs.Invalid, "sandbox dir %q is not an absolute path", cfg.Dir)
 	}
+	if err := cfg.Check(); err != nil {
+		return nil, err
+	}
 	if cfg.Bases == 0 {
 		cfg.Bases = 8
 	}
-	if err := cfg.Limits.Check(); err != nil {
-		return nil, err
+	if cfg.BasesSize == 0 {
+		cfg.BasesSize = 20 << 30
 	}
 	cfg.Limits = cfg.Limits.or(defaults)
 	e, problems := assemble(cfg)
@@ -161,69 +173,22 @@ func assemble(cfg Config) (*Engine, []string) {
 			problem("%s is not installed: install the package %s", tool, pkg)
 		}
 	}
-	ids, err := lentIDs()
+	ids, err := lent.Find()
 	switch {
 	case err == nil:
 		e.ids = ids
 	case cfg.SingleUID:
-		e.ids = idMap{uid: os.Getuid(), gid: os.Getgid()}
+		e.ids = lent.Own()
 	default:
 		problem("%v", err)
 	}
-	e.isolation.UIDRange = e.ids.count
+	e.isolation.UIDRange = e.ids.Count
 	e.cgroups = cgroup.Find()
 	if v := e.cgroups.Version(); v > 0 {
 		e.isolation.Cgroup = "v" + strconv.Itoa(v)
 	}
 	e.view = hostView()
 	return e, problems
-}
-
-// lentIDs finds the user's range in /etc/subuid and /etc/subgid.
-func lentIDs() (idMap, error) {
-	for _, tool := range []string{"newuidmap", "newgidmap"} {
-		if _, err := exec.LookPath(tool); err != nil {
-			return idMap{}, fmt.Errorf("%s is not installed: install the package uidmap (Debian) or shadow-utils-subid (Fedora)", tool)
-		}
-	}
-	m := idMap{uid: os.Getuid(), gid: os.Getgid()}
-	name := strconv.Itoa(m.uid)
-	if u, err := user.Current(); err == nil {
-		name = u.Username
-	}
-	for _, t := range []struct {
-		file  string
-		start *int
-	}{{"/etc/subuid", &m.subUID}, {"/etc/subgid", &m.subGID}} {
-		b, err := os.ReadFile(t.file)
-		if err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return idMap{}, err
-		}
-		start, count := subRange(string(b), name, strconv.Itoa(m.uid))
-		if count < 65535 {
-			return idMap{}, fmt.Errorf("%s lends %s no range of 65536 ids: add one with usermod --add-subuids and --add-subgids", t.file, name)
-		}
-		*t.start = start
-	}
-	m.count = 65535 // with our own id as 0 the inside has 0 to 65535
-	return m, nil
-}
-
-// subRange returns the largest range that a subuid file lends to the user.
-func subRange(file, name, uid string) (start, count int) {
-	sc := bufio.NewScanner(strings.NewReader(file))
-	for sc.Scan() {
-		f := strings.Split(strings.TrimSpace(sc.Text()), ":")
-		if len(f) != 3 || f[0] != name && f[0] != uid {
-			continue
-		}
-		s, err1 := strconv.Atoi(f[1])
-		c, err2 := strconv.Atoi(f[2])
-		if err1 == nil && err2 == nil && c > count {
-			start, count = s, c
-		}
-	}
-	return start, count
 }
 
 // hostView shows programs and libraries of the host and nothing that is anybody's.
@@ -296,7 +261,7 @@ func bubblewrap(args []string) []string {
 
 // owner returns the id inside the namespace that stands for u.
 func (e *Engine) owner(u User) int {
-	if u == UserBuild && e.ids.count > 0 {
+	if u == UserBuild && e.ids.Count > 0 {
 		return buildID
 	}
 	return 0

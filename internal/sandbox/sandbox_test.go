@@ -66,6 +66,7 @@ func base(t *testing.T, e *sandbox.Engine, root albs.Root, repos []sandbox.Repo)
 	if err != nil {
 		t.Fatalf("Base: %v\n%s", err, log.String())
 	}
+	t.Cleanup(b.Close)
 	return b
 }
 
@@ -131,6 +132,7 @@ func TestLeftovers(t *testing.T) {
 	facts := filepath.Join(first, "facts.json")
 	for _, spoil := range []func() error{func() error { return os.Truncate(facts, 0) }, func() error { return os.Remove(facts) }} {
 		mark := filepath.Join(first, "rest")
+		b.Close()
 		if err := errors.Join(spoil(), os.WriteFile(mark, nil, 0o600)); err != nil {
 			t.Fatal(err)
 		}
@@ -144,14 +146,17 @@ func TestLeftovers(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for i, keep := range []bool{true, false} {
-		if !keep {
+	for i, keep := range []bool{true, true, false} {
+		switch i {
+		case 1:
 			if err := r.Close(); err != nil {
 				t.Fatal(err)
 			}
+		case 2:
+			b.Close()
 		}
 		root.Macros = map[string]string{"dist": strings.Repeat(".x", i+1)}
-		base(t, e, root, repos)
+		base(t, e, root, repos).Close()
 		if _, err := os.Stat(first); (err == nil) != keep {
 			t.Errorf("first base kept: %v, want %v", err == nil, keep)
 		}

@@ -11,7 +11,6 @@ import (
 	"os"
 	"os/exec"
 	"runtime"
-	"strconv"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -226,7 +225,7 @@ func (e *Engine) admit(ctx context.Context, pid int, group *cgroup.Group) error 
 	if err := group.Add(pid); err != nil {
 		return err
 	}
-	return e.ids.apply(ctx, pid)
+	return e.ids.Map(ctx, pid)
 }
 
 // listenTo reads the helper's reports and carries its connections until it ends.
@@ -352,42 +351,4 @@ func (l *limitedBuffer) Write(p []byte) (int, error) {
 	l.b.Write(p[:n])
 	l.left -= n
 	return len(p), nil
-}
-
-// idMap is how the helper's ids stand in the host's: 0 is our own, and the rest a
-// range lent to us in /etc/subuid and /etc/subgid, if there is one.
-type idMap struct {
-	uid, gid       int
-	subUID, subGID int
-	count          int // 0: only our own id
-}
-
-// apply maps the ids of the process pid, which has just entered its namespace.
-func (m idMap) apply(ctx context.Context, pid int) error {
-	if m.count == 0 {
-		dir := "/proc/" + strconv.Itoa(pid)
-		err := os.WriteFile(dir+"/setgroups", []byte("deny"), 0)
-		err = errors.Join(err, os.WriteFile(dir+"/uid_map", fmt.Appendf(nil, "0 %d 1\n", m.uid), 0))
-		err = errors.Join(err, os.WriteFile(dir+"/gid_map", fmt.Appendf(nil, "0 %d 1\n", m.gid), 0))
-		if err != nil {
-			return fmt.Errorf("map the ids of a user namespace: %w", err)
-		}
-		return nil
-	}
-	var wg sync.WaitGroup
-	var errs [2]error
-	for i, t := range []struct {
-		tool     string
-		own, sub int
-	}{{"newuidmap", m.uid, m.subUID}, {"newgidmap", m.gid, m.subGID}} {
-		wg.Go(func() {
-			cmd := exec.CommandContext(ctx, t.tool, strconv.Itoa(pid),
-				"0", strconv.Itoa(t.own), "1", "1", strconv.Itoa(t.sub), strconv.Itoa(m.count))
-			if b, err := cmd.CombinedOutput(); err != nil {
-				errs[i] = fmt.Errorf("%s: %w: %s", t.tool, err, bytes.TrimSpace(b))
-			}
-		})
-	}
-	wg.Wait()
-	return errors.Join(errs[0], errs[1])
 }

@@ -32,6 +32,7 @@ type Base interface {
 	Digest() albs.Digest
 	Packages() []sandbox.Package
 	Overlay(ctx context.Context) (Overlay, error)
+	Close()
 }
 
 // Overlay is what it asks of a root: the methods of sandbox.Root.
@@ -108,6 +109,7 @@ func (s *suite) base(t *testing.T, root albs.Root, repos []sandbox.Repo) Base {
 	if err != nil {
 		t.Fatalf("Base: %v\n%s", err, log.String())
 	}
+	t.Cleanup(b.Close)
 	return b
 }
 
@@ -360,6 +362,7 @@ func (s *suite) bases(t *testing.T) {
 				t.Error(err)
 				return
 			}
+			defer b.Close()
 			digests[i] = b.Digest()
 		})
 	}
@@ -471,6 +474,7 @@ func (s *suite) dnfLimits(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	defer b.Close()
 	r, err := b.Overlay(t.Context())
 	if err != nil {
 		t.Fatal(err)

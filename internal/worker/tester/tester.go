@@ -86,6 +86,7 @@ func job(ctx context.Context, s *worker.Session, engine *sandbox.Engine, d *depo
 		}
 		result.Cases = append(result.Cases, cases...)
 	}
+	defer base.Close()
 	logs, err := s.UploadLogs(ctx)
 	if err != nil {
 		return "", albs.Result{}, err
