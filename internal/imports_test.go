@@ -40,24 +40,25 @@ var allowed = map[string][]string{
 	"albs": {},
 
 	// tools; who keeps files of its own keeps, bounds and locks them as disk does
-	"disk":           {"albs"},
-	"telemetry":      {"albs"},
-	"egress":         {"albs", "disk"},           // CA files, bounded
-	"blob":           {"albs", "disk"},           // synced folders, full disks
-	"git":            {"albs", "disk", "egress"}, // the CA bundle for git
-	"pgp":            {"albs"},
-	"rpm":            {"albs", "pgp"},
-	"repodata":       {"albs", "rpm"},
-	"sandbox":        {"albs", "sandbox/cgroup", "sandbox/lent"},
-	"sandbox/cgroup": {}, // where the kernel limits a step: one idea, and sandbox has enough of them
-	"sandbox/lent":   {}, // whose the files of a root are on the host
-	"buildroot":      {"albs", "rpm", "sandbox"},
-	"ledger":         {"albs", "disk"}, // its lock, ledger.json, full disks
-	"tlog":           {"albs"},
-	"attest":         {"albs", "ledger", "tlog", "rpm"},
-	"sbom":           {"albs", "rpm", "repodata"},
-	"advisory":       {"albs", "rpm", "repodata"},
-	"failure":        {"albs"}, // rules over logs, pure
+	"disk":             {"albs"},
+	"telemetry":        {"albs"},
+	"egress":           {"albs", "disk"},           // CA files, bounded
+	"blob":             {"albs", "disk"},           // synced folders, full disks
+	"git":              {"albs", "disk", "egress"}, // the CA bundle for git
+	"pgp":              {"albs"},
+	"rpm":              {"albs", "pgp"},
+	"repodata":         {"albs", "rpm"},
+	"sandbox":          {"albs", "sandbox/cgroup", "sandbox/emulator", "sandbox/lent"},
+	"sandbox/cgroup":   {},       // where the kernel limits a step: one idea, and sandbox has enough of them
+	"sandbox/lent":     {},       // whose the files of a root are on the host
+	"sandbox/emulator": {"albs"}, // what runs programs of other arches here
+	"buildroot":        {"albs", "rpm", "sandbox", "sandbox/emulator"},
+	"ledger":           {"albs", "disk"}, // its lock, ledger.json, full disks
+	"tlog":             {"albs"},
+	"attest":           {"albs", "ledger", "tlog", "rpm"},
+	"sbom":             {"albs", "rpm", "repodata"},
+	"advisory":         {"albs", "rpm", "repodata"},
+	"failure":          {"albs"}, // rules over logs, pure
 
 	// the master
 	"master":            append([]string{"!", "worker/depot", "config", "cli", "cli/remote", "cli/watch", "cli/terminal"}, roles...),
@@ -96,8 +97,8 @@ var allowed = map[string][]string{
 	// the workers
 	"worker":          {"albs", "disk", "telemetry"}, // disk: the spool
 	"worker/depot":    {"worker", "albs", "blob", "egress", "repodata"},
-	"worker/node":     {"worker", "worker/depot", "albs", "disk", "sandbox", "buildroot", "rpm"},
-	"worker/tester":   {"worker", "worker/depot", "albs", "sandbox", "rpm", "repodata"},
+	"worker/node":     {"worker", "worker/depot", "albs", "disk", "sandbox", "sandbox/emulator", "buildroot", "rpm"},
+	"worker/tester":   {"worker", "worker/depot", "albs", "sandbox", "sandbox/emulator", "rpm", "repodata"},
 	"worker/signer":   {"worker", "albs", "disk", "sandbox", "rpm", "pgp", "attest"},                   // disk: keys, ledger state, the journal's lock
 	"worker/releaser": {"worker", "worker/depot", "albs", "disk", "blob", "repodata", "pgp", "attest"}, // disk: a full public place
 
@@ -119,7 +120,7 @@ var confined = map[string][]string{
 	"github.com/codenotary/immudb":    {"ledger"},
 	"github.com/ProtonMail/go-crypto": {"pgp"},
 	"github.com/jmoiron/sqlx":         {"master", "master/"},
-	"os/exec":                         {"git", "sandbox", "sandbox/lent", "buildroot", "worker/"},
+	"os/exec":                         {"git", "sandbox", "sandbox/emulator", "sandbox/lent", "buildroot", "worker/"},
 }
 
 // pkg is what `go list` says of a package. Imports are those of its non-test files.
@@ -283,8 +284,8 @@ func TestViolations(t *testing.T) {
 		{name: "sqlx in a module", pkg: "internal/master/repo", imports: "github.com/jmoiron/sqlx"},
 		{name: "sqlx elsewhere", pkg: "internal/blob", imports: "github.com/jmoiron/sqlx", want: "blob imports github.com/jmoiron/sqlx, which only [master master/] may"},
 		{name: "exec in a role", pkg: "internal/worker/signer", imports: "os/exec"},
-		{name: "exec in the contract", pkg: "internal/worker", imports: "os/exec", want: "worker imports os/exec, which only [git sandbox sandbox/lent buildroot worker/] may"},
-		{name: "exec in the master", pkg: "internal/master/source", imports: "os/exec", want: "master/source imports os/exec, which only [git sandbox sandbox/lent buildroot worker/] may"},
+		{name: "exec in the contract", pkg: "internal/worker", imports: "os/exec", want: "worker imports os/exec, which only [git sandbox sandbox/emulator sandbox/lent buildroot worker/] may"},
+		{name: "exec in the master", pkg: "internal/master/source", imports: "os/exec", want: "master/source imports os/exec, which only [git sandbox sandbox/emulator sandbox/lent buildroot worker/] may"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {

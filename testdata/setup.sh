@@ -1,7 +1,8 @@
 #!/bin/sh
 # setup.sh [--long]: installs what building, testing and the demo need of the host and
-# isn't there yet: Debian 12 by apt, EL and Fedora by dnf; with --long also the browser
-# of the long tests, from Debian. Run by root it also makes the user albs with a range
+# isn't there yet: Debian 12 by apt, EL and Fedora by dnf; with --long also what only the
+# long tests use: the browser, from Debian, and qemu for programs of other arches, which
+# it registers with the kernel. Run by root it also makes the user albs with a range
 # of subordinate ids, for buildroots. It changes nothing else and says all that it does.
 set -eu
 
@@ -9,8 +10,8 @@ say() { echo "setup: $*" >&2; }
 
 as=
 [ "$(id -u)" = 0 ] || as=sudo
-browser=
-[ "${1:-}" != --long ] || browser=chromium
+long=
+[ "${1:-}" != --long ] || long=1
 
 # install TOOL NAME…: installs the packages by the tool, as root.
 install() {
@@ -36,7 +37,7 @@ install() {
 missing=
 if command -v apt-get >/dev/null 2>&1; then
 	for p in rpm rpm2cpio createrepo-c dnf debugedit dwz elfutils file bubblewrap uidmap dpkg-dev gcc libc6-dev \
-		postgresql gnupg git ca-certificates curl $browser; do
+		postgresql gnupg git ca-certificates curl ${long:+chromium qemu-user-static binfmt-support}; do
 		[ "$(dpkg-query -W -f '${db:Status-Status}' "$p" 2>/dev/null)" = installed ] || missing="$missing $p"
 	done
 	# shellcheck disable=SC2086 # a list of words
@@ -51,6 +52,29 @@ elif command -v dnf >/dev/null 2>&1; then
 else
 	say "neither apt-get nor dnf is here; install rpm-build, createrepo_c, dnf, bubblewrap, newuidmap, gcc and PostgreSQL's server yourself"
 fi
+
+# emulate has the kernel run programs of other arches by qemu, also in roots.
+emulate() {
+	if ! command -v apt-get >/dev/null 2>&1 && ! rpm -q --quiet qemu-user-static; then
+		# EL has none, unless a repository is added.
+		say "installing qemu-user-static, if there is one"
+		$as dnf install -q -y qemu-user-static || say "there is none: tests of other arches will be skipped"
+	fi
+	if [ ! -e /proc/sys/fs/binfmt_misc/register ]; then
+		say "mounting binfmt_misc"
+		$as mount -t binfmt_misc binfmt_misc /proc/sys/fs/binfmt_misc || return 0
+	fi
+	for a in aarch64 ppc64le s390x; do
+		[ ! -e "/proc/sys/fs/binfmt_misc/qemu-$a" ] || continue
+		say "registering qemu-$a"
+		if command -v update-binfmts >/dev/null 2>&1; then
+			$as update-binfmts --import "qemu-$a" || say "qemu-$a can't be registered"
+		elif [ -x /usr/lib/systemd/systemd-binfmt ]; then
+			$as /usr/lib/systemd/systemd-binfmt || say "qemu-$a can't be registered"
+		fi
+	done
+}
+[ -z "$long" ] || emulate
 
 [ -z "$as" ] || exit 0
 

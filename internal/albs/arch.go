@@ -30,6 +30,10 @@ func ParseArch(s string) (Arch, error) {
 	return "", Errorf(Invalid, "arch %.40q is not one of %v", s, BuildArches)
 }
 
+// EmulatedLabel returns the label of a worker that runs the programs of a by an
+// emulator. Its identity must have it too, and what it builds is stated as emulated.
+func EmulatedLabel(a Arch) string { return "emulated:" + string(a) }
+
 // HostArch returns the arch that goarch (a GOARCH value) builds natively, or ""
 // where none does.
 func HostArch(goarch string) Arch {

@@ -78,6 +78,9 @@ type InternalParameters struct {
 	Node    string `json:"node"`
 	Attempt int    `json:"attempt"`
 	Network bool   `json:"network"`
+	// Emulated tells that the node's identity is one that runs the arch's programs by
+	// an emulator; which, the buildroot record says.
+	Emulated bool `json:"emulated,omitempty"`
 }
 
 // RunDetails says who built, when, and what else came out.

@@ -15,6 +15,7 @@ import (
 
 	"albs/internal/albs"
 	"albs/internal/sandbox"
+	"albs/internal/sandbox/emulator"
 )
 
 // Engine makes packages. Package buildroottest asks every implementation for what is
@@ -63,8 +64,8 @@ type SourceJob struct {
 	Spec    string
 	Sources []File // look-aside files, laid beside those of the tree
 	albs.Switches
-	Out string // host folder that gets the SRPM
-	Logs    Logs
+	Out  string // host folder that gets the SRPM
+	Logs Logs
 }
 
 // BuildJob asks for the RPMs of one architecture.
@@ -101,12 +102,14 @@ type Record struct {
 	Environment []string          `json:"environment"` // of every command
 	Network     bool              `json:"network"`     // the work could reach the network
 	Isolation   sandbox.Isolation `json:"isolation"`
-	Kernel      string            `json:"kernel"`
-	Repos       []albs.Repo       `json:"repos"`
-	Base        albs.Digest       `json:"base"` // what the root was before BuildRequires
-	Macros      map[string]string `json:"macros,omitempty"`
-	MacroFile   albs.Digest       `json:"macro_file"` // of the macros as rpm read them
-	Packages    []sandbox.Package `json:"packages"`   // installed when rpmbuild began
+	// Emulated is what ran the root's programs where the processor couldn't.
+	Emulated  *emulator.Emulator `json:"emulated,omitempty"`
+	Kernel    string             `json:"kernel"`
+	Repos     []albs.Repo        `json:"repos"`
+	Base      albs.Digest        `json:"base"` // what the root was before BuildRequires
+	Macros    map[string]string  `json:"macros,omitempty"`
+	MacroFile albs.Digest        `json:"macro_file"` // of the macros as rpm read them
+	Packages  []sandbox.Package  `json:"packages"`   // installed when rpmbuild began
 }
 
 // Encode returns the record as the JSON that goes with the result.

@@ -75,7 +75,7 @@ func (n *Native) begin(ctx context.Context, spec albs.Root, repos []sandbox.Repo
 		record: Record{
 			Format: RecordFormat, Platform: spec.Platform, Releasever: spec.Releasever, Arch: spec.Arch, Target: target,
 			Environment: append(sandbox.Environment(), "HOME="+home),
-			Network:     spec.Network, Isolation: n.sandbox.Isolation(), Kernel: kernel(),
+			Network:     spec.Network, Isolation: n.sandbox.Isolation(), Kernel: kernel(), Emulated: n.sandbox.Emulator(spec.Arch),
 			Repos: spec.Repos, Macros: spec.Macros, MacroFile: albs.DigestOf(macros),
 		},
 	}

@@ -40,20 +40,23 @@ type role struct {
 	// run plays a worker's role by m until ctx is done; the worker's identity acts
 	// in ctx where m is the master in the same process.
 	run func(ctx context.Context, c *config.Config, m worker.Master, log zerolog.Logger) error
-	// byArch says that the role's identity is bound to the host's arch.
-	byArch bool
+	// arches returns what the role's identity is bound to, where it is to arches: the
+	// host's own, and those that it emulates.
+	arches func(c *config.Config) (own, emulated []albs.Arch)
 }
 
 // workers are the roles beside the master, in the order in which they start.
 var workers = []role{
-	{albs.RoleNode, runNode, true},
-	{albs.RoleTester, runTester, true},
+	{albs.RoleNode, runNode, func(c *config.Config) (own, emulated []albs.Arch) { return []albs.Arch{c.Node.Arch}, c.Node.Emulate }},
+	{albs.RoleTester, runTester, func(c *config.Config) (own, emulated []albs.Arch) {
+		return []albs.Arch{c.Tester.Arch}, c.Tester.Emulate
+	}},
 	{albs.RoleSigner, func(ctx context.Context, c *config.Config, m worker.Master, log zerolog.Logger) error {
 		return signer.Run(ctx, c.Signer, version, m, log)
-	}, false},
+	}, nil},
 	{albs.RoleReleaser, func(ctx context.Context, c *config.Config, m worker.Master, log zerolog.Logger) error {
 		return releaser.Run(ctx, c.Releaser, version, m, log)
-	}, false},
+	}, nil},
 }
 
 func runNode(ctx context.Context, c *config.Config, m worker.Master, log zerolog.Logger) error {
@@ -272,10 +275,11 @@ func play(ctx context.Context, c *config.Config, roles []albs.Role, m *master.Ma
 // HTTP with a token of its own.
 func contract(ctx context.Context, c *config.Config, r role, m *master.Master) (context.Context, worker.Master, error) {
 	if m != nil {
-		if r.byArch {
-			return m.Local(ctx, r.name, c.Node.Arch)
+		if r.arches == nil {
+			return m.Local(ctx, r.name, nil, nil)
 		}
-		return m.Local(ctx, r.name)
+		own, emulated := r.arches(c)
+		return m.Local(ctx, r.name, own, emulated)
 	}
 	token, err := c.Token(r.name)
 	if err != nil {

@@ -26,6 +26,7 @@ import (
 	"albs/internal/master"
 	"albs/internal/master/platform"
 	"albs/internal/sandbox"
+	"albs/internal/sandbox/emulator"
 	"albs/internal/telemetry"
 	"albs/internal/worker/depot"
 	"albs/internal/worker/node"
@@ -208,6 +209,20 @@ func (c *Config) Check(roles []albs.Role) error {
 	for part, s := range map[string]sandbox.Config{"node": c.Node.Sandbox, "tester": c.Tester.Sandbox} {
 		if err := s.Check(); err != nil {
 			return fmt.Errorf("%s.sandbox: %w", part, err)
+		}
+	}
+	for part, arches := range map[string][]albs.Arch{"node": c.Node.Emulate, "tester": c.Tester.Emulate} {
+		for i, a := range arches {
+			err := emulator.Check(a)
+			switch {
+			case a == albs.HostArch(runtime.GOARCH):
+				err = albs.Errorf(albs.Invalid, "%s is this host's own arch", a)
+			case slices.Contains(arches[:i], a):
+				err = albs.Errorf(albs.Invalid, "%s is there twice", a)
+			}
+			if err != nil {
+				return fmt.Errorf("%s.emulate: %w", part, err)
+			}
 		}
 	}
 	if c.Connect.Master != "" {

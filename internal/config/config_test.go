@@ -5,6 +5,7 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"runtime"
 	"strings"
 	"testing"
 
@@ -14,6 +15,7 @@ import (
 	"albs/internal/egress"
 	"albs/internal/sandbox"
 	"albs/internal/worker/node"
+	"albs/internal/worker/tester"
 )
 
 // TestExample: configs/albs.yaml reads as it stands, and names every key there is,
@@ -187,6 +189,10 @@ func TestCheck(t *testing.T) {
 		"a master that is no URL":  {Config{Connect: Connect{Master: "albs.example.org"}}, []albs.Role{albs.RoleNode}, false},
 		"a way out that is none":   {Config{Node: Node{Egress: egress.Policy{Allow: []string{"a b"}}}}, []albs.Role{albs.RoleNode}, false},
 		"a limit below zero":       {Config{Node: Node{Config: node.Config{Sandbox: sandbox.Config{Limits: sandbox.Limits{Memory: -1}}}}}, []albs.Role{albs.RoleNode}, false},
+		"an emulated arch":         {Config{Node: Node{Config: node.Config{Emulate: []albs.Arch{albs.S390X}}}}, []albs.Role{albs.RoleNode}, true},
+		"an arch never emulated":   {Config{Node: Node{Config: node.Config{Emulate: []albs.Arch{albs.Noarch}}}}, []albs.Role{albs.RoleNode}, false},
+		"an arch twice":            {Config{Tester: Tester{Config: tester.Config{Emulate: []albs.Arch{albs.S390X, albs.S390X}}}}, []albs.Role{albs.RoleTester}, false},
+		"the host's own arch":      {Config{Node: Node{Config: node.Config{Emulate: []albs.Arch{albs.HostArch(runtime.GOARCH)}}}}, []albs.Role{albs.RoleNode}, false},
 		"bases below zero":         {Config{Node: Node{Config: node.Config{Sandbox: sandbox.Config{BasesSize: -1}}}}, []albs.Role{albs.RoleNode}, false},
 	} {
 		c.c.LogLevel = "info"

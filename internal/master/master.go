@@ -14,6 +14,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -269,11 +270,15 @@ func (m *Master) gauges() []prometheus.Collector {
 func (m *Master) URL() string { return m.config.URL }
 
 // Local returns the master's side of the contract for a worker in this process,
-// and a context in which that worker's identity acts. name must be no enrolled
-// worker's.
-func (m *Master) Local(ctx context.Context, role albs.Role, arches ...albs.Arch) (context.Context, worker.Master, error) {
+// and a context in which that worker's identity acts: of role, for its own arches and
+// for those that it emulates. name must be no enrolled worker's.
+func (m *Master) Local(ctx context.Context, role albs.Role, own, emulated []albs.Arch) (context.Context, worker.Master, error) {
+	labels := []string{build.LabelTogether}
+	for _, a := range emulated {
+		labels = append(labels, albs.EmulatedLabel(a))
+	}
 	me, err := m.auth.LocalWorker(ctx, auth.NewWorker{
-		Name: "local-" + string(role), Role: role, Arches: arches, Labels: []string{build.LabelTogether},
+		Name: "local-" + string(role), Role: role, Arches: slices.Concat(own, emulated), Labels: labels,
 	})
 	if err != nil {
 		return nil, nil, err

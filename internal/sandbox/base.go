@@ -112,6 +112,9 @@ func (e *Engine) Base(ctx context.Context, root albs.Root, repos []Repo, log io.
 	if _, err := surround(root, repos); err != nil {
 		return nil, err
 	}
+	if err := e.checkArch(root.Arch); err != nil {
+		return nil, err
+	}
 	macros, err := MacroFile(root.Macros)
 	if err != nil {
 		return nil, err

@@ -19,6 +19,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strconv"
 	"strings"
 
@@ -26,6 +27,7 @@ import (
 
 	"albs/internal/albs"
 	"albs/internal/sandbox/cgroup"
+	"albs/internal/sandbox/emulator"
 	"albs/internal/sandbox/lent"
 )
 
@@ -44,6 +46,9 @@ type Config struct {
 	// SingleUID lets the engine work without a subuid range. It then makes roots of
 	// platforms marked so, and no others.
 	SingleUID bool `yaml:"single_uid"`
+	// Emulators run the programs of roots whose arch isn't the host's; roots of an arch
+	// without one are refused.
+	Emulators []emulator.Emulator `yaml:"-"`
 }
 
 // Check refuses, as Invalid, what is below zero.
@@ -140,6 +145,27 @@ func New(ctx context.Context, cfg Config) (*Engine, error) {
 
 // Isolation returns what is in force.
 func (e *Engine) Isolation() Isolation { return e.isolation }
+
+// Emulator returns what runs the programs of arch in the engine's roots, or nil where the
+// processor does.
+func (e *Engine) Emulator(arch albs.Arch) *emulator.Emulator {
+	for _, em := range e.cfg.Emulators {
+		if em.Arch == arch {
+			return &em
+		}
+	}
+	return nil
+}
+
+// checkArch refuses, as Unavailable, a root whose programs nothing here can run.
+func (e *Engine) checkArch(arch albs.Arch) error {
+	host := albs.HostArch(runtime.GOARCH)
+	native := arch == host || host == albs.X8664 && (arch == albs.I686 || arch == albs.X8664v2)
+	if native || e.Emulator(arch) != nil {
+		return nil
+	}
+	return albs.Errorf(albs.Unavailable, "this worker is %s and has no emulator for roots of %.40s", host, arch)
+}
 
 // Detect finds out what a sandbox of this process would have in force, by making one
 // in the temporary folder.

@@ -3,6 +3,7 @@ package sandbox_test
 import (
 	"bytes"
 	"crypto/sha256"
+	"encoding/binary"
 	"encoding/hex"
 	"errors"
 	"fmt"
@@ -21,6 +22,7 @@ import (
 
 	"albs/internal/albs"
 	"albs/internal/sandbox"
+	"albs/internal/sandbox/emulator"
 	"albs/internal/sandbox/sandboxtest"
 )
 
@@ -208,5 +210,80 @@ func TestBasesSize(t *testing.T) {
 	facts, err := filepath.Glob(filepath.Join(dir, "base", "*", "facts.json"))
 	if err != nil || len(facts) != 1 || filepath.Base(filepath.Dir(facts[0])) != string(last) {
 		t.Errorf("bases that are kept: %v, %v; want %s alone", facts, err, last)
+	}
+}
+
+// tinyPrograms end with code 7: an ELF header, a program header and the system call.
+var tinyPrograms = map[albs.Arch]struct {
+	machine uint16
+	flags   uint32
+	order   binary.ByteOrder
+	code    []uint32
+}{
+	albs.AArch64: {183, 0, binary.LittleEndian, []uint32{0xd28000e0, 0xd2800ba8, 0xd4000001}}, // mov x0, 7; mov x8, 93; svc 0
+	albs.PPC64LE: {21, 2, binary.LittleEndian, []uint32{0x38000001, 0x38600007, 0x44000002}},  // li r0, 1; li r3, 7; sc
+	albs.S390X:   {22, 0, binary.BigEndian, []uint32{0xa7290007, 0x0a010000}},                 // lghi r2, 7; svc 1
+}
+
+func tinyProgram(arch albs.Arch) []byte {
+	p := tinyPrograms[arch]
+	const base, headers = 0x400000, 64 + 56
+	data := byte(1)
+	if p.order == binary.BigEndian {
+		data = 2
+	}
+	var b bytes.Buffer
+	size := uint64(headers + 4*len(p.code))
+	for _, v := range []any{
+		[16]byte{0x7f, 'E', 'L', 'F', 2, data, 1}, uint16(2), p.machine, uint32(1), uint64(base + headers), uint64(64), uint64(0),
+		p.flags, uint16(64), uint16(56), uint16(1), uint16(64), uint16(0), uint16(0),
+		uint32(1), uint32(5), uint64(0), uint64(base), uint64(base), size, size, uint64(0x10000),
+		p.code,
+	} {
+		binary.Write(&b, p.order, v)
+	}
+	return b.Bytes()
+}
+
+// TestEmulator: what the kernel has registered runs programs of other arches in a root
+// that knows nothing of emulators, as every user and without network.
+func TestEmulator(t *testing.T) {
+	t.Parallel()
+	root, repos := sandboxtest.SmallRoot(t)
+	b := base(t, shared(t, sandbox.Limits{}), root, repos)
+	for arch := range tinyPrograms {
+		t.Run(string(arch), func(t *testing.T) {
+			t.Parallel()
+			em, err := emulator.Find(t.Context(), arch)
+			if err != nil {
+				t.Skip(err)
+			}
+			r := overlay(t, b)
+			if err := r.CopyIn(t.Context(), sandbox.Copy{Data: tinyProgram(arch), To: "/builddir/tiny", User: sandbox.UserBuild}); err != nil {
+				t.Fatal(err)
+			}
+			for _, u := range []sandbox.User{sandbox.UserBuild, sandbox.UserRoot} {
+				if code, out := sh(t, r, u, "chmod 755 /builddir/tiny; ls /usr/bin/*qemu* /usr/libexec/*qemu* 2>/dev/null; /builddir/tiny"); code != 7 || out != "" {
+					t.Errorf("a program of %s as %s ended with %d: %s", arch, u, code, out)
+				}
+			}
+			t.Log(em)
+		})
+	}
+}
+
+// TestForeignArch: a root whose programs nothing here can run is refused before dnf is
+// asked, and is no package's fault.
+func TestForeignArch(t *testing.T) {
+	t.Parallel()
+	root, repos := sandboxtest.SmallRoot(t)
+	root.Arch = albs.RISCV64
+	if root.Arch == albs.HostArch(runtime.GOARCH) {
+		root.Arch = albs.S390X
+	}
+	var log bytes.Buffer
+	_, err := shared(t, sandbox.Limits{}).Base(t.Context(), root, repos, &log)
+	if !errors.Is(err, albs.Unavailable) || errors.Is(err, albs.Invalid) || !strings.Contains(err.Error(), string(root.Arch)) || log.Len() > 0 {
+		t.Errorf("Base = %v, want Unavailable that names the arch; dnf said %q", err, log.String())
 	}
 }

@@ -370,6 +370,7 @@ func TestWorkers(t *testing.T) {
 			{"a signer with an arch", NewWorker{Name: "n", Role: albs.RoleSigner, Arches: []albs.Arch{albs.X8664}}, albs.Invalid},
 			{"a node with a key", NewWorker{Name: "n", Role: albs.RoleNode, Arches: []albs.Arch{albs.X8664}, Keys: []string{fpr}}, albs.Invalid},
 			{"a bad fingerprint", NewWorker{Name: "n", Role: albs.RoleSigner, Keys: []string{"*"}}, albs.Invalid},
+			{"an emulated arch that it isn't bound to", NewWorker{Name: "n", Role: albs.RoleNode, Arches: []albs.Arch{albs.X8664}, Labels: []string{"emulated:aarch64"}}, albs.Invalid},
 			{"a smuggled kind", NewWorker{Name: "n", Role: albs.RoleReleaser, Labels: []string{"kind:sign"}}, albs.Invalid},
 			{"a smuggled wildcard", NewWorker{Name: "n", Role: albs.RoleReleaser, Labels: []string{"place:*"}}, albs.Invalid},
 			{"a bad name", NewWorker{Name: "../n", Role: albs.RoleReleaser}, albs.Invalid},

@@ -4,6 +4,7 @@ import (
 	"context"
 	"regexp"
 	"slices"
+	"strings"
 
 	"albs/internal/albs"
 	"albs/internal/master/db"
@@ -76,6 +77,9 @@ func (n NewWorker) labels() ([]string, error) {
 		bound := slices.ContainsFunc(boundPrefixes, func(p string) bool { return len(l) >= len(p) && l[:len(p)] == p })
 		if bound || !labelPattern.MatchString(l) {
 			return nil, albs.Errorf(albs.Invalid, "label %.80q: use word or word:value, other than kind:, arch: and key:", l)
+		}
+		if arch, ok := strings.CutPrefix(l, albs.EmulatedLabel("")); ok && !slices.Contains(n.Arches, albs.Arch(arch)) {
+			return nil, albs.Errorf(albs.Invalid, "label %s: the worker is not bound to the arch %s that it is to emulate", l, arch)
 		}
 		out = append(out, l)
 	}

@@ -91,7 +91,7 @@ func setup(t *testing.T, d *db.DB) *fixture {
 	must(err)
 	node, err := m.Auth.LocalWorker(system, auth.NewWorker{Name: "node-1", Role: albs.RoleNode, Arches: []albs.Arch{albs.X8664, albs.AArch64}})
 	must(err)
-	local, err := m.Auth.LocalWorker(system, auth.NewWorker{Name: "local-node", Role: albs.RoleNode, Arches: []albs.Arch{albs.X8664, albs.AArch64}, Labels: []string{LabelTogether}})
+	local, err := m.Auth.LocalWorker(system, auth.NewWorker{Name: "local-node", Role: albs.RoleNode, Arches: []albs.Arch{albs.X8664, albs.AArch64}, Labels: []string{LabelTogether, albs.EmulatedLabel(albs.X8664)}})
 	must(err)
 	contributor := func(name string) context.Context {
 		u, err := m.Auth.CreateUser(system, name)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 
+	"albs/internal/albs"
 	"albs/internal/attest"
 	"albs/internal/master/artifact"
 	"albs/internal/master/auth"
@@ -63,7 +64,10 @@ func (b *Builds) stateBuild(ctx context.Context, tx db.Tx, in admission, package
 			ExternalParameters: attest.ExternalParameters{
 				Source: source, Platform: in.item.Platform, Arch: spec.Arch, With: spec.With, Without: spec.Without,
 			},
-			InternalParameters:   attest.InternalParameters{Node: in.worker.Name, Attempt: in.lease.Attempt, Network: spec.Root.Network},
+			InternalParameters: attest.InternalParameters{
+				Node: in.worker.Name, Attempt: in.lease.Attempt, Network: spec.Root.Network,
+				Emulated: in.worker.Allows(albs.EmulatedLabel(spec.Root.Arch)),
+			},
 			ResolvedDependencies: deps,
 		},
 		RunDetails: attest.RunDetails{

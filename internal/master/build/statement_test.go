@@ -122,6 +122,9 @@ func TestStatementsOfAnUpload(t *testing.T) {
 			if got.RunDetails.Builder.ID != c.builder {
 				t.Errorf("%s was built by %s, want %s", filepath.Base(c.rpm), got.RunDetails.Builder.ID, c.builder)
 			}
+			if emulated := got.BuildDefinition.InternalParameters.Emulated; emulated != (c.node == f.local) {
+				t.Errorf("%s was built with emulated = %v; the local node's identity alone says so", filepath.Base(c.rpm), emulated)
+			}
 			source := attest.Descriptor{Name: l.Spec.Build.SRPM.Name, Digest: map[string]string{attest.SHA256: string(l.Spec.Build.SRPM.Digest)}}
 			if diff := cmp.Diff(source, got.BuildDefinition.ExternalParameters.Source); diff != "" {
 				t.Errorf("source of %s (-want +got):\n%s", filepath.Base(c.rpm), diff)

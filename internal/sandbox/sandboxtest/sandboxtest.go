@@ -25,6 +25,7 @@ import (
 
 	"albs/internal/albs"
 	"albs/internal/sandbox"
+	"albs/internal/sandbox/emulator"
 )
 
 // userName is the ordinary user whom tests started by root go on as. It gets a subuid
@@ -256,11 +257,12 @@ func Engine(t testing.TB, cfg sandbox.Config) *sandbox.Engine {
 	return e
 }
 
-// seed is the repository once it is made; it lies in the temporary folder of Main.
-var seed struct {
+// seeds are the repositories that are made, by arch; they lie in the temporary folder of
+// Main.
+var seeds = struct {
 	sync.Mutex
-	dir string
-}
+	dir map[albs.Arch]string
+}{dir: map[albs.Arch]string{}}
 
 // Seed returns the folder of Seed Linux's repository: that in ALBS_SEED, else one made
 // by testdata/seed, which takes half a minute the first time and is cached after that.
@@ -270,10 +272,29 @@ func Seed(t testing.TB) string {
 	if dir := os.Getenv("ALBS_SEED"); dir != "" {
 		return dir
 	}
-	seed.Lock()
-	defer seed.Unlock()
-	if seed.dir != "" {
-		return seed.dir
+	return makeSeed(t, albs.HostArch(runtime.GOARCH))
+}
+
+// Emulated returns an emulator of arch, and Seed Linux's root and repository for that
+// arch, which take a minute to be made the first time. It skips the test with the reason
+// why programs of arch can't be run here.
+func Emulated(t testing.TB, arch albs.Arch) (emulator.Emulator, albs.Root, []sandbox.Repo) {
+	t.Helper()
+	e, err := emulator.Find(t.Context(), arch)
+	if err != nil {
+		t.Skip(err)
+	}
+	root, repos := Root(t, makeSeed(t, arch))
+	root.Arch = arch
+	return e, root, repos
+}
+
+func makeSeed(t testing.TB, arch albs.Arch) string {
+	t.Helper()
+	seeds.Lock()
+	defer seeds.Unlock()
+	if dir := seeds.dir[arch]; dir != "" {
+		return dir
 	}
 	for _, tool := range []string{"apt-get", "dpkg-deb", "rpmbuild", "createrepo_c", "go"} {
 		if _, err := exec.LookPath(tool); err != nil {
@@ -298,14 +319,14 @@ func Seed(t testing.TB) string {
 	if err := copyRecipe(src); err != nil {
 		t.Fatalf("copy the recipe of Seed Linux: %v", err)
 	}
-	out := filepath.Join(os.TempDir(), "seed")
-	cmd := exec.CommandContext(t.Context(), "go", "run", ".", "-out", out, "-cache", cache)
+	out := filepath.Join(os.TempDir(), "seed-"+string(arch))
+	cmd := exec.CommandContext(t.Context(), "go", "run", ".", "-out", out, "-cache", cache, "-arch", string(arch))
 	cmd.Dir = src
 	cmd.Env = append(os.Environ(), "GOFLAGS=", "GOWORK=off", "CGO_ENABLED=0", "GOTOOLCHAIN=local")
 	if b, err := cmd.CombinedOutput(); err != nil {
 		t.Fatalf("make Seed Linux: %v\n%s", err, b)
 	}
-	seed.dir = out
+	seeds.dir[arch] = out
 	return out
 }
 

@@ -21,6 +21,7 @@ import (
 	"albs/internal/buildroot"
 	"albs/internal/disk"
 	"albs/internal/sandbox"
+	"albs/internal/sandbox/emulator"
 	"albs/internal/worker"
 	"albs/internal/worker/depot"
 )
@@ -37,6 +38,9 @@ type Config struct {
 	Arch albs.Arch `yaml:"-"`
 	// Parallel is how many tasks run at once; 0 is 1.
 	Parallel int `yaml:"parallel"`
+	// Emulate lists further arches, which are built for as far as the host runs their
+	// programs by an emulator.
+	Emulate []albs.Arch `yaml:"emulate"`
 }
 
 // MaybeInit is sandbox.MaybeInit, for the program that holds the role.
@@ -51,6 +55,7 @@ func Run(ctx context.Context, c Config, version string, m worker.Master, d *depo
 		return fmt.Errorf("start node: %w", err)
 	}
 	defer lock.Close()
+	c.Sandbox.Emulators = emulator.InForce(ctx, c.Emulate, log)
 	engine, err := sandbox.New(ctx, c.Sandbox)
 	if err != nil {
 		return fmt.Errorf("start node: %w", err)
@@ -68,11 +73,10 @@ func work(ctx context.Context, c Config, version string, engine buildroot.Engine
 	if err := os.MkdirAll(c.Work, 0o700); err != nil {
 		return fmt.Errorf("make work directory: %w", err)
 	}
-	labels := []string{"kind:" + string(albs.KindSource), "kind:" + string(albs.KindBuild), "arch:" + string(c.Arch)}
 	b := builder{engine: engine, depot: d, work: c.Work}
 	l := worker.Loop{
 		Master: m, Parallel: max(c.Parallel, 1), Spool: c.Spool, Log: log, Job: b.job,
-		Offer: func() worker.Offer { return worker.Offer{Version: version, Labels: labels, Disk: free(c.Work)} },
+		Offer: func() worker.Offer { return c.offer(version) },
 	}
 	return l.Run(ctx)
 }
@@ -91,6 +95,16 @@ func lockWork(work string) (*os.File, error) {
 		return nil, fmt.Errorf("lock work directory: %w", err)
 	}
 	return f, nil
+}
+
+// offer returns what the node can do now.
+func (c Config) offer(version string) worker.Offer {
+	o := worker.Offer{Version: version, Disk: free(c.Work)}
+	o.Labels = []string{"kind:" + string(albs.KindSource), "kind:" + string(albs.KindBuild), "arch:" + string(c.Arch)}
+	for _, e := range c.Sandbox.Emulators {
+		o.Labels = append(o.Labels, "arch:"+string(e.Arch), albs.EmulatedLabel(e.Arch))
+	}
+	return o
 }
 
 // free returns the bytes that are free where dir lies, 0 if that can't be told.

@@ -21,6 +21,7 @@ import (
 	"albs/internal/albs"
 	"albs/internal/rpm"
 	"albs/internal/sandbox"
+	"albs/internal/sandbox/emulator"
 	"albs/internal/worker"
 	"albs/internal/worker/depot"
 )
@@ -35,17 +36,24 @@ type Config struct {
 	Arch albs.Arch `yaml:"-"`
 	// Parallel is how many tasks run at once; 0 is 1.
 	Parallel int `yaml:"parallel"`
+	// Emulate lists further arches, which are tested as far as the host runs their
+	// programs by an emulator.
+	Emulate []albs.Arch `yaml:"emulate"`
 }
 
 // Run tests what m has to be tested until ctx is done. It fails with Unavailable
 // if no root can be made here.
 func Run(ctx context.Context, c Config, version string, m worker.Master, d *depot.Depot, log zerolog.Logger) error {
+	c.Sandbox.Emulators = emulator.InForce(ctx, c.Emulate, log)
 	engine, err := sandbox.New(ctx, c.Sandbox)
 	if err != nil {
 		return fmt.Errorf("start tester: %w", err)
 	}
 	log.Info().Str("isolation", engine.Isolation().String()).Msg("tester ready")
 	offer := worker.Offer{Version: version, Labels: []string{"kind:" + string(albs.KindTest), "arch:" + string(c.Arch)}}
+	for _, e := range c.Sandbox.Emulators {
+		offer.Labels = append(offer.Labels, "arch:"+string(e.Arch), albs.EmulatedLabel(e.Arch))
+	}
 	l := worker.Loop{
 		Master: m, Offer: func() worker.Offer { return offer }, Parallel: max(c.Parallel, 1), Spool: c.Spool, Log: log,
 		Job: func(ctx context.Context, s *worker.Session) (albs.Outcome, albs.Result, error) {
@@ -78,6 +86,7 @@ func job(ctx context.Context, s *worker.Session, engine *sandbox.Engine, d *depo
 	if err != nil {
 		return "", albs.Result{}, withProblems(err, served)
 	}
+	defer base.Close()
 	result := albs.TestResult{}
 	for _, p := range spec.Packages {
 		cases, err := test(ctx, base, repos, p, log)
@@ -86,7 +95,6 @@ func job(ctx context.Context, s *worker.Session, engine *sandbox.Engine, d *depo
 		}
 		result.Cases = append(result.Cases, cases...)
 	}
-	defer base.Close()
 	logs, err := s.UploadLogs(ctx)
 	if err != nil {
 		return "", albs.Result{}, err
