@@ -193,6 +193,7 @@ func TestCheck(t *testing.T) {
 		"an arch never emulated":   {Config{Node: Node{Config: node.Config{Emulate: []albs.Arch{albs.Noarch}}}}, []albs.Role{albs.RoleNode}, false},
 		"an arch twice":            {Config{Tester: Tester{Config: tester.Config{Emulate: []albs.Arch{albs.S390X, albs.S390X}}}}, []albs.Role{albs.RoleTester}, false},
 		"the host's own arch":      {Config{Node: Node{Config: node.Config{Emulate: []albs.Arch{albs.HostArch(runtime.GOARCH)}}}}, []albs.Role{albs.RoleNode}, false},
+		"free disk below zero":     {Config{Node: Node{Config: node.Config{MinFree: -1}}}, []albs.Role{albs.RoleNode}, false},
 		"bases below zero":         {Config{Node: Node{Config: node.Config{Sandbox: sandbox.Config{BasesSize: -1}}}}, []albs.Role{albs.RoleNode}, false},
 	} {
 		c.c.LogLevel = "info"

@@ -31,6 +31,7 @@ type Offer struct {
 	Cores   int      `json:"cores,omitempty"`  // for matching, 0 is unknown
 	Memory  int64    `json:"memory,omitempty"` // bytes
 	Disk    int64    `json:"disk,omitempty"`   // free bytes
+	Pause   string   `json:"pause,omitempty"`  // for people: why the worker takes no task now; Labels is empty then
 	Ledger  uint64   `json:"ledger,omitempty"` // transaction of the ledger state that the worker trusts; 0 for none
 	Wait    int      `json:"wait,omitempty"`   // seconds to wait for work, at most 30
 }

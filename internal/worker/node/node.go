@@ -13,7 +13,6 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"syscall"
 
 	"github.com/rs/zerolog"
 
@@ -41,6 +40,10 @@ type Config struct {
 	// Emulate lists further arches, which are built for as far as the host runs their
 	// programs by an emulator.
 	Emulate []albs.Arch `yaml:"emulate"`
+	// MinFree is the free disk in bytes below which no task is taken; 0 is 10 GiB or a
+	// twentieth of the disk, whichever is less. At a quarter of it, running tasks are
+	// given back.
+	MinFree int64 `yaml:"min_free"`
 }
 
 // MaybeInit is sandbox.MaybeInit, for the program that holds the role.
@@ -61,11 +64,11 @@ func Run(ctx context.Context, c Config, version string, m worker.Master, d *depo
 		return fmt.Errorf("start node: %w", err)
 	}
 	log.Info().Str("isolation", engine.Isolation().String()).Str("arch", string(c.Arch)).Msg("node ready")
-	return work(ctx, c, version, buildroot.NewNative(engine), m, d, log)
+	return work(ctx, c, version, buildroot.NewNative(engine), m, d, newGuard(c.MinFree, log, c.Work, c.Sandbox.Dir), log)
 }
 
-// work builds by engine until ctx is done.
-func work(ctx context.Context, c Config, version string, engine buildroot.Engine, m worker.Master, d *depot.Depot, log zerolog.Logger) error {
+// work builds by engine, and under g, until ctx is done.
+func work(ctx context.Context, c Config, version string, engine buildroot.Engine, m worker.Master, d *depot.Depot, g *guard, log zerolog.Logger) error {
 	// What lies there belonged to tasks of an earlier process.
 	if err := os.RemoveAll(c.Work); err != nil {
 		return fmt.Errorf("clear work directory: %w", err)
@@ -73,10 +76,10 @@ func work(ctx context.Context, c Config, version string, engine buildroot.Engine
 	if err := os.MkdirAll(c.Work, 0o700); err != nil {
 		return fmt.Errorf("make work directory: %w", err)
 	}
-	b := builder{engine: engine, depot: d, work: c.Work}
+	b := builder{engine: engine, depot: d, work: c.Work, guard: g}
 	l := worker.Loop{
 		Master: m, Parallel: max(c.Parallel, 1), Spool: c.Spool, Log: log, Job: b.job,
-		Offer: func() worker.Offer { return c.offer(version) },
+		Offer: func() worker.Offer { return c.offer(version, g) },
 	}
 	return l.Run(ctx)
 }
@@ -98,8 +101,11 @@ func lockWork(work string) (*os.File, error) {
 }
 
 // offer returns what the node can do now.
-func (c Config) offer(version string) worker.Offer {
-	o := worker.Offer{Version: version, Disk: free(c.Work)}
+func (c Config) offer(version string, g *guard) worker.Offer {
+	o := worker.Offer{Version: version, Disk: g.free(), Pause: g.pause()}
+	if o.Pause != "" {
+		return o
+	}
 	o.Labels = []string{"kind:" + string(albs.KindSource), "kind:" + string(albs.KindBuild), "arch:" + string(c.Arch)}
 	for _, e := range c.Sandbox.Emulators {
 		o.Labels = append(o.Labels, "arch:"+string(e.Arch), albs.EmulatedLabel(e.Arch))
@@ -107,23 +113,27 @@ func (c Config) offer(version string) worker.Offer {
 	return o
 }
 
-// free returns the bytes that are free where dir lies, 0 if that can't be told.
-func free(dir string) int64 {
-	var s syscall.Statfs_t
-	if syscall.Statfs(dir, &s) != nil {
-		return 0
-	}
-	return int64(s.Bavail) * s.Bsize
-}
-
 type builder struct {
 	engine buildroot.Engine
 	depot  *depot.Depot
 	work   string
+	guard  *guard
 }
 
-// job does one source or build task in a folder of its own.
+// job does one source or build task, unless the disk gets full under it.
 func (b builder) job(ctx context.Context, s *worker.Session) (albs.Outcome, albs.Result, error) {
+	watched, stop := b.guard.watch(ctx)
+	defer stop()
+	outcome, result, err := b.do(watched, s)
+	// What fails on a full disk fails in many ways; the cause is the disk.
+	if watched.Err() != nil && ctx.Err() == nil && outcome != albs.OutcomeOK {
+		return "", albs.Result{}, context.Cause(watched)
+	}
+	return outcome, result, err
+}
+
+// do does one source or build task in a folder of its own.
+func (b builder) do(ctx context.Context, s *worker.Session) (albs.Outcome, albs.Result, error) {
 	if s.Lease.Spec.Source == nil && s.Lease.Spec.Build == nil {
 		return "", albs.Result{}, albs.Errorf(albs.Invalid, "the task names nothing to build")
 	}

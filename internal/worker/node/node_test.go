@@ -4,11 +4,14 @@ import (
 	"archive/tar"
 	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"net/http"
+	"net/http/httptest"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -24,6 +27,7 @@ import (
 	"albs/internal/egress"
 	"albs/internal/sandbox"
 	"albs/internal/sandbox/sandboxtest"
+	"albs/internal/worker"
 	"albs/internal/worker/depot"
 	"albs/internal/worker/workertest"
 )
@@ -50,7 +54,7 @@ func newWorld(t *testing.T, allow ...string) *world {
 	}
 	dir := t.TempDir()
 	w := &world{fake: workertest.NewFake(), depot: d, config: Config{
-		Spool: filepath.Join(dir, "spool"), Work: filepath.Join(dir, "work"), Arch: albs.X8664,
+		Spool: filepath.Join(dir, "spool"), Work: filepath.Join(dir, "work"), Arch: albs.X8664, MinFree: 1,
 	}}
 	w.fake.Term = 3 * time.Second // a stop is heard within a third of it
 	w.bearer = w.fake.AddWorker("kind:source", "kind:build", "arch:x86_64")
@@ -82,7 +86,7 @@ func (w *world) start(t *testing.T, run func(ctx context.Context) error) (stop f
 func (w *world) with(t *testing.T, engine buildroot.Engine) (stop func()) {
 	t.Helper()
 	return w.start(t, func(ctx context.Context) error {
-		return work(ctx, w.config, "test", engine, w.fake.As(w.bearer), w.depot, zerolog.Nop())
+		return work(ctx, w.config, "test", engine, w.fake.As(w.bearer), w.depot, newGuard(1, zerolog.Nop(), w.config.Work), zerolog.Nop())
 	})
 }
 
@@ -405,13 +409,13 @@ func TestSecondNode(t *testing.T) {
 	}
 }
 
-// TestStop has a real node make a source package whose spec sleeps while it is read.
-// The master's stop reaches it, and nothing of it is alive when that is reported.
-func TestStop(t *testing.T) {
-	t.Parallel()
+// sleeper queues a real source package whose spec sleeps while it is read, twice, for
+// nap seconds, and gives the node a folder for its roots. It skips the test where no
+// sandbox can be made.
+func (w *world) sleeper(t *testing.T, nap string) albs.TaskID {
+	t.Helper()
 	dir := sandboxtest.Seed(t)
 	sandboxtest.Engine(t, sandbox.Config{}) // skips where there can be none
-	w := newWorld(t, "file://"+dir)
 	w.config.Sandbox.Dir = t.TempDir()
 	t.Cleanup(func() {
 		if err := sandbox.RemoveAll(w.config.Sandbox.Dir); err != nil {
@@ -428,21 +432,35 @@ func TestStop(t *testing.T) {
 	w.fake.AddBlob(repomd)
 	var tree bytes.Buffer
 	tw := tar.NewWriter(&tree)
-	spec := "%(setsid sleep " + sandboxtest.Nap + " & sleep " + sandboxtest.Nap + ")\nName: x\n"
+	spec := "%(setsid sleep " + nap + " & sleep " + nap + ")\nName: x\n"
 	if err := errors.Join(tw.WriteHeader(&tar.Header{Name: "x.spec", Mode: 0o644, Size: int64(len(spec))}), second(tw.Write([]byte(spec))), tw.Close()); err != nil {
 		t.Fatal(err)
 	}
-	id := w.fake.Add(workertest.Task{Spec: albs.Spec{Source: &albs.SourceSpec{Root: root, Tree: w.fake.AddBlob(tree.Bytes()), Spec: "x.spec"}}}, nil)
-	w.start(t, func(ctx context.Context) error {
-		return Run(ctx, w.config, "test", w.fake.As(w.bearer), w.depot, zerolog.Nop())
-	})
-	for late := time.After(2 * time.Minute); len(sandboxtest.Processes(t, sandboxtest.Nap)) < 2; {
+	return w.fake.Add(workertest.Task{Spec: albs.Spec{Source: &albs.SourceSpec{Root: root, Tree: w.fake.AddBlob(tree.Bytes()), Spec: "x.spec"}}}, nil)
+}
+
+// asleep waits until so many processes of a sleeper are alive.
+func (w *world) asleep(t *testing.T, id albs.TaskID, nap string, n int) {
+	t.Helper()
+	for late := time.After(2 * time.Minute); len(sandboxtest.Processes(t, nap)) != n; {
 		select {
 		case <-time.After(50 * time.Millisecond):
 		case <-late:
-			t.Fatalf("the spec isn't read; root log:\n%s", w.fake.LogOf(id, 1, "root"))
+			t.Fatalf("%v sleep, want %d; root log:\n%s", sandboxtest.Processes(t, nap), n, w.fake.LogOf(id, 1, "root"))
 		}
 	}
+}
+
+// TestStop has a real node make a source package whose spec sleeps while it is read.
+// The master's stop reaches it, and nothing of it is alive when that is reported.
+func TestStop(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, "file://"+sandboxtest.Seed(t))
+	id := w.sleeper(t, sandboxtest.Nap)
+	w.start(t, func(ctx context.Context) error {
+		return Run(ctx, w.config, "test", w.fake.As(w.bearer), w.depot, zerolog.Nop())
+	})
+	w.asleep(t, id, sandboxtest.Nap, 2)
 	w.fake.StopTask(id)
 	if outcome, r := w.end(t, id); outcome != albs.OutcomeStopped || w.fake.StateOf(id) != albs.TaskCancelled {
 		t.Errorf("the task ended %s, %q", outcome, r.Reason)
@@ -450,6 +468,81 @@ func TestStop(t *testing.T) {
 	if alive := sandboxtest.Processes(t, sandboxtest.Nap); len(alive) > 0 {
 		t.Errorf("alive after the stop was reported: %v", alive)
 	}
+}
+
+// killedNode holds the configuration of the node that TestKilled kills, in the
+// environment of its process.
+const killedNode = "ALBS_TEST_KILLED_NODE"
+
+// TestKilled kills a real node's process in the middle of a task: all that it ran dies
+// with it, and the next node on its folders removes its roots and files before it
+// takes the task again.
+func TestKilled(t *testing.T) {
+	if text := os.Getenv(killedNode); text != "" {
+		var c struct {
+			Config      Config
+			URL, Bearer string
+			Seed        string
+		}
+		if err := json.Unmarshal([]byte(text), &c); err != nil {
+			t.Fatal(err)
+		}
+		w := newWorld(t, "file://"+c.Seed)
+		err := Run(t.Context(), c.Config, "test", worker.NewClient(c.URL, c.Bearer, http.DefaultClient), w.depot, zerolog.Nop())
+		t.Fatalf("the node ended: %v", err)
+	}
+	t.Parallel()
+	nap := "2" + sandboxtest.Nap // beside TestStop's
+	seed := sandboxtest.Seed(t)
+	w := newWorld(t, "file://"+seed)
+	id := w.sleeper(t, nap)
+	server := httptest.NewServer(worker.NewHandler(w.fake, func(r *http.Request) (context.Context, error) {
+		return w.fake.Identify(r.Context(), strings.TrimPrefix(r.Header.Get("Authorization"), "Bearer "))
+	}, zerolog.Nop()))
+	defer server.Close()
+	text, err := json.Marshal(map[string]any{"Config": w.config, "URL": server.URL, "Bearer": w.bearer, "Seed": seed})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var said bytes.Buffer
+	cmd := exec.CommandContext(t.Context(), "/proc/self/exe", "-test.run=^TestKilled$")
+	cmd.Env = append(os.Environ(), killedNode+"="+string(text), "ALBS_SEED="+seed)
+	cmd.Stdout, cmd.Stderr = &said, &said
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	w.asleep(t, id, nap, 2)
+	if err := cmd.Process.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	cmd.Wait()
+	w.asleep(t, id, nap, 0)
+	left := w.left(t)
+	if len(left) < 3 { // a root, its lock, a folder of files
+		t.Fatalf("the killed node left %v\n%s", left, &said)
+	}
+	w.start(t, func(ctx context.Context) error {
+		return Run(ctx, w.config, "test", w.fake.As(w.bearer), w.depot, zerolog.Nop())
+	})
+	w.asleep(t, id, nap, 2)
+	for _, f := range w.left(t) {
+		if slices.Contains(left, f) {
+			t.Errorf("the next node left %s of the killed one", f)
+		}
+	}
+	w.fake.StopTask(id)
+	w.asleep(t, id, nap, 0)
+}
+
+// left lists the roots and the files of tasks in the node's folders.
+func (w *world) left(t *testing.T) []string {
+	t.Helper()
+	roots, err1 := filepath.Glob(filepath.Join(w.config.Sandbox.Dir, "root", "*"))
+	files, err2 := filepath.Glob(filepath.Join(w.config.Work, "*"))
+	if err := errors.Join(err1, err2); err != nil {
+		t.Fatal(err)
+	}
+	return append(roots, files...)
 }
 
 func second(_ int, err error) error { return err }
