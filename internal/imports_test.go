@@ -48,10 +48,12 @@ var allowed = map[string][]string{
 	"pgp":              {"albs"},
 	"rpm":              {"albs", "pgp"},
 	"repodata":         {"albs", "rpm"},
-	"sandbox":          {"albs", "sandbox/cgroup", "sandbox/emulator", "sandbox/lent"},
-	"sandbox/cgroup":   {},       // where the kernel limits a step: one idea, and sandbox has enough of them
-	"sandbox/lent":     {},       // whose the files of a root are on the host
+	"sandbox":          {"albs", "sandbox/cargo", "sandbox/cgroup", "sandbox/emulator", "sandbox/lent", "sandbox/loopback"},
+	"sandbox/cargo":    {"albs"}, // files over the border of a root
+	"sandbox/cgroup":   {},       // where the kernel limits a step: one idea each, and sandbox has enough of them
 	"sandbox/emulator": {"albs"}, // what runs programs of other arches here
+	"sandbox/lent":     {},       // whose the files of a root are on the host
+	"sandbox/loopback": {},       // ports in a network without a way out
 	"buildroot":        {"albs", "rpm", "sandbox", "sandbox/emulator"},
 	"ledger":           {"albs", "disk"}, // its lock, ledger.json, full disks
 	"tlog":             {"albs"},

@@ -17,6 +17,8 @@ import (
 	"golang.org/x/sys/unix"
 
 	"albs/internal/albs"
+	"albs/internal/sandbox/cargo"
+	"albs/internal/sandbox/loopback"
 )
 
 // The helper is this program again, as process 1 of fresh user, mount and process
@@ -193,11 +195,11 @@ func (j *job) run() (report, error) {
 	case opExec:
 		return j.exec()
 	case opImport:
-		return fileReport(j.importFiles(os.Stdin))
+		return inRoot(func(r *os.Root) error { return cargo.Import(r, os.Stdin) })
 	case opExport:
-		return fileReport(j.exportFiles(os.Stdout))
+		return inRoot(func(r *os.Root) error { return cargo.Export(r, j.Path, j.Suffix, j.Limit, os.Stdout) })
 	case opRead:
-		return fileReport(j.readFile(os.Stdout))
+		return inRoot(func(r *os.Root) error { return cargo.Read(r, j.Path, j.Limit, os.Stdout) })
 	case opPrepare:
 		return report{}, j.prepare()
 	}
@@ -214,7 +216,8 @@ func (j *job) setUp() error {
 		return fmt.Errorf("mount /proc: %w", err)
 	}
 	if len(j.Ports) > 0 {
-		if err := listen(j.Ports); err != nil {
+		err := loopback.Listen(j.Ports, func(fds []int) error { return tell(report{Listening: len(fds)}, unix.UnixRights(fds...)) })
+		if err != nil {
 			return err
 		}
 	}

@@ -1,121 +1,17 @@
 package sandbox
 
 import (
-	"archive/tar"
-	"bytes"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
 
 	"albs/internal/albs"
 )
-
-// pipes is a listener that accepts what is put into it.
-type pipes chan net.Conn
-
-func (p pipes) Accept() (net.Conn, error) {
-	if c, ok := <-p; ok {
-		return c, nil
-	}
-	return nil, net.ErrClosed
-}
-func (pipes) Close() error   { return nil }
-func (pipes) Addr() net.Addr { return nil }
-
-// TestBounded: a connection beyond the bound waits until another is closed, and for
-// ever only as long as the step.
-func TestBounded(t *testing.T) {
-	t.Parallel()
-	synctest.Test(t, func(t *testing.T) {
-		conns := make(pipes, 3)
-		for range cap(conns) {
-			c, _ := net.Pipe()
-			conns <- c
-		}
-		ended := make(chan struct{})
-		l := bounded{conns, make(chan struct{}, 1), ended}
-		accepted := make(chan net.Conn)
-		go func() {
-			defer close(accepted)
-			for {
-				c, err := l.Accept()
-				if err != nil {
-					return
-				}
-				accepted <- c
-			}
-		}()
-		first := <-accepted
-		synctest.Wait()
-		select {
-		case <-accepted:
-			t.Fatal("a second connection is served beside the first, and one may be")
-		default:
-		}
-		first.Close()
-		first.Close() // gives one slot back and not two
-		if second := <-accepted; second == nil {
-			t.Fatal("no second connection after the end of the first")
-		}
-		synctest.Wait()
-		close(ended)
-		if third, ok := <-accepted; ok {
-			t.Errorf("a connection after the end of the step: %v", third)
-		}
-	})
-}
-
-// TestUnpack: whatever the other side sends, files come out under their base names,
-// once each, and nowhere else.
-func TestUnpack(t *testing.T) {
-	t.Parallel()
-	for _, tt := range []struct {
-		name    string
-		headers []tar.Header
-		ok      bool
-	}{
-		{"plain", []tar.Header{{Name: "a.rpm"}, {Name: "b.rpm"}}, true},
-		{"twice", []tar.Header{{Name: "a.rpm"}, {Name: "a.rpm"}}, false},
-		{"above", []tar.Header{{Name: "../a.rpm"}}, false},
-		{"below", []tar.Header{{Name: "x/a.rpm"}}, false},
-		{"absolute", []tar.Header{{Name: "/tmp/a.rpm"}}, false},
-		{"hidden", []tar.Header{{Name: ".a.rpm"}}, false},
-		{"link", []tar.Header{{Name: "a.rpm", Typeflag: tar.TypeSymlink, Linkname: "/etc/passwd"}}, false},
-	} {
-		var b bytes.Buffer
-		tw := tar.NewWriter(&b)
-		for _, h := range tt.headers {
-			h.Mode = 0o644
-			if err := tw.WriteHeader(&h); err != nil {
-				t.Fatal(err)
-			}
-		}
-		if err := tw.Close(); err != nil {
-			t.Fatal(err)
-		}
-		top := t.TempDir()
-		to := filepath.Join(top, "x", "to")
-		if err := os.MkdirAll(to, 0o700); err != nil {
-			t.Fatal(err)
-		}
-		names, err := unpack(&b, to)
-		if tt.ok && (err != nil || len(names) != len(tt.headers)) || !tt.ok && albs.KindOf(err) != albs.Invalid {
-			t.Errorf("%s: %v, %v", tt.name, names, err)
-		}
-		for _, dir := range []string{top, filepath.Join(top, "x")} {
-			if entries, err := os.ReadDir(dir); err != nil || len(entries) != 1 {
-				t.Errorf("%s: %s holds %v, %v", tt.name, dir, entries, err)
-			}
-		}
-	}
-}
 
 func TestScriptletFailed(t *testing.T) {
 	t.Parallel()
@@ -143,38 +39,6 @@ func TestUnresolved(t *testing.T) {
 		{"network", "Error: Failed to download metadata for repo 'x'\n", nil},
 	} {
 		if diff := cmp.Diff(tt.want, unresolved([]byte(tt.said))); diff != "" {
-			t.Errorf("%s (-want +got):\n%s", tt.name, diff)
-		}
-	}
-}
-
-// TestBeyond: what was used last stays, within both bounds.
-func TestBeyond(t *testing.T) {
-	t.Parallel()
-	at := func(minute int, size int64) used {
-		return used{albs.DigestOf([]byte{byte(minute)}), time.Unix(int64(60*minute), 0), size}
-	}
-	all := []used{at(3, 10), at(1, 10), at(4, 10), at(2, 10)}
-	for _, tt := range []struct {
-		name  string
-		count int
-		size  int64
-		gone  []int // minutes
-	}{
-		{"enough of both", 4, 40, nil},
-		{"too many", 3, 100, []int{1}},
-		{"too much", 100, 39, []int{1}},
-		{"half", 100, 20, []int{2, 1}},
-		{"one too big", 100, 9, []int{4, 3, 2, 1}},
-	} {
-		var want, got []albs.Digest
-		for _, m := range tt.gone {
-			want = append(want, at(m, 0).d)
-		}
-		for _, u := range beyond(all, tt.count, tt.size) {
-			got = append(got, u.d)
-		}
-		if diff := cmp.Diff(want, got); diff != "" {
 			t.Errorf("%s (-want +got):\n%s", tt.name, diff)
 		}
 	}
@@ -283,4 +147,36 @@ func FuzzMacroFile(f *testing.F) {
 			t.Errorf("body %q: rpm reads %q, %v", body, out, err)
 		}
 	})
+}
+
+// TestBeyond: what was used last stays, within both bounds.
+func TestBeyond(t *testing.T) {
+	t.Parallel()
+	at := func(minute int, size int64) used {
+		return used{albs.DigestOf([]byte{byte(minute)}), time.Unix(int64(60*minute), 0), size}
+	}
+	all := []used{at(3, 10), at(1, 10), at(4, 10), at(2, 10)}
+	for _, tt := range []struct {
+		name  string
+		count int
+		size  int64
+		gone  []int // minutes
+	}{
+		{"enough of both", 4, 40, nil},
+		{"too many", 3, 100, []int{1}},
+		{"too much", 100, 39, []int{1}},
+		{"half", 100, 20, []int{2, 1}},
+		{"one too big", 100, 9, []int{4, 3, 2, 1}},
+	} {
+		var want, got []albs.Digest
+		for _, m := range tt.gone {
+			want = append(want, at(m, 0).d)
+		}
+		for _, u := range beyond(all, tt.count, tt.size) {
+			got = append(got, u.d)
+		}
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", tt.name, diff)
+		}
+	}
 }

@@ -20,6 +20,7 @@ import (
 
 	"albs/internal/albs"
 	"albs/internal/sandbox/cgroup"
+	"albs/internal/sandbox/loopback"
 )
 
 // Limits bound one program in a root, with all that it starts. Zero takes the engine's
@@ -250,7 +251,7 @@ func listenTo(ctx context.Context, control *net.UnixConn, j *job) report {
 		if len(sockets) != len(j.Ports) {
 			return report{Done: true, Error: fmt.Sprintf("it listens at %d of %d ports", len(sockets), len(j.Ports))}
 		}
-		wg.Go(func() { carry(ctx, sockets, j.Ports, j.folders) })
+		wg.Go(func() { loopback.Carry(ctx, sockets, j.Ports, j.folders) })
 	}
 }
 

@@ -1,4 +1,12 @@
-package sandbox
+// Package loopback gives a network without a way out the few ports that it needs: the
+// side inside listens at them on its loopback and hands the sockets over, the side
+// outside carries each connection to the same port of its own, or answers it out of a
+// folder.
+//
+// It owns that and knows nothing of who does it or of what goes over. Invariants: a
+// connection leads to no other port than that it came in at; how many are served at
+// once is bounded.
+package loopback
 
 import (
 	"context"
@@ -15,16 +23,11 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// While dnf works, scriptlets of packages run beside it. So it gets a network of its
-// own too, in which nothing answers but the repositories: the helper listens at their
-// ports on its loopback and hands the sockets to the parent, which carries each
-// connection to the same port outside. A socket belongs to the network in which it was
+// Listen brings the loopback of this process's network up, listens at ports and calls
+// hand with the sockets in that order. A socket belongs to the network in which it was
 // made, whoever accepts on it.
-
-// listen brings the helper's loopback up, listens at ports and sends the sockets to
-// the parent in that order.
-func listen(ports []int) error {
-	if err := loopbackUp(); err != nil {
+func Listen(ports []int, hand func(fds []int) error) error {
+	if err := up(); err != nil {
 		return fmt.Errorf("bring the loopback up: %w", err)
 	}
 	var fds []int
@@ -41,7 +44,7 @@ func listen(ports []int) error {
 			return fmt.Errorf("listen at port %d: %w", port, err)
 		}
 	}
-	if err := tell(report{Listening: len(fds)}, unix.UnixRights(fds...)); err != nil {
+	if err := hand(fds); err != nil {
 		return fmt.Errorf("hand over sockets: %w", err)
 	}
 	for _, fd := range fds {
@@ -50,7 +53,7 @@ func listen(ports []int) error {
 	return nil
 }
 
-func loopbackUp() error {
+func up() error {
 	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
 		return err
@@ -64,7 +67,7 @@ func loopbackUp() error {
 	return unix.IoctlIfreq(fd, unix.SIOCSIFFLAGS, req)
 }
 
-// maxConnections is how many connections of one step are served at once: dnf keeps one
+// maxConnections is how many connections of one network are served at once: dnf keeps one
 // or two open for each repository, but whatever runs beside it may open as many as it
 // likes, and each takes descriptors of this process.
 const maxConnections = 256
@@ -107,11 +110,11 @@ func (c *boundedConn) CloseWrite() error {
 	return nil
 }
 
-// carry accepts on the helper's sockets until ctx ends; then it closes all and returns.
+// Carry accepts on the sockets of ports until ctx ends; then it closes all and returns.
 // A connection is connected with the same port outside, or answered out of the folder
 // that stands for the port: so dnf downloads from every repository, and what it got
 // can be digested.
-func carry(ctx context.Context, sockets []*os.File, ports []int, folders map[int]string) {
+func Carry(ctx context.Context, sockets []*os.File, ports []int, folders map[int]string) {
 	var wg sync.WaitGroup
 	defer wg.Wait()
 	slots := make(chan struct{}, maxConnections)
