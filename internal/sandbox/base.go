@@ -99,9 +99,7 @@ func key(root albs.Root, single bool) (albs.Digest, error) {
 // needs lent ids where there are none, is Unavailable.
 func (e *Engine) Base(ctx context.Context, root albs.Root, repos []Repo, log io.Writer) (*Base, error) {
 	root = root.Base()
-	repos = slices.DeleteFunc(slices.Clone(repos), func(r Repo) bool {
-		return !slices.ContainsFunc(root.Repos, func(x albs.Repo) bool { return x.ID == r.ID })
-	})
+	repos = servedOf(root, repos)
 	// The key speaks for all of them: a base made out of fewer must not get its name.
 	if len(repos) != len(root.Repos) {
 		return nil, albs.Errorf(albs.Invalid, "%d of the %d repositories of platform %s are served", len(repos), len(root.Repos), root.Platform)
@@ -150,6 +148,13 @@ func (e *Engine) Base(ctx context.Context, root albs.Root, repos []Repo, log io.
 		return nil, err
 	}
 	return b, nil
+}
+
+// servedOf returns those of the repositories that root names.
+func servedOf(root albs.Root, repos []Repo) []Repo {
+	return slices.DeleteFunc(slices.Clone(repos), func(r Repo) bool {
+		return !slices.ContainsFunc(root.Repos, func(x albs.Repo) bool { return x.ID == r.ID })
+	})
 }
 
 func trimGroups(reqs []string) []string {
@@ -221,16 +226,9 @@ func (e *Engine) make(ctx context.Context, root albs.Root, repos []Repo, k albs.
 	if err := os.Mkdir(dir, 0o700); err != nil {
 		return err
 	}
-	for _, d := range []string{"root", "cache", "conf"} {
-		if err := mkdirOpen(filepath.Join(dir, d)); err != nil {
-			return err
-		}
-	}
-	p := place{
-		root:  root,
-		mount: mount{Name: rootName, Source: filepath.Join(dir, "root")},
-		cache: mount{Name: "cache", Source: filepath.Join(dir, "cache")},
-		conf:  filepath.Join(dir, "conf"),
+	p, err := newPlace(root, dir)
+	if err != nil {
+		return err
 	}
 	install := append([]string{"install"}, root.Packages...)
 	if err := e.dnf(ctx, p, repos, append([]string{"--downloadonly"}, install...), log); err != nil {
@@ -244,21 +242,48 @@ func (e *Engine) make(ctx context.Context, root albs.Root, repos []Repo, k albs.
 		return albs.Errorf(albs.Invalid, "there is nothing to install in %q", root.Packages)
 	}
 	d := content(root, files, macros, e.ids.Count == 0)
-	to := e.path("base", string(d))
-	if _, whole := readFacts(to); !whole {
+	if _, whole := readFacts(e.path("base", string(d))); !whole {
 		if err := e.fill(ctx, p, repos, install, macros, files, log); err != nil {
 			return err
 		}
-		// What lies there without its facts is the rest of a base whose removal was cut
-		// short, and never gets whole.
-		if err := e.removeRest(ctx, d); err != nil {
-			return err
-		}
-		// Two keys may lead to one new base at once; the first to be whole stays.
-		if err := os.Rename(dir, to); err != nil && !errors.Is(err, fs.ErrExist) && !errors.Is(err, unix.ENOTEMPTY) {
+		if err := e.adopt(ctx, dir, d); err != nil {
 			return err
 		}
 	}
+	return e.lead(k, d)
+}
+
+// newPlace makes the folders of a new base in dir.
+func newPlace(root albs.Root, dir string) (place, error) {
+	for _, d := range []string{"root", "cache", "conf"} {
+		if err := mkdirOpen(filepath.Join(dir, d)); err != nil {
+			return place{}, err
+		}
+	}
+	return place{
+		root:  root,
+		mount: mount{Name: rootName, Source: filepath.Join(dir, "root")},
+		cache: mount{Name: "cache", Source: filepath.Join(dir, "cache")},
+		conf:  filepath.Join(dir, "conf"),
+	}, nil
+}
+
+// adopt gives the whole base in dir its name.
+func (e *Engine) adopt(ctx context.Context, dir string, d albs.Digest) error {
+	// What lies there without its facts is the rest of a base whose removal was cut
+	// short, and never gets whole.
+	if err := e.removeRest(ctx, d); err != nil {
+		return err
+	}
+	// Two keys may lead to one new base at once; the first to be whole stays.
+	if err := os.Rename(dir, e.path("base", string(d))); err != nil && !errors.Is(err, fs.ErrExist) && !errors.Is(err, unix.ENOTEMPTY) {
+		return err
+	}
+	return nil
+}
+
+// lead makes k lead to the base d.
+func (e *Engine) lead(k, d albs.Digest) error {
 	link := e.path("base", string(k)+".key")
 	if err := os.WriteFile(link+".new", []byte(d), 0o600); err != nil {
 		return err
@@ -368,14 +393,21 @@ func content(root albs.Root, files map[string]albs.Digest, macros []byte, single
 
 // packageFiles digests the package files in dnf's cache. Scriptlets may have been at
 // work there, so links are passed over and nothing outside dir is opened.
-func packageFiles(dir string) (map[string]albs.Digest, error) {
+func packageFiles(dir string) (map[string]albs.Digest, error) { return packageFilesIn(dir, ".") }
+
+// packageFilesIn is packageFiles for what lies at or below the folder sub of dir; no such
+// folder has none.
+func packageFilesIn(dir, sub string) (map[string]albs.Digest, error) {
 	root, err := os.OpenRoot(dir)
 	if err != nil {
 		return nil, err
 	}
 	defer root.Close()
 	files := map[string]albs.Digest{}
-	err = fs.WalkDir(root.FS(), ".", func(name string, d fs.DirEntry, err error) error {
+	err = fs.WalkDir(root.FS(), sub, func(name string, d fs.DirEntry, err error) error {
+		if name == sub && errors.Is(err, fs.ErrNotExist) {
+			return nil
+		}
 		if err != nil || !d.Type().IsRegular() || !strings.HasSuffix(name, ".rpm") {
 			return err
 		}

@@ -215,10 +215,18 @@ func (r *Root) Installed(ctx context.Context) ([]Package, error) {
 
 // installed asks the host's rpm for the packages of a root.
 func (e *Engine) installed(ctx context.Context, p place, files map[string]albs.Digest) ([]Package, error) {
-	out, err := e.query(ctx, p, `%{NAME}\t%{EPOCHNUM}\t%{VERSION}\t%{RELEASE}\t%{ARCH}\t%{SHA256HEADER}\n`)
+	out, err := e.query(ctx, p, installedFormat)
 	if err != nil {
 		return nil, err
 	}
+	return parseInstalled(out, files)
+}
+
+// installedFormat makes rpm print a package a line.
+const installedFormat = `%{NAME}\t%{EPOCHNUM}\t%{VERSION}\t%{RELEASE}\t%{ARCH}\t%{SHA256HEADER}\n`
+
+// parseInstalled reads the answer to installedFormat.
+func parseInstalled(out string, files map[string]albs.Digest) ([]Package, error) {
 	var pkgs []Package
 	for line := range strings.Lines(out) {
 		f := strings.Split(strings.TrimSuffix(line, "\n"), "\t")

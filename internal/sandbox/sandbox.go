@@ -3,12 +3,14 @@
 // gets an overlay on it, and every step in the overlay is a process of its own in
 // fresh namespaces (bubblewrap), under limits, without network unless allowed.
 //
+// A program that makes roots itself works in the same way in a Workshop.
+//
 // It owns bases, overlays, namespaces, cgroups and limits; it knows nothing of SRPMs,
 // tests or tasks. Invariants: real root is refused; a base is never changed once it
 // has its name; dnf and the scriptlets that it runs see of the host only /usr and of
 // the network only the given repositories; what ran in a root is dead when the call
-// that ran it returns; no path that a program inside could have made is opened from
-// outside.
+// that ran it returns; no path that a program inside could have made is followed from
+// outside: where one is read at all, it is a regular file below a folder held open.
 package sandbox
 
 import (
