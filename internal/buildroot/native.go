@@ -32,6 +32,9 @@ const (
 // new ones.
 const maxRounds = 10
 
+// maxSpec bounds a spec file in bytes.
+const maxSpec = 8 << 20
+
 // dynamic is rpmbuild's exit code when %generate_buildrequires asks for what isn't
 // installed (RPMRC_MISSINGBUILDREQUIRES of rpm's rpmbuild.h). It has then written an
 // SRPM whose requirements are all that is wanted.
@@ -60,11 +63,7 @@ type work struct {
 // begin checks what both kinds of job have in common and opens a root for it. The root
 // is to be closed also after an error.
 func (n *Native) begin(ctx context.Context, spec albs.Root, repos []sandbox.Repo, target albs.Arch, logs Logs) (*work, error) {
-	for _, w := range []*io.Writer{&logs.State, &logs.Root, &logs.Build} {
-		if *w == nil {
-			*w = io.Discard
-		}
-	}
+	logs = logs.whole()
 	macros, err := sandbox.MacroFile(spec.Macros)
 	if err != nil {
 		return nil, err
@@ -95,6 +94,16 @@ func (n *Native) begin(ctx context.Context, spec albs.Root, repos []sandbox.Repo
 	return w, err
 }
 
+// whole returns l with every stream.
+func (l Logs) whole() Logs {
+	for _, w := range []*io.Writer{&l.State, &l.Root, &l.Build} {
+		if *w == nil {
+			*w = io.Discard
+		}
+	}
+	return l
+}
+
 // end completes what the job gives back and closes the root. The record goes with
 // errors too: it says in what a package failed.
 func (w *work) end(out *Output, err *error) {
@@ -114,15 +123,17 @@ func (w *work) end(out *Output, err *error) {
 }
 
 // step writes to the state log when a part of the job begins and how it ends.
-func (w *work) step(name string, f func() error) error {
+func (w *work) step(name string, f func() error) error { return w.logs.step(name, f) }
+
+func (l Logs) step(name string, f func() error) error {
 	began := time.Now()
-	fmt.Fprintf(w.logs.State, "%s %s begins\n", began.UTC().Format(time.RFC3339), name)
+	fmt.Fprintf(l.State, "%s %s begins\n", began.UTC().Format(time.RFC3339), name)
 	err := f()
 	end := "done"
 	if err != nil {
 		end = "failed: " + err.Error()
 	}
-	fmt.Fprintf(w.logs.State, "%s %s %s (%.2f s)\n", time.Now().UTC().Format(time.RFC3339), name, end, time.Since(began).Seconds())
+	fmt.Fprintf(l.State, "%s %s %s (%.2f s)\n", time.Now().UTC().Format(time.RFC3339), name, end, time.Since(began).Seconds())
 	return err
 }
 
@@ -198,7 +209,17 @@ func (n *Native) Source(ctx context.Context, job SourceJob) (out Output, err err
 		return Output{}, err
 	}
 	w.record.Input = tree
-	if err := w.step("tree", func() error { return w.unpack(ctx, job, sources) }); err != nil {
+	err = w.step("tree", func() error {
+		if err := w.unpack(ctx, job, sources); err != nil {
+			return err
+		}
+		spec, err := w.root.ReadFile(ctx, path.Join(treeDir, job.Spec), maxSpec)
+		if err != nil {
+			return err
+		}
+		return checkAutospec(spec, job.Root.Macros, job.Define)
+	})
+	if err != nil {
 		return Output{}, err
 	}
 	w.record.Packages, err = w.root.Installed(ctx)
