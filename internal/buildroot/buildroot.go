@@ -1,8 +1,9 @@
 // Package buildroot turns an exported source tree into an SRPM and an SRPM into RPMs,
 // in a sandbox, and records what they were made in.
 //
-// It owns the order of rpmbuild's steps, the search for BuildRequires and the
-// buildroot record; the root itself is the sandbox's. Invariants: no spec is parsed and
+// It owns the order of rpmbuild's steps and the search for BuildRequires, which Native
+// does itself and Mock leaves to mock, and the buildroot record; the root itself, or the
+// workshop in which mock makes one, is the sandbox's. Invariants: no spec is parsed and
 // no macro expanded outside a root; what the package says of itself (requirements,
 // names, architectures) is data here and an argument there, never part of a command
 // line's syntax; a package's own fault is an Invalid error, everything else is not.
@@ -98,7 +99,7 @@ type Record struct {
 	Target      albs.Arch         `json:"target"` // that rpmbuild was given
 	Input       albs.File         `json:"input"`  // the tree or the SRPM
 	Sources     []albs.File       `json:"sources,omitempty"`
-	Commands    [][]string        `json:"commands"`    // rpmbuild's, in order
+	Commands    [][]string        `json:"commands"`    // of rpmbuild, or of mock, in order
 	Environment []string          `json:"environment"` // of every command
 	Network     bool              `json:"network"`     // the work could reach the network
 	Isolation   sandbox.Isolation `json:"isolation"`

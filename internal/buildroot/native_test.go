@@ -22,7 +22,10 @@ import (
 	"albs/internal/sandbox/sandboxtest"
 )
 
-func TestMain(m *testing.M) { sandboxtest.Main(m) }
+func TestMain(m *testing.M) {
+	maybeFakeMock()
+	sandboxtest.Main(m)
+}
 
 // bench is an engine with the roots of Seed Linux, shared by all tests: a base takes
 // seconds.
