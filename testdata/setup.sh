@@ -1,7 +1,8 @@
 #!/bin/sh
 # setup.sh [--long]: installs what building, testing and the demo need of the host and
 # isn't there yet: Debian 12 by apt, EL and Fedora by dnf; with --long also what only the
-# long tests use: the browser, from Debian, and qemu for programs of other arches, which
+# long tests use: the browser, from Debian, and there, where ALBS_MOCK_SRC names a checkout
+# of mock, what that needs, and qemu for programs of other arches, which
 # it registers with the kernel. Run by root it also makes the user albs with a range
 # of subordinate ids, for buildroots. It changes nothing else and says all that it does.
 set -eu
@@ -12,6 +13,9 @@ as=
 [ "$(id -u)" = 0 ] || as=sudo
 long=
 [ "${1:-}" != --long ] || long=1
+mock=
+[ -z "$long" ] || [ -z "${ALBS_MOCK_SRC:-}" ] ||
+	mock='dnf-plugins-core python3-rpm python3-jinja2 python3-distro python3-pyroute2 python3-requests python3-backoff'
 
 # install TOOL NAME…: installs the packages by the tool, as root.
 install() {
@@ -37,7 +41,7 @@ install() {
 missing=
 if command -v apt-get >/dev/null 2>&1; then
 	for p in rpm rpm2cpio createrepo-c dnf debugedit dwz elfutils file bubblewrap uidmap dpkg-dev gcc libc6-dev \
-		postgresql gnupg git ca-certificates curl ${long:+chromium qemu-user-static binfmt-support}; do
+		postgresql gnupg git ca-certificates curl ${long:+chromium qemu-user-static binfmt-support} $mock; do
 		[ "$(dpkg-query -W -f '${db:Status-Status}' "$p" 2>/dev/null)" = installed ] || missing="$missing $p"
 	done
 	# shellcheck disable=SC2086 # a list of words

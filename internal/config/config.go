@@ -228,6 +228,9 @@ func (c *Config) Check(roles []albs.Role) error {
 	if c.Node.MinFree < 0 {
 		return albs.Errorf(albs.Invalid, "node.min_free is below zero")
 	}
+	if err := c.Node.Config.Check(); err != nil {
+		return err
+	}
 	if c.Connect.Master != "" {
 		if _, err := client.New(c.Connect.Master, "", nil); err != nil {
 			return albs.Errorf(albs.Invalid, "connect.master: %w", err)

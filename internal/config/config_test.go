@@ -195,6 +195,8 @@ func TestCheck(t *testing.T) {
 		"the host's own arch":      {Config{Node: Node{Config: node.Config{Emulate: []albs.Arch{albs.HostArch(runtime.GOARCH)}}}}, []albs.Role{albs.RoleNode}, false},
 		"free disk below zero":     {Config{Node: Node{Config: node.Config{MinFree: -1}}}, []albs.Role{albs.RoleNode}, false},
 		"bases below zero":         {Config{Node: Node{Config: node.Config{Sandbox: sandbox.Config{BasesSize: -1}}}}, []albs.Role{albs.RoleNode}, false},
+		"an engine that is none":   {Config{Node: Node{Config: node.Config{Engine: "docker"}}}, []albs.Role{albs.RoleNode}, false},
+		"mock":                     {Config{Node: Node{Config: node.Config{Engine: node.EngineMock}}}, []albs.Role{albs.RoleNode}, true},
 	} {
 		c.c.LogLevel = "info"
 		if err := c.c.Check(c.roles); (err == nil) != c.ok || err != nil && !errors.Is(err, albs.Invalid) {

@@ -437,7 +437,7 @@ func (b *suite) hostile(t *testing.T) {
 		{"left behind", head + "%build\nsetsid sh -c 'while :; do touch " + canary + "/late; sleep 0.1; done' &\nexit 1\n" + tailOf, ""},
 		{"giant file", head + "%build\ndd if=/dev/zero of=big bs=1M count=4000 status=progress\n" + tailOf, "wrote more|Bad exit|silent"},
 		{"many files", head + "%build\ni=0; while :; do i=$((i+1)); echo $i; dd if=/dev/zero of=big$i bs=1M count=20 2>/dev/null; done\n" + tailOf, "wrote more"},
-		{"much output", head + "%build\nyes\n" + tailOf, "of log|longer than"}, // mock is slow to take it in
+		{"much output", head + "%build\nyes\n" + tailOf, "of log|longer than"},                                                         // mock is slow to take it in
 		{"a line of 1 GiB", head + "%build\nhead -c 1073741824 /dev/zero | tr '\\0' x\n" + tailOf, "of log|longer than|memory|silent"}, // mock holds it back
 		{"many requirements", "%{lua: for i = 1, 30000 do print('BuildRequires: nosuch' .. i .. '\\n') end}\n" + head + tailOf, "30000 requirements are more than 20000"},
 		{"network", head + "%build\n(exec 3<>/dev/tcp/127.0.0.1/22) && exit 0\nexec 3<>/dev/tcp/1.1.1.1/53 || exit 9\n" + tailOf, "Bad exit"},

@@ -27,6 +27,8 @@ import (
 
 // Config holds what an operator may set.
 type Config struct {
+	// Engine makes the packages: EngineNative, which is the default, or EngineMock.
+	Engine string `yaml:"engine"`
 	// Sandbox says where roots are made.
 	Sandbox sandbox.Config `yaml:"sandbox"`
 	// Spool keeps what could not be reported yet.
@@ -46,25 +48,52 @@ type Config struct {
 	MinFree int64 `yaml:"min_free"`
 }
 
+// The engines of Config.Engine.
+const (
+	EngineNative = "native"
+	EngineMock   = "mock"
+)
+
+// Check returns an Invalid error if there is no such engine.
+func (c Config) Check() error {
+	if c.Engine != "" && c.Engine != EngineNative && c.Engine != EngineMock {
+		return albs.Errorf(albs.Invalid, "node.engine is %q; there are %s and %s", c.Engine, EngineNative, EngineMock)
+	}
+	return nil
+}
+
 // MaybeInit is sandbox.MaybeInit, for the program that holds the role.
 func MaybeInit() { sandbox.MaybeInit() }
 
 // Run builds what m has to be built until ctx is done. It fails with Unavailable
-// if no buildroot can be made here: a node that can't isolate claims nothing; with
+// if no buildroot can be made here: a node that can't isolate, or lacks the engine that
+// it is told to use, claims nothing; with Invalid if there is no such engine, and with
 // Conflict if another process works in c.Work.
 func Run(ctx context.Context, c Config, version string, m worker.Master, d *depot.Depot, log zerolog.Logger) error {
+	if err := c.Check(); err != nil {
+		return err
+	}
 	lock, err := lockWork(c.Work)
 	if err != nil {
 		return fmt.Errorf("start node: %w", err)
 	}
 	defer lock.Close()
 	c.Sandbox.Emulators = emulator.InForce(ctx, c.Emulate, log)
-	engine, err := sandbox.New(ctx, c.Sandbox)
+	sb, err := sandbox.New(ctx, c.Sandbox)
 	if err != nil {
 		return fmt.Errorf("start node: %w", err)
 	}
-	log.Info().Str("isolation", engine.Isolation().String()).Str("arch", string(c.Arch)).Msg("node ready")
-	return work(ctx, c, version, buildroot.NewNative(engine), m, d, newGuard(c.MinFree, log, c.Work, c.Sandbox.Dir), log)
+	var engine buildroot.Engine = buildroot.NewNative(sb)
+	isolation := sb.Isolation()
+	if c.Engine == EngineMock {
+		mock, err := buildroot.NewMock(ctx, sb, buildroot.MockTool{})
+		if err != nil {
+			return fmt.Errorf("start node: %w", err)
+		}
+		engine, isolation = mock, mock.Isolation()
+	}
+	log.Info().Str("isolation", isolation.String()).Str("arch", string(c.Arch)).Msg("node ready")
+	return work(ctx, c, version, engine, m, d, newGuard(c.MinFree, log, c.Work, c.Sandbox.Dir), log)
 }
 
 // work builds by engine, and under g, until ctx is done.

@@ -546,3 +546,31 @@ func (w *world) left(t *testing.T) []string {
 }
 
 func second(_ int, err error) error { return err }
+
+// TestEngine: a node that is told to use an engine which isn't here doesn't start, and
+// says what to do.
+func TestEngine(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		engine, say string
+		kind        albs.Kind
+	}{
+		{"docker", `node.engine is "docker"`, albs.Invalid},
+		{EngineMock, "install the package mock", albs.Unavailable},
+	} {
+		t.Run(tt.engine, func(t *testing.T) {
+			t.Parallel()
+			if _, err := os.Stat("/usr/libexec/mock/mock"); err == nil && tt.engine == EngineMock {
+				t.Skip("mock is installed here")
+			}
+			w := newWorld(t)
+			w.config.Engine = tt.engine
+			sandboxtest.Engine(t, sandbox.Config{}) // or skip
+			w.config.Sandbox = sandbox.Config{Dir: t.TempDir()}
+			err := Run(t.Context(), w.config, "v", w.fake.As(w.bearer), w.depot, zerolog.Nop())
+			if albs.KindOf(err) != tt.kind || !strings.Contains(fmt.Sprint(err), tt.say) {
+				t.Errorf("Run = %v (%s), want %s saying %q", err, albs.KindOf(err), tt.kind, tt.say)
+			}
+		})
+	}
+}
