@@ -119,6 +119,7 @@ func TestWords(t *testing.T) {
 		{"infra: 3 attempts were lost, the last: worker node-7 was not heard of for 1m0s", Node, "worker node-7 was not heard of for 1m0s"},
 		{"the worker was restarted in the middle of the work", Node, "the worker was restarted in the middle of the work"},
 		{"write log build: write /x: no space left on device", Disk, "no space left on device"},
+		{"infra: the node's disk is full: 3 MiB are free in /roots, less than 9 MiB", Disk, "the node's disk is full: 3 MiB are free in /roots, less than 9 MiB"},
 		{"the work was ended: it was silent for more than 2h0m0s", Silence, "the work was ended: it was silent for more than 2h0m0s"},
 		{"the work was ended: it needed more than 17179869184 bytes of memory", Memory, "the work was ended: it needed more than 17179869184 bytes of memory"},
 		{"result refused: foo-1-1.x86_64 has arch x86_64, the task was to build for aarch64", Refused, "the result was not taken: foo-1-1.x86_64 has arch x86_64, the task was to build for aarch64"},

@@ -91,7 +91,7 @@ var rules = []rule{
 
 	// What the host lacks. Tests play at both.
 	{kind: Disk, logs: []string{Root, Build, Words}, sections: []string{"!check"}, words: []string{"no space left on device", "disk quota exceeded", "more space needed on", "more space on the", "disk is full"},
-		re: regexp.MustCompile(`(?i)(?:^|: |\] )(no space left on device|disk quota exceeded|.*needs \S+ more space on the .*|more space needed on the .*|the disk is full)`), says: "{1}"},
+		re: regexp.MustCompile(`(?i)(?:^|: |\] )(no space left on device|disk quota exceeded|.*needs \S+ more space on the .*|more space needed on the .*|the (?:node's )?disk is full.*)`), says: "{1}"},
 	{kind: Memory, logs: []string{Build}, sections: []string{"!check"}, words: []string{"killed", "with signal 9"},
 		re:   regexp.MustCompile(`fatal error: Killed signal terminated program (\S+)|internal compiler error: Killed \(program (\S+)\)|fatal error: (ld) terminated with signal 9`),
 		says: "{1}{2}{3} was killed, most likely for want of memory"},
