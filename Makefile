@@ -27,7 +27,7 @@ test-long:
 	.ci/test
 
 bench: setup
-	go run ./testdata/bench -only '$(ONLY)'
+	testdata/postgres.sh go run ./testdata/bench -only '$(ONLY)'
 
 release:
 	testdata/release/release.sh dist '$(VERSION)'

@@ -68,7 +68,7 @@ var allowed = map[string][]string{
 	"master/event":      {"albs", "master/db"},
 	"master/auth":       {"albs", "master/db", "master/event", "egress", "attest"},
 	"master/artifact":   {"albs", "master/db", "master/event", "master/auth", "blob", "rpm"},
-	"master/queue":      {"albs", "disk", "master/db", "master/event", "master/auth", "master/artifact", "worker"},                          // disk: streamed logs
+	"master/queue":      {"albs", "disk", "master/db", "master/event", "master/auth", "master/artifact", "worker", "master/queue/schedule"}, // disk: streamed logs
 	"master/provenance": {"albs", "disk", "master/db", "master/event", "master/auth", "master/artifact", "rpm", "ledger", "tlog", "attest"}, // disk: the statement key
 	"master/source":     {"albs", "master/db", "master/event", "master/auth", "master/artifact", "master/provenance", "attest", "git", "egress"},
 	"master/repo":       {"albs", "master/db", "master/event", "master/auth", "master/artifact", "rpm", "repodata"},
@@ -91,6 +91,10 @@ var allowed = map[string][]string{
 	"master/content": {"albs", "master/face", "master/auth", "master/artifact", "master/provenance", "master/queue", "master/repo", "master/product"},
 	"master/api":     append([]string{"albs", "failure", "worker", "master/api/rest", "master/api/delivery", "master/face"}, modules...),
 	"master/ui":      append([]string{"albs", "failure", "telemetry", "web", "master/face"}, modules...), // failure: what a line of a log is as text
+
+	// the rules of dispatch, which know no database, and a farm of which nothing is real but these
+	"master/queue/schedule": {"albs"},
+	"master/queue/simulate": {"albs", "master/queue/schedule"},
 
 	// the api's machinery, which knows no resource, and its resources of what goes out
 	"master/api/rest":     {"albs", "master/auth", "master/face"},

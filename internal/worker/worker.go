@@ -28,9 +28,9 @@ type Token struct {
 type Offer struct {
 	Version string   `json:"version"`          // of the worker's albs
 	Labels  []string `json:"labels"`           // "kind:build" "arch:x86_64" "key:FPR" …
-	Cores   int      `json:"cores,omitempty"`  // for matching, 0 is unknown
-	Memory  int64    `json:"memory,omitempty"` // bytes
-	Disk    int64    `json:"disk,omitempty"`   // free bytes
+	Cores   int      `json:"cores,omitempty"`  // of the machine; 0 is unknown, and then no task that needs some comes
+	Memory  int64    `json:"memory,omitempty"` // bytes, of the machine: the master takes off what the worker's tasks need
+	Disk    int64    `json:"disk,omitempty"`   // free bytes; likewise
 	Pause   string   `json:"pause,omitempty"`  // for people: why the worker takes no task now; Labels is empty then
 	Ledger  uint64   `json:"ledger,omitempty"` // transaction of the ledger state that the worker trusts; 0 for none
 	Wait    int      `json:"wait,omitempty"`   // seconds to wait for work, at most 30
@@ -87,10 +87,11 @@ type Master interface {
 	// time and has no further effect, also after the task went on; any other report
 	// is StaleLease then. An Invalid error says that the master refused the result
 	// (a digest that doesn't match, a foreign package): the attempt has then ended
-	// as failed with that reason and need not be reported again. OutcomeStopped of a
-	// task that isn't to stop gives it back: it is queued again, and unlike
-	// OutcomeInfra that doesn't count among its lost attempts. Once the task is to
-	// stop, every other outcome is Stopped.
+	// as failed with that reason and need not be reported again. OutcomeInfra has
+	// the task tried once more, by another worker if one can take it; the second time
+	// it fails. OutcomeStopped of a task that isn't to stop gives it back: it is queued
+	// again, and that counts for nothing. Once the task is to stop, every other outcome
+	// is Stopped.
 	Complete(ctx context.Context, t Token, outcome albs.Outcome, result albs.Result) error
 
 	// Log appends p to the stream (a name such as "build") at offset and returns

@@ -49,6 +49,9 @@ var measures = []struct {
 	{"ready", ready},
 	{"idle-rss", idle},
 	{"warm-build", warmBuild},
+	{"dispatch-p99-sqlite", dispatchSQLite},
+	{"dispatch-p99-postgres", dispatchPostgres},
+	{"mass-rebuild", massRebuild},
 }
 
 func main() {
@@ -81,11 +84,11 @@ func run(ctx context.Context, only string) error {
 		rows = append(rows, r...)
 	}
 	if len(rows) == 0 {
-		return fmt.Errorf("no row begins with %q", only)
+		return fmt.Errorf("no row that begins with %q was measured", only)
 	}
-	fmt.Printf("%-18s %10s %10s  %-28s %7s  %-4s %s\n", "name", "ours", "peer", "peer's name", "ratio", "met", "goal")
+	fmt.Printf("%-22s %10s %10s  %-28s %7s  %-4s %s\n", "name", "ours", "peer", "peer's name", "ratio", "met", "goal")
 	for _, r := range rows {
-		fmt.Printf("%-18s %8.3f %s %8.3f %s  %-28s %7.2f  %-4v %s\n", r.Name, r.Ours, r.Unit, r.Peer, r.Unit, r.PeerName, r.Ratio, r.Met, r.Goal)
+		fmt.Printf("%-22s %8.3f %s %8.3f %s  %-28s %7.2f  %-4v %s\n", r.Name, r.Ours, r.Unit, r.Peer, r.Unit, r.PeerName, r.Ratio, r.Met, r.Goal)
 	}
 	out, err := json.MarshalIndent(rows, "", "  ")
 	if err != nil {

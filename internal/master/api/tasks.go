@@ -181,7 +181,7 @@ type attemptView struct {
 	StartedAt  *time.Time   `json:"started_at"`
 	FinishedAt *time.Time   `json:"finished_at"`
 	Outcome    albs.Outcome `json:"outcome,omitempty"`
-	Lost       bool         `json:"lost" doc:"It ended without a word on the work"`
+	Lost       bool         `json:"lost" doc:"Nothing was heard of its end; what its worker reported of its own means is the outcome infra"`
 	Reason     string       `json:"reason"`
 	Failure    *failureView `json:"failure,omitempty" doc:"Why it came to nothing, as its logs or, if it was lost, the queue tell"`
 	Spec       albs.Spec    `json:"spec" doc:"What the worker was asked to do"`

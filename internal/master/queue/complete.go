@@ -28,7 +28,7 @@ const completeTries = 5
 // Complete implements worker.Master. Stopped by a holder that wasn't told to stop
 // gives the task back.
 func (q *Queue) Complete(ctx context.Context, token worker.Token, outcome albs.Outcome, result albs.Result) error {
-	me, err := identify(ctx)
+	me, err := q.identify(ctx)
 	if err != nil {
 		return err
 	}

@@ -13,13 +13,14 @@ import (
 	"albs/internal/albs"
 	"albs/internal/master/auth"
 	"albs/internal/master/db"
+	"albs/internal/master/queue/schedule"
 	"albs/internal/worker"
 )
 
 // Claim puts its worker among the waiting; the dispatcher, one a process, looks
-// at all of them and all that is ready together, decides by Assign, and claims for
-// everybody in one transaction. Then the claimer asks the kind's handler for the
-// spec and hands the lease over.
+// at all of them and all that is ready together, decides by schedule.Assign, and
+// claims for everybody in one transaction. Then the claimer asks the kind's handler
+// for the spec and hands the lease over.
 
 // Bounds on dispatch.
 const (
@@ -30,19 +31,26 @@ const (
 	// lookEvery is how long a task can lie ready unseen when the wake-up from
 	// another master is lost, or when its pause is over.
 	lookEvery = time.Second
+
+	// maxPassedOver is how many tasks of a class are read at most to find those that
+	// no pattern and no refusal keeps from everybody who waits.
+	maxPassedOver = 2000
+
+	// refusalMemory is for how long a worker that gave a task back, or lost it,
+	// doesn't get it again while another could take it.
+	refusalMemory = 15 * time.Minute
 )
 
 type waiter struct {
-	worker  auth.Actor
-	labels  []string      // sorted
-	once    bool          // it leaves after one look
-	leaving bool          // it has left while the dispatcher was looking
-	got     chan *taskRow // receives once: a claim, or nil if it leaves
+	worker  schedule.Worker // as it offers itself: the fleet knows the rest
+	once    bool            // it leaves after one look
+	leaving bool            // it has left while the dispatcher was looking
+	got     chan *taskRow   // receives once: a claim, or nil if it leaves
 }
 
 // Claim implements worker.Master. Forbidden if a label is beyond the identity.
 func (q *Queue) Claim(ctx context.Context, offer worker.Offer) (*worker.Lease, error) {
-	me, err := identify(ctx)
+	me, err := q.identify(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -58,13 +66,20 @@ func (q *Queue) Claim(ctx context.Context, offer worker.Offer) (*worker.Lease, e
 			return nil, albs.Errorf(albs.Forbidden, "the identity of worker %s doesn't allow it to offer %s", me.Name, l)
 		}
 	}
-	labels := slices.Compact(slices.Sorted(slices.Values(offer.Labels)))
+	if offer.Cores < 0 || offer.Memory < 0 || offer.Disk < 0 {
+		return nil, albs.Errorf(albs.Invalid, "an offer of less than nothing")
+	}
+	w := schedule.Worker{
+		ID: me.Worker, Name: me.Name, Labels: slices.Compact(slices.Sorted(slices.Values(offer.Labels))),
+		Room: Room{Cores: offer.Cores, Memory: offer.Memory, Disk: offer.Disk},
+	}
+	q.fleet.offered(w, offer.Version, q.clock.now())
 	wait := min(max(offer.Wait, 0), worker.MaxClaimWait)
 	// One look takes no longer than 5 s.
 	long, cancel := context.WithTimeout(ctx, cmp.Or(time.Duration(wait)*time.Second, 5*time.Second))
 	defer cancel()
 	for {
-		t, err := q.await(ctx, long, &waiter{worker: me, labels: labels, once: wait == 0, got: make(chan *taskRow, 1)})
+		t, err := q.await(ctx, long, &waiter{worker: w, once: wait == 0, got: make(chan *taskRow, 1)})
 		if t == nil {
 			return nil, err
 		}
@@ -138,6 +153,8 @@ func (q *Queue) look() {
 func (q *Queue) dispatch(ctx context.Context) error {
 	wake, stop := q.events.Wake(readyTopic)
 	defer stop()
+	changed, stopChanged := q.events.Wake(fleetTopic)
+	defer stopChanged()
 	tick := time.NewTicker(lookEvery)
 	defer tick.Stop()
 	for {
@@ -146,6 +163,8 @@ func (q *Queue) dispatch(ctx context.Context) error {
 			return ctx.Err()
 		case <-q.work:
 		case <-wake:
+		case <-changed:
+			q.fleet.forget()
 		case <-tick.C:
 		}
 		q.pass(ctx)
@@ -161,7 +180,7 @@ func (q *Queue) pass(ctx context.Context) {
 	if len(ws) == 0 {
 		return
 	}
-	claimed, err := q.claimFor(ctx, ws)
+	claimed, more, err := q.claimFor(ctx, ws)
 	if err != nil && ctx.Err() == nil {
 		q.log.Error().Err(err).Msg("claim tasks")
 	}
@@ -180,35 +199,32 @@ func (q *Queue) pass(ctx context.Context) {
 	}
 	// Before those who came meanwhile: who waits longest goes first.
 	q.waiting = append(still, q.waiting...)
-	if len(claimed) == maxBatch {
+	if more {
 		q.look()
 	}
 }
 
-// claimFor leases tasks for some of the waiting and returns them by index.
-func (q *Queue) claimFor(ctx context.Context, ws []*waiter) (map[int]*taskRow, error) {
-	waiting := make([][]string, len(ws))
-	for i, w := range ws {
-		waiting[i] = w.labels
-	}
-	lanes, classes, err := q.lanes(ctx, waiting)
+// claimFor leases tasks for some of the waiting and returns them by index; more says
+// that there may be others for them.
+func (q *Queue) claimFor(ctx context.Context, ws []*waiter) (claimed map[int]*taskRow, more bool, err error) {
+	v, err := q.view(ctx, ws)
 	if err != nil {
-		return nil, err
+		return nil, false, err
 	}
-	as := Assign(lanes, waiting)
+	as := schedule.Assign(v)
 	if len(as) == 0 {
-		return nil, nil
+		return nil, false, nil
 	}
-	as = as[:min(len(as), maxBatch)]
-	var claimed map[int]*taskRow
+	missed := false
 	err = q.db.InReadCommitted(ctx, func(tx db.Tx) error {
-		claimed = make(map[int]*taskRow)
+		claimed, missed = make(map[int]*taskRow), false
 		for _, a := range as {
-			w := ws[a.Waiting]
+			w := v.Waiting[a.Waiting]
 			now := q.clock.now()
-			t, err := claimNext(ctx, tx, q.db.SkipLocked(), classes[a.Lane], w.worker.Worker, w.worker.Name, now, q.until(now))
+			t, err := claimTask(ctx, tx, q.db.SkipLocked(), v.Lanes[a.Lane].Ready[a.Ready].ID, w.ID, w.Name, now, q.until(now))
 			if errors.Is(err, sql.ErrNoRows) {
-				continue // another master was faster
+				missed = true // another master was faster, or the worker was drained just now
+				continue
 			}
 			if err != nil {
 				return err
@@ -224,50 +240,117 @@ func (q *Queue) claimFor(ctx context.Context, ws []*waiter) (map[int]*taskRow, e
 		return nil
 	})
 	if err != nil {
-		return nil, fmt.Errorf("claim tasks: %w", err)
+		return nil, false, fmt.Errorf("claim tasks: %w", err)
 	}
-	return claimed, nil
+	if missed {
+		q.fleet.forget()
+	}
+	return claimed, missed || len(as) == maxBatch, nil
 }
 
-// lanes reads what is ready for anyone of the waiting, with each lane's class.
-func (q *Queue) lanes(ctx context.Context, waiting [][]string) ([]Lane, []string, error) {
-	all, err := readyClasses(ctx, q.db)
-	if err != nil {
-		return nil, nil, fmt.Errorf("read ready classes: %w", err)
+// view reads what is ready for anyone of the waiting, and what is known of them.
+func (q *Queue) view(ctx context.Context, ws []*waiter) (schedule.View, error) {
+	now := q.clock.now()
+	if err := q.fleet.read(ctx, q.db, now); err != nil {
+		return schedule.View{}, err
 	}
-	groups := crews(waiting)
-	var lanes []Lane
-	var classes []string
-	for _, c := range all {
-		_, owner, needs := splitClass(c)
-		able := 0
-		for _, g := range groups {
-			if g.fits(needs) {
-				able += len(g.members)
-			}
-		}
+	running, err := readRunning(ctx, q.db)
+	if err != nil {
+		return schedule.View{}, err
+	}
+	v := schedule.View{HalfLife: q.config.HalfLife, Most: maxBatch, Usage: q.usage.with(running, now)}
+	for _, w := range ws {
+		v.Waiting = append(v.Waiting, q.fleet.complete(w.worker, running))
+	}
+	refused := false
+	if v.Lanes, refused, err = q.lanes(ctx, v.Waiting, now); err != nil {
+		return schedule.View{}, err
+	}
+	if refused { // only these ask who else there is
+		v.Others = q.fleet.alive(running, q.since(now))
+	}
+	return v, nil
+}
+
+// lanes reads what is ready for anyone of the waiting, and whether any of it was given
+// back of late.
+func (q *Queue) lanes(ctx context.Context, waiting []schedule.Worker, now db.Time) (lanes []schedule.Lane, refused bool, err error) {
+	classes, err := readyClasses(ctx, q.db)
+	if err != nil {
+		return nil, false, fmt.Errorf("read ready classes: %w", err)
+	}
+	crowd := schedule.NewCrowd(waiting)
+	for _, c := range classes {
+		l := laneOf(c)
+		able := min(crowd.Able(l.Needs), maxBatch)
 		if able == 0 {
 			continue
 		}
-		rs, err := ready(ctx, q.db, c, q.clock.now(), min(able, maxBatch))
+		back, err := q.fill(ctx, &l, c, waiting, able, now)
 		if err != nil {
-			return nil, nil, fmt.Errorf("read ready tasks: %w", err)
+			return nil, false, fmt.Errorf("read ready tasks: %w", err)
 		}
-		if len(rs) > 0 {
-			lanes, classes = append(lanes, Lane{Owner: owner, Needs: needs, Ready: rs}), append(classes, c)
+		if len(l.Ready) > 0 {
+			lanes, refused = append(lanes, l), refused || back
 		}
 	}
-	if len(lanes) == 0 {
-		return nil, nil, nil
+	return lanes, refused, nil
+}
+
+func laneOf(class string) schedule.Lane {
+	_, owner, needs, room := splitClass(class)
+	return schedule.Lane{Owner: owner, Needs: needs, Room: room}
+}
+
+// fill reads the lane's ready tasks until there are as many that somebody of the
+// waiting may have as there are of these, and reports whether any was given back.
+func (q *Queue) fill(ctx context.Context, l *schedule.Lane, class string, waiting []schedule.Worker, able int, now db.Time) (back bool, err error) {
+	for limit := able; ; limit = min(4*limit, maxPassedOver) {
+		rows, err := readyOf(ctx, q.db, class, now, limit)
+		if err != nil {
+			return false, err
+		}
+		l.Ready, back = l.Ready[:0], false
+		var retried []albs.TaskID
+		for _, r := range rows {
+			l.Ready = append(l.Ready, r.ready())
+			if r.Attempts > 0 {
+				retried = append(retried, r.ID)
+			}
+		}
+		if len(retried) > 0 {
+			refusals, err := readRefusals(ctx, q.db, retried, db.At(now.Add(-refusalMemory)))
+			if err != nil {
+				return false, err
+			}
+			for i := range l.Ready {
+				for _, r := range refusals[l.Ready[i].ID] {
+					l.Ready[i].Refused, back = append(l.Ready[i].Refused, r.WorkerID), true
+				}
+			}
+		}
+		if len(rows) < limit || limit == maxPassedOver || enough(l, waiting, able) {
+			return back, nil
+		}
 	}
-	running, err := runningByLane(ctx, q.db)
-	if err != nil {
-		return nil, nil, fmt.Errorf("count running tasks: %w", err)
+}
+
+// enough reports whether able of the lane's tasks may go to somebody of the waiting.
+func enough(l *schedule.Lane, waiting []schedule.Worker, able int) bool {
+	plain := true // nobody is kept from anything
+	for i := range waiting {
+		plain = plain && len(waiting[i].Exclude) == 0
 	}
-	for i := range lanes {
-		lanes[i].Running = running[lanes[i].Owner]
+	n := 0
+	for i := range l.Ready {
+		r := &l.Ready[i]
+		if plain && len(r.Refused) == 0 || slices.ContainsFunc(waiting, func(w schedule.Worker) bool {
+			return w.Bar(l, r) == schedule.None && !slices.Contains(r.Refused, w.ID)
+		}) {
+			n++
+		}
 	}
-	return lanes, classes, nil
+	return n >= able
 }
 
 // handOver asks the handler of a claimed task for its spec and returns the lease;

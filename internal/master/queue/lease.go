@@ -15,8 +15,8 @@ import (
 	"albs/internal/worker"
 )
 
-// identify returns the worker that calls.
-func identify(ctx context.Context) (auth.Actor, error) {
+// identify returns the worker that calls, which thereby is seen.
+func (q *Queue) identify(ctx context.Context) (auth.Actor, error) {
 	me := auth.From(ctx)
 	switch {
 	case me.Kind == auth.KindAnonymous:
@@ -24,6 +24,7 @@ func identify(ctx context.Context) (auth.Actor, error) {
 	case me.Kind != auth.KindWorker || me.Worker == 0:
 		return me, albs.Errorf(albs.Forbidden, "%s is no worker", me)
 	}
+	q.fleet.seen(me, q.clock.now())
 	return me, nil
 }
 
@@ -134,7 +135,7 @@ func (q *Queue) lease(h held) (worker.Lease, error) {
 // call begins every call but Claim and Complete: it checks the token and keeps
 // the lease alive if it has run out. Stopped, unless stopping is fine.
 func (q *Queue) call(ctx context.Context, token worker.Token, stoppingToo bool) (held, error) {
-	me, err := identify(ctx)
+	me, err := q.identify(ctx)
 	if err != nil {
 		return held{}, err
 	}
@@ -183,7 +184,7 @@ func (q *Queue) renew(ctx context.Context, me auth.Actor, token worker.Token, st
 
 // Renew implements worker.Master.
 func (q *Queue) Renew(ctx context.Context, token worker.Token) (time.Time, error) {
-	me, err := identify(ctx)
+	me, err := q.identify(ctx)
 	if err != nil {
 		return time.Time{}, err
 	}
@@ -281,12 +282,23 @@ type ending struct {
 	reason  string
 }
 
+// maxInfra is how many reported failures of workers' means end a task: it is tried
+// once more, for another worker's may be better.
+const maxInfra = 2
+
 // end ends h's attempt in tx and moves the task in memory, which settle writes.
-// A lost attempt is followed by another, after a pause, until too many are lost.
+// An attempt that is lost, or whose worker's means failed, is followed by another,
+// after a pause, until there were too many.
 func (q *Queue) end(ctx context.Context, tx db.Tx, h *held, e ending) error {
 	e.reason = oneLine(e.reason)
 	how, reason := e.how, e.reason
-	if how == onInfra || how == onExpire {
+	switch {
+	case how == onInfra && e.outcome != "":
+		h.task.Infra++
+		if h.task.Infra >= maxInfra {
+			how, reason = onExhaust, oneLine(fmt.Sprintf("infra: reported %d times, the last: %s", h.task.Infra, e.reason))
+		}
+	case how == onInfra, how == onExpire:
 		h.task.Lost++
 		if h.task.Lost >= q.config.MaxLost {
 			how, reason = onExhaust, oneLine(fmt.Sprintf("infra: %d attempts were lost, the last: %s", h.task.Lost, e.reason))
@@ -305,10 +317,23 @@ func (q *Queue) end(ctx context.Context, tx db.Tx, h *held, e ending) error {
 		h.task.NotBeforeAt = db.At(now.Add(q.config.Backoff * time.Duration(max(h.task.Lost, 1))))
 	}
 	h.task.State = to
-	h.attempt.EndedAt, h.attempt.Ended = now, how
+	h.attempt.EndedAt, h.attempt.Ended = now, e.how
 	h.attempt.Outcome, h.attempt.Result, h.attempt.Reason = e.outcome, e.result, e.reason
 	if err := updateAttempt(ctx, tx, h.attempt); err != nil {
 		return err
+	}
+	took := now.Sub(h.attempt.ClaimedAt.Time)
+	lane := h.task.Lane
+	tx.AfterCommit(func() { q.usage.add(lane, took, now) })
+	if how == onOK {
+		if err := remember(ctx, tx, h.task.Kind, h.task.Key, took); err != nil {
+			return err
+		}
+	}
+	if e.how == onExpire {
+		if err := q.weigh(ctx, tx, h.attempt, now); err != nil {
+			return err
+		}
 	}
 	if !h.expired() {
 		token := worker.Token{Task: h.task.ID, Fence: h.attempt.Fence}

@@ -294,9 +294,16 @@ func TestMaxLost(t *testing.T) {
 		f.clock_.add(time.Minute)
 		f.claim("c")
 		f.passTime(term + time.Second)
-		const reason = "infra: 3 attempts were lost, the last: worker c was not heard of for 2s"
-		if task := f.want(id, albs.TaskFailed, reason); task.Lost != 3 || task.Attempts != 3 {
+		f.want(id, albs.TaskQueued, "worker c was not heard of for 2s")
+		f.claim("d")
+		f.passTime(term + time.Second)
+		const reason = "infra: 3 attempts were lost, the last: worker d was not heard of for 2s"
+		if task := f.want(id, albs.TaskFailed, reason); task.Lost != 4 || task.Attempts != 4 {
 			t.Errorf("task = %+v", task)
+		}
+		as, err := f.Attempts(t.Context(), id)
+		if err != nil || len(as) != 4 || !as[0].Lost || as[1].Lost || as[1].Outcome != albs.OutcomeInfra || !as[3].Lost {
+			t.Errorf("Attempts = %+v, %v", as, err)
 		}
 		f.want(after, albs.TaskBlocked, "waits for build task 1, which failed: "+reason)
 		if want := []string{"1 failed"}; !slices.Equal(f.handler.ended, want) || f.handler.applied != nil {
@@ -311,15 +318,15 @@ func TestMaxLost(t *testing.T) {
 		}
 		f.want(after, albs.TaskBlocked, "")
 		l = f.claim("a")
-		if l.Attempt != 4 {
-			t.Errorf("attempt %d, want 4", l.Attempt)
+		if l.Attempt != 5 {
+			t.Errorf("attempt %d, want 5", l.Attempt)
 		}
-		as, err := f.Attempts(t.Context(), id)
+		as, err = f.Attempts(t.Context(), id)
 		var lost []bool
 		for _, a := range as {
 			lost = append(lost, a.Lost)
 		}
-		if err != nil || !slices.Equal(lost, []bool{true, true, true, false}) {
+		if err != nil || !slices.Equal(lost, []bool{true, false, true, true, false}) {
 			t.Errorf("attempts lost: %v, %v", lost, err)
 		}
 	})

@@ -1,7 +1,8 @@
 // Package queue owns the master's work: tasks, what each waits for, the attempts
-// at them with their leases, and the logs that workers stream. It implements
-// worker.Master, the contract's master side. What a kind of task means is in the
-// Handler that the kind's module registers.
+// at them with their leases, the logs that workers stream, and what is known of the
+// workers that ask. It implements worker.Master, the contract's master side. What a
+// kind of task means is in the Handler that the kind's module registers; who gets
+// what, and why something waits, is decided by the pure rules of queue/schedule.
 //
 // What holds at every commit:
 //
@@ -13,6 +14,7 @@
 //     and the events that tell of it are one transaction.
 //   - A task that isn't final is queued, or leased until some time, or blocked by
 //     a task that isn't satisfied; of one that waits in vain, reason names the cause.
+//   - Nothing is leased to a worker that is drained or quarantined.
 //
 // Files (uploads, logs) are outside the transactions and belong to one attempt
 // each, so that a superseded worker can spoil only its own.
@@ -34,6 +36,7 @@ import (
 	"albs/internal/master/auth"
 	"albs/internal/master/db"
 	"albs/internal/master/event"
+	"albs/internal/master/queue/schedule"
 	"albs/internal/worker"
 )
 
@@ -99,9 +102,10 @@ type Blobs interface {
 
 // Config says how leases behave and where logs lie.
 type Config struct {
-	Lease   time.Duration `yaml:"lease"`    // term of a lease; 60 s if 0
-	MaxLost int           `yaml:"max_lost"` // lost attempts after which a task fails; 3 if 0
-	Backoff time.Duration `yaml:"backoff"`  // pause before a task that was given back is offered again, growing with each loss; 5 s if 0
+	Lease    time.Duration `yaml:"lease"`     // term of a lease; 60 s if 0
+	MaxLost  int           `yaml:"max_lost"`  // lost attempts after which a task fails; 3 if 0
+	Backoff  time.Duration `yaml:"backoff"`   // pause before a task that was given back is offered again, growing with each loss; 5 s if 0
+	HalfLife time.Duration `yaml:"half_life"` // after which what an owner used counts half against it; 1 h if 0
 
 	LogDir   string           `yaml:"-"` // directory of streamed logs; required
 	LocalDir string           `yaml:"-"` // directory in which RunLocal keeps its spools
@@ -120,6 +124,8 @@ type Queue struct {
 	clock    *clock
 	log      zerolog.Logger
 	handlers map[albs.TaskKind]Handler
+	fleet    *fleet
+	usage    *usage
 
 	work    chan struct{} // holds one when the dispatcher has to look
 	mu      sync.Mutex
@@ -139,6 +145,9 @@ func New(d *db.DB, events *event.Log, uploads Uploads, blobs Blobs, c Config, lo
 	if c.Backoff == 0 {
 		c.Backoff = 5 * time.Second
 	}
+	if c.HalfLife == 0 {
+		c.HalfLife = time.Hour
+	}
 	switch {
 	case c.Lease < time.Second || c.Lease > time.Hour:
 		return nil, albs.Errorf(albs.Invalid, "queue.lease is %v: choose from 1s to 1h", c.Lease)
@@ -146,6 +155,8 @@ func New(d *db.DB, events *event.Log, uploads Uploads, blobs Blobs, c Config, lo
 		return nil, albs.Errorf(albs.Invalid, "queue.max_lost is %d: choose from 1 to 100", c.MaxLost)
 	case c.Backoff < 0 || c.Backoff > time.Hour:
 		return nil, albs.Errorf(albs.Invalid, "queue.backoff is %v: choose from 0s to 1h", c.Backoff)
+	case c.HalfLife < time.Minute || c.HalfLife > 24*time.Hour:
+		return nil, albs.Errorf(albs.Invalid, "queue.half_life is %v: choose from 1m to 24h", c.HalfLife)
 	case c.LogDir == "":
 		return nil, albs.Errorf(albs.Invalid, "the queue needs a directory for logs")
 	}
@@ -153,7 +164,8 @@ func New(d *db.DB, events *event.Log, uploads Uploads, blobs Blobs, c Config, lo
 		db: d, events: events, uploads: uploads, blobs: blobs, logs: logs{c.LogDir},
 		config: c, clock: newClock(d, c.Now), log: log,
 		handlers: make(map[albs.TaskKind]Handler),
-		work:     make(chan struct{}, 1),
+		fleet:    newFleet(), usage: newUsage(c.HalfLife),
+		work: make(chan struct{}, 1),
 	}, nil
 }
 
@@ -168,6 +180,9 @@ func (q *Queue) handler(kind albs.TaskKind) (Handler, error) {
 	return nil, fmt.Errorf("tasks of kind %q have no handler here", kind)
 }
 
+// Room is how much of a machine a task needs, or a worker has.
+type Room = schedule.Room
+
 // Task is one unit of work.
 type Task struct {
 	ID       albs.TaskID
@@ -175,12 +190,15 @@ type Task struct {
 	Lane     string
 	Topic    string
 	Needs    []string // sorted
+	Room     Room
+	Key      string
+	Expected time.Duration // the median of what past runs of the kind and key took; 0 without history
 	Priority int
 	State    albs.TaskState
 	Reason   string      // one line for people: why it failed, was cancelled, waits
 	Cause    albs.TaskID // of a blocked task that waits in vain: the task to retry; else 0
 	Attempts int
-	Lost     int     // attempts since the last retry that ended without a word on the work
+	Lost     int     // attempts since the last retry that ended without a word on the work: lost, or reported as infra
 	Worker   string  // name of the newest attempt's; "" before the first
 	Until    db.Time // of a leased or stopping task: when the lease ends if it isn't renewed
 	Created  db.Time
@@ -197,6 +215,8 @@ type NewTask struct {
 	Lane     string   // whose work it is, as "team:core": lanes share workers evenly
 	Topic    string   // of its events, as "build:7"
 	Needs    []string // labels that its worker must have, beside "kind:" and the kind, which is added
+	Room     Room     // what its worker must have to spare; choose among few sizes, for each makes a lane of its own
+	Key      string   // what past runs of the like are known by, as "package/platform/arch"; "" for none
 	Spec     albs.Spec
 	After    []albs.TaskID // tasks that must have succeeded, or been excluded, first
 	Priority int           // within the lane, higher first
@@ -207,6 +227,7 @@ const (
 	MaxNeeds = 32
 	MaxAfter = 10_000
 	MaxSpec  = 1 << 20 // bytes as JSON, the evidence likewise
+	MaxKey   = 400     // bytes
 )
 
 // validLabel keeps labels and lanes printable and free of the separators of class.
@@ -214,15 +235,29 @@ func validLabel(s string) bool {
 	return s != "" && len(s) <= 120 && !strings.ContainsFunc(s, func(r rune) bool { return r <= ' ' || r > '~' })
 }
 
-// class joins what the dispatcher counts as alike.
-func class(kind albs.TaskKind, lane string, needs []string) string {
-	return string(kind) + "\n" + lane + "\n" + strings.Join(needs, " ")
+// validKey keeps keys printable; a key may be absent.
+func validKey(s string) bool {
+	return len(s) <= MaxKey && !strings.ContainsFunc(s, func(r rune) bool { return r <= ' ' || r == 0x7f })
 }
 
-func splitClass(c string) (kind albs.TaskKind, lane string, needs []string) {
+// class joins what the dispatcher counts as alike; most tasks ask for no room.
+func class(kind albs.TaskKind, lane string, needs []string, room Room) string {
+	c := string(kind) + "\n" + lane + "\n" + strings.Join(needs, " ")
+	if (room != Room{}) {
+		c += fmt.Sprintf("\n%d %d %d", room.Cores, room.Memory, room.Disk)
+	}
+	return c
+}
+
+func splitClass(c string) (kind albs.TaskKind, lane string, needs []string, room Room) {
 	k, c, _ := strings.Cut(c, "\n")
-	lane, joined, _ := strings.Cut(c, "\n")
-	return albs.TaskKind(k), lane, strings.Fields(joined)
+	lane, c, _ = strings.Cut(c, "\n")
+	joined, sizes, asks := strings.Cut(c, "\n")
+	if asks {
+		// As class wrote it.
+		_, _ = fmt.Sscanf(sizes, "%d %d %d", &room.Cores, &room.Memory, &room.Disk)
+	}
+	return albs.TaskKind(k), lane, strings.Fields(joined), room
 }
 
 // Enqueue adds a task in tx. It is queued, or blocked until every task of After
@@ -242,6 +277,12 @@ func (q *Queue) Enqueue(ctx context.Context, tx db.Tx, n NewTask) (albs.TaskID, 
 			return 0, albs.Errorf(albs.Invalid, "%.60q is no label that a task can need", l)
 		}
 	}
+	if n.Room.Cores < 0 || n.Room.Memory < 0 || n.Room.Disk < 0 {
+		return 0, albs.Errorf(albs.Invalid, "a task needs no less than nothing: %+v", n.Room)
+	}
+	if !validKey(n.Key) {
+		return 0, albs.Errorf(albs.Invalid, "%.60q is no key for past runs", n.Key)
+	}
 	after := slices.Compact(slices.Sorted(slices.Values(n.After)))
 	if len(needs) > MaxNeeds || len(after) > MaxAfter {
 		return 0, albs.Errorf(albs.TooLarge, "a task has at most %d needs and comes after at most %d others", MaxNeeds, MaxAfter)
@@ -253,10 +294,14 @@ func (q *Queue) Enqueue(ctx context.Context, tx db.Tx, n NewTask) (albs.TaskID, 
 	if len(spec) > MaxSpec {
 		return 0, albs.Errorf(albs.TooLarge, "a task's spec of %d bytes, at most %d go", len(spec), MaxSpec)
 	}
+	expected, err := expects(ctx, tx, n.Kind, n.Key)
+	if err != nil {
+		return 0, fmt.Errorf("enqueue task: %w", err)
+	}
 	now := q.clock.now()
 	t := taskRow{
-		Kind: n.Kind, Lane: n.Lane, Class: class(n.Kind, n.Lane, needs), Topic: n.Topic, Spec: string(spec), Priority: n.Priority,
-		State: albs.TaskBlocked, CreatedAt: now, ChangedAt: now,
+		Kind: n.Kind, Lane: n.Lane, Class: class(n.Kind, n.Lane, needs, n.Room), Topic: n.Topic, Spec: string(spec), Priority: n.Priority,
+		Key: n.Key, Expected: expected, State: albs.TaskBlocked, CreatedAt: now, ChangedAt: now,
 	}
 	if t.ID, err = insertTask(ctx, tx, t); err != nil {
 		return 0, fmt.Errorf("enqueue task: %w", err)
@@ -299,7 +344,7 @@ func (q *Queue) Retry(ctx context.Context, tx db.Tx, id albs.TaskID) error {
 	if t.State, err = next(id, t.State, onRetry); err != nil {
 		return err
 	}
-	t.Reason, t.Lost = "", 0
+	t.Reason, t.Lost, t.Infra = "", 0, 0
 	if err := q.unblock(ctx, tx, &t); err != nil {
 		return err
 	}
@@ -380,7 +425,7 @@ func (q *Queue) Stats(ctx context.Context) ([]Stat, error) {
 	}
 	var stats []Stat
 	for _, c := range counts {
-		kind, _, needs := splitClass(c.Class)
+		kind, _, needs, _ := splitClass(c.Class)
 		s := Stat{State: c.State, Kind: kind, Count: c.Count}
 		for _, n := range needs {
 			if a, ok := strings.CutPrefix(n, "arch:"); ok {
@@ -408,7 +453,7 @@ type Attempt struct {
 	Claimed  db.Time
 	Ended    db.Time      // zero while it runs
 	Outcome  albs.Outcome // the worker's word; "" if it gave none
-	Lost     bool         // it ended without a word on the work: expired, or infra
+	Lost     bool         // nothing was heard of its end, or it could not be handed out; a reported failure of the worker's means is outcome infra
 	Reason   string
 	Spec     albs.Spec // as the worker got it
 }
@@ -423,7 +468,7 @@ func (q *Queue) Attempts(ctx context.Context, id albs.TaskID) ([]Attempt, error)
 	for i, r := range rows {
 		as[i] = Attempt{
 			Number: r.Number, WorkerID: r.WorkerID, Worker: r.Worker, Claimed: r.ClaimedAt, Ended: r.EndedAt,
-			Outcome: r.Outcome, Lost: r.Ended == onExpire || r.Ended == onInfra || r.Ended == onExhaust, Reason: r.Reason,
+			Outcome: r.Outcome, Lost: r.Outcome == "" && (r.Ended == onExpire || r.Ended == onInfra || r.Ended == onExhaust), Reason: r.Reason,
 		}
 		if r.Spec != "" {
 			if err := json.Unmarshal([]byte(r.Spec), &as[i].Spec); err != nil {

@@ -358,6 +358,7 @@ func TestNewRefuses(t *testing.T) {
 		"short lease":    {LogDir: "x", Lease: time.Millisecond},
 		"no attempts":    {LogDir: "x", MaxLost: -1},
 		"negative pause": {LogDir: "x", Backoff: -1},
+		"no half-life":   {LogDir: "x", HalfLife: time.Second},
 	} {
 		if _, err := New(nil, nil, nil, nil, c, zerolog.Nop()); !errors.Is(err, albs.Invalid) {
 			t.Errorf("%s: New = %v, want Invalid", name, err)
@@ -379,6 +380,9 @@ func TestEnqueueRefuses(t *testing.T) {
 			{"lane of two lines", func(n *NewTask) { n.Lane = "a\nb" }, albs.Invalid},
 			{"no topic", func(n *NewTask) { n.Topic = "" }, albs.Invalid},
 			{"label with a space", func(n *NewTask) { n.Needs = []string{"a b"} }, albs.Invalid},
+			{"room of less than nothing", func(n *NewTask) { n.Room.Memory = -1 }, albs.Invalid},
+			{"key of two words", func(n *NewTask) { n.Key = "a b" }, albs.Invalid},
+			{"key without end", func(n *NewTask) { n.Key = strings.Repeat("k", MaxKey+1) }, albs.Invalid},
 			{"after nothing there is", func(n *NewTask) { n.After = []albs.TaskID{1 << 40} }, albs.Invalid},
 			{"too many needs", func(n *NewTask) {
 				for i := range MaxNeeds {
@@ -463,17 +467,22 @@ func TestQueriesUseIndexes(t *testing.T) {
 	t.Parallel()
 	d := dbtest.Open(t, dbtest.SQLite(t))
 	for query, index := range map[string]string{
-		`SELECT id FROM task WHERE topic = 'x' AND id < 9 ORDER BY id DESC LIMIT 10`:              "task_topic",
-		`SELECT id FROM task WHERE state IN ('failed') AND id < 9 ORDER BY id DESC LIMIT 10`:      "task_state",
-		`SELECT id FROM task WHERE lane = 'x' ORDER BY id DESC LIMIT 10`:                          "task_lane",
-		`SELECT id FROM task WHERE kind = 'x' ORDER BY id DESC LIMIT 10`:                          "task_kind",
-		`SELECT state, class, count(*) FROM task WHERE state IN ('queued') GROUP BY state, class`: "task_ready",
-		`SELECT min(class) FROM task WHERE state = 'queued' AND class > 'x'`:                      "task_ready",
-		`SELECT id FROM task WHERE state = 'queued' AND class = 'x' ORDER BY priority DESC, id`:   "task_ready",
-		`SELECT lane, count(*) FROM task WHERE state IN ('leased', 'stopping') GROUP BY lane`:     "task_",
-		`SELECT id FROM task WHERE state IN ('leased', 'stopping') AND lease_until < 'x'`:         "task_",
-		`SELECT task_id FROM task_after WHERE after_id = 1`:                                       "task_after_after",
-		`SELECT id FROM task WHERE cause_id = 1 AND state = 'blocked'`:                            "task_",
+		`SELECT id FROM task WHERE topic = 'x' AND id < 9 ORDER BY id DESC LIMIT 10`:                                                      "task_topic",
+		`SELECT id FROM task WHERE state IN ('failed') AND id < 9 ORDER BY id DESC LIMIT 10`:                                              "task_state",
+		`SELECT id FROM task WHERE lane = 'x' ORDER BY id DESC LIMIT 10`:                                                                  "task_lane",
+		`SELECT id FROM task WHERE kind = 'x' ORDER BY id DESC LIMIT 10`:                                                                  "task_kind",
+		`SELECT state, class, count(*) FROM task WHERE state IN ('queued') GROUP BY state, class`:                                         "task_ready",
+		`SELECT min(class) FROM task WHERE state = 'queued' AND class > 'x'`:                                                              "task_ready",
+		`SELECT id FROM task WHERE state = 'queued' AND class = 'x' ORDER BY priority DESC, chain DESC, id`:                               "task_ready",
+		`SELECT count(*) FROM task WHERE state = 'queued' AND class = 'x' AND priority > 3`:                                               "task_ready",
+		`SELECT worker_id, class, expected, count(*) FROM task WHERE state IN ('leased', 'stopping') GROUP BY worker_id, class, expected`: "task_",
+		`SELECT task_id FROM attempt WHERE worker_id = 1 AND ended_at > 'x' AND ended = 'expire' ORDER BY ended_at`:                       "attempt_worker",
+		`SELECT task_id FROM attempt WHERE ended_at > 'x'`:                                                                                "attempt_ended",
+		`SELECT name FROM queue_worker WHERE name = 'x' ORDER BY worker_id DESC LIMIT 1`:                                                  "queue_worker_name",
+		`SELECT lane, count(*) FROM task WHERE state IN ('leased', 'stopping') GROUP BY lane`:                                             "task_",
+		`SELECT id FROM task WHERE state IN ('leased', 'stopping') AND lease_until < 'x'`:                                                 "task_",
+		`SELECT task_id FROM task_after WHERE after_id = 1`:                                                                               "task_after_after",
+		`SELECT id FROM task WHERE cause_id = 1 AND state = 'blocked'`:                                                                    "task_",
 	} {
 		var plan []struct {
 			ID, Parent, Notused int

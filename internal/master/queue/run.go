@@ -24,6 +24,9 @@ func (q *Queue) Run(ctx context.Context) error {
 	if err == nil {
 		err = q.extendAll(ctx)
 	}
+	if err == nil {
+		err = q.recount(ctx)
+	}
 	if ctx.Err() != nil {
 		return ctx.Err()
 	}
@@ -32,6 +35,15 @@ func (q *Queue) Run(ctx context.Context) error {
 	}
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return q.dispatch(ctx) })
+	g.Go(func() error { return q.keepFleet(ctx) })
+	g.Go(func() error {
+		return q.db.Leader(ctx, "queue.rank", func(ctx context.Context) error {
+			return q.every(ctx, 15*time.Second, "measure chains", q.rank)
+		})
+	})
+	g.Go(func() error {
+		return q.every(ctx, max(q.config.HalfLife/240, 5*time.Second), "count what owners used", q.recount)
+	})
 	g.Go(func() error { return q.every(ctx, min(q.config.Lease/4, 5*time.Second), "take back leases", q.reap) })
 	g.Go(func() error { return q.every(ctx, 10*time.Minute, "sweep uploads", q.sweep) })
 	return g.Wait()

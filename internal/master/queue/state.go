@@ -17,7 +17,7 @@ const (
 	onInfra   trigger = "infra"    // the worker's own means failed
 	onStopped trigger = "stopped"  // the holder stopped: as told, or to give the task back
 	onExpire  trigger = "expire"   // the holder was not heard of for a term
-	onExhaust trigger = "exhaust"  // infra or expire, and it was the last attempt allowed
+	onExhaust trigger = "exhaust"  // infra or expire, and there were too many of these
 	onCancel  trigger = "cancel"   // a person ends it
 	onRetry   trigger = "retry"    // a person wants it again
 	onUnblock trigger = "unblock"  // all that it waited for is done

@@ -4,10 +4,14 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"slices"
+	"strconv"
 	"strings"
+	"time"
 
 	"albs/internal/albs"
 	"albs/internal/master/db"
+	"albs/internal/master/queue/schedule"
 )
 
 // taskRow is a task as the table holds it; a reference of 0 is NULL there.
@@ -19,12 +23,16 @@ type taskRow struct {
 	Topic       string
 	Spec        string
 	Priority    int
+	Key         string
+	Expected    int // seconds; unknown without history
+	Chain       int // seconds; unknown if Expected is
 	State       albs.TaskState
 	Reason      string
 	CauseID     albs.TaskID `db:"cause_id"`
 	Fence       int64
 	Attempts    int
 	Lost        int
+	Infra       int
 	WorkerID    albs.WorkerID `db:"worker_id"`
 	Worker      string
 	LeaseUntil  db.Time `db:"lease_until"`
@@ -34,19 +42,32 @@ type taskRow struct {
 	ChangedAt   db.Time `db:"changed_at"`
 }
 
+// unknown is how long a task is expected to take that has no history: in the order of
+// its class it goes first.
+const unknown = 1<<31 - 1
+
+// seconds makes a duration of a number of seconds as tasks expect it.
+func seconds(n int) time.Duration {
+	if n == unknown {
+		return 0
+	}
+	return time.Duration(n) * time.Second
+}
+
 // Without spec, which is long and seldom wanted.
-const listColumns = `id, kind, lane, class, topic, priority, state, reason, COALESCE(cause_id, 0) AS cause_id, fence,
-	attempts, lost, COALESCE(worker_id, 0) AS worker_id, worker, lease_until, not_before_at, created_at, started_at, changed_at`
+const listColumns = `id, kind, lane, class, topic, priority, key, expected, chain, state, reason, COALESCE(cause_id, 0) AS cause_id, fence,
+	attempts, lost, infra, COALESCE(worker_id, 0) AS worker_id, worker, lease_until, not_before_at, created_at, started_at, changed_at`
 
 const taskColumns = listColumns + `, spec`
 
 func (r taskRow) task() (Task, error) {
 	t := Task{
-		ID: r.ID, Kind: r.Kind, Lane: r.Lane, Topic: r.Topic, Priority: r.Priority, State: r.State, Reason: r.Reason,
-		Cause: r.CauseID, Attempts: r.Attempts, Lost: r.Lost, Worker: r.Worker, Until: r.LeaseUntil,
+		ID: r.ID, Kind: r.Kind, Lane: r.Lane, Topic: r.Topic, Priority: r.Priority, Key: r.Key, Expected: seconds(r.Expected),
+		State: r.State, Reason: r.Reason,
+		Cause: r.CauseID, Attempts: r.Attempts, Lost: r.Lost + r.Infra, Worker: r.Worker, Until: r.LeaseUntil,
 		Created: r.CreatedAt, Started: r.StartedAt, Changed: r.ChangedAt,
 	}
-	_, _, t.Needs = splitClass(r.Class)
+	_, _, t.Needs, t.Room = splitClass(r.Class)
 	if r.Spec != "" {
 		if err := json.Unmarshal([]byte(r.Spec), &t.Spec); err != nil {
 			return Task{}, fmt.Errorf("read spec of task %d: %w", r.ID, err)
@@ -82,9 +103,9 @@ func null(id int64) any {
 
 func insertTask(ctx context.Context, tx db.Tx, t taskRow) (albs.TaskID, error) {
 	var id albs.TaskID
-	err := tx.GetContext(ctx, &id, `INSERT INTO task (kind, lane, class, topic, spec, priority, state, created_at, changed_at)
-		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9) RETURNING id`,
-		t.Kind, t.Lane, t.Class, t.Topic, t.Spec, t.Priority, t.State, t.CreatedAt, t.ChangedAt)
+	err := tx.GetContext(ctx, &id, `INSERT INTO task (kind, lane, class, topic, spec, priority, key, expected, chain, state, created_at, changed_at)
+		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $8, $9, $10, $11) RETURNING id`,
+		t.Kind, t.Lane, t.Class, t.Topic, t.Spec, t.Priority, t.Key, t.Expected, t.State, t.CreatedAt, t.ChangedAt)
 	return id, err
 }
 
@@ -165,8 +186,8 @@ func countOpen(ctx context.Context, q db.Q) ([]openCount, error) {
 // updateTask writes all that changes in a task's life but its claim.
 func updateTask(ctx context.Context, tx db.Tx, t taskRow) error {
 	r, err := tx.ExecContext(ctx, `UPDATE task SET state = $1, reason = $2, cause_id = $3, attempts = $4, lost = $5,
-		lease_until = $6, not_before_at = $7, changed_at = $8 WHERE id = $9`,
-		t.State, t.Reason, null(int64(t.CauseID)), t.Attempts, t.Lost, t.LeaseUntil, t.NotBeforeAt, t.ChangedAt, t.ID)
+		infra = $6, lease_until = $7, not_before_at = $8, changed_at = $9 WHERE id = $10`,
+		t.State, t.Reason, null(int64(t.CauseID)), t.Attempts, t.Lost, t.Infra, t.LeaseUntil, t.NotBeforeAt, t.ChangedAt, t.ID)
 	if err := db.One(r, err, "task %d is gone", t.ID); err != nil {
 		return fmt.Errorf("write task: %w", err)
 	}
@@ -176,7 +197,7 @@ func updateTask(ctx context.Context, tx db.Tx, t taskRow) error {
 // What comes after what.
 
 // unsatisfied returns what the task still waits for.
-func unsatisfied(ctx context.Context, tx db.Tx, id albs.TaskID) ([]taskRow, error) {
+func unsatisfied(ctx context.Context, tx db.Q, id albs.TaskID) ([]taskRow, error) {
 	return selectTasks(ctx, tx, `id IN (SELECT after_id FROM task_after WHERE task_id = ?)
 		AND state NOT IN ('succeeded', 'excluded') ORDER BY id`, id)
 }
@@ -232,39 +253,85 @@ func readyClasses(ctx context.Context, q db.Q) ([]string, error) {
 	return cs, err
 }
 
-func ready(ctx context.Context, q db.Q, class string, now db.Time, limit int) ([]Ready, error) {
-	var rs []Ready
-	err := q.SelectContext(ctx, &rs, `SELECT id, priority FROM task
+// readyRow is a queued task as the dispatcher reads it.
+type readyRow struct {
+	ID       albs.TaskID
+	Priority int
+	Expected int
+	Chain    int
+	Key      string
+	Attempts int
+}
+
+func (r readyRow) ready() schedule.Ready {
+	return schedule.Ready{ID: r.ID, Priority: r.Priority, Expected: seconds(r.Expected), Chain: seconds(r.Chain), Key: r.Key}
+}
+
+func readyOf(ctx context.Context, q db.Q, class string, now db.Time, limit int) ([]readyRow, error) {
+	var rs []readyRow
+	err := q.SelectContext(ctx, &rs, `SELECT id, priority, expected, chain, key, attempts FROM task
 		WHERE state = 'queued' AND class = $1 AND (not_before_at IS NULL OR not_before_at <= $2)
-		ORDER BY priority DESC, id LIMIT $3`, class, now, limit)
+		ORDER BY priority DESC, chain DESC, id LIMIT $3`, class, now, limit)
 	return rs, err
 }
 
-type laneCount struct {
-	Lane  string
-	Count int
+// refusalRow is a worker's newest attempt at a task that it gave back or lost.
+type refusalRow struct {
+	TaskID   albs.TaskID   `db:"task_id"`
+	WorkerID albs.WorkerID `db:"worker_id"`
+	EndedAt  db.Time       `db:"ended_at"`
 }
 
-func runningByLane(ctx context.Context, q db.Q) (map[string]int, error) {
-	var cs []laneCount
-	err := q.SelectContext(ctx, &cs, `SELECT lane, count(*) AS count FROM task WHERE state IN ('leased', 'stopping') GROUP BY lane`)
-	running := make(map[string]int, len(cs))
-	for _, c := range cs {
-		running[c.Lane] = c.Count
+// readRefusals returns who gave the tasks back, or lost them, after since. What the
+// master could not hand out is nobody's refusal.
+func readRefusals(ctx context.Context, q db.Q, ids []albs.TaskID, since db.Time) (map[albs.TaskID][]refusalRow, error) {
+	by := make(map[albs.TaskID][]refusalRow)
+	for chunk := range slices.Chunk(ids, 500) {
+		query, args, err := db.In(`SELECT task_id, worker_id, ended_at FROM attempt
+			WHERE task_id IN (?) AND ended_at > ? AND (ended = 'expire' OR outcome IN ('infra', 'stopped'))
+			ORDER BY task_id, fence DESC`, chunk, since)
+		if err != nil {
+			return nil, err
+		}
+		var rows []refusalRow
+		if err := q.SelectContext(ctx, &rows, query, args...); err != nil {
+			return nil, err
+		}
+		for _, r := range rows {
+			if !slices.ContainsFunc(by[r.TaskID], func(o refusalRow) bool { return o.WorkerID == r.WorkerID }) {
+				by[r.TaskID] = append(by[r.TaskID], r)
+			}
+		}
 	}
-	return running, err
+	return by, nil
 }
 
-// claimNext leases the first ready task of the class that no other master is
-// about to take; none is sql.ErrNoRows.
-func claimNext(ctx context.Context, tx db.Tx, skipLocked, class string, id albs.WorkerID, name string, now, until db.Time) (taskRow, error) {
+// runningRow is tasks of a worker that are alike, which it holds.
+type runningRow struct {
+	WorkerID albs.WorkerID `db:"worker_id"`
+	Class    string
+	Expected int
+	Count    int
+}
+
+func selectRunning(ctx context.Context, q db.Q) ([]runningRow, error) {
+	var rs []runningRow
+	err := q.SelectContext(ctx, &rs, `SELECT worker_id, class, expected, count(*) AS count FROM task
+		WHERE state IN ('leased', 'stopping') GROUP BY worker_id, class, expected`)
+	return rs, err
+}
+
+// claimTask leases the task to a worker, if it is still ready, the worker may have
+// work, and no other master is about to take it; otherwise it is sql.ErrNoRows.
+func claimTask(ctx context.Context, tx db.Tx, skipLocked string, id albs.TaskID, w albs.WorkerID, name string, now, until db.Time) (taskRow, error) {
 	var t taskRow
 	err := tx.GetContext(ctx, &t, `UPDATE task SET state = 'leased', fence = fence + 1, attempts = attempts + 1,
 			worker_id = $1, worker = $2, lease_until = $3, not_before_at = NULL, started_at = COALESCE(started_at, $4), changed_at = $4
 		WHERE id = (SELECT id FROM task
-			WHERE state = 'queued' AND class = $5 AND (not_before_at IS NULL OR not_before_at <= $4)
-			ORDER BY priority DESC, id LIMIT 1`+skipLocked+`)
-		RETURNING `+taskColumns, id, name, until, now, class)
+			WHERE id = $5 AND state = 'queued' AND (not_before_at IS NULL OR not_before_at <= $4)
+			AND NOT EXISTS (SELECT 1 FROM queue_worker
+				WHERE worker_id = $1 AND (drained_at IS NOT NULL OR quarantined_at IS NOT NULL))`+skipLocked+`)
+		RETURNING `+taskColumns, w, name, until, now, id)
 	return t, err
 }
 
@@ -331,4 +398,207 @@ func expiredLeases(ctx context.Context, q db.Q, now db.Time, limit int) ([]albs.
 	err := q.SelectContext(ctx, &ids, `SELECT id FROM task WHERE state IN ('leased', 'stopping') AND lease_until < $1
 		ORDER BY lease_until LIMIT $2`, now, limit)
 	return ids, err
+}
+
+// Workers.
+
+// workerRow is what the table knows of a worker.
+type workerRow struct {
+	WorkerID         albs.WorkerID `db:"worker_id"`
+	Name             string
+	Version          string
+	Labels           string
+	Cores            int
+	Memory           int64
+	Disk             int64
+	SeenAt           db.Time `db:"seen_at"`
+	Exclude          string
+	DrainedAt        db.Time `db:"drained_at"`
+	DrainReason      string  `db:"drain_reason"`
+	DrainedBy        string  `db:"drained_by"`
+	QuarantinedAt    db.Time `db:"quarantined_at"`
+	QuarantineReason string  `db:"quarantine_reason"`
+	LiftedAt         db.Time `db:"lifted_at"`
+}
+
+const workerColumns = `worker_id, name, version, labels, cores, memory, disk, seen_at, exclude, drained_at, drain_reason, drained_by,
+	quarantined_at, quarantine_reason, lifted_at`
+
+func selectWorkers(ctx context.Context, q db.Q) ([]workerRow, error) {
+	var ws []workerRow
+	err := q.SelectContext(ctx, &ws, `SELECT `+workerColumns+` FROM queue_worker ORDER BY name, worker_id`)
+	return ws, err
+}
+
+// getWorker returns the worker of that name; of several identities that have had it,
+// the newest.
+func getWorker(ctx context.Context, q db.Q, name string) (workerRow, error) {
+	var w workerRow
+	err := q.GetContext(ctx, &w, `SELECT `+workerColumns+` FROM queue_worker WHERE name = $1 ORDER BY worker_id DESC LIMIT 1`, name)
+	if err = db.Found(err, "worker %.80q that has asked for work", name); err != nil {
+		return workerRow{}, fmt.Errorf("read worker: %w", err)
+	}
+	return w, nil
+}
+
+func getWorkerByID(ctx context.Context, q db.Q, id albs.WorkerID) (workerRow, error) {
+	var w workerRow
+	err := q.GetContext(ctx, &w, `SELECT `+workerColumns+` FROM queue_worker WHERE worker_id = $1`, id)
+	return w, err
+}
+
+// putOffer writes what a worker offered and when it was seen, and nothing else.
+func putOffer(ctx context.Context, tx db.Tx, w workerRow) error {
+	_, err := tx.ExecContext(ctx, `INSERT INTO queue_worker (worker_id, name, version, labels, cores, memory, disk, seen_at)
+		VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
+		ON CONFLICT (worker_id) DO UPDATE SET name = excluded.name, version = excluded.version, labels = excluded.labels,
+			cores = excluded.cores, memory = excluded.memory, disk = excluded.disk, seen_at = excluded.seen_at`,
+		w.WorkerID, w.Name, w.Version, w.Labels, w.Cores, w.Memory, w.Disk, w.SeenAt)
+	return err
+}
+
+// touchWorker writes that a worker was seen which has offered nothing to this process.
+func touchWorker(ctx context.Context, tx db.Tx, id albs.WorkerID, seen db.Time) error {
+	_, err := tx.ExecContext(ctx, `UPDATE queue_worker SET seen_at = $1 WHERE worker_id = $2 AND seen_at < $1`, seen, id)
+	return err
+}
+
+// updateWorker writes what was decided about a worker.
+func updateWorker(ctx context.Context, tx db.Tx, w workerRow) error {
+	r, err := tx.ExecContext(ctx, `UPDATE queue_worker SET exclude = $1, drained_at = $2, drain_reason = $3, drained_by = $4,
+		quarantined_at = $5, quarantine_reason = $6, lifted_at = $7 WHERE worker_id = $8`,
+		w.Exclude, w.DrainedAt, w.DrainReason, w.DrainedBy, w.QuarantinedAt, w.QuarantineReason, w.LiftedAt, w.WorkerID)
+	if err := db.One(r, err, "worker %s is gone", w.Name); err != nil {
+		return fmt.Errorf("write worker: %w", err)
+	}
+	return nil
+}
+
+type lossRow struct {
+	TaskID    albs.TaskID `db:"task_id"`
+	ClaimedAt db.Time     `db:"claimed_at"`
+	EndedAt   db.Time     `db:"ended_at"`
+}
+
+// selectLosses returns the worker's lost attempts after since, by their end; some
+// hundreds say as much as all.
+func selectLosses(ctx context.Context, q db.Q, id albs.WorkerID, since db.Time) ([]lossRow, error) {
+	var ls []lossRow
+	err := q.SelectContext(ctx, &ls, `SELECT task_id, claimed_at, ended_at FROM attempt
+		WHERE worker_id = $1 AND ended_at > $2 AND ended = 'expire' ORDER BY ended_at, fence LIMIT 500`, id, since)
+	return ls, err
+}
+
+// History and usage.
+
+// expects returns the median of what past runs took, in seconds.
+func expects(ctx context.Context, q db.Q, kind albs.TaskKind, key string) (int, error) {
+	if key == "" {
+		return unknown, nil
+	}
+	var ms []int
+	err := q.SelectContext(ctx, &ms, `SELECT median FROM task_history WHERE kind = $1 AND key = $2`, kind, key)
+	if err != nil || len(ms) == 0 {
+		return unknown, err
+	}
+	return ms[0], nil
+}
+
+// maxRuns is how many runs a median is taken of.
+const maxRuns = 9
+
+// remember adds a successful run to its key's history.
+func remember(ctx context.Context, tx db.Tx, kind albs.TaskKind, key string, took time.Duration) error {
+	if key == "" {
+		return nil
+	}
+	var olds []string
+	err := tx.SelectContext(ctx, &olds, `SELECT runs FROM task_history WHERE kind = $1 AND key = $2`, kind, key)
+	if err != nil {
+		return fmt.Errorf("read past runs: %w", err)
+	}
+	runs := strings.Fields(strings.Join(olds, " "))
+	runs = append(runs, strconv.Itoa(min(max(int(took.Round(time.Second)/time.Second), 1), unknown-1)))
+	runs = runs[max(len(runs)-maxRuns, 0):]
+	var ds []time.Duration
+	for _, r := range runs {
+		n, err := strconv.Atoi(r)
+		if err != nil {
+			return fmt.Errorf("read past runs of %s: %w", key, err)
+		}
+		ds = append(ds, time.Duration(n))
+	}
+	_, err = tx.ExecContext(ctx, `INSERT INTO task_history (kind, key, runs, median) VALUES ($1, $2, $3, $4)
+		ON CONFLICT (kind, key) DO UPDATE SET runs = excluded.runs, median = excluded.median`,
+		kind, key, strings.Join(runs, " "), int(schedule.Median(ds)))
+	if err != nil {
+		return fmt.Errorf("write past runs: %w", err)
+	}
+	return nil
+}
+
+type usedRow struct {
+	Lane      string
+	ClaimedAt db.Time `db:"claimed_at"`
+	EndedAt   db.Time `db:"ended_at"`
+	Expected  int
+}
+
+// selectUsed returns the attempts that ended after since.
+func selectUsed(ctx context.Context, q db.Q, since db.Time) ([]usedRow, error) {
+	var us []usedRow
+	err := q.SelectContext(ctx, &us, `SELECT t.lane, a.claimed_at, a.ended_at FROM attempt a JOIN task t ON t.id = a.task_id
+		WHERE a.ended_at > $1`, since)
+	return us, err
+}
+
+// selectUsing returns the running attempts with the time of their claim.
+func selectUsing(ctx context.Context, q db.Q) ([]usedRow, error) {
+	var us []usedRow
+	err := q.SelectContext(ctx, &us, `SELECT t.lane, t.expected, a.claimed_at FROM task t
+		JOIN attempt a ON a.task_id = t.id AND a.fence = t.fence WHERE t.state IN ('leased', 'stopping')`)
+	return us, err
+}
+
+// edgeRow is a task that waits for another, neither of which has begun.
+type edgeRow struct {
+	AfterID       albs.TaskID `db:"after_id"`
+	AfterExpected int         `db:"after_expected"`
+	AfterChain    int         `db:"after_chain"`
+	TaskID        albs.TaskID `db:"task_id"`
+	TaskExpected  int         `db:"task_expected"`
+	TaskChain     int         `db:"task_chain"`
+}
+
+func selectEdges(ctx context.Context, q db.Q) ([]edgeRow, error) {
+	var es []edgeRow
+	err := q.SelectContext(ctx, &es, `SELECT x.after_id, a.expected AS after_expected, a.chain AS after_chain,
+			x.task_id, t.expected AS task_expected, t.chain AS task_chain
+		FROM task t JOIN task_after x ON x.task_id = t.id JOIN task a ON a.id = x.after_id
+		WHERE t.state = 'blocked' AND a.state IN ('blocked', 'queued')`)
+	return es, err
+}
+
+func updateChain(ctx context.Context, tx db.Tx, id albs.TaskID, chain int) error {
+	_, err := tx.ExecContext(ctx, `UPDATE task SET chain = $1 WHERE id = $2`, chain, id)
+	return err
+}
+
+// ahead says how many tasks of a class go before one, and what is known of them.
+func ahead(ctx context.Context, q db.Q, t taskRow) (count, known int, expects int64, err error) {
+	var r struct {
+		Count, Known int
+		Expects      int64
+	}
+	err = q.GetContext(ctx, &r, `SELECT count(*) AS count, COALESCE(sum(CASE WHEN expected < $5 THEN 1 ELSE 0 END), 0) AS known,
+			COALESCE(sum(CASE WHEN expected < $5 THEN expected ELSE 0 END), 0) AS expects FROM task
+		WHERE state = 'queued' AND class = $1
+		AND (priority > $2 OR priority = $2 AND (chain > $3 OR chain = $3 AND id < $4))`,
+		t.Class, t.Priority, t.Chain, t.ID, unknown)
+	return r.Count, r.Known, r.Expects, err
+}
+
+func countClass(ctx context.Context, q db.Q, class string) (n int, err error) {
+	err = q.GetContext(ctx, &n, `SELECT count(*) FROM task WHERE state = 'queued' AND class = $1`, class)
+	return n, err
 }

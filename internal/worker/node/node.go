@@ -13,6 +13,8 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"runtime"
+	"syscall"
 
 	"github.com/rs/zerolog"
 
@@ -129,9 +131,18 @@ func lockWork(work string) (*os.File, error) {
 	return f, nil
 }
 
+// memory returns the machine's bytes of memory, 0 if that can't be told.
+func memory() int64 {
+	var s syscall.Sysinfo_t
+	if syscall.Sysinfo(&s) != nil {
+		return 0
+	}
+	return int64(s.Totalram) * int64(s.Unit)
+}
+
 // offer returns what the node can do now.
 func (c Config) offer(version string, g *guard) worker.Offer {
-	o := worker.Offer{Version: version, Disk: g.free(), Pause: g.pause()}
+	o := worker.Offer{Version: version, Cores: runtime.NumCPU(), Memory: memory(), Disk: g.free(), Pause: g.pause()}
 	if o.Pause != "" {
 		return o
 	}

@@ -16,7 +16,7 @@ import (
 	"albs/internal/worker"
 )
 
-const fakeAttempts = 3 // lost ones, after which a task fails
+const fakeAttempts = 2 // that end as infra, after which a task fails
 
 // Fake is a master in memory: a worker.Master that keeps the contract, for tests
 // of workers. Its time is the machine's.

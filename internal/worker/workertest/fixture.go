@@ -28,9 +28,8 @@ type Task struct {
 // The tasks are of KindBuild; their handler lets a worker read what the spec names
 // and what lies under its snapshots, and admits every file that a result names, if
 // its bytes hash to its name, without looking into it. A task that is given back, as
-// infra or stopped, or whose lease expires, is queued again at once; its second lost
-// attempt doesn't fail it, its third does. The Fixture's methods fail the test
-// themselves.
+// infra or stopped, or whose lease expires, is queued again at once; its second
+// attempt that ends as infra fails it. The Fixture's methods fail the test themselves.
 type Fixture interface {
 	// Worker returns the master as a new worker with an identity of its own sees
 	// it, one that is allowed exactly these labels.
