@@ -322,11 +322,10 @@ func (q *Queue) end(ctx context.Context, tx db.Tx, h *held, e ending) error {
 	if err := updateAttempt(ctx, tx, h.attempt); err != nil {
 		return err
 	}
-	took := now.Sub(h.attempt.ClaimedAt.Time)
-	lane := h.task.Lane
-	tx.AfterCommit(func() { q.usage.add(lane, took, now) })
+	used := usedRow{TaskID: h.task.ID, Fence: h.attempt.Fence, Lane: h.task.Lane, ClaimedAt: h.attempt.ClaimedAt, EndedAt: now}
+	tx.AfterCommit(func() { q.usage.add(used) })
 	if how == onOK {
-		if err := remember(ctx, tx, h.task.Kind, h.task.Key, took); err != nil {
+		if err := remember(ctx, tx, h.task.Kind, h.task.Key, now.Sub(h.attempt.ClaimedAt.Time)); err != nil {
 			return err
 		}
 	}

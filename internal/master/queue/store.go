@@ -12,6 +12,7 @@ import (
 	"albs/internal/albs"
 	"albs/internal/master/db"
 	"albs/internal/master/queue/schedule"
+	"albs/internal/worker"
 )
 
 // taskRow is a task as the table holds it; a reference of 0 is NULL there.
@@ -537,17 +538,22 @@ func remember(ctx context.Context, tx db.Tx, kind albs.TaskKind, key string, too
 	return nil
 }
 
+// usedRow is an attempt as usage counts it.
 type usedRow struct {
+	TaskID    albs.TaskID `db:"task_id"`
+	Fence     int64
 	Lane      string
 	ClaimedAt db.Time `db:"claimed_at"`
 	EndedAt   db.Time `db:"ended_at"`
 	Expected  int
 }
 
+func (r usedRow) token() worker.Token { return worker.Token{Task: r.TaskID, Fence: r.Fence} }
+
 // selectUsed returns the attempts that ended after since.
 func selectUsed(ctx context.Context, q db.Q, since db.Time) ([]usedRow, error) {
 	var us []usedRow
-	err := q.SelectContext(ctx, &us, `SELECT t.lane, a.claimed_at, a.ended_at FROM attempt a JOIN task t ON t.id = a.task_id
+	err := q.SelectContext(ctx, &us, `SELECT a.task_id, a.fence, t.lane, a.claimed_at, a.ended_at FROM attempt a JOIN task t ON t.id = a.task_id
 		WHERE a.ended_at > $1`, since)
 	return us, err
 }

@@ -10,6 +10,7 @@ import (
 	"albs/internal/albs"
 	"albs/internal/master/db"
 	"albs/internal/master/queue/schedule"
+	"albs/internal/worker"
 )
 
 // usage is what owners used of late. It is computed from the attempts, which every
@@ -21,6 +22,9 @@ type usage struct {
 	mu   sync.Mutex
 	at   db.Time
 	used map[string]float64 // by owner, slot-seconds, as they count at
+
+	// While it is counted anew: what ended here meanwhile, which the count may lack.
+	late map[worker.Token]usedRow
 }
 
 // usedHalves is how many half-lives back attempts are read: what is older counts less
@@ -29,12 +33,19 @@ const usedHalves = 6
 
 func newUsage(half time.Duration) *usage { return &usage{half: half, used: make(map[string]float64)} }
 
-// add counts a task of owner's that took so long and has ended now.
-func (u *usage) add(owner string, took time.Duration, now db.Time) {
+// add counts an attempt that has ended.
+func (u *usage) add(r usedRow) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
+	u.addLocked(r)
+	if u.late != nil {
+		u.late[r.token()] = r
+	}
+}
+
+func (u *usage) addLocked(r usedRow) {
 	// As it would count at the time of the others.
-	u.used[owner] += schedule.Spent(took, u.half) / schedule.Left(1, now.Sub(u.at.Time), u.half)
+	u.used[r.Lane] += schedule.Spent(r.EndedAt.Sub(r.ClaimedAt.Time), u.half) / schedule.Left(1, r.EndedAt.Sub(u.at.Time), u.half)
 }
 
 // with returns what each owner's share counts now, with what is running.
@@ -55,9 +66,12 @@ func (u *usage) with(held holdings, now db.Time) map[string]float64 {
 // recount reads what was used anew: the past, and what running tasks have used beyond
 // what they were expected to.
 func (q *Queue) recount(ctx context.Context) error {
+	u := q.usage
+	u.mu.Lock()
+	u.late = make(map[worker.Token]usedRow)
+	u.mu.Unlock()
 	now := q.clock.now()
-	half := q.config.HalfLife
-	past, err := selectUsed(ctx, q.db, db.At(now.Add(-usedHalves*half)))
+	past, err := selectUsed(ctx, q.db, db.At(now.Add(-usedHalves*u.half)))
 	if err != nil {
 		return fmt.Errorf("read what was used: %w", err)
 	}
@@ -65,16 +79,20 @@ func (q *Queue) recount(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("read what is used: %w", err)
 	}
-	used := make(map[string]float64)
-	for _, p := range past {
-		used[p.Lane] += schedule.Left(schedule.Spent(p.EndedAt.Sub(p.ClaimedAt.Time), half), now.Sub(p.EndedAt.Time), half)
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	u.at, u.used = now, make(map[string]float64)
+	for _, r := range past {
+		u.addLocked(r)
+		delete(u.late, r.token())
 	}
+	for _, r := range u.late {
+		u.addLocked(r)
+	}
+	u.late = nil
 	for _, r := range using {
-		used[r.Lane] += max(schedule.Spent(now.Sub(r.ClaimedAt.Time), half)-schedule.Charge(seconds(r.Expected), half), 0)
+		u.used[r.Lane] += max(schedule.Spent(now.Sub(r.ClaimedAt.Time), u.half)-schedule.Charge(seconds(r.Expected), u.half), 0)
 	}
-	q.usage.mu.Lock()
-	defer q.usage.mu.Unlock()
-	q.usage.at, q.usage.used = now, used
 	return nil
 }
 
