@@ -12,22 +12,11 @@ CREATE INDEX task_ready ON task (state, class, priority DESC, chain DESC, id);
 CREATE INDEX attempt_ended ON attempt (ended_at);
 CREATE INDEX attempt_worker ON attempt (worker_id, ended_at);
 
--- What workers offered last, and what operators and the queue decided about them.
-CREATE TABLE queue_worker (
-    worker_id         INTEGER PRIMARY KEY,       -- of auth
-    name              TEXT    NOT NULL,
-    version           TEXT    NOT NULL,
-    labels            TEXT    NOT NULL,          -- sorted, separated by spaces
-    cores             INTEGER NOT NULL,          -- 0: unknown, likewise the next two
-    memory            INTEGER NOT NULL,
-    disk              INTEGER NOT NULL,
-    seen_at           TEXT    NOT NULL,
-    exclude           TEXT    NOT NULL DEFAULT '', -- patterns of tasks that it is not to have, separated by spaces
-    drained_at        TEXT,                      -- since when it gets nothing by an operator's word
-    drain_reason      TEXT    NOT NULL DEFAULT '',
-    drained_by        TEXT    NOT NULL DEFAULT '',
-    quarantined_at    TEXT,                      -- since when it gets nothing for what it lost
-    quarantine_reason TEXT    NOT NULL DEFAULT '',
-    lifted_at         TEXT                       -- what it lost before then counts no more
-) STRICT;
-CREATE INDEX queue_worker_name ON queue_worker (name);
+-- How long the last successful runs of a key took.
+CREATE TABLE task_history (
+    kind   TEXT    NOT NULL,
+    key    TEXT    NOT NULL,
+    runs   TEXT    NOT NULL, -- seconds of the last nine, the newest last, separated by spaces
+    median INTEGER NOT NULL, -- of these
+    PRIMARY KEY (kind, key)
+) STRICT, WITHOUT ROWID;

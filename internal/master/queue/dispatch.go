@@ -13,6 +13,7 @@ import (
 	"albs/internal/albs"
 	"albs/internal/master/auth"
 	"albs/internal/master/db"
+	"albs/internal/master/fleet"
 	"albs/internal/master/queue/schedule"
 	"albs/internal/worker"
 )
@@ -73,7 +74,7 @@ func (q *Queue) Claim(ctx context.Context, offer worker.Offer) (*worker.Lease, e
 		ID: me.Worker, Name: me.Name, Labels: slices.Compact(slices.Sorted(slices.Values(offer.Labels))),
 		Room: Room{Cores: offer.Cores, Memory: offer.Memory, Disk: offer.Disk},
 	}
-	q.fleet.offered(w, offer.Version, q.clock.now())
+	q.fleet.Offered(w, offer.Version)
 	wait := min(max(offer.Wait, 0), worker.MaxClaimWait)
 	// One look takes no longer than 5 s.
 	long, cancel := context.WithTimeout(ctx, cmp.Or(time.Duration(wait)*time.Second, 5*time.Second))
@@ -153,7 +154,7 @@ func (q *Queue) look() {
 func (q *Queue) dispatch(ctx context.Context) error {
 	wake, stop := q.events.Wake(readyTopic)
 	defer stop()
-	changed, stopChanged := q.events.Wake(fleetTopic)
+	changed, stopChanged := q.events.Wake(fleet.Changed)
 	defer stopChanged()
 	tick := time.NewTicker(lookEvery)
 	defer tick.Stop()
@@ -164,7 +165,7 @@ func (q *Queue) dispatch(ctx context.Context) error {
 		case <-q.work:
 		case <-wake:
 		case <-changed:
-			q.fleet.forget()
+			q.fleet.Forget()
 		case <-tick.C:
 		}
 		q.pass(ctx)
@@ -243,7 +244,7 @@ func (q *Queue) claimFor(ctx context.Context, ws []*waiter) (claimed map[int]*ta
 		return nil, false, fmt.Errorf("claim tasks: %w", err)
 	}
 	if missed {
-		q.fleet.forget()
+		q.fleet.Forget()
 	}
 	return claimed, missed || len(as) == maxBatch, nil
 }
@@ -251,7 +252,7 @@ func (q *Queue) claimFor(ctx context.Context, ws []*waiter) (claimed map[int]*ta
 // view reads what is ready for anyone of the waiting, and what is known of them.
 func (q *Queue) view(ctx context.Context, ws []*waiter) (schedule.View, error) {
 	now := q.clock.now()
-	if err := q.fleet.read(ctx, q.db, now); err != nil {
+	if err := q.fleet.Read(ctx); err != nil {
 		return schedule.View{}, err
 	}
 	running, err := readRunning(ctx, q.db)
@@ -260,14 +261,14 @@ func (q *Queue) view(ctx context.Context, ws []*waiter) (schedule.View, error) {
 	}
 	v := schedule.View{HalfLife: q.config.HalfLife, Most: maxBatch, Usage: q.usage.with(running, now)}
 	for _, w := range ws {
-		v.Waiting = append(v.Waiting, q.fleet.complete(w.worker, running))
+		v.Waiting = append(v.Waiting, running.on(q.fleet.Decided(w.worker)))
 	}
 	refused := false
 	if v.Lanes, refused, err = q.lanes(ctx, v.Waiting, now); err != nil {
 		return schedule.View{}, err
 	}
 	if refused { // only these ask who else there is
-		v.Others = q.fleet.alive(running, q.since(now))
+		v.Others = q.alive(running, now)
 	}
 	return v, nil
 }

@@ -24,7 +24,7 @@ func (q *Queue) identify(ctx context.Context) (auth.Actor, error) {
 	case me.Kind != auth.KindWorker || me.Worker == 0:
 		return me, albs.Errorf(albs.Forbidden, "%s is no worker", me)
 	}
-	q.fleet.seen(me, q.clock.now())
+	q.fleet.Seen(me)
 	return me, nil
 }
 
@@ -330,7 +330,7 @@ func (q *Queue) end(ctx context.Context, tx db.Tx, h *held, e ending) error {
 		}
 	}
 	if e.how == onExpire {
-		if err := q.weigh(ctx, tx, h.attempt, now); err != nil {
+		if err := q.weigh(ctx, tx, h.attempt); err != nil {
 			return err
 		}
 	}

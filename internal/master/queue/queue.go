@@ -1,8 +1,8 @@
 // Package queue owns the master's work: tasks, what each waits for, the attempts
-// at them with their leases, the logs that workers stream, and what is known of the
-// workers that ask. It implements worker.Master, the contract's master side. What a
-// kind of task means is in the Handler that the kind's module registers; who gets
-// what, and why something waits, is decided by the pure rules of queue/schedule.
+// at them with their leases, and the logs that workers stream. It implements
+// worker.Master, the contract's master side. What a kind of task means is in the
+// Handler that the kind's module registers; who gets what, and why something waits, is
+// decided by the pure rules of queue/schedule; what is known of workers is fleet's.
 //
 // What holds at every commit:
 //
@@ -36,6 +36,7 @@ import (
 	"albs/internal/master/auth"
 	"albs/internal/master/db"
 	"albs/internal/master/event"
+	"albs/internal/master/fleet"
 	"albs/internal/master/queue/schedule"
 	"albs/internal/worker"
 )
@@ -124,7 +125,7 @@ type Queue struct {
 	clock    *clock
 	log      zerolog.Logger
 	handlers map[albs.TaskKind]Handler
-	fleet    *fleet
+	fleet    *fleet.Fleet
 	usage    *usage
 
 	work    chan struct{} // holds one when the dispatcher has to look
@@ -160,13 +161,15 @@ func New(d *db.DB, events *event.Log, uploads Uploads, blobs Blobs, c Config, lo
 	case c.LogDir == "":
 		return nil, albs.Errorf(albs.Invalid, "the queue needs a directory for logs")
 	}
-	return &Queue{
+	q := &Queue{
 		db: d, events: events, uploads: uploads, blobs: blobs, logs: logs{c.LogDir},
 		config: c, clock: newClock(d, c.Now), log: log,
 		handlers: make(map[albs.TaskKind]Handler),
-		fleet:    newFleet(), usage: newUsage(c.HalfLife),
-		work: make(chan struct{}, 1),
-	}, nil
+		usage:    newUsage(c.HalfLife),
+		work:     make(chan struct{}, 1),
+	}
+	q.fleet = fleet.New(d, events, q.clock.now, log)
+	return q, nil
 }
 
 // Register makes h the handler of kind. It must not be called once tasks are

@@ -478,7 +478,7 @@ func TestQueriesUseIndexes(t *testing.T) {
 		`SELECT worker_id, class, expected, count(*) FROM task WHERE state IN ('leased', 'stopping') GROUP BY worker_id, class, expected`: "task_",
 		`SELECT task_id FROM attempt WHERE worker_id = 1 AND ended_at > 'x' AND ended = 'expire' ORDER BY ended_at`:                       "attempt_worker",
 		`SELECT task_id FROM attempt WHERE ended_at > 'x'`:                                                                                "attempt_ended",
-		`SELECT name FROM queue_worker WHERE name = 'x' ORDER BY worker_id DESC LIMIT 1`:                                                  "queue_worker_name",
+		`SELECT name FROM fleet_worker WHERE name = 'x' ORDER BY worker_id DESC LIMIT 1`:                                                  "fleet_worker_name",
 		`SELECT lane, count(*) FROM task WHERE state IN ('leased', 'stopping') GROUP BY lane`:                                             "task_",
 		`SELECT id FROM task WHERE state IN ('leased', 'stopping') AND lease_until < 'x'`:                                                 "task_",
 		`SELECT task_id FROM task_after WHERE after_id = 1`:                                                                               "task_after_after",

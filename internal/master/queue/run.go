@@ -35,7 +35,7 @@ func (q *Queue) Run(ctx context.Context) error {
 	}
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return q.dispatch(ctx) })
-	g.Go(func() error { return q.keepFleet(ctx) })
+	g.Go(func() error { return q.fleet.Run(ctx) })
 	g.Go(func() error {
 		return q.db.Leader(ctx, "queue.rank", func(ctx context.Context) error {
 			return q.every(ctx, 15*time.Second, "measure chains", q.rank)

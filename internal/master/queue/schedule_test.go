@@ -17,6 +17,7 @@ import (
 	"albs/internal/master/auth"
 	"albs/internal/master/db"
 	"albs/internal/master/db/dbtest"
+	"albs/internal/master/fleet"
 	"albs/internal/worker"
 )
 
@@ -258,18 +259,18 @@ func TestRefusalMemory(t *testing.T) {
 // A drained worker finishes what it has and gets nothing, whichever master it asks.
 func TestDrain(t *testing.T) {
 	each(t, func(t *testing.T, f *fixture) {
-		wantKind(t, "Drain of nobody", f.Drain(f.operator(), "a", ""), albs.NotFound)
+		wantKind(t, "Drain of nobody", f.Fleet().Drain(f.operator(), "a", ""), albs.NotFound)
 		first := f.enqueue()
 		l := f.claim("a")
 		for name, ctx := range map[string]context.Context{"a worker": f.as("a"), "a contributor": auth.With(t.Context(), auth.Actor{
 			Kind: auth.KindPerson, User: 2, Name: "c", Grants: []auth.Grant{{Role: auth.Contributor, Team: "core"}}})} {
 			for what, err := range map[string]error{
-				"Drain": f.Drain(ctx, "a", "x"), "Undrain": f.Undrain(ctx, "a"), "Lift": f.Lift(ctx, "a"), "Exclude": f.Exclude(ctx, "a", nil),
+				"Drain": f.Fleet().Drain(ctx, "a", "x"), "Undrain": f.Fleet().Undrain(ctx, "a"), "Lift": f.Fleet().Lift(ctx, "a"), "Exclude": f.Fleet().Exclude(ctx, "a", nil),
 			} {
 				wantKind(t, what+" by "+name, err, albs.Forbidden)
 			}
 		}
-		if err := f.Drain(f.operator(), "a", "a new\ndisk"); err != nil {
+		if err := f.Fleet().Drain(f.operator(), "a", "a new\ndisk"); err != nil {
 			t.Fatal(err)
 		}
 		second := f.enqueue()
@@ -287,10 +288,10 @@ func TestDrain(t *testing.T) {
 		if l, err := other.Claim(f.as("a"), offer); l != nil || err != nil {
 			t.Errorf("Claim of a drained worker = %+v, %v", l, err)
 		}
-		if err := f.Undrain(f.operator(), "a"); err != nil {
+		if err := f.Fleet().Undrain(f.operator(), "a"); err != nil {
 			t.Fatal(err)
 		}
-		if err := f.Undrain(f.operator(), "a"); err != nil { // is no more
+		if err := f.Fleet().Undrain(f.operator(), "a"); err != nil { // is no more
 			t.Fatal(err)
 		}
 		o := offer
@@ -298,7 +299,7 @@ func TestDrain(t *testing.T) {
 		if l, err := other.Claim(f.as("a"), o); err != nil || l == nil || l.Token.Task != second {
 			t.Errorf("Claim after Undrain = %+v, %v", l, err)
 		}
-		f.wantEvents(WorkerTopic("a"), "worker.drained", "worker.undrained")
+		f.wantEvents(fleet.Topic("a"), "worker.drained", "worker.undrained")
 	})
 }
 
@@ -307,7 +308,7 @@ func TestDrainBeatsAStaleView(t *testing.T) {
 	each(t, func(t *testing.T, f *fixture) {
 		f.noTask("a")
 		id := f.enqueue()
-		_, err := f.d.ExecContext(t.Context(), `INSERT INTO queue_worker (worker_id, name, version, labels, cores, memory, disk, seen_at, drained_at)
+		_, err := f.d.ExecContext(t.Context(), `INSERT INTO fleet_worker (worker_id, name, version, labels, cores, memory, disk, seen_at, drained_at)
 			VALUES (1, 'a', '', '', 0, 0, 0, $1, $1)
 			ON CONFLICT (worker_id) DO UPDATE SET drained_at = excluded.drained_at`, f.clock.now())
 		if err != nil {
@@ -323,15 +324,15 @@ func TestExclude(t *testing.T) {
 	each(t, func(t *testing.T, f *fixture) {
 		f.noTask("a")
 		for _, bad := range [][]string{{"["}, {"a b"}, {""}} {
-			wantKind(t, fmt.Sprintf("Exclude(%q)", bad), f.Exclude(f.operator(), "a", bad), albs.Invalid)
+			wantKind(t, fmt.Sprintf("Exclude(%q)", bad), f.Fleet().Exclude(f.operator(), "a", bad), albs.Invalid)
 		}
-		wantKind(t, "Exclude of much", f.Exclude(f.operator(), "a", func() (ps []string) {
-			for i := range MaxExclude + 1 {
+		wantKind(t, "Exclude of much", f.Fleet().Exclude(f.operator(), "a", func() (ps []string) {
+			for i := range fleet.MaxExclude + 1 {
 				ps = append(ps, fmt.Sprint("p", i))
 			}
 			return ps
 		}()), albs.TooLarge)
-		if err := f.Exclude(f.operator(), "a", []string{"kernel*", "*/el9/*"}); err != nil {
+		if err := f.Fleet().Exclude(f.operator(), "a", []string{"kernel*", "*/el9/*"}); err != nil {
 			t.Fatal(err)
 		}
 		// More of them than are looked at first.
@@ -347,11 +348,11 @@ func TestExclude(t *testing.T) {
 		if w := f.claim("b"); w.Token.Task != kernels[0] {
 			t.Errorf("b claimed task %d, want %d", w.Token.Task, kernels[0])
 		}
-		if err := f.Exclude(f.operator(), "a", nil); err != nil {
+		if err := f.Fleet().Exclude(f.operator(), "a", nil); err != nil {
 			t.Fatal(err)
 		}
 		f.do(kernels[1], albs.OutcomeOK, "")
-		f.wantEvents(WorkerTopic("a"), "worker.excludes", "worker.excludes")
+		f.wantEvents(fleet.Topic("a"), "worker.excludes", "worker.excludes")
 	})
 }
 
@@ -384,14 +385,14 @@ func TestQuarantine(t *testing.T) {
 		f.clock_.add(10 * time.Minute)
 		f.noTask("a")
 		f.why(id, "a is quarantined (it fell silent with 3 different tasks")
-		if err := f.Lift(f.operator(), "a"); err != nil {
+		if err := f.Fleet().Lift(f.operator(), "a"); err != nil {
 			t.Fatal(err)
 		}
 		f.lose("a") // the first again
 		if w, err := f.Worker(t.Context(), "a"); err != nil || !w.Quarantined.IsZero() {
 			t.Errorf("after one more loss: %+v, %v", w, err)
 		}
-		f.wantEvents(WorkerTopic("a"), "worker.quarantined", "worker.lifted")
+		f.wantEvents(fleet.Topic("a"), "worker.quarantined", "worker.lifted")
 	})
 }
 
@@ -498,7 +499,7 @@ func TestWorkers(t *testing.T) {
 			t.Fatal(l, err)
 		}
 		f.noTask("a")
-		if err := f.flush(t.Context()); err != nil {
+		if err := f.Fleet().Flush(t.Context()); err != nil {
 			t.Fatal(err)
 		}
 		masters := []*Queue{f.Queue}

@@ -195,7 +195,7 @@ func TestTransitionsOnTheDatabase(t *testing.T) {
 		for i, s := range states {
 			for j, e := range events {
 				// What is lost here again and again would end a's work.
-				if err := f.Lift(f.operator(), "a"); err != nil && !errors.Is(err, albs.NotFound) {
+				if err := f.Fleet().Lift(f.operator(), "a"); err != nil && !errors.Is(err, albs.NotFound) {
 					t.Fatal(err)
 				}
 				c := &cell{fixture: f, arch: fmt.Sprintf("c%d-%d", i, j)}

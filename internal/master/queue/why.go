@@ -148,17 +148,13 @@ func (q *Queue) question(ctx context.Context, t taskRow, now db.Time) (schedule.
 	if err != nil {
 		return v, err
 	}
-	rows, err := q.fleetRows(ctx)
-	if err != nil {
+	q.fleet.Forget()
+	if err := q.fleet.Read(ctx); err != nil {
 		return v, err
 	}
-	since := q.since(now)
-	for _, row := range rows {
-		if row.SeenAt.Before(since.Time) && held.runs[row.WorkerID] == 0 {
-			continue
-		}
-		v.Workers = append(v.Workers, held.on(row.worker()))
-		v.Waits[row.WorkerID] = held.runs[row.WorkerID] == 0 // here, or at another master
+	v.Workers = q.alive(held, now)
+	for _, w := range v.Workers {
+		v.Waits[w.ID] = w.Runs == 0 // here, or at another master
 	}
 	q.mu.Lock()
 	for _, w := range q.waiting {

@@ -1,4 +1,12 @@
-package queue
+// Package fleet owns what is known of the workers that ask for work: what they offered
+// and when they were seen, and what was decided about them, which is that they are
+// drained, quarantined, or kept from some tasks. Who a worker is belongs to auth, what
+// it holds to queue.
+//
+// What holds: what is decided is there at its commit, for every master; a claim that
+// carries Allowed in its SQL gives a drained or quarantined worker nothing. What was
+// offered and seen is written now and then, and lost with a master for so long.
+package fleet
 
 import (
 	"cmp"
@@ -10,30 +18,34 @@ import (
 	"sync"
 	"time"
 
+	"github.com/rs/zerolog"
+
 	"albs/internal/albs"
 	"albs/internal/master/auth"
 	"albs/internal/master/db"
+	"albs/internal/master/event"
 	"albs/internal/master/queue/schedule"
 )
-
-// What is known of workers is in a table, so that each master knows all of them: what
-// they offered and when they were seen is written there now and then, what is decided
-// about them at once.
 
 const (
 	// flushEvery is how old the table's word on a worker may be, while its master lives.
 	flushEvery = 10 * time.Second
 
-	// readEvery is how old the dispatcher's copy of the table may be. What keeps a
-	// worker from work is looked at in the claim itself, too.
+	// readEvery is how old this process's copy of the table may be.
 	readEvery = 5 * time.Second
-
-	// fleetTopic is woken, without an event, when something is decided about a worker.
-	fleetTopic = "queue.workers"
 )
 
-// fleet is what this process knows of workers.
-type fleet struct {
+// Changed is woken, without an event, when something is decided about a worker: then
+// Forget what was read.
+const Changed = "fleet"
+
+// Fleet is the workers of one database. It may be used concurrently.
+type Fleet struct {
+	db     *db.DB
+	events *event.Log
+	now    func() db.Time
+	log    zerolog.Logger
+
 	unknown  chan struct{} // holds one when a worker has come that the table may not have
 	flushing sync.Mutex    // held while the table is written, so that who waits for it finds it whole
 
@@ -51,12 +63,14 @@ type met struct {
 	dirty bool      // the table doesn't have it yet
 }
 
-func newFleet() *fleet {
-	return &fleet{unknown: make(chan struct{}, 1), met: make(map[albs.WorkerID]*met)}
+// New returns the fleet in d, by the clock now. It does no I/O.
+func New(d *db.DB, events *event.Log, now func() db.Time, log zerolog.Logger) *Fleet {
+	return &Fleet{db: d, events: events, now: now, log: log, unknown: make(chan struct{}, 1), met: make(map[albs.WorkerID]*met)}
 }
 
-// seen notes that a worker has called.
-func (f *fleet) seen(me auth.Actor, now db.Time) {
+// Seen notes that a worker has called.
+func (f *Fleet) Seen(me auth.Actor) {
+	now := f.now()
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	m := f.met[me.Worker]
@@ -67,8 +81,9 @@ func (f *fleet) seen(me auth.Actor, now db.Time) {
 	m.row.SeenAt, m.dirty = now, true
 }
 
-// offered notes what a worker can do.
-func (f *fleet) offered(w schedule.Worker, version string, now db.Time) {
+// Offered notes what a worker can do.
+func (f *Fleet) Offered(w schedule.Worker, version string) {
+	now := f.now()
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	m := f.met[w.ID]
@@ -87,15 +102,16 @@ func (f *fleet) offered(w schedule.Worker, version string, now db.Time) {
 	m.dirty = true
 }
 
-// forget has the table be read before the next decision.
-func (f *fleet) forget() {
+// Forget has the table be read before the next answer.
+func (f *Fleet) Forget() {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.known = false
 }
 
-// read reads the table unless that was done a moment ago.
-func (f *fleet) read(ctx context.Context, d *db.DB, now db.Time) error {
+// Read reads the table unless that was done a moment ago.
+func (f *Fleet) Read(ctx context.Context) error {
+	now := f.now()
 	f.mu.Lock()
 	fresh := f.known && now.Sub(f.at.Time).Abs() < readEvery
 	f.known = true // a change that comes while it is read has it read again
@@ -103,9 +119,9 @@ func (f *fleet) read(ctx context.Context, d *db.DB, now db.Time) error {
 	if fresh {
 		return nil
 	}
-	rows, err := selectWorkers(ctx, d)
+	rows, err := selectWorkers(ctx, f.db)
 	if err != nil {
-		f.forget()
+		f.Forget()
 		return fmt.Errorf("read workers: %w", err)
 	}
 	f.mu.Lock()
@@ -117,29 +133,33 @@ func (f *fleet) read(ctx context.Context, d *db.DB, now db.Time) error {
 	return nil
 }
 
-// complete adds to what a worker offers what is known of it beside.
-func (f *fleet) complete(w schedule.Worker, held holdings) schedule.Worker {
+// Decided adds to what a worker offers what is decided about it, as it was read last.
+func (f *Fleet) Decided(w schedule.Worker) schedule.Worker {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	return held.on(f.rows[w.ID].decided(w))
+	return f.rows[w.ID].decided(w)
 }
 
-// alive returns, by name, the workers that were seen after since or hold something.
-func (f *fleet) alive(held holdings, since db.Time) []schedule.Worker {
+// Known returns every worker that has asked for work, by name, as the table was read
+// last and as this process knows better.
+func (f *Fleet) Known() []Worker {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	var ws []schedule.Worker
-	for _, r := range f.merged() {
-		if r.SeenAt.Before(since.Time) && held.runs[r.WorkerID] == 0 {
-			continue
+	rows := f.merged()
+	ws := make([]Worker, len(rows))
+	for i, r := range rows {
+		ws[i] = Worker{
+			ID: r.WorkerID, Name: r.Name, Version: r.Version, Labels: strings.Fields(r.Labels),
+			Room: schedule.Room{Cores: r.Cores, Memory: r.Memory, Disk: r.Disk}, Seen: r.SeenAt, Exclude: strings.Fields(r.Exclude),
+			Drained: r.DrainedAt, DrainReason: r.DrainReason, DrainedBy: r.DrainedBy,
+			Quarantined: r.QuarantinedAt, QuarantineReason: r.QuarantineReason,
 		}
-		ws = append(ws, held.on(r.worker()))
 	}
 	return ws
 }
 
 // merged is the table with what this process knows better, by name.
-func (f *fleet) merged() []workerRow {
+func (f *Fleet) merged() []workerRow {
 	all := maps.Clone(f.rows)
 	if all == nil {
 		all = make(map[albs.WorkerID]workerRow)
@@ -162,12 +182,6 @@ func (f *fleet) merged() []workerRow {
 	})
 }
 
-func (r workerRow) worker() schedule.Worker {
-	return r.decided(schedule.Worker{
-		ID: r.WorkerID, Name: r.Name, Labels: strings.Fields(r.Labels), Room: Room{Cores: r.Cores, Memory: r.Memory, Disk: r.Disk},
-	})
-}
-
 // decided adds to w what was decided about it.
 func (r workerRow) decided(w schedule.Worker) schedule.Worker {
 	w.Exclude = strings.Fields(r.Exclude)
@@ -180,8 +194,9 @@ func (r workerRow) decided(w schedule.Worker) schedule.Worker {
 	return w
 }
 
-// keepFleet writes what this process knows of workers until ctx is done.
-func (q *Queue) keepFleet(ctx context.Context) error {
+// Run writes what this process knows of workers until ctx is done, whose error it
+// returns. What it can't write it tries again.
+func (f *Fleet) Run(ctx context.Context) error {
 	tick := time.NewTicker(flushEvery)
 	defer tick.Stop()
 	for {
@@ -189,32 +204,32 @@ func (q *Queue) keepFleet(ctx context.Context) error {
 		case <-ctx.Done():
 			return ctx.Err()
 		case <-tick.C:
-		case <-q.fleet.unknown:
+		case <-f.unknown:
 		}
-		if err := q.flush(ctx); err != nil && ctx.Err() == nil {
-			q.log.Error().Err(err).Msg("write what workers offer")
+		if err := f.Flush(ctx); err != nil && ctx.Err() == nil {
+			f.log.Error().Err(err).Msg("write what workers offer")
 		}
 	}
 }
 
-// flush writes what the table doesn't have yet, some at a time so that it holds up
+// Flush writes what the table doesn't have yet, some at a time so that it holds up
 // nobody for long.
-func (q *Queue) flush(ctx context.Context) error {
-	q.fleet.flushing.Lock()
-	defer q.fleet.flushing.Unlock()
-	q.fleet.mu.Lock()
+func (f *Fleet) Flush(ctx context.Context) error {
+	f.flushing.Lock()
+	defer f.flushing.Unlock()
+	f.mu.Lock()
 	var dirty []met
-	for _, m := range q.fleet.met {
+	for _, m := range f.met {
 		if m.dirty {
 			dirty = append(dirty, *m)
 			m.dirty = false
 		}
 	}
-	q.fleet.mu.Unlock()
+	f.mu.Unlock()
 	// In one order, or two masters would wait for each other.
 	slices.SortFunc(dirty, func(a, b met) int { return cmp.Compare(a.row.WorkerID, b.row.WorkerID) })
 	for chunk := range slices.Chunk(dirty, 100) {
-		err := q.db.InReadCommitted(ctx, func(tx db.Tx) error {
+		err := f.db.InReadCommitted(ctx, func(tx db.Tx) error {
 			for _, m := range chunk {
 				var err error
 				if m.asked {
@@ -229,48 +244,13 @@ func (q *Queue) flush(ctx context.Context) error {
 			return nil
 		})
 		if err != nil {
-			q.fleet.mu.Lock()
+			f.mu.Lock()
 			for _, m := range dirty {
-				q.fleet.met[m.row.WorkerID].dirty = true
+				f.met[m.row.WorkerID].dirty = true
 			}
-			q.fleet.mu.Unlock()
+			f.mu.Unlock()
 			return fmt.Errorf("write workers: %w", err)
 		}
 	}
 	return nil
-}
-
-// since is the time after which a worker that was seen counts as alive: who waits asks
-// each half minute, who works renews.
-func (q *Queue) since(now db.Time) db.Time {
-	return db.At(now.Add(-max(90*time.Second, q.config.Lease+30*time.Second)))
-}
-
-// holdings is what workers hold at a moment.
-type holdings struct {
-	runs  map[albs.WorkerID]int
-	taken map[albs.WorkerID]Room
-	rows  []runningRow
-}
-
-func readRunning(ctx context.Context, d db.Q) (holdings, error) {
-	rows, err := selectRunning(ctx, d)
-	if err != nil {
-		return holdings{}, fmt.Errorf("read running tasks: %w", err)
-	}
-	h := holdings{runs: make(map[albs.WorkerID]int), taken: make(map[albs.WorkerID]Room), rows: rows}
-	for _, r := range rows {
-		h.runs[r.WorkerID] += r.Count
-		room := laneOf(r.Class).Room
-		for range r.Count {
-			h.taken[r.WorkerID] = h.taken[r.WorkerID].Plus(room)
-		}
-	}
-	return h, nil
-}
-
-// on adds to w what it holds.
-func (h holdings) on(w schedule.Worker) schedule.Worker {
-	w.Runs, w.Taken = h.runs[w.ID], h.taken[w.ID]
-	return w
 }
