@@ -48,14 +48,12 @@ const (
 )
 
 func dispatchSQLite(ctx context.Context, b *bench) ([]row, error) {
-	return dispatch(ctx, b, "dispatch-p99-sqlite", func(run int) db.Config {
-		return db.Config{File: filepath.Join(b.dir, fmt.Sprintf("dispatch-%d.db", run))}
-	})
+	return dispatch(ctx, b, "dispatch-p99-sqlite", db.Config{File: filepath.Join(b.dir, "dispatch.db")})
 }
 
-// dispatchPostgres measures on the server of ALBS_TEST_POSTGRES, in a schema of its own
-// for each run. The one that testdata/postgres.sh starts doesn't sync: what is measured
-// is the queue and not the disk.
+// dispatchPostgres measures on the server of ALBS_TEST_POSTGRES, in a schema of its own.
+// The one that testdata/postgres.sh starts doesn't sync: what is measured is the queue
+// and not the disk.
 func dispatchPostgres(ctx context.Context, b *bench) ([]row, error) {
 	dsn := os.Getenv("ALBS_TEST_POSTGRES")
 	if dsn == "" {
@@ -67,24 +65,64 @@ func dispatchPostgres(ctx context.Context, b *bench) ([]row, error) {
 		return nil, err
 	}
 	defer admin.Close()
-	schema := func(run int) string { return fmt.Sprintf("bench_%d_%d", os.Getpid(), run) }
-	for run := range runs {
-		if _, err := admin.ExecContext(ctx, "CREATE SCHEMA "+schema(run)); err != nil {
-			return nil, err
-		}
-		defer admin.Exec("DROP SCHEMA " + schema(run) + " CASCADE")
+	schema := fmt.Sprintf("bench_%d", os.Getpid())
+	if _, err := admin.ExecContext(ctx, "CREATE SCHEMA "+schema); err != nil {
+		return nil, err
 	}
-	return dispatch(ctx, b, "dispatch-p99-postgres", func(run int) db.Config {
-		return db.Config{DSN: dsn + " search_path=" + schema(run)}
-	})
+	rows, err := dispatch(ctx, b, "dispatch-p99-postgres", db.Config{DSN: dsn + " search_path=" + schema})
+	_, err2 := admin.Exec("DROP SCHEMA " + schema + " CASCADE")
+	return rows, errors.Join(err, err2)
 }
 
-// dispatch: from the beginning of the transaction that submits a task until a worker has
-// its lease; so many are queued that nobody can do and so many workers wait.
-func dispatch(ctx context.Context, b *bench, name string, at func(run int) db.Config) ([]row, error) {
+// dispatch: from the beginning of the transaction that submits a task until a worker
+// has its lease; so many are queued that nobody can do and so many workers wait.
+func dispatch(ctx context.Context, b *bench, name string, c db.Config) ([]row, error) {
+	d, err := db.Open(ctx, c)
+	if err != nil {
+		return nil, err
+	}
+	defer d.Close()
+	logs, err := os.MkdirTemp(b.dir, "logs-")
+	if err != nil {
+		return nil, err
+	}
+	f := &farm{db: d, events: event.New(d, zerolog.Nop()), began: make(map[albs.TaskID]time.Time)}
+	f.queue, err = queue.New(d, f.events, noFiles{}, noFiles{}, queue.Config{LogDir: logs}, zerolog.Nop())
+	if err != nil {
+		return nil, err
+	}
+	f.queue.Register(albs.KindBuild, plainHandler{})
+	if err := f.fill(ctx); err != nil {
+		return nil, err
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	var wg sync.WaitGroup
+	defer wg.Wait()
+	defer cancel()
+	fail := make(chan error, 1)
+	start := func(run func(context.Context) error) {
+		wg.Go(func() {
+			if err := run(ctx); err != nil && ctx.Err() == nil {
+				select {
+				case fail <- err:
+				default:
+				}
+			}
+		})
+	}
+	start(f.queue.Run)
+	start(f.events.Run)
+	for i := range dispatchWaiting {
+		start(func(ctx context.Context) error { return f.work(ctx, i) })
+	}
+	select {
+	case <-time.After(2 * time.Second): // until all wait and have been written down
+	case err := <-fail:
+		return nil, err
+	}
 	var p99s []float64
 	for run := range runs {
-		took, err := dispatchRun(ctx, b, at(run))
+		took, err := f.submit(ctx, fail)
 		if err != nil {
 			return nil, err
 		}
@@ -97,128 +135,128 @@ func dispatch(ctx context.Context, b *bench, name string, at func(run int) db.Co
 	return []row{{Name: name, Unit: "ms", Ours: m, Goal: "p99 < 100 ms, 100,000 queued, 1,000 waiting, one each 10 ms", Met: m < 100}}, nil
 }
 
-func dispatchRun(ctx context.Context, b *bench, c db.Config) ([]time.Duration, error) {
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	d, err := db.Open(ctx, c)
-	if err != nil {
-		return nil, err
-	}
-	defer d.Close()
-	logs, err := os.MkdirTemp(b.dir, "logs-")
-	if err != nil {
-		return nil, err
-	}
-	events := event.New(d, zerolog.Nop())
-	q, err := queue.New(d, events, noFiles{}, noFiles{}, queue.Config{LogDir: logs}, zerolog.Nop())
-	if err != nil {
-		return nil, err
-	}
-	q.Register(albs.KindBuild, plainHandler{})
-	add := func(tx db.Tx, owner int, need string) (albs.TaskID, error) {
-		return q.Enqueue(ctx, tx, queue.NewTask{
-			Kind: albs.KindBuild, Lane: fmt.Sprint("team:", owner), Topic: fmt.Sprint("build:", owner), Needs: []string{need}, Key: fmt.Sprintf("p%d/el9/x86_64", owner),
-		})
-	}
-	for n := range dispatchQueued / 10_000 {
-		err := d.InTx(ctx, func(tx db.Tx) error {
-			for i := range 10_000 {
-				if _, err := add(tx, i%dispatchOwners, fmt.Sprintf("arch:none%d", n%4)); err != nil {
+// farm is a queue with workers that do nothing but take and end tasks.
+type farm struct {
+	db     *db.DB
+	queue  *queue.Queue
+	events *event.Log
+
+	mu    sync.Mutex
+	began map[albs.TaskID]time.Time // of those that no worker has yet
+	got   map[albs.TaskID]time.Time // of those whose submitter doesn't know their id yet
+	took  []time.Duration
+}
+
+func (f *farm) add(ctx context.Context, owner int, need string) (id albs.TaskID, err error) {
+	err = f.db.InTx(ctx, func(tx db.Tx) (err error) {
+		id, err = f.enqueue(ctx, tx, owner, need)
+		return err
+	})
+	return id, err
+}
+
+func (f *farm) enqueue(ctx context.Context, tx db.Tx, owner int, need string) (albs.TaskID, error) {
+	return f.queue.Enqueue(ctx, tx, queue.NewTask{
+		Kind: albs.KindBuild, Lane: fmt.Sprint("team:", owner), Topic: fmt.Sprint("build:", owner), Needs: []string{need}, Key: fmt.Sprintf("p%d/el9/x86_64", owner),
+	})
+}
+
+// fill queues tasks that none of the workers can do.
+func (f *farm) fill(ctx context.Context) error {
+	const batch = 10_000
+	for n := range dispatchQueued / batch {
+		err := f.db.InTx(ctx, func(tx db.Tx) error {
+			for i := range batch {
+				if _, err := f.enqueue(ctx, tx, i%dispatchOwners, fmt.Sprintf("arch:none%d", n%4)); err != nil {
 					return err
 				}
 			}
 			return nil
 		})
 		if err != nil {
-			return nil, err
+			return err
 		}
 	}
-	var wg sync.WaitGroup
-	defer wg.Wait()
-	defer cancel()
-	var mu sync.Mutex
-	var failed error
-	fail := func(err error) {
-		mu.Lock()
-		defer mu.Unlock()
-		if ctx.Err() == nil {
-			failed = errors.Join(failed, err)
-			cancel()
+	return nil
+}
+
+// work claims and completes as worker i until ctx is done.
+func (f *farm) work(ctx context.Context, i int) error {
+	me := auth.With(ctx, auth.Actor{Kind: auth.KindWorker, Worker: albs.WorkerID(i + 1), Name: fmt.Sprint("w", i), Labels: []string{"kind:build", "arch:*"}})
+	o := worker.Offer{Labels: []string{"kind:build", "arch:x86_64", fmt.Sprint("arch:other", i%4)}, Cores: 8, Memory: 16 << 30, Disk: int64(i) << 30, Wait: worker.MaxClaimWait}
+	for {
+		l, err := f.queue.Claim(me, o)
+		if err != nil {
+			return err
+		}
+		if l == nil {
+			continue
+		}
+		f.met(l.Token.Task, time.Time{}, time.Now())
+		if err := f.queue.Complete(me, l.Token, albs.OutcomeOK, albs.Result{}); err != nil {
+			return err
 		}
 	}
-	for _, run := range []func(context.Context) error{q.Run, events.Run} {
-		wg.Go(func() { fail(run(ctx)) })
+}
+
+// met notes when a task was begun to be submitted, or when a worker got it; which of
+// them is told first is open.
+func (f *farm) met(id albs.TaskID, began, got time.Time) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if began.IsZero() {
+		began = f.began[id]
 	}
-	began := make(map[albs.TaskID]time.Time)
-	var took []time.Duration
-	all := make(chan struct{})
-	claimed := func(id albs.TaskID, at time.Time) {
-		mu.Lock()
-		defer mu.Unlock()
-		took = append(took, at.Sub(began[id]))
-		if len(took) == dispatchTasks {
-			close(all)
-		}
+	if got.IsZero() {
+		got = f.got[id]
 	}
-	for i := range dispatchWaiting {
-		wg.Go(func() {
-			me := auth.With(ctx, auth.Actor{Kind: auth.KindWorker, Worker: albs.WorkerID(i + 1), Name: fmt.Sprint("w", i), Labels: []string{"kind:build", "arch:*"}})
-			o := worker.Offer{Labels: []string{"kind:build", "arch:x86_64", fmt.Sprint("arch:other", i%4)}, Cores: 8, Memory: 16 << 30, Disk: int64(i) << 30, Wait: worker.MaxClaimWait}
-			for ctx.Err() == nil {
-				l, err := q.Claim(me, o)
-				at := time.Now()
-				if err != nil {
-					fail(err)
-				} else if l != nil {
-					// The submitter notes the id after its commit.
-					for known := false; !known && ctx.Err() == nil; {
-						mu.Lock()
-						_, known = began[l.Token.Task]
-						mu.Unlock()
-					}
-					claimed(l.Token.Task, at)
-					if err := q.Complete(me, l.Token, albs.OutcomeOK, albs.Result{}); err != nil {
-						fail(err)
-					}
-				}
-			}
-		})
+	switch {
+	case got.IsZero():
+		f.began[id] = began
+	case began.IsZero():
+		f.got[id] = got
+	default:
+		f.took = append(f.took, got.Sub(began))
 	}
-	time.Sleep(2 * time.Second) // until all wait and have been written down
+}
+
+// submit has tasks arrive one by one and returns how long each took to be claimed.
+func (f *farm) submit(ctx context.Context, fail chan error) ([]time.Duration, error) {
+	f.mu.Lock()
+	f.took, f.began, f.got = nil, make(map[albs.TaskID]time.Time), make(map[albs.TaskID]time.Time)
+	f.mu.Unlock()
 	tick := time.NewTicker(dispatchEvery)
 	defer tick.Stop()
-	var adding sync.WaitGroup
-	for i := range dispatchTasks {
+	failed := make(chan error, dispatchTasks)
+	end := time.After(2 * time.Minute)
+	for i := 0; ; i++ {
+		f.mu.Lock()
+		took := slices.Clone(f.took)
+		f.mu.Unlock()
+		if len(took) == dispatchTasks {
+			return took, nil
+		}
 		select {
 		case <-tick.C:
-		case <-ctx.Done():
+		case err := <-fail:
+			return nil, err
+		case err := <-failed:
+			return nil, err
+		case <-end:
+			return nil, fmt.Errorf("%d of %d tasks were claimed in two minutes", len(took), dispatchTasks)
 		}
-		adding.Go(func() {
-			start := time.Now()
-			var id albs.TaskID
-			err := d.InTx(ctx, func(tx db.Tx) (err error) {
-				id, err = add(tx, i%dispatchOwners, "arch:x86_64")
-				return err
-			})
-			if err != nil {
-				fail(err)
-				return
-			}
-			mu.Lock()
-			defer mu.Unlock()
-			began[id] = start
-		})
+		if i < dispatchTasks {
+			go func() {
+				began := time.Now()
+				id, err := f.add(ctx, i%dispatchOwners, "arch:x86_64")
+				if err != nil {
+					failed <- err
+					return
+				}
+				f.met(id, began, time.Time{})
+			}()
+		}
 	}
-	adding.Wait()
-	select {
-	case <-all:
-	case <-ctx.Done():
-	case <-time.After(time.Minute):
-		fail(errors.New("not every task was claimed"))
-	}
-	mu.Lock()
-	defer mu.Unlock()
-	return took, failed
 }
 
 // plainHandler is of tasks of which nothing comes.

@@ -60,7 +60,8 @@ type Fleet struct {
 type met struct {
 	row   workerRow // what it offered, if it did, and when it was seen
 	asked bool      // it has offered something
-	dirty bool      // the table doesn't have it yet
+	fresh bool      // the table doesn't know when it was seen
+	dirty bool      // the table doesn't have what it offered
 }
 
 // New returns the fleet in d, by the clock now. It does no I/O.
@@ -78,7 +79,7 @@ func (f *Fleet) Seen(me auth.Actor) {
 		m = &met{row: workerRow{WorkerID: me.Worker, Name: me.Name}}
 		f.met[me.Worker] = m
 	}
-	m.row.SeenAt, m.dirty = now, true
+	m.row.SeenAt, m.fresh = now, true
 }
 
 // Offered notes what a worker can do.
@@ -95,11 +96,24 @@ func (f *Fleet) Offered(w schedule.Worker, version string) {
 		default:
 		}
 	}
-	m.row = workerRow{
+	row := workerRow{
 		WorkerID: w.ID, Name: w.Name, Version: oneLine(version), Labels: strings.Join(w.Labels, " "),
 		Cores: w.Room.Cores, Memory: w.Room.Memory, Disk: w.Room.Disk, SeenAt: now,
 	}
-	m.dirty = true
+	m.dirty = m.dirty || differs(m.row, row)
+	m.row, m.fresh = row, true
+}
+
+// diskStep is by how much a worker's free disk must change to be written anew: it
+// changes all the time.
+const diskStep = 1 << 30
+
+func differs(a, b workerRow) bool {
+	if d := a.Disk - b.Disk; max(d, -d) >= diskStep {
+		return true
+	}
+	a.Disk, a.SeenAt = b.Disk, b.SeenAt
+	return a != b
 }
 
 // Forget has the table be read before the next answer.
@@ -218,38 +232,63 @@ func (f *Fleet) Flush(ctx context.Context) error {
 	f.flushing.Lock()
 	defer f.flushing.Unlock()
 	f.mu.Lock()
-	var dirty []met
+	var dirty, fresh []met
 	for _, m := range f.met {
-		if m.dirty {
+		switch {
+		case m.dirty:
 			dirty = append(dirty, *m)
-			m.dirty = false
+		case m.fresh:
+			fresh = append(fresh, *m)
 		}
+		m.dirty, m.fresh = false, false
 	}
 	f.mu.Unlock()
+	err := f.write(ctx, dirty, fresh)
+	if err != nil {
+		f.mu.Lock()
+		defer f.mu.Unlock()
+		for _, m := range dirty {
+			f.met[m.row.WorkerID].dirty = true
+		}
+		for _, m := range fresh {
+			f.met[m.row.WorkerID].fresh = true
+		}
+		return fmt.Errorf("write workers: %w", err)
+	}
+	return nil
+}
+
+// write writes what was offered, and of the others that they were seen: not before the
+// first of them, which is exact enough and one statement for many.
+func (f *Fleet) write(ctx context.Context, dirty, fresh []met) error {
 	// In one order, or two masters would wait for each other.
-	slices.SortFunc(dirty, func(a, b met) int { return cmp.Compare(a.row.WorkerID, b.row.WorkerID) })
-	for chunk := range slices.Chunk(dirty, 100) {
+	byID := func(a, b met) int { return cmp.Compare(a.row.WorkerID, b.row.WorkerID) }
+	slices.SortFunc(dirty, byID)
+	slices.SortFunc(fresh, byID)
+	for chunk := range slices.Chunk(dirty, 25) {
 		err := f.db.InReadCommitted(ctx, func(tx db.Tx) error {
 			for _, m := range chunk {
-				var err error
-				if m.asked {
-					err = putOffer(ctx, tx, m.row)
-				} else {
-					err = touchWorker(ctx, tx, m.row.WorkerID, m.row.SeenAt)
-				}
-				if err != nil {
+				if err := putOffer(ctx, tx, m.row); err != nil {
 					return err
 				}
 			}
 			return nil
 		})
 		if err != nil {
-			f.mu.Lock()
-			for _, m := range dirty {
-				f.met[m.row.WorkerID].dirty = true
+			return err
+		}
+	}
+	for chunk := range slices.Chunk(fresh, 500) {
+		first := chunk[0].row.SeenAt
+		ids := make([]albs.WorkerID, len(chunk))
+		for i, m := range chunk {
+			ids[i] = m.row.WorkerID
+			if m.row.SeenAt.Before(first.Time) {
+				first = m.row.SeenAt
 			}
-			f.mu.Unlock()
-			return fmt.Errorf("write workers: %w", err)
+		}
+		if err := f.db.InReadCommitted(ctx, func(tx db.Tx) error { return touchWorkers(ctx, tx, ids, first) }); err != nil {
+			return err
 		}
 	}
 	return nil

@@ -69,9 +69,13 @@ func putOffer(ctx context.Context, tx db.Tx, w workerRow) error {
 	return err
 }
 
-// touchWorker writes that a worker was seen which has offered nothing to this process.
-func touchWorker(ctx context.Context, tx db.Tx, id albs.WorkerID, seen db.Time) error {
-	_, err := tx.ExecContext(ctx, `UPDATE fleet_worker SET seen_at = $1 WHERE worker_id = $2 AND seen_at < $1`, seen, id)
+// touchWorkers writes that workers were seen.
+func touchWorkers(ctx context.Context, tx db.Tx, ids []albs.WorkerID, seen db.Time) error {
+	query, args, err := db.In(`UPDATE fleet_worker SET seen_at = ? WHERE worker_id IN (?) AND seen_at < ?`, seen, ids, seen)
+	if err != nil {
+		return err
+	}
+	_, err = tx.ExecContext(ctx, query, args...)
 	return err
 }
 
