@@ -68,8 +68,8 @@ var allowed = map[string][]string{
 	"master/event":      {"albs", "master/db"},
 	"master/auth":       {"albs", "master/db", "master/event", "egress", "attest"},
 	"master/artifact":   {"albs", "master/db", "master/event", "master/auth", "blob", "rpm"},
-	"master/queue":      {"albs", "disk", "master/db", "master/event", "master/auth", "master/artifact", "worker", "master/fleet", "master/queue/schedule"}, // disk: streamed logs
-	"master/provenance": {"albs", "disk", "master/db", "master/event", "master/auth", "master/artifact", "rpm", "ledger", "tlog", "attest"},                 // disk: the statement key
+	"master/queue":      {"albs", "disk", "master/db", "master/event", "master/auth", "master/artifact", "worker", "master/fleet", "master/queue/measure", "master/queue/schedule"}, // disk: streamed logs
+	"master/provenance": {"albs", "disk", "master/db", "master/event", "master/auth", "master/artifact", "rpm", "ledger", "tlog", "attest"},                                         // disk: the statement key
 	"master/source":     {"albs", "master/db", "master/event", "master/auth", "master/artifact", "master/provenance", "attest", "git", "egress"},
 	"master/repo":       {"albs", "master/db", "master/event", "master/auth", "master/artifact", "rpm", "repodata"},
 	"master/revision":   {"albs", "master/db", "master/auth"}, // what platform and product have in common, and nobody else's
@@ -94,6 +94,7 @@ var allowed = map[string][]string{
 
 	// the rules of dispatch, which know no database, and a farm of which nothing is real but these
 	"master/queue/schedule": {"albs"},
+	"master/queue/measure":  {"albs", "master/db", "master/queue/schedule"},
 	"master/fleet":          {"albs", "master/db", "master/event", "master/auth", "master/queue/schedule"},
 	"master/queue/simulate": {"albs", "master/queue/schedule"},
 

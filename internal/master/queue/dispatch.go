@@ -259,7 +259,7 @@ func (q *Queue) view(ctx context.Context, ws []*waiter) (schedule.View, error) {
 	if err != nil {
 		return schedule.View{}, err
 	}
-	v := schedule.View{HalfLife: q.config.HalfLife, Most: maxBatch, Usage: q.usage.with(running, now)}
+	v := schedule.View{HalfLife: q.config.HalfLife, Most: maxBatch, Usage: q.used(running)}
 	for _, w := range ws {
 		v.Waiting = append(v.Waiting, running.on(q.fleet.Decided(w.worker)))
 	}

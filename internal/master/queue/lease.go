@@ -12,6 +12,7 @@ import (
 	"albs/internal/albs"
 	"albs/internal/master/auth"
 	"albs/internal/master/db"
+	"albs/internal/master/queue/measure"
 	"albs/internal/worker"
 )
 
@@ -322,10 +323,10 @@ func (q *Queue) end(ctx context.Context, tx db.Tx, h *held, e ending) error {
 	if err := updateAttempt(ctx, tx, h.attempt); err != nil {
 		return err
 	}
-	used := usedRow{TaskID: h.task.ID, Fence: h.attempt.Fence, Lane: h.task.Lane, ClaimedAt: h.attempt.ClaimedAt, EndedAt: now}
-	tx.AfterCommit(func() { q.usage.add(used) })
+	used := measure.Attempt{TaskID: h.task.ID, Fence: h.attempt.Fence, Lane: h.task.Lane, ClaimedAt: h.attempt.ClaimedAt, EndedAt: now}
+	tx.AfterCommit(func() { q.usage.Add(used) })
 	if how == onOK {
-		if err := remember(ctx, tx, h.task.Kind, h.task.Key, now.Sub(h.attempt.ClaimedAt.Time)); err != nil {
+		if err := measure.Remember(ctx, tx, h.task.Kind, h.task.Key, now.Sub(h.attempt.ClaimedAt.Time)); err != nil {
 			return err
 		}
 	}

@@ -37,6 +37,7 @@ import (
 	"albs/internal/master/db"
 	"albs/internal/master/event"
 	"albs/internal/master/fleet"
+	"albs/internal/master/queue/measure"
 	"albs/internal/master/queue/schedule"
 	"albs/internal/worker"
 )
@@ -126,7 +127,7 @@ type Queue struct {
 	log      zerolog.Logger
 	handlers map[albs.TaskKind]Handler
 	fleet    *fleet.Fleet
-	usage    *usage
+	usage    *measure.Usage
 
 	work    chan struct{} // holds one when the dispatcher has to look
 	mu      sync.Mutex
@@ -165,10 +166,10 @@ func New(d *db.DB, events *event.Log, uploads Uploads, blobs Blobs, c Config, lo
 		db: d, events: events, uploads: uploads, blobs: blobs, logs: logs{c.LogDir},
 		config: c, clock: newClock(d, c.Now), log: log,
 		handlers: make(map[albs.TaskKind]Handler),
-		usage:    newUsage(c.HalfLife),
 		work:     make(chan struct{}, 1),
 	}
 	q.fleet = fleet.New(d, events, q.clock.now, log)
+	q.usage = measure.NewUsage(d, q.clock.now, c.HalfLife)
 	return q, nil
 }
 
@@ -297,7 +298,7 @@ func (q *Queue) Enqueue(ctx context.Context, tx db.Tx, n NewTask) (albs.TaskID, 
 	if len(spec) > MaxSpec {
 		return 0, albs.Errorf(albs.TooLarge, "a task's spec of %d bytes, at most %d go", len(spec), MaxSpec)
 	}
-	expected, err := expects(ctx, tx, n.Kind, n.Key)
+	expected, err := measure.Expected(ctx, tx, n.Kind, n.Key)
 	if err != nil {
 		return 0, fmt.Errorf("enqueue task: %w", err)
 	}

@@ -12,6 +12,7 @@ import (
 	"albs/internal/albs"
 	"albs/internal/master/auth"
 	"albs/internal/master/db"
+	"albs/internal/master/queue/measure"
 	"albs/internal/worker"
 )
 
@@ -25,7 +26,7 @@ func (q *Queue) Run(ctx context.Context) error {
 		err = q.extendAll(ctx)
 	}
 	if err == nil {
-		err = q.recount(ctx)
+		err = q.usage.Recount(ctx)
 	}
 	if ctx.Err() != nil {
 		return ctx.Err()
@@ -38,16 +39,18 @@ func (q *Queue) Run(ctx context.Context) error {
 	g.Go(func() error { return q.fleet.Run(ctx) })
 	g.Go(func() error {
 		return q.db.Leader(ctx, "queue.rank", func(ctx context.Context) error {
-			return q.every(ctx, 15*time.Second, "measure chains", q.rank)
+			return q.every(ctx, 15*time.Second, "measure chains", q.chains)
 		})
 	})
 	g.Go(func() error {
-		return q.every(ctx, max(q.config.HalfLife/240, 5*time.Second), "count what owners used", q.recount)
+		return q.every(ctx, max(q.config.HalfLife/240, 5*time.Second), "count what owners used", q.usage.Recount)
 	})
 	g.Go(func() error { return q.every(ctx, min(q.config.Lease/4, 5*time.Second), "take back leases", q.reap) })
 	g.Go(func() error { return q.every(ctx, 10*time.Minute, "sweep uploads", q.sweep) })
 	return g.Wait()
 }
+
+func (q *Queue) chains(ctx context.Context) error { return measure.Chains(ctx, q.db) }
 
 // every runs f now and then. What fails is tried again next time.
 func (q *Queue) every(ctx context.Context, d time.Duration, what string, f func(context.Context) error) error {

@@ -18,6 +18,7 @@ import (
 	"albs/internal/master/db"
 	"albs/internal/master/db/dbtest"
 	"albs/internal/master/fleet"
+	"albs/internal/master/queue/measure"
 	"albs/internal/worker"
 )
 
@@ -75,7 +76,7 @@ func TestChainsGoFirst(t *testing.T) {
 	each(t, func(t *testing.T, f *fixture) {
 		err := f.tx(func(tx db.Tx) error {
 			for key, took := range map[string]time.Duration{"short": time.Minute, "long": time.Hour, "middle": 10 * time.Minute} {
-				if err := remember(t.Context(), tx, albs.KindBuild, key, took); err != nil {
+				if err := measure.Remember(t.Context(), tx, albs.KindBuild, key, took); err != nil {
 					return err
 				}
 			}
@@ -88,7 +89,7 @@ func TestChainsGoFirst(t *testing.T) {
 		between := f.add(NewTask{Key: "short", After: []albs.TaskID{short}})
 		f.add(NewTask{Key: "long", After: []albs.TaskID{between, middle}})
 		f.add(NewTask{Key: "long", After: []albs.TaskID{between}})
-		if err := f.rank(t.Context()); err != nil {
+		if err := f.chains(t.Context()); err != nil {
 			t.Fatal(err)
 		}
 		row, err := getTask(t.Context(), f.d, short)
@@ -97,7 +98,7 @@ func TestChainsGoFirst(t *testing.T) {
 		}
 		f.do(middle, albs.OutcomeOK, "") // 70 minutes
 		f.do(short, albs.OutcomeOK, "")
-		if err := f.rank(t.Context()); err != nil {
+		if err := f.chains(t.Context()); err != nil {
 			t.Fatal(err)
 		}
 		f.add(NewTask{Key: "middle"})
@@ -110,7 +111,7 @@ func TestHistory(t *testing.T) {
 	each(t, func(t *testing.T, f *fixture) {
 		for i := range 20 {
 			err := f.tx(func(tx db.Tx) error {
-				return remember(t.Context(), tx, albs.KindBuild, "a/b/c", time.Duration(i)*time.Minute)
+				return measure.Remember(t.Context(), tx, albs.KindBuild, "a/b/c", time.Duration(i)*time.Minute)
 			})
 			if err != nil {
 				t.Fatal(err)
@@ -120,8 +121,8 @@ func TestHistory(t *testing.T) {
 			kind albs.TaskKind
 			key  string
 			want int
-		}{{albs.KindBuild, "a/b/c", 15 * 60}, {albs.KindTest, "a/b/c", unknown}, {albs.KindBuild, "x", unknown}, {albs.KindBuild, "", unknown}} {
-			if got, err := expects(t.Context(), f.d, test.kind, test.key); got != test.want || err != nil {
+		}{{albs.KindBuild, "a/b/c", 15 * 60}, {albs.KindTest, "a/b/c", measure.Unknown}, {albs.KindBuild, "x", measure.Unknown}, {albs.KindBuild, "", measure.Unknown}} {
+			if got, err := measure.Expected(t.Context(), f.d, test.kind, test.key); got != test.want || err != nil {
 				t.Errorf("expects(%s, %s) = %d, %v; want %d", test.kind, test.key, got, err, test.want)
 			}
 		}
@@ -146,10 +147,10 @@ func TestFairShare(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			return f.usage.with(held, f.clock.now())[owner]
+			return f.used(held)[owner]
 		}
 		told := used("team:a")
-		if err := f.recount(t.Context()); err != nil {
+		if err := f.usage.Recount(t.Context()); err != nil {
 			t.Fatal(err)
 		}
 		if counted := used("team:a"); told < 2.9 || told > 3.1 || counted-told > 0.01 || told-counted > 0.01 {

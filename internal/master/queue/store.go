@@ -5,15 +5,13 @@ import (
 	"encoding/json"
 	"fmt"
 	"slices"
-	"strconv"
 	"strings"
-	"time"
 
 	"albs/internal/albs"
 	"albs/internal/master/db"
 	"albs/internal/master/fleet"
+	"albs/internal/master/queue/measure"
 	"albs/internal/master/queue/schedule"
-	"albs/internal/worker"
 )
 
 // taskRow is a task as the table holds it; a reference of 0 is NULL there.
@@ -26,8 +24,8 @@ type taskRow struct {
 	Spec        string
 	Priority    int
 	Key         string
-	Expected    int // seconds; unknown without history
-	Chain       int // seconds; unknown if Expected is
+	Expected    int // seconds; measure.Unknown without history
+	Chain       int // seconds; likewise
 	State       albs.TaskState
 	Reason      string
 	CauseID     albs.TaskID `db:"cause_id"`
@@ -44,18 +42,6 @@ type taskRow struct {
 	ChangedAt   db.Time `db:"changed_at"`
 }
 
-// unknown is how long a task is expected to take that has no history: in the order of
-// its class it goes first.
-const unknown = 1<<31 - 1
-
-// seconds makes a duration of a number of seconds as tasks expect it.
-func seconds(n int) time.Duration {
-	if n == unknown {
-		return 0
-	}
-	return time.Duration(n) * time.Second
-}
-
 // Without spec, which is long and seldom wanted.
 const listColumns = `id, kind, lane, class, topic, priority, key, expected, chain, state, reason, COALESCE(cause_id, 0) AS cause_id, fence,
 	attempts, lost, infra, COALESCE(worker_id, 0) AS worker_id, worker, lease_until, not_before_at, created_at, started_at, changed_at`
@@ -64,7 +50,7 @@ const taskColumns = listColumns + `, spec`
 
 func (r taskRow) task() (Task, error) {
 	t := Task{
-		ID: r.ID, Kind: r.Kind, Lane: r.Lane, Topic: r.Topic, Priority: r.Priority, Key: r.Key, Expected: seconds(r.Expected),
+		ID: r.ID, Kind: r.Kind, Lane: r.Lane, Topic: r.Topic, Priority: r.Priority, Key: r.Key, Expected: measure.Seconds(r.Expected),
 		State: r.State, Reason: r.Reason,
 		Cause: r.CauseID, Attempts: r.Attempts, Lost: r.Lost + r.Infra, Worker: r.Worker, Until: r.LeaseUntil,
 		Created: r.CreatedAt, Started: r.StartedAt, Changed: r.ChangedAt,
@@ -266,7 +252,7 @@ type readyRow struct {
 }
 
 func (r readyRow) ready() schedule.Ready {
-	return schedule.Ready{ID: r.ID, Priority: r.Priority, Expected: seconds(r.Expected), Chain: seconds(r.Chain), Key: r.Key}
+	return schedule.Ready{ID: r.ID, Priority: r.Priority, Expected: measure.Seconds(r.Expected), Chain: measure.Seconds(r.Chain), Key: r.Key}
 }
 
 func readyOf(ctx context.Context, q db.Q, class string, now db.Time, limit int) ([]readyRow, error) {
@@ -401,7 +387,7 @@ func expiredLeases(ctx context.Context, q db.Q, now db.Time, limit int) ([]albs.
 	return ids, err
 }
 
-// Losses, history and usage.
+// What was lost, and what is ahead.
 
 type lossRow struct {
 	TaskID    albs.TaskID `db:"task_id"`
@@ -418,104 +404,6 @@ func selectLosses(ctx context.Context, q db.Q, id albs.WorkerID, since db.Time) 
 	return ls, err
 }
 
-// expects returns the median of what past runs took, in seconds.
-func expects(ctx context.Context, q db.Q, kind albs.TaskKind, key string) (int, error) {
-	if key == "" {
-		return unknown, nil
-	}
-	var ms []int
-	err := q.SelectContext(ctx, &ms, `SELECT median FROM task_history WHERE kind = $1 AND key = $2`, kind, key)
-	if err != nil || len(ms) == 0 {
-		return unknown, err
-	}
-	return ms[0], nil
-}
-
-// maxRuns is how many runs a median is taken of.
-const maxRuns = 9
-
-// remember adds a successful run to its key's history.
-func remember(ctx context.Context, tx db.Tx, kind albs.TaskKind, key string, took time.Duration) error {
-	if key == "" {
-		return nil
-	}
-	var olds []string
-	err := tx.SelectContext(ctx, &olds, `SELECT runs FROM task_history WHERE kind = $1 AND key = $2`, kind, key)
-	if err != nil {
-		return fmt.Errorf("read past runs: %w", err)
-	}
-	runs := strings.Fields(strings.Join(olds, " "))
-	runs = append(runs, strconv.Itoa(min(max(int(took.Round(time.Second)/time.Second), 1), unknown-1)))
-	runs = runs[max(len(runs)-maxRuns, 0):]
-	var ds []time.Duration
-	for _, r := range runs {
-		n, err := strconv.Atoi(r)
-		if err != nil {
-			return fmt.Errorf("read past runs of %s: %w", key, err)
-		}
-		ds = append(ds, time.Duration(n))
-	}
-	_, err = tx.ExecContext(ctx, `INSERT INTO task_history (kind, key, runs, median) VALUES ($1, $2, $3, $4)
-		ON CONFLICT (kind, key) DO UPDATE SET runs = excluded.runs, median = excluded.median`,
-		kind, key, strings.Join(runs, " "), int(schedule.Median(ds)))
-	if err != nil {
-		return fmt.Errorf("write past runs: %w", err)
-	}
-	return nil
-}
-
-// usedRow is an attempt as usage counts it.
-type usedRow struct {
-	TaskID    albs.TaskID `db:"task_id"`
-	Fence     int64
-	Lane      string
-	ClaimedAt db.Time `db:"claimed_at"`
-	EndedAt   db.Time `db:"ended_at"`
-	Expected  int
-}
-
-func (r usedRow) token() worker.Token { return worker.Token{Task: r.TaskID, Fence: r.Fence} }
-
-// selectUsed returns the attempts that ended after since.
-func selectUsed(ctx context.Context, q db.Q, since db.Time) ([]usedRow, error) {
-	var us []usedRow
-	err := q.SelectContext(ctx, &us, `SELECT a.task_id, a.fence, t.lane, a.claimed_at, a.ended_at FROM attempt a JOIN task t ON t.id = a.task_id
-		WHERE a.ended_at > $1`, since)
-	return us, err
-}
-
-// selectUsing returns the running attempts with the time of their claim.
-func selectUsing(ctx context.Context, q db.Q) ([]usedRow, error) {
-	var us []usedRow
-	err := q.SelectContext(ctx, &us, `SELECT t.lane, t.expected, a.claimed_at FROM task t
-		JOIN attempt a ON a.task_id = t.id AND a.fence = t.fence WHERE t.state IN ('leased', 'stopping')`)
-	return us, err
-}
-
-// edgeRow is a task that waits for another, neither of which has begun.
-type edgeRow struct {
-	AfterID       albs.TaskID `db:"after_id"`
-	AfterExpected int         `db:"after_expected"`
-	AfterChain    int         `db:"after_chain"`
-	TaskID        albs.TaskID `db:"task_id"`
-	TaskExpected  int         `db:"task_expected"`
-	TaskChain     int         `db:"task_chain"`
-}
-
-func selectEdges(ctx context.Context, q db.Q) ([]edgeRow, error) {
-	var es []edgeRow
-	err := q.SelectContext(ctx, &es, `SELECT x.after_id, a.expected AS after_expected, a.chain AS after_chain,
-			x.task_id, t.expected AS task_expected, t.chain AS task_chain
-		FROM task t JOIN task_after x ON x.task_id = t.id JOIN task a ON a.id = x.after_id
-		WHERE t.state = 'blocked' AND a.state IN ('blocked', 'queued')`)
-	return es, err
-}
-
-func updateChain(ctx context.Context, tx db.Tx, id albs.TaskID, chain int) error {
-	_, err := tx.ExecContext(ctx, `UPDATE task SET chain = $1 WHERE id = $2`, chain, id)
-	return err
-}
-
 // ahead says how many tasks of a class go before one, and what is known of them.
 func ahead(ctx context.Context, q db.Q, t taskRow) (count, known int, expects int64, err error) {
 	var r struct {
@@ -526,7 +414,7 @@ func ahead(ctx context.Context, q db.Q, t taskRow) (count, known int, expects in
 			COALESCE(sum(CASE WHEN expected < $5 THEN expected ELSE 0 END), 0) AS expects FROM task
 		WHERE state = 'queued' AND class = $1
 		AND (priority > $2 OR priority = $2 AND (chain > $3 OR chain = $3 AND id < $4))`,
-		t.Class, t.Priority, t.Chain, t.ID, unknown)
+		t.Class, t.Priority, t.Chain, t.ID, measure.Unknown)
 	return r.Count, r.Known, r.Expects, err
 }
 

@@ -9,6 +9,7 @@ import (
 
 	"albs/internal/albs"
 	"albs/internal/master/db"
+	"albs/internal/master/queue/measure"
 	"albs/internal/master/queue/schedule"
 )
 
@@ -48,7 +49,7 @@ func (q *Queue) Why(ctx context.Context, id albs.TaskID) (Wait, error) {
 }
 
 func (q *Queue) whyBlocked(ctx context.Context, t taskRow) (Wait, error) {
-	w := Wait{Takes: seconds(t.Expected)}
+	w := Wait{Takes: measure.Seconds(t.Expected)}
 	waits, err := unsatisfied(ctx, q.db, t.ID)
 	if err != nil {
 		return w, fmt.Errorf("read what task %d waits for: %w", t.ID, err)
@@ -92,7 +93,7 @@ func doing(t taskRow, now db.Time) string {
 	switch t.State {
 	case albs.TaskLeased, albs.TaskStopping:
 		s := fmt.Sprintf("which has run on %s for %s", t.Worker, schedule.Span(now.Sub(t.ChangedAt.Time)))
-		if took := seconds(t.Expected); took > 0 {
+		if took := measure.Seconds(t.Expected); took > 0 {
 			s += fmt.Sprintf(" and takes about %s", schedule.Span(took))
 		}
 		return s
@@ -166,18 +167,18 @@ func (q *Queue) question(ctx context.Context, t taskRow, now db.Time) (schedule.
 		return v, err
 	}
 	for _, u := range using {
-		v.Running = append(v.Running, schedule.Running{Worker: u.WorkerID, Since: now.Sub(u.ChangedAt.Time), Expected: seconds(u.Expected)})
+		v.Running = append(v.Running, schedule.Running{Worker: u.WorkerID, Since: now.Sub(u.ChangedAt.Time), Expected: measure.Seconds(u.Expected)})
 	}
-	return v, q.rivals(ctx, &v, held, now)
+	return v, q.rivals(ctx, &v, held)
 }
 
 // rivals counts the owners whose queued tasks go to the same workers.
-func (q *Queue) rivals(ctx context.Context, v *schedule.Question, held holdings, now db.Time) error {
+func (q *Queue) rivals(ctx context.Context, v *schedule.Question, held holdings) error {
 	classes, err := readyClasses(ctx, q.db)
 	if err != nil {
 		return err
 	}
-	used := q.usage.with(held, now)
+	used := q.used(held)
 	seen := make(map[string]bool)
 	for _, c := range classes {
 		l := laneOf(c)

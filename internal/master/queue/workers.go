@@ -9,6 +9,7 @@ import (
 	"albs/internal/albs"
 	"albs/internal/master/db"
 	"albs/internal/master/fleet"
+	"albs/internal/master/queue/measure"
 	"albs/internal/master/queue/schedule"
 )
 
@@ -111,6 +112,15 @@ func readRunning(ctx context.Context, d db.Q) (holdings, error) {
 func (h holdings) on(w schedule.Worker) schedule.Worker {
 	w.Runs, w.Taken = h.runs[w.ID], h.taken[w.ID]
 	return w
+}
+
+// used is what each owner's use counts, with what is running.
+func (q *Queue) used(held holdings) map[string]float64 {
+	all := q.usage.Owners()
+	for _, r := range held.rows {
+		all[laneOf(r.Class).Owner] += float64(r.Count) * schedule.Charge(measure.Seconds(r.Expected), q.config.HalfLife)
+	}
+	return all
 }
 
 // weigh has the worker of an attempt that was just lost quarantined, if that is too much.
