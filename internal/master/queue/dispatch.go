@@ -37,9 +37,11 @@ const (
 	// no pattern and no refusal keeps from everybody who waits.
 	maxPassedOver = 2000
 
-	// refusalMemory is for how long a worker that gave a task back, or lost it,
-	// doesn't get it again while another could take it.
+	// refusalMemory is for how long a worker whose means failed a task, or that lost it,
+	// doesn't get it again while another could take it; stopMemory for how long after it
+	// just stopped, as for a restart, which says little of its means.
 	refusalMemory = 15 * time.Minute
+	stopMemory    = 2 * time.Minute
 )
 
 type waiter struct {
@@ -320,7 +322,7 @@ func (q *Queue) fill(ctx context.Context, l *schedule.Lane, class string, waitin
 			}
 		}
 		if len(retried) > 0 {
-			refusals, err := readRefusals(ctx, q.db, retried, db.At(now.Add(-refusalMemory)))
+			refusals, err := readRefusals(ctx, q.db, retried, now)
 			if err != nil {
 				return false, err
 			}

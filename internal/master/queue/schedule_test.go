@@ -247,7 +247,11 @@ func TestRefusalMemory(t *testing.T) {
 			}
 		}
 		id = f.enqueue()
-		f.complete("a", f.claim("a"), albs.OutcomeStopped, "x")
+		f.complete("a", f.claim("a"), albs.OutcomeStopped, "a restart")
+		wait(10 * time.Second)
+		f.noTask("a")
+		wait(stopMemory)
+		f.complete("a", f.claim("a"), albs.OutcomeInfra, "x")
 		wait(10 * time.Second)
 		f.noTask("a")
 		f.why(id, "the one worker that could take it is busy, and a gave it back and gets it again in 15 min (x); b could take it")

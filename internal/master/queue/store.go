@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"albs/internal/albs"
 	"albs/internal/master/db"
@@ -268,16 +269,25 @@ type refusalRow struct {
 	TaskID   albs.TaskID   `db:"task_id"`
 	WorkerID albs.WorkerID `db:"worker_id"`
 	EndedAt  db.Time       `db:"ended_at"`
+	Outcome  albs.Outcome
 }
 
-// readRefusals returns who gave the tasks back, or lost them, after since. What the
-// master could not hand out is nobody's refusal.
-func readRefusals(ctx context.Context, q db.Q, ids []albs.TaskID, since db.Time) (map[albs.TaskID][]refusalRow, error) {
+// until is when the refusal is forgotten.
+func (r refusalRow) until() time.Time {
+	if r.Outcome == albs.OutcomeStopped {
+		return r.EndedAt.Add(stopMemory)
+	}
+	return r.EndedAt.Add(refusalMemory)
+}
+
+// readRefusals returns who gave the tasks back, or lost them, so short a while ago that
+// it isn't forgotten now. What the master could not hand out is nobody's refusal.
+func readRefusals(ctx context.Context, q db.Q, ids []albs.TaskID, now db.Time) (map[albs.TaskID][]refusalRow, error) {
 	by := make(map[albs.TaskID][]refusalRow)
 	for chunk := range slices.Chunk(ids, 500) {
-		query, args, err := db.In(`SELECT task_id, worker_id, ended_at FROM attempt
+		query, args, err := db.In(`SELECT task_id, worker_id, ended_at, outcome FROM attempt
 			WHERE task_id IN (?) AND ended_at > ? AND (ended = 'expire' OR outcome IN ('infra', 'stopped'))
-			ORDER BY task_id, fence DESC`, chunk, since)
+			ORDER BY task_id, fence DESC`, chunk, db.At(now.Add(-refusalMemory)))
 		if err != nil {
 			return nil, err
 		}
@@ -286,7 +296,7 @@ func readRefusals(ctx context.Context, q db.Q, ids []albs.TaskID, since db.Time)
 			return nil, err
 		}
 		for _, r := range rows {
-			if !slices.ContainsFunc(by[r.TaskID], func(o refusalRow) bool { return o.WorkerID == r.WorkerID }) {
+			if r.until().After(now.Time) && !slices.ContainsFunc(by[r.TaskID], func(o refusalRow) bool { return o.WorkerID == r.WorkerID }) {
 				by[r.TaskID] = append(by[r.TaskID], r)
 			}
 		}

@@ -127,13 +127,13 @@ func (q *Queue) question(ctx context.Context, t taskRow, now db.Time) (schedule.
 	if t.NotBeforeAt.After(now.Time) {
 		v.Pause = t.NotBeforeAt.Sub(now.Time)
 	}
-	refusals, err := readRefusals(ctx, q.db, []albs.TaskID{t.ID}, db.At(now.Add(-refusalMemory)))
+	refusals, err := readRefusals(ctx, q.db, []albs.TaskID{t.ID}, now)
 	if err != nil {
 		return v, err
 	}
 	for _, f := range refusals[t.ID] {
 		r.Refused = append(r.Refused, f.WorkerID)
-		v.Again[f.WorkerID] = f.EndedAt.Add(refusalMemory).Sub(now.Time).Seconds()
+		v.Again[f.WorkerID] = f.until().Sub(now.Time).Seconds()
 	}
 	l.Ready = []schedule.Ready{r}
 	v.Lane = l
