@@ -229,8 +229,8 @@ func unchanged(t *testing.T, c Case, but []string, f func()) {
 }
 
 // carried are the tables, and carriedTo the column, that the loops which carry
-// statements and events on write in their own time.
-var carried = []string{"outbox", "ledger_state", "event_cursor"}
+// statements and events on, and note when workers were seen, write in their own time.
+var carried = []string{"outbox", "ledger_state", "event_cursor", "fleet_worker"}
 
 const carriedTo = "tx_id"
 
