@@ -309,8 +309,10 @@ func (b *Builds) insert(ctx context.Context, tx db.Tx, row *buildRow, key string
 			t.Spec.Import = &albs.ImportSpec{URL: it.URL, Ref: it.Ref, Commit: it.Commit, Platform: it.Platform}
 		case albs.KindSource:
 			t.Needs = append(t.Needs, "arch:"+string(it.Arches.V[0]))
+			t.Key = pastKey(it, it.Arches.V[0])
 		case albs.KindBuild:
 			t.Needs = append(t.Needs, "arch:"+string(s.Arch))
+			t.Key = pastKey(it, s.Arch)
 		}
 		for _, before := range s.Before {
 			t.After = append(t.After, ids[before])
