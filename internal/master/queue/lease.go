@@ -324,12 +324,13 @@ func (q *Queue) end(ctx context.Context, tx db.Tx, h *held, e ending) error {
 		return err
 	}
 	used := measure.Attempt{TaskID: h.task.ID, Fence: h.attempt.Fence, Lane: h.task.Lane, ClaimedAt: h.attempt.ClaimedAt, EndedAt: now}
-	tx.AfterCommit(func() { q.usage.Add(used) })
-	if how == onOK {
-		if err := measure.Remember(ctx, tx, h.task.Kind, h.task.Key, now.Sub(h.attempt.ClaimedAt.Time)); err != nil {
-			return err
+	kind, key := h.task.Kind, h.task.Key
+	tx.AfterCommit(func() {
+		q.usage.Add(used)
+		if how == onOK && key != "" {
+			q.remember(ctx, kind, key, now.Sub(used.ClaimedAt.Time))
 		}
-	}
+	})
 	if e.how == onExpire {
 		if err := q.weigh(ctx, tx, h.attempt); err != nil {
 			return err
@@ -340,6 +341,18 @@ func (q *Queue) end(ctx context.Context, tx db.Tx, h *held, e ending) error {
 		tx.AfterCommit(func() { q.drop(ctx, token) })
 	}
 	return nil
+}
+
+// remember adds a run to the history of its key, apart from the transaction that ended
+// it: all who end tasks of one key would wait for each other there, and a run that is
+// forgotten does no harm.
+func (q *Queue) remember(ctx context.Context, kind albs.TaskKind, key string, took time.Duration) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
+	defer cancel()
+	err := q.db.InReadCommitted(ctx, func(tx db.Tx) error { return measure.Remember(ctx, tx, kind, key, took) })
+	if err != nil {
+		q.log.Warn().Err(err).Str("key", key).Msg("how long a task took is not remembered")
+	}
 }
 
 // drop forgets an ended attempt's uploads; what a crash leaves the sweep takes.

@@ -46,12 +46,9 @@ func Expected(ctx context.Context, q db.Q, kind albs.TaskKind, key string) (int,
 // maxRuns is how many runs a median is taken of.
 const maxRuns = 9
 
-// Remember adds a successful run to its key's history, in tx. Without a key it does
-// nothing.
+// Remember adds a successful run to its key's history, in tx; of two at once one may be
+// forgotten.
 func Remember(ctx context.Context, tx db.Tx, kind albs.TaskKind, key string, took time.Duration) error {
-	if key == "" {
-		return nil
-	}
 	olds, err := runsOf(ctx, tx, kind, key)
 	if err != nil {
 		return fmt.Errorf("read past runs: %w", err)
