@@ -57,11 +57,16 @@ func (q *Queue) settle(ctx context.Context, tx db.Tx, t *taskRow) error {
 // unblock writes t, a blocked task, as queued if nothing keeps it waiting, else
 // as blocked with the cause, if it waits in vain.
 func (q *Queue) unblock(ctx context.Context, tx db.Tx, t *taskRow) error {
-	t.Reason, t.CauseID = "", 0
 	waits, err := unsatisfied(ctx, tx, t.ID)
 	if err != nil {
 		return err
 	}
+	return q.unblockFrom(ctx, tx, t, waits)
+}
+
+// unblockFrom is unblock of a task that waits for these.
+func (q *Queue) unblockFrom(ctx context.Context, tx db.Tx, t *taskRow, waits []taskRow) (err error) {
+	t.Reason, t.CauseID = "", 0
 	trigger := onUnblock
 	if len(waits) > 0 {
 		trigger = onHinder

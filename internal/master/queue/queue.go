@@ -313,7 +313,12 @@ func (q *Queue) Enqueue(ctx context.Context, tx db.Tx, n NewTask) (albs.TaskID, 
 	if err := insertAfter(ctx, tx, t.ID, after); err != nil {
 		return 0, fmt.Errorf("enqueue task: %w", err)
 	}
-	if err := q.unblock(ctx, tx, &t); err != nil {
+	if len(after) == 0 { // most come by the thousand, and there is nothing to read
+		err = q.unblockFrom(ctx, tx, &t, nil)
+	} else {
+		err = q.unblock(ctx, tx, &t)
+	}
+	if err != nil {
 		return 0, fmt.Errorf("enqueue task: %w", err)
 	}
 	return t.ID, nil
