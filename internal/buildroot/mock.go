@@ -126,7 +126,7 @@ func (m *Mock) begin(ctx context.Context, root albs.Root, repos []sandbox.Repo, 
 	w := &mockWork{Mock: m, root: root, target: target, logs: logs, record: Record{
 		Format: RecordFormat, Platform: root.Platform, Releasever: root.Releasever, Arch: root.Arch, Target: target, Input: input,
 		Environment: append(sandbox.Environment(), "HOME="+home),
-		Network:     root.Network, Isolation: m.Isolation(), Kernel: kernel(),
+		Network:     root.Network, Isolation: m.Isolation(), Kernel: kernel(), Emulated: m.sandbox.Emulator(root.Arch),
 		Repos: root.Repos, Macros: root.Macros, MacroFile: albs.DigestOf(macros),
 	}}
 	err = logs.step("base", func() error {

@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strconv"
 	"strings"
@@ -261,7 +262,7 @@ func fake(t *testing.T, dir string, limits sandbox.Limits, mood ...string) *buil
 // fakeRootSpec is what the fake is asked for.
 func fakeRootSpec() albs.Root {
 	return albs.Root{
-		Platform: "fake", Releasever: "9", Arch: albs.X8664, Packages: []string{"tiny"}, RPMDBPath: "/usr/lib/sysimage/rpm",
+		Platform: "fake", Releasever: "9", Arch: albs.HostArch(runtime.GOARCH), Packages: []string{"tiny"}, RPMDBPath: "/usr/lib/sysimage/rpm",
 		Macros: map[string]string{"dist": ".x"},
 	}
 }
@@ -368,7 +369,7 @@ func TestMockCancel(t *testing.T) {
 	defer cancel(nil)
 	why := errors.New("enough")
 	out, err := m.Build(ctx, buildroot.BuildJob{
-		Root: fakeRootSpec(), SRPM: fakeSource(t), Arch: albs.X8664, Out: t.TempDir(), Logs: buildroot.Logs{Build: seen(func() { cancel(why) })},
+		Root: fakeRootSpec(), SRPM: fakeSource(t), Arch: fakeRootSpec().Arch, Out: t.TempDir(), Logs: buildroot.Logs{Build: seen(func() { cancel(why) })},
 	})
 	if !errors.Is(err, why) || errors.Is(err, albs.Invalid) {
 		t.Errorf("Build = %v, want the cause of the end", err)

@@ -321,7 +321,11 @@ func (e *Engine) fill(ctx context.Context, p place, repos []Repo, install []stri
 			}
 		}
 	}
-	dir := filepath.Dir(p.cache.Source)
+	return e.complete(ctx, filepath.Dir(p.cache.Source), f)
+}
+
+// complete brings the base in dir, and f of it, to the disk: it is whole then.
+func (e *Engine) complete(ctx context.Context, dir string, f facts) (err error) {
 	if f.Size, err = e.measure(ctx, dir); err != nil {
 		return err
 	}

@@ -3,7 +3,6 @@ package sandbox
 import (
 	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -65,6 +64,9 @@ func (e *Engine) Workshop(ctx context.Context, root albs.Root, repos []Repo, kin
 	root.RPMDB = "" // the host's rpm writes its own form here; the program deals with it
 	around, err := surround(root, repos)
 	if err != nil {
+		return nil, err
+	}
+	if err := e.checkArch(root.Arch); err != nil {
 		return nil, err
 	}
 	if err := CheckRequirements(trimGroups(root.Packages)); err != nil {
@@ -169,17 +171,7 @@ func (e *Engine) makeWorkshop(ctx context.Context, root albs.Root, repos []Repo,
 	if len(f.Installed) == 0 {
 		return albs.Errorf(albs.Unavailable, "%s left a root without packages", kind)
 	}
-	if f.Size, err = e.measure(ctx, at); err != nil {
-		return err
-	}
-	text, err := json.Marshal(f)
-	if err != nil {
-		return err
-	}
-	if err := syncFS(at); err != nil {
-		return err
-	}
-	if err := writeSynced(factsOf(at), text); err != nil {
+	if err := e.complete(ctx, at, f); err != nil {
 		return err
 	}
 	d := workshopContent(root, kind, f)

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"testing"
 
@@ -149,7 +150,7 @@ func TestWorkshopFault(t *testing.T) {
 		t.Fatal(err)
 	}
 	e := sandboxtest.Engine(t, sandbox.Config{Dir: dir})
-	root := albs.Root{Platform: "p", Releasever: "9", Arch: albs.X8664, RPMDBPath: "/usr/lib/sysimage/rpm", Packages: []string{"x"}}
+	root := albs.Root{Platform: "p", Releasever: "9", Arch: albs.HostArch(runtime.GOARCH), RPMDBPath: "/usr/lib/sysimage/rpm", Packages: []string{"x"}}
 	why := errors.New("no filling")
 	if _, err := e.Workshop(t.Context(), root, nil, "test", "r", func(*sandbox.Workshop) error { return why }); !errors.Is(err, why) {
 		t.Errorf("Workshop = %v, want what fill said", err)
@@ -160,6 +161,13 @@ func TestWorkshopFault(t *testing.T) {
 		return err
 	}); albs.KindOf(err) != albs.Unavailable {
 		t.Errorf("a root without packages: %v, want Unavailable", err)
+	}
+	foreign := root
+	if foreign.Arch = albs.S390X; albs.HostArch(runtime.GOARCH) == foreign.Arch {
+		foreign.Arch = albs.X8664
+	}
+	if _, err := e.Workshop(t.Context(), foreign, nil, "test", "r", func(*sandbox.Workshop) error { return nil }); albs.KindOf(err) != albs.Unavailable || !strings.Contains(err.Error(), "no emulator") {
+		t.Errorf("an arch that nothing here runs: %v, want Unavailable", err)
 	}
 	root.Packages = []string{"--option"}
 	if _, err := e.Workshop(t.Context(), root, nil, "test", "r", func(*sandbox.Workshop) error { return nil }); !errors.Is(err, albs.Invalid) {
