@@ -47,7 +47,8 @@ func statfs(dir string) (free, size int64, err error) {
 	if err := syscall.Statfs(dir, &s); err != nil {
 		return 0, 0, fmt.Errorf("ask for the free disk of %s: %w", dir, err)
 	}
-	return int64(s.Bavail) * s.Bsize, int64(s.Blocks) * s.Bsize, nil
+	block := int64(s.Bsize) // of another type on each arch
+	return int64(s.Bavail) * block, int64(s.Blocks) * block, nil
 }
 
 // free returns the least that is free in any of the folders, 0 if it can't be told.
