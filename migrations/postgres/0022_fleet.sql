@@ -7,6 +7,7 @@ CREATE TABLE fleet_worker (
     cores BIGINT NOT NULL,
     memory BIGINT NOT NULL,
     disk BIGINT NOT NULL,
+    pause TEXT NOT NULL,
     seen_at TIMESTAMPTZ NOT NULL,
     exclude TEXT NOT NULL DEFAULT '',
     drained_at TIMESTAMPTZ,

@@ -8,6 +8,7 @@ CREATE TABLE fleet_worker (
     cores             INTEGER NOT NULL,          -- 0: unknown, likewise the next two
     memory            INTEGER NOT NULL,
     disk              INTEGER NOT NULL,
+    pause             TEXT    NOT NULL,          -- why it takes nothing now, by its own word; '' if it does
     seen_at           TEXT    NOT NULL,
     exclude           TEXT    NOT NULL DEFAULT '', -- patterns of tasks that it is not to have, separated by spaces
     drained_at        TEXT,                      -- since when it gets nothing by an operator's word

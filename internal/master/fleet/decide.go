@@ -38,6 +38,7 @@ type Worker struct {
 	Room    schedule.Room // what it offered last: cores, memory and free disk; 0 is unknown
 	Seen    db.Time       // the last contact, some seconds old at most where that was with another master
 	Exclude []string      // patterns of what it is not to have
+	Pause   string        // why it takes nothing now, by its own word; "" if it does
 
 	Drained          db.Time // since when it gets nothing by a person's word; zero if it does
 	DrainReason      string
@@ -51,7 +52,7 @@ func (w Worker) Plan() schedule.Worker {
 	return workerRow{
 		Exclude: strings.Join(w.Exclude, " "), DrainedAt: w.Drained, DrainReason: w.DrainReason,
 		QuarantinedAt: w.Quarantined, QuarantineReason: w.QuarantineReason,
-	}.decided(schedule.Worker{ID: w.ID, Name: w.Name, Labels: w.Labels, Room: w.Room})
+	}.decided(schedule.Worker{ID: w.ID, Name: w.Name, Labels: w.Labels, Room: w.Room, Paused: w.Pause})
 }
 
 // Drain gives the worker nothing more; what it holds, or is just being given, it

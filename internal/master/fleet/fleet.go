@@ -82,8 +82,9 @@ func (f *Fleet) Seen(me auth.Actor) {
 	m.row.SeenAt, m.fresh = now, true
 }
 
-// Offered notes what a worker can do.
-func (f *Fleet) Offered(w schedule.Worker, version string) {
+// Offered notes what a worker can do, or, where pause says why, that it takes nothing
+// now: then it can do what it could before.
+func (f *Fleet) Offered(w schedule.Worker, version, pause string) {
 	now := f.now()
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -98,7 +99,10 @@ func (f *Fleet) Offered(w schedule.Worker, version string) {
 	}
 	row := workerRow{
 		WorkerID: w.ID, Name: w.Name, Version: oneLine(version), Labels: strings.Join(w.Labels, " "),
-		Cores: w.Room.Cores, Memory: w.Room.Memory, Disk: w.Room.Disk, SeenAt: now,
+		Cores: w.Room.Cores, Memory: w.Room.Memory, Disk: w.Room.Disk, Pause: oneLine(pause), SeenAt: now,
+	}
+	if pause != "" {
+		row.Labels = cmp.Or(m.row.Labels, f.rows[w.ID].Labels)
 	}
 	m.dirty = m.dirty || differs(m.row, row)
 	m.row, m.fresh = row, true
@@ -164,7 +168,7 @@ func (f *Fleet) Known() []Worker {
 	for i, r := range rows {
 		ws[i] = Worker{
 			ID: r.WorkerID, Name: r.Name, Version: r.Version, Labels: strings.Fields(r.Labels),
-			Room: schedule.Room{Cores: r.Cores, Memory: r.Memory, Disk: r.Disk}, Seen: r.SeenAt, Exclude: strings.Fields(r.Exclude),
+			Room: schedule.Room{Cores: r.Cores, Memory: r.Memory, Disk: r.Disk}, Seen: r.SeenAt, Pause: r.Pause, Exclude: strings.Fields(r.Exclude),
 			Drained: r.DrainedAt, DrainReason: r.DrainReason, DrainedBy: r.DrainedBy,
 			Quarantined: r.QuarantinedAt, QuarantineReason: r.QuarantineReason,
 		}
@@ -184,6 +188,7 @@ func (f *Fleet) merged() []workerRow {
 		case m.asked && (!ok || !m.row.SeenAt.Before(r.SeenAt.Time)):
 			r.WorkerID, r.Name, r.Version, r.Labels = id, m.row.Name, m.row.Version, m.row.Labels
 			r.Cores, r.Memory, r.Disk, r.SeenAt = m.row.Cores, m.row.Memory, m.row.Disk, m.row.SeenAt
+			r.Pause = m.row.Pause
 		case ok && r.SeenAt.Before(m.row.SeenAt.Time):
 			r.SeenAt = m.row.SeenAt
 		case !ok:

@@ -43,7 +43,7 @@ func TestTwoProcesses(t *testing.T) {
 			}
 		}
 		offer := func(f *Fleet, disk int64) {
-			f.Offered(schedule.Worker{ID: 7, Name: "n", Labels: []string{"kind:build"}, Room: schedule.Room{Cores: 4, Disk: disk}}, "v1")
+			f.Offered(schedule.Worker{ID: 7, Name: "n", Labels: []string{"kind:build"}, Room: schedule.Room{Cores: 4, Disk: disk}}, "v1", "")
 		}
 		offer(one, 100<<30)
 		flush(one)
@@ -103,7 +103,7 @@ func TestFlushAgain(t *testing.T) {
 	t.Parallel()
 	d := dbtest.Open(t, dbtest.SQLite(t))
 	f := New(d, event.New(d, zerolog.Nop()), db.Now, zerolog.Nop())
-	f.Offered(schedule.Worker{ID: 7, Name: "n"}, "v1")
+	f.Offered(schedule.Worker{ID: 7, Name: "n"}, "v1", "")
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	if err := f.Flush(ctx); err == nil {

@@ -23,6 +23,7 @@ type workerRow struct {
 	Cores            int
 	Memory           int64
 	Disk             int64
+	Pause            string
 	SeenAt           db.Time `db:"seen_at"`
 	Exclude          string
 	DrainedAt        db.Time `db:"drained_at"`
@@ -33,7 +34,7 @@ type workerRow struct {
 	LiftedAt         db.Time `db:"lifted_at"`
 }
 
-const workerColumns = `worker_id, name, version, labels, cores, memory, disk, seen_at, exclude, drained_at, drain_reason, drained_by,
+const workerColumns = `worker_id, name, version, labels, cores, memory, disk, pause, seen_at, exclude, drained_at, drain_reason, drained_by,
 	quarantined_at, quarantine_reason, lifted_at`
 
 func selectWorkers(ctx context.Context, q db.Q) ([]workerRow, error) {
@@ -61,11 +62,11 @@ func getWorkerByID(ctx context.Context, q db.Q, id albs.WorkerID) (workerRow, er
 
 // putOffer writes what a worker offered and when it was seen, and nothing else.
 func putOffer(ctx context.Context, tx db.Tx, w workerRow) error {
-	_, err := tx.ExecContext(ctx, `INSERT INTO fleet_worker (worker_id, name, version, labels, cores, memory, disk, seen_at)
-		VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
+	_, err := tx.ExecContext(ctx, `INSERT INTO fleet_worker (worker_id, name, version, labels, cores, memory, disk, pause, seen_at)
+		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)
 		ON CONFLICT (worker_id) DO UPDATE SET name = excluded.name, version = excluded.version, labels = excluded.labels,
-			cores = excluded.cores, memory = excluded.memory, disk = excluded.disk, seen_at = excluded.seen_at`,
-		w.WorkerID, w.Name, w.Version, w.Labels, w.Cores, w.Memory, w.Disk, w.SeenAt)
+			cores = excluded.cores, memory = excluded.memory, disk = excluded.disk, pause = excluded.pause, seen_at = excluded.seen_at`,
+		w.WorkerID, w.Name, w.Version, w.Labels, w.Cores, w.Memory, w.Disk, w.Pause, w.SeenAt)
 	return err
 }
 

@@ -76,7 +76,7 @@ func (q *Queue) Claim(ctx context.Context, offer worker.Offer) (*worker.Lease, e
 		ID: me.Worker, Name: me.Name, Labels: slices.Compact(slices.Sorted(slices.Values(offer.Labels))),
 		Room: Room{Cores: offer.Cores, Memory: offer.Memory, Disk: offer.Disk},
 	}
-	q.fleet.Offered(w, offer.Version)
+	q.fleet.Offered(w, offer.Version, offer.Pause)
 	wait := min(max(offer.Wait, 0), worker.MaxClaimWait)
 	// One look takes no longer than 5 s.
 	long, cancel := context.WithTimeout(ctx, cmp.Or(time.Duration(wait)*time.Second, 5*time.Second))

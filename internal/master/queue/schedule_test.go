@@ -308,13 +308,32 @@ func TestDrain(t *testing.T) {
 	})
 }
 
+// A worker that takes nothing now says why, to those whose tasks it could take.
+func TestPausedWorker(t *testing.T) {
+	each(t, func(t *testing.T, f *fixture) {
+		f.noTask("a")
+		id := f.enqueue()
+		if l, err := f.Claim(f.as("a"), worker.Offer{Pause: "2 GiB of disk are free"}); l != nil || err != nil {
+			t.Fatalf("Claim = %+v, %v", l, err)
+		}
+		f.why(id, "none of the 1 worker with arch:x86_64 and kind:build may take it: a takes nothing now (2 GiB of disk are free)")
+		if w, err := f.Worker(t.Context(), "a"); err != nil || w.Pause != "2 GiB of disk are free" || len(w.Labels) != 2 {
+			t.Errorf("Worker = %+v, %v", w, err)
+		}
+		f.do(id, albs.OutcomeOK, "")
+		if w, err := f.Worker(t.Context(), "a"); err != nil || w.Pause != "" {
+			t.Errorf("Worker = %+v, %v", w, err)
+		}
+	})
+}
+
 // A drain that comes between the look and the claim is in time.
 func TestDrainBeatsAStaleView(t *testing.T) {
 	each(t, func(t *testing.T, f *fixture) {
 		f.noTask("a")
 		id := f.enqueue()
-		_, err := f.d.ExecContext(t.Context(), `INSERT INTO fleet_worker (worker_id, name, version, labels, cores, memory, disk, seen_at, drained_at)
-			VALUES (1, 'a', '', '', 0, 0, 0, $1, $1)
+		_, err := f.d.ExecContext(t.Context(), `INSERT INTO fleet_worker (worker_id, name, version, labels, cores, memory, disk, pause, seen_at, drained_at)
+			VALUES (1, 'a', '', '', 0, 0, 0, '', $1, $1)
 			ON CONFLICT (worker_id) DO UPDATE SET drained_at = excluded.drained_at`, f.clock.now())
 		if err != nil {
 			t.Fatal(err)

@@ -213,7 +213,7 @@ func muster(waiting []Worker, rooms []Room) []*crew {
 	var crews []*crew
 	for i := range waiting {
 		w := &waiting[i]
-		if w.Drained != "" || w.Quarantined != "" {
+		if w.Drained != "" || w.Quarantined != "" || w.Paused != "" {
 			continue
 		}
 		free := w.Room.Minus(w.Taken)

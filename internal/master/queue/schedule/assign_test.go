@@ -108,6 +108,8 @@ func TestAssign(t *testing.T) {
 
 		{"a drained worker gets nothing", View{Lanes: []Lane{{Owner: "a", Ready: readyIDs(1)}},
 			Waiting: []Worker{with(w1, func(w *Worker) { w.Drained = "new disk" })}}, nil},
+		{"nor one that pauses", View{Lanes: []Lane{{Owner: "a", Ready: readyIDs(1)}},
+			Waiting: []Worker{with(w1, func(w *Worker) { w.Paused = "disk" })}}, nil},
 		{"nor one in quarantine", View{Lanes: []Lane{{Owner: "a", Ready: readyIDs(1)}},
 			Waiting: []Worker{with(w1, func(w *Worker) { w.Quarantined = "lost" })}}, nil},
 		{"a pattern keeps the package away, and the next goes", View{

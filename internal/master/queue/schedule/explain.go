@@ -141,6 +141,7 @@ func nobody(q Question, barred map[Bar][]*Worker) string {
 	}
 	tell(barred[Quarantined], func(w *Worker) string { return "is quarantined (" + w.Quarantined + ")" })
 	tell(barred[Drained], func(w *Worker) string { return "is drained (" + w.Drained + ")" })
+	tell(barred[Paused], func(w *Worker) string { return "takes nothing now (" + w.Paused + ")" })
 	tell(barred[Small], func(w *Worker) string {
 		return "has " + roomOf(w.Room) + " where " + roomOf(q.Lane.Room) + " is needed"
 	})

@@ -50,6 +50,7 @@ type Worker struct {
 	Runs        int      // how many it holds
 	Exclude     []string // patterns of tasks that it is not to have: see Excludes
 	Drained     string   // why people give it nothing; "" if they do
+	Paused      string   // why it takes nothing now, by its own word; "" if it does
 	Quarantined string   // why the queue gives it nothing; "" if it does
 }
 
@@ -145,6 +146,7 @@ const (
 	Label           // it lacks a label that the task needs
 	Quarantined     // it lost too many tasks
 	Drained         // people want it to have nothing more
+	Paused          // it takes nothing now, by its own word
 	Small           // its machine is too small
 	Excluded        // a pattern keeps the task away
 	Full            // what it holds leaves too little room
@@ -170,6 +172,8 @@ func (w *Worker) laneBar(l *Lane) Bar {
 		return Quarantined
 	case w.Drained != "":
 		return Drained
+	case w.Paused != "":
+		return Paused
 	case !w.Room.Holds(l.Room):
 		return Small
 	case !w.Room.Minus(w.Taken).Holds(l.Room):
