@@ -88,6 +88,11 @@ func (q *Queue) unblockFrom(ctx context.Context, tx db.Tx, t *taskRow, waits []t
 
 // release queues those that waited for the task id last.
 func (q *Queue) release(ctx context.Context, tx db.Tx, id albs.TaskID) error {
+	// Most are the last of their kind. To look for blocked tasks then would only have
+	// PostgreSQL see a conflict with everybody who blocks or frees one.
+	if awaited, err := isAwaited(ctx, tx, id); err != nil || !awaited {
+		return err
+	}
 	freed, err := releaseAfter(ctx, tx, id, q.clock.now())
 	if err != nil {
 		return fmt.Errorf("unblock what comes after task %d: %w", id, err)

@@ -191,6 +191,15 @@ func unsatisfied(ctx context.Context, tx db.Q, id albs.TaskID) ([]taskRow, error
 		AND state NOT IN ('succeeded', 'excluded') ORDER BY id`, id)
 }
 
+// isAwaited reports whether any task comes after id.
+func isAwaited(ctx context.Context, tx db.Tx, id albs.TaskID) (bool, error) {
+	var ids []albs.TaskID
+	if err := tx.SelectContext(ctx, &ids, `SELECT task_id FROM task_after WHERE after_id = $1 LIMIT 1`, id); err != nil {
+		return false, fmt.Errorf("read what comes after task %d: %w", id, err)
+	}
+	return len(ids) > 0, nil
+}
+
 // releaseAfter queues the blocked tasks after id that wait for nothing more.
 func releaseAfter(ctx context.Context, tx db.Tx, id albs.TaskID, now db.Time) ([]taskRow, error) {
 	var ts []taskRow
