@@ -41,3 +41,15 @@ func HostArch(goarch string) Arch {
 		"amd64": X8664, "arm64": AArch64, "ppc64le": PPC64LE, "s390x": S390X, "riscv64": RISCV64,
 	}[goarch]
 }
+
+// Host returns the arch of the hosts whose kernel and processor run programs of a.
+func (a Arch) Host() Arch {
+	if a == I686 || a == X8664v2 {
+		return X8664
+	}
+	return a
+}
+
+// Within reports whether packages of a can be built in a root of arch root: in one of
+// their own arch, or in one whose compiler makes them when rpmbuild is told its target.
+func (a Arch) Within(root Arch) bool { return a == root || a != Noarch && a.Host() == root }

@@ -165,6 +165,8 @@ type Root struct {
 	RPMDBPath  string            `json:"rpmdb_path"`            // absolute, inside the root
 	RPMDB      string            `json:"rpmdb,omitempty"`       // its backend: sqlite, ndb or bdb
 	ModuleID   string            `json:"module_id,omitempty"`   // dnf's module_platform_id
+	Modules    []string          `json:"modules,omitempty"`     // streams of modules that are enabled before anything is installed, name:stream
+	Excludes   []string          `json:"excludes,omitempty"`    // packages that dnf may not take, names or patterns
 	Network    bool              `json:"network,omitempty"`     // true: the work may reach the network, and its provenance says so
 	SingleUID  bool              `json:"single_uid,omitempty"`  // true: every file of the platform's base belongs to root, so one mapped uid suffices
 	Timeout    time.Duration     `json:"timeout,omitempty"`     // limit on the work in the root; 0 is the worker's own

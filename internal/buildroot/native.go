@@ -80,6 +80,9 @@ func (n *Native) begin(ctx context.Context, spec albs.Root, repos []sandbox.Repo
 	}
 	err = w.step("base", func() error {
 		base, err := n.sandbox.Base(ctx, spec, repos, logs.Root)
+		if errors.Is(err, albs.Invalid) && len(spec.Excludes)+len(spec.Modules) > 0 {
+			return albs.Errorf(albs.Invalid, "there is no buildroot without %q and with the modules %q: %w", spec.Excludes, spec.Modules, err)
+		}
 		if errors.Is(err, albs.Invalid) { // the platform's fault, and so without its kind
 			return albs.Errorf(albs.Unavailable, "platform %s gives no buildroot: %v", spec.Platform, err)
 		}
@@ -184,6 +187,9 @@ func (w *work) exec(ctx context.Context, c sandbox.Cmd) (int, error) {
 // every package; a root has no name that could be looked up.
 func (w *work) rpmbuild(ctx context.Context, args ...string) (int, []byte, error) {
 	argv := append([]string{"rpmbuild", "--define", "_topdir " + topDir, "--define", "_buildhost albs"}, args...)
+	if w.record.Target == albs.I686 { // configure scripts ask the kernel what they are built for
+		argv = append([]string{"setarch", "i686"}, argv...)
+	}
 	w.record.Commands = append(w.record.Commands, argv)
 	fmt.Fprintf(w.logs.Build, "+ %s\n", strings.Join(argv, " "))
 	return w.run(ctx, w.logs.Build, nil, argv...)

@@ -230,6 +230,12 @@ func (e *Engine) make(ctx context.Context, root albs.Root, repos []Repo, k albs.
 	if err != nil {
 		return err
 	}
+	// What is enabled is written into the root: every later dnf on it goes by that.
+	if len(root.Modules) > 0 {
+		if err := e.dnf(ctx, p, repos, append([]string{"module", "enable"}, root.Modules...), log); err != nil {
+			return err
+		}
+	}
 	install := append([]string{"install"}, root.Packages...)
 	if err := e.dnf(ctx, p, repos, append([]string{"--downloadonly"}, install...), log); err != nil {
 		return err
@@ -384,6 +390,9 @@ func (e *Engine) removeRest(ctx context.Context, d albs.Digest) error {
 func content(root albs.Root, files map[string]albs.Digest, macros []byte, single bool) albs.Digest {
 	h := sha256.New()
 	fmt.Fprintf(h, "base %d %v %s %s %s %s\n%d %s\n", version, single, root.Releasever, root.Arch, root.RPMDBPath, root.ModuleID, len(macros), macros)
+	if len(root.Modules) > 0 { // they lie in the root, beside its packages
+		fmt.Fprintf(h, "modules %q\n", root.Modules)
+	}
 	lines := make([]string, 0, len(files))
 	for name, d := range files {
 		lines = append(lines, name+" "+string(d)+"\n")

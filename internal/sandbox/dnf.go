@@ -101,6 +101,12 @@ color=never
 	if root.ModuleID != "" {
 		fmt.Fprintf(&b, "module_platform_id=%s\n", root.ModuleID)
 	}
+	if err := checkChoice(root); err != nil {
+		return nil, err
+	}
+	if len(root.Excludes) > 0 {
+		fmt.Fprintf(&b, "excludepkgs=%s\n", strings.Join(root.Excludes, ","))
+	}
 	for i, r := range repos {
 		if !repoID.MatchString(r.ID) || r.ID == "main" {
 			return nil, albs.Errorf(albs.Invalid, "repository id %.40q is not one plain word", r.ID)
@@ -116,6 +122,30 @@ color=never
 	}
 	s.conf = b.String()
 	return s, nil
+}
+
+// maxChoice bounds excludes and modules, each of which dnf matches with every package.
+const maxChoice = 256
+
+// checkChoice checks what narrows dnf's choice of packages.
+func checkChoice(root albs.Root) error {
+	if len(root.Excludes) > maxChoice || len(root.Modules) > maxChoice {
+		return albs.Errorf(albs.Invalid, "more than %d packages are excluded or modules enabled", maxChoice)
+	}
+	for _, x := range root.Excludes {
+		if err := albs.CheckExclude(x); err != nil {
+			return err
+		}
+	}
+	for _, m := range root.Modules {
+		if err := albs.CheckModule(m); err != nil {
+			return err
+		}
+	}
+	if len(root.Modules) > 0 && root.ModuleID == "" {
+		return albs.Errorf(albs.Invalid, "platform %s has no modules, so %s can't be enabled", root.Platform, root.Modules[0])
+	}
+	return nil
 }
 
 // reach makes the i-th repository reachable and returns its address in the view.
@@ -266,6 +296,8 @@ func unresolved(said []byte) []string {
 		switch {
 		case ok:
 			why = append(why, "no package provides "+missing)
+		case strings.HasPrefix(l, "missing groups or modules: "), strings.HasPrefix(l, "Unable to resolve argument "):
+			why = append(why, l)
 		case strings.Contains(l, "nothing provides "):
 			why = append(why, l[strings.Index(l, "nothing provides "):])
 		case strings.HasPrefix(l, "Problem"):
