@@ -53,6 +53,10 @@ type Package struct {
 	Files     []FileInfo `json:"files,omitempty"`
 	Changelog []Change   `json:"changelog,omitempty"` // newest first, as rpmbuild writes it
 
+	// Scripts are the digests of the scripts with what runs them, by their names in a
+	// spec file.
+	Scripts map[string]albs.Digest `json:"scripts,omitempty"`
+
 	// Size is the size of the package file: as the signature header says after
 	// Read (0 if it doesn't), as counted after ReadFile and Verify.
 	Size int64 `json:"size"`

@@ -70,6 +70,7 @@ func (f *front) decode() (*Package, error) {
 	p.readFacts(m)
 	p.readDependencies(m)
 	p.readFiles(m)
+	p.readScripts(m)
 	p.readChanges(m)
 	if m.err != nil {
 		return nil, m.err

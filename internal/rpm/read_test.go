@@ -53,6 +53,7 @@ func TestRead(t *testing.T) {
 			{"Second Person <second@example.org> - 2:1.0~rc1-3", time.Date(2024, 3, 5, 12, 0, 0, 0, time.UTC), `- Second change with "quotes" & <brackets>`},
 			{"First Person <first@example.org> - 2:1.0~rc1-2", time.Date(2024, 1, 1, 12, 0, 0, 0, time.UTC), "- First change"},
 		},
+		Scripts: map[string]albs.Digest{"%post": "380683a14d855ffcb5796968cace7683d2b4ef75bb503d9e54b46ce768b82fe8"},
 	}
 	b := fixture(t, richRPM)
 	got, err := ReadFile(richRPM)

@@ -59,6 +59,31 @@ const (
 	tagPayloadPlain  = 5097 // digest of the payload before compression
 )
 
+// Scripts of a package, what runs each, and of triggers what they wait for.
+const (
+	tagPreIn                   = 1023
+	tagPostIn                  = 1024
+	tagPreUn                   = 1025
+	tagPostUn                  = 1026
+	tagTriggerScripts          = 1065
+	tagTriggerNames            = 1066
+	tagPreInProg               = 1085
+	tagPostInProg              = 1086
+	tagPreUnProg               = 1087
+	tagPostUnProg              = 1088
+	tagTriggerProg             = 1092
+	tagPreTrans                = 1151
+	tagPostTrans               = 1152
+	tagPreTransProg            = 1153
+	tagPostTransProg           = 1154
+	tagFileTriggerScripts      = 5066
+	tagFileTriggerProg         = 5067
+	tagFileTriggerNames        = 5069
+	tagTransFileTriggerScripts = 5076
+	tagTransFileTriggerProg    = 5077
+	tagTransFileTriggerNames   = 5079
+)
+
 // Name, version and flags of each kind of dependency.
 var (
 	tagProvides    = [3]uint32{1047, 1113, 1112}

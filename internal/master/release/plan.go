@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"encoding/json"
 	"fmt"
-	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -216,7 +215,7 @@ func Targets(spec product.Spec, c Candidate) ([]string, error) {
 	}
 	var paths []string
 	for _, a := range arches {
-		if debug(c.NEVRA.Name) {
+		if c.NEVRA.Debug() {
 			if path, err := spec.Target(c.Platform, a, product.Debug); err == nil {
 				paths = append(paths, path)
 				continue
@@ -230,12 +229,6 @@ func Targets(spec product.Spec, c Candidate) ([]string, error) {
 	}
 	return paths, nil
 }
-
-var debugForm = regexp.MustCompile(`-debug(info|source)(-|$)`)
-
-// debug reports whether a package of that name holds debug data, as rpmbuild names
-// those that it makes.
-func debug(name string) bool { return debugForm.MatchString(name) }
 
 // Make returns the plan that the facts come to. It is pure: equal facts give equal
 // plans.
