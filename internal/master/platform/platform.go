@@ -1,9 +1,10 @@
-// Package platform owns what packages are built for: platforms in all their
-// revisions, and the pins of the outside repositories that their roots are filled
-// from.
+// Package platform owns what packages are built for: platforms and flavours in all
+// their revisions, and the pins of the outside repositories that their roots are
+// filled from.
 //
 // A platform is never edited: applying a changed one adds a revision, with who
-// did it, and the highest revision holds. A Root names every outside repository
+// did it, and the highest revision holds. A flavour, kept likewise, is what some
+// builds have beside their platform: repositories, macros and packages. A Root names every outside repository
 // by the digest of its repomd.xml, so that the same Root is the same root whenever
 // it is made. The package does not install anything, expands no macro and does
 // not know products or builds.
@@ -54,6 +55,8 @@ type Documents interface {
 // and History are revision.Store's.
 type Platforms struct {
 	*revisions
+	// Flavours are kept beside them.
+	Flavours  *Flavours
 	d         *db.DB
 	outside   Outside
 	documents Documents
@@ -68,6 +71,7 @@ type Platforms struct {
 func New(d *db.DB, events revision.Events, outside Outside, documents Documents, log zerolog.Logger) *Platforms {
 	return &Platforms{
 		revisions: revision.New(d, events, revision.Platform, func(s Spec, at revision.Stamp) Platform { return Platform{s, at} }),
+		Flavours:  newFlavours(d, events, outside),
 		d:         d, outside: outside, documents: documents, log: log, pins: make(map[string]pin),
 	}
 }
@@ -95,8 +99,8 @@ func (p *Platforms) Apply(ctx context.Context, s Spec) (Platform, error) {
 func (s Spec) urls() []string {
 	var urls []string
 	for _, a := range s.Arches {
-		for _, r := range s.repositories(a) {
-			urls = append(urls, repomdOf(r.at(a)))
+		for _, r := range forArch(s.Repositories, s.Root(a)) {
+			urls = append(urls, repomdOf(r.at(s.Root(a))))
 		}
 	}
 	for _, pattern := range s.Lookaside {
@@ -118,27 +122,48 @@ const (
 	Test  Purpose = "test"
 )
 
-// Root returns what a root of the platform for arch is made of now, with each
-// mirror pinned to the repomd.xml that it shows; repositories of builds are the
-// caller's to add. It may go out to mirrors, so it is not for transactions. It
-// is NotFound if there is no such platform, Invalid if that has no such arch, and
-// Unavailable if a mirror is away that was never seen before; of one that was
-// seen, the last pin holds until it is back.
-func (p *Platforms) Root(ctx context.Context, name string, arch albs.Arch, purpose Purpose) (albs.Root, error) {
+// Root returns what a root of the platform for packages of arch, with flavours in
+// the order given, is made of now, with each mirror pinned to the repomd.xml that it
+// shows; repositories of builds are the caller's to add. It may go out to mirrors, so
+// it is not for transactions. It is NotFound if there is no such platform, Invalid if
+// that has no such arch or a flavour doesn't go with it, and Unavailable if a mirror
+// is away that was never seen before; of one that was seen, the last pin holds until
+// it is back.
+func (p *Platforms) Root(ctx context.Context, name string, arch albs.Arch, purpose Purpose, with ...Flavour) (albs.Root, error) {
 	pl, err := p.Get(ctx, name)
 	if err != nil {
 		return albs.Root{}, err
 	}
+	root, err := pl.Compose(arch, purpose, with...)
+	if err != nil {
+		return albs.Root{}, err
+	}
+	g, ctx := errgroup.WithContext(ctx)
+	for i, r := range root.Repos {
+		g.Go(func() (err error) {
+			root.Repos[i].Repomd, err = p.pin(ctx, r.Mirror)
+			return err
+		})
+	}
+	if err := g.Wait(); err != nil {
+		return albs.Root{}, fmt.Errorf("pin the repositories of platform %s for %s: %w", name, arch, err)
+	}
+	return root, nil
+}
+
+// Compose returns the root of the platform for packages of arch, with flavours,
+// before its mirrors are pinned. It is Invalid as Root is.
+func (pl Platform) Compose(arch albs.Arch, purpose Purpose, with ...Flavour) (albs.Root, error) {
 	if !slices.Contains(pl.Arches, arch) {
-		return albs.Root{}, albs.Errorf(albs.Invalid, "platform %s has no arch %.20s; it has %v", name, arch, pl.Arches)
+		return albs.Root{}, albs.Errorf(albs.Invalid, "platform %s has no arch %.20s; it has %v", pl.Name, arch, pl.Arches)
 	}
 	root := albs.Root{
-		Platform: pl.Name, Releasever: pl.Releasever, Arch: arch, RPMDBPath: pl.RPMDB.Path, RPMDB: pl.RPMDB.Backend, ModuleID: pl.ModuleID, SingleUID: pl.SingleUID,
+		Platform: pl.Name, Releasever: pl.Releasever, Arch: pl.Root(arch), RPMDBPath: pl.RPMDB.Path, RPMDB: pl.RPMDB.Backend, ModuleID: pl.ModuleID, SingleUID: pl.SingleUID,
 		Timeout: time.Duration(pl.Timeout), MaxSilence: time.Duration(pl.MaxSilence),
 	}
 	switch purpose {
 	case Build:
-		root.Packages, root.Network = pl.Packages, pl.Network
+		root.Packages, root.Network = slices.Clone(pl.Packages), pl.Network
 		root.Macros = map[string]string{"dist": pl.Dist}
 		maps.Copy(root.Macros, pl.Macros)
 	case Test:
@@ -146,19 +171,25 @@ func (p *Platforms) Root(ctx context.Context, name string, arch albs.Arch, purpo
 	default:
 		return albs.Root{}, albs.Errorf(albs.Invalid, "a root is for %s or %s, not for %.20q", Build, Test, purpose)
 	}
-	repos := pl.repositories(arch)
-	root.Repos = make([]albs.Repo, len(repos))
-	g, ctx := errgroup.WithContext(ctx)
-	for i, r := range repos {
-		g.Go(func() error {
-			u := r.at(arch)
-			d, err := p.pin(ctx, u)
-			root.Repos[i] = albs.Repo{ID: r.ID, Mirror: u, Repomd: d, Priority: r.Priority}
-			return err
-		})
+	add := func(list []Repository) {
+		for _, r := range forArch(list, root.Arch) {
+			root.Repos = append(root.Repos, albs.Repo{ID: r.ID, Mirror: r.at(root.Arch), Priority: r.Priority})
+		}
 	}
-	if err := g.Wait(); err != nil {
-		return albs.Root{}, fmt.Errorf("pin the repositories of platform %s for %s: %w", name, arch, err)
+	add(pl.Repositories)
+	if err := pl.fits(with); err != nil {
+		return albs.Root{}, err
+	}
+	for _, f := range with {
+		add(f.Repositories)
+		if purpose == Build {
+			maps.Copy(root.Macros, f.Macros)
+			for _, r := range f.Packages {
+				if !slices.Contains(root.Packages, r) {
+					root.Packages = append(root.Packages, r)
+				}
+			}
+		}
 	}
 	return root, nil
 }

@@ -29,6 +29,14 @@ type Spec struct {
 	Arches []albs.Arch `yaml:"arches" json:"arches"`
 	// WeakArches are those of Arches that follow another one.
 	WeakArches []WeakArch `yaml:"weak_arches" json:"weak_arches,omitempty"`
+	// RootArches says of which arch the root of one of Arches is, where it isn't its
+	// own: i686 and x86_64_v2 can be built in roots of x86_64.
+	RootArches map[albs.Arch]albs.Arch `yaml:"root_arches" json:"root_arches,omitempty"`
+	// Multilib says which packages of one arch another one's repository has too.
+	Multilib []Multilib `yaml:"multilib" json:"multilib,omitempty"`
+	// NoarchEqual fails a rebuild whose noarch packages differ from those that another
+	// arch made of the same source; else a difference is only told.
+	NoarchEqual bool `yaml:"noarch_equal" json:"noarch_equal,omitempty"`
 	// Repositories are what dnf fills roots from.
 	Repositories []Repository `yaml:"repositories" json:"repositories"`
 	// Macros are rpm macros of every build, name without % → body.
@@ -57,6 +65,35 @@ type Spec struct {
 type WeakArch struct {
 	Name      albs.Arch `yaml:"name" json:"name"`
 	DependsOn albs.Arch `yaml:"depends_on" json:"depends_on"`
+}
+
+// Multilib puts packages of an arch into the build repository of another.
+type Multilib struct {
+	From albs.Arch `yaml:"from" json:"from"`
+	Into albs.Arch `yaml:"into" json:"into"`
+	// Packages are names, or patterns of names with *.
+	Packages []string `yaml:"packages" json:"packages"`
+}
+
+// Takes reports whether m is about a package of that name.
+func (m Multilib) Takes(name string) bool {
+	return slices.ContainsFunc(m.Packages, func(pattern string) bool {
+		ok, err := path.Match(pattern, name)
+		return ok && err == nil
+	})
+}
+
+// Root returns the arch of the root in which packages of arch are built and tested.
+func (s Spec) Root(arch albs.Arch) albs.Arch {
+	if root, ok := s.RootArches[arch]; ok {
+		return root
+	}
+	return arch
+}
+
+// Weak reports whether a failure for arch holds up nothing.
+func (s Spec) Weak(arch albs.Arch) bool {
+	return slices.ContainsFunc(s.WeakArches, func(w WeakArch) bool { return w.Name == arch })
 }
 
 // Repository is one outside repository.
@@ -168,6 +205,7 @@ var (
 	repoIDForm      = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$`)
 	macroNameForm   = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]{2,63}$`) // rpm wants three characters
 	requirementForm = regexp.MustCompile(`^[A-Za-z0-9_/@(][A-Za-z0-9 _./@()+~^:=<>*,-]{0,199}$`)
+	patternForm     = regexp.MustCompile(`^[A-Za-z0-9_*][A-Za-z0-9_.+*-]{0,99}$`)
 	dirForm         = regexp.MustCompile(`^(/[A-Za-z0-9_][A-Za-z0-9._-]{0,63}){1,8}$`)
 	moduleIDForm    = regexp.MustCompile(`^platform:[A-Za-z0-9][A-Za-z0-9._-]{0,31}$`)
 	placeholderForm = regexp.MustCompile(`\{(name|file|hashtype|hash)\}`)
@@ -197,10 +235,13 @@ func (s Spec) check() error {
 	case s.Timeout < 0 || s.Timeout > maxLimit || s.MaxSilence < 0 || s.MaxSilence > maxLimit:
 		return bad("timeout and max_silence lie between 0 and %s", time.Duration(maxLimit))
 	}
-	for _, check := range []func(refuse) error{s.checkArches, s.checkRepositories, s.checkMacros} {
+	for _, check := range []func(refuse) error{s.checkArches, s.checkRepositories} {
 		if err := check(bad); err != nil {
 			return err
 		}
+	}
+	if err := checkMacros(s.Macros, bad); err != nil {
+		return err
 	}
 	if err := checkRequirements("packages", s.Packages, bad); err != nil {
 		return err
@@ -248,6 +289,27 @@ func (s Spec) checkArches(bad refuse) error {
 			return bad("weak_arches: %s depends on %s, which is weak itself", w.Name, w.DependsOn)
 		}
 	}
+	for _, a := range slices.Sorted(maps.Keys(s.RootArches)) {
+		switch root := s.RootArches[a]; {
+		case !slices.Contains(s.Arches, a):
+			return bad("root_arches: %.20q is not among arches", a)
+		case a == root || !a.Within(root):
+			return bad("root_arches: packages of %.20s can't be built in a root of %.20q", a, root)
+		}
+	}
+	for _, m := range s.Multilib {
+		if !slices.Contains(s.Arches, m.From) || !slices.Contains(s.Arches, m.Into) || m.From == m.Into {
+			return bad("multilib: from %.20q into %.20q are not two of arches", m.From, m.Into)
+		}
+		if len(m.Packages) == 0 || len(m.Packages) > maxPackages {
+			return bad("multilib from %s: packages has between 1 and %d entries", m.From, maxPackages)
+		}
+		for _, p := range m.Packages {
+			if !patternForm.MatchString(p) {
+				return bad("multilib from %s: %.80q is not the name of a package, or a pattern of names with *", m.From, p)
+			}
+		}
+	}
 	return nil
 }
 
@@ -256,21 +318,16 @@ func (s Spec) checkRepositories(bad refuse) error {
 		return bad("more than %d repositories", maxRepositories)
 	}
 	for _, r := range s.Repositories {
-		switch {
-		case !repoIDForm.MatchString(r.ID):
-			return bad("repository id %.80q has other characters than letters, digits, dots, hyphens and underscores", r.ID)
-		case r.Arch != "" && !slices.Contains(s.Arches, r.Arch):
-			return bad("repository %s: arch %.20q is not among arches", r.ID, r.Arch)
-		case r.Priority < 0 || r.Priority > 99:
-			return bad("repository %s: priority %d is not between 0 and 99", r.ID, r.Priority)
+		if err := r.check(); err != nil {
+			return bad("%w", err)
 		}
-		if err := checkURL(r.at(s.Arches[0])); err != nil {
-			return bad("repository %s: %w", r.ID, err)
+		if r.Arch != "" && !slices.ContainsFunc(s.Arches, func(a albs.Arch) bool { return s.Root(a) == r.Arch }) {
+			return bad("repository %s: arch %.20q is not among arches, or no root is of it", r.ID, r.Arch)
 		}
 	}
 	for _, a := range s.Arches {
 		var ids []string
-		for _, r := range s.repositories(a) {
+		for _, r := range forArch(s.Repositories, s.Root(a)) {
 			if slices.Contains(ids, r.ID) {
 				return bad("repository %s is there twice for %s", r.ID, a)
 			}
@@ -283,20 +340,34 @@ func (s Spec) checkRepositories(bad refuse) error {
 	return nil
 }
 
+// check says what is wrong with a repository by itself.
+func (r Repository) check() error {
+	switch {
+	case !repoIDForm.MatchString(r.ID):
+		return albs.Errorf(albs.Invalid, "repository id %.80q has other characters than letters, digits, dots, hyphens and underscores", r.ID)
+	case r.Priority < 0 || r.Priority > 99:
+		return albs.Errorf(albs.Invalid, "repository %s: priority %d is not between 0 and 99", r.ID, r.Priority)
+	}
+	if err := checkURL(r.at(albs.X8664)); err != nil {
+		return albs.Errorf(albs.Invalid, "repository %s: %w", r.ID, err)
+	}
+	return nil
+}
+
 // checkMacros keeps a body on its line. Bodies that run a command or Lua are
 // refused too, not for safety's sake (nothing outside a root expands them), but
 // because a root's digest would no longer say what its macros are.
-func (s Spec) checkMacros(bad refuse) error {
-	if len(s.Macros) > maxMacros {
+func checkMacros(macros map[string]string, bad refuse) error {
+	if len(macros) > maxMacros {
 		return bad("more than %d macros", maxMacros)
 	}
-	for _, name := range slices.Sorted(maps.Keys(s.Macros)) {
-		body := s.Macros[name]
+	for _, name := range slices.Sorted(maps.Keys(macros)) {
+		body := macros[name]
 		switch {
 		case !macroNameForm.MatchString(name):
 			return bad("macro %.80q: a name has 3 to 64 letters, digits and underscores, no %% and no parameters", name)
 		case name == "dist":
-			return bad("macro dist: say it once, as dist")
+			return bad("macro dist: say it once, as the platform's dist")
 		case body == "" || len(body) > maxMacroBody:
 			return bad("macro %s: the body has between 1 and %d bytes", name, maxMacroBody)
 		case strings.ContainsFunc(body, func(r rune) bool { return r < ' ' || r == 0x7f || r == '\uFFFD' || r == '\u2028' || r == '\u2029' }):
@@ -355,10 +426,10 @@ func (r Repository) at(arch albs.Arch) string {
 	return strings.TrimRight(strings.ReplaceAll(r.URL, "$arch", string(arch)), "/")
 }
 
-// repositories returns those that arch has, in their order.
-func (s Spec) repositories(arch albs.Arch) []Repository {
+// forArch returns those of the repositories that arch has, in their order.
+func forArch(repositories []Repository, arch albs.Arch) []Repository {
 	var out []Repository
-	for _, r := range s.Repositories {
+	for _, r := range repositories {
 		if r.Arch == "" || r.Arch == arch {
 			out = append(out, r)
 		}

@@ -17,6 +17,7 @@ dist: .el9
 releasever: "9"
 arches: [x86_64, aarch64, s390x]
 weak_arches: [{name: s390x, depends_on: aarch64}]
+multilib: [{from: aarch64, into: x86_64, packages: ["*-devel", glibc]}]
 repositories:
   - {id: base, url: "https://mirror.example/$arch/os/", priority: 10}
   - {id: extra, arch: x86_64, url: "https://mirror.example/extra"}
@@ -91,6 +92,13 @@ func TestParseRefuses(t *testing.T) {
 		{"weak on itself", "{name: s390x, depends_on: aarch64}", "{name: s390x, depends_on: s390x}", "weak itself"},
 		{"weak on nothing", "{name: s390x, depends_on: aarch64}", "{name: s390x, depends_on: ppc64le}", "both have to be among arches"},
 		{"weak twice", "[{name: s390x, depends_on: aarch64}]", "[{name: s390x, depends_on: aarch64}, {name: s390x, depends_on: x86_64}]", "names s390x twice"},
+		{"root of an arch that isn't there", "timeout: 12h", "root_arches: {i686: x86_64}", "root_arches: \"i686\" is not among arches"},
+		{"root of its own", "timeout: 12h", "root_arches: {x86_64: x86_64}", "can't be built in a root of"},
+		{"root of another sort", "timeout: 12h", "root_arches: {s390x: x86_64}", "packages of s390x can't be built in a root of"},
+		{"multilib of one arch", "from: aarch64", "from: x86_64", "are not two of arches"},
+		{"multilib of an arch that isn't there", "from: aarch64", "from: i686", "are not two of arches"},
+		{"multilib of nothing", `["*-devel", glibc]`, "[]", "packages has between 1 and"},
+		{"multilib by a set", `["*-devel", glibc]`, `["[a-z]"]`, "a pattern of names with *"},
 		{"repository id", "id: base", `id: "base]\nfoo"`, "repository id"},
 		{"repository twice", "id: extra", "id: base", "repository base is there twice for x86_64"},
 		{"repository's arch", "arch: x86_64", "arch: riscv64", "is not among arches"},
@@ -168,13 +176,24 @@ func TestParseBounds(t *testing.T) {
 func TestShippedPlatforms(t *testing.T) {
 	t.Parallel()
 	const dir = "../../../configs/platforms/"
+	left := map[string]bool{}
+	files, err := os.ReadDir(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range files {
+		left[f.Name()] = true
+	}
 	for file, want := range map[string]struct {
 		dist string
 		url  string
 		n    int
 	}{
-		"almalinux-9": {".el9", "https://repo.almalinux.org/almalinux/9/BaseOS/x86_64/os", 13},
-		"seed":        {".seed9", "file:///var/lib/albs/seed/repo", 1},
+		"almalinux-8":         {".el8", "https://repo.almalinux.org/almalinux/8/BaseOS/x86_64/os", 13},
+		"almalinux-9":         {".el9", "https://repo.almalinux.org/almalinux/9/BaseOS/x86_64/os", 13},
+		"almalinux-10":        {".el10", "https://repo.almalinux.org/almalinux/10/BaseOS/x86_64/os", 16},
+		"almalinux-kitten-10": {".el10", "https://kitten.repo.almalinux.org/10-kitten/BaseOS/x86_64/os", 16},
+		"seed":                {".seed9", "file:///var/lib/albs/seed/repo", 1},
 	} {
 		f, err := os.Open(dir + file + ".yaml")
 		if err != nil {
@@ -186,9 +205,17 @@ func TestShippedPlatforms(t *testing.T) {
 			t.Errorf("%s: %v", file, err)
 			continue
 		}
-		if s.Name != file || s.Dist != want.dist || s.Repositories[0].at(albs.X8664) != want.url || s.RPMDB.Backend != "sqlite" || len(s.urls()) != want.n {
+		backend := "sqlite"
+		if s.Releasever == "8" {
+			backend = "bdb"
+		}
+		if s.Name != file || s.Dist != want.dist || s.Repositories[0].at(albs.X8664) != want.url || s.RPMDB.Backend != backend || len(s.urls()) != want.n {
 			t.Errorf("%s = %+v, URLs %v", file, s, s.urls())
 		}
+		delete(left, file+".yaml")
+	}
+	for file := range left {
+		t.Errorf("%s is looked at by no test", file)
 	}
 }
 

@@ -1,8 +1,8 @@
 // Package revision keeps specs that are never edited: applying a changed one adds a
 // revision, with who did it, and the highest revision of a name holds.
 //
-// It owns the tables of platforms and products, which are alike, and what is the
-// same about both: numbering, comparing by digest, paging and putting a change on
+// It owns the tables of platforms, flavours and products, which are alike, and what is
+// the same about them: numbering, comparing by digest, paging and putting a change on
 // record. What a spec says, whether it is sound and who may apply it is the business
 // of platform and product, through which everybody else goes.
 package revision
@@ -25,6 +25,7 @@ type Kind string
 // The kinds of spec.
 const (
 	Platform Kind = "platform"
+	Flavour  Kind = "flavour"
 	Product  Kind = "product"
 )
 

@@ -31,7 +31,7 @@ type Thing struct {
 // each runs f with a store of each kind on each database.
 func each(t *testing.T, f func(t *testing.T, d *db.DB, s *revision.Store[Spec, Thing], kind revision.Kind)) {
 	t.Parallel()
-	for _, kind := range []revision.Kind{revision.Platform, revision.Product} {
+	for _, kind := range []revision.Kind{revision.Platform, revision.Flavour, revision.Product} {
 		t.Run(string(kind), func(t *testing.T) {
 			t.Parallel()
 			dbtest.Each(t, func(t *testing.T, d *db.DB) {

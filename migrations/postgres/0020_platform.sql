@@ -1,0 +1,20 @@
+-- +goose Up
+-- Append only, as platforms are.
+CREATE TABLE flavour (
+    id       BIGINT      NOT NULL,               -- the same in all revisions of a name
+    name     TEXT        COLLATE "C" NOT NULL,
+    revision BIGINT      NOT NULL CHECK (revision > 0),
+    digest   TEXT        NOT NULL,               -- sha256 of spec
+    spec     TEXT        NOT NULL,               -- JSON, read only in Go
+    actor    TEXT        NOT NULL,
+    at       TIMESTAMPTZ NOT NULL,
+    PRIMARY KEY (name, revision),
+    UNIQUE (id, revision)
+);
+
+ALTER TABLE build ADD COLUMN flavours TEXT NOT NULL DEFAULT '[]'; -- JSON: names and revisions, in the order given
+ALTER TABLE build ADD COLUMN linked TEXT NOT NULL DEFAULT '[]';   -- JSON: builds and the snapshots taken of them
+ALTER TABLE build_item ADD COLUMN options TEXT NOT NULL DEFAULT '{}'; -- JSON: the package's own, beside the build's
+ALTER TABLE build_item ADD COLUMN target TEXT NOT NULL DEFAULT '{}';  -- JSON: what the platform said of arches
+ALTER TABLE build_item ADD COLUMN srpm_url TEXT NOT NULL DEFAULT '';  -- where an SRPM was fetched, '' for others
+ALTER TABLE build_item ADD COLUMN noarch TEXT NOT NULL DEFAULT '[]';   -- JSON: in what its noarch packages differed between arches
