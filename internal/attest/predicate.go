@@ -35,7 +35,8 @@ type Descriptor struct {
 }
 
 // SourceBody says where an SRPM came from: from Commit of Repository by way of
-// Tree and Files, or, if Repository is empty, from an upload by Uploader.
+// Tree and Files, or, if Repository is empty, from an upload by Uploader, for whom it
+// was fetched from URL if that is there.
 type SourceBody struct {
 	Repository string       `json:"repository,omitempty"` // git+https://…
 	Ref        string       `json:"ref,omitempty"`
@@ -44,6 +45,7 @@ type SourceBody struct {
 	Files      []Descriptor `json:"files,omitempty"`  // look-aside files
 	Record     albs.Digest  `json:"record,omitempty"` // of the root in which the SRPM was made
 	Uploader   string       `json:"uploader,omitempty"`
+	URL        string       `json:"url,omitempty"`
 }
 
 // BuildBody is SLSA provenance v1 (slsa.dev/spec/v1.0/provenance). The master
@@ -71,6 +73,11 @@ type ExternalParameters struct {
 	Arch     albs.Arch  `json:"arch"`
 	With     []string   `json:"with,omitempty"`
 	Without  []string   `json:"without,omitempty"`
+
+	Define   map[string]string `json:"define,omitempty"`   // macros
+	Excludes []string          `json:"excludes,omitempty"` // packages that dnf could not take
+	Modules  []string          `json:"modules,omitempty"`  // enabled streams, name:stream
+	Flavours []string          `json:"flavours,omitempty"` // what the platform's root had added, name@revision
 }
 
 // InternalParameters are what the build system chose.

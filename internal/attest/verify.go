@@ -347,6 +347,8 @@ func (c *chain) sourced(srpm albs.Digest, commit string) error {
 		case f.used: // another build of the same source package
 		case git:
 			c.step(f, LinkChain, "source package made from commit %s of %s", s.Commit, s.Repository)
+		case s.URL != "":
+			c.step(f, LinkChain, "source package fetched from %s for %s", s.URL, s.Uploader)
 		default:
 			c.step(f, LinkChain, "source package uploaded by %s", s.Uploader)
 		}

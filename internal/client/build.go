@@ -29,10 +29,22 @@ type Build struct {
 	Total     int          `json:"tasks_total"`
 	Packages  []string     `json:"packages"`
 	Tasks     []Task       `json:"tasks"`
-	Options   struct {
-		With    []string `json:"with"`
-		Without []string `json:"without"`
-	} `json:"mock_options"`
+	Options   BuildOptions `json:"mock_options"`
+	Flavours  []struct {
+		Name     string `json:"name"`
+		Revision int64  `json:"revision"`
+	} `json:"platform_flavors"`
+	LinkedBuilds []albs.BuildID `json:"linked_builds"`
+}
+
+// BuildOptions are what a build asks for beside its sources.
+type BuildOptions struct {
+	With       []string          `json:"with,omitempty"` // names of rpmbuild's conditionals
+	Without    []string          `json:"without,omitempty"`
+	Define     map[string]string `json:"definitions,omitempty"`   // macros
+	Excludes   []string          `json:"yum_exclude,omitempty"`   // packages that dnf may not take
+	Modules    []string          `json:"module_enable,omitempty"` // streams, name:stream
+	TargetArch albs.Arch         `json:"target_arch,omitempty"`
 }
 
 // Final reports whether nothing more will happen to the build unless a person
@@ -104,10 +116,12 @@ type BuildQuery struct {
 
 // NewBuild asks for a build.
 type NewBuild struct {
-	Platforms []BuildTarget       `json:"platforms"`
-	Packages  []BuildSource       `json:"tasks"` // each may need those before it
-	Product   string              `json:"product,omitempty"`
-	Options   map[string][]string `json:"mock_options,omitempty"` // "with" and "without"
+	Platforms []BuildTarget  `json:"platforms"`
+	Packages  []BuildSource  `json:"tasks"` // each may need those before it
+	Product   string         `json:"product,omitempty"`
+	Options   *BuildOptions  `json:"mock_options,omitempty"`
+	Flavours  []string       `json:"platform_flavors,omitempty"` // by name
+	Linked    []albs.BuildID `json:"linked_builds,omitempty"`
 }
 
 // BuildTarget is a platform with the arches wanted; none means all.

@@ -45,6 +45,40 @@ func (c *Client) ApplyPlatform(ctx context.Context, yaml []byte) (Doc[Platform],
 	return apply[Platform](ctx, c, "/platforms/", yaml)
 }
 
+// Flavour is a flavour as the API shows it.
+type Flavour struct {
+	Name     string      `json:"name"`
+	Revision int64       `json:"revision"`
+	Digest   albs.Digest `json:"digest"`
+	Actor    string      `json:"applied_by"`
+	At       time.Time   `json:"applied_at"`
+	Spec     struct {
+		Platforms    []string          `json:"platforms"`
+		Macros       map[string]string `json:"macros"`
+		Packages     []string          `json:"packages"`
+		Repositories []struct {
+			ID   string    `json:"id"`
+			Arch albs.Arch `json:"arch"`
+			URL  string    `json:"url"`
+		} `json:"repositories"`
+	} `json:"spec"`
+}
+
+// Flavours lists all flavours by name.
+func (c *Client) Flavours(ctx context.Context) (Doc[[]Flavour], error) {
+	return get[[]Flavour](ctx, c, "/platform_flavors/")
+}
+
+// Flavour returns one flavour, or NotFound.
+func (c *Client) Flavour(ctx context.Context, name string) (Doc[Flavour], error) {
+	return get[Flavour](ctx, c, "/platform_flavors/"+url.PathEscape(name)+"/")
+}
+
+// ApplyFlavour makes or changes the flavour that a YAML document describes.
+func (c *Client) ApplyFlavour(ctx context.Context, yaml []byte) (Doc[Flavour], error) {
+	return apply[Flavour](ctx, c, "/platform_flavors/", yaml)
+}
+
 // Product is a product as the API shows it.
 type Product struct {
 	Name      string      `json:"name"`

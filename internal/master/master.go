@@ -164,7 +164,7 @@ func Open(ctx context.Context, c Config, log zerolog.Logger) (m *Master, err err
 	}, c.Build)
 	m.tests = testrun.New(testrun.Parts{
 		DB: m.db, Events: m.events, Queue: m.queue, Artifacts: artifacts, Provenance: m.prov,
-		Platforms: platforms, Repos: repos, Builds: m.builds, Log: log,
+		Repos: repos, Builds: m.builds, Log: log,
 	})
 	m.signs = sign.New(sign.Parts{
 		DB: m.db, Events: m.events, Queue: m.queue, Artifacts: artifacts, Provenance: m.prov,

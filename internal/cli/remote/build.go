@@ -5,8 +5,10 @@ import (
 	"context"
 	"crypto/rand"
 	"errors"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	urfave "github.com/urfave/cli/v2"
@@ -23,7 +25,7 @@ func (a *App) buildCommand() *urfave.Command {
 		Usage:       "make packages, see how it goes, read logs",
 		Description: "A build makes source packages out of git or SRPMs and rebuilds them for each platform and arch, then tests what came of it.",
 		Subcommands: []*urfave.Command{
-			listed("albs platform list and albs product list show what there is", a.createBuildCommand()),
+			listed("albs platform list, albs flavour list and albs product list show what there is", a.createBuildCommand()),
 			answers(&urfave.Command{
 				Name: "list", Usage: "list builds, the newest first", ArgsUsage: "[--owner NAME] [--package P] [--platform P] [--product P] [--page N]",
 				Description: "Builds are listed ten to a page; flags leave out what they don't name.",
@@ -81,9 +83,10 @@ func (a *App) buildCommand() *urfave.Command {
 // order in which they are named, whichever flag names them.
 func (a *App) createBuildCommand() *urfave.Command {
 	var sources []source
+	defines := map[string]string{}
 	return answers(&urfave.Command{
 		Name: "create", Usage: "build packages, in the order given: each may need those before it",
-		ArgsUsage: "--platform P [--product Q] [--arch A]… (--git URL#REF | --srpm FILE)… [--with X]… [--without X]… [--wait]",
+		ArgsUsage: "--platform P [--product Q] [--arch A]… (--git URL#REF | --srpm FILE)… [--with X]… [--without X]… [--define NAME=BODY]… [--exclude PKG]… [--module NAME:STREAM]… [--target-arch A] [--flavour F]… [--link BUILD]… [--wait]",
 		Description: "REF is pinned to its commit when the build is made. Without --arch the build is for all arches of the platform.\n" +
 			"For example: albs build create --platform seed --git https://git.example.org/hello.git#main --wait",
 		Flags: []urfave.Flag{
@@ -91,18 +94,24 @@ func (a *App) createBuildCommand() *urfave.Command {
 			&urfave.StringFlag{Name: "product", Usage: "the product `Q` that the build is for"},
 			&urfave.StringSliceFlag{Name: "arch", Usage: "only for the arch `A`; may be repeated"},
 			&urfave.GenericFlag{Name: "git", Value: &sourceFlag{&sources, parseGit}, Usage: "a package in git, at a branch, tag or commit (`URL#REF`)"},
-			&urfave.GenericFlag{Name: "srpm", Value: &sourceFlag{&sources, parseSRPM}, Usage: "a package as an SRPM `FILE`, which is uploaded"},
+			&urfave.GenericFlag{Name: "srpm", Value: &sourceFlag{&sources, parseSRPM}, Usage: "a package as an SRPM `FILE`, which is uploaded, or its https URL, from which the server fetches it"},
 			&urfave.StringSliceFlag{Name: "with", Usage: "rpmbuild's conditional `X` switched on"},
 			&urfave.StringSliceFlag{Name: "without", Usage: "rpmbuild's conditional `X` switched off"},
+			&urfave.GenericFlag{Name: "define", Value: defineFlag(defines), Usage: "the macro NAME of every package as BODY (`NAME=BODY`); may be repeated"},
+			&urfave.StringSliceFlag{Name: "exclude", Usage: "no package `PKG`, a name or a pattern, is taken into the roots"},
+			&urfave.StringSliceFlag{Name: "module", Usage: "the stream `NAME:STREAM` of a module is enabled in the roots"},
+			&urfave.StringFlag{Name: "target-arch", Usage: "packages are made for `A` in the root of the arch that is built for"},
+			&urfave.StringSliceFlag{Name: "flavour", Usage: "the flavour `F` beside the platform"},
+			&urfave.Int64SliceFlag{Name: "link", Usage: "what the `BUILD` of that number left is built against"},
 			terminal.WaitFlag("the build and its tests are over"),
 		},
-		Action: terminal.Action(0, 0, func(c *urfave.Context) error { return a.createBuild(c, sources) }),
+		Action: terminal.Action(0, 0, func(c *urfave.Context) error { return a.createBuild(c, sources, defines) }),
 	})
 }
 
 // source is a package that is to be built: a git ref or an SRPM's file.
 type source struct {
-	url, ref string
+	url, ref string // without a ref it is an SRPM's
 	file     string
 }
 
@@ -122,6 +131,20 @@ func (f *sourceFlag) Set(s string) error {
 
 func (f *sourceFlag) String() string { return "" }
 
+// defineFlag collects macros; their bodies may hold commas.
+type defineFlag map[string]string
+
+func (f defineFlag) Set(s string) error {
+	name, body, ok := strings.Cut(s, "=")
+	if !ok || name == "" {
+		return errors.New("it has to be NAME=BODY")
+	}
+	f[name] = body
+	return nil
+}
+
+func (f defineFlag) String() string { return "" }
+
 func parseGit(s string) (source, error) {
 	at := strings.LastIndexByte(s, '#')
 	if at < 1 || at == len(s)-1 {
@@ -134,10 +157,13 @@ func parseSRPM(s string) (source, error) {
 	if !strings.HasSuffix(s, ".src.rpm") {
 		return source{}, errors.New("the name of an SRPM ends in .src.rpm")
 	}
+	if strings.HasPrefix(s, "https://") {
+		return source{url: s}, nil
+	}
 	return source{file: s}, nil
 }
 
-func (a *App) createBuild(c *urfave.Context, sources []source) error {
+func (a *App) createBuild(c *urfave.Context, sources []source, defines map[string]string) error {
 	if err := terminal.Needs(c, "platform"); err != nil {
 		return err
 	}
@@ -148,14 +174,19 @@ func (a *App) createBuild(c *urfave.Context, sources []source) error {
 	if err != nil {
 		return err
 	}
-	n := client.NewBuild{Product: c.String("product"), Options: map[string][]string{}}
+	n := client.NewBuild{Product: c.String("product"), Flavours: c.StringSlice("flavour")}
+	for _, id := range c.Int64Slice("link") {
+		n.Linked = append(n.Linked, albs.BuildID(id))
+	}
+	o := client.BuildOptions{
+		With: c.StringSlice("with"), Without: c.StringSlice("without"), Define: defines,
+		Excludes: c.StringSlice("exclude"), Modules: c.StringSlice("module"), TargetArch: albs.Arch(c.String("target-arch")),
+	}
+	if len(o.With)+len(o.Without)+len(o.Define)+len(o.Excludes)+len(o.Modules) > 0 || o.TargetArch != "" {
+		n.Options = &o
+	}
 	for _, p := range c.StringSlice("platform") {
 		n.Platforms = append(n.Platforms, client.BuildTarget{Platform: p, Arches: arches})
-	}
-	for _, o := range []string{"with", "without"} {
-		if v := c.StringSlice(o); len(v) > 0 {
-			n.Options[o] = v
-		}
 	}
 	cl, err := a.connect()
 	if err != nil {
@@ -229,7 +260,9 @@ func (a *App) printBuild(b client.Build, tests []client.TestRun) error {
 	}
 	if err := a.Facts("build", terminal.Decimal(b.ID), "state", state, "steps", terminal.Decimal(b.Done)+" of "+terminal.Decimal(b.Total)+" done", "owner", b.Owner.Name,
 		"product", named(b.Products), "created", terminal.When(b.CreatedAt), "took", a.Took(b.Started, b.Finished),
-		"with", strings.Join(b.Options.With, " "), "without", strings.Join(b.Options.Without, " ")); err != nil {
+		"with", strings.Join(b.Options.With, " "), "without", strings.Join(b.Options.Without, " "), "define", defined(b.Options.Define),
+		"excludes", strings.Join(b.Options.Excludes, " "), "modules", strings.Join(b.Options.Modules, " "), "target", string(b.Options.TargetArch),
+		"flavours", flavoursOf(b), "linked", builds(b.LinkedBuilds)); err != nil {
 		return err
 	}
 	steps := terminal.NewTable("TASK", "PACKAGE", "PLATFORM", "ARCH", "STEP", "STATE", "TOOK", "WHY")
@@ -309,6 +342,30 @@ func excerpt(t client.Task) *terminal.Table {
 		row(l)
 	}
 	return x
+}
+
+func defined(macros map[string]string) string {
+	var out []string
+	for _, name := range slices.Sorted(maps.Keys(macros)) {
+		out = append(out, name+"="+macros[name])
+	}
+	return strings.Join(out, ", ")
+}
+
+func flavoursOf(b client.Build) string {
+	var out []string
+	for _, f := range b.Flavours {
+		out = append(out, f.Name+" (revision "+terminal.Decimal(f.Revision)+")")
+	}
+	return strings.Join(out, ", ")
+}
+
+func builds(ids []albs.BuildID) string {
+	var out []string
+	for _, id := range ids {
+		out = append(out, id.String())
+	}
+	return strings.Join(out, " ")
 }
 
 // why is the reason of a task that needs one.

@@ -71,14 +71,16 @@ func TestCreateBuild(t *testing.T) {
 		"POST /builds/":                         ok(buildDoc("queued", "")),
 	})
 	got := command(t, url, "build", "create", "--platform", "seed", "--git", "https://git/one.git#main", "--srpm", srpm, "--git", "https://git/x,y.git#imports/c9/z-1",
-		"--arch", "x86_64", "--arch", "i686", "--product", "demo", "--with", "a", "--with", "b", "--without", "c")
+		"--arch", "x86_64", "--arch", "i686", "--product", "demo", "--with", "a", "--with", "b", "--without", "c",
+		"--srpm", "https://x/b-1-1.src.rpm", "--define", "dist=.x", "--define", "opts=-a,-b=1", "--exclude", "gcc*", "--module", "perl:5.32", "--target-arch", "i686", "--flavour", "epel", "--flavour", "beta", "--link", "3", "--link", "4")
 	if d := cmp.Diff(result{0, "build 5 is queued; follow it with: albs build watch 5\n", ""}, got, cmp.AllowUnexported(result{})); d != "" {
 		t.Errorf("(-want +got):\n%s", d)
 	}
 	want := []string{
 		"POST /uploads/srpm?name=a-1-1.src.rpm an SRPM",
 		`POST /builds/ {"platforms":[{"name":"seed","arch_list":["x86_64","i686"]}],"tasks":[{"url":"https://git/one.git","git_ref":"main"},{"srpm":"` + digest +
-			`"},{"url":"https://git/x,y.git","git_ref":"imports/c9/z-1"}],"product":"demo","mock_options":{"with":["a","b"],"without":["c"]}}`,
+			`"},{"url":"https://git/x,y.git","git_ref":"imports/c9/z-1"},{"url":"https://x/b-1-1.src.rpm"}],"product":"demo","mock_options":{"with":["a","b"],"without":["c"],` +
+			`"definitions":{"dist":".x","opts":"-a,-b=1"},"yum_exclude":["gcc*"],"module_enable":["perl:5.32"],"target_arch":"i686"},"platform_flavors":["epel","beta"],"linked_builds":[3,4]}`,
 	}
 	if d := cmp.Diff(want, f.saw); d != "" {
 		t.Errorf("requests (-want +got):\n%s", d)

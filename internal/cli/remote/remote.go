@@ -36,6 +36,7 @@ func New(t *terminal.Terminal) *App {
 func (a *App) Commands() []*urfave.Command {
 	return []*urfave.Command{
 		listed("albs platform list shows all", a.platformCommand()),
+		listed("albs flavour list shows all", a.flavourCommand()),
 		listed("albs product list and albs platform list show what there is", a.productCommand()),
 		a.buildCommand(),
 		listed("albs key list shows all", a.keyCommand()),

@@ -19,6 +19,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -32,6 +33,10 @@ type Server struct {
 	http     *httptest.Server
 	requests atomic.Int64
 	clock    time.Time
+
+	mu    sync.Mutex
+	files map[string][]byte // other files by their paths
+	asked map[string]int
 }
 
 // NewServer starts a server that ends with the test. env is added to the
@@ -46,7 +51,7 @@ func NewServer(t testing.TB, env ...string) *Server {
 	if err != nil {
 		t.Fatalf("git --exec-path: %v", err)
 	}
-	s := &Server{t: t, dir: t.TempDir(), clock: time.Unix(1_700_000_000, 0)}
+	s := &Server{t: t, dir: t.TempDir(), clock: time.Unix(1_700_000_000, 0), files: map[string][]byte{}, asked: map[string]int{}}
 	backend := &cgi.Handler{
 		Path:   filepath.Join(strings.TrimSpace(string(libexec)), "git-http-backend"),
 		Env:    append([]string{"GIT_PROJECT_ROOT=" + s.dir, "GIT_HTTP_EXPORT_ALL=1", "GIT_CONFIG_NOSYSTEM=1", "GIT_CONFIG_GLOBAL=/dev/null", "HOME=" + s.dir}, env...),
@@ -54,12 +59,40 @@ func NewServer(t testing.TB, env ...string) *Server {
 	}
 	s.http = httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		s.requests.Add(1)
+		if b, ok := s.file(r.URL.Path); ok {
+			_, _ = w.Write(b)
+			return
+		}
 		backend.ServeHTTP(w, r)
 	}))
 	s.http.TLS = &tls.Config{Certificates: []tls.Certificate{s.certificate()}}
 	s.http.StartTLS()
 	t.Cleanup(s.http.Close)
 	return s
+}
+
+// Serve serves a file beside the repositories, in place of what was there, and returns
+// its URL.
+func (s *Server) Serve(path string, content []byte) string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.files[path] = content
+	return "https://" + s.Addr() + path
+}
+
+// Asked returns how often a file that Serve serves was asked for.
+func (s *Server) Asked(path string) int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.asked[path]
+}
+
+func (s *Server) file(path string) ([]byte, bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	b, ok := s.files[path]
+	s.asked[path]++
+	return b, ok
 }
 
 // Addr returns the server's host:port, for an allow-list.

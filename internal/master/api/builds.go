@@ -3,6 +3,7 @@ package api
 import (
 	"context"
 	"encoding/json"
+	"maps"
 	"slices"
 	"strconv"
 	"strings"
@@ -135,11 +136,11 @@ func (s *Server) changeBuild(change func(context.Context, albs.BuildID) error) f
 type newBuild struct {
 	Platforms       []newTarget                `json:"platforms" minItems:"1" maxItems:"16"`
 	Tasks           []newTask                  `json:"tasks" minItems:"1" maxItems:"2000" doc:"Packages, in the order in which each may need those before it"`
-	MockOptions     map[string]json.RawMessage `json:"mock_options,omitempty" doc:"with and without: names of rpmbuild's conditionals; nothing else"`
+	MockOptions     map[string]json.RawMessage `json:"mock_options,omitempty" doc:"with and without: names of rpmbuild's conditionals; definitions: macros; yum_exclude: packages that dnf may not take; module_enable: streams, name:stream; target_arch: rpmbuild's target"`
 	Product         string                     `json:"product,omitempty" doc:"The name of a product; without one the build belongs to none"`
 	ProductID       json.RawMessage            `json:"product_id,omitempty" doc:"The id of a product, in place of its name"`
-	LinkedBuilds    json.RawMessage            `json:"linked_builds,omitempty" doc:"Not supported: empty"`
-	PlatformFlavors json.RawMessage            `json:"platform_flavors,omitempty" doc:"Not supported: empty"`
+	LinkedBuilds    []albs.BuildID             `json:"linked_builds,omitempty" doc:"Builds against whose packages, as they are now, this one is built"`
+	PlatformFlavors json.RawMessage            `json:"platform_flavors,omitempty" doc:"Names or ids of flavours, in the order in which their repositories and packages come"`
 	IsSecureBoot    json.RawMessage            `json:"is_secure_boot,omitempty" doc:"Not supported: false"`
 }
 
@@ -151,11 +152,11 @@ type newTarget struct {
 }
 
 type newTask struct {
-	URL         string                     `json:"url,omitempty" doc:"Of a git repository"`
+	URL         string                     `json:"url,omitempty" doc:"Of a git repository, or of an SRPM, which is fetched once"`
 	Ref         string                     `json:"git_ref,omitempty" doc:"Branch, tag or full commit id"`
-	RefType     json.RawMessage            `json:"ref_type,omitempty" doc:"git_branch (1), git_tag (2) or git_ref (4)"`
+	RefType     json.RawMessage            `json:"ref_type,omitempty" doc:"git_branch (1), git_tag (2), srpm_url (3) or git_ref (4)"`
 	SRPM        string                     `json:"srpm,omitempty" doc:"The sha256 of an uploaded SRPM, in place of url and git_ref"`
-	MockOptions map[string]json.RawMessage `json:"mock_options,omitempty" doc:"Not supported: empty"`
+	MockOptions map[string]json.RawMessage `json:"mock_options,omitempty" doc:"As the build's, beside which they stand"`
 	ModuleName  json.RawMessage            `json:"module_name,omitempty" doc:"Not supported"`
 	Stream      json.RawMessage            `json:"module_stream,omitempty" doc:"Not supported"`
 	ModulesYAML json.RawMessage            `json:"modules_yaml,omitempty" doc:"Not supported"`
@@ -166,16 +167,12 @@ type newTask struct {
 // request turns ALBS's words into those of build, or refuses what it cannot say.
 func (n newBuild) request() (build.NewBuild, error) {
 	out := build.NewBuild{Product: n.Product}
-	for _, f := range []struct {
-		name  string
-		value json.RawMessage
-	}{{"linked_builds", n.LinkedBuilds}, {"platform_flavors", n.PlatformFlavors}, {"is_secure_boot", n.IsSecureBoot}} {
-		if !rest.Empty(f.value) {
-			return out, rest.NotSupported("body." + f.name)
-		}
+	if !rest.Empty(n.IsSecureBoot) {
+		return out, rest.NotSupported("body.is_secure_boot")
 	}
+	out.Linked = n.LinkedBuilds
 	var err error
-	if out.Options, err = options(n.MockOptions); err != nil {
+	if out.Options, err = options(n.MockOptions, "body.mock_options."); err != nil {
 		return out, err
 	}
 	for i, p := range n.Platforms {
@@ -204,10 +201,9 @@ func (t newTask) request(at string) (build.Package, error) {
 			return build.Package{}, rest.NotSupported(at + f.name)
 		}
 	}
-	for name, v := range t.MockOptions {
-		if !rest.Empty(v) {
-			return build.Package{}, rest.NotSupported(at + "mock_options." + name)
-		}
+	own, err := options(t.MockOptions, at+"mock_options.")
+	if err != nil {
+		return build.Package{}, err
 	}
 	if t.SRPM != "" {
 		if t.URL != "" || t.Ref != "" {
@@ -217,7 +213,7 @@ func (t newTask) request(at string) (build.Package, error) {
 		if err != nil {
 			return build.Package{}, albs.Errorf(albs.Invalid, "%ssrpm: %w", at, err)
 		}
-		return build.Package{SRPM: d}, nil
+		return build.Package{SRPM: d, Options: own}, nil
 	}
 	ref := t.Ref
 	switch strings.Trim(string(t.RefType), `" `) {
@@ -227,14 +223,17 @@ func (t newTask) request(at string) (build.Package, error) {
 	case "2", "git_tag":
 		ref = qualified(ref, tags)
 	case "3", "srpm_url":
-		return build.Package{}, albs.Errorf(albs.Invalid, "%sref_type: URLs of SRPMs aren't supported yet; upload the SRPM (POST /api/v1/uploads/srpm) and give its digest as srpm", at)
+		return build.Package{SRPMURL: t.URL, Options: own}, nil
 	default:
-		return build.Package{}, albs.Errorf(albs.Invalid, "%sref_type %.40s is none of git_branch (1), git_tag (2) and git_ref (4)", at, t.RefType)
+		return build.Package{}, albs.Errorf(albs.Invalid, "%sref_type %.40s is none of git_branch (1), git_tag (2), srpm_url (3) and git_ref (4)", at, t.RefType)
+	}
+	if ref == "" && strings.HasSuffix(t.URL, ".src.rpm") { // ALBS goes by the name too
+		return build.Package{SRPMURL: t.URL, Options: own}, nil
 	}
 	if t.URL == "" || ref == "" {
 		return build.Package{}, albs.Errorf(albs.Invalid, "%surl and git_ref, or srpm, have to be given", at)
 	}
-	return build.Package{URL: t.URL, Ref: ref}, nil
+	return build.Package{URL: t.URL, Ref: ref, Options: own}, nil
 }
 
 const (
@@ -254,22 +253,56 @@ func unqualified(ref string) string {
 	return strings.TrimPrefix(strings.TrimPrefix(ref, branches), tags)
 }
 
-// options reads ALBS's mock options, of which albs has the conditionals.
-func options(m map[string]json.RawMessage) (build.Options, error) {
+// options reads ALBS's mock options, whose members lie at a path of the body. ALBS
+// takes any member that is an object for macros, and passes over what it doesn't know;
+// here a member does what it says or is refused.
+func options(m map[string]json.RawMessage, at string) (build.Options, error) {
 	var out build.Options
-	for name, v := range m {
-		into := map[string]*[]string{"with": &out.With, "without": &out.Without}[name]
-		switch {
+	members := map[string]struct {
+		into any
+		form string
+	}{
+		"with": {&out.With, "a list of names"}, "without": {&out.Without, "a list of names"}, "definitions": {&out.Define, "an object of macros, name and body"},
+		"yum_exclude": {&out.Excludes, "a list of packages"}, "module_enable": {&out.Modules, "a list of name:stream"}, "target_arch": {&out.TargetArch, "an arch"},
+	}
+	for _, name := range slices.Sorted(maps.Keys(m)) {
+		member, known := members[name]
+		switch v := m[name]; {
 		case rest.Empty(v):
-		case into == nil:
-			return out, rest.NotSupported("body.mock_options." + name)
-		default:
-			if err := json.Unmarshal(v, into); err != nil {
-				return out, albs.Errorf(albs.Invalid, "body.mock_options.%s has to be a list of names", name)
-			}
+		case !known:
+			return out, rest.NotSupported(at + name)
+		case json.Unmarshal(v, member.into) != nil:
+			return out, albs.Errorf(albs.Invalid, "%s%s has to be %s", at, name, member.form)
 		}
 	}
 	return out, nil
+}
+
+// flavours returns the names of flavours that are given by name or by ALBS's sort of id.
+func (s *Server) flavours(ctx context.Context, list json.RawMessage) ([]string, error) {
+	if rest.Empty(list) {
+		return nil, nil
+	}
+	var given []any
+	if err := json.Unmarshal(list, &given); err != nil {
+		return nil, albs.Errorf(albs.Invalid, "body.platform_flavors has to be a list of names or ids")
+	}
+	var names []string
+	for _, g := range given {
+		switch v := g.(type) {
+		case string:
+			names = append(names, v)
+		case float64:
+			f, err := s.delivery.FlavourByID(ctx, int64(v))
+			if err != nil {
+				return nil, err
+			}
+			names = append(names, f.Name)
+		default:
+			return nil, albs.Errorf(albs.Invalid, "body.platform_flavors has to be a list of names or ids")
+		}
+	}
+	return names, nil
 }
 
 type createBuildInput struct {
@@ -296,6 +329,9 @@ func (s *Server) createBuild(ctx context.Context, in *createBuildInput) (*rest.B
 		}
 		n.Product = p.Name
 	}
+	if n.Flavours, err = s.flavours(ctx, in.Body.PlatformFlavors); err != nil {
+		return nil, err
+	}
 	n.Key = in.Key
 	b, err := s.Builds.Create(ctx, n)
 	if err != nil {
@@ -312,8 +348,8 @@ type buildView struct {
 	FinishedAt      *time.Time              `json:"finished_at"`
 	Owner           rest.OwnerView          `json:"owner"`
 	Tasks           []taskView              `json:"tasks"`
-	LinkedBuilds    []int64                 `json:"linked_builds"`
-	PlatformFlavors []string                `json:"platform_flavors"`
+	LinkedBuilds    []albs.BuildID          `json:"linked_builds"`
+	PlatformFlavors []build.UsedFlavour     `json:"platform_flavors" doc:"In the revisions that the build goes by"`
 	MockOptions     build.Options           `json:"mock_options"`
 	Products        []rest.NameView         `json:"products"`
 	SignTasks       []delivery.SignTaskView `json:"sign_tasks"`
@@ -327,14 +363,21 @@ type buildView struct {
 	Total     int         `json:"tasks_total"`
 	Team      string      `json:"team,omitempty"`
 	Packages  []string    `json:"packages"`
+
+	Linked []build.Linked     `json:"linked" doc:"What was taken of the linked builds"`
+	Noarch []build.Difference `json:"noarch_differences" doc:"Noarch packages that arches made differently; all have the first one's"`
 }
 
 func viewBuild(b build.Build) buildView {
 	out := buildView{
 		ID: b.ID, CreatedAt: b.CreatedAt, FinishedAt: rest.TimeOf(b.Status.Finished), StartedAt: rest.TimeOf(b.Status.Started),
-		Owner: rest.OwnerView{ID: b.OwnerID, Username: b.Owner}, Tasks: []taskView{}, LinkedBuilds: []int64{}, PlatformFlavors: []string{},
+		Owner: rest.OwnerView{ID: b.OwnerID, Username: b.Owner}, Tasks: []taskView{}, LinkedBuilds: []albs.BuildID{}, PlatformFlavors: []build.UsedFlavour{}, Linked: []build.Linked{}, Noarch: []build.Difference{},
 		MockOptions: b.Options, Products: []rest.NameView{}, Packages: []string{},
 		State: b.Status.State, Reason: b.Status.Reason, Done: b.Status.Done, Total: b.Status.Total, Team: b.Team,
+	}
+	out.PlatformFlavors = append(out.PlatformFlavors, b.Flavours...)
+	for _, l := range b.Linked {
+		out.LinkedBuilds, out.Linked = append(out.LinkedBuilds, l.Build), append(out.Linked, l)
 	}
 	if b.Product != "" {
 		out.Products = append(out.Products, rest.NameView{Name: b.Product})
@@ -344,6 +387,7 @@ func viewBuild(b build.Build) buildView {
 		files[a.Task] = append(files[a.Task], viewFile(a))
 	}
 	for _, it := range b.Items {
+		out.Noarch = append(out.Noarch, it.Noarch...)
 		if !slices.Contains(out.Packages, it.Package) {
 			out.Packages = append(out.Packages, it.Package)
 		}

@@ -2,6 +2,7 @@ package api
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	"albs/internal/albs"
@@ -80,6 +81,8 @@ type taskView struct {
 	Attempts   int            `json:"attempts"`
 	Worker     string         `json:"worker,omitempty"`
 	Failure    *failureView   `json:"failure,omitempty" doc:"Of a failed task: why, as its logs tell"`
+	Weak       bool           `json:"weak,omitempty" doc:"Of a weak arch: its failure is not the build's"`
+	Options    *build.Options `json:"mock_options,omitempty" doc:"The package's own, beside the build's"`
 
 	AttemptList []attemptView `json:"attempt_list,omitempty" doc:"In the answer about this one task"`
 	Logs        string        `json:"logs" doc:"Where the logs are listed"`
@@ -106,7 +109,7 @@ func viewFailure(c failure.Cause, attempt int) *failureView {
 type refView struct {
 	URL     string `json:"url"`
 	Ref     string `json:"git_ref"`
-	RefType *int   `json:"ref_type" doc:"ALBS's: 1 branch, 2 tag, 4 commit; null for an uploaded SRPM"`
+	RefType *int   `json:"ref_type" doc:"ALBS's: 1 branch, 2 tag, 3 SRPM by URL, 4 commit; null for an uploaded SRPM"`
 	Commit  string `json:"git_commit_hash"`
 	SRPM    string `json:"srpm,omitempty" doc:"Digest of the SRPM, once there is one"`
 }
@@ -151,6 +154,14 @@ func viewTask(id albs.BuildID, it build.Item, t build.Task, files []artifactView
 		Artifacts: files, RPMModules: []string{}, TestTasks: []runView{}, StartedAt: rest.TimeOf(t.Started.Time), FinishedAt: finished(t.Task),
 		Kind: t.Kind, Package: it.Package, State: t.State, Reason: t.Reason, Cause: t.Cause, Attempts: t.Attempts, Worker: t.Worker,
 		Logs: logsOf(id, t.ID),
+	}
+	if it.SRPMURL != "" {
+		n := 3
+		out.Ref.URL, out.Ref.RefType = it.SRPMURL, &n
+	}
+	out.Weak = slices.Contains(it.Weak, t.Arch)
+	if !it.Options.Empty() {
+		out.Options = &it.Options
 	}
 	out.Status, out.StatusText = taskStatus(t.State)
 	if out.Arch == "" {

@@ -37,11 +37,11 @@ var unasked = map[string]string{
 	"inside": `
 		artifact.Artifacts.Admit artifact.Artifacts.AdmitLogs artifact.Artifacts.DropStaged artifact.Artifacts.OpenStaged artifact.Artifacts.Package artifact.Artifacts.Save
 		artifact.Artifacts.Stage artifact.Artifacts.Staged artifact.Artifacts.StagedLeases
-		auth.Auth.Bootstrap auth.Auth.LocalWorker build.Builds.Run platform.Platforms.Root
+		auth.Auth.Bootstrap auth.Auth.LocalWorker build.Builds.Run build.Builds.TestRoot platform.Platforms.Root
 		fleet.Fleet.Flush fleet.Fleet.Read fleet.Fleet.Run provenance.Provenance.Evidence provenance.Provenance.Pending provenance.Provenance.Run provenance.Provenance.Stated provenance.Provenance.WaitNotarized
 		queue.Queue.Run queue.Queue.RunLocal
 		repo.Repos.Extend repo.Repos.ExtendSnapshot repo.Repos.Pin repo.Repos.SaveTree repo.Repos.Seal
-		sign.Signing.DocumentSignature source.Sources.Import source.Sources.Resolve testrun.Tests.Run`,
+		sign.Signing.DocumentSignature source.Sources.Import source.Sources.Resolve source.Sources.SRPM testrun.Tests.Run`,
 }
 
 // TestEveryMethodAsks reads the modules: a method that faces may call for a person asks

@@ -102,6 +102,9 @@ func (in admission) metadata() map[string]string {
 		m["source_type"], m["git_url"], m["git_ref"], m["git_commit"] = "git", in.item.URL, in.item.Ref, in.item.Commit
 	} else {
 		m["source_type"], m["srpm_sha256"] = "srpm", string(in.item.SRPM)
+		if in.item.SRPMURL != "" {
+			m["srpm_url"] = in.item.SRPMURL
+		}
 	}
 	return m
 }

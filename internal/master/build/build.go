@@ -109,6 +109,10 @@ type NewBuild struct {
 	Platforms []Target
 	Packages  []Package
 	Options   Options
+	// Flavours are names, in the order in which their repositories and packages come.
+	Flavours []string
+	// Linked are builds against whose packages this one is built.
+	Linked []albs.BuildID
 }
 
 // Target is one platform with the arches wanted; none means all of them.
@@ -117,23 +121,20 @@ type Target struct {
 	Arches   []albs.Arch
 }
 
-// Package is one source: a git ref, or an SRPM that was uploaded before.
+// Package is one source: a git ref, an SRPM that was uploaded before, or one that the
+// master fetches.
 type Package struct {
 	URL, Ref string
 	SRPM     albs.Digest
-}
-
-// Options are rpmbuild's switches for every package of a build.
-type Options struct {
-	With    []string `json:"with,omitempty"`
-	Without []string `json:"without,omitempty"`
+	SRPMURL  string
+	Options  Options // beside the build's
 }
 
 // Bounds of one build.
 const (
 	MaxPackages = 2000
 	MaxTargets  = 16
-	maxOptions  = 64
+	maxOptions  = 128
 	maxKey      = 200
 )
 
@@ -175,7 +176,17 @@ func (b *Builds) Create(ctx context.Context, n NewBuild) (Build, error) {
 		return Build{}, err
 	}
 	row.Options.V = n.Options
-	items, err := b.resolve(ctx, n)
+	targets, err := b.targets(ctx, n)
+	if err != nil {
+		return Build{}, err
+	}
+	if row.Flavours.V, err = b.flavour(ctx, n.Flavours, targets); err != nil {
+		return Build{}, err
+	}
+	if row.Linked.V, err = b.link(ctx, n.Linked, targets); err != nil {
+		return Build{}, err
+	}
+	items, err := b.resolve(ctx, n, targets)
 	if err != nil {
 		return Build{}, err
 	}
@@ -193,71 +204,28 @@ func (b *Builds) Create(ctx context.Context, n NewBuild) (Build, error) {
 	return b.Get(ctx, row.ID)
 }
 
-func (o Options) check() error {
-	if len(o.With)+len(o.Without) > maxOptions {
-		return albs.Errorf(albs.Invalid, "more than %d options", maxOptions)
-	}
-	for _, s := range slices.Concat(o.With, o.Without) {
-		if !optionName(s) {
-			return albs.Errorf(albs.Invalid, "option %.60q: a name has letters, digits and _ . - and begins with a letter", s)
-		}
-	}
-	return nil
-}
-
-// optionName reports whether s can be the name of a conditional: nothing in it
-// can end an argument or begin a macro.
-func optionName(s string) bool {
-	for i, c := range []byte(s) {
-		letter := c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z'
-		if !letter && (i == 0 || (c < '0' || c > '9') && c != '_' && c != '.' && c != '-') {
-			return false
-		}
-	}
-	return s != "" && len(s) <= 64
-}
-
 // resolve turns the request into items: for every package and platform one, with
 // its commit or SRPM known. A ref is asked for once, whatever the platforms.
-func (b *Builds) resolve(ctx context.Context, n NewBuild) ([]itemRow, error) {
-	if len(n.Platforms) == 0 || len(n.Platforms) > MaxTargets {
-		return nil, albs.Errorf(albs.Invalid, "name 1 to %d platforms to build for", MaxTargets)
-	}
+func (b *Builds) resolve(ctx context.Context, n NewBuild, targets []target) ([]itemRow, error) {
 	if len(n.Packages) == 0 || len(n.Packages) > MaxPackages {
 		return nil, albs.Errorf(albs.Invalid, "name 1 to %d packages, each by git URL and ref or by SRPM", MaxPackages)
 	}
-	type target struct {
-		name   string
-		arches []albs.Arch
-	}
-	var targets []target
-	for _, t := range n.Platforms {
-		p, err := b.platforms.Get(ctx, t.Platform)
-		if err != nil {
-			return nil, err
-		}
-		arches := t.Arches
-		if len(arches) == 0 {
-			arches = p.Arches
-		}
-		for i, a := range arches {
-			if !slices.Contains(p.Arches, a) || slices.Contains(arches[:i], a) {
-				return nil, albs.Errorf(albs.Invalid, "platform %s is built for %v: %s is not among them or named twice", t.Platform, p.Arches, a)
-			}
-		}
-		if slices.ContainsFunc(targets, func(x target) bool { return x.name == t.Platform }) {
-			return nil, albs.Errorf(albs.Invalid, "platform %s is named twice", t.Platform)
-		}
-		targets = append(targets, target{t.Platform, arches})
-	}
 	var items []itemRow
 	for i, p := range n.Packages {
+		whole := n.Options.And(p.Options)
+		if err := errors.Join(p.Options.check(), whole.check()); err != nil {
+			return nil, fmt.Errorf("package %d: %w", i+1, err)
+		}
 		it, err := b.resolveOne(ctx, p)
 		if err != nil {
 			return nil, fmt.Errorf("package %d: %w", i+1, err)
 		}
+		it.Options.V = p.Options
 		for _, t := range targets {
-			it.Place, it.Platform, it.Arches.V = len(items), t.name, t.arches
+			if err := t.takes(whole); err != nil {
+				return nil, fmt.Errorf("package %d: %w", i+1, err)
+			}
+			it.Place, it.Platform, it.Arches.V, it.Target.V = len(items), t.Name, t.wanted, t.facts()
 			items = append(items, it)
 		}
 	}
@@ -266,8 +234,14 @@ func (b *Builds) resolve(ctx context.Context, n NewBuild) ([]itemRow, error) {
 
 func (b *Builds) resolveOne(ctx context.Context, p Package) (itemRow, error) {
 	switch {
-	case p.SRPM != "" && (p.URL != "" || p.Ref != ""):
+	case (p.SRPM != "" || p.SRPMURL != "") && (p.URL != "" || p.Ref != "" || p.SRPM != "" && p.SRPMURL != ""):
 		return itemRow{}, albs.Errorf(albs.Invalid, "give a git URL with a ref or an SRPM, not both")
+	case p.SRPMURL != "":
+		a, err := b.fetchSRPM(ctx, p.SRPMURL)
+		if err != nil {
+			return itemRow{}, err
+		}
+		return itemRow{Package: a.NEVRA.Name, SRPM: a.Digest, SRPMName: a.Name, SRPMURL: p.SRPMURL}, nil
 	case p.SRPM != "":
 		a, err := b.artifacts.Get(ctx, b.store.d, p.SRPM)
 		if err != nil {
@@ -308,10 +282,10 @@ func (b *Builds) insert(ctx context.Context, tx db.Tx, row *buildRow, key string
 		case albs.KindImport:
 			t.Spec.Import = &albs.ImportSpec{URL: it.URL, Ref: it.Ref, Commit: it.Commit, Platform: it.Platform}
 		case albs.KindSource:
-			t.Needs = append(t.Needs, "arch:"+string(it.Arches.V[0]))
+			t.Needs = append(t.Needs, it.Target.V.host(it.Arches.V[0]))
 			t.Key = pastKey(it, it.Arches.V[0])
 		case albs.KindBuild:
-			t.Needs = append(t.Needs, "arch:"+string(s.Arch))
+			t.Needs = append(t.Needs, it.Target.V.host(s.Arch))
 			t.Key = pastKey(it, s.Arch)
 		}
 		for _, before := range s.Before {
@@ -445,6 +419,30 @@ func (b *Builds) UploadSRPM(ctx context.Context, r io.Reader, name string) (arti
 			return err
 		}
 		return b.events.Add(ctx, tx, "srpm.uploaded", "artifact:"+string(a.Digest), auth.From(ctx).String(), map[string]any{"name": a.Name})
+	})
+	if err != nil {
+		return a, fmt.Errorf("record SRPM: %w", err)
+	}
+	return a, nil
+}
+
+// fetchSRPM brings an SRPM from elsewhere, as UploadSRPM does from a person.
+func (b *Builds) fetchSRPM(ctx context.Context, url string) (artifact.Artifact, error) {
+	a, err := b.sources.SRPM(ctx, url)
+	if err != nil {
+		return a, err
+	}
+	if err := CheckSRPM(Proposed{NEVRA: a.NEVRA, Digest: a.Digest}, "", nil); err != nil {
+		return a, err
+	}
+	err = b.store.d.InTx(ctx, func(tx db.Tx) error {
+		if err := b.artifacts.Add(ctx, tx, a); err != nil {
+			return err
+		}
+		if err := b.stateFetched(ctx, tx, a, url); err != nil {
+			return err
+		}
+		return b.events.Add(ctx, tx, "srpm.fetched", "artifact:"+string(a.Digest), auth.From(ctx).String(), map[string]any{"name": a.Name, "url": url})
 	})
 	if err != nil {
 		return a, fmt.Errorf("record SRPM: %w", err)

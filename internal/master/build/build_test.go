@@ -161,7 +161,7 @@ func rpms(t *testing.T, name string, change ...string) (srpm, rpm string) {
 	t.Helper()
 	text := strings.ReplaceAll(strings.Replace(spec, "Name: foo", "Name: "+name, 1), "NAME", name)
 	text = strings.NewReplacer(change...).Replace(text)
-	build, _ := made.LoadOrStore(text, sync.OnceValues(func() ([2][]byte, error) { return rpmbuild(name, text) }))
+	build, _ := madeRPMs.LoadOrStore(text, sync.OnceValues(func() ([2][]byte, error) { return rpmbuild(name, text) }))
 	b, err := build.(func() ([2][]byte, error))()
 	must(t, err)
 	dir := t.TempDir()
@@ -171,8 +171,8 @@ func rpms(t *testing.T, name string, change ...string) (srpm, rpm string) {
 	return srpm, rpm
 }
 
-// made has what rpms made, by the text of the spec file.
-var made sync.Map
+// madeRPMs has what rpms made, by the text of the spec file.
+var madeRPMs sync.Map
 
 func rpmbuild(name, text string) (b [2][]byte, err error) {
 	dir, err := os.MkdirTemp("", "rpmbuild-")

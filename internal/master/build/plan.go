@@ -83,6 +83,7 @@ type Status struct {
 type TaskView struct {
 	Label    string // for the reason: "zlib x86_64 build"
 	State    albs.TaskState
+	Weak     bool // of a weak arch
 	Reason   string
 	Started  time.Time
 	Finished time.Time
@@ -90,17 +91,30 @@ type TaskView struct {
 
 // StatusOf is the one place where a build's state is decided. A task that waits
 // for a failed or cancelled one doesn't keep the build running: nothing will
-// happen to it before a person retries.
+// happen to it before a person retries. What becomes of a task of a weak arch is
+// waited for and told, and neither fails its build nor cancels it.
 func StatusOf(tasks []TaskView) Status {
 	s := Status{Total: len(tasks)}
-	var waiting, running, failed, cancelled, blocked int
-	var first *TaskView
+	var waiting, running, failed, cancelled, blocked, weak int
+	var first, firstWeak *TaskView
 	for i, t := range tasks {
 		if !t.Started.IsZero() && (s.Started.IsZero() || t.Started.Before(s.Started)) {
 			s.Started = t.Started
 		}
 		if t.Finished.After(s.Finished) {
 			s.Finished = t.Finished
+		}
+		if t.State.Final() {
+			s.Done++
+		}
+		if t.Weak && (t.State == albs.TaskFailed || t.State == albs.TaskCancelled || t.State == albs.TaskBlocked) {
+			if t.State == albs.TaskBlocked {
+				continue // it waits for what is looked at itself
+			}
+			if weak++; firstWeak == nil {
+				firstWeak = &tasks[i]
+			}
+			continue
 		}
 		switch t.State {
 		case albs.TaskLeased, albs.TaskStopping:
@@ -116,9 +130,6 @@ func StatusOf(tasks []TaskView) Status {
 			}
 		case albs.TaskCancelled:
 			cancelled++
-		}
-		if t.State.Final() {
-			s.Done++
 		}
 	}
 	stuck := waiting+running == 0 && failed+cancelled > 0
@@ -143,6 +154,9 @@ func StatusOf(tasks []TaskView) Status {
 		s.State, s.Reason = Cancelled, fmt.Sprintf("%d tasks were cancelled", cancelled)
 	default:
 		s.State, s.Reason = Succeeded, fmt.Sprintf("%d tasks done", s.Done)
+	}
+	if firstWeak != nil {
+		s.Reason += fmt.Sprintf("; %d of weak arches failed: %s: %s", weak, firstWeak.Label, firstWeak.Reason)
 	}
 	return s
 }

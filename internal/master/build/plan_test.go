@@ -43,15 +43,21 @@ func TestPlan(t *testing.T) {
 func TestStatusOf(t *testing.T) {
 	t.Parallel()
 	at := func(m int) time.Time { return time.Date(2026, 1, 5, 10, m, 0, 0, time.UTC) }
-	ok := TaskView{"zlib source", albs.TaskSucceeded, "", at(1), at(2)}
-	bad := TaskView{"zlib x86_64 build", albs.TaskFailed, "no package provides foo-devel", at(3), at(4)}
+	ok := TaskView{Label: "zlib source", State: albs.TaskSucceeded, Started: at(1), Finished: at(2)}
+	bad := TaskView{Label: "zlib x86_64 build", State: albs.TaskFailed, Reason: "no package provides foo-devel", Started: at(3), Finished: at(4)}
 	blocked := TaskView{Label: "pngcheck x86_64 build", State: albs.TaskBlocked}
 	running := TaskView{Label: "zlib x86_64 build", State: albs.TaskLeased, Started: at(3)}
+	weak := TaskView{Label: "zlib s390x build", State: albs.TaskFailed, Weak: true, Reason: "no memory", Started: at(3), Finished: at(4)}
+	behindWeak := TaskView{Label: "pngcheck s390x build", State: albs.TaskBlocked, Weak: true}
 	for _, c := range []struct {
 		name  string
 		tasks []TaskView
 		want  Status
 	}{
+		{"a weak arch's failure is told and no more", []TaskView{ok, weak, behindWeak}, Status{Succeeded, "2 tasks done; 1 of weak arches failed: zlib s390x build: no memory", at(1), at(4), 2, 3}},
+		{"a weak arch is waited for", []TaskView{ok, {Label: "zlib s390x build", State: albs.TaskQueued, Weak: true}}, Status{Running, "1 of 2 tasks done, 0 running", at(1), time.Time{}, 1, 2}},
+		{"a weak arch's failure doesn't end what runs", []TaskView{weak, running}, Status{Running, "1 of 2 tasks done, 1 running; 1 of weak arches failed: zlib s390x build: no memory", at(3), time.Time{}, 1, 2}},
+		{"another failure beside it counts", []TaskView{weak, bad}, Status{Failed, "zlib x86_64 build: no package provides foo-devel; 1 of weak arches failed: zlib s390x build: no memory", at(3), at(4), 2, 2}},
 		{"fresh", []TaskView{{Label: "a", State: albs.TaskQueued}, blocked}, Status{Queued, "0 of 2 tasks done, 0 running", time.Time{}, time.Time{}, 0, 2}},
 		{"running", []TaskView{ok, running, blocked}, Status{Running, "1 of 3 tasks done, 1 running", at(1), time.Time{}, 1, 3}},
 		{"between tasks it still runs", []TaskView{ok, blocked}, Status{Running, "1 of 2 tasks done, 0 running", at(1), time.Time{}, 1, 2}},

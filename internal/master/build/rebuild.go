@@ -18,20 +18,15 @@ func (h buildHandler) Offer(ctx context.Context, t queue.Task, _ queue.Offer) (a
 	if err != nil {
 		return albs.Spec{}, nil, err
 	}
-	build, err := h.store.build(ctx, h.store.d, row.BuildID)
-	if err != nil {
-		return albs.Spec{}, nil, err
-	}
-	o := build.Options.V
 	srpm, err := h.artifacts.Get(ctx, h.store.d, it.SRPM)
 	if err != nil {
 		return albs.Spec{}, nil, err
 	}
-	root, err := h.root(ctx, it, row.Arch)
+	root, switches, target, err := h.prepare(ctx, it, row.Arch)
 	if err != nil {
 		return albs.Spec{}, nil, err
 	}
-	return albs.Spec{Build: &albs.BuildSpec{Root: root, SRPM: srpm.File(), Arch: row.Arch, Switches: albs.Switches{With: o.With, Without: o.Without}}}, nil, nil
+	return albs.Spec{Build: &albs.BuildSpec{Root: root, SRPM: srpm.File(), Arch: target, Switches: switches}}, nil, nil
 }
 
 func (h buildHandler) Admit(ctx context.Context, l queue.Lease, outcome albs.Outcome, r albs.Result) (func(context.Context, db.Tx) error, error) {
@@ -39,8 +34,11 @@ func (h buildHandler) Admit(ctx context.Context, l queue.Lease, outcome albs.Out
 	if err != nil {
 		return nil, err
 	}
-	if outcome != albs.OutcomeOK {
+	if outcome == albs.OutcomeFailed {
 		return h.ends(ctx, in, outcome, r.Reason), nil
+	}
+	if outcome == albs.OutcomeExcluded {
+		return h.excluded(ctx, in)
 	}
 	if r.Build == nil {
 		return nil, albs.Errorf(albs.Invalid, "the attempt reports success and names no package")
@@ -62,15 +60,18 @@ func (h buildHandler) Admit(ctx context.Context, l queue.Lease, outcome albs.Out
 	if err != nil {
 		return nil, err
 	}
-	if err := CheckPackages(proposed, in.item.SRPMName, in.task.Arch, held); err != nil {
+	if err := CheckPackages(proposed, in.item.SRPMName, l.Spec.Build.Arch, held); err != nil {
 		return nil, err
 	}
 	record, err := h.take(ctx, in, r.Build.Record, artifact.Record)
 	if err != nil {
 		return nil, err
 	}
-	name := RepoName(in.item.BuildID, in.item.Platform, in.task.Arch)
-	from, to, err := h.extend(ctx, name, packages)
+	item, into, err := h.settle(ctx, in, packages)
+	if err != nil {
+		return nil, err
+	}
+	steps, err := h.extend(ctx, into)
 	if err != nil {
 		return nil, err
 	}
@@ -84,20 +85,35 @@ func (h buildHandler) Admit(ctx context.Context, l queue.Lease, outcome albs.Out
 		if err := h.keep(ctx, tx, in, "", record); err != nil {
 			return err
 		}
-		if err := h.advance(ctx, tx, name, from, to); err != nil {
-			return err
-		}
 		if err := h.stateBuild(ctx, tx, in, packages, record); err != nil {
 			return err
 		}
-		return h.events.Add(ctx, tx, EventBuilt, Topic(in.item.BuildID), in.worker.String(), Built{
-			Task: in.task.TaskID, Build: in.item.BuildID, Item: in.item.ID, Platform: in.item.Platform, Arch: in.task.Arch,
-		})
+		return h.conclude(ctx, tx, in, item, steps)
 	}, nil
 }
 
-// EventBuilt is the kind of the event that a rebuild's packages were admitted;
-// its data is a Built, its topic the build's.
+// excluded takes in that a package isn't built for an arch, for which others may have
+// waited.
+func (h buildHandler) excluded(ctx context.Context, in admission) (func(context.Context, db.Tx) error, error) {
+	item, into, err := h.settle(ctx, in, nil)
+	if err != nil {
+		return nil, err
+	}
+	steps, err := h.extend(ctx, into)
+	if err != nil {
+		return nil, err
+	}
+	return func(ctx context.Context, tx db.Tx) error {
+		if err := in.logs(ctx, tx); err != nil {
+			return err
+		}
+		return h.conclude(ctx, tx, in, item, steps)
+	}, nil
+}
+
+// EventBuilt is the kind of the event that a rebuild's packages were admitted and are
+// what its arch gets: those of a rebuild with noarch packages wait for the other arches.
+// Its data is a Built, its topic the build's.
 const EventBuilt = "build.built"
 
 // Built is the data of an EventBuilt.

@@ -18,12 +18,14 @@ func (h sourceHandler) Offer(ctx context.Context, t queue.Task, _ queue.Offer) (
 	if err != nil {
 		return albs.Spec{}, nil, err
 	}
-	root, err := h.root(ctx, it, it.Arches.V[0])
+	root, switches, _, err := h.prepare(ctx, it, it.Arches.V[0])
 	if err != nil {
 		return albs.Spec{}, nil, err
 	}
 	imported := it.Imported.V
-	return albs.Spec{Source: &albs.SourceSpec{Root: root, Tree: imported.Tree, Spec: imported.Spec, Sources: imported.Sources, Commit: it.Commit}}, nil, nil
+	return albs.Spec{Source: &albs.SourceSpec{
+		Root: root, Tree: imported.Tree, Spec: imported.Spec, Sources: imported.Sources, Commit: it.Commit, Switches: switches,
+	}}, nil, nil
 }
 
 func (h sourceHandler) Admit(ctx context.Context, l queue.Lease, outcome albs.Outcome, r albs.Result) (func(context.Context, db.Tx) error, error) {
@@ -55,8 +57,9 @@ func (h sourceHandler) Admit(ctx context.Context, l queue.Lease, outcome albs.Ou
 	if err != nil {
 		return nil, err
 	}
-	name := RepoName(in.item.BuildID, in.item.Platform, albs.Src)
-	from, to, err := h.extend(ctx, name, []artifact.Artifact{srpm})
+	into := changes{}
+	into.add(RepoName(in.item.BuildID, in.item.Platform, albs.Src), srpm)
+	steps, err := h.extend(ctx, into)
 	if err != nil {
 		return nil, err
 	}
@@ -73,7 +76,7 @@ func (h sourceHandler) Admit(ctx context.Context, l queue.Lease, outcome albs.Ou
 		if err := h.store.setSRPM(ctx, tx, in.item.ID, srpm.File()); err != nil {
 			return err
 		}
-		if err := h.advance(ctx, tx, name, from, to); err != nil {
+		if err := h.advance(ctx, tx, steps); err != nil {
 			return err
 		}
 		return h.stateSource(ctx, tx, in, srpm, record)

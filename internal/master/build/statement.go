@@ -37,6 +37,19 @@ func (b *Builds) stateUpload(ctx context.Context, tx db.Tx, srpm artifact.Artifa
 	return nil
 }
 
+// stateFetched states where an SRPM was fetched, and for whom.
+func (b *Builds) stateFetched(ctx context.Context, tx db.Tx, srpm artifact.Artifact, url string) error {
+	err := b.provenance.State(ctx, tx, provenance.Fact{
+		Subjects: []attest.Subject{provenance.SubjectOf(srpm)}, Predicate: attest.Source,
+		Body:  attest.SourceBody{URL: url, Uploader: auth.From(ctx).Name},
+		Files: []artifact.Artifact{srpm}, Metadata: map[string]string{"built_by": auth.From(ctx).Name, "source_type": "srpm", "srpm_url": url},
+	})
+	if err != nil {
+		return fmt.Errorf("state source: %w", err)
+	}
+	return nil
+}
+
 // stateBuild states how packages were built: SLSA provenance, every field of it
 // the master's own knowledge but for the record, which is the node's word and is
 // named by its digest.
@@ -46,6 +59,9 @@ func (b *Builds) stateBuild(ctx context.Context, tx db.Tx, in admission, package
 	deps := []attest.Descriptor{
 		{Name: attest.DependencySRPM, URI: in.item.SRPMName, Digest: map[string]string{attest.SHA256: string(in.item.SRPM)}},
 		{Name: attest.DependencyBuildroot, Digest: map[string]string{attest.SHA256: string(record.Digest)}},
+	}
+	if in.item.SRPMURL != "" {
+		source.URI, deps[0].URI = in.item.SRPMURL, in.item.SRPMURL
 	}
 	if in.item.URL != "" {
 		source = attest.Descriptor{URI: "git+" + in.item.URL + "#" + in.item.Ref}
@@ -63,6 +79,7 @@ func (b *Builds) stateBuild(ctx context.Context, tx db.Tx, in admission, package
 			BuildType: attest.BuildType,
 			ExternalParameters: attest.ExternalParameters{
 				Source: source, Platform: in.item.Platform, Arch: spec.Arch, With: spec.With, Without: spec.Without,
+				Define: spec.Define, Excludes: spec.Root.Excludes, Modules: spec.Root.Modules, Flavours: in.build.flavours(),
 			},
 			InternalParameters: attest.InternalParameters{
 				Node: in.worker.Name, Attempt: in.lease.Attempt, Network: spec.Root.Network,

@@ -41,9 +41,12 @@ type buildRow struct {
 	Product   string          `db:"product"`
 	Options   column[Options] `db:"options"`
 	CreatedAt db.Time         `db:"created_at"`
+
+	Flavours column[[]UsedFlavour] `db:"flavours"`
+	Linked   column[[]Linked]      `db:"linked"`
 }
 
-const buildColumns = `id, owner_id, owner, team, product, options, created_at`
+const buildColumns = `id, owner_id, owner, team, product, options, created_at, flavours, linked`
 
 type itemRow struct {
 	ID       albs.ItemID               `db:"id"`
@@ -59,9 +62,13 @@ type itemRow struct {
 	Imported column[albs.ImportResult] `db:"imported"` // zero until there is one
 	SRPM     albs.Digest               `db:"srpm"`
 	SRPMName string                    `db:"srpm_name"`
+	SRPMURL  string                    `db:"srpm_url"`
+	Options  column[Options]           `db:"options"` // the package's own
+	Target   column[itemTarget]        `db:"target"`
+	Noarch   column[[]Difference]      `db:"noarch"`
 }
 
-const itemColumns = `id, build_id, place, platform, arches, url, ref, ref_type, commit_id, package, imported, srpm, srpm_name`
+const itemColumns = `id, build_id, place, platform, arches, url, ref, ref_type, commit_id, package, imported, srpm, srpm_name, srpm_url, options, target, noarch`
 
 type taskRow struct {
 	TaskID  albs.TaskID   `db:"task_id"`
@@ -97,9 +104,9 @@ func (s store) byKey(ctx context.Context, q db.Q, key string) (albs.BuildID, err
 }
 
 func (s store) addBuild(ctx context.Context, tx db.Tx, b *buildRow, key string) error {
-	err := tx.GetContext(ctx, &b.ID, `INSERT INTO build (key, owner_id, owner, team, product, options, created_at)
-		VALUES ($1, $2, $3, $4, $5, $6, $7) RETURNING id`,
-		sql.NullString{String: key, Valid: key != ""}, b.OwnerID, b.Owner, b.Team, b.Product, b.Options, b.CreatedAt)
+	err := tx.GetContext(ctx, &b.ID, `INSERT INTO build (key, owner_id, owner, team, product, options, created_at, flavours, linked)
+		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9) RETURNING id`,
+		sql.NullString{String: key, Valid: key != ""}, b.OwnerID, b.Owner, b.Team, b.Product, b.Options, b.CreatedAt, b.Flavours, b.Linked)
 	if err != nil {
 		return fmt.Errorf("insert build: %w", err)
 	}
@@ -108,9 +115,9 @@ func (s store) addBuild(ctx context.Context, tx db.Tx, b *buildRow, key string) 
 
 func (s store) addItem(ctx context.Context, tx db.Tx, it *itemRow) error {
 	err := tx.GetContext(ctx, &it.ID, `INSERT INTO build_item
-		(build_id, place, platform, arches, url, ref, ref_type, commit_id, package, srpm, srpm_name)
-		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11) RETURNING id`,
-		it.BuildID, it.Place, it.Platform, it.Arches, it.URL, it.Ref, it.RefType, it.Commit, it.Package, it.SRPM, it.SRPMName)
+		(build_id, place, platform, arches, url, ref, ref_type, commit_id, package, srpm, srpm_name, srpm_url, options, target)
+		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14) RETURNING id`,
+		it.BuildID, it.Place, it.Platform, it.Arches, it.URL, it.Ref, it.RefType, it.Commit, it.Package, it.SRPM, it.SRPMName, it.SRPMURL, it.Options, it.Target)
 	if err != nil {
 		return fmt.Errorf("insert build item: %w", err)
 	}
@@ -148,6 +155,24 @@ func (s store) addArtifact(ctx context.Context, tx db.Tx, a artifactRow) error {
 		return fmt.Errorf("insert build artifact: %w", err)
 	}
 	return nil
+}
+
+// packages returns the RPMs of an item that repositories have.
+func (s store) packages(ctx context.Context, q db.Q, id albs.ItemID) ([]artifactRow, error) {
+	var out []artifactRow
+	err := q.SelectContext(ctx, &out, `SELECT `+artifactColumns+` FROM build_artifact WHERE item_id = $1 AND kind = 'rpm' AND arch <> '' ORDER BY task_id, name`, id)
+	return out, err
+}
+
+func (s store) replaceFile(ctx context.Context, tx db.Tx, r replacement) error {
+	res, err := tx.ExecContext(ctx, `UPDATE build_artifact SET digest = $5 WHERE build_id = $1 AND task_id = $2 AND attempt = $3 AND name = $4`,
+		r.row.BuildID, r.row.TaskID, r.row.Attempt, r.row.Name, r.by)
+	return db.One(res, err, "file %s of task %d is gone", r.row.Name, r.row.TaskID)
+}
+
+func (s store) setNoarch(ctx context.Context, tx db.Tx, id albs.ItemID, d []Difference) error {
+	res, err := tx.ExecContext(ctx, `UPDATE build_item SET noarch = $2 WHERE id = $1`, id, column[[]Difference]{d})
+	return db.One(res, err, "item %d is gone", id)
 }
 
 func (s store) build(ctx context.Context, q db.Q, id albs.BuildID) (buildRow, error) {

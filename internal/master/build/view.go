@@ -21,6 +21,8 @@ type Build struct {
 	Product   string
 	CreatedAt time.Time
 	Options   Options
+	Flavours  []UsedFlavour
+	Linked    []Linked
 	Status    Status
 	Items     []Item
 	Artifacts []Artifact
@@ -42,13 +44,23 @@ type Item struct {
 	Platform string
 	Arches   []albs.Arch
 	Package  string // name; the repository's until the spec file is known
-	URL      string // "" for an uploaded SRPM
+	URL      string // "" for an SRPM
 	Ref      string
 	RefType  string
 	Commit   string
-	SRPM     albs.File // zero until it is made
+	SRPMURL  string       // where the SRPM was fetched, "" for others
+	SRPM     albs.File    // zero until it is made
+	Options  Options      // the package's own, beside the build's
+	Weak     []albs.Arch  // those whose failures count for nothing
+	Noarch   []Difference // between arches' copies of its noarch packages
 	Tasks    []Task
+
+	target itemTarget
 }
+
+// Host returns the label of the workers that can make and enter roots for an arch of
+// the item.
+func (it Item) Host(arch albs.Arch) string { return it.target.host(arch) }
 
 // Task is one task of an item, with the queue's view of it.
 type Task struct {
@@ -100,7 +112,7 @@ func (b *Builds) Get(ctx context.Context, id albs.BuildID) (Build, error) {
 	if err != nil {
 		return Build{}, err
 	}
-	out := Build{ID: row.ID, Owner: row.Owner, OwnerID: row.OwnerID, Team: row.Team, Product: row.Product, CreatedAt: row.CreatedAt.Time, Options: row.Options.V}
+	out := Build{ID: row.ID, Owner: row.Owner, OwnerID: row.OwnerID, Team: row.Team, Product: row.Product, CreatedAt: row.CreatedAt.Time, Options: row.Options.V, Flavours: row.Flavours.V, Linked: row.Linked.V}
 	items, err := b.store.items(ctx, b.store.d, id)
 	if err != nil {
 		return Build{}, fmt.Errorf("items of build %d: %w", id, err)
@@ -111,7 +123,7 @@ func (b *Builds) Get(ctx context.Context, id albs.BuildID) (Build, error) {
 		out.Items = append(out.Items, Item{
 			ID: it.ID, Place: it.Place, Platform: it.Platform, Arches: it.Arches.V, Package: it.Package,
 			URL: it.URL, Ref: it.Ref, RefType: it.RefType, Commit: it.Commit,
-			SRPM: albs.File{Name: it.SRPMName, Digest: it.SRPM},
+			SRPMURL: it.SRPMURL, SRPM: albs.File{Name: it.SRPMName, Digest: it.SRPM}, Options: it.Options.V, Weak: it.Target.V.Weak, Noarch: it.Noarch.V, target: it.Target.V,
 		})
 	}
 	tasks, err := b.tasks(ctx, id)
@@ -129,7 +141,7 @@ func (b *Builds) Get(ctx context.Context, id albs.BuildID) (Build, error) {
 		}
 		it := &out.Items[byID[t.item]]
 		it.Tasks = append(it.Tasks, t.Task)
-		views[i] = t.view(it.Package)
+		views[i] = t.view(it.Package, it.Weak)
 	}
 	out.Status = StatusOf(views)
 	out.Artifacts, err = b.files(ctx, id)
@@ -153,12 +165,12 @@ type itemTask struct {
 	item albs.ItemID
 }
 
-func (t itemTask) view(pkg string) TaskView {
+func (t itemTask) view(pkg string, weak []albs.Arch) TaskView {
 	label := pkg
 	if t.Arch != "" {
 		label += " " + string(t.Arch)
 	}
-	return TaskView{Label: label + " " + string(t.Kind), State: t.State, Reason: t.Reason, Started: t.Started.Time, Finished: t.finished()}
+	return TaskView{Label: label + " " + string(t.Kind), State: t.State, Weak: slices.Contains(weak, t.Arch), Reason: t.Reason, Started: t.Started.Time, Finished: t.finished()}
 }
 
 // finished is when the task became final, zero before.
@@ -222,9 +234,9 @@ func (b *Builds) summary(ctx context.Context, r buildRow) (Summary, error) {
 	if err != nil {
 		return s, fmt.Errorf("items of build %d: %w", r.ID, err)
 	}
-	names := make(map[albs.ItemID]string, len(items))
+	byID := make(map[albs.ItemID]itemRow, len(items))
 	for _, it := range items {
-		names[it.ID] = it.Package
+		byID[it.ID] = it
 		s.Packages = appendNew(s.Packages, it.Package)
 		s.Platforms = appendNew(s.Platforms, it.Platform)
 	}
@@ -234,7 +246,7 @@ func (b *Builds) summary(ctx context.Context, r buildRow) (Summary, error) {
 	}
 	views := make([]TaskView, len(tasks))
 	for i, t := range tasks {
-		views[i] = t.view(names[t.item])
+		views[i] = t.view(byID[t.item].Package, byID[t.item].Target.V.Weak)
 	}
 	s.Status = StatusOf(views)
 	return s, nil

@@ -2,7 +2,8 @@
 // login: the repositories of builds, what products show, and single files by
 // their digest.
 //
-//	/repos/build/ID/PLATFORM/ARCH/…   a build's repository as it is now, src among the arches
+//	/repos/build/ID/PLATFORM/ARCH/…   a build's repository as it is now, src among the arches;
+//	                                  its debug data are under ARCH/debug/
 //	/repos/product/NAME/…             the tree that a product shows: repositories and keys
 //	/blobs/SHA256                     one artifact
 //
@@ -56,25 +57,29 @@ type tree struct {
 func New(p Parts) http.Handler {
 	c := &content{Parts: p, trees: make(map[albs.Digest]tree)}
 	mux := http.NewServeMux()
-	mux.HandleFunc("GET /repos/build/{id}/{platform}/{arch}/{path...}", c.build)
+	mux.HandleFunc("GET /repos/build/{id}/{platform}/{arch}/{path...}", c.build(""))
+	mux.HandleFunc("GET /repos/build/{id}/{platform}/{arch}/debug/{path...}", c.build("/debug"))
 	mux.HandleFunc("GET /repos/product/{name}/{path...}", c.product)
 	mux.HandleFunc("GET /blobs/{digest}", c.blob)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { mux.ServeHTTP(face.Patient(w), face.Timely(w, r)) })
 }
 
-func (c *content) build(w http.ResponseWriter, r *http.Request) {
-	name := strings.Join([]string{"build", r.PathValue("id"), r.PathValue("platform"), r.PathValue("arch")}, "/")
-	snapshot, err := c.Repos.Current(r.Context(), name)
-	if err != nil {
-		c.refuse(w, r, err)
-		return
+// build serves the builds' repositories whose names end in suffix.
+func (c *content) build(suffix string) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		name := strings.Join([]string{"build", r.PathValue("id"), r.PathValue("platform"), r.PathValue("arch")}, "/") + suffix
+		snapshot, err := c.Repos.Current(r.Context(), name)
+		if err != nil {
+			c.refuse(w, r, err)
+			return
+		}
+		f, err := c.Repos.Find(r.Context(), snapshot, r.PathValue("path"))
+		if err != nil {
+			c.refuse(w, r, err)
+			return
+		}
+		c.send(w, r, f.Name, f.Digest)
 	}
-	f, err := c.Repos.Find(r.Context(), snapshot, r.PathValue("path"))
-	if err != nil {
-		c.refuse(w, r, err)
-		return
-	}
-	c.send(w, r, f.Name, f.Digest)
 }
 
 func (c *content) product(w http.ResponseWriter, r *http.Request) {

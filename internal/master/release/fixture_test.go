@@ -143,7 +143,7 @@ func setup(t *testing.T, d *db.DB) *fixture {
 	}, build.Config{})
 	tests := testrun.New(testrun.Parts{
 		DB: d, Events: m.Events, Queue: m.Queue, Artifacts: m.Artifacts, Provenance: m.Provenance,
-		Platforms: m.Platforms, Repos: m.Repos, Builds: builds, Log: zerolog.Nop(),
+		Repos: m.Repos, Builds: builds, Log: zerolog.Nop(),
 	})
 	signs := sign.New(sign.Parts{
 		DB: d, Events: m.Events, Queue: m.Queue, Artifacts: m.Artifacts, Provenance: m.Provenance,

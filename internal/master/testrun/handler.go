@@ -10,7 +10,6 @@ import (
 	"albs/internal/master/auth"
 	"albs/internal/master/build"
 	"albs/internal/master/db"
-	"albs/internal/master/platform"
 	"albs/internal/master/queue"
 )
 
@@ -24,15 +23,10 @@ func (h handler) Offer(ctx context.Context, t queue.Task, _ queue.Offer) (albs.S
 	if err != nil {
 		return albs.Spec{}, nil, err
 	}
-	root, err := h.platforms.Root(ctx, run.Platform, run.Arch, platform.Test)
+	root, err := h.builds.TestRoot(ctx, run.BuildID, run.Platform, run.Arch)
 	if err != nil {
 		return albs.Spec{}, nil, err
 	}
-	own, err := h.builds.Repository(ctx, run.BuildID, run.Platform, run.Arch)
-	if err != nil {
-		return albs.Spec{}, nil, err
-	}
-	root.Repos = append([]albs.Repo{own}, root.Repos...)
 	packages, err := h.store.packagesOf(ctx, h.store.d, run.ID)
 	if err != nil {
 		return albs.Spec{}, nil, fmt.Errorf("packages of test run %d: %w", run.ID, err)

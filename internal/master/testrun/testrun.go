@@ -35,7 +35,6 @@ import (
 	"albs/internal/master/build"
 	"albs/internal/master/db"
 	"albs/internal/master/event"
-	"albs/internal/master/platform"
 	"albs/internal/master/provenance"
 	"albs/internal/master/queue"
 	"albs/internal/master/repo"
@@ -64,7 +63,6 @@ type Parts struct {
 	Queue      *queue.Queue
 	Artifacts  *artifact.Artifacts
 	Provenance *provenance.Provenance
-	Platforms  *platform.Platforms
 	Repos      *repo.Repos
 	Builds     *build.Builds
 	Log        zerolog.Logger
@@ -77,7 +75,6 @@ type Tests struct {
 	queue      *queue.Queue
 	artifacts  *artifact.Artifacts
 	provenance *provenance.Provenance
-	platforms  *platform.Platforms
 	repos      *repo.Repos
 	builds     *build.Builds
 	log        zerolog.Logger
@@ -87,7 +84,7 @@ type Tests struct {
 func New(p Parts) *Tests {
 	t := &Tests{
 		store: store{p.DB}, events: p.Events, queue: p.Queue, artifacts: p.Artifacts, provenance: p.Provenance,
-		platforms: p.Platforms, repos: p.Repos, builds: p.Builds, log: p.Log,
+		repos: p.Repos, builds: p.Builds, log: p.Log,
 	}
 	p.Queue.Register(albs.KindTest, handler{t})
 	return t
@@ -164,6 +161,7 @@ func (t *Tests) test(ctx context.Context, e event.Event) error {
 // planned is what there is to test of one rebuild.
 type planned struct {
 	row      runRow
+	host     string // the label of the workers that can
 	packages []albs.Digest
 }
 
@@ -181,7 +179,7 @@ func plan(b build.Build) []planned {
 		for _, task := range it.Tasks {
 			if task.Kind == albs.KindBuild && task.State == albs.TaskSucceeded && len(rpms[task.ID]) > 0 {
 				out = append(out, planned{
-					runRow{BuildID: b.ID, ItemID: it.ID, BuildTaskID: task.ID, Platform: it.Platform, Arch: task.Arch}, rpms[task.ID],
+					runRow{BuildID: b.ID, ItemID: it.ID, BuildTaskID: task.ID, Platform: it.Platform, Arch: task.Arch}, it.Host(task.Arch), rpms[task.ID],
 				})
 			}
 		}
@@ -208,7 +206,7 @@ func (t *Tests) begin(ctx context.Context, p planned, b build.Build, revision in
 		row := p.row
 		row.Revision, row.CreatedAt = revision, db.Now()
 		row.TaskID, err = t.queue.Enqueue(ctx, tx, queue.NewTask{
-			Kind: albs.KindTest, Lane: b.Lane(), Topic: build.Topic(row.BuildID), Needs: []string{"arch:" + string(row.Arch)},
+			Kind: albs.KindTest, Lane: b.Lane(), Topic: build.Topic(row.BuildID), Needs: []string{p.host},
 		})
 		if err != nil {
 			return err

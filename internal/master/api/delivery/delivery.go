@@ -1,5 +1,5 @@
 // Package delivery is the part of the interface for programs that is about what goes
-// out: the platforms and products that packages are for, the keys that sign them,
+// out: the platforms, flavours and products that packages are for, the keys that sign them,
 // releases, and each artifact with its proofs.
 //
 // Like all of the interface it owns no rule and no row: it asks the modules and spells
@@ -43,6 +43,7 @@ type Resources struct {
 func Register(s *rest.Server, p Parts) *Resources {
 	r := &Resources{Server: s, Parts: p}
 	r.routePlatforms()
+	r.routeFlavours()
 	r.routeProducts()
 	r.routeKeys()
 	r.routeSignTasks()

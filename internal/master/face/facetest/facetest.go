@@ -42,7 +42,7 @@ func Open(t testing.TB, d *db.DB, out *egress.Egress, log zerolog.Logger) *Modul
 	}, build.Config{})
 	m.Tests = testrun.New(testrun.Parts{
 		DB: m.DB, Events: m.Events, Queue: m.Queue, Artifacts: m.Artifacts, Provenance: m.Provenance,
-		Platforms: m.Platforms, Repos: m.Repos, Builds: m.Builds, Log: log,
+		Repos: m.Repos, Builds: m.Builds, Log: log,
 	})
 	m.Signs = sign.New(sign.Parts{
 		DB: m.DB, Events: m.Events, Queue: m.Queue, Artifacts: m.Artifacts, Provenance: m.Provenance,
