@@ -296,6 +296,9 @@ func unresolved(said []byte) []string {
 		switch {
 		case ok:
 			why = append(why, "no package provides "+missing)
+		case strings.HasPrefix(l, "All matches were filtered out by "):
+			reason, what, _ := strings.Cut(strings.TrimPrefix(l, "All matches were filtered out by "), " filtering for argument: ")
+			why = append(why, "every package that provides "+what+" is excluded ("+reason+" filtering)")
 		case strings.HasPrefix(l, "missing groups or modules: "), strings.HasPrefix(l, "Unable to resolve argument "):
 			why = append(why, l)
 		case strings.Contains(l, "nothing provides "):

@@ -36,6 +36,8 @@ func TestUnresolved(t *testing.T) {
 		{"dnf 4, depth", "Error: \n Problem: conflicting requests\n  - nothing provides libx needed by y-1-1.noarch\n", []string{"nothing provides libx needed by y-1-1.noarch"}},
 		{"dnf 5", "Failed to resolve the transaction:\nNo match for argument: a\nProblem: conflicting requests\n  - nothing provides b needed by c\n", []string{"no package provides a", "nothing provides b needed by c"}},
 		{"conflict", " Problem: package a conflicts with b\n", []string{"Problem: package a conflicts with b"}},
+		{"excluded", "All matches were filtered out by exclude filtering for argument: tool\nError: Unable to find a match: tool\n", []string{"every package that provides tool is excluded (exclude filtering)"}},
+		{"no such stream", "Error: Problems in request:\nmissing groups or modules: tool:3\n", []string{"missing groups or modules: tool:3"}},
 		{"network", "Error: Failed to download metadata for repo 'x'\n", nil},
 	} {
 		if diff := cmp.Diff(tt.want, unresolved([]byte(tt.said))); diff != "" {
@@ -74,6 +76,10 @@ func TestSurround(t *testing.T) {
 		"rpmdb as bdb": func(r *albs.Root, _ *Repo) { r.RPMDB = "bdb" },
 		"rpmdb macro":  func(r *albs.Root, _ *Repo) { r.RPMDBPath = "/%(id)" },
 		"arch":         func(r *albs.Root, _ *Repo) { r.Arch = "x86_64 --x" },
+		"exclude":      func(r *albs.Root, _ *Repo) { r.Excludes = []string{"a\nplugins=1"} },
+		"two excludes": func(r *albs.Root, _ *Repo) { r.Excludes = []string{"a,b"} },
+		"module":       func(r *albs.Root, _ *Repo) { r.ModuleID, r.Modules = "platform:el9", []string{"--x:1"} },
+		"no modules":   func(r *albs.Root, _ *Repo) { r.Modules = []string{"a:1"} },
 		"repo id":      func(_ *albs.Root, r *Repo) { r.ID = "a]\n[main" },
 		"repo main":    func(_ *albs.Root, r *Repo) { r.ID = "main" },
 		"url newline":  func(_ *albs.Root, r *Repo) { r.BaseURL += "\nx=1" },
@@ -88,12 +94,16 @@ func TestSurround(t *testing.T) {
 			t.Errorf("%s: %v, want Invalid", name, err)
 		}
 	}
+	root.Excludes = []string{"gcc*", "make"}
 	s, err := surround(root, []Repo{repo, {ID: "b", BaseURL: "file:///srv/b", Priority: 5}})
 	if err != nil {
 		t.Fatal(err)
 	}
 	if diff := cmp.Diff([]int{4711, 1025}, s.ports); diff != "" {
 		t.Errorf("ports (-want +got):\n%s", diff)
+	}
+	if !strings.Contains(s.conf, "\nexcludepkgs=gcc*,make\n") {
+		t.Errorf("configuration without the excludes:\n%s", s.conf)
 	}
 	if !strings.Contains(s.conf, "[b]\nname=b\nbaseurl=http://127.0.0.1:1025/\nenabled=1\ngpgcheck=0\nskip_if_unavailable=0\npriority=5\n") {
 		t.Errorf("configuration:\n%s", s.conf)

@@ -192,16 +192,16 @@ type ReleasedFile struct {
 	File string
 }
 
-// Targets returns the paths of the product's repositories into which c goes: a
-// noarch package into those of every arch of its platform, a debug package into
-// the debug repository where the product has one for the arch. The error is
-// NotFound, with a sentence, if there is none.
+// Targets returns the paths of the product's repositories into which c goes: those of
+// the arch for which its build has it, a noarch package into those of every arch of
+// its platform, a debug package into the debug repository where the product has one
+// for the arch. The error is NotFound, with a sentence, if there is none.
 func Targets(spec product.Spec, c Candidate) ([]string, error) {
 	if c.source() {
 		path, err := spec.Target(c.Platform, albs.Src, product.Source)
 		return []string{path}, err
 	}
-	arches := []albs.Arch{albs.Arch(c.NEVRA.Arch)}
+	arches := []albs.Arch{c.Arch} // which need not be the package's: think of multilib
 	if c.NEVRA.Arch == string(albs.Noarch) {
 		arches = nil
 		for _, r := range spec.Repositories {
