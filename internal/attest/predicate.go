@@ -78,6 +78,9 @@ type ExternalParameters struct {
 	Excludes []string          `json:"excludes,omitempty"` // packages that dnf could not take
 	Modules  []string          `json:"modules,omitempty"`  // enabled streams, name:stream
 	Flavours []string          `json:"flavours,omitempty"` // what the platform's root had added, name@revision
+
+	// SecureBoot says that the platform's macros for it held, on a node kept for it.
+	SecureBoot bool `json:"secure_boot,omitempty"`
 }
 
 // InternalParameters are what the build system chose.

@@ -35,6 +35,15 @@ type Build struct {
 		Revision int64  `json:"revision"`
 	} `json:"platform_flavors"`
 	LinkedBuilds []albs.BuildID `json:"linked_builds"`
+	SecureBoot   bool           `json:"is_secure_boot"`
+	Warnings     []string       `json:"warnings"`
+	Noarch       []struct {
+		Package string `json:"package"`
+		Second  struct {
+			Arch albs.Arch `json:"arch"`
+		} `json:"second"`
+		Differs []string `json:"differs"`
+	} `json:"noarch_differences"`
 }
 
 // BuildOptions are what a build asks for beside its sources.
@@ -122,6 +131,8 @@ type NewBuild struct {
 	Options   *BuildOptions  `json:"mock_options,omitempty"`
 	Flavours  []string       `json:"platform_flavors,omitempty"` // by name
 	Linked    []albs.BuildID `json:"linked_builds,omitempty"`
+
+	SecureBoot bool `json:"is_secure_boot,omitempty"`
 }
 
 // BuildTarget is a platform with the arches wanted; none means all.

@@ -14,6 +14,7 @@ CREATE TABLE flavour (
 
 ALTER TABLE build ADD COLUMN flavours TEXT NOT NULL DEFAULT '[]'; -- JSON: names and revisions, in the order given
 ALTER TABLE build ADD COLUMN linked TEXT NOT NULL DEFAULT '[]';   -- JSON: builds and the snapshots taken of them
+ALTER TABLE build ADD COLUMN secure_boot INTEGER NOT NULL DEFAULT 0 CHECK (secure_boot IN (0, 1));
 ALTER TABLE build_item ADD COLUMN options TEXT NOT NULL DEFAULT '{}'; -- JSON: the package's own, beside the build's
 ALTER TABLE build_item ADD COLUMN target TEXT NOT NULL DEFAULT '{}';  -- JSON: what the platform said of arches
 ALTER TABLE build_item ADD COLUMN srpm_url TEXT NOT NULL DEFAULT '';  -- where an SRPM was fetched, '' for others

@@ -86,7 +86,7 @@ func (a *App) createBuildCommand() *urfave.Command {
 	defines := map[string]string{}
 	return answers(&urfave.Command{
 		Name: "create", Usage: "build packages, in the order given: each may need those before it",
-		ArgsUsage: "--platform P [--product Q] [--arch A]… (--git URL#REF | --srpm FILE)… [--with X]… [--without X]… [--define NAME=BODY]… [--exclude PKG]… [--module NAME:STREAM]… [--target-arch A] [--flavour F]… [--link BUILD]… [--wait]",
+		ArgsUsage: "--platform P [--product Q] [--arch A]… (--git URL#REF | --srpm FILE)… [--with X]… [--without X]… [--define NAME=BODY]… [--exclude PKG]… [--module NAME:STREAM]… [--target-arch A] [--flavour F]… [--link BUILD]… [--secure-boot] [--wait]",
 		Description: "REF is pinned to its commit when the build is made. Without --arch the build is for all arches of the platform.\n" +
 			"For example: albs build create --platform seed --git https://git.example.org/hello.git#main --wait",
 		Flags: []urfave.Flag{
@@ -102,6 +102,7 @@ func (a *App) createBuildCommand() *urfave.Command {
 			&urfave.StringSliceFlag{Name: "module", Usage: "the stream `NAME:STREAM` of a module is enabled in the roots"},
 			&urfave.StringFlag{Name: "target-arch", Usage: "packages are made for `A` in the root of the arch that is built for"},
 			&urfave.StringSliceFlag{Name: "flavour", Usage: "the flavour `F` beside the platform"},
+			&urfave.BoolFlag{Name: "secure-boot", Usage: "on nodes that are kept for secure boot, with the platform's macros for it; a permission of its own"},
 			&urfave.Int64SliceFlag{Name: "link", Usage: "what the `BUILD` of that number left is built against"},
 			terminal.WaitFlag("the build and its tests are over"),
 		},
@@ -174,7 +175,7 @@ func (a *App) createBuild(c *urfave.Context, sources []source, defines map[strin
 	if err != nil {
 		return err
 	}
-	n := client.NewBuild{Product: c.String("product"), Flavours: c.StringSlice("flavour")}
+	n := client.NewBuild{Product: c.String("product"), Flavours: c.StringSlice("flavour"), SecureBoot: c.Bool("secure-boot")}
 	for _, id := range c.Int64Slice("link") {
 		n.Linked = append(n.Linked, albs.BuildID(id))
 	}
@@ -262,7 +263,7 @@ func (a *App) printBuild(b client.Build, tests []client.TestRun) error {
 		"product", named(b.Products), "created", terminal.When(b.CreatedAt), "took", a.Took(b.Started, b.Finished),
 		"with", strings.Join(b.Options.With, " "), "without", strings.Join(b.Options.Without, " "), "define", defined(b.Options.Define),
 		"excludes", strings.Join(b.Options.Excludes, " "), "modules", strings.Join(b.Options.Modules, " "), "target", string(b.Options.TargetArch),
-		"flavours", flavoursOf(b), "linked", builds(b.LinkedBuilds)); err != nil {
+		"flavours", flavoursOf(b), "linked", builds(b.LinkedBuilds), "secure boot", secureBoot(b), "warning", strings.Join(warnings(b), "; ")); err != nil {
 		return err
 	}
 	steps := terminal.NewTable("TASK", "PACKAGE", "PLATFORM", "ARCH", "STEP", "STATE", "TOOK", "WHY")
@@ -358,6 +359,22 @@ func flavoursOf(b client.Build) string {
 		out = append(out, f.Name+" (revision "+terminal.Decimal(f.Revision)+")")
 	}
 	return strings.Join(out, ", ")
+}
+
+func secureBoot(b client.Build) string {
+	if b.SecureBoot {
+		return "yes"
+	}
+	return ""
+}
+
+// warnings are what a person ought to know of a build that has no fault.
+func warnings(b client.Build) []string {
+	out := b.Warnings
+	for _, d := range b.Noarch {
+		out = append(out, d.Package+" came out otherwise for "+string(d.Second.Arch)+": "+strings.Join(d.Differs, ", "))
+	}
+	return out
 }
 
 func builds(ids []albs.BuildID) string {

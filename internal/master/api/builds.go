@@ -141,7 +141,7 @@ type newBuild struct {
 	ProductID       json.RawMessage            `json:"product_id,omitempty" doc:"The id of a product, in place of its name"`
 	LinkedBuilds    []albs.BuildID             `json:"linked_builds,omitempty" doc:"Builds against whose packages, as they are now, this one is built"`
 	PlatformFlavors json.RawMessage            `json:"platform_flavors,omitempty" doc:"Names or ids of flavours, in the order in which their repositories and packages come"`
-	IsSecureBoot    json.RawMessage            `json:"is_secure_boot,omitempty" doc:"Not supported: false"`
+	IsSecureBoot    bool                       `json:"is_secure_boot,omitempty" doc:"On nodes that are kept for it, with the platform's macros for it; a permission of its own"`
 }
 
 type newTarget struct {
@@ -167,10 +167,7 @@ type newTask struct {
 // request turns ALBS's words into those of build, or refuses what it cannot say.
 func (n newBuild) request() (build.NewBuild, error) {
 	out := build.NewBuild{Product: n.Product}
-	if !rest.Empty(n.IsSecureBoot) {
-		return out, rest.NotSupported("body.is_secure_boot")
-	}
-	out.Linked = n.LinkedBuilds
+	out.Linked, out.SecureBoot = n.LinkedBuilds, n.IsSecureBoot
 	var err error
 	if out.Options, err = options(n.MockOptions, "body.mock_options."); err != nil {
 		return out, err
@@ -364,14 +361,16 @@ type buildView struct {
 	Team      string      `json:"team,omitempty"`
 	Packages  []string    `json:"packages"`
 
-	Linked []build.Linked     `json:"linked" doc:"What was taken of the linked builds"`
-	Noarch []build.Difference `json:"noarch_differences" doc:"Noarch packages that arches made differently; all have the first one's"`
+	Linked       []build.Linked     `json:"linked" doc:"What was taken of the linked builds"`
+	IsSecureBoot bool               `json:"is_secure_boot"`
+	Warnings     []string           `json:"warnings" doc:"What the platforms would have otherwise"`
+	Noarch       []build.Difference `json:"noarch_differences" doc:"Noarch packages that arches made differently; all have the first one's"`
 }
 
 func viewBuild(b build.Build) buildView {
 	out := buildView{
 		ID: b.ID, CreatedAt: b.CreatedAt, FinishedAt: rest.TimeOf(b.Status.Finished), StartedAt: rest.TimeOf(b.Status.Started),
-		Owner: rest.OwnerView{ID: b.OwnerID, Username: b.Owner}, Tasks: []taskView{}, LinkedBuilds: []albs.BuildID{}, PlatformFlavors: []build.UsedFlavour{}, Linked: []build.Linked{}, Noarch: []build.Difference{},
+		Owner: rest.OwnerView{ID: b.OwnerID, Username: b.Owner}, Tasks: []taskView{}, LinkedBuilds: []albs.BuildID{}, PlatformFlavors: []build.UsedFlavour{}, Linked: []build.Linked{}, Noarch: []build.Difference{}, IsSecureBoot: b.SecureBoot, Warnings: []string{},
 		MockOptions: b.Options, Products: []rest.NameView{}, Packages: []string{},
 		State: b.Status.State, Reason: b.Status.Reason, Done: b.Status.Done, Total: b.Status.Total, Team: b.Team,
 	}
@@ -388,6 +387,9 @@ func viewBuild(b build.Build) buildView {
 	}
 	for _, it := range b.Items {
 		out.Noarch = append(out.Noarch, it.Noarch...)
+		if it.Warning != "" {
+			out.Warnings = append(out.Warnings, it.Warning)
+		}
 		if !slices.Contains(out.Packages, it.Package) {
 			out.Packages = append(out.Packages, it.Package)
 		}

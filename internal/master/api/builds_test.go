@@ -44,7 +44,8 @@ func TestBuildRequest(t *testing.T) {
 		{name: "no digest", body: `{` + target + `,"tasks":[{"srpm":"abc"}]}`, refused: "body.tasks[0].srpm"},
 		{name: "linked builds", body: `{` + target + `,"tasks":[{"url":"u","git_ref":"x"}],"linked_builds":[1,2]}`,
 			want: build.NewBuild{Packages: []build.Package{{URL: "u", Ref: "x"}}, Linked: []albs.BuildID{1, 2}}},
-		{name: "secure boot", body: `{` + target + `,"tasks":[{}],"is_secure_boot":true}`, refused: "body.is_secure_boot isn't supported"},
+		{name: "secure boot", body: `{` + target + `,"tasks":[{"url":"u","git_ref":"x"}],"is_secure_boot":true}`,
+			want: build.NewBuild{Packages: []build.Package{{URL: "u", Ref: "x"}}, SecureBoot: true}},
 		{name: "all options", body: `{` + target + `,"tasks":[{"url":"u","git_ref":"x","mock_options":{"with":["y"],"yum_exclude":["gcc"]}}],
 			"mock_options":{"definitions":{"dist":".x"},"module_enable":["perl:5.32"],"target_arch":"i686","yum_exclude":["make"],"without":["z"]}}`,
 			want: build.NewBuild{Packages: []build.Package{{URL: "u", Ref: "x", Options: build.Options{With: []string{"y"}, Excludes: []string{"gcc"}}}},
@@ -113,7 +114,7 @@ func TestBuilds(t *testing.T) {
 		{"unknown flavour's id", `{"platforms":[{"name":"el"}],"tasks":[{"srpm":"` + string(srpm) + `"}],"platform_flavors":[3]}`, 404, "flavour with id 3"},
 		{"unknown flavour", `{"platforms":[{"name":"el"}],"tasks":[{"srpm":"` + string(srpm) + `"}],"platform_flavors":["epel"]}`, 404, "epel"},
 		{"flavours that are none", `{"platforms":[{"name":"el"}],"tasks":[{"srpm":"` + string(srpm) + `"}],"platform_flavors":{"a":1}}`, 400, "list of names or ids"},
-		{"unsupported", `{"platforms":[{"name":"el"}],"tasks":[{"srpm":"` + string(srpm) + `"}],"is_secure_boot":true}`, 400, "body.is_secure_boot isn't supported"},
+		{"secure boot by one who may not", `{"platforms":[{"name":"el"}],"tasks":[{"srpm":"` + string(srpm) + `"}],"is_secure_boot":true}`, 403, "build.secureboot"},
 		{"refused address", `{"platforms":[{"name":"el"}],"tasks":[{"url":"https://127.0.0.1:1/x.git","git_ref":"main"}]}`, 403, ""},
 		{"too large", `{"platforms":"` + strings.Repeat("x", maxBody) + `"}`, 413, "bytes"},
 	} {

@@ -544,6 +544,45 @@ func TestLastTwoAtOnce(t *testing.T) {
 	})
 }
 
+// TestSecureBoot: it is a permission of its own, goes to nodes of its own, and has the
+// platform's macros for it; who doesn't ask for it where the platform wants it is warned.
+func TestSecureBoot(t *testing.T) {
+	each(t, func(t *testing.T, f *fixture) {
+		f.apply("el9-boot", func(s *platform.Spec) {
+			s.Macros = map[string]string{"vendor": "V"}
+			s.SecureBootMacros, s.SecureBootPackages = map[string]string{"vendor": "B", "booted": "1"}, []string{"fo*"}
+		})
+		srpm, _ := rpms(t, "foo")
+		n := NewBuild{Platforms: []Target{{Platform: "el9-boot"}}, Packages: []Package{{SRPM: f.srpm(srpm)}}, SecureBoot: true}
+		if _, err := f.Create(f.person, n); !errors.Is(err, albs.Forbidden) {
+			t.Errorf("Create by a contributor = %v, want Forbidden", err)
+		}
+		admin := auth.With(t.Context(), auth.Actor{Kind: auth.KindPerson, User: 9, Name: "root", Grants: []auth.Grant{{Role: auth.Admin}}})
+		b, err := f.Create(admin, n)
+		must(t, err)
+		task, err := f.queue.Task(t.Context(), b.Items[0].Tasks[0].ID)
+		must(t, err)
+		if !b.SecureBoot || b.Items[0].Warning != "" || !slices.Contains(task.Needs, LabelSecureBoot) {
+			t.Errorf("the rebuild needs %v, the warning is %q", task.Needs, b.Items[0].Warning)
+		}
+		spec, _, err := buildHandler{f.Builds}.Offer(t.Context(), task, worker.Offer{})
+		if err != nil || spec.Build.Root.Macros["vendor"] != "B" || spec.Build.Root.Macros["booted"] != "1" {
+			t.Errorf("the root is %+v, %v", spec.Build, err)
+		}
+		n.SecureBoot = false
+		if b = f.create(n); !strings.Contains(b.Items[0].Warning, "wants foo to be built for secure boot") {
+			t.Errorf("the warning is %q", b.Items[0].Warning)
+		}
+		if l := f.claim(); l.Spec.Build.Root.Macros["vendor"] != "V" {
+			t.Errorf("another build has the macros %v", l.Spec.Build.Root.Macros)
+		}
+		n.SecureBoot, n.Platforms = true, []Target{{Platform: "el9"}}
+		if _, err := f.Create(admin, n); !errors.Is(err, albs.Invalid) || !strings.Contains(err.Error(), "secure_boot_macros") {
+			t.Errorf("Create for a platform without macros for it = %v", err)
+		}
+	})
+}
+
 // TestSRPMByURL: it is fetched once, by the master, and every arch gets those bytes.
 // ALBS fetches it again for each arch, from wherever it says by then.
 func TestSRPMByURL(t *testing.T) {

@@ -113,6 +113,9 @@ type NewBuild struct {
 	Flavours []string
 	// Linked are builds against whose packages this one is built.
 	Linked []albs.BuildID
+	// SecureBoot has the rebuilds done by nodes that are kept for it, with the
+	// platform's macros for it. It is a permission of its own.
+	SecureBoot bool
 }
 
 // Target is one platform with the arches wanted; none means all of them.
@@ -180,6 +183,11 @@ func (b *Builds) Create(ctx context.Context, n NewBuild) (Build, error) {
 	if err != nil {
 		return Build{}, err
 	}
+	if row.SecureBoot = n.SecureBoot; row.SecureBoot {
+		if err := secure(ctx, row.Team, targets); err != nil {
+			return Build{}, err
+		}
+	}
 	if row.Flavours.V, err = b.flavour(ctx, n.Flavours, targets); err != nil {
 		return Build{}, err
 	}
@@ -226,6 +234,9 @@ func (b *Builds) resolve(ctx context.Context, n NewBuild, targets []target) ([]i
 				return nil, fmt.Errorf("package %d: %w", i+1, err)
 			}
 			it.Place, it.Platform, it.Arches.V, it.Target.V = len(items), t.Name, t.wanted, t.facts()
+			if !n.SecureBoot && t.WantsSecureBoot(it.Package) {
+				it.Target.V.Warning = fmt.Sprintf("platform %s wants %s to be built for secure boot, and this build isn't", t.Name, it.Package)
+			}
 			items = append(items, it)
 		}
 	}
@@ -287,6 +298,9 @@ func (b *Builds) insert(ctx context.Context, tx db.Tx, row *buildRow, key string
 		case albs.KindBuild:
 			t.Needs = append(t.Needs, it.Target.V.host(s.Arch))
 			t.Key = pastKey(it, s.Arch)
+			if row.SecureBoot {
+				t.Needs = append(t.Needs, LabelSecureBoot)
+			}
 		}
 		for _, before := range s.Before {
 			t.After = append(t.After, ids[before])

@@ -8,6 +8,7 @@ import (
 	"slices"
 
 	"albs/internal/albs"
+	"albs/internal/master/auth"
 	"albs/internal/master/platform"
 )
 
@@ -163,6 +164,8 @@ func (t target) takes(o Options) error {
 type itemTarget struct {
 	Weak  []albs.Arch             `json:"weak,omitempty"`
 	Roots map[albs.Arch]albs.Arch `json:"roots,omitempty"` // of those whose root is of another arch
+	// Warning says what the platform would have otherwise, in one line.
+	Warning string `json:"warning,omitempty"`
 }
 
 // facts returns what an item keeps of its platform. An arch is weak beside the one that
@@ -185,6 +188,23 @@ func (t target) facts() itemTarget {
 // host returns the label of the nodes that can make and enter roots for arch.
 func (t itemTarget) host(arch albs.Arch) string {
 	return "arch:" + string(cmp.Or(t.Roots[arch], arch).Host())
+}
+
+// LabelSecureBoot marks nodes that are kept for builds for secure boot.
+const LabelSecureBoot = "secureboot"
+
+// secure returns an error unless the actor may build for secure boot, on a team's
+// behalf, and the platforms are made for it.
+func secure(ctx context.Context, team string, targets []target) error {
+	if err := auth.Can(ctx, auth.BuildSecureBoot, auth.Object{Team: team}); err != nil {
+		return err
+	}
+	for _, t := range targets {
+		if len(t.SecureBootMacros) == 0 {
+			return albs.Errorf(albs.Invalid, "platform %s has no secure_boot_macros: nothing would be built otherwise for secure boot", t.Name)
+		}
+	}
+	return nil
 }
 
 // minor finds in a ref the dist tag of a minor release, as in

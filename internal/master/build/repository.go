@@ -37,7 +37,11 @@ func (b *Builds) prepare(ctx context.Context, it itemRow, arch albs.Arch) (root 
 	if err != nil {
 		return root, s, "", err
 	}
-	if root, err = b.root(ctx, build, it.Platform, arch, platform.Build); err != nil {
+	purpose := platform.Build
+	if build.SecureBoot {
+		purpose = platform.SecureBoot
+	}
+	if root, err = b.root(ctx, build, it.Platform, arch, purpose); err != nil {
 		return root, s, "", err
 	}
 	o := build.Options.V.And(it.Options.V)

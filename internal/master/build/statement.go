@@ -80,6 +80,7 @@ func (b *Builds) stateBuild(ctx context.Context, tx db.Tx, in admission, package
 			ExternalParameters: attest.ExternalParameters{
 				Source: source, Platform: in.item.Platform, Arch: spec.Arch, With: spec.With, Without: spec.Without,
 				Define: spec.Define, Excludes: spec.Root.Excludes, Modules: spec.Root.Modules, Flavours: in.build.flavours(),
+				SecureBoot: in.build.SecureBoot,
 			},
 			InternalParameters: attest.InternalParameters{
 				Node: in.worker.Name, Attempt: in.lease.Attempt, Network: spec.Root.Network,

@@ -44,9 +44,11 @@ type buildRow struct {
 
 	Flavours column[[]UsedFlavour] `db:"flavours"`
 	Linked   column[[]Linked]      `db:"linked"`
+
+	SecureBoot bool `db:"secure_boot"`
 }
 
-const buildColumns = `id, owner_id, owner, team, product, options, created_at, flavours, linked`
+const buildColumns = `id, owner_id, owner, team, product, options, created_at, flavours, linked, secure_boot`
 
 type itemRow struct {
 	ID       albs.ItemID               `db:"id"`
@@ -104,9 +106,9 @@ func (s store) byKey(ctx context.Context, q db.Q, key string) (albs.BuildID, err
 }
 
 func (s store) addBuild(ctx context.Context, tx db.Tx, b *buildRow, key string) error {
-	err := tx.GetContext(ctx, &b.ID, `INSERT INTO build (key, owner_id, owner, team, product, options, created_at, flavours, linked)
-		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9) RETURNING id`,
-		sql.NullString{String: key, Valid: key != ""}, b.OwnerID, b.Owner, b.Team, b.Product, b.Options, b.CreatedAt, b.Flavours, b.Linked)
+	err := tx.GetContext(ctx, &b.ID, `INSERT INTO build (key, owner_id, owner, team, product, options, created_at, flavours, linked, secure_boot)
+		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10) RETURNING id`,
+		sql.NullString{String: key, Valid: key != ""}, b.OwnerID, b.Owner, b.Team, b.Product, b.Options, b.CreatedAt, b.Flavours, b.Linked, b.SecureBoot)
 	if err != nil {
 		return fmt.Errorf("insert build: %w", err)
 	}

@@ -14,18 +14,19 @@ import (
 
 // Build is a build as faces show it.
 type Build struct {
-	ID        albs.BuildID
-	Owner     string
-	OwnerID   albs.UserID
-	Team      string
-	Product   string
-	CreatedAt time.Time
-	Options   Options
-	Flavours  []UsedFlavour
-	Linked    []Linked
-	Status    Status
-	Items     []Item
-	Artifacts []Artifact
+	ID         albs.BuildID
+	Owner      string
+	OwnerID    albs.UserID
+	Team       string
+	Product    string
+	CreatedAt  time.Time
+	Options    Options
+	Flavours   []UsedFlavour
+	Linked     []Linked
+	SecureBoot bool
+	Status     Status
+	Items      []Item
+	Artifacts  []Artifact
 }
 
 // Lane says whose work a build is, and all that follows from it, where lanes share
@@ -53,6 +54,7 @@ type Item struct {
 	Options  Options      // the package's own, beside the build's
 	Weak     []albs.Arch  // those whose failures count for nothing
 	Noarch   []Difference // between arches' copies of its noarch packages
+	Warning  string       // what the platform would have otherwise; "" if nothing
 	Tasks    []Task
 
 	target itemTarget
@@ -112,7 +114,7 @@ func (b *Builds) Get(ctx context.Context, id albs.BuildID) (Build, error) {
 	if err != nil {
 		return Build{}, err
 	}
-	out := Build{ID: row.ID, Owner: row.Owner, OwnerID: row.OwnerID, Team: row.Team, Product: row.Product, CreatedAt: row.CreatedAt.Time, Options: row.Options.V, Flavours: row.Flavours.V, Linked: row.Linked.V}
+	out := Build{ID: row.ID, Owner: row.Owner, OwnerID: row.OwnerID, Team: row.Team, Product: row.Product, CreatedAt: row.CreatedAt.Time, Options: row.Options.V, Flavours: row.Flavours.V, Linked: row.Linked.V, SecureBoot: row.SecureBoot}
 	items, err := b.store.items(ctx, b.store.d, id)
 	if err != nil {
 		return Build{}, fmt.Errorf("items of build %d: %w", id, err)
@@ -123,7 +125,7 @@ func (b *Builds) Get(ctx context.Context, id albs.BuildID) (Build, error) {
 		out.Items = append(out.Items, Item{
 			ID: it.ID, Place: it.Place, Platform: it.Platform, Arches: it.Arches.V, Package: it.Package,
 			URL: it.URL, Ref: it.Ref, RefType: it.RefType, Commit: it.Commit,
-			SRPMURL: it.SRPMURL, SRPM: albs.File{Name: it.SRPMName, Digest: it.SRPM}, Options: it.Options.V, Weak: it.Target.V.Weak, Noarch: it.Noarch.V, target: it.Target.V,
+			SRPMURL: it.SRPMURL, SRPM: albs.File{Name: it.SRPMName, Digest: it.SRPM}, Options: it.Options.V, Weak: it.Target.V.Weak, Noarch: it.Noarch.V, Warning: it.Target.V.Warning, target: it.Target.V,
 		})
 	}
 	tasks, err := b.tasks(ctx, id)

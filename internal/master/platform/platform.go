@@ -118,8 +118,9 @@ type Purpose string
 
 // The purposes of a root.
 const (
-	Build Purpose = "build"
-	Test  Purpose = "test"
+	Build      Purpose = "build"
+	SecureBoot Purpose = "secure boot" // a build for it
+	Test       Purpose = "test"
 )
 
 // Root returns what a root of the platform for packages of arch, with flavours in
@@ -162,14 +163,17 @@ func (pl Platform) Compose(arch albs.Arch, purpose Purpose, with ...Flavour) (al
 		Timeout: time.Duration(pl.Timeout), MaxSilence: time.Duration(pl.MaxSilence),
 	}
 	switch purpose {
-	case Build:
+	case Build, SecureBoot:
 		root.Packages, root.Network = slices.Clone(pl.Packages), pl.Network
 		root.Macros = map[string]string{"dist": pl.Dist}
 		maps.Copy(root.Macros, pl.Macros)
+		if purpose == SecureBoot {
+			maps.Copy(root.Macros, pl.SecureBootMacros)
+		}
 	case Test:
 		root.Packages = pl.TestPackages
 	default:
-		return albs.Root{}, albs.Errorf(albs.Invalid, "a root is for %s or %s, not for %.20q", Build, Test, purpose)
+		return albs.Root{}, albs.Errorf(albs.Invalid, "a root is for %s, %s or %s, not for %.20q", Build, SecureBoot, Test, purpose)
 	}
 	add := func(list []Repository) {
 		for _, r := range forArch(list, root.Arch) {
@@ -182,7 +186,7 @@ func (pl Platform) Compose(arch albs.Arch, purpose Purpose, with ...Flavour) (al
 	}
 	for _, f := range with {
 		add(f.Repositories)
-		if purpose == Build {
+		if purpose != Test {
 			maps.Copy(root.Macros, f.Macros)
 			for _, r := range f.Packages {
 				if !slices.Contains(root.Packages, r) {

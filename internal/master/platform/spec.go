@@ -41,6 +41,12 @@ type Spec struct {
 	Repositories []Repository `yaml:"repositories" json:"repositories"`
 	// Macros are rpm macros of every build, name without % → body.
 	Macros map[string]string `yaml:"macros" json:"macros,omitempty"`
+	// SecureBootMacros are those of builds for secure boot, beside the others and in
+	// place of those of their names.
+	SecureBootMacros map[string]string `yaml:"secure_boot_macros" json:"secure_boot_macros,omitempty"`
+	// SecureBootPackages are names, or patterns of names, of what ought to be built for
+	// secure boot: a build of them that isn't is warned of.
+	SecureBootPackages []string `yaml:"secure_boot_packages" json:"secure_boot_packages,omitempty"`
 	// Packages are the requirement strings that a buildroot begins with.
 	Packages []string `yaml:"packages" json:"packages"`
 	// TestPackages are the same for the roots in which packages are tested.
@@ -77,11 +83,19 @@ type Multilib struct {
 
 // Takes reports whether m is about a package of that name.
 func (m Multilib) Takes(name string) bool {
-	return slices.ContainsFunc(m.Packages, func(pattern string) bool {
+	return matches(m.Packages, name)
+}
+
+func matches(patterns []string, name string) bool {
+	return slices.ContainsFunc(patterns, func(pattern string) bool {
 		ok, err := path.Match(pattern, name)
 		return ok && err == nil
 	})
 }
+
+// WantsSecureBoot reports whether a package of that name ought to be built for secure
+// boot.
+func (s Spec) WantsSecureBoot(name string) bool { return matches(s.SecureBootPackages, name) }
 
 // Root returns the arch of the root in which packages of arch are built and tested.
 func (s Spec) Root(arch albs.Arch) albs.Arch {
@@ -243,6 +257,9 @@ func (s Spec) check() error {
 	if err := checkMacros(s.Macros, bad); err != nil {
 		return err
 	}
+	if err := s.checkSecureBoot(bad); err != nil {
+		return err
+	}
 	if err := checkRequirements("packages", s.Packages, bad); err != nil {
 		return err
 	}
@@ -297,20 +314,53 @@ func (s Spec) checkArches(bad refuse) error {
 			return bad("root_arches: packages of %.20s can't be built in a root of %.20q", a, root)
 		}
 	}
+	return s.checkMultilib(bad)
+}
+
+func (s Spec) checkMultilib(bad refuse) error {
 	for _, m := range s.Multilib {
 		if !slices.Contains(s.Arches, m.From) || !slices.Contains(s.Arches, m.Into) || m.From == m.Into {
 			return bad("multilib: from %.20q into %.20q are not two of arches", m.From, m.Into)
 		}
-		if len(m.Packages) == 0 || len(m.Packages) > maxPackages {
-			return bad("multilib from %s: packages has between 1 and %d entries", m.From, maxPackages)
+		if len(m.Packages) == 0 {
+			return bad("multilib from %s: packages names none", m.From)
 		}
-		for _, p := range m.Packages {
-			if !patternForm.MatchString(p) {
-				return bad("multilib from %s: %.80q is not the name of a package, or a pattern of names with *", m.From, p)
-			}
+		if err := checkPatterns("multilib from "+string(m.From), m.Packages, bad); err != nil {
+			return err
 		}
 	}
 	return nil
+}
+
+func checkPatterns(what string, patterns []string, bad refuse) error {
+	if len(patterns) > maxPackages {
+		return bad("%s: more than %d names of packages", what, maxPackages)
+	}
+	for _, p := range patterns {
+		if !patternForm.MatchString(p) {
+			return bad("%s: %.80q is not the name of a package, or a pattern of names with *", what, p)
+		}
+	}
+	return nil
+}
+
+// signingForm finds the macros by which specs sign modules and boot loaders while they
+// are built.
+var signingForm = regexp.MustCompile(`^(with_modsign|modsign_|_?pesign|pe_signing)`)
+
+// checkSecureBoot refuses what builds for secure boot can't do yet: it would look done.
+func (s Spec) checkSecureBoot(bad refuse) error {
+	for _, name := range slices.Sorted(maps.Keys(s.SecureBootMacros)) {
+		if signingForm.MatchString(name) {
+			return bad("secure_boot_macros: %s signs while a package is built, which takes a way from the build to the signer; there is none yet", name)
+		}
+	}
+	if err := checkMacros(s.SecureBootMacros, func(format string, args ...any) error {
+		return bad("secure_boot_macros: "+format, args...)
+	}); err != nil {
+		return err
+	}
+	return checkPatterns("secure_boot_packages", s.SecureBootPackages, bad)
 }
 
 func (s Spec) checkRepositories(bad refuse) error {

@@ -39,6 +39,9 @@ type Config struct {
 	Work string `yaml:"-"`
 	// Arch is the arch that is built for.
 	Arch albs.Arch `yaml:"-"`
+	// SecureBoot says that the node is kept for builds for secure boot, which it takes
+	// beside all others. The master has to have enrolled it so.
+	SecureBoot bool `yaml:"secure_boot"`
 	// Parallel is how many tasks run at once; 0 is 1.
 	Parallel int `yaml:"parallel"`
 	// Emulate lists further arches, which are built for as far as the host runs their
@@ -147,6 +150,9 @@ func (c Config) offer(version string, g *guard) worker.Offer {
 		return o
 	}
 	o.Labels = []string{"kind:" + string(albs.KindSource), "kind:" + string(albs.KindBuild), "arch:" + string(c.Arch)}
+	if c.SecureBoot {
+		o.Labels = append(o.Labels, "secureboot")
+	}
 	for _, e := range c.Sandbox.Emulators {
 		o.Labels = append(o.Labels, "arch:"+string(e.Arch), albs.EmulatedLabel(e.Arch))
 	}
