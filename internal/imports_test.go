@@ -75,8 +75,9 @@ var allowed = map[string][]string{
 	"master/revision":   {"albs", "master/db", "master/auth"}, // what platform and product have in common, and nobody else's
 	"master/platform": {"albs", "master/db", "master/event", "master/auth", "master/provenance", "master/repo", "master/revision",
 		"rpm", "repodata", "egress"},
-	"master/product": {"albs", "master/db", "master/event", "master/auth", "master/provenance", "master/platform", "master/repo", "master/revision"},
-	"master/build": {"albs", "master/db", "master/event", "master/auth", "master/queue", "master/artifact", "master/provenance", "attest",
+	"master/product":      {"albs", "master/db", "master/event", "master/auth", "master/provenance", "master/platform", "master/repo", "master/revision"},
+	"master/build/option": {"albs", "master/platform"}, // build's pure rules of options, apart so that build stays small
+	"master/build": {"albs", "master/build/option", "master/db", "master/event", "master/auth", "master/queue", "master/artifact", "master/provenance", "attest",
 		"master/source", "master/platform", "master/product", "master/repo", "rpm", "repodata", "sbom", "failure"},
 	"master/testrun": {"albs", "master/db", "master/event", "master/auth", "master/queue", "master/artifact", "master/provenance", "attest",
 		"master/source", "master/platform", "master/product", "master/repo", "master/build", "rpm"},

@@ -26,6 +26,7 @@ import (
 	"albs/internal/albs"
 	"albs/internal/master/artifact"
 	"albs/internal/master/auth"
+	"albs/internal/master/build/option"
 	"albs/internal/master/db"
 	"albs/internal/master/event"
 	"albs/internal/master/platform"
@@ -137,7 +138,6 @@ type Package struct {
 const (
 	MaxPackages = 2000
 	MaxTargets  = 16
-	maxOptions  = 128
 	maxKey      = 200
 )
 
@@ -175,7 +175,7 @@ func (b *Builds) Create(ctx context.Context, n NewBuild) (Build, error) {
 			return b.Get(ctx, id)
 		}
 	}
-	if err := n.Options.check(); err != nil {
+	if err := n.Options.Check(); err != nil {
 		return Build{}, err
 	}
 	row.Options.V = n.Options
@@ -214,14 +214,14 @@ func (b *Builds) Create(ctx context.Context, n NewBuild) (Build, error) {
 
 // resolve turns the request into items: for every package and platform one, with
 // its commit or SRPM known. A ref is asked for once, whatever the platforms.
-func (b *Builds) resolve(ctx context.Context, n NewBuild, targets []target) ([]itemRow, error) {
+func (b *Builds) resolve(ctx context.Context, n NewBuild, targets []option.Target) ([]itemRow, error) {
 	if len(n.Packages) == 0 || len(n.Packages) > MaxPackages {
 		return nil, albs.Errorf(albs.Invalid, "name 1 to %d packages, each by git URL and ref or by SRPM", MaxPackages)
 	}
 	var items []itemRow
 	for i, p := range n.Packages {
 		whole := n.Options.And(p.Options)
-		if err := errors.Join(p.Options.check(), whole.check()); err != nil {
+		if err := errors.Join(p.Options.Check(), whole.Check()); err != nil {
 			return nil, fmt.Errorf("package %d: %w", i+1, err)
 		}
 		it, err := b.resolveOne(ctx, p)
@@ -230,10 +230,10 @@ func (b *Builds) resolve(ctx context.Context, n NewBuild, targets []target) ([]i
 		}
 		it.Options.V = p.Options
 		for _, t := range targets {
-			if err := t.takes(whole); err != nil {
+			if err := t.Takes(whole); err != nil {
 				return nil, fmt.Errorf("package %d: %w", i+1, err)
 			}
-			it.Place, it.Platform, it.Arches.V, it.Target.V = len(items), t.Name, t.wanted, t.facts()
+			it.Place, it.Platform, it.Arches.V, it.Target.V = len(items), t.Name, t.Wanted, t.Facts()
 			if !n.SecureBoot && t.WantsSecureBoot(it.Package) {
 				it.Target.V.Warning = fmt.Sprintf("platform %s wants %s to be built for secure boot, and this build isn't", t.Name, it.Package)
 			}
@@ -293,10 +293,10 @@ func (b *Builds) insert(ctx context.Context, tx db.Tx, row *buildRow, key string
 		case albs.KindImport:
 			t.Spec.Import = &albs.ImportSpec{URL: it.URL, Ref: it.Ref, Commit: it.Commit, Platform: it.Platform}
 		case albs.KindSource:
-			t.Needs = append(t.Needs, it.Target.V.host(it.Arches.V[0]))
+			t.Needs = append(t.Needs, it.Target.V.Host(it.Arches.V[0]))
 			t.Key = pastKey(it, it.Arches.V[0])
 		case albs.KindBuild:
-			t.Needs = append(t.Needs, it.Target.V.host(s.Arch))
+			t.Needs = append(t.Needs, it.Target.V.Host(s.Arch))
 			t.Key = pastKey(it, s.Arch)
 			if row.SecureBoot {
 				t.Needs = append(t.Needs, LabelSecureBoot)

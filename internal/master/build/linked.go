@@ -7,6 +7,7 @@ import (
 	"slices"
 
 	"albs/internal/albs"
+	"albs/internal/master/build/option"
 	"albs/internal/master/platform"
 )
 
@@ -48,7 +49,7 @@ func (b buildRow) flavours() []string {
 
 // link takes the repositories of builds as they are now. A build is taken whole or not
 // at all: what one that still runs will hold is not settled.
-func (b *Builds) link(ctx context.Context, ids []albs.BuildID, targets []target) ([]Linked, error) {
+func (b *Builds) link(ctx context.Context, ids []albs.BuildID, targets []option.Target) ([]Linked, error) {
 	if len(ids) > maxLinked {
 		return nil, albs.Errorf(albs.Invalid, "more than %d builds are linked", maxLinked)
 	}
@@ -66,7 +67,7 @@ func (b *Builds) link(ctx context.Context, ids []albs.BuildID, targets []target)
 		}
 		l := Linked{Build: id}
 		for _, t := range targets {
-			for _, a := range t.wanted {
+			for _, a := range t.Wanted {
 				r, err := b.Repository(ctx, id, t.Name, a)
 				if errors.Is(err, albs.NotFound) {
 					continue
@@ -87,7 +88,7 @@ func (b *Builds) link(ctx context.Context, ids []albs.BuildID, targets []target)
 
 // flavour returns the flavours of those names as they are now, and that they go with
 // every platform and with each other.
-func (b *Builds) flavour(ctx context.Context, names []string, targets []target) ([]UsedFlavour, error) {
+func (b *Builds) flavour(ctx context.Context, names []string, targets []option.Target) ([]UsedFlavour, error) {
 	if len(names) > maxFlavours {
 		return nil, albs.Errorf(albs.Invalid, "more than %d flavours", maxFlavours)
 	}
@@ -102,7 +103,7 @@ func (b *Builds) flavour(ctx context.Context, names []string, targets []target) 
 		out = append(out, UsedFlavour{Name: f.Name, Revision: f.Revision})
 	}
 	for _, t := range targets {
-		for _, a := range t.wanted {
+		for _, a := range t.Wanted {
 			if _, err := t.Compose(a, platform.Build, with...); err != nil {
 				return nil, err
 			}

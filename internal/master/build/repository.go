@@ -46,7 +46,7 @@ func (b *Builds) prepare(ctx context.Context, it itemRow, arch albs.Arch) (root 
 	}
 	o := build.Options.V.And(it.Options.V)
 	root.Excludes, root.Modules = o.Excludes, o.Modules
-	return root, o.switches(it.Ref, root.Macros["dist"]), cmp.Or(o.TargetArch, arch), nil
+	return root, o.Switches(it.Ref, root.Macros["dist"]), cmp.Or(o.TargetArch, arch), nil
 }
 
 // TestRoot returns the root in which what a build made for a platform and arch is

@@ -10,6 +10,7 @@ import (
 
 	"albs/internal/albs"
 	"albs/internal/failure"
+	"albs/internal/master/build/option"
 	"albs/internal/master/db"
 )
 
@@ -66,7 +67,7 @@ type itemRow struct {
 	SRPMName string                    `db:"srpm_name"`
 	SRPMURL  string                    `db:"srpm_url"`
 	Options  column[Options]           `db:"options"` // the package's own
-	Target   column[itemTarget]        `db:"target"`
+	Target   column[option.Facts]      `db:"target"`
 	Noarch   column[[]Difference]      `db:"noarch"`
 }
 

@@ -9,6 +9,7 @@ import (
 	"albs/internal/albs"
 	"albs/internal/failure"
 	"albs/internal/master/artifact"
+	"albs/internal/master/build/option"
 	"albs/internal/master/queue"
 )
 
@@ -57,12 +58,12 @@ type Item struct {
 	Warning  string       // what the platform would have otherwise; "" if nothing
 	Tasks    []Task
 
-	target itemTarget
+	target option.Facts
 }
 
 // Host returns the label of the workers that can make and enter roots for an arch of
 // the item.
-func (it Item) Host(arch albs.Arch) string { return it.target.host(arch) }
+func (it Item) Host(arch albs.Arch) string { return it.target.Host(arch) }
 
 // Task is one task of an item, with the queue's view of it.
 type Task struct {

@@ -1,4 +1,4 @@
-package build
+package option
 
 import (
 	"errors"
@@ -34,7 +34,7 @@ func TestOptions(t *testing.T) {
 		"noarch as target":        {Options{TargetArch: albs.Noarch}, "target_arch"},
 		"too many":                {Options{With: strings.Split(strings.Repeat("a ", maxOptions), " ")}, "more than"},
 	} {
-		err := c.o.check()
+		err := c.o.Check()
 		if c.want == "" && err != nil || c.want != "" && (!errors.Is(err, albs.Invalid) || !strings.Contains(err.Error(), c.want)) {
 			t.Errorf("%s: %v, want %q", name, err, c.want)
 		}
@@ -74,7 +74,7 @@ func TestDistOf(t *testing.T) {
 		}
 	}
 	// What a person asks for holds before all.
-	s := Options{Define: map[string]string{"dist": ".mine"}}.switches("x-1-1.el9_2", ".el9")
+	s := Options{Define: map[string]string{"dist": ".mine"}}.Switches("x-1-1.el9_2", ".el9")
 	if s.Define["dist"] != ".mine" {
 		t.Errorf("dist = %v", s.Define)
 	}
@@ -89,57 +89,31 @@ func TestTargetTakes(t *testing.T) {
 	plain := p
 	plain.ModuleID = ""
 	for name, c := range map[string]struct {
-		t    target
+		t    Target
 		o    Options
 		want string
 	}{
-		"a module":                         {target{p, []albs.Arch{albs.X8664}}, Options{Modules: []string{"a:1"}}, ""},
-		"a module where there are none":    {target{plain, []albs.Arch{albs.X8664}}, Options{Modules: []string{"a:1"}}, "no modules"},
-		"a target of the root":             {target{p, []albs.Arch{albs.X8664, albs.I686}}, Options{TargetArch: albs.X8664v2}, ""},
-		"a target of another arch's roots": {target{p, []albs.Arch{albs.X8664, albs.AArch64}}, Options{TargetArch: albs.I686}, "the root for aarch64"},
+		"a module":                         {Target{p, []albs.Arch{albs.X8664}}, Options{Modules: []string{"a:1"}}, ""},
+		"a module where there are none":    {Target{plain, []albs.Arch{albs.X8664}}, Options{Modules: []string{"a:1"}}, "no modules"},
+		"a target of the root":             {Target{p, []albs.Arch{albs.X8664, albs.I686}}, Options{TargetArch: albs.X8664v2}, ""},
+		"a target of another arch's roots": {Target{p, []albs.Arch{albs.X8664, albs.AArch64}}, Options{TargetArch: albs.I686}, "the root for aarch64"},
 	} {
-		err := c.t.takes(c.o)
+		err := c.t.Takes(c.o)
 		if c.want == "" && err != nil || c.want != "" && (!errors.Is(err, albs.Invalid) || !strings.Contains(err.Error(), c.want)) {
 			t.Errorf("%s: %v, want %q", name, err, c.want)
 		}
 	}
-	got := target{p, []albs.Arch{albs.I686, albs.AArch64, albs.S390X}}.facts()
-	want := itemTarget{Weak: []albs.Arch{albs.S390X}, Roots: map[albs.Arch]albs.Arch{albs.I686: albs.X8664}}
+	got := Target{p, []albs.Arch{albs.I686, albs.AArch64, albs.S390X}}.Facts()
+	want := Facts{Weak: []albs.Arch{albs.S390X}, Roots: map[albs.Arch]albs.Arch{albs.I686: albs.X8664}}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("facts (-want +got):\n%s", diff)
 	}
-	if got := (target{p, []albs.Arch{albs.S390X}}).facts(); len(got.Weak) > 0 {
+	if got := (Target{p, []albs.Arch{albs.S390X}}).Facts(); len(got.Weak) > 0 {
 		t.Errorf("alone, s390x is weak: %+v", got)
 	}
 	for arch, host := range map[albs.Arch]string{albs.I686: "arch:x86_64", albs.AArch64: "arch:aarch64", albs.X8664v2: "arch:x86_64"} {
-		if h := want.host(arch); h != host {
+		if h := want.Host(arch); h != host {
 			t.Errorf("host of %s = %s, want %s", arch, h, host)
 		}
-	}
-}
-
-func TestUnify(t *testing.T) {
-	t.Parallel()
-	row := func(name string, arch albs.Arch, content string) artifactRow {
-		return artifactRow{Name: name, Arch: arch, Digest: albs.DigestOf([]byte(content))}
-	}
-	x := made{arch: albs.X8664, files: []artifactRow{row("a-1-1.x86_64.rpm", albs.X8664, "x"), row("a-doc-1-1.noarch.rpm", albs.X8664, "doc")}}
-	a := made{arch: albs.AArch64, files: []artifactRow{row("a-doc-1-1.noarch.rpm", albs.AArch64, "other"), row("a-data-1-1.noarch.rpm", albs.AArch64, "data")}}
-	s := made{arch: albs.S390X, files: []artifactRow{row("a-doc-1-1.noarch.rpm", albs.S390X, "doc")}}
-	arches, weak := []albs.Arch{albs.S390X, albs.X8664, albs.AArch64}, []albs.Arch{albs.S390X}
-	all := []made{a, s, x}
-	winning(all, arches, weak, "")
-	got := unify(all)
-	if len(got) != 2 || got[0].winner != x.files[1] || len(got[0].losers) != 1 || got[0].losers[0] != a.files[0] || len(got[0].missing) != 0 {
-		t.Fatalf("unify = %+v, want x86_64's doc in aarch64's place: it is the first of the arches that aren't weak", got)
-	}
-	if got[1].winner != a.files[1] || len(got[1].missing) != 2 {
-		t.Errorf("unify = %+v, want aarch64's data for the two that lack it", got[1])
-	}
-	// What was settled stays, though the late one would have been first.
-	all = []made{x, a}
-	winning(all, arches, nil, albs.X8664)
-	if got := unify(all); got[0].winner != a.files[0] {
-		t.Errorf("a late arch won with %+v", got[0].winner)
 	}
 }
