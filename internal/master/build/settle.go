@@ -160,6 +160,9 @@ func (b *Builds) conclude(ctx context.Context, tx db.Tx, in admission, s settlem
 	}
 	for _, id := range s.others {
 		if wellOver(states[id]) != s.over[id] {
+			for _, st := range steps { // the admission begins anew, and would wait for itself
+				b.repos.Forgo(st.name, st.to)
+			}
 			return albs.Errorf(albs.Conflict, "task %d, of the same package, has ended meanwhile", id)
 		}
 	}

@@ -269,6 +269,10 @@ func (r *Repos) Advance(ctx context.Context, tx db.Tx, name string, from, to alb
 	return nil
 }
 
+// Forgo ends the wait of others for an extension that will not be advanced, since what
+// it rested on has changed.
+func (r *Repos) Forgo(name string, to albs.Digest) { r.turns.advanced(name, to) }
+
 // Contain reports whether d is a blob that a reader of one of the repositories, as a
 // root names them, needs: a snapshot's root, an entry list, a metadata file or a
 // package. A repository elsewhere, without a snapshot, has none. NotFound if a
