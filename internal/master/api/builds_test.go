@@ -15,6 +15,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"albs/internal/albs"
+	"albs/internal/master/api/delivery"
 	"albs/internal/master/build"
 )
 
@@ -91,6 +92,47 @@ func FuzzBuildRequest(f *testing.F) {
 			t.Errorf("%d tasks and %d platforms became %d and %d", len(n.Tasks), len(n.Platforms), len(b.Packages), len(b.Platforms))
 		}
 	})
+}
+
+// TestFlavours applies a flavour, asks for it in both ways that ALBS has, and builds
+// with it.
+func TestFlavours(t *testing.T) {
+	t.Parallel()
+	f := setup(t, Config{})
+	f.catalog(t)
+	srpm := f.upload(t)
+	const yaml = "name: extra\nmacros: {vendor: V}\npackages: [vend]\n"
+	f.call(t, "maintainer", post, "/api/v1/platform_flavors/", yaml, 403).problem(t)
+	if p := f.call(t, "operator", post, "/api/v1/platform_flavors/", "name: x\ncolour: red\n", 400).problem(t); !strings.Contains(p.Detail, "colour") {
+		t.Errorf("detail = %q", p.Detail)
+	}
+	var v delivery.FlavourView
+	f.call(t, "operator", post, "/api/v1/platform_flavors/", yaml, 200).into(t, &v)
+	f.call(t, "operator", patch, "/api/v1/platform_flavors/", strings.Replace(yaml, "V", "W", 1), 200).into(t, &v)
+	if v.ID != 1 || v.Revision != 2 || v.Spec.Macros["vendor"] != "W" || v.Actor == "" {
+		t.Errorf("flavour = %+v", v)
+	}
+	for _, path := range []string{"extra", "1"} {
+		f.call(t, "anon", get, "/api/v1/platform_flavors/"+path+"/", nil, 200).into(t, &v)
+		if v.Name != "extra" {
+			t.Errorf("%s is %+v", path, v)
+		}
+	}
+	f.call(t, "anon", get, "/api/v1/platform_flavors/none/", nil, 404).problem(t)
+	var list []delivery.FlavourView
+	f.call(t, "anon", get, "/api/v1/platform_flavors/", nil, 200).into(t, &list)
+	if len(list) != 1 {
+		t.Errorf("list = %+v", list)
+	}
+	for _, given := range []string{`"extra"`, "1"} {
+		var b buildView
+		f.call(t, "contributor", post, "/api/v1/builds/", `{"platforms":[{"name":"el"}],"tasks":[{"srpm":"`+string(srpm)+`","mock_options":{"with":["x"]}}],
+			"platform_flavors":[`+given+`],"mock_options":{"definitions":{"dist":".x"}}}`, 200).into(t, &b)
+		if len(b.PlatformFlavors) != 1 || b.PlatformFlavors[0].Name != "extra" || b.PlatformFlavors[0].Revision != 2 || b.MockOptions.Define["dist"] != ".x" ||
+			b.Tasks[0].Options == nil || b.Tasks[0].Options.With[0] != "x" {
+			t.Errorf("given %s: build = %+v", given, b)
+		}
+	}
 }
 
 func TestBuilds(t *testing.T) {
