@@ -19,3 +19,4 @@ ALTER TABLE build_item ADD COLUMN options TEXT NOT NULL DEFAULT '{}'; -- JSON: t
 ALTER TABLE build_item ADD COLUMN target TEXT NOT NULL DEFAULT '{}';  -- JSON: what the platform said of arches
 ALTER TABLE build_item ADD COLUMN srpm_url TEXT NOT NULL DEFAULT '';  -- where an SRPM was fetched, '' for others
 ALTER TABLE build_item ADD COLUMN noarch TEXT NOT NULL DEFAULT '[]';   -- JSON: in what its noarch packages differed between arches
+ALTER TABLE build_task ADD COLUMN told BOOLEAN NOT NULL DEFAULT FALSE; -- whether a rebuild's packages are settled, and others were told

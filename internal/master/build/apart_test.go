@@ -515,6 +515,38 @@ func TestNoarch(t *testing.T) {
 	})
 }
 
+// TestNoarchOfAFailedArch: an arch that fails is no reason not to test the others, and
+// takes what was settled without it when it is tried again, though its copy would have
+// been the first.
+func TestNoarchOfAFailedArch(t *testing.T) {
+	each(t, func(t *testing.T, f *fixture) {
+		f.apply("el9-two", func(s *platform.Spec) { s.Arches = []albs.Arch{albs.X8664, albs.AArch64} })
+		srpm, xs := library(t, albs.X8664, "of x86_64")
+		_, as := library(t, albs.AArch64, "of aarch64")
+		b := f.create(NewBuild{Platforms: []Target{{Platform: "el9-two"}}, Packages: []Package{{SRPM: f.srpm(srpm)}}})
+		var kept []*worker.Lease
+		must(t, f.left(f.of(&kept, "el9-two", albs.AArch64), as...))
+		l := f.of(&kept, "el9-two", albs.X8664)
+		must(t, f.queue.Complete(f.node, l.Token, albs.OutcomeFailed, albs.Result{Reason: "no"}))
+		if diff := cmp.Diff([]string{"aarch64"}, f.built(b.ID)); diff != "" {
+			t.Errorf("ready for tests (-want +got):\n%s", diff)
+		}
+		const doc = "lib-doc-1-1.noarch.rpm"
+		want := f.in(RepoName(b.ID, "el9-two", albs.AArch64))[doc]
+		must(t, f.RetryFailed(f.person, b.ID))
+		must(t, f.left(f.of(&kept, "el9-two", albs.X8664), xs...))
+		b = f.wait(b.ID, Succeeded)
+		for _, a := range []albs.Arch{albs.X8664, albs.AArch64} {
+			if got := f.in(RepoName(b.ID, "el9-two", a))[doc]; got != want {
+				t.Errorf("%s has the doc %s, want %s, which was tested", a, got.Short(), want.Short())
+			}
+		}
+		if diff := cmp.Diff([]string{"aarch64", "x86_64"}, f.built(b.ID)); diff != "" || len(b.Items[0].Noarch) != 1 {
+			t.Errorf("ready for tests, and differences %+v (-want +got):\n%s", b.Items[0].Noarch, diff)
+		}
+	})
+}
+
 // TestLastTwoAtOnce: two arches that end at the same moment don't each take the other
 // for unfinished.
 func TestLastTwoAtOnce(t *testing.T) {

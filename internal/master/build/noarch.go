@@ -30,6 +30,7 @@ type Copy struct {
 type made struct {
 	arch  albs.Arch
 	task  albs.TaskID
+	told  bool // it is settled: others know of the files
 	files []artifactRow
 }
 
@@ -82,16 +83,16 @@ func unify(all []made) []unified {
 	return out
 }
 
-// winning sorts what arches made into the order in which their noarch packages win: that
-// of the platform's arches, weak ones behind the others, and late, if it is not "",
-// behind all: what was settled before it came stays.
-func winning(all []made, arches, weak []albs.Arch, late albs.Arch) {
+// winning sorts what arches made into the order in which their noarch packages win: what
+// was settled before stays, and else it is the order of the platform's arches, weak ones
+// behind the others.
+func winning(all []made, arches, weak []albs.Arch) {
 	rank := func(m made) int {
 		n := slices.Index(arches, m.arch)
 		if slices.Contains(weak, m.arch) {
 			n += len(arches)
 		}
-		if m.arch == late {
+		if !m.told {
 			n += 2 * len(arches)
 		}
 		return n

@@ -16,7 +16,7 @@ func TestUnify(t *testing.T) {
 	s := made{arch: albs.S390X, files: []artifactRow{row("a-doc-1-1.noarch.rpm", albs.S390X, "doc")}}
 	arches, weak := []albs.Arch{albs.S390X, albs.X8664, albs.AArch64}, []albs.Arch{albs.S390X}
 	all := []made{a, s, x}
-	winning(all, arches, weak, "")
+	winning(all, arches, weak)
 	got := unify(all)
 	if len(got) != 2 || got[0].winner != x.files[1] || len(got[0].losers) != 1 || got[0].losers[0] != a.files[0] || len(got[0].missing) != 0 {
 		t.Fatalf("unify = %+v, want x86_64's doc in aarch64's place: it is the first of the arches that aren't weak", got)
@@ -25,8 +25,9 @@ func TestUnify(t *testing.T) {
 		t.Errorf("unify = %+v, want aarch64's data for the two that lack it", got[1])
 	}
 	// What was settled stays, though the late one would have been first.
+	a.told = true
 	all = []made{x, a}
-	winning(all, arches, nil, albs.X8664)
+	winning(all, arches, nil)
 	if got := unify(all); got[0].winner != a.files[0] {
 		t.Errorf("a late arch won with %+v", got[0].winner)
 	}

@@ -34,11 +34,8 @@ func (h buildHandler) Admit(ctx context.Context, l queue.Lease, outcome albs.Out
 	if err != nil {
 		return nil, err
 	}
-	if outcome == albs.OutcomeFailed {
-		return h.ends(ctx, in, outcome, r.Reason), nil
-	}
-	if outcome == albs.OutcomeExcluded {
-		return h.excluded(ctx, in)
+	if outcome != albs.OutcomeOK {
+		return h.without(ctx, in, outcome, r.Reason)
 	}
 	if r.Build == nil {
 		return nil, albs.Errorf(albs.Invalid, "the attempt reports success and names no package")
@@ -67,7 +64,7 @@ func (h buildHandler) Admit(ctx context.Context, l queue.Lease, outcome albs.Out
 	if err != nil {
 		return nil, err
 	}
-	item, into, err := h.settle(ctx, in, packages)
+	item, into, err := h.settle(ctx, in, packages, false)
 	if err != nil {
 		return nil, err
 	}
@@ -92,10 +89,10 @@ func (h buildHandler) Admit(ctx context.Context, l queue.Lease, outcome albs.Out
 	}, nil
 }
 
-// excluded takes in that a package isn't built for an arch, for which others may have
-// waited.
-func (h buildHandler) excluded(ctx context.Context, in admission) (func(context.Context, db.Tx) error, error) {
-	item, into, err := h.settle(ctx, in, nil)
+// without takes in that a rebuild came to nothing, or its arch is excluded, for which
+// others may have waited.
+func (h buildHandler) without(ctx context.Context, in admission, outcome albs.Outcome, reason string) (func(context.Context, db.Tx) error, error) {
+	item, into, err := h.settle(ctx, in, nil, outcome == albs.OutcomeFailed)
 	if err != nil {
 		return nil, err
 	}
@@ -103,8 +100,9 @@ func (h buildHandler) excluded(ctx context.Context, in admission) (func(context.
 	if err != nil {
 		return nil, err
 	}
+	ends := h.ends(ctx, in, outcome, reason)
 	return func(ctx context.Context, tx db.Tx) error {
-		if err := in.logs(ctx, tx); err != nil {
+		if err := ends(ctx, tx); err != nil {
 			return err
 		}
 		return h.conclude(ctx, tx, in, item, steps)

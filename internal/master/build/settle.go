@@ -17,7 +17,7 @@ import (
 type settlement struct {
 	platform platform.Platform
 	others   []albs.TaskID        // the item's rebuilds for other arches
-	over     map[albs.TaskID]bool // those of them that were well over
+	over     map[albs.TaskID]bool // those of them that had ended
 	known    map[albs.Digest]artifact.Artifact
 
 	into    changes
@@ -41,27 +41,26 @@ func (s *settlement) artifact(ctx context.Context, b *Builds, d albs.Digest) (ar
 	return b.artifacts.Get(ctx, b.store.d, d)
 }
 
-// wellOver reports whether a rebuild has given its arch all that it will.
-func wellOver(s albs.TaskState) bool { return s == albs.TaskSucceeded || s == albs.TaskExcluded }
-
-// settle finds out what the end of in's rebuild with these packages, none if its arch is
-// excluded, does to the repositories of its build, and to what the other arches have.
+// settle finds out what the end of in's rebuild with these packages, none if it failed
+// or its arch is excluded, does to the repositories of its build, and to what the other
+// arches have.
 //
 // Packages of multilib come when both of their arches are made. Noarch packages are
-// settled when all arches but the weak are over: a weak one that comes later takes what
-// was settled, and one that never comes holds up nothing.
-func (b *Builds) settle(ctx context.Context, in admission, packages []artifact.Artifact) (settlement, changes, error) {
+// settled when all arches but the weak have ended: one that comes later, being weak or
+// tried again, takes what was settled.
+func (b *Builds) settle(ctx context.Context, in admission, packages []artifact.Artifact, failed bool) (settlement, changes, error) {
 	s := settlement{over: map[albs.TaskID]bool{}, known: map[albs.Digest]artifact.Artifact{}, lost: map[string]bool{}, into: changes{}}
 	var err error
 	if s.platform, err = b.platforms.Get(ctx, in.item.Platform); err != nil {
 		return s, nil, err
 	}
-	weak := in.item.Target.V.Weak
 	all, settled, err := b.others(ctx, in, &s)
 	if err != nil {
 		return s, nil, err
 	}
-	waited := settled && !slices.Contains(weak, in.task.Arch) // others may have waited for this one
+	if failed && s.platform.NoarchEqual {
+		settled = false // what differs would have to fail this one, which has failed
+	}
 	if len(packages) > 0 {
 		own := made{arch: in.task.Arch, task: in.task.TaskID}
 		for _, a := range packages {
@@ -72,16 +71,9 @@ func (b *Builds) settle(ctx context.Context, in admission, packages []artifact.A
 			})
 		}
 		all = append(all, own)
-		if !own.noarch() || settled {
-			s.tell = append(s.tell, in.built(own))
-		}
 	}
 	if settled {
-		late := in.task.Arch
-		if waited {
-			late = ""
-		}
-		winning(all, in.item.Arches.V, weak, late)
+		winning(all, in.item.Arches.V, in.item.Target.V.Weak)
 		if err := b.shareNoarch(ctx, in, all, &s); err != nil {
 			return s, nil, err
 		}
@@ -90,7 +82,7 @@ func (b *Builds) settle(ctx context.Context, in admission, packages []artifact.A
 		return s, nil, err
 	}
 	for _, m := range all {
-		if waited && m.task != in.task.TaskID && m.noarch() {
+		if !m.told && (settled || m.task == in.task.TaskID && !m.noarch()) {
 			s.tell = append(s.tell, in.built(m))
 		}
 	}
@@ -106,17 +98,17 @@ func (b *Builds) settle(ctx context.Context, in admission, packages []artifact.A
 }
 
 // others returns what the item's other arches made, and whether all of them that
-// aren't weak are over.
+// aren't weak have ended.
 func (b *Builds) others(ctx context.Context, in admission, s *settlement) (all []made, settled bool, err error) {
 	rows, err := b.store.tasks(ctx, b.store.d, in.item.BuildID)
 	if err != nil {
 		return nil, false, fmt.Errorf("tasks of build %d: %w", in.item.BuildID, err)
 	}
-	arches := map[albs.TaskID]albs.Arch{}
+	about := map[albs.TaskID]taskRow{}
 	for _, r := range rows {
 		if r.ItemID == in.item.ID && r.Kind == albs.KindBuild && r.TaskID != in.task.TaskID {
 			s.others = append(s.others, r.TaskID)
-			arches[r.TaskID] = r.Arch
+			about[r.TaskID] = r
 		}
 	}
 	tasks, err := b.queue.Tasks(ctx, s.others...)
@@ -129,11 +121,12 @@ func (b *Builds) others(ctx context.Context, in admission, s *settlement) (all [
 	}
 	settled = true
 	for _, t := range tasks {
-		s.over[t.ID] = wellOver(t.State)
-		if !s.over[t.ID] && !slices.Contains(in.item.Target.V.Weak, arches[t.ID]) {
+		row := about[t.ID]
+		s.over[t.ID] = t.State.Final()
+		if !s.over[t.ID] && !slices.Contains(in.item.Target.V.Weak, row.Arch) {
 			settled = false
 		}
-		m := made{arch: arches[t.ID], task: t.ID}
+		m := made{arch: row.Arch, task: t.ID, told: row.Told}
 		for _, f := range files {
 			if f.TaskID == t.ID {
 				m.files = append(m.files, f)
@@ -159,7 +152,7 @@ func (b *Builds) conclude(ctx context.Context, tx db.Tx, in admission, s settlem
 		return err
 	}
 	for _, id := range s.others {
-		if wellOver(states[id]) != s.over[id] {
+		if states[id].Final() != s.over[id] {
 			for _, st := range steps { // the admission begins anew, and would wait for itself
 				b.repos.Forgo(st.name, st.to)
 			}
@@ -188,7 +181,13 @@ func (b *Builds) conclude(ctx context.Context, tx db.Tx, in admission, s settlem
 			return err
 		}
 	}
+	if err := b.store.setTold(ctx, tx, in.task.TaskID, false); err != nil { // of an earlier end it may have been
+		return err
+	}
 	for _, t := range s.tell {
+		if err := b.store.setTold(ctx, tx, t.Task, true); err != nil {
+			return err
+		}
 		if err := b.events.Add(ctx, tx, EventBuilt, Topic(t.Build), in.worker.String(), t); err != nil {
 			return err
 		}

@@ -79,9 +79,10 @@ type taskRow struct {
 	ItemID  albs.ItemID   `db:"item_id"`
 	Kind    albs.TaskKind `db:"kind"`
 	Arch    albs.Arch     `db:"arch"`
+	Told    bool          `db:"told"` // of a rebuild: that its packages are settled
 }
 
-const taskColumns = `task_id, build_id, item_id, kind, arch`
+const taskColumns = `task_id, build_id, item_id, kind, arch, told`
 
 type artifactRow struct {
 	BuildID albs.BuildID `db:"build_id"`
@@ -171,6 +172,11 @@ func (s store) replaceFile(ctx context.Context, tx db.Tx, r replacement) error {
 	res, err := tx.ExecContext(ctx, `UPDATE build_artifact SET digest = $5 WHERE build_id = $1 AND task_id = $2 AND attempt = $3 AND name = $4`,
 		r.row.BuildID, r.row.TaskID, r.row.Attempt, r.row.Name, r.by)
 	return db.One(res, err, "file %s of task %d is gone", r.row.Name, r.row.TaskID)
+}
+
+func (s store) setTold(ctx context.Context, tx db.Tx, id albs.TaskID, told bool) error {
+	res, err := tx.ExecContext(ctx, `UPDATE build_task SET told = $2 WHERE task_id = $1`, id, told)
+	return db.One(res, err, "task %d of a build is gone", id)
 }
 
 func (s store) setNoarch(ctx context.Context, tx db.Tx, id albs.ItemID, d []Difference) error {
