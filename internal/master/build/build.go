@@ -7,6 +7,9 @@
 // rebuilt from that SRPM once for every arch (by nodes). Task state is the
 // queue's; the state of a build is computed from it by StatusOf and nowhere else.
 //
+// What takes several arches, one copy of each noarch package and multilib, follows
+// from the end of the last of them (settle.go).
+//
 // The package decides what a node's result is worth: it checks every header
 // against the task before a file is admitted, and states provenance from what it
 // saw itself. It doesn't know of tests, signatures or releases, which follow the

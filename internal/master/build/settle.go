@@ -100,13 +100,13 @@ func (b *Builds) settle(ctx context.Context, in admission, packages []artifact.A
 // others returns what the item's other arches made, and whether all of them that
 // aren't weak have ended.
 func (b *Builds) others(ctx context.Context, in admission, s *settlement) (all []made, settled bool, err error) {
-	rows, err := b.store.tasks(ctx, b.store.d, in.item.BuildID)
+	rows, err := b.store.rebuilds(ctx, b.store.d, in.item.ID)
 	if err != nil {
-		return nil, false, fmt.Errorf("tasks of build %d: %w", in.item.BuildID, err)
+		return nil, false, fmt.Errorf("rebuilds of item %d: %w", in.item.ID, err)
 	}
 	about := map[albs.TaskID]taskRow{}
 	for _, r := range rows {
-		if r.ItemID == in.item.ID && r.Kind == albs.KindBuild && r.TaskID != in.task.TaskID {
+		if r.TaskID != in.task.TaskID {
 			s.others = append(s.others, r.TaskID)
 			about[r.TaskID] = r
 		}

@@ -208,6 +208,13 @@ func (s store) tasks(ctx context.Context, q db.Q, id albs.BuildID) ([]taskRow, e
 	return out, err
 }
 
+// rebuilds returns the rebuilds of an item.
+func (s store) rebuilds(ctx context.Context, q db.Q, id albs.ItemID) ([]taskRow, error) {
+	var out []taskRow
+	err := q.SelectContext(ctx, &out, `SELECT `+taskColumns+` FROM build_task WHERE item_id = $1 AND kind = $2 ORDER BY task_id`, id, albs.KindBuild)
+	return out, err
+}
+
 func (s store) task(ctx context.Context, q db.Q, id albs.TaskID) (taskRow, error) {
 	var t taskRow
 	err := q.GetContext(ctx, &t, `SELECT `+taskColumns+` FROM build_task WHERE task_id = $1`, id)

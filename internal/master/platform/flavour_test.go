@@ -151,3 +151,34 @@ func TestRootArch(t *testing.T) {
 		}
 	}
 }
+
+// FuzzParseFlavour holds what is accepted to the rule that nothing in it can end a line
+// or begin an option in a configuration made of it.
+func FuzzParseFlavour(f *testing.F) {
+	f.Add(epel)
+	f.Add("name: a\n<<: {name: b}\n")
+	f.Fuzz(func(t *testing.T, in string) {
+		s, err := platform.ParseFlavour(strings.NewReader(in))
+		if err != nil {
+			if k := albs.KindOf(err); k != albs.Invalid && k != albs.TooLarge {
+				t.Fatalf("kind %q: %v", k, err)
+			}
+			return
+		}
+		lines := append([]string{s.Name}, s.Packages...)
+		for _, r := range s.Repositories {
+			lines = append(lines, r.ID, strings.ReplaceAll(r.URL, "$arch", ""))
+		}
+		for name, body := range s.Macros {
+			lines = append(lines, name)
+			if strings.ContainsAny(body, "\r\n") {
+				t.Fatalf("macro %s has the body %q", name, body)
+			}
+		}
+		for _, l := range lines {
+			if strings.HasPrefix(l, "-") || strings.ContainsAny(l, "\r\n\x00\"'`$\\") {
+				t.Fatalf("%q was accepted", l)
+			}
+		}
+	})
+}

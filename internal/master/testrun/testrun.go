@@ -4,7 +4,8 @@
 // Runs follow the event build.built, and those that haven't ended end with the
 // event build.cancelled. A run is one test task: its packages are
 // those that the rebuild left, its root is the platform's test root with the
-// build's own repository, both as they are when a tester claims the task. A
+// build's own repositories and what the build saw beside them, as they are when a
+// tester claims the task. A
 // restart makes a new run with the next revision; the latest run of a rebuild is
 // the one that counts.
 //
