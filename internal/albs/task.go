@@ -12,6 +12,7 @@ type TaskKind string
 // module that owns it and a loop in the role that does it.
 const (
 	KindImport  TaskKind = "import"  // master: git commit and look-aside files → exported source
+	KindGraph   TaskKind = "graph"   // master: what the SRPMs of a platform say → the order of their rebuilds
 	KindSource  TaskKind = "source"  // node: exported source → one SRPM
 	KindBuild   TaskKind = "build"   // node: SRPM → RPMs of one arch
 	KindTest    TaskKind = "test"    // tester: install, check, remove
@@ -38,7 +39,7 @@ var Roles = []Role{RoleMaster, RoleNode, RoleTester, RoleSigner, RoleReleaser}
 // Role returns the role that does tasks of kind k; "" for an unknown kind.
 func (k TaskKind) Role() Role {
 	switch k {
-	case KindImport:
+	case KindImport, KindGraph:
 		return RoleMaster
 	case KindSource, KindBuild:
 		return RoleNode
@@ -90,6 +91,7 @@ const (
 // kind is set.
 type Spec struct {
 	Import  *ImportSpec  `json:"import,omitempty"`
+	Graph   *GraphSpec   `json:"graph,omitempty"`
 	Source  *SourceSpec  `json:"source,omitempty"`
 	Build   *BuildSpec   `json:"build,omitempty"`
 	Test    *TestSpec    `json:"test,omitempty"`
@@ -120,6 +122,7 @@ type Result struct {
 	Logs []File `json:"logs,omitempty"`
 
 	Import  *ImportResult  `json:"import,omitempty"`
+	Graph   *GraphResult   `json:"graph,omitempty"`
 	Source  *SourceResult  `json:"source,omitempty"`
 	Build   *BuildResult   `json:"build,omitempty"`
 	Test    *TestResult    `json:"test,omitempty"`
@@ -196,6 +199,20 @@ type ImportResult struct {
 	Sources []File `json:"sources,omitempty"` // look-aside files
 }
 
+// GraphSpec asks for the order in which the packages of a build are rebuilt on one
+// platform.
+type GraphSpec struct {
+	Build    BuildID `json:"build"`
+	Platform string  `json:"platform"`
+}
+
+// GraphResult counts what was found; who needs whom is in the log.
+type GraphResult struct {
+	Nodes  int `json:"nodes"`
+	Edges  int `json:"edges"`
+	Broken int `json:"broken"` // edges that don't count, for they close a circle
+}
+
 // Switches are rpmbuild's typed options, for the SRPM as for what is built of it:
 // what a package requires may depend on them.
 type Switches struct {
@@ -204,24 +221,32 @@ type Switches struct {
 	Define  map[string]string `json:"define,omitempty"`  // macros, name without % → body
 }
 
-// SourceSpec asks for one SRPM out of an exported source tree.
+// SourceSpec asks for one SRPM out of an exported source tree, and for what its spec
+// file says for each of Arches; or, if SRPM is there in place of a tree, only for the
+// latter.
 type SourceSpec struct {
 	Root Root `json:"root"`
 	// Tree is a tar of the commit's files as the master exported them.
-	Tree Digest `json:"tree"`
+	Tree Digest `json:"tree,omitempty"`
 	// Spec is the path of the spec file inside Tree.
-	Spec string `json:"spec"`
+	Spec string `json:"spec,omitempty"`
 	// Sources are look-aside files, checked by the master, laid into SOURCES by name.
 	Sources []File `json:"sources,omitempty"`
 	// Commit is the git commit, for the record only.
-	Commit string `json:"commit"`
+	Commit string `json:"commit,omitempty"`
+	// SRPM is a source package that was given.
+	SRPM *File `json:"srpm,omitempty"`
+	// Arches are those that the package is going to be rebuilt for.
+	Arches []Arch `json:"arches,omitempty"`
 	Switches
 }
 
-// SourceResult is the SRPM that a source task made.
+// SourceResult is the SRPM that a source task made, empty if one was given, and what
+// its spec says.
 type SourceResult struct {
-	SRPM   File `json:"srpm"`
-	Record File `json:"record"` // the buildroot record, JSON
+	SRPM   File        `json:"srpm,omitzero"`
+	Record File        `json:"record"` // the buildroot record, JSON
+	Facts  []SpecFacts `json:"facts,omitempty"`
 }
 
 // BuildSpec asks for the RPMs of one arch out of one SRPM.

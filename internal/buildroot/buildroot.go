@@ -2,11 +2,12 @@
 // in a sandbox, and records what they were made in.
 //
 // It owns the order of rpmbuild's steps and the search for BuildRequires, which Native
-// does itself and Mock leaves to mock, and the buildroot record; the root itself, or the
-// workshop in which mock makes one, is the sandbox's. Invariants: no spec is parsed and
-// no macro expanded outside a root; what the package says of itself (requirements,
-// names, architectures) is data here and an argument there, never part of a command
-// line's syntax; a package's own fault is an Invalid error, everything else is not.
+// does itself and Mock leaves to mock, the questions to a spec, and the buildroot record;
+// the root itself, or the workshop in which mock makes one, is the sandbox's. Invariants:
+// no spec is parsed and no macro expanded outside a root; what the package says of itself
+// (requirements, names, architectures) is data here and an argument there, never part of
+// a command line's syntax; a package's own fault is an Invalid error, everything else is
+// not.
 package buildroot
 
 import (
@@ -34,7 +35,9 @@ import (
 // A crash leaves what the sandbox's does, and Out; the next engine on the same folder
 // removes the former.
 type Engine interface {
-	// Source makes one SRPM out of a source tree.
+	// Source makes one SRPM out of a source tree, or takes the one given, and tells what
+	// its spec says for each of the job's arches. An engine that can't ask leaves
+	// Output.Facts empty.
 	Source(ctx context.Context, job SourceJob) (Output, error)
 	// Build makes the RPMs of one architecture out of an SRPM. A package that isn't
 	// for the architecture gives an Output with Excluded set and no error.
@@ -54,10 +57,14 @@ type File struct {
 	Path string
 }
 
-// SourceJob asks for one SRPM.
+// SourceJob asks for one SRPM and for facts of its spec, or, if SRPM is given, for the
+// facts alone.
 type SourceJob struct {
 	Root  albs.Root
 	Repos []sandbox.Repo // Root.Repos, where they are served
+	SRPM  string         // host path; Tree, Spec and Sources are empty then
+	// Arches are those that the facts are asked for; none may be.
+	Arches []albs.Arch
 	// Tree is the path of a tar of the source tree. It is unpacked inside the root.
 	Tree string
 	// Spec is the path of the spec file in the tree. Beside a folder SPECS that holds
@@ -82,9 +89,10 @@ type BuildJob struct {
 
 // Output is what a job made.
 type Output struct {
-	Files    []string // host paths in Out: one SRPM, or RPMs
-	Record   Record   // without a Format if the job was refused before it began
-	Excluded string   // why the package isn't built for the architecture; "" if it is
+	Files    []string         // host paths in Out: one SRPM, or RPMs
+	Facts    []albs.SpecFacts // of a source job, one for each arch that rpm was asked for
+	Record   Record           // without a Format if the job was refused before it began
+	Excluded string           // why the package isn't built for the architecture; "" if it is
 }
 
 // RecordFormat names the form of Record.

@@ -242,6 +242,12 @@ func (w *mockWork) mock(ctx context.Context, result string, limits sandbox.Limit
 
 // Source implements Engine.
 func (m *Mock) Source(ctx context.Context, job SourceJob) (out Output, err error) {
+	if job.SRPM != "" { // mock asks no spec: there is nothing to do, and no root is made
+		srpm, err := input(filepath.Base(job.SRPM), job.SRPM)
+		return Output{Record: Record{
+			Format: RecordFormat, Platform: job.Root.Platform, Releasever: job.Root.Releasever, Arch: job.Root.Arch, Target: job.Root.Arch, Input: srpm,
+		}}, err
+	}
 	_, sources, err := checkSpecPath(job.Spec)
 	if err != nil {
 		return Output{}, err

@@ -197,11 +197,19 @@ func (w *work) rpmbuild(ctx context.Context, args ...string) (int, []byte, error
 
 // Source implements Engine.
 func (n *Native) Source(ctx context.Context, job SourceJob) (out Output, err error) {
-	specs, sources, err := checkSpecPath(job.Spec)
+	options, err := arguments(job.Switches)
 	if err != nil {
 		return Output{}, err
 	}
-	options, err := arguments(job.Switches)
+	for _, a := range job.Arches {
+		if _, err := albs.ParseArch(string(a)); err != nil {
+			return Output{}, err
+		}
+	}
+	if job.SRPM != "" {
+		return n.ask(ctx, job, options)
+	}
+	specs, sources, err := checkSpecPath(job.Spec)
 	if err != nil {
 		return Output{}, err
 	}
@@ -232,10 +240,9 @@ func (n *Native) Source(ctx context.Context, job SourceJob) (out Output, err err
 	if err != nil {
 		return Output{}, err
 	}
+	where := []string{"--define", "_specdir " + path.Join(treeDir, specs), "--define", "_sourcedir " + path.Join(treeDir, sources)}
 	err = w.step("rpmbuild -bs", func() error {
-		args := slices.Concat([]string{"-bs", "--nodeps", "--target", string(job.Root.Arch),
-			"--define", "_specdir " + path.Join(treeDir, specs), "--define", "_sourcedir " + path.Join(treeDir, sources)},
-			options, []string{path.Join(treeDir, job.Spec)})
+		args := slices.Concat([]string{"-bs", "--nodeps", "--target", string(job.Root.Arch)}, where, options, []string{path.Join(treeDir, job.Spec)})
 		exit, said, err := w.rpmbuild(ctx, args...)
 		if err == nil && exit != 0 {
 			err = albs.Errorf(albs.Invalid, "rpmbuild -bs ended with code %d: %s", exit, cause(said))
@@ -250,6 +257,42 @@ func (n *Native) Source(ctx context.Context, job SourceJob) (out Output, err err
 		if err == nil && len(out.Files) != 1 {
 			err = albs.Errorf(albs.Invalid, "the spec gives %d source packages instead of one", len(out.Files))
 		}
+		return err
+	})
+	if err != nil {
+		return out, err
+	}
+	err = w.step("facts", func() error {
+		out.Facts, err = w.facts(ctx, slices.Concat(where, options), path.Join(treeDir, job.Spec), job.Arches)
+		return err
+	})
+	return out, err
+}
+
+// ask does a source job about an SRPM that is there already.
+func (n *Native) ask(ctx context.Context, job SourceJob, options []string) (out Output, err error) {
+	srpm, err := input(filepath.Base(job.SRPM), job.SRPM)
+	if err != nil {
+		return Output{}, err
+	}
+	w, err := n.begin(ctx, job.Root, job.Repos, job.Root.Arch, job.Logs)
+	defer w.end(&out, &err)
+	if err != nil {
+		return Output{}, err
+	}
+	w.record.Input = srpm
+	if w.record.Packages, err = w.root.Installed(ctx); err != nil {
+		return Output{}, err
+	}
+	h, err := w.header(ctx, job.SRPM)
+	if err != nil {
+		return Output{}, err
+	}
+	if err := w.lay(ctx, h, srpm.Name); err != nil {
+		return Output{}, err
+	}
+	err = w.step("facts", func() error {
+		out.Facts, err = w.facts(ctx, slices.Concat([]string{"--define", "_topdir " + topDir}, options), path.Join(topDir, "SPECS", h.spec), job.Arches)
 		return err
 	})
 	return out, err
@@ -303,24 +346,14 @@ func (n *Native) Build(ctx context.Context, job BuildJob) (out Output, err error
 		return Output{}, err
 	}
 	w.record.Input = srpm
-	var h header
-	err = w.step("srpm", func() error {
-		if err := w.root.CopyIn(ctx, sandbox.Copy{From: job.SRPM, To: srpmIn, User: sandbox.UserBuild}); err != nil {
-			return err
-		}
-		h, err = w.query(ctx, srpmIn)
-		return err
-	})
+	h, err := w.header(ctx, job.SRPM)
 	if err != nil {
 		return Output{}, err
 	}
 	if why := h.excluded(job.Arch); why != "" {
 		return Output{Excluded: why}, nil
 	}
-	if h.spec == "" {
-		return Output{}, albs.Errorf(albs.Invalid, "%s holds no spec file", srpm.Name)
-	}
-	if err := w.step("install srpm", func() error { return w.installSource(ctx) }); err != nil {
+	if err := w.lay(ctx, h, srpm.Name); err != nil {
 		return Output{}, err
 	}
 	if err := w.require(ctx, h.requires); err != nil {
@@ -338,6 +371,26 @@ func (n *Native) Build(ctx context.Context, job BuildJob) (out Output, err error
 		return err
 	})
 	return out, err
+}
+
+// header brings an SRPM into the root and reads what it says of itself.
+func (w *work) header(ctx context.Context, srpm string) (h header, err error) {
+	err = w.step("srpm", func() error {
+		if err := w.root.CopyIn(ctx, sandbox.Copy{From: srpm, To: srpmIn, User: sandbox.UserBuild}); err != nil {
+			return err
+		}
+		h, err = w.query(ctx, srpmIn)
+		return err
+	})
+	return h, err
+}
+
+// lay unpacks the SRPM that header brought, called name.
+func (w *work) lay(ctx context.Context, h header, name string) error {
+	if h.spec == "" {
+		return albs.Errorf(albs.Invalid, "%s holds no spec file", name)
+	}
+	return w.step("install srpm", func() error { return w.installSource(ctx) })
 }
 
 // query asks the root's rpm what the SRPM at p says of itself.

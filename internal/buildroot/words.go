@@ -57,14 +57,7 @@ func parseHeader(text string) header {
 
 // excluded says why the package isn't for arch by its tags, or "".
 func (h header) excluded(arch albs.Arch) string {
-	a := string(arch)
-	switch {
-	case slices.Contains(h.exclude, a):
-		return "ExcludeArch names " + a
-	case len(h.exclusive) > 0 && !slices.Contains(h.exclusive, a) && !slices.Contains(h.exclusive, string(albs.Noarch)):
-		return "ExclusiveArch names " + strings.Join(h.exclusive, " ") + ", not " + a
-	}
-	return ""
+	return albs.ExcludedArch(h.exclusive, h.exclude, arch)
 }
 
 // exclusion finds rpmbuild's own refusal of the architecture in its last words.

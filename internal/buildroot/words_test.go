@@ -116,3 +116,49 @@ func FuzzWords(f *testing.F) {
 		}
 	})
 }
+
+func TestParseFacts(t *testing.T) {
+	t.Parallel()
+	packages := "package x86_64 x\nprovides x\nprovides x(x86-64)\npackage x86_64 x-devel\nprovides x-devel\nprovides xx-devel\npackage noarch doc\nprovides doc\nnonsense\n"
+	spec := "requires foo-devel >= 2\nrequires (a or b)\nrequires rpmlib(DynamicBuildRequires) <= 4.15\nexclusive x86_64\nexclude (none)\n"
+	text := `Name: x
+%description
+/usr/bin/not-a-file
+%generate_buildrequires
+echo
+%files -f list
+/usr/bin/x
+%attr(0755,root,root) /usr/sbin/y
+%dir /etc/x
+%exclude /usr/lib64/z
+/usr/share/x/*
+%config(noreplace) /etc/x.conf
+%files devel
+/usr/lib64/pkgconfig/x.pc
+/usr/lib64/cmake/Ecks/EcksConfig.cmake
+%files -n doc
+%doc README
+/usr/share/doc/x
+%post
+/usr/bin/true
+%changelog
+`
+	want := albs.SpecFacts{
+		Arch: albs.X8664, Requires: []string{"(a or b)", "foo-devel >= 2"}, Dynamic: true, Exclusive: []string{"x86_64"},
+		Packages: []albs.SpecPackage{
+			{Name: "x", Provides: []string{"/etc/x.conf", "/usr/bin/x", "/usr/sbin/y", "x(x86-64)"}},
+			{Name: "x-devel", Provides: []string{"/usr/lib64/cmake/Ecks/EcksConfig.cmake", "/usr/lib64/pkgconfig/x.pc", "cmake(Ecks)", "pkgconfig(x)", "xx-devel"}},
+			{Name: "doc", Noarch: true, Provides: []string{"/usr/share/doc/x"}},
+		},
+	}
+	if diff := cmp.Diff(want, parseFacts(albs.X8664, packages, spec, text)); diff != "" {
+		t.Errorf("parseFacts (-want +got):\n%s", diff)
+	}
+}
+
+// FuzzParseFacts: whatever rpm prints of whatever a package says, there is an answer.
+func FuzzParseFacts(f *testing.F) {
+	f.Add("package x86_64 x\nprovides x\n", "requires a\n", "%files\n/usr/bin/x\n%files -n\n%files -f\n")
+	f.Add("provides x\npackage \npackage  \n", "exclusive\n", "%generate_buildrequires")
+	f.Fuzz(func(t *testing.T, packages, spec, text string) { parseFacts(albs.X8664, packages, spec, text) })
+}

@@ -52,6 +52,7 @@ func TestEngine(t *testing.T, f Fixture) {
 		{"faults of a platform", s.platformFaults},
 		{"excluded", s.excluded},
 		{"layouts", s.layouts},
+		{"facts", s.facts},
 		{"hostile", s.hostile},
 		{"cancel", s.cancel},
 	} {
@@ -381,6 +382,80 @@ func (b *suite) excluded(t *testing.T) {
 			}
 			t.Log(out.Excluded)
 		})
+	}
+}
+
+// facts asks specs what they say, on the way to a source package and of one that is
+// there, for the root's arch and for another. An engine that can't ask has no facts.
+func (b *suite) facts(t *testing.T) {
+	spec := strings.Replace(head, "BuildArch: noarch\n", "", 1) + `BuildRequires: foo-devel >= 2
+BuildRequires: (bar or pkgconfig(baz))
+ExcludeArch: s390x
+%bcond_with extra
+%if %{with extra}
+BuildRequires: extra-devel
+%endif
+%package devel
+Summary: x
+Provides: ecks-devel = 2
+%description devel
+x
+%package data
+Summary: x
+BuildArch: noarch
+%description data
+x
+%files devel
+%{_libdir}/pkgconfig/x.pc
+%files data
+` + tailOf
+	ask := func(arch albs.Arch) albs.SpecFacts {
+		return albs.SpecFacts{Arch: arch, Requires: []string{"(bar or pkgconfig(baz))", "extra-devel", "foo-devel >= 2"}, Exclude: []string{"s390x"}}
+	}
+	job := buildroot.SourceJob{
+		Root: b.Root, Repos: b.Repos, Tree: Tree(t, map[string]string{"x.spec": spec}), Spec: "x.spec", Out: t.TempDir(),
+		Arches: []albs.Arch{b.Root.Arch, albs.S390X}, Switches: albs.Switches{With: []string{"extra"}},
+	}
+	made, err := b.Engine.Source(t.Context(), job)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(made.Facts) == 0 {
+		t.Skip("the engine asks no specs")
+	}
+	var s streams
+	job.SRPM, job.Tree, job.Spec, job.Logs = made.Files[0], "", "", s.logs()
+	given, err := b.Engine.Source(t.Context(), job)
+	if err != nil || len(given.Files) > 0 || given.Record.Input.Name != "x-1-1.src.rpm" {
+		t.Fatalf("Source of an SRPM = %v of %+v, %v\n%s", given.Files, given.Record.Input, err, s.root.String())
+	}
+	for way, facts := range map[string][]albs.SpecFacts{"made": made.Facts, "given": given.Facts} {
+		if len(facts) != 2 || facts[0].Excluded() != "" || facts[1].Excluded() != "ExcludeArch names s390x" {
+			t.Fatalf("facts of the SRPM that was %s: %+v", way, facts)
+		}
+		for i, arch := range job.Arches {
+			got := facts[i]
+			names := make(map[string]albs.SpecPackage)
+			for _, p := range got.Packages {
+				names[p.Name] = p
+			}
+			devel := names["x-devel"].Provides
+			if len(names) != 3 || !names["x-data"].Noarch || names["x"].Noarch || !slices.Contains(devel, "ecks-devel") || !slices.Contains(devel, "pkgconfig(x)") {
+				t.Errorf("%s, %s: packages %+v", way, arch, got.Packages)
+			}
+			got.Packages = nil
+			if diff := cmp.Diff(ask(arch), got); diff != "" {
+				t.Errorf("%s, %s (-want +got):\n%s", way, arch, diff)
+			}
+		}
+	}
+
+	// What rpm can't tell is no fault of the source package.
+	job = buildroot.SourceJob{Root: b.Root, Repos: b.Repos, Spec: "x.spec", Out: t.TempDir(), Arches: []albs.Arch{b.Root.Arch, albs.S390X},
+		Tree: Tree(t, map[string]string{"x.spec": "%ifarch s390x\n%{error:not for mainframes}\n%endif\n" + head + tailOf})}
+	out, err := b.Engine.Source(t.Context(), job)
+	if err != nil || len(out.Facts) != 2 || out.Facts[0].Unknown != "" || !strings.Contains(out.Facts[1].Unknown, "not for mainframes") {
+		t.Errorf("Source of a spec that is none for s390x: %+v, %v", out.Facts, err)
 	}
 }
 

@@ -1,5 +1,6 @@
 // Package node is the role that builds: an exported source into an SRPM, an SRPM
-// into the RPMs of one arch, each in a fresh buildroot.
+// into the RPMs of one arch, each in a fresh buildroot. On the way to the former it
+// asks what the spec file says, or it only asks, if the SRPM is given.
 //
 // A node holds no secret but its own identity. It fetches nothing but by the
 // task's lease and by the depot's mirrors, decides nothing, and proposes files;
@@ -224,7 +225,15 @@ func (b builder) do(ctx context.Context, s *worker.Session) (albs.Outcome, albs.
 }
 
 func (b builder) source(ctx context.Context, s *worker.Session, spec albs.SourceSpec, repos []sandbox.Repo, dir, out string, logs buildroot.Logs) (buildroot.Output, error) {
-	j := buildroot.SourceJob{Root: spec.Root, Repos: repos, Tree: filepath.Join(dir, "tree.tar"), Spec: spec.Spec, Switches: spec.Switches, Out: out, Logs: logs}
+	j := buildroot.SourceJob{Root: spec.Root, Repos: repos, Arches: spec.Arches, Spec: spec.Spec, Switches: spec.Switches, Out: out, Logs: logs}
+	if spec.SRPM != nil {
+		j.SRPM = filepath.Join(dir, filepath.Base(spec.SRPM.Name))
+		if err := fetch(ctx, s, spec.SRPM.Digest, j.SRPM); err != nil {
+			return buildroot.Output{}, err
+		}
+		return b.engine.Source(ctx, j)
+	}
+	j.Tree = filepath.Join(dir, "tree.tar")
 	if err := fetch(ctx, s, spec.Tree, j.Tree); err != nil {
 		return buildroot.Output{}, err
 	}
@@ -314,11 +323,15 @@ func (b builder) deliver(ctx context.Context, s *worker.Session, done buildroot.
 	if err != nil {
 		return "", albs.Result{}, err
 	}
-	if s.Lease.Spec.Source != nil {
-		if len(files) != 1 {
-			return "", albs.Result{}, fmt.Errorf("rpmbuild -bs left %d files", len(files))
+	if spec := s.Lease.Spec.Source; spec != nil {
+		r := albs.SourceResult{Record: record, Facts: done.Facts}
+		if spec.SRPM == nil {
+			if len(files) != 1 {
+				return "", albs.Result{}, fmt.Errorf("rpmbuild -bs left %d files", len(files))
+			}
+			r.SRPM = files[0]
 		}
-		return albs.OutcomeOK, albs.Result{Logs: logs, Source: &albs.SourceResult{SRPM: files[0], Record: record}}, nil
+		return albs.OutcomeOK, albs.Result{Logs: logs, Source: &r}, nil
 	}
 	return albs.OutcomeOK, albs.Result{Logs: logs, Build: &albs.BuildResult{Packages: files, Record: record}}, nil
 }
