@@ -95,7 +95,7 @@ func (c *checker) tasks(ctx context.Context) error {
 // word leads from queued to whatever leased leads to.
 var edges = map[albs.TaskState][]albs.TaskState{
 	"":                 {albs.TaskBlocked, albs.TaskQueued},
-	albs.TaskBlocked:   {albs.TaskQueued, albs.TaskBlocked, albs.TaskCancelled},
+	albs.TaskBlocked:   {albs.TaskQueued, albs.TaskBlocked, albs.TaskExcluded, albs.TaskCancelled},
 	albs.TaskQueued:    {albs.TaskLeased, albs.TaskQueued, albs.TaskCancelled, albs.TaskSucceeded, albs.TaskFailed, albs.TaskExcluded},
 	albs.TaskLeased:    {albs.TaskQueued, albs.TaskLeased, albs.TaskSucceeded, albs.TaskFailed, albs.TaskExcluded, albs.TaskStopping, albs.TaskCancelled},
 	albs.TaskStopping:  {albs.TaskCancelled, albs.TaskStopping},

@@ -167,7 +167,13 @@ func (q *Queue) relieve(ctx context.Context, tx db.Tx, cause albs.TaskID) error 
 	if err != nil {
 		return fmt.Errorf("clear what waits for task %d: %w", cause, err)
 	}
-	for chunk := range slices.Chunk(cleared, 500) {
+	return q.rehinder(ctx, tx, cleared)
+}
+
+// rehinder marks those of the tasks, and all after them, that wait in vain and have no
+// cause.
+func (q *Queue) rehinder(ctx context.Context, tx db.Tx, ids []albs.TaskID) error {
+	for chunk := range slices.Chunk(ids, 500) {
 		hindrances, err := hindrances(ctx, tx, chunk)
 		if err != nil {
 			return fmt.Errorf("find what still hinders: %w", err)

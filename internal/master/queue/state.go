@@ -14,6 +14,7 @@ const (
 	onOK      trigger = "ok"       // its result is applied
 	onFailed  trigger = "failed"   // the work failed
 	onExclude trigger = "excluded" // the package excludes the arch
+	onSpare   trigger = "spare"    // it turns out to be excluded before a worker is asked
 	onInfra   trigger = "infra"    // the worker's own means failed
 	onStopped trigger = "stopped"  // the holder stopped: as told, or to give the task back
 	onExpire  trigger = "expire"   // the holder was not heard of for a term
@@ -29,14 +30,15 @@ const (
 //
 //	            ┌──unblock──▶ queued ◀──undo infra stopped expire──┐
 //	blocked ────┤               │  └──────claim revive──▶ leased ──┤── ok ──▶ succeeded
-//	   ▲        └──cancel──┐    │                           │      ├── excluded ▶ excluded
-//	   │                   ▼    ▼                        cancel    └── failed refuse exhaust ▶ failed
+//	   ▲        ├──cancel──┐    │                           │      ├── excluded ▶ excluded ◀─ spare
+//	   │        └──spare   ▼    ▼                        cancel    └── failed refuse exhaust ▶ failed
 //	   └────retry────── cancelled ◀─undo refuse infra stopped expire exhaust─ stopping
 //	        (and from failed, excluded)
 var transitions = map[albs.TaskState]map[trigger]albs.TaskState{
 	albs.TaskBlocked: {
 		onUnblock: albs.TaskQueued,
 		onHinder:  albs.TaskBlocked,
+		onSpare:   albs.TaskExcluded,
 		onCancel:  albs.TaskCancelled,
 	},
 	albs.TaskQueued: {

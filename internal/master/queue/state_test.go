@@ -37,6 +37,7 @@ func TestTransitions(t *testing.T) {
 		onOK:      {no, no, su, no, no, no, no, no},
 		onFailed:  {no, no, fa, no, no, no, no, no},
 		onExclude: {no, no, ex, no, no, no, no, no},
+		onSpare:   {ex, no, no, no, no, no, no, no},
 		onInfra:   {no, no, qu, ca, no, no, no, no},
 		onStopped: {no, no, qu, ca, no, no, no, no},
 		onExpire:  {no, no, qu, ca, no, no, no, no},
@@ -164,6 +165,9 @@ func TestTransitionsOnTheDatabase(t *testing.T) {
 		}},
 		{"retry", onRetry, false, func(c *cell) error {
 			return c.tx(func(tx db.Tx) error { return c.Retry(c.t.Context(), tx, c.id) })
+		}},
+		{"spare", onSpare, false, func(c *cell) error {
+			return c.tx(func(tx db.Tx) error { return c.Exclude(c.t.Context(), tx, c.id, "ExcludeArch") })
 		}},
 		{"unblock", onUnblock, false, func(c *cell) error {
 			if task, err := c.Task(c.t.Context(), c.before); err != nil || !task.State.Final() {

@@ -115,6 +115,52 @@ func insertAfter(ctx context.Context, tx db.Tx, id albs.TaskID, after []albs.Tas
 	return nil
 }
 
+// replaceAfter makes the task come after others, of whatever age: who calls has seen
+// that no circle closes.
+func replaceAfter(ctx context.Context, tx db.Tx, id albs.TaskID, after []albs.TaskID) error {
+	if _, err := tx.ExecContext(ctx, `DELETE FROM task_after WHERE task_id = $1`, id); err != nil {
+		return err
+	}
+	for chunk := range slices.Chunk(after, 500) {
+		query, args, err := db.In(`INSERT INTO task_after (task_id, after_id) SELECT CAST(? AS BIGINT), id FROM task WHERE id IN (?)`, id, chunk)
+		if err != nil {
+			return err
+		}
+		r, err := tx.ExecContext(ctx, query, args...)
+		if err != nil {
+			return err
+		}
+		if n, err := r.RowsAffected(); err != nil {
+			return err
+		} else if n != int64(len(chunk)) {
+			return albs.Errorf(albs.Invalid, "there are %d of %d tasks to come after", n, len(chunk))
+		}
+	}
+	return nil
+}
+
+// afterOf returns what each of the tasks comes after.
+func afterOf(ctx context.Context, q db.Q, ids []albs.TaskID) (map[albs.TaskID][]albs.TaskID, error) {
+	after := make(map[albs.TaskID][]albs.TaskID, len(ids))
+	for chunk := range slices.Chunk(ids, 500) {
+		query, args, err := db.In(`SELECT task_id, after_id FROM task_after WHERE task_id IN (?) ORDER BY task_id, after_id`, chunk)
+		if err != nil {
+			return nil, err
+		}
+		var rows []struct {
+			Task   albs.TaskID `db:"task_id"`
+			Before albs.TaskID `db:"after_id"`
+		}
+		if err := q.SelectContext(ctx, &rows, query, args...); err != nil {
+			return nil, err
+		}
+		for _, r := range rows {
+			after[r.Task] = append(after[r.Task], r.Before)
+		}
+	}
+	return after, nil
+}
+
 func getTask(ctx context.Context, q db.Q, id albs.TaskID) (taskRow, error) {
 	var t taskRow
 	err := q.GetContext(ctx, &t, `SELECT `+taskColumns+` FROM task WHERE id = $1`, id)
