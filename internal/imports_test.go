@@ -77,7 +77,8 @@ var allowed = map[string][]string{
 		"rpm", "repodata", "egress"},
 	"master/product":      {"albs", "master/db", "master/event", "master/auth", "master/provenance", "master/platform", "master/repo", "master/revision"},
 	"master/build/option": {"albs", "master/platform"}, // build's pure rules of options, apart so that build stays small
-	"master/build": {"albs", "master/build/option", "master/db", "master/event", "master/auth", "master/queue", "master/artifact", "master/provenance", "attest",
+	"master/build/graph":  {"albs"},                    // who needs whom: pure, and an idea of its own
+	"master/build": {"albs", "master/build/option", "master/build/graph", "master/db", "master/event", "master/auth", "master/queue", "master/artifact", "master/provenance", "attest",
 		"master/source", "master/platform", "master/product", "master/repo", "rpm", "repodata", "sbom", "failure"},
 	"master/testrun": {"albs", "master/db", "master/event", "master/auth", "master/queue", "master/artifact", "master/provenance", "attest",
 		"master/source", "master/platform", "master/product", "master/repo", "master/build", "rpm"},

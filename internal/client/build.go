@@ -28,6 +28,8 @@ type Build struct {
 	Done      int          `json:"tasks_done"`
 	Total     int          `json:"tasks_total"`
 	Packages  []string     `json:"packages"`
+	Order     string       `json:"order"`
+	Items     []BuildItem  `json:"items"`
 	Tasks     []Task       `json:"tasks"`
 	Options   BuildOptions `json:"mock_options"`
 	Flavours  []struct {
@@ -88,6 +90,8 @@ type Task struct {
 	} `json:"ref"`
 	Files   []BuildFile `json:"artifacts"`
 	Failure *Failure    `json:"failure"` // of a failed task; nil where nothing is known
+	// AttemptList has the attempts in an answer about this one task.
+	AttemptList []Attempt `json:"attempt_list"`
 }
 
 // Failure is why a task failed, as the server found it in the logs.
@@ -126,8 +130,10 @@ type BuildQuery struct {
 // NewBuild asks for a build.
 type NewBuild struct {
 	Platforms []BuildTarget  `json:"platforms"`
-	Packages  []BuildSource  `json:"tasks"` // each may need those before it
+	Packages  []BuildSource  `json:"tasks"`
 	Product   string         `json:"product,omitempty"`
+	Order     string         `json:"order,omitempty"` // auto, listed or independent; auto if ""
+	Break     []string       `json:"break,omitempty"` // "a→b": where cycles are broken first
 	Options   *BuildOptions  `json:"mock_options,omitempty"`
 	Flavours  []string       `json:"platform_flavors,omitempty"` // by name
 	Linked    []albs.BuildID `json:"linked_builds,omitempty"`

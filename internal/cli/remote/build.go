@@ -24,7 +24,7 @@ func (a *App) buildCommand() *urfave.Command {
 		Name:        "build",
 		Usage:       "make packages, see how it goes, read logs",
 		Description: "A build makes source packages out of git or SRPMs and rebuilds them for each platform and arch, then tests what came of it.",
-		Subcommands: []*urfave.Command{
+		Subcommands: append([]*urfave.Command{
 			listed("albs platform list, albs flavour list and albs product list show what there is", a.createBuildCommand()),
 			answers(&urfave.Command{
 				Name: "list", Usage: "list builds, the newest first", ArgsUsage: "[--owner NAME] [--package P] [--platform P] [--product P] [--page N]",
@@ -43,9 +43,9 @@ func (a *App) buildCommand() *urfave.Command {
 				}, a.listBuilds, "there are no builds on this page"),
 			}),
 			listed("albs build list shows all", answers(&urfave.Command{
-				Name: "show", Usage: "show a build: its steps, tests and files", ArgsUsage: "BUILD",
+				Name: "show", Usage: "show a build: its packages, steps, tests and files, or one step with the attempts at it", ArgsUsage: "BUILD [TASK]",
 				Description: "BUILD is the number that albs build create printed and albs build list shows.",
-				Action:      numbered(a, "build", 1, a.showBuild),
+				Action:      numbered(a, "build", 2, a.showBuild),
 			})),
 			listed("albs build list shows all", answers(&urfave.Command{
 				Name: "watch", Usage: "follow a build until it and its tests are over; exit 1 if they fail", ArgsUsage: "BUILD",
@@ -64,30 +64,33 @@ func (a *App) buildCommand() *urfave.Command {
 				Action: numbered(a, "build", 2, a.Logs),
 			})),
 			listed("albs build list shows all", answers(&urfave.Command{
-				Name: "cancel", Usage: "end all of a build that has not ended", ArgsUsage: "BUILD",
-				Description: "What has ended keeps its results, and albs build retry takes up the rest again.",
+				Name: "cancel", Usage: "end all of a build, or of one item of it, that has not ended", ArgsUsage: "BUILD [--item ITEM]",
+				Description: "What has ended keeps its results, and albs build retry takes up the rest again. What waits for an item that is cancelled by itself goes on without.",
+				Flags:       []urfave.Flag{itemFlag("item", "only this package on this platform")},
 				Action:      numbered(a, "build", 1, a.cancelBuild),
 			})),
 			listed("albs build list and albs build show list what there is", answers(&urfave.Command{
-				Name: "retry", Usage: "queue a build's failed and cancelled steps again, or the one that TASK names", ArgsUsage: "BUILD [TASK] [--wait]",
-				Description: "TASK is a number that albs build show lists. What succeeded isn't done again.\n" +
+				Name: "retry", Usage: "queue a build's failed and cancelled steps again, or the one that TASK names", ArgsUsage: "BUILD [TASK | --fresh ITEM] [--wait]",
+				Description: "TASK is a number that albs build show lists. What succeeded isn't done again, but for --fresh: then the source package is made again from its commit, and all rebuilds of it.\n" +
 					"For example: albs build retry 7 --wait",
-				Flags:  []urfave.Flag{terminal.WaitFlag("the build and its tests are over")},
+				Flags:  []urfave.Flag{itemFlag("fresh", "make this package on this platform anew"), terminal.WaitFlag("the build and its tests are over")},
 				Action: numbered(a, "build", 2, a.retryBuild),
 			})),
-		},
+		}, a.orderCommands()...),
 	}
 }
 
-// createBuildCommand has flags that append to one list: packages are built in the
+// createBuildCommand has flags that append to one list: packages are listed in the
 // order in which they are named, whichever flag names them.
 func (a *App) createBuildCommand() *urfave.Command {
 	var sources []source
 	defines := map[string]string{}
 	return answers(&urfave.Command{
-		Name: "create", Usage: "build packages, in the order given: each may need those before it",
-		ArgsUsage: "--platform P [--product Q] [--arch A]… (--git URL#REF | --srpm FILE)… [--with X]… [--without X]… [--define NAME=BODY]… [--exclude PKG]… [--module NAME:STREAM]… [--target-arch A] [--flavour F]… [--link BUILD]… [--secure-boot] [--wait]",
+		Name: "create", Usage: "build packages, in the order in which they need each other",
+		ArgsUsage: "--platform P [--product Q] [--arch A]… (--git URL#REF | --srpm FILE)… [--with X]… [--without X]… [--define NAME=BODY]… [--exclude PKG]… [--module NAME:STREAM]… [--target-arch A] [--flavour F]… [--link BUILD]… [--secure-boot] [--order O] [--break A→B]… [--wait]",
 		Description: "REF is pinned to its commit when the build is made. Without --arch the build is for all arches of the platform.\n" +
+			"The order is found from what the spec files say; albs build graph shows it. --order listed builds each package after those named before it,\n" +
+			"--order independent all at once. Where packages need each other in a circle, --break A→B has A built without waiting for B.\n" +
 			"For example: albs build create --platform seed --git https://git.example.org/hello.git#main --wait",
 		Flags: []urfave.Flag{
 			&urfave.StringSliceFlag{Name: "platform", Usage: "the platform `P` to build for; may be repeated"},
@@ -104,6 +107,8 @@ func (a *App) createBuildCommand() *urfave.Command {
 			&urfave.StringSliceFlag{Name: "flavour", Usage: "the flavour `F` beside the platform"},
 			&urfave.BoolFlag{Name: "secure-boot", Usage: "on nodes that are kept for secure boot, with the platform's macros for it; a permission of its own"},
 			&urfave.Int64SliceFlag{Name: "link", Usage: "what the `BUILD` of that number left is built against"},
+			&urfave.StringFlag{Name: "order", Usage: "auto, listed or independent (`O`); auto without this"},
+			&urfave.StringSliceFlag{Name: "break", Usage: "break a cycle where A needs B (`A→B`, or A->B); may be repeated"},
 			terminal.WaitFlag("the build and its tests are over"),
 		},
 		Action: terminal.Action(0, 0, func(c *urfave.Context) error { return a.createBuild(c, sources, defines) }),
@@ -175,7 +180,7 @@ func (a *App) createBuild(c *urfave.Context, sources []source, defines map[strin
 	if err != nil {
 		return err
 	}
-	n := client.NewBuild{Product: c.String("product"), Flavours: c.StringSlice("flavour"), SecureBoot: c.Bool("secure-boot")}
+	n := client.NewBuild{Product: c.String("product"), Flavours: c.StringSlice("flavour"), SecureBoot: c.Bool("secure-boot"), Order: c.String("order"), Break: c.StringSlice("break")}
 	for _, id := range c.Int64Slice("link") {
 		n.Linked = append(n.Linked, albs.BuildID(id))
 	}
@@ -243,6 +248,9 @@ func (a *App) listBuilds(page client.BuildPage) (*terminal.Table, int) {
 }
 
 func (a *App) showBuild(c *urfave.Context, cl *client.Client, id albs.BuildID) error {
+	if c.NArg() > 1 {
+		return a.showTask(c, cl, id)
+	}
 	doc, err := cl.Build(c.Context, id)
 	if err != nil || c.Bool("json") {
 		return a.JSONOr(doc.JSON, err)
@@ -266,6 +274,17 @@ func (a *App) printBuild(b client.Build, tests []client.TestRun) error {
 		"flavours", flavoursOf(b), "linked", builds(b.LinkedBuilds), "secure boot", secureBoot(b), "warning", strings.Join(warnings(b), "; ")); err != nil {
 		return err
 	}
+	items := terminal.NewTable("ITEM", "PACKAGE", "PLATFORM", "STATE", "TOOK", "WHY")
+	for _, it := range b.Items {
+		why := it.Reason
+		if it.State == "succeeded" {
+			why = ""
+		}
+		items.Row(terminal.Decimal(it.ID), it.Package, it.Platform, it.State, a.Took(it.Started, it.Finished), shorten(why))
+	}
+	if err := a.Section(items); err != nil {
+		return err
+	}
 	steps := terminal.NewTable("TASK", "PACKAGE", "PLATFORM", "ARCH", "STEP", "STATE", "TOOK", "WHY")
 	files := terminal.NewTable("SHA256", "FILE")
 	for _, t := range b.Tasks {
@@ -277,6 +296,9 @@ func (a *App) printBuild(b client.Build, tests []client.TestRun) error {
 		}
 	}
 	for _, r := range watch.Latest(tests) {
+		if packageOf(b, r.BuildTask) == "" {
+			continue // of what gave way to a fresh source package
+		}
 		steps.Row(terminal.Decimal(r.Task), packageOf(b, r.BuildTask), r.Platform, string(r.Arch), "test", r.Verdict(), a.Took(r.Started, r.Finished), shorten(r.Why()))
 	}
 	if err := a.Section(steps); err != nil {
@@ -403,6 +425,13 @@ func packageOf(b client.Build, task albs.TaskID) string {
 }
 
 func (a *App) cancelBuild(c *urfave.Context, cl *client.Client, id albs.BuildID) error {
+	if item := c.Int64("item"); item != 0 {
+		b, err := cl.CancelItem(c.Context, id, albs.ItemID(item))
+		if err != nil {
+			return err
+		}
+		return a.Result(c, b.JSON, "item %d of build %d is being cancelled; the others go on without it", item, id)
+	}
 	b, err := cl.CancelBuild(c.Context, id)
 	if err != nil {
 		return err
@@ -420,7 +449,16 @@ func cancelled(b client.Build) string {
 func (a *App) retryBuild(c *urfave.Context, cl *client.Client, build albs.BuildID) error {
 	var answer []byte
 	what := "what failed of build " + terminal.Decimal(build)
-	if c.NArg() > 1 {
+	switch item := c.Int64("fresh"); {
+	case item != 0 && c.NArg() > 1:
+		return terminal.Misused(c, "--fresh makes a whole item anew, and no TASK goes with it")
+	case item != 0:
+		b, err := cl.FreshItem(c.Context, build, albs.ItemID(item))
+		if err != nil {
+			return err
+		}
+		answer, what = b.JSON, "a fresh source package of item "+terminal.Decimal(item)
+	case c.NArg() > 1:
 		task, err := terminal.Number(c, "task", c.Args().Get(1))
 		if err != nil {
 			return err
@@ -430,7 +468,7 @@ func (a *App) retryBuild(c *urfave.Context, cl *client.Client, build albs.BuildI
 			return err
 		}
 		answer, what = t.JSON, "task "+terminal.Decimal(task)
-	} else {
+	default:
 		b, err := cl.RetryBuild(c.Context, build)
 		if err != nil {
 			return err

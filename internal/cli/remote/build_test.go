@@ -58,6 +58,13 @@ var failedDoc = strings.Replace(buildDoc("failed", "it ended with code 1",
 	task("14", "build", "i686", "failed", `,"reason":"who knows","failure":{"kind":"unknown","text":"who knows","attempt":1}`)), `"attempts":1,
 		"ref":{"url":"https://git/zlib","git_ref":"main","git_commit_hash":"abc"},"reason":"it ended`, `"attempts":2,"ref":{},"reason":"it ended`, 1)
 
+// graphDoc is the graph of build 5 as the API shows it.
+const graphDoc = `[{"platform":"seed","order":"auto","nodes":[{"id":"1/x86_64","item":1,"package":"app","arch":"x86_64","task":12,"state":"queued"},
+	{"id":"2/x86_64","item":2,"package":"zlib","arch":"x86_64","task":13,"state":"queued"},
+	{"id":"3/x86_64","item":3,"package":"old","arch":"x86_64","task":14,"state":"excluded","excluded":"ExcludeArch names x86_64"}],
+	"edges":[{"from":"1/x86_64","to":"2/x86_64","requires":["zlib-devel >= 1"]},{"from":"2/x86_64","to":"1/x86_64","requires":["app"],"broken":"it lies on 1 of 1 cycles"}],
+	"cycles":[{"nodes":["1/x86_64","2/x86_64"],"names":"app x86_64 → zlib x86_64 → app x86_64"}],"notes":["something is unknown"]}]`
+
 func TestCreateBuild(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
@@ -72,14 +79,14 @@ func TestCreateBuild(t *testing.T) {
 	})
 	got := command(t, url, "build", "create", "--platform", "seed", "--git", "https://git/one.git#main", "--srpm", srpm, "--git", "https://git/x,y.git#imports/c9/z-1",
 		"--arch", "x86_64", "--arch", "i686", "--product", "demo", "--with", "a", "--with", "b", "--without", "c",
-		"--srpm", "https://x/b-1-1.src.rpm", "--define", "dist=.x", "--define", "opts=-a,-b=1", "--exclude", "gcc*", "--module", "perl:5.32", "--target-arch", "i686", "--flavour", "epel", "--flavour", "beta", "--link", "3", "--link", "4")
+		"--srpm", "https://x/b-1-1.src.rpm", "--define", "dist=.x", "--define", "opts=-a,-b=1", "--exclude", "gcc*", "--module", "perl:5.32", "--target-arch", "i686", "--flavour", "epel", "--flavour", "beta", "--link", "3", "--link", "4", "--break", "one→a", "--order", "auto")
 	if d := cmp.Diff(result{0, "build 5 is queued; follow it with: albs build watch 5\n", ""}, got, cmp.AllowUnexported(result{})); d != "" {
 		t.Errorf("(-want +got):\n%s", d)
 	}
 	want := []string{
 		"POST /uploads/srpm?name=a-1-1.src.rpm an SRPM",
 		`POST /builds/ {"platforms":[{"name":"seed","arch_list":["x86_64","i686"]}],"tasks":[{"url":"https://git/one.git","git_ref":"main"},{"srpm":"` + digest +
-			`"},{"url":"https://git/x,y.git","git_ref":"imports/c9/z-1"},{"url":"https://x/b-1-1.src.rpm"}],"product":"demo","mock_options":{"with":["a","b"],"without":["c"],` +
+			`"},{"url":"https://git/x,y.git","git_ref":"imports/c9/z-1"},{"url":"https://x/b-1-1.src.rpm"}],"product":"demo","order":"auto","break":["one→a"],"mock_options":{"with":["a","b"],"without":["c"],` +
 			`"definitions":{"dist":".x","opts":"-a,-b=1"},"yum_exclude":["gcc*"],"module_enable":["perl:5.32"],"target_arch":"i686"},"platform_flavors":["epel","beta"],"linked_builds":[3,4]}`,
 	}
 	if d := cmp.Diff(want, f.saw); d != "" {
@@ -153,6 +160,76 @@ func TestBuildCommands(t *testing.T) {
 			answers: map[string][]answer{"POST /builds/5/tasks/12/retry": ok(task("12", "build", "x86_64", "queued", ""))},
 			want:    result{0, "task 12 is queued again; follow it with: albs build watch 5\n", ""},
 			saw:     []string{"POST /builds/5/tasks/12/retry {}"},
+		},
+		{
+			name: "cancel of one item", args: "build cancel 5 --item 3",
+			answers: map[string][]answer{"PATCH /builds/5/items/3/cancel": ok(buildDoc("running", ""))},
+			want:    result{0, "item 3 of build 5 is being cancelled; the others go on without it\n", ""},
+			saw:     []string{"PATCH /builds/5/items/3/cancel {}"},
+		},
+		{
+			name: "a fresh source package", args: "build retry 5 --fresh 3",
+			answers: map[string][]answer{"PATCH /builds/5/items/3/fresh": ok(buildDoc("running", ""))},
+			want:    result{0, "a fresh source package of item 3 is queued again; follow it with: albs build watch 5\n", ""},
+			saw:     []string{"PATCH /builds/5/items/3/fresh {}"},
+		},
+		{
+			name: "a fresh source package of a task", args: "build retry 5 12 --fresh 3",
+			want: result{2, "", "albs: --fresh makes a whole item anew, and no TASK goes with it\nusage: albs build retry BUILD [TASK | --fresh ITEM] [--wait] [--json]\n"},
+		},
+		{
+			name: "clone", args: "build clone 4 --fresh",
+			answers: map[string][]answer{"POST /builds/4/clone": ok(buildDoc("queued", ""))},
+			want:    result{0, "build 5 is queued; follow it with: albs build watch 5\n", ""},
+			saw:     []string{`POST /builds/4/clone {"fresh":true}`},
+		},
+		{
+			name: "delete", args: "build delete 5",
+			answers: map[string][]answer{"DELETE /builds/5/remove": {{status: 204}}},
+			want:    result{0, "build 5 is deleted\n", ""},
+			saw:     []string{"DELETE /builds/5/remove {}"},
+		},
+		{
+			name: "delete what is released", args: "build delete 5",
+			answers: map[string][]answer{"DELETE /builds/5/remove": problem(409, "conflict", "build 5 is in release 2")},
+			want:    result{1, "", "albs: build 5 is in release 2\n"},
+			saw:     []string{"DELETE /builds/5/remove {}"},
+		},
+		{
+			name: "show one step", args: "build show 5 12",
+			answers: map[string][]answer{"GET /builds/5/tasks/12/": ok(task("12", "build", "x86_64", "failed", ran+`,"reason":"gcc","attempt_list":[
+				{"attempt":1,"worker":"n1","state":"lost","started_at":"2026-11-22T11:00:00Z","finished_at":"2026-11-22T11:01:00Z","reason":"not heard of"},
+				{"attempt":2,"worker":"n2","state":"failed","started_at":"2026-11-22T11:02:00Z","finished_at":"2026-11-22T11:02:30Z","reason":"gcc"}]`))},
+			want: result{0, "task:      12\npackage:   zlib\nplatform:  seed\narch:      x86_64\nstep:      build\nstate:     failed\nwhy:       gcc\ntook:      2.5s\n\n" +
+				"ATTEMPT  NODE  STATE   START             TOOK  WHY\n" +
+				"1        n1    lost    2026-11-22 11:00  1m0s  not heard of\n" +
+				"2        n2    failed  2026-11-22 11:02  30s   gcc\n", ""},
+		},
+		{
+			name: "graph", args: "build graph 5",
+			answers: map[string][]answer{"GET /builds/5/graph": ok(graphDoc)},
+			want: result{0, "platform:  seed\norder:     auto\n\n" +
+				"PACKAGE      NEEDS        FOR                                  NOT AWAITED BECAUSE\n" +
+				"app x86_64   zlib x86_64  zlib-devel >= 1                      -\n" +
+				"zlib x86_64  app x86_64   app                                  it lies on 1 of 1 cycles\n" +
+				"old x86_64   -            not built: ExcludeArch names x86_64  -\n\n" +
+				"CYCLES AND NOTES\ncycle: app x86_64 → zlib x86_64 → app x86_64\nsomething is unknown\n", ""},
+		},
+		{
+			name: "graph as dot", args: "build graph 5 --dot",
+			answers: map[string][]answer{"GET /builds/5/graph": ok(graphDoc)},
+			want: result{0, "digraph build_5 {\n  rankdir=LR; node [shape=box];\n  subgraph cluster_0 {\n    label=\"seed\";\n" +
+				"    \"0/1/x86_64\" [label=\"app x86_64\"];\n    \"0/2/x86_64\" [label=\"zlib x86_64\"];\n    \"0/3/x86_64\" [label=\"old x86_64\", style=dotted];\n" +
+				"    \"0/2/x86_64\" -> \"0/1/x86_64\" [label=\"zlib-devel >= 1\"];\n    \"0/1/x86_64\" -> \"0/2/x86_64\" [label=\"app\", style=dashed, color=red];\n  }\n}\n", ""},
+		},
+		{
+			name: "schedule", args: "build schedule 5",
+			answers: map[string][]answer{"GET /builds/5/schedule": ok(`[
+				{"task":11,"label":"zlib source","platform":"seed","state":"succeeded","reason":"","worker":"n1","ready_at":"2026-11-22T11:00:00Z","started_at":"2026-11-22T11:00:01.25Z","finished_at":"2026-11-22T11:00:09Z","after":[10]},
+				{"task":12,"label":"zlib x86_64 build","platform":"seed","state":"blocked","reason":"waits for app x86_64 build","worker":"","ready_at":null,"started_at":null,"finished_at":null,"after":[11,13]}]`)},
+			want: result{0, "TASK  STEP               PLATFORM  STATE      READY       START       END         NODE  AFTER\n" +
+				"11    zlib source        seed      succeeded  11:00:00.0  11:00:01.2  11:00:09.0  n1    10\n" +
+				"12    zlib x86_64 build  seed      blocked    -           -           -           -     11 13 (waits for app x86_64 build)\n", ""},
 		},
 		{
 			name: "watch one that succeeds", args: "build watch 5",

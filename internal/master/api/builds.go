@@ -46,6 +46,8 @@ func (s *Server) routeBuilds() {
 	rest.Handle(s.Server, rest.Operation(patch, "/api/v1/builds/{build_id}/cancel", "Cancel all of a build that has not ended, also what is running"), s.changeBuild(s.Builds.Cancel))
 	rest.Handle(s.Server, rest.Operation(patch, "/api/v1/builds/{build_id}/restart-failed", "Queue a build's failed and cancelled tasks again"), s.changeBuild(s.Builds.RetryFailed))
 	rest.Handle(s.Server, rest.Operation(patch, "/api/v1/builds/{build_id}/parallel-restart-failed", "The same as restart-failed"), s.changeBuild(s.Builds.RetryFailed))
+	s.routeChanges()
+	s.routeOrder()
 }
 
 type buildsView struct {
@@ -135,7 +137,9 @@ func (s *Server) changeBuild(change func(context.Context, albs.BuildID) error) f
 // of type json.RawMessage are ALBS's that albs cannot do; their empty values pass.
 type newBuild struct {
 	Platforms       []newTarget                `json:"platforms" minItems:"1" maxItems:"16"`
-	Tasks           []newTask                  `json:"tasks" minItems:"1" maxItems:"2000" doc:"Packages, in the order in which each may need those before it"`
+	Tasks           []newTask                  `json:"tasks" minItems:"1" maxItems:"2000" doc:"Packages"`
+	Order           string                     `json:"order,omitempty" enum:"auto,listed,independent" doc:"How the rebuilds of a platform follow each other: as their spec files say that they need each other (auto, the default), each after those listed before it, or all at once"`
+	Break           []string                   `json:"break,omitempty" maxItems:"1000" doc:"Where to break cycles, with order auto: a→b (or a->b) has a built without waiting for b"`
 	MockOptions     map[string]json.RawMessage `json:"mock_options,omitempty" doc:"with and without: names of rpmbuild's conditionals; definitions: macros; yum_exclude: packages that dnf may not take; module_enable: streams, name:stream; target_arch: rpmbuild's target"`
 	Product         string                     `json:"product,omitempty" doc:"The name of a product; without one the build belongs to none"`
 	ProductID       json.RawMessage            `json:"product_id,omitempty" doc:"The id of a product, in place of its name"`
@@ -148,7 +152,7 @@ type newTarget struct {
 	Name             string          `json:"name" doc:"Of the platform"`
 	Arches           []albs.Arch     `json:"arch_list,omitempty" doc:"All of the platform's if there are none"`
 	Parallel         json.RawMessage `json:"parallel_mode_enabled,omitempty" doc:"Without effect, as in ALBS"`
-	IndependentTasks json.RawMessage `json:"independent_tasks,omitempty" doc:"Not supported: false"`
+	IndependentTasks json.RawMessage `json:"independent_tasks,omitempty" doc:"Of all platforms alike: true is order independent"`
 }
 
 type newTask struct {
@@ -172,11 +176,10 @@ func (n newBuild) request() (build.NewBuild, error) {
 	if out.Options, err = options(n.MockOptions, "body.mock_options."); err != nil {
 		return out, err
 	}
-	for i, p := range n.Platforms {
-		at := "body.platforms[" + strconv.Itoa(i) + "]."
-		if !rest.Empty(p.IndependentTasks) {
-			return out, rest.NotSupported(at + "independent_tasks")
-		}
+	if out.Order, out.Break, err = n.orderOf(); err != nil {
+		return out, err
+	}
+	for _, p := range n.Platforms {
 		out.Platforms = append(out.Platforms, build.Target{Platform: p.Name, Arches: p.Arches})
 	}
 	for i, t := range n.Tasks {
@@ -365,6 +368,11 @@ type buildView struct {
 	IsSecureBoot bool               `json:"is_secure_boot"`
 	Warnings     []string           `json:"warnings" doc:"What the platforms would have otherwise"`
 	Noarch       []build.Difference `json:"noarch_differences" doc:"Noarch packages that arches made differently; all have the first one's"`
+	Order        build.Order        `json:"order" enum:"auto,listed,independent"`
+
+	Items        []itemView      `json:"items"`
+	GraphTasks   []graphTaskView `json:"graph_tasks" doc:"What finds the order of a platform, where it has to be found"`
+	EarlierTasks []taskView      `json:"earlier_tasks" doc:"Those whose place the tasks of a fresh SRPM took"`
 }
 
 func viewBuild(b build.Build) buildView {
@@ -373,6 +381,7 @@ func viewBuild(b build.Build) buildView {
 		Owner: rest.OwnerView{ID: b.OwnerID, Username: b.Owner}, Tasks: []taskView{}, LinkedBuilds: []albs.BuildID{}, PlatformFlavors: []build.UsedFlavour{}, Linked: []build.Linked{}, Noarch: []build.Difference{}, IsSecureBoot: b.SecureBoot, Warnings: []string{},
 		MockOptions: b.Options, Products: []rest.NameView{}, Packages: []string{},
 		State: b.Status.State, Reason: b.Status.Reason, Done: b.Status.Done, Total: b.Status.Total, Team: b.Team,
+		Order: b.Order, Items: []itemView{}, GraphTasks: []graphTaskView{}, EarlierTasks: []taskView{},
 	}
 	out.PlatformFlavors = append(out.PlatformFlavors, b.Flavours...)
 	for _, l := range b.Linked {
@@ -396,6 +405,13 @@ func viewBuild(b build.Build) buildView {
 		for _, t := range it.Tasks {
 			out.Tasks = append(out.Tasks, viewTask(b.ID, it, t, files[t.ID]))
 		}
+		for _, t := range it.Earlier {
+			out.EarlierTasks = append(out.EarlierTasks, viewTask(b.ID, it, t, files[t.ID]))
+		}
+		out.Items = append(out.Items, viewItem(it))
+	}
+	for _, g := range b.Gates {
+		out.GraphTasks = append(out.GraphTasks, graphTaskView{Task: g.Task.ID, Platform: g.Platform, State: g.Task.State, Reason: g.Task.Reason, Logs: logsOf(b.ID, g.Task.ID)})
 	}
 	return out
 }

@@ -13,6 +13,7 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
 
 	"albs/internal/albs"
 	"albs/internal/master/api/delivery"
@@ -56,7 +57,14 @@ func TestBuildRequest(t *testing.T) {
 		{name: "definitions are a list", body: `{` + target + `,"tasks":[{}],"mock_options":{"definitions":["x"]}}`, refused: "body.mock_options.definitions has to be an object"},
 		{name: "with is no list", body: `{` + target + `,"tasks":[{}],"mock_options":{"with":"x"}}`, refused: "body.mock_options.with has to be a list"},
 		{name: "module", body: `{` + target + `,"tasks":[{"module_name":"perl"}]}`, refused: "body.tasks[0].module_name isn't supported"},
-		{name: "independent tasks", body: `{"platforms":[{"name":"el","independent_tasks":true}],"tasks":[{}]}`, refused: "body.platforms[0].independent_tasks isn't"},
+		{name: "independent tasks", body: `{"platforms":[{"name":"el","arch_list":["x86_64"],"independent_tasks":true}],"tasks":[{"url":"u","git_ref":"v1"}]}`,
+			want: build.NewBuild{Order: build.Independent, Packages: []build.Package{{URL: "u", Ref: "v1"}}}},
+		{name: "independent on one platform", body: `{"platforms":[{"name":"el"},{"name":"el2","independent_tasks":true}],"tasks":[{}]}`, refused: "body.platforms[1].independent_tasks differs"},
+		{name: "independent and listed", body: `{"platforms":[{"name":"el","independent_tasks":true}],"tasks":[{}],"order":"listed"}`, refused: "body.order that it is listed"},
+		{name: "independent by number", body: `{"platforms":[{"name":"el","independent_tasks":3}],"tasks":[{}]}`, refused: "true or false"},
+		{name: "breaks", body: `{` + target + `,"tasks":[{"url":"u","git_ref":"v1"}],"order":"auto","break":["a→b","c -> d"]}`,
+			want: build.NewBuild{Order: build.Auto, Break: []build.Break{{Package: "a", Needs: "b"}, {Package: "c", Needs: "d"}}, Packages: []build.Package{{URL: "u", Ref: "v1"}}}},
+		{name: "bad break", body: `{` + target + `,"tasks":[{}],"break":["a b"]}`, refused: "body.break[0]"},
 	} {
 		var n newBuild
 		if err := json.Unmarshal([]byte(test.body), &n); err != nil {
@@ -70,7 +78,7 @@ func TestBuildRequest(t *testing.T) {
 			continue
 		}
 		test.want.Platforms = []build.Target{{Platform: "el", Arches: []albs.Arch{albs.X8664}}}
-		if diff := cmp.Diff(test.want, got); err != nil || diff != "" {
+		if diff := cmp.Diff(test.want, got, cmpopts.IgnoreUnexported(build.NewBuild{})); err != nil || diff != "" {
 			t.Errorf("%s: %v\n%s", test.name, err, diff)
 		}
 	}
@@ -325,6 +333,53 @@ func TestUpload(t *testing.T) {
 		a.into(t, &got)
 		if diff := cmp.Diff(want, got); diff != "" {
 			t.Errorf("%s: %s", test.name, diff)
+		}
+	}
+}
+
+// TestBuildOrder: the order of a build is shown, items are changed by themselves, and a
+// build is done once more and deleted.
+func TestBuildOrder(t *testing.T) {
+	t.Parallel()
+	f := setup(t, Config{})
+	f.catalog(t)
+	srpm := f.upload(t)
+	var b buildView
+	f.call(t, "contributor", post, "/api/v1/builds/", map[string]any{
+		"platforms": []any{map[string]any{"name": "el"}}, "tasks": []any{map[string]any{"srpm": srpm}, map[string]any{"srpm": srpm}}, "order": "listed",
+	}, http.StatusOK).into(t, &b)
+	path := fmt.Sprintf("/api/v1/builds/%d", b.ID)
+	if b.Order != build.Listed || len(b.Items) != 2 || b.Items[1].State != build.Queued || b.Items[1].Tasks[0] != b.Tasks[1].ID || !strings.HasPrefix(b.Tasks[1].Reason, "waits for ") {
+		t.Errorf("build = %+v", b)
+	}
+	var graphs []graphView
+	f.call(t, "anon", get, path+"/graph", nil, http.StatusOK).into(t, &graphs)
+	if len(graphs) != 1 || len(graphs[0].Nodes) != 2 || len(graphs[0].Edges) != 1 || graphs[0].Edges[0].From != graphs[0].Nodes[1].ID || graphs[0].Nodes[1].Task != b.Tasks[1].ID {
+		t.Errorf("graphs = %+v", graphs)
+	}
+	var schedule []scheduledView
+	f.call(t, "anon", get, path+"/schedule", nil, http.StatusOK).into(t, &schedule)
+	if len(schedule) != 2 || schedule[1].After[0] != b.Tasks[0].ID || schedule[0].ReadyAt == nil || schedule[1].ReadyAt != nil {
+		t.Errorf("schedule = %+v", schedule)
+	}
+	item := func(i int, what string) string { return fmt.Sprintf("%s/items/%d/%s", path, b.Items[i].ID, what) }
+	f.call(t, "contributor", patch, item(0, "fresh"), "{}", http.StatusBadRequest)
+	f.call(t, "contributor", patch, item(0, "cancel"), "{}", http.StatusOK).into(t, &b)
+	if b.Items[0].State != build.Cancelled || !b.Items[0].Dropped || b.Items[1].State != build.Queued || b.Tasks[1].State != albs.TaskQueued {
+		t.Errorf("items = %+v", b.Items)
+	}
+	f.call(t, "contributor", patch, item(0, "cancel"), "{}", http.StatusConflict)
+	f.call(t, "contributor", patch, path+"/items/4711/cancel", "{}", http.StatusNotFound)
+
+	var clone buildView
+	f.call(t, "contributor", post, path+"/clone", `{"fresh":true}`, http.StatusOK).into(t, &clone)
+	if clone.ID == b.ID || clone.Order != build.Listed || len(clone.Items) != 2 {
+		t.Errorf("clone = %+v", clone)
+	}
+	f.call(t, "contributor", remove, path+"/remove", nil, http.StatusNoContent)
+	for _, p := range []string{path + "/", path + "/graph", path + "/schedule"} {
+		if p := f.call(t, "anon", get, p, nil, http.StatusNotFound).problem(t); !strings.Contains(p.Detail, "was deleted by contributor at") {
+			t.Errorf("of a deleted build: %q", p.Detail)
 		}
 	}
 }

@@ -146,6 +146,7 @@ var admitted = map[auth.Verb]string{
 	auth.BuildCreate:     "contributor maintainer operator admin",
 	auth.BuildCancel:     "contributor maintainer signer operator admin", // owners may
 	auth.BuildRetry:      "contributor maintainer signer operator admin",
+	auth.BuildDelete:     "contributor maintainer signer operator admin",
 	auth.PlatformApply:   "operator admin",
 	auth.ProductApply:    "maintainer operator admin",
 	auth.UserManage:      "admin",

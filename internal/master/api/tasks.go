@@ -188,6 +188,7 @@ func viewTask(id albs.BuildID, it build.Item, t build.Task, files []artifactView
 
 type attemptView struct {
 	Attempt    int          `json:"attempt"`
+	State      build.State  `json:"state" enum:"running,succeeded,failed,excluded,lost,stopped"`
 	Worker     string       `json:"worker"`
 	StartedAt  *time.Time   `json:"started_at"`
 	FinishedAt *time.Time   `json:"finished_at"`
@@ -203,7 +204,7 @@ func (s *Server) getTask(ctx context.Context, in *taskInput) (*rest.Body[taskVie
 	if err != nil {
 		return nil, err
 	}
-	for _, v := range b.Tasks {
+	for _, v := range slices.Concat(b.Tasks, b.EarlierTasks) {
 		if v.ID != in.Task {
 			continue
 		}
@@ -216,9 +217,10 @@ func (s *Server) getTask(ctx context.Context, in *taskInput) (*rest.Body[taskVie
 			return nil, err
 		}
 		for _, a := range attempts {
+			st := build.AttemptStatusOf(a)
 			view := attemptView{
-				Attempt: a.Number, Worker: a.Worker, StartedAt: rest.TimeOf(a.Claimed.Time), FinishedAt: rest.TimeOf(a.Ended.Time),
-				Outcome: a.Outcome, Lost: a.Lost, Reason: a.Reason, Spec: a.Spec,
+				Attempt: a.Number, Worker: a.Worker, State: st.State, StartedAt: rest.TimeOf(st.Started), FinishedAt: rest.TimeOf(st.Finished),
+				Outcome: a.Outcome, Lost: a.Lost, Reason: st.Reason, Spec: a.Spec,
 			}
 			if c, ok := causes[a.Number]; ok {
 				view.Failure = viewFailure(c, a.Number)

@@ -50,6 +50,7 @@ const (
 	BuildCreate     Verb = "build.create"
 	BuildCancel     Verb = "build.cancel"
 	BuildRetry      Verb = "build.retry"
+	BuildDelete     Verb = "build.delete"
 	BuildSecureBoot Verb = "build.secureboot"
 	PlatformApply   Verb = "platform.apply"
 	ProductApply    Verb = "product.apply"
@@ -87,6 +88,7 @@ type rule struct {
 //	build.create           x               x                      x            (in any team for a build of no team)
 //	build.cancel                           x                      x        x
 //	build.retry            x               x                      x        x
+//	build.delete                           x                      x        x
 //	build.secureboot                       x
 //	platform.apply                                                x
 //	product.apply                          x                      x
@@ -108,6 +110,7 @@ var policy = []rule{
 	{verb: BuildCreate, roles: []Role{Contributor, ProductMaintainer, Operator}, loose: true},
 	{verb: BuildCancel, roles: []Role{ProductMaintainer, Operator}, owner: true},
 	{verb: BuildRetry, roles: []Role{Contributor, ProductMaintainer, Operator}, owner: true},
+	{verb: BuildDelete, roles: []Role{ProductMaintainer, Operator}, owner: true},
 	{verb: BuildSecureBoot, roles: []Role{ProductMaintainer}},
 	{verb: PlatformApply, roles: []Role{Operator}},
 	{verb: ProductApply, roles: []Role{ProductMaintainer, Operator}},

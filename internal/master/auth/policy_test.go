@@ -17,6 +17,7 @@ var want = map[Verb]string{
 	BuildCreate:     "contributor product_maintainer operator admin",
 	BuildCancel:     "product_maintainer operator admin owner",
 	BuildRetry:      "contributor product_maintainer operator admin owner",
+	BuildDelete:     "product_maintainer operator admin owner",
 	BuildSecureBoot: "product_maintainer admin",
 	PlatformApply:   "operator admin",
 	ProductApply:    "product_maintainer operator admin",

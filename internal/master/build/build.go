@@ -4,8 +4,14 @@
 //
 // A build has items, one per package and platform, in the order asked for. Each
 // item is imported from git (by the master), made into one SRPM (by a node) and
-// rebuilt from that SRPM once for every arch (by nodes). Task state is the
-// queue's; the state of a build is computed from it by StatusOf and nowhere else.
+// rebuilt from that SRPM once for every arch (by nodes), in the order that the
+// packages need each other if nothing else was asked for: package graph finds it from
+// what the spec files say, and no rebuild begins before what it needs has succeeded.
+// Task state is the queue's; the state of a build and of an item are computed from it
+// by StatusOf and nowhere else.
+//
+// An item may be made again from a fresh SRPM, by tasks that take the place of those
+// before; at any time the build's repositories hold the files of one SRPM of an item.
 //
 // What takes several arches, one copy of each noarch package and multilib, follows
 // from the end of the last of them (settle.go).
@@ -17,6 +23,7 @@
 package build
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -25,6 +32,7 @@ import (
 	"strconv"
 
 	"github.com/rs/zerolog"
+	"golang.org/x/sync/errgroup"
 
 	"albs/internal/albs"
 	"albs/internal/master/artifact"
@@ -62,6 +70,7 @@ type Builds struct {
 	platforms  *platform.Platforms
 	products   *product.Products
 	repos      *repo.Repos
+	guards     []Guard
 	log        zerolog.Logger
 }
 
@@ -80,7 +89,7 @@ type Parts struct {
 }
 
 // New returns the builds of a master and registers the handlers of the kinds
-// import, source and build.
+// import, graph, source and build.
 func New(p Parts, c Config) *Builds {
 	if c.BuilderID == "" {
 		c.BuilderID = "urn:albs:builder"
@@ -94,21 +103,26 @@ func New(p Parts, c Config) *Builds {
 		repos: p.Repos, log: p.Log,
 	}
 	p.Queue.Register(albs.KindImport, importHandler{b})
+	p.Queue.Register(albs.KindGraph, graphHandler{b})
 	p.Queue.Register(albs.KindSource, sourceHandler{b})
 	p.Queue.Register(albs.KindBuild, buildHandler{b})
 	return b
 }
 
-// Run does the master's own tasks, imports, until ctx is done, as the worker me.
+// Run does the master's own tasks, imports and graphs, until ctx is done, as the
+// worker me.
 func (b *Builds) Run(ctx context.Context, me auth.Actor) error {
-	return b.queue.RunLocal(ctx, me, albs.KindImport, b.config.Imports, b.importSource)
+	g, ctx := errgroup.WithContext(ctx)
+	g.Go(func() error { return b.queue.RunLocal(ctx, me, albs.KindImport, b.config.Imports, b.importSource) })
+	g.Go(func() error { return b.queue.RunLocal(ctx, me, albs.KindGraph, 1, b.findOrder) })
+	return g.Wait()
 }
 
 // NewBuild is a request for a build.
 type NewBuild struct {
 	// Key makes the request idempotent: the same person's second request with the
 	// same non-empty key returns the first build.
-	Key       string
+	Key       string `json:"-"`
 	Product   string // "" for a build of no product
 	Platforms []Target
 	Packages  []Package
@@ -120,6 +134,12 @@ type NewBuild struct {
 	// SecureBoot has the rebuilds done by nodes that are kept for it, with the
 	// platform's macros for it. It is a permission of its own.
 	SecureBoot bool
+	Order      Order   // Auto if ""
+	Break      []Break // with Auto: where cycles are broken first
+
+	// pins are the items of a build that is done once more from the same commits, by
+	// the place of the package; none if refs are to be resolved.
+	pins []itemRow
 }
 
 // Target is one platform with the arches wanted; none means all of them.
@@ -141,6 +161,7 @@ type Package struct {
 const (
 	MaxPackages = 2000
 	MaxTargets  = 16
+	maxBreaks   = 1000
 	maxKey      = 200
 )
 
@@ -178,10 +199,10 @@ func (b *Builds) Create(ctx context.Context, n NewBuild) (Build, error) {
 			return b.Get(ctx, id)
 		}
 	}
-	if err := n.Options.Check(); err != nil {
+	if err := errors.Join(n.Options.Check(), n.checkOrder()); err != nil {
 		return Build{}, err
 	}
-	row.Options.V = n.Options
+	row.Options.V, row.Order = n.Options, cmp.Or(n.Order, Auto)
 	targets, err := b.targets(ctx, n)
 	if err != nil {
 		return Build{}, err
@@ -201,7 +222,7 @@ func (b *Builds) Create(ctx context.Context, n NewBuild) (Build, error) {
 	if err != nil {
 		return Build{}, err
 	}
-	err = b.store.d.InTx(ctx, func(tx db.Tx) error { return b.insert(ctx, tx, &row, key, items, actor) })
+	err = b.store.d.InTx(ctx, func(tx db.Tx) error { return b.insert(ctx, tx, &row, key, n, items, actor) })
 	if db.IsUnique(err) && key != "" { // the same request came twice at once
 		id, err := b.store.byKey(ctx, b.store.d, key)
 		if err != nil {
@@ -213,6 +234,24 @@ func (b *Builds) Create(ctx context.Context, n NewBuild) (Build, error) {
 		return Build{}, fmt.Errorf("create build: %w", err)
 	}
 	return b.Get(ctx, row.ID)
+}
+
+func (n NewBuild) checkOrder() error {
+	if n.Order != "" && n.Order != Auto && n.Order != Listed && n.Order != Independent {
+		return albs.Errorf(albs.Invalid, "order %.40q is none of %s, %s and %s", n.Order, Auto, Listed, Independent)
+	}
+	if len(n.Break) > 0 && n.Order != "" && n.Order != Auto {
+		return albs.Errorf(albs.Invalid, "with order %s nothing is broken: break goes with order %s", n.Order, Auto)
+	}
+	if len(n.Break) > maxBreaks {
+		return albs.Errorf(albs.Invalid, "more than %d breaks", maxBreaks)
+	}
+	for _, br := range n.Break {
+		if err := br.Check(); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // resolve turns the request into items: for every package and platform one, with
@@ -227,9 +266,17 @@ func (b *Builds) resolve(ctx context.Context, n NewBuild, targets []option.Targe
 		if err := errors.Join(p.Options.Check(), whole.Check()); err != nil {
 			return nil, fmt.Errorf("package %d: %w", i+1, err)
 		}
-		it, err := b.resolveOne(ctx, p)
-		if err != nil {
+		var it itemRow
+		var err error
+		if n.pins != nil {
+			it = n.pins[i]
+		} else if it, err = b.resolveOne(ctx, p); err != nil {
 			return nil, fmt.Errorf("package %d: %w", i+1, err)
+		}
+		if it.SRPM != "" {
+			if it.tags, err = b.tagsOf(ctx, it.SRPM); err != nil {
+				return nil, fmt.Errorf("package %d: %w", i+1, err)
+			}
 		}
 		it.Options.V = p.Options
 		for _, t := range targets {
@@ -273,8 +320,8 @@ func (b *Builds) resolveOne(ctx context.Context, p Package) (itemRow, error) {
 	return itemRow{URL: c.URL, Ref: c.Ref, RefType: c.Type, Commit: c.SHA, Package: source.PackageName(c.URL)}, nil
 }
 
-func (b *Builds) insert(ctx context.Context, tx db.Tx, row *buildRow, key string, items []itemRow, actor auth.Actor) error {
-	if err := b.store.addBuild(ctx, tx, row, key); err != nil {
+func (b *Builds) insert(ctx context.Context, tx db.Tx, row *buildRow, key string, n NewBuild, items []itemRow, actor auth.Actor) error {
+	if err := b.store.addBuild(ctx, tx, row, key, n); err != nil {
 		return err
 	}
 	plan := make([]PlanItem, len(items))
@@ -286,133 +333,56 @@ func (b *Builds) insert(ctx context.Context, tx db.Tx, row *buildRow, key string
 		}
 		plan[i] = PlanItem{Platform: rows[i].Platform, Arches: rows[i].Arches.V, FromSRPM: rows[i].SRPM != ""}
 	}
-	lane := Build{Owner: row.Owner, Product: row.Product}.Lane()
-	steps := Plan(plan)
+	steps := Plan(plan, row.Order)
 	ids := make([]albs.TaskID, len(steps))
-	for n, s := range steps {
-		it := rows[s.Item]
-		t := queue.NewTask{Kind: s.Kind, Lane: lane, Topic: Topic(row.ID), Needs: []string{"kind:" + string(s.Kind)}}
-		switch s.Kind {
-		case albs.KindImport:
-			t.Spec.Import = &albs.ImportSpec{URL: it.URL, Ref: it.Ref, Commit: it.Commit, Platform: it.Platform}
-		case albs.KindSource:
-			t.Needs = append(t.Needs, it.Target.V.Host(it.Arches.V[0]))
-			t.Key = pastKey(it, it.Arches.V[0])
-		case albs.KindBuild:
-			t.Needs = append(t.Needs, it.Target.V.Host(s.Arch))
-			t.Key = pastKey(it, s.Arch)
-			if row.SecureBoot {
-				t.Needs = append(t.Needs, LabelSecureBoot)
-			}
+	for i, s := range steps {
+		var before []albs.TaskID
+		for _, k := range s.Before {
+			before = append(before, ids[k])
 		}
-		for _, before := range s.Before {
-			t.After = append(t.After, ids[before])
+		var err error
+		if s.Kind == albs.KindGraph {
+			ids[i], err = b.enqueueGate(ctx, tx, *row, s.Platform, before)
+		} else {
+			ids[i], err = b.enqueueStep(ctx, tx, *row, rows[s.Item], s.Kind, s.Arch, before)
 		}
-		id, err := b.queue.Enqueue(ctx, tx, t)
 		if err != nil {
 			return err
 		}
-		ids[n] = id
-		if err := b.store.addTask(ctx, tx, taskRow{TaskID: id, BuildID: row.ID, ItemID: it.ID, Kind: s.Kind, Arch: s.Arch}); err != nil {
-			return err
+		if s.Kind != albs.KindBuild {
+			continue
+		}
+		if tags := rows[s.Item].tags; albs.ExcludedArch(tags.exclusive, tags.exclude, s.Arch) != "" {
+			if err := b.queue.Exclude(ctx, tx, ids[i], albs.ExcludedArch(tags.exclusive, tags.exclude, s.Arch)); err != nil {
+				return err
+			}
 		}
 	}
 	return b.events.Add(ctx, tx, "build.created", Topic(row.ID), actor.String(),
 		map[string]any{"items": len(rows), "tasks": len(steps), "product": row.Product})
 }
 
-// EventCancelled is the kind of the event that somebody cancelled a build; its
-// topic is the build's. What was begun upon its packages, such as tests, ends by it.
-const EventCancelled = "build.cancelled"
-
-// Cancel ends everything of a build that has not ended yet. Running work stops
-// within one lease renewal. Conflict if nothing of it is under way.
-func (b *Builds) Cancel(ctx context.Context, id albs.BuildID) error {
-	// Its own tasks may all have ended while its tests have not.
-	follows, err := b.queue.List(ctx, queue.Filter{Kind: albs.KindTest, Topic: Topic(id), States: open, Limit: 1})
+// enqueueStep adds a task of an item; arch is that of a rebuild.
+func (b *Builds) enqueueStep(ctx context.Context, tx db.Tx, row buildRow, it itemRow, kind albs.TaskKind, arch albs.Arch, before []albs.TaskID) (albs.TaskID, error) {
+	t := queue.NewTask{Kind: kind, Lane: row.lane(), Topic: Topic(row.ID), After: before}
+	switch kind {
+	case albs.KindImport:
+		t.Spec.Import = &albs.ImportSpec{URL: it.URL, Ref: it.Ref, Commit: it.Commit, Platform: it.Platform}
+	case albs.KindSource:
+		t.Needs = append(t.Needs, it.Target.V.Host(it.Arches.V[0]))
+		t.Key = pastKey(it, it.Arches.V[0])
+	case albs.KindBuild:
+		t.Needs = append(t.Needs, it.Target.V.Host(arch))
+		t.Key = pastKey(it, arch)
+		if row.SecureBoot {
+			t.Needs = append(t.Needs, LabelSecureBoot)
+		}
+	}
+	id, err := b.queue.Enqueue(ctx, tx, t)
 	if err != nil {
-		return fmt.Errorf("cancel build %d: %w", id, err)
+		return 0, err
 	}
-	return b.change(ctx, id, auth.BuildCancel, EventCancelled, len(follows) > 0, func(tx db.Tx, t queue.Task) (bool, error) {
-		if t.State.Final() {
-			return false, nil
-		}
-		return true, b.queue.Cancel(ctx, tx, t.ID, "cancelled by "+auth.From(ctx).Name)
-	})
-}
-
-// open are the states of a task that is still to end.
-var open = []albs.TaskState{albs.TaskBlocked, albs.TaskQueued, albs.TaskLeased, albs.TaskStopping}
-
-// RetryFailed queues every failed and cancelled task of a build again. Earlier
-// attempts and their logs stay.
-func (b *Builds) RetryFailed(ctx context.Context, id albs.BuildID) error {
-	return b.change(ctx, id, auth.BuildRetry, "build.retried", false, func(tx db.Tx, t queue.Task) (bool, error) {
-		if t.State != albs.TaskFailed && t.State != albs.TaskCancelled {
-			return false, nil
-		}
-		return true, b.queue.Retry(ctx, tx, t.ID)
-	})
-}
-
-// RetryTask queues one failed or cancelled task of a build again; Conflict if it
-// is neither.
-func (b *Builds) RetryTask(ctx context.Context, id albs.BuildID, task albs.TaskID) error {
-	found := false
-	err := b.change(ctx, id, auth.BuildRetry, "build.retried", false, func(tx db.Tx, t queue.Task) (bool, error) {
-		if t.ID != task {
-			return false, nil
-		}
-		found = true
-		return true, b.queue.Retry(ctx, tx, t.ID)
-	})
-	if !found && err != nil && albs.KindOf(err) == albs.Conflict {
-		return albs.Errorf(albs.NotFound, "build %d has no task %d", id, task)
-	}
-	return err
-}
-
-// change applies f to each task of a build in one transaction and tells of it; if f
-// found nothing to do it is a Conflict, unless others have to hear of it anyway.
-func (b *Builds) change(ctx context.Context, id albs.BuildID, v auth.Verb, kind string, anyway bool, f func(db.Tx, queue.Task) (bool, error)) error {
-	row, err := b.store.build(ctx, b.store.d, id)
-	if err != nil {
-		return err
-	}
-	if err := auth.Can(ctx, v, auth.Object{Team: row.Team, Owner: row.OwnerID}); err != nil {
-		return err
-	}
-	tasks, err := b.tasks(ctx, id)
-	if err != nil {
-		return err
-	}
-	return b.store.d.InTx(ctx, func(tx db.Tx) error {
-		var changed []albs.TaskID
-		for _, t := range tasks {
-			did, err := f(tx, t.Task.Task)
-			if errors.Is(err, albs.Conflict) {
-				continue // it went on since it was looked at
-			}
-			if err != nil {
-				return err
-			}
-			if did {
-				changed = append(changed, t.ID)
-			}
-		}
-		if len(changed) == 0 && !anyway {
-			return albs.Errorf(albs.Conflict, "build %d has no task to which that applies", id)
-		}
-		return b.events.Add(ctx, tx, kind, Topic(id), auth.From(ctx).String(), changeData(changed))
-	})
-}
-
-// maxTold is how many tasks an event names; the data of an event is bounded, and
-// the tasks of a build hardly are.
-const maxTold = 1000
-
-func changeData(changed []albs.TaskID) map[string]any {
-	return map[string]any{"tasks": changed[:min(len(changed), maxTold)], "count": len(changed)}
+	return id, b.store.addTask(ctx, tx, taskRow{TaskID: id, BuildID: row.ID, ItemID: it.ID, Kind: kind, Arch: arch})
 }
 
 // UploadSRPM stores an SRPM that a person brings, to be named in a later build.

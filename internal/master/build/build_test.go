@@ -41,6 +41,7 @@ type fixture struct {
 	other  context.Context // bob, who may too
 	node   context.Context // the node's identity
 	local  context.Context // that of a node in the master's process
+	me     auth.Actor      // the master's own, for imports and graphs
 	cache  string          // directory of the look-aside cache of el9-open
 }
 
@@ -62,6 +63,14 @@ network: true
 `
 
 func setup(t *testing.T, d *db.DB) *fixture {
+	t.Helper()
+	f := idle(t, d)
+	mastertest.Run(t, func(ctx context.Context) error { return f.Run(ctx, f.me) })
+	return f
+}
+
+// idle is setup without the master's own tasks being done.
+func idle(t *testing.T, d *db.DB) *fixture {
 	t.Helper()
 	must := func(err error) {
 		t.Helper()
@@ -100,9 +109,10 @@ func setup(t *testing.T, d *db.DB) *fixture {
 		return auth.With(t.Context(), auth.Actor{Kind: auth.KindPerson, User: u.ID, Name: name, Grants: []auth.Grant{{Role: auth.Contributor, Team: "core"}}})
 	}
 	f.person, f.other = contributor("alice"), contributor("bob")
+	f.me = me
 	f.node, f.local = auth.With(t.Context(), node), auth.With(t.Context(), local)
 
-	mastertest.Run(t, m.Events.Run, m.Queue.Run, m.Provenance.Run, func(ctx context.Context) error { return f.Run(ctx, me) })
+	mastertest.Run(t, m.Events.Run, m.Queue.Run, m.Provenance.Run)
 	return f
 }
 
@@ -407,7 +417,7 @@ func TestSamePackageTwice(t *testing.T) {
 			packages = append(packages, Package{SRPM: f.srpm(srpm)})
 			built = append(built, rpm)
 		}
-		f.create(NewBuild{Packages: packages})
+		f.create(NewBuild{Packages: packages, Order: Listed})
 		must(t, f.rebuilt(f.claim(), built[0]))
 		if err := f.rebuilt(f.claim(), built[1]); !errors.Is(err, albs.Invalid) || !strings.Contains(err.Error(), "there twice") {
 			t.Fatalf("Complete with the second foo = %v, want Invalid", err)
@@ -564,7 +574,7 @@ func TestReads(t *testing.T) {
 		foo, fooRPM := rpms(t, "foo")
 		bar, _ := rpms(t, "bar")
 		other := f.srpm(bar)
-		f.create(NewBuild{Packages: []Package{{SRPM: f.srpm(foo)}, {SRPM: other}}})
+		f.create(NewBuild{Packages: []Package{{SRPM: f.srpm(foo)}, {SRPM: other}}, Order: Listed})
 		l := f.claim()
 		if _, err := f.queue.Get(f.node, l.Token, other, 0, -1); !errors.Is(err, albs.Forbidden) {
 			t.Errorf("Get of another task's SRPM = %v, want Forbidden", err)
@@ -678,6 +688,8 @@ func TestCreateRefuses(t *testing.T) {
 			"private address":   {f.person, NewBuild{Platforms: el9, Packages: []Package{{URL: "https://10.0.0.1/x.git", Ref: "main"}}}, albs.Forbidden},
 			"unknown SRPM":      {f.person, NewBuild{Platforms: el9, Packages: []Package{{SRPM: albs.DigestOf(nil)}}}, albs.NotFound},
 			"both":              {f.person, NewBuild{Platforms: el9, Packages: []Package{{URL: good.URL, Ref: "main", SRPM: albs.DigestOf(nil)}}}, albs.Invalid},
+			"unknown order":     {f.person, NewBuild{Platforms: el9, Packages: []Package{good}, Order: "random"}, albs.Invalid},
+			"break when listed": {f.person, NewBuild{Platforms: el9, Packages: []Package{good}, Order: Listed, Break: []Break{{Package: "a", Needs: "b"}}}, albs.Invalid},
 			"macro as option":   {f.person, NewBuild{Platforms: el9, Packages: []Package{good}, Options: Options{With: []string{"%(id)"}}}, albs.Invalid},
 			"newline in option": {f.person, NewBuild{Platforms: el9, Packages: []Package{good}, Options: Options{Without: []string{"a\nb"}}}, albs.Invalid},
 		} {

@@ -6,7 +6,9 @@ import (
 	"testing"
 
 	"albs/internal/albs"
+	"albs/internal/master/auth"
 	"albs/internal/master/db/dbtest"
+	"albs/internal/master/queue"
 	"albs/internal/master/queue/queuetest"
 )
 
@@ -46,6 +48,7 @@ func TestHandlerContract(t *testing.T) {
 			c.Garbage = map[string]albs.Result{
 				"another package's": {Source: &albs.SourceResult{SRPM: up(barSRPM), Record: record}},
 				"no record":         {Source: &albs.SourceResult{SRPM: up(srpm)}},
+				"foreign facts":     {Source: &albs.SourceResult{SRPM: up(srpm), Record: record, Facts: []albs.SpecFacts{{Arch: albs.S390X}}}},
 				"a binary package":  {Source: &albs.SourceResult{SRPM: up(rpm), Record: record}},
 				"another kind's":    {Build: &albs.BuildResult{Record: record}},
 			}
@@ -64,4 +67,37 @@ func TestHandlerContract(t *testing.T) {
 		}
 		t.Run(kind, func(t *testing.T) { queuetest.Run(t, c) })
 	}
+}
+
+// TestGraphContract asks the same of what the master does itself to find an order, and of
+// a source task that only asks.
+func TestGraphContract(t *testing.T) {
+	t.Parallel()
+	f := idle(t, dbtest.Open(t, dbtest.SQLite(t)))
+	f.given(NewBuild{}, "top", "low")
+	f.sources(1, map[string][]string{"top": {"low"}})
+	l := f.claim()
+	record := f.upload(l, "buildroot.json", []byte("{}"))
+	t.Run("asking", func(t *testing.T) {
+		queuetest.Run(t, queuetest.Case{
+			DB: f.store.d, Queue: f.queue, Worker: f.node, Lease: *l, Handler: sourceHandler{f.Builds},
+			Good: albs.Result{Source: &albs.SourceResult{Record: record, Facts: says("low", []albs.Arch{albs.X8664})}},
+			Garbage: map[string]albs.Result{
+				"no record":     {Source: &albs.SourceResult{}},
+				"foreign facts": {Source: &albs.SourceResult{Record: record, Facts: says("low", []albs.Arch{albs.S390X})}},
+				"an SRPM":       {Source: &albs.SourceResult{Record: record, SRPM: record}},
+			},
+		})
+	})
+	me := auth.With(t.Context(), f.me)
+	l, err := f.queue.Claim(me, queue.Offer{Version: "test", Labels: []string{"kind:graph"}, Wait: 20})
+	if err != nil || l == nil {
+		t.Fatalf("Claim = %+v, %v", l, err)
+	}
+	t.Run("graph", func(t *testing.T) {
+		queuetest.Run(t, queuetest.Case{
+			DB: f.store.d, Queue: f.queue, Worker: me, Lease: *l, Handler: graphHandler{f.Builds}, Good: albs.Result{Graph: &albs.GraphResult{Nodes: 2, Edges: 1}},
+			Garbage: map[string]albs.Result{"another kind's": {Import: &albs.ImportResult{}}},
+		})
+	})
 }

@@ -1,20 +1,38 @@
 package build
 
 import (
-	"fmt"
 	"slices"
-	"time"
 
 	"albs/internal/albs"
+	"albs/internal/master/build/graph"
 )
+
+// The words of a request about its order.
+type (
+	// Order says how the rebuilds of a platform follow each other.
+	Order = graph.Order
+	// Break says where a cycle may be broken.
+	Break = graph.Break
+)
+
+// The orders.
+const (
+	Auto        = graph.Auto
+	Listed      = graph.Listed
+	Independent = graph.Independent
+)
+
+// ParseBreak reads "a→b", or "a->b": a is built without waiting for b.
+func ParseBreak(s string) (Break, error) { return graph.ParseBreak(s) }
 
 // Step is one task that a build needs, before it has an id. Before lists the
 // steps, by their place in the plan, that must have succeeded first.
 type Step struct {
-	Item   int // place of the item
-	Kind   albs.TaskKind
-	Arch   albs.Arch // KindBuild only
-	Before []int
+	Item     int // place of the item; none of KindGraph
+	Kind     albs.TaskKind
+	Arch     albs.Arch // KindBuild only
+	Platform string    // KindGraph only
+	Before   []int
 }
 
 // PlanItem is what the planner needs to know of an item.
@@ -25,10 +43,15 @@ type PlanItem struct {
 }
 
 // Plan lists the steps of a build in an order in which each stands after what it
-// waits for. An item is imported and made into one SRPM, then rebuilt once for
-// each arch; a rebuild also waits for the rebuilds of all earlier items of its
-// platform and arch, so that packages may build against those listed before them.
-func Plan(items []PlanItem) []Step {
+// waits for. An item is imported and made into one SRPM, then rebuilt once for each
+// arch.
+//
+// With order Listed a rebuild also waits for that of the item listed before, of its
+// platform and arch. With Auto, on a platform of several items, no rebuild begins
+// before the sources of all have told what they need: a step of KindGraph waits for
+// them, the rebuilds for it, and it is what gives them the rest of their order. An SRPM
+// that is given has a source step there too, which only asks.
+func Plan(items []PlanItem, order Order) []Step {
 	type target struct {
 		platform string
 		arch     albs.Arch
@@ -38,125 +61,47 @@ func Plan(items []PlanItem) []Step {
 		steps = append(steps, s)
 		return len(steps) - 1
 	}
+	together := make(map[string][]int) // items by platform
+	for i, it := range items {
+		together[it.Platform] = append(together[it.Platform], i)
+	}
+	ordered := func(i int) bool { return order == Auto && len(together[items[i].Platform]) > 1 }
+	sources := make([][]int, len(items))
 	before := map[target]int{}
 	for i, it := range items {
-		var source []int
-		if !it.FromSRPM {
+		switch {
+		case !it.FromSRPM:
 			imported := add(Step{Item: i, Kind: albs.KindImport})
-			source = []int{add(Step{Item: i, Kind: albs.KindSource, Before: []int{imported}})}
+			sources[i] = []int{add(Step{Item: i, Kind: albs.KindSource, Before: []int{imported}})}
+		case ordered(i):
+			sources[i] = []int{add(Step{Item: i, Kind: albs.KindSource})}
+		}
+		if ordered(i) {
+			continue
 		}
 		for _, a := range it.Arches {
 			t := target{it.Platform, a}
-			waits := slices.Clone(source)
-			if last, ok := before[t]; ok {
+			waits := slices.Clone(sources[i])
+			if last, ok := before[t]; ok && order == Listed {
 				waits = append(waits, last)
 			}
 			before[t] = add(Step{Item: i, Kind: albs.KindBuild, Arch: a, Before: waits})
 		}
 	}
-	return steps
-}
-
-// State is where a build stands, computed from its tasks.
-type State string
-
-// The states of a build.
-const (
-	Queued    State = "queued"    // nothing of it runs yet
-	Running   State = "running"   // something runs or will
-	Succeeded State = "succeeded" // every task succeeded or was excluded
-	Failed    State = "failed"    // nothing runs any more, and something failed
-	Cancelled State = "cancelled" // nothing runs any more, because a person ended it
-)
-
-// Status is a build's state with its reason and times.
-type Status struct {
-	State    State
-	Reason   string // one line: what failed first, what is still to do
-	Started  time.Time
-	Finished time.Time // zero while anything may still happen
-	Done     int       // tasks that are final
-	Total    int
-}
-
-// TaskView is what the status rule needs to know of a task.
-type TaskView struct {
-	Label    string // for the reason: "zlib x86_64 build"
-	State    albs.TaskState
-	Weak     bool // of a weak arch
-	Reason   string
-	Started  time.Time
-	Finished time.Time
-}
-
-// StatusOf is the one place where a build's state is decided. A task that waits
-// for a failed or cancelled one doesn't keep the build running: nothing will
-// happen to it before a person retries. What becomes of a task of a weak arch is
-// waited for and told, and neither fails its build nor cancels it.
-func StatusOf(tasks []TaskView) Status {
-	s := Status{Total: len(tasks)}
-	var waiting, running, failed, cancelled, blocked, weak int
-	var first, firstWeak *TaskView
-	for i, t := range tasks {
-		if !t.Started.IsZero() && (s.Started.IsZero() || t.Started.Before(s.Started)) {
-			s.Started = t.Started
-		}
-		if t.Finished.After(s.Finished) {
-			s.Finished = t.Finished
-		}
-		if t.State.Final() {
-			s.Done++
-		}
-		if t.Weak && (t.State == albs.TaskFailed || t.State == albs.TaskCancelled || t.State == albs.TaskBlocked) {
-			if t.State == albs.TaskBlocked {
-				continue // it waits for what is looked at itself
-			}
-			if weak++; firstWeak == nil {
-				firstWeak = &tasks[i]
-			}
+	for i, it := range items {
+		if !ordered(i) || together[it.Platform][0] != i {
 			continue
 		}
-		switch t.State {
-		case albs.TaskLeased, albs.TaskStopping:
-			running++
-		case albs.TaskQueued:
-			waiting++
-		case albs.TaskBlocked:
-			blocked++
-		case albs.TaskFailed:
-			failed++
-			if first == nil {
-				first = &tasks[i]
+		graph := Step{Kind: albs.KindGraph, Platform: it.Platform}
+		for _, j := range together[it.Platform] {
+			graph.Before = append(graph.Before, sources[j]...)
+		}
+		gate := add(graph)
+		for _, j := range together[it.Platform] {
+			for _, a := range items[j].Arches {
+				add(Step{Item: j, Kind: albs.KindBuild, Arch: a, Before: append(slices.Clone(sources[j]), gate)})
 			}
-		case albs.TaskCancelled:
-			cancelled++
 		}
 	}
-	stuck := waiting+running == 0 && failed+cancelled > 0
-	switch {
-	case waiting+running > 0 || (blocked > 0 && !stuck):
-		s.State = Running
-		if s.Started.IsZero() {
-			s.State = Queued
-		}
-		s.Reason = fmt.Sprintf("%d of %d tasks done, %d running", s.Done, s.Total, running)
-		if failed > 0 {
-			s.Reason += fmt.Sprintf(", %d failed: %s: %s", failed, first.Label, first.Reason)
-		}
-		s.Finished = time.Time{}
-	case failed > 0:
-		s.State = Failed
-		s.Reason = fmt.Sprintf("%s: %s", first.Label, first.Reason)
-		if failed > 1 {
-			s.Reason += fmt.Sprintf(" (and %d more)", failed-1)
-		}
-	case cancelled > 0:
-		s.State, s.Reason = Cancelled, fmt.Sprintf("%d tasks were cancelled", cancelled)
-	default:
-		s.State, s.Reason = Succeeded, fmt.Sprintf("%d tasks done", s.Done)
-	}
-	if firstWeak != nil {
-		s.Reason += fmt.Sprintf("; %d of weak arches failed: %s: %s", weak, firstWeak.Label, firstWeak.Reason)
-	}
-	return s
+	return steps
 }

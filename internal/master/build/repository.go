@@ -136,16 +136,16 @@ func debugName(id albs.BuildID, platform string, arch albs.Arch) string {
 }
 
 // changes are what an admission does to repositories of its build, by their names.
-type changes map[string]*change
+type changes map[string]*exchange
 
-type change struct {
+type exchange struct {
 	add    []artifact.Artifact
 	remove []string
 }
 
 func (c changes) add(name string, packages ...artifact.Artifact) {
 	if c[name] == nil {
-		c[name] = &change{}
+		c[name] = &exchange{}
 	}
 	c[name].add = append(c[name].add, packages...)
 }
@@ -153,7 +153,13 @@ func (c changes) add(name string, packages ...artifact.Artifact) {
 // replace puts a package in the place of the one of its name that is there.
 func (c changes) replace(name string, a artifact.Artifact) {
 	c.add(name, a)
-	c[name].remove = append(c[name].remove, repo.Path(a.Name))
+	c.drop(name, a.Name)
+}
+
+// drop takes a package out, by its file's name.
+func (c changes) drop(name, file string) {
+	c.add(name)
+	c[name].remove = append(c[name].remove, repo.Path(file))
 }
 
 // step is a repository's way to its next snapshot.

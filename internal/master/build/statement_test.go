@@ -106,7 +106,7 @@ func TestStatementsOfAnUpload(t *testing.T) {
 	each(t, func(t *testing.T, f *fixture) {
 		foo, fooRPM := rpms(t, "foo")
 		bar, barRPM := rpms(t, "bar")
-		f.create(NewBuild{Packages: []Package{{SRPM: f.srpm(foo)}, {SRPM: f.srpm(bar)}}})
+		f.create(NewBuild{Packages: []Package{{SRPM: f.srpm(foo)}, {SRPM: f.srpm(bar)}}, Order: Listed})
 		d := albs.DigestOf(read(t, bar))
 		if diff := cmp.Diff(attest.SourceBody{Uploader: "alice"}, stated[attest.SourceBody](t, f, d, attest.Source)); diff != "" {
 			t.Errorf("source (-want +got):\n%s", diff)

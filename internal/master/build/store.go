@@ -7,9 +7,11 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"time"
 
 	"albs/internal/albs"
 	"albs/internal/failure"
+	"albs/internal/master/build/graph"
 	"albs/internal/master/build/option"
 	"albs/internal/master/db"
 )
@@ -41,7 +43,10 @@ type buildRow struct {
 	Team      string          `db:"team"`
 	Product   string          `db:"product"`
 	Options   column[Options] `db:"options"`
+	Order     Order           `db:"ordering"`
 	CreatedAt db.Time         `db:"created_at"`
+	DeletedAt db.Time         `db:"deleted_at"`
+	DeletedBy string          `db:"deleted_by"`
 
 	Flavours column[[]UsedFlavour] `db:"flavours"`
 	Linked   column[[]Linked]      `db:"linked"`
@@ -49,7 +54,7 @@ type buildRow struct {
 	SecureBoot bool `db:"secure_boot"`
 }
 
-const buildColumns = `id, owner_id, owner, team, product, options, created_at, flavours, linked, secure_boot`
+const buildColumns = `id, owner_id, owner, team, product, options, ordering, created_at, deleted_at, deleted_by, flavours, linked, secure_boot`
 
 type itemRow struct {
 	ID       albs.ItemID               `db:"id"`
@@ -69,9 +74,12 @@ type itemRow struct {
 	Options  column[Options]           `db:"options"` // the package's own
 	Target   column[option.Facts]      `db:"target"`
 	Noarch   column[[]Difference]      `db:"noarch"`
+	Dropped  bool                      `db:"dropped"` // cancelled by itself: no other waits for it
+	tags     archTags                  // of an SRPM that is given, while the build is made
 }
 
-const itemColumns = `id, build_id, place, platform, arches, url, ref, ref_type, commit_id, package, imported, srpm, srpm_name, srpm_url, options, target, noarch`
+// Without facts, which are long and wanted for the graph alone.
+const itemColumns = `id, build_id, place, platform, arches, url, ref, ref_type, commit_id, package, imported, srpm, srpm_name, srpm_url, options, target, noarch, dropped`
 
 type taskRow struct {
 	TaskID  albs.TaskID   `db:"task_id"`
@@ -80,9 +88,11 @@ type taskRow struct {
 	Kind    albs.TaskKind `db:"kind"`
 	Arch    albs.Arch     `db:"arch"`
 	Told    bool          `db:"told"` // of a rebuild: that its packages are settled
+	// Superseded: a fresh SRPM has tasks in place of it.
+	Superseded bool `db:"superseded"`
 }
 
-const taskColumns = `task_id, build_id, item_id, kind, arch, told`
+const taskColumns = `task_id, build_id, item_id, kind, arch, told, superseded`
 
 type artifactRow struct {
 	BuildID albs.BuildID `db:"build_id"`
@@ -107,10 +117,11 @@ func (s store) byKey(ctx context.Context, q db.Q, key string) (albs.BuildID, err
 	return id, err
 }
 
-func (s store) addBuild(ctx context.Context, tx db.Tx, b *buildRow, key string) error {
-	err := tx.GetContext(ctx, &b.ID, `INSERT INTO build (key, owner_id, owner, team, product, options, created_at, flavours, linked, secure_boot)
-		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10) RETURNING id`,
-		sql.NullString{String: key, Valid: key != ""}, b.OwnerID, b.Owner, b.Team, b.Product, b.Options, b.CreatedAt, b.Flavours, b.Linked, b.SecureBoot)
+func (s store) addBuild(ctx context.Context, tx db.Tx, b *buildRow, key string, request NewBuild) error {
+	err := tx.GetContext(ctx, &b.ID, `INSERT INTO build (key, owner_id, owner, team, product, options, ordering, request, created_at, flavours, linked, secure_boot)
+		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12) RETURNING id`,
+		sql.NullString{String: key, Valid: key != ""}, b.OwnerID, b.Owner, b.Team, b.Product, b.Options, b.Order, column[NewBuild]{request}, b.CreatedAt,
+		b.Flavours, b.Linked, b.SecureBoot)
 	if err != nil {
 		return fmt.Errorf("insert build: %w", err)
 	}
@@ -184,9 +195,13 @@ func (s store) setNoarch(ctx context.Context, tx db.Tx, id albs.ItemID, d []Diff
 	return db.One(res, err, "item %d is gone", id)
 }
 
+// build returns a build, or NotFound, which says so if it was deleted.
 func (s store) build(ctx context.Context, q db.Q, id albs.BuildID) (buildRow, error) {
 	var b buildRow
 	err := q.GetContext(ctx, &b, `SELECT `+buildColumns+` FROM build WHERE id = $1`, id)
+	if err == nil && !b.DeletedAt.IsZero() {
+		err = albs.Errorf(albs.NotFound, "build %d was deleted by %s at %s", id, b.DeletedBy, b.DeletedAt.UTC().Format(time.RFC3339))
+	}
 	return b, db.Found(err, "build %d", id)
 }
 
@@ -211,7 +226,7 @@ func (s store) tasks(ctx context.Context, q db.Q, id albs.BuildID) ([]taskRow, e
 // rebuilds returns the rebuilds of an item.
 func (s store) rebuilds(ctx context.Context, q db.Q, id albs.ItemID) ([]taskRow, error) {
 	var out []taskRow
-	err := q.SelectContext(ctx, &out, `SELECT `+taskColumns+` FROM build_task WHERE item_id = $1 AND kind = $2 ORDER BY task_id`, id, albs.KindBuild)
+	err := q.SelectContext(ctx, &out, `SELECT `+taskColumns+` FROM build_task WHERE item_id = $1 AND kind = $2 AND superseded = $3 ORDER BY task_id`, id, albs.KindBuild, false)
 	return out, err
 }
 
@@ -260,7 +275,8 @@ func (f Filter) where() (string, []any) {
 	w.If(f.Product != "", "product = $%d", f.Product)
 	w.If(f.Package != "", "id IN (SELECT build_id FROM build_item WHERE package = $%d)", f.Package)
 	w.If(f.Platform != "", "id IN (SELECT build_id FROM build_item WHERE platform = $%d)", f.Platform)
-	return w.SQL()
+	sql, args := w.SQL()
+	return "deleted_at IS NULL AND " + sql, args
 }
 
 func (s store) count(ctx context.Context, f Filter) (int, error) {
@@ -299,5 +315,122 @@ func (s store) failuresOf(ctx context.Context, q db.Q, id albs.TaskID) ([]failur
 func (s store) failures(ctx context.Context, q db.Q, id albs.BuildID) ([]failureRow, error) {
 	var out []failureRow
 	err := q.SelectContext(ctx, &out, `SELECT `+failureColumns+` FROM build_failure WHERE build_id = $1 ORDER BY task_id, attempt`, id)
+	return out, err
+}
+
+// Orders.
+
+// request returns what a build was asked for; NotFound for builds older than the
+// keeping of it.
+func (s store) request(ctx context.Context, q db.Q, id albs.BuildID) (NewBuild, error) {
+	var text string
+	if err := q.GetContext(ctx, &text, `SELECT request FROM build WHERE id = $1`, id); err != nil {
+		return NewBuild{}, db.Found(err, "build %d", id)
+	}
+	if text == "" {
+		return NewBuild{}, albs.Errorf(albs.NotFound, "build %d was made by an earlier version of albs, which didn't keep what was asked for", id)
+	}
+	var n column[NewBuild]
+	err := n.Scan(text)
+	return n.V, err
+}
+
+func (s store) setFacts(ctx context.Context, tx db.Tx, id albs.ItemID, facts []albs.SpecFacts) error {
+	res, err := tx.ExecContext(ctx, `UPDATE build_item SET facts = $2 WHERE id = $1`, id, column[[]albs.SpecFacts]{facts})
+	return db.One(res, err, "item %d is gone", id)
+}
+
+func (s store) setDropped(ctx context.Context, tx db.Tx, id albs.ItemID, dropped bool) error {
+	res, err := tx.ExecContext(ctx, `UPDATE build_item SET dropped = $2 WHERE id = $1`, id, dropped)
+	return db.One(res, err, "item %d is gone", id)
+}
+
+// graphItems returns the items of a platform that are in its order, with their facts,
+// as listed.
+func (s store) graphItems(ctx context.Context, q db.Q, id albs.BuildID, platform string) ([]graph.Item, error) {
+	var rows []struct {
+		ID      albs.ItemID              `db:"id"`
+		Package string                   `db:"package"`
+		Arches  column[[]albs.Arch]      `db:"arches"`
+		Facts   column[[]albs.SpecFacts] `db:"facts"`
+	}
+	err := q.SelectContext(ctx, &rows, `SELECT id, package, arches, facts FROM build_item
+		WHERE build_id = $1 AND platform = $2 AND NOT dropped ORDER BY place`, id, platform)
+	out := make([]graph.Item, len(rows))
+	for i, r := range rows {
+		out[i] = graph.Item{Item: r.ID, Package: r.Package, Arches: r.Arches.V, Facts: r.Facts.V}
+	}
+	return out, err
+}
+
+// gateRow is the task that finds the order of a platform.
+type gateRow struct {
+	Platform string      `db:"platform"`
+	TaskID   albs.TaskID `db:"task_id"`
+	Known    bool        `db:"known"` // it was found
+}
+
+func (s store) gates(ctx context.Context, q db.Q, id albs.BuildID) ([]gateRow, error) {
+	var out []gateRow
+	err := q.SelectContext(ctx, &out, `SELECT platform, task_id, graph IS NOT NULL AS known FROM build_graph
+		WHERE build_id = $1 ORDER BY platform`, id)
+	return out, err
+}
+
+// setGate makes task the one that finds the order of a platform, which is unknown from
+// then on.
+func (s store) setGate(ctx context.Context, tx db.Tx, id albs.BuildID, platform string, task albs.TaskID) error {
+	_, err := tx.ExecContext(ctx, `INSERT INTO build_graph (build_id, platform, task_id) VALUES ($1, $2, $3)
+		ON CONFLICT (build_id, platform) DO UPDATE SET task_id = $3, graph = NULL`, id, platform, task)
+	if err != nil {
+		return fmt.Errorf("write task of graph: %w", err)
+	}
+	return nil
+}
+
+func (s store) setGraph(ctx context.Context, tx db.Tx, id albs.BuildID, platform string, g graph.Graph) error {
+	res, err := tx.ExecContext(ctx, `UPDATE build_graph SET graph = $3 WHERE build_id = $1 AND platform = $2`, id, platform, column[graph.Graph]{g})
+	return db.One(res, err, "the graph of build %d for %s is gone", id, platform)
+}
+
+// graph returns the order that was found for a platform; NotFound before.
+func (s store) graph(ctx context.Context, q db.Q, id albs.BuildID, platform string) (graph.Graph, error) {
+	var g column[graph.Graph]
+	err := q.GetContext(ctx, &g, `SELECT graph FROM build_graph WHERE build_id = $1 AND platform = $2 AND graph IS NOT NULL`, id, platform)
+	return g.V, db.Found(err, "graph of build %d for %s yet", id, platform)
+}
+
+func (s store) supersede(ctx context.Context, tx db.Tx, id albs.TaskID) error {
+	res, err := tx.ExecContext(ctx, `UPDATE build_task SET superseded = $2 WHERE task_id = $1`, id, true)
+	return db.One(res, err, "task %d is gone", id)
+}
+
+// retire takes the packages of an item out of those that the build's repositories hold.
+func (s store) retire(ctx context.Context, tx db.Tx, id albs.ItemID) error {
+	_, err := tx.ExecContext(ctx, `UPDATE build_artifact SET kind = $2, arch = '' WHERE item_id = $1 AND arch <> ''`, id, replaced)
+	if err != nil {
+		return fmt.Errorf("retire packages of item %d: %w", id, err)
+	}
+	return nil
+}
+
+// replaced is the kind of a package that was in a repository of the build until a fresh
+// SRPM took its place.
+const replaced = "replaced"
+
+func (s store) clearSRPM(ctx context.Context, tx db.Tx, id albs.ItemID) error {
+	res, err := tx.ExecContext(ctx, `UPDATE build_item SET srpm = NULL, srpm_name = '', facts = NULL, noarch = '[]' WHERE id = $1`, id)
+	return db.One(res, err, "item %d is gone", id)
+}
+
+func (s store) setDeleted(ctx context.Context, tx db.Tx, id albs.BuildID, by string, at db.Time) error {
+	res, err := tx.ExecContext(ctx, `UPDATE build SET deleted_at = $2, deleted_by = $3 WHERE id = $1 AND deleted_at IS NULL`, id, at, by)
+	return db.One(res, err, "build %d is deleted already", id)
+}
+
+// heldOf returns an item's files in the build's repositories.
+func (s store) heldOf(ctx context.Context, q db.Q, id albs.ItemID) ([]artifactRow, error) {
+	var out []artifactRow
+	err := q.SelectContext(ctx, &out, `SELECT `+artifactColumns+` FROM build_artifact WHERE item_id = $1 AND arch <> '' ORDER BY arch, name`, id)
 	return out, err
 }

@@ -25,9 +25,17 @@ type Build struct {
 	Flavours   []UsedFlavour
 	Linked     []Linked
 	SecureBoot bool
+	Order      Order
 	Status     Status
 	Items      []Item
+	Gates      []Gate
 	Artifacts  []Artifact
+}
+
+// Gate is the task that finds the order of a platform's rebuilds.
+type Gate struct {
+	Platform string
+	Task     queue.Task
 }
 
 // Lane says whose work a build is, and all that follows from it, where lanes share
@@ -56,7 +64,10 @@ type Item struct {
 	Weak     []albs.Arch  // those whose failures count for nothing
 	Noarch   []Difference // between arches' copies of its noarch packages
 	Warning  string       // what the platform would have otherwise; "" if nothing
+	Dropped  bool         // cancelled by itself: no other waits for it
+	Status   Status
 	Tasks    []Task
+	Earlier  []Task // those whose place the tasks of a fresh SRPM took
 
 	target option.Facts
 }
@@ -81,7 +92,7 @@ type Artifact struct {
 	Item    albs.ItemID
 	Attempt int
 	Digest  albs.Digest
-	Kind    string // rpm, srpm, log, record
+	Kind    string // rpm, srpm, log, record; replaced: an rpm or srpm that gave way to that of a fresh SRPM
 	Name    string
 	Arch    albs.Arch // of the repository that has it; "" if none
 }
@@ -109,27 +120,22 @@ type Filter struct {
 	Platform string
 }
 
-// Get returns a build with all its items, tasks and files, or NotFound.
+// Get returns a build with all its items, tasks and files, or NotFound. The reason of
+// a task that waits says for what.
 func (b *Builds) Get(ctx context.Context, id albs.BuildID) (Build, error) {
 	row, err := b.store.build(ctx, b.store.d, id)
 	if err != nil {
 		return Build{}, err
 	}
-	out := Build{ID: row.ID, Owner: row.Owner, OwnerID: row.OwnerID, Team: row.Team, Product: row.Product, CreatedAt: row.CreatedAt.Time, Options: row.Options.V, Flavours: row.Flavours.V, Linked: row.Linked.V, SecureBoot: row.SecureBoot}
+	out := Build{
+		ID: row.ID, Owner: row.Owner, OwnerID: row.OwnerID, Team: row.Team, Product: row.Product, CreatedAt: row.CreatedAt.Time,
+		Options: row.Options.V, Flavours: row.Flavours.V, Linked: row.Linked.V, SecureBoot: row.SecureBoot, Order: row.Order,
+	}
 	items, err := b.store.items(ctx, b.store.d, id)
 	if err != nil {
 		return Build{}, fmt.Errorf("items of build %d: %w", id, err)
 	}
-	byID := make(map[albs.ItemID]int, len(items))
-	for i, it := range items {
-		byID[it.ID] = i
-		out.Items = append(out.Items, Item{
-			ID: it.ID, Place: it.Place, Platform: it.Platform, Arches: it.Arches.V, Package: it.Package,
-			URL: it.URL, Ref: it.Ref, RefType: it.RefType, Commit: it.Commit,
-			SRPMURL: it.SRPMURL, SRPM: albs.File{Name: it.SRPMName, Digest: it.SRPM}, Options: it.Options.V, Weak: it.Target.V.Weak, Noarch: it.Noarch.V, Warning: it.Target.V.Warning, target: it.Target.V,
-		})
-	}
-	tasks, err := b.tasks(ctx, id)
+	tasks, gates, err := b.tasks(ctx, id)
 	if err != nil {
 		return Build{}, err
 	}
@@ -137,18 +143,56 @@ func (b *Builds) Get(ctx context.Context, id albs.BuildID) (Build, error) {
 	if err != nil {
 		return Build{}, err
 	}
-	views := make([]TaskView, len(tasks))
 	for i, t := range tasks {
 		if f, ok := causes[t.ID]; ok && t.State == albs.TaskFailed {
-			t.Failure, t.FailedAttempt = &f.Cause.V, f.Attempt
+			tasks[i].Failure, tasks[i].FailedAttempt = &f.Cause.V, f.Attempt
 		}
-		it := &out.Items[byID[t.item]]
-		it.Tasks = append(it.Tasks, t.Task)
-		views[i] = t.view(it.Package, it.Weak)
 	}
-	out.Status = StatusOf(views)
+	if err := b.explain(ctx, items, tasks, gates); err != nil {
+		return Build{}, err
+	}
+	out.Gates = gates
+	out.Status = statusOf(items, tasks, gates)
+	for _, it := range items {
+		view := Item{
+			ID: it.ID, Place: it.Place, Platform: it.Platform, Arches: it.Arches.V, Package: it.Package,
+			URL: it.URL, Ref: it.Ref, RefType: it.RefType, Commit: it.Commit,
+			SRPMURL: it.SRPMURL, SRPM: albs.File{Name: it.SRPMName, Digest: it.SRPM}, Options: it.Options.V,
+			Weak: it.Target.V.Weak, Noarch: it.Noarch.V, Warning: it.Target.V.Warning, Dropped: it.Dropped, target: it.Target.V,
+		}
+		var views []TaskView
+		for _, t := range tasks {
+			switch {
+			case t.item != it.ID:
+			case t.superseded:
+				view.Earlier = append(view.Earlier, t.Task)
+			default:
+				view.Tasks = append(view.Tasks, t.Task)
+				views = append(views, t.view(it))
+			}
+		}
+		view.Status = ItemStatusOf(views)
+		out.Items = append(out.Items, view)
+	}
 	out.Artifacts, err = b.files(ctx, id)
 	return out, err
+}
+
+// statusOf is the status of a build of these items.
+func statusOf(items []itemRow, tasks []itemTask, gates []Gate) Status {
+	byID := itemsByID(items)
+	var views []TaskView
+	for _, t := range tasks {
+		if !t.superseded {
+			views = append(views, t.view(byID[t.item]))
+		}
+	}
+	for _, g := range gates {
+		v := itemTask{Task: Task{Task: g.Task}}.view(itemRow{Package: g.Platform})
+		v.Uncounted = true
+		views = append(views, v)
+	}
+	return StatusOf(views)
 }
 
 func (b *Builds) files(ctx context.Context, id albs.BuildID) ([]Artifact, error) {
@@ -165,15 +209,29 @@ func (b *Builds) files(ctx context.Context, id albs.BuildID) ([]Artifact, error)
 
 type itemTask struct {
 	Task
-	item albs.ItemID
+	item       albs.ItemID // 0 of a gate
+	superseded bool
 }
 
-func (t itemTask) view(pkg string, weak []albs.Arch) TaskView {
-	label := pkg
+// itemsByID returns the items by their ids.
+func itemsByID(items []itemRow) map[albs.ItemID]itemRow {
+	byID := make(map[albs.ItemID]itemRow, len(items))
+	for _, it := range items {
+		byID[it.ID] = it
+	}
+	return byID
+}
+
+// view is the task, of the item it, as the rule of states sees it.
+func (t itemTask) view(it itemRow) TaskView {
+	label := it.Package
 	if t.Arch != "" {
 		label += " " + string(t.Arch)
 	}
-	return TaskView{Label: label + " " + string(t.Kind), State: t.State, Weak: slices.Contains(weak, t.Arch), Reason: t.Reason, Started: t.Started.Time, Finished: t.finished()}
+	return TaskView{
+		Label: label + " " + string(t.Kind), Kind: t.Kind, State: t.State, Weak: slices.Contains(it.Target.V.Weak, t.Arch), Reason: t.Reason, Vain: t.Cause != 0,
+		Started: t.Started.Time, Finished: t.finished(),
+	}
 }
 
 // finished is when the task became final, zero before.
@@ -184,18 +242,27 @@ func (t itemTask) finished() time.Time {
 	return time.Time{}
 }
 
-func (b *Builds) tasks(ctx context.Context, id albs.BuildID) ([]itemTask, error) {
+// tasks returns the tasks of a build's items, those that count no more too, and those
+// that find its order.
+func (b *Builds) tasks(ctx context.Context, id albs.BuildID) ([]itemTask, []Gate, error) {
 	rows, err := b.store.tasks(ctx, b.store.d, id)
 	if err != nil {
-		return nil, fmt.Errorf("tasks of build %d: %w", id, err)
+		return nil, nil, fmt.Errorf("tasks of build %d: %w", id, err)
+	}
+	finders, err := b.store.gates(ctx, b.store.d, id)
+	if err != nil {
+		return nil, nil, fmt.Errorf("graphs of build %d: %w", id, err)
 	}
 	ids := make([]albs.TaskID, len(rows))
 	for i, r := range rows {
 		ids[i] = r.TaskID
 	}
+	for _, g := range finders {
+		ids = append(ids, g.TaskID)
+	}
 	tasks, err := b.queue.Tasks(ctx, ids...)
 	if err != nil {
-		return nil, fmt.Errorf("tasks of build %d: %w", id, err)
+		return nil, nil, fmt.Errorf("tasks of build %d: %w", id, err)
 	}
 	byID := make(map[albs.TaskID]queue.Task, len(tasks))
 	for _, t := range tasks {
@@ -203,9 +270,13 @@ func (b *Builds) tasks(ctx context.Context, id albs.BuildID) ([]itemTask, error)
 	}
 	out := make([]itemTask, len(rows))
 	for i, r := range rows {
-		out[i] = itemTask{Task{Task: byID[r.TaskID], Arch: r.Arch}, r.ItemID}
+		out[i] = itemTask{Task{Task: byID[r.TaskID], Arch: r.Arch}, r.ItemID, r.Superseded}
 	}
-	return out, nil
+	var gates []Gate
+	for _, g := range finders {
+		gates = append(gates, Gate{g.Platform, byID[g.TaskID]})
+	}
+	return out, gates, nil
 }
 
 // List returns builds, newest first, and whether there are more; pass the last
@@ -237,21 +308,15 @@ func (b *Builds) summary(ctx context.Context, r buildRow) (Summary, error) {
 	if err != nil {
 		return s, fmt.Errorf("items of build %d: %w", r.ID, err)
 	}
-	byID := make(map[albs.ItemID]itemRow, len(items))
 	for _, it := range items {
-		byID[it.ID] = it
 		s.Packages = appendNew(s.Packages, it.Package)
 		s.Platforms = appendNew(s.Platforms, it.Platform)
 	}
-	tasks, err := b.tasks(ctx, r.ID)
+	tasks, gates, err := b.tasks(ctx, r.ID)
 	if err != nil {
 		return s, err
 	}
-	views := make([]TaskView, len(tasks))
-	for i, t := range tasks {
-		views[i] = t.view(byID[t.item].Package, byID[t.item].Target.V.Weak)
-	}
-	s.Status = StatusOf(views)
+	s.Status = statusOf(items, tasks, gates)
 	return s, nil
 }
 

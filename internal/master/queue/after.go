@@ -133,9 +133,8 @@ func checkCircles(ctx context.Context, tx db.Tx, after map[albs.TaskID][]albs.Ta
 	return nil
 }
 
-// Exclude ends a blocked task as excluded, in tx: what it was to do has nothing to do,
-// and no worker needs to be asked. Conflict if it isn't blocked, NotFound if there is
-// none.
+// Exclude ends a blocked or queued task as excluded, in tx: there is nothing to do, and
+// no worker needs to be asked. Conflict in any other state, NotFound if there is none.
 func (q *Queue) Exclude(ctx context.Context, tx db.Tx, id albs.TaskID, reason string) error {
 	t, err := getTask(ctx, tx, id)
 	if err != nil {

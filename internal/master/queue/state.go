@@ -30,8 +30,8 @@ const (
 //
 //	            ┌──unblock──▶ queued ◀──undo infra stopped expire──┐
 //	blocked ────┤               │  └──────claim revive──▶ leased ──┤── ok ──▶ succeeded
-//	   ▲        ├──cancel──┐    │                           │      ├── excluded ▶ excluded ◀─ spare
-//	   │        └──spare   ▼    ▼                        cancel    └── failed refuse exhaust ▶ failed
+//	   ▲        └──cancel──┐    │                           │      ├── excluded ▶ excluded ◀─ spare (blocked, queued)
+//	   │                   ▼    ▼                        cancel    └── failed refuse exhaust ▶ failed
 //	   └────retry────── cancelled ◀─undo refuse infra stopped expire exhaust─ stopping
 //	        (and from failed, excluded)
 var transitions = map[albs.TaskState]map[trigger]albs.TaskState{
@@ -44,6 +44,7 @@ var transitions = map[albs.TaskState]map[trigger]albs.TaskState{
 	albs.TaskQueued: {
 		onClaim:  albs.TaskLeased,
 		onRevive: albs.TaskLeased,
+		onSpare:  albs.TaskExcluded,
 		onCancel: albs.TaskCancelled,
 	},
 	albs.TaskLeased: {

@@ -37,7 +37,7 @@ func TestTransitions(t *testing.T) {
 		onOK:      {no, no, su, no, no, no, no, no},
 		onFailed:  {no, no, fa, no, no, no, no, no},
 		onExclude: {no, no, ex, no, no, no, no, no},
-		onSpare:   {ex, no, no, no, no, no, no, no},
+		onSpare:   {ex, ex, no, no, no, no, no, no},
 		onInfra:   {no, no, qu, ca, no, no, no, no},
 		onStopped: {no, no, qu, ca, no, no, no, no},
 		onExpire:  {no, no, qu, ca, no, no, no, no},

@@ -60,6 +60,7 @@ func TestRelease(t *testing.T) {
 		if len(r.Plan.Refusals) != 4 || !strings.Contains(r.Plan.Refusals[0].Reason, "isn't signed") || r.Status != Scheduled || r.Needed != 1 {
 			t.Errorf("the plan of an unsigned build is %+v", r)
 		}
+		f.must(d.InTx(f.planner, func(tx db.Tx) error { return f.guard(f.planner, tx, id) })) // a plan alone keeps nothing
 		_, err = f.Approve(f.approver, r.ID, r.Digest, "")
 		f.wantKind("Approve of a refused plan", err, albs.Conflict, "its plan is refused: ")
 
@@ -96,6 +97,7 @@ func TestRelease(t *testing.T) {
 			t.Errorf("Publish = %+v", started)
 		}
 		r = f.ended(r.ID, Completed)
+		f.wantKind("the guard of what is public", d.InTx(f.planner, func(tx db.Tx) error { return f.guard(f.planner, tx, id) }), albs.Conflict, "is in release")
 		if diff := cmp.Diff(shownFirst, f.shown(1), anyOrder); diff != "" {
 			t.Errorf("packages (-want +got):\n%s", diff)
 		}

@@ -100,7 +100,21 @@ func New(p Parts) *Releases {
 		listed: make(map[albs.Digest][]repodata.Entry), reach: reach{names: make(map[albs.Digest]names)},
 	}
 	p.Queue.Register(albs.KindPublish, handler{r})
+	p.Builds.Guard(r.guard)
 	return r
+}
+
+// guard keeps a build that is or was in public, or is on its way, as it is. A plan alone
+// keeps nothing: it is void when it is published without what it was made for.
+func (r *Releases) guard(ctx context.Context, tx db.Tx, id albs.BuildID) error {
+	release, err := r.store.holds(ctx, tx, id)
+	if err != nil {
+		return fmt.Errorf("releases of build %d: %w", id, err)
+	}
+	if release != 0 {
+		return albs.Errorf(albs.Conflict, "build %d is in release %d: it stays as it is; make another build", id, release)
+	}
+	return nil
 }
 
 // Kind says what a release does.

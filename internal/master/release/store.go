@@ -227,3 +227,15 @@ func (s store) released(ctx context.Context, q db.Q, product, path, file string)
 	}
 	return out[0], nil
 }
+
+// holds returns the newest release that made packages of a build public or is about to,
+// 0 if there is none.
+func (s store) holds(ctx context.Context, q db.Q, id albs.BuildID) (albs.ReleaseID, error) {
+	var ids []albs.ReleaseID
+	err := q.SelectContext(ctx, &ids, `SELECT r.id FROM release r JOIN release_build b ON b.release_id = r.id
+		WHERE b.build_id = $1 AND r.status IN ($2, $3, $4) ORDER BY r.id DESC LIMIT 1`, id, InProgress, Completed, Reverted)
+	if err != nil || len(ids) == 0 {
+		return 0, err
+	}
+	return ids[0], nil
+}

@@ -257,11 +257,18 @@ func TestSignBuild(t *testing.T) {
 		if again, err := f.SignBuild(f.admin, f.build, k.Fingerprint); err != nil || again.ID != r.ID {
 			t.Errorf("the same request again = %+v, %v", again, err)
 		}
+		stays := func(when string) {
+			if err := f.builds.Delete(f.admin, f.build); albs.KindOf(err) != albs.Conflict || !strings.Contains(err.Error(), "are signed") {
+				t.Errorf("Delete of a build %s = %v, want Conflict", when, err)
+			}
+		}
+		stays("that is being signed")
 		// Nothing goes out before the ledger has it.
 		time.AfterFunc(200*time.Millisecond, f.deliver)
 		if r = f.ended(t, r.ID); r.Status != Completed {
 			t.Fatalf("the request ended as %v: %s", r.Status, r.Reason)
 		}
+		stays("that is signed")
 		if len(r.Packages) != 3 {
 			t.Errorf("%d packages were signed, want 3", len(r.Packages))
 		}

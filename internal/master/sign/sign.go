@@ -15,6 +15,7 @@ package sign
 
 import (
 	"context"
+	"fmt"
 
 	"albs/internal/albs"
 	"albs/internal/attest"
@@ -61,7 +62,20 @@ func New(p Parts) *Signing {
 	}
 	p.Queue.Register(albs.KindSign, signHandler{s})
 	p.Queue.Register(albs.KindKeygen, keygenHandler{s})
+	p.Builds.Guard(s.guard)
 	return s
+}
+
+// guard keeps a build whose packages are signed, or about to be, as it is.
+func (s *Signing) guard(ctx context.Context, tx db.Tx, id albs.BuildID) error {
+	signed, err := s.store.signs(ctx, tx, id)
+	if err != nil {
+		return fmt.Errorf("signatures of build %d: %w", id, err)
+	}
+	if signed {
+		return albs.Errorf(albs.Conflict, "packages of build %d are signed, or about to be: it stays as it is; make another build", id)
+	}
+	return nil
 }
 
 // Signed returns the signed copies by a key, given by fingerprint, of those of the

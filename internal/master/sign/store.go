@@ -330,3 +330,12 @@ func (s store) documentSignature(ctx context.Context, q db.Q, d albs.Digest, key
 	}
 	return []byte(armored), nil
 }
+
+// signs reports whether a request for signatures of a build is open or brought one.
+func (s store) signs(ctx context.Context, q db.Q, id albs.BuildID) (bool, error) {
+	var n int
+	err := q.GetContext(ctx, &n, `SELECT count(*) FROM sign_request r WHERE r.build_id = $1 AND (NOT r.ended OR EXISTS (
+		SELECT 1 FROM sign_task t JOIN sign_package p ON p.task_id = t.task_id
+			JOIN signed_package s ON s.unsigned = p.unsigned AND s.key = r.key WHERE t.request_id = r.id))`, id)
+	return n > 0, err
+}

@@ -27,6 +27,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/rs/zerolog"
 
@@ -92,7 +93,7 @@ func New(p Parts) *Tests {
 }
 
 // Run makes a test task of each rebuild that ends well, and cancels those of builds
-// that are cancelled, until ctx is done, whose error it returns.
+// that are cancelled and of packages that are made again, until ctx is done, whose error it returns.
 func (t *Tests) Run(ctx context.Context) error {
 	return t.events.Follow(auth.System(ctx, "test what was built"), "testrun", t.follow)
 }
@@ -102,14 +103,21 @@ func (t *Tests) follow(ctx context.Context, e event.Event) error {
 	case build.EventBuilt:
 		return t.test(ctx, e)
 	case build.EventCancelled:
-		return t.cancel(ctx, e)
+		return t.cancel(ctx, e, "the build was cancelled by "+e.Actor, nil)
+	case build.EventRenewed:
+		var renewed build.Renewed
+		if err := json.Unmarshal(e.Data, &renewed); err != nil {
+			t.log.Error().Err(err).Int64("event_id", e.ID).Msg("an event of a build cannot be read; tests of what is made again go on")
+			return nil
+		}
+		return t.cancel(ctx, e, "the packages are made again, by "+e.Actor, renewed.Tasks)
 	}
 	return nil
 }
 
-// cancel ends the runs of a build that was cancelled, but for those that somebody
-// asked for since.
-func (t *Tests) cancel(ctx context.Context, e event.Event) error {
+// cancel ends the runs of a build, or of the rebuilds of it that are given, but for
+// those that somebody asked for since.
+func (t *Tests) cancel(ctx context.Context, e event.Event, why string, of []albs.TaskID) error {
 	f := queue.Filter{
 		Kind: albs.KindTest, Topic: e.Topic, Limit: 1000,
 		States: []albs.TaskState{albs.TaskBlocked, albs.TaskQueued, albs.TaskLeased},
@@ -124,8 +132,17 @@ func (t *Tests) cancel(ctx context.Context, e event.Event) error {
 			if task.Created.After(e.At.Time) {
 				continue
 			}
+			if of != nil {
+				run, err := t.store.byTask(ctx, t.store.d, task.ID)
+				if err != nil {
+					return err
+				}
+				if !slices.Contains(of, run.BuildTaskID) {
+					continue
+				}
+			}
 			err := t.store.d.InTx(ctx, func(tx db.Tx) error {
-				return t.queue.Cancel(ctx, tx, task.ID, "the build was cancelled by "+e.Actor)
+				return t.queue.Cancel(ctx, tx, task.ID, why)
 			})
 			if err != nil && !errors.Is(err, albs.Conflict) { // it has ended meanwhile
 				return fmt.Errorf("cancel test task %d: %w", task.ID, err)

@@ -228,6 +228,37 @@ func TestRuns(t *testing.T) {
 	})
 }
 
+// TestRenewed: the tests of packages that are made again end, and no others.
+func TestRenewed(t *testing.T) {
+	t.Parallel()
+	dbtest.Each(t, func(t *testing.T, d *db.DB) {
+		f := setup(t, d)
+		system := auth.System(t.Context(), "test")
+		if err := f.follow(system, f.built); err != nil {
+			t.Fatal(err)
+		}
+		runs, err := f.Of(t.Context(), f.build)
+		if err != nil || len(runs) != 1 {
+			t.Fatalf("Of = %+v, %v", runs, err)
+		}
+		for _, c := range []struct {
+			task albs.TaskID
+			want albs.TaskState
+		}{{runs[0].BuildTask + 1000, albs.TaskQueued}, {runs[0].BuildTask, albs.TaskCancelled}} {
+			data, err := json.Marshal(build.Renewed{Item: 1, Tasks: []albs.TaskID{c.task}})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := f.follow(system, event.Event{Kind: build.EventRenewed, Topic: build.Topic(f.build), Data: data, At: db.Now(), Actor: "user:alice"}); err != nil {
+				t.Fatal(err)
+			}
+			if runs, err := f.Of(t.Context(), f.build); err != nil || runs[0].Task.State != c.want {
+				t.Errorf("after task %d was made again the run is %s, %v; want %s", c.task, runs[0].Task.State, err, c.want)
+			}
+		}
+	})
+}
+
 // TestCancelledBuild: tests end with their build, waiting ones and running ones,
 // though the build's own tasks have all ended before.
 func TestCancelledBuild(t *testing.T) {

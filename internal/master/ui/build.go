@@ -93,6 +93,11 @@ func (u *UI) factsOf(ctx context.Context, id albs.BuildID) (facts, error) {
 	for _, r := range f.runs {
 		f.latest[r.BuildTask] = r
 	}
+	for _, it := range f.build.Items { // a fresh SRPM took their place
+		for _, t := range it.Earlier {
+			delete(f.latest, t.ID)
+		}
+	}
 	if f.requests, _, err = u.Signs.Requests(ctx, sign.Filter{Build: id, Limit: maxListed}); err != nil {
 		return f, err
 	}

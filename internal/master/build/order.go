@@ -1,0 +1,269 @@
+package build
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"slices"
+
+	"albs/internal/albs"
+	"albs/internal/master/build/graph"
+	"albs/internal/master/db"
+	"albs/internal/master/queue"
+)
+
+// Here the order of a platform's rebuilds becomes what their tasks come after.
+
+// graphOf makes the graph of the items of a platform as they are now, by the order of
+// the build, and names what it was made from.
+func (b *Builds) graphOf(ctx context.Context, q db.Q, row buildRow, platform string) (graph.Graph, albs.Digest, error) {
+	items, err := b.store.graphItems(ctx, q, row.ID, platform)
+	if err != nil {
+		return graph.Graph{}, "", fmt.Errorf("items of build %d: %w", row.ID, err)
+	}
+	if row.Order != Auto {
+		return graph.List(items, row.Order == Listed), "", nil
+	}
+	asked, err := b.store.request(ctx, q, row.ID)
+	if err != nil {
+		return graph.Graph{}, "", err
+	}
+	input, err := json.Marshal([]any{items, asked.Break})
+	if err != nil {
+		return graph.Graph{}, "", fmt.Errorf("name input of the graph: %w", err)
+	}
+	return graph.Make(items, asked.Break), albs.DigestOf(input), nil
+}
+
+// findOrder is the master's own task once all sources of a platform are there: it
+// writes down who needs whom, for people to read; graphHandler makes it so.
+func (b *Builds) findOrder(ctx context.Context, t queue.Task, log io.Writer) (albs.Result, error) {
+	row, err := b.store.build(ctx, b.store.d, t.Spec.Graph.Build)
+	if err != nil {
+		return albs.Result{}, err
+	}
+	g, _, err := b.graphOf(ctx, b.store.d, row, t.Spec.Graph.Platform)
+	if err != nil {
+		return albs.Result{}, err
+	}
+	r := albs.GraphResult{Nodes: len(g.Nodes), Edges: len(g.Edges)}
+	for _, n := range g.Nodes {
+		if n.Excluded != "" {
+			fmt.Fprintf(log, "%s is not built: %s\n", n.Name(), n.Excluded)
+		}
+	}
+	for _, e := range g.Edges {
+		fmt.Fprintf(log, "%s needs %s for %q", g.Nodes[e.From].Name(), g.Nodes[e.To].Name(), e.Requires)
+		if e.Broken != "" {
+			r.Broken++
+			fmt.Fprintf(log, ", and doesn't wait for it: %s", e.Broken)
+		}
+		fmt.Fprintln(log)
+	}
+	for _, c := range g.Cycles {
+		fmt.Fprintf(log, "cycle: %s\n", g.Names(c))
+	}
+	for _, n := range g.Notes {
+		fmt.Fprintln(log, n)
+	}
+	return albs.Result{Graph: &r}, nil
+}
+
+// graphHandler gives the rebuilds of a platform their order.
+type graphHandler struct{ *Builds }
+
+func (h graphHandler) Offer(_ context.Context, t queue.Task, _ queue.Offer) (albs.Spec, json.RawMessage, error) {
+	return t.Spec, nil, nil
+}
+
+func (h graphHandler) Admit(ctx context.Context, l queue.Lease, outcome albs.Outcome, r albs.Result) (func(context.Context, db.Tx) error, error) {
+	if outcome == albs.OutcomeExcluded {
+		return nil, albs.Errorf(albs.Invalid, "an order excludes nothing")
+	}
+	if outcome != albs.OutcomeOK {
+		return nil, nil
+	}
+	if r.Graph == nil {
+		return nil, albs.Errorf(albs.Invalid, "the graph has no result")
+	}
+	spec := l.Spec.Graph
+	row, err := h.store.build(ctx, h.store.d, spec.Build)
+	if err != nil {
+		return nil, err
+	}
+	g, input, err := h.graphOf(ctx, h.store.d, row, spec.Platform)
+	if err != nil {
+		return nil, err
+	}
+	return func(ctx context.Context, tx db.Tx) error {
+		// Made outside, for it may take its time; an item may have been dropped since.
+		if _, now, err := h.graphOf(ctx, tx, row, spec.Platform); err != nil {
+			return err
+		} else if now != input {
+			return albs.Errorf(albs.Conflict, "the items of build %d have changed meanwhile", row.ID)
+		}
+		if err := h.store.setGraph(ctx, tx, row.ID, spec.Platform, g); err != nil {
+			return err
+		}
+		return h.follow(ctx, tx, row, spec.Platform, l.Token.Task, g)
+	}, nil
+}
+
+// What a failed attempt left is nothing: there is nothing to undo.
+func (h graphHandler) Ended(context.Context, db.Tx, queue.Task) error  { return nil }
+func (h graphHandler) InVain(context.Context, db.Tx, queue.Task) error { return nil }
+
+func (h graphHandler) Reads(context.Context, queue.Lease, albs.Digest) (bool, error) {
+	return false, nil
+}
+
+// follow makes the rebuilds of a platform that are still blocked come after their
+// source, the gate if there is one, and the rebuilds that the graph says.
+func (b *Builds) follow(ctx context.Context, tx db.Tx, row buildRow, platform string, gate albs.TaskID, g graph.Graph) error {
+	steps, err := b.stepsOf(ctx, tx, row.ID, platform)
+	if err != nil {
+		return err
+	}
+	after := make(map[albs.TaskID][]albs.TaskID)
+	needs := g.Needs()
+	for n, node := range g.Nodes {
+		it := steps[node.Item]
+		task := it.rebuilds[node.Arch]
+		if task == 0 {
+			continue
+		}
+		before := it.before(gate)
+		for _, m := range needs[n] {
+			if id := steps[g.Nodes[m].Item].rebuilds[g.Nodes[m].Arch]; id != 0 {
+				before = append(before, id)
+			}
+		}
+		after[task] = before
+	}
+	return b.queue.SetAfter(ctx, tx, after)
+}
+
+// itemSteps are the tasks of an item that count.
+type itemSteps struct {
+	source   albs.TaskID // 0 if there is none
+	rebuilds map[albs.Arch]albs.TaskID
+	dropped  bool
+}
+
+func (s itemSteps) before(gate albs.TaskID) []albs.TaskID {
+	return slices.DeleteFunc([]albs.TaskID{s.source, gate}, func(id albs.TaskID) bool { return id == 0 })
+}
+
+func (b *Builds) stepsOf(ctx context.Context, q db.Q, id albs.BuildID, platform string) (map[albs.ItemID]itemSteps, error) {
+	items, err := b.store.items(ctx, q, id)
+	if err != nil {
+		return nil, fmt.Errorf("items of build %d: %w", id, err)
+	}
+	tasks, err := b.store.tasks(ctx, q, id)
+	if err != nil {
+		return nil, fmt.Errorf("tasks of build %d: %w", id, err)
+	}
+	out := make(map[albs.ItemID]itemSteps)
+	for _, it := range items {
+		if it.Platform == platform {
+			out[it.ID] = itemSteps{rebuilds: make(map[albs.Arch]albs.TaskID), dropped: it.Dropped}
+		}
+	}
+	for _, t := range tasks {
+		s, ok := out[t.ItemID]
+		if !ok || t.Superseded {
+			continue
+		}
+		switch t.Kind {
+		case albs.KindSource:
+			s.source = t.TaskID
+		case albs.KindBuild:
+			s.rebuilds[t.Arch] = t.TaskID
+		}
+		out[t.ItemID] = s
+	}
+	return out, nil
+}
+
+// arrange gives the rebuilds of a platform their order anew, in tx, after an item was
+// dropped, taken in again or given other tasks. Where the order rests on facts that
+// have to be asked for again, the rebuilds wait for that.
+func (b *Builds) arrange(ctx context.Context, tx db.Tx, row buildRow, platform string) error {
+	gates, err := b.store.gates(ctx, tx, row.ID)
+	if err != nil {
+		return fmt.Errorf("graphs of build %d: %w", row.ID, err)
+	}
+	i := slices.IndexFunc(gates, func(g gateRow) bool { return g.Platform == platform })
+	if i < 0 {
+		g, _, err := b.graphOf(ctx, tx, row, platform)
+		if err != nil || row.Order == Auto { // one item alone
+			return err
+		}
+		return b.follow(ctx, tx, row, platform, 0, g)
+	}
+	gate := gates[i]
+	steps, err := b.stepsOf(ctx, tx, row.ID, platform)
+	if err != nil {
+		return err
+	}
+	var sources []albs.TaskID
+	for _, s := range steps {
+		if !s.dropped && s.source != 0 {
+			sources = append(sources, s.source)
+		}
+	}
+	slices.Sort(sources)
+	states, err := b.queue.States(ctx, tx, append(slices.Clone(sources), gate.TaskID)...)
+	if err != nil {
+		return err
+	}
+	there := !slices.ContainsFunc(sources, func(id albs.TaskID) bool { return states[id] != albs.TaskSucceeded })
+	if there && gate.Known {
+		g, _, err := b.graphOf(ctx, tx, row, platform)
+		if err != nil {
+			return err
+		}
+		if err := b.store.setGraph(ctx, tx, row.ID, platform, g); err != nil {
+			return err
+		}
+		return b.follow(ctx, tx, row, platform, gate.TaskID, g)
+	}
+	// The order is found once all sources are there: by the task that was to do so, if
+	// it still waits, else by a new one in place of it.
+	after := make(map[albs.TaskID][]albs.TaskID)
+	finder := gate.TaskID
+	switch state := states[gate.TaskID]; {
+	case state == albs.TaskBlocked:
+		after[finder] = sources
+	case !state.Final():
+		if err := b.queue.Cancel(ctx, tx, gate.TaskID, "the order is found again"); err != nil {
+			return err
+		}
+		fallthrough
+	default:
+		if finder, err = b.enqueueGate(ctx, tx, row, platform, sources); err != nil {
+			return err
+		}
+	}
+	for _, s := range steps {
+		for _, id := range s.rebuilds {
+			after[id] = s.before(finder)
+		}
+	}
+	return b.queue.SetAfter(ctx, tx, after)
+}
+
+// enqueueGate adds the task that finds the order of a platform once sources are there.
+func (b *Builds) enqueueGate(ctx context.Context, tx db.Tx, row buildRow, platform string, sources []albs.TaskID) (albs.TaskID, error) {
+	id, err := b.queue.Enqueue(ctx, tx, queue.NewTask{
+		Kind: albs.KindGraph, Lane: row.lane(), Topic: Topic(row.ID), After: sources,
+		Spec: albs.Spec{Graph: &albs.GraphSpec{Build: row.ID, Platform: platform}},
+	})
+	if err != nil {
+		return 0, err
+	}
+	return id, b.store.setGate(ctx, tx, row.ID, platform, id)
+}
+
+func (r buildRow) lane() string { return Build{Owner: r.Owner, Product: r.Product}.Lane() }
