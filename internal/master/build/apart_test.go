@@ -245,7 +245,7 @@ func TestWeakArch(t *testing.T) {
 		})
 		foo, fooRPM := rpms(t, "foo")
 		bar, barRPM := rpms(t, "bar")
-		b := f.create(NewBuild{Platforms: []Target{{Platform: "el9-weak"}}, Packages: []Package{{SRPM: f.srpm(foo)}, {SRPM: f.srpm(bar)}}})
+		b := f.create(NewBuild{Order: Listed, Platforms: []Target{{Platform: "el9-weak"}}, Packages: []Package{{SRPM: f.srpm(foo)}, {SRPM: f.srpm(bar)}}})
 		var kept []*worker.Lease
 		weak := f.of(&kept, "el9-weak", albs.AArch64)
 		must(t, f.queue.Complete(f.node, weak.Token, albs.OutcomeFailed, albs.Result{Reason: "no such instruction"}))
