@@ -198,7 +198,7 @@ func TestWrongUse(t *testing.T) {
 		{"unknown command of a group", nil, []string{"build", "mak"}, 2, `there is no command "albs build mak"`, "there are: create, list"},
 		{"unknown flag", nil, []string{"build", "list", "--colour"}, 2, "there is no flag --colour", "usage: albs build list [--owner NAME]"},
 		{"argument missing", nil, []string{"build", "show"}, 2, "an argument is missing", "usage: albs build show BUILD"},
-		{"argument too many", nil, []string{"build", "show", "1", "2"}, 2, `"2" is one argument too many`, "usage: albs build show BUILD"},
+		{"argument too many", nil, []string{"build", "show", "1", "2", "3"}, 2, `"3" is one argument too many`, "usage: albs build show BUILD"},
 		{"argument to what takes none", nil, []string{"serve", "now"}, 2, `"now" is one argument too many`, "usage: albs serve [--role ROLES]"},
 		{"flag missing", nil, []string{"sign", "1"}, 2, "--key is missing", "usage: albs sign BUILD --key"},
 		{"value missing", nil, []string{"sign", "1", "--key"}, 2, "--key needs a value", "usage: albs sign BUILD --key"},

@@ -70,7 +70,7 @@ func (a *App) buildCommand() *urfave.Command {
 				Action:      numbered(a, "build", 1, a.cancelBuild),
 			})),
 			listed("albs build list and albs build show list what there is", answers(&urfave.Command{
-				Name: "retry", Usage: "queue a build's failed and cancelled steps again, or the one that TASK names", ArgsUsage: "BUILD [TASK | --fresh ITEM] [--wait]",
+				Name: "retry", Usage: "queue a build's failed and cancelled steps again, or the one that TASK names", ArgsUsage: "BUILD [TASK] [--fresh ITEM] [--wait]",
 				Description: "TASK is a number that albs build show lists. What succeeded isn't done again, but for --fresh: then the source package is made again from its commit, and all rebuilds of it.\n" +
 					"For example: albs build retry 7 --wait",
 				Flags:  []urfave.Flag{itemFlag("fresh", "make this package on this platform anew"), terminal.WaitFlag("the build and its tests are over")},

@@ -175,7 +175,7 @@ func TestBuildCommands(t *testing.T) {
 		},
 		{
 			name: "a fresh source package of a task", args: "build retry 5 12 --fresh 3",
-			want: result{2, "", "albs: --fresh makes a whole item anew, and no TASK goes with it\nusage: albs build retry BUILD [TASK | --fresh ITEM] [--wait] [--json]\n"},
+			want: result{2, "", "albs: --fresh makes a whole item anew, and no TASK goes with it\nusage: albs build retry BUILD [TASK] [--fresh ITEM] [--wait] [--json]\n"},
 		},
 		{
 			name: "clone", args: "build clone 4 --fresh",

@@ -20,9 +20,10 @@ func (a *App) orderCommands() []*urfave.Command {
 	return []*urfave.Command{
 		listed("albs build list shows all", answers(&urfave.Command{
 			Name: "graph", Usage: "show which packages of a build need each other, and why", ArgsUsage: "BUILD [--dot]",
-			Description: "The edges are known once all source packages of a platform are there. --dot prints them for Graphviz: albs build graph 7 --dot | dot -Tsvg",
-			Flags:       []urfave.Flag{&urfave.BoolFlag{Name: "dot", Usage: "print the graph in Graphviz's language"}},
-			Action:      numbered(a, "build", 1, a.graph),
+			Description: "The edges are known once all source packages of a platform are there. --dot prints them for Graphviz's dot.\n" +
+				"For example: albs build graph 7 --dot",
+			Flags:  []urfave.Flag{&urfave.BoolFlag{Name: "dot", Usage: "print the graph in Graphviz's language"}},
+			Action: numbered(a, "build", 1, a.graph),
 		})),
 		listed("albs build list shows all", answers(&urfave.Command{
 			Name: "schedule", Usage: "list a build's steps as they were begun, with what each waited for", ArgsUsage: "BUILD",
