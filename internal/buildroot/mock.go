@@ -18,6 +18,7 @@ import (
 	"albs/internal/albs"
 	"albs/internal/rpm"
 	"albs/internal/sandbox"
+	"albs/internal/sandbox/dnf"
 )
 
 // MockTool says how mock is run; the zero value is the one that the host has installed.
@@ -362,7 +363,7 @@ func (m *Mock) Build(ctx context.Context, job BuildJob) (out Output, err error) 
 	if err != nil {
 		return Output{}, err
 	}
-	if err := sandbox.CheckRequirements(h.requires); err != nil {
+	if err := dnf.CheckRequirements(h.requires); err != nil {
 		return Output{}, albs.Errorf(albs.Invalid, "BuildRequires can't be installed: %w", err)
 	}
 	const to = "/" + mockIn + "/package.src.rpm"

@@ -19,6 +19,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"albs/internal/albs"
+	"albs/internal/sandbox/dnf"
 )
 
 // A base has two names. The key is the digest of what was asked for: the Root, with
@@ -107,7 +108,7 @@ func (e *Engine) Base(ctx context.Context, root albs.Root, repos []Repo, log io.
 	if e.ids.Count == 0 && !root.SingleUID {
 		return nil, albs.Errorf(albs.Unavailable, "platform %s needs a subuid range and this worker has none", root.Platform)
 	}
-	if _, err := surround(root, repos); err != nil {
+	if _, err := dnf.Surround(root, repos); err != nil {
 		return nil, err
 	}
 	if err := e.checkArch(root.Arch); err != nil {
@@ -118,7 +119,7 @@ func (e *Engine) Base(ctx context.Context, root albs.Root, repos []Repo, log io.
 		return nil, err
 	}
 	// Groups may be asked for here: the list is the platform's, not a package's.
-	if err := CheckRequirements(trimGroups(root.Packages)); err != nil {
+	if err := dnf.CheckRequirements(trimGroups(root.Packages)); err != nil {
 		return nil, err
 	}
 	k, err := key(root, e.ids.Count == 0)

@@ -17,6 +17,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"albs/internal/albs"
+	"albs/internal/sandbox/dnf"
 )
 
 // User is as whom something happens in a root.
@@ -157,7 +158,7 @@ func (r *Root) helper(ctx context.Context, j *job, in io.Reader, out io.Writer) 
 // that nothing meets is an Invalid error that names it; trouble with the repositories
 // is Unavailable.
 func (r *Root) Install(ctx context.Context, requirements []string, repos []Repo, log io.Writer) error {
-	if err := CheckRequirements(requirements); err != nil {
+	if err := dnf.CheckRequirements(requirements); err != nil {
 		return err
 	}
 	r.mu.Lock()
@@ -174,7 +175,7 @@ func (r *Root) Install(ctx context.Context, requirements []string, repos []Repo,
 
 // Remove removes the named packages and what needs them; dnf's words go to log.
 func (r *Root) Remove(ctx context.Context, names []string, repos []Repo, log io.Writer) error {
-	if err := CheckRequirements(names); err != nil {
+	if err := dnf.CheckRequirements(names); err != nil {
 		return err
 	}
 	r.mu.Lock()
@@ -264,7 +265,7 @@ func (e *Engine) provided(ctx context.Context, p place) ([]string, error) {
 const maxAnswer = 64 << 20
 
 func (e *Engine) query(ctx context.Context, p place, format string) (string, error) {
-	s, err := surround(p.root, nil)
+	s, err := dnf.Surround(p.root, nil)
 	if err != nil {
 		return "", err
 	}

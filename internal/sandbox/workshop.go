@@ -16,6 +16,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"albs/internal/albs"
+	"albs/internal/sandbox/dnf"
 )
 
 // WorkshopDir is where a Workshop's folder lies for the programs that work in it, and
@@ -33,7 +34,7 @@ const (
 type Workshop struct {
 	e      *Engine
 	root   *Root
-	around *surroundings
+	around *dnf.Surroundings
 }
 
 // HostCmd is a program of the host to run in a Workshop.
@@ -62,14 +63,14 @@ func (e *Engine) Workshop(ctx context.Context, root albs.Root, repos []Repo, kin
 		return nil, albs.Errorf(albs.Unavailable, "the engine %s needs a subuid range and this worker has none", kind)
 	}
 	root.RPMDB = "" // the host's rpm writes its own form here; the program deals with it
-	around, err := surround(root, repos)
+	around, err := dnf.Surround(root, repos)
 	if err != nil {
 		return nil, err
 	}
 	if err := e.checkArch(root.Arch); err != nil {
 		return nil, err
 	}
-	if err := CheckRequirements(trimGroups(root.Packages)); err != nil {
+	if err := dnf.CheckRequirements(trimGroups(root.Packages)); err != nil {
 		return nil, err
 	}
 	b, err := e.workshopBase(ctx, root.Base(), servedOf(root.Base(), repos), kind, dir, fill)
@@ -97,7 +98,7 @@ func (e *Engine) Bench(ctx context.Context) (*Workshop, error) {
 	if r.place, err = newPlace(albs.Root{}, dir); err != nil {
 		return nil, errors.Join(fmt.Errorf("make a workshop: %w", err), r.Close())
 	}
-	return &Workshop{e: e, root: r, around: &surroundings{}}, nil
+	return &Workshop{e: e, root: r, around: &dnf.Surroundings{}}, nil
 }
 
 // Limits returns those that hold where a call brings none of its own.
@@ -153,7 +154,7 @@ func (e *Engine) makeWorkshop(ctx context.Context, root albs.Root, repos []Repo,
 	if err != nil {
 		return err
 	}
-	around, err := surround(root, repos)
+	around, err := dnf.Surround(root, repos)
 	if err != nil {
 		return err
 	}
@@ -196,7 +197,7 @@ func (w *Workshop) Base() albs.Digest { return w.root.base.digest }
 
 // DNF returns dnf's configuration for the workshop's repositories, at the addresses at
 // which its programs reach them.
-func (w *Workshop) DNF() string { return w.around.conf }
+func (w *Workshop) DNF() string { return w.around.Conf }
 
 // Close removes the workshop with all that was written to it.
 func (w *Workshop) Close() error { return w.root.Close() }
@@ -316,8 +317,8 @@ func (w *Workshop) run(ctx context.Context, c HostCmd, caps []string) (int, erro
 		Watch:   []string{p.mount.written(), p.cache.written()},
 		Env:     slices.Concat([]string{"PATH=" + hostPath, "HOME=" + viewConf, "LANG=C.UTF-8", "TERM=dumb", "COLUMNS=200", "PYTHONDONTWRITEBYTECODE=1"}, c.Env),
 		UID:     uid,
-		Ports:   w.around.ports,
-		folders: w.around.folders,
+		Ports:   w.around.Ports,
+		folders: w.around.Folders,
 	}
 	for i, f := range c.Folders {
 		name := fmt.Sprintf("shown-%d", i)
@@ -325,7 +326,7 @@ func (w *Workshop) run(ctx context.Context, c HostCmd, caps []string) (int, erro
 		args = append(args, "--ro-bind", at(name), f)
 	}
 	if c.Network {
-		if len(w.around.folders) > 0 {
+		if len(w.around.Folders) > 0 {
 			return 0, albs.Errorf(albs.Invalid, "a platform with network needs its repositories served by HTTP")
 		}
 		j.Ports = nil
@@ -348,7 +349,7 @@ func (w *Workshop) writeConf(files map[string]string) error {
 	all := map[string]string{
 		"passwd": "root:x:0:0:root:/:/bin/sh\nmockbuild:x:1000:1000::/:/bin/sh\n", "group": "root:x:0:\ntty:x:5:\nmock:x:1000:\n",
 		"hosts": "127.0.0.1 localhost\n", "nsswitch.conf": "passwd: files\ngroup: files\nhosts: files dns\n",
-		"rpm/macros": w.around.home, "shown/.rpmmacros": w.around.home,
+		"rpm/macros": w.around.Macros, "shown/.rpmmacros": w.around.Macros,
 	}
 	for name, text := range files {
 		if name != filepath.Base(name) || name == "." || name == ".." {

@@ -1,0 +1,56 @@
+package dnf
+
+import (
+	"regexp"
+	"slices"
+	"strings"
+
+	"albs/internal/albs"
+)
+
+// Refusal returns, as Invalid, why dnf failed if that is the packages' doing, out of the
+// last that it said: what it can't resolve, or a package whose scriptlet stops the
+// transaction. It is nil where dnf's words name no such thing.
+func Refusal(said []byte) error {
+	if why := unresolved(said); len(why) > 0 {
+		return albs.Errorf(albs.Invalid, "dnf can't resolve: %s", strings.Join(why, "; "))
+	}
+	if why := scriptletFailed.Find(said); why != nil {
+		return albs.Errorf(albs.Invalid, "a package refuses: %.300s", why)
+	}
+	return nil
+}
+
+// scriptletFailed finds rpm's words of a scriptlet that ended with an error (psm.c); of
+// one whose failure stops nothing rpm only warns.
+var scriptletFailed = regexp.MustCompile(`(?m)%[a-z]+\(\S+\) scriptlet failed, .*$`)
+
+// unresolved finds in dnf's words what it had no package for, or what contradicts
+// itself. dnf has one exit code for everything, so its words must do; they are the
+// same in dnf 4 and dnf 5.
+func unresolved(said []byte) []string {
+	var why []string
+	problem := ""
+	for line := range strings.Lines(string(said)) {
+		l := strings.TrimLeft(strings.TrimSpace(line), "- ")
+		_, missing, ok := strings.Cut(l, "No match for argument: ")
+		switch {
+		case ok:
+			why = append(why, "no package provides "+missing)
+		case strings.HasPrefix(l, "All matches were filtered out by "):
+			reason, what, _ := strings.Cut(strings.TrimPrefix(l, "All matches were filtered out by "), " filtering for argument: ")
+			why = append(why, "every package that provides "+what+" is excluded ("+reason+" filtering)")
+		case strings.HasPrefix(l, "missing groups or modules: "), strings.HasPrefix(l, "Unable to resolve argument "):
+			why = append(why, l)
+		case strings.Contains(l, "nothing provides "):
+			why = append(why, l[strings.Index(l, "nothing provides "):])
+		case strings.HasPrefix(l, "Problem"):
+			problem = l
+		}
+	}
+	if len(why) == 0 && problem != "" {
+		why = []string{problem}
+	}
+	slices.Sort(why)
+	return slices.Compact(why)
+}
