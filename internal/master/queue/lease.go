@@ -213,7 +213,7 @@ func (q *Queue) Log(ctx context.Context, token worker.Token, stream string, offs
 	if err != nil {
 		return 0, err
 	}
-	length, err := q.logs.append(h.task.ID, h.attempt.Number, stream, offset, p)
+	length, err := q.logs.Append(h.task.ID, h.attempt.Number, stream, offset, p)
 	if err == nil && len(p) > 0 {
 		q.events.Nudge(LogTopic(h.task.ID))
 	}

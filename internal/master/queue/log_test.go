@@ -1,14 +1,10 @@
 package queue
 
 import (
-	"fmt"
 	"io"
-	"os"
 	"slices"
 	"strings"
 	"testing"
-
-	"golang.org/x/sync/errgroup"
 
 	"albs/internal/albs"
 	"albs/internal/worker"
@@ -81,68 +77,13 @@ func TestLog(t *testing.T) {
 			t.Errorf("Log of the second attempt = %d, %v", n, err)
 		}
 		infos, err := f.Logs(t.Context(), id)
-		want := []LogInfo{{1, "build", 13}, {1, "root", 1}, {1, "state", 0}, {2, "build", 5}}
+		want := []LogInfo{
+			{Attempt: 1, Stream: "build", Size: 13}, {Attempt: 1, Stream: "root", Size: 1}, {Attempt: 1, Stream: "state"}, {Attempt: 2, Stream: "build", Size: 5},
+		}
 		if err != nil || !slices.Equal(infos, want) {
 			t.Errorf("Logs = %v, %v; want %v", infos, err, want)
 		}
 		_, err = f.Logs(t.Context(), 1<<40)
 		wantKind(t, "Logs of nothing", err, albs.NotFound)
 	})
-}
-
-// Several masters append to a stream, as a worker that lost an answer makes them
-// do: each byte stays once, in its place.
-func TestLogAppendedTogether(t *testing.T) {
-	t.Parallel()
-	dir := t.TempDir()
-	var whole strings.Builder
-	for i := range 200 {
-		fmt.Fprintf(&whole, "line %d\n", i)
-	}
-	text := whole.String()
-	var g errgroup.Group
-	for range 4 {
-		l := logs{dir}
-		g.Go(func() error {
-			for at := int64(0); at < int64(len(text)); {
-				end := min(at+37, int64(len(text)))
-				n, err := l.append(7, 1, "build", at, []byte(text[at:end]))
-				if err != nil {
-					return err
-				}
-				if n < end {
-					return fmt.Errorf("length %d after bytes up to %d", n, end)
-				}
-				at = end
-			}
-			return nil
-		})
-	}
-	if err := g.Wait(); err != nil {
-		t.Fatal(err)
-	}
-	got, err := os.ReadFile(dir + "/7/1/build.log")
-	if err != nil || string(got) != text {
-		t.Errorf("the log has %d bytes, %v; want %d as they were sent", len(got), err, len(text))
-	}
-}
-
-func TestLogBounds(t *testing.T) {
-	t.Parallel()
-	l := logs{t.TempDir()}
-	for i := range worker.MaxLogs {
-		if _, err := l.append(1, 1, fmt.Sprint("s", i), 0, []byte("x")); err != nil {
-			t.Fatal(err)
-		}
-	}
-	_, err := l.append(1, 1, "onemore", 0, []byte("x"))
-	wantKind(t, "one stream too many", err, albs.TooLarge)
-	if err := os.Truncate(l.dir+"/1/1/s0.log", worker.MaxLog); err != nil {
-		t.Fatal(err)
-	}
-	n, err := l.append(1, 1, "s0", worker.MaxLog, []byte("x"))
-	wantKind(t, "one byte too many", err, albs.TooLarge)
-	if n != worker.MaxLog {
-		t.Errorf("length = %d, want %d", n, int64(worker.MaxLog))
-	}
 }

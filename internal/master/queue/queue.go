@@ -37,6 +37,7 @@ import (
 	"albs/internal/master/db"
 	"albs/internal/master/event"
 	"albs/internal/master/fleet"
+	"albs/internal/master/queue/logfile"
 	"albs/internal/master/queue/measure"
 	"albs/internal/master/queue/schedule"
 	"albs/internal/worker"
@@ -121,7 +122,7 @@ type Queue struct {
 	events   *event.Log
 	uploads  Uploads
 	blobs    Blobs
-	logs     logs
+	logs     logfile.Dir
 	config   Config
 	clock    *clock
 	log      zerolog.Logger
@@ -163,7 +164,7 @@ func New(d *db.DB, events *event.Log, uploads Uploads, blobs Blobs, c Config, lo
 		return nil, albs.Errorf(albs.Invalid, "the queue needs a directory for logs")
 	}
 	q := &Queue{
-		db: d, events: events, uploads: uploads, blobs: blobs, logs: logs{c.LogDir},
+		db: d, events: events, uploads: uploads, blobs: blobs, logs: logfile.Dir(c.LogDir),
 		config: c, clock: newClock(d, c.Now), log: log,
 		handlers: make(map[albs.TaskKind]Handler),
 		work:     make(chan struct{}, 1),
