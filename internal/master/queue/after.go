@@ -8,6 +8,7 @@ import (
 
 	"albs/internal/albs"
 	"albs/internal/master/db"
+	"albs/internal/master/queue/life"
 )
 
 // What a task comes after is given when it is enqueued; here it is changed while the
@@ -140,7 +141,7 @@ func (q *Queue) Exclude(ctx context.Context, tx db.Tx, id albs.TaskID, reason st
 	if err != nil {
 		return err
 	}
-	if t.State, err = next(id, t.State, onSpare); err != nil {
+	if t.State, err = life.Next(id, t.State, life.Spare); err != nil {
 		return err
 	}
 	t.Reason, t.CauseID = oneLine(reason), 0

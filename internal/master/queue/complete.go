@@ -9,16 +9,17 @@ import (
 	"albs/internal/albs"
 	"albs/internal/master/auth"
 	"albs/internal/master/db"
+	"albs/internal/master/queue/life"
 	"albs/internal/worker"
 )
 
 // outcomes says what each outcome is to the task.
-var outcomes = map[albs.Outcome]trigger{
-	albs.OutcomeOK:       onOK,
-	albs.OutcomeFailed:   onFailed,
-	albs.OutcomeExcluded: onExclude,
-	albs.OutcomeInfra:    onInfra,
-	albs.OutcomeStopped:  onStopped,
+var outcomes = map[albs.Outcome]life.Trigger{
+	albs.OutcomeOK:       life.OK,
+	albs.OutcomeFailed:   life.Failed,
+	albs.OutcomeExcluded: life.Exclude,
+	albs.OutcomeInfra:    life.Infra,
+	albs.OutcomeStopped:  life.Stopped,
 }
 
 // completeTries bounds how often Admit is asked again because something moved
@@ -66,7 +67,7 @@ func (q *Queue) complete(ctx context.Context, me auth.Actor, token worker.Token,
 		return err
 	}
 	var apply func(context.Context, db.Tx) error
-	if e.how == onOK || e.how == onFailed || e.how == onExclude {
+	if e.how == life.OK || e.how == life.Failed || e.how == life.Exclude {
 		l, err := q.lease(h)
 		if err != nil {
 			return err
@@ -125,7 +126,7 @@ func (q *Queue) conclude(ctx context.Context, me auth.Actor, token worker.Token,
 // refuse ends the attempt for why, and returns how the report is to be answered:
 // with that, unless the same report, made twice, was taken by another call meanwhile.
 func (q *Queue) refuse(ctx context.Context, me auth.Actor, token worker.Token, e ending, why error) error {
-	e.how, e.reason = onRefuse, "result refused: "+why.Error()
+	e.how, e.reason = life.Refuse, "result refused: "+why.Error()
 	if err := q.conclude(ctx, me, token, e, nil); err != nil {
 		return err
 	}
@@ -153,7 +154,7 @@ func refuses(err error) bool {
 // answered with: a repeated report with the answer of the first.
 func answer(h held, e ending) (bool, error) {
 	if h.attempt.Outcome != "" && h.attempt.Outcome == e.outcome && h.attempt.Result == e.result {
-		if h.attempt.Ended == onRefuse {
+		if h.attempt.Ended == life.Refuse {
 			return true, refused(h.attempt.Reason)
 		}
 		return true, nil
@@ -161,7 +162,7 @@ func answer(h held, e ending) (bool, error) {
 	if err := h.live(); err != nil {
 		return true, err
 	}
-	if h.task.State == albs.TaskStopping && e.how != onStopped {
+	if h.task.State == albs.TaskStopping && e.how != life.Stopped {
 		return true, stopped(h.task)
 	}
 	return false, nil

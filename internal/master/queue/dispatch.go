@@ -14,6 +14,7 @@ import (
 	"albs/internal/master/auth"
 	"albs/internal/master/db"
 	"albs/internal/master/fleet"
+	"albs/internal/master/queue/life"
 	"albs/internal/master/queue/schedule"
 	"albs/internal/worker"
 )
@@ -381,9 +382,9 @@ func (q *Queue) handOver(ctx context.Context, t taskRow, offer worker.Offer) (*w
 		q.log.Warn().Err(err).Int64("task_id", int64(t.ID)).Msg("task can't be offered now")
 		return nil, q.undo(ctx, t, q.config.Backoff, "can't be given out now, and is tried again: "+albs.UserMessage(err))
 	default:
-		why, how := albs.UserMessage(err), onRefuse
+		why, how := albs.UserMessage(err), life.Refuse
 		if !refuses(err) {
-			how = onInfra
+			how = life.Infra
 			q.log.Error().Err(err).Int64("task_id", int64(t.ID)).Msg("offer task")
 		}
 		return nil, q.endClaim(ctx, token, how, why)
@@ -393,7 +394,7 @@ func (q *Queue) handOver(ctx context.Context, t taskRow, offer worker.Offer) (*w
 		return nil, fmt.Errorf("hand over task %d: %w", t.ID, err)
 	}
 	if len(raw) > MaxSpec || len(evidence) > MaxSpec {
-		return nil, q.endClaim(ctx, token, onRefuse, fmt.Sprintf("spec of %d and evidence of %d bytes are too large", len(raw), len(evidence)))
+		return nil, q.endClaim(ctx, token, life.Refuse, fmt.Sprintf("spec of %d and evidence of %d bytes are too large", len(raw), len(evidence)))
 	}
 	var lease *worker.Lease
 	err = q.db.InTx(ctx, func(tx db.Tx) error {
@@ -463,7 +464,7 @@ func (q *Queue) giveBack(ctx context.Context, tx db.Tx, h held, pause time.Durat
 	if err := q.revive(&h); err != nil {
 		return err
 	}
-	to, err := next(h.task.ID, h.task.State, onUndo)
+	to, err := life.Next(h.task.ID, h.task.State, life.Undo)
 	if err != nil {
 		return err
 	}
@@ -488,7 +489,7 @@ func (q *Queue) giveBack(ctx context.Context, tx db.Tx, h held, pause time.Durat
 }
 
 // endClaim ends an attempt before its worker heard of it.
-func (q *Queue) endClaim(ctx context.Context, token worker.Token, how trigger, why string) error {
+func (q *Queue) endClaim(ctx context.Context, token worker.Token, how life.Trigger, why string) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 30*time.Second)
 	defer cancel()
 	err := q.db.InTx(ctx, func(tx db.Tx) error {

@@ -7,6 +7,7 @@ import (
 
 	"albs/internal/albs"
 	"albs/internal/master/db"
+	"albs/internal/master/queue/life"
 )
 
 // Here is what a task's new state means to itself and to those after it.
@@ -35,9 +36,9 @@ func (q *Queue) settle(ctx context.Context, tx db.Tx, t *taskRow) error {
 	switch {
 	case t.State == albs.TaskQueued:
 		tx.AfterCommit(q.ready)
-	case satisfies(t.State):
+	case life.Satisfies(t.State):
 		return q.release(ctx, tx, t.ID)
-	case hinders(t.State):
+	case life.Hinders(t.State):
 		if err := q.hinder(ctx, tx, t.ID, []albs.TaskID{t.ID}); err != nil {
 			return err
 		}
@@ -67,12 +68,12 @@ func (q *Queue) unblock(ctx context.Context, tx db.Tx, t *taskRow) error {
 // unblockFrom is unblock of a task that waits for these.
 func (q *Queue) unblockFrom(ctx context.Context, tx db.Tx, t *taskRow, waits []taskRow) (err error) {
 	t.Reason, t.CauseID = "", 0
-	trigger := onUnblock
+	trigger := life.Unblock
 	if len(waits) > 0 {
-		trigger = onHinder
-		if i := slices.IndexFunc(waits, func(w taskRow) bool { return hinders(w.State) || w.CauseID != 0 }); i >= 0 {
+		trigger = life.Hinder
+		if i := slices.IndexFunc(waits, func(w taskRow) bool { return life.Hinders(w.State) || w.CauseID != 0 }); i >= 0 {
 			cause := waits[i]
-			if !hinders(cause.State) {
+			if !life.Hinders(cause.State) {
 				if cause, err = getTask(ctx, tx, cause.CauseID); err != nil {
 					return err
 				}
@@ -80,7 +81,7 @@ func (q *Queue) unblockFrom(ctx context.Context, tx db.Tx, t *taskRow, waits []t
 			t.CauseID, t.Reason = cause.ID, vain(cause)
 		}
 	}
-	if t.State, err = next(t.ID, t.State, trigger); err != nil {
+	if t.State, err = life.Next(t.ID, t.State, trigger); err != nil {
 		return err
 	}
 	return q.settle(ctx, tx, t)

@@ -12,6 +12,7 @@ import (
 	"albs/internal/albs"
 	"albs/internal/master/auth"
 	"albs/internal/master/db"
+	"albs/internal/master/queue/life"
 	"albs/internal/master/queue/measure"
 	"albs/internal/worker"
 )
@@ -76,7 +77,7 @@ func (h held) live() error {
 
 // expired reports whether the lease ran out and nobody has claimed the task since.
 func (h held) expired() bool {
-	return h.attempt.Ended == onExpire && h.task.State == albs.TaskQueued && h.attempt.Fence == h.task.Fence
+	return h.attempt.Ended == life.Expire && h.task.State == albs.TaskQueued && h.attempt.Fence == h.task.Fence
 }
 
 // revive makes h's expired lease one that never expired, in memory.
@@ -84,7 +85,7 @@ func (q *Queue) revive(h *held) error {
 	if !h.expired() {
 		return nil
 	}
-	to, err := next(h.task.ID, h.task.State, onRevive)
+	to, err := life.Next(h.task.ID, h.task.State, life.Revive)
 	if err != nil {
 		return err
 	}
@@ -104,7 +105,7 @@ func (q *Queue) keep(ctx context.Context, tx db.Tx, h *held) error {
 		if err := updateAttempt(ctx, tx, h.attempt); err != nil {
 			return err
 		}
-	} else if _, err := next(h.task.ID, h.task.State, onRenew); err != nil {
+	} else if _, err := life.Next(h.task.ID, h.task.State, life.Renew); err != nil {
 		return err
 	}
 	h.task.LeaseUntil = q.until(q.clock.now())
@@ -277,7 +278,7 @@ func (q *Queue) Get(ctx context.Context, token worker.Token, d albs.Digest, offs
 
 // ending is how an attempt ends.
 type ending struct {
-	how     trigger
+	how     life.Trigger
 	outcome albs.Outcome
 	result  albs.Digest
 	reason  string
@@ -294,18 +295,18 @@ func (q *Queue) end(ctx context.Context, tx db.Tx, h *held, e ending) error {
 	e.reason = oneLine(e.reason)
 	how, reason := e.how, e.reason
 	switch {
-	case how == onInfra && e.outcome != "":
+	case how == life.Infra && e.outcome != "":
 		h.task.Infra++
 		if h.task.Infra >= maxInfra {
-			how, reason = onExhaust, oneLine(fmt.Sprintf("infra: reported %d times, the last: %s", h.task.Infra, e.reason))
+			how, reason = life.Exhaust, oneLine(fmt.Sprintf("infra: reported %d times, the last: %s", h.task.Infra, e.reason))
 		}
-	case how == onInfra, how == onExpire:
+	case how == life.Infra, how == life.Expire:
 		h.task.Lost++
 		if h.task.Lost >= q.config.MaxLost {
-			how, reason = onExhaust, oneLine(fmt.Sprintf("infra: %d attempts were lost, the last: %s", h.task.Lost, e.reason))
+			how, reason = life.Exhaust, oneLine(fmt.Sprintf("infra: %d attempts were lost, the last: %s", h.task.Lost, e.reason))
 		}
 	}
-	to, err := next(h.task.ID, h.task.State, how)
+	to, err := life.Next(h.task.ID, h.task.State, how)
 	if err != nil {
 		return err
 	}
@@ -313,7 +314,7 @@ func (q *Queue) end(ctx context.Context, tx db.Tx, h *held, e ending) error {
 		h.task.Reason = reason
 	}
 	now := q.clock.now()
-	if to == albs.TaskQueued && how != onExpire {
+	if to == albs.TaskQueued && how != life.Expire {
 		// Not at once to the same worker again.
 		h.task.NotBeforeAt = db.At(now.Add(q.config.Backoff * time.Duration(max(h.task.Lost, 1))))
 	}
@@ -327,11 +328,11 @@ func (q *Queue) end(ctx context.Context, tx db.Tx, h *held, e ending) error {
 	kind, key := h.task.Kind, h.task.Key
 	tx.AfterCommit(func() {
 		q.usage.Add(used)
-		if how == onOK && key != "" {
+		if how == life.OK && key != "" {
 			q.remember(ctx, kind, key, now.Sub(used.ClaimedAt.Time))
 		}
 	})
-	if e.how == onExpire {
+	if e.how == life.Expire {
 		if err := q.weigh(ctx, tx, h.attempt); err != nil {
 			return err
 		}

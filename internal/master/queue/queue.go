@@ -6,7 +6,7 @@
 //
 // What holds at every commit:
 //
-//   - A task moves only along the table in state.go.
+//   - A task moves only along the table of queue/life.
 //   - An attempt is fenced: its token is a number that grows with each claim, and
 //     every effect of a worker's call is in one transaction with the check that
 //     the token is the newest and the attempt not ended.
@@ -37,6 +37,7 @@ import (
 	"albs/internal/master/db"
 	"albs/internal/master/event"
 	"albs/internal/master/fleet"
+	"albs/internal/master/queue/life"
 	"albs/internal/master/queue/logfile"
 	"albs/internal/master/queue/measure"
 	"albs/internal/master/queue/schedule"
@@ -336,7 +337,7 @@ func (q *Queue) Cancel(ctx context.Context, tx db.Tx, id albs.TaskID, reason str
 	if t.State == albs.TaskStopping {
 		return nil
 	}
-	if t.State, err = next(id, t.State, onCancel); err != nil {
+	if t.State, err = life.Next(id, t.State, life.Cancel); err != nil {
 		return err
 	}
 	t.Reason, t.CauseID = oneLine(reason), 0
@@ -351,7 +352,7 @@ func (q *Queue) Retry(ctx context.Context, tx db.Tx, id albs.TaskID) error {
 	if err != nil {
 		return err
 	}
-	if t.State, err = next(id, t.State, onRetry); err != nil {
+	if t.State, err = life.Next(id, t.State, life.Retry); err != nil {
 		return err
 	}
 	t.Reason, t.Lost, t.Infra = "", 0, 0
@@ -478,7 +479,7 @@ func (q *Queue) Attempts(ctx context.Context, id albs.TaskID) ([]Attempt, error)
 	for i, r := range rows {
 		as[i] = Attempt{
 			Number: r.Number, WorkerID: r.WorkerID, Worker: r.Worker, Claimed: r.ClaimedAt, Ended: r.EndedAt,
-			Outcome: r.Outcome, Lost: r.Outcome == "" && (r.Ended == onExpire || r.Ended == onInfra || r.Ended == onExhaust), Reason: r.Reason,
+			Outcome: r.Outcome, Lost: r.Outcome == "" && (r.Ended == life.Expire || r.Ended == life.Infra || r.Ended == life.Exhaust), Reason: r.Reason,
 		}
 		if r.Spec != "" {
 			if err := json.Unmarshal([]byte(r.Spec), &as[i].Spec); err != nil {

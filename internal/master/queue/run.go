@@ -12,6 +12,7 @@ import (
 	"albs/internal/albs"
 	"albs/internal/master/auth"
 	"albs/internal/master/db"
+	"albs/internal/master/queue/life"
 	"albs/internal/master/queue/measure"
 	"albs/internal/worker"
 )
@@ -119,7 +120,7 @@ func (q *Queue) expire(ctx context.Context, id albs.TaskID) error {
 		}
 		h := held{t, a}
 		reason := fmt.Sprintf("worker %s was not heard of for %v", t.Worker, q.config.Lease)
-		if err := q.end(ctx, tx, &h, ending{how: onExpire, reason: reason}); err != nil {
+		if err := q.end(ctx, tx, &h, ending{how: life.Expire, reason: reason}); err != nil {
 			return err
 		}
 		return q.settle(ctx, tx, &h.task)

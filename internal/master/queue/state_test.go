@@ -11,67 +11,9 @@ import (
 	"albs/internal/albs"
 	"albs/internal/master/auth"
 	"albs/internal/master/db"
+	"albs/internal/master/queue/life"
 	"albs/internal/worker"
 )
-
-// The table once more, in the words of people who use it: each cell, so that a
-// change of the table is a change here.
-func TestTransitions(t *testing.T) {
-	t.Parallel()
-	const no = albs.TaskState("")
-	states := []albs.TaskState{
-		albs.TaskBlocked, albs.TaskQueued, albs.TaskLeased, albs.TaskStopping,
-		albs.TaskSucceeded, albs.TaskFailed, albs.TaskExcluded, albs.TaskCancelled,
-	}
-	const (
-		bl, qu, le, st = albs.TaskBlocked, albs.TaskQueued, albs.TaskLeased, albs.TaskStopping
-		su, fa, ex, ca = albs.TaskSucceeded, albs.TaskFailed, albs.TaskExcluded, albs.TaskCancelled
-	)
-	table := map[trigger][8]albs.TaskState{
-		//         blocked queued leased stopping succeeded failed excluded cancelled
-		onClaim:   {no, le, no, no, no, no, no, no},
-		onUndo:    {no, no, qu, ca, no, no, no, no},
-		onRefuse:  {no, no, fa, ca, no, no, no, no},
-		onRenew:   {no, no, le, no, no, no, no, no},
-		onRevive:  {no, le, no, no, no, no, no, no},
-		onOK:      {no, no, su, no, no, no, no, no},
-		onFailed:  {no, no, fa, no, no, no, no, no},
-		onExclude: {no, no, ex, no, no, no, no, no},
-		onSpare:   {ex, ex, no, no, no, no, no, no},
-		onInfra:   {no, no, qu, ca, no, no, no, no},
-		onStopped: {no, no, qu, ca, no, no, no, no},
-		onExpire:  {no, no, qu, ca, no, no, no, no},
-		onExhaust: {no, no, fa, ca, no, no, no, no},
-		onCancel:  {ca, ca, st, st, no, no, no, no},
-		onRetry:   {no, no, no, no, no, bl, bl, bl},
-		onUnblock: {qu, no, no, no, no, no, no, no},
-		onHinder:  {bl, no, no, no, no, no, no, no},
-	}
-	for trigger, row := range table {
-		for i, s := range states {
-			got, err := next(1, s, trigger)
-			if got != row[i] {
-				t.Errorf("%s on %s leads to %q, want %q", trigger, s, got, row[i])
-			}
-			if (row[i] == no) != errors.Is(err, albs.Conflict) {
-				t.Errorf("%s on %s: %v", trigger, s, err)
-			}
-		}
-	}
-	if len(transitions) != len(states) {
-		t.Errorf("the table has %d states, want %d", len(transitions), len(states))
-	}
-	for s, row := range transitions {
-		for trigger := range row {
-			if _, ok := table[trigger]; !ok {
-				t.Errorf("%s on %s isn't tested", trigger, s)
-			}
-		}
-		if s.Final() && s != su && len(row) != 1 {
-			t.Errorf("%s is final: only a retry may lead out of it", s)
-		}
-	}
-}
 
 // cell is one task, which alone needs its arch, before something happens to it.
 type cell struct {
@@ -127,7 +69,7 @@ func TestTransitionsOnTheDatabase(t *testing.T) {
 			return c.Complete(c.as("a"), c.token, o, albs.Result{Reason: "another word"})
 		}
 	}
-	end := func(how trigger) func(*cell) error {
+	end := func(how life.Trigger) func(*cell) error {
 		return func(c *cell) error { return c.endClaim(c.as("a"), c.token, how, "no") }
 	}
 	expire := func(c *cell) error {
@@ -136,47 +78,47 @@ func TestTransitionsOnTheDatabase(t *testing.T) {
 	}
 	events := []struct {
 		name    string
-		trigger trigger
+		trigger life.Trigger
 		holder  bool // it comes from who holds the newest token, and revives an expired lease
 		happen  func(c *cell) error
 	}{
-		{"claim", onClaim, false, func(c *cell) error { _, err := c.Claim(c.as("b"), c.offer(c.arch)); return err }},
-		{"undo", onUndo, true, func(c *cell) error {
+		{"claim", life.Claim, false, func(c *cell) error { _, err := c.Claim(c.as("b"), c.offer(c.arch)); return err }},
+		{"undo", life.Undo, true, func(c *cell) error {
 			return c.undo(c.as("a"), taskRow{ID: c.token.Task, Fence: c.token.Fence}, 0, "")
 		}},
-		{"refuse", onRefuse, true, end(onRefuse)},
-		{"renew", onRenew, true, func(c *cell) error { _, err := c.Renew(c.as("a"), c.token); return err }},
-		{"revive", onRevive, true, func(c *cell) error { _, err := c.Log(c.as("a"), c.token, "build", 0, nil); return err }},
-		{"ok", onOK, true, report(albs.OutcomeOK)},
-		{"failed", onFailed, true, report(albs.OutcomeFailed)},
-		{"excluded", onExclude, true, report(albs.OutcomeExcluded)},
-		{"infra", onInfra, true, report(albs.OutcomeInfra)},
-		{"infra of an offer", onInfra, true, end(onInfra)},
-		{"stopped", onStopped, true, report(albs.OutcomeStopped)},
-		{"expire", onExpire, false, expire},
-		{"exhaust", onExhaust, false, func(c *cell) error {
+		{"refuse", life.Refuse, true, end(life.Refuse)},
+		{"renew", life.Renew, true, func(c *cell) error { _, err := c.Renew(c.as("a"), c.token); return err }},
+		{"revive", life.Revive, true, func(c *cell) error { _, err := c.Log(c.as("a"), c.token, "build", 0, nil); return err }},
+		{"ok", life.OK, true, report(albs.OutcomeOK)},
+		{"failed", life.Failed, true, report(albs.OutcomeFailed)},
+		{"excluded", life.Exclude, true, report(albs.OutcomeExcluded)},
+		{"infra", life.Infra, true, report(albs.OutcomeInfra)},
+		{"infra of an offer", life.Infra, true, end(life.Infra)},
+		{"stopped", life.Stopped, true, report(albs.OutcomeStopped)},
+		{"expire", life.Expire, false, expire},
+		{"exhaust", life.Exhaust, false, func(c *cell) error {
 			if _, err := c.d.ExecContext(c.t.Context(), `UPDATE task SET lost = 2 WHERE id = $1`, c.id); err != nil {
 				return err
 			}
 			return expire(c)
 		}},
-		{"cancel", onCancel, false, func(c *cell) error {
+		{"cancel", life.Cancel, false, func(c *cell) error {
 			return c.tx(func(tx db.Tx) error { return c.Cancel(c.t.Context(), tx, c.id, "cancelled") })
 		}},
-		{"retry", onRetry, false, func(c *cell) error {
+		{"retry", life.Retry, false, func(c *cell) error {
 			return c.tx(func(tx db.Tx) error { return c.Retry(c.t.Context(), tx, c.id) })
 		}},
-		{"spare", onSpare, false, func(c *cell) error {
+		{"spare", life.Spare, false, func(c *cell) error {
 			return c.tx(func(tx db.Tx) error { return c.Exclude(c.t.Context(), tx, c.id, "ExcludeArch") })
 		}},
-		{"unblock", onUnblock, false, func(c *cell) error {
+		{"unblock", life.Unblock, false, func(c *cell) error {
 			if task, err := c.Task(c.t.Context(), c.before); err != nil || !task.State.Final() {
 				c.run(c.arch+"-before", albs.OutcomeOK)
 				return err
 			}
 			return c.tx(func(tx db.Tx) error { return c.release(c.t.Context(), tx, c.before) })
 		}},
-		{"hinder", onHinder, false, func(c *cell) error {
+		{"hinder", life.Hinder, false, func(c *cell) error {
 			if task, err := c.Task(c.t.Context(), c.before); err != nil || !task.State.Final() {
 				c.run(c.arch+"-before", albs.OutcomeFailed)
 				return err
@@ -184,11 +126,11 @@ func TestTransitionsOnTheDatabase(t *testing.T) {
 			return c.tx(func(tx db.Tx) error { return c.hinder(c.t.Context(), tx, c.before, []albs.TaskID{c.before}) })
 		}},
 	}
-	asked := make(map[trigger]bool)
+	asked := make(map[life.Trigger]bool)
 	for _, e := range events {
 		asked[e.trigger] = true
 	}
-	for s, row := range transitions {
+	for s, row := range life.Transitions {
 		for trigger := range row {
 			if !asked[trigger] {
 				t.Errorf("%s on %s isn't asked for", trigger, s)
@@ -218,18 +160,18 @@ func TestTransitionsOnTheDatabase(t *testing.T) {
 				}
 				from := s.state
 				if s.name == expired && e.holder {
-					from = transitions[from][onRevive]
+					from = life.Transitions[from][life.Revive]
 				}
-				want, allowed := transitions[from][e.trigger]
+				want, allowed := life.Transitions[from][e.trigger]
 				switch {
-				case s.name == expired && (e.trigger == onRevive || e.trigger == onRenew):
+				case s.name == expired && (e.trigger == life.Revive || e.trigger == life.Renew):
 					want, allowed = albs.TaskLeased, true
-				case s.name == "queued" && e.trigger == onRevive: // nobody holds a token of it
+				case s.name == "queued" && e.trigger == life.Revive: // nobody holds a token of it
 					allowed = false
 				case s.name == "stopping" && e.name == "infra": // a worker has one word then, and that is stopped
 					allowed = false
-				case e.trigger == onRetry && allowed: // nothing keeps it waiting
-					want = transitions[want][onUnblock]
+				case e.trigger == life.Retry && allowed: // nothing keeps it waiting
+					want = life.Transitions[want][life.Unblock]
 				}
 				err = e.happen(c)
 				is, err2 := getTask(t.Context(), f.d, c.id)

@@ -11,6 +11,7 @@ import (
 	"albs/internal/albs"
 	"albs/internal/master/db"
 	"albs/internal/master/fleet"
+	"albs/internal/master/queue/life"
 	"albs/internal/master/queue/measure"
 	"albs/internal/master/queue/schedule"
 )
@@ -75,7 +76,7 @@ type attemptRow struct {
 	Evidence  string
 	ClaimedAt db.Time `db:"claimed_at"`
 	EndedAt   db.Time `db:"ended_at"`
-	Ended     trigger
+	Ended     life.Trigger
 	Outcome   albs.Outcome
 	Result    albs.Digest
 	Reason    string
