@@ -70,7 +70,7 @@ var allowed = map[string][]string{
 	"master/auth":     {"albs", "master/db", "master/event", "egress", "attest"},
 	"master/artifact": {"albs", "master/db", "master/event", "master/auth", "blob", "rpm"},
 	"master/queue": {"albs", "master/db", "master/event", "master/auth", "master/artifact", "worker", "master/fleet",
-		"master/queue/life", "master/queue/logfile", "master/queue/measure", "master/queue/schedule"},
+		"master/queue/life", "master/queue/logfile", "master/queue/measure", "master/queue/schedule", "master/queue/spec"},
 	"master/provenance": {"albs", "disk", "master/db", "master/event", "master/auth", "master/artifact", "rpm", "ledger", "tlog", "attest"}, // disk: the statement key
 	"master/source":     {"albs", "master/db", "master/event", "master/auth", "master/artifact", "master/provenance", "attest", "git", "egress"},
 	"master/repo":       {"albs", "master/db", "master/event", "master/auth", "master/artifact", "rpm", "repodata"},
@@ -96,10 +96,11 @@ var allowed = map[string][]string{
 	"master/api":     append([]string{"albs", "failure", "worker", "master/api/rest", "master/api/delivery", "master/face"}, modules...),
 	"master/ui":      append([]string{"albs", "failure", "telemetry", "web", "master/face"}, modules...), // failure: what a line of a log is as text
 
-	// a task's states, the files of streamed logs, the rules of dispatch, which know no database, and a farm of which nothing is real but these
-	"master/queue/life":     {"albs"},
-	"master/queue/schedule": {"albs"},
+	// queue's parts, one idea each, and a farm of which nothing is real but the rules of dispatch
+	"master/queue/life":     {"albs"},                   // the table of a task's states
+	"master/queue/spec":     {"albs"},                   // what a spec names
 	"master/queue/logfile":  {"albs", "disk", "worker"}, // disk: synced folders, full disks; worker: the contract's bounds
+	"master/queue/schedule": {"albs"},                   // the rules of dispatch, which know no database
 	"master/queue/measure":  {"albs", "master/db", "master/queue/schedule"},
 	"master/fleet":          {"albs", "master/db", "master/event", "master/auth", "master/queue/schedule"},
 	"master/queue/simulate": {"albs", "master/queue/schedule"},

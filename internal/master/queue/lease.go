@@ -14,6 +14,7 @@ import (
 	"albs/internal/master/db"
 	"albs/internal/master/queue/life"
 	"albs/internal/master/queue/measure"
+	"albs/internal/master/queue/spec"
 	"albs/internal/worker"
 )
 
@@ -250,7 +251,7 @@ func (q *Queue) Get(ctx context.Context, token worker.Token, d albs.Digest, offs
 	if err != nil {
 		return nil, err
 	}
-	if named(l.Spec)[d] {
+	if spec.Digests(l.Spec)[d] {
 		return q.blobs.OpenRange(ctx, d, offset, length)
 	}
 	held, err := q.uploads.Staged(ctx, Upload(token), d)

@@ -692,31 +692,6 @@ func TestSweep(t *testing.T) {
 	})
 }
 
-func TestNamed(t *testing.T) {
-	t.Parallel()
-	d := func(s string) albs.Digest { return albs.DigestOf([]byte(s)) }
-	s := albs.Spec{
-		Build: &albs.BuildSpec{
-			Root: albs.Root{Repos: []albs.Repo{{ID: "a", Snapshot: d("snapshot")}, {ID: "b", Mirror: "https://m", Repomd: d("repomd")}}},
-			SRPM: albs.File{Name: "a.src.rpm", Digest: d("srpm")},
-		},
-		Test:    &albs.TestSpec{Packages: []albs.TestPackage{{NEVRA: "a-1-1.noarch", Digest: d("tested")}}},
-		Source:  &albs.SourceSpec{Tree: d("tree"), Sources: []albs.File{{Name: "a.tar", Digest: d("tar")}, {Name: "none"}}, Commit: string(d("commit"))},
-		Sign:    &albs.SignSpec{Packages: []albs.File{{Digest: d("unsigned")}}, Documents: []albs.File{{Digest: d("document")}}},
-		Publish: &albs.PublishSpec{Tree: d("published")},
-	}
-	got := named(s)
-	want := []string{"snapshot", "repomd", "srpm", "tested", "tree", "tar", "unsigned", "document", "published"}
-	for _, w := range want {
-		if !got[d(w)] {
-			t.Errorf("%s isn't named", w)
-		}
-	}
-	if len(got) != len(want) {
-		t.Errorf("%d digests are named, want %d", len(got), len(want))
-	}
-}
-
 // A report that is repeated while the first is being admitted has the first one's
 // answer, even if the end of the first took its files away meanwhile.
 func TestCompleteRepeatedMeanwhile(t *testing.T) {

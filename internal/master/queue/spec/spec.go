@@ -1,4 +1,5 @@
-package queue
+// Package spec says what a task's spec names, whatever the task's kind. It is pure.
+package spec
 
 import (
 	"reflect"
@@ -8,10 +9,10 @@ import (
 
 var digestType = reflect.TypeFor[albs.Digest]()
 
-// named returns every digest that a spec names, wherever in it: what a worker may
+// Digests returns every digest that a spec names, wherever in it: what a worker may
 // read for the task. It goes by type, so that a new kind of task can't be
 // forgotten here.
-func named(s albs.Spec) map[albs.Digest]bool {
+func Digests(s albs.Spec) map[albs.Digest]bool {
 	ds := make(map[albs.Digest]bool)
 	collect(reflect.ValueOf(s), ds)
 	delete(ds, "")
