@@ -62,7 +62,7 @@ func (q *Queue) Claim(ctx context.Context, offer worker.Offer) (*worker.Lease, e
 		return nil, albs.Errorf(albs.TooLarge, "an offer of %d labels, at most %d go", len(offer.Labels), maxLabels)
 	}
 	for _, l := range offer.Labels {
-		if !validLabel(l) {
+		if !schedule.ValidLabel(l) {
 			return nil, albs.Errorf(albs.Invalid, "%.60q is no label", l)
 		}
 		if !me.Allows(l) {
@@ -285,7 +285,7 @@ func (q *Queue) lanes(ctx context.Context, waiting []schedule.Worker, now db.Tim
 	}
 	crowd := schedule.NewCrowd(waiting)
 	for _, c := range classes {
-		l := laneOf(c)
+		l := schedule.LaneOf(c)
 		able := min(crowd.Able(l.Needs), maxBatch)
 		if able == 0 {
 			continue
@@ -299,11 +299,6 @@ func (q *Queue) lanes(ctx context.Context, waiting []schedule.Worker, now db.Tim
 		}
 	}
 	return lanes, refused, nil
-}
-
-func laneOf(class string) schedule.Lane {
-	_, owner, needs, room := splitClass(class)
-	return schedule.Lane{Owner: owner, Needs: needs, Room: room}
 }
 
 // fill reads the lane's ready tasks until there are as many that somebody of the
@@ -333,28 +328,10 @@ func (q *Queue) fill(ctx context.Context, l *schedule.Lane, class string, waitin
 				}
 			}
 		}
-		if len(rows) < limit || limit == maxPassedOver || enough(l, waiting, able) {
+		if len(rows) < limit || limit == maxPassedOver || schedule.Enough(l, waiting, able) {
 			return back, nil
 		}
 	}
-}
-
-// enough reports whether able of the lane's tasks may go to somebody of the waiting.
-func enough(l *schedule.Lane, waiting []schedule.Worker, able int) bool {
-	plain := true // nobody is kept from anything
-	for i := range waiting {
-		plain = plain && len(waiting[i].Exclude) == 0
-	}
-	n := 0
-	for i := range l.Ready {
-		r := &l.Ready[i]
-		if plain && len(r.Refused) == 0 || slices.ContainsFunc(waiting, func(w schedule.Worker) bool {
-			return w.Bar(l, r) == schedule.None && !slices.Contains(r.Refused, w.ID)
-		}) {
-			n++
-		}
-	}
-	return n >= able
 }
 
 // handOver asks the handler of a claimed task for its spec and returns the lease;

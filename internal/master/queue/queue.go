@@ -236,34 +236,9 @@ const (
 	MaxKey   = 400     // bytes
 )
 
-// validLabel keeps labels and lanes printable and free of the separators of class.
-func validLabel(s string) bool {
-	return s != "" && len(s) <= 120 && !strings.ContainsFunc(s, func(r rune) bool { return r <= ' ' || r > '~' })
-}
-
 // validKey keeps keys printable; a key may be absent.
 func validKey(s string) bool {
 	return len(s) <= MaxKey && !strings.ContainsFunc(s, func(r rune) bool { return r <= ' ' || r == 0x7f })
-}
-
-// class joins what the dispatcher counts as alike; most tasks ask for no room.
-func class(kind albs.TaskKind, lane string, needs []string, room Room) string {
-	c := string(kind) + "\n" + lane + "\n" + strings.Join(needs, " ")
-	if (room != Room{}) {
-		c += fmt.Sprintf("\n%d %d %d", room.Cores, room.Memory, room.Disk)
-	}
-	return c
-}
-
-func splitClass(c string) (kind albs.TaskKind, lane string, needs []string, room Room) {
-	k, c, _ := strings.Cut(c, "\n")
-	lane, c, _ = strings.Cut(c, "\n")
-	joined, sizes, asks := strings.Cut(c, "\n")
-	if asks {
-		// As class wrote it.
-		_, _ = fmt.Sscanf(sizes, "%d %d %d", &room.Cores, &room.Memory, &room.Disk)
-	}
-	return albs.TaskKind(k), lane, strings.Fields(joined), room
 }
 
 // Enqueue adds a task in tx. It is queued, or blocked until every task of After
@@ -272,14 +247,14 @@ func (q *Queue) Enqueue(ctx context.Context, tx db.Tx, n NewTask) (albs.TaskID, 
 	if _, err := q.handler(n.Kind); err != nil {
 		return 0, fmt.Errorf("enqueue task: %w", err)
 	}
-	if !validLabel(n.Lane) || n.Topic == "" || len(n.Topic) > event.MaxName {
+	if !schedule.ValidLabel(n.Lane) || n.Topic == "" || len(n.Topic) > event.MaxName {
 		return 0, albs.Errorf(albs.Invalid, "a task needs a lane and a topic, not %.60q and %.60q", n.Lane, n.Topic)
 	}
 	needs := append([]string{"kind:" + string(n.Kind)}, n.Needs...)
 	slices.Sort(needs)
 	needs = slices.Compact(needs)
 	for _, l := range needs {
-		if !validLabel(l) {
+		if !schedule.ValidLabel(l) {
 			return 0, albs.Errorf(albs.Invalid, "%.60q is no label that a task can need", l)
 		}
 	}
@@ -306,7 +281,7 @@ func (q *Queue) Enqueue(ctx context.Context, tx db.Tx, n NewTask) (albs.TaskID, 
 	}
 	now := q.clock.now()
 	t := taskRow{
-		Kind: n.Kind, Lane: n.Lane, Class: class(n.Kind, n.Lane, needs, n.Room), Topic: n.Topic, Spec: string(spec), Priority: n.Priority,
+		Kind: n.Kind, Lane: n.Lane, Class: schedule.Class(n.Kind, schedule.Lane{Owner: n.Lane, Needs: needs, Room: n.Room}), Topic: n.Topic, Spec: string(spec), Priority: n.Priority,
 		Key: n.Key, Expected: expected, State: albs.TaskBlocked, CreatedAt: now, ChangedAt: now,
 	}
 	if t.ID, err = insertTask(ctx, tx, t); err != nil {
@@ -436,9 +411,9 @@ func (q *Queue) Stats(ctx context.Context) ([]Stat, error) {
 	}
 	var stats []Stat
 	for _, c := range counts {
-		kind, _, needs, _ := splitClass(c.Class)
+		kind, lane := schedule.SplitClass(c.Class)
 		s := Stat{State: c.State, Kind: kind, Count: c.Count}
-		for _, n := range needs {
+		for _, n := range lane.Needs {
 			if a, ok := strings.CutPrefix(n, "arch:"); ok {
 				s.Arch = albs.Arch(a)
 			}

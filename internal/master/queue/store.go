@@ -57,7 +57,8 @@ func (r taskRow) task() (Task, error) {
 		Cause: r.CauseID, Attempts: r.Attempts, Lost: r.Lost + r.Infra, Worker: r.Worker, Until: r.LeaseUntil,
 		Created: r.CreatedAt, Started: r.StartedAt, Changed: r.ChangedAt,
 	}
-	_, _, t.Needs, t.Room = splitClass(r.Class)
+	_, lane := schedule.SplitClass(r.Class)
+	t.Needs, t.Room = lane.Needs, lane.Room
 	if r.Spec != "" {
 		if err := json.Unmarshal([]byte(r.Spec), &t.Spec); err != nil {
 			return Task{}, fmt.Errorf("read spec of task %d: %w", r.ID, err)

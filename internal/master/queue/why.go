@@ -64,45 +64,16 @@ func (q *Queue) whyBlocked(ctx context.Context, t taskRow) (Wait, error) {
 		w.Sentence = cmp.Or(t.Reason, "blocked: what it needs isn't known yet")
 	default:
 		now := q.clock.now()
-		// Who works is further than who waits, and it is the last that binds.
-		first := slices.MinFunc(waits, func(a, b taskRow) int {
-			return cmp.Or(cmp.Compare(rank(a.State), rank(b.State)), cmp.Compare(a.ID, b.ID))
-		})
-		w.Sentence = fmt.Sprintf("blocked by %s task %d%s, %s", first.Kind, first.ID, keyOf(first), doing(first, now))
-		if n := len(waits) - 1; n > 0 {
-			w.Sentence += fmt.Sprintf(", and by %d more", n)
+		blockers := make([]schedule.Blocker, len(waits))
+		for i, b := range waits {
+			blockers[i] = schedule.Blocker{
+				Task: b.ID, Kind: b.Kind, Key: b.Key, State: b.State, Worker: b.Worker,
+				Since: now.Sub(b.ChangedAt.Time), Expected: measure.Seconds(b.Expected),
+			}
 		}
+		w.Sentence = schedule.Blocked(blockers)
 	}
 	return w, nil
-}
-
-// rank orders what blocks: what is furthest from its end first.
-func rank(s albs.TaskState) int {
-	return slices.Index([]albs.TaskState{albs.TaskFailed, albs.TaskCancelled, albs.TaskBlocked, albs.TaskQueued, albs.TaskStopping, albs.TaskLeased}, s)
-}
-
-func keyOf(t taskRow) string {
-	if t.Key == "" {
-		return ""
-	}
-	return " (" + t.Key + ")"
-}
-
-// doing says where a task that blocks another stands.
-func doing(t taskRow, now db.Time) string {
-	switch t.State {
-	case albs.TaskLeased, albs.TaskStopping:
-		s := fmt.Sprintf("which has run on %s for %s", t.Worker, schedule.Span(now.Sub(t.ChangedAt.Time)))
-		if took := measure.Seconds(t.Expected); took > 0 {
-			s += fmt.Sprintf(" and takes about %s", schedule.Span(took))
-		}
-		return s
-	case albs.TaskBlocked:
-		return "which is blocked itself"
-	case albs.TaskQueued:
-		return "which is queued"
-	}
-	return "which is " + string(t.State)
 }
 
 func (q *Queue) whyQueued(ctx context.Context, t taskRow) (Wait, error) {
@@ -121,7 +92,7 @@ func (q *Queue) whyQueued(ctx context.Context, t taskRow) (Wait, error) {
 
 // question is what the dispatcher knows of t and of those that could take it.
 func (q *Queue) question(ctx context.Context, t taskRow, now db.Time) (schedule.Question, error) {
-	l := laneOf(t.Class)
+	l := schedule.LaneOf(t.Class)
 	r := readyRow{ID: t.ID, Priority: t.Priority, Expected: t.Expected, Chain: t.Chain, Key: t.Key}.ready()
 	v := schedule.Question{Reason: t.Reason, Again: make(map[albs.WorkerID]float64), Waits: make(map[albs.WorkerID]bool)}
 	if t.NotBeforeAt.After(now.Time) {
@@ -181,7 +152,7 @@ func (q *Queue) rivals(ctx context.Context, v *schedule.Question, held holdings)
 	used := q.used(held)
 	seen := make(map[string]bool)
 	for _, c := range classes {
-		l := laneOf(c)
+		l := schedule.LaneOf(c)
 		if seen[l.Owner] {
 			continue
 		}

@@ -100,7 +100,7 @@ func readRunning(ctx context.Context, d db.Q) (holdings, error) {
 	h := holdings{runs: make(map[albs.WorkerID]int), taken: make(map[albs.WorkerID]Room), rows: rows}
 	for _, r := range rows {
 		h.runs[r.WorkerID] += r.Count
-		room := laneOf(r.Class).Room
+		room := schedule.LaneOf(r.Class).Room
 		for range r.Count {
 			h.taken[r.WorkerID] = h.taken[r.WorkerID].Plus(room)
 		}
@@ -118,7 +118,7 @@ func (h holdings) on(w schedule.Worker) schedule.Worker {
 func (q *Queue) used(held holdings) map[string]float64 {
 	all := q.usage.Owners()
 	for _, r := range held.rows {
-		all[laneOf(r.Class).Owner] += float64(r.Count) * schedule.Charge(measure.Seconds(r.Expected), q.config.HalfLife)
+		all[schedule.LaneOf(r.Class).Owner] += float64(r.Count) * schedule.Charge(measure.Seconds(r.Expected), q.config.HalfLife)
 	}
 	return all
 }

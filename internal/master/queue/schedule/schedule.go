@@ -1,7 +1,7 @@
-// Package schedule has the rules by which the queue gives work out: Assign says who
-// gets what, Explain why something waits. It owns no state, does no I/O and knows no
-// clock: the same view gives the same answer, to the dispatcher, to a person who asks
-// and to the simulator. docs/design/scheduling.md has the rules in their order.
+// Package schedule has the rules by which the queue gives work out: Class says what is
+// alike, Assign who gets what, Explain and Blocked why something waits. It owns no state,
+// does no I/O and knows no clock: the same view gives the same answer, to the dispatcher,
+// to a person who asks and to the simulator. docs/design/scheduling.md has the rules in their order.
 //
 // What always holds: nobody gets what it can't do (Worker.Bar), no claim two tasks and
 // no task two claims, and no claim is left without a task that it may have.
