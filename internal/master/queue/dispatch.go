@@ -15,6 +15,7 @@ import (
 	"albs/internal/master/db"
 	"albs/internal/master/fleet"
 	"albs/internal/master/queue/life"
+	"albs/internal/master/queue/measure"
 	"albs/internal/master/queue/schedule"
 	"albs/internal/worker"
 )
@@ -37,12 +38,6 @@ const (
 	// maxPassedOver is how many tasks of a class are read at most to find those that
 	// no pattern and no refusal keeps from everybody who waits.
 	maxPassedOver = 2000
-
-	// refusalMemory is for how long a worker whose means failed a task, or that lost it,
-	// doesn't get it again while another could take it; stopMemory for how long after it
-	// just stopped, as for a restart, which says little of its means.
-	refusalMemory = 15 * time.Minute
-	stopMemory    = 2 * time.Minute
 )
 
 type waiter struct {
@@ -318,13 +313,13 @@ func (q *Queue) fill(ctx context.Context, l *schedule.Lane, class string, waitin
 			}
 		}
 		if len(retried) > 0 {
-			refusals, err := readRefusals(ctx, q.db, retried, now)
+			refusals, err := measure.Refusals(ctx, q.db, retried, now)
 			if err != nil {
 				return false, err
 			}
 			for i := range l.Ready {
 				for _, r := range refusals[l.Ready[i].ID] {
-					l.Ready[i].Refused, back = append(l.Ready[i].Refused, r.WorkerID), true
+					l.Ready[i].Refused, back = append(l.Ready[i].Refused, r.Worker), true
 				}
 			}
 		}

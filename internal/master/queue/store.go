@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"slices"
 	"strings"
-	"time"
 
 	"albs/internal/albs"
 	"albs/internal/master/db"
@@ -321,46 +320,6 @@ func readyOf(ctx context.Context, q db.Q, class string, now db.Time, limit int) 
 	return rs, err
 }
 
-// refusalRow is a worker's newest attempt at a task that it gave back or lost.
-type refusalRow struct {
-	TaskID   albs.TaskID   `db:"task_id"`
-	WorkerID albs.WorkerID `db:"worker_id"`
-	EndedAt  db.Time       `db:"ended_at"`
-	Outcome  albs.Outcome
-}
-
-// until is when the refusal is forgotten.
-func (r refusalRow) until() time.Time {
-	if r.Outcome == albs.OutcomeStopped {
-		return r.EndedAt.Add(stopMemory)
-	}
-	return r.EndedAt.Add(refusalMemory)
-}
-
-// readRefusals returns who gave the tasks back, or lost them, so short a while ago that
-// it isn't forgotten now. What the master could not hand out is nobody's refusal.
-func readRefusals(ctx context.Context, q db.Q, ids []albs.TaskID, now db.Time) (map[albs.TaskID][]refusalRow, error) {
-	by := make(map[albs.TaskID][]refusalRow)
-	for chunk := range slices.Chunk(ids, 500) {
-		query, args, err := db.In(`SELECT task_id, worker_id, ended_at, outcome FROM attempt
-			WHERE task_id IN (?) AND ended_at > ? AND (ended = 'expire' OR outcome IN ('infra', 'stopped'))
-			ORDER BY task_id, fence DESC`, chunk, db.At(now.Add(-refusalMemory)))
-		if err != nil {
-			return nil, err
-		}
-		var rows []refusalRow
-		if err := q.SelectContext(ctx, &rows, query, args...); err != nil {
-			return nil, err
-		}
-		for _, r := range rows {
-			if r.until().After(now.Time) && !slices.ContainsFunc(by[r.TaskID], func(o refusalRow) bool { return o.WorkerID == r.WorkerID }) {
-				by[r.TaskID] = append(by[r.TaskID], r)
-			}
-		}
-	}
-	return by, nil
-}
-
 // runningRow is tasks of a worker that are alike, which it holds.
 type runningRow struct {
 	WorkerID albs.WorkerID `db:"worker_id"`
@@ -452,40 +411,4 @@ func expiredLeases(ctx context.Context, q db.Q, now db.Time, limit int) ([]albs.
 	err := q.SelectContext(ctx, &ids, `SELECT id FROM task WHERE state IN ('leased', 'stopping') AND lease_until < $1
 		ORDER BY lease_until LIMIT $2`, now, limit)
 	return ids, err
-}
-
-// What was lost, and what is ahead.
-
-type lossRow struct {
-	TaskID    albs.TaskID `db:"task_id"`
-	ClaimedAt db.Time     `db:"claimed_at"`
-	EndedAt   db.Time     `db:"ended_at"`
-}
-
-// selectLosses returns the worker's lost attempts after since, by their end; some
-// hundreds say as much as all.
-func selectLosses(ctx context.Context, q db.Q, id albs.WorkerID, since db.Time) ([]lossRow, error) {
-	var ls []lossRow
-	err := q.SelectContext(ctx, &ls, `SELECT task_id, claimed_at, ended_at FROM attempt
-		WHERE worker_id = $1 AND ended_at > $2 AND ended = 'expire' ORDER BY ended_at, fence LIMIT 500`, id, since)
-	return ls, err
-}
-
-// ahead says how many tasks of a class go before one, and what is known of them.
-func ahead(ctx context.Context, q db.Q, t taskRow) (count, known int, expects int64, err error) {
-	var r struct {
-		Count, Known int
-		Expects      int64
-	}
-	err = q.GetContext(ctx, &r, `SELECT count(*) AS count, COALESCE(sum(CASE WHEN expected < $5 THEN 1 ELSE 0 END), 0) AS known,
-			COALESCE(sum(CASE WHEN expected < $5 THEN expected ELSE 0 END), 0) AS expects FROM task
-		WHERE state = 'queued' AND class = $1
-		AND (priority > $2 OR priority = $2 AND (chain > $3 OR chain = $3 AND id < $4))`,
-		t.Class, t.Priority, t.Chain, t.ID, measure.Unknown)
-	return r.Count, r.Known, r.Expects, err
-}
-
-func countClass(ctx context.Context, q db.Q, class string) (n int, err error) {
-	err = q.GetContext(ctx, &n, `SELECT count(*) FROM task WHERE state = 'queued' AND class = $1`, class)
-	return n, err
 }

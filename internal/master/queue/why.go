@@ -98,24 +98,20 @@ func (q *Queue) question(ctx context.Context, t taskRow, now db.Time) (schedule.
 	if t.NotBeforeAt.After(now.Time) {
 		v.Pause = t.NotBeforeAt.Sub(now.Time)
 	}
-	refusals, err := readRefusals(ctx, q.db, []albs.TaskID{t.ID}, now)
+	refusals, err := measure.Refusals(ctx, q.db, []albs.TaskID{t.ID}, now)
 	if err != nil {
 		return v, err
 	}
 	for _, f := range refusals[t.ID] {
-		r.Refused = append(r.Refused, f.WorkerID)
-		v.Again[f.WorkerID] = f.until().Sub(now.Time).Seconds()
+		r.Refused = append(r.Refused, f.Worker)
+		v.Again[f.Worker] = f.Left.Seconds()
 	}
 	l.Ready = []schedule.Ready{r}
 	v.Lane = l
-	count, known, expects, err := ahead(ctx, q.db, t)
-	if err != nil {
+	if v.Ahead, v.Of, err = measure.Place(ctx, q.db, t.Class, t.Priority, t.Chain, t.ID); err != nil {
 		return v, err
 	}
-	v.Position, v.Ahead = count+1, schedule.Ahead{Count: count, Known: known, Expects: time.Duration(expects) * time.Second}
-	if v.Of, err = countClass(ctx, q.db, t.Class); err != nil {
-		return v, err
-	}
+	v.Position = v.Ahead.Count + 1
 	held, err := readRunning(ctx, q.db)
 	if err != nil {
 		return v, err

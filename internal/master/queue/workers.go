@@ -126,11 +126,6 @@ func (q *Queue) used(held holdings) map[string]float64 {
 // weigh has the worker of an attempt that was just lost quarantined, if that is too much.
 func (q *Queue) weigh(ctx context.Context, tx db.Tx, a attemptRow) error {
 	return q.fleet.Weigh(ctx, tx, a.WorkerID, a.Worker, a.TaskID, func(since db.Time) ([]schedule.Loss, error) {
-		rows, err := selectLosses(ctx, tx, a.WorkerID, since)
-		losses := make([]schedule.Loss, len(rows))
-		for i, r := range rows {
-			losses[i] = schedule.Loss{Task: r.TaskID, Claimed: r.ClaimedAt.Time, Ended: r.EndedAt.Time}
-		}
-		return losses, err
+		return measure.Losses(ctx, tx, a.WorkerID, since)
 	})
 }

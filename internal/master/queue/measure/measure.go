@@ -1,7 +1,8 @@
 // Package measure counts what the rules of dispatch rest on: what owners used of late,
-// how long tasks take, and how long the chains are that wait for them. It is the part
-// of queue that looks back and ahead: it reads queue's tables, writes the lengths of
-// chains there, and owns the history of past runs. It decides nothing.
+// who gave tasks back or lost them, how long tasks take, what goes before one, and how
+// long the chains are that wait for it. It is the part of queue that looks back and
+// ahead: it reads queue's tables, writes the lengths of chains there, and owns the
+// history of past runs. It decides nothing.
 package measure
 
 import (

@@ -76,3 +76,61 @@ func updateChain(ctx context.Context, tx db.Tx, id albs.TaskID, chain int) error
 	_, err := tx.ExecContext(ctx, `UPDATE task SET chain = $1 WHERE id = $2`, chain, id)
 	return err
 }
+
+// refusalRow is a worker's newest attempt at a task that it gave back or lost.
+type refusalRow struct {
+	TaskID   albs.TaskID   `db:"task_id"`
+	WorkerID albs.WorkerID `db:"worker_id"`
+	EndedAt  db.Time       `db:"ended_at"`
+	Outcome  albs.Outcome
+}
+
+// selectRefusals returns the attempts at the tasks that were given back, or lost, after
+// since, a task's newest first.
+func selectRefusals(ctx context.Context, q db.Q, ids []albs.TaskID, since db.Time) ([]refusalRow, error) {
+	query, args, err := db.In(`SELECT task_id, worker_id, ended_at, outcome FROM attempt
+		WHERE task_id IN (?) AND ended_at > ? AND (ended = 'expire' OR outcome IN ('infra', 'stopped'))
+		ORDER BY task_id, fence DESC`, ids, since)
+	if err != nil {
+		return nil, err
+	}
+	var rs []refusalRow
+	err = q.SelectContext(ctx, &rs, query, args...)
+	return rs, err
+}
+
+type lossRow struct {
+	TaskID    albs.TaskID `db:"task_id"`
+	ClaimedAt db.Time     `db:"claimed_at"`
+	EndedAt   db.Time     `db:"ended_at"`
+}
+
+// selectLosses returns the worker's lost attempts after since, by their end; some
+// hundreds say as much as all.
+func selectLosses(ctx context.Context, q db.Q, id albs.WorkerID, since db.Time) ([]lossRow, error) {
+	var ls []lossRow
+	err := q.SelectContext(ctx, &ls, `SELECT task_id, claimed_at, ended_at FROM attempt
+		WHERE worker_id = $1 AND ended_at > $2 AND ended = 'expire' ORDER BY ended_at, fence LIMIT 500`, id, since)
+	return ls, err
+}
+
+// aheadRow is how many tasks of a class go before one, and what is known of them.
+type aheadRow struct {
+	Count, Known int
+	Expects      int64
+}
+
+func selectAhead(ctx context.Context, q db.Q, class string, priority, chain int, id albs.TaskID) (aheadRow, error) {
+	var r aheadRow
+	err := q.GetContext(ctx, &r, `SELECT count(*) AS count, COALESCE(sum(CASE WHEN expected < $5 THEN 1 ELSE 0 END), 0) AS known,
+			COALESCE(sum(CASE WHEN expected < $5 THEN expected ELSE 0 END), 0) AS expects FROM task
+		WHERE state = 'queued' AND class = $1
+		AND (priority > $2 OR priority = $2 AND (chain > $3 OR chain = $3 AND id < $4))`,
+		class, priority, chain, id, Unknown)
+	return r, err
+}
+
+func countClass(ctx context.Context, q db.Q, class string) (n int, err error) {
+	err = q.GetContext(ctx, &n, `SELECT count(*) FROM task WHERE state = 'queued' AND class = $1`, class)
+	return n, err
+}
