@@ -2,7 +2,6 @@ package sandbox
 
 import (
 	"bytes"
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -11,13 +10,13 @@ import (
 	"path/filepath"
 	"slices"
 	"strconv"
-	"strings"
 	"sync"
 
 	"golang.org/x/sys/unix"
 
 	"albs/internal/albs"
 	"albs/internal/sandbox/dnf"
+	"albs/internal/sandbox/rpmdb"
 )
 
 // User is as whom something happens in a root.
@@ -59,24 +58,7 @@ type Cmd struct {
 }
 
 // Package is one installed package.
-type Package struct {
-	Name    string      `json:"name"`
-	Epoch   int         `json:"epoch,omitempty"`
-	Version string      `json:"version"`
-	Release string      `json:"release"`
-	Arch    string      `json:"arch"`
-	Header  albs.Digest `json:"header_sha256,omitempty"` // of the main header, as rpm's own tag has it
-	File    albs.Digest `json:"sha256,omitempty"`        // of the package file that dnf installed
-}
-
-// NEVRA returns the package's name as rpm prints it: the epoch only if it isn't 0.
-func (p Package) NEVRA() string {
-	epoch := ""
-	if p.Epoch != 0 {
-		epoch = strconv.Itoa(p.Epoch) + ":"
-	}
-	return p.Name + "-" + epoch + p.Version + "-" + p.Release + "." + p.Arch
-}
+type Package = rpmdb.Package
 
 // Overlay returns a fresh root on the base, which is kept as long. It must be closed. A
 // base that was closed and evicted is Unavailable: ask for it again.
@@ -216,48 +198,20 @@ func (r *Root) Installed(ctx context.Context) ([]Package, error) {
 
 // installed asks the host's rpm for the packages of a root.
 func (e *Engine) installed(ctx context.Context, p place, files map[string]albs.Digest) ([]Package, error) {
-	out, err := e.query(ctx, p, installedFormat)
+	out, err := e.query(ctx, p, rpmdb.Installed)
 	if err != nil {
 		return nil, err
 	}
-	return parseInstalled(out, files)
-}
-
-// installedFormat makes rpm print a package a line.
-const installedFormat = `%{NAME}\t%{EPOCHNUM}\t%{VERSION}\t%{RELEASE}\t%{ARCH}\t%{SHA256HEADER}\n`
-
-// parseInstalled reads the answer to installedFormat.
-func parseInstalled(out string, files map[string]albs.Digest) ([]Package, error) {
-	var pkgs []Package
-	for line := range strings.Lines(out) {
-		f := strings.Split(strings.TrimSuffix(line, "\n"), "\t")
-		if len(f) != 6 || f[0] == "gpg-pubkey" {
-			continue
-		}
-		epoch, err := strconv.Atoi(f[1])
-		if err != nil {
-			return nil, fmt.Errorf("list the root's packages: epoch %q of %s", f[1], f[0])
-		}
-		pkg := Package{Name: f[0], Epoch: epoch, Version: f[2], Release: f[3], Arch: f[4]}
-		if d := albs.Digest(f[5]); d.Valid() {
-			pkg.Header = d
-		}
-		pkg.File = files[pkg.Name+"-"+pkg.Version+"-"+pkg.Release+"."+pkg.Arch+".rpm"]
-		pkgs = append(pkgs, pkg)
-	}
-	slices.SortFunc(pkgs, func(a, b Package) int { return cmp.Compare(a.NEVRA(), b.NEVRA()) })
-	return pkgs, nil
+	return rpmdb.Packages(out, files)
 }
 
 // provided lists the names that the root's packages provide.
 func (e *Engine) provided(ctx context.Context, p place) ([]string, error) {
-	out, err := e.query(ctx, p, `[%{PROVIDENAME}\n]`)
+	out, err := e.query(ctx, p, rpmdb.Provides)
 	if err != nil {
 		return nil, err
 	}
-	names := strings.Split(strings.TrimSpace(out), "\n")
-	slices.Sort(names)
-	return slices.Compact(names), nil
+	return rpmdb.Names(out), nil
 }
 
 // maxAnswer bounds in bytes what rpm may say of a root: scriptlets may have written its

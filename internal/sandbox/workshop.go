@@ -17,6 +17,7 @@ import (
 
 	"albs/internal/albs"
 	"albs/internal/sandbox/dnf"
+	"albs/internal/sandbox/rpmdb"
 )
 
 // WorkshopDir is where a Workshop's folder lies for the programs that work in it, and
@@ -413,7 +414,7 @@ func (w *Workshop) packageFiles(dir string) (map[string]albs.Digest, error) {
 func (w *Workshop) list(ctx context.Context, dir string, files map[string]albs.Digest) ([]Package, error) {
 	var out, errs bytes.Buffer
 	exit, err := w.run(ctx, HostCmd{
-		Argv:   []string{"rpm", "--root", filepath.Join(WorkshopDir, dir), "-qa", "--qf", installedFormat},
+		Argv:   []string{"rpm", "--root", filepath.Join(WorkshopDir, dir), "-qa", "--qf", rpmdb.Installed},
 		Stdout: &out, Stderr: &errs, User: UserRoot, Limits: Limits{Output: maxAnswer},
 	}, rootCaps)
 	if err == nil && exit != 0 {
@@ -422,5 +423,5 @@ func (w *Workshop) list(ctx context.Context, dir string, files map[string]albs.D
 	if err != nil {
 		return nil, fmt.Errorf("list the root's packages: %w", err)
 	}
-	return parseInstalled(out.String(), files)
+	return rpmdb.Packages(out.String(), files)
 }
