@@ -1,0 +1,39 @@
+package dnf
+
+import (
+	"testing"
+
+	"albs/internal/albs"
+)
+
+// What is the packages' doing is Invalid and says which; the rest is no word on them.
+func TestRefusal(t *testing.T) {
+	t.Parallel()
+	for said, want := range map[string]string{
+		"": "",
+		"Error: Failed to download metadata for repo 'x'\n":               "",
+		"No match for argument: b\nNo match for argument: a\n":            "dnf can't resolve: no package provides a; no package provides b",
+		"error: %prein(x-1-1.noarch) scriptlet failed, exit status 1\n":   "a package refuses: %prein(x-1-1.noarch) scriptlet failed, exit status 1",
+		"%pre(x-1-1.noarch) scriptlet failed, x\nnothing provides libx\n": "dnf can't resolve: nothing provides libx",
+	} {
+		err := Refusal([]byte(said))
+		switch {
+		case want == "" && err != nil:
+			t.Errorf("%q: %v, want no refusal", said, err)
+		case want != "" && (albs.KindOf(err) != albs.Invalid || albs.UserMessage(err) != want):
+			t.Errorf("%q: %v, want Invalid %q", said, err, want)
+		}
+	}
+}
+
+// FuzzRefusal: scriptlets write into what dnf says, so any bytes may come.
+func FuzzRefusal(f *testing.F) {
+	f.Add([]byte("All matches were filtered out by exclude filtering for argument: tool\n Problem: x\n"))
+	f.Add([]byte("- No match for argument: \nmissing groups or modules: \x00\nnothing provides "))
+	f.Add([]byte("%post(a-1-1.noarch) scriptlet failed, signal 9"))
+	f.Fuzz(func(t *testing.T, said []byte) {
+		if err := Refusal(said); err != nil && albs.KindOf(err) != albs.Invalid {
+			t.Errorf("%q: %v, want Invalid or nothing", said, err)
+		}
+	})
+}
