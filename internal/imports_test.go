@@ -20,7 +20,7 @@ var (
 	// modules of the master, lowest first; each may import those that its row names.
 	modules = []string{
 		"master/event", "master/auth", "master/artifact", "master/fleet", "master/queue", "master/provenance", "master/source", "master/repo",
-		"master/platform", "master/product", "master/build", "master/testrun", "master/sign", "master/release", "master/errata",
+		"master/platform", "master/product", "master/build/status", "master/build", "master/testrun", "master/sign", "master/release", "master/errata",
 		"master/notice", "master/content",
 	}
 	roles = []string{"worker/node", "worker/tester", "worker/signer", "worker/releaser"}
@@ -81,14 +81,15 @@ var allowed = map[string][]string{
 	"master/product":      {"albs", "master/db", "master/event", "master/auth", "master/provenance", "master/platform", "master/repo", "master/revision"},
 	"master/build/option": {"albs", "master/platform"}, // build's pure rules of options, apart so that build stays small
 	"master/build/graph":  {"albs"},                    // who needs whom: pure, and an idea of its own
-	"master/build": {"albs", "master/build/option", "master/build/graph", "master/db", "master/event", "master/auth", "master/queue", "master/artifact", "master/provenance", "attest",
+	"master/build/status": {"albs", "master/queue"},    // where builds and tasks stand: pure, and the faces' too
+	"master/build": {"albs", "master/build/option", "master/build/graph", "master/build/status", "master/db", "master/event", "master/auth", "master/queue", "master/artifact", "master/provenance", "attest",
 		"master/source", "master/platform", "master/product", "master/repo", "rpm", "repodata", "sbom", "failure"},
 	"master/testrun": {"albs", "master/db", "master/event", "master/auth", "master/queue", "master/artifact", "master/provenance", "attest",
 		"master/source", "master/platform", "master/product", "master/repo", "master/build", "rpm"},
 	"master/sign": {"albs", "master/db", "master/event", "master/auth", "master/queue", "master/artifact", "master/provenance", "attest",
-		"master/platform", "master/product", "master/build", "master/testrun", "rpm", "pgp"},
+		"master/platform", "master/product", "master/build/status", "master/build", "master/testrun", "rpm", "pgp"},
 	"master/release": {"albs", "master/db", "master/event", "master/auth", "master/queue", "master/artifact", "master/provenance", "attest",
-		"master/platform", "master/product", "master/repo", "master/build", "master/testrun", "master/sign", "rpm", "repodata", "sbom"},
+		"master/platform", "master/product", "master/repo", "master/build", "master/build/status", "master/testrun", "master/sign", "rpm", "repodata", "sbom"},
 	"master/errata": {"albs", "master/db", "master/event", "master/auth", "master/artifact", "master/provenance", "attest", "master/source",
 		"master/platform", "master/product", "master/repo", "master/build", "master/sign", "master/release", "rpm", "repodata", "advisory", "egress"},
 	"master/notice":  {"albs", "master/db", "master/event", "master/auth", "egress"},

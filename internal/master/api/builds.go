@@ -13,6 +13,7 @@ import (
 	"albs/internal/master/api/delivery"
 	"albs/internal/master/api/rest"
 	"albs/internal/master/build"
+	"albs/internal/master/build/status"
 	"albs/internal/master/release"
 	"albs/internal/master/sign"
 )
@@ -356,13 +357,13 @@ type buildView struct {
 	Released        bool                    `json:"released"`
 	ReleaseID       *albs.ReleaseID         `json:"release_id" doc:"The newest release that made its packages public"`
 
-	StartedAt *time.Time  `json:"started_at"`
-	State     build.State `json:"state" enum:"queued,running,succeeded,failed,cancelled"`
-	Reason    string      `json:"reason" doc:"One line: what failed first, or what is still to do"`
-	Done      int         `json:"tasks_done"`
-	Total     int         `json:"tasks_total"`
-	Team      string      `json:"team,omitempty"`
-	Packages  []string    `json:"packages"`
+	StartedAt *time.Time   `json:"started_at"`
+	State     status.State `json:"state" enum:"queued,running,succeeded,failed,cancelled"`
+	Reason    string       `json:"reason" doc:"One line: what failed first, or what is still to do"`
+	Done      int          `json:"tasks_done"`
+	Total     int          `json:"tasks_total"`
+	Team      string       `json:"team,omitempty"`
+	Packages  []string     `json:"packages"`
 
 	Linked       []build.Linked     `json:"linked" doc:"What was taken of the linked builds"`
 	IsSecureBoot bool               `json:"is_secure_boot"`

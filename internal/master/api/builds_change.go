@@ -7,6 +7,7 @@ import (
 	"albs/internal/albs"
 	"albs/internal/master/api/rest"
 	"albs/internal/master/build"
+	"albs/internal/master/build/status"
 )
 
 // What is done to a build as a whole or to one of its items, and how items stand.
@@ -68,7 +69,7 @@ type itemView struct {
 	Package    string        `json:"package"`
 	Platform   string        `json:"platform"`
 	Arches     []albs.Arch   `json:"arch_list"`
-	State      build.State   `json:"state" enum:"queued,running,succeeded,failed,cancelled,blocked,excluded"`
+	State      status.State  `json:"state" enum:"queued,running,succeeded,failed,cancelled,blocked,excluded"`
 	Reason     string        `json:"reason"`
 	StartedAt  *time.Time    `json:"started_at"`
 	FinishedAt *time.Time    `json:"finished_at"`

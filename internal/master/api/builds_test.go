@@ -18,6 +18,7 @@ import (
 	"albs/internal/albs"
 	"albs/internal/master/api/delivery"
 	"albs/internal/master/build"
+	"albs/internal/master/build/status"
 )
 
 func TestBuildRequest(t *testing.T) {
@@ -174,7 +175,7 @@ func TestBuilds(t *testing.T) {
 	}
 
 	b := f.build(t, srpm)
-	if b.State != build.Queued || b.Owner.Username != "contributor" || len(b.Products) != 1 || b.Products[0].Name != "distro" || b.Team != "core" {
+	if b.State != status.Queued || b.Owner.Username != "contributor" || len(b.Products) != 1 || b.Products[0].Name != "distro" || b.Team != "core" {
 		t.Errorf("build = %+v", b)
 	}
 	if len(b.Tasks) != 1 || b.Tasks[0].Status != taskIdle || b.Tasks[0].StatusText != "idle" || b.Tasks[0].Arch != albs.X8664 || b.Tasks[0].Ref.SRPM != string(srpm) {
@@ -234,12 +235,12 @@ func TestBuilds(t *testing.T) {
 		f.call(t, "signer", patch, path+"cancel", nil, http.StatusForbidden).problem(t)
 		var v buildView
 		f.call(t, "contributor", patch, path+"cancel", "{}", http.StatusOK).into(t, &v)
-		if v.State != build.Cancelled || v.Tasks[0].Status != taskCancelled || v.FinishedAt == nil {
+		if v.State != status.Cancelled || v.Tasks[0].Status != taskCancelled || v.FinishedAt == nil {
 			t.Errorf("cancelled build = %s, task %d, finished %v", v.State, v.Tasks[0].Status, v.FinishedAt)
 		}
 		f.call(t, "contributor", patch, path+"cancel", nil, http.StatusConflict).problem(t)
 		f.call(t, "contributor", patch, path+"restart-failed", nil, http.StatusOK).into(t, &v)
-		if v.State != build.Queued {
+		if v.State != status.Queued {
 			t.Errorf("restarted build is %s", v.State)
 		}
 		task := fmt.Sprintf("%stasks/%d/", path, b.Tasks[0].ID)
@@ -349,7 +350,7 @@ func TestBuildOrder(t *testing.T) {
 		"platforms": []any{map[string]any{"name": "el"}}, "tasks": []any{map[string]any{"srpm": srpm}, map[string]any{"srpm": srpm}}, "order": "listed",
 	}, http.StatusOK).into(t, &b)
 	path := fmt.Sprintf("/api/v1/builds/%d", b.ID)
-	if b.Order != build.Listed || len(b.Items) != 2 || b.Items[1].State != build.Queued || b.Items[1].Tasks[0] != b.Tasks[1].ID || !strings.HasPrefix(b.Tasks[1].Reason, "waits for ") {
+	if b.Order != build.Listed || len(b.Items) != 2 || b.Items[1].State != status.Queued || b.Items[1].Tasks[0] != b.Tasks[1].ID || !strings.HasPrefix(b.Tasks[1].Reason, "waits for ") {
 		t.Errorf("build = %+v", b)
 	}
 	var graphs []graphView
@@ -365,7 +366,7 @@ func TestBuildOrder(t *testing.T) {
 	item := func(i int, what string) string { return fmt.Sprintf("%s/items/%d/%s", path, b.Items[i].ID, what) }
 	f.call(t, "contributor", patch, item(0, "fresh"), "{}", http.StatusBadRequest)
 	f.call(t, "contributor", patch, item(0, "cancel"), "{}", http.StatusOK).into(t, &b)
-	if b.Items[0].State != build.Cancelled || !b.Items[0].Dropped || b.Items[1].State != build.Queued || b.Tasks[1].State != albs.TaskQueued {
+	if b.Items[0].State != status.Cancelled || !b.Items[0].Dropped || b.Items[1].State != status.Queued || b.Tasks[1].State != albs.TaskQueued {
 		t.Errorf("items = %+v", b.Items)
 	}
 	f.call(t, "contributor", patch, item(0, "cancel"), "{}", http.StatusConflict)

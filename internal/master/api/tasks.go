@@ -10,6 +10,7 @@ import (
 	"albs/internal/master/api/delivery"
 	"albs/internal/master/api/rest"
 	"albs/internal/master/build"
+	"albs/internal/master/build/status"
 	"albs/internal/master/queue"
 )
 
@@ -188,7 +189,7 @@ func viewTask(id albs.BuildID, it build.Item, t build.Task, files []artifactView
 
 type attemptView struct {
 	Attempt    int          `json:"attempt"`
-	State      build.State  `json:"state" enum:"running,succeeded,failed,excluded,lost,stopped"`
+	State      status.State `json:"state" enum:"running,succeeded,failed,excluded,lost,stopped"`
 	Worker     string       `json:"worker"`
 	StartedAt  *time.Time   `json:"started_at"`
 	FinishedAt *time.Time   `json:"finished_at"`
@@ -217,7 +218,7 @@ func (s *Server) getTask(ctx context.Context, in *taskInput) (*rest.Body[taskVie
 			return nil, err
 		}
 		for _, a := range attempts {
-			st := build.AttemptStatusOf(a)
+			st := status.OfAttempt(a)
 			view := attemptView{
 				Attempt: a.Number, Worker: a.Worker, State: st.State, StartedAt: rest.TimeOf(st.Started), FinishedAt: rest.TimeOf(st.Finished),
 				Outcome: a.Outcome, Lost: a.Lost, Reason: st.Reason, Spec: a.Spec,

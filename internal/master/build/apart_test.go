@@ -16,6 +16,7 @@ import (
 	"albs/internal/albs"
 	"albs/internal/attest"
 	"albs/internal/master/auth"
+	"albs/internal/master/build/status"
 	"albs/internal/master/platform"
 	"albs/internal/repodata"
 	"albs/internal/worker"
@@ -112,7 +113,7 @@ func TestPlatformsApart(t *testing.T) {
 			_, rpm = rpms(t, "bar")
 			must(t, f.rebuilt(bar, rpm))
 		}
-		f.wait(b.ID, Succeeded)
+		f.wait(b.ID, status.Succeeded)
 	})
 }
 
@@ -252,7 +253,7 @@ func TestWeakArch(t *testing.T) {
 		for _, rpm := range []string{fooRPM, barRPM} {
 			must(t, f.rebuilt(f.of(&kept, "el9-weak", albs.X8664), rpm))
 		}
-		b = f.wait(b.ID, Succeeded)
+		b = f.wait(b.ID, status.Succeeded)
 		if !strings.Contains(b.Status.Reason, "1 of weak arches failed: foo aarch64 build: no such instruction") {
 			t.Errorf("the reason is %q", b.Status.Reason)
 		}
@@ -260,7 +261,7 @@ func TestWeakArch(t *testing.T) {
 		b = f.create(NewBuild{Platforms: []Target{{"el9-weak", []albs.Arch{albs.AArch64}}}, Packages: []Package{{SRPM: f.srpm(foo)}}})
 		l := f.of(&kept, "el9-weak", albs.AArch64)
 		must(t, f.queue.Complete(f.node, l.Token, albs.OutcomeFailed, albs.Result{Reason: "no such instruction"}))
-		f.wait(b.ID, Failed)
+		f.wait(b.ID, status.Failed)
 	})
 }
 
@@ -428,7 +429,7 @@ func TestMultilib(t *testing.T) {
 				_, packages := library(t, a, "doc")
 				must(t, f.left(f.of(&kept, "el9-multi", a), packages...))
 			}
-			f.wait(b.ID, Succeeded)
+			f.wait(b.ID, status.Succeeded)
 			got := f.in(RepoName(b.ID, "el9-multi", albs.X8664))
 			for _, name := range []string{"lib-1-1.x86_64.rpm", "lib-devel-1-1.x86_64.rpm", "lib-doc-1-1.noarch.rpm", "lib-1-1.i686.rpm", "lib-devel-1-1.i686.rpm"} {
 				if got[name] == "" {
@@ -486,7 +487,7 @@ func TestNoarch(t *testing.T) {
 					t.Errorf("%v: %v are tested before it is settled which packages they get", order, got)
 				}
 			}
-			b = f.wait(b.ID, Succeeded)
+			b = f.wait(b.ID, status.Succeeded)
 			for _, a := range order {
 				if got := f.in(RepoName(b.ID, "el9-two", a)); got[doc] != want || len(got) != 3 {
 					t.Errorf("%v: %s has %v, want x86_64's copy %s of the doc", order, a, got, want.Short())
@@ -511,7 +512,7 @@ func TestNoarch(t *testing.T) {
 		if err := f.left(f.of(&kept, "el9-equal", albs.AArch64), as...); !errors.Is(err, albs.Invalid) || !strings.Contains(err.Error(), "/usr/share/doc/lib differs") {
 			t.Errorf("Complete with another doc = %v, want Invalid", err)
 		}
-		f.wait(b.ID, Failed)
+		f.wait(b.ID, status.Failed)
 	})
 }
 
@@ -535,7 +536,7 @@ func TestNoarchOfAFailedArch(t *testing.T) {
 		want := f.in(RepoName(b.ID, "el9-two", albs.AArch64))[doc]
 		must(t, f.RetryFailed(f.person, b.ID))
 		must(t, f.left(f.of(&kept, "el9-two", albs.X8664), xs...))
-		b = f.wait(b.ID, Succeeded)
+		b = f.wait(b.ID, status.Succeeded)
 		for _, a := range []albs.Arch{albs.X8664, albs.AArch64} {
 			if got := f.in(RepoName(b.ID, "el9-two", a))[doc]; got != want {
 				t.Errorf("%s has the doc %s, want %s, which was tested", a, got.Short(), want.Short())
@@ -568,7 +569,7 @@ func TestLastTwoAtOnce(t *testing.T) {
 				})
 			}
 			wg.Wait()
-			b = f.wait(b.ID, Succeeded)
+			b = f.wait(b.ID, status.Succeeded)
 			if got := f.built(b.ID); len(got) != 2 || len(b.Items[0].Noarch) != 1 {
 				t.Errorf("ready for tests are %v, differences %+v", got, b.Items[0].Noarch)
 			}
@@ -635,7 +636,7 @@ func TestSRPMByURL(t *testing.T) {
 			}
 			must(t, f.left(l, files...))
 		}
-		b = f.wait(b.ID, Succeeded)
+		b = f.wait(b.ID, status.Succeeded)
 		if b.Items[0].SRPMURL != url || b.Items[0].SRPM.Digest != d || f.forge.Asked("/srpms/lib-1-1.src.rpm") != 1 {
 			t.Errorf("item %+v, asked %d times", b.Items[0], f.forge.Asked("/srpms/lib-1-1.src.rpm"))
 		}

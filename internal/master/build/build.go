@@ -8,7 +8,7 @@
 // packages need each other if nothing else was asked for: package graph finds it from
 // what the spec files say, and no rebuild begins before what it needs has succeeded.
 // Task state is the queue's; the state of a build and of an item are computed from it
-// by StatusOf and nowhere else.
+// by package status and nowhere else.
 //
 // An item may be made again from a fresh SRPM, by tasks that take the place of those
 // before; at any time the build's repositories hold the files of one SRPM of an item.

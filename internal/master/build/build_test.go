@@ -23,6 +23,7 @@ import (
 	"albs/internal/egress"
 	"albs/internal/git/gittest"
 	"albs/internal/master/auth"
+	"albs/internal/master/build/status"
 	"albs/internal/master/db"
 	"albs/internal/master/db/dbtest"
 	"albs/internal/master/mastertest"
@@ -275,7 +276,7 @@ func TestFromCommitToRepository(t *testing.T) {
 
 		b, err := f.Get(t.Context(), b.ID)
 		must(t, err)
-		if b.Status.State != Succeeded || b.Status.Done != 6 {
+		if b.Status.State != status.Succeeded || b.Status.Done != 6 {
 			t.Errorf("status %+v, want 6 tasks succeeded", b.Status)
 		}
 		own, err := f.Repository(t.Context(), b.ID, "el9", albs.X8664)
@@ -348,7 +349,7 @@ func TestForeignPackages(t *testing.T) {
 		}
 		b, err = f.Get(t.Context(), b.ID)
 		must(t, err)
-		if b.Status.State != Failed || !strings.Contains(b.Status.Reason, "comes from") || len(b.Artifacts) != 0 {
+		if b.Status.State != status.Failed || !strings.Contains(b.Status.Reason, "comes from") || len(b.Artifacts) != 0 {
 			t.Errorf("build %+v with files %+v, want failed without any", b.Status, b.Artifacts)
 		}
 		if _, err := f.Repository(t.Context(), b.ID, "el9", albs.X8664); !errors.Is(err, albs.NotFound) {
@@ -362,18 +363,18 @@ func TestForeignPackages(t *testing.T) {
 			t.Errorf("Complete with a foreign SRPM = %v, want Invalid", err)
 		}
 		must(t, f.RetryFailed(f.person, b.ID))
-		if b, err = f.Get(t.Context(), b.ID); err != nil || b.Status.State != Running {
+		if b, err = f.Get(t.Context(), b.ID); err != nil || b.Status.State != status.Running {
 			t.Errorf("after the retry: %+v, %v", b.Status, err)
 		}
 		must(t, f.Cancel(f.person, b.ID))
-		if b, err = f.Get(t.Context(), b.ID); err != nil || b.Status.State != Cancelled {
+		if b, err = f.Get(t.Context(), b.ID); err != nil || b.Status.State != status.Cancelled {
 			t.Errorf("after the cancel: %+v, %v", b.Status, err)
 		}
 		if err := f.Cancel(f.person, b.ID); !errors.Is(err, albs.Conflict) {
 			t.Errorf("the second Cancel = %v, want Conflict", err)
 		}
 		must(t, f.RetryFailed(f.person, b.ID))
-		if b, err = f.Get(t.Context(), b.ID); err != nil || b.Status.State != Running {
+		if b, err = f.Get(t.Context(), b.ID); err != nil || b.Status.State != status.Running {
 			t.Errorf("after the retry of a cancelled build: %+v, %v", b.Status, err)
 		}
 	})
@@ -469,7 +470,7 @@ func TestFailedAttempt(t *testing.T) {
 	each(t, func(t *testing.T, f *fixture) {
 		f.forge.AddRepo("foo", map[string]string{"foo.spec": spec})
 		srpm, rpm := rpms(t, "foo")
-		for outcome, want := range map[albs.Outcome]State{albs.OutcomeFailed: Failed, albs.OutcomeExcluded: Succeeded} {
+		for outcome, want := range map[albs.Outcome]status.State{albs.OutcomeFailed: status.Failed, albs.OutcomeExcluded: status.Succeeded} {
 			for _, p := range []Package{{SRPM: f.srpm(srpm)}, {URL: f.forge.URL("foo"), Ref: "main"}} {
 				if outcome == albs.OutcomeExcluded && p.URL != "" {
 					continue // its first task is for every arch
@@ -605,7 +606,7 @@ func TestNamesOfAnAttempt(t *testing.T) {
 		if !errors.Is(err, albs.Invalid) || !strings.Contains(err.Error(), "two files") {
 			t.Fatalf("Complete with a log of a package's name = %v, want Invalid", err)
 		}
-		if b, err = f.Get(t.Context(), b.ID); err != nil || b.Status.State != Failed || len(b.Artifacts) != 0 {
+		if b, err = f.Get(t.Context(), b.ID); err != nil || b.Status.State != status.Failed || len(b.Artifacts) != 0 {
 			t.Errorf("build %+v with files %+v, %v; want failed without any", b.Status, b.Artifacts, err)
 		}
 		own, err := f.Repository(t.Context(), b.ID, "el9", albs.X8664)
@@ -632,7 +633,7 @@ func TestBadImports(t *testing.T) {
 		} {
 			f.forge.AddRepo(name, c.files)
 			b := f.create(NewBuild{Packages: []Package{{URL: f.forge.URL(name), Ref: "main"}}})
-			b = f.wait(b.ID, Failed)
+			b = f.wait(b.ID, status.Failed)
 			if !strings.Contains(b.Status.Reason, c.want) {
 				t.Errorf("%s failed with %q, want %q in it", name, b.Status.Reason, c.want)
 			}
@@ -644,7 +645,7 @@ func TestBadImports(t *testing.T) {
 }
 
 // wait waits until the build has the state.
-func (f *fixture) wait(id albs.BuildID, want State) Build {
+func (f *fixture) wait(id albs.BuildID, want status.State) Build {
 	f.t.Helper()
 	wake, stop := f.events.Wake("")
 	defer stop()

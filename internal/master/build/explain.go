@@ -8,18 +8,19 @@ import (
 
 	"albs/internal/albs"
 	"albs/internal/master/build/graph"
+	"albs/internal/master/build/status"
 	"albs/internal/master/queue"
 )
 
 // labelled are the tasks of a build by id, each as what it is for people.
-func labelled(items []itemRow, tasks []itemTask, gates []Gate) map[albs.TaskID]waiting {
+func labelled(items []itemRow, tasks []itemTask, gates []Gate) map[albs.TaskID]status.Awaited {
 	byID := itemsByID(items)
-	out := make(map[albs.TaskID]waiting, len(tasks)+len(gates))
+	out := make(map[albs.TaskID]status.Awaited, len(tasks)+len(gates))
 	for _, t := range tasks {
-		out[t.ID] = waiting{t.view(byID[t.item]).Label, t.Kind, t.ID, t.State, t.Reason}
+		out[t.ID] = status.Awaited{Label: t.view(byID[t.item]).Label, Kind: t.Kind, Task: t.ID, State: t.State, Reason: t.Reason}
 	}
 	for _, g := range gates {
-		out[g.Task.ID] = waiting{g.Platform, g.Task.Kind, g.Task.ID, g.Task.State, g.Task.Reason}
+		out[g.Task.ID] = status.Awaited{Label: g.Platform, Kind: g.Task.Kind, Task: g.Task.ID, State: g.Task.State, Reason: g.Task.Reason}
 	}
 	return out
 }
@@ -41,16 +42,16 @@ func (b *Builds) explain(ctx context.Context, items []itemRow, tasks []itemTask,
 		if t.State != albs.TaskBlocked {
 			return
 		}
-		var left []waiting
+		var left []status.Awaited
 		for _, id := range after[t.ID] {
 			if w, ok := known[id]; ok && w.State != albs.TaskSucceeded && w.State != albs.TaskExcluded {
 				left = append(left, w)
 			}
 		}
 		if cause, ok := known[t.Cause]; ok {
-			t.Reason = WaitReason(&cause, nil)
+			t.Reason = status.WaitReason(&cause, nil)
 		} else if t.Cause == 0 {
-			t.Reason = WaitReason(nil, left)
+			t.Reason = status.WaitReason(nil, left)
 		}
 	}
 	for i := range tasks {

@@ -8,6 +8,7 @@ import (
 
 	"albs/internal/albs"
 	"albs/internal/master/build/option"
+	"albs/internal/master/build/status"
 	"albs/internal/master/platform"
 )
 
@@ -62,7 +63,7 @@ func (b *Builds) link(ctx context.Context, ids []albs.BuildID, targets []option.
 		if err != nil {
 			return nil, err
 		}
-		if s := other.Status.State; s == Queued || s == Running {
+		if s := other.Status.State; s == status.Queued || s == status.Running {
 			return nil, albs.Errorf(albs.Conflict, "build %d, which is to be linked, is %s: wait until it has ended", id, s)
 		}
 		l := Linked{Build: id}

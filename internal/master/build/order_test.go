@@ -12,6 +12,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"albs/internal/albs"
+	"albs/internal/master/build/status"
 	"albs/internal/master/db"
 	"albs/internal/worker"
 )
@@ -128,7 +129,7 @@ func TestAutoOrder(t *testing.T) {
 			t.Errorf("the last was built against %+v, %v", own, err)
 		}
 		b = f.now(b.ID)
-		if b.Status.State != Succeeded || b.Status.Total != 6 || b.Items[2].Status.State != Succeeded {
+		if b.Status.State != status.Succeeded || b.Status.Total != 6 || b.Items[2].Status.State != status.Succeeded {
 			t.Errorf("status %+v", b.Status)
 		}
 		if g, err = f.Graph(t.Context(), b.ID); err != nil || g[0].Waits != "" || len(g[0].Edges) != 3 {
@@ -178,7 +179,7 @@ func TestFailures(t *testing.T) {
 				t.Errorf("the rebuild of %s: %q, cause %d", name, task.Reason, task.Cause)
 			}
 		}
-		if b.Status.State != Failed || b.Items[1].Status.State != Blocked {
+		if b.Status.State != status.Failed || b.Items[1].Status.State != status.Blocked {
 			t.Errorf("build %+v, item %+v", b.Status, b.Items[1].Status)
 		}
 		must(t, f.RetryTask(f.person, b.ID, failed.ID))
@@ -201,14 +202,14 @@ func TestFailures(t *testing.T) {
 		}
 		must(t, f.RetryFailed(f.person, b.ID))
 		for range 3 {
-			if b = f.now(b.ID); b.Status.State == Succeeded {
+			if b = f.now(b.ID); b.Status.State == status.Succeeded {
 				break
 			}
 			l = f.claim()
 			_, rpm := rpms(t, nameOf(l))
 			must(t, f.rebuilt(l, rpm))
 		}
-		if b = f.now(b.ID); b.Status.State != Succeeded {
+		if b = f.now(b.ID); b.Status.State != status.Succeeded {
 			t.Errorf("build %+v", b.Status)
 		}
 		f.checkSchedule(b.ID)
@@ -240,7 +241,7 @@ func TestExcludedArch(t *testing.T) {
 			_, rpm := rpms(t, nameOf(l))
 			must(t, f.rebuilt(l, rpm))
 		}
-		if b = f.now(b.ID); b.Status.State != Succeeded {
+		if b = f.now(b.ID); b.Status.State != status.Succeeded {
 			t.Errorf("build %+v", b.Status)
 		}
 		f.checkSchedule(b.ID)
@@ -280,14 +281,14 @@ func TestCancelItem(t *testing.T) {
 		f.sources(1, map[string][]string{"top": {"low"}})
 		f.rebuild("top")
 		b = f.now(b.ID)
-		if b.Status.State != Cancelled || !b.Items[0].Dropped || b.Items[0].Status.State != Cancelled || b.Items[1].Status.State != Succeeded {
+		if b.Status.State != status.Cancelled || !b.Items[0].Dropped || b.Items[0].Status.State != status.Cancelled || b.Items[1].Status.State != status.Succeeded {
 			t.Errorf("build %+v, items %+v and %+v", b.Status, b.Items[0].Status, b.Items[1].Status)
 		}
 		// Taken in again, by itself.
 		must(t, f.RetryFailed(f.person, b.ID))
 		f.sources(1, nil)
 		f.rebuild("low")
-		if b = f.now(b.ID); b.Status.State != Succeeded || b.Items[0].Dropped {
+		if b = f.now(b.ID); b.Status.State != status.Succeeded || b.Items[0].Dropped {
 			t.Errorf("build %+v", b.Status)
 		}
 
@@ -368,7 +369,7 @@ func TestFresh(t *testing.T) {
 		f.rebuild("low")
 		b = f.now(b.ID)
 		packages, err := f.Packages(t.Context(), b.ID)
-		if err != nil || len(packages) != 4 || b.Status.State != Succeeded {
+		if err != nil || len(packages) != 4 || b.Status.State != status.Succeeded {
 			t.Errorf("build %+v with packages %+v, %v", b.Status, packages, err)
 		}
 		s, err := f.Repository(t.Context(), b.ID, "el9", albs.X8664)
@@ -387,7 +388,7 @@ func TestFresh(t *testing.T) {
 		f.sources(2, map[string][]string{"top": {"low"}})
 		f.rebuild("low")
 		f.rebuild("top")
-		if b = f.now(b.ID); b.Status.State != Succeeded {
+		if b = f.now(b.ID); b.Status.State != status.Succeeded {
 			t.Errorf("build %+v", b.Status)
 		}
 		f.checkSchedule(b.ID)
@@ -446,7 +447,7 @@ func TestDelete(t *testing.T) {
 		if err := f.Delete(f.person, kept.ID); !errors.Is(err, albs.Conflict) {
 			t.Errorf("Delete of a signed build = %v, want Conflict", err)
 		}
-		if b := f.now(kept.ID); b.Status.State != Queued {
+		if b := f.now(kept.ID); b.Status.State != status.Queued {
 			t.Errorf("what couldn't be deleted is %+v", b.Status)
 		}
 	})
@@ -531,7 +532,7 @@ func TestGivenExcluded(t *testing.T) {
 		}
 		must(t, f.rebuilt(l, rpm))
 		b = f.now(b.ID)
-		if task := taskNamed(b, "low", albs.KindBuild, albs.AArch64); b.Status.State != Succeeded || task.State != albs.TaskExcluded || task.Reason != "ExcludeArch names aarch64" {
+		if task := taskNamed(b, "low", albs.KindBuild, albs.AArch64); b.Status.State != status.Succeeded || task.State != albs.TaskExcluded || task.Reason != "ExcludeArch names aarch64" {
 			t.Errorf("build %+v, excluded %+v", b.Status, task.Task)
 		}
 	})
@@ -544,14 +545,14 @@ func TestCancelAndRetry(t *testing.T) {
 		b := f.given(NewBuild{}, "top", "low")
 		f.sources(1, map[string][]string{"top": {"low"}})
 		must(t, f.Cancel(f.person, b.ID))
-		if b = f.now(b.ID); b.Status.State != Cancelled || b.Gates[0].Task.State != albs.TaskCancelled {
+		if b = f.now(b.ID); b.Status.State != status.Cancelled || b.Gates[0].Task.State != albs.TaskCancelled {
 			t.Errorf("build %+v with gate %s", b.Status, b.Gates[0].Task.State)
 		}
 		must(t, f.RetryFailed(f.person, b.ID))
 		f.sources(1, nil)
 		f.rebuild("low")
 		f.rebuild("top")
-		if b = f.now(b.ID); b.Status.State != Succeeded {
+		if b = f.now(b.ID); b.Status.State != status.Succeeded {
 			t.Errorf("build %+v", b.Status)
 		}
 		f.checkSchedule(b.ID)
@@ -577,7 +578,7 @@ func TestLastTwoSources(t *testing.T) {
 			must(t, both.Wait())
 			f.rebuild("low")
 			f.rebuild("top")
-			if b = f.now(b.ID); b.Status.State != Succeeded || b.Gates[0].Task.Attempts != 1 {
+			if b = f.now(b.ID); b.Status.State != status.Succeeded || b.Gates[0].Task.Attempts != 1 {
 				t.Errorf("build %+v, gate %+v", b.Status, b.Gates[0].Task)
 			}
 		}

@@ -12,6 +12,7 @@ import (
 
 	"albs/internal/albs"
 	"albs/internal/attest"
+	"albs/internal/master/build/status"
 )
 
 // stated returns the body of the one statement of a predicate about d.
@@ -95,7 +96,7 @@ func TestStatements(t *testing.T) {
 		if l.Spec.Build.With[0] != "docs" || l.Spec.Build.Without[0] != "tests" {
 			t.Errorf("the node built %+v, want it with docs and without tests", l.Spec.Build)
 		}
-		f.wait(b.ID, Succeeded)
+		f.wait(b.ID, status.Succeeded)
 	})
 }
 

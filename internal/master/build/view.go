@@ -10,6 +10,7 @@ import (
 	"albs/internal/failure"
 	"albs/internal/master/artifact"
 	"albs/internal/master/build/option"
+	"albs/internal/master/build/status"
 	"albs/internal/master/queue"
 )
 
@@ -26,7 +27,7 @@ type Build struct {
 	Linked     []Linked
 	SecureBoot bool
 	Order      Order
-	Status     Status
+	Status     status.Status
 	Items      []Item
 	Gates      []Gate
 	Artifacts  []Artifact
@@ -65,7 +66,7 @@ type Item struct {
 	Noarch   []Difference // between arches' copies of its noarch packages
 	Warning  string       // what the platform would have otherwise; "" if nothing
 	Dropped  bool         // cancelled by itself: no other waits for it
-	Status   Status
+	Status   status.Status
 	Tasks    []Task
 	Earlier  []Task // those whose place the tasks of a fresh SRPM took
 
@@ -104,7 +105,7 @@ type Summary struct {
 	OwnerID   albs.UserID
 	Product   string
 	CreatedAt time.Time
-	Status    Status
+	Status    status.Status
 	Packages  []string
 	Platforms []string
 }
@@ -160,7 +161,7 @@ func (b *Builds) Get(ctx context.Context, id albs.BuildID) (Build, error) {
 			SRPMURL: it.SRPMURL, SRPM: albs.File{Name: it.SRPMName, Digest: it.SRPM}, Options: it.Options.V,
 			Weak: it.Target.V.Weak, Noarch: it.Noarch.V, Warning: it.Target.V.Warning, Dropped: it.Dropped, target: it.Target.V,
 		}
-		var views []TaskView
+		var views []status.Task
 		for _, t := range tasks {
 			switch {
 			case t.item != it.ID:
@@ -171,7 +172,7 @@ func (b *Builds) Get(ctx context.Context, id albs.BuildID) (Build, error) {
 				views = append(views, t.view(it))
 			}
 		}
-		view.Status = ItemStatusOf(views)
+		view.Status = status.OfItem(views)
 		out.Items = append(out.Items, view)
 	}
 	out.Artifacts, err = b.files(ctx, id)
@@ -179,9 +180,9 @@ func (b *Builds) Get(ctx context.Context, id albs.BuildID) (Build, error) {
 }
 
 // statusOf is the status of a build of these items.
-func statusOf(items []itemRow, tasks []itemTask, gates []Gate) Status {
+func statusOf(items []itemRow, tasks []itemTask, gates []Gate) status.Status {
 	byID := itemsByID(items)
-	var views []TaskView
+	var views []status.Task
 	for _, t := range tasks {
 		if !t.superseded {
 			views = append(views, t.view(byID[t.item]))
@@ -192,7 +193,7 @@ func statusOf(items []itemRow, tasks []itemTask, gates []Gate) Status {
 		v.Uncounted = true
 		views = append(views, v)
 	}
-	return StatusOf(views)
+	return status.Of(views)
 }
 
 func (b *Builds) files(ctx context.Context, id albs.BuildID) ([]Artifact, error) {
@@ -223,12 +224,12 @@ func itemsByID(items []itemRow) map[albs.ItemID]itemRow {
 }
 
 // view is the task, of the item it, as the rule of states sees it.
-func (t itemTask) view(it itemRow) TaskView {
+func (t itemTask) view(it itemRow) status.Task {
 	label := it.Package
 	if t.Arch != "" {
 		label += " " + string(t.Arch)
 	}
-	return TaskView{
+	return status.Task{
 		Label: label + " " + string(t.Kind), Kind: t.Kind, State: t.State, Weak: slices.Contains(it.Target.V.Weak, t.Arch), Reason: t.Reason, Vain: t.Cause != 0,
 		Started: t.Started.Time, Finished: t.finished(),
 	}

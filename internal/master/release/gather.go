@@ -9,6 +9,7 @@ import (
 	"albs/internal/albs"
 	"albs/internal/master/artifact"
 	"albs/internal/master/build"
+	"albs/internal/master/build/status"
 	"albs/internal/master/product"
 	"albs/internal/master/testrun"
 	"albs/internal/repodata"
@@ -83,7 +84,7 @@ func (r *Releases) gatherBuild(ctx, settled context.Context, f *Facts, id albs.B
 	if err != nil {
 		return err
 	}
-	if b.Status.State != build.Succeeded {
+	if b.Status.State != status.Succeeded {
 		f.Problems = append(f.Problems, Refusal{Build: id, Reason: fmt.Sprintf("build %d is %s: %s", id, b.Status.State, b.Status.Reason)})
 		return nil
 	}

@@ -10,6 +10,7 @@ import (
 	"albs/internal/master/artifact"
 	"albs/internal/master/auth"
 	"albs/internal/master/build"
+	"albs/internal/master/build/status"
 	"albs/internal/master/db"
 	"albs/internal/master/product"
 	"albs/internal/master/queue"
@@ -123,7 +124,7 @@ func (s *Signing) SignBuild(ctx context.Context, id albs.BuildID, key string) (R
 	if err != nil {
 		return Request{}, err
 	}
-	if b.Status.State != build.Succeeded {
+	if b.Status.State != status.Succeeded {
 		return Request{}, albs.Errorf(albs.Conflict, "build %d is %s and can't be signed: %s", id, b.Status.State, b.Status.Reason)
 	}
 	packages, err := s.packages(ctx, b)

@@ -7,6 +7,7 @@ import (
 
 	"albs/internal/albs"
 	"albs/internal/master/build"
+	"albs/internal/master/build/status"
 	"albs/internal/master/queue"
 	"albs/internal/master/release"
 	"albs/internal/master/sign"
@@ -104,7 +105,7 @@ type step struct {
 }
 
 // stepsOf lays out how far the build has come. Nothing here decides anything: the
-// build's state is build.StatusOf's.
+// build's state is package status's.
 func stepsOf(f facts) []step {
 	states := make(map[albs.TaskKind][]albs.TaskState)
 	given := 0
@@ -145,7 +146,7 @@ func done(states []albs.TaskState) string {
 
 func testStep(f facts, states []albs.TaskState) step {
 	s := step{Name: "test", State: stepState(states), Note: done(states)}
-	if s.State != string(build.Succeeded) {
+	if s.State != string(status.Succeeded) {
 		return s
 	}
 	// Carried out is not yet passed.
@@ -179,11 +180,11 @@ func signStep(f facts) step {
 	case all > 0 && signed == all:
 		s.State = "signed"
 	case len(f.requests) > 0 && f.requests[0].Status == sign.Failed:
-		s.State = string(build.Failed)
+		s.State = string(status.Failed)
 	case len(f.requests) > 0 && f.requests[0].Status == sign.InProgress:
-		s.State = string(build.Running)
+		s.State = string(status.Running)
 	case len(f.requests) > 0 && f.requests[0].Status == sign.Idle:
-		s.State = string(build.Queued)
+		s.State = string(status.Queued)
 	case signed > 0:
 		s.State = "part"
 	}
@@ -207,11 +208,11 @@ func releaseState(r release.Release) string {
 	case release.Scheduled:
 		return "planned"
 	case release.InProgress:
-		return string(build.Running)
+		return string(status.Running)
 	case release.Completed:
 		return "released"
 	case release.Failed:
-		return string(build.Failed)
+		return string(status.Failed)
 	}
 	return "reverted"
 }

@@ -9,6 +9,7 @@ import (
 	"albs/internal/failure"
 	"albs/internal/master/auth"
 	"albs/internal/master/build"
+	"albs/internal/master/build/status"
 	"albs/internal/master/queue"
 	"albs/internal/master/release"
 	"albs/internal/master/sign"
@@ -37,7 +38,7 @@ func TestTemplates(t *testing.T) {
 	item := build.Item{ID: 1, Platform: "el9", Package: bad, URL: "javascript:alert(1)", Ref: bad, Commit: "0123456789abcdef", Arches: []albs.Arch{albs.X8664}, Tasks: []build.Task{{Task: task, Arch: albs.X8664}}}
 	f := facts{
 		build: build.Build{ID: 7, Owner: bad, Product: "distro", CreatedAt: now, Options: build.Options{With: []string{"a"}, Without: []string{"b"}},
-			Status: build.Status{State: build.Failed, Reason: bad, Started: now, Finished: now, Done: 1, Total: 2}, Items: []build.Item{item},
+			Status: status.Status{State: status.Failed, Reason: bad, Started: now, Finished: now, Done: 1, Total: 2}, Items: []build.Item{item},
 			Artifacts: []build.Artifact{{Task: 12, Item: 1, Digest: d, Kind: "rpm", Name: bad, Arch: albs.X8664}, {Task: 12, Item: 1, Digest: d, Kind: "log", Name: bad}}},
 		runs: []testrun.Run{run}, latest: map[albs.TaskID]testrun.Run{12: run},
 		requests: []sign.Request{{Key: "ABCD", Status: sign.Failed, Reason: bad, Requester: bad, CreatedAt: now, Packages: []sign.Package{{File: albs.File{Digest: d}, Signed: d}}}},
@@ -84,7 +85,7 @@ func TestTemplates(t *testing.T) {
 			}
 		}
 	}
-	if s := stepsOf(f); s[4].State != "signed" || s[5].State != "released" || s[3].State != string(build.Failed) {
+	if s := stepsOf(f); s[4].State != "signed" || s[5].State != "released" || s[3].State != string(status.Failed) {
 		t.Errorf("steps %+v", s)
 	}
 }

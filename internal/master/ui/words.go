@@ -10,7 +10,7 @@ import (
 	"github.com/dustin/go-humanize"
 
 	"albs/internal/albs"
-	"albs/internal/master/build"
+	"albs/internal/master/build/status"
 	"albs/internal/master/queue"
 )
 
@@ -182,17 +182,17 @@ func stepState(states []albs.TaskState) string {
 	case len(states) == 0:
 		return "none"
 	case n[albs.TaskFailed] > 0:
-		return string(build.Failed)
+		return string(status.Failed)
 	case n[albs.TaskLeased]+n[albs.TaskStopping] > 0:
-		return string(build.Running)
+		return string(status.Running)
 	case n[albs.TaskQueued] > 0:
 		return string(albs.TaskQueued)
 	case n[albs.TaskCancelled] > 0:
-		return string(build.Cancelled)
+		return string(status.Cancelled)
 	case n[albs.TaskBlocked] > 0:
 		return string(albs.TaskBlocked)
 	case n[albs.TaskExcluded] == len(states):
 		return string(albs.TaskExcluded)
 	}
-	return string(build.Succeeded)
+	return string(status.Succeeded)
 }

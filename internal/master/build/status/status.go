@@ -1,4 +1,9 @@
-package build
+// Package status decides where a build, an item, a task and an attempt stand, by what
+// the queue knows of tasks, and says in one line why. It is the one place where that is
+// decided; faces only show it.
+//
+// It is pure: equal input gives an equal status.
+package status
 
 import (
 	"fmt"
@@ -9,9 +14,6 @@ import (
 	"albs/internal/albs"
 	"albs/internal/master/queue"
 )
-
-// Where a build, an item, a task and an attempt stand is decided here, once, by
-// functions of what the queue knows; faces only show it.
 
 // State is where one of them stands.
 type State string
@@ -40,8 +42,8 @@ type Status struct {
 	Total    int
 }
 
-// TaskView is what the status rule needs to know of a task.
-type TaskView struct {
+// Task is what the rule needs to know of a task.
+type Task struct {
 	Label    string // for the reason: "zlib x86_64 build"
 	Kind     albs.TaskKind
 	State    albs.TaskState
@@ -54,14 +56,14 @@ type TaskView struct {
 	Uncounted bool
 }
 
-// StatusOf is the one place where a build's state is decided. A task that waits
+// Of is the one place where a build's state is decided. A task that waits
 // for a failed or cancelled one doesn't keep the build running: nothing will
 // happen to it before a person retries. What becomes of a task of a weak arch is
 // waited for and told, and neither fails its build nor cancels it.
-func StatusOf(tasks []TaskView) Status {
+func Of(tasks []Task) Status {
 	var s Status
 	var waiting, running, failed, cancelled, blocked, weak int
-	var first, firstWeak *TaskView
+	var first, firstWeak *Task
 	for i, t := range tasks {
 		if !t.Started.IsZero() && (s.Started.IsZero() || t.Started.Before(s.Started)) {
 			s.Started = t.Started
@@ -129,19 +131,19 @@ func StatusOf(tasks []TaskView) Status {
 	return s
 }
 
-// ItemStatusOf decides on the state of an item by its own tasks: as that of a build,
+// OfItem decides on the state of an item by its own tasks: as that of a build,
 // but that nothing of it may run for something outside.
-func ItemStatusOf(tasks []TaskView) Status {
-	s := StatusOf(tasks)
-	busy := func(t TaskView) bool {
+func OfItem(tasks []Task) Status {
+	s := Of(tasks)
+	busy := func(t Task) bool {
 		return t.State == albs.TaskQueued || t.State == albs.TaskLeased || t.State == albs.TaskStopping
 	}
-	vain := slices.IndexFunc(tasks, func(t TaskView) bool { return t.Vain })
-	rebuild := slices.IndexFunc(tasks, func(t TaskView) bool { return t.Kind == albs.KindBuild })
+	vain := slices.IndexFunc(tasks, func(t Task) bool { return t.Vain })
+	rebuild := slices.IndexFunc(tasks, func(t Task) bool { return t.Kind == albs.KindBuild })
 	switch {
 	case (s.State == Running || s.State == Queued) && vain >= 0 && !slices.ContainsFunc(tasks, busy):
 		s.State, s.Reason = Blocked, tasks[vain].Label+" "+tasks[vain].Reason
-	case s.State == Succeeded && rebuild >= 0 && !slices.ContainsFunc(tasks, func(t TaskView) bool {
+	case s.State == Succeeded && rebuild >= 0 && !slices.ContainsFunc(tasks, func(t Task) bool {
 		return t.Kind == albs.KindBuild && t.State != albs.TaskExcluded
 	}):
 		s.State, s.Reason = Excluded, tasks[rebuild].Label+": "+tasks[rebuild].Reason
@@ -149,8 +151,8 @@ func ItemStatusOf(tasks []TaskView) Status {
 	return s
 }
 
-// AttemptStatusOf decides on the state of an attempt.
-func AttemptStatusOf(a queue.Attempt) Status {
+// OfAttempt decides on the state of an attempt.
+func OfAttempt(a queue.Attempt) Status {
 	s := Status{State: Running, Reason: a.Reason, Started: a.Claimed.Time, Finished: a.Ended.Time}
 	switch {
 	case a.Ended.IsZero():
@@ -169,8 +171,8 @@ func AttemptStatusOf(a queue.Attempt) Status {
 	return s
 }
 
-// waiting is one thing that a blocked task waits for.
-type waiting struct {
+// Awaited is one thing that a blocked task waits for.
+type Awaited struct {
 	Label string
 	Kind  albs.TaskKind
 	Task  albs.TaskID
@@ -184,7 +186,7 @@ const maxNamed = 5
 
 // WaitReason says what a blocked task waits for: what it waits for in vain, if that is
 // so, and else what isn't done yet.
-func WaitReason(cause *waiting, left []waiting) string {
+func WaitReason(cause *Awaited, left []Awaited) string {
 	if cause != nil {
 		s := fmt.Sprintf("waits for %s (task %d), which %s", cause.Label, cause.Task,
 			map[albs.TaskState]string{albs.TaskFailed: "failed", albs.TaskCancelled: "was cancelled"}[cause.State])
