@@ -20,7 +20,7 @@ var (
 	// modules of the master, lowest first; each may import those that its row names.
 	modules = []string{
 		"master/event", "master/auth", "master/artifact", "master/fleet", "master/queue", "master/provenance", "master/source", "master/repo",
-		"master/platform", "master/product", "master/build/status", "master/build", "master/testrun", "master/sign", "master/release", "master/errata",
+		"master/platform", "master/product", "master/build/status", "master/build/repository", "master/build/settle", "master/build", "master/testrun", "master/sign", "master/release", "master/errata",
 		"master/notice", "master/content",
 	}
 	roles = []string{"worker/node", "worker/tester", "worker/signer", "worker/releaser"}
@@ -78,16 +78,22 @@ var allowed = map[string][]string{
 	"master/revision":   {"albs", "master/db", "master/auth"}, // what platform and product have in common, and nobody else's
 	"master/platform": {"albs", "master/db", "master/event", "master/auth", "master/provenance", "master/repo", "master/revision",
 		"rpm", "repodata", "egress"},
-	"master/product":      {"albs", "master/db", "master/event", "master/auth", "master/provenance", "master/platform", "master/repo", "master/revision"},
-	"master/build/option": {"albs", "master/platform"}, // build's pure rules of options, apart so that build stays small
-	"master/build/graph":  {"albs"},                    // who needs whom: pure, and an idea of its own
-	"master/build/status": {"albs", "master/queue"},    // where builds and tasks stand: pure, and the faces' too
-	"master/build": {"albs", "master/build/option", "master/build/graph", "master/build/status", "master/db", "master/event", "master/auth", "master/queue", "master/artifact", "master/provenance", "attest",
+	"master/product": {"albs", "master/db", "master/event", "master/auth", "master/provenance", "master/platform", "master/repo", "master/revision"},
+	// build's rules, each an idea of its own that knows no tables, and what it keeps
+	"master/build/option":     {"albs", "master/platform"},
+	"master/build/plan":       {"albs", "master/queue", "master/build/graph"}, // queue: how long a key may be
+	"master/build/graph":      {"albs"},
+	"master/build/admit":      {"albs", "rpm"},
+	"master/build/status":     {"albs", "master/queue"}, // the faces' too
+	"master/build/repository": {"albs", "master/db", "master/artifact", "master/platform", "master/repo", "master/build/option", "rpm"},
+	"master/build/settle":     {"albs", "master/artifact", "master/platform", "master/build/repository", "rpm"},
+	"master/build": {"albs", "master/build/option", "master/build/plan", "master/build/graph", "master/build/admit", "master/build/status", "master/build/repository", "master/build/settle",
+		"master/db", "master/event", "master/auth", "master/queue", "master/artifact", "master/provenance", "attest",
 		"master/source", "master/platform", "master/product", "master/repo", "rpm", "repodata", "sbom", "failure"},
 	"master/testrun": {"albs", "master/db", "master/event", "master/auth", "master/queue", "master/artifact", "master/provenance", "attest",
 		"master/source", "master/platform", "master/product", "master/repo", "master/build", "rpm"},
 	"master/sign": {"albs", "master/db", "master/event", "master/auth", "master/queue", "master/artifact", "master/provenance", "attest",
-		"master/platform", "master/product", "master/build/status", "master/build", "master/testrun", "rpm", "pgp"},
+		"master/platform", "master/product", "master/build/status", "master/build/repository", "master/build/settle", "master/build", "master/testrun", "rpm", "pgp"},
 	"master/release": {"albs", "master/db", "master/event", "master/auth", "master/queue", "master/artifact", "master/provenance", "attest",
 		"master/platform", "master/product", "master/repo", "master/build", "master/build/status", "master/testrun", "master/sign", "rpm", "repodata", "sbom"},
 	"master/errata": {"albs", "master/db", "master/event", "master/auth", "master/artifact", "master/provenance", "attest", "master/source",

@@ -13,6 +13,8 @@ import (
 	"albs/internal/master/api/delivery"
 	"albs/internal/master/api/rest"
 	"albs/internal/master/build"
+	"albs/internal/master/build/repository"
+	"albs/internal/master/build/settle"
 	"albs/internal/master/build/status"
 	"albs/internal/master/release"
 	"albs/internal/master/sign"
@@ -344,18 +346,18 @@ func (s *Server) createBuild(ctx context.Context, in *createBuildInput) (*rest.B
 // The views of a build have ALBS's members first, ours behind them.
 
 type buildView struct {
-	ID              albs.BuildID            `json:"id"`
-	CreatedAt       time.Time               `json:"created_at"`
-	FinishedAt      *time.Time              `json:"finished_at"`
-	Owner           rest.OwnerView          `json:"owner"`
-	Tasks           []taskView              `json:"tasks"`
-	LinkedBuilds    []albs.BuildID          `json:"linked_builds"`
-	PlatformFlavors []build.UsedFlavour     `json:"platform_flavors" doc:"In the revisions that the build goes by"`
-	MockOptions     build.Options           `json:"mock_options"`
-	Products        []rest.NameView         `json:"products"`
-	SignTasks       []delivery.SignTaskView `json:"sign_tasks"`
-	Released        bool                    `json:"released"`
-	ReleaseID       *albs.ReleaseID         `json:"release_id" doc:"The newest release that made its packages public"`
+	ID              albs.BuildID             `json:"id"`
+	CreatedAt       time.Time                `json:"created_at"`
+	FinishedAt      *time.Time               `json:"finished_at"`
+	Owner           rest.OwnerView           `json:"owner"`
+	Tasks           []taskView               `json:"tasks"`
+	LinkedBuilds    []albs.BuildID           `json:"linked_builds"`
+	PlatformFlavors []repository.UsedFlavour `json:"platform_flavors" doc:"In the revisions that the build goes by"`
+	MockOptions     build.Options            `json:"mock_options"`
+	Products        []rest.NameView          `json:"products"`
+	SignTasks       []delivery.SignTaskView  `json:"sign_tasks"`
+	Released        bool                     `json:"released"`
+	ReleaseID       *albs.ReleaseID          `json:"release_id" doc:"The newest release that made its packages public"`
 
 	StartedAt *time.Time   `json:"started_at"`
 	State     status.State `json:"state" enum:"queued,running,succeeded,failed,cancelled"`
@@ -365,11 +367,11 @@ type buildView struct {
 	Team      string       `json:"team,omitempty"`
 	Packages  []string     `json:"packages"`
 
-	Linked       []build.Linked     `json:"linked" doc:"What was taken of the linked builds"`
-	IsSecureBoot bool               `json:"is_secure_boot"`
-	Warnings     []string           `json:"warnings" doc:"What the platforms would have otherwise"`
-	Noarch       []build.Difference `json:"noarch_differences" doc:"Noarch packages that arches made differently; all have the first one's"`
-	Order        build.Order        `json:"order" enum:"auto,listed,independent"`
+	Linked       []repository.Linked `json:"linked" doc:"What was taken of the linked builds"`
+	IsSecureBoot bool                `json:"is_secure_boot"`
+	Warnings     []string            `json:"warnings" doc:"What the platforms would have otherwise"`
+	Noarch       []settle.Difference `json:"noarch_differences" doc:"Noarch packages that arches made differently; all have the first one's"`
+	Order        build.Order         `json:"order" enum:"auto,listed,independent"`
 
 	Items        []itemView      `json:"items"`
 	GraphTasks   []graphTaskView `json:"graph_tasks" doc:"What finds the order of a platform, where it has to be found"`
@@ -379,7 +381,7 @@ type buildView struct {
 func viewBuild(b build.Build) buildView {
 	out := buildView{
 		ID: b.ID, CreatedAt: b.CreatedAt, FinishedAt: rest.TimeOf(b.Status.Finished), StartedAt: rest.TimeOf(b.Status.Started),
-		Owner: rest.OwnerView{ID: b.OwnerID, Username: b.Owner}, Tasks: []taskView{}, LinkedBuilds: []albs.BuildID{}, PlatformFlavors: []build.UsedFlavour{}, Linked: []build.Linked{}, Noarch: []build.Difference{}, IsSecureBoot: b.SecureBoot, Warnings: []string{},
+		Owner: rest.OwnerView{ID: b.OwnerID, Username: b.Owner}, Tasks: []taskView{}, LinkedBuilds: []albs.BuildID{}, PlatformFlavors: []repository.UsedFlavour{}, Linked: []repository.Linked{}, Noarch: []settle.Difference{}, IsSecureBoot: b.SecureBoot, Warnings: []string{},
 		MockOptions: b.Options, Products: []rest.NameView{}, Packages: []string{},
 		State: b.Status.State, Reason: b.Status.Reason, Done: b.Status.Done, Total: b.Status.Total, Team: b.Team,
 		Order: b.Order, Items: []itemView{}, GraphTasks: []graphTaskView{}, EarlierTasks: []taskView{},

@@ -16,6 +16,7 @@ import (
 	"albs/internal/albs"
 	"albs/internal/attest"
 	"albs/internal/master/auth"
+	"albs/internal/master/build/repository"
 	"albs/internal/master/build/status"
 	"albs/internal/master/platform"
 	"albs/internal/repodata"
@@ -178,7 +179,7 @@ func TestFlavoursOfABuild(t *testing.T) {
 		if got := stated[attest.BuildBody](t, f, albs.DigestOf(read(t, rpm)), attest.Build).BuildDefinition.ExternalParameters.Flavours; !slices.Equal(got, []string{"vend@1"}) {
 			t.Errorf("stated are the flavours %v", got)
 		}
-		if diff := cmp.Diff([]UsedFlavour{{"vend", 1}}, b.Flavours); diff != "" {
+		if diff := cmp.Diff([]repository.UsedFlavour{{Name: "vend", Revision: 1}}, b.Flavours); diff != "" {
 			t.Errorf("(-want +got):\n%s", diff)
 		}
 		for name, flavours := range map[string][]string{"unknown": {"nope"}, "twice": {"vend", "vend"}} {
@@ -430,7 +431,7 @@ func TestMultilib(t *testing.T) {
 				must(t, f.left(f.of(&kept, "el9-multi", a), packages...))
 			}
 			f.wait(b.ID, status.Succeeded)
-			got := f.in(RepoName(b.ID, "el9-multi", albs.X8664))
+			got := f.in(repository.Name(b.ID, "el9-multi", albs.X8664))
 			for _, name := range []string{"lib-1-1.x86_64.rpm", "lib-devel-1-1.x86_64.rpm", "lib-doc-1-1.noarch.rpm", "lib-1-1.i686.rpm", "lib-devel-1-1.i686.rpm"} {
 				if got[name] == "" {
 					t.Errorf("%v: the x86_64 repository has %v and no %s", order, got, name)
@@ -439,10 +440,10 @@ func TestMultilib(t *testing.T) {
 			if len(got) != 5 {
 				t.Errorf("%v: the x86_64 repository has %v", order, got)
 			}
-			if got := f.in(RepoName(b.ID, "el9-multi", albs.I686)); len(got) != 3 {
+			if got := f.in(repository.Name(b.ID, "el9-multi", albs.I686)); len(got) != 3 {
 				t.Errorf("%v: the i686 repository has %v, want nothing of x86_64's", order, got)
 			}
-			if got := f.in(debugName(b.ID, "el9-multi", albs.X8664)); len(got) != 1 || got["lib-debuginfo-1-1.x86_64.rpm"] == "" {
+			if got := f.in(repository.Name(b.ID, "el9-multi", albs.X8664) + "/debug"); len(got) != 1 || got["lib-debuginfo-1-1.x86_64.rpm"] == "" {
 				t.Errorf("%v: the debug repository has %v", order, got)
 			}
 			// What the release will find is what the repositories have.
@@ -489,7 +490,7 @@ func TestNoarch(t *testing.T) {
 			}
 			b = f.wait(b.ID, status.Succeeded)
 			for _, a := range order {
-				if got := f.in(RepoName(b.ID, "el9-two", a)); got[doc] != want || len(got) != 3 {
+				if got := f.in(repository.Name(b.ID, "el9-two", a)); got[doc] != want || len(got) != 3 {
 					t.Errorf("%v: %s has %v, want x86_64's copy %s of the doc", order, a, got, want.Short())
 				}
 			}
@@ -533,12 +534,12 @@ func TestNoarchOfAFailedArch(t *testing.T) {
 			t.Errorf("ready for tests (-want +got):\n%s", diff)
 		}
 		const doc = "lib-doc-1-1.noarch.rpm"
-		want := f.in(RepoName(b.ID, "el9-two", albs.AArch64))[doc]
+		want := f.in(repository.Name(b.ID, "el9-two", albs.AArch64))[doc]
 		must(t, f.RetryFailed(f.person, b.ID))
 		must(t, f.left(f.of(&kept, "el9-two", albs.X8664), xs...))
 		b = f.wait(b.ID, status.Succeeded)
 		for _, a := range []albs.Arch{albs.X8664, albs.AArch64} {
-			if got := f.in(RepoName(b.ID, "el9-two", a))[doc]; got != want {
+			if got := f.in(repository.Name(b.ID, "el9-two", a))[doc]; got != want {
 				t.Errorf("%s has the doc %s, want %s, which was tested", a, got.Short(), want.Short())
 			}
 		}

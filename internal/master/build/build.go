@@ -14,7 +14,7 @@
 // before; at any time the build's repositories hold the files of one SRPM of an item.
 //
 // What takes several arches, one copy of each noarch package and multilib, follows
-// from the end of the last of them (settle.go).
+// from the end of the last of them (package settle).
 //
 // The package decides what a node's result is worth: it checks every header
 // against the task before a file is admitted, and states provenance from what it
@@ -37,7 +37,10 @@ import (
 	"albs/internal/albs"
 	"albs/internal/master/artifact"
 	"albs/internal/master/auth"
+	"albs/internal/master/build/admit"
 	"albs/internal/master/build/option"
+	"albs/internal/master/build/plan"
+	"albs/internal/master/build/repository"
 	"albs/internal/master/db"
 	"albs/internal/master/event"
 	"albs/internal/master/platform"
@@ -70,6 +73,7 @@ type Builds struct {
 	platforms  *platform.Platforms
 	products   *product.Products
 	repos      *repo.Repos
+	own        *repository.Repositories // the builds' own among repos
 	guards     []Guard
 	log        zerolog.Logger
 }
@@ -100,7 +104,7 @@ func New(p Parts, c Config) *Builds {
 	b := &Builds{
 		store: store{p.DB}, config: c, events: p.Events, queue: p.Queue, artifacts: p.Artifacts,
 		provenance: p.Provenance, sources: p.Sources, platforms: p.Platforms, products: p.Products,
-		repos: p.Repos, log: p.Log,
+		repos: p.Repos, own: repository.New(p.DB, p.Repos, p.Platforms), log: p.Log,
 	}
 	p.Queue.Register(albs.KindImport, importHandler{b})
 	p.Queue.Register(albs.KindGraph, graphHandler{b})
@@ -212,7 +216,7 @@ func (b *Builds) Create(ctx context.Context, n NewBuild) (Build, error) {
 			return Build{}, err
 		}
 	}
-	if row.Flavours.V, err = b.flavour(ctx, n.Flavours, targets); err != nil {
+	if row.Flavours.V, err = b.own.Flavours(ctx, n.Flavours, targets); err != nil {
 		return Build{}, err
 	}
 	if row.Linked.V, err = b.link(ctx, n.Linked, targets); err != nil {
@@ -308,7 +312,7 @@ func (b *Builds) resolveOne(ctx context.Context, p Package) (itemRow, error) {
 		if err != nil {
 			return itemRow{}, err
 		}
-		if err := CheckSRPM(Proposed{NEVRA: a.NEVRA, Digest: a.Digest}, "", nil); err != nil {
+		if err := admit.SRPM(admit.Proposed{NEVRA: a.NEVRA, Digest: a.Digest}, "", nil); err != nil {
 			return itemRow{}, err
 		}
 		return itemRow{Package: a.NEVRA.Name, SRPM: a.Digest, SRPMName: a.Name}, nil
@@ -324,16 +328,16 @@ func (b *Builds) insert(ctx context.Context, tx db.Tx, row *buildRow, key string
 	if err := b.store.addBuild(ctx, tx, row, key, n); err != nil {
 		return err
 	}
-	plan := make([]PlanItem, len(items))
+	wanted := make([]plan.Item, len(items))
 	rows := slices.Clone(items)
 	for i := range rows {
 		rows[i].BuildID = row.ID
 		if err := b.store.addItem(ctx, tx, &rows[i]); err != nil {
 			return err
 		}
-		plan[i] = PlanItem{Platform: rows[i].Platform, Arches: rows[i].Arches.V, FromSRPM: rows[i].SRPM != ""}
+		wanted[i] = plan.Item{Platform: rows[i].Platform, Arches: rows[i].Arches.V, FromSRPM: rows[i].SRPM != ""}
 	}
-	steps := Plan(plan, row.Order)
+	steps := plan.Make(wanted, row.Order)
 	ids := make([]albs.TaskID, len(steps))
 	for i, s := range steps {
 		var before []albs.TaskID
@@ -370,10 +374,10 @@ func (b *Builds) enqueueStep(ctx context.Context, tx db.Tx, row buildRow, it ite
 		t.Spec.Import = &albs.ImportSpec{URL: it.URL, Ref: it.Ref, Commit: it.Commit, Platform: it.Platform}
 	case albs.KindSource:
 		t.Needs = append(t.Needs, it.Target.V.Host(it.Arches.V[0]))
-		t.Key = pastKey(it, it.Arches.V[0])
+		t.Key = plan.PastKey(it.Package, it.URL, it.Platform, it.Arches.V[0])
 	case albs.KindBuild:
 		t.Needs = append(t.Needs, it.Target.V.Host(arch))
-		t.Key = pastKey(it, arch)
+		t.Key = plan.PastKey(it.Package, it.URL, it.Platform, arch)
 		if row.SecureBoot {
 			t.Needs = append(t.Needs, LabelSecureBoot)
 		}
@@ -395,7 +399,7 @@ func (b *Builds) UploadSRPM(ctx context.Context, r io.Reader, name string) (arti
 	if err != nil {
 		return a, err
 	}
-	if err := CheckSRPM(Proposed{NEVRA: a.NEVRA, Digest: a.Digest}, "", nil); err != nil {
+	if err := admit.SRPM(admit.Proposed{NEVRA: a.NEVRA, Digest: a.Digest}, "", nil); err != nil {
 		return a, err
 	}
 	err = b.store.d.InTx(ctx, func(tx db.Tx) error {
@@ -419,7 +423,7 @@ func (b *Builds) fetchSRPM(ctx context.Context, url string) (artifact.Artifact, 
 	if err != nil {
 		return a, err
 	}
-	if err := CheckSRPM(Proposed{NEVRA: a.NEVRA, Digest: a.Digest}, "", nil); err != nil {
+	if err := admit.SRPM(admit.Proposed{NEVRA: a.NEVRA, Digest: a.Digest}, "", nil); err != nil {
 		return a, err
 	}
 	err = b.store.d.InTx(ctx, func(tx db.Tx) error {

@@ -279,7 +279,7 @@ func TestFromCommitToRepository(t *testing.T) {
 		if b.Status.State != status.Succeeded || b.Status.Done != 6 {
 			t.Errorf("status %+v, want 6 tasks succeeded", b.Status)
 		}
-		own, err := f.Repository(t.Context(), b.ID, "el9", albs.X8664)
+		own, err := f.own.Of(t.Context(), b.ID, "el9", albs.X8664)
 		must(t, err)
 		s, err := f.repos.Open(t.Context(), own.Snapshot)
 		must(t, err)
@@ -352,7 +352,7 @@ func TestForeignPackages(t *testing.T) {
 		if b.Status.State != status.Failed || !strings.Contains(b.Status.Reason, "comes from") || len(b.Artifacts) != 0 {
 			t.Errorf("build %+v with files %+v, want failed without any", b.Status, b.Artifacts)
 		}
-		if _, err := f.Repository(t.Context(), b.ID, "el9", albs.X8664); !errors.Is(err, albs.NotFound) {
+		if _, err := f.own.Of(t.Context(), b.ID, "el9", albs.X8664); !errors.Is(err, albs.NotFound) {
 			t.Errorf("Repository = %v, want NotFound", err)
 		}
 		// Nor may an SRPM have another name than the spec file.
@@ -609,7 +609,7 @@ func TestNamesOfAnAttempt(t *testing.T) {
 		if b, err = f.Get(t.Context(), b.ID); err != nil || b.Status.State != status.Failed || len(b.Artifacts) != 0 {
 			t.Errorf("build %+v with files %+v, %v; want failed without any", b.Status, b.Artifacts, err)
 		}
-		own, err := f.Repository(t.Context(), b.ID, "el9", albs.X8664)
+		own, err := f.own.Of(t.Context(), b.ID, "el9", albs.X8664)
 		must(t, err)
 		if s, err := f.repos.Open(t.Context(), own.Snapshot); err != nil || s.Len() != 0 {
 			t.Errorf("the repository has packages after the refusal (%v)", err)

@@ -9,6 +9,7 @@ import (
 
 	"albs/internal/albs"
 	"albs/internal/master/auth"
+	"albs/internal/master/build/repository"
 	"albs/internal/master/db"
 	"albs/internal/rpm"
 )
@@ -86,15 +87,15 @@ func (b *Builds) renew(ctx context.Context, row buildRow, it itemRow) error {
 	if err != nil {
 		return fmt.Errorf("files of item %d: %w", it.ID, err)
 	}
-	out := changes{}
+	out := repository.Changes{}
 	for _, f := range held {
 		n, err := rpm.ParseNEVRA(strings.TrimSuffix(f.Name, ".rpm"))
 		if err != nil {
 			return fmt.Errorf("file %s of item %d: %w", f.Name, it.ID, err)
 		}
-		out.drop(repoFor(it, f.Arch, n), f.Name)
+		out.Drop(repository.NameFor(it.BuildID, it.Platform, f.Arch, n), f.Name)
 	}
-	steps, err := b.extend(ctx, out)
+	steps, err := b.own.Extend(ctx, out)
 	if errors.Is(err, albs.NotFound) { // admitted or retired since
 		return errMoved
 	}
@@ -112,7 +113,7 @@ func (b *Builds) renew(ctx context.Context, row buildRow, it itemRow) error {
 		if !slices.Equal(held, now) {
 			return errMoved
 		}
-		if err := b.advance(ctx, tx, steps); errors.Is(err, albs.Conflict) {
+		if err := b.own.Advance(ctx, tx, steps); errors.Is(err, albs.Conflict) {
 			return errMoved
 		} else if err != nil {
 			return err
@@ -120,9 +121,7 @@ func (b *Builds) renew(ctx context.Context, row buildRow, it itemRow) error {
 		return b.again(ctx, tx, row, it)
 	})
 	if err != nil { // or the next try would wait for this one
-		for _, st := range steps {
-			b.repos.Forgo(st.name, st.to)
-		}
+		b.own.Forgo(steps)
 	}
 	return err
 }

@@ -6,11 +6,29 @@ import (
 
 	"albs/internal/albs"
 	"albs/internal/master/auth"
+	"albs/internal/master/build/graph"
 	"albs/internal/master/build/option"
 )
 
-// Options are what a build, or one package of it, asks for beside its source.
-type Options = option.Options
+// The words of a request.
+type (
+	// Options are what a build, or one package of it, asks for beside its source.
+	Options = option.Options
+	// Order says how the rebuilds of a platform follow each other.
+	Order = graph.Order
+	// Break says where a cycle may be broken.
+	Break = graph.Break
+)
+
+// The orders.
+const (
+	Auto        = graph.Auto
+	Listed      = graph.Listed
+	Independent = graph.Independent
+)
+
+// ParseBreak reads "a→b", or "a->b": a is built without waiting for b.
+func ParseBreak(s string) (Break, error) { return graph.ParseBreak(s) }
 
 // targets returns the platforms that n names.
 func (b *Builds) targets(ctx context.Context, n NewBuild) ([]option.Target, error) {

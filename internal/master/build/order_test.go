@@ -336,7 +336,7 @@ func TestFresh(t *testing.T) {
 		first := f.rebuild("low")
 		b = f.now(b.ID)
 		low := b.Items[1]
-		old, err := f.Repository(t.Context(), b.ID, "el9", albs.X8664)
+		old, err := f.own.Of(t.Context(), b.ID, "el9", albs.X8664)
 		must(t, err)
 
 		if err := f.RetryFresh(f.other, b.ID, low.ID); !errors.Is(err, albs.Forbidden) {
@@ -344,7 +344,7 @@ func TestFresh(t *testing.T) {
 		}
 		top := f.claim() // it goes on against what was there
 		must(t, f.RetryFresh(f.person, b.ID, low.ID))
-		now, err := f.Repository(t.Context(), b.ID, "el9", albs.X8664)
+		now, err := f.own.Of(t.Context(), b.ID, "el9", albs.X8664)
 		must(t, err)
 		if s, err := f.repos.Open(t.Context(), now.Snapshot); err != nil || s.Len() != 0 || now.Snapshot == old.Snapshot {
 			t.Errorf("the repository still has packages, %v", err)
@@ -372,7 +372,7 @@ func TestFresh(t *testing.T) {
 		if err != nil || len(packages) != 4 || b.Status.State != status.Succeeded {
 			t.Errorf("build %+v with packages %+v, %v", b.Status, packages, err)
 		}
-		s, err := f.Repository(t.Context(), b.ID, "el9", albs.X8664)
+		s, err := f.own.Of(t.Context(), b.ID, "el9", albs.X8664)
 		must(t, err)
 		if s, err := f.repos.Open(t.Context(), s.Snapshot); err != nil || s.Len() != 2 {
 			t.Errorf("the repository has not both packages, %v", err)

@@ -6,6 +6,7 @@ import (
 
 	"albs/internal/albs"
 	"albs/internal/master/artifact"
+	"albs/internal/master/build/admit"
 	"albs/internal/master/db"
 	"albs/internal/master/queue"
 )
@@ -44,31 +45,31 @@ func (h buildHandler) Admit(ctx context.Context, l queue.Lease, outcome albs.Out
 		return nil, albs.Errorf(albs.TooLarge, "the build left %d packages, at most %d are taken", len(r.Build.Packages), maxPackagesOfTask)
 	}
 	var packages []artifact.Artifact
-	var proposed []Proposed
+	var proposed []admit.Proposed
 	for _, f := range r.Build.Packages {
 		a, err := h.take(ctx, in, f, artifact.RPM)
 		if err != nil {
 			return nil, err
 		}
 		packages = append(packages, a)
-		proposed = append(proposed, Proposed{NEVRA: a.NEVRA, SourceRPM: a.SourceRPM, Digest: a.Digest})
+		proposed = append(proposed, admit.Proposed{NEVRA: a.NEVRA, SourceRPM: a.SourceRPM, Digest: a.Digest})
 	}
 	held, err := h.held(ctx, in, in.task.Arch)
 	if err != nil {
 		return nil, err
 	}
-	if err := CheckPackages(proposed, in.item.SRPMName, l.Spec.Build.Arch, held); err != nil {
+	if err := admit.Packages(proposed, in.item.SRPMName, l.Spec.Build.Arch, held); err != nil {
 		return nil, err
 	}
 	record, err := h.take(ctx, in, r.Build.Record, artifact.Record)
 	if err != nil {
 		return nil, err
 	}
-	item, into, err := h.settle(ctx, in, packages, false)
+	item, err := h.settle(ctx, in, packages, false)
 	if err != nil {
 		return nil, err
 	}
-	steps, err := h.extend(ctx, into)
+	steps, err := h.own.Extend(ctx, item.Into)
 	if err != nil {
 		return nil, err
 	}
@@ -92,11 +93,11 @@ func (h buildHandler) Admit(ctx context.Context, l queue.Lease, outcome albs.Out
 // without takes in that a rebuild came to nothing, or its arch is excluded, for which
 // others may have waited.
 func (h buildHandler) without(ctx context.Context, in admission, outcome albs.Outcome, reason string) (func(context.Context, db.Tx) error, error) {
-	item, into, err := h.settle(ctx, in, nil, outcome == albs.OutcomeFailed)
+	item, err := h.settle(ctx, in, nil, outcome == albs.OutcomeFailed)
 	if err != nil {
 		return nil, err
 	}
-	steps, err := h.extend(ctx, into)
+	steps, err := h.own.Extend(ctx, item.Into)
 	if err != nil {
 		return nil, err
 	}

@@ -7,99 +7,71 @@ import (
 
 	"albs/internal/albs"
 	"albs/internal/master/artifact"
+	"albs/internal/master/build/repository"
+	"albs/internal/master/build/settle"
 	"albs/internal/master/db"
-	"albs/internal/master/platform"
+	"albs/internal/rpm"
 )
 
-// settlement is what the end of an item's rebuild for one arch brings about beside what
-// it left itself. It is thought out before the transaction, which needs files, and holds
-// only if the other arches are then as they were: whichever ends last finds all.
+// settlement is what the end of an item's rebuild for one arch brings about. It is
+// thought out before the transaction, which needs files, and holds only if the other
+// arches are then as they were: whichever ends last finds all.
 type settlement struct {
-	platform platform.Platform
-	others   []albs.TaskID        // the item's rebuilds for other arches
-	over     map[albs.TaskID]bool // those of them that had ended
-	known    map[albs.Digest]artifact.Artifact
-
-	into    changes
-	lost    map[string]bool // files of this rebuild in whose place another arch's is
-	replace []replacement
-	add     []artifactRow
-	differ  []Difference
-	tell    []Built
-}
-
-// replacement is a row whose file another one takes the place of.
-type replacement struct {
-	row artifactRow
-	by  albs.Digest
-}
-
-func (s *settlement) artifact(ctx context.Context, b *Builds, d albs.Digest) (artifact.Artifact, error) {
-	if a, ok := s.known[d]; ok {
-		return a, nil
-	}
-	return b.artifacts.Get(ctx, b.store.d, d)
+	settle.Effects
+	others []albs.TaskID        // the item's rebuilds for other arches
+	over   map[albs.TaskID]bool // those of them that had ended
 }
 
 // settle finds out what the end of in's rebuild with these packages, none if it failed
 // or its arch is excluded, does to the repositories of its build, and to what the other
 // arches have.
-//
-// Packages of multilib come when both of their arches are made. Noarch packages are
-// settled when all arches but the weak have ended: one that comes later, being weak or
-// tried again, takes what was settled.
-func (b *Builds) settle(ctx context.Context, in admission, packages []artifact.Artifact, failed bool) (settlement, changes, error) {
-	s := settlement{over: map[albs.TaskID]bool{}, known: map[albs.Digest]artifact.Artifact{}, lost: map[string]bool{}, into: changes{}}
-	var err error
-	if s.platform, err = b.platforms.Get(ctx, in.item.Platform); err != nil {
-		return s, nil, err
-	}
-	all, settled, err := b.others(ctx, in, &s)
+func (b *Builds) settle(ctx context.Context, in admission, packages []artifact.Artifact, failed bool) (settlement, error) {
+	s := settlement{over: map[albs.TaskID]bool{}}
+	p, err := b.platforms.Get(ctx, in.item.Platform)
 	if err != nil {
-		return s, nil, err
+		return s, err
 	}
-	if failed && s.platform.NoarchEqual {
-		settled = false // what differs would have to fail this one, which has failed
+	end := settle.End{
+		Build: in.item.BuildID, Platform: p, Arches: in.item.Arches.V, Weak: in.item.Target.V.Weak,
+		Arch: in.task.Arch, Task: in.task.TaskID, Attempt: in.lease.Attempt, Packages: packages, Failed: failed,
 	}
-	if len(packages) > 0 {
-		own := made{arch: in.task.Arch, task: in.task.TaskID}
-		for _, a := range packages {
-			s.known[a.Digest] = a
-			own.files = append(own.files, artifactRow{
-				BuildID: in.item.BuildID, ItemID: in.item.ID, TaskID: own.task, Attempt: in.lease.Attempt,
-				Digest: a.Digest, Kind: string(a.Kind), Name: a.Name, Arch: own.arch,
-			})
-		}
-		all = append(all, own)
+	if end.Others, end.Settled, err = b.others(ctx, in, &s); err != nil {
+		return s, err
 	}
-	if settled {
-		winning(all, in.item.Arches.V, in.item.Target.V.Weak)
-		if err := b.shareNoarch(ctx, in, all, &s); err != nil {
-			return s, nil, err
-		}
+	s.Effects, err = settle.Settle(ctx, end, packagesOf{b, in, packages})
+	return s, err
+}
+
+// packagesOf tells what settling asks for, of an admission with these packages.
+type packagesOf struct {
+	*Builds
+	in  admission
+	own []artifact.Artifact
+}
+
+func (p packagesOf) Artifact(ctx context.Context, d albs.Digest) (artifact.Artifact, error) {
+	if i := slices.IndexFunc(p.own, func(a artifact.Artifact) bool { return a.Digest == d }); i >= 0 {
+		return p.own[i], nil
 	}
-	if err := b.shareMultilib(ctx, in, all, &s); err != nil {
-		return s, nil, err
+	return p.artifacts.Get(ctx, p.store.d, d)
+}
+
+func (p packagesOf) Header(ctx context.Context, d albs.Digest) (*rpm.Package, error) {
+	r, err := p.artifacts.Blobs().OpenRange(ctx, d, 0, -1) // it may have no row yet
+	if err != nil {
+		return nil, fmt.Errorf("open package %s: %w", d.Short(), err)
 	}
-	for _, m := range all {
-		if !m.told && (settled || m.task == in.task.TaskID && !m.noarch()) {
-			s.tell = append(s.tell, in.built(m))
-		}
-	}
-	for _, a := range packages {
-		if !s.lost[a.Name] {
-			s.into.add(repoFor(in.item, in.task.Arch, a.NEVRA), a)
-		}
-	}
-	if len(packages) > 0 { // an arch with debug data alone has a repository too
-		s.into.add(RepoName(in.item.BuildID, in.item.Platform, in.task.Arch))
-	}
-	return s, s.into, nil
+	defer r.Close()
+	return rpm.Read(r)
+}
+
+func (p packagesOf) Held(ctx context.Context, arch albs.Arch) (map[string]albs.Digest, error) {
+	return p.held(ctx, p.in, arch)
 }
 
 // others returns what the item's other arches made, and whether all of them that
 // aren't weak have ended.
-func (b *Builds) others(ctx context.Context, in admission, s *settlement) (all []made, settled bool, err error) {
+func (b *Builds) others(ctx context.Context, in admission, s *settlement) (all []settle.Made, settled bool, err error) {
 	rows, err := b.store.rebuilds(ctx, b.store.d, in.item.ID)
 	if err != nil {
 		return nil, false, fmt.Errorf("rebuilds of item %d: %w", in.item.ID, err)
@@ -126,65 +98,64 @@ func (b *Builds) others(ctx context.Context, in admission, s *settlement) (all [
 		if !s.over[t.ID] && !slices.Contains(in.item.Target.V.Weak, row.Arch) {
 			settled = false
 		}
-		m := made{arch: row.Arch, task: t.ID, told: row.Told}
+		m := settle.Made{Arch: row.Arch, Task: t.ID, Told: row.Told}
 		for _, f := range files {
 			if f.TaskID == t.ID {
-				m.files = append(m.files, f)
+				m.Files = append(m.Files, settle.File{Task: f.TaskID, Attempt: f.Attempt, Arch: f.Arch, Name: f.Name, Digest: f.Digest})
 			}
 		}
-		if t.State == albs.TaskSucceeded && len(m.files) > 0 {
+		if t.State == albs.TaskSucceeded && len(m.Files) > 0 {
 			all = append(all, m)
 		}
 	}
 	return all, settled, nil
 }
 
-func (in admission) built(m made) Built {
-	return Built{Task: m.task, Build: in.item.BuildID, Item: in.item.ID, Platform: in.item.Platform, Arch: m.arch}
-}
-
 // conclude shows what an admission made of the repositories, and tells of the rebuilds
 // whose packages are now as they will stay. It is a Conflict if another arch came to
 // its end meanwhile.
-func (b *Builds) conclude(ctx context.Context, tx db.Tx, in admission, s settlement, steps []step) error {
+func (b *Builds) conclude(ctx context.Context, tx db.Tx, in admission, s settlement, steps []repository.Step) error {
 	states, err := b.queue.States(ctx, tx, s.others...)
 	if err != nil {
 		return err
 	}
 	for _, id := range s.others {
 		if states[id].Final() != s.over[id] {
-			for _, st := range steps { // the admission begins anew, and would wait for itself
-				b.repos.Forgo(st.name, st.to)
-			}
+			b.own.Forgo(steps) // the admission begins anew, and would wait for itself
 			return albs.Errorf(albs.Conflict, "task %d, of the same package, has ended meanwhile", id)
 		}
 	}
-	if err := b.advance(ctx, tx, steps); err != nil {
+	if err := b.own.Advance(ctx, tx, steps); err != nil {
 		return err
 	}
-	for _, r := range s.replace {
-		if err := b.store.replaceFile(ctx, tx, r); err != nil {
+	for _, r := range s.Replace {
+		if err := b.store.replaceFile(ctx, tx, in.item.BuildID, r); err != nil {
 			return err
 		}
 	}
-	for _, a := range s.add {
-		if err := b.store.addArtifact(ctx, tx, a); err != nil {
+	for _, f := range s.Add {
+		err := b.store.addArtifact(ctx, tx, artifactRow{
+			BuildID: in.item.BuildID, ItemID: in.item.ID, TaskID: f.Task, Attempt: f.Attempt,
+			Digest: f.Digest, Kind: string(artifact.RPM), Name: f.Name, Arch: f.Arch,
+		})
+		if err != nil {
 			return err
 		}
 	}
-	if len(s.differ) > 0 {
+	if len(s.Differ) > 0 {
 		it, err := b.store.item(ctx, tx, in.item.ID)
 		if err != nil {
 			return err
 		}
-		if err := b.store.setNoarch(ctx, tx, it.ID, append(it.Noarch.V, s.differ...)); err != nil {
+		if err := b.store.setNoarch(ctx, tx, it.ID, append(it.Noarch.V, s.Differ...)); err != nil {
 			return err
 		}
 	}
 	if err := b.store.setTold(ctx, tx, in.task.TaskID, false); err != nil { // of an earlier end it may have been
 		return err
 	}
-	for _, t := range s.tell {
+	for _, m := range s.Tell {
+		t := Built{Task: m.Task, Build: in.item.BuildID, Item: in.item.ID, Platform: in.item.Platform, Arch: m.Arch}
 		if err := b.store.setTold(ctx, tx, t.Task, true); err != nil {
 			return err
 		}

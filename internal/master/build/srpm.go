@@ -9,6 +9,8 @@ import (
 
 	"albs/internal/albs"
 	"albs/internal/master/artifact"
+	"albs/internal/master/build/admit"
+	"albs/internal/master/build/repository"
 	"albs/internal/master/db"
 	"albs/internal/master/provenance"
 	"albs/internal/master/queue"
@@ -71,7 +73,7 @@ func (h sourceHandler) Admit(ctx context.Context, l queue.Lease, outcome albs.Ou
 	if err != nil {
 		return nil, err
 	}
-	if err := CheckSRPM(Proposed{NEVRA: srpm.NEVRA, Digest: srpm.Digest}, in.item.Package, held); err != nil {
+	if err := admit.SRPM(admit.Proposed{NEVRA: srpm.NEVRA, Digest: srpm.Digest}, in.item.Package, held); err != nil {
 		return nil, err
 	}
 	record, err := h.take(ctx, in, r.Source.Record, artifact.Record)
@@ -82,9 +84,9 @@ func (h sourceHandler) Admit(ctx context.Context, l queue.Lease, outcome albs.Ou
 	if err != nil {
 		return nil, err
 	}
-	into := changes{}
-	into.add(RepoName(in.item.BuildID, in.item.Platform, albs.Src), srpm)
-	steps, err := h.extend(ctx, into)
+	into := repository.Changes{}
+	into.Add(repository.Name(in.item.BuildID, in.item.Platform, albs.Src), srpm)
+	steps, err := h.own.Extend(ctx, into)
 	if err != nil {
 		return nil, err
 	}
@@ -101,7 +103,7 @@ func (h sourceHandler) Admit(ctx context.Context, l queue.Lease, outcome albs.Ou
 		if err := h.store.setSRPM(ctx, tx, in.item.ID, srpm.File()); err != nil {
 			return err
 		}
-		if err := h.advance(ctx, tx, steps); err != nil {
+		if err := h.own.Advance(ctx, tx, steps); err != nil {
 			return err
 		}
 		if err := h.learn(ctx, tx, in.item, r.Source.Facts, tags); err != nil {

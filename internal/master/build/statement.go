@@ -74,12 +74,16 @@ func (b *Builds) stateBuild(ctx context.Context, tx db.Tx, in admission, package
 		}
 		deps = append(deps, d)
 	}
+	var flavours []string
+	for _, f := range in.build.Flavours.V {
+		flavours = append(flavours, f.String())
+	}
 	body := attest.BuildBody{
 		BuildDefinition: attest.BuildDefinition{
 			BuildType: attest.BuildType,
 			ExternalParameters: attest.ExternalParameters{
 				Source: source, Platform: in.item.Platform, Arch: spec.Arch, With: spec.With, Without: spec.Without,
-				Define: spec.Define, Excludes: spec.Root.Excludes, Modules: spec.Root.Modules, Flavours: in.build.flavours(),
+				Define: spec.Define, Excludes: spec.Root.Excludes, Modules: spec.Root.Modules, Flavours: flavours,
 				SecureBoot: in.build.SecureBoot,
 			},
 			InternalParameters: attest.InternalParameters{

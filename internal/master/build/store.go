@@ -13,6 +13,8 @@ import (
 	"albs/internal/failure"
 	"albs/internal/master/build/graph"
 	"albs/internal/master/build/option"
+	"albs/internal/master/build/repository"
+	"albs/internal/master/build/settle"
 	"albs/internal/master/db"
 )
 
@@ -48,8 +50,8 @@ type buildRow struct {
 	DeletedAt db.Time         `db:"deleted_at"`
 	DeletedBy string          `db:"deleted_by"`
 
-	Flavours column[[]UsedFlavour] `db:"flavours"`
-	Linked   column[[]Linked]      `db:"linked"`
+	Flavours column[[]repository.UsedFlavour] `db:"flavours"`
+	Linked   column[[]repository.Linked]      `db:"linked"`
 
 	SecureBoot bool `db:"secure_boot"`
 }
@@ -57,25 +59,25 @@ type buildRow struct {
 const buildColumns = `id, owner_id, owner, team, product, options, ordering, created_at, deleted_at, deleted_by, flavours, linked, secure_boot`
 
 type itemRow struct {
-	ID       albs.ItemID               `db:"id"`
-	BuildID  albs.BuildID              `db:"build_id"`
-	Place    int                       `db:"place"`
-	Platform string                    `db:"platform"`
-	Arches   column[[]albs.Arch]       `db:"arches"`
-	URL      string                    `db:"url"`
-	Ref      string                    `db:"ref"`
-	RefType  string                    `db:"ref_type"`
-	Commit   string                    `db:"commit_id"`
-	Package  string                    `db:"package"`
-	Imported column[albs.ImportResult] `db:"imported"` // zero until there is one
-	SRPM     albs.Digest               `db:"srpm"`
-	SRPMName string                    `db:"srpm_name"`
-	SRPMURL  string                    `db:"srpm_url"`
-	Options  column[Options]           `db:"options"` // the package's own
-	Target   column[option.Facts]      `db:"target"`
-	Noarch   column[[]Difference]      `db:"noarch"`
-	Dropped  bool                      `db:"dropped"` // cancelled by itself: no other waits for it
-	tags     archTags                  // of an SRPM that is given, while the build is made
+	ID       albs.ItemID                 `db:"id"`
+	BuildID  albs.BuildID                `db:"build_id"`
+	Place    int                         `db:"place"`
+	Platform string                      `db:"platform"`
+	Arches   column[[]albs.Arch]         `db:"arches"`
+	URL      string                      `db:"url"`
+	Ref      string                      `db:"ref"`
+	RefType  string                      `db:"ref_type"`
+	Commit   string                      `db:"commit_id"`
+	Package  string                      `db:"package"`
+	Imported column[albs.ImportResult]   `db:"imported"` // zero until there is one
+	SRPM     albs.Digest                 `db:"srpm"`
+	SRPMName string                      `db:"srpm_name"`
+	SRPMURL  string                      `db:"srpm_url"`
+	Options  column[Options]             `db:"options"` // the package's own
+	Target   column[option.Facts]        `db:"target"`
+	Noarch   column[[]settle.Difference] `db:"noarch"`
+	Dropped  bool                        `db:"dropped"` // cancelled by itself: no other waits for it
+	tags     archTags                    // of an SRPM that is given, while the build is made
 }
 
 // Without facts, which are long and wanted for the graph alone.
@@ -179,10 +181,10 @@ func (s store) packages(ctx context.Context, q db.Q, id albs.ItemID) ([]artifact
 	return out, err
 }
 
-func (s store) replaceFile(ctx context.Context, tx db.Tx, r replacement) error {
+func (s store) replaceFile(ctx context.Context, tx db.Tx, id albs.BuildID, r settle.Replacement) error {
 	res, err := tx.ExecContext(ctx, `UPDATE build_artifact SET digest = $5 WHERE build_id = $1 AND task_id = $2 AND attempt = $3 AND name = $4`,
-		r.row.BuildID, r.row.TaskID, r.row.Attempt, r.row.Name, r.by)
-	return db.One(res, err, "file %s of task %d is gone", r.row.Name, r.row.TaskID)
+		id, r.Task, r.Attempt, r.Name, r.By)
+	return db.One(res, err, "file %s of task %d is gone", r.Name, r.Task)
 }
 
 func (s store) setTold(ctx context.Context, tx db.Tx, id albs.TaskID, told bool) error {
@@ -190,8 +192,8 @@ func (s store) setTold(ctx context.Context, tx db.Tx, id albs.TaskID, told bool)
 	return db.One(res, err, "task %d of a build is gone", id)
 }
 
-func (s store) setNoarch(ctx context.Context, tx db.Tx, id albs.ItemID, d []Difference) error {
-	res, err := tx.ExecContext(ctx, `UPDATE build_item SET noarch = $2 WHERE id = $1`, id, column[[]Difference]{d})
+func (s store) setNoarch(ctx context.Context, tx db.Tx, id albs.ItemID, d []settle.Difference) error {
+	res, err := tx.ExecContext(ctx, `UPDATE build_item SET noarch = $2 WHERE id = $1`, id, column[[]settle.Difference]{d})
 	return db.One(res, err, "item %d is gone", id)
 }
 

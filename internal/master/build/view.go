@@ -10,6 +10,8 @@ import (
 	"albs/internal/failure"
 	"albs/internal/master/artifact"
 	"albs/internal/master/build/option"
+	"albs/internal/master/build/repository"
+	"albs/internal/master/build/settle"
 	"albs/internal/master/build/status"
 	"albs/internal/master/queue"
 )
@@ -23,8 +25,8 @@ type Build struct {
 	Product    string
 	CreatedAt  time.Time
 	Options    Options
-	Flavours   []UsedFlavour
-	Linked     []Linked
+	Flavours   []repository.UsedFlavour
+	Linked     []repository.Linked
 	SecureBoot bool
 	Order      Order
 	Status     status.Status
@@ -59,13 +61,13 @@ type Item struct {
 	Ref      string
 	RefType  string
 	Commit   string
-	SRPMURL  string       // where the SRPM was fetched, "" for others
-	SRPM     albs.File    // zero until it is made
-	Options  Options      // the package's own, beside the build's
-	Weak     []albs.Arch  // those whose failures count for nothing
-	Noarch   []Difference // between arches' copies of its noarch packages
-	Warning  string       // what the platform would have otherwise; "" if nothing
-	Dropped  bool         // cancelled by itself: no other waits for it
+	SRPMURL  string              // where the SRPM was fetched, "" for others
+	SRPM     albs.File           // zero until it is made
+	Options  Options             // the package's own, beside the build's
+	Weak     []albs.Arch         // those whose failures count for nothing
+	Noarch   []settle.Difference // between arches' copies of its noarch packages
+	Warning  string              // what the platform would have otherwise; "" if nothing
+	Dropped  bool                // cancelled by itself: no other waits for it
 	Status   status.Status
 	Tasks    []Task
 	Earlier  []Task // those whose place the tasks of a fresh SRPM took

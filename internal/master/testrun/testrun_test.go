@@ -16,6 +16,7 @@ import (
 	"albs/internal/master/artifact"
 	"albs/internal/master/auth"
 	"albs/internal/master/build"
+	"albs/internal/master/build/repository"
 	"albs/internal/master/db"
 	"albs/internal/master/db/dbtest"
 	"albs/internal/master/event"
@@ -102,7 +103,7 @@ func setup(t *testing.T, d *db.DB) *fixture {
 		if err != nil {
 			return err
 		}
-		return m.Repos.Ensure(t.Context(), tx, build.RepoName(f.build, "el", albs.X8664))
+		return m.Repos.Ensure(t.Context(), tx, repository.Name(f.build, "el", albs.X8664))
 	})
 	must(err)
 

@@ -7,6 +7,7 @@ import (
 
 	"albs/internal/albs"
 	"albs/internal/master/build"
+	"albs/internal/master/build/repository"
 	"albs/internal/master/build/status"
 	"albs/internal/master/queue"
 	"albs/internal/master/release"
@@ -305,7 +306,7 @@ func reposOf(f facts) []repoLink {
 		if a.Arch == "" {
 			continue
 		}
-		l := repoLink{platforms[a.Item], string(a.Arch), "/repos/" + build.RepoName(f.build.ID, platforms[a.Item], a.Arch) + "/"}
+		l := repoLink{platforms[a.Item], string(a.Arch), "/repos/" + repository.Name(f.build.ID, platforms[a.Item], a.Arch) + "/"}
 		if !slices.Contains(out, l) {
 			out = append(out, l)
 		}

@@ -1,4 +1,4 @@
-package build
+package settle
 
 import (
 	"context"
@@ -9,16 +9,16 @@ import (
 
 // shareMultilib gives an arch the packages of another that the platform's rules name,
 // once both are made: which of them came later makes no difference.
-func (b *Builds) shareMultilib(ctx context.Context, in admission, all []made, s *settlement) error {
-	of := func(a albs.Arch) (made, bool) {
-		i := slices.IndexFunc(all, func(m made) bool { return m.arch == a })
+func (s *settling) shareMultilib(ctx context.Context, all []Made) error {
+	of := func(a albs.Arch) (Made, bool) {
+		i := slices.IndexFunc(all, func(m Made) bool { return m.Arch == a })
 		if i < 0 {
-			return made{}, false
+			return Made{}, false
 		}
 		return all[i], true
 	}
-	for _, rule := range s.platform.Multilib {
-		if rule.From != in.task.Arch && rule.Into != in.task.Arch {
+	for _, rule := range s.Platform.Multilib {
+		if rule.From != s.Arch && rule.Into != s.Arch {
 			continue
 		}
 		from, there := of(rule.From)
@@ -26,18 +26,18 @@ func (b *Builds) shareMultilib(ctx context.Context, in admission, all []made, s 
 		if !there || !here {
 			continue
 		}
-		for _, f := range from.files {
-			a, err := s.artifact(ctx, b, f.Digest)
+		for _, f := range from.Files {
+			a, err := s.packages.Artifact(ctx, f.Digest)
 			if err != nil {
 				return err
 			}
 			if _, has := into.file(f.Name); has || a.NEVRA.Arch == string(albs.Noarch) || !rule.Takes(a.NEVRA.Name) {
 				continue
 			}
-			if err := b.give(ctx, in, into, a, s); err != nil {
+			if err := s.give(ctx, into, a); err != nil {
 				return err
 			}
-			into.files = append(into.files, f) // of two rules for one package, one is enough
+			into.Files = append(into.Files, f) // of two rules for one package, one is enough
 		}
 	}
 	return nil

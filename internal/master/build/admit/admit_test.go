@@ -1,4 +1,4 @@
-package build
+package admit
 
 import (
 	"errors"
@@ -13,7 +13,7 @@ func proposed(name, arch, source string) Proposed {
 	return Proposed{rpm.NEVRA{Name: name, Version: "1", Release: "2.el9", Arch: arch}, source, albs.DigestOf([]byte(name + arch))}
 }
 
-func TestCheckPackages(t *testing.T) {
+func TestPackages(t *testing.T) {
 	t.Parallel()
 	const srpm = "foo-1-2.el9.src.rpm"
 	foo := proposed("foo", "x86_64", srpm)
@@ -42,7 +42,7 @@ func TestCheckPackages(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
-			wantInvalid(t, CheckPackages(c.ps, srpm, albs.X8664, held(c.held...)), c.err)
+			wantInvalid(t, Packages(c.ps, srpm, albs.X8664, held(c.held...)), c.err)
 		})
 	}
 }
@@ -56,7 +56,7 @@ func held(ps ...Proposed) map[string]albs.Digest {
 	return m
 }
 
-func TestCheckSRPM(t *testing.T) {
+func TestSRPM(t *testing.T) {
 	t.Parallel()
 	foo := proposed("foo", "src", "")
 	for _, c := range []struct {
@@ -76,7 +76,7 @@ func TestCheckSRPM(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
-			wantInvalid(t, CheckSRPM(c.p, c.spec, held(c.held...)), c.err)
+			wantInvalid(t, SRPM(c.p, c.spec, held(c.held...)), c.err)
 		})
 	}
 }

@@ -1,4 +1,7 @@
-package build
+// Package admit says whether what a node made may be taken for what its task was to
+// make, by the headers alone: a task can't slip in a package that it wasn't asked for.
+// It is pure.
+package admit
 
 import (
 	"maps"
@@ -14,11 +17,11 @@ type Proposed struct {
 	Digest    albs.Digest
 }
 
-// CheckSRPM says whether an SRPM may be the source of an item: its header must
+// SRPM says whether an SRPM may be the source of an item: its header must
 // call it a source package, and by the name that the imported spec file has; and
 // held, the repository that it is for, must have no file of its name. spec is ""
 // and held nil for an SRPM that was given and not made.
-func CheckSRPM(p Proposed, spec string, held map[string]albs.Digest) error {
+func SRPM(p Proposed, spec string, held map[string]albs.Digest) error {
 	if p.Arch != string(albs.Src) {
 		return albs.Errorf(albs.Invalid, "%s is not a source package (its arch is %s)", p.NEVRA, p.Arch)
 	}
@@ -28,12 +31,11 @@ func CheckSRPM(p Proposed, spec string, held map[string]albs.Digest) error {
 	return checkNames([]Proposed{p}, held)
 }
 
-// CheckPackages says whether RPMs may be the result of rebuilding the SRPM with
+// Packages says whether RPMs may be the result of rebuilding the SRPM with
 // file name srpm for arch: each header must name that SRPM as its source and be
 // of that arch or noarch; and no two of them and of held, the packages of earlier
-// tasks in the same repository by file name, may have one file name. A task can
-// thus not slip in a package that it wasn't asked for.
-func CheckPackages(ps []Proposed, srpm string, arch albs.Arch, held map[string]albs.Digest) error {
+// tasks in the same repository by file name, may have one file name.
+func Packages(ps []Proposed, srpm string, arch albs.Arch, held map[string]albs.Digest) error {
 	if len(ps) == 0 {
 		return albs.Errorf(albs.Invalid, "the build of %s left no package", srpm)
 	}

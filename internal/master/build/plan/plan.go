@@ -1,4 +1,7 @@
-package build
+// Package plan makes items into the steps of a build, before anything has an id, and
+// names the past runs that a step is like. It is pure: what package asks for which
+// other is found later, by package graph, once the sources have told.
+package plan
 
 import (
 	"slices"
@@ -6,24 +9,6 @@ import (
 	"albs/internal/albs"
 	"albs/internal/master/build/graph"
 )
-
-// The words of a request about its order.
-type (
-	// Order says how the rebuilds of a platform follow each other.
-	Order = graph.Order
-	// Break says where a cycle may be broken.
-	Break = graph.Break
-)
-
-// The orders.
-const (
-	Auto        = graph.Auto
-	Listed      = graph.Listed
-	Independent = graph.Independent
-)
-
-// ParseBreak reads "a→b", or "a->b": a is built without waiting for b.
-func ParseBreak(s string) (Break, error) { return graph.ParseBreak(s) }
 
 // Step is one task that a build needs, before it has an id. Before lists the
 // steps, by their place in the plan, that must have succeeded first.
@@ -35,14 +20,14 @@ type Step struct {
 	Before   []int
 }
 
-// PlanItem is what the planner needs to know of an item.
-type PlanItem struct {
+// Item is what the planner needs to know of an item.
+type Item struct {
 	Platform string
 	Arches   []albs.Arch
 	FromSRPM bool // the SRPM is given; nothing is imported
 }
 
-// Plan lists the steps of a build in an order in which each stands after what it
+// Make lists the steps of a build in an order in which each stands after what it
 // waits for. An item is imported and made into one SRPM, then rebuilt once for each
 // arch.
 //
@@ -51,7 +36,7 @@ type PlanItem struct {
 // before the sources of all have told what they need: a step of KindGraph waits for
 // them, the rebuilds for it, and it is what gives them the rest of their order. An SRPM
 // that is given has a source step there too, which only asks.
-func Plan(items []PlanItem, order Order) []Step {
+func Make(items []Item, order graph.Order) []Step {
 	type target struct {
 		platform string
 		arch     albs.Arch
@@ -65,7 +50,7 @@ func Plan(items []PlanItem, order Order) []Step {
 	for i, it := range items {
 		together[it.Platform] = append(together[it.Platform], i)
 	}
-	ordered := func(i int) bool { return order == Auto && len(together[items[i].Platform]) > 1 }
+	ordered := func(i int) bool { return order == graph.Auto && len(together[items[i].Platform]) > 1 }
 	sources := make([][]int, len(items))
 	before := map[target]int{}
 	for i, it := range items {
@@ -82,7 +67,7 @@ func Plan(items []PlanItem, order Order) []Step {
 		for _, a := range it.Arches {
 			t := target{it.Platform, a}
 			waits := slices.Clone(sources[i])
-			if last, ok := before[t]; ok && order == Listed {
+			if last, ok := before[t]; ok && order == graph.Listed {
 				waits = append(waits, last)
 			}
 			before[t] = add(Step{Item: i, Kind: albs.KindBuild, Arch: a, Before: waits})
@@ -92,11 +77,11 @@ func Plan(items []PlanItem, order Order) []Step {
 		if !ordered(i) || together[it.Platform][0] != i {
 			continue
 		}
-		graph := Step{Kind: albs.KindGraph, Platform: it.Platform}
+		order := Step{Kind: albs.KindGraph, Platform: it.Platform}
 		for _, j := range together[it.Platform] {
-			graph.Before = append(graph.Before, sources[j]...)
+			order.Before = append(order.Before, sources[j]...)
 		}
-		gate := add(graph)
+		gate := add(order)
 		for _, j := range together[it.Platform] {
 			for _, a := range items[j].Arches {
 				add(Step{Item: j, Kind: albs.KindBuild, Arch: a, Before: append(slices.Clone(sources[j]), gate)})
