@@ -92,19 +92,3 @@ func (b *Builds) keep(ctx context.Context, tx db.Tx, in admission, arch albs.Arc
 	}
 	return nil
 }
-
-// metadata is what ALBS's file records say of a build's files (API version 0.2).
-func (in admission) metadata() map[string]string {
-	m := map[string]string{
-		"build_id": in.item.BuildID.String(), "build_host": in.worker.Name, "build_arch": string(in.task.Arch), "built_by": in.build.Owner,
-	}
-	if in.item.URL != "" {
-		m["source_type"], m["git_url"], m["git_ref"], m["git_commit"] = "git", in.item.URL, in.item.Ref, in.item.Commit
-	} else {
-		m["source_type"], m["srpm_sha256"] = "srpm", string(in.item.SRPM)
-		if in.item.SRPMURL != "" {
-			m["srpm_url"] = in.item.SRPMURL
-		}
-	}
-	return m
-}

@@ -17,8 +17,10 @@
 // from the end of the last of them (package settle).
 //
 // The package decides what a node's result is worth: it checks every header
-// against the task before a file is admitted, and states provenance from what it
-// saw itself. It doesn't know of tests, signatures or releases, which follow the
+// against the task before a file is admitted (package admit), and states provenance
+// from what it saw itself (package statement). What is here are tables, transactions and
+// the handlers of tasks; rules that need none of them are in packages below, one for
+// each idea. It doesn't know of tests, signatures or releases, which follow the
 // event "build.built".
 package build
 
@@ -37,7 +39,8 @@ import (
 	"albs/internal/albs"
 	"albs/internal/master/artifact"
 	"albs/internal/master/auth"
-	"albs/internal/master/build/admit"
+	"albs/internal/master/build/given"
+	"albs/internal/master/build/graph"
 	"albs/internal/master/build/option"
 	"albs/internal/master/build/plan"
 	"albs/internal/master/build/repository"
@@ -74,6 +77,7 @@ type Builds struct {
 	products   *product.Products
 	repos      *repo.Repos
 	own        *repository.Repositories // the builds' own among repos
+	given      given.SRPMs
 	guards     []Guard
 	log        zerolog.Logger
 }
@@ -105,6 +109,7 @@ func New(p Parts, c Config) *Builds {
 		store: store{p.DB}, config: c, events: p.Events, queue: p.Queue, artifacts: p.Artifacts,
 		provenance: p.Provenance, sources: p.Sources, platforms: p.Platforms, products: p.Products,
 		repos: p.Repos, own: repository.New(p.DB, p.Repos, p.Platforms), log: p.Log,
+		given: given.SRPMs{DB: p.DB, Events: p.Events, Artifacts: p.Artifacts, Provenance: p.Provenance, Sources: p.Sources},
 	}
 	p.Queue.Register(albs.KindImport, importHandler{b})
 	p.Queue.Register(albs.KindGraph, graphHandler{b})
@@ -165,7 +170,6 @@ type Package struct {
 const (
 	MaxPackages = 2000
 	MaxTargets  = 16
-	maxBreaks   = 1000
 	maxKey      = 200
 )
 
@@ -203,7 +207,7 @@ func (b *Builds) Create(ctx context.Context, n NewBuild) (Build, error) {
 			return b.Get(ctx, id)
 		}
 	}
-	if err := errors.Join(n.Options.Check(), n.checkOrder()); err != nil {
+	if err := errors.Join(n.Options.Check(), graph.Check(n.Order, n.Break)); err != nil {
 		return Build{}, err
 	}
 	row.Options.V, row.Order = n.Options, cmp.Or(n.Order, Auto)
@@ -238,24 +242,6 @@ func (b *Builds) Create(ctx context.Context, n NewBuild) (Build, error) {
 		return Build{}, fmt.Errorf("create build: %w", err)
 	}
 	return b.Get(ctx, row.ID)
-}
-
-func (n NewBuild) checkOrder() error {
-	if n.Order != "" && n.Order != Auto && n.Order != Listed && n.Order != Independent {
-		return albs.Errorf(albs.Invalid, "order %.40q is none of %s, %s and %s", n.Order, Auto, Listed, Independent)
-	}
-	if len(n.Break) > 0 && n.Order != "" && n.Order != Auto {
-		return albs.Errorf(albs.Invalid, "with order %s nothing is broken: break goes with order %s", n.Order, Auto)
-	}
-	if len(n.Break) > maxBreaks {
-		return albs.Errorf(albs.Invalid, "more than %d breaks", maxBreaks)
-	}
-	for _, br := range n.Break {
-		if err := br.Check(); err != nil {
-			return err
-		}
-	}
-	return nil
 }
 
 // resolve turns the request into items: for every package and platform one, with
@@ -302,17 +288,14 @@ func (b *Builds) resolveOne(ctx context.Context, p Package) (itemRow, error) {
 	case (p.SRPM != "" || p.SRPMURL != "") && (p.URL != "" || p.Ref != "" || p.SRPM != "" && p.SRPMURL != ""):
 		return itemRow{}, albs.Errorf(albs.Invalid, "give a git URL with a ref or an SRPM, not both")
 	case p.SRPMURL != "":
-		a, err := b.fetchSRPM(ctx, p.SRPMURL)
+		a, err := b.given.Fetch(ctx, p.SRPMURL)
 		if err != nil {
 			return itemRow{}, err
 		}
 		return itemRow{Package: a.NEVRA.Name, SRPM: a.Digest, SRPMName: a.Name, SRPMURL: p.SRPMURL}, nil
 	case p.SRPM != "":
-		a, err := b.artifacts.Get(ctx, b.store.d, p.SRPM)
+		a, err := b.given.Held(ctx, p.SRPM)
 		if err != nil {
-			return itemRow{}, err
-		}
-		if err := admit.SRPM(admit.Proposed{NEVRA: a.NEVRA, Digest: a.Digest}, "", nil); err != nil {
 			return itemRow{}, err
 		}
 		return itemRow{Package: a.NEVRA.Name, SRPM: a.Digest, SRPMName: a.Name}, nil
@@ -395,50 +378,5 @@ func (b *Builds) UploadSRPM(ctx context.Context, r io.Reader, name string) (arti
 	if err := auth.Can(ctx, auth.BuildCreate, auth.Object{}); err != nil {
 		return artifact.Artifact{}, err
 	}
-	a, err := b.artifacts.Save(ctx, r, maxSRPM, name, artifact.SRPM)
-	if err != nil {
-		return a, err
-	}
-	if err := admit.SRPM(admit.Proposed{NEVRA: a.NEVRA, Digest: a.Digest}, "", nil); err != nil {
-		return a, err
-	}
-	err = b.store.d.InTx(ctx, func(tx db.Tx) error {
-		if err := b.artifacts.Add(ctx, tx, a); err != nil {
-			return err
-		}
-		if err := b.stateUpload(ctx, tx, a); err != nil {
-			return err
-		}
-		return b.events.Add(ctx, tx, "srpm.uploaded", "artifact:"+string(a.Digest), auth.From(ctx).String(), map[string]any{"name": a.Name})
-	})
-	if err != nil {
-		return a, fmt.Errorf("record SRPM: %w", err)
-	}
-	return a, nil
+	return b.given.Upload(ctx, r, name)
 }
-
-// fetchSRPM brings an SRPM from elsewhere, as UploadSRPM does from a person.
-func (b *Builds) fetchSRPM(ctx context.Context, url string) (artifact.Artifact, error) {
-	a, err := b.sources.SRPM(ctx, url)
-	if err != nil {
-		return a, err
-	}
-	if err := admit.SRPM(admit.Proposed{NEVRA: a.NEVRA, Digest: a.Digest}, "", nil); err != nil {
-		return a, err
-	}
-	err = b.store.d.InTx(ctx, func(tx db.Tx) error {
-		if err := b.artifacts.Add(ctx, tx, a); err != nil {
-			return err
-		}
-		if err := b.stateFetched(ctx, tx, a, url); err != nil {
-			return err
-		}
-		return b.events.Add(ctx, tx, "srpm.fetched", "artifact:"+string(a.Digest), auth.From(ctx).String(), map[string]any{"name": a.Name, "url": url})
-	})
-	if err != nil {
-		return a, fmt.Errorf("record SRPM: %w", err)
-	}
-	return a, nil
-}
-
-const maxSRPM = 4 << 30

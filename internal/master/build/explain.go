@@ -4,10 +4,10 @@ import (
 	"cmp"
 	"context"
 	"slices"
-	"time"
 
 	"albs/internal/albs"
 	"albs/internal/master/build/graph"
+	"albs/internal/master/build/schedule"
 	"albs/internal/master/build/status"
 	"albs/internal/master/queue"
 )
@@ -42,16 +42,8 @@ func (b *Builds) explain(ctx context.Context, items []itemRow, tasks []itemTask,
 		if t.State != albs.TaskBlocked {
 			return
 		}
-		var left []status.Awaited
-		for _, id := range after[t.ID] {
-			if w, ok := known[id]; ok && w.State != albs.TaskSucceeded && w.State != albs.TaskExcluded {
-				left = append(left, w)
-			}
-		}
-		if cause, ok := known[t.Cause]; ok {
-			t.Reason = status.WaitReason(&cause, nil)
-		} else if t.Cause == 0 {
-			t.Reason = status.WaitReason(nil, left)
+		if reason, ok := status.Waits(after[t.ID], t.Cause, known); ok {
+			t.Reason = reason
 		}
 	}
 	for i := range tasks {
@@ -63,30 +55,10 @@ func (b *Builds) explain(ctx context.Context, items []itemRow, tasks []itemTask,
 	return nil
 }
 
-// Scheduled is one task of a build as it was done.
-type Scheduled struct {
-	Task     albs.TaskID
-	Label    string
-	Kind     albs.TaskKind
-	Platform string
-	Package  string // "" of a task that finds an order
-	Arch     albs.Arch
-	State    albs.TaskState
-	Reason   string
-	Attempt  int    // the newest; 0 before the first
-	Worker   string // of the newest attempt
-	Ready    time.Time
-	Started  time.Time // of the newest attempt; zero before
-	Finished time.Time // zero while it isn't final
-	After    []albs.TaskID
-}
-
 // Schedule lists the tasks of a build that count in the order in which they were begun,
-// those that weren't last, with what each came after, as far as that still counts. Ready
-// is when the last of it was done, or when the task was made if it came after nothing;
-// zero while it is blocked, and where nobody was asked to do it.
+// those that weren't last, with what each came after, as far as that still counts.
 // NotFound for an unknown build.
-func (b *Builds) Schedule(ctx context.Context, id albs.BuildID) ([]Scheduled, error) {
+func (b *Builds) Schedule(ctx context.Context, id albs.BuildID) ([]schedule.Entry, error) {
 	if _, err := b.store.build(ctx, b.store.d, id); err != nil {
 		return nil, err
 	}
@@ -101,84 +73,37 @@ func (b *Builds) Schedule(ctx context.Context, id albs.BuildID) ([]Scheduled, er
 	if err := b.explain(ctx, items, tasks, gates); err != nil {
 		return nil, err
 	}
-	byItem := make(map[albs.ItemID]itemRow, len(items))
-	for _, it := range items {
-		byItem[it.ID] = it
-	}
-	known := labelled(items, tasks, gates)
-	var out []Scheduled
-	add := func(t queue.Task, it itemRow, arch albs.Arch) error {
-		s := Scheduled{
-			Task: t.ID, Label: known[t.ID].Label, Kind: t.Kind, Platform: it.Platform, Package: it.Package, Arch: arch,
-			State: t.State, Reason: t.Reason, Ready: t.Created.Time,
-		}
+	byID := itemsByID(items)
+	var out []schedule.Entry
+	var ids []albs.TaskID
+	add := func(t queue.Task, e schedule.Entry) error {
 		attempts, err := b.queue.Attempts(ctx, t.ID)
 		if err != nil {
 			return err
 		}
-		if len(attempts) > 0 {
-			a := attempts[len(attempts)-1]
-			s.Attempt, s.Worker, s.Started = a.Number, a.Worker, a.Claimed.Time
-		}
-		if t.State.Final() {
-			s.Finished = t.Changed.Time
-		}
-		out = append(out, s)
+		done := schedule.Of(t, attempts)
+		done.Label, done.Platform, done.Package, done.Arch = e.Label, e.Platform, e.Package, e.Arch
+		out, ids = append(out, done), append(ids, t.ID)
 		return nil
 	}
 	for _, t := range tasks {
-		if t.superseded {
-			continue
-		}
-		if err := add(t.Task.Task, byItem[t.item], t.Arch); err != nil {
-			return nil, err
+		if it := byID[t.item]; !t.superseded {
+			err := add(t.Task.Task, schedule.Entry{Label: t.view(it).Label, Platform: it.Platform, Package: it.Package, Arch: t.Arch})
+			if err != nil {
+				return nil, err
+			}
 		}
 	}
 	for _, g := range gates {
-		if err := add(g.Task, itemRow{Platform: g.Platform}, ""); err != nil {
+		if err := add(g.Task, schedule.Entry{Label: "order of " + g.Platform, Platform: g.Platform}); err != nil {
 			return nil, err
 		}
-		out[len(out)-1].Label = "order of " + g.Platform
-	}
-	return b.timed(ctx, out)
-}
-
-// timed fills in what each task came after, and orders them.
-func (b *Builds) timed(ctx context.Context, out []Scheduled) ([]Scheduled, error) {
-	ended := make(map[albs.TaskID]time.Time, len(out))
-	var ids []albs.TaskID
-	for _, s := range out {
-		ids, ended[s.Task] = append(ids, s.Task), s.Finished
 	}
 	after, err := b.queue.After(ctx, b.store.d, ids...)
 	if err != nil {
 		return nil, err
 	}
-	for i := range out {
-		s := &out[i]
-		for _, id := range after[s.Task] {
-			at, counts := ended[id]
-			if !counts {
-				continue
-			}
-			s.After = append(s.After, id)
-			if at.After(s.Ready) {
-				s.Ready = at
-			}
-		}
-		if s.State == albs.TaskBlocked || s.State.Final() && s.Attempt == 0 {
-			s.Ready = time.Time{}
-		}
-	}
-	slices.SortStableFunc(out, func(x, y Scheduled) int {
-		if x.Started.IsZero() != y.Started.IsZero() {
-			if x.Started.IsZero() {
-				return 1
-			}
-			return -1
-		}
-		return cmp.Or(x.Started.Compare(y.Started), cmp.Compare(x.Task, y.Task))
-	})
+	schedule.Arrange(out, after)
 	return out, nil
 }
 

@@ -9,6 +9,7 @@ import (
 
 	"albs/internal/albs"
 	"albs/internal/master/build/graph"
+	"albs/internal/master/build/plan"
 	"albs/internal/master/db"
 	"albs/internal/master/queue"
 )
@@ -47,26 +48,7 @@ func (b *Builds) findOrder(ctx context.Context, t queue.Task, log io.Writer) (al
 	if err != nil {
 		return albs.Result{}, err
 	}
-	r := albs.GraphResult{Nodes: len(g.Nodes), Edges: len(g.Edges)}
-	for _, n := range g.Nodes {
-		if n.Excluded != "" {
-			fmt.Fprintf(log, "%s is not built: %s\n", n.Name(), n.Excluded)
-		}
-	}
-	for _, e := range g.Edges {
-		fmt.Fprintf(log, "%s needs %s for %q", g.Nodes[e.From].Name(), g.Nodes[e.To].Name(), e.Requires)
-		if e.Broken != "" {
-			r.Broken++
-			fmt.Fprintf(log, ", and doesn't wait for it: %s", e.Broken)
-		}
-		fmt.Fprintln(log)
-	}
-	for _, c := range g.Cycles {
-		fmt.Fprintf(log, "cycle: %s\n", g.Names(c))
-	}
-	for _, n := range g.Notes {
-		fmt.Fprintln(log, n)
-	}
+	r := g.Tell(log)
 	return albs.Result{Graph: &r}, nil
 }
 
@@ -125,37 +107,11 @@ func (b *Builds) follow(ctx context.Context, tx db.Tx, row buildRow, platform st
 	if err != nil {
 		return err
 	}
-	after := make(map[albs.TaskID][]albs.TaskID)
-	needs := g.Needs()
-	for n, node := range g.Nodes {
-		it := steps[node.Item]
-		task := it.rebuilds[node.Arch]
-		if task == 0 {
-			continue
-		}
-		before := it.before(gate)
-		for _, m := range needs[n] {
-			if id := steps[g.Nodes[m].Item].rebuilds[g.Nodes[m].Arch]; id != 0 {
-				before = append(before, id)
-			}
-		}
-		after[task] = before
-	}
-	return b.queue.SetAfter(ctx, tx, after)
+	return b.queue.SetAfter(ctx, tx, plan.After(steps, gate, g))
 }
 
-// itemSteps are the tasks of an item that count.
-type itemSteps struct {
-	source   albs.TaskID // 0 if there is none
-	rebuilds map[albs.Arch]albs.TaskID
-	dropped  bool
-}
-
-func (s itemSteps) before(gate albs.TaskID) []albs.TaskID {
-	return slices.DeleteFunc([]albs.TaskID{s.source, gate}, func(id albs.TaskID) bool { return id == 0 })
-}
-
-func (b *Builds) stepsOf(ctx context.Context, q db.Q, id albs.BuildID, platform string) (map[albs.ItemID]itemSteps, error) {
+// stepsOf returns the tasks of the items of a platform that count.
+func (b *Builds) stepsOf(ctx context.Context, q db.Q, id albs.BuildID, platform string) (map[albs.ItemID]plan.Tasks, error) {
 	items, err := b.store.items(ctx, q, id)
 	if err != nil {
 		return nil, fmt.Errorf("items of build %d: %w", id, err)
@@ -164,10 +120,10 @@ func (b *Builds) stepsOf(ctx context.Context, q db.Q, id albs.BuildID, platform 
 	if err != nil {
 		return nil, fmt.Errorf("tasks of build %d: %w", id, err)
 	}
-	out := make(map[albs.ItemID]itemSteps)
+	out := make(map[albs.ItemID]plan.Tasks)
 	for _, it := range items {
 		if it.Platform == platform {
-			out[it.ID] = itemSteps{rebuilds: make(map[albs.Arch]albs.TaskID), dropped: it.Dropped}
+			out[it.ID] = plan.Tasks{Rebuilds: make(map[albs.Arch]albs.TaskID), Dropped: it.Dropped}
 		}
 	}
 	for _, t := range tasks {
@@ -177,9 +133,9 @@ func (b *Builds) stepsOf(ctx context.Context, q db.Q, id albs.BuildID, platform 
 		}
 		switch t.Kind {
 		case albs.KindSource:
-			s.source = t.TaskID
+			s.Source = t.TaskID
 		case albs.KindBuild:
-			s.rebuilds[t.Arch] = t.TaskID
+			s.Rebuilds[t.Arch] = t.TaskID
 		}
 		out[t.ItemID] = s
 	}
@@ -207,13 +163,7 @@ func (b *Builds) arrange(ctx context.Context, tx db.Tx, row buildRow, platform s
 	if err != nil {
 		return err
 	}
-	var sources []albs.TaskID
-	for _, s := range steps {
-		if !s.dropped && s.source != 0 {
-			sources = append(sources, s.source)
-		}
-	}
-	slices.Sort(sources)
+	sources := plan.Sources(steps)
 	states, err := b.queue.States(ctx, tx, append(slices.Clone(sources), gate.TaskID)...)
 	if err != nil {
 		return err
@@ -247,8 +197,8 @@ func (b *Builds) arrange(ctx context.Context, tx db.Tx, row buildRow, platform s
 		}
 	}
 	for _, s := range steps {
-		for _, id := range s.rebuilds {
-			after[id] = s.before(finder)
+		for _, id := range s.Rebuilds {
+			after[id] = s.Before(finder)
 		}
 	}
 	return b.queue.SetAfter(ctx, tx, after)

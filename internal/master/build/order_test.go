@@ -12,6 +12,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"albs/internal/albs"
+	"albs/internal/master/build/schedule"
 	"albs/internal/master/build/status"
 	"albs/internal/master/db"
 	"albs/internal/worker"
@@ -144,7 +145,7 @@ func (f *fixture) checkSchedule(id albs.BuildID) {
 	f.t.Helper()
 	list, err := f.Schedule(f.t.Context(), id)
 	must(f.t, err)
-	byID := make(map[albs.TaskID]Scheduled)
+	byID := make(map[albs.TaskID]schedule.Entry)
 	for _, s := range list {
 		byID[s.Task] = s
 	}

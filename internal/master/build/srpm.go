@@ -165,7 +165,7 @@ func (b *Builds) learn(ctx context.Context, tx db.Tx, it itemRow, facts []albs.S
 	if err != nil {
 		return err
 	}
-	for arch, task := range steps[it.ID].rebuilds {
+	for arch, task := range steps[it.ID].Rebuilds {
 		why := albs.ExcludedArch(tags.exclusive, tags.exclude, arch)
 		if i := slices.IndexFunc(facts, func(f albs.SpecFacts) bool { return f.Arch == arch && f.Unknown == "" }); i >= 0 {
 			why = facts[i].Excluded()

@@ -7,6 +7,7 @@ package graph
 
 import (
 	"fmt"
+	"io"
 	"slices"
 	"strings"
 
@@ -22,6 +23,29 @@ const (
 	Listed      Order = "listed"      // each after all that were listed before it
 	Independent Order = "independent" // all at once
 )
+
+// maxBreaks bounds how many breaks a request has.
+const maxBreaks = 1000
+
+// Check returns Invalid unless what is asked for is an order, "" being Auto, and breaks
+// that go with it.
+func Check(order Order, breaks []Break) error {
+	if order != "" && order != Auto && order != Listed && order != Independent {
+		return albs.Errorf(albs.Invalid, "order %.40q is none of %s, %s and %s", order, Auto, Listed, Independent)
+	}
+	if len(breaks) > 0 && order != "" && order != Auto {
+		return albs.Errorf(albs.Invalid, "with order %s nothing is broken: break goes with order %s", order, Auto)
+	}
+	if len(breaks) > maxBreaks {
+		return albs.Errorf(albs.Invalid, "more than %d breaks", maxBreaks)
+	}
+	for _, br := range breaks {
+		if err := br.Check(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
 
 // Break names a need that may be left unmet where packages need each other in a
 // circle: Package is rebuilt without waiting for Needs.
@@ -147,6 +171,32 @@ func (g Graph) Names(c Cycle) string {
 		names = append(names, g.Nodes[n].Name())
 	}
 	return strings.Join(names, " → ")
+}
+
+// Tell writes down who needs whom, for people to read, and returns the numbers of it.
+// What can't be written is no error: it is a log.
+func (g Graph) Tell(log io.Writer) albs.GraphResult {
+	r := albs.GraphResult{Nodes: len(g.Nodes), Edges: len(g.Edges)}
+	for _, n := range g.Nodes {
+		if n.Excluded != "" {
+			fmt.Fprintf(log, "%s is not built: %s\n", n.Name(), n.Excluded)
+		}
+	}
+	for _, e := range g.Edges {
+		fmt.Fprintf(log, "%s needs %s for %q", g.Nodes[e.From].Name(), g.Nodes[e.To].Name(), e.Requires)
+		if e.Broken != "" {
+			r.Broken++
+			fmt.Fprintf(log, ", and doesn't wait for it: %s", e.Broken)
+		}
+		fmt.Fprintln(log)
+	}
+	for _, c := range g.Cycles {
+		fmt.Fprintf(log, "cycle: %s\n", g.Names(c))
+	}
+	for _, n := range g.Notes {
+		fmt.Fprintln(log, n)
+	}
+	return r
 }
 
 // Needs returns for each node those that it waits for.

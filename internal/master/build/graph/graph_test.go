@@ -1,6 +1,7 @@
 package graph
 
 import (
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"slices"
@@ -299,4 +300,28 @@ func FuzzMake(f *testing.F) {
 		}
 		run(t, rand.New(rand.NewPCG(1, 1)), Make(number(items...), breaks))
 	})
+}
+
+func TestCheck(t *testing.T) {
+	t.Parallel()
+	br := []Break{{"a", "b"}}
+	for _, c := range []struct {
+		name   string
+		order  Order
+		breaks []Break
+		good   bool
+	}{
+		{"nothing asked", "", nil, true},
+		{"breaks without an order", "", br, true},
+		{"breaks of the automatic one", Auto, br, true},
+		{"listed", Listed, nil, true},
+		{"breaks of a list", Listed, br, false},
+		{"no order", "random", nil, false},
+		{"a bad break", Auto, []Break{{"a", "a"}}, false},
+		{"too many", Auto, slices.Repeat(br, maxBreaks+1), false},
+	} {
+		if err := Check(c.order, c.breaks); (err == nil) != c.good || err != nil && !errors.Is(err, albs.Invalid) {
+			t.Errorf("%s: Check = %v, want good: %t", c.name, err, c.good)
+		}
+	}
 }

@@ -181,12 +181,31 @@ type Awaited struct {
 	Reason string
 }
 
+// Waits says why a blocked task waits, by what it comes after and the task for which it
+// waits in vain, 0 if for none; ok is false if that one isn't among the known.
+func Waits(after []albs.TaskID, cause albs.TaskID, known map[albs.TaskID]Awaited) (reason string, ok bool) {
+	if cause != 0 {
+		c, ok := known[cause]
+		if !ok {
+			return "", false
+		}
+		return waitReason(&c, nil), true
+	}
+	var left []Awaited
+	for _, id := range after {
+		if w, ok := known[id]; ok && w.State != albs.TaskSucceeded && w.State != albs.TaskExcluded {
+			left = append(left, w)
+		}
+	}
+	return waitReason(nil, left), true
+}
+
 // maxNamed is how many things a reason names.
 const maxNamed = 5
 
-// WaitReason says what a blocked task waits for: what it waits for in vain, if that is
+// waitReason says what a blocked task waits for: what it waits for in vain, if that is
 // so, and else what isn't done yet.
-func WaitReason(cause *Awaited, left []Awaited) string {
+func waitReason(cause *Awaited, left []Awaited) string {
 	if cause != nil {
 		s := fmt.Sprintf("waits for %s (task %d), which %s", cause.Label, cause.Task,
 			map[albs.TaskState]string{albs.TaskFailed: "failed", albs.TaskCancelled: "was cancelled"}[cause.State])

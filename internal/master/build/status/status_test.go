@@ -102,12 +102,35 @@ func TestWaitReason(t *testing.T) {
 	lib := Awaited{Label: "zlib x86_64 build", Kind: albs.KindBuild, Task: 7, State: albs.TaskFailed, Reason: "gcc"}
 	many := slices.Repeat([]Awaited{{Label: "a x86_64 build", Kind: albs.KindBuild}}, 7)
 	for want, got := range map[string]string{
-		"waits for zlib x86_64 build (task 7), which failed: gcc":                                             WaitReason(&lib, nil),
-		"waits for a x86_64 build, a x86_64 build, a x86_64 build, a x86_64 build, a x86_64 build and 2 more": WaitReason(nil, many),
-		"waits for the source packages of el9, which tell the order":                                          WaitReason(nil, []Awaited{lib, {Label: "el9", Kind: albs.KindGraph}}),
+		"waits for zlib x86_64 build (task 7), which failed: gcc":                                             waitReason(&lib, nil),
+		"waits for a x86_64 build, a x86_64 build, a x86_64 build, a x86_64 build, a x86_64 build and 2 more": waitReason(nil, many),
+		"waits for the source packages of el9, which tell the order":                                          waitReason(nil, []Awaited{lib, {Label: "el9", Kind: albs.KindGraph}}),
 	} {
 		if got != want {
-			t.Errorf("WaitReason = %q, want %q", got, want)
+			t.Errorf("waitReason = %q, want %q", got, want)
+		}
+	}
+}
+
+func TestWaits(t *testing.T) {
+	t.Parallel()
+	known := map[albs.TaskID]Awaited{
+		1: {Label: "a x86_64 build", Task: 1, State: albs.TaskSucceeded},
+		2: {Label: "b x86_64 build", Task: 2, State: albs.TaskQueued},
+		3: {Label: "c x86_64 build", Task: 3, State: albs.TaskFailed, Reason: "gcc"},
+	}
+	for _, c := range []struct {
+		name   string
+		cause  albs.TaskID
+		reason string
+		ok     bool
+	}{
+		{"what isn't done", 0, "waits for b x86_64 build, c x86_64 build", true},
+		{"in vain", 3, "waits for c x86_64 build (task 3), which failed: gcc", true},
+		{"for what is nobody's here", 9, "", false},
+	} {
+		if reason, ok := Waits([]albs.TaskID{1, 2, 3, 9}, c.cause, known); reason != c.reason || ok != c.ok {
+			t.Errorf("%s: Waits = %q, %t; want %q, %t", c.name, reason, ok, c.reason, c.ok)
 		}
 	}
 }

@@ -1,0 +1,69 @@
+package statement
+
+import (
+	"slices"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"albs/internal/albs"
+	"albs/internal/attest"
+)
+
+func TestBuilder(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		inProcess, network bool
+		want               string
+	}{
+		{false, false, "urn:x/apart/v1"},
+		{true, false, "urn:x/together/v1"},
+		{false, true, "urn:x/networked/v1"},
+		{true, true, "urn:x/networked/v1"},
+	} {
+		got := Builder("urn:x", c.inProcess, c.network)
+		if got != c.want || !slices.Contains(Builders("urn:x"), got) {
+			t.Errorf("Builder(%t, %t) = %s, want %s, and it among %v", c.inProcess, c.network, got, c.want, Builders("urn:x"))
+		}
+	}
+}
+
+func TestMetadata(t *testing.T) {
+	t.Parallel()
+	digest := albs.DigestOf([]byte("srpm"))
+	for _, c := range []struct {
+		name   string
+		origin Origin
+		want   map[string]string
+	}{
+		{"a commit", Origin{URL: "https://git.example/a", Ref: "main", Commit: "c0ffee", SRPM: digest},
+			map[string]string{"source_type": "git", "git_url": "https://git.example/a", "git_ref": "main", "git_commit": "c0ffee"}},
+		{"an SRPM", Origin{SRPM: digest}, map[string]string{"source_type": "srpm", "srpm_sha256": string(digest)}},
+		{"a fetched one", Origin{SRPM: digest, SRPMURL: "https://x.example/a"}, map[string]string{"source_type": "srpm", "srpm_sha256": string(digest), "srpm_url": "https://x.example/a"}},
+	} {
+		c.want["build_id"], c.want["build_host"], c.want["build_arch"], c.want["built_by"] = "7", "n1", "x86_64", "alice"
+		if diff := cmp.Diff(c.want, c.origin.Metadata(7, "n1", albs.X8664, "alice")); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", c.name, diff)
+		}
+	}
+}
+
+// TestBuild: what a rebuild depends on leads from the SRPM to its commit, where it has
+// one, and to each repository by what pins it.
+func TestBuild(t *testing.T) {
+	t.Parallel()
+	digest := albs.DigestOf([]byte("srpm"))
+	run := Run{Origin: Origin{URL: "https://git.example/a", Ref: "main", Commit: "c0ffee", SRPM: digest, SRPMName: "a-1-1.src.rpm"}}
+	run.Spec.Root.Repos = []albs.Repo{{ID: "own", Snapshot: digest}, {ID: "base", Mirror: "https://mirror.example/", Repomd: digest}}
+	var names []string
+	for _, d := range run.Build().BuildDefinition.ResolvedDependencies {
+		names = append(names, d.Name+" "+d.URI)
+		if want := string(digest); d.Name != attest.DependencyBuildroot && d.URI != "git+https://git.example/a" && d.Digest[attest.SHA256] != want {
+			t.Errorf("%s is pinned by %v, want %s", d.Name, d.Digest, want)
+		}
+	}
+	want := []string{attest.DependencySRPM + " a-1-1.src.rpm", attest.DependencyBuildroot + " ", " git+https://git.example/a", "repository:own ", "repository:base https://mirror.example/"}
+	if diff := cmp.Diff(want, names); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+}
