@@ -84,6 +84,7 @@ const (
 	OutcomeFailed   Outcome = "failed"   // the work itself failed; trying again gives the same
 	OutcomeExcluded Outcome = "excluded" // the package excludes the arch
 	OutcomeInfra    Outcome = "infra"    // the worker's own means failed; another may succeed
+	OutcomeLost     Outcome = "lost"     // the worker died in the middle of the work and is back
 	OutcomeStopped  Outcome = "stopped"  // ended because the master said stop
 )
 

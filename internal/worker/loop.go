@@ -314,7 +314,7 @@ func (r *run) redeliver(ctx context.Context, a *attempt) {
 		if !errors.Is(err, fs.ErrNotExist) {
 			log.Error().Err(err).Msg("a result in the spool cannot be read")
 		}
-		end = completion{albs.OutcomeInfra, albs.Result{Reason: errRestart.Error()}}
+		end = completion{albs.OutcomeLost, albs.Result{Reason: errRestart.Error()}}
 	}
 	names, err := a.streams()
 	if err != nil {

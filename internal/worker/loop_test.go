@@ -448,7 +448,7 @@ func TestCrash(t *testing.T) {
 	if left := f.left(); len(left) != 1 || left[0] != "8-8" {
 		t.Errorf("spool holds %v, want only the folder that cannot be read", left)
 	}
-	if o, r := f.Result(id, 1); o != albs.OutcomeInfra || !strings.Contains(r.Reason, "restarted") {
+	if o, r := f.Result(id, 1); o != albs.OutcomeLost || !strings.Contains(r.Reason, "restarted") {
 		t.Errorf("the first attempt ended as %s: %s", o, r.Reason)
 	}
 	if got := f.LogOf(id, 1, "build"); string(got) != "half a l" {

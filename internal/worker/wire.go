@@ -84,7 +84,7 @@ func ValidStream(s string) error {
 }
 
 var outcomes = map[albs.Outcome]bool{
-	albs.OutcomeOK: true, albs.OutcomeFailed: true, albs.OutcomeExcluded: true, albs.OutcomeInfra: true, albs.OutcomeStopped: true,
+	albs.OutcomeOK: true, albs.OutcomeFailed: true, albs.OutcomeExcluded: true, albs.OutcomeInfra: true, albs.OutcomeLost: true, albs.OutcomeStopped: true,
 }
 
 // kindOfBody returns the kind of an error that reading a bounded body gave.

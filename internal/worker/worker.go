@@ -89,7 +89,8 @@ type Master interface {
 	// (a digest that doesn't match, a foreign package): the attempt has then ended
 	// as failed with that reason and need not be reported again. OutcomeInfra has
 	// the task tried once more, by another worker if one can take it; the second time
-	// it fails. OutcomeStopped of a task that isn't to stop gives it back: it is queued
+	// it fails. OutcomeLost counts as if the lease had run out, only sooner: the work may be
+	// what killed its worker. OutcomeStopped of a task that isn't to stop gives it back: it is queued
 	// again, and that counts for nothing. Once the task is to stop, every other outcome
 	// is Stopped.
 	Complete(ctx context.Context, t Token, outcome albs.Outcome, result albs.Result) error

@@ -19,6 +19,7 @@ var outcomes = map[albs.Outcome]life.Trigger{
 	albs.OutcomeFailed:   life.Failed,
 	albs.OutcomeExcluded: life.Exclude,
 	albs.OutcomeInfra:    life.Infra,
+	albs.OutcomeLost:     life.Lost,
 	albs.OutcomeStopped:  life.Stopped,
 }
 

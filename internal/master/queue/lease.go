@@ -301,7 +301,7 @@ func (q *Queue) end(ctx context.Context, tx db.Tx, h *held, e ending) error {
 		if h.task.Infra >= maxInfra {
 			how, reason = life.Exhaust, oneLine(fmt.Sprintf("infra: reported %d times, the last: %s", h.task.Infra, e.reason))
 		}
-	case how == life.Infra, how == life.Expire:
+	case how == life.Infra, how == life.Lost, how == life.Expire:
 		h.task.Lost++
 		if h.task.Lost >= q.config.MaxLost {
 			how, reason = life.Exhaust, oneLine(fmt.Sprintf("infra: %d attempts were lost, the last: %s", h.task.Lost, e.reason))
@@ -333,7 +333,7 @@ func (q *Queue) end(ctx context.Context, tx db.Tx, h *held, e ending) error {
 			q.remember(ctx, kind, key, now.Sub(used.ClaimedAt.Time))
 		}
 	})
-	if e.how == life.Expire {
+	if e.how == life.Expire || e.how == life.Lost {
 		if err := q.weigh(ctx, tx, h.attempt); err != nil {
 			return err
 		}

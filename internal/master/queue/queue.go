@@ -454,7 +454,7 @@ func (q *Queue) Attempts(ctx context.Context, id albs.TaskID) ([]Attempt, error)
 	for i, r := range rows {
 		as[i] = Attempt{
 			Number: r.Number, WorkerID: r.WorkerID, Worker: r.Worker, Claimed: r.ClaimedAt, Ended: r.EndedAt,
-			Outcome: r.Outcome, Lost: r.Outcome == "" && (r.Ended == life.Expire || r.Ended == life.Infra || r.Ended == life.Exhaust), Reason: r.Reason,
+			Outcome: r.Outcome, Lost: r.Ended == life.Lost || r.Outcome == "" && (r.Ended == life.Expire || r.Ended == life.Infra || r.Ended == life.Exhaust), Reason: r.Reason,
 		}
 		if r.Spec != "" {
 			if err := json.Unmarshal([]byte(r.Spec), &as[i].Spec); err != nil {

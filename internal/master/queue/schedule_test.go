@@ -463,6 +463,34 @@ func TestPoison(t *testing.T) {
 	})
 }
 
+// A worker that is restarted whenever it dies has lost its work as much as one that stays
+// silent: the poison ends after three, and a worker that dies of several tasks is bad.
+func TestPoisonAndRestarts(t *testing.T) {
+	each(t, func(t *testing.T, f *fixture) {
+		poison := f.add(NewTask{Priority: 9})
+		for i, name := range []string{"a", "b", "c"} {
+			f.want(poison, albs.TaskQueued, []string{"", "back", "back"}[i])
+			f.clock_.add(time.Minute)
+			f.complete(name, f.claim(name), albs.OutcomeLost, "back")
+		}
+		f.want(poison, albs.TaskFailed, "infra: 3 attempts were lost, the last: back")
+		as, err := f.Attempts(t.Context(), poison)
+		if err != nil || len(as) != 3 || !as[0].Lost || !as[2].Lost {
+			t.Errorf("Attempts = %+v, %v", as, err)
+		}
+		for range 3 {
+			f.enqueue()
+			f.complete("d", f.claim("d"), albs.OutcomeLost, "back")
+			f.clock_.add(time.Second) // the others are still there to take what it lost
+		}
+		for name, bad := range map[string]bool{"a": false, "d": true} {
+			if w, err := f.Worker(t.Context(), name); err != nil || w.Quarantined.IsZero() == bad {
+				t.Errorf("worker %s is quarantined since %v (%v), want that: %v", name, w.Quarantined, err, bad)
+			}
+		}
+	})
+}
+
 // Each state and constraint has its sentence.
 func TestWhy(t *testing.T) {
 	each(t, func(t *testing.T, f *fixture) {

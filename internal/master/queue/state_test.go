@@ -94,6 +94,7 @@ func TestTransitionsOnTheDatabase(t *testing.T) {
 		{"excluded", life.Exclude, true, report(albs.OutcomeExcluded)},
 		{"infra", life.Infra, true, report(albs.OutcomeInfra)},
 		{"infra of an offer", life.Infra, true, end(life.Infra)},
+		{"lost", life.Lost, true, report(albs.OutcomeLost)},
 		{"stopped", life.Stopped, true, report(albs.OutcomeStopped)},
 		{"expire", life.Expire, false, expire},
 		{"exhaust", life.Exhaust, false, func(c *cell) error {

@@ -355,7 +355,7 @@ func (f *Fake) Complete(ctx context.Context, k worker.Token, outcome albs.Outcom
 	defer f.mu.Unlock()
 	t, a, err := f.hold(ctx, k)
 	switch outcome {
-	case albs.OutcomeOK, albs.OutcomeFailed, albs.OutcomeExcluded, albs.OutcomeInfra, albs.OutcomeStopped:
+	case albs.OutcomeOK, albs.OutcomeFailed, albs.OutcomeExcluded, albs.OutcomeInfra, albs.OutcomeLost, albs.OutcomeStopped:
 	default:
 		return albs.Errorf(albs.Invalid, "%q is no outcome", outcome)
 	}
@@ -392,6 +392,8 @@ func (f *Fake) Complete(ctx context.Context, k worker.Token, outcome albs.Outcom
 	case albs.OutcomeExcluded:
 		f.end(t, albs.TaskExcluded)
 	case albs.OutcomeStopped:
+		t.state = albs.TaskQueued
+	case albs.OutcomeLost:
 		t.state = albs.TaskQueued
 	case albs.OutcomeInfra:
 		if t.lost++; t.lost < fakeAttempts {

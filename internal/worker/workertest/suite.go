@@ -39,6 +39,7 @@ func Run(t *testing.T, newFixture func(t *testing.T) Fixture) {
 		{"complete twice", testComplete},
 		{"complete together", testCompleteTogether},
 		{"infra", testInfra},
+		{"lost", testLost},
 		{"given back", testGivenBack},
 		{"stop", testStop},
 		{"log", testLog},
@@ -366,6 +367,22 @@ func testInfra(t *testing.T, f Fixture) {
 	}
 }
 
+// A worker that died in the middle of the work says so when it is back.
+func testLost(t *testing.T, f Fixture) {
+	m, l := start(t, f)
+	result := albs.Result{Reason: "the power went"}
+	for range 2 {
+		want(t, "Complete", m.Complete(t.Context(), l.Token, albs.OutcomeLost, result), "")
+		if s := f.State(t, l.Token.Task); s != albs.TaskQueued {
+			t.Errorf("state %s, want queued", s)
+		}
+	}
+	calls(t, m, l, albs.StaleLease, "Renew Get Stat Put Log")
+	if again := claim(t, m); again.Token.Task != l.Token.Task || again.Attempt != 2 {
+		t.Errorf("claim after the loss = %+v, want attempt 2 at task %d", again, l.Token.Task)
+	}
+}
+
 // A worker that gives its task back has lost no attempt.
 func testGivenBack(t *testing.T, f Fixture) {
 	m, l := start(t, f)
@@ -383,7 +400,7 @@ func testStop(t *testing.T, f Fixture) {
 	m, l := start(t, f)
 	f.Stop(t, l.Token.Task)
 	calls(t, m, l, albs.Stopped, "Renew Get Stat Put Complete")
-	for _, outcome := range []albs.Outcome{albs.OutcomeFailed, albs.OutcomeExcluded, albs.OutcomeInfra} {
+	for _, outcome := range []albs.Outcome{albs.OutcomeFailed, albs.OutcomeExcluded, albs.OutcomeInfra, albs.OutcomeLost} {
 		want(t, "Complete("+string(outcome)+")", m.Complete(t.Context(), l.Token, outcome, albs.Result{}), albs.Stopped)
 	}
 	if n, err := m.Log(t.Context(), l.Token, "build", 0, []byte("killed")); n != 6 || err != nil {

@@ -20,9 +20,10 @@ const (
 	Exclude Trigger = "excluded" // the package excludes the arch
 	Spare   Trigger = "spare"    // it turns out to be excluded before a worker is asked
 	Infra   Trigger = "infra"    // the worker's own means failed
+	Lost    Trigger = "lost"     // the holder died in the middle of the work and is back
 	Stopped Trigger = "stopped"  // the holder stopped: as told, or to give the task back
 	Expire  Trigger = "expire"   // the holder was not heard of for a term
-	Exhaust Trigger = "exhaust"  // infra or expire, and there were too many of these
+	Exhaust Trigger = "exhaust"  // infra, lost or expire, and there were too many of these
 	Cancel  Trigger = "cancel"   // a person ends it
 	Retry   Trigger = "retry"    // a person wants it again
 	Unblock Trigger = "unblock"  // all that it waited for is done
@@ -32,7 +33,7 @@ const (
 // Transitions is the whole life of a task: state × trigger → state. What isn't
 // in it is a Conflict and changes nothing. It is there to be read.
 //
-//	            ┌──unblock──▶ queued ◀──undo infra stopped expire──┐
+//	            ┌──unblock──▶ queued ◀─undo infra lost stopped expire─┐
 //	blocked ────┤               │  └──────claim revive──▶ leased ──┤── ok ──▶ succeeded
 //	   ▲        └──cancel──┐    │                           │      ├── excluded ▶ excluded ◀─ spare (blocked, queued)
 //	   │                   ▼    ▼                        cancel    └── failed refuse exhaust ▶ failed
@@ -59,6 +60,7 @@ var Transitions = map[albs.TaskState]map[Trigger]albs.TaskState{
 		Failed:  albs.TaskFailed,
 		Exclude: albs.TaskExcluded,
 		Infra:   albs.TaskQueued,
+		Lost:    albs.TaskQueued,
 		Stopped: albs.TaskQueued,
 		Expire:  albs.TaskQueued,
 		Exhaust: albs.TaskFailed,

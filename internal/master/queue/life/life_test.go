@@ -32,6 +32,7 @@ func TestTransitions(t *testing.T) {
 		Exclude: {no, no, ex, no, no, no, no, no},
 		Spare:   {ex, ex, no, no, no, no, no, no},
 		Infra:   {no, no, qu, ca, no, no, no, no},
+		Lost:    {no, no, qu, no, no, no, no, no},
 		Stopped: {no, no, qu, ca, no, no, no, no},
 		Expire:  {no, no, qu, ca, no, no, no, no},
 		Exhaust: {no, no, fa, ca, no, no, no, no},

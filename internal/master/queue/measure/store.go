@@ -89,7 +89,7 @@ type refusalRow struct {
 // since, a task's newest first.
 func selectRefusals(ctx context.Context, q db.Q, ids []albs.TaskID, since db.Time) ([]refusalRow, error) {
 	query, args, err := db.In(`SELECT task_id, worker_id, ended_at, outcome FROM attempt
-		WHERE task_id IN (?) AND ended_at > ? AND (ended = 'expire' OR outcome IN ('infra', 'stopped'))
+		WHERE task_id IN (?) AND ended_at > ? AND (ended IN ('expire', 'lost') OR outcome IN ('infra', 'stopped'))
 		ORDER BY task_id, fence DESC`, ids, since)
 	if err != nil {
 		return nil, err
@@ -110,7 +110,7 @@ type lossRow struct {
 func selectLosses(ctx context.Context, q db.Q, id albs.WorkerID, since db.Time) ([]lossRow, error) {
 	var ls []lossRow
 	err := q.SelectContext(ctx, &ls, `SELECT task_id, claimed_at, ended_at FROM attempt
-		WHERE worker_id = $1 AND ended_at > $2 AND ended = 'expire' ORDER BY ended_at, fence LIMIT 500`, id, since)
+		WHERE worker_id = $1 AND ended_at > $2 AND ended IN ('expire', 'lost') ORDER BY ended_at, fence LIMIT 500`, id, since)
 	return ls, err
 }
 
