@@ -65,14 +65,15 @@ var allowed = map[string][]string{
 	"failure":          {"albs"}, // rules over logs, pure
 
 	// the master
-	"master":          append([]string{"!", "worker/depot", "config", "cli", "cli/remote", "cli/watch", "cli/terminal"}, roles...),
-	"master/db":       {"albs", "migrations"},
-	"master/event":    {"albs", "master/db"},
-	"master/auth":     {"albs", "master/db", "master/event", "egress", "attest"},
-	"master/artifact": {"albs", "master/db", "master/event", "master/auth", "blob", "rpm"},
-	"master/queue": {"albs", "master/db", "master/event", "master/auth", "master/artifact", "worker", "master/fleet",
+	"master":           append([]string{"!", "worker/depot", "config", "cli", "cli/remote", "cli/watch", "cli/terminal"}, roles...),
+	"master/db":        {"albs", "migrations"},
+	"master/failpoint": {}, // where a test has the master die
+	"master/event":     {"albs", "master/db", "master/failpoint"},
+	"master/auth":      {"albs", "master/db", "master/event", "egress", "attest"},
+	"master/artifact":  {"albs", "master/db", "master/event", "master/auth", "blob", "rpm"},
+	"master/queue": {"albs", "master/db", "master/event", "master/auth", "master/artifact", "worker", "master/fleet", "master/failpoint",
 		"master/queue/life", "master/queue/logfile", "master/queue/measure", "master/queue/schedule", "master/queue/spec"},
-	"master/provenance": {"albs", "disk", "master/db", "master/event", "master/auth", "master/artifact", "rpm", "ledger", "tlog", "attest"}, // disk: the statement key
+	"master/provenance": {"albs", "disk", "master/db", "master/event", "master/auth", "master/artifact", "rpm", "ledger", "tlog", "attest", "master/failpoint"}, // disk: the statement key
 	"master/source":     {"albs", "master/db", "master/event", "master/auth", "master/artifact", "master/provenance", "attest", "git", "egress"},
 	"master/repo":       {"albs", "master/db", "master/event", "master/auth", "master/artifact", "rpm", "repodata"},
 	"master/revision":   {"albs", "master/db", "master/auth"}, // what platform and product have in common, and nobody else's

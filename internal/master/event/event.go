@@ -24,6 +24,7 @@ import (
 
 	"albs/internal/albs"
 	"albs/internal/master/db"
+	"albs/internal/master/failpoint"
 )
 
 // Event is one fact. IDs are unique but, on PostgreSQL, not ordered by time: give
@@ -176,6 +177,7 @@ func (l *Log) follow(ctx context.Context, name string, f func(ctx context.Contex
 	if done == 0 {
 		return 0, err
 	}
+	failpoint.Here(failpoint.Followed)
 	// What was done shall count even when ctx ended during the batch.
 	c, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
 	defer cancel()

@@ -12,6 +12,7 @@ import (
 	"albs/internal/ledger"
 	"albs/internal/master/auth"
 	"albs/internal/master/db"
+	"albs/internal/master/failpoint"
 )
 
 const (
@@ -146,6 +147,7 @@ func (p *Provenance) deliver(ctx context.Context, careful bool) (int, error) {
 			return 0, err
 		}
 	}
+	failpoint.Here(failpoint.BeforeLedger)
 	if len(b.entries) > 0 {
 		r, err := p.ledger.Append(ctx, b.entries)
 		if err != nil {
@@ -153,11 +155,14 @@ func (p *Provenance) deliver(ctx context.Context, careful bool) (int, error) {
 		}
 		b.at(r.TxID, b.newStatements, b.newFiles)
 	}
+	failpoint.Here(failpoint.AfterLedger)
 	state, err := p.advance(ctx)
 	if err != nil {
 		return 0, err
 	}
-	return len(batch), p.settle(ctx, b, state)
+	err = p.settle(ctx, b, state)
+	failpoint.Here(failpoint.Noted)
+	return len(batch), err
 }
 
 // cut keeps as many parcels as one ledger transaction should hold, one at least.

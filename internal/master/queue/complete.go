@@ -9,6 +9,7 @@ import (
 	"albs/internal/albs"
 	"albs/internal/master/auth"
 	"albs/internal/master/db"
+	"albs/internal/master/failpoint"
 	"albs/internal/master/queue/life"
 	"albs/internal/worker"
 )
@@ -50,6 +51,9 @@ func (q *Queue) Complete(ctx context.Context, token worker.Token, outcome albs.O
 	}
 	for try := 1; ; try++ {
 		err := q.complete(ctx, me, token, e, result)
+		if err == nil {
+			failpoint.Here(failpoint.Unanswered)
+		}
 		if !errors.Is(err, albs.Conflict) {
 			return err
 		}
@@ -102,6 +106,7 @@ func (q *Queue) conclude(ctx context.Context, me auth.Actor, token worker.Token,
 		if done, err := answer(h, e); done {
 			return err
 		}
+		tx.AfterCommit(func() { failpoint.Here(failpoint.Committed) })
 		if err := q.revive(&h); err != nil {
 			return err
 		}

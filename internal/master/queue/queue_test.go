@@ -476,7 +476,7 @@ func TestQueriesUseIndexes(t *testing.T) {
 		`SELECT id FROM task WHERE state = 'queued' AND class = 'x' ORDER BY priority DESC, chain DESC, id`:                               "task_ready",
 		`SELECT count(*) FROM task WHERE state = 'queued' AND class = 'x' AND priority > 3`:                                               "task_ready",
 		`SELECT worker_id, class, expected, count(*) FROM task WHERE state IN ('leased', 'stopping') GROUP BY worker_id, class, expected`: "task_",
-		`SELECT task_id FROM attempt WHERE worker_id = 1 AND ended_at > 'x' AND ended IN ('expire', 'lost') ORDER BY ended_at`:                       "attempt_worker",
+		`SELECT task_id FROM attempt WHERE worker_id = 1 AND ended_at > 'x' AND ended IN ('expire', 'lost') ORDER BY ended_at`:            "attempt_worker",
 		`SELECT task_id FROM attempt WHERE ended_at > 'x'`:                                                                                "attempt_ended",
 		`SELECT name FROM fleet_worker WHERE name = 'x' ORDER BY worker_id DESC LIMIT 1`:                                                  "fleet_worker_name",
 		`SELECT lane, count(*) FROM task WHERE state IN ('leased', 'stopping') GROUP BY lane`:                                             "task_",
