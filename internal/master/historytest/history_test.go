@@ -62,6 +62,10 @@ func TestPlanted(t *testing.T) {
 		}, `I2: task 1 went from "succeeded" to "queued"`, ""},
 		{"I2 state without an event", func(f *sound) { f.exec(`UPDATE task SET state = 'cancelled' WHERE id = $1`, failedTask) },
 			`I2: task 7 is cancelled and its events led to "failed"`, ""},
+		{"I2 handed out in silence", func(f *sound) {
+			f.exec(`UPDATE attempt SET spec = '{}' WHERE task_id = $1`, leasedTask)
+			f.exec(`DELETE FROM event WHERE id = (SELECT max(id) FROM event WHERE kind LIKE 'task.%' AND data LIKE $1)`, fmt.Sprintf(`%%"task":%d,%%`, leasedTask))
+		}, `I2: task 6 is leased and its events led to "queued"`, ""},
 		{"I2 leased by nobody", func(f *sound) { f.exec(`DELETE FROM attempt WHERE task_id = $1`, leasedTask) },
 			"I2: task 6 is leased with 0 open attempts", ""},
 		{"I2 open attempt of an ended task", func(f *sound) { f.exec(`UPDATE attempt SET ended_at = NULL WHERE task_id = $1`, failedTask) },

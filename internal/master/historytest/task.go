@@ -92,11 +92,12 @@ func (c *checker) tasks(ctx context.Context) error {
 
 // edges are the moves of a task that its events may tell of. It repeats the queue's
 // table on purpose. A lease that had expired and is revived by its holder's last
-// word leads from queued to whatever leased leads to.
+// word leads from queued to whatever leased leads to, and so does a claim of which no
+// worker had heard, for it is told of when it is handed over.
 var edges = map[albs.TaskState][]albs.TaskState{
 	"":                 {albs.TaskBlocked, albs.TaskQueued},
 	albs.TaskBlocked:   {albs.TaskQueued, albs.TaskBlocked, albs.TaskExcluded, albs.TaskCancelled},
-	albs.TaskQueued:    {albs.TaskLeased, albs.TaskQueued, albs.TaskCancelled, albs.TaskSucceeded, albs.TaskFailed, albs.TaskExcluded},
+	albs.TaskQueued:    {albs.TaskLeased, albs.TaskQueued, albs.TaskStopping, albs.TaskCancelled, albs.TaskSucceeded, albs.TaskFailed, albs.TaskExcluded},
 	albs.TaskLeased:    {albs.TaskQueued, albs.TaskLeased, albs.TaskSucceeded, albs.TaskFailed, albs.TaskExcluded, albs.TaskStopping, albs.TaskCancelled},
 	albs.TaskStopping:  {albs.TaskCancelled, albs.TaskStopping},
 	albs.TaskFailed:    {albs.TaskBlocked, albs.TaskQueued},
@@ -132,14 +133,19 @@ func (c *checker) moves(ctx context.Context) error {
 		at[e.Task] = e.State
 	}
 	var tasks []struct {
-		ID    albs.TaskID
-		State albs.TaskState
+		ID     albs.TaskID
+		State  albs.TaskState
+		Handed bool
 	}
-	if err := c.DB.SelectContext(ctx, &tasks, `SELECT id, state FROM task ORDER BY id`); err != nil {
+	err = c.DB.SelectContext(ctx, &tasks, `SELECT id, state,
+		EXISTS (SELECT 1 FROM attempt a WHERE a.task_id = task.id AND a.fence = task.fence AND a.spec <> '') AS handed FROM task ORDER BY id`)
+	if err != nil {
 		return fmt.Errorf("read tasks: %w", err)
 	}
 	for _, t := range tasks {
-		if last := at[t.ID]; last != t.State && !(t.State == albs.TaskBlocked && last == "") {
+		last := at[t.ID]
+		silent := t.State == albs.TaskBlocked && last == "" || t.State == albs.TaskLeased && last == albs.TaskQueued && !t.Handed
+		if last != t.State && !silent {
 			c.broken("I2", "task %d is %s and its events led to %q", t.ID, t.State, last)
 		}
 	}
