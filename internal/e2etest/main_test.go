@@ -155,6 +155,20 @@ func (i identity) own(t *testing.T, path string) {
 	}
 }
 
+// ownAll is own for a folder and all that is in it.
+func (i identity) ownAll(t *testing.T, dir string) {
+	t.Helper()
+	if i.credential() == nil {
+		return
+	}
+	err := filepath.WalkDir(dir, func(path string, _ fs.DirEntry, err error) error {
+		return errors.Join(err, os.Lchown(path, i.uid, i.gid))
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
 // self runs processes as this process's own user.
 var self = identity{uid: os.Getuid(), gid: os.Getgid()}
 
@@ -253,7 +267,7 @@ func (o *once) get(t *testing.T, what string, f func() string) string {
 	return o.value
 }
 
-var built, seeded, fetched once
+var built, crashes, seedings, fetched once
 
 // binaries returns the folder with albs and gitserver, built of this checkout.
 func binaries(t *testing.T) string {
@@ -288,7 +302,7 @@ func seed(t *testing.T) string {
 	if dir := os.Getenv("ALBS_SEED"); dir != "" {
 		return dir
 	}
-	return seeded.get(t, "Seed Linux", func() string {
+	return seedings.get(t, "Seed Linux", func() string {
 		for _, tool := range []string{"apt-get", "dpkg-deb", "rpmbuild", "createrepo_c"} {
 			if _, err := exec.LookPath(tool); err != nil {
 				t.Skipf("Seed Linux can't be made: %s is not installed", tool)

@@ -54,6 +54,8 @@ type site struct {
 	alice   string
 	bob     string
 	secrets []string // that must be nowhere
+	master  string   // the program that plays the master, where it isn't the usual one
+	env     []string // of all processes, beside the usual
 	mu      sync.Mutex
 	procs   []*process
 }
@@ -118,16 +120,20 @@ func (s *site) config(who identity, roles []string, change yes) string {
 			c[r] = yes{"sandbox": sandbox, "egress": local}
 		}
 	}
+	set(c, change)
+	return encode(s.t, c)
+}
+
+// set sets in a mapping what change has, in mappings within it too.
+func set(c, change yes) {
 	for k, v := range change {
-		if old, ok := c[k].(yes); ok {
-			for k, v := range v.(yes) {
-				old[k] = v
-			}
+		old, ok := c[k].(yes)
+		if new, both := v.(yes); ok && both {
+			set(old, new)
 			continue
 		}
 		c[k] = v
 	}
-	return encode(s.t, c)
 }
 
 // allRoles are those of --role=all.
@@ -148,7 +154,11 @@ func (s *site) serve(name string, who identity, roles []string, change yes) *pro
 	if master {
 		args = append(args, "--listen", s.listen)
 	}
-	p := s.start(name, who, filepath.Join(binaries(s.t), "albs"), args...)
+	program := filepath.Join(binaries(s.t), "albs")
+	if master && s.master != "" {
+		program = s.master
+	}
+	p := s.start(name, who, program, args...)
 	if master {
 		s.await(p)
 	}
@@ -183,6 +193,7 @@ func (s *site) start(name string, who identity, path string, args ...string) *pr
 	p.cmd.Stdout, p.cmd.Stderr = log, log
 	p.cmd.Dir = "/"
 	p.cmd.Env = []string{"PATH=" + os.Getenv("PATH"), "HOME=" + filepath.Join(s.dir, name), "LANG=C.UTF-8"}
+	p.cmd.Env = append(p.cmd.Env, s.env...)
 	if err := start(p.cmd, who); err != nil {
 		s.t.Fatal(err)
 	}
@@ -209,6 +220,16 @@ func tail(path string, lines int) string {
 	}
 	all := strings.Split(strings.TrimSpace(string(b)), "\n")
 	return strings.Join(all[max(len(all)-lines, 0):], "\n")
+}
+
+// words returns what the process itself, and no earlier one of its name, has said.
+func (p *process) words() string {
+	p.t.Helper()
+	b, err := os.ReadFile(p.log)
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	return string(b[min(p.before, int64(len(b))):])
 }
 
 // running reports whether the process has not ended.
@@ -581,8 +602,10 @@ func (s *site) checkIn(c db.Config, master, releaser string) {
 		DB: d, Blobs: blobs, Ledger: l, Public: filepath.Join(s.dir, releaser, "releaser/public"),
 		Logs: []string{filepath.Join(dir, "logs")}, Hidden: s.secrets,
 	}
+	seen := map[string]bool{} // one log serves all processes of a name
 	for _, p := range s.procs {
-		if !slices.Contains(place.Logs, p.log) {
+		if !seen[p.log] {
+			seen[p.log] = true
 			place.Logs = append(place.Logs, s.withoutWelcome(p.log))
 		}
 	}
@@ -593,6 +616,13 @@ func (s *site) checkIn(c db.Config, master, releaser string) {
 	for _, v := range found {
 		t.Error(v)
 	}
+	// Who looked may have made files that the master has to open again.
+	info, err := os.Stat(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	owner := info.Sys().(*syscall.Stat_t)
+	identity{"the master's", int(owner.Uid), int(owner.Gid)}.ownAll(t, dir)
 }
 
 // withoutWelcome returns a copy of a log without the admin's token, which the first
