@@ -7,7 +7,6 @@ import (
 	"regexp"
 	"strings"
 	"testing"
-	"time"
 
 	"albs/internal/albs"
 	"albs/internal/client"
@@ -26,10 +25,7 @@ func TestEmulated(t *testing.T) {
 		t.Skip(err)
 	}
 	s := newSite(t)
-	foreign := filepath.Join(run, "seed-aarch64")
-	cmd := command(t, 10*time.Minute, "go", "run", "./testdata/seed", "-out", foreign, "-arch", "aarch64")
-	cmd.Dir = module
-	output(t, cmd, self)
+	foreign := foreignSeed(t, albs.AArch64)
 	allow := []string{"file://" + s.seed, "file://" + foreign}
 	worker := yes{"emulate": []string{"aarch64"}, "egress": yes{"allow": allow}}
 	s.serve("albs", ordinary(t), allRoles, yes{

@@ -28,6 +28,7 @@ import (
 	"testing"
 	"time"
 
+	"albs/internal/albs"
 	"albs/internal/sandbox"
 )
 
@@ -269,6 +270,9 @@ func (o *once) get(t *testing.T, what string, f func() string) string {
 
 var built, crashes, seedings, fetched once
 
+// foreigns are the Seed Linuxes of other arches.
+var foreigns = map[albs.Arch]*once{albs.AArch64: new(once)}
+
 // binaries returns the folder with albs and gitserver, built of this checkout.
 func binaries(t *testing.T) string {
 	t.Helper()
@@ -310,6 +314,18 @@ func seed(t *testing.T) string {
 		}
 		out := filepath.Join(run, "seed")
 		cmd := command(t, 10*time.Minute, "go", "run", "./testdata/seed", "-out", out)
+		cmd.Dir = module
+		output(t, cmd, self)
+		return out
+	})
+}
+
+// foreignSeed returns the folder of the repository of Seed Linux for an arch of foreigns.
+func foreignSeed(t *testing.T, arch albs.Arch) string {
+	t.Helper()
+	return foreigns[arch].get(t, "Seed Linux for "+string(arch), func() string {
+		out := filepath.Join(run, "seed-"+string(arch))
+		cmd := command(t, 10*time.Minute, "go", "run", "./testdata/seed", "-out", out, "-arch", string(arch))
 		cmd.Dir = module
 		output(t, cmd, self)
 		return out
