@@ -130,7 +130,7 @@ func (m *Mock) begin(ctx context.Context, root albs.Root, repos []sandbox.Repo, 
 		Network:     root.Network, Isolation: m.Isolation(), Kernel: kernel(), Emulated: m.sandbox.Emulator(root.Arch),
 		Repos: root.Repos, Macros: root.Macros, MacroFile: albs.DigestOf(macros),
 	}}
-	err = logs.step("base", func() error {
+	err = logs.Step("base", func() error {
 		w.shop, err = m.sandbox.Workshop(ctx, root, repos, "mock/1 "+m.version, mockRoot, func(shop *sandbox.Workshop) error {
 			return w.fill(ctx, shop)
 		})
@@ -267,14 +267,14 @@ func (m *Mock) Source(ctx context.Context, job SourceJob) (out Output, err error
 	if err != nil {
 		return Output{}, err
 	}
-	if err := w.logs.step("tree", func() error { return w.unpack(ctx, job, sources) }); err != nil {
+	if err := w.logs.Step("tree", func() error { return w.unpack(ctx, job, sources) }); err != nil {
 		return Output{}, err
 	}
 	args := []string{"--buildsrpm", "--spec=" + path.Join(sandbox.WorkshopDir, mockTree, job.Spec)}
 	if w.shop.Exists(path.Join(mockTree, sources)) {
 		args = append(args, "--sources="+path.Join(sandbox.WorkshopDir, mockTree, sources))
 	}
-	err = w.logs.step("mock --buildsrpm", func() error {
+	err = w.logs.Step("mock --buildsrpm", func() error {
 		end, err := w.mock(ctx, mockResult, sandbox.Limits{}, args...)
 		if err != nil {
 			return err
@@ -288,7 +288,7 @@ func (m *Mock) Source(ctx context.Context, job SourceJob) (out Output, err error
 	if err != nil {
 		return Output{}, err
 	}
-	err = w.logs.step("collect", func() error {
+	err = w.logs.Step("collect", func() error {
 		out.Files, err = w.shop.CopyOut(ctx, "/"+mockResult, ".src.rpm", job.Out)
 		if err == nil && len(out.Files) != 1 {
 			err = albs.Errorf(albs.Invalid, "the spec gives %d source packages instead of one", len(out.Files))
@@ -370,7 +370,7 @@ func (m *Mock) Build(ctx context.Context, job BuildJob) (out Output, err error) 
 	if err := w.shop.CopyIn(ctx, sandbox.Copy{From: job.SRPM, To: to, User: sandbox.UserBuild}); err != nil {
 		return Output{}, err
 	}
-	err = w.logs.step("mock --rebuild", func() error {
+	err = w.logs.Step("mock --rebuild", func() error {
 		end, err := w.mock(ctx, mockResult, sandbox.Limits{}, "--rebuild", sandbox.WorkshopDir+to)
 		if err != nil {
 			return err
@@ -383,7 +383,7 @@ func (m *Mock) Build(ctx context.Context, job BuildJob) (out Output, err error) 
 	if err != nil || out.Excluded != "" {
 		return out, err
 	}
-	err = w.logs.step("collect", func() error {
+	err = w.logs.Step("collect", func() error {
 		out.Files, err = w.collect(ctx, job)
 		return err
 	})

@@ -78,19 +78,23 @@ func (n *Native) begin(ctx context.Context, spec albs.Root, repos []sandbox.Repo
 			Repos: spec.Repos, Macros: spec.Macros, MacroFile: albs.DigestOf(macros),
 		},
 	}
-	err = w.step("base", func() error {
-		base, err := n.sandbox.Base(ctx, spec, repos, logs.Root)
+	var base *sandbox.Base
+	err = w.step("base", func() (err error) {
+		base, err = n.sandbox.Base(ctx, spec, repos, logs.Root)
 		if errors.Is(err, albs.Invalid) && len(spec.Excludes)+len(spec.Modules) > 0 {
 			return albs.Errorf(albs.Invalid, "there is no buildroot without %q and with the modules %q: %w", spec.Excludes, spec.Modules, err)
 		}
 		if errors.Is(err, albs.Invalid) { // the platform's fault, and so without its kind
 			return albs.Errorf(albs.Unavailable, "platform %s gives no buildroot: %v", spec.Platform, err)
 		}
-		if err != nil {
-			return err
-		}
-		defer base.Close()
-		w.record.Base = base.Digest()
+		return err
+	})
+	if err != nil {
+		return w, err
+	}
+	defer base.Close()
+	w.record.Base = base.Digest()
+	err = w.step("overlay", func() (err error) {
 		w.root, err = base.Overlay(ctx)
 		return err
 	})
@@ -125,18 +129,23 @@ func (w *work) end(out *Output, err *error) {
 	}
 }
 
-// step writes to the state log when a part of the job begins and how it ends.
-func (w *work) step(name string, f func() error) error { return w.logs.step(name, f) }
+func (w *work) step(name string, f func() error) error { return w.logs.Step(name, f) }
 
-func (l Logs) step(name string, f func() error) error {
+// stepTime is how the state log writes when something was: what a task's time goes to is
+// told by the differences.
+const stepTime = "2006-01-02T15:04:05.000Z07:00"
+
+// Step does a part of a job and writes to the state log, which has to be there, when it
+// begins and how it ends. It returns f's error.
+func (l Logs) Step(name string, f func() error) error {
 	began := time.Now()
-	fmt.Fprintf(l.State, "%s %s begins\n", began.UTC().Format(time.RFC3339), name)
+	fmt.Fprintf(l.State, "%s %s begins\n", began.UTC().Format(stepTime), name)
 	err := f()
 	end := "done"
 	if err != nil {
 		end = "failed: " + err.Error()
 	}
-	fmt.Fprintf(l.State, "%s %s %s (%.2f s)\n", time.Now().UTC().Format(time.RFC3339), name, end, time.Since(began).Seconds())
+	fmt.Fprintf(l.State, "%s %s %s (%.2f s)\n", time.Now().UTC().Format(stepTime), name, end, time.Since(began).Seconds())
 	return err
 }
 

@@ -351,8 +351,9 @@ func (b *bench) pairs(ctx context.Context, s *server, name, work string) (albs, 
 		return 0, 0, err
 	}
 	var ours, peers []float64
+	var parts []map[string]float64
 	for i := range runs + 1 {
-		o, err := s.build(ctx, b, srpm)
+		o, part, err := s.build(ctx, b, srpm)
 		if err != nil {
 			return 0, 0, err
 		}
@@ -361,9 +362,10 @@ func (b *bench) pairs(ctx context.Context, s *server, name, work string) (albs, 
 			return 0, 0, err
 		}
 		if i > 0 { // the first fills the caches
-			ours, peers = append(ours, o), append(peers, p)
+			ours, peers, parts = append(ours, o), append(peers, p), append(parts, part)
 		}
 	}
+	printPhases(name, parts, median(peers))
 	return median(ours), median(peers), nil
 }
 
@@ -398,28 +400,32 @@ func (b *bench) rebuild(ctx context.Context, srpm string) (float64, error) {
 	return time.Since(start).Seconds(), nil
 }
 
-// build has albs rebuild the SRPM and returns the seconds from claim to admitted.
-func (s *server) build(ctx context.Context, b *bench, srpm string) (float64, error) {
+// build has albs rebuild the SRPM and returns the seconds from claim to admitted, and
+// those of each phase.
+func (s *server) build(ctx context.Context, b *bench, srpm string) (float64, map[string]float64, error) {
 	out, err := s.cli(ctx, b, "build", "create", "--platform", "seed", "--arch", "x86_64", "--srpm", srpm, "--wait", "--json")
 	if err != nil {
-		return 0, err
+		return 0, nil, err
 	}
 	var build struct {
+		ID    int64 `json:"id"`
 		Tasks []struct {
+			ID       int64      `json:"id"`
 			Kind     string     `json:"kind"`
 			Started  *time.Time `json:"started_at"`
 			Finished *time.Time `json:"finished_at"`
 		} `json:"tasks"`
 	}
 	if err := json.Unmarshal(out, &build); err != nil {
-		return 0, err
+		return 0, nil, err
 	}
 	for _, t := range build.Tasks {
 		if t.Kind == "build" && t.Started != nil && t.Finished != nil {
-			return t.Finished.Sub(*t.Started).Seconds(), nil
+			parts, err := s.phases(ctx, b, build.ID, t.ID, *t.Started, *t.Finished)
+			return t.Finished.Sub(*t.Started).Seconds(), parts, err
 		}
 	}
-	return 0, fmt.Errorf("the build has no finished build task: %.500s", out)
+	return 0, nil, fmt.Errorf("the build has no finished build task: %.500s", out)
 }
 
 func (s *server) cli(ctx context.Context, b *bench, args ...string) ([]byte, error) {

@@ -221,7 +221,7 @@ func (b builder) do(ctx context.Context, s *worker.Session) (albs.Outcome, albs.
 	if err != nil {
 		return "", albs.Result{}, err
 	}
-	return b.deliver(ctx, s, done, dir)
+	return b.deliver(ctx, s, done, dir, logs)
 }
 
 func (b builder) source(ctx context.Context, s *worker.Session, spec albs.SourceSpec, repos []sandbox.Repo, dir, out string, logs buildroot.Logs) (buildroot.Output, error) {
@@ -252,7 +252,7 @@ func (b builder) build(ctx context.Context, s *worker.Session, spec albs.BuildSp
 		Root: spec.Root, Repos: repos, SRPM: filepath.Join(dir, filepath.Base(spec.SRPM.Name)), Arch: spec.Arch,
 		Switches: spec.Switches, Out: out, Logs: logs,
 	}
-	if err := fetch(ctx, s, spec.SRPM.Digest, j.SRPM); err != nil {
+	if err := logs.Step("fetch", func() error { return fetch(ctx, s, spec.SRPM.Digest, j.SRPM) }); err != nil {
 		return buildroot.Output{}, err
 	}
 	return b.engine.Build(ctx, j)
@@ -306,16 +306,20 @@ func upload(ctx context.Context, s *worker.Session, r buildroot.Record, dir stri
 }
 
 // deliver uploads what was built, the record and the logs.
-func (b builder) deliver(ctx context.Context, s *worker.Session, done buildroot.Output, dir string) (albs.Outcome, albs.Result, error) {
+func (b builder) deliver(ctx context.Context, s *worker.Session, done buildroot.Output, dir string, streams buildroot.Logs) (albs.Outcome, albs.Result, error) {
 	var files []albs.File
-	for _, p := range done.Files {
-		f, err := s.Upload(ctx, p, filepath.Base(p))
-		if err != nil {
-			return "", albs.Result{}, err
+	var record albs.File
+	err := streams.Step("upload", func() (err error) {
+		for _, p := range done.Files {
+			f, err := s.Upload(ctx, p, filepath.Base(p))
+			if err != nil {
+				return err
+			}
+			files = append(files, f)
 		}
-		files = append(files, f)
-	}
-	record, err := upload(ctx, s, done.Record, dir)
+		record, err = upload(ctx, s, done.Record, dir)
+		return err
+	})
 	if err != nil {
 		return "", albs.Result{}, err
 	}
