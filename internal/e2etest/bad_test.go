@@ -24,6 +24,7 @@ var badPackages = []struct {
 	kind  albs.TaskKind // of the task that fails; "" if the build succeeds
 	want  []string      // in the task's reason; one of those with | between
 	log   string        // stream in which the first of want is to be found as well; "" for none
+	said  string        // what build.log has to keep
 	cause string        // the cause's kind and, where a log tells it, the log; "" where none is known, or anyCause
 }{
 	{
@@ -42,7 +43,7 @@ var badPackages = []struct {
 	},
 	{
 		name: "endless", files: only("endless", "while :; do echo still here; sleep 1; done"), on: "quick",
-		kind: albs.KindBuild, want: []string{"longer than 10s"}, cause: "time build",
+		kind: albs.KindBuild, want: []string{"longer than 10s"}, cause: "time build", said: "\nstill here\n",
 	},
 	{
 		name:  "wishful",
@@ -118,10 +119,18 @@ var badPackages = []struct {
 			"%global bylua %{lua: local f = io.open('CANARY-lua', 'w'); if f then f:close() end; print('1')}\n" +
 			strings.Replace(specOf("canary-in-spec", "touch CANARY-build || true"), "Version: 1.0", "Version: 1.%{shell}.%{bylua}%(touch CANARY-version)", 1)},
 	},
+	{
+		name:  "canary-in-macro",
+		files: map[string]string{"canary-in-macro.spec": strings.Replace(specOf("canary-in-macro", "true"), "Version: 1.0", "Version: 1.%{evil}", 1)},
+	},
 }
 
 // anyCause is for what ends by whichever of its limits it meets first.
 const anyCause = "any"
+
+// evil is a macro that a person gives with a build. What it asks for may happen in a
+// sandbox and nowhere else.
+const evil = "evil=%(touch CANARY-define; echo 1)%{lua:local f = io.open('CANARY-define', 'w'); if f then f:close() end}"
 
 const zeros = "0000000000000000000000000000000000000000000000000000000000000000"
 
@@ -181,7 +190,9 @@ func badInput(t *testing.T) {
 		if on == "" {
 			on = "tiny"
 		}
-		builds[p.name] = s.build(on, s.forge.repository(t, p.name, files))
+		repository := s.forge.repository(t, p.name, files)
+		builds[p.name] = ask[client.Build](s, s.alice, "build", "create", "--platform", on, "--product", "demo", "--git", repository,
+			"--define", strings.ReplaceAll(evil, "CANARY", canary)).ID.String()
 	}
 	for _, p := range badPackages {
 		a := s.try(s.alice, "build", "watch", builds[p.name])
@@ -215,10 +226,25 @@ func badInput(t *testing.T) {
 		if cause != p.cause && p.cause != anyCause {
 			t.Errorf("%s: the cause is %+v, want %q", p.name, task.Failure, p.cause)
 		}
+		if p.said != "" {
+			if log := s.run(s.alice, "build", "logs", builds[p.name], task.ID.String(), "--stream", "build"); !strings.Contains(log, p.said) {
+				t.Errorf("%s: build.log has lost what was said before the end:\n%s", p.name, log)
+			}
+		}
 		if p.log != "" {
 			if log := s.run(s.alice, "build", "logs", builds[p.name], task.ID.String(), "--stream", p.log); !strings.Contains(log, p.want[0]) {
 				t.Errorf("%s: %q is not in the log %s:\n%s", p.name, p.want[0], p.log, log)
 			}
+		}
+	}
+	// None of them is lost from sight, also where nothing could be begun.
+	list := ask[client.BuildPage](s, s.alice, "build", "list")
+	if list.Total != len(badPackages) {
+		t.Errorf("%d builds are listed, want %d", list.Total, len(badPackages))
+	}
+	for _, b := range list.Builds {
+		if b.State == "failed" && b.Reason == "" {
+			t.Errorf("build %d is listed as failed without a reason", b.ID)
 		}
 	}
 	hatched, err := os.ReadDir(nest)

@@ -258,6 +258,10 @@ func (b *suite) faults(t *testing.T) {
 			if out.Record.Format != buildroot.RecordFormat || !out.Record.Base.Valid() {
 				t.Errorf("the record of a failed build is %+v", out.Record)
 			}
+			// What it had said when its time was over tells why.
+			if tt.name == "endless" && strings.Count(s.build.String(), "\non\n") < 2 {
+				t.Errorf("the log of a build that took too long lacks its words:\n%s", s.build.String())
+			}
 		})
 	}
 }

@@ -617,6 +617,43 @@ func TestSecureBoot(t *testing.T) {
 	})
 }
 
+// TestOneSRPM: an SRPM is made of a commit once, and every arch is built from those bytes.
+// ALBS makes it anew for each arch, so that what is built from isn't what is published.
+func TestOneSRPM(t *testing.T) {
+	each(t, func(t *testing.T, f *fixture) {
+		f.apply("el9-two", func(s *platform.Spec) { s.Arches = []albs.Arch{albs.X8664, albs.AArch64} })
+		f.forge.AddRepo("lib", map[string]string{"lib.spec": shared})
+		b := f.create(NewBuild{Platforms: []Target{{Platform: "el9-two"}}, Packages: []Package{{URL: f.forge.URL("lib"), Ref: "main"}}})
+		srpm, xs := library(t, albs.X8664, "doc")
+		_, as := library(t, albs.AArch64, "doc")
+		var kept []*worker.Lease
+		must(t, f.source(f.of(&kept, "el9-two", albs.Src), srpm))
+		want := albs.DigestOf(read(t, srpm))
+		for a, files := range map[albs.Arch][]string{albs.X8664: xs, albs.AArch64: as} {
+			l := f.of(&kept, "el9-two", a)
+			if got := albs.DigestOf(f.get(l, l.Spec.Build.SRPM.Digest)); got != want {
+				t.Errorf("%s builds %s, want %s", a, got.Short(), want.Short())
+			}
+			must(t, f.left(l, files...))
+		}
+		b = f.wait(b.ID, Succeeded)
+		sources := 0
+		for _, task := range b.Items[0].Tasks {
+			if task.Kind == albs.KindSource {
+				sources++
+			}
+		}
+		if sources != 1 || b.Items[0].SRPM.Digest != want {
+			t.Errorf("%d tasks made an SRPM, and the item's is %s; want one, and %s", sources, b.Items[0].SRPM.Digest.Short(), want.Short())
+		}
+		for _, a := range b.Artifacts {
+			if a.Kind == "srpm" && a.Digest != want {
+				t.Errorf("the build has the SRPM %s too", a.Digest.Short())
+			}
+		}
+	})
+}
+
 // TestSRPMByURL: it is fetched once, by the master, and every arch gets those bytes.
 // ALBS fetches it again for each arch, from wherever it says by then.
 func TestSRPMByURL(t *testing.T) {

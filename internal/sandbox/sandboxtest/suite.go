@@ -268,11 +268,12 @@ func (s *suite) files(t *testing.T) {
 // limits: each limit ends the work with an Invalid error that names it.
 func (s *suite) limits(t *testing.T) {
 	r := s.overlay(t)
+	nap := "5" + Nap // beside other tests'
 	limits := []struct {
 		name, script, say string
 		lim               sandbox.Limits
 	}{
-		{"time", "while :; do echo; sleep 0.1; done", "longer", sandbox.Limits{Time: time.Second}},
+		{"time", "(setsid sleep " + nap + " &); while :; do echo; sleep 0.1; done", "longer", sandbox.Limits{Time: time.Second}},
 		{"silence", "sleep 100", "silent", sandbox.Limits{Silence: time.Second}},
 		{"output", "yes", "log", sandbox.Limits{Output: 1 << 20}},
 		{"disk", "i=0; while :; do i=$((i+1)); head -c 10000000 /dev/zero > f$i; done", "disk", sandbox.Limits{Disk: 50 << 20}},
@@ -288,6 +289,9 @@ func (s *suite) limits(t *testing.T) {
 		_, err := r.Run(t.Context(), sandbox.Cmd{Argv: []string{"sh", "-c", tt.script}, Stdout: &out, Stderr: &out, Limits: tt.lim})
 		if !errors.Is(err, albs.Invalid) || !strings.Contains(err.Error(), tt.say) {
 			t.Errorf("%s: %v, want Invalid saying %q", tt.name, err, tt.say)
+		}
+		if found := Processes(t, nap); len(found) > 0 {
+			t.Errorf("%s: alive after Run: %v", tt.name, found)
 		}
 	}
 	// What the kernel bounds holds without cgroups too. The root above may hold any
