@@ -24,7 +24,7 @@ var unasked = map[string]string{
 		build.Builds.Causes build.Builds.CountOf build.Builds.Get build.Builds.Graph build.Builds.List build.Builds.Packages build.Builds.Schedule
 		provenance.Provenance.Bundle provenance.Provenance.History provenance.Provenance.Notarized provenance.Provenance.Trust
 		queue.Queue.Attempts queue.Queue.List queue.Queue.Logs queue.Queue.ReadLog queue.Queue.Stats queue.Queue.Task queue.Queue.Tasks
-		queue.Queue.Why queue.Queue.Worker queue.Queue.Workers
+		queue.Queue.Why queue.Queue.Whys queue.Queue.Worker queue.Queue.Workers
 		release.Releases.CountOf release.Releases.Get release.Releases.List
 		repo.Repos.Contain repo.Repos.Current repo.Repos.Find repo.Repos.Open repo.Repos.ReadTree repo.Repos.TreeAt repo.Repos.TreeOf repo.Repos.Trees
 		sign.Signing.Key sign.Signing.Keygen sign.Signing.Keys sign.Signing.Request sign.Signing.Requests sign.Signing.Signed

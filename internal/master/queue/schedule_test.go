@@ -539,6 +539,20 @@ func TestWhy(t *testing.T) {
 		paused := f.add(NewTask{Priority: 5, Lane: "team:least"})
 		f.noTask("a")
 		f.why(paused, "paused for 5 s (can't be given out now, and is tried again: no mirror)")
+
+		// Of several at once it says what it says of each.
+		ids := []albs.TaskID{s390, running, first, second, after, last, paused, 1 << 40}
+		ws, err := f.Whys(t.Context(), ids)
+		if err != nil || len(ws) != 6 {
+			t.Errorf("Whys = %+v, %v", ws, err)
+		}
+		for id, w := range ws {
+			if one, err := f.Why(t.Context(), id); err != nil || one.Sentence != w.Sentence || w.Binding == "" || !strings.Contains(w.Sentence, w.Binding) || !strings.HasSuffix(w.Sentence, w.ETA) {
+				t.Errorf("Whys of %d = %+v, Why = %+v, %v", id, w, one, err)
+			}
+		}
+		_, err = f.Whys(t.Context(), make([]albs.TaskID, MaxWhys+1))
+		wantKind(t, "Whys of too many", err, albs.TooLarge)
 	})
 }
 

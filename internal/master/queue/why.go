@@ -15,8 +15,13 @@ import (
 
 // Wait is why a task waits, as the dispatcher sees it.
 type Wait struct {
-	// Sentence is one line for people.
+	// Sentence is one line for people; Binding and ETA are parts of it.
 	Sentence string
+	// Binding is what keeps the task waiting.
+	Binding string
+	// ETA is when it is likely to begin, or that there is no history; "" where nobody
+	// may take it, and of a blocked one.
+	ETA string
 	// Position is its place among the Of queued tasks of its lane, 1 for the first; 0
 	// of a blocked one.
 	Position, Of int
@@ -39,13 +44,64 @@ func (q *Queue) Why(ctx context.Context, id albs.TaskID) (Wait, error) {
 	if err != nil {
 		return Wait{}, err
 	}
-	switch t.State {
-	case albs.TaskBlocked:
-		return q.whyBlocked(ctx, t)
-	case albs.TaskQueued:
-		return q.whyQueued(ctx, t)
+	ws, err := q.whys(ctx, []taskRow{t})
+	if err != nil {
+		return Wait{}, err
 	}
-	return Wait{}, albs.Errorf(albs.Conflict, "task %d is %s: it waits for nothing", id, t.State)
+	w, ok := ws[id]
+	if !ok {
+		return Wait{}, albs.Errorf(albs.Conflict, "task %d is %s: it waits for nothing", id, t.State)
+	}
+	return w, nil
+}
+
+// MaxWhys is how many tasks Whys tells of at once.
+const MaxWhys = 100
+
+// Whys is Why for some tasks, at most MaxWhys, seen at one moment. What is there no
+// more, or doesn't wait, has no entry.
+func (q *Queue) Whys(ctx context.Context, ids []albs.TaskID) (map[albs.TaskID]Wait, error) {
+	if len(ids) == 0 {
+		return nil, nil
+	}
+	if len(ids) > MaxWhys {
+		return nil, albs.Errorf(albs.TooLarge, "why %d tasks wait is too much to ask at once, at most %d go", len(ids), MaxWhys)
+	}
+	ts, err := selectTasks(ctx, q.db, `id IN (?)`, ids)
+	if err != nil {
+		return nil, fmt.Errorf("read tasks: %w", err)
+	}
+	return q.whys(ctx, ts)
+}
+
+func (q *Queue) whys(ctx context.Context, ts []taskRow) (map[albs.TaskID]Wait, error) {
+	out := make(map[albs.TaskID]Wait, len(ts))
+	var queued []taskRow
+	for _, t := range ts {
+		switch t.State {
+		case albs.TaskBlocked:
+			w, err := q.whyBlocked(ctx, t)
+			if err != nil {
+				return nil, err
+			}
+			out[t.ID] = w
+		case albs.TaskQueued:
+			queued = append(queued, t)
+		}
+	}
+	if len(queued) == 0 {
+		return out, nil
+	}
+	s, err := q.survey(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("see why tasks wait: %w", err)
+	}
+	for _, t := range queued {
+		if out[t.ID], err = q.whyQueued(ctx, s, t); err != nil {
+			return nil, err
+		}
+	}
+	return out, nil
 }
 
 func (q *Queue) whyBlocked(ctx context.Context, t taskRow) (Wait, error) {
@@ -73,86 +129,142 @@ func (q *Queue) whyBlocked(ctx context.Context, t taskRow) (Wait, error) {
 		}
 		w.Sentence = schedule.Blocked(blockers)
 	}
+	w.Binding = w.Sentence
 	return w, nil
 }
 
-func (q *Queue) whyQueued(ctx context.Context, t taskRow) (Wait, error) {
-	now := q.clock.now()
-	question, err := q.question(ctx, t, now)
+// rank orders what blocks: what is furthest from its end first.
+func rank(s albs.TaskState) int {
+	return slices.Index([]albs.TaskState{albs.TaskFailed, albs.TaskCancelled, albs.TaskBlocked, albs.TaskQueued, albs.TaskStopping, albs.TaskLeased}, s)
+}
+
+func keyOf(t taskRow) string {
+	if t.Key == "" {
+		return ""
+	}
+	return " (" + t.Key + ")"
+}
+
+// doing says where a task that blocks another stands.
+func doing(t taskRow, now db.Time) string {
+	switch t.State {
+	case albs.TaskLeased, albs.TaskStopping:
+		s := fmt.Sprintf("which has run on %s for %s", t.Worker, schedule.Span(now.Sub(t.ChangedAt.Time)))
+		if took := measure.Seconds(t.Expected); took > 0 {
+			s += fmt.Sprintf(" and takes about %s", schedule.Span(took))
+		}
+		return s
+	case albs.TaskBlocked:
+		return "which is blocked itself"
+	case albs.TaskQueued:
+		return "which is queued"
+	}
+	return "which is " + string(t.State)
+}
+
+func (q *Queue) whyQueued(ctx context.Context, s *scene, t taskRow) (Wait, error) {
+	question, err := q.question(ctx, s, t)
 	if err != nil {
 		return Wait{}, fmt.Errorf("see why task %d waits: %w", t.ID, err)
 	}
 	a := schedule.Explain(question)
-	w := Wait{Sentence: oneLine(a.Sentence), Position: question.Position, Of: question.Of, Could: a.Could, Takes: a.Takes}
+	w := Wait{Sentence: oneLine(a.Sentence), Binding: oneLine(a.Binding), ETA: a.ETA, Position: question.Position, Of: question.Of, Could: a.Could, Takes: a.Takes}
 	if a.Starts >= 0 {
-		w.Starts = db.At(now.Add(a.Starts))
+		w.Starts = db.At(s.now.Add(a.Starts))
 	}
 	return w, nil
 }
 
-// question is what the dispatcher knows of t and of those that could take it.
-func (q *Queue) question(ctx context.Context, t taskRow, now db.Time) (schedule.Question, error) {
-	l := schedule.LaneOf(t.Class)
-	r := readyRow{ID: t.ID, Priority: t.Priority, Expected: t.Expected, Chain: t.Chain, Key: t.Key}.ready()
-	v := schedule.Question{Reason: t.Reason, Again: make(map[albs.WorkerID]float64), Waits: make(map[albs.WorkerID]bool)}
-	if t.NotBeforeAt.After(now.Time) {
-		v.Pause = t.NotBeforeAt.Sub(now.Time)
-	}
-	refusals, err := measure.Refusals(ctx, q.db, []albs.TaskID{t.ID}, now)
-	if err != nil {
-		return v, err
-	}
-	for _, f := range refusals[t.ID] {
-		r.Refused = append(r.Refused, f.Worker)
-		v.Again[f.Worker] = f.Left.Seconds()
-	}
-	l.Ready = []schedule.Ready{r}
-	v.Lane = l
-	if v.Ahead, v.Of, err = measure.Place(ctx, q.db, t.Class, t.Priority, t.Chain, t.ID); err != nil {
-		return v, err
-	}
-	v.Position = v.Ahead.Count + 1
+// scene is what the dispatcher knows at a moment of all that waits and works.
+type scene struct {
+	now     db.Time
+	workers []schedule.Worker
+	waits   map[albs.WorkerID]bool
+	running []schedule.Running
+	lanes   []schedule.Lane // of queued tasks, without these
+	counts  map[string]int  // by class, as they are asked for
+	used    map[string]float64
+}
+
+func (q *Queue) survey(ctx context.Context) (*scene, error) {
+	s := &scene{now: q.clock.now(), waits: make(map[albs.WorkerID]bool), counts: make(map[string]int)}
 	held, err := readRunning(ctx, q.db)
 	if err != nil {
-		return v, err
+		return nil, err
 	}
 	q.fleet.Forget()
 	if err := q.fleet.Read(ctx); err != nil {
-		return v, err
+		return nil, err
 	}
-	v.Workers = q.alive(held, now)
-	for _, w := range v.Workers {
-		v.Waits[w.ID] = w.Runs == 0 // here, or at another master
+	s.workers, s.used = q.alive(held, s.now), q.used(held)
+	for _, w := range s.workers {
+		s.waits[w.ID] = w.Runs == 0 // here, or at another master
 	}
 	q.mu.Lock()
 	for _, w := range q.waiting {
-		v.Waits[w.worker.ID] = true
+		s.waits[w.worker.ID] = true
 	}
 	q.mu.Unlock()
 	using, err := selectTasks(ctx, q.db, `state IN ('leased', 'stopping')`)
 	if err != nil {
-		return v, err
+		return nil, err
 	}
 	for _, u := range using {
-		v.Running = append(v.Running, schedule.Running{Worker: u.WorkerID, Since: now.Sub(u.ChangedAt.Time), Expected: measure.Seconds(u.Expected)})
+		s.running = append(s.running, schedule.Running{Worker: u.WorkerID, Since: s.now.Sub(u.ChangedAt.Time), Expected: measure.Seconds(u.Expected)})
 	}
-	return v, q.rivals(ctx, &v, held)
+	classes, err := readyClasses(ctx, q.db)
+	if err != nil {
+		return nil, err
+	}
+	for _, c := range classes {
+		s.lanes = append(s.lanes, laneOf(c))
+	}
+	return s, nil
+}
+
+// question is what the dispatcher knows of t and of those that could take it.
+func (q *Queue) question(ctx context.Context, s *scene, t taskRow) (schedule.Question, error) {
+	l := laneOf(t.Class)
+	r := readyRow{ID: t.ID, Priority: t.Priority, Expected: t.Expected, Chain: t.Chain, Key: t.Key}.ready()
+	v := schedule.Question{Reason: t.Reason, Again: make(map[albs.WorkerID]float64), Workers: s.workers, Waits: s.waits, Running: s.running}
+	if t.NotBeforeAt.After(s.now.Time) {
+		v.Pause = t.NotBeforeAt.Sub(s.now.Time)
+	}
+	refusals, err := readRefusals(ctx, q.db, []albs.TaskID{t.ID}, s.now)
+	if err != nil {
+		return v, err
+	}
+	for _, f := range refusals[t.ID] {
+		r.Refused = append(r.Refused, f.WorkerID)
+		v.Again[f.WorkerID] = f.until().Sub(s.now.Time).Seconds()
+	}
+	l.Ready = []schedule.Ready{r}
+	v.Lane = l
+	count, known, expects, err := ahead(ctx, q.db, t)
+	if err != nil {
+		return v, err
+	}
+	v.Position, v.Ahead = count+1, schedule.Ahead{Count: count, Known: known, Expects: time.Duration(expects) * time.Second}
+	of, ok := s.counts[t.Class]
+	if !ok {
+		if of, err = countClass(ctx, q.db, t.Class); err != nil {
+			return v, err
+		}
+		s.counts[t.Class] = of
+	}
+	v.Of = of
+	s.rivals(&v)
+	return v, nil
 }
 
 // rivals counts the owners whose queued tasks go to the same workers.
-func (q *Queue) rivals(ctx context.Context, v *schedule.Question, held holdings) error {
-	classes, err := readyClasses(ctx, q.db)
-	if err != nil {
-		return err
-	}
-	used := q.used(held)
+func (s *scene) rivals(v *schedule.Question) {
 	seen := make(map[string]bool)
-	for _, c := range classes {
-		l := schedule.LaneOf(c)
+	for _, l := range s.lanes {
 		if seen[l.Owner] {
 			continue
 		}
-		shares := slices.ContainsFunc(v.Workers, func(w schedule.Worker) bool {
+		shares := slices.ContainsFunc(s.workers, func(w schedule.Worker) bool {
 			mine, theirs := w.Bar(&v.Lane, &v.Lane.Ready[0]), w.Bar(&l, &schedule.Ready{})
 			return (mine == schedule.None || mine == schedule.Full) && (theirs == schedule.None || theirs == schedule.Full)
 		})
@@ -161,9 +273,8 @@ func (q *Queue) rivals(ctx context.Context, v *schedule.Question, held holdings)
 		}
 		seen[l.Owner] = true
 		v.Owners++
-		if used[l.Owner] < used[v.Lane.Owner] {
+		if s.used[l.Owner] < s.used[v.Lane.Owner] {
 			v.First++
 		}
 	}
-	return nil
 }

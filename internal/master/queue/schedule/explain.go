@@ -41,8 +41,14 @@ type Running struct {
 
 // Answer is why a task waits.
 type Answer struct {
-	// Sentence is one line for people.
+	// Sentence is one line for people: its place and what follows.
 	Sentence string
+	// Binding is what keeps it waiting: that nobody may take it and why, or that all
+	// who may are busy.
+	Binding string
+	// ETA is when it is likely to begin and what it takes, or what of that has no
+	// history; "" if nobody may take it.
+	ETA string
 	// Could names the workers that could take the task when they are free.
 	Could []string
 	// Starts is in how long it is likely to begin; negative if nobody can say.
@@ -72,11 +78,13 @@ func Explain(q Question) Answer {
 	}
 	place := fmt.Sprintf("%s of %d in its lane (%s)", ordinal(q.Position), q.Of, q.Lane.Owner)
 	if len(able) == 0 {
-		a.Sentence = place + ": " + nobody(q, barred)
+		a.Binding = nobody(q, barred)
+		a.Sentence = place + ": " + a.Binding
 		return a
 	}
 	a.Starts = starts(q, able)
-	a.Sentence = strings.Join([]string{place + ": " + binding(q, barred, able), could(able), eta(a, r.Key)}, "; ")
+	a.Binding, a.ETA = binding(q, barred, able), eta(a, r.Key)
+	a.Sentence = strings.Join([]string{place + ": " + a.Binding, could(able), a.ETA}, "; ")
 	return a
 }
 
