@@ -103,11 +103,13 @@ var allowed = map[string][]string{
 		"master/platform", "master/product", "master/repo", "master/build", "master/build/status", "master/testrun", "master/sign", "rpm", "repodata", "sbom"},
 	"master/errata": {"albs", "master/db", "master/event", "master/auth", "master/artifact", "master/provenance", "attest", "master/source",
 		"master/platform", "master/product", "master/repo", "master/build", "master/sign", "master/release", "rpm", "repodata", "advisory", "egress"},
-	"master/notice":  {"albs", "master/db", "master/event", "master/auth", "egress"},
-	"master/face":    {"albs", "master/auth"}, // what api, ui and content have in common
-	"master/content": {"albs", "master/face", "master/auth", "master/artifact", "master/provenance", "master/queue", "master/repo", "master/product"},
-	"master/api":     append([]string{"albs", "failure", "worker", "master/api/rest", "master/api/delivery", "master/face"}, modules...),
-	"master/ui":      append([]string{"albs", "failure", "telemetry", "web", "master/face"}, modules...), // failure: what a line of a log is as text
+	"master/notice": {"albs", "master/db", "master/event", "master/auth", "egress"},
+	"master/face":   {"albs", "master/auth"}, // what api, ui and content have in common
+	// what a worker is to people is known to two modules, of which neither knows the other's part
+	"master/face/roster": {"albs", "master/auth", "master/queue"},
+	"master/content":     {"albs", "master/face", "master/auth", "master/artifact", "master/provenance", "master/queue", "master/repo", "master/product"},
+	"master/api":         append([]string{"albs", "failure", "worker", "master/api/rest", "master/api/delivery", "master/face", "master/face/roster"}, modules...),
+	"master/ui":          append([]string{"albs", "failure", "telemetry", "web", "master/face", "master/face/roster"}, modules...), // failure: what a line of a log is as text
 
 	// queue's parts, one idea each, and a farm of which nothing is real but the rules of dispatch
 	"master/queue/life":     {"albs"},                   // the table of a task's states

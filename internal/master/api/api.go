@@ -71,6 +71,7 @@ func New(p Parts, c Config) *Server {
 	s := &Server{Server: rest.New(p.Auth, policies, c, p.Log), Parts: p}
 	s.routeBuilds()
 	s.routeTasks()
+	s.routeQueue()
 	s.routeLogs()
 	s.routeTests()
 	s.routeUploads()

@@ -39,6 +39,7 @@ var policies = []rest.Policy{
 	allow(get, "/api/v1/builds/{build_id}/tasks/{task_id}/logs/{stream}", rest.Open),
 	allow(get, "/api/v1/builds/{build_id}/tasks/{task_id}/logs/{stream}/events", rest.Open),
 	allow(get, "/api/v1/queue/", rest.Open),
+	allow(get, "/api/v1/queue/{task_id}/", rest.Open),
 	allow(post, "/api/v1/uploads/srpm", auth.BuildCreate),
 
 	allow(get, "/api/v1/tests/build/{build_id}/", rest.Open),
@@ -98,7 +99,12 @@ var policies = []rest.Policy{
 	allow(remove, "/api/v1/tokens/{token_id}/", rest.Self),
 	allow(get, "/api/v1/workers/", rest.Open),
 	allow(post, "/api/v1/workers/", auth.WorkerManage),
+	allow(get, "/api/v1/workers/{worker_id}/", rest.Open),
 	allow(patch, "/api/v1/workers/{worker_id}/disable", auth.WorkerManage),
+	allow(patch, "/api/v1/workers/{worker_id}/drain", auth.WorkerManage),
+	allow(patch, "/api/v1/workers/{worker_id}/undrain", auth.WorkerManage),
+	allow(patch, "/api/v1/workers/{worker_id}/lift", auth.WorkerManage),
+	allow(put, "/api/v1/workers/{worker_id}/exclude", auth.WorkerManage),
 
 	allow(get, "/api/v1/events", rest.Open),
 

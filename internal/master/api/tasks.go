@@ -22,7 +22,6 @@ type taskInput struct {
 func (s *Server) routeTasks() {
 	rest.Handle(s.Server, rest.Operation(get, "/api/v1/builds/{build_id}/tasks/{task_id}/", "Show a task of a build with its attempts"), s.getTask)
 	rest.Handle(s.Server, rest.Operation(post, "/api/v1/builds/{build_id}/tasks/{task_id}/retry", "Queue a failed or cancelled task again"), s.retryTask)
-	rest.Handle(s.Server, rest.Operation(get, "/api/v1/queue/", "Count the tasks that wait or run"), s.queueStats)
 }
 
 // ALBS's numbers of a build task.
@@ -85,6 +84,7 @@ type taskView struct {
 	Weak       bool           `json:"weak,omitempty" doc:"Of a weak arch: its failure is not the build's"`
 	Options    *build.Options `json:"mock_options,omitempty" doc:"The package's own, beside the build's"`
 
+	Why         *whyView      `json:"why,omitempty" doc:"Of a task that waits, in the answer about this one task: what for"`
 	AttemptList []attemptView `json:"attempt_list,omitempty" doc:"In the answer about this one task"`
 	Logs        string        `json:"logs" doc:"Where the logs are listed"`
 }
@@ -228,6 +228,9 @@ func (s *Server) getTask(ctx context.Context, in *taskInput) (*rest.Body[taskVie
 			}
 			v.AttemptList = append(v.AttemptList, view)
 		}
+		if v.Why, err = s.why(ctx, in.Task); err != nil {
+			return nil, err
+		}
 		return rest.Answer(v), nil
 	}
 	return nil, albs.Errorf(albs.NotFound, "build %d has no task %d", in.Build, in.Task)
@@ -238,23 +241,4 @@ func (s *Server) retryTask(ctx context.Context, in *taskInput) (*rest.Body[taskV
 		return nil, err
 	}
 	return s.getTask(ctx, in)
-}
-
-type statView struct {
-	State albs.TaskState `json:"state"`
-	Kind  albs.TaskKind  `json:"kind"`
-	Arch  albs.Arch      `json:"arch,omitempty"`
-	Count int            `json:"count"`
-}
-
-func (s *Server) queueStats(ctx context.Context, _ *struct{}) (*rest.Body[[]statView], error) {
-	stats, err := s.Queue.Stats(ctx)
-	if err != nil {
-		return nil, err
-	}
-	out := make([]statView, len(stats))
-	for i, st := range stats {
-		out[i] = statView(st)
-	}
-	return rest.Answer(out), nil
 }
