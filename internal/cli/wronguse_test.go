@@ -43,6 +43,7 @@ func newWorld(t *testing.T) *world {
 		t.Fatal(err)
 	}
 	w.must("platform", "apply", w.file("seed.yaml", strings.ReplaceAll(string(seed), "file:///var/lib/albs/seed/repo", mirror), 0o644))
+	w.must("worker", "add", "idler", "--role", "node", "--arch", "x86_64")
 	w.must("user", "add", "bob")
 	w.must("user", "grant", "bob", "contributor", "--team", "demo")
 	w.must("product", "apply", w.file("product.yaml", `name: demo
@@ -208,6 +209,13 @@ func TestWrongUse(t *testing.T) {
 		{"value for a switch", nil, []string{"user", "list", "--json=maybe"}, 2, "--json takes no value", "usage: albs user list [--json]"},
 		{"too many days", admin, []string{"token", "create", "--days", "999"}, 2, "--days 999 is not a number of days", "from 1 to 366"},
 		{"a node without an arch", admin, []string{"worker", "add", "n", "--role", "node"}, 2, "a node and a tester need --arch", "usage: albs worker add"},
+		{"an unknown state of workers", nil, []string{"worker", "list", "--state", "tired"}, 2, `--state "tired" is none of busy, idle`, "usage: albs worker list"},
+		{"drain of nobody", nil, []string{"worker", "drain"}, 2, "an argument is missing", "usage: albs worker drain NAME [--reason TEXT]"},
+		{"drain of two", nil, []string{"worker", "drain", "a", "b"}, 2, `"b" is one argument too many`, "usage: albs worker drain NAME"},
+		{"exclude without patterns", nil, []string{"worker", "exclude", "a"}, 2, "not to get with --pattern, or --none", "usage: albs worker exclude NAME (--pattern P… | --none)"},
+		{"exclude of none and some", nil, []string{"worker", "exclude", "a", "--pattern", "b", "--none"}, 2, "not to get with --pattern, or --none", "usage: albs worker exclude NAME"},
+		{"why nothing waits", nil, []string{"queue", "why"}, 2, "an argument is missing", "usage: albs queue why TASK"},
+		{"why no number waits", nil, []string{"queue", "why", "bash"}, 2, `"bash" is no task's number`, "usage: albs queue why TASK"},
 		{"unknown role of a server", nil, serve("--role", "boss"), 2, `--role "boss"`, "choose all or some of"},
 
 		// What there isn't.
@@ -226,6 +234,12 @@ func TestWrongUse(t *testing.T) {
 		{"plan of an unknown build", admin, []string{"release", "plan", "--product", "demo", "--build", "99"}, 1, "build 99", "albs build list"},
 		{"rollback of what was never released", admin, []string{"release", "rollback", "demo"}, 1, `product "demo" has no public release`, "albs release list"},
 		{"unknown worker", admin, []string{"worker", "disable", "nope"}, 1, `there is no worker "nope"`, "albs worker list"},
+		{"unknown worker to show", admin, []string{"worker", "show", "nope"}, 1, `there is no worker "nope"`, "albs worker list"},
+		{"unknown worker to drain", admin, []string{"worker", "drain", "nope"}, 1, `there is no worker "nope"`, "albs worker list"},
+		{"drain of one that never came", admin, []string{"worker", "drain", "idler"}, 1, `there is no worker "idler" that has asked for work`, "albs worker list"},
+		{"a pattern that is none", admin, []string{"worker", "exclude", "idler", "--pattern", "[a"}, 1, `"[a" is no pattern`, "use *, ? and [a-z]"},
+		{"a reason too long", admin, []string{"worker", "drain", "idler", "--reason", strings.Repeat("x", 501)}, 1, "a reason of 501 bytes, at most 500 go", "at most 500"},
+		{"unknown task in the queue", admin, []string{"queue", "why", "99"}, 1, "there is no task 99", "albs build show"},
 		{"unknown user", admin, []string{"user", "disable", "nope"}, 1, `there is no user "nope"`, "albs user list"},
 		{"token for an unknown user", admin, []string{"token", "create", "--user", "nope"}, 1, `there is no user "nope"`, "albs user list"},
 		{"unknown token", admin, []string{"token", "revoke", "99"}, 1, "there is no token 99", "albs token list"},
@@ -255,6 +269,7 @@ func TestWrongUse(t *testing.T) {
 		{"a token of two words", w.as("a b"), []string{"token", "list"}, 1, "the token has characters that no token has", "ALBS_TOKEN"},
 		{"a token file for all to read", home(0o644), []string{"user", "list"}, 1, "others may read the token in", "chmod 600"},
 		{"no right to plan", w.as(bob), []string{"release", "plan", "--product", "demo", "--build", "1"}, 1, "bob may", "ask an admin"},
+		{"no right to drain", w.as(bob), []string{"worker", "drain", "idler"}, 1, "bob may", "ask an admin"},
 		{"no right to keep users", w.as(bob), []string{"user", "add", "x"}, 1, "bob may", "ask an admin"},
 
 		// Files.

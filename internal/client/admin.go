@@ -109,17 +109,55 @@ func (c *Client) RevokeToken(ctx context.Context, id int64) error {
 	return c.Send(ctx, http.MethodDelete, fmt.Sprintf("/tokens/%d/", id), nil, nil)
 }
 
-// Worker is a worker identity; Token only of one just enrolled.
+// Worker is a worker, as far as commands use it; Token only of one just enrolled.
 type Worker struct {
 	ID       albs.WorkerID `json:"id"`
 	Name     string        `json:"name"`
 	Role     albs.Role     `json:"role"`
-	Labels   []string      `json:"labels"`
+	Labels   []string      `json:"labels"` // all that it may offer
 	Prefix   string        `json:"prefix"` // "" for one in the master's process
 	Created  time.Time     `json:"created_at"`
 	Used     time.Time     `json:"used_at"`
 	Disabled time.Time     `json:"disabled_at"`
 	Token    string        `json:"token"`
+
+	State       string      `json:"state"` // one of WorkerStates
+	Version     string      `json:"version"`
+	Offers      []string    `json:"offers"`
+	Seen        time.Time   `json:"last_contact"` // zero if it never asked for work
+	Capacity    Room        `json:"capacity"`
+	Taken       Room        `json:"taken"`
+	Runs        []WorkerRun `json:"runs"`
+	Exclude     []string    `json:"exclude"`
+	Drained     *Barred     `json:"drained"`
+	Quarantined *Barred     `json:"quarantined"`
+}
+
+// WorkerStates are the words for how a worker stands.
+var WorkerStates = []string{"busy", "idle", "draining", "drained", "quarantined", "away", "unseen", "disabled"}
+
+// Room is a size of a machine; 0 is not known.
+type Room struct {
+	Cores  int   `json:"cores"`
+	Memory int64 `json:"memory"`
+	Disk   int64 `json:"disk"`
+}
+
+// WorkerRun is a task that a worker holds.
+type WorkerRun struct {
+	ID    albs.TaskID    `json:"id"`
+	Kind  albs.TaskKind  `json:"kind"`
+	Key   string         `json:"key"`
+	State albs.TaskState `json:"state"`
+	Since time.Time      `json:"since"`
+	Build albs.BuildID   `json:"build_id"` // 0 if it is no build's
+}
+
+// Barred is why a worker gets nothing.
+type Barred struct {
+	Since  time.Time `json:"since"`
+	Reason string    `json:"reason"`
+	By     string    `json:"by"`
 }
 
 // NewWorker asks for an identity.
@@ -131,9 +169,51 @@ type NewWorker struct {
 	Labels []string    `json:"labels,omitempty"`
 }
 
-// Workers lists all worker identities by name.
-func (c *Client) Workers(ctx context.Context) (Doc[[]Worker], error) {
-	return get[[]Worker](ctx, c, "/workers/")
+// MaxWorkers is how many workers a list has at most.
+const MaxWorkers = 500
+
+// WorkerQuery says which workers to list; empty fields don't filter.
+type WorkerQuery struct{ State, Name, After string }
+
+// Workers lists workers by name, at most MaxWorkers of them.
+func (c *Client) Workers(ctx context.Context, q WorkerQuery) (Doc[[]Worker], error) {
+	v := url.Values{}
+	for name, value := range map[string]string{"state": q.State, "name": q.Name, "after": q.After} {
+		if value != "" {
+			v.Set(name, value)
+		}
+	}
+	path := "/workers/"
+	if len(v) > 0 {
+		path += "?" + v.Encode()
+	}
+	return get[[]Worker](ctx, c, path)
+}
+
+// Worker shows one worker.
+func (c *Client) Worker(ctx context.Context, id albs.WorkerID) (Doc[Worker], error) {
+	return get[Worker](ctx, c, fmt.Sprintf("/workers/%d/", id))
+}
+
+// DrainWorker gives a worker nothing more.
+func (c *Client) DrainWorker(ctx context.Context, id albs.WorkerID, reason string) (Doc[Worker], error) {
+	return send[Worker](ctx, c, http.MethodPatch, fmt.Sprintf("/workers/%d/drain", id), map[string]string{"reason": reason})
+}
+
+// UndrainWorker lets a drained worker have work again.
+func (c *Client) UndrainWorker(ctx context.Context, id albs.WorkerID) (Doc[Worker], error) {
+	return send[Worker](ctx, c, http.MethodPatch, fmt.Sprintf("/workers/%d/undrain", id), nil)
+}
+
+// LiftWorker ends a worker's quarantine.
+func (c *Client) LiftWorker(ctx context.Context, id albs.WorkerID) (Doc[Worker], error) {
+	return send[Worker](ctx, c, http.MethodPatch, fmt.Sprintf("/workers/%d/lift", id), nil)
+}
+
+// ExcludeFromWorker keeps packages and keys like the patterns from a worker, in place of
+// those before.
+func (c *Client) ExcludeFromWorker(ctx context.Context, id albs.WorkerID, patterns []string) (Doc[Worker], error) {
+	return send[Worker](ctx, c, http.MethodPut, fmt.Sprintf("/workers/%d/exclude", id), map[string][]string{"patterns": append([]string{}, patterns...)})
 }
 
 // AddWorker enrolls a worker; this answer alone has its token.

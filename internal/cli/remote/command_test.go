@@ -19,6 +19,13 @@ const alice = `{"id":2,"username":"alice","is_active":true,"created_at":"2026-11
 
 const token = `{"id":7,"user_id":2,"prefix":"albs_abc","note":"demo","created_at":"2026-11-22T11:00:00Z","expires_at":"2026-12-22T11:00:00Z","used_at":null,"revoked_at":null`
 
+// node is a worker that is being drained.
+const node = `{"id":1,"name":"node-1","role":"node","state":"draining","labels":["arch:x86_64","big","kind:build"],"offers":["arch:x86_64","kind:build"],"prefix":"albsw_a",
+	"created_at":"2026-11-22T11:00:00Z","used_at":"2026-11-22T11:00:00Z","disabled_at":null,"version":"1.2","last_contact":"2026-11-22T11:59:58Z",
+	"capacity":{"cores":8,"memory":17179869184,"disk":0},"taken":{"cores":2,"memory":1610612736,"disk":0},"exclude":["kernel*"],
+	"drained":{"since":"2026-11-22T11:50:00Z","reason":"new disk","by":"user:olga"},"quarantined":null,
+	"runs":[{"id":12,"kind":"build","key":"bash/el9/x86_64","state":"leased","since":"2026-11-22T11:59:30Z","build_id":7},{"id":13,"kind":"test","state":"leased","since":"2026-11-22T11:59:00Z"}]}`
+
 // TestCommands runs short commands: what they ask, print and end with.
 func TestCommands(t *testing.T) {
 	t.Parallel()
@@ -126,21 +133,112 @@ func TestCommands(t *testing.T) {
 		},
 		{
 			name: "worker list", args: []string{"worker", "list"},
-			answers: map[string][]answer{"GET /workers/": ok(`[{"id":1,"name":"node-1","role":"node","labels":["arch:x86_64","kind:build"],"prefix":"albsw_a","created_at":"2026-11-22T11:00:00Z","used_at":null,"disabled_at":null},
-				{"id":2,"name":"local-signer","role":"signer","labels":[],"created_at":"2026-11-22T11:00:00Z","used_at":null,"disabled_at":null}]`)},
-			stdout: "NAME          ROLE    MAY OFFER               SINCE             LAST SEEN      STATE\n" +
-				"node-1        node    arch:x86_64 kind:build  2026-11-22 11:00  -              active\n" +
-				"local-signer  signer  -                       2026-11-22 11:00  in the server  active\n",
+			answers: map[string][]answer{"GET /workers/": ok(`[` + node + `,
+				{"id":2,"name":"local-signer","role":"signer","state":"idle","labels":["kind:sign"],"offers":["kind:sign"],"created_at":"2026-11-22T11:00:00Z","used_at":null,"disabled_at":null},
+				{"id":3,"name":"node-2","role":"node","state":"unseen","labels":["arch:x86_64"],"prefix":"albsw_b","created_at":"2026-11-22T11:00:00Z"},
+				{"id":4,"name":"node-3","role":"node","state":"quarantined","offers":["arch:x86_64"],"last_contact":"2026-11-22T11:59:58Z","prefix":"albsw_c","drained":{"since":"2026-11-22T11:00:00Z","reason":"x","by":"user:olga"},
+				 "quarantined":{"since":"2026-11-22T11:00:00Z","reason":"it fell silent with 3 different tasks within 60 min, the last was task 9"}}]`)},
+			stdout: "NAME          ROLE    STATE        RUNS   LAST CONTACT      LABELS                  WHY\n" +
+				"node-1        node    draining     12 13  2026-11-22 11:59  arch:x86_64 kind:build  new disk\n" +
+				"local-signer  signer  idle         -      in the server     kind:sign               -\n" +
+				"node-2        node    unseen       -      -                 arch:x86_64             -\n" +
+				"node-3        node    quarantined  -      2026-11-22 11:59  arch:x86_64             it fell silent with 3 different tasks within 60 min, the la…\n",
+		},
+		{
+			name: "worker list, chosen", args: []string{"worker", "list", "--state", "away", "--after", "node-1"},
+			answers: map[string][]answer{"GET /workers/?after=node-1&state=away": ok(`[]`)},
+			stdout:  "no worker is like that\n",
+		},
+		{
+			name: "worker list, in an unknown state", args: []string{"worker", "list", "--state", "tired"},
+			code: 2, stderr: "albs: --state \"tired\" is none of busy, idle, draining, drained, quarantined, away, unseen, disabled\nusage: albs worker list [--state S] [--after NAME] [--json]\n",
+		},
+		{
+			name: "worker show", args: []string{"worker", "show", "node-1"},
+			answers: map[string][]answer{"GET /workers/?name=node-1": ok(`[` + node + `]`), "GET /workers/1/": ok(node)},
+			stdout: "worker:        node-1\nrole:          node\nstate:         draining\nlast contact:  2026-11-22 11:59\nversion:       1.2\noffers:        arch:x86_64 kind:build\n" +
+				"may offer:     arch:x86_64 big kind:build\nexcludes:      kernel*\nenrolled:      2026-11-22 11:00\ncores:         2 of 8 taken\nmemory:        1.5 GiB of 16 GiB taken\n" +
+				"drained:       2026-11-22 11:50 by user:olga: new disk\n\n" +
+				"TASK  BUILD  KIND   STATE   TOOK  WHAT\n12    7      build  leased  30s   bash/el9/x86_64\n13    -      test   leased  1m0s  -\n",
+		},
+		{
+			name: "worker show as JSON", args: []string{"worker", "show", "node-1", "--json"},
+			answers: map[string][]answer{"GET /workers/?name=node-1": ok(`[{"id":1,"name":"node-1"}]`), "GET /workers/1/": ok(`{"id":1,"unknown":true}`)},
+			stdout:  "{\n  \"id\": 1,\n  \"unknown\": true\n}\n",
+		},
+		{
+			name: "worker drain", args: []string{"worker", "drain", "node-1", "--reason", "new disk"},
+			answers: map[string][]answer{"GET /workers/?name=node-1": ok(`[` + node + `]`), "PATCH /workers/1/drain": ok(node)},
+			stdout:  "worker node-1 gets nothing more; it still runs 2, which albs worker show node-1 lists\n", saw: []string{`PATCH /workers/1/drain {"reason":"new disk"}`},
+		},
+		{
+			name: "worker drain of one that runs nothing", args: []string{"worker", "drain", "n"},
+			answers: map[string][]answer{"GET /workers/?name=n": ok(`[{"id":1,"name":"n"}]`), "PATCH /workers/1/drain": ok(`{"id":1}`)},
+			stdout:  "worker n gets nothing more; it runs nothing: its machine can be taken away\n", saw: []string{`PATCH /workers/1/drain {"reason":""}`},
+		},
+		{
+			name: "worker drain refused", args: []string{"worker", "drain", "n"},
+			answers: map[string][]answer{"GET /workers/?name=n": ok(`[{"id":1,"name":"n"}]`), "PATCH /workers/1/drain": problem(403, "forbidden", "bob may not")},
+			code:    1, stderr: "albs: bob may not\n", saw: []string{`PATCH /workers/1/drain {"reason":""}`},
+		},
+		{
+			name: "worker undrain", args: []string{"worker", "undrain", "n"},
+			answers: map[string][]answer{"GET /workers/?name=n": ok(`[{"id":1,"name":"n"}]`), "PATCH /workers/1/undrain": ok(`{"id":1,"state":"idle"}`)},
+			stdout:  "worker n is idle\n", saw: []string{"PATCH /workers/1/undrain {}"},
+		},
+		{
+			name: "worker lift", args: []string{"worker", "lift", "n"},
+			answers: map[string][]answer{"GET /workers/?name=n": ok(`[{"id":1,"name":"n"}]`), "PATCH /workers/1/lift": ok(`{"id":1,"state":"busy"}`)},
+			stdout:  "worker n is busy\n", saw: []string{"PATCH /workers/1/lift {}"},
+		},
+		{
+			name: "worker exclude", args: []string{"worker", "exclude", "n", "--pattern", "kernel*", "--pattern", "*/*/s390x"},
+			answers: map[string][]answer{"GET /workers/?name=n": ok(`[{"id":1,"name":"n"}]`), "PUT /workers/1/exclude": ok(`{"id":1,"exclude":["*/*/s390x","kernel*"]}`)},
+			stdout:  "worker n doesn't get */*/s390x kernel*\n", saw: []string{`PUT /workers/1/exclude {"patterns":["kernel*","*/*/s390x"]}`},
+		},
+		{
+			name: "worker exclude, nothing any more", args: []string{"worker", "exclude", "n", "--none"},
+			answers: map[string][]answer{"GET /workers/?name=n": ok(`[{"id":1,"name":"n"}]`), "PUT /workers/1/exclude": ok(`{"id":1,"exclude":[]}`)},
+			stdout:  "worker n may have everything\n", saw: []string{`PUT /workers/1/exclude {"patterns":[]}`},
 		},
 		{
 			name: "worker disable", args: []string{"worker", "disable", "node-1"},
-			answers: map[string][]answer{"GET /workers/": ok(`[{"id":4,"name":"node-1"}]`), "PATCH /workers/4/disable": ok(`{"id":4}`)},
+			answers: map[string][]answer{"GET /workers/?name=node-1": ok(`[{"id":4,"name":"node-1"}]`), "PATCH /workers/4/disable": ok(`{"id":4}`)},
 			stdout:  "worker node-1 is disabled; its leases end by themselves\n", saw: []string{"PATCH /workers/4/disable {}"},
 		},
 		{
 			name: "worker disable, no such", args: []string{"worker", "disable", "x"},
-			answers: map[string][]answer{"GET /workers/": ok(`[]`)},
+			answers: map[string][]answer{"GET /workers/?name=x": ok(`[]`)},
 			code:    1, stderr: "albs: there is no worker \"x\"; albs worker list shows all\n",
+		},
+		{
+			name: "queue show", args: []string{"queue", "show"},
+			answers: map[string][]answer{"GET /queue/": ok(`[{"state":"queued","kind":"build","arch":"s390x","count":12},{"state":"leased","kind":"sign","count":1}]`)},
+			stdout:  "STATE   KIND   ARCH   TASKS\nqueued  build  s390x  12\nleased  sign   -      1\n",
+		},
+		{
+			name: "queue show, nothing", args: []string{"queue", "show"},
+			answers: map[string][]answer{"GET /queue/": ok(`[]`)}, stdout: "everything is done\n",
+		},
+		{
+			name: "queue why", args: []string{"queue", "why", "12"},
+			answers: map[string][]answer{"GET /queue/12/": ok(`{"id":12,"state":"queued","why":{"sentence":"1st of 1 in its lane (team:core): no worker offers arch:s390x"}}`)},
+			stdout:  "task 12 is queued: 1st of 1 in its lane (team:core): no worker offers arch:s390x\n",
+		},
+		{
+			name: "queue why of one that runs", args: []string{"queue", "why", "12"},
+			answers: map[string][]answer{"GET /queue/12/": ok(`{"id":12,"state":"leased","worker":"node-1","since":"2026-11-22T11:00:00Z","why":null}`)},
+			stdout:  "task 12 doesn't wait: it runs on node-1 since 2026-11-22 11:00\n",
+		},
+		{
+			name: "queue why of one that ended", args: []string{"queue", "why", "12"},
+			answers: map[string][]answer{"GET /queue/12/": ok(`{"id":12,"state":"failed","reason":"no"}`)},
+			stdout:  "task 12 doesn't wait: it is failed: no\n",
+		},
+		{
+			name: "queue why as JSON", args: []string{"queue", "why", "12", "--json"},
+			answers: map[string][]answer{"GET /queue/12/": ok(`{"id":12,"unknown":1}`)},
+			stdout:  "{\n  \"id\": 12,\n  \"unknown\": 1\n}\n",
 		},
 		{
 			name: "platform apply", args: []string{"platform", "apply", yaml},

@@ -47,6 +47,7 @@ func (a *App) Commands() []*urfave.Command {
 		listed("albs user list shows all", a.userCommand()),
 		a.tokenCommand(),
 		listed("albs worker list shows all", a.workerCommand()),
+		a.queueCommand(),
 	}
 }
 

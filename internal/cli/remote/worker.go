@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	urfave "github.com/urfave/cli/v2"
 
@@ -16,7 +17,7 @@ import (
 func (a *App) workerCommand() *urfave.Command {
 	return &urfave.Command{
 		Name:        "worker",
-		Usage:       "the identities of nodes, testers, signers and releasers",
+		Usage:       "nodes, testers, signers and releasers: who they are and what they do",
 		Description: "A worker that runs apart from the master shows a token of its own, which binds it to its role, arches and keys.",
 		Subcommands: []*urfave.Command{
 			answers(&urfave.Command{
@@ -33,19 +34,76 @@ func (a *App) workerCommand() *urfave.Command {
 				Action: terminal.Action(0, 1, a.addWorker),
 			}),
 			answers(&urfave.Command{
-				Name: "list", Usage: "list workers",
-				Description: "MAY OFFER is what the identity allows a worker to be given; LAST SEEN says whether it is there.",
-				Action: shows(a, 0, func(c *urfave.Context, cl *client.Client) (client.Doc[[]client.Worker], error) {
-					return cl.Workers(c.Context)
-				}, a.listWorkers),
+				Name: "list", Usage: "list workers: how they stand and what they run", ArgsUsage: "[--state S] [--after NAME]",
+				Description: "RUNS are numbers of tasks; LABELS are what it offers or, if it never asked for work, what it may.\n" +
+					"STATE is busy, idle, draining or drained (albs worker drain), quarantined (it lost too much), away (not heard of for some time),\n" +
+					"unseen (it never asked for work) or disabled.",
+				Flags: []urfave.Flag{
+					&urfave.StringFlag{Name: "state", Usage: "only workers in the state `S`"},
+					&urfave.StringFlag{Name: "after", Usage: "only workers behind `NAME`, as the end of a long list says"},
+				},
+				Action: terminal.Action(0, 0, a.listWorkers),
+			}),
+			answers(&urfave.Command{
+				Name: "show", Usage: "show a worker: its load, labels, last contact and tasks", ArgsUsage: "NAME",
+				Description: "Of cores, memory and disk it says how much the tasks that run there need, and how much the machine offers.",
+				Action:      a.withWorker(1, a.showWorker),
+			}),
+			answers(&urfave.Command{
+				Name: "drain", Usage: "give a worker nothing more; what it runs it finishes", ArgsUsage: "NAME [--reason TEXT]",
+				Description: "It is drained once it runs nothing: then its machine can be taken away. Draining it again changes the reason.\n" +
+					"For example: albs worker drain node-1 --reason \"new disk\"",
+				Flags:  []urfave.Flag{&urfave.StringFlag{Name: "reason", Usage: "why, for whoever wonders (`TEXT`)"}},
+				Action: a.withWorker(1, a.drainWorker),
+			}),
+			answers(&urfave.Command{
+				Name: "undrain", Usage: "let a drained worker have work again", ArgsUsage: "NAME",
+				Description: "A worker that isn't drained stays as it is.",
+				Action:      a.withWorker(1, a.undrainWorker),
+			}),
+			answers(&urfave.Command{
+				Name: "lift", Usage: "end a worker's quarantine", ArgsUsage: "NAME",
+				Description: "A worker is quarantined when it fell silent with three different tasks within an hour. What it lost before counts no more.",
+				Action:      a.withWorker(1, a.liftWorker),
+			}),
+			answers(&urfave.Command{
+				Name: "exclude", Usage: "keep packages from a worker", ArgsUsage: "NAME (--pattern P… | --none)",
+				Description: "The patterns take the place of those before.\n" +
+					"For example: albs worker exclude node-1 --pattern \"kernel*\" --pattern \"chromium/*/aarch64\"",
+				Flags: []urfave.Flag{
+					&urfave.StringSliceFlag{Name: "pattern", Usage: "a pattern (`P`) of packages, or of package/platform/arch, with * and ?; may be repeated"},
+					&urfave.BoolFlag{Name: "none", Usage: "let it have everything again"},
+				},
+				Action: terminal.Action(1, 1, func(c *urfave.Context) error {
+					if c.Bool("none") == (len(c.StringSlice("pattern")) > 0) {
+						return terminal.Misused(c, "say what it is not to get with --pattern, or --none")
+					}
+					return a.withWorker(1, a.excludeFromWorker)(c)
+				}),
 			}),
 			answers(&urfave.Command{
 				Name: "disable", Usage: "close a worker's identity for good", ArgsUsage: "NAME",
 				Description: "Its token is refused from now on, and what it works at is given to another when its lease ends.",
-				Action:      a.asks(1, 1, a.disableWorker),
+				Action:      a.withWorker(1, a.disableWorker),
 			}),
 		},
 	}
+}
+
+// withWorker is asks for a worker whose name is the first argument.
+func (a *App) withWorker(most int, do func(*urfave.Context, *client.Client, client.Worker) error) urfave.ActionFunc {
+	return a.asks(1, most, func(c *urfave.Context, cl *client.Client) error {
+		name := c.Args().First()
+		workers, err := cl.Workers(c.Context, client.WorkerQuery{Name: name})
+		if err != nil {
+			return err
+		}
+		i := slices.IndexFunc(workers.Value, func(w client.Worker) bool { return w.Name == name })
+		if i < 0 {
+			return albs.Errorf(albs.NotFound, "there is no worker %q", name)
+		}
+		return do(c, cl, workers.Value[i])
+	})
 }
 
 func (a *App) addWorker(c *urfave.Context) error {
@@ -87,15 +145,26 @@ func (a *App) addWorker(c *urfave.Context) error {
 	return a.Result(c, w.JSON, "%s", w.Value.Token)
 }
 
+// maxFree bounds the search for a free name.
+const maxFree = 10_000
+
 // freeName returns the first of role-1, role-2 … that no worker has.
 func freeName(ctx context.Context, cl *client.Client, role albs.Role) (string, error) {
-	workers, err := cl.Workers(ctx)
-	if err != nil {
-		return "", err
+	taken := make(map[string]bool)
+	for after := ""; ; {
+		workers, err := cl.Workers(ctx, client.WorkerQuery{After: after})
+		if err != nil {
+			return "", err
+		}
+		for _, w := range workers.Value {
+			taken[w.Name], after = true, w.Name
+		}
+		if len(workers.Value) < client.MaxWorkers || len(taken) > maxFree {
+			break
+		}
 	}
 	for n := 1; ; n++ {
-		name := fmt.Sprintf("%s-%d", role, n)
-		if !slices.ContainsFunc(workers.Value, func(w client.Worker) bool { return w.Name == name }) {
+		if name := fmt.Sprintf("%s-%d", role, n); !taken[name] {
 			return name, nil
 		}
 	}
@@ -114,34 +183,151 @@ func arches(c *urfave.Context) ([]albs.Arch, error) {
 	return out, nil
 }
 
-func (a *App) listWorkers(workers []client.Worker) error {
-	t := terminal.NewTable("NAME", "ROLE", "MAY OFFER", "SINCE", "LAST SEEN", "STATE")
-	for _, w := range workers {
-		state, seen := "active", terminal.When(w.Used)
-		if w.Prefix == "" {
-			seen = "in the server"
-		}
-		if !w.Disabled.IsZero() {
-			state = "disabled " + terminal.When(w.Disabled)
-		}
-		t.Row(w.Name, string(w.Role), strings.Join(w.Labels, " "), terminal.When(w.Created), seen, state)
+func (a *App) listWorkers(c *urfave.Context) error {
+	q := client.WorkerQuery{State: c.String("state"), After: c.String("after")}
+	if q.State != "" && !slices.Contains(client.WorkerStates, q.State) {
+		return terminal.Misused(c, "--state %q is none of %s", q.State, strings.Join(client.WorkerStates, ", "))
 	}
-	return a.Table(t, "there are no workers; enroll one with: albs worker add NAME --role node --arch x86_64")
+	cl, err := a.connect()
+	if err != nil {
+		return err
+	}
+	doc, err := cl.Workers(c.Context, q)
+	if err != nil || c.Bool("json") {
+		return a.JSONOr(doc.JSON, err)
+	}
+	t := terminal.NewTable("NAME", "ROLE", "STATE", "RUNS", "LAST CONTACT", "LABELS", "WHY")
+	for _, w := range doc.Value {
+		var runs []string
+		for _, r := range w.Runs {
+			runs = append(runs, terminal.Decimal(r.ID))
+		}
+		labels := w.Offers
+		if w.State == "unseen" {
+			labels = w.Labels
+		}
+		t.Row(w.Name, string(w.Role), w.State, shorten(strings.Join(runs, " ")), contact(w), strings.Join(labels, " "), shorten(whyBarred(w)))
+	}
+	none := "there are no workers; enroll one with: albs worker add NAME --role node --arch x86_64"
+	if q != (client.WorkerQuery{}) {
+		none = "no worker is like that"
+	}
+	if err := a.Table(t, none); err != nil {
+		return err
+	}
+	if n := len(doc.Value); n == client.MaxWorkers {
+		return a.Note("there may be more: %s --after %s", c.Command.HelpName, doc.Value[n-1].Name)
+	}
+	return nil
 }
 
-func (a *App) disableWorker(c *urfave.Context, cl *client.Client) error {
-	name := c.Args().First()
-	workers, err := cl.Workers(c.Context)
+// contact is when a worker was heard of.
+func contact(w client.Worker) string {
+	switch {
+	case !w.Seen.IsZero():
+		return terminal.When(w.Seen)
+	case w.Prefix == "":
+		return "in the server"
+	}
+	return terminal.When(w.Used)
+}
+
+// whyBarred is why a worker gets nothing; "" if it may have work.
+func whyBarred(w client.Worker) string {
+	switch {
+	case w.Quarantined != nil:
+		return w.Quarantined.Reason
+	case w.Drained != nil:
+		return w.Drained.Reason
+	}
+	return ""
+}
+
+func (a *App) showWorker(c *urfave.Context, cl *client.Client, w client.Worker) error {
+	doc, err := cl.Worker(c.Context, w.ID)
+	if err != nil || c.Bool("json") {
+		return a.JSONOr(doc.JSON, err)
+	}
+	w = doc.Value
+	facts := []string{"worker", w.Name, "role", string(w.Role), "state", w.State, "last contact", contact(w), "version", w.Version,
+		"offers", strings.Join(w.Offers, " "), "may offer", strings.Join(w.Labels, " "), "excludes", strings.Join(w.Exclude, " "),
+		"enrolled", terminal.When(w.Created), "disabled", terminal.When(w.Disabled)}
+	facts = append(facts, "cores", load(int64(w.Taken.Cores), int64(w.Capacity.Cores), func(n int64) string { return terminal.Decimal(n) }),
+		"memory", load(w.Taken.Memory, w.Capacity.Memory, gib), "disk", load(w.Taken.Disk, w.Capacity.Disk, gib))
+	if d := w.Drained; d != nil {
+		facts = append(facts, "drained", terminal.When(d.Since)+" by "+d.By+because(d.Reason))
+	}
+	if d := w.Quarantined; d != nil {
+		facts = append(facts, "quarantined", terminal.When(d.Since)+because(d.Reason))
+	}
+	if err := a.Facts(facts...); err != nil {
+		return err
+	}
+	t := terminal.NewTable("TASK", "BUILD", "KIND", "STATE", "TOOK", "WHAT")
+	for _, r := range w.Runs {
+		build := ""
+		if r.Build != 0 {
+			build = terminal.Decimal(r.Build)
+		}
+		t.Row(terminal.Decimal(r.ID), build, string(r.Kind), string(r.State), a.Took(r.Since, time.Time{}), r.Key)
+	}
+	return a.Section(t)
+}
+
+// load is how much of a machine is spoken for; "" for what it doesn't tell.
+func load(taken, has int64, say func(int64) string) string {
+	if has == 0 {
+		return ""
+	}
+	return say(taken) + " of " + say(has) + " taken"
+}
+
+func gib(n int64) string { return fmt.Sprintf("%.3g GiB", float64(n)/(1<<30)) }
+
+func (a *App) drainWorker(c *urfave.Context, cl *client.Client, w client.Worker) error {
+	doc, err := cl.DrainWorker(c.Context, w.ID, c.String("reason"))
 	if err != nil {
 		return err
 	}
-	i := slices.IndexFunc(workers.Value, func(w client.Worker) bool { return w.Name == name })
-	if i < 0 {
-		return albs.Errorf(albs.NotFound, "there is no worker %q", name)
+	rest := "it runs nothing: its machine can be taken away"
+	if n := len(doc.Value.Runs); n > 0 {
+		rest = fmt.Sprintf("it still runs %d, which albs worker show %s lists", n, w.Name)
 	}
-	out, err := cl.DisableWorker(c.Context, workers.Value[i].ID)
+	return a.Result(c, doc.JSON, "worker %s gets nothing more; %s", w.Name, rest)
+}
+
+func (a *App) undrainWorker(c *urfave.Context, cl *client.Client, w client.Worker) error {
+	doc, err := cl.UndrainWorker(c.Context, w.ID)
 	if err != nil {
 		return err
 	}
-	return a.Result(c, out.JSON, "worker %s is disabled; its leases end by themselves", name)
+	return a.Result(c, doc.JSON, "worker %s is %s", w.Name, doc.Value.State)
+}
+
+func (a *App) liftWorker(c *urfave.Context, cl *client.Client, w client.Worker) error {
+	doc, err := cl.LiftWorker(c.Context, w.ID)
+	if err != nil {
+		return err
+	}
+	return a.Result(c, doc.JSON, "worker %s is %s", w.Name, doc.Value.State)
+}
+
+func (a *App) excludeFromWorker(c *urfave.Context, cl *client.Client, w client.Worker) error {
+	patterns := c.StringSlice("pattern")
+	doc, err := cl.ExcludeFromWorker(c.Context, w.ID, patterns)
+	if err != nil {
+		return err
+	}
+	if len(patterns) == 0 {
+		return a.Result(c, doc.JSON, "worker %s may have everything", w.Name)
+	}
+	return a.Result(c, doc.JSON, "worker %s doesn't get %s", w.Name, strings.Join(doc.Value.Exclude, " "))
+}
+
+func (a *App) disableWorker(c *urfave.Context, cl *client.Client, w client.Worker) error {
+	out, err := cl.DisableWorker(c.Context, w.ID)
+	if err != nil {
+		return err
+	}
+	return a.Result(c, out.JSON, "worker %s is disabled; its leases end by themselves", w.Name)
 }
