@@ -46,8 +46,8 @@ async function fetchFragment(url, options = {}) {
 }
 
 // swap puts the sections of a fragment in the place of those with the same id. One
-// that is as it was stays untouched, and what the reader has opened, scrolled or
-// focused in another stays so.
+// that is as it was stays untouched, and what the reader has opened, scrolled, typed
+// or focused in another stays so.
 const key = part => part.outerHTML.replace(/(<(?:time|span class="since") [^>]*>)[^<]*/g, "$1"); // "1 s ago" is no change
 const shown = new Map();
 for (const part of document.querySelectorAll("#live > [id]")) shown.set(part.id, key(part));
@@ -66,10 +66,12 @@ function swap(fragment) {
     const old = document.getElementById(part.id);
     const open = [...old.querySelectorAll("details[open][id]")].map(d => d.id);
     const scrolled = [...old.querySelectorAll(".scroll[id]")].map(s => [s.id, s.scrollLeft]);
+    const typed = [...old.querySelectorAll("input[id]")].filter(i => i.value !== i.defaultValue).map(i => [i.id, i.value, i.selectionStart, i.selectionEnd]);
     const focus = old.contains(document.activeElement) ? document.activeElement.id : "";
     old.replaceWith(part);
     for (const id of open) document.getElementById(id)?.setAttribute("open", "");
     for (const [id, x] of scrolled) { const s = document.getElementById(id); if (s) s.scrollLeft = x; }
+    for (const [id, value, from, to] of typed) { const i = document.getElementById(id); if (i) { i.value = value; if (from !== null) i.setSelectionRange(from, to); } }
     if (focus) document.getElementById(focus)?.focus({ preventScroll: true });
   }
   tick();

@@ -24,11 +24,17 @@ import (
 //	build:7   what happens to a build, and to releases that have it
 //	task:12   the same for one task of it, and its logs as they appear
 //	builds    what happens to any build
-//	queue     what happens to any task
+//	queue     what happens to any task or worker
+//	nodes     the same, and now and then when workers were heard of
 const (
 	followBuilds = "builds"
 	followQueue  = "queue"
+	followNodes  = "nodes"
 )
+
+// contactEvery is how old a page may be as to when workers were heard of, which is no
+// event.
+const contactEvery = 15 * time.Second
 
 func followBuild(id albs.BuildID) string { return build.Topic(id) }
 func followTask(id albs.TaskID) string   { return "task:" + id.String() }
@@ -51,7 +57,11 @@ func (u *UI) feedOf(ctx context.Context, name string) (feed, error) {
 	case name == followBuilds:
 		return feed{rest: time.Second, keep: func(e event.Event) bool { return strings.HasPrefix(e.Topic, "build:") }}, nil
 	case name == followQueue:
-		return feed{rest: time.Second, keep: func(e event.Event) bool { return strings.HasPrefix(e.Kind, "task.") }}, nil
+		return feed{rest: time.Second, keep: ofFarm}, nil
+	case name == followNodes:
+		return feed{rest: time.Second, keep: ofFarm, mark: func(context.Context) (string, error) {
+			return strconv.FormatInt(time.Now().UnixNano()/int64(contactEvery), 10), nil
+		}}, nil
 	case kind == "build" && err == nil && n > 0:
 		return feed{topic: name, rest: restTime, mark: func(ctx context.Context) (string, error) {
 			return u.releaseMark(ctx, albs.BuildID(n))
@@ -62,11 +72,15 @@ func (u *UI) feedOf(ctx context.Context, name string) (feed, error) {
 			return feed{}, err
 		}
 		return feed{topic: t.Topic, task: t.ID, rest: restTime, mark: func(ctx context.Context) (string, error) {
-			infos, err := u.Queue.Logs(ctx, t.ID)
-			return strings.Repeat("log ", len(infos)), err
+			return u.taskMark(ctx, t.ID)
 		}}, nil
 	}
 	return feed{}, albs.Errorf(albs.Invalid, "%s is nothing that can be followed", inert(cut(name, 40)))
+}
+
+// ofFarm reports whether an event is of a task or of a worker.
+func ofFarm(e event.Event) bool {
+	return strings.HasPrefix(e.Kind, "task.") || strings.HasPrefix(e.Kind, "worker.")
 }
 
 const (
@@ -175,6 +189,18 @@ func (u *UI) releaseMark(ctx context.Context, id albs.BuildID) (string, error) {
 		fmt.Fprintf(&b, "%d %d;", r.ID, r.Status)
 	}
 	return b.String(), err
+}
+
+// taskMark changes whenever a task has another log, and when what it waits for changes,
+// which happens to others' tasks and to workers.
+func (u *UI) taskMark(ctx context.Context, id albs.TaskID) (string, error) {
+	infos, err := u.Queue.Logs(ctx, id)
+	if err != nil {
+		return "", err
+	}
+	whys, err := u.Queue.Whys(ctx, []albs.TaskID{id})
+	w := whys[id]
+	return fmt.Sprint(len(infos), w.Position, w.Of, w.Binding), err
 }
 
 // resumeAt returns the event behind which a stream begins: what the browser saw

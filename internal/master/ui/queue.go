@@ -2,12 +2,11 @@ package ui
 
 import (
 	"net/http"
-	"slices"
 	"strconv"
 	"strings"
 
 	"albs/internal/albs"
-	"albs/internal/master/auth"
+	"albs/internal/master/face/roster"
 	"albs/internal/master/queue"
 )
 
@@ -20,29 +19,13 @@ type queueView struct {
 	Running []queueRow
 	Waiting []queueRow
 	Hidden  int // waiting tasks that aren't shown
-	Workers []workerRow
+	Workers []stateCount
 }
 
 type queueRow struct {
 	queue.Task
 	Build albs.BuildID // 0 if it is no build's
 	Wait  string
-}
-
-type workerRow struct {
-	auth.Worker
-	Tasks []queueRow
-}
-
-// State is how the worker stands, for lookOf.
-func (w workerRow) State() string {
-	switch {
-	case !w.DisabledAt.IsZero():
-		return "closed"
-	case len(w.Tasks) > 0:
-		return "busy"
-	}
-	return "idle"
 }
 
 func rowOfTask(t queue.Task) queueRow {
@@ -72,11 +55,12 @@ func (u *UI) queuePage(w http.ResponseWriter, r *http.Request) error {
 			queued += s.Count
 		}
 	}
-	workers, err := u.Auth.Workers(ctx)
+	workers, err := roster.List(ctx, u.Auth, u.Queue, roster.Filter{})
 	if err != nil {
 		return err
 	}
-	running, err := u.Queue.List(ctx, queue.Filter{States: []albs.TaskState{albs.TaskLeased, albs.TaskStopping}, Limit: 1000})
+	v.Workers, _ = countsOf(workers)
+	running, err := u.Queue.List(ctx, queue.Filter{States: []albs.TaskState{albs.TaskLeased, albs.TaskStopping}, Limit: maxQueueRows})
 	if err != nil {
 		return err
 	}
@@ -84,26 +68,23 @@ func (u *UI) queuePage(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	busy := make(map[string][]queueRow)
 	for _, t := range running {
-		row := rowOfTask(t)
-		busy[t.Worker] = append(busy[t.Worker], row)
-		if len(v.Running) < maxQueueRows {
-			v.Running = append(v.Running, row)
-		}
+		v.Running = append(v.Running, rowOfTask(t))
+	}
+	ids := make([]albs.TaskID, len(waiting))
+	for i, t := range waiting {
+		ids[i] = t.ID
+	}
+	whys, err := u.Queue.Whys(ctx, ids)
+	if err != nil {
+		return err
 	}
 	for _, t := range waiting {
 		row := rowOfTask(t)
-		row.Wait = waitReason(t, workers)
+		row.Wait = whys[t.ID].Sentence // none of one that was claimed meanwhile
 		v.Waiting = append(v.Waiting, row)
 	}
 	v.Hidden = max(queued-len(v.Waiting), 0)
-	for _, wk := range workers {
-		v.Workers = append(v.Workers, workerRow{wk, busy[wk.Name]})
-	}
-	slices.SortStableFunc(v.Workers, func(a, b workerRow) int { // closed ones last
-		return a.DisabledAt.Compare(b.DisabledAt.Time)
-	})
 	p.Body = v
 	return u.render(w, r, http.StatusOK, "queue", p)
 }

@@ -20,7 +20,7 @@ import (
 // page is what every template gets.
 type page struct {
 	Title   string
-	Section string // of the navigation: builds, queue
+	Section string // of the navigation: builds, queue, nodes
 	Topic   string // what the page follows; "" for nothing
 	After   int64  // the event behind which to follow
 	Body    any

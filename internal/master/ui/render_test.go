@@ -10,6 +10,7 @@ import (
 	"albs/internal/master/auth"
 	"albs/internal/master/build"
 	"albs/internal/master/build/status"
+	"albs/internal/master/face/roster"
 	"albs/internal/master/queue"
 	"albs/internal/master/release"
 	"albs/internal/master/sign"
@@ -52,17 +53,31 @@ func TestTemplates(t *testing.T) {
 	}
 	att := attempt{Attempt: queue.Attempt{Number: 2, Worker: bad, Reason: bad, Outcome: albs.OutcomeFailed}, Logs: []queue.LogInfo{{Attempt: 2, Stream: "build"}}, Files: f.build.Artifacts, Cause: causeOf(&failure.Cause{Kind: failure.Node, Text: bad}, 7, 12, 1)}
 	att.Claimed.Time, att.Ended.Time = now, now
-	wk := auth.Worker{Name: bad, Role: albs.RoleNode, Labels: []string{"arch:*"}, Prefix: "x"}
+	identity := auth.Worker{ID: 3, Name: bad, Role: albs.RoleNode, Labels: []string{"arch:*", bad}, Prefix: "x"}
+	known := queue.Worker{Alive: true, Runs: []queue.Task{task}, Taken: queue.Room{Cores: 1}}
+	known.Version, known.Labels, known.Exclude, known.Room = bad, []string{bad}, []string{bad}, queue.Room{Cores: 8, Memory: 1 << 30, Disk: 1 << 40}
+	known.DrainReason, known.DrainedBy, known.QuarantineReason = bad, bad, bad
+	barred := known
+	barred.Drained.Time, barred.Quarantined.Time = now, now
+	old := identity
+	old.UsedAt.Time, old.DisabledAt.Time = now, now
+	keyed := task
+	keyed.Key, keyed.State = bad, albs.TaskStopping
+	rows := []queueRow{{Task: task, Build: 7}, {Task: keyed}}
+	cards := []nodeCard{{Worker: roster.Worker{Worker: identity, Known: &known}, Tasks: rows, May: true}, {Worker: roster.Worker{Worker: identity, Known: &barred}, May: true},
+		{Worker: roster.Worker{Worker: identity}}, {Worker: roster.Worker{Worker: old}}}
 	bodies := map[string][]any{
 		"builds": {buildsView{}, buildsView{Filled: true, Filter: build.Filter{Package: "<img src=x>"}, Next: "/builds?before=1", First: "/builds",
 			Builds: []build.Summary{{ID: 7, Owner: bad, Product: "distro", Status: f.build.Status, Packages: []string{bad, "b", "c", "d", "e"}, Platforms: []string{"el9", "el10"}}}}},
 		"build": {view, buildView{Build: build.Build{ID: 8}, AllFiles: 1000}},
 		"files": {view, buildView{}},
-		"task":  {taskView{Build: 7, Task: task, Item: item, Label: bad, Wait: "waits", Cause: cause, Attempts: []attempt{att, {}}, Run: &run, Retry: action{URL: "/x", Label: "Retry"}}, taskView{}},
+		"task":  {taskView{Build: 7, Task: task, Item: item, Label: bad, Wait: bad, Cause: cause, Attempts: []attempt{att, {}}, Run: &run, Retry: action{URL: "/x", Label: "Retry"}}, taskView{}},
 		"log": {logView{Build: 7, Task: task, Label: bad, Attempt: att, Stream: "build", Lines: []Line{{1, cleanLine([]byte(bad)), 5}}, Others: []queue.LogInfo{{Attempt: 2, Stream: "build"}}, Prev: 1, Next: 2, Base: "/b"},
 			logView{Attempt: att}},
 		"queue": {queueView{}, queueView{Stats: []queue.Stat{{State: albs.TaskQueued, Kind: albs.KindBuild, Arch: albs.X8664, Count: 3}, {}}, Running: []queueRow{{Task: task, Build: 7}},
-			Waiting: []queueRow{{Task: task, Wait: bad}}, Hidden: 9, Workers: []workerRow{{wk, []queueRow{{Task: task, Build: 7}}}, {Worker: wk}}}},
+			Waiting: []queueRow{{Task: task, Wait: bad}}, Hidden: 9, Workers: []stateCount{{roster.Busy, 2}}}},
+		"nodes": {nodesView{}, nodesView{All: 1, State: roster.Away}, nodesView{Nodes: cards, Counts: []stateCount{{roster.Busy, 2}, {roster.Quarantined, 1}}, All: 3, State: roster.Busy,
+			Manage: action{Label: "Drain", Why: bad}, Next: "/nodes?after=%3cimg"}},
 		"login": {loginView{Next: "/x", Message: bad}, loginView{}},
 		"error": {errorView{Status: 404, Message: inert(bad)}, errorView{Login: true}},
 	}
@@ -124,25 +139,6 @@ func TestWords(t *testing.T) {
 	} {
 		if got := stepState(tt.states); got != tt.want {
 			t.Errorf("stepState(%v) = %q, want %q", tt.states, got, tt.want)
-		}
-	}
-}
-
-func TestWaitReason(t *testing.T) {
-	t.Parallel()
-	workers := []auth.Worker{{Name: "n1", Labels: []string{"kind:build", "arch:x86_64"}}, {Name: "n2", Labels: []string{"kind:build", "arch:aarch64", "big"}}}
-	for _, tt := range []struct {
-		task queue.Task
-		want string
-	}{
-		{queue.Task{Needs: []string{"arch:x86_64", "kind:build"}}, "waits for n1"},
-		{queue.Task{Needs: []string{"kind:build"}}, "waits for one of 2 workers"},
-		{queue.Task{Needs: []string{"arch:s390x", "kind:build"}}, "no enrolled worker offers arch:s390x"},
-		{queue.Task{Needs: []string{"arch:x86_64", "big"}}, "no enrolled worker offers all of arch:x86_64 big"},
-		{queue.Task{Reason: "given back", Needs: []string{"kind:build"}}, "given back"},
-	} {
-		if got := waitReason(tt.task, workers); got != tt.want {
-			t.Errorf("waitReason(%v) = %q, want %q", tt.task.Needs, got, tt.want)
 		}
 	}
 }

@@ -144,6 +144,17 @@ func (f *fixture) create(packages ...build.Package) build.Build {
 	return b
 }
 
+// tasks are those of a build.
+func (f *fixture) tasks(id albs.BuildID) (ts []build.Task) {
+	f.t.Helper()
+	b, err := f.Builds.Get(f.t.Context(), id)
+	must(f.t, err)
+	for _, it := range b.Items {
+		ts = append(ts, it.Tasks...)
+	}
+	return ts
+}
+
 // lease is a task in a worker's hands.
 type lease struct {
 	*worker.Lease

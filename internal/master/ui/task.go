@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"net/http"
 	"slices"
-	"strings"
 
 	"albs/internal/albs"
 	"albs/internal/master/auth"
@@ -86,13 +85,11 @@ func (u *UI) taskPage(w http.ResponseWriter, r *http.Request) error {
 	if v.Attempts, err = u.attempts(ctx, f.build, t.ID); err != nil {
 		return err
 	}
-	if t.State == albs.TaskQueued {
-		workers, err := u.Auth.Workers(ctx)
-		if err != nil {
-			return err
-		}
-		v.Wait = waitReason(t, workers)
+	whys, err := u.Queue.Whys(ctx, []albs.TaskID{t.ID})
+	if err != nil {
+		return err
 	}
+	v.Wait = whys[t.ID].Sentence
 	may := auth.Can(ctx, auth.BuildRetry, auth.Object{Team: f.build.Team, Owner: f.build.OwnerID})
 	if v.Item.ID != 0 && v.Run == nil {
 		v.Retry = actionOf(fmt.Sprintf("/build/%d/task/%d/retry", id, t.ID), "Retry this task", may,
@@ -171,33 +168,4 @@ func (u *UI) retryTask(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	return u.change(w, r, func(ctx context.Context, id albs.BuildID) error { return u.Builds.RetryTask(ctx, id, t.ID) })
-}
-
-// waitReason says why a queued task hasn't been claimed, as far as identities
-// tell: what a worker offers at the moment is known to the dispatcher only.
-func waitReason(t queue.Task, workers []auth.Worker) string {
-	if t.Reason != "" {
-		return t.Reason
-	}
-	var able []string
-	missing := slices.Clone(t.Needs)
-	for _, w := range workers {
-		if !w.DisabledAt.IsZero() {
-			continue
-		}
-		a := auth.Actor{Kind: auth.KindWorker, Labels: w.Labels}
-		if !slices.ContainsFunc(t.Needs, func(n string) bool { return !a.Allows(n) }) {
-			able = append(able, w.Name)
-		}
-		missing = slices.DeleteFunc(missing, a.Allows)
-	}
-	switch {
-	case len(missing) > 0:
-		return "no enrolled worker offers " + strings.Join(missing, " or ")
-	case len(able) == 0:
-		return "no enrolled worker offers all of " + strings.Join(t.Needs, " ")
-	case len(able) == 1:
-		return "waits for " + able[0]
-	}
-	return fmt.Sprintf("waits for one of %d workers", len(able))
 }

@@ -99,6 +99,7 @@ func (u *UI) routes(r chi.Router) {
 		u.get(r, "/build/{build}/task/{task}/log/{stream}/lines", u.logLines)
 		u.get(r, "/build/{build}/task/{task}/log/{stream}/find", u.logFind)
 		u.get(r, "/queue", u.queuePage)
+		u.get(r, "/nodes", u.nodesPage)
 		u.get(r, "/login", u.loginPage)
 		r.Get("/static/{hash}/{name}", u.assets.serve)
 		r.Head("/static/{hash}/{name}", u.assets.serve)
@@ -107,6 +108,9 @@ func (u *UI) routes(r chi.Router) {
 		u.post(r, "/build/{build}/retry", u.retryBuild)
 		u.post(r, "/build/{build}/restart-tests", u.restartTests)
 		u.post(r, "/build/{build}/task/{task}/retry", u.retryTask)
+		u.post(r, "/nodes/{worker}/drain", u.drainNode)
+		u.post(r, "/nodes/{worker}/undrain", u.undrainNode)
+		u.post(r, "/nodes/{worker}/lift", u.liftNode)
 		u.post(r, "/logout", u.logout)
 		r.Post("/login", u.serve(u.login))
 

@@ -43,7 +43,7 @@ func TestPages(t *testing.T) {
 	l := f.claim(albs.KindBuild, "arch:x86_64")
 	l.log("build", "one\ntwo\n")
 	contains(t, "running", anon.page("/build/1"), "running", fmt.Sprintf(`href="/build/1/task/%d"`, l.Token.Task))
-	contains(t, "queue", anon.page("/queue"), "node-1", "busy", "build 1", "aarch64", "tester-1", "waits for node-1")
+	contains(t, "queue", anon.page("/queue"), "node-1", `href="/nodes?state=busy"`, "build 1", "aarch64", "1st of 1 in its lane (product:distro): no worker offers arch:aarch64")
 	contains(t, "task", anon.page(fmt.Sprintf("/build/1/task/%d", l.Token.Task)), "albs-rich · build x86_64 · el9", "node-1", fmt.Sprintf(`href="/build/1/task/%d/log/build?attempt=1"`, l.Token.Task), "kind:build")
 	l.succeed()
 	other := f.claim(albs.KindBuild, "arch:aarch64")
@@ -85,7 +85,7 @@ func TestHeaders(t *testing.T) {
 	anon := f.browse("")
 	facetest.Impatient(t, f.UI, "/")
 	facetest.Impatient(t, f.UI, "/nothing")
-	for _, path := range []string{"/", "/login", "/queue", "/nothing"} {
+	for _, path := range []string{"/", "/login", "/queue", "/nodes", "/nothing"} {
 		h := anon.get(path).Header
 		const want = "base-uri 'none'; connect-src 'self'; default-src 'none'; form-action 'self'; frame-ancestors 'none'; img-src 'self'; script-src 'self'; style-src 'self'"
 		if p := strings.Split(h.Get("Content-Security-Policy"), "; "); strings.Join(slices.Sorted(slices.Values(p)), "; ") != want {
@@ -222,7 +222,7 @@ func TestUnsafe(t *testing.T) {
 	t.Parallel()
 	f := setup(t)
 	f.create()
-	paths := map[string]int{"/builds": 404, "/queue": 404, "/nothing": 404} // and what nobody gets
+	paths := map[string]int{"/builds": 404, "/queue": 404, "/nodes": 404, "/nothing": 404} // and what nobody gets
 	reading, entry := []string{http.MethodGet, http.MethodHead}, "/login"
 	err := chi.Walk(f.router, func(method, route string, _ http.Handler, _ ...func(http.Handler) http.Handler) error {
 		if slices.Contains(reading, method) {
@@ -231,11 +231,11 @@ func TestUnsafe(t *testing.T) {
 		if method != http.MethodPost {
 			t.Errorf("%s %s: a page can't send that without the module", method, route)
 		}
-		paths[strings.NewReplacer("{build}", "1", "{task}", "1").Replace(route)] = http.StatusUnauthorized
+		paths[strings.NewReplacer("{build}", "1", "{task}", "1", "{worker}", "1").Replace(route)] = http.StatusUnauthorized
 		return nil
 	})
 	must(t, err)
-	if len(paths) < 9 || paths[entry] == 0 {
+	if len(paths) < 13 || paths[entry] == 0 {
 		t.Errorf("the router has only %v", paths)
 	}
 	anon, c := f.browse(""), f.browse("operator")
@@ -406,11 +406,17 @@ func TestFeedOf(t *testing.T) {
 		must(t, err)
 		return got
 	}
-	builds, queue := of(followBuilds), of(followQueue)
-	for _, e := range []event.Event{{Topic: "user:alice", Kind: "user.added"}, {Topic: "worker:node-1", Kind: "worker.added"}} {
-		if builds.keep(e) || queue.keep(e) {
-			t.Errorf("%s of %s reaches those who follow builds (%t) or the queue (%t)", e.Kind, e.Topic, builds.keep(e), queue.keep(e))
+	builds, queue, nodes := of(followBuilds), of(followQueue), of(followNodes)
+	if e := (event.Event{Topic: "user:alice", Kind: "user.added"}); builds.keep(e) || queue.keep(e) || nodes.keep(e) {
+		t.Errorf("%s of %s reaches those who follow builds (%t), the queue (%t) or nodes (%t)", e.Kind, e.Topic, builds.keep(e), queue.keep(e), nodes.keep(e))
+	}
+	for _, e := range []event.Event{{Topic: "worker:node-1", Kind: "worker.drained"}, {Topic: "build:1", Kind: "task.leased"}} {
+		if !queue.keep(e) || !nodes.keep(e) {
+			t.Errorf("%s: queue %t, nodes %t; want both", e.Kind, queue.keep(e), nodes.keep(e))
 		}
+	}
+	if a, err := nodes.mark(t.Context()); err != nil || a == "" {
+		t.Errorf("the nodes' mark = %q, %v", a, err)
 	}
 	if e := (event.Event{Topic: "build:1", Kind: "build.created"}); !builds.keep(e) || queue.keep(e) {
 		t.Errorf("%s: builds %t, queue %t; want builds alone", e.Kind, builds.keep(e), queue.keep(e))
@@ -420,6 +426,13 @@ func TestFeedOf(t *testing.T) {
 	}
 	f.create()
 	l := f.claim(albs.KindBuild, "arch:x86_64")
+	for _, task := range f.tasks(1) { // of one that waits the mark says what for
+		mark, err := of("task:" + task.ID.String()).mark(t.Context())
+		must(t, err)
+		if waits := strings.Contains(mark, "no worker offers arch:aarch64"); waits != (task.State == albs.TaskQueued) {
+			t.Errorf("the mark of the %s task %d is %q", task.State, task.ID, mark)
+		}
+	}
 	if got := of("task:" + l.Token.Task.String()); got.topic != "build:1" || got.task != l.Token.Task {
 		t.Errorf("a task's feed is of topic %q and the logs of task %d", got.topic, got.task)
 	}

@@ -45,9 +45,15 @@ var looks = map[string]look{
 	"released": {"released", "ok", "ok"},
 	"reverted": {"reverted", "skip", "off"},
 	"none":     {"not yet", "none", "off"},
-	"busy":     {"busy", "run", "run"},
-	"idle":     {"idle", "none", "off"},
-	"closed":   {"disabled", "skip", "off"},
+	// of a worker
+	"busy":        {"busy", "run", "run"},
+	"idle":        {"idle", "clock", "ok"},
+	"draining":    {"draining", "run", "wait"},
+	"drained":     {"drained", "pause", "wait"},
+	"quarantined": {"quarantined", "bad", "bad"},
+	"away":        {"away", "none", "bad"},
+	"unseen":      {"never asked", "none", "off"},
+	"disabled":    {"disabled", "skip", "off"},
 }
 
 // lookOf returns how a state is shown, whichever type it has; an unknown one is

@@ -1,0 +1,154 @@
+package ui
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"net/url"
+	"slices"
+
+	"albs/internal/albs"
+	"albs/internal/master/auth"
+	"albs/internal/master/face/roster"
+)
+
+// maxNodes is how many workers a page shows.
+const maxNodes = 100
+
+type nodesView struct {
+	Nodes  []nodeCard
+	Counts []stateCount // of all workers, where there are any
+	All    int
+	State  roster.State // that was asked for; "" for all
+	Manage action       // why nobody here may decide anything, if so
+	Next   string       // the page behind this one; "" if there is none
+}
+
+// stateCount is how many workers stand in one way.
+type stateCount struct {
+	State roster.State
+	Count int
+}
+
+func countsOf(p roster.Page) (counts []stateCount, all int) {
+	for _, s := range roster.States {
+		if n := p.Counts[s]; n > 0 {
+			counts = append(counts, stateCount{s, n})
+			all += n
+		}
+	}
+	return counts, all
+}
+
+// nodeCard is one worker, with what a person may do to it.
+type nodeCard struct {
+	roster.Worker
+	Tasks []queueRow
+	May   bool // decide about it
+}
+
+// Barred says since when and why the worker gets nothing, the worst first.
+func (c nodeCard) Barred() []string {
+	k := c.Known
+	if k == nil {
+		return nil
+	}
+	var out []string
+	if !k.Quarantined.IsZero() {
+		out = append(out, "Quarantined: "+k.QuarantineReason)
+	}
+	if !k.Drained.IsZero() {
+		s := "Drained by " + k.DrainedBy
+		if k.DrainReason != "" {
+			s += ": " + k.DrainReason
+		}
+		out = append(out, s)
+	}
+	return out
+}
+
+// path is the page of workers, from one on.
+func (v nodesView) path(after string) string {
+	q := url.Values{}
+	if v.State != "" {
+		q.Set("state", string(v.State))
+	}
+	if after != "" {
+		q.Set("after", after)
+	}
+	if len(q) == 0 {
+		return "/nodes"
+	}
+	return "/nodes?" + q.Encode()
+}
+
+func (u *UI) nodesPage(w http.ResponseWriter, r *http.Request) error {
+	ctx, query := r.Context(), r.URL.Query()
+	v := nodesView{State: roster.State(query.Get("state"))}
+	if v.State != "" && !slices.Contains(roster.States, v.State) {
+		return albs.Errorf(albs.Invalid, "no worker stands as %s", inert(cut(string(v.State), 40)))
+	}
+	p, err := u.follow(ctx, page{Title: "Nodes", Section: "nodes"}, followNodes)
+	if err != nil {
+		return err
+	}
+	list, err := roster.List(ctx, u.Auth, u.Queue, roster.Filter{State: v.State, After: query.Get("after"), Limit: maxNodes})
+	if err != nil {
+		return err
+	}
+	may := auth.Can(ctx, auth.WorkerManage, auth.Object{})
+	v.Manage = actionOf("", "Drain a node", may, true, "")
+	v.Counts, v.All = countsOf(list)
+	for _, n := range list.Workers {
+		c := nodeCard{Worker: n, May: may == nil && n.Known != nil}
+		if n.Known != nil {
+			for _, t := range n.Known.Runs {
+				c.Tasks = append(c.Tasks, rowOfTask(t))
+			}
+		}
+		v.Nodes = append(v.Nodes, c)
+	}
+	if list.More {
+		v.Next = v.path(v.Nodes[len(v.Nodes)-1].Name)
+	}
+	p.Body = v
+	return u.render(w, r, http.StatusOK, "nodes", p)
+}
+
+// decide does something to a worker for a person and shows the workers again.
+func (u *UI) decide(w http.ResponseWriter, r *http.Request, do func(ctx context.Context, name string) error) error {
+	id, err := number(r, "worker")
+	if err != nil {
+		return err
+	}
+	n, err := roster.Get(r.Context(), u.Auth, u.Queue, albs.WorkerID(id))
+	if err != nil {
+		return err
+	}
+	if err := do(r.Context(), n.Name); err != nil {
+		return err
+	}
+	if wantsFragment(r) {
+		w.WriteHeader(http.StatusNoContent) // the page that asked looks by itself
+		return nil
+	}
+	http.Redirect(w, r, fmt.Sprintf("/nodes#n%d", id), http.StatusSeeOther)
+	return nil
+}
+
+func (u *UI) drainNode(w http.ResponseWriter, r *http.Request) error {
+	if err := form(w, r); err != nil {
+		return err
+	}
+	return u.decide(w, r, func(ctx context.Context, name string) error {
+		return u.Queue.Fleet().Drain(ctx, name, r.PostForm.Get("reason"))
+	})
+}
+
+func (u *UI) undrainNode(w http.ResponseWriter, r *http.Request) error {
+	return u.decide(w, r, u.Queue.Fleet().Undrain)
+}
+
+func (u *UI) liftNode(w http.ResponseWriter, r *http.Request) error {
+	return u.decide(w, r, u.Queue.Fleet().Lift)
+}
