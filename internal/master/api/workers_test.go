@@ -11,6 +11,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"albs/internal/albs"
+	"albs/internal/master/db"
 )
 
 // claims has node-1 wait for a moment for work that there isn't, or take a task.
@@ -69,6 +70,21 @@ func TestFarm(t *testing.T) {
 		t.Errorf("taken back: %+v", w)
 	}
 
+	if err := f.db.InTx(t.Context(), func(tx db.Tx) error {
+		_, err := tx.ExecContext(t.Context(), `UPDATE fleet_worker SET quarantined_at = seen_at, quarantine_reason = 'it lost much' WHERE name = 'node-1'`)
+		return err
+	}); err != nil {
+		t.Fatal(err)
+	}
+	if w = show(); w.State != "quarantined" || w.Quarantined == nil || w.Quarantined.Reason != "it lost much" || w.Quarantined.Since == nil {
+		t.Errorf("in quarantine: %+v", w)
+	}
+	w = workerView{}
+	f.call(t, "operator", patch, path+"lift", nil, 200).into(t, &w)
+	if w.State != "busy" || w.Quarantined != nil {
+		t.Errorf("lifted: %+v", w)
+	}
+
 	for _, bad := range []struct {
 		method, path, body string
 		status             int
@@ -110,7 +126,7 @@ func TestFarm(t *testing.T) {
 			t.Errorf("event %+v", e)
 		}
 	}
-	if want := []string{"worker.added", "worker.drained", "worker.excludes", "worker.excludes", "worker.undrained"}; !slices.Equal(kinds, want) {
+	if want := []string{"worker.added", "worker.drained", "worker.excludes", "worker.excludes", "worker.undrained", "worker.lifted"}; !slices.Equal(kinds, want) {
 		t.Errorf("events %q, want %q", kinds, want)
 	}
 }

@@ -92,13 +92,13 @@ func (q *Queue) whys(ctx context.Context, ts []taskRow) (map[albs.TaskID]Wait, e
 	if len(queued) == 0 {
 		return out, nil
 	}
-	s, err := q.survey(ctx)
+	s, err := q.survey(ctx, queued)
 	if err != nil {
 		return nil, fmt.Errorf("see why tasks wait: %w", err)
 	}
 	for _, t := range queued {
-		if out[t.ID], err = q.whyQueued(ctx, s, t); err != nil {
-			return nil, err
+		if _, ok := s.places[t.ID]; ok { // or it was claimed a moment ago
+			out[t.ID] = s.why(t)
 		}
 	}
 	return out, nil
@@ -162,32 +162,45 @@ func doing(t taskRow, now db.Time) string {
 	return "which is " + string(t.State)
 }
 
-func (q *Queue) whyQueued(ctx context.Context, s *scene, t taskRow) (Wait, error) {
-	question, err := q.question(ctx, s, t)
-	if err != nil {
-		return Wait{}, fmt.Errorf("see why task %d waits: %w", t.ID, err)
-	}
+func (s *scene) why(t taskRow) Wait {
+	question := s.question(t)
 	a := schedule.Explain(question)
 	w := Wait{Sentence: oneLine(a.Sentence), Binding: oneLine(a.Binding), ETA: a.ETA, Position: question.Position, Of: question.Of, Could: a.Could, Takes: a.Takes}
 	if a.Starts >= 0 {
 		w.Starts = db.At(s.now.Add(a.Starts))
 	}
-	return w, nil
+	return w
 }
 
 // scene is what the dispatcher knows at a moment of all that waits and works.
 type scene struct {
-	now     db.Time
-	workers []schedule.Worker
-	waits   map[albs.WorkerID]bool
-	running []schedule.Running
-	lanes   []schedule.Lane // of queued tasks, without these
-	counts  map[string]int  // by class, as they are asked for
-	used    map[string]float64
+	now      db.Time
+	workers  []schedule.Worker
+	waits    map[albs.WorkerID]bool
+	running  []schedule.Running
+	lanes    []schedule.Lane // of queued tasks, without these
+	used     map[string]float64
+	places   map[albs.TaskID]placeRow // of the tasks that are asked for
+	refusals map[albs.TaskID][]refusalRow
 }
 
-func (q *Queue) survey(ctx context.Context) (*scene, error) {
-	s := &scene{now: q.clock.now(), waits: make(map[albs.WorkerID]bool), counts: make(map[string]int)}
+// survey looks at all that Explain asks, for the tasks ts.
+func (q *Queue) survey(ctx context.Context, ts []taskRow) (*scene, error) {
+	s := &scene{now: q.clock.now(), waits: make(map[albs.WorkerID]bool), places: make(map[albs.TaskID]placeRow)}
+	byClass := make(map[string][]taskRow)
+	ids := make([]albs.TaskID, len(ts))
+	for i, t := range ts {
+		byClass[t.Class], ids[i] = append(byClass[t.Class], t), t.ID
+	}
+	var err error
+	if s.refusals, err = readRefusals(ctx, q.db, ids, s.now); err != nil {
+		return nil, err
+	}
+	for class, ts := range byClass {
+		if err := s.place(ctx, q.db, class, ts); err != nil {
+			return nil, err
+		}
+	}
 	held, err := readRunning(ctx, q.db)
 	if err != nil {
 		return nil, err
@@ -222,39 +235,57 @@ func (q *Queue) survey(ctx context.Context) (*scene, error) {
 	return s, nil
 }
 
+// place finds where queued tasks of a class stand. The database counts fast for one and
+// would for each begin anew.
+func (s *scene) place(ctx context.Context, d db.Q, class string, ts []taskRow) error {
+	if len(ts) == 1 {
+		p, err := getPlace(ctx, d, ts[0])
+		s.places[ts[0].ID] = p
+		return err
+	}
+	line, err := selectLine(ctx, d, class)
+	if err != nil {
+		return err
+	}
+	slices.SortFunc(line, func(a, b readyRow) int {
+		return cmp.Or(cmp.Compare(b.Priority, a.Priority), cmp.Compare(b.Chain, a.Chain), cmp.Compare(a.ID, b.ID))
+	})
+	asked := make(map[albs.TaskID]bool, len(ts))
+	for _, t := range ts {
+		asked[t.ID] = true
+	}
+	p := placeRow{Size: len(line)}
+	for _, r := range line {
+		if asked[r.ID] {
+			s.places[r.ID] = p
+		}
+		p.Count++
+		if r.Expected < measure.Unknown {
+			p.Known, p.Expects = p.Known+1, p.Expects+int64(r.Expected)
+		}
+	}
+	return nil
+}
+
 // question is what the dispatcher knows of t and of those that could take it.
-func (q *Queue) question(ctx context.Context, s *scene, t taskRow) (schedule.Question, error) {
+func (s *scene) question(t taskRow) schedule.Question {
 	l := laneOf(t.Class)
 	r := readyRow{ID: t.ID, Priority: t.Priority, Expected: t.Expected, Chain: t.Chain, Key: t.Key}.ready()
 	v := schedule.Question{Reason: t.Reason, Again: make(map[albs.WorkerID]float64), Workers: s.workers, Waits: s.waits, Running: s.running}
 	if t.NotBeforeAt.After(s.now.Time) {
 		v.Pause = t.NotBeforeAt.Sub(s.now.Time)
 	}
-	refusals, err := readRefusals(ctx, q.db, []albs.TaskID{t.ID}, s.now)
-	if err != nil {
-		return v, err
-	}
-	for _, f := range refusals[t.ID] {
+	for _, f := range s.refusals[t.ID] {
 		r.Refused = append(r.Refused, f.WorkerID)
 		v.Again[f.WorkerID] = f.until().Sub(s.now.Time).Seconds()
 	}
 	l.Ready = []schedule.Ready{r}
 	v.Lane = l
-	count, known, expects, err := ahead(ctx, q.db, t)
-	if err != nil {
-		return v, err
-	}
-	v.Position, v.Ahead = count+1, schedule.Ahead{Count: count, Known: known, Expects: time.Duration(expects) * time.Second}
-	of, ok := s.counts[t.Class]
-	if !ok {
-		if of, err = countClass(ctx, q.db, t.Class); err != nil {
-			return v, err
-		}
-		s.counts[t.Class] = of
-	}
-	v.Of = of
+	p := s.places[t.ID]
+	v.Position, v.Of = p.Count+1, p.Size
+	v.Ahead = schedule.Ahead{Count: p.Count, Known: p.Known, Expects: time.Duration(p.Expects) * time.Second}
 	s.rivals(&v)
-	return v, nil
+	return v
 }
 
 // rivals counts the owners whose queued tasks go to the same workers.

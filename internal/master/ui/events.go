@@ -57,7 +57,8 @@ func (u *UI) feedOf(ctx context.Context, name string) (feed, error) {
 	case name == followBuilds:
 		return feed{rest: time.Second, keep: func(e event.Event) bool { return strings.HasPrefix(e.Topic, "build:") }}, nil
 	case name == followQueue:
-		return feed{rest: time.Second, keep: ofFarm}, nil
+		// Why thousands wait takes a while to say, and in a farm something always happens.
+		return feed{rest: 3 * time.Second, keep: ofFarm}, nil
 	case name == followNodes:
 		return feed{rest: time.Second, keep: ofFarm, mark: func(context.Context) (string, error) {
 			return strconv.FormatInt(time.Now().UnixNano()/int64(contactEvery), 10), nil

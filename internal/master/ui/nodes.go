@@ -47,24 +47,13 @@ type nodeCard struct {
 	May   bool // decide about it
 }
 
-// Barred says since when and why the worker gets nothing, the worst first.
-func (c nodeCard) Barred() []string {
-	k := c.Known
-	if k == nil {
-		return nil
+// Drain says by whom and why the worker is drained.
+func (c nodeCard) Drain() string {
+	s := "Drained by " + c.Known.DrainedBy
+	if c.Known.DrainReason != "" {
+		s += ": " + c.Known.DrainReason
 	}
-	var out []string
-	if !k.Quarantined.IsZero() {
-		out = append(out, "Quarantined: "+k.QuarantineReason)
-	}
-	if !k.Drained.IsZero() {
-		s := "Drained by " + k.DrainedBy
-		if k.DrainReason != "" {
-			s += ": " + k.DrainReason
-		}
-		out = append(out, s)
-	}
-	return out
+	return s
 }
 
 // path is the page of workers, from one on.

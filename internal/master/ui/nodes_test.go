@@ -11,6 +11,7 @@ import (
 
 	"albs/internal/albs"
 	"albs/internal/master/auth"
+	"albs/internal/master/db"
 	"albs/internal/worker"
 )
 
@@ -24,7 +25,9 @@ func (f *fixture) offers(role albs.Role, labels ...string) {
 }
 
 // idOf is the number of a role's worker.
-func (f *fixture) idOf(role albs.Role) string { return fmt.Sprint(int64(auth.From(f.nodes[role]).Worker)) }
+func (f *fixture) idOf(role albs.Role) string {
+	return fmt.Sprint(int64(auth.From(f.nodes[role]).Worker))
+}
 
 // TestNodes is an operator's way without JavaScript.
 func TestNodes(t *testing.T) {
@@ -70,6 +73,15 @@ func TestNodes(t *testing.T) {
 		t.Errorf("lift = %s", a.Status)
 	}
 	contains(t, "taken back", operator.page("/nodes"), "idle", "!Drained by", `action="`+path+`/drain"`)
+	must(t, f.d.InTx(t.Context(), func(tx db.Tx) error {
+		_, err := tx.ExecContext(t.Context(), `UPDATE fleet_worker SET quarantined_at = seen_at, quarantine_reason = $1 WHERE name = 'node-1'`, bad)
+		return err
+	}))
+	contains(t, "quarantined", anon.page("/nodes"), ">quarantined<", "Quarantined <time", "&lt;img", "!<img", "!/lift")
+	contains(t, "quarantined, for operators", operator.page("/nodes"), `action="`+path+`/lift"`)
+	if a := operator.post(path+"/lift", nil); a.StatusCode != http.StatusOK || strings.Contains(a.text, "Quarantined") {
+		t.Errorf("lift = %s\n%s", a.Status, a.text)
+	}
 
 	for _, p := range []string{"/drain", "/undrain", "/lift"} {
 		if a := anon.post(path+p, nil); a.StatusCode != http.StatusUnauthorized {
