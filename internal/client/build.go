@@ -92,6 +92,8 @@ type Task struct {
 	Failure *Failure    `json:"failure"` // of a failed task; nil where nothing is known
 	// AttemptList has the attempts in an answer about this one task.
 	AttemptList []Attempt `json:"attempt_list"`
+	// Why is what it waits for, in an answer about this one task; nil if it doesn't.
+	Why *Why `json:"why"`
 }
 
 // Failure is why a task failed, as the server found it in the logs.

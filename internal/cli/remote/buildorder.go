@@ -196,8 +196,12 @@ func (a *App) showTask(c *urfave.Context, cl *client.Client, id albs.BuildID) er
 		return a.JSONOr(doc.JSON, err)
 	}
 	t := doc.Value
+	waits := ""
+	if t.Why != nil {
+		waits = t.Why.Sentence
+	}
 	if err := a.Facts("task", terminal.Decimal(t.ID), "package", t.Package, "platform", t.Platform.Name, "arch", string(t.Arch), "step", string(t.Kind),
-		"state", watch.State(t.State, 0), "why", t.Reason, "took", a.Took(t.Started, t.Finished)); err != nil {
+		"state", watch.State(t.State, 0), "why", t.Reason, "waits", waits, "took", a.Took(t.Started, t.Finished)); err != nil {
 		return err
 	}
 	attempts := terminal.NewTable("ATTEMPT", "NODE", "STATE", "START", "TOOK", "WHY")

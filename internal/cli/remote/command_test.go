@@ -221,6 +221,12 @@ func TestCommands(t *testing.T) {
 			answers: map[string][]answer{"GET /queue/": ok(`[]`)}, stdout: "everything is done\n",
 		},
 		{
+			name: "build show of a task that waits", args: []string{"build", "show", "7", "12"},
+			answers: map[string][]answer{"GET /builds/7/tasks/12/": ok(`{"id":12,"kind":"build","package":"bash","arch":"s390x","state":"queued","platform":{"name":"el9"},
+				"why":{"sentence":"1st of 1 in its lane (team:core): no worker offers arch:s390x"}}`)},
+			stdout: "task:      12\npackage:   bash\nplatform:  el9\narch:      s390x\nstep:      build\nstate:     queued\nwaits:     1st of 1 in its lane (team:core): no worker offers arch:s390x\n",
+		},
+		{
 			name: "queue why", args: []string{"queue", "why", "12"},
 			answers: map[string][]answer{"GET /queue/12/": ok(`{"id":12,"state":"queued","why":{"sentence":"1st of 1 in its lane (team:core): no worker offers arch:s390x"}}`)},
 			stdout:  "task 12 is queued: 1st of 1 in its lane (team:core): no worker offers arch:s390x\n",
