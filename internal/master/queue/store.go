@@ -413,43 +413,6 @@ func expiredLeases(ctx context.Context, q db.Q, now db.Time, limit int) ([]albs.
 	return ids, err
 }
 
-// What was lost, and what is ahead.
-
-type lossRow struct {
-	TaskID    albs.TaskID `db:"task_id"`
-	ClaimedAt db.Time     `db:"claimed_at"`
-	EndedAt   db.Time     `db:"ended_at"`
-}
-
-// selectLosses returns the worker's lost attempts after since, by their end; some
-// hundreds say as much as all.
-func selectLosses(ctx context.Context, q db.Q, id albs.WorkerID, since db.Time) ([]lossRow, error) {
-	var ls []lossRow
-	err := q.SelectContext(ctx, &ls, `SELECT task_id, claimed_at, ended_at FROM attempt
-		WHERE worker_id = $1 AND ended_at > $2 AND ended = 'expire' ORDER BY ended_at, fence LIMIT 500`, id, since)
-	return ls, err
-}
-
-// placeRow is where a queued task stands in its class.
-type placeRow struct {
-	Size    int // tasks of the class
-	Count   int // of them before it
-	Known   int // of these with history
-	Expects int64
-}
-
-// getPlace returns where a task stands if it is queued.
-func getPlace(ctx context.Context, q db.Q, t taskRow) (placeRow, error) {
-	var p placeRow
-	err := q.GetContext(ctx, &p, `SELECT count(*) AS count, COALESCE(sum(CASE WHEN expected < $5 THEN 1 ELSE 0 END), 0) AS known,
-			COALESCE(sum(CASE WHEN expected < $5 THEN expected ELSE 0 END), 0) AS expects,
-			(SELECT count(*) FROM task WHERE state = 'queued' AND class = $1) AS size FROM task
-		WHERE state = 'queued' AND class = $1
-		AND (priority > $2 OR priority = $2 AND (chain > $3 OR chain = $3 AND id < $4))`,
-		t.Class, t.Priority, t.Chain, t.ID, measure.Unknown)
-	return p, err
-}
-
 // selectLine returns the queued tasks of a class, in no order: to have the database
 // order them takes longer.
 func selectLine(ctx context.Context, q db.Q, class string) ([]readyRow, error) {

@@ -133,35 +133,6 @@ func (q *Queue) whyBlocked(ctx context.Context, t taskRow) (Wait, error) {
 	return w, nil
 }
 
-// rank orders what blocks: what is furthest from its end first.
-func rank(s albs.TaskState) int {
-	return slices.Index([]albs.TaskState{albs.TaskFailed, albs.TaskCancelled, albs.TaskBlocked, albs.TaskQueued, albs.TaskStopping, albs.TaskLeased}, s)
-}
-
-func keyOf(t taskRow) string {
-	if t.Key == "" {
-		return ""
-	}
-	return " (" + t.Key + ")"
-}
-
-// doing says where a task that blocks another stands.
-func doing(t taskRow, now db.Time) string {
-	switch t.State {
-	case albs.TaskLeased, albs.TaskStopping:
-		s := fmt.Sprintf("which has run on %s for %s", t.Worker, schedule.Span(now.Sub(t.ChangedAt.Time)))
-		if took := measure.Seconds(t.Expected); took > 0 {
-			s += fmt.Sprintf(" and takes about %s", schedule.Span(took))
-		}
-		return s
-	case albs.TaskBlocked:
-		return "which is blocked itself"
-	case albs.TaskQueued:
-		return "which is queued"
-	}
-	return "which is " + string(t.State)
-}
-
 func (s *scene) why(t taskRow) Wait {
 	question := s.question(t)
 	a := schedule.Explain(question)
@@ -180,20 +151,26 @@ type scene struct {
 	running  []schedule.Running
 	lanes    []schedule.Lane // of queued tasks, without these
 	used     map[string]float64
-	places   map[albs.TaskID]placeRow // of the tasks that are asked for
-	refusals map[albs.TaskID][]refusalRow
+	places   map[albs.TaskID]place // of the tasks that are asked for
+	refusals map[albs.TaskID][]measure.Refusal
+}
+
+// place is where a queued task stands in its class.
+type place struct {
+	ahead schedule.Ahead
+	of    int // tasks of the class
 }
 
 // survey looks at all that Explain asks, for the tasks ts.
 func (q *Queue) survey(ctx context.Context, ts []taskRow) (*scene, error) {
-	s := &scene{now: q.clock.now(), waits: make(map[albs.WorkerID]bool), places: make(map[albs.TaskID]placeRow)}
+	s := &scene{now: q.clock.now(), waits: make(map[albs.WorkerID]bool), places: make(map[albs.TaskID]place)}
 	byClass := make(map[string][]taskRow)
 	ids := make([]albs.TaskID, len(ts))
 	for i, t := range ts {
 		byClass[t.Class], ids[i] = append(byClass[t.Class], t), t.ID
 	}
 	var err error
-	if s.refusals, err = readRefusals(ctx, q.db, ids, s.now); err != nil {
+	if s.refusals, err = measure.Refusals(ctx, q.db, ids, s.now); err != nil {
 		return nil, err
 	}
 	for class, ts := range byClass {
@@ -230,7 +207,7 @@ func (q *Queue) survey(ctx context.Context, ts []taskRow) (*scene, error) {
 		return nil, err
 	}
 	for _, c := range classes {
-		s.lanes = append(s.lanes, laneOf(c))
+		s.lanes = append(s.lanes, schedule.LaneOf(c))
 	}
 	return s, nil
 }
@@ -239,8 +216,8 @@ func (q *Queue) survey(ctx context.Context, ts []taskRow) (*scene, error) {
 // would for each begin anew.
 func (s *scene) place(ctx context.Context, d db.Q, class string, ts []taskRow) error {
 	if len(ts) == 1 {
-		p, err := getPlace(ctx, d, ts[0])
-		s.places[ts[0].ID] = p
+		ahead, of, err := measure.Place(ctx, d, class, ts[0].Priority, ts[0].Chain, ts[0].ID)
+		s.places[ts[0].ID] = place{ahead, of}
 		return err
 	}
 	line, err := selectLine(ctx, d, class)
@@ -254,14 +231,14 @@ func (s *scene) place(ctx context.Context, d db.Q, class string, ts []taskRow) e
 	for _, t := range ts {
 		asked[t.ID] = true
 	}
-	p := placeRow{Size: len(line)}
+	p := place{of: len(line)}
 	for _, r := range line {
 		if asked[r.ID] {
 			s.places[r.ID] = p
 		}
-		p.Count++
-		if r.Expected < measure.Unknown {
-			p.Known, p.Expects = p.Known+1, p.Expects+int64(r.Expected)
+		p.ahead.Count++
+		if r.Expected != measure.Unknown {
+			p.ahead.Known, p.ahead.Expects = p.ahead.Known+1, p.ahead.Expects+measure.Seconds(r.Expected)
 		}
 	}
 	return nil
@@ -269,21 +246,20 @@ func (s *scene) place(ctx context.Context, d db.Q, class string, ts []taskRow) e
 
 // question is what the dispatcher knows of t and of those that could take it.
 func (s *scene) question(t taskRow) schedule.Question {
-	l := laneOf(t.Class)
+	l := schedule.LaneOf(t.Class)
 	r := readyRow{ID: t.ID, Priority: t.Priority, Expected: t.Expected, Chain: t.Chain, Key: t.Key}.ready()
 	v := schedule.Question{Reason: t.Reason, Again: make(map[albs.WorkerID]float64), Workers: s.workers, Waits: s.waits, Running: s.running}
 	if t.NotBeforeAt.After(s.now.Time) {
 		v.Pause = t.NotBeforeAt.Sub(s.now.Time)
 	}
 	for _, f := range s.refusals[t.ID] {
-		r.Refused = append(r.Refused, f.WorkerID)
-		v.Again[f.WorkerID] = f.until().Sub(s.now.Time).Seconds()
+		r.Refused = append(r.Refused, f.Worker)
+		v.Again[f.Worker] = f.Left.Seconds()
 	}
 	l.Ready = []schedule.Ready{r}
 	v.Lane = l
 	p := s.places[t.ID]
-	v.Position, v.Of = p.Count+1, p.Size
-	v.Ahead = schedule.Ahead{Count: p.Count, Known: p.Known, Expects: time.Duration(p.Expects) * time.Second}
+	v.Position, v.Of, v.Ahead = p.ahead.Count+1, p.of, p.ahead
 	s.rivals(&v)
 	return v
 }
