@@ -636,7 +636,7 @@ func TestOneSRPM(t *testing.T) {
 			}
 			must(t, f.left(l, files...))
 		}
-		b = f.wait(b.ID, Succeeded)
+		b = f.wait(b.ID, status.Succeeded)
 		sources := 0
 		for _, task := range b.Items[0].Tasks {
 			if task.Kind == albs.KindSource {
