@@ -82,7 +82,7 @@ var allowed = map[string][]string{
 	"master/product": {"albs", "master/db", "master/event", "master/auth", "master/provenance", "master/platform", "master/repo", "master/revision"},
 	// build's rules, each an idea of its own that knows no tables, and what it keeps
 	"master/build/option":     {"albs", "master/platform"},
-	"master/build/plan":       {"albs", "master/queue", "master/build/graph"}, // queue: how long a key may be
+	"master/build/plan":       {"albs", "master/queue/schedule", "master/build/graph"}, // schedule: how long a key may be
 	"master/build/graph":      {"albs"},
 	"master/build/admit":      {"albs", "rpm"},
 	"master/build/status":     {"albs", "master/queue"}, // the faces' too

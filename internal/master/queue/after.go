@@ -144,7 +144,7 @@ func (q *Queue) Exclude(ctx context.Context, tx db.Tx, id albs.TaskID, reason st
 	if t.State, err = life.Next(id, t.State, life.Spare); err != nil {
 		return err
 	}
-	t.Reason, t.CauseID = oneLine(reason), 0
+	t.Reason, t.CauseID = life.OneLine(reason), 0
 	return q.settle(ctx, tx, &t)
 }
 

@@ -144,7 +144,7 @@ func (q *Queue) refuse(ctx context.Context, me auth.Actor, token worker.Token, e
 	return err
 }
 
-func refused(reason string) error { return albs.Errorf(albs.Invalid, "%s", oneLine(reason)) }
+func refused(reason string) error { return albs.Errorf(albs.Invalid, "%s", life.OneLine(reason)) }
 
 // refusal carries an apply's Invalid out of the transaction that it undoes.
 type refusal struct{ err error }

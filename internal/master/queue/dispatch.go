@@ -451,7 +451,7 @@ func (q *Queue) giveBack(ctx context.Context, tx db.Tx, h held, pause time.Durat
 	if to != albs.TaskQueued {
 		return q.settle(ctx, tx, &h.task)
 	}
-	why = oneLine(cmp.Or(why, h.task.Reason))
+	why = life.OneLine(cmp.Or(why, h.task.Reason))
 	if why == h.task.Reason {
 		tx.AfterCommit(q.ready)
 		return q.write(ctx, tx, &h.task)

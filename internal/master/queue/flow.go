@@ -116,7 +116,7 @@ func vain(cause taskRow) string {
 	if cause.Reason != "" {
 		s += ": " + cause.Reason
 	}
-	return oneLine(s)
+	return life.OneLine(s)
 }
 
 // hinder marks all that waits, directly or not, for the tasks from, which cause

@@ -293,18 +293,18 @@ const maxInfra = 2
 // An attempt that is lost, or whose worker's means failed, is followed by another,
 // after a pause, until there were too many.
 func (q *Queue) end(ctx context.Context, tx db.Tx, h *held, e ending) error {
-	e.reason = oneLine(e.reason)
+	e.reason = life.OneLine(e.reason)
 	how, reason := e.how, e.reason
 	switch {
 	case how == life.Infra && e.outcome != "":
 		h.task.Infra++
 		if h.task.Infra >= maxInfra {
-			how, reason = life.Exhaust, oneLine(fmt.Sprintf("infra: reported %d times, the last: %s", h.task.Infra, e.reason))
+			how, reason = life.Exhaust, life.OneLine(fmt.Sprintf("infra: reported %d times, the last: %s", h.task.Infra, e.reason))
 		}
 	case how == life.Infra, how == life.Lost, how == life.Expire:
 		h.task.Lost++
 		if h.task.Lost >= q.config.MaxLost {
-			how, reason = life.Exhaust, oneLine(fmt.Sprintf("infra: %d attempts were lost, the last: %s", h.task.Lost, e.reason))
+			how, reason = life.Exhaust, life.OneLine(fmt.Sprintf("infra: %d attempts were lost, the last: %s", h.task.Lost, e.reason))
 		}
 	}
 	to, err := life.Next(h.task.ID, h.task.State, how)

@@ -7,6 +7,7 @@ import (
 
 	"albs/internal/albs"
 	"albs/internal/master/auth"
+	"albs/internal/master/queue/life"
 	"albs/internal/worker"
 )
 
@@ -43,7 +44,7 @@ func (q *Queue) RunLocal(ctx context.Context, me auth.Actor, kind albs.TaskKind,
 			case "":
 				return albs.OutcomeOK, r, nil
 			case albs.Invalid, albs.NotFound, albs.Forbidden, albs.TooLarge:
-				return albs.OutcomeFailed, albs.Result{Reason: oneLine(err.Error())}, nil
+				return albs.OutcomeFailed, albs.Result{Reason: life.OneLine(err.Error())}, nil
 			}
 			return "", r, err
 		},

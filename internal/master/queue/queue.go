@@ -233,13 +233,7 @@ const (
 	MaxNeeds = 32
 	MaxAfter = 10_000
 	MaxSpec  = 1 << 20 // bytes as JSON, the evidence likewise
-	MaxKey   = 400     // bytes
 )
-
-// validKey keeps keys printable; a key may be absent.
-func validKey(s string) bool {
-	return len(s) <= MaxKey && !strings.ContainsFunc(s, func(r rune) bool { return r <= ' ' || r == 0x7f })
-}
 
 // Enqueue adds a task in tx. It is queued, or blocked until every task of After
 // is satisfied. Invalid if a field is bad or a task of After doesn't exist.
@@ -261,7 +255,7 @@ func (q *Queue) Enqueue(ctx context.Context, tx db.Tx, n NewTask) (albs.TaskID, 
 	if n.Room.Cores < 0 || n.Room.Memory < 0 || n.Room.Disk < 0 {
 		return 0, albs.Errorf(albs.Invalid, "a task needs no less than nothing: %+v", n.Room)
 	}
-	if !validKey(n.Key) {
+	if !schedule.ValidKey(n.Key) {
 		return 0, albs.Errorf(albs.Invalid, "%.60q is no key for past runs", n.Key)
 	}
 	after := slices.Compact(slices.Sorted(slices.Values(n.After)))
@@ -315,7 +309,7 @@ func (q *Queue) Cancel(ctx context.Context, tx db.Tx, id albs.TaskID, reason str
 	if t.State, err = life.Next(id, t.State, life.Cancel); err != nil {
 		return err
 	}
-	t.Reason, t.CauseID = oneLine(reason), 0
+	t.Reason, t.CauseID = life.OneLine(reason), 0
 	return q.settle(ctx, tx, &t)
 }
 
@@ -467,21 +461,6 @@ func (q *Queue) Attempts(ctx context.Context, id albs.TaskID) ([]Attempt, error)
 
 // Upload names the uploads of an attempt, for Handlers to admit files from.
 func Upload(t worker.Token) string { return fmt.Sprintf("%d.%d", t.Task, t.Fence) }
-
-// oneLine makes a reason, which may come from a worker, fit for a list.
-func oneLine(s string) string {
-	s = strings.Join(strings.Fields(strings.ToValidUTF8(s, "?")), " ")
-	s = strings.Map(func(r rune) rune {
-		if r == 0 || r == 0x7f || r < ' ' {
-			return '?'
-		}
-		return r
-	}, s)
-	if len(s) > 1000 {
-		s = strings.ToValidUTF8(s[:1000], "") + "…"
-	}
-	return s
-}
 
 // taskEvent is the data of task events; the kind is "task." and the state.
 type taskEvent struct {

@@ -20,6 +20,7 @@ import (
 	"albs/internal/master/db"
 	"albs/internal/master/db/dbtest"
 	"albs/internal/master/event"
+	"albs/internal/master/queue/schedule"
 	"albs/internal/worker"
 )
 
@@ -382,7 +383,7 @@ func TestEnqueueRefuses(t *testing.T) {
 			{"label with a space", func(n *NewTask) { n.Needs = []string{"a b"} }, albs.Invalid},
 			{"room of less than nothing", func(n *NewTask) { n.Room.Memory = -1 }, albs.Invalid},
 			{"key of two words", func(n *NewTask) { n.Key = "a b" }, albs.Invalid},
-			{"key without end", func(n *NewTask) { n.Key = strings.Repeat("k", MaxKey+1) }, albs.Invalid},
+			{"key without end", func(n *NewTask) { n.Key = strings.Repeat("k", schedule.MaxKey+1) }, albs.Invalid},
 			{"after nothing there is", func(n *NewTask) { n.After = []albs.TaskID{1 << 40} }, albs.Invalid},
 			{"too many needs", func(n *NewTask) {
 				for i := range MaxNeeds {

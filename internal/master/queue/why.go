@@ -9,6 +9,7 @@ import (
 
 	"albs/internal/albs"
 	"albs/internal/master/db"
+	"albs/internal/master/queue/life"
 	"albs/internal/master/queue/measure"
 	"albs/internal/master/queue/schedule"
 )
@@ -136,7 +137,7 @@ func (q *Queue) whyBlocked(ctx context.Context, t taskRow) (Wait, error) {
 func (s *scene) why(t taskRow) Wait {
 	question := s.question(t)
 	a := schedule.Explain(question)
-	w := Wait{Sentence: oneLine(a.Sentence), Binding: oneLine(a.Binding), ETA: a.ETA, Position: question.Position, Of: question.Of, Could: a.Could, Takes: a.Takes}
+	w := Wait{Sentence: life.OneLine(a.Sentence), Binding: life.OneLine(a.Binding), ETA: a.ETA, Position: question.Position, Of: question.Of, Could: a.Could, Takes: a.Takes}
 	if a.Starts >= 0 {
 		w.Starts = db.At(s.now.Add(a.Starts))
 	}

@@ -5,7 +5,7 @@ import (
 	"strings"
 
 	"albs/internal/albs"
-	"albs/internal/master/queue"
+	"albs/internal/master/queue/schedule"
 )
 
 // PastKey is what past runs of an item's task are known by: package, platform and arch;
@@ -22,7 +22,7 @@ func PastKey(name, url, platform string, arch albs.Arch) string {
 		}
 		return r
 	}, name+"/"+platform+"/"+string(arch))
-	if len(key) > queue.MaxKey {
+	if len(key) > schedule.MaxKey {
 		return ""
 	}
 	return key

@@ -14,6 +14,15 @@ func ValidLabel(s string) bool {
 	return s != "" && len(s) <= 120 && !strings.ContainsFunc(s, func(r rune) bool { return r <= ' ' || r > '~' })
 }
 
+// MaxKey is how long a task's key may be, in bytes.
+const MaxKey = 400
+
+// ValidKey reports whether s can be what past runs of a task are known by: printable,
+// or absent.
+func ValidKey(s string) bool {
+	return len(s) <= MaxKey && !strings.ContainsFunc(s, func(r rune) bool { return r <= ' ' || r == 0x7f })
+}
+
 // Class joins what the dispatcher counts as alike, the tasks of a kind in l, into one
 // string, by which a table can be asked for them; most tasks ask for no room.
 func Class(kind albs.TaskKind, l Lane) string {
