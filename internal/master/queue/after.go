@@ -21,7 +21,7 @@ import (
 // unknown or a circle would close, TooLarge beyond MaxAfter; the transaction is to be
 // given up then.
 func (q *Queue) SetAfter(ctx context.Context, tx db.Tx, after map[albs.TaskID][]albs.TaskID) error {
-	tasks, err := stillBlocked(ctx, tx, slices.Sorted(maps.Keys(after)))
+	tasks, err := tasksOf(ctx, tx, slices.Collect(maps.Keys(after)), "state = 'blocked'")
 	if err != nil {
 		return err
 	}
@@ -74,19 +74,6 @@ func (q *Queue) SetAfter(ctx context.Context, tx db.Tx, after map[albs.TaskID][]
 		}
 	}
 	return nil
-}
-
-// stillBlocked returns those of the tasks that are blocked, by id.
-func stillBlocked(ctx context.Context, tx db.Tx, ids []albs.TaskID) ([]taskRow, error) {
-	var tasks []taskRow
-	for chunk := range slices.Chunk(ids, 500) {
-		rows, err := selectTasks(ctx, tx, `id IN (?) AND state = 'blocked' ORDER BY id`, chunk)
-		if err != nil {
-			return nil, fmt.Errorf("read tasks: %w", err)
-		}
-		tasks = append(tasks, rows...)
-	}
-	return tasks, nil
 }
 
 // checkCircles returns Invalid if after, in place of what its tasks come after now,
@@ -160,14 +147,12 @@ func (q *Queue) After(ctx context.Context, from db.Q, ids ...albs.TaskID) (map[a
 // States returns the state of each of the tasks that exist, as from sees them.
 func (q *Queue) States(ctx context.Context, from db.Q, ids ...albs.TaskID) (map[albs.TaskID]albs.TaskState, error) {
 	states := make(map[albs.TaskID]albs.TaskState, len(ids))
-	for chunk := range slices.Chunk(ids, 500) {
-		rows, err := selectTasks(ctx, from, `id IN (?)`, chunk)
-		if err != nil {
-			return nil, fmt.Errorf("read tasks: %w", err)
-		}
-		for _, r := range rows {
-			states[r.ID] = r.State
-		}
+	rows, err := tasksOf(ctx, from, ids, "TRUE")
+	if err != nil {
+		return nil, err
+	}
+	for _, r := range rows {
+		states[r.ID] = r.State
 	}
 	return states, nil
 }

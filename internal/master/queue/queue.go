@@ -342,21 +342,16 @@ func (q *Queue) Task(ctx context.Context, id albs.TaskID) (Task, error) {
 
 // Tasks returns those of the tasks that exist, by id, without their specs.
 func (q *Queue) Tasks(ctx context.Context, ids ...albs.TaskID) ([]Task, error) {
-	var ts []Task
-	for chunk := range slices.Chunk(ids, 500) {
-		rows, err := selectTasks(ctx, q.db, `id IN (?)`, chunk)
-		if err != nil {
-			return nil, fmt.Errorf("read tasks: %w", err)
-		}
-		for _, r := range rows {
-			t, err := r.task()
-			if err != nil {
-				return nil, err
-			}
-			ts = append(ts, t)
+	rows, err := tasksOf(ctx, q.db, ids, "TRUE")
+	if err != nil {
+		return nil, err
+	}
+	ts := make([]Task, len(rows))
+	for i, r := range rows {
+		if ts[i], err = r.task(); err != nil {
+			return nil, err
 		}
 	}
-	slices.SortFunc(ts, func(a, b Task) int { return int(a.ID - b.ID) })
 	return ts, nil
 }
 

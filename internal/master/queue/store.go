@@ -181,6 +181,19 @@ func selectTasks(ctx context.Context, q db.Q, where string, args ...any) ([]task
 	return ts, err
 }
 
+// tasksOf returns those of the tasks that exist and meet the condition, by id.
+func tasksOf(ctx context.Context, q db.Q, ids []albs.TaskID, condition string) ([]taskRow, error) {
+	var all []taskRow
+	for chunk := range slices.Chunk(slices.Compact(slices.Sorted(slices.Values(ids))), 500) {
+		ts, err := selectTasks(ctx, q, condition+` AND id IN (?) ORDER BY id`, chunk)
+		if err != nil {
+			return nil, fmt.Errorf("read tasks: %w", err)
+		}
+		all = append(all, ts...)
+	}
+	return all, nil
+}
+
 func listTasks(ctx context.Context, q db.Q, f Filter) ([]taskRow, error) {
 	var where []string
 	var args []any
