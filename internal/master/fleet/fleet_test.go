@@ -98,6 +98,38 @@ func TestDiffers(t *testing.T) {
 	}
 }
 
+// A worker that was seen before the clock was put back isn't there because of that, and
+// is once it is seen again.
+func TestClockPutBack(t *testing.T) {
+	t.Parallel()
+	dbtest.Each(t, func(t *testing.T, d *db.DB) {
+		at := db.At(time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC))
+		seen := func(want db.Time) {
+			t.Helper()
+			f := New(d, event.New(d, zerolog.Nop()), func() db.Time { return at }, zerolog.Nop())
+			if err := f.Read(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			if ws := f.Known(); len(ws) != 1 || !ws[0].Seen.Equal(want.Time) {
+				t.Errorf("Known = %+v, want one worker seen at %v", ws, want)
+			}
+		}
+		f := New(d, event.New(d, zerolog.Nop()), func() db.Time { return at }, zerolog.Nop())
+		f.Offered(schedule.Worker{ID: 7, Name: "n"}, "v1", "")
+		if err := f.Flush(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		seen(at)
+		at = db.At(at.Add(-time.Hour))
+		seen(db.Time{})
+		f.Seen(auth.Actor{Worker: 7, Name: "n"})
+		if err := f.Flush(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		seen(at)
+	})
+}
+
 // A failed write is made up for by the next.
 func TestFlushAgain(t *testing.T) {
 	t.Parallel()

@@ -70,9 +70,10 @@ func putOffer(ctx context.Context, tx db.Tx, w workerRow) error {
 	return err
 }
 
-// touchWorkers writes that workers were seen.
-func touchWorkers(ctx context.Context, tx db.Tx, ids []albs.WorkerID, seen db.Time) error {
-	query, args, err := db.In(`UPDATE fleet_worker SET seen_at = ? WHERE worker_id IN (?) AND seen_at < ?`, seen, ids, seen)
+// touchWorkers writes that workers were seen, over an earlier time and over one beyond
+// limit.
+func touchWorkers(ctx context.Context, tx db.Tx, ids []albs.WorkerID, seen, limit db.Time) error {
+	query, args, err := db.In(`UPDATE fleet_worker SET seen_at = ? WHERE worker_id IN (?) AND (seen_at < ? OR seen_at > ?)`, seen, ids, seen, limit)
 	if err != nil {
 		return err
 	}
