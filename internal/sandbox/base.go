@@ -126,6 +126,12 @@ func (e *Engine) Base(ctx context.Context, root albs.Root, repos []Repo, log io.
 	if err != nil {
 		return nil, err
 	}
+	return e.findOrMake(ctx, root, k, func() error { return e.make(ctx, root, repos, k, macros, log) })
+}
+
+// findOrMake returns the base that k leads to, held, and has it made where there is
+// none, by one at a time.
+func (e *Engine) findOrMake(ctx context.Context, root albs.Root, k albs.Digest, make func() error) (*Base, error) {
 	if b := e.find(ctx, root, k); b != nil {
 		return b, nil
 	}
@@ -137,7 +143,7 @@ func (e *Engine) Base(ctx context.Context, root albs.Root, repos []Repo, log io.
 	if b := e.find(ctx, root, k); b != nil {
 		return b, nil
 	}
-	if err := e.make(ctx, root, repos, k, macros, log); err != nil {
+	if err := make(); err != nil {
 		return nil, fmt.Errorf("make a base for %s %s: %w", root.Platform, root.Arch, err)
 	}
 	b := e.find(ctx, root, k)

@@ -115,29 +115,7 @@ func (e *Engine) workshopBase(ctx context.Context, root albs.Root, repos []Repo,
 		return nil, err
 	}
 	k := albs.DigestOf([]byte(kind + "\n" + string(asked)))
-	if b := e.find(ctx, root, k); b != nil {
-		return b, nil
-	}
-	unlock, err := waitLock(ctx, e.path("base", string(k)+".making"), unix.LOCK_EX)
-	if err != nil {
-		return nil, fmt.Errorf("wait for the base: %w", err)
-	}
-	defer unlock()
-	if b := e.find(ctx, root, k); b != nil {
-		return b, nil
-	}
-	if err := e.makeWorkshop(ctx, root, repos, k, kind, dir, fill); err != nil {
-		return nil, fmt.Errorf("make a base for %s %s: %w", root.Platform, root.Arch, err)
-	}
-	b := e.find(ctx, root, k)
-	if b == nil {
-		return nil, albs.Errorf(albs.Unavailable, "the base for %s %s was removed while it was made", root.Platform, root.Arch)
-	}
-	if err := e.evict(ctx); err != nil {
-		b.Close()
-		return nil, err
-	}
-	return b, nil
+	return e.findOrMake(ctx, root, k, func() error { return e.makeWorkshop(ctx, root, repos, k, kind, dir, fill) })
 }
 
 // makeWorkshop makes the base for k under a temporary name and renames it when it is
