@@ -211,6 +211,11 @@ func (a *App) createBuild(c *urfave.Context, sources []source, defines map[strin
 	if err != nil {
 		return err
 	}
+	return a.queued(c, cl, b)
+}
+
+// queued tells of a build that was just made, and follows it if that was asked for.
+func (a *App) queued(c *urfave.Context, cl *client.Client, b client.Doc[client.Build]) error {
 	if !c.Bool("wait") {
 		return a.Result(c, b.JSON, "build %d is queued; follow it with: albs build watch %d", b.Value.ID, b.Value.ID)
 	}

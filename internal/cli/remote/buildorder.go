@@ -171,13 +171,7 @@ func (a *App) cloneBuild(c *urfave.Context, cl *client.Client, id albs.BuildID) 
 	if err != nil {
 		return err
 	}
-	if !c.Bool("wait") {
-		return a.Result(c, b.JSON, "build %d is queued; follow it with: albs build watch %d", b.Value.ID, b.Value.ID)
-	}
-	if err := a.Note("build %d is queued", b.Value.ID); err != nil {
-		return err
-	}
-	return a.Build(c, cl, b.Value.ID)
+	return a.queued(c, cl, b)
 }
 
 // itemFlag names an item of a build.
