@@ -17,6 +17,9 @@ import (
 // transferIdle is how long the handler waits for the next bytes of a transfer.
 const transferIdle = 2 * time.Minute
 
+// maxDrain is how much of an upload is still taken after it was refused.
+const maxDrain = 4 << 20
+
 type handler struct {
 	master Master
 	log    zerolog.Logger
@@ -204,6 +207,7 @@ func (h *handler) put(w http.ResponseWriter, r *http.Request) {
 	}
 	length, err := h.master.Put(r.Context(), t, d, offset, body)
 	if err != nil {
+		body.drain()
 		h.fail(w, r, kindOfBody(err), &length)
 		return
 	}
@@ -294,10 +298,12 @@ func bodyError(err error) error {
 type idleReader struct {
 	r       io.Reader
 	control *http.ResponseController
+	begun   bool // the worker was told to send
 }
 
 // Read implements io.Reader.
 func (b *idleReader) Read(p []byte) (int, error) {
+	b.begun = true
 	_ = b.control.SetReadDeadline(time.Now().Add(transferIdle)) // not every server has deadlines
 	n, err := b.r.Read(p)
 	if err != nil {
@@ -306,6 +312,16 @@ func (b *idleReader) Read(p []byte) (int, error) {
 		_ = b.control.SetReadDeadline(time.Time{})
 	}
 	return n, err
+}
+
+// drain takes what else a worker sends of a body that was refused in its middle. A
+// connection whose body isn't read is reset, and the reset may overtake the answer at a
+// worker that is busy sending. The rest of a large body isn't worth that: its worker may
+// see the reset, which is trouble with the network to it, and asks again.
+func (b *idleReader) drain() {
+	if b.begun {
+		_, _ = io.CopyN(io.Discard, b, maxDrain)
+	}
 }
 
 // idleWriter is idleReader's twin for answers.

@@ -7,6 +7,8 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"net/http/httptrace"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -299,6 +301,37 @@ func TestInternalErrorsStayInside(t *testing.T) {
 	_, err := c.Renew(t.Context(), worker.Token{Task: 1, Fence: 1})
 	if !errors.Is(err, albs.Internal) || strings.Contains(err.Error(), "hunter2") {
 		t.Errorf("Renew = %v, want an Internal error without its cause", err)
+	}
+}
+
+// fullMaster has no space for what it began to read.
+type fullMaster struct{ worker.Master }
+
+func (fullMaster) Put(_ context.Context, _ worker.Token, _ albs.Digest, offset int64, r io.Reader) (int64, error) {
+	if _, err := io.ReadFull(r, make([]byte, 1)); err != nil {
+		return offset, err
+	}
+	return offset, albs.Errorf(albs.NoSpace, "the disk is full")
+}
+
+// A worker whose upload is refused in its middle learns why: the connection that it is
+// still sending on is not reset under it.
+func TestRefusedInTheMiddle(t *testing.T) {
+	t.Parallel()
+	f := setup(t)
+	c := serve(t, f.Fake, fullMaster{f.Fake}, nil)
+	var reused []bool
+	ctx := httptrace.WithClientTrace(t.Context(), &httptrace.ClientTrace{
+		GotConn: func(i httptrace.GotConnInfo) { reused = append(reused, i.Reused) },
+	})
+	for range 2 {
+		body := bytes.Repeat([]byte("0123456789abcdef"), 3<<16)
+		if _, err := c.Put(ctx, worker.Token{Task: 1, Fence: 1}, albs.DigestOf(body), 0, bytes.NewReader(body)); !errors.Is(err, albs.NoSpace) {
+			t.Errorf("Put = %v, want no space", err)
+		}
+	}
+	if want := []bool{false, true}; !slices.Equal(reused, want) {
+		t.Errorf("connections were reused %v, want %v: one was closed while its worker sent", reused, want)
 	}
 }
 
