@@ -308,6 +308,22 @@ func TestTime(t *testing.T) {
 	})
 }
 
+// TestTimeAhead: clocks differ a little, and who is further ahead was put back.
+func TestTimeAhead(t *testing.T) {
+	t.Parallel()
+	now := db.At(time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC))
+	for by, want := range map[time.Duration]bool{
+		-time.Hour: false, 0: false, db.MaxAhead: false, db.MaxAhead + time.Microsecond: true, time.Hour: true,
+	} {
+		if got := db.At(now.Add(by)).Ahead(now); got != want {
+			t.Errorf("%v ahead: %v, want %v", by, got, want)
+		}
+	}
+	if (db.Time{}).Ahead(now) {
+		t.Error("no time lies ahead")
+	}
+}
+
 func TestTimeScanRefuses(t *testing.T) {
 	t.Parallel()
 	for _, v := range []any{"", "yesterday", "2026-01-31 23:59:59", 5, []byte("x")} {

@@ -19,6 +19,15 @@ func Now() Time { return At(time.Now()) }
 // At returns t at the database's precision.
 func At(t time.Time) Time { return Time{t.UTC().Truncate(time.Microsecond)} }
 
+// MaxAhead is by how much a time that was kept may lie ahead of this process's clock:
+// those of several masters differ. What lies further was noted before the clock was put
+// back.
+const MaxAhead = time.Minute
+
+// Ahead reports whether t lies further ahead of now than MaxAhead, so that it says
+// nothing of when it was.
+func (t Time) Ahead(now Time) bool { return t.After(now.Add(MaxAhead)) }
+
 // Value stores the time, NULL for the zero Time.
 func (t Time) Value() (driver.Value, error) {
 	if t.IsZero() {

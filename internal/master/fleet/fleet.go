@@ -146,17 +146,13 @@ func (f *Fleet) Read(ctx context.Context) error {
 	defer f.mu.Unlock()
 	f.rows, f.at = make(map[albs.WorkerID]workerRow, len(rows)), now
 	for _, r := range rows {
-		if r.SeenAt.After(now.Add(ahead)) {
+		if r.SeenAt.Ahead(now) { // that doesn't say that a worker is there
 			r.SeenAt = db.Time{}
 		}
 		f.rows[r.WorkerID] = r
 	}
 	return nil
 }
-
-// ahead is by how much a time may lie ahead of this process's. What lies further was
-// noted before the clock was put back, and doesn't say that a worker is there.
-const ahead = time.Minute
 
 // Decided adds to what a worker offers what is decided about it, as it was read last.
 func (f *Fleet) Decided(w schedule.Worker) schedule.Worker {
@@ -299,7 +295,7 @@ func (f *Fleet) write(ctx context.Context, dirty, fresh []met) error {
 				first = m.row.SeenAt
 			}
 		}
-		if err := f.db.InReadCommitted(ctx, func(tx db.Tx) error { return touchWorkers(ctx, tx, ids, first, db.At(f.now().Add(ahead))) }); err != nil {
+		if err := f.db.InReadCommitted(ctx, func(tx db.Tx) error { return touchWorkers(ctx, tx, ids, first, db.At(f.now().Add(db.MaxAhead))) }); err != nil {
 			return err
 		}
 	}

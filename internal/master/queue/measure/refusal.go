@@ -40,11 +40,10 @@ func Refusals(ctx context.Context, q db.Q, ids []albs.TaskID, now db.Time) (map[
 			if r.Outcome == albs.OutcomeStopped {
 				memory = StopMemory
 			}
-			left := r.EndedAt.Add(memory).Sub(now.Time)
-			if left > memory+time.Minute { // it ended before the clock was put back: who knows when
+			if r.EndedAt.Ahead(now) { // who knows when it ended
 				continue
 			}
-			if left > 0 && !slices.ContainsFunc(by[r.TaskID], func(o Refusal) bool { return o.Worker == r.WorkerID }) {
+			if left := r.EndedAt.Add(memory).Sub(now.Time); left > 0 && !slices.ContainsFunc(by[r.TaskID], func(o Refusal) bool { return o.Worker == r.WorkerID }) {
 				by[r.TaskID] = append(by[r.TaskID], Refusal{r.WorkerID, left})
 			}
 		}
