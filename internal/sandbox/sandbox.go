@@ -162,8 +162,7 @@ func (e *Engine) Emulator(arch albs.Arch) *emulator.Emulator {
 // checkArch refuses, as Unavailable, a root whose programs nothing here can run.
 func (e *Engine) checkArch(arch albs.Arch) error {
 	host := albs.HostArch(runtime.GOARCH)
-	native := arch == host || host == albs.X8664 && (arch == albs.I686 || arch == albs.X8664v2)
-	if native || e.Emulator(arch) != nil {
+	if arch.Host() == host || e.Emulator(arch) != nil {
 		return nil
 	}
 	return albs.Errorf(albs.Unavailable, "this worker is %s and has no emulator for roots of %.40s", host, arch)
