@@ -296,23 +296,16 @@ func (m *Master) Trust(ctx context.Context) (attest.Trust, error) {
 	for _, k := range keys {
 		t.PackageKeys = append(t.PackageKeys, string(k.Public))
 	}
-	after, required := "", true
-	for {
-		list, err := m.products.List(ctx, after, platform.MaxPage)
-		if err != nil {
-			return t, err
-		}
-		for _, p := range list {
-			t.Products = append(t.Products, p.Name)
-			// Only what every product promises can be asked of every package.
-			required = required && p.Gate.Tests == product.Required
-		}
-		if len(list) < platform.MaxPage {
-			break
-		}
-		after = list[len(list)-1].Name
+	products, err := m.products.All(ctx)
+	if err != nil {
+		return t, err
 	}
-	t.RequireTest = required && len(t.Products) > 0
+	t.RequireTest = len(products) > 0
+	for _, p := range products {
+		t.Products = append(t.Products, p.Name)
+		// Only what every product promises can be asked of every package.
+		t.RequireTest = t.RequireTest && p.Gate.Tests == product.Required
+	}
 	return m.prov.Trust(ctx, t)
 }
 

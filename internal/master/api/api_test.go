@@ -240,7 +240,13 @@ func TestCatalog(t *testing.T) {
 	if a := do(t, req); a.StatusCode != 200 {
 		t.Errorf("YAML called so = %s %s", a.Status, a.body)
 	}
-	f.call(t, "anon", get, "/api/v1/platforms/none/", nil, 404).problem(t)
+	f.call(t, "anon", get, "/api/v1/platforms/1/", nil, 200).into(t, &p)
+	if p.Name != "el" || p.Revision != 2 {
+		t.Errorf("the platform with id 1 = %+v", p)
+	}
+	for _, path := range []string{"none", "7", "-1", "9223372036854775807", "9223372036854775808"} {
+		f.call(t, "anon", get, "/api/v1/platforms/"+path+"/", nil, 404).problem(t)
+	}
 
 	f.call(t, "maintainer", post, "/api/v1/products/", strings.Replace(productYAML, "name: distro", "name: extras", 1), 200)
 	f.call(t, "maintainer", post, "/api/v1/products/", strings.Replace(productYAML, "team: core", "team: other", 1), 403).problem(t)

@@ -296,7 +296,7 @@ func (s *Server) flavours(ctx context.Context, list json.RawMessage) ([]string, 
 		case string:
 			names = append(names, v)
 		case float64:
-			f, err := s.delivery.FlavourByID(ctx, int64(v))
+			f, err := s.Platforms.Flavours.ByID(ctx, int64(v))
 			if err != nil {
 				return nil, err
 			}
@@ -326,7 +326,7 @@ func (s *Server) createBuild(ctx context.Context, in *createBuildInput) (*rest.B
 		if err != nil {
 			return nil, albs.Errorf(albs.Invalid, "body.product_id has to be a number; a product's name goes into product")
 		}
-		p, err := s.delivery.ProductByID(ctx, id)
+		p, err := s.Products.ByID(ctx, id)
 		if err != nil {
 			return nil, err
 		}

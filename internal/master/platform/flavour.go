@@ -35,8 +35,8 @@ type Flavour struct {
 
 type flavourRevisions = revision.Store[FlavourSpec, Flavour]
 
-// Flavours keeps flavours. It may be used concurrently. Get, GetRevision, List and
-// History are revision.Store's.
+// Flavours keeps flavours. It may be used concurrently. Get, ByID, GetRevision, All
+// and History are revision.Store's.
 type Flavours struct {
 	*flavourRevisions
 	outside Outside

@@ -51,8 +51,8 @@ type Documents interface {
 	Pin(ctx context.Context, repomd []byte) (albs.Digest, error)
 }
 
-// Platforms keeps platforms. It may be used concurrently. Get, GetRevision, List
-// and History are revision.Store's.
+// Platforms keeps platforms. It may be used concurrently. Get, ByID, GetRevision,
+// All and History are revision.Store's.
 type Platforms struct {
 	*revisions
 	// Flavours are kept beside them.
@@ -109,9 +109,6 @@ func (s Spec) urls() []string {
 	slices.Sort(urls)
 	return slices.Compact(urls)
 }
-
-// MaxPage is the most that a list of platforms or products returns at once.
-const MaxPage = revision.MaxPage
 
 // Purpose is what a root is for.
 type Purpose string

@@ -208,8 +208,8 @@ func TestApplyRefuses(t *testing.T) {
 	f.outside.closed = "https://sources.example/"
 	_, err = f.platforms.Apply(f.ctx, s)
 	wantKind(t, "a closed look-aside", err, albs.Invalid)
-	if l, err := f.platforms.List(t.Context(), "", 0); err != nil || len(l) != 0 {
-		t.Errorf("after refusals List = %v, %v", l, err)
+	if l, err := f.platforms.All(t.Context()); err != nil || len(l) != 0 {
+		t.Errorf("after refusals All = %v, %v", l, err)
 	}
 }
 

@@ -37,8 +37,8 @@ type Platforms interface {
 
 type revisions = revision.Store[Spec, Product]
 
-// Products keeps products. It may be used concurrently. Get, GetRevision, List and
-// History are revision.Store's.
+// Products keeps products. It may be used concurrently. Get, ByID, GetRevision, All
+// and History are revision.Store's.
 type Products struct {
 	*revisions
 	platforms Platforms

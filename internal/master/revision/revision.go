@@ -118,6 +118,16 @@ func (s *Store[S, T]) Get(ctx context.Context, name string) (T, error) {
 	return s.read(r)
 }
 
+// ByID returns what has the id of a Stamp as it is now, or NotFound.
+func (s *Store[S, T]) ByID(ctx context.Context, id int64) (T, error) {
+	r, err := latestByID(ctx, s.d, s.kind, id)
+	if err != nil {
+		var none T
+		return none, err
+	}
+	return s.read(r)
+}
+
 // Holds returns a Conflict unless the revision is the one that holds for name, as q
 // sees it, and NotFound if there is none of that name: in a transaction, for one who
 // acts on a spec that was read before it.
@@ -139,37 +149,33 @@ func (s *Store[S, T]) GetRevision(ctx context.Context, name string, revision int
 	return s.read(r)
 }
 
-// MaxPage is the most that a list returns at once.
-const MaxPage = 200
-
-// List returns up to limit of all there are (MaxPage if limit is not between 1 and
-// that) as they are now, by name, beginning behind the name after.
-func (s *Store[S, T]) List(ctx context.Context, after string, limit int) ([]T, error) {
-	rows, err := list(ctx, s.d, s.kind, after, page(limit))
+// All returns all there are as they are now, by name: dozens, not thousands.
+func (s *Store[S, T]) All(ctx context.Context) ([]T, error) {
+	rows, err := all(ctx, s.d, s.kind)
 	if err != nil {
 		return nil, fmt.Errorf("list %ss: %w", s.kind, err)
 	}
 	return s.readAll(rows)
 }
 
-// History returns up to limit revisions of a name, newest first, of those below the
-// revision before; zero means from the newest.
+// MaxPage is the most revisions that History returns at once.
+const MaxPage = 200
+
+// History returns up to limit revisions of a name (MaxPage if limit is not between 1
+// and that), newest first, of those below the revision before; zero means from the
+// newest.
 func (s *Store[S, T]) History(ctx context.Context, name string, before int64, limit int) ([]T, error) {
 	if before <= 0 {
 		before = math.MaxInt64
 	}
-	rows, err := history(ctx, s.d, s.kind, name, before, page(limit))
+	if limit < 1 || limit > MaxPage {
+		limit = MaxPage
+	}
+	rows, err := history(ctx, s.d, s.kind, name, before, limit)
 	if err != nil {
 		return nil, fmt.Errorf("read history of %s %s: %w", s.kind, name, err)
 	}
 	return s.readAll(rows)
-}
-
-func page(limit int) int {
-	if limit < 1 || limit > MaxPage {
-		return MaxPage
-	}
-	return limit
 }
 
 func (s *Store[S, T]) read(r row) (T, error) {

@@ -92,6 +92,16 @@ func TestStore(t *testing.T) {
 		if diff := cmp.Diff(two, got); diff != "" || err != nil {
 			t.Errorf("GetRevision(2) (-want +got): %v\n%s", err, diff)
 		}
+		got, err = s.ByID(ctx, other.ID)
+		if diff := cmp.Diff(other, got); diff != "" || err != nil {
+			t.Errorf("ByID of another (-want +got): %v\n%s", err, diff)
+		}
+		got, err = s.ByID(ctx, one.ID)
+		if diff := cmp.Diff(back, got); diff != "" || err != nil {
+			t.Errorf("ByID is not of the revision that holds (-want +got): %v\n%s", err, diff)
+		}
+		_, err = s.ByID(ctx, other.ID+1)
+		wantKind(t, "ByID of nothing", err, albs.NotFound)
 		_, err = s.Get(ctx, "c")
 		wantKind(t, "Get of nothing", err, albs.NotFound)
 		_, err = s.GetRevision(ctx, "a", 4)
@@ -120,8 +130,11 @@ func TestStore(t *testing.T) {
 	})
 }
 
-func TestList(t *testing.T) {
+func TestAll(t *testing.T) {
 	each(t, func(t *testing.T, _ *db.DB, s *revision.Store[Spec, Thing], _ revision.Kind) {
+		if none, err := s.All(t.Context()); err != nil || none == nil || len(none) != 0 {
+			t.Errorf("All of none = %#v, %v", none, err)
+		}
 		for _, name := range []string{"b", "a-1", "a.1", "a1", "c"} {
 			for _, word := range []string{"old", "new"} {
 				if _, err := s.Apply(t.Context(), name, Spec{name, word}, nil, nil); err != nil {
@@ -129,25 +142,19 @@ func TestList(t *testing.T) {
 				}
 			}
 		}
+		all, err := s.All(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
 		var names []string
-		for after := ""; ; {
-			page, err := s.List(t.Context(), after, 2)
-			if err != nil {
-				t.Fatal(err)
+		for _, x := range all {
+			if x.Revision != 2 || x.Word != "new" {
+				t.Errorf("All has %+v", x)
 			}
-			for _, x := range page {
-				if x.Revision != 2 || x.Word != "new" {
-					t.Errorf("List has %+v", x)
-				}
-				names = append(names, x.Name)
-				after = x.Name
-			}
-			if len(page) < 2 {
-				break
-			}
+			names = append(names, x.Name)
 		}
 		if diff := cmp.Diff([]string{"a-1", "a.1", "a1", "b", "c"}, names); diff != "" {
-			t.Errorf("List by pages (-want +got):\n%s", diff)
+			t.Errorf("All (-want +got):\n%s", diff)
 		}
 	})
 }

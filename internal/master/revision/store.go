@@ -39,10 +39,14 @@ func at(ctx context.Context, q db.Q, k Kind, name string, revision int64) (r row
 	return r, db.Found(err, "revision %d of %s %.80q", revision, k, name)
 }
 
-func list(ctx context.Context, q db.Q, k Kind, after string, limit int) (rows []row, err error) {
-	err = q.SelectContext(ctx, &rows, columns(k)+` WHERE r.name > $1
-		AND r.revision = (SELECT MAX(l.revision) FROM `+string(k)+` l WHERE l.name = r.name)
-		ORDER BY r.name LIMIT $2`, after, limit)
+func latestByID(ctx context.Context, q db.Q, k Kind, id int64) (r row, err error) {
+	err = q.GetContext(ctx, &r, columns(k)+` WHERE r.id = $1 ORDER BY r.revision DESC LIMIT 1`, id)
+	return r, db.Found(err, "%s with id %d", k, id)
+}
+
+func all(ctx context.Context, q db.Q, k Kind) (rows []row, err error) {
+	err = q.SelectContext(ctx, &rows, columns(k)+` WHERE r.revision = (SELECT MAX(l.revision) FROM `+string(k)+` l WHERE l.name = r.name)
+		ORDER BY r.name`)
 	return rows, err
 }
 

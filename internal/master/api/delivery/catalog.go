@@ -3,6 +3,7 @@ package delivery
 import (
 	"bytes"
 	"context"
+	"errors"
 	"strconv"
 	"strings"
 	"time"
@@ -17,11 +18,36 @@ type nameInput struct {
 	Name string `path:"name" maxLength:"100"`
 }
 
+// store is what a catalog's store says of one thing; revision.Store is one.
+type store[T any] interface {
+	Get(ctx context.Context, name string) (T, error)
+	ByID(ctx context.Context, id int64) (T, error)
+}
+
+// named returns what has the name or else, for who has only that, the number, as ALBS's
+// scripts do.
+func named[T any](ctx context.Context, s store[T], name string) (T, error) {
+	v, err := s.Get(ctx, name)
+	if id, bad := strconv.ParseInt(name, 10, 64); bad == nil && errors.Is(err, albs.NotFound) {
+		return s.ByID(ctx, id)
+	}
+	return v, err
+}
+
+// viewed returns the views of a list, which is [] and not null where there is nothing.
+func viewed[T, V any](list []T, view func(T) V) []V {
+	out := make([]V, len(list))
+	for i, v := range list {
+		out[i] = view(v)
+	}
+	return out
+}
+
 func (s *Resources) routePlatforms() {
 	rest.Handle(s.Server, rest.Operation(rest.Get, "/api/v1/platforms/", "List platforms"), s.listPlatforms)
 	rest.HandleSpec[platform.Spec](s.Server, rest.Operation(rest.Post, "/api/v1/platforms/", "Make a platform, or change the one of that name"), s.applyPlatform)
 	rest.HandleSpec[platform.Spec](s.Server, rest.Operation(rest.Put, "/api/v1/platforms/", "The same as POST"), s.applyPlatform)
-	rest.Handle(s.Server, rest.Operation(rest.Get, "/api/v1/platforms/{name}/", "Show a platform"), s.getPlatform)
+	rest.Handle(s.Server, rest.Operation(rest.Get, "/api/v1/platforms/{name}/", "Show a platform, by name or id"), s.getPlatform)
 }
 
 // PlatformView has ALBS's members and then the platform as it was applied.
@@ -48,24 +74,15 @@ func viewPlatform(p platform.Platform) PlatformView {
 }
 
 func (s *Resources) listPlatforms(ctx context.Context, _ *struct{}) (*rest.Body[[]PlatformView], error) {
-	out := []PlatformView{}
-	for after := ""; ; {
-		page, err := s.Platforms.List(ctx, after, platform.MaxPage)
-		if err != nil {
-			return nil, err
-		}
-		for _, p := range page {
-			out = append(out, viewPlatform(p))
-			after = p.Name
-		}
-		if len(page) < platform.MaxPage {
-			return rest.Answer(out), nil
-		}
+	all, err := s.Platforms.All(ctx)
+	if err != nil {
+		return nil, err
 	}
+	return rest.Answer(viewed(all, viewPlatform)), nil
 }
 
 func (s *Resources) getPlatform(ctx context.Context, in *nameInput) (*rest.Body[PlatformView], error) {
-	p, err := s.Platforms.Get(ctx, in.Name)
+	p, err := named(ctx, s.Platforms, in.Name)
 	if err != nil {
 		return nil, err
 	}
@@ -129,24 +146,8 @@ type ProductsView struct {
 	CurrentPage   int           `json:"current_page"`
 }
 
-// products returns every product; there are dozens, not thousands.
-func (s *Resources) products(ctx context.Context) ([]product.Product, error) {
-	var out []product.Product
-	for after := ""; ; {
-		page, err := s.Products.List(ctx, after, platform.MaxPage)
-		if err != nil {
-			return nil, err
-		}
-		out = append(out, page...)
-		if len(page) < platform.MaxPage {
-			return out, nil
-		}
-		after = page[len(page)-1].Name
-	}
-}
-
 func (s *Resources) listProducts(ctx context.Context, in *productsInput) (*rest.Body[ProductsView], error) {
-	all, err := s.products(ctx)
+	all, err := s.Products.All(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -163,25 +164,8 @@ func (s *Resources) listProducts(ctx context.Context, in *productsInput) (*rest.
 	return rest.Answer(out), nil
 }
 
-// ProductByID returns the product with ALBS's sort of id.
-func (s *Resources) ProductByID(ctx context.Context, id int64) (product.Product, error) {
-	all, err := s.products(ctx)
-	if err != nil {
-		return product.Product{}, err
-	}
-	for _, p := range all {
-		if p.ID == id {
-			return p, nil
-		}
-	}
-	return product.Product{}, albs.Errorf(albs.NotFound, "there is no product with id %d", id)
-}
-
 func (s *Resources) getProduct(ctx context.Context, in *nameInput) (*rest.Body[ProductView], error) {
-	p, err := s.Products.Get(ctx, in.Name)
-	if id, bad := strconv.ParseInt(in.Name, 10, 64); bad == nil && albs.KindOf(err) == albs.NotFound {
-		p, err = s.ProductByID(ctx, id)
-	}
+	p, err := named(ctx, s.Products, in.Name)
 	if err != nil {
 		return nil, err
 	}

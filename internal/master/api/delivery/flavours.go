@@ -3,8 +3,6 @@ package delivery
 import (
 	"bytes"
 	"context"
-	"errors"
-	"strconv"
 	"time"
 
 	"albs/internal/albs"
@@ -39,53 +37,16 @@ func viewFlavour(f platform.Flavour) FlavourView {
 	}
 }
 
-// flavours returns every flavour; there are dozens, not thousands.
-func (s *Resources) flavours(ctx context.Context) ([]platform.Flavour, error) {
-	var out []platform.Flavour
-	for after := ""; ; {
-		page, err := s.Platforms.Flavours.List(ctx, after, platform.MaxPage)
-		if err != nil {
-			return nil, err
-		}
-		out = append(out, page...)
-		if len(page) < platform.MaxPage {
-			return out, nil
-		}
-		after = page[len(page)-1].Name
-	}
-}
-
-// FlavourByID returns the flavour with ALBS's sort of id.
-func (s *Resources) FlavourByID(ctx context.Context, id int64) (platform.Flavour, error) {
-	all, err := s.flavours(ctx)
-	if err != nil {
-		return platform.Flavour{}, err
-	}
-	for _, f := range all {
-		if f.ID == id {
-			return f, nil
-		}
-	}
-	return platform.Flavour{}, albs.Errorf(albs.NotFound, "there is no flavour with id %d", id)
-}
-
 func (s *Resources) listFlavours(ctx context.Context, _ *struct{}) (*rest.Body[[]FlavourView], error) {
-	all, err := s.flavours(ctx)
+	all, err := s.Platforms.Flavours.All(ctx)
 	if err != nil {
 		return nil, err
 	}
-	out := make([]FlavourView, len(all))
-	for i, f := range all {
-		out[i] = viewFlavour(f)
-	}
-	return rest.Answer(out), nil
+	return rest.Answer(viewed(all, viewFlavour)), nil
 }
 
 func (s *Resources) getFlavour(ctx context.Context, in *nameInput) (*rest.Body[FlavourView], error) {
-	f, err := s.Platforms.Flavours.Get(ctx, in.Name)
-	if id, bad := strconv.ParseInt(in.Name, 10, 64); bad == nil && errors.Is(err, albs.NotFound) {
-		f, err = s.FlavourByID(ctx, id)
-	}
+	f, err := named(ctx, s.Platforms.Flavours, in.Name)
 	if err != nil {
 		return nil, err
 	}

@@ -109,7 +109,7 @@ func (s *Resources) listReleases(ctx context.Context, in *releasesInput) (*rest.
 		if in.Product != "" {
 			return nil, albs.Errorf(albs.Invalid, "query.product_id stands in place of product; give one or the other")
 		}
-		p, err := s.ProductByID(ctx, in.ProductID)
+		p, err := s.Products.ByID(ctx, in.ProductID)
 		if err != nil {
 			return nil, err
 		}
@@ -153,7 +153,7 @@ func (s *Resources) planRelease(ctx context.Context, in *planInput) (*rest.Body[
 	if b.Product != "" {
 		p, err = s.Products.Get(ctx, b.Product)
 	} else {
-		p, err = s.ProductByID(ctx, b.ProductID)
+		p, err = s.Products.ByID(ctx, b.ProductID)
 	}
 	if err == nil && b.PlatformID != 0 {
 		err = s.onlyPlatform(ctx, p, b.PlatformID)
