@@ -20,14 +20,17 @@ type Platform struct {
 	Actor    string      `json:"applied_by"`
 	At       time.Time   `json:"applied_at"`
 	Spec     struct {
-		Dist         string `json:"dist"`
-		Network      bool   `json:"network"`
-		Repositories []struct {
-			ID   string    `json:"id"`
-			Arch albs.Arch `json:"arch"`
-			URL  string    `json:"url"`
-		} `json:"repositories"`
+		Dist         string       `json:"dist"`
+		Network      bool         `json:"network"`
+		Repositories []Repository `json:"repositories"`
 	} `json:"spec"`
+}
+
+// Repository is one of packages from outside that a platform or a flavour brings.
+type Repository struct {
+	ID   string    `json:"id"`
+	Arch albs.Arch `json:"arch"` // "" for all
+	URL  string    `json:"url"`
 }
 
 // Platforms lists all platforms by name.
@@ -56,11 +59,7 @@ type Flavour struct {
 		Platforms    []string          `json:"platforms"`
 		Macros       map[string]string `json:"macros"`
 		Packages     []string          `json:"packages"`
-		Repositories []struct {
-			ID   string    `json:"id"`
-			Arch albs.Arch `json:"arch"`
-			URL  string    `json:"url"`
-		} `json:"repositories"`
+		Repositories []Repository      `json:"repositories"`
 	} `json:"spec"`
 }
 

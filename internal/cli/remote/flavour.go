@@ -64,15 +64,7 @@ func (a *App) showFlavour(f client.Flavour) error {
 		"revision", terminal.Decimal(f.Revision), "digest", string(f.Digest), "changed", terminal.When(f.At), "by", f.Actor); err != nil {
 		return err
 	}
-	t := terminal.NewTable("REPOSITORY", "ARCH", "URL")
-	for _, r := range f.Spec.Repositories {
-		arch := string(r.Arch)
-		if arch == "" {
-			arch = "all"
-		}
-		t.Row(r.ID, arch, r.URL)
-	}
-	if err := a.Section(t); err != nil {
+	if err := a.repositories(f.Spec.Repositories); err != nil {
 		return err
 	}
 	m := terminal.NewTable("MACRO", "BODY")

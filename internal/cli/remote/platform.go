@@ -91,8 +91,12 @@ func (a *App) showPlatform(p client.Platform) error {
 		"revision", terminal.Decimal(p.Revision), "digest", string(p.Digest), "changed", terminal.When(p.At), "by", p.Actor); err != nil {
 		return err
 	}
+	return a.repositories(p.Spec.Repositories)
+}
+
+func (a *App) repositories(list []client.Repository) error {
 	t := terminal.NewTable("REPOSITORY", "ARCH", "URL")
-	for _, r := range p.Spec.Repositories {
+	for _, r := range list {
 		arch := string(r.Arch)
 		if arch == "" {
 			arch = "all"
