@@ -219,6 +219,9 @@ func TestPlanted(t *testing.T) {
 		{"I10 token in a log", func(f *sound) {
 			f.write("logs/7/1/state", "Authorization: Bearer albs_w"+strings.Repeat("a2", 26)+"\n")
 		}, "I10: ", ""},
+		{"I10 token behind what only begins like one", func(f *sound) {
+			f.write("logs/7/1/state", "-----BEGIN CERTIFICATE-----\nalbs_wrong albs_albs_u"+strings.Repeat("7z", 26))
+		}, "I10: ", ""},
 		{"I10 hidden string in a table", func(f *sound) {
 			f.event("key.generated", "system:x", `{"why":"the passphrase"}`)
 		}, "I10: table event, column data holds hidden string 0", ""},

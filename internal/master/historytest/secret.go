@@ -15,8 +15,29 @@ import (
 )
 
 // secret matches what never leaves its role, whoever's it is: albs's own tokens and
-// private keys.
-var secret = regexp.MustCompile(`albs_[uw][a-z2-7]{52}|-----BEGIN [A-Z ]*PRIVATE KEY`)
+// private keys. Each begins as one of marks, which are looked for first: the expression
+// takes minutes over a long log with the race detector.
+var (
+	secret = regexp.MustCompile(`^(?:albs_[uw][a-z2-7]{52}|-----BEGIN [A-Z ]*PRIVATE KEY)`)
+	marks  = [][]byte{[]byte("albs_"), []byte("-----BEGIN ")}
+)
+
+// findSecret returns the first of a kind in b, or nil.
+func findSecret(b []byte) []byte {
+	for _, mark := range marks {
+		for rest := b; ; {
+			i := bytes.Index(rest, mark)
+			if i < 0 {
+				break
+			}
+			if m := secret.Find(rest[i:]); m != nil {
+				return m
+			}
+			rest = rest[i+len(mark):]
+		}
+	}
+	return nil
+}
 
 // maxText is the size beyond which a blob is no text.
 const maxText = 16 << 20
@@ -56,7 +77,7 @@ func (c *checker) secrets(ctx context.Context) error {
 }
 
 func (c *checker) look(where string, b []byte) {
-	if m := secret.Find(b); m != nil {
+	if m := findSecret(b); m != nil {
 		c.broken("I10", "%s holds a secret that begins with %.12q", where, m)
 	}
 	for i, h := range c.Hidden {
