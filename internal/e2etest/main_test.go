@@ -14,6 +14,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"flag"
 	"fmt"
 	"io/fs"
 	"os"
@@ -39,9 +40,21 @@ var (
 	run    string // this run's own, below cache so that links between them can be made
 )
 
+// atOnce is how many tests run at once, unless -parallel says it: most of the time they
+// wait for leases, restarts and builds, and not for the processor.
+const atOnce = 6
+
 func TestMain(m *testing.M) {
 	sandbox.MaybeInit()
 	go spawner()
+	flag.Parse()
+	said := false
+	flag.Visit(func(f *flag.Flag) { said = said || f.Name == "test.parallel" })
+	if !said {
+		if err := flag.Set("test.parallel", strconv.Itoa(max(atOnce, runtime.GOMAXPROCS(0)))); err != nil {
+			panic(err)
+		}
+	}
 	code, err := within(m)
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "e2etest:", err)
