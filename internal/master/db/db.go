@@ -25,6 +25,7 @@ import (
 	"github.com/pressly/goose/v3"
 	"github.com/pressly/goose/v3/lock"
 	"github.com/rs/zerolog"
+	"golang.org/x/sync/semaphore"
 	_ "modernc.org/sqlite"
 
 	"albs/internal/albs"
@@ -69,19 +70,22 @@ type DB struct {
 	schema      string // PostgreSQL's; what is database-wide there is keyed with it
 	version     int64
 	log         zerolog.Logger
+	turns       *semaphore.Weighted // of serializable transactions on PostgreSQL
 }
 
 // Open opens the database and applies every migration that it lacks. A newer
 // schema than this binary knows is a Conflict.
 func Open(ctx context.Context, c Config) (*DB, error) {
-	d := &DB{postgres: c.DSN != "", dsn: c.DSN, log: c.Log}
+	d := &DB{postgres: c.DSN != "", dsn: c.DSN, log: c.Log, turns: semaphore.NewWeighted(together)}
 	if d.postgres {
 		x, err := sqlx.Open("postgres", c.DSN)
 		if err != nil {
 			return nil, fmt.Errorf("open postgres: %w", err)
 		}
-		x.SetMaxOpenConns(32)
-		x.SetMaxIdleConns(8)
+		// All are kept for a while: to open one takes longer than most transactions.
+		x.SetMaxOpenConns(maxConns)
+		x.SetMaxIdleConns(maxConns)
+		x.SetConnMaxIdleTime(5 * time.Minute)
 		d.write, d.read = x, x
 		if err := x.GetContext(ctx, &d.schema, `SELECT current_schema()`); err != nil {
 			return nil, errors.Join(fmt.Errorf("open postgres: %w", kindedOpen(err)), x.Close())
@@ -249,7 +253,16 @@ func (d *DB) InReadCommitted(ctx context.Context, fn func(tx Tx) error) error {
 	return d.inTx(ctx, sql.LevelReadCommitted, fn)
 }
 
-const maxTries = 20
+// Of transactions on PostgreSQL. Serializable ones read and write whole pages of
+// indexes, as it sees them, so that those who change neighbouring rows at one time
+// lose to each other though they share nothing: of a crowd one wins, all try again, and
+// some would never win.
+const (
+	maxConns = 32
+	together = 16 // serializable transactions at once: reads and claims find a connection, too
+	losses   = 3  // after which a transaction has no other of this process beside it
+	maxTries = 60
+)
 
 func (d *DB) inTx(ctx context.Context, level sql.IsolationLevel, fn func(tx Tx) error) error {
 	opts := &sql.TxOptions{}
@@ -257,7 +270,11 @@ func (d *DB) inTx(ctx context.Context, level sql.IsolationLevel, fn func(tx Tx) 
 		opts.Isolation = level
 	}
 	for try := 1; ; try++ {
-		err := d.once(ctx, opts, fn)
+		share := int64(1)
+		if try > losses {
+			share = together
+		}
+		err := d.once(ctx, opts, share, fn)
 		if err == nil || !serializationFailure(err) || try == maxTries {
 			return d.kinded(err)
 		}
@@ -270,23 +287,38 @@ func (d *DB) inTx(ctx context.Context, level sql.IsolationLevel, fn func(tx Tx) 
 	}
 }
 
-func (d *DB) once(ctx context.Context, opts *sql.TxOptions, fn func(tx Tx) error) error {
-	x, err := d.write.BeginTxx(ctx, opts)
+// once runs fn in a transaction, and the hooks when others have their turn again.
+func (d *DB) once(ctx context.Context, opts *sql.TxOptions, share int64, fn func(tx Tx) error) error {
+	t, err := d.commit(ctx, opts, share, fn)
 	if err != nil {
-		return fmt.Errorf("begin: %w", err)
-	}
-	defer x.Rollback() // a no-op after Commit
-	t := &tx{Tx: x}
-	if err := fn(t); err != nil {
 		return err
-	}
-	if err := x.Commit(); err != nil {
-		return fmt.Errorf("commit: %w", err)
 	}
 	for _, f := range t.after {
 		f()
 	}
 	return nil
+}
+
+func (d *DB) commit(ctx context.Context, opts *sql.TxOptions, share int64, fn func(tx Tx) error) (*tx, error) {
+	if opts.Isolation == sql.LevelSerializable {
+		if err := d.turns.Acquire(ctx, share); err != nil {
+			return nil, err
+		}
+		defer d.turns.Release(share)
+	}
+	x, err := d.write.BeginTxx(ctx, opts)
+	if err != nil {
+		return nil, fmt.Errorf("begin: %w", err)
+	}
+	defer x.Rollback() // a no-op after Commit
+	t := &tx{Tx: x}
+	if err := fn(t); err != nil {
+		return nil, err
+	}
+	if err := x.Commit(); err != nil {
+		return nil, fmt.Errorf("commit: %w", err)
+	}
+	return t, nil
 }
 
 // Found turns sql.ErrNoRows into a NotFound error that names what was looked
