@@ -62,11 +62,6 @@ func (q *Queue) unblock(ctx context.Context, tx db.Tx, t *taskRow) error {
 	if err != nil {
 		return err
 	}
-	return q.unblockFrom(ctx, tx, t, waits)
-}
-
-// unblockFrom is unblock of a task that waits for these.
-func (q *Queue) unblockFrom(ctx context.Context, tx db.Tx, t *taskRow, waits []taskRow) (err error) {
 	t.Reason, t.CauseID = "", 0
 	trigger := life.Unblock
 	if len(waits) > 0 {

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"slices"
 	"strings"
@@ -125,6 +126,60 @@ func TestClaimsAreExclusive(t *testing.T) {
 			t.Errorf("%d claims of %d tasks, want %d", len(all), len(once), tasks)
 		}
 	})
+}
+
+// As many workers as there are tasks take and end them all at once, while others are
+// enqueued: nobody hears that the database is busy.
+func TestCrowd(t *testing.T) {
+	each(t, func(t *testing.T, f *fixture) {
+		const crowd = 64
+		var g errgroup.Group
+		for i := range crowd {
+			me := f.as(string(rune('a' + i)))
+			g.Go(func() error {
+				return f.tx(func(tx db.Tx) error {
+					_, err := f.Enqueue(t.Context(), tx, NewTask{Kind: albs.KindBuild, Lane: "team:core", Topic: "build:1"})
+					return err
+				})
+			})
+			g.Go(func() error {
+				waits := offer
+				waits.Wait = worker.MaxClaimWait
+				l, err := f.Claim(me, waits)
+				if err != nil || l == nil {
+					return fmt.Errorf("worker %d: Claim = %v, %w", i, l, err)
+				}
+				return f.Complete(me, l.Token, albs.OutcomeOK, albs.Result{})
+			})
+		}
+		if err := g.Wait(); err != nil {
+			t.Error(err)
+		}
+		if ts, err := f.List(t.Context(), Filter{States: []albs.TaskState{albs.TaskSucceeded}}); err != nil || len(ts) != crowd {
+			t.Errorf("%d tasks succeeded, %v; want %d", len(ts), err, crowd)
+		}
+	})
+}
+
+// Who enqueues doesn't lose to another who does, though PostgreSQL keeps both tasks on
+// one page of its indexes.
+func TestEnqueueBesideAnother(t *testing.T) {
+	t.Parallel()
+	f := setup(t, dbtest.Open(t, dbtest.Postgres(t)))
+	f.enqueue()
+	tries := 0
+	err := f.tx(func(tx db.Tx) error {
+		tries++
+		if _, err := f.Enqueue(t.Context(), tx, NewTask{Kind: albs.KindBuild, Lane: "team:core", Topic: "build:1"}); err != nil {
+			return err
+		}
+		f.enqueue() // another's, which is first to end
+		_, err := f.Enqueue(t.Context(), tx, NewTask{Kind: albs.KindBuild, Lane: "team:core", Topic: "build:1"})
+		return err
+	})
+	if err != nil || tries != 1 {
+		t.Errorf("Enqueue beside another = %v after %d tries, want nil after one", err, tries)
+	}
 }
 
 // T02: a worker that slept through its lease finds the task in other hands.

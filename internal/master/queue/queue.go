@@ -278,15 +278,18 @@ func (q *Queue) Enqueue(ctx context.Context, tx db.Tx, n NewTask) (albs.TaskID, 
 		Kind: n.Kind, Lane: n.Lane, Class: schedule.Class(n.Kind, schedule.Lane{Owner: n.Lane, Needs: needs, Room: n.Room}), Topic: n.Topic, Spec: string(spec), Priority: n.Priority,
 		Key: n.Key, Expected: expected, State: albs.TaskBlocked, CreatedAt: now, ChangedAt: now,
 	}
-	if t.ID, err = insertTask(ctx, tx, t); err != nil {
-		return 0, fmt.Errorf("enqueue task: %w", err)
+	if len(after) == 0 {
+		// Written once: what is written again is sought in the index, and PostgreSQL
+		// would see a conflict with everybody who enqueues, claims or ends a task meanwhile.
+		t.State = albs.TaskQueued
+		tx.AfterCommit(q.ready)
 	}
-	if err := insertAfter(ctx, tx, t.ID, after); err != nil {
-		return 0, fmt.Errorf("enqueue task: %w", err)
+	if t.ID, err = insertTask(ctx, tx, t); err == nil {
+		err = insertAfter(ctx, tx, t.ID, after)
 	}
-	if len(after) == 0 { // most come by the thousand, and there is nothing to read
-		err = q.unblockFrom(ctx, tx, &t, nil)
-	} else {
+	if err == nil && len(after) == 0 {
+		err = q.tell(ctx, tx, &t)
+	} else if err == nil {
 		err = q.unblock(ctx, tx, &t)
 	}
 	if err != nil {
