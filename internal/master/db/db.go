@@ -259,8 +259,8 @@ func (d *DB) InReadCommitted(ctx context.Context, fn func(tx Tx) error) error {
 // some would never win.
 const (
 	maxConns = 32
-	together = 16 // serializable transactions at once: reads and claims find a connection, too
-	losses   = 3  // after which a transaction has no other of this process beside it
+	together = 4 // serializable transactions at once: of more, most would be in vain
+	losses   = 3 // after which a transaction has no other of this process beside it
 	maxTries = 60
 )
 
