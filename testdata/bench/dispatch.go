@@ -124,7 +124,7 @@ func dispatch(ctx context.Context, b *bench, name string, c db.Config) ([]row, e
 	for run := range runs {
 		took, err := f.submit(ctx, fail)
 		if err != nil {
-			return nil, err
+			return nil, fmt.Errorf("run %d: %w", run+1, err)
 		}
 		slices.Sort(took)
 		at := func(p int) float64 { return took[len(took)*p/100].Seconds() * 1000 }

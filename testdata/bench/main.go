@@ -3,9 +3,10 @@
 //
 //	go run ./testdata/bench [-only PREFIX]
 //
-// A row is the median of at least five runs; pairs alternate, caches are warm. It
-// starts albs serve --role=all with Seed Linux on loopback, as the user albs if it is
-// run by root, and ends what it started.
+// A row is the median of at least five runs; pairs alternate, caches are warm. A row that
+// fails is named with its run, the others are measured, and the exit code is 1. It starts
+// albs serve --role=all with Seed Linux on loopback, as the user albs if it is run by
+// root, and ends what it started.
 package main
 
 import (
@@ -72,20 +73,34 @@ func run(ctx context.Context, only string) error {
 	}
 	defer b.close()
 	var rows []row
+	var failed []string
 	for _, m := range measures {
 		if !strings.HasPrefix(m.name, only) {
 			continue
 		}
 		fmt.Fprintf(os.Stderr, "bench: %s\n", m.name)
 		r, err := m.run(ctx, b)
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
 		if err != nil {
-			return fmt.Errorf("%s: %w", m.name, err)
+			fmt.Fprintf(os.Stderr, "bench: %s: %v\n", m.name, err)
+			failed = append(failed, m.name)
+			continue
 		}
 		rows = append(rows, r...)
+	}
+	if len(failed) > 0 {
+		return errors.Join(show(rows), fmt.Errorf("not measured: %s", strings.Join(failed, ", ")))
 	}
 	if len(rows) == 0 {
 		return fmt.Errorf("no row that begins with %q was measured", only)
 	}
+	return show(rows)
+}
+
+// show prints the rows and writes them to bench.json.
+func show(rows []row) error {
 	fmt.Printf("%-22s %10s %10s  %-28s %7s  %-4s %s\n", "name", "ours", "peer", "peer's name", "ratio", "met", "goal")
 	for _, r := range rows {
 		fmt.Printf("%-22s %8.3f %s %8.3f %s  %-28s %7.2f  %-4v %s\n", r.Name, r.Ours, r.Unit, r.Peer, r.Unit, r.PeerName, r.Ratio, r.Met, r.Goal)
