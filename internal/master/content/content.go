@@ -239,6 +239,8 @@ func (c *content) send(w http.ResponseWriter, r *http.Request, name string, d al
 func (c *content) refuse(w http.ResponseWriter, r *http.Request, err error) {
 	log := c.Log.With().Str("path", r.URL.Path).Logger()
 	kind, err := face.Shown(log.WithContext(r.Context()), err)
+	status := face.Status(kind)
+	face.Later(w.Header(), status)
 	w.Header().Set("Cache-Control", "no-store")
-	http.Error(w, albs.UserMessage(err), face.Status(kind))
+	http.Error(w, albs.UserMessage(err), status)
 }

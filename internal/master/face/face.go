@@ -40,6 +40,13 @@ func Status(k albs.Kind) int {
 	}
 }
 
+// Later tells the asker when to ask again, if the status says that this may help.
+func Later(h http.Header, status int) {
+	if status == http.StatusServiceUnavailable || status == http.StatusTooManyRequests {
+		h.Set("Retry-After", "5")
+	}
+}
+
 // Shown returns err as the asker may be told of it, by albs.UserMessage, and its
 // kind. An Internal error is logged with ctx's logger; one that is the request's own
 // time running out is Unavailable.

@@ -148,6 +148,7 @@ type errorView struct {
 func (u *UI) fail(w http.ResponseWriter, r *http.Request, err error) {
 	kind, err := face.Shown(r.Context(), err)
 	status := face.Status(kind)
+	face.Later(w.Header(), status)
 	f := errorView{Status: status, Message: inert(albs.UserMessage(err)), Login: kind == albs.Unauthenticated}
 	title := http.StatusText(status)
 	if kind == albs.Unauthenticated {

@@ -134,6 +134,14 @@ func TestFail(t *testing.T) {
 			t.Errorf("an internal error has the status %d", w.Code)
 		}
 		contains(t, "an internal error", w.Body.String(), "!1234", "an internal error happened")
+		if again := w.Header().Get("Retry-After"); again != "" {
+			t.Errorf("an internal error is to be tried again after %q", again)
+		}
+		w = httptest.NewRecorder()
+		f.fail(w, r, albs.Errorf(albs.Unavailable, "busy"))
+		if w.Code != http.StatusServiceUnavailable || w.Header().Get("Retry-After") == "" {
+			t.Errorf("Unavailable = %d, %v; want 503 and when to try again", w.Code, w.Header())
+		}
 	}
 }
 
