@@ -236,8 +236,9 @@ func (t *tx) AfterCommit(f func()) { t.after = append(t.after, f) }
 // InTx runs fn in one serializable transaction and commits it. If fn fails or
 // panics, nothing of it stays. A serialization failure runs fn again, so fn must
 // have no effect but through tx and must set what it hands out anew each time.
-// fn does no network and no disk I/O, and returns the first error of a statement:
-// PostgreSQL refuses all that follows it.
+// fn does no network and no disk I/O, begins no other transaction, for which it might
+// wait for ever, and returns the first error of a statement: PostgreSQL refuses all that
+// follows it.
 //
 // Unavailable says that the database is away or that other transactions won too
 // often, NoSpace that its disk is full, in words for anybody and with the cause in

@@ -165,17 +165,23 @@ func TestCrowd(t *testing.T) {
 // one page of its indexes.
 func TestEnqueueBesideAnother(t *testing.T) {
 	t.Parallel()
-	f := setup(t, dbtest.Open(t, dbtest.Postgres(t)))
+	c := dbtest.Postgres(t)
+	f, other := setup(t, dbtest.Open(t, c)), dbtest.Open(t, c)
 	f.enqueue()
+	enqueue := func(tx db.Tx) error {
+		_, err := f.Enqueue(t.Context(), tx, NewTask{Kind: albs.KindBuild, Lane: "team:core", Topic: "build:1"})
+		return err
+	}
 	tries := 0
 	err := f.tx(func(tx db.Tx) error {
 		tries++
-		if _, err := f.Enqueue(t.Context(), tx, NewTask{Kind: albs.KindBuild, Lane: "team:core", Topic: "build:1"}); err != nil {
+		if err := enqueue(tx); err != nil {
 			return err
 		}
-		f.enqueue() // another's, which is first to end
-		_, err := f.Enqueue(t.Context(), tx, NewTask{Kind: albs.KindBuild, Lane: "team:core", Topic: "build:1"})
-		return err
+		if err := other.InTx(t.Context(), enqueue); err != nil { // which is first to end
+			return err
+		}
+		return enqueue(tx)
 	})
 	if err != nil || tries != 1 {
 		t.Errorf("Enqueue beside another = %v after %d tries, want nil after one", err, tries)
