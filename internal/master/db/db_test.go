@@ -123,7 +123,7 @@ func crowd(t *testing.T, d *db.DB, n int) {
 	exec(t, d, `ANALYZE crowd`)
 }
 
-func step(ctx context.Context, tx db.Tx, id int, meanwhile string) error {
+func step(ctx context.Context, tx db.Tx, id int, meanwhile func() error) error {
 	if _, err := tx.ExecContext(ctx, `SET LOCAL enable_seqscan = off`); err != nil {
 		return err
 	}
@@ -131,7 +131,7 @@ func step(ctx context.Context, tx db.Tx, id int, meanwhile string) error {
 	if err := tx.GetContext(ctx, &state, `SELECT state FROM crowd WHERE id = $1`, id); err != nil {
 		return err
 	}
-	if _, err := tx.ExecContext(ctx, meanwhile); err != nil {
+	if err := meanwhile(); err != nil {
 		return err
 	}
 	_, err := tx.ExecContext(ctx, `UPDATE crowd SET state = $1 WHERE id = $2`, state+1, id)
@@ -151,7 +151,10 @@ func TestInTxInACrowd(t *testing.T) {
 			for range each {
 				err := d.InTx(t.Context(), func(tx db.Tx) error {
 					tries.Add(1)
-					return step(t.Context(), tx, i+1, `SELECT pg_sleep(0.002)`)
+					return step(t.Context(), tx, i+1, func() error {
+						_, err := tx.ExecContext(t.Context(), `SELECT pg_sleep(0.002)`)
+						return err
+					})
 				})
 				if err != nil {
 					return err
@@ -171,32 +174,35 @@ func TestInTxInACrowd(t *testing.T) {
 	}
 }
 
-// A long one beside many short ones that never cease gets done, too.
-func TestInTxLongBesideShort(t *testing.T) {
+// One that has lost three times has no other of its master beside it.
+func TestInTxLoserIsAlone(t *testing.T) {
 	t.Parallel()
-	d := dbtest.Open(t, dbtest.Postgres(t))
-	const people = 8
-	crowd(t, d, people+1)
-	ctx, cancel := context.WithCancel(t.Context())
-	var g errgroup.Group
-	for i := range people {
-		g.Go(func() error {
-			for ctx.Err() == nil {
-				if err := d.InTx(t.Context(), func(tx db.Tx) error { return step(t.Context(), tx, i+1, `SELECT 1`) }); err != nil {
-					return err
-				}
-			}
-			return nil
-		})
+	c := dbtest.Postgres(t)
+	d, other := dbtest.Open(t, c), dbtest.Open(t, c)
+	crowd(t, d, 3)
+	brief := func(ctx context.Context, d *db.DB, id int) error {
+		return d.InTx(ctx, func(tx db.Tx) error { return step(ctx, tx, id, func() error { return nil }) })
 	}
 	tries := 0
 	err := d.InTx(t.Context(), func(tx db.Tx) error {
 		tries++
-		return step(t.Context(), tx, people+1, `SELECT pg_sleep(0.1)`)
+		return step(t.Context(), tx, 1, func() error {
+			if tries <= 3 {
+				return brief(t.Context(), other, 2) // which wins
+			}
+			short, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+			defer cancel()
+			if err := brief(short, d, 3); !errors.Is(err, context.DeadlineExceeded) {
+				t.Errorf("another beside it = %v, want that it waits", err)
+			}
+			return nil
+		})
 	})
-	cancel()
-	if err := errors.Join(err, g.Wait()); err != nil || tries == 1 {
-		t.Errorf("after %d tries: %v; want some, and no error", tries, err)
+	if err != nil || tries != 4 {
+		t.Errorf("InTx = %v after %d tries, want nil after 4", err, tries)
+	}
+	if err := brief(t.Context(), d, 3); err != nil {
+		t.Errorf("another after it = %v", err)
 	}
 }
 
