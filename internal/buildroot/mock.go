@@ -214,7 +214,7 @@ func (w *mockWork) mock(ctx context.Context, result string, limits sandbox.Limit
 
 	running, stop := context.WithCancelCause(ctx)
 	defer stop(nil)
-	f := newFollower(w.shop, result, w.logs, w.sandbox.Limits(), limits, w.root.MaxSilence)
+	f := newFollower(w.shop, result, w.logs, w.sandbox.Limits(), limits, w.root)
 	done := make(chan struct{})
 	var following sync.WaitGroup
 	following.Go(func() { f.follow(done, stop) })

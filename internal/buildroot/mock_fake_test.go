@@ -168,6 +168,12 @@ func fakeSins(sin, result string) (int, error) {
 		log("state.log", "2026-11-26 17:00:00,000 - Start: rpmbuild x-1-1.src.rpm\n")
 		log("build.log", "the build's last words\n")
 		time.Sleep(time.Hour)
+	case sin == "is deaf to its time":
+		log("state.log", "2026-11-26 17:00:00,000 - Start: rpmbuild x-1-1.src.rpm\n")
+		for {
+			log("build.log", "the build's last words\n")
+			time.Sleep(50 * time.Millisecond)
+		}
 	case sin == "dies":
 		log("build.log", "the build's last words\n")
 		return 0, syscall.Kill(os.Getpid(), syscall.SIGKILL)
@@ -307,22 +313,24 @@ func TestMockSins(t *testing.T) {
 		sin     string
 		limits  sandbox.Limits
 		silence time.Duration
+		timeout time.Duration
 		kind    albs.Kind
 		say     string
 		log     string
 	}{
-		{"hangs", sandbox.Limits{Time: 3 * time.Second}, 0, albs.Invalid, "longer than 3s", words},
-		{"is silent", sandbox.Limits{}, time.Second, albs.Invalid, "silent for more than 1s", words},
-		{"dies", sandbox.Limits{}, 0, albs.Unavailable, "it was killed", words},
-		{"floods", sandbox.Limits{Output: 1 << 20}, 0, albs.Invalid, "of log", words},
-		{"leaves a child", sandbox.Limits{}, 0, albs.Unavailable, "code 10", words},
-		{"puts a FIFO for a log", sandbox.Limits{}, 0, albs.Invalid, "no regular file", "the root's last words"},
-		{"puts a link for a log", sandbox.Limits{}, 0, albs.Invalid, "no regular file", "the root's last words"},
+		{"hangs", sandbox.Limits{Time: 3 * time.Second}, 0, 0, albs.Invalid, "longer than 3s", words},
+		{"is silent", sandbox.Limits{}, time.Second, 0, albs.Invalid, "silent for more than 1s", words},
+		{"is deaf to its time", sandbox.Limits{}, 0, time.Second, albs.Invalid, "longer than 1s", words},
+		{"dies", sandbox.Limits{}, 0, 0, albs.Unavailable, "it was killed", words},
+		{"floods", sandbox.Limits{Output: 1 << 20}, 0, 0, albs.Invalid, "of log", words},
+		{"leaves a child", sandbox.Limits{}, 0, 0, albs.Unavailable, "code 10", words},
+		{"puts a FIFO for a log", sandbox.Limits{}, 0, 0, albs.Invalid, "no regular file", "the root's last words"},
+		{"puts a link for a log", sandbox.Limits{}, 0, 0, albs.Invalid, "no regular file", "the root's last words"},
 	} {
 		t.Run(tt.sin, func(t *testing.T) {
 			t.Parallel()
 			root := fakeRootSpec()
-			root.MaxSilence = tt.silence
+			root.MaxSilence, root.Timeout = tt.silence, tt.timeout
 			out, log, err := fakeBuild(t, fake(t, dir, tt.limits, fakeSin+"="+tt.sin), root)
 			if albs.KindOf(err) != tt.kind || (tt.kind != albs.Invalid) == errors.Is(err, albs.Invalid) || !strings.Contains(fmt.Sprint(err), tt.say) {
 				t.Errorf("Build = %v (%s), want %s saying %q", err, albs.KindOf(err), tt.kind, tt.say)

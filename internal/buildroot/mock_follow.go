@@ -19,23 +19,32 @@ import (
 // followEvery is how often mock's logs are read: what is built is seen that soon.
 const followEvery = 200 * time.Millisecond
 
+// mockGrace is the time that mock has to end rpmbuild itself when its time is over.
+const mockGrace = 5 * time.Second
+
+// mockBuildLog is the log that rpmbuild's words go to, and no other's.
+const mockBuildLog = "build.log"
+
 // mockExtra are the logs that mock writes beside the three.
 var mockExtra = []string{"hw_info.log", "installed_pkgs.log"}
 
 // follower carries mock's logs to the job's while mock writes them, and keeps the
-// limits on them: mock itself knows only one on time.
+// limits on them. mock itself knows only one, on the time of one command, and does not
+// look at the clock while it takes in what it reads, which of rpmbuild can be without end.
 type follower struct {
 	shop    *sandbox.Workshop
 	result  string
 	logs    Logs
 	most    int64         // bytes of all logs; what is beyond is never passed on
 	silence time.Duration // of rpmbuild
+	limit   time.Duration // of one run of rpmbuild; 0 is none
 	streams [3]*followed  // state, root, build
 	total   int64
 	grew    time.Time
-	open    []string // steps that have begun
-	piece   []byte   // of the state log's last line
-	err     error    // a limit that was passed, or why a log can't be read
+	own     time.Time // when mock itself last had a word, which it hasn't while rpmbuild runs
+	open    []string  // steps that have begun
+	piece   []byte    // of the state log's last line
+	err     error     // a limit that was passed, or why a log can't be read
 }
 
 // followed is one log.
@@ -46,12 +55,12 @@ type followed struct {
 	at   int64
 }
 
-func newFollower(shop *sandbox.Workshop, result string, logs Logs, own, given sandbox.Limits, silence time.Duration) *follower {
-	f := &follower{shop: shop, result: result, logs: logs, most: cmp.Or(given.Output, own.Output), silence: cmp.Or(silence, own.Silence), grew: time.Now()}
+func newFollower(shop *sandbox.Workshop, result string, logs Logs, own, given sandbox.Limits, root albs.Root) *follower {
+	f := &follower{shop: shop, result: result, logs: logs, most: cmp.Or(given.Output, own.Output), silence: cmp.Or(root.MaxSilence, own.Silence), limit: root.Timeout, grew: time.Now(), own: time.Now()}
 	for i, l := range []struct {
 		name string
 		to   io.Writer
-	}{{"state.log", logs.State}, {"root.log", logs.Root}, {"build.log", logs.Build}} {
+	}{{"state.log", logs.State}, {"root.log", logs.Root}, {mockBuildLog, logs.Build}} {
 		f.streams[i] = &followed{name: l.name, to: l.to, said: sandbox.NewTail(4 << 20)}
 	}
 	return f
@@ -83,6 +92,8 @@ func (f *follower) look(now time.Time) error {
 	switch {
 	case f.total > f.most:
 		return albs.Errorf(albs.Invalid, "the work was ended: it wrote more than %d bytes of log", f.most)
+	case f.building() && f.limit > 0 && now.Sub(f.own) > f.limit+mockGrace:
+		return tookLonger(f.limit)
 	case f.building() && now.Sub(f.grew) > f.silence:
 		return albs.Errorf(albs.Invalid, "the work was ended: it was silent for more than %v", f.silence)
 	}
@@ -95,6 +106,9 @@ func (f *follower) carry(s *followed, now time.Time) error {
 		f.total += int64(len(p))
 		s.at += int64(len(p))
 		f.grew = now
+		if s.name != mockBuildLog {
+			f.own = now
+		}
 		if f.total > f.most {
 			return len(p), nil
 		}

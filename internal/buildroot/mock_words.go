@@ -53,7 +53,7 @@ func (e mockEnd) verdict(limit time.Duration) (excluded string, err error) {
 	}
 	switch {
 	case e.exit == mockTimeout, e.exit == mockDeaf && limit > 0:
-		return "", albs.Errorf(albs.Invalid, "the work was ended: it took longer than %v", limit)
+		return "", tookLonger(limit)
 	case e.exit == mockDNF, e.exit == mockBuild:
 		if why := unmet(e.root); len(why) > 0 {
 			return "", albs.Errorf(albs.Invalid, "BuildRequires can't be installed: %s", strings.Join(why, "; "))
@@ -68,6 +68,11 @@ func (e mockEnd) verdict(limit time.Duration) (excluded string, err error) {
 		return "", albs.Errorf(albs.Invalid, "rpmbuild ended with code %d: %s", e.exit, cause(e.build))
 	}
 	return "", e.fault()
+}
+
+// tookLonger returns the end of a package whose time was over.
+func tookLonger(limit time.Duration) error {
+	return albs.Errorf(albs.Invalid, "the work was ended: it took longer than %v", limit)
 }
 
 // fault returns how mock failed, in an error that lays nothing to the package's charge.
