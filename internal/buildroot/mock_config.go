@@ -11,6 +11,7 @@ import (
 
 	"albs/internal/albs"
 	"albs/internal/sandbox"
+	"albs/internal/sandbox/dnf"
 )
 
 // What is here writes the configuration of one run of mock; no I/O. mock executes its
@@ -101,7 +102,7 @@ func (c mockConfig) options() []setting {
 		set("dnf4_disable_plugins", []string{"local", "spacewalk", "versionlock"}),
 		set("dnf5_common_opts", []string{"--setopt=plugins=1"}),
 		set("dnf.conf", c.dnf),
-		set("chroot_setup_cmd", append([]string{"install"}, c.root.Packages...)),
+		set("chroot_setup_cmd", append([]string{"install"}, dnf.Apart(c.root.Packages)...)),
 		set("macros", map[string]string{
 			"%_topdir":      topDir,
 			"%_rpmfilename": "%%{NAME}-%%{VERSION}-%%{RELEASE}.%%{ARCH}.rpm",

@@ -51,7 +51,7 @@ type facts struct {
 }
 
 // version is part of every key: raise it when bases come to be made otherwise.
-const version = 1
+const version = 2
 
 // Digest returns the name of what the base holds. Equal digests, equal packages.
 func (b *Base) Digest() albs.Digest { return b.digest }
@@ -119,7 +119,7 @@ func (e *Engine) Base(ctx context.Context, root albs.Root, repos []Repo, log io.
 		return nil, err
 	}
 	// Groups may be asked for here: the list is the platform's, not a package's.
-	if err := dnf.CheckRequirements(trimGroups(root.Packages)); err != nil {
+	if err := dnf.CheckRequirements(trimGroups(dnf.Apart(root.Packages))); err != nil {
 		return nil, err
 	}
 	k, err := key(root, e.ids.Count == 0)
@@ -243,7 +243,7 @@ func (e *Engine) make(ctx context.Context, root albs.Root, repos []Repo, k albs.
 			return err
 		}
 	}
-	install := append([]string{"install"}, root.Packages...)
+	install := append([]string{"install"}, dnf.Apart(root.Packages)...)
 	if err := e.dnf(ctx, p, repos, append([]string{"--downloadonly"}, install...), log); err != nil {
 		return err
 	}

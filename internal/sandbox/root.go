@@ -140,6 +140,7 @@ func (r *Root) helper(ctx context.Context, j *job, in io.Reader, out io.Writer) 
 // that nothing meets is an Invalid error that names it; trouble with the repositories
 // is Unavailable.
 func (r *Root) Install(ctx context.Context, requirements []string, repos []Repo, log io.Writer) error {
+	requirements = dnf.Apart(requirements)
 	if err := dnf.CheckRequirements(requirements); err != nil {
 		return err
 	}
@@ -147,7 +148,7 @@ func (r *Root) Install(ctx context.Context, requirements []string, repos []Repo,
 	defer r.mu.Unlock()
 	if !r.changed {
 		// A bare name that the base provides needs no dnf to be found met.
-		requirements = slices.DeleteFunc(slices.Clone(requirements), func(req string) bool {
+		requirements = slices.DeleteFunc(requirements, func(req string) bool {
 			_, found := slices.BinarySearch(r.base.facts.Provides, req)
 			return found
 		})

@@ -71,7 +71,7 @@ func (e *Engine) Workshop(ctx context.Context, root albs.Root, repos []Repo, kin
 	if err := e.checkArch(root.Arch); err != nil {
 		return nil, err
 	}
-	if err := dnf.CheckRequirements(trimGroups(root.Packages)); err != nil {
+	if err := dnf.CheckRequirements(trimGroups(dnf.Apart(root.Packages))); err != nil {
 		return nil, err
 	}
 	b, err := e.workshopBase(ctx, root.Base(), servedOf(root.Base(), repos), kind, dir, fill)

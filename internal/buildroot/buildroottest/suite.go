@@ -21,6 +21,7 @@ import (
 
 	"albs/internal/albs"
 	"albs/internal/buildroot"
+	"albs/internal/rpm/rpmtest"
 	"albs/internal/sandbox"
 	"albs/internal/sandbox/sandboxtest"
 )
@@ -62,6 +63,7 @@ func TestEngine(t *testing.T, f Fixture) {
 		{"faults of a job", s.jobFaults},
 		{"faults of a platform", s.platformFaults},
 		{"excluded", s.excluded},
+		{"rich requirements", s.rich},
 		{"layouts", s.layouts},
 		{"facts", s.facts},
 		{"hostile", s.hostile},
@@ -175,16 +177,7 @@ func (b *suite) chain(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if out, err := exec.Command("createrepo_c", "--quiet", "--no-database", repo).CombinedOutput(); err != nil {
-		t.Fatalf("createrepo_c: %v\n%s", err, out)
-	}
-	md, err := os.ReadFile(filepath.Join(repo, "repodata", "repomd.xml"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	c := *b
-	c.Root.Repos = append(slices.Clone(b.Root.Repos), albs.Repo{ID: "build", Snapshot: albs.DigestOf(md)})
-	c.Repos = append(slices.Clone(b.Repos), sandbox.Repo{ID: "build", BaseURL: "file://" + repo, Priority: 10})
+	c := b.beside(t, repo)
 	s = streams{}
 	use, err := c.build(t, c.Root, ShippedSpec(t, "usefoo.spec"), &s)
 	if err != nil {
@@ -220,6 +213,44 @@ func (b *suite) chain(t *testing.T) {
 	if text, err := use.Record.Encode(); err != nil || !bytes.Contains(text, []byte(`"albs-buildroot/v1"`)) {
 		t.Errorf("record = %s, %v", text, err)
 	}
+}
+
+// beside makes a repository of the packages in the folder and returns b with it behind the
+// platform's.
+func (b *suite) beside(t *testing.T, folder string) *suite {
+	t.Helper()
+	if out, err := exec.Command("createrepo_c", "--quiet", "--no-database", folder).CombinedOutput(); err != nil {
+		t.Fatalf("createrepo_c: %v\n%s", err, out)
+	}
+	md, err := os.ReadFile(filepath.Join(folder, "repodata", "repomd.xml"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := *b
+	c.Root.Repos = append(slices.Clone(b.Root.Repos), albs.Repo{ID: "build", Snapshot: albs.DigestOf(md)})
+	c.Repos = append(slices.Clone(b.Repos), sandbox.Repo{ID: "build", BaseURL: "file://" + folder, Priority: 10})
+	return &c
+}
+
+// packages writes what the host's rpmbuild makes of each spec into a folder.
+func packages(t *testing.T, specs ...string) string {
+	t.Helper()
+	folder := t.TempDir()
+	for _, spec := range specs {
+		made, err := rpmtest.Build(spec)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for name, b := range made {
+			if strings.HasSuffix(name, ".src.rpm") {
+				continue
+			}
+			if err := os.WriteFile(filepath.Join(folder, name), b, 0o644); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	return folder
 }
 
 const head = `Name: x
@@ -399,6 +430,33 @@ func (b *suite) excluded(t *testing.T) {
 			}
 			t.Log(out.Excluded)
 		})
+	}
+}
+
+// rich builds a package whose requirements are of several parts.
+func (b *suite) rich(t *testing.T) {
+	var specs []string
+	for _, name := range []string{"a-devel", "b", "c", "d", "e"} {
+		specs = append(specs, strings.Replace(head, "Name: x", "Name: "+name, 1)+tailOf)
+	}
+	c := b.beside(t, packages(t, specs...))
+	var s streams
+	out, err := c.build(t, c.Root, head+`BuildRequires: (a-devel >= 1 and b)
+BuildRequires: (nosuch or (c and d))
+BuildRequires: (bash or nosuch)
+BuildRequires: (e if bash)
+`+tailOf, &s)
+	if err != nil {
+		t.Fatalf("Build: %v\n%s%s", err, s.root.String(), s.build.String())
+	}
+	for _, name := range []string{"a-devel", "b", "c", "d", "e"} {
+		if !slices.ContainsFunc(out.Record.Packages, func(p sandbox.Package) bool { return p.Name == name }) {
+			t.Errorf("%s is not in the root", name)
+		}
+	}
+	s = streams{}
+	if out, err := c.build(t, c.Root, head+"BuildRequires: (a-devel and nosuch)"+tailOf, &s); !errors.Is(err, albs.Invalid) || !strings.Contains(err.Error(), "nosuch") {
+		t.Errorf("Build = %v, %v; want Invalid saying that there is no nosuch\n%s", out.Files, err, s.root.String())
 	}
 }
 

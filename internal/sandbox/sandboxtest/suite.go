@@ -180,14 +180,14 @@ func (s *suite) isolation(t *testing.T) {
 func (s *suite) packages(t *testing.T) {
 	r := s.overlay(t)
 	var log bytes.Buffer
-	if err := r.Install(t.Context(), []string{"bash", "(m4 or nosuch)", "zlib-devel >= 1:1.2"}, s.repos, &log); err != nil {
+	if err := r.Install(t.Context(), []string{"bash", "(m4 or nosuch)", "(hostname and zlib-devel >= 1:1.2)"}, s.repos, &log); err != nil {
 		t.Fatalf("Install: %v\n%s", err, log.String())
 	}
 	pkgs, err := r.Installed(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, name := range []string{"bash", "m4", "zlib1g-dev"} {
+	for _, name := range []string{"bash", "m4", "hostname", "zlib1g-dev"} {
 		i := slices.IndexFunc(pkgs, func(p sandbox.Package) bool { return p.Name == name })
 		if i < 0 || !pkgs[i].File.Valid() || !pkgs[i].Header.Valid() {
 			t.Errorf("%s is not among the installed with its digests", name)
@@ -196,6 +196,9 @@ func (s *suite) packages(t *testing.T) {
 	err = r.Install(t.Context(), []string{"nosuch", "alsonot >= 3"}, s.repos, &log)
 	if !errors.Is(err, albs.Invalid) || !strings.Contains(err.Error(), "nosuch") || !strings.Contains(err.Error(), "alsonot >= 3") {
 		t.Errorf("Install of what isn't there = %v", err)
+	}
+	if err := r.Install(t.Context(), []string{"(--nogpgcheck and m4)"}, s.repos, &log); !errors.Is(err, albs.Invalid) {
+		t.Errorf("Install of an option as a part of a requirement = %v, want Invalid", err)
 	}
 	err = r.Install(t.Context(), []string{"make"}, []sandbox.Repo{{ID: "seed", BaseURL: "http://127.0.0.1:9/"}}, &log)
 	if !errors.Is(err, albs.Invalid) {
