@@ -131,14 +131,11 @@ func (m *Mock) begin(ctx context.Context, root albs.Root, repos []sandbox.Repo, 
 		Repos: root.Repos, Macros: root.Macros, MacroFile: albs.DigestOf(macros),
 	}}
 	err = logs.Step("base", func() error {
-		w.shop, err = m.sandbox.Workshop(ctx, root, repos, "mock/1 "+m.version, mockRoot, func(shop *sandbox.Workshop) error {
+		w.shop, err = m.sandbox.Workshop(ctx, root, repos, "mock/2 "+m.version, mockRoot, func(shop *sandbox.Workshop) error {
 			return w.fill(ctx, shop)
 		})
-		if errors.Is(err, albs.Invalid) { // the platform's fault, and so without its kind
-			return albs.Errorf(albs.Unavailable, "platform %s gives no buildroot: %v", root.Platform, err)
-		}
 		if err != nil {
-			return err
+			return noBuildroot(root, err)
 		}
 		w.record.Base = w.shop.Base()
 		return w.shop.CopyIn(ctx, sandbox.Copy{Data: macros, To: "/" + mockMacros, User: sandbox.UserRoot})
@@ -159,6 +156,9 @@ func (w *mockWork) fill(ctx context.Context, shop *sandbox.Workshop) error {
 	}
 	if err != nil {
 		return err
+	}
+	if why := unmet(end.root); end.exit == mockDNF && len(why) > 0 {
+		return albs.Errorf(albs.Invalid, "dnf can't resolve: %s", strings.Join(why, "; "))
 	}
 	if end.exit != 0 {
 		return end.fault()

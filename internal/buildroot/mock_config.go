@@ -102,6 +102,7 @@ func (c mockConfig) options() []setting {
 		set("dnf4_disable_plugins", []string{"local", "spacewalk", "versionlock"}),
 		set("dnf5_common_opts", []string{"--setopt=plugins=1"}),
 		set("dnf.conf", c.dnf),
+		set("module_enable", append([]string{}, c.root.Modules...)), // before chroot_setup_cmd, and kept in the root
 		set("chroot_setup_cmd", append([]string{"install"}, dnf.Apart(c.root.Packages)...)),
 		set("macros", map[string]string{
 			"%_topdir":      topDir,

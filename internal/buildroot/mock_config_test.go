@@ -112,7 +112,7 @@ var broken = []string{"\x00", "a\x00b", "{{ 1 }}", "{{", "{% raw %}", "{%x", "{#
 func sample(s string) mockConfig {
 	return mockConfig{
 		root: albs.Root{
-			Platform: s, Releasever: s, Arch: albs.Arch(s), Packages: []string{"bash", s, s + s}, Network: len(s)%2 == 0,
+			Platform: s, Releasever: s, Arch: albs.Arch(s), Packages: []string{"bash", s, s + s}, Modules: []string{s, "a:" + s}, Network: len(s)%2 == 0,
 			Timeout: time.Duration(len(s)) * time.Second,
 		},
 		target: albs.Arch(s), dnf: "[main]\nx=" + s + "\n", rounds: len(s),

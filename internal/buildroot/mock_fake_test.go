@@ -79,6 +79,9 @@ func fakeMock(args []string) (int, error) {
 	if err := os.MkdirAll(result, 0o755); err != nil {
 		return 70, err
 	}
+	if slices.Contains(args, "--init") && os.Getenv(fakeSin) == "has no such module" {
+		return 30, os.WriteFile(filepath.Join(result, "root.log"), []byte("DEBUG util.py:461:  missing groups or modules: tool:3\n"), 0o644)
+	}
 	if slices.Contains(args, "--init") {
 		return 0, fakeRoot("/work/mock/albs/root")
 	}
@@ -363,6 +366,25 @@ func TestMockSins(t *testing.T) {
 			t.Errorf("left of workshops: %v, %v", left, err)
 		}
 	})
+}
+
+// TestMockNoRoot: that a root can't be made is the platform's fault, but where a build
+// chose among its packages, the build's.
+func TestMockNoRoot(t *testing.T) {
+	t.Parallel()
+	dir, err := os.MkdirTemp("", "mock-")
+	if err != nil {
+		t.Fatal(err)
+	}
+	m := fake(t, dir, sandbox.Limits{}, fakeSin+"=has no such module")
+	root := fakeRootSpec()
+	if _, _, err := fakeBuild(t, m, root); albs.KindOf(err) != albs.Unavailable || errors.Is(err, albs.Invalid) {
+		t.Errorf("Build = %v (%s), want Unavailable", err, albs.KindOf(err))
+	}
+	root.ModuleID, root.Modules = "platform:el9", []string{"tool:3"}
+	if _, _, err := fakeBuild(t, m, root); !errors.Is(err, albs.Invalid) || !strings.Contains(err.Error(), "there is no module tool:3") {
+		t.Errorf("Build = %v, want Invalid saying that there is no such module", err)
+	}
 }
 
 // TestMockCancel ends a job as soon as its log has come, while mock still works.

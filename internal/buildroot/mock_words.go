@@ -116,6 +116,8 @@ func unmet(said []byte) []string {
 			{"No matching package to install: ", "no package provides "},
 			{"No match for argument: ", "no package provides "},
 			{"nothing provides ", "nothing provides "},
+			{"missing groups or modules: ", "there is no module "},
+			{"All matches were filtered out by exclude filtering for argument: ", "excluded is all that provides "},
 		} {
 			if _, what, ok := strings.Cut(l, p.words); ok {
 				if what = p.say + strings.Trim(what, "'"); len(what) <= 300 && len(why) < 20 && !slices.Contains(why, what) {
@@ -123,6 +125,9 @@ func unmet(said []byte) []string {
 				}
 				break
 			}
+		}
+		if _, what, ok := strings.Cut(l, "- package "); ok && strings.Contains(what, " is filtered out by ") && len(what) <= 300 && len(why) < 20 {
+			why = append(why, "package "+what)
 		}
 		if _, what, ok := strings.Cut(l, " Problem"); ok && problem == "" {
 			problem = "problem" + what

@@ -81,13 +81,7 @@ func (n *Native) begin(ctx context.Context, spec albs.Root, repos []sandbox.Repo
 	var base *sandbox.Base
 	err = w.step("base", func() (err error) {
 		base, err = n.sandbox.Base(ctx, spec, repos, logs.Root)
-		if errors.Is(err, albs.Invalid) && len(spec.Excludes)+len(spec.Modules) > 0 {
-			return albs.Errorf(albs.Invalid, "there is no buildroot without %q and with the modules %q: %w", spec.Excludes, spec.Modules, err)
-		}
-		if errors.Is(err, albs.Invalid) { // the platform's fault, and so without its kind
-			return albs.Errorf(albs.Unavailable, "platform %s gives no buildroot: %v", spec.Platform, err)
-		}
-		return err
+		return noBuildroot(spec, err)
 	})
 	if err != nil {
 		return w, err
@@ -99,6 +93,18 @@ func (n *Native) begin(ctx context.Context, spec albs.Root, repos []sandbox.Repo
 		return err
 	})
 	return w, err
+}
+
+// noBuildroot lays an error of filling a root to the charge of whose doing it is: what
+// can't be resolved is the build's fault if that chose among the platform's packages.
+func noBuildroot(root albs.Root, err error) error {
+	switch {
+	case !errors.Is(err, albs.Invalid):
+		return err
+	case len(root.Excludes)+len(root.Modules) > 0:
+		return albs.Errorf(albs.Invalid, "there is no buildroot without %q and with the modules %q: %w", root.Excludes, root.Modules, err)
+	}
+	return albs.Errorf(albs.Unavailable, "platform %s gives no buildroot: %v", root.Platform, err) // without its kind
 }
 
 // whole returns l with every stream.

@@ -165,6 +165,9 @@ func (e *Engine) makeWorkshop(ctx context.Context, root albs.Root, repos []Repo,
 func workshopContent(root albs.Root, kind string, f facts) albs.Digest {
 	var b strings.Builder
 	fmt.Fprintf(&b, "workshop %d %s %s %s %s %s\n", version, kind, root.Releasever, root.Arch, root.RPMDBPath, root.ModuleID)
+	if len(root.Modules) > 0 { // they lie in the root, beside its packages
+		fmt.Fprintf(&b, "modules %q\n", root.Modules)
+	}
 	for _, p := range f.Installed {
 		fmt.Fprintf(&b, "%s %s %s\n", p.NEVRA(), p.Header, p.File)
 	}

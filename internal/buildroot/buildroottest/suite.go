@@ -36,7 +36,8 @@ type Fixture struct {
 	Root  albs.Root
 	Repos []sandbox.Repo
 	// Says is what this engine says, as a regular expression, where it can't say what the
-	// suite wants to hear: by the name of a case of "faults of a package" or "hostile".
+	// suite wants to hear: by the name of a case of "faults of a package", "hostile" or
+	// "choice".
 	Says map[string]string
 }
 
@@ -63,6 +64,7 @@ func TestEngine(t *testing.T, f Fixture) {
 		{"faults of a job", s.jobFaults},
 		{"faults of a platform", s.platformFaults},
 		{"excluded", s.excluded},
+		{"choice", s.choice},
 		{"rich requirements", s.rich},
 		{"layouts", s.layouts},
 		{"facts", s.facts},
@@ -177,7 +179,7 @@ func (b *suite) chain(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	c := b.beside(t, repo)
+	c := b.beside(t, repo, "")
 	s = streams{}
 	use, err := c.build(t, c.Root, ShippedSpec(t, "usefoo.spec"), &s)
 	if err != nil {
@@ -215,12 +217,23 @@ func (b *suite) chain(t *testing.T) {
 	}
 }
 
-// beside makes a repository of the packages in the folder and returns b with it behind the
-// platform's.
-func (b *suite) beside(t *testing.T, folder string) *suite {
+// beside makes a repository of the packages in the folder, with documents of modules if
+// there are any, and returns b with it behind the platform's.
+func (b *suite) beside(t *testing.T, folder, modules string) *suite {
 	t.Helper()
-	if out, err := exec.Command("createrepo_c", "--quiet", "--no-database", folder).CombinedOutput(); err != nil {
-		t.Fatalf("createrepo_c: %v\n%s", err, out)
+	run := func(name string, args ...string) {
+		t.Helper()
+		if out, err := exec.Command(name, args...).CombinedOutput(); err != nil {
+			t.Fatalf("%s: %v\n%s", name, err, out)
+		}
+	}
+	run("createrepo_c", "--quiet", "--no-database", folder)
+	if modules != "" {
+		file := filepath.Join(t.TempDir(), "modules.yaml")
+		if err := os.WriteFile(file, []byte(modules), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		run("modifyrepo_c", "--mdtype=modules", file, filepath.Join(folder, "repodata"))
 	}
 	md, err := os.ReadFile(filepath.Join(folder, "repodata", "repomd.xml"))
 	if err != nil {
@@ -433,13 +446,82 @@ func (b *suite) excluded(t *testing.T) {
 	}
 }
 
+// choice gives roots that take a stream of a module, or that do without a package. What
+// can't be chosen is the fault of the build that chose.
+func (b *suite) choice(t *testing.T) {
+	const tool = `Name: tool
+Version: STREAM
+Release: 1
+Summary: x
+License: MIT
+BuildArch: noarch
+ModularityLabel: tool:STREAM:1:c0ffee00
+%description
+x
+%files
+`
+	const module = `---
+document: modulemd
+version: 2
+data: {name: tool, stream: "STREAM", version: 1, context: c0ffee00, arch: ARCH, summary: x, description: x,
+  license: {module: [MIT]}, profiles: {}, artifacts: {rpms: [tool-0:STREAM-1.noarch]}}
+...
+`
+	var specs []string
+	documents := ""
+	for _, stream := range []string{"1", "2"} {
+		r := strings.NewReplacer("STREAM", stream, "ARCH", string(b.Root.Arch))
+		specs, documents = append(specs, r.Replace(tool)), documents+r.Replace(module)
+	}
+	c := b.beside(t, packages(t, specs...), documents)
+	var s streams
+	src, err := c.source(t, c.Root, head+"BuildRequires: tool"+tailOf, &s)
+	if err != nil {
+		t.Fatalf("make the source package: %v\n%s", err, s.build.String())
+	}
+	for _, tt := range []struct {
+		name    string
+		modules []string
+		without []string
+		tool    string // the installed tool's version
+		say     string // of the Invalid error, if there is none
+	}{
+		{"newer stream", []string{"tool:2"}, nil, "2", ""},
+		{"older stream", []string{"tool:1"}, nil, "1", ""},
+		{"no stream", nil, nil, "", "tool"},
+		{"absent stream", []string{"tool:3"}, nil, "", "tool:3"},
+		{"without a requirement", []string{"tool:1"}, []string{"too*"}, "", "tool is excluded"},
+		{"without the platform's", nil, []string{"bash"}, "", `without \["bash"\].*bash`},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			var s streams
+			root := c.Root
+			root.Modules, root.Excludes = tt.modules, tt.without
+			out, err := c.Engine.Build(t.Context(), buildroot.BuildJob{
+				Root: root, Repos: c.Repos, SRPM: src.Files[0], Arch: root.Arch, Out: t.TempDir(), Logs: s.logs(),
+			})
+			if tt.say != "" {
+				if !errors.Is(err, albs.Invalid) || !c.says(tt.name, tt.say, err) {
+					t.Errorf("Build = %v, %v; want Invalid saying %q\n%s", out.Files, err, tt.say, s.root.String())
+				}
+				return
+			}
+			i := slices.IndexFunc(out.Record.Packages, func(p sandbox.Package) bool { return p.Name == "tool" })
+			if err != nil || i < 0 || out.Record.Packages[i].Version != tt.tool {
+				t.Errorf("Build = %v; want it with tool %s\n%s", err, tt.tool, s.root.String())
+			}
+		})
+	}
+}
+
 // rich builds a package whose requirements are of several parts.
 func (b *suite) rich(t *testing.T) {
 	var specs []string
 	for _, name := range []string{"a-devel", "b", "c", "d", "e"} {
 		specs = append(specs, strings.Replace(head, "Name: x", "Name: "+name, 1)+tailOf)
 	}
-	c := b.beside(t, packages(t, specs...))
+	c := b.beside(t, packages(t, specs...), "")
 	var s streams
 	out, err := c.build(t, c.Root, head+`BuildRequires: (a-devel >= 1 and b)
 BuildRequires: (nosuch or (c and d))
