@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -73,7 +74,7 @@ func TestDiskFull(t *testing.T) {
 	s.rounds(3, func(name string) {
 		held := s.build("tiny", s.forge.spec(t, name+"-held", specOf(name+"-held", "true")))
 		lease := s.claim(token, albs.KindSource)
-		s.role("node", "node")
+		node := s.role("node", "node")
 		s.role("tester", "tester")
 		b := s.build("tiny", s.forge.spec(t, name, specOf(name, slow)))
 		s.begun(b, 1)
@@ -89,6 +90,8 @@ func TestDiskFull(t *testing.T) {
 		if _, err := me.Log(ctx, lease.Token, "state", 0, []byte(first)); err != nil {
 			t.Fatal(err)
 		}
+		// However long the rest takes, it delivers nothing before the disk is full.
+		node.signal(syscall.SIGSTOP)
 		// A database that was just opened has no room of its own for what is written next.
 		s.proc("master").stop()
 		s.serve("master", who, []string{"master"}, nil)
@@ -104,6 +107,7 @@ func TestDiskFull(t *testing.T) {
 		if a := s.try(s.admin, "user", "add", "late-for-"+name); a.code != 1 || !strings.Contains(a.stderr, "disk is full") {
 			t.Errorf("a change of a database on a full disk ended with %d: %s", a.code, a.stderr)
 		}
+		node.signal(syscall.SIGCONT)
 		s.until(2*time.Minute, "the node has a result that it can't deliver", func() bool {
 			found, err := filepath.Glob(filepath.Join(s.dir, "node/node/spool/*/end.json"))
 			return err == nil && len(found) == 1
