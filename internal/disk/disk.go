@@ -105,7 +105,7 @@ func ReadAll(r io.Reader, name string, limit int64) ([]byte, error) {
 }
 
 // Lock makes the file at path, if it isn't there, and takes its lock (flock(2)) for
-// this process until the file returned is closed, or the process ends in any way.
+// this process until Unlock of the file returned, or the process ends in any way.
 // Conflict, at once, if another has it, or this one already.
 func Lock(path string) (*os.File, error) {
 	f, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR|syscall.O_NOFOLLOW, 0o600)
@@ -128,6 +128,17 @@ func TakeLock(f *os.File) error {
 		return fmt.Errorf("lock %s: %w", f.Name(), err)
 	}
 	return nil
+}
+
+// Unlock gives back the lock that Lock or TakeLock took, and closes the file. Closing it
+// alone keeps the lock for as long as a child that was just forked, by whoever in this
+// process starts a program, has the file too.
+func Unlock(f *os.File) error {
+	err := syscall.Flock(int(f.Fd()), syscall.LOCK_UN)
+	if err != nil {
+		err = fmt.Errorf("unlock %s: %w", f.Name(), err)
+	}
+	return errors.Join(err, f.Close())
 }
 
 // Trouble says what was tried when err came, in the words of format and args, and

@@ -161,6 +161,35 @@ func TestReadBounds(t *testing.T) {
 }
 
 // TestLock has another process try, for flock knows no difference between threads.
+// TestUnlock: a lock that was given back is free, though a child has the file still.
+func TestUnlock(t *testing.T) {
+	t.Parallel()
+	path := filepath.Join(t.TempDir(), "lock")
+	f, err := disk.Lock(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	child := exec.CommandContext(t.Context(), "cat")
+	child.ExtraFiles = []*os.File{f}
+	stdin, err := child.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := child.Start(); err != nil {
+		t.Fatal(err)
+	}
+	if err := disk.Unlock(f); err != nil {
+		t.Fatal(err)
+	}
+	again, err := disk.Lock(path)
+	if err != nil {
+		t.Fatalf("a lock that was given back: %v", err)
+	}
+	if err := errors.Join(stdin.Close(), child.Wait(), disk.Unlock(again)); err != nil {
+		t.Fatal(err)
+	}
+}
+
 func TestLock(t *testing.T) {
 	t.Parallel()
 	if path := os.Getenv("DISK_TEST_LOCK"); path != "" {
@@ -182,14 +211,14 @@ func TestLock(t *testing.T) {
 	if out, err := other.CombinedOutput(); err != nil {
 		t.Errorf("the other process: %v\n%s", err, out)
 	}
-	if err := f.Close(); err != nil {
+	if err := disk.Unlock(f); err != nil {
 		t.Fatal(err)
 	}
 	again, err := disk.Lock(path)
 	if err != nil {
-		t.Fatalf("after Close: %v", err)
+		t.Fatalf("after Unlock: %v", err)
 	}
-	if err := again.Close(); err != nil {
+	if err := disk.Unlock(again); err != nil {
 		t.Fatal(err)
 	}
 	link := path + ".link"

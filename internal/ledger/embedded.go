@@ -125,8 +125,7 @@ func OpenEmbedded(dir string) (*Embedded, error) {
 	}
 	e, err := open(dir, lock)
 	if err != nil {
-		lock.Close()
-		return nil, err
+		return nil, errors.Join(err, disk.Unlock(lock))
 	}
 	go e.write()
 	return e, nil
@@ -210,7 +209,7 @@ func (e *Embedded) Close() error {
 	<-e.stopped
 	err := e.st.Close()
 	e.faults.fail(nil)
-	if cerr := e.lock.Close(); err == nil {
+	if cerr := disk.Unlock(e.lock); err == nil {
 		err = cerr
 	}
 	if err != nil {

@@ -224,7 +224,7 @@ func Migrate(ctx context.Context, c Config) (version int64, err error) {
 	if err != nil {
 		return 0, err
 	}
-	defer func() { err = errors.Join(err, lock.Close()) }()
+	defer func() { err = errors.Join(err, disk.Unlock(lock)) }()
 	c.Database.File = filepath.Join(c.Dir, "albs.db")
 	d, err := db.Open(ctx, c.Database)
 	if err != nil {
@@ -404,7 +404,7 @@ func (m *Master) Close() error {
 		errs = append(errs, m.db.Close())
 	}
 	if m.lock != nil {
-		errs = append(errs, m.lock.Close())
+		errs = append(errs, disk.Unlock(m.lock))
 	}
 	return errors.Join(errs...)
 }

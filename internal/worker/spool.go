@@ -48,7 +48,7 @@ func openSpool(dir string) (*spool, error) {
 	return &spool{dir: dir, lock: lock}, nil
 }
 
-func (s *spool) close() error { return s.lock.Close() }
+func (s *spool) close() error { return disk.Unlock(s.lock) }
 
 // attempt is one folder of the spool.
 type attempt struct {

@@ -83,7 +83,7 @@ func Run(ctx context.Context, c Config, version string, m worker.Master, d *depo
 	if err != nil {
 		return fmt.Errorf("start node: %w", err)
 	}
-	defer lock.Close()
+	defer disk.Unlock(lock)
 	c.Sandbox.Emulators = emulator.InForce(ctx, c.Emulate, log)
 	sb, err := sandbox.New(ctx, c.Sandbox)
 	if err != nil {

@@ -108,7 +108,7 @@ func openPlace(public, product string) (*place, error) {
 }
 
 // Close gives the lock back.
-func (p *place) Close() error { return errors.Join(p.lock.Close(), p.close()) }
+func (p *place) Close() error { return errors.Join(disk.Unlock(p.lock), p.close()) }
 
 // shown returns the serial and the tree that readers see, 0 if none.
 func (p *place) shown() (int64, albs.Digest, error) {

@@ -78,7 +78,7 @@ func openJournal(path string) (*journal, []entry, error) {
 	if err != nil {
 		return nil, nil, fmt.Errorf("open the signer's journal: %w", err)
 	}
-	// Held until the file is closed: two signers would tear the chain apart.
+	// Held until Close: two signers would tear the chain apart.
 	if err := disk.TakeLock(f); err != nil {
 		if errors.Is(err, albs.Conflict) {
 			err = albs.Errorf(albs.Conflict, "another signer works in %s", filepath.Dir(path))
@@ -91,7 +91,7 @@ func openJournal(path string) (*journal, []entry, error) {
 		err = disk.SyncDir(filepath.Dir(path))
 	}
 	if err != nil {
-		return nil, nil, errors.Join(fmt.Errorf("the signer's journal %s: %w", path, err), f.Close())
+		return nil, nil, errors.Join(fmt.Errorf("the signer's journal %s: %w", path, err), disk.Unlock(f))
 	}
 	return j, open, nil
 }
@@ -179,4 +179,4 @@ func (j *journal) add(es ...entry) error {
 }
 
 // Close closes the journal.
-func (j *journal) Close() error { return j.f.Close() }
+func (j *journal) Close() error { return disk.Unlock(j.f) }
