@@ -10,7 +10,6 @@ import (
 	"time"
 
 	"albs/internal/albs"
-	"albs/internal/failure"
 	"albs/internal/master/build/graph"
 	"albs/internal/master/build/option"
 	"albs/internal/master/build/repository"
@@ -286,38 +285,6 @@ func (s store) count(ctx context.Context, f Filter) (int, error) {
 	var n int
 	err := s.d.GetContext(ctx, &n, `SELECT count(*) FROM build WHERE `+where, args...)
 	return n, err
-}
-
-type failureRow struct {
-	TaskID  albs.TaskID           `db:"task_id"`
-	Attempt int                   `db:"attempt"`
-	BuildID albs.BuildID          `db:"build_id"`
-	Kind    failure.Kind          `db:"kind"`
-	Cause   column[failure.Cause] `db:"cause"`
-}
-
-const failureColumns = `task_id, attempt, build_id, kind, cause`
-
-// addFailure keeps why an attempt failed; what is kept of it already stays.
-func (s store) addFailure(ctx context.Context, tx db.Tx, f failureRow) error {
-	_, err := tx.ExecContext(ctx, `INSERT INTO build_failure (task_id, attempt, build_id, kind, cause)
-		VALUES ($1, $2, $3, $4, $5) ON CONFLICT (task_id, attempt) DO NOTHING`, f.TaskID, f.Attempt, f.BuildID, f.Kind, f.Cause)
-	if err != nil {
-		return fmt.Errorf("insert cause of failure: %w", err)
-	}
-	return nil
-}
-
-func (s store) failuresOf(ctx context.Context, q db.Q, id albs.TaskID) ([]failureRow, error) {
-	var out []failureRow
-	err := q.SelectContext(ctx, &out, `SELECT `+failureColumns+` FROM build_failure WHERE task_id = $1 ORDER BY attempt`, id)
-	return out, err
-}
-
-func (s store) failures(ctx context.Context, q db.Q, id albs.BuildID) ([]failureRow, error) {
-	var out []failureRow
-	err := q.SelectContext(ctx, &out, `SELECT `+failureColumns+` FROM build_failure WHERE build_id = $1 ORDER BY task_id, attempt`, id)
-	return out, err
 }
 
 // Orders.

@@ -9,6 +9,7 @@ import (
 	"albs/internal/albs"
 	"albs/internal/failure"
 	"albs/internal/master/artifact"
+	"albs/internal/master/build/cause"
 	"albs/internal/master/build/option"
 	"albs/internal/master/build/repository"
 	"albs/internal/master/build/settle"
@@ -142,13 +143,13 @@ func (b *Builds) Get(ctx context.Context, id albs.BuildID) (Build, error) {
 	if err != nil {
 		return Build{}, err
 	}
-	causes, err := b.causes(ctx, id)
+	causes, err := cause.OfBuild(ctx, b.store.d, id)
 	if err != nil {
 		return Build{}, err
 	}
 	for i, t := range tasks {
 		if f, ok := causes[t.ID]; ok && t.State == albs.TaskFailed {
-			tasks[i].Failure, tasks[i].FailedAttempt = &f.Cause.V, f.Attempt
+			tasks[i].Failure, tasks[i].FailedAttempt = &f.Cause, f.Attempt
 		}
 	}
 	if err := b.explain(ctx, items, tasks, gates); err != nil {
