@@ -10,6 +10,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -547,6 +548,85 @@ func TestNoarchOfAFailedArch(t *testing.T) {
 			t.Errorf("ready for tests, and differences %+v (-want +got):\n%s", b.Items[0].Noarch, diff)
 		}
 	})
+}
+
+// TestNoarchOfALostArch: an arch that ends without a word of a node's, being lost or
+// cancelled, is an end like any other: the others get their one copy and are tested.
+func TestNoarchOfALostArch(t *testing.T) {
+	each(t, func(t *testing.T, f *fixture) {
+		f.apply("el9-three", func(s *platform.Spec) { s.Arches = []albs.Arch{albs.X8664, albs.AArch64, albs.I686} })
+		srpm, xs := library(t, albs.X8664, "of x86_64")
+		_, as := library(t, albs.AArch64, "of aarch64")
+		_, is := library(t, albs.I686, "of i686")
+		d := f.srpm(srpm)
+		const doc = "lib-doc-1-1.noarch.rpm"
+		for name, end := range map[string]func(b Build, l *worker.Lease){
+			"lost": func(b Build, l *worker.Lease) {
+				for range 3 {
+					must(t, f.queue.Complete(f.node, l.Token, albs.OutcomeInfra, albs.Result{Reason: "no disk"}))
+					if task, err := f.queue.Task(t.Context(), l.Token.Task); err != nil || task.State.Final() {
+						must(t, err)
+						return
+					}
+					l = f.claim()
+				}
+				t.Error("the task isn't given up")
+			},
+			"cancelled with its item": func(b Build, l *worker.Lease) {
+				must(t, f.CancelItem(f.person, b.ID, b.Items[0].ID))
+				must(t, f.queue.Complete(f.node, l.Token, albs.OutcomeStopped, albs.Result{}))
+			},
+			"given back and cancelled with its build": func(b Build, l *worker.Lease) {
+				must(t, f.queue.Complete(f.node, l.Token, albs.OutcomeStopped, albs.Result{}))
+				must(t, f.Cancel(f.person, b.ID))
+			},
+		} {
+			b := f.create(NewBuild{Platforms: []Target{{Platform: "el9-three"}}, Packages: []Package{{SRPM: d}}})
+			var kept []*worker.Lease
+			i, a, x := f.of(&kept, "el9-three", albs.I686), f.of(&kept, "el9-three", albs.AArch64), f.of(&kept, "el9-three", albs.X8664)
+			must(t, f.left(i, is...))
+			must(t, f.left(a, as...))
+			if got := f.built(b.ID); len(got) > 0 {
+				t.Errorf("%s: %v are tested before it is settled which packages they get", name, got)
+			}
+			end(b, x)
+			f.settled(b.ID, albs.AArch64, albs.I686)
+			want := f.in(repository.Name(b.ID, "el9-three", albs.AArch64))[doc]
+			if got := f.in(repository.Name(b.ID, "el9-three", albs.I686))[doc]; got != want || want == "" {
+				t.Errorf("%s: i686 has the doc %s, aarch64 %s", name, got, want)
+			}
+			// What is tried again takes what was settled, though its copy would have been the first.
+			must(t, f.RetryFailed(f.person, b.ID))
+			must(t, f.left(f.of(&kept, "el9-three", albs.X8664), xs...))
+			b = f.wait(b.ID, status.Succeeded)
+			f.settled(b.ID, albs.AArch64, albs.I686, albs.X8664)
+			if got := f.in(repository.Name(b.ID, "el9-three", albs.X8664))[doc]; got != want || len(b.Items[0].Noarch) != 2 {
+				t.Errorf("%s: x86_64 has the doc %s, want %s; differences %+v", name, got, want, b.Items[0].Noarch)
+			}
+		}
+	})
+}
+
+// settled waits until these arches of a build are ready to be tested, each once.
+func (f *fixture) settled(id albs.BuildID, want ...albs.Arch) {
+	f.t.Helper()
+	wake, stop := f.events.Wake("")
+	defer stop()
+	deadline := time.After(30 * time.Second)
+	for {
+		got := f.built(id)
+		if len(got) >= len(want) {
+			if diff := cmp.Diff(fmt.Sprint(want), fmt.Sprint(got)); diff != "" {
+				f.t.Errorf("ready for tests (-want +got):\n%s", diff)
+			}
+			return
+		}
+		select {
+		case <-wake:
+		case <-deadline:
+			f.t.Fatalf("ready for tests are %v, want %v", got, want)
+		}
+	}
 }
 
 // TestLastTwoAtOnce: two arches that end at the same moment don't each take the other

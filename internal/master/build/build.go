@@ -118,12 +118,15 @@ func New(p Parts, c Config) *Builds {
 	return b
 }
 
-// Run does the master's own tasks, imports and graphs, until ctx is done, as the
-// worker me.
+// Run does the master's own tasks, imports and graphs, as the worker me, and settles what
+// was lost or cancelled, until ctx is done.
 func (b *Builds) Run(ctx context.Context, me auth.Actor) error {
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return b.queue.RunLocal(ctx, me, albs.KindImport, b.config.Imports, b.importSource) })
 	g.Go(func() error { return b.queue.RunLocal(ctx, me, albs.KindGraph, 1, b.findOrder) })
+	g.Go(func() error {
+		return b.events.Follow(auth.System(ctx, "settle what was lost or cancelled"), "settle", b.settleLost)
+	})
 	return g.Wait()
 }
 

@@ -69,10 +69,6 @@ func (h buildHandler) Admit(ctx context.Context, l queue.Lease, outcome albs.Out
 	if err != nil {
 		return nil, err
 	}
-	steps, err := h.own.Extend(ctx, item.Into)
-	if err != nil {
-		return nil, err
-	}
 	return func(ctx context.Context, tx db.Tx) error {
 		if err := in.logs(ctx, tx); err != nil {
 			return err
@@ -86,7 +82,7 @@ func (h buildHandler) Admit(ctx context.Context, l queue.Lease, outcome albs.Out
 		if err := h.stateBuild(ctx, tx, in, packages, record); err != nil {
 			return err
 		}
-		return h.conclude(ctx, tx, in, item, steps)
+		return h.conclude(ctx, tx, in, item)
 	}, nil
 }
 
@@ -97,16 +93,12 @@ func (h buildHandler) without(ctx context.Context, in admission, outcome albs.Ou
 	if err != nil {
 		return nil, err
 	}
-	steps, err := h.own.Extend(ctx, item.Into)
-	if err != nil {
-		return nil, err
-	}
 	ends := h.ends(ctx, in, outcome, reason)
 	return func(ctx context.Context, tx db.Tx) error {
 		if err := ends(ctx, tx); err != nil {
 			return err
 		}
-		return h.conclude(ctx, tx, in, item, steps)
+		return h.conclude(ctx, tx, in, item)
 	}, nil
 }
 

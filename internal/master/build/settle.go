@@ -2,14 +2,18 @@ package build
 
 import (
 	"context"
+	"encoding/json"
+	"errors"
 	"fmt"
 	"slices"
 
 	"albs/internal/albs"
 	"albs/internal/master/artifact"
+	"albs/internal/master/auth"
 	"albs/internal/master/build/repository"
 	"albs/internal/master/build/settle"
 	"albs/internal/master/db"
+	"albs/internal/master/event"
 	"albs/internal/rpm"
 )
 
@@ -20,6 +24,7 @@ type settlement struct {
 	settle.Effects
 	others []albs.TaskID        // the item's rebuilds for other arches
 	over   map[albs.TaskID]bool // those of them that had ended
+	steps  []repository.Step    // by which the repositories come to it
 }
 
 // settle finds out what the end of in's rebuild with these packages, none if it failed
@@ -38,7 +43,10 @@ func (b *Builds) settle(ctx context.Context, in admission, packages []artifact.A
 	if end.Others, end.Settled, err = b.others(ctx, in, &s); err != nil {
 		return s, err
 	}
-	s.Effects, err = settle.Settle(ctx, end, packagesOf{b, in, packages})
+	if s.Effects, err = settle.Settle(ctx, end, packagesOf{b, in, packages}); err != nil {
+		return s, err
+	}
+	s.steps, err = b.own.Extend(ctx, s.Into)
 	return s, err
 }
 
@@ -114,18 +122,18 @@ func (b *Builds) others(ctx context.Context, in admission, s *settlement) (all [
 // conclude shows what an admission made of the repositories, and tells of the rebuilds
 // whose packages are now as they will stay. It is a Conflict if another arch came to
 // its end meanwhile.
-func (b *Builds) conclude(ctx context.Context, tx db.Tx, in admission, s settlement, steps []repository.Step) error {
+func (b *Builds) conclude(ctx context.Context, tx db.Tx, in admission, s settlement) error {
 	states, err := b.queue.States(ctx, tx, s.others...)
 	if err != nil {
 		return err
 	}
 	for _, id := range s.others {
 		if states[id].Final() != s.over[id] {
-			b.own.Forgo(steps) // the admission begins anew, and would wait for itself
+			b.own.Forgo(s.steps) // the admission begins anew, and would wait for itself
 			return albs.Errorf(albs.Conflict, "task %d, of the same package, has ended meanwhile", id)
 		}
 	}
-	if err := b.own.Advance(ctx, tx, steps); err != nil {
+	if err := b.own.Advance(ctx, tx, s.steps); err != nil {
 		return err
 	}
 	for _, r := range s.Replace {
@@ -165,3 +173,65 @@ func (b *Builds) conclude(ctx context.Context, tx db.Tx, in admission, s settlem
 	}
 	return nil
 }
+
+// settleLost settles the item of a rebuild that was lost for good or cancelled: an end
+// of which no node gave word, and so one without an admission.
+func (b *Builds) settleLost(ctx context.Context, e event.Event) error {
+	if e.Kind != "task."+string(albs.TaskFailed) && e.Kind != "task."+string(albs.TaskCancelled) {
+		return nil
+	}
+	var of struct {
+		Task albs.TaskID   `json:"task"`
+		Kind albs.TaskKind `json:"kind"`
+	}
+	err := json.Unmarshal(e.Data, &of)
+	switch {
+	case err != nil:
+		err = albs.Errorf(albs.Invalid, "event %d can't be read: %w", e.ID, err)
+	case of.Kind == albs.KindBuild:
+		err = b.settleWithout(ctx, of.Task)
+	}
+	if k := albs.KindOf(err); k == albs.Invalid || k == albs.NotFound { // a deleted build, too
+		b.log.Warn().Err(err).Int64("task_id", int64(of.Task)).Msg("what a rebuild that was lost or cancelled leaves is not settled")
+		return nil // no repetition mends it, and everything behind it waits
+	}
+	return err
+}
+
+// settleWithout settles the item of a rebuild that has failed or was cancelled as if it
+// made nothing, if it wasn't when that was reported. It is a Conflict if another arch
+// comes to its end meanwhile.
+func (b *Builds) settleWithout(ctx context.Context, id albs.TaskID) error {
+	in := admission{worker: auth.From(ctx)}
+	var err error
+	if in.task, in.item, err = b.taskOf(ctx, id); err != nil || in.task.Superseded {
+		return err
+	}
+	if _, err := b.store.build(ctx, b.store.d, in.task.BuildID); err != nil {
+		return err
+	}
+	s, err := b.settle(ctx, in, nil, true)
+	if err != nil || len(s.Tell)+len(s.steps) == 0 {
+		return err
+	}
+	err = b.store.d.InTx(ctx, func(tx db.Tx) error {
+		states, err := b.queue.States(ctx, tx, id)
+		if err != nil {
+			return err
+		}
+		if st := states[id]; st != albs.TaskFailed && st != albs.TaskCancelled {
+			return errRetried
+		}
+		return b.conclude(ctx, tx, in, s)
+	})
+	if err != nil {
+		b.own.Forgo(s.steps)
+	}
+	if errors.Is(err, errRetried) {
+		return nil // its next end settles
+	}
+	return err
+}
+
+// errRetried is why nothing is settled: the rebuild was tried again since it ended.
+var errRetried = errors.New("the task was retried")

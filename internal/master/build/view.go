@@ -84,6 +84,7 @@ func (it Item) Host(arch albs.Arch) string { return it.target.Host(arch) }
 type Task struct {
 	queue.Task
 	Arch albs.Arch // "" but for rebuilds
+	Told bool      // of a rebuild: its packages are those that its arch keeps
 	// Failure is why a failed task failed, and FailedAttempt the attempt whose logs it
 	// speaks of; nil where nothing is known.
 	Failure       *failure.Cause
@@ -274,7 +275,7 @@ func (b *Builds) tasks(ctx context.Context, id albs.BuildID) ([]itemTask, []Gate
 	}
 	out := make([]itemTask, len(rows))
 	for i, r := range rows {
-		out[i] = itemTask{Task{Task: byID[r.TaskID], Arch: r.Arch}, r.ItemID, r.Superseded}
+		out[i] = itemTask{Task{Task: byID[r.TaskID], Arch: r.Arch, Told: r.Told}, r.ItemID, r.Superseded}
 	}
 	var gates []Gate
 	for _, g := range finders {

@@ -151,7 +151,7 @@ func (t *Tests) cancel(ctx context.Context, e event.Event, why string, of []albs
 	}
 }
 
-// test makes the run of a rebuild.
+// test has tested what came out of a rebuild, and what waited for it.
 func (t *Tests) test(ctx context.Context, e event.Event) error {
 	var built build.Built
 	if err := json.Unmarshal(e.Data, &built); err != nil {
@@ -159,20 +159,33 @@ func (t *Tests) test(ctx context.Context, e event.Event) error {
 		t.log.Error().Err(err).Int64("event_id", e.ID).Msg("an event of a build cannot be read; it is not tested")
 		return nil
 	}
-	b, err := t.builds.Get(ctx, built.Build)
+	err := t.testItem(ctx, built.Build, built.Item)
 	if errors.Is(err, albs.NotFound) {
-		t.log.Warn().Int64("build_id", int64(built.Build)).Msg("a build is gone; it is not tested")
+		t.log.Warn().Err(err).Int64("build_id", int64(built.Build)).Msg("a build is gone; it is not tested")
 		return nil
 	}
+	return err
+}
+
+// testItem makes the runs of an item's rebuilds whose packages are settled. Of an item
+// that somebody cancelled nothing new is tested, unless that is asked for or it is tried
+// again: then what was left out is tested with the rest.
+func (t *Tests) testItem(ctx context.Context, id albs.BuildID, item albs.ItemID) error {
+	b, err := t.builds.Get(ctx, id)
 	if err != nil {
 		return err
 	}
+	i := slices.IndexFunc(b.Items, func(it build.Item) bool { return it.ID == item })
+	if i < 0 || slices.ContainsFunc(b.Items[i].Tasks, func(t build.Task) bool { return t.State == albs.TaskCancelled }) {
+		return nil
+	}
 	for _, p := range plan(b) {
-		if p.row.BuildTaskID == built.Task {
-			return t.begin(ctx, p, b, 1)
+		if p.row.ItemID == item && p.settled {
+			if err := t.begin(ctx, p, b, 1); err != nil {
+				return err
+			}
 		}
 	}
-	t.log.Warn().Int64("task_id", int64(built.Task)).Msg("a rebuild left no package; it is not tested")
 	return nil
 }
 
@@ -180,6 +193,7 @@ func (t *Tests) test(ctx context.Context, e event.Event) error {
 type planned struct {
 	row      runRow
 	host     string // the label of the workers that can
+	settled  bool   // no other copy of a package will take the place of the arch's own
 	packages []albs.Digest
 }
 
@@ -197,7 +211,7 @@ func plan(b build.Build) []planned {
 		for _, task := range it.Tasks {
 			if task.Kind == albs.KindBuild && task.State == albs.TaskSucceeded && len(rpms[task.ID]) > 0 {
 				out = append(out, planned{
-					runRow{BuildID: b.ID, ItemID: it.ID, BuildTaskID: task.ID, Platform: it.Platform, Arch: task.Arch}, it.Host(task.Arch), rpms[task.ID],
+					runRow{BuildID: b.ID, ItemID: it.ID, BuildTaskID: task.ID, Platform: it.Platform, Arch: task.Arch}, it.Host(task.Arch), task.Told, rpms[task.ID],
 				})
 			}
 		}

@@ -88,7 +88,7 @@ func setup(t *testing.T, d *db.DB) *fixture {
 		if _, err := tx.ExecContext(t.Context(), `UPDATE task SET state = 'succeeded' WHERE id = $1`, task); err != nil {
 			return err
 		}
-		if _, err := tx.ExecContext(t.Context(), `INSERT INTO build_task (task_id, build_id, item_id, kind, arch) VALUES ($1, $2, $3, 'build', 'x86_64')`,
+		if _, err := tx.ExecContext(t.Context(), `INSERT INTO build_task (task_id, build_id, item_id, kind, arch, told) VALUES ($1, $2, $3, 'build', 'x86_64', TRUE)`,
 			task, f.build, item); err != nil {
 			return err
 		}
@@ -327,6 +327,59 @@ func TestCancelledBuild(t *testing.T) {
 		runs, err := f.Of(t.Context(), f.build)
 		if err != nil || len(runs) != 2 || !strings.Contains(runs[1].Task.Reason, "cancelled by user:") {
 			t.Errorf("Of = %+v, %v", runs, err)
+		}
+	})
+}
+
+// TestCancelledItem: of an item of which an arch was cancelled nothing new is tested;
+// once that is built after all, everything that is settled is.
+func TestCancelledItem(t *testing.T) {
+	t.Parallel()
+	dbtest.Each(t, func(t *testing.T, d *db.DB) {
+		f := setup(t, d)
+		var built build.Built
+		if err := json.Unmarshal(f.built.Data, &built); err != nil {
+			t.Fatal(err)
+		}
+		exec := func(query string, args ...any) {
+			t.Helper()
+			if _, err := d.ExecContext(t.Context(), query, args...); err != nil {
+				t.Fatal(err)
+			}
+		}
+		var other albs.TaskID
+		err := d.InTx(t.Context(), func(tx db.Tx) (err error) {
+			other, err = f.queue.Enqueue(t.Context(), tx, queue.NewTask{Kind: albs.KindBuild, Lane: "user:olga", Topic: build.Topic(f.build)})
+			return err
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		exec(`INSERT INTO build_task (task_id, build_id, item_id, kind, arch) VALUES ($1, $2, $3, 'build', 'aarch64')`, other, f.build, built.Item)
+		exec(`INSERT INTO build_artifact (build_id, item_id, task_id, attempt, digest, kind, name, arch)
+			VALUES ($1, $2, $3, 1, $4, 'rpm', 'hello.rpm', 'aarch64')`, f.build, built.Item, other, f.rpms[0].Digest)
+		for _, c := range []struct {
+			state albs.TaskState
+			told  bool
+			want  []albs.TaskID
+		}{
+			{albs.TaskCancelled, false, nil},
+			{albs.TaskSucceeded, false, []albs.TaskID{built.Task}}, // what waits for others isn't settled
+			{albs.TaskSucceeded, true, []albs.TaskID{built.Task, other}},
+		} {
+			exec(`UPDATE task SET state = $2 WHERE id = $1`, other, c.state)
+			exec(`UPDATE build_task SET told = $2 WHERE task_id = $1`, other, c.told)
+			if err := f.follow(auth.System(t.Context(), "test"), f.built); err != nil {
+				t.Fatal(err)
+			}
+			runs, err := f.Of(t.Context(), f.build)
+			var got []albs.TaskID
+			for _, r := range runs {
+				got = append(got, r.BuildTask)
+			}
+			if diff := cmp.Diff(c.want, got); err != nil || diff != "" {
+				t.Errorf("with the other %s, told %v: tested rebuilds (-want +got):\n%s%v", c.state, c.told, diff, err)
+			}
 		}
 	})
 }
