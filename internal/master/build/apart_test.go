@@ -19,6 +19,7 @@ import (
 	"albs/internal/master/auth"
 	"albs/internal/master/build/repository"
 	"albs/internal/master/build/status"
+	"albs/internal/master/db"
 	"albs/internal/master/platform"
 	"albs/internal/repodata"
 	"albs/internal/worker"
@@ -234,6 +235,51 @@ func TestLinkedBuilds(t *testing.T) {
 			if _, err := f.Create(f.person, n); albs.KindOf(err) != c.kind {
 				t.Errorf("Create with a linked build %s = %v, want %s", name, err, c.kind)
 			}
+		}
+	})
+}
+
+// TestLinkedBuildDeleted: what was built against a build has its packages for good; nobody
+// begins with them once it is deleted, not even at that moment.
+func TestLinkedBuildDeleted(t *testing.T) {
+	each(t, func(t *testing.T, f *fixture) {
+		foo, fooRPM := rpms(t, "foo")
+		bar, barRPM := rpms(t, "bar")
+		first := f.create(NewBuild{Packages: []Package{{SRPM: f.srpm(foo)}}})
+		must(t, f.rebuilt(f.claim(), fooRPM))
+		n := NewBuild{Platforms: []Target{{Platform: "el9"}}, Packages: []Package{{SRPM: f.srpm(bar)}}, Linked: []albs.BuildID{first.ID}}
+		second := f.create(n)
+		must(t, f.Delete(f.person, first.ID))
+		const why = "was deleted by alice at 2"
+		if _, err := f.Create(f.person, n); !errors.Is(err, albs.NotFound) || !strings.Contains(err.Error(), why) {
+			t.Errorf("Create with a deleted build linked = %v, want NotFound that says by whom", err)
+		}
+		if _, err := f.Clone(f.person, second.ID, false, ""); !errors.Is(err, albs.NotFound) || !strings.Contains(err.Error(), why) {
+			t.Errorf("Clone of a build that a deleted one is linked to = %v, want NotFound that says by whom", err)
+		}
+		err := f.store.d.InTx(t.Context(), func(tx db.Tx) error {
+			row := buildRow{CreatedAt: db.Now()}
+			row.Linked.V = second.Linked // as when it was still there
+			return f.insert(t.Context(), tx, &row, "", n, nil, auth.From(f.person))
+		})
+		if !errors.Is(err, albs.NotFound) || !strings.Contains(err.Error(), why) {
+			t.Errorf("insert after the linked build was deleted = %v, want NotFound that says by whom", err)
+		}
+		if _, more, err := f.List(t.Context(), Filter{Limit: 1}); err != nil || more {
+			t.Errorf("there are more builds than the one that was made before: %v, %v", more, err)
+		}
+
+		l := f.claim()
+		if seen, err := f.repos.Contain(t.Context(), l.Spec.Build.Root.Repos, albs.DigestOf(read(t, fooRPM))); err != nil || !seen {
+			t.Errorf("the root sees foo: %v, %v", seen, err)
+		}
+		if ok, err := (buildHandler{f.Builds}).Reads(t.Context(), *l, albs.DigestOf(read(t, fooRPM))); err != nil || !ok {
+			t.Errorf("the node may read foo: %v, %v", ok, err)
+		}
+		must(t, f.rebuilt(l, barRPM))
+		f.wait(second.ID, status.Succeeded)
+		if root, err := f.TestRoot(t.Context(), second.ID, "el9", albs.X8664); err != nil || len(root.Repos) != 3 {
+			t.Errorf("the root of tests has %+v, %v; want the build's own, the linked and the platform's", root.Repos, err)
 		}
 	})
 }

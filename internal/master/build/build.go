@@ -311,6 +311,11 @@ func (b *Builds) resolveOne(ctx context.Context, p Package) (itemRow, error) {
 }
 
 func (b *Builds) insert(ctx context.Context, tx db.Tx, row *buildRow, key string, n NewBuild, items []itemRow, actor auth.Actor) error {
+	for _, l := range row.Linked.V {
+		if err := b.There(ctx, tx, l.Build); err != nil {
+			return err
+		}
+	}
 	if err := b.store.addBuild(ctx, tx, row, key, n); err != nil {
 		return err
 	}

@@ -14,6 +14,7 @@ import (
 	"albs/internal/master/build/repository"
 	"albs/internal/master/build/settle"
 	"albs/internal/master/build/status"
+	"albs/internal/master/db"
 	"albs/internal/master/queue"
 )
 
@@ -181,6 +182,14 @@ func (b *Builds) Get(ctx context.Context, id albs.BuildID) (Build, error) {
 	}
 	out.Artifacts, err = b.files(ctx, id)
 	return out, err
+}
+
+// There returns nil if a build is there, as from sees it, else NotFound, which says who
+// deleted it. Whoever begins something upon a build asks in the transaction in which
+// that begins.
+func (b *Builds) There(ctx context.Context, from db.Q, id albs.BuildID) error {
+	_, err := b.store.build(ctx, from, id)
+	return err
 }
 
 // statusOf is the status of a build of these items.

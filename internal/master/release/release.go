@@ -231,16 +231,25 @@ func (r *Releases) Plan(ctx context.Context, productName string, builds []albs.B
 	if err := row.setPlan(plan); err != nil {
 		return Release{}, err
 	}
-	err = r.d.InTx(ctx, func(tx db.Tx) error {
-		if err := r.store.add(ctx, tx, &row, builds); err != nil {
-			return err
-		}
-		return r.tell(ctx, tx, "release.planned", row)
-	})
-	if err != nil {
+	if err := r.keep(ctx, &row, builds); err != nil {
 		return Release{}, fmt.Errorf("plan release: %w", err)
 	}
 	return r.Get(ctx, row.ID)
+}
+
+// keep writes a new release of builds that are still there.
+func (r *Releases) keep(ctx context.Context, row *releaseRow, builds []albs.BuildID) error {
+	return r.d.InTx(ctx, func(tx db.Tx) error {
+		for _, id := range builds {
+			if err := r.builds.There(ctx, tx, id); err != nil {
+				return err
+			}
+		}
+		if err := r.store.add(ctx, tx, row, builds); err != nil {
+			return err
+		}
+		return r.tell(ctx, tx, "release.planned", *row)
+	})
 }
 
 // expiry is when a plan that is made now expires, to the second.

@@ -187,3 +187,28 @@ func TestReleasedNeverChanges(t *testing.T) {
 		}
 	})
 }
+
+// TestDeletedBuild: a build that is gone is in no plan, also if it was deleted while that
+// was made; a plan that has it is published never.
+func TestDeletedBuild(t *testing.T) {
+	t.Parallel()
+	dbtest.Each(t, func(t *testing.T, d *db.DB) {
+		f := setup(t, d)
+		id := f.addBuild(rpmbuild(t, "1", "one"))
+		r, err := f.Plan(f.planner, "demo", []albs.BuildID{id}) // which refuses what isn't signed
+		f.must(err)
+		f.must(f.builds.Delete(f.admin, id))
+		const why = "was deleted by"
+		_, err = f.Plan(f.planner, "demo", []albs.BuildID{id})
+		f.wantKind("Plan of a deleted build", err, albs.NotFound, why)
+		_, err = f.Replan(f.planner, r.ID)
+		f.wantKind("Replan of a deleted build", err, albs.NotFound, why)
+		row, err := f.store.get(t.Context(), f.d, r.ID)
+		f.must(err)
+		f.wantKind("keep of a plan whose build was deleted meanwhile", f.keep(f.planner, &row, []albs.BuildID{id}), albs.NotFound, why)
+		if all, _, err := f.List(t.Context(), Filter{}); err != nil || len(all) != 1 {
+			t.Errorf("%d releases, %v; want the one that was planned before", len(all), err)
+		}
+		f.wantKind("publish of a deleted build", f.publish(f.planner, r.ID), albs.NotFound, why)
+	})
+}

@@ -329,6 +329,37 @@ func TestSignBuild(t *testing.T) {
 	})
 }
 
+// TestDeletedMeanwhile: a build that is deleted while somebody asks for its signatures gets
+// none.
+func TestDeletedMeanwhile(t *testing.T) {
+	t.Parallel()
+	dbtest.Each(t, func(t *testing.T, d *db.DB) {
+		f := setup(t, d, "")
+		b, err := f.builds.Get(t.Context(), f.build)
+		if err != nil {
+			t.Fatal(err)
+		}
+		packages, err := f.packages(t.Context(), b)
+		if err != nil {
+			t.Fatal(err)
+		}
+		k := keyRow{Fingerprint: "k", Name: "demo", Algorithm: pgp.Ed25519, CreatedAt: db.Now(), Active: true}
+		if err := d.InTx(t.Context(), func(tx db.Tx) error { return f.store.addKey(t.Context(), tx, k) }); err != nil {
+			t.Fatal(err)
+		}
+		if err := f.builds.Delete(f.admin, f.build); err != nil {
+			t.Fatal(err)
+		}
+		row := requestRow{BuildID: f.build, Key: k.Fingerprint, Requester: "ada", CreatedAt: db.Now()}
+		if err := f.open(f.admin, &row, packages, b.Lane()); albs.KindOf(err) != albs.NotFound || !strings.Contains(err.Error(), "was deleted by ada") {
+			t.Errorf("a request for a build that was deleted meanwhile = %v, want NotFound that says by whom", err)
+		}
+		if r, _, err := f.Requests(t.Context(), Filter{Build: f.build}); err != nil || len(r) > 0 {
+			t.Errorf("the requests are %+v, %v", r, err)
+		}
+	})
+}
+
 func TestDocument(t *testing.T) {
 	t.Parallel()
 	dbtest.Each(t, func(t *testing.T, d *db.DB) {

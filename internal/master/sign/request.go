@@ -135,15 +135,7 @@ func (s *Signing) SignBuild(ctx context.Context, id albs.BuildID, key string) (R
 		return Request{}, err
 	}
 	row := requestRow{BuildID: id, Key: k.Fingerprint, Product: b.Product, Requester: auth.From(ctx).Name, CreatedAt: db.Now()}
-	err = s.store.d.InTx(ctx, func(tx db.Tx) error {
-		row.ID = 0
-		open, err := s.store.openRequest(ctx, tx, id, k.Fingerprint)
-		if err != nil || open != 0 {
-			row.ID = open
-			return err
-		}
-		return s.insert(ctx, tx, &row, packages, b.Lane())
-	})
+	err = s.open(ctx, &row, packages, b.Lane())
 	if db.IsUnique(err) { // another asked at the same moment
 		if row.ID, err = s.store.openRequest(ctx, s.store.d, id, k.Fingerprint); err == nil && row.ID == 0 {
 			err = albs.Errorf(albs.Conflict, "build %d has just been signed with key %s", id, k.Name)
@@ -153,6 +145,19 @@ func (s *Signing) SignBuild(ctx context.Context, id albs.BuildID, key string) (R
 		return Request{}, fmt.Errorf("sign build %d: %w", id, err)
 	}
 	return s.Request(ctx, row.ID)
+}
+
+// open makes the request, or finds the one that is open, of a build that is still there.
+func (s *Signing) open(ctx context.Context, row *requestRow, packages []packageRow, lane string) error {
+	return s.store.d.InTx(ctx, func(tx db.Tx) (err error) {
+		if err := s.builds.There(ctx, tx, row.BuildID); err != nil {
+			return err
+		}
+		if row.ID, err = s.store.openRequest(ctx, tx, row.BuildID, row.Key); err != nil || row.ID != 0 {
+			return err
+		}
+		return s.insert(ctx, tx, row, packages, lane)
+	})
 }
 
 // packages lists what there is to sign of a build, each digest once.

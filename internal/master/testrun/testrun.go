@@ -231,6 +231,9 @@ func (t *Tests) begin(ctx context.Context, p planned, b build.Build, revision in
 		packages = append(packages, packageRow{Digest: d, NEVRA: a.NEVRA.String()})
 	}
 	err := t.store.d.InTx(ctx, func(tx db.Tx) error {
+		if err := t.builds.There(ctx, tx, p.row.BuildID); err != nil {
+			return err
+		}
 		there, err := t.store.has(ctx, tx, p.row.BuildTaskID, revision)
 		if err != nil || there {
 			return err

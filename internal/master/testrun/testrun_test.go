@@ -331,6 +331,31 @@ func TestCancelledBuild(t *testing.T) {
 	})
 }
 
+// TestDeletedMeanwhile: a build that is deleted before its tests begin gets none, and
+// holds up nothing.
+func TestDeletedMeanwhile(t *testing.T) {
+	t.Parallel()
+	dbtest.Each(t, func(t *testing.T, d *db.DB) {
+		f := setup(t, d)
+		b, err := f.builds.Get(t.Context(), f.build)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := f.builds.Delete(f.person, f.build); err != nil {
+			t.Fatal(err)
+		}
+		if err := f.begin(f.person, plan(b)[0], b, 1); albs.KindOf(err) != albs.NotFound || !strings.Contains(err.Error(), "was deleted by olga") {
+			t.Errorf("begin of a build that was deleted meanwhile = %v, want NotFound that says by whom", err)
+		}
+		if err := f.follow(auth.System(t.Context(), "test"), f.built); err != nil {
+			t.Errorf("a deleted build holds up the follower: %v", err)
+		}
+		if n := f.count(t, `SELECT count(*) FROM test_run`); n != 0 {
+			t.Errorf("%d runs", n)
+		}
+	})
+}
+
 // TestCancelledItem: of an item of which an arch was cancelled nothing new is tested;
 // once that is built after all, everything that is settled is.
 func TestCancelledItem(t *testing.T) {
