@@ -128,8 +128,9 @@ var allowed = map[string][]string{
 	// the workers
 	"worker":          {"albs", "disk", "telemetry"}, // disk: the spool
 	"worker/depot":    {"worker", "albs", "blob", "egress", "repodata"},
-	"worker/node":     {"worker", "worker/depot", "albs", "disk", "sandbox", "sandbox/emulator", "buildroot", "rpm"},
-	"worker/tester":   {"worker", "worker/depot", "albs", "sandbox", "sandbox/emulator", "rpm", "repodata"},
+	"worker/guard":    {"worker", "albs"},
+	"worker/node":     {"worker", "worker/depot", "worker/guard", "albs", "disk", "sandbox", "sandbox/emulator", "buildroot", "rpm"},
+	"worker/tester":   {"worker", "worker/depot", "worker/guard", "albs", "sandbox", "sandbox/emulator", "rpm", "repodata"},
 	"worker/signer":   {"worker", "albs", "disk", "sandbox", "rpm", "pgp", "attest"},                   // disk: keys, ledger state, the journal's lock
 	"worker/releaser": {"worker", "worker/depot", "albs", "disk", "blob", "repodata", "pgp", "attest"}, // disk: a full public place
 

@@ -225,8 +225,10 @@ func (c *Config) Check(roles []albs.Role) error {
 			}
 		}
 	}
-	if c.Node.MinFree < 0 {
-		return albs.Errorf(albs.Invalid, "node.min_free is below zero")
+	for part, free := range map[string]int64{"node": c.Node.MinFree, "tester": c.Tester.MinFree} {
+		if free < 0 {
+			return albs.Errorf(albs.Invalid, "%s.min_free is below zero", part)
+		}
 	}
 	if err := c.Node.Config.Check(); err != nil {
 		return err

@@ -194,6 +194,7 @@ func TestCheck(t *testing.T) {
 		"an arch twice":            {Config{Tester: Tester{Config: tester.Config{Emulate: []albs.Arch{albs.S390X, albs.S390X}}}}, []albs.Role{albs.RoleTester}, false},
 		"the host's own arch":      {Config{Node: Node{Config: node.Config{Emulate: []albs.Arch{albs.HostArch(runtime.GOARCH)}}}}, []albs.Role{albs.RoleNode}, false},
 		"free disk below zero":     {Config{Node: Node{Config: node.Config{MinFree: -1}}}, []albs.Role{albs.RoleNode}, false},
+		"a tester's below zero":    {Config{Tester: Tester{Config: tester.Config{MinFree: -1}}}, []albs.Role{albs.RoleTester}, false},
 		"bases below zero":         {Config{Node: Node{Config: node.Config{Sandbox: sandbox.Config{BasesSize: -1}}}}, []albs.Role{albs.RoleNode}, false},
 		"an engine that is none":   {Config{Node: Node{Config: node.Config{Engine: "docker"}}}, []albs.Role{albs.RoleNode}, false},
 		"mock":                     {Config{Node: Node{Config: node.Config{Engine: node.EngineMock}}}, []albs.Role{albs.RoleNode}, true},

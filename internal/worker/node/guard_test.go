@@ -17,26 +17,10 @@ import (
 	"albs/internal/sandbox"
 	"albs/internal/sandbox/emulator"
 	"albs/internal/worker"
+	"albs/internal/worker/guard"
 )
 
 const gib = 1 << 30
-
-func TestBounds(t *testing.T) {
-	t.Parallel()
-	for _, tt := range []struct {
-		name                  string
-		min, size, take, goOn int64
-	}{
-		{"a server", 0, 4000 * gib, 10 * gib, 10 * gib / 4},
-		{"a laptop", 0, 100 * gib, 5 * gib, 5 * gib / 4},
-		{"of an unknown size", 0, 0, 10 * gib, 10 * gib / 4},
-		{"as configured", 40 * gib, 100 * gib, 40 * gib, 10 * gib},
-	} {
-		if take, goOn := bounds(tt.min, tt.size); take != tt.take || goOn != tt.goOn {
-			t.Errorf("%s: bounds = %d, %d, want %d, %d", tt.name, take, goOn, tt.take, tt.goOn)
-		}
-	}
-}
 
 // space is what a test lets a guard see.
 type space struct{ free atomic.Int64 }
@@ -49,8 +33,8 @@ func TestPause(t *testing.T) {
 	t.Parallel()
 	var said bytes.Buffer
 	var d space
-	g := newGuard(0, zerolog.New(&said), "/roots")
-	g.stat = d.stat
+	g := guard.New(0, zerolog.New(&said), "/roots")
+	g.Stat = d.stat
 	c := Config{Arch: albs.X8664, Sandbox: sandbox.Config{Emulators: []emulator.Emulator{{Arch: albs.AArch64}}}}
 	d.free.Store(10*gib - 1)
 	for range 2 {
@@ -67,7 +51,7 @@ func TestPause(t *testing.T) {
 	if got := strings.Count(said.String(), "\n"); got != 2 || !strings.Contains(said.String(), "no task is taken") || !strings.Contains(said.String(), "taken again") {
 		t.Errorf("the log says:\n%s", said.String())
 	}
-	g.stat = func(string) (int64, int64, error) { return 0, 0, errors.New("no such disk") }
+	g.Stat = func(string) (int64, int64, error) { return 0, 0, errors.New("no such disk") }
 	if o := c.offer("1", g); o.Pause != "" || o.Disk != 0 {
 		t.Errorf("offer with a disk that can't be looked at = %+v", o)
 	}
@@ -80,7 +64,7 @@ func TestNoRoom(t *testing.T) {
 	id := w.build(albs.Root{Arch: albs.X8664})
 	m := offered{w.fake.As(w.bearer), make(chan worker.Offer, 1)}
 	w.start(t, func(ctx context.Context) error {
-		return work(ctx, w.config, "test", engine{}, m, w.depot, newGuard(1<<60, zerolog.Nop(), w.config.Work), zerolog.Nop())
+		return work(ctx, w.config, "test", engine{}, m, w.depot, guard.New(1<<60, zerolog.Nop(), w.config.Work), zerolog.Nop())
 	})
 	if o := <-m.offers; !strings.Contains(o.Pause, "min_free") {
 		t.Errorf("the offer is %+v", o)
@@ -116,8 +100,8 @@ func TestDiskFull(t *testing.T) {
 			w := newWorld(t)
 			var d space
 			d.free.Store(100 * gib)
-			g := newGuard(0, zerolog.Nop(), "/roots")
-			g.stat, g.every = d.stat, 10*time.Millisecond
+			g := guard.New(0, zerolog.Nop(), "/roots")
+			g.Stat, g.Every = d.stat, 10*time.Millisecond
 			id := w.build(albs.Root{Arch: albs.X8664})
 			stop := w.start(t, func(ctx context.Context) error {
 				return work(ctx, w.config, "test", engine{build: func(ctx context.Context, j buildroot.BuildJob) (buildroot.Output, error) {

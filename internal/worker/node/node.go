@@ -26,6 +26,7 @@ import (
 	"albs/internal/sandbox/emulator"
 	"albs/internal/worker"
 	"albs/internal/worker/depot"
+	"albs/internal/worker/guard"
 )
 
 // Config holds what an operator may set.
@@ -48,9 +49,7 @@ type Config struct {
 	// Emulate lists further arches, which are built for as far as the host runs their
 	// programs by an emulator.
 	Emulate []albs.Arch `yaml:"emulate"`
-	// MinFree is the free disk in bytes below which no task is taken; 0 is 10 GiB or a
-	// twentieth of the disk, whichever is less. At a quarter of it, running tasks are
-	// given back.
+	// MinFree is the free disk in bytes below which no task is taken, as of guard.New.
 	MinFree int64 `yaml:"min_free"`
 }
 
@@ -99,11 +98,11 @@ func Run(ctx context.Context, c Config, version string, m worker.Master, d *depo
 		engine, isolation = mock, mock.Isolation()
 	}
 	log.Info().Str("isolation", isolation.String()).Str("arch", string(c.Arch)).Msg("node ready")
-	return work(ctx, c, version, engine, m, d, newGuard(c.MinFree, log, c.Work, c.Sandbox.Dir), log)
+	return work(ctx, c, version, engine, m, d, guard.New(c.MinFree, log, c.Work, c.Sandbox.Dir), log)
 }
 
 // work builds by engine, and under g, until ctx is done.
-func work(ctx context.Context, c Config, version string, engine buildroot.Engine, m worker.Master, d *depot.Depot, g *guard, log zerolog.Logger) error {
+func work(ctx context.Context, c Config, version string, engine buildroot.Engine, m worker.Master, d *depot.Depot, g *guard.Guard, log zerolog.Logger) error {
 	// What lies there belonged to tasks of an earlier process.
 	if err := os.RemoveAll(c.Work); err != nil {
 		return fmt.Errorf("clear work directory: %w", err)
@@ -111,9 +110,9 @@ func work(ctx context.Context, c Config, version string, engine buildroot.Engine
 	if err := os.MkdirAll(c.Work, 0o700); err != nil {
 		return fmt.Errorf("make work directory: %w", err)
 	}
-	b := builder{engine: engine, depot: d, work: c.Work, guard: g}
+	b := builder{engine: engine, depot: d, work: c.Work}
 	l := worker.Loop{
-		Master: m, Parallel: max(c.Parallel, 1), Spool: c.Spool, Log: log, Job: b.job,
+		Master: m, Parallel: max(c.Parallel, 1), Spool: c.Spool, Log: log, Job: g.Job(b.do),
 		Offer: func() worker.Offer { return c.offer(version, g) },
 	}
 	return l.Run(ctx)
@@ -145,8 +144,8 @@ func memory() int64 {
 }
 
 // offer returns what the node can do now.
-func (c Config) offer(version string, g *guard) worker.Offer {
-	o := worker.Offer{Version: version, Cores: runtime.NumCPU(), Memory: memory(), Disk: g.free(), Pause: g.pause()}
+func (c Config) offer(version string, g *guard.Guard) worker.Offer {
+	o := worker.Offer{Version: version, Cores: runtime.NumCPU(), Memory: memory(), Disk: g.Free(), Pause: g.Pause()}
 	if o.Pause != "" {
 		return o
 	}
@@ -164,19 +163,6 @@ type builder struct {
 	engine buildroot.Engine
 	depot  *depot.Depot
 	work   string
-	guard  *guard
-}
-
-// job does one source or build task, unless the disk gets full under it.
-func (b builder) job(ctx context.Context, s *worker.Session) (albs.Outcome, albs.Result, error) {
-	watched, stop := b.guard.watch(ctx)
-	defer stop()
-	outcome, result, err := b.do(watched, s)
-	// What fails on a full disk fails in many ways; the cause is the disk.
-	if watched.Err() != nil && ctx.Err() == nil && outcome != albs.OutcomeOK {
-		return "", albs.Result{}, context.Cause(watched)
-	}
-	return outcome, result, err
 }
 
 // do does one source or build task in a folder of its own.

@@ -30,6 +30,7 @@ import (
 	"albs/internal/sandbox/sandboxtest"
 	"albs/internal/worker"
 	"albs/internal/worker/depot"
+	"albs/internal/worker/guard"
 	"albs/internal/worker/workertest"
 )
 
@@ -87,7 +88,7 @@ func (w *world) start(t *testing.T, run func(ctx context.Context) error) (stop f
 func (w *world) with(t *testing.T, engine buildroot.Engine) (stop func()) {
 	t.Helper()
 	return w.start(t, func(ctx context.Context) error {
-		return work(ctx, w.config, "test", engine, w.fake.As(w.bearer), w.depot, newGuard(1, zerolog.Nop(), w.config.Work), zerolog.Nop())
+		return work(ctx, w.config, "test", engine, w.fake.As(w.bearer), w.depot, guard.New(1, zerolog.Nop(), w.config.Work), zerolog.Nop())
 	})
 }
 

@@ -24,6 +24,7 @@ import (
 	"albs/internal/sandbox/emulator"
 	"albs/internal/worker"
 	"albs/internal/worker/depot"
+	"albs/internal/worker/guard"
 )
 
 // Config holds what an operator may set.
@@ -39,6 +40,8 @@ type Config struct {
 	// Emulate lists further arches, which are tested as far as the host runs their
 	// programs by an emulator.
 	Emulate []albs.Arch `yaml:"emulate"`
+	// MinFree is the free disk in bytes below which no task is taken, as of guard.New.
+	MinFree int64 `yaml:"min_free"`
 }
 
 // Run tests what m has to be tested until ctx is done. It fails with Unavailable
@@ -50,17 +53,32 @@ func Run(ctx context.Context, c Config, version string, m worker.Master, d *depo
 		return fmt.Errorf("start tester: %w", err)
 	}
 	log.Info().Str("isolation", engine.Isolation().String()).Msg("tester ready")
-	offer := worker.Offer{Version: version, Labels: []string{"kind:" + string(albs.KindTest), "arch:" + string(c.Arch)}}
-	for _, e := range c.Sandbox.Emulators {
-		offer.Labels = append(offer.Labels, "arch:"+string(e.Arch), albs.EmulatedLabel(e.Arch))
-	}
-	l := worker.Loop{
-		Master: m, Offer: func() worker.Offer { return offer }, Parallel: max(c.Parallel, 1), Spool: c.Spool, Log: log,
-		Job: func(ctx context.Context, s *worker.Session) (albs.Outcome, albs.Result, error) {
+	return work(ctx, c, version, m, guard.New(c.MinFree, log, c.Sandbox.Dir), log,
+		func(ctx context.Context, s *worker.Session) (albs.Outcome, albs.Result, error) {
 			return job(ctx, s, engine, d)
-		},
+		})
+}
+
+// work does the tasks by job, and under g, until ctx is done.
+func work(ctx context.Context, c Config, version string, m worker.Master, g *guard.Guard, log zerolog.Logger, job worker.Job) error {
+	l := worker.Loop{
+		Master: m, Parallel: max(c.Parallel, 1), Spool: c.Spool, Log: log, Job: g.Job(job),
+		Offer: func() worker.Offer { return c.offer(version, g) },
 	}
 	return l.Run(ctx)
+}
+
+// offer returns what the tester can do now.
+func (c Config) offer(version string, g *guard.Guard) worker.Offer {
+	o := worker.Offer{Version: version, Disk: g.Free(), Pause: g.Pause()}
+	if o.Pause != "" {
+		return o
+	}
+	o.Labels = []string{"kind:" + string(albs.KindTest), "arch:" + string(c.Arch)}
+	for _, e := range c.Sandbox.Emulators {
+		o.Labels = append(o.Labels, "arch:"+string(e.Arch), albs.EmulatedLabel(e.Arch))
+	}
+	return o
 }
 
 func job(ctx context.Context, s *worker.Session, engine *sandbox.Engine, d *depot.Depot) (albs.Outcome, albs.Result, error) {

@@ -225,7 +225,7 @@ func begin(t *testing.T) *world {
 	if err != nil {
 		t.Fatal(err)
 	}
-	c := Config{Sandbox: sandbox.Config{Dir: dir}, Spool: filepath.Join(t.TempDir(), "spool"), Arch: albs.X8664}
+	c := Config{Sandbox: sandbox.Config{Dir: dir}, Spool: filepath.Join(t.TempDir(), "spool"), Arch: albs.X8664, MinFree: 1}
 	master := w.fake.As(w.fake.AddWorker("kind:test", "arch:x86_64"))
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error, 1)
