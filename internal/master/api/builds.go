@@ -378,7 +378,20 @@ type buildView struct {
 	EarlierTasks []taskView      `json:"earlier_tasks" doc:"Those whose place the tasks of a fresh SRPM took"`
 }
 
+// maxQuoted is how many failed tasks of a build are shown with lines of their logs: a
+// build may have thousands, and the lines of one are up to 2 KiB.
+const maxQuoted = 20
+
 func viewBuild(b build.Build) buildView {
+	quoted := 0
+	shorten := func(t taskView) taskView {
+		if t.Failure != nil && t.Failure.Log != "" {
+			if quoted++; quoted > maxQuoted {
+				t.Failure.Quote, t.Failure.Before, t.Failure.After = "", nil, nil
+			}
+		}
+		return t
+	}
 	out := buildView{
 		ID: b.ID, CreatedAt: b.CreatedAt, FinishedAt: rest.TimeOf(b.Status.Finished), StartedAt: rest.TimeOf(b.Status.Started),
 		Owner: rest.OwnerView{ID: b.OwnerID, Username: b.Owner}, Tasks: []taskView{}, LinkedBuilds: []albs.BuildID{}, PlatformFlavors: []repository.UsedFlavour{}, Linked: []repository.Linked{}, Noarch: []settle.Difference{}, IsSecureBoot: b.SecureBoot, Warnings: []string{},
@@ -406,10 +419,10 @@ func viewBuild(b build.Build) buildView {
 			out.Packages = append(out.Packages, it.Package)
 		}
 		for _, t := range it.Tasks {
-			out.Tasks = append(out.Tasks, viewTask(b.ID, it, t, files[t.ID]))
+			out.Tasks = append(out.Tasks, shorten(viewTask(b.ID, it, t, files[t.ID])))
 		}
 		for _, t := range it.Earlier {
-			out.EarlierTasks = append(out.EarlierTasks, viewTask(b.ID, it, t, files[t.ID]))
+			out.EarlierTasks = append(out.EarlierTasks, shorten(viewTask(b.ID, it, t, files[t.ID])))
 		}
 		out.Items = append(out.Items, viewItem(it))
 	}

@@ -80,7 +80,7 @@ type taskView struct {
 	Cause      albs.TaskID    `json:"cause,omitempty" doc:"Of a task that waits in vain: the task to retry"`
 	Attempts   int            `json:"attempts"`
 	Worker     string         `json:"worker,omitempty"`
-	Failure    *failureView   `json:"failure,omitempty" doc:"Of a failed task: why, as its logs tell"`
+	Failure    *failureView   `json:"failure,omitempty" doc:"Of a failed task: why, as its logs tell. In the answer about a build only the first 20 have quote, before and after"`
 	Weak       bool           `json:"weak,omitempty" doc:"Of a weak arch: its failure is not the build's"`
 	Options    *build.Options `json:"mock_options,omitempty" doc:"The package's own, beside the build's"`
 
@@ -225,6 +225,9 @@ func (s *Server) getTask(ctx context.Context, in *taskInput) (*rest.Body[taskVie
 			}
 			if c, ok := causes[a.Number]; ok {
 				view.Failure = viewFailure(c, a.Number)
+				if v.Failure != nil && v.Failure.Attempt == a.Number {
+					v.Failure = view.Failure // the build's may be without its lines
+				}
 			}
 			v.AttemptList = append(v.AttemptList, view)
 		}
