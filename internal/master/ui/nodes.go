@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"net/url"
 	"slices"
+	"strings"
 
 	"albs/internal/albs"
 	"albs/internal/master/auth"
@@ -140,4 +141,15 @@ func (u *UI) undrainNode(w http.ResponseWriter, r *http.Request) error {
 
 func (u *UI) liftNode(w http.ResponseWriter, r *http.Request) error {
 	return u.decide(w, r, u.Queue.Fleet().Lift)
+}
+
+// excludeFromNode sets the patterns of what a worker doesn't get: what the form holds,
+// in place of those before.
+func (u *UI) excludeFromNode(w http.ResponseWriter, r *http.Request) error {
+	if err := form(w, r); err != nil {
+		return err
+	}
+	return u.decide(w, r, func(ctx context.Context, name string) error {
+		return u.Queue.Fleet().Exclude(ctx, name, strings.Fields(r.PostForm.Get("patterns")))
+	})
 }

@@ -12,6 +12,7 @@ import (
 	"albs/internal/albs"
 	"albs/internal/master/auth"
 	"albs/internal/master/db"
+	"albs/internal/master/fleet"
 	"albs/internal/worker"
 )
 
@@ -83,7 +84,26 @@ func TestNodes(t *testing.T) {
 		t.Errorf("lift = %s\n%s", a.Status, a.text)
 	}
 
-	for _, p := range []string{"/drain", "/undrain", "/lift"} {
+	// What a worker doesn't get is replaced as a whole; bad patterns change nothing.
+	exclude := func(patterns string) answer {
+		return operator.post(path+"/exclude", url.Values{"patterns": {patterns}})
+	}
+	contains(t, "excludes", exclude(" kernel*  */*/s390x\n").text, "Doesn't get", "<code>kernel*</code>", `value="*/*/s390x kernel*"`)
+	contains(t, "excludes, to readers", anon.page("/nodes"), "<code>kernel*</code>", "!/exclude")
+	if a := exclude("glibc [a-"); a.StatusCode != http.StatusBadRequest || !strings.Contains(a.text, "is no pattern") {
+		t.Errorf("a bad pattern = %s\n%s", a.Status, a.text)
+	}
+	many := "one"
+	for i := range fleet.MaxExclude {
+		many += fmt.Sprint(" p", i)
+	}
+	if a := exclude(many); a.StatusCode != http.StatusRequestEntityTooLarge {
+		t.Errorf("too many patterns = %s", a.Status)
+	}
+	contains(t, "refused patterns", anon.page("/nodes"), "<code>kernel*</code>", "!glibc")
+	contains(t, "no patterns", exclude("").text, "!Doesn")
+
+	for _, p := range []string{"/drain", "/undrain", "/lift", "/exclude"} {
 		if a := anon.post(path+p, nil); a.StatusCode != http.StatusUnauthorized {
 			t.Errorf("POST %s by nobody = %s", p, a.Status)
 		}

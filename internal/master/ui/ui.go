@@ -111,6 +111,7 @@ func (u *UI) routes(r chi.Router) {
 		u.post(r, "/nodes/{worker}/drain", u.drainNode)
 		u.post(r, "/nodes/{worker}/undrain", u.undrainNode)
 		u.post(r, "/nodes/{worker}/lift", u.liftNode)
+		u.post(r, "/nodes/{worker}/exclude", u.excludeFromNode)
 		u.post(r, "/logout", u.logout)
 		r.Post("/login", u.serve(u.login))
 
