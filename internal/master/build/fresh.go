@@ -14,18 +14,24 @@ import (
 	"albs/internal/rpm"
 )
 
-// Guard says, in tx, why a build has to stay as it is: nil, or a Conflict that names
+// Guard says, of what q reads, why a build has to stay as it is: nil, or a Conflict that names
 // what rests on it. What keeps it from being deleted keeps its packages from being
 // replaced.
-type Guard func(ctx context.Context, tx db.Tx, id albs.BuildID) error
+type Guard func(ctx context.Context, q db.Q, id albs.BuildID) error
 
 // Guard adds g to those that are asked before a build is deleted or its packages are
 // replaced. Modules that take packages of builds call it, before builds are served.
 func (b *Builds) Guard(g Guard) { b.guards = append(b.guards, g) }
 
-func (b *Builds) guarded(ctx context.Context, tx db.Tx, id albs.BuildID) error {
+// Kept returns a Conflict that says why a build can neither be deleted nor have its
+// packages replaced, nil if it can by now.
+func (b *Builds) Kept(ctx context.Context, id albs.BuildID) error {
+	return b.guarded(ctx, b.store.d, id)
+}
+
+func (b *Builds) guarded(ctx context.Context, q db.Q, id albs.BuildID) error {
 	for _, g := range b.guards {
-		if err := g(ctx, tx, id); err != nil {
+		if err := g(ctx, q, id); err != nil {
 			return err
 		}
 	}

@@ -395,7 +395,7 @@ func TestFresh(t *testing.T) {
 		f.checkSchedule(b.ID)
 
 		// What somebody rests on stays.
-		f.Guard(func(context.Context, db.Tx, albs.BuildID) error { return albs.Errorf(albs.Conflict, "it is released") })
+		f.Guard(func(context.Context, db.Q, albs.BuildID) error { return albs.Errorf(albs.Conflict, "it is released") })
 		if err := f.RetryFresh(f.person, b.ID, low.ID); !errors.Is(err, albs.Conflict) || !strings.Contains(err.Error(), "released") {
 			t.Errorf("RetryFresh of a released build = %v, want Conflict", err)
 		}
@@ -444,7 +444,7 @@ func TestDelete(t *testing.T) {
 		if err != nil || err2 != nil || len(list) != 1 || list[0].ID != kept.ID || n != 1 {
 			t.Errorf("List = %+v of %d, %v, %v", list, n, err, err2)
 		}
-		f.Guard(func(context.Context, db.Tx, albs.BuildID) error { return albs.Errorf(albs.Conflict, "it is signed") })
+		f.Guard(func(context.Context, db.Q, albs.BuildID) error { return albs.Errorf(albs.Conflict, "it is signed") })
 		if err := f.Delete(f.person, kept.ID); !errors.Is(err, albs.Conflict) {
 			t.Errorf("Delete of a signed build = %v, want Conflict", err)
 		}

@@ -106,8 +106,8 @@ func New(p Parts) *Releases {
 
 // guard keeps a build that is or was in public, or is on its way, as it is. A plan alone
 // keeps nothing: it is void when it is published without what it was made for.
-func (r *Releases) guard(ctx context.Context, tx db.Tx, id albs.BuildID) error {
-	release, err := r.store.holds(ctx, tx, id)
+func (r *Releases) guard(ctx context.Context, q db.Q, id albs.BuildID) error {
+	release, err := r.store.holds(ctx, q, id)
 	if err != nil {
 		return fmt.Errorf("releases of build %d: %w", id, err)
 	}

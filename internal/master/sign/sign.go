@@ -67,8 +67,8 @@ func New(p Parts) *Signing {
 }
 
 // guard keeps a build whose packages are signed, or about to be, as it is.
-func (s *Signing) guard(ctx context.Context, tx db.Tx, id albs.BuildID) error {
-	signed, err := s.store.signs(ctx, tx, id)
+func (s *Signing) guard(ctx context.Context, q db.Q, id albs.BuildID) error {
+	signed, err := s.store.signs(ctx, q, id)
 	if err != nil {
 		return fmt.Errorf("signatures of build %d: %w", id, err)
 	}
