@@ -5,10 +5,12 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
 
 	"albs/internal/albs"
 	"albs/internal/master/auth"
 	"albs/internal/master/build"
+	"albs/internal/master/build/settle"
 	"albs/internal/master/queue"
 	"albs/internal/master/release"
 	"albs/internal/master/sign"
@@ -31,6 +33,9 @@ type action struct {
 	Label string
 	Why   string // why not; "" if it can be done
 	Sure  string // what it will do, where that should be asked first
+	// Leads says that another page follows: one that asks first or, where it is Sure,
+	// the one to which its end leads.
+	Leads bool
 }
 
 // actionOf returns an action that is open if may is nil and there is something to
@@ -60,6 +65,8 @@ type buildView struct {
 	Repos     []repoLink
 	Requests  []sign.Request
 	Releases  []release.Release
+	Warnings  []string
+	Noarch    []settle.Difference
 }
 
 type taskFailure struct {
@@ -129,6 +136,7 @@ func (u *UI) buildPage(w http.ResponseWriter, r *http.Request) error {
 		v.Files = nil
 	}
 	v.Repos = reposOf(f)
+	v.Warnings, v.Noarch = warningsOf(f.build)
 	p.Body = v
 	return u.render(w, r, http.StatusOK, "build", p)
 }
@@ -153,6 +161,18 @@ func (u *UI) filesPage(w http.ResponseWriter, r *http.Request) error {
 	return u.render(w, r, http.StatusOK, "files", p)
 }
 
+// warningsOf returns what the platforms would have otherwise, each thing once, and which
+// noarch packages arches made differently.
+func warningsOf(b build.Build) (warnings []string, noarch []settle.Difference) {
+	for _, it := range b.Items {
+		noarch = append(noarch, it.Noarch...)
+		if it.Warning != "" && !slices.Contains(warnings, it.Warning) {
+			warnings = append(warnings, it.Warning)
+		}
+	}
+	return warnings, noarch
+}
+
 // actions says what the person who asks may do with a build.
 func (u *UI) actions(ctx context.Context, f facts) []action {
 	var open, ended, untested int
@@ -174,6 +194,8 @@ func (u *UI) actions(ctx context.Context, f facts) []action {
 	object := auth.Object{Team: f.build.Team, Owner: f.build.OwnerID}
 	base := "/build/" + f.build.ID.String()
 	retry := auth.Can(ctx, auth.BuildRetry, object)
+	clone := actionOf(base+"/clone", "Clone…", mayClone(ctx, f.build), true, "")
+	clone.Leads = true
 	cancel := actionOf(base+"/cancel", "Cancel build", auth.Can(ctx, auth.BuildCancel, object), open > 0, "everything of it has ended")
 	cancel.Sure = fmt.Sprintf("This ends %s that %s not ended. What runs stops within a minute; what is done stays.",
 		plural(open, "task"), map[bool]string{true: "has", false: "have"}[open == 1])
@@ -181,7 +203,20 @@ func (u *UI) actions(ctx context.Context, f facts) []action {
 	if untested > 0 {
 		out = append(out, actionOf(base+"/restart-tests", "Restart tests", retry, true, ""))
 	}
-	return append(out, cancel)
+	remove := actionOf(base+"/delete", "Delete build", u.unkept(ctx, auth.BuildDelete, f.build), true, "")
+	remove.Leads = true
+	remove.Sure = "The build is in no list and found no more, and what runs of it is cancelled. What was stated about its files stays. Nobody can take this back."
+	return append(out, clone, cancel, remove)
+}
+
+// unkept says why the person who asks may not do something to a build that takes
+// packages away: for want of a right, or for what rests on them. nil if nothing is
+// against it.
+func (u *UI) unkept(ctx context.Context, verb auth.Verb, b build.Build) error {
+	if err := auth.Can(ctx, verb, auth.Object{Team: b.Team, Owner: b.OwnerID}); err != nil {
+		return err
+	}
+	return u.Builds.Kept(ctx, b.ID)
 }
 
 // failures tells of the tasks that failed: why, where to read on, and what waits
@@ -270,4 +305,17 @@ func (u *UI) retryBuild(w http.ResponseWriter, r *http.Request) error {
 
 func (u *UI) restartTests(w http.ResponseWriter, r *http.Request) error {
 	return u.change(w, r, u.Tests.Restart)
+}
+
+// deleteBuild hides a build and shows those that are left.
+func (u *UI) deleteBuild(w http.ResponseWriter, r *http.Request) error {
+	n, err := number(r, "build")
+	if err != nil {
+		return err
+	}
+	if err := u.Builds.Delete(r.Context(), albs.BuildID(n)); err != nil {
+		return err
+	}
+	http.Redirect(w, r, "/builds", http.StatusSeeOther)
+	return nil
 }

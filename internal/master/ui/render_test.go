@@ -9,6 +9,7 @@ import (
 	"albs/internal/failure"
 	"albs/internal/master/auth"
 	"albs/internal/master/build"
+	"albs/internal/master/build/settle"
 	"albs/internal/master/build/status"
 	"albs/internal/master/face/roster"
 	"albs/internal/master/queue"
@@ -47,9 +48,10 @@ func TestTemplates(t *testing.T) {
 	}
 	cause := causeOf(&failure.Cause{Kind: failure.Compile, Text: bad, Hint: "x", Log: "build", Number: 5, Line: bad, Before: []string{bad}, After: []string{bad}}, 7, 12, 2)
 	view := buildView{
-		Build: f.build, Steps: stepsOf(f), Matrices: matricesOf(f), Requests: f.requests, Releases: f.releases, Files: filesOf(f), AllFiles: 2, Repos: reposOf(f),
+		Build: f.build, Steps: stepsOf(f), Matrices: matricesOf(f), Requests: f.requests, Releases: f.releases, Files: filesOf(f), AllFiles: 2, Warnings: []string{bad},
+		Noarch: []settle.Difference{{Package: bad, First: settle.Copy{Arch: albs.X8664, Digest: d}, Second: settle.Copy{Arch: albs.AArch64, Digest: d}, Differs: []string{bad}}}, Repos: reposOf(f),
 		Failures: []taskFailure{{Task: task, Label: bad, Log: queue.LogInfo{Attempt: 1, Stream: "build", Size: 7}, Waiting: 2, Cause: cause}}, MoreFails: 3,
-		Actions: []action{{URL: "/x", Label: "Do", Why: bad}, {URL: "/y", Label: "Do"}, {URL: "/z", Label: "Do", Sure: "Really"}},
+		Actions: []action{{URL: "/x", Label: "Do", Why: bad}, {URL: "/y", Label: "Do"}, {URL: "/z", Label: "Do", Sure: "Really"}, {URL: "/w", Label: "Leave", Leads: true}},
 	}
 	att := attempt{Attempt: queue.Attempt{Number: 2, Worker: bad, Reason: bad, Outcome: albs.OutcomeFailed}, Logs: []queue.LogInfo{{Attempt: 2, Stream: "build"}}, Files: f.build.Artifacts, Cause: causeOf(&failure.Cause{Kind: failure.Node, Text: bad}, 7, 12, 1)}
 	att.Claimed.Time, att.Ended.Time = now, now
@@ -70,8 +72,9 @@ func TestTemplates(t *testing.T) {
 		"builds": {buildsView{}, buildsView{Filled: true, Filter: build.Filter{Package: "<img src=x>"}, Next: "/builds?before=1", First: "/builds",
 			Builds: []build.Summary{{ID: 7, Owner: bad, Product: "distro", Status: f.build.Status, Packages: []string{bad, "b", "c", "d", "e"}, Platforms: []string{"el9", "el10"}}}}},
 		"build": {view, buildView{Build: build.Build{ID: 8}, AllFiles: 1000}},
+		"clone": {cloneView{Build: f.build, Key: "K"}, cloneView{Build: f.build, Why: bad}},
 		"files": {view, buildView{}},
-		"task":  {taskView{Build: 7, Task: task, Item: item, Label: bad, Wait: bad, Cause: cause, Attempts: []attempt{att, {}}, Run: &run, Retry: action{URL: "/x", Label: "Retry"}}, taskView{}},
+		"task":  {taskView{Build: 7, Task: task, Item: item, Label: bad, Wait: bad, Cause: cause, Attempts: []attempt{att, {}}, Run: &run, Actions: []action{{URL: "/x", Label: "Retry"}, {URL: "/y", Label: "Leave", Leads: true}, {URL: "/z", Label: "Leave", Sure: "x", Leads: true}}}, taskView{}},
 		"log": {logView{Build: 7, Task: task, Label: bad, Attempt: att, Stream: "build", Lines: []Line{{1, cleanLine([]byte(bad)), 5}}, Others: []queue.LogInfo{{Attempt: 2, Stream: "build"}}, Prev: 1, Next: 2, Base: "/b"},
 			logView{Attempt: att}},
 		"queue": {queueView{}, queueView{Stats: []queue.Stat{{State: albs.TaskQueued, Kind: albs.KindBuild, Arch: albs.X8664, Count: 3}, {}}, Running: []queueRow{{Task: task, Build: 7}},

@@ -24,7 +24,7 @@ type taskView struct {
 	Cause    *causeView // why it failed; nil where nothing is known
 	Attempts []attempt
 	Run      *testrun.Run
-	Retry    action
+	Actions  []action
 }
 
 type attempt struct {
@@ -92,8 +92,13 @@ func (u *UI) taskPage(w http.ResponseWriter, r *http.Request) error {
 	v.Wait = whys[t.ID].Sentence
 	may := auth.Can(ctx, auth.BuildRetry, auth.Object{Team: f.build.Team, Owner: f.build.OwnerID})
 	if v.Item.ID != 0 && v.Run == nil {
-		v.Retry = actionOf(fmt.Sprintf("/build/%d/task/%d/retry", id, t.ID), "Retry this task", may,
-			t.State == albs.TaskFailed || t.State == albs.TaskCancelled, "it has neither failed nor been cancelled")
+		v.Actions = append(v.Actions, actionOf(fmt.Sprintf("/build/%d/task/%d/retry", id, t.ID), "Retry this task", may,
+			t.State == albs.TaskFailed || t.State == albs.TaskCancelled, "it has neither failed nor been cancelled"))
+		if t.Kind != albs.KindImport {
+			fresh := actionOf(fmt.Sprintf("/build/%d/item/%d/fresh", id, v.Item.ID), "Retry with a fresh SRPM", u.unkept(ctx, auth.BuildRetry, f.build), v.Item.URL != "", "its SRPM was given")
+			fresh.Sure = "The SRPM of " + inert(v.Item.Package) + " for " + v.Item.Platform + " is made again from its commit, and then all of its rebuilds. Its packages leave the build's repositories at once; what was done before stays with its logs."
+			v.Actions = append(v.Actions, fresh)
+		}
 	}
 	p.Title, p.Body = fmt.Sprintf("Task %d of build %d", t.ID, id), v
 	return u.render(w, r, http.StatusOK, "task", p)
@@ -168,4 +173,15 @@ func (u *UI) retryTask(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	return u.change(w, r, func(ctx context.Context, id albs.BuildID) error { return u.Builds.RetryTask(ctx, id, t.ID) })
+}
+
+// freshItem has the SRPM of a package made again.
+func (u *UI) freshItem(w http.ResponseWriter, r *http.Request) error {
+	item, err := number(r, "item")
+	if err != nil {
+		return err
+	}
+	return u.change(w, r, func(ctx context.Context, id albs.BuildID) error {
+		return u.Builds.RetryFresh(ctx, id, albs.ItemID(item))
+	})
 }
