@@ -110,7 +110,10 @@ var allowed = map[string][]string{
 	"master/face/roster": {"albs", "master/auth", "master/queue"},
 	"master/content":     {"albs", "master/face", "master/auth", "master/artifact", "master/provenance", "master/queue", "master/repo", "master/product"},
 	"master/api":         append([]string{"albs", "failure", "worker", "master/api/rest", "master/api/delivery", "master/face", "master/face/roster"}, modules...),
-	"master/ui":          append([]string{"albs", "failure", "telemetry", "web", "master/face", "master/face/roster"}, modules...), // failure: what a line of a log is as text
+	"master/ui":          append([]string{"albs", "failure", "telemetry", "web", "master/face", "master/face/roster", "master/ui/order", "master/ui/picture"}, modules...), // failure: what a line of a log is as text
+	// a graph as pages show it, and where its boxes and lines are drawn: pure
+	"master/ui/order":   {"albs", "master/build", "master/build/status", "master/ui/picture"},
+	"master/ui/picture": {},
 
 	// queue's parts, one idea each, and a farm of which nothing is real but the rules of dispatch
 	"master/queue/life":     {"albs"},                   // the table of a task's states

@@ -12,6 +12,7 @@ import (
 	"github.com/chromedp/chromedp"
 
 	"albs/internal/albs"
+	"albs/internal/master/build"
 )
 
 const chromium = "/usr/bin/chromium"
@@ -133,7 +134,7 @@ func (b *browser) calm() {
 func TestBrowser(t *testing.T) {
 	b := startBrowser(t)
 	f := setup(t)
-	f.create()
+	made := f.create()
 
 	b.open(f.url + "/")
 	b.click("#b1")
@@ -214,9 +215,29 @@ func TestBrowser(t *testing.T) {
 	b.until("window.same && location.pathname === '/build/1'")
 	b.calm()
 
+	// A clone is asked for on a page of its own, and leads to the new build; what needs
+	// what keeps up there; a build that is deleted leads back to the list.
+	b.click("#actions a[href='/build/1/clone']")
+	b.has("Clone build 1")
+	b.click(".choice button")
+	b.until("location.pathname === '/build/2' && document.getElementById('link').textContent.includes('keeps up')")
+	given := build.Package{SRPM: made.Items[0].SRPM.Digest}
+	f.create(given, given)
+	b.open(f.url + "/build/3")
+	b.until("document.getElementById('link').textContent.includes('keeps up')")
+	b.click("#list-el9 summary")
+	b.until("document.querySelectorAll('#order tbody tr').length === 2")
+	must(t, f.Builds.Cancel(f.as("contributor"), 3))
+	b.until("document.querySelector('#list-el9').open && document.querySelector('#order tbody td:nth-child(3)').textContent.includes('cancelled')")
+	b.click("#actions details[id$='/delete'] summary")
+	b.click("#actions form[action='/build/3/delete'] button")
+	b.until("location.pathname === '/builds' && document.querySelector('#b2') && !document.querySelector('#b3')")
+	f.create(given, given)
+	b.calm()
+
 	// Nothing is wider than a small screen.
 	b.do(chromedp.EmulateViewport(360, 740))
-	for _, path := range []string{"/", "/build/1", "/build/1/files", fmt.Sprintf("/build/1/task/%d", l.Token.Task), fmt.Sprintf("/build/1/task/%d/log/build", l.Token.Task), "/queue", "/login", "/nothing"} {
+	for _, path := range []string{"/", "/build/1", "/build/1/files", fmt.Sprintf("/build/1/task/%d", l.Token.Task), fmt.Sprintf("/build/1/task/%d/log/build", l.Token.Task), "/queue", "/login", "/nothing", "/build/4", "/build/4/graph", "/build/4/clone"} {
 		b.open(f.url + path)
 		b.until("document.readyState === 'complete'")
 		w, err := chromedp.Run(b.ctx, chromedp.Evaluate[int]("document.documentElement.scrollWidth - document.documentElement.clientWidth"))

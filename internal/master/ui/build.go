@@ -15,6 +15,7 @@ import (
 	"albs/internal/master/release"
 	"albs/internal/master/sign"
 	"albs/internal/master/testrun"
+	"albs/internal/master/ui/order"
 )
 
 // maxShownFiles is how many files a build's page lists itself; more have a page of
@@ -67,6 +68,8 @@ type buildView struct {
 	Releases  []release.Release
 	Warnings  []string
 	Noarch    []settle.Difference
+	Graphs    []order.Graph
+	Ordered   []string // platforms on which packages may need each other
 }
 
 type taskFailure struct {
@@ -137,6 +140,10 @@ func (u *UI) buildPage(w http.ResponseWriter, r *http.Request) error {
 	}
 	v.Repos = reposOf(f)
 	v.Warnings, v.Noarch = warningsOf(f.build)
+	v.Ordered, _ = ordered(f.build)
+	if v.Graphs, err = u.graphs(ctx, f.build); err != nil {
+		return err
+	}
 	p.Body = v
 	return u.render(w, r, http.StatusOK, "build", p)
 }

@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"net/url"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 
@@ -108,6 +109,35 @@ func TestFresh(t *testing.T) {
 	for _, p := range []string{"/build/1/item/x/fresh", "/build/1/item/99/fresh", "/build/9/item/1/fresh"} {
 		if a := c.post(p, nil); a.StatusCode != http.StatusNotFound {
 			t.Errorf("POST %s = %s", p, a.Status)
+		}
+	}
+}
+
+// TestOrder: who needs whom is drawn on the page of a small build, and has a page of
+// its own in any case.
+func TestOrder(t *testing.T) {
+	t.Parallel()
+	f := setup(t)
+	one := f.create()
+	anon := f.browse("")
+	contains(t, "page of one package", anon.page("/build/1"), "!Who needs whom")
+	given := build.Package{SRPM: one.Items[0].SRPM.Digest}
+	f.create(given, given, given) // what isn't known to need nothing is built as listed
+	page := anon.page("/build/2")
+	contains(t, "page of three", page, "Who needs whom", "3 packages", `id="list-el9"`)
+	own := anon.page("/build/2/graph")
+	contains(t, "page of its own", own, "Who needs whom", `data-topic="build:2"`, `id="list-el9"`)
+	for _, task := range f.tasks(2) {
+		if task.Kind == albs.KindBuild {
+			contains(t, "page of its own", own, fmt.Sprintf(`href="/build/2/task/%d"`, task.ID))
+		}
+	}
+	f.create(slices.Repeat([]build.Package{given}, maxBeside+1)...)
+	contains(t, "page of many", anon.page("/build/3"), `href="/build/3/graph?platform=el9"`, `!id="list-el9"`)
+	contains(t, "page of many of its own", anon.page("/build/3/graph?platform=el9"), "61 packages")
+	for path, want := range map[string]int{"/build/2/graph?platform=el10": 404, "/build/9/graph": 404, "/build/x/graph": 404} {
+		if a := anon.get(path); a.StatusCode != want {
+			t.Errorf("GET %s = %s, want %d", path, a.Status, want)
 		}
 	}
 }

@@ -16,6 +16,7 @@ import (
 	"albs/internal/master/release"
 	"albs/internal/master/sign"
 	"albs/internal/master/testrun"
+	"albs/internal/master/ui/order"
 )
 
 // bad is what a foreign name, ref or reason may hold.
@@ -47,8 +48,12 @@ func TestTemplates(t *testing.T) {
 		releases: []release.Release{{ID: 3, Product: "distro", Planner: bad, Status: release.Completed, Reason: bad, Serial: 4, Created: now}},
 	}
 	cause := causeOf(&failure.Cause{Kind: failure.Compile, Text: bad, Hint: "x", Log: "build", Number: 5, Line: bad, Before: []string{bad}, After: []string{bad}}, 7, 12, 2)
+	who := order.Graph{Build: 7, Platform: "el9", Order: build.Auto, Waits: bad, Needs: 2, Implied: 1, Steps: 2, Cycles: []string{bad}, Notes: []string{bad}, Width: 9, Height: 9,
+		Lines: []order.Line{{Path: "M0 0", Class: order.Vain, Title: bad}},
+		Packages: []order.Package{{Name: bad, State: status.Failed, More: 2, Rows: []order.Row{{Arch: albs.X8664, Task: 12, State: "excluded", Why: bad}},
+			Needs: []order.Need{{Package: bad, Requires: []string{bad}, Arches: []albs.Arch{albs.X8664}, Class: order.Cut, Broken: bad}, {Class: order.Vain}, {Class: order.Awaited}}}}}
 	view := buildView{
-		Build: f.build, Steps: stepsOf(f), Matrices: matricesOf(f), Requests: f.requests, Releases: f.releases, Files: filesOf(f), AllFiles: 2, Warnings: []string{bad},
+		Build: f.build, Steps: stepsOf(f), Matrices: matricesOf(f), Requests: f.requests, Releases: f.releases, Files: filesOf(f), AllFiles: 2, Warnings: []string{bad}, Ordered: []string{"el9"}, Graphs: []order.Graph{who},
 		Noarch: []settle.Difference{{Package: bad, First: settle.Copy{Arch: albs.X8664, Digest: d}, Second: settle.Copy{Arch: albs.AArch64, Digest: d}, Differs: []string{bad}}}, Repos: reposOf(f),
 		Failures: []taskFailure{{Task: task, Label: bad, Log: queue.LogInfo{Attempt: 1, Stream: "build", Size: 7}, Waiting: 2, Cause: cause}}, MoreFails: 3,
 		Actions: []action{{URL: "/x", Label: "Do", Why: bad}, {URL: "/y", Label: "Do"}, {URL: "/z", Label: "Do", Sure: "Really"}, {URL: "/w", Label: "Leave", Leads: true}},
@@ -72,6 +77,7 @@ func TestTemplates(t *testing.T) {
 		"builds": {buildsView{}, buildsView{Filled: true, Filter: build.Filter{Package: "<img src=x>"}, Next: "/builds?before=1", First: "/builds",
 			Builds: []build.Summary{{ID: 7, Owner: bad, Product: "distro", Status: f.build.Status, Packages: []string{bad, "b", "c", "d", "e"}, Platforms: []string{"el9", "el10"}}}}},
 		"build": {view, buildView{Build: build.Build{ID: 8}, AllFiles: 1000}},
+		"graph": {graphPage{Graph: who, Platforms: []string{"el9", "el10"}}, graphPage{}},
 		"clone": {cloneView{Build: f.build, Key: "K"}, cloneView{Build: f.build, Why: bad}},
 		"files": {view, buildView{}},
 		"task":  {taskView{Build: 7, Task: task, Item: item, Label: bad, Wait: bad, Cause: cause, Attempts: []attempt{att, {}}, Run: &run, Actions: []action{{URL: "/x", Label: "Retry"}, {URL: "/y", Label: "Leave", Leads: true}, {URL: "/z", Label: "Leave", Sure: "x", Leads: true}}}, taskView{}},

@@ -94,6 +94,7 @@ func (u *UI) routes(r chi.Router) {
 		u.get(r, "/builds", u.buildsPage)
 		u.get(r, "/build/{build}", u.buildPage)
 		u.get(r, "/build/{build}/files", u.filesPage)
+		u.get(r, "/build/{build}/graph", u.graphPage)
 		u.get(r, "/build/{build}/clone", u.clonePage)
 		u.get(r, "/build/{build}/task/{task}", u.taskPage)
 		u.get(r, "/build/{build}/task/{task}/log/{stream}", u.logPage)

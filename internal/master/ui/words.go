@@ -12,6 +12,8 @@ import (
 	"albs/internal/albs"
 	"albs/internal/master/build/status"
 	"albs/internal/master/queue"
+	"albs/internal/master/ui/order"
+	"albs/internal/master/ui/picture"
 )
 
 // A look is how a state is shown: a word, an icon and a colour, so that none of
@@ -85,10 +87,26 @@ func functions(a *assets) template.FuncMap {
 		"join":    func(ss []string) string { return strings.Join(ss, " ") },
 
 		"sub": func(a, b int) int { return a - b },
+		"add": func(a, b int) int { return a + b },
+		// brief is a name as far as a box of a picture has room for it.
+		"brief":    func(s string) string { return brief(inert(s)) },
+		"boxwidth": func() int { return picture.BoxWidth },
+		"arrows":   func() []string { return []string{order.Met, order.Awaited, order.Vain, order.Cut} },
 		"tasklink": func(t queue.Task) string {
 			return "/build/" + strings.TrimPrefix(t.Topic, "build:") + "/task/" + t.ID.String()
 		},
 	}
+}
+
+// maxBrief is how many characters of a name a box of a picture shows.
+const maxBrief = 20
+
+func brief(s string) string {
+	r := []rune(s)
+	if len(r) <= maxBrief {
+		return s
+	}
+	return string(r[:maxBrief-1]) + "…"
 }
 
 // ago says how long before now t is, roughly: the exact time stands in a title.

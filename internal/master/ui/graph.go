@@ -1,0 +1,95 @@
+package ui
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"slices"
+
+	"albs/internal/albs"
+	"albs/internal/master/build"
+	"albs/internal/master/ui/order"
+)
+
+// How many packages a graph may have to be told of on its build's page, and to be drawn
+// on its own; what is larger is listed.
+const (
+	maxBeside   = 60
+	maxPictured = 150
+)
+
+// ordered are the platforms of a build on which packages may need each other, and how
+// many packages there are on all of them.
+func ordered(b build.Build) (platforms []string, packages int) {
+	count := make(map[string]int)
+	for _, it := range b.Items {
+		if count[it.Platform]++; count[it.Platform] == 2 {
+			platforms = append(platforms, it.Platform)
+		}
+	}
+	for _, p := range platforms {
+		packages += count[p]
+	}
+	return platforms, packages
+}
+
+// graphs returns the graphs of a build as its own page shows them: none where they are
+// too large for that.
+func (u *UI) graphs(ctx context.Context, b build.Build) ([]order.Graph, error) {
+	platforms, packages := ordered(b)
+	if packages == 0 || packages > maxBeside {
+		return nil, nil
+	}
+	all, err := u.Builds.Graph(ctx, b.ID)
+	if err != nil {
+		return nil, err
+	}
+	var out []order.Graph
+	for _, g := range all {
+		if slices.Contains(platforms, g.Platform) {
+			out = append(out, order.Of(b, g, maxBeside))
+		}
+	}
+	return out, nil
+}
+
+// graphPage is a page of a build's graph for one platform.
+type graphPage struct {
+	order.Graph
+	Platforms []string
+}
+
+func (u *UI) graphPage(w http.ResponseWriter, r *http.Request) error {
+	n, err := number(r, "build")
+	if err != nil {
+		return err
+	}
+	ctx, id := r.Context(), albs.BuildID(n)
+	p, err := u.follow(ctx, page{Title: fmt.Sprintf("Order of build %d", id), Section: "builds"}, followBuild(id))
+	if err != nil {
+		return err
+	}
+	b, err := u.Builds.Get(ctx, id)
+	if err != nil {
+		return err
+	}
+	all, err := u.Builds.Graph(ctx, id)
+	if err != nil {
+		return err
+	}
+	v := graphPage{}
+	for _, g := range all {
+		v.Platforms = append(v.Platforms, g.Platform)
+	}
+	platform := r.URL.Query().Get("platform")
+	i := 0
+	if platform != "" {
+		i = slices.Index(v.Platforms, platform)
+	}
+	if i < 0 || len(all) == 0 {
+		return albs.Errorf(albs.NotFound, "build %d is not for platform %s", id, inert(cut(platform, 100)))
+	}
+	v.Graph = order.Of(b, all[i], maxPictured)
+	p.Body = v
+	return u.render(w, r, http.StatusOK, "graph", p)
+}
