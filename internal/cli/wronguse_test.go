@@ -280,7 +280,7 @@ func TestWrongUse(t *testing.T) {
 		{"unknown key of a platform", admin, []string{"platform", "apply", w.file("key.yaml", "name: x\ndits: y\n", 0o644)}, 1, "key.yaml: line 2", "there is no key dits here"},
 		{"bad YAML of a product", admin, []string{"product", "apply", w.file("badp.yaml", "name: x\nteam: [\n", 0o644)}, 1, "badp.yaml: yaml: line ", "line 2"},
 		{"a value that doesn't fit", admin, []string{"product", "apply", w.file("value.yaml", "name: x\napprovals: two\n", 0o644)}, 1, "value.yaml: line 2", "is not what this key takes"},
-		{"no SRPM", admin, []string{"build", "create", "--platform", "seed", "--srpm", filepath.Join(w.dir, "none.src.rpm")}, 1, "no such file or directory", "--srpm names a file here"},
+		{"no SRPM", admin, []string{"build", "create", "--platform", "seed", "--srpm", filepath.Join(w.dir, "none.src.rpm")}, 1, "no such file or directory", "an SRPM is named by a file here"},
 		{"output into nothing", admin, []string{"trust", "export", "--output", filepath.Join(w.dir, "none", "x")}, 1, "no such file or directory", "choose another place with --output"},
 		{"output to a full disk", admin, []string{"trust", "export", "--output", "/dev/full"}, 1, "no space left on device", "choose another place with --output"},
 

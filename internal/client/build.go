@@ -175,13 +175,18 @@ func (c *Client) Build(ctx context.Context, id albs.BuildID) (Doc[Build], error)
 // request return the first one's build, so the request is repeated like a
 // question while the server is Unavailable.
 func (c *Client) CreateBuild(ctx context.Context, n NewBuild, key string) (Doc[Build], error) {
-	var out Doc[Build]
 	body, err := json.Marshal(n)
 	if err != nil {
-		return out, fmt.Errorf("encode request: %w", err)
+		return Doc[Build]{}, fmt.Errorf("encode request: %w", err)
 	}
-	a := call{method: http.MethodPost, path: "/builds/", media: jsonType, body: body, key: key}
-	err = c.again(ctx, func() error { return c.exchange(ctx, a, &out) })
+	return c.CreateBuildOf(ctx, body, key)
+}
+
+// CreateBuildOf is CreateBuild of a request that is the API's own, in JSON.
+func (c *Client) CreateBuildOf(ctx context.Context, request []byte, key string) (Doc[Build], error) {
+	var out Doc[Build]
+	a := call{method: http.MethodPost, path: "/builds/", media: jsonType, body: request, key: key}
+	err := c.again(ctx, func() error { return c.exchange(ctx, a, &out) })
 	return out, err
 }
 

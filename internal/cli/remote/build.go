@@ -87,12 +87,15 @@ func (a *App) createBuildCommand() *urfave.Command {
 	defines := map[string]string{}
 	return answers(&urfave.Command{
 		Name: "create", Usage: "build packages, in the order in which they need each other",
-		ArgsUsage: "--platform P [--product Q] [--arch A]… (--git URL#REF | --srpm FILE)… [--with X]… [--without X]… [--define NAME=BODY]… [--exclude PKG]… [--module NAME:STREAM]… [--target-arch A] [--flavour F]… [--link BUILD]… [--secure-boot] [--order O] [--break A→B]… [--wait]",
+		ArgsUsage: "--platform P [--product Q] [--arch A]… (--git URL#REF | --srpm FILE)… [--with X]… [--without X]… [--define NAME=BODY]… [--exclude PKG]… [--module NAME:STREAM]… [--target-arch A] [--flavour F]… [--link BUILD]… [--secure-boot] [--order O] [--break A→B]… [--wait] | --file FILE.yaml [--wait]",
 		Description: "REF is pinned to its commit when the build is made. Without --arch the build is for all arches of the platform.\n" +
 			"The order is found from what the spec files say; albs build graph shows it. --order listed builds each package after those named before it,\n" +
 			"--order independent all at once. Where packages need each other in a circle, --break A→B has A built without waiting for B.\n" +
+			"Options are of all packages. --file says all of a build instead, with options of each package too: it is the API's request as YAML, which\n" +
+			"docs/platforms.md shows; the srpm of a task may be a file, from the folder of FILE.yaml on.\n" +
 			"For example: albs build create --platform seed --git https://git.example.org/hello.git#main --wait",
 		Flags: []urfave.Flag{
+			&urfave.StringFlag{Name: "file", Usage: "build what `FILE.yaml` says, and nothing of the other flags; - reads stdin"},
 			&urfave.StringSliceFlag{Name: "platform", Usage: "the platform `P` to build for; may be repeated"},
 			&urfave.StringFlag{Name: "product", Usage: "the product `Q` that the build is for"},
 			&urfave.StringSliceFlag{Name: "arch", Usage: "only for the arch `A`; may be repeated"},
@@ -170,6 +173,9 @@ func parseSRPM(s string) (source, error) {
 }
 
 func (a *App) createBuild(c *urfave.Context, sources []source, defines map[string]string) error {
+	if c.IsSet("file") {
+		return a.createFromFile(c)
+	}
 	if err := terminal.Needs(c, "platform"); err != nil {
 		return err
 	}
@@ -229,7 +235,7 @@ func (a *App) queued(c *urfave.Context, cl *client.Client, b client.Doc[client.B
 func upload(ctx context.Context, cl *client.Client, file string) (albs.Digest, error) {
 	f, err := os.Open(file)
 	if err != nil {
-		return "", albs.Errorf(albs.Invalid, "%w; --srpm names a file here", err)
+		return "", albs.Errorf(albs.Invalid, "%w; an SRPM is named by a file here", err)
 	}
 	defer func() { _ = f.Close() }()
 	info, err := f.Stat()
