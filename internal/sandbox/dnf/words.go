@@ -9,17 +9,24 @@ import (
 )
 
 // Refusal returns, as Invalid, why dnf failed if that is the packages' doing, out of the
-// last that it said: what it can't resolve, or a package whose scriptlet stops the
-// transaction. It is nil where dnf's words name no such thing.
+// last that it said: what it can't resolve, files that two packages have and that differ,
+// or a package whose scriptlet stops the transaction. It is nil where dnf's words name
+// no such thing.
 func Refusal(said []byte) error {
 	if why := unresolved(said); len(why) > 0 {
 		return albs.Errorf(albs.Invalid, "dnf can't resolve: %s", strings.Join(why, "; "))
+	}
+	if why := fileConflict.FindSubmatch(said); why != nil {
+		return albs.Errorf(albs.Invalid, "packages conflict: %.300s", why[1])
 	}
 	if why := scriptletFailed.Find(said); why != nil {
 		return albs.Errorf(albs.Invalid, "a package refuses: %.300s", why)
 	}
 	return nil
 }
+
+// fileConflict finds rpm's words of a file that would be two things at once (rpmps.c).
+var fileConflict = regexp.MustCompile(`(?m)^[ \t]*(?:- )?(file \S+ (?:from install of|conflicts between attempted installs of) .*)$`)
 
 // scriptletFailed finds rpm's words of a scriptlet that ended with an error (psm.c); of
 // one whose failure stops nothing rpm only warns.

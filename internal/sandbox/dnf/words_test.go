@@ -11,10 +11,13 @@ func TestRefusal(t *testing.T) {
 	t.Parallel()
 	for said, want := range map[string]string{
 		"": "",
-		"Error: Failed to download metadata for repo 'x'\n":               "",
-		"No match for argument: b\nNo match for argument: a\n":            "dnf can't resolve: no package provides a; no package provides b",
-		"error: %prein(x-1-1.noarch) scriptlet failed, exit status 1\n":   "a package refuses: %prein(x-1-1.noarch) scriptlet failed, exit status 1",
-		"%pre(x-1-1.noarch) scriptlet failed, x\nnothing provides libx\n": "dnf can't resolve: nothing provides libx",
+		"Error: Failed to download metadata for repo 'x'\n":                                                                              "",
+		"No match for argument: b\nNo match for argument: a\n":                                                                           "dnf can't resolve: no package provides a; no package provides b",
+		"error: %prein(x-1-1.noarch) scriptlet failed, exit status 1\n":                                                                  "a package refuses: %prein(x-1-1.noarch) scriptlet failed, exit status 1",
+		"Error: Transaction test error:\n  file /usr/bin/a from install of b-1-1.noarch conflicts with file from package a-1-1.noarch\n": "packages conflict: file /usr/bin/a from install of b-1-1.noarch conflicts with file from package a-1-1.noarch",
+		"  - file /a conflicts between attempted installs of b-1-1.noarch and c-1-1.noarch\n":                                            "packages conflict: file /a conflicts between attempted installs of b-1-1.noarch and c-1-1.noarch",
+		"warning: file /a from install of b is fine\n":                                                                                   "",
+		"%pre(x-1-1.noarch) scriptlet failed, x\nnothing provides libx\n":                                                                "dnf can't resolve: nothing provides libx",
 	} {
 		err := Refusal([]byte(said))
 		switch {
