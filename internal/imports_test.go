@@ -97,11 +97,11 @@ var allowed = map[string][]string{
 		"master/db", "master/event", "master/auth", "master/queue", "master/artifact", "master/provenance", "attest",
 		"master/source", "master/platform", "master/product", "master/repo", "rpm", "repodata", "sbom", "failure"},
 	"master/testrun": {"albs", "master/db", "master/event", "master/auth", "master/queue", "master/artifact", "master/provenance", "attest",
-		"master/source", "master/platform", "master/product", "master/repo", "master/build", "rpm"},
+		"master/source", "master/platform", "master/product", "master/repo", "master/build", "rpm", "failure"}, // failure: here and in sign and release, why what they ask for failed
 	"master/sign": {"albs", "master/db", "master/event", "master/auth", "master/queue", "master/artifact", "master/provenance", "attest",
-		"master/platform", "master/product", "master/build/status", "master/build/repository", "master/build/settle", "master/build", "master/testrun", "rpm", "pgp"},
+		"master/platform", "master/product", "master/build/status", "master/build/repository", "master/build/settle", "master/build", "master/testrun", "rpm", "pgp", "failure"},
 	"master/release": {"albs", "master/db", "master/event", "master/auth", "master/queue", "master/artifact", "master/provenance", "attest",
-		"master/platform", "master/product", "master/repo", "master/build", "master/build/status", "master/testrun", "master/sign", "rpm", "repodata", "sbom"},
+		"master/platform", "master/product", "master/repo", "master/build", "master/build/status", "master/testrun", "master/sign", "rpm", "repodata", "sbom", "failure"},
 	"master/errata": {"albs", "master/db", "master/event", "master/auth", "master/artifact", "master/provenance", "attest", "master/source",
 		"master/platform", "master/product", "master/repo", "master/build", "master/sign", "master/release", "rpm", "repodata", "advisory", "egress"},
 	"master/notice": {"albs", "master/db", "master/event", "master/auth", "egress"},
@@ -126,7 +126,7 @@ var allowed = map[string][]string{
 
 	// the api's machinery, which knows no resource, and its resources of what goes out
 	"master/api/rest":     {"albs", "master/auth", "master/face"},
-	"master/api/delivery": append([]string{"albs", "master/api/rest"}, modules...),
+	"master/api/delivery": append([]string{"albs", "failure", "master/api/rest"}, modules...),
 
 	// the workers
 	"worker":          {"albs", "disk", "telemetry"}, // disk: the spool

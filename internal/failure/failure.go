@@ -46,12 +46,17 @@ const (
 	Compile      Kind = "compile"    // a compiler's error
 	Link         Kind = "link"       // a linker's error
 	Make         Kind = "make"       // the build system's own error
-	Test         Kind = "test"       // a test of %check failed
+	Test         Kind = "test"       // a test of %check failed, or a case of the package's own tests
 	Unpackaged   Kind = "unpackaged" // files are installed that no %files section names
 	Files        Kind = "files"      // %files names what isn't there
 	Mismatch     Kind = "mismatch"   // binaries of an arch that the package isn't for
 	Debuginfo    Kind = "debuginfo"  // debugging information can't be split off
 	Policy       Kind = "policy"     // a check of what was installed: rpaths, shebangs, buildroot paths
+	Key          Kind = "key"        // the signer doesn't hold the key, or can't read it
+	Evidence     Kind = "evidence"   // what the master states of a package doesn't speak for what the signer sees
+	Forbidden    Kind = "forbidden"  // the signer's policy doesn't let the key sign that
+	Serial       Kind = "serial"     // what is public is of the same serial or a later one
+	Place        Kind = "place"      // the public place isn't as the releaser left it
 	Section      Kind = "section"    // a section of the spec ended with an error that no other rule knows
 )
 
@@ -108,6 +113,19 @@ func New(words string) *Digest {
 // OfWords returns the cause that the words of queue or worker tell: of an attempt that
 // left no logs. It is Unknown, with no text but the words, if they tell none.
 func OfWords(words string) Cause { return New(words).Cause() }
+
+// OfCase returns why a test of a package failed: check is the name of the case, said
+// what was found. It is told as OfWords tells it, and is a failed Test where that is
+// Unknown, by the first line that was said.
+func OfCase(pkg, check, said string) Cause {
+	c := OfWords(said)
+	if c.Kind == Unknown {
+		first, _, _ := strings.Cut(strings.TrimSpace(said), "\n")
+		c = Cause{Kind: Test, Text: first}
+	}
+	c.Text = oneLine(strings.TrimSuffix(check+" of "+pkg+": "+c.Text, ": "), maxText)
+	return c
+}
 
 // Read takes in a log, one that has no rules without reading it. A log is to be read
 // once and whole; an error is r's, and what was read until then counts.

@@ -127,12 +127,52 @@ func TestWords(t *testing.T) {
 		{"mirror base has moved on from its pinned metadata; apply the platform again to pin it anew", Repository, "mirror base has moved on from its pinned metadata; apply the platform again to pin it anew"},
 		{"BuildRequires can't be installed: dnf can't resolve: no package provides foo-devel", Dependency, "no package provides foo-devel"},
 		{"source x.tar.gz (sha256 ab) is in none of the look-aside caches [\"https://x\"]", Source, "source x.tar.gz (sha256 ab) is in none of the look-aside caches [\"https://x\"]"},
+		{"sign a-1-1.x86_64.rpm: refused: the package that is called \"a\" calls itself b in its header", Evidence, "the package that is called \"a\" calls itself b in its header"},
+		{"waits in vain for task 7: refused: the evidence doesn't hold: x", Evidence, "the evidence doesn't hold: x"},
+		{"infra: 3 attempts were lost, the last: statement 2 about ab: the ledger has another entry: the database was changed behind albs; compare it with a backup", Evidence,
+			"statement 2 about ab: the ledger has another entry: the database was changed behind albs; compare it with a backup"},
+		{"/keys/AB.key holds no key: restore it from a backup", Key, "/keys/AB.key holds no key: restore it from a backup"},
+		{"the signer's passphrase /keys/passphrase is empty", Key, "the signer's passphrase /keys/passphrase is empty"},
+		{"the signer's policy /etc/p.yaml can't be understood, so nothing is signed: line 3", Forbidden, "the signer's policy /etc/p.yaml can't be understood, so nothing is signed: line 3"},
+		{"the tree is serial 8 of distro, the task is to publish serial 7 of distro", Serial, "the tree is serial 8 of distro, the task is to publish serial 7 of distro"},
+		{"/srv/distro/current points to \"x\", which no releaser made", Place, "/srv/distro/current points to \"x\", which no releaser made"},
+		{"link packages: symlink a b: no space left on device", Disk, "no space left on device"},
+		{"infra: 3 attempts came to nothing, the last: fetch tree: write x: no space left on device", Disk, "no space left on device"},
+		{"test a-1-1.noarch: packages conflict: file /a from install of a-1-1.noarch conflicts with file from package b-1-1.noarch", Dependency, "file /a from install of a-1-1.noarch conflicts with file from package b-1-1.noarch"},
 		{"something else", Unknown, "something else"},
 		{"", Unknown, ""},
 	} {
 		c := OfWords(tt.words)
 		if c.Kind != tt.kind || c.Text != tt.text || c.Log != "" || c.Number != 0 || c.Line != "" {
 			t.Errorf("OfWords(%q) = %+v, want %s: %s", tt.words, c, tt.kind, tt.text)
+		}
+	}
+}
+
+// TestOfCase: a case of a package's tests tells what was found, of which package; what
+// no rule knows is a failed test by its first line.
+func TestOfCase(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		check, said string
+		kind        Kind
+		text        string
+	}{
+		{"install", "dnf can't resolve: nothing provides libx.so.1 needed by a-1-1.x86_64", Dependency, "install of a-1-1.x86_64: nothing provides libx.so.1 needed by a-1-1.x86_64"},
+		{"install", "packages conflict: file /usr/bin/a from install of a-1-1.x86_64 conflicts with file from package b-1-1.x86_64", Dependency,
+			"install of a-1-1.x86_64: file /usr/bin/a from install of a-1-1.x86_64 conflicts with file from package b-1-1.x86_64"},
+		{"install", "a package refuses: %prein(a-1-1.x86_64) scriptlet failed, exit status 1", Scriptlet, "install of a-1-1.x86_64: %prein(a-1-1.x86_64) scriptlet failed, exit status 1"},
+		{"install", "dnf installed another file of that name, 0123456789ab", Test, "install of a-1-1.x86_64: dnf installed another file of that name, 0123456789ab"},
+		{"files", "S.5....T.    /usr/share/a/file\nmissing     /usr/share/b", Test, "files of a-1-1.x86_64: S.5....T. /usr/share/a/file"},
+		{"libraries", "\n/usr/bin/a:\tlibx.so.1 => not found\n", Test, "libraries of a-1-1.x86_64: /usr/bin/a: libx.so.1 => not found"},
+		{"remove", "the package is still installed", Test, "remove of a-1-1.x86_64: the package is still installed"},
+		{"libraries", "the work was ended: it took longer than 10m0s", Time, "libraries of a-1-1.x86_64: the work was ended: it took longer than 10m0s"},
+		{"files", "", Test, "files of a-1-1.x86_64"},
+		{"files", strings.Repeat("é", 4000), Test, ""},
+	} {
+		c := OfCase("a-1-1.x86_64", tt.check, tt.said)
+		if c.Kind != tt.kind || tt.text != "" && c.Text != tt.text || c.Log != "" || c.Number != 0 || len(c.Text) > maxText+len("…") {
+			t.Errorf("OfCase(%q, %.80q) = %+v, want %s: %s", tt.check, tt.said, c, tt.kind, tt.text)
 		}
 	}
 }

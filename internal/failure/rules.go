@@ -89,6 +89,18 @@ var rules = []rule{
 	{kind: Refused, logs: []string{Words}, words: []string{"result refused: "},
 		re: regexp.MustCompile(`^result refused: (.+)`), says: "the result was not taken: {1}"},
 
+	// What signer and releaser refuse, in their own words.
+	{kind: Evidence, logs: []string{Words}, words: []string{"refused: ", "changed behind albs"},
+		re: regexp.MustCompile(`(?:^|: )refused: (.+)|^(?:infra: .*?, the last: )?(.*the database was changed behind albs.*)`), says: "{1}{2}"},
+	{kind: Key, logs: []string{Words}, words: []string{"doesn't hold key", "holds no key", "holds the key", "signer's passphrase"},
+		re: regexp.MustCompile(`(this signer doesn't hold key .*|\S+ holds (?:no key: restore|the key \S+: it was exchanged).*|the signer's passphrase .*)`), says: "{1}"},
+	{kind: Forbidden, logs: []string{Words}, words: []string{"the signer's policy "},
+		re: regexp.MustCompile(`(the signer's policy .*)`), says: "{1}"},
+	{kind: Serial, logs: []string{Words}, words: []string{"would be a step back", "the task is to publish serial"},
+		re: regexp.MustCompile(`(\S+ shows serial \d+ already; serial \d+ would be a step back|the tree is serial \d+ of \S+, the task is to publish serial \d+ of \S+)`), says: "{1}"},
+	{kind: Place, logs: []string{Words}, words: []string{"public place", "no releaser made"},
+		re: regexp.MustCompile(`(\S+ in the public place is not the package .*|\S+ has \d+ bytes instead of \d+: the public place was tampered with.*|the tree has something at \S+, which the public place has of its own|\S+ points to .*, which no releaser made)`), says: "{1}"},
+
 	// What the host lacks. Tests play at both.
 	{kind: Disk, logs: []string{Root, Build, Words}, sections: []string{"!check"}, words: []string{"no space left on device", "disk quota exceeded", "more space needed on", "more space on the", "disk is full"},
 		re: regexp.MustCompile(`(?i)(?:^|: |\] )(no space left on device|disk quota exceeded|.*needs \S+ more space on the .*|more space needed on the .*|the (?:node's )?disk is full.*)`), says: "{1}"},
@@ -128,8 +140,8 @@ var rules = []rule{
 		re: regexp.MustCompile(`^\s*(file \S+ (?:from install of|conflicts between attempted installs of) .*)`), says: "{1}"},
 	{kind: Dependency, logs: []string{Build}, words: []string{" is needed by "},
 		re: regexp.MustCompile(`^\s+(.+?) is needed by (\S+)$`), says: "{2} needs {1}, which isn't in the root"},
-	{kind: Dependency, logs: []string{Words}, words: []string{"dnf can't resolve: "},
-		re: regexp.MustCompile(`dnf can't resolve: (.+)`), says: "{1}"},
+	{kind: Dependency, logs: []string{Words}, words: []string{"dnf can't resolve: ", "packages conflict: "},
+		re: regexp.MustCompile(`(?:dnf can't resolve|packages conflict): (.+)`), says: "{1}"},
 	{kind: Scriptlet, logs: []string{Root, Words}, words: []string{"scriptlet failed"},
 		re: regexp.MustCompile(`^(?:.*a package refuses: |\s*[Ee]rror: |\s*Error in )?(%\w+\(\S+\) scriptlet failed.*)`), says: "{1}"},
 
@@ -287,6 +299,11 @@ var hints = map[Kind]string{
 	Mismatch:     "the package's BuildArch is wrong, or a binary was not built but brought",
 	Debuginfo:    "the programs were built without -g or stripped; where there are none, %global debug_package %{nil}",
 	Policy:       "mend what the check names in %install",
+	Key:          "have the key made or restored where the signer runs, or sign with another",
+	Evidence:     "nothing was signed: look at the package's history, and build it anew if it can't be told how it came to be",
+	Forbidden:    "sign for a product that the policy names, or have the signer's operator change it",
+	Serial:       "plan the release anew: something later is public by now",
+	Place:        "somebody changed the public place: look at it, then publish again",
 }
 
 // ruleSet is what one log's lines are asked.

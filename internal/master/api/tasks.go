@@ -6,7 +6,6 @@ import (
 	"time"
 
 	"albs/internal/albs"
-	"albs/internal/failure"
 	"albs/internal/master/api/delivery"
 	"albs/internal/master/api/rest"
 	"albs/internal/master/build"
@@ -72,39 +71,21 @@ type taskView struct {
 	BuiltSRPM    *string        `json:"built_srpm_url"`
 	TestTasks    []runView      `json:"test_tasks"`
 
-	Kind       albs.TaskKind  `json:"kind" doc:"import, source or build"`
-	Package    string         `json:"package"`
-	StatusText string         `json:"status_text"`
-	State      albs.TaskState `json:"state" doc:"More exact than status"`
-	Reason     string         `json:"reason"`
-	Cause      albs.TaskID    `json:"cause,omitempty" doc:"Of a task that waits in vain: the task to retry"`
-	Attempts   int            `json:"attempts"`
-	Worker     string         `json:"worker,omitempty"`
-	Failure    *failureView   `json:"failure,omitempty" doc:"Of a failed task: why, as its logs tell. In the answer about a build only the first 20 have quote, before and after"`
-	Weak       bool           `json:"weak,omitempty" doc:"Of a weak arch: its failure is not the build's"`
-	Options    *build.Options `json:"mock_options,omitempty" doc:"The package's own, beside the build's"`
+	Kind       albs.TaskKind         `json:"kind" doc:"import, source or build"`
+	Package    string                `json:"package"`
+	StatusText string                `json:"status_text"`
+	State      albs.TaskState        `json:"state" doc:"More exact than status"`
+	Reason     string                `json:"reason"`
+	Cause      albs.TaskID           `json:"cause,omitempty" doc:"Of a task that waits in vain: the task to retry"`
+	Attempts   int                   `json:"attempts"`
+	Worker     string                `json:"worker,omitempty"`
+	Failure    *delivery.FailureView `json:"failure,omitempty" doc:"Of a failed task: why, as its logs tell. In the answer about a build only the first 20 have quote, before and after"`
+	Weak       bool                  `json:"weak,omitempty" doc:"Of a weak arch: its failure is not the build's"`
+	Options    *build.Options        `json:"mock_options,omitempty" doc:"The package's own, beside the build's"`
 
 	Why         *whyView      `json:"why,omitempty" doc:"Of a task that waits, in the answer about this one task: what for"`
 	AttemptList []attemptView `json:"attempt_list,omitempty" doc:"In the answer about this one task"`
 	Logs        string        `json:"logs" doc:"Where the logs are listed"`
-}
-
-// failureView is why an attempt came to nothing. log and line say where it stands, and
-// are missing for what no log tells.
-type failureView struct {
-	Kind    failure.Kind `json:"kind" doc:"What was at fault: unknown, dependency, patch, compile, test …"`
-	Text    string       `json:"text" doc:"One line for people"`
-	Hint    string       `json:"hint,omitempty" doc:"What is usually done about it"`
-	Attempt int          `json:"attempt"`
-	Log     string       `json:"log,omitempty" doc:"The log's name"`
-	Line    int          `json:"line,omitempty" doc:"The line's number in it, from 1"`
-	Quote   string       `json:"quote,omitempty" doc:"That line"`
-	Before  []string     `json:"before,omitempty" doc:"The lines above it"`
-	After   []string     `json:"after,omitempty" doc:"The lines below it"`
-}
-
-func viewFailure(c failure.Cause, attempt int) *failureView {
-	return &failureView{Kind: c.Kind, Text: c.Text, Hint: c.Hint, Attempt: attempt, Log: c.Log, Line: c.Number, Quote: c.Line, Before: c.Before, After: c.After}
 }
 
 type refView struct {
@@ -175,7 +156,7 @@ func viewTask(id albs.BuildID, it build.Item, t build.Task, files []artifactView
 		out.Error = &t.Reason
 	}
 	if t.Failure != nil {
-		out.Failure = viewFailure(*t.Failure, t.FailedAttempt)
+		out.Failure = delivery.ViewFailure(t.Failure, t.FailedAttempt)
 	}
 	if n, ok := refTypes[it.RefType]; ok {
 		out.Ref.RefType = &n
@@ -188,16 +169,16 @@ func viewTask(id albs.BuildID, it build.Item, t build.Task, files []artifactView
 }
 
 type attemptView struct {
-	Attempt    int          `json:"attempt"`
-	State      status.State `json:"state" enum:"running,succeeded,failed,excluded,lost,stopped"`
-	Worker     string       `json:"worker"`
-	StartedAt  *time.Time   `json:"started_at"`
-	FinishedAt *time.Time   `json:"finished_at"`
-	Outcome    albs.Outcome `json:"outcome,omitempty"`
-	Lost       bool         `json:"lost" doc:"Nothing was heard of its end; what its worker reported of its own means is the outcome infra"`
-	Reason     string       `json:"reason"`
-	Failure    *failureView `json:"failure,omitempty" doc:"Why it came to nothing, as its logs or, if it was lost, the queue tell"`
-	Spec       albs.Spec    `json:"spec" doc:"What the worker was asked to do"`
+	Attempt    int                   `json:"attempt"`
+	State      status.State          `json:"state" enum:"running,succeeded,failed,excluded,lost,stopped"`
+	Worker     string                `json:"worker"`
+	StartedAt  *time.Time            `json:"started_at"`
+	FinishedAt *time.Time            `json:"finished_at"`
+	Outcome    albs.Outcome          `json:"outcome,omitempty"`
+	Lost       bool                  `json:"lost" doc:"Nothing was heard of its end; what its worker reported of its own means is the outcome infra"`
+	Reason     string                `json:"reason"`
+	Failure    *delivery.FailureView `json:"failure,omitempty" doc:"Why it came to nothing, as its logs or, if it was lost, the queue tell"`
+	Spec       albs.Spec             `json:"spec" doc:"What the worker was asked to do"`
 }
 
 func (s *Server) getTask(ctx context.Context, in *taskInput) (*rest.Body[taskView], error) {
@@ -224,7 +205,7 @@ func (s *Server) getTask(ctx context.Context, in *taskInput) (*rest.Body[taskVie
 				Outcome: a.Outcome, Lost: a.Lost, Reason: st.Reason, Spec: a.Spec,
 			}
 			if c, ok := causes[a.Number]; ok {
-				view.Failure = viewFailure(c, a.Number)
+				view.Failure = delivery.ViewFailure(&c, a.Number)
 				if v.Failure != nil && v.Failure.Attempt == a.Number {
 					v.Failure = view.Failure // the build's may be without its lines
 				}

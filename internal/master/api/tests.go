@@ -74,6 +74,8 @@ type runView struct {
 	Task       albs.TaskID    `json:"task_id" doc:"Whose logs can be followed below the build"`
 	Packages   []testedView   `json:"packages"`
 	Logs       []testLogView  `json:"artifacts"`
+
+	Failure *delivery.FailureView `json:"failure,omitempty" doc:"Of a run that failed: why, by its first case that did"`
 }
 
 type testedView struct {
@@ -100,7 +102,7 @@ func viewRun(r testrun.Run) runView {
 	out := runView{
 		ID: r.ID, BuildTask: r.BuildTask, Revision: r.Revision, Arch: r.Arch, CreatedAt: r.CreatedAt, StartedAt: rest.TimeOf(r.Task.Started.Time),
 		Finished: finished(r.Task), State: r.Task.State, Reason: r.Task.Reason, Platform: r.Platform, Task: r.Task.ID,
-		Packages: []testedView{}, Logs: []testLogView{},
+		Packages: []testedView{}, Logs: []testLogView{}, Failure: delivery.ViewFailure(r.Cause(), r.Task.Attempts),
 	}
 	out.Status, out.StatusText = runStatus(r)
 	for _, p := range r.Packages {

@@ -17,6 +17,7 @@ import (
 
 	"albs/internal/albs"
 	"albs/internal/attest"
+	"albs/internal/failure"
 	"albs/internal/master/auth"
 	"albs/internal/master/db"
 	"albs/internal/master/db/dbtest"
@@ -422,10 +423,13 @@ func TestFailures(t *testing.T) {
 		_, err := f.Publish(f.planner, r.ID)
 		f.must(err)
 		l := f.claim(f.signer, "kind:sign", "key:"+f.key)
-		f.must(f.as(f.signer).Complete(t.Context(), l.Token, albs.OutcomeFailed, albs.Result{Reason: "the key is locked away"}))
+		f.must(f.as(f.signer).Complete(t.Context(), l.Token, albs.OutcomeFailed, albs.Result{Reason: "this signer doesn't hold key \"X\""}))
+		if r.Cause() != nil {
+			t.Errorf("a release that is planned failed for %+v", r.Cause())
+		}
 		r = f.ended(r.ID, Failed)
-		if !strings.Contains(r.Reason, "the key is locked away") {
-			t.Errorf("the reason is %q", r.Reason)
+		if c := r.Cause(); !strings.Contains(r.Reason, "this signer doesn't hold key") || c == nil || c.Kind != failure.Key {
+			t.Errorf("the reason is %q, the cause %+v", r.Reason, c)
 		}
 		f.wantEvents(r.ID, "release.planned", "approval.given", "release.started", "release.failed")
 

@@ -37,6 +37,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"albs/internal/albs"
+	"albs/internal/failure"
 	"albs/internal/master/artifact"
 	"albs/internal/master/auth"
 	"albs/internal/master/build"
@@ -181,6 +182,15 @@ type Release struct {
 	Plan      Plan
 	Approvals []auth.Approval // that count for the plan as it is
 	Needed    int             // approvals that the product asks for
+}
+
+// Cause returns why a release failed, by its Reason; nil if it didn't.
+func (r Release) Cause() *failure.Cause {
+	if r.Status != Failed {
+		return nil
+	}
+	c := failure.OfWords(r.Reason)
+	return &c
 }
 
 // Approved reports whether enough people have approved the plan.

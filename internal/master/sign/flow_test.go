@@ -16,6 +16,7 @@ import (
 
 	"albs/internal/albs"
 	"albs/internal/attest"
+	"albs/internal/failure"
 	"albs/internal/master/artifact"
 	"albs/internal/master/auth"
 	"albs/internal/master/build"
@@ -700,8 +701,14 @@ func TestTampered(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	if r.Cause() != nil {
+		t.Errorf("a request that has just begun failed for %+v", r.Cause())
+	}
 	if r = f.ended(t, r.ID); r.Status != Failed {
 		t.Errorf("what a changed row tells was signed: %+v", r)
+	}
+	if c := r.Cause(); c == nil || c.Kind != failure.Evidence {
+		t.Errorf("it failed for %+v (%s)", c, r.Reason)
 	}
 	for _, p := range r.Packages {
 		if p.Signed != "" {

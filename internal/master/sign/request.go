@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"albs/internal/albs"
+	"albs/internal/failure"
 	"albs/internal/master/artifact"
 	"albs/internal/master/auth"
 	"albs/internal/master/build"
@@ -97,6 +98,15 @@ type Request struct {
 	Reason    string // why it failed, one line
 	Tasks     []queue.Task
 	Packages  []Package
+}
+
+// Cause returns why a request failed, by its Reason; nil if it didn't.
+func (r Request) Cause() *failure.Cause {
+	if r.Status != Failed {
+		return nil
+	}
+	c := failure.OfWords(r.Reason)
+	return &c
 }
 
 // Package is one package of a request.

@@ -13,6 +13,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"albs/internal/albs"
+	"albs/internal/failure"
 	"albs/internal/master/artifact"
 	"albs/internal/master/auth"
 	"albs/internal/master/build"
@@ -197,6 +198,9 @@ func TestRuns(t *testing.T) {
 		if err != nil || len(runs) != 1 || runs[0].Task.State != albs.TaskSucceeded || runs[0].Passed() || len(runs[0].Logs) != 1 || runs[0].Logs[0].File != file {
 			t.Errorf("Of = %+v, %v", runs, err)
 		}
+		if c := runs[0].Cause(); c == nil || c.Kind != failure.Test || c.Text != "install of hello-debuginfo-1-1.x86_64: details" {
+			t.Errorf("the run failed for %+v", c)
+		}
 		if n := f.count(t, `SELECT count(*) FROM statement WHERE predicate = 'test'`); n != 2 {
 			t.Errorf("%d statements, want one for each package", n)
 		}
@@ -223,7 +227,7 @@ func TestRuns(t *testing.T) {
 		if err := f.Restart(f.person, f.build); albs.KindOf(err) != albs.Conflict {
 			t.Errorf("Restart of what passed = %v", err)
 		}
-		if runs, err := f.Of(t.Context(), f.build); err != nil || len(runs) != 2 || runs[1].Revision != 2 || !runs[1].Passed() {
+		if runs, err := f.Of(t.Context(), f.build); err != nil || len(runs) != 2 || runs[1].Revision != 2 || !runs[1].Passed() || runs[1].Cause() != nil {
 			t.Errorf("Of = %+v, %v", runs, err)
 		}
 	})

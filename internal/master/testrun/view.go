@@ -7,6 +7,7 @@ import (
 
 	"albs/internal/albs"
 	"albs/internal/attest"
+	"albs/internal/failure"
 	"albs/internal/master/queue"
 )
 
@@ -187,4 +188,22 @@ func (t *Tests) stated(ctx context.Context, d albs.Digest, v Verdict) (Verdict, 
 		}
 	}
 	return v, nil
+}
+
+// Cause returns why a run failed, nil if it didn't: by its first case that did, or, if
+// its tests could not be carried out, by the words with which that ended.
+func (r Run) Cause() *failure.Cause {
+	if r.Task.State == albs.TaskFailed {
+		c := failure.OfWords(r.Task.Reason)
+		return &c
+	}
+	for _, p := range r.Packages {
+		for _, x := range p.Cases {
+			if r.Task.State == albs.TaskSucceeded && !x.OK {
+				c := failure.OfCase(p.NEVRA, x.Name, x.Detail)
+				return &c
+			}
+		}
+	}
+	return nil
 }

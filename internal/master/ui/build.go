@@ -226,7 +226,7 @@ func (u *UI) unkept(ctx context.Context, verb auth.Verb, b build.Build) error {
 	return u.Builds.Kept(ctx, b.ID)
 }
 
-// failures tells of the tasks that failed: why, where to read on, and what waits
+// failures tells of the tasks that failed, and of tests whose cases did: why, where to read on, and what waits
 // for them in vain.
 func (u *UI) failures(ctx context.Context, f facts) (out []taskFailure, more int, err error) {
 	waiting := make(map[albs.TaskID]int)
@@ -238,9 +238,6 @@ func (u *UI) failures(ctx context.Context, f facts) (out []taskFailure, more int
 		}
 	}
 	add := func(t queue.Task, label string, cause *causeView) error {
-		if t.State != albs.TaskFailed {
-			return nil
-		}
 		if len(out) == maxFailures {
 			more++
 			return nil
@@ -254,11 +251,14 @@ func (u *UI) failures(ctx context.Context, f facts) (out []taskFailure, more int
 	}
 	for _, it := range f.build.Items {
 		for _, t := range it.Tasks {
-			if err := add(t.Task, taskLabel(it.Package, it.Platform, t.Kind, t.Arch), causeOf(t.Failure, f.build.ID, t.ID, t.FailedAttempt)); err != nil {
-				return nil, 0, err
+			if t.State == albs.TaskFailed {
+				if err := add(t.Task, taskLabel(it.Package, it.Platform, t.Kind, t.Arch), causeOf(t.Failure, f.build.ID, t.ID, t.FailedAttempt)); err != nil {
+					return nil, 0, err
+				}
 			}
-			if run, ok := f.latest[t.ID]; ok {
-				if err := add(run.Task, taskLabel(it.Package, it.Platform, albs.KindTest, t.Arch), nil); err != nil {
+			run := f.latest[t.ID]
+			if cause := run.Cause(); cause != nil {
+				if err := add(run.Task, taskLabel(it.Package, it.Platform, albs.KindTest, t.Arch), causeOf(cause, f.build.ID, run.Task.ID, run.Task.Attempts)); err != nil {
 					return nil, 0, err
 				}
 			}

@@ -142,6 +142,26 @@ func TestOrder(t *testing.T) {
 	}
 }
 
+// TestFailedTests: a case of a package's tests that failed is told of as what failed of
+// a build is, on the page of the build and of the test.
+func TestFailedTests(t *testing.T) {
+	t.Parallel()
+	f := setup(t)
+	f.create()
+	f.claim(albs.KindBuild, "arch:x86_64").succeed()
+	f.claim(albs.KindBuild, "arch:aarch64").succeed()
+	l := f.claim(albs.KindTest, "arch:x86_64")
+	r := albs.TestResult{}
+	for _, p := range l.Spec.Test.Packages {
+		r.Cases = append(r.Cases, albs.TestCase{Package: p.NEVRA, Name: "install", Detail: "dnf can't resolve: nothing provides <b>libfoo</b> needed by x"})
+	}
+	must(t, f.Queue.Complete(l.ctx, l.Token, albs.OutcomeOK, albs.Result{Test: &r}))
+	anon := f.browse("")
+	path := fmt.Sprintf("/build/1/task/%d", l.Token.Task)
+	contains(t, "build page", anon.page("/build/1"), "What failed", "<b>dependency</b>", "install of albs-rich-", "nothing provides &lt;b&gt;libfoo", `href="`+path+`"`, "!<b>libfoo")
+	contains(t, "test's page", anon.page(path), "<b>dependency</b>", "mend the BuildRequires, or build what provides it first")
+}
+
 // TestWarnings: what ought to be looked at stands above what failed, each thing once.
 func TestWarnings(t *testing.T) {
 	t.Parallel()

@@ -44,7 +44,7 @@ func TestTemplates(t *testing.T) {
 			Status: status.Status{State: status.Failed, Reason: bad, Started: now, Finished: now, Done: 1, Total: 2}, Items: []build.Item{item},
 			Artifacts: []build.Artifact{{Task: 12, Item: 1, Digest: d, Kind: "rpm", Name: bad, Arch: albs.X8664}, {Task: 12, Item: 1, Digest: d, Kind: "log", Name: bad}}},
 		runs: []testrun.Run{run}, latest: map[albs.TaskID]testrun.Run{12: run},
-		requests: []sign.Request{{Key: "ABCD", Status: sign.Failed, Reason: bad, Requester: bad, CreatedAt: now, Packages: []sign.Package{{File: albs.File{Digest: d}, Signed: d}}}},
+		requests: []sign.Request{{Key: "ABCD", Status: sign.Failed, Reason: "refused: " + bad, Requester: bad, CreatedAt: now, Packages: []sign.Package{{File: albs.File{Digest: d}, Signed: d}}}},
 		releases: []release.Release{{ID: 3, Product: "distro", Planner: bad, Status: release.Completed, Reason: bad, Serial: 4, Created: now}},
 	}
 	cause := causeOf(&failure.Cause{Kind: failure.Compile, Text: bad, Hint: "x", Log: "build", Number: 5, Line: bad, Before: []string{bad}, After: []string{bad}}, 7, 12, 2)

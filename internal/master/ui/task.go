@@ -124,6 +124,12 @@ func (v *taskView) locate(f facts) {
 	for i, run := range f.runs {
 		if run.Task.ID == v.Task.ID {
 			v.Run, found = &f.runs[i], find(run.BuildTask)
+			v.Cause = causeOf(run.Cause(), f.build.ID, run.Task.ID, run.Task.Attempts)
+		}
+	}
+	for _, r := range f.requests {
+		if slices.ContainsFunc(r.Tasks, func(t queue.Task) bool { return t.ID == v.Task.ID }) && v.Task.State == albs.TaskFailed {
+			v.Cause = causeOf(r.Cause(), f.build.ID, v.Task.ID, v.Task.Attempts)
 		}
 	}
 	v.Label = string(v.Task.Kind)

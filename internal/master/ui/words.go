@@ -10,6 +10,7 @@ import (
 	"github.com/dustin/go-humanize"
 
 	"albs/internal/albs"
+	"albs/internal/failure"
 	"albs/internal/master/build/status"
 	"albs/internal/master/queue"
 	"albs/internal/master/ui/order"
@@ -86,8 +87,9 @@ func functions(a *assets) template.FuncMap {
 		"took":    took,
 		"join":    func(ss []string) string { return strings.Join(ss, " ") },
 
-		"sub": func(a, b int) int { return a - b },
-		"add": func(a, b int) int { return a + b },
+		"worded": func(c *failure.Cause) *causeView { return causeOf(c, 0, 0, 0) }, // of what no log tells
+		"sub":    func(a, b int) int { return a - b },
+		"add":    func(a, b int) int { return a + b },
 		// brief is a name as far as a box of a picture has room for it.
 		"brief":    func(s string) string { return brief(inert(s)) },
 		"boxwidth": func() int { return picture.BoxWidth },

@@ -58,6 +58,7 @@ type ReleaseView struct {
 	Tree       albs.Digest    `json:"tree,omitempty"`
 	Task       albs.TaskID    `json:"task_id,omitempty"`
 	ChangedAt  time.Time      `json:"changed_at"`
+	Failure    *FailureView   `json:"failure,omitempty" doc:"Of a release that failed: why"`
 }
 
 // ApprovalView is a person's word for a plan.
@@ -74,7 +75,7 @@ func viewRelease(r release.Release) ReleaseView {
 		ID: r.ID, Status: int(r.Status), StatusText: r.Status.String(), BuildIDs: append([]albs.BuildID{}, r.Builds...),
 		Product: rest.NameView{Name: r.Product}, Owner: rest.OwnerView{ID: r.PlannerID, Username: r.Planner}, CreatedAt: r.Created, ChangedAt: r.Changed,
 		Kind: r.Kind, Reason: r.Reason, Team: r.Team, Digest: r.Digest, ExpiresAt: rest.TimeOf(r.Expires), Approved: r.Approved(),
-		Approvals: []ApprovalView{}, Needed: r.Needed, Serial: r.Serial, From: r.From, BackTo: r.BackTo, Tree: r.Tree, Task: r.Task,
+		Approvals: []ApprovalView{}, Needed: r.Needed, Serial: r.Serial, From: r.From, BackTo: r.BackTo, Tree: r.Tree, Task: r.Task, Failure: ViewFailure(r.Cause(), 0),
 	}
 	for _, a := range r.Approvals {
 		out.Approvals = append(out.Approvals, ApprovalView{a.Name, a.Digest, a.Note, a.At.Time, a.ExpiresAt.Time})
