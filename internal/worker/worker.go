@@ -28,7 +28,7 @@ type Token struct {
 type Offer struct {
 	Version string   `json:"version"`          // of the worker's albs
 	Labels  []string `json:"labels"`           // "kind:build" "arch:x86_64" "key:FPR" …
-	Cores   int      `json:"cores,omitempty"`  // of the machine; 0 is unknown, and then no task that needs some comes
+	Cores   int      `json:"cores,omitempty"`  // of the machine; 0 is unknown, as of memory and disk, and then bounds nothing
 	Memory  int64    `json:"memory,omitempty"` // bytes, of the machine: the master takes off what the worker's tasks need
 	Disk    int64    `json:"disk,omitempty"`   // free bytes; likewise
 	Pause   string   `json:"pause,omitempty"`  // for people: why the worker takes no task now; Labels is empty then

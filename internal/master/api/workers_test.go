@@ -51,7 +51,8 @@ func TestFarm(t *testing.T) {
 	b := f.build(t, f.upload(t))
 	task := b.Tasks[0].ID
 	f.claims(t, nodeLabels, 200)
-	if w = show(); w.State != "busy" || len(w.Runs) != 1 || w.Runs[0].ID != task || w.Runs[0].BuildID != b.ID || w.Runs[0].Since == nil || w.Runs[0].Key == "" {
+	if w = show(); w.State != "busy" || len(w.Runs) != 1 || w.Runs[0].ID != task || w.Runs[0].BuildID != b.ID || w.Runs[0].Since == nil || w.Runs[0].Key == "" ||
+		w.Taken != (roomView{1, 1 << 30, 2 << 30}) {
 		t.Errorf("at work: %+v", w)
 	}
 

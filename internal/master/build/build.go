@@ -276,7 +276,7 @@ func (b *Builds) resolve(ctx context.Context, n NewBuild, targets []option.Targe
 			if err := t.Takes(whole); err != nil {
 				return nil, fmt.Errorf("package %d: %w", i+1, err)
 			}
-			it.Place, it.Platform, it.Arches.V, it.Target.V = len(items), t.Name, t.Wanted, t.Facts()
+			it.Place, it.Platform, it.Arches.V, it.Target.V = len(items), t.Name, t.Wanted, t.Facts(it.Package)
 			if !n.SecureBoot && t.WantsSecureBoot(it.Package) {
 				it.Target.V.Warning = fmt.Sprintf("platform %s wants %s to be built for secure boot, and this build isn't", t.Name, it.Package)
 			}
@@ -359,7 +359,7 @@ func (b *Builds) insert(ctx context.Context, tx db.Tx, row *buildRow, key string
 
 // enqueueStep adds a task of an item; arch is that of a rebuild.
 func (b *Builds) enqueueStep(ctx context.Context, tx db.Tx, row buildRow, it itemRow, kind albs.TaskKind, arch albs.Arch, before []albs.TaskID) (albs.TaskID, error) {
-	t := queue.NewTask{Kind: kind, Lane: row.lane(), Topic: Topic(row.ID), After: before}
+	t := queue.NewTask{Kind: kind, Lane: row.lane(), Topic: Topic(row.ID), After: before, Room: queue.Room(it.Target.V.Rooms[kind])}
 	switch kind {
 	case albs.KindImport:
 		t.Spec.Import = &albs.ImportSpec{URL: it.URL, Ref: it.Ref, Commit: it.Commit, Platform: it.Platform}

@@ -81,6 +81,9 @@ type Item struct {
 // the item.
 func (it Item) Host(arch albs.Arch) string { return it.target.Host(arch) }
 
+// TestRoom returns what a test of the item's packages needs of its worker's machine.
+func (it Item) TestRoom() queue.Room { return queue.Room(it.target.Rooms[albs.KindTest]) }
+
 // Task is one task of an item, with the queue's view of it.
 type Task struct {
 	queue.Task

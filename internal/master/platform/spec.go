@@ -65,6 +65,8 @@ type Spec struct {
 	// Timeout and MaxSilence limit a build; zero leaves it to the worker.
 	Timeout    Duration `yaml:"timeout" json:"timeout,omitzero"`
 	MaxSilence Duration `yaml:"max_silence" json:"max_silence,omitzero"`
+	// Room is what tasks need of their workers' machines.
+	Room Rooms `yaml:"room" json:"room,omitzero"`
 }
 
 // WeakArch is an arch whose failures don't hold up the one that it depends on.
@@ -249,7 +251,7 @@ func (s Spec) check() error {
 	case s.Timeout < 0 || s.Timeout > maxLimit || s.MaxSilence < 0 || s.MaxSilence > maxLimit:
 		return bad("timeout and max_silence lie between 0 and %s", time.Duration(maxLimit))
 	}
-	for _, check := range []func(refuse) error{s.checkArches, s.checkRepositories} {
+	for _, check := range []func(refuse) error{s.checkArches, s.checkRepositories, s.checkRoom} {
 		if err := check(bad); err != nil {
 			return err
 		}

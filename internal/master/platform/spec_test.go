@@ -39,7 +39,12 @@ func TestParse(t *testing.T) {
 	if s.Repositories[0].at(albs.AArch64) != "https://mirror.example/aarch64/os" || s.Timeout.text() != "12h0m0s" {
 		t.Errorf("Parse = %+v", s)
 	}
-	// What is stored is JSON, and people may write JSON too.
+	thereAndBack(t, s)
+}
+
+// thereAndBack brings s to JSON, which is what is stored and what people may write too, and back.
+func thereAndBack(t *testing.T, s Spec) {
+	t.Helper()
 	b, err := json.Marshal(s)
 	if err != nil {
 		t.Fatal(err)

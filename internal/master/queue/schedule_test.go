@@ -179,9 +179,6 @@ func TestRoom(t *testing.T) {
 			}
 			return l
 		}
-		if l := claim("a", worker.Offer{}); l != nil {
-			t.Error("a machine of unknown size got a task that needs some")
-		}
 		if l := claim("b", worker.Offer{Cores: 8, Memory: 8 * gi, Disk: 99 * gi}); l != nil {
 			t.Error("a machine with too little memory got it")
 		}
@@ -203,6 +200,10 @@ func TestRoom(t *testing.T) {
 		f.complete("c", l, albs.OutcomeOK, "")
 		if l := claim("c", c); l == nil || l.Token.Task != second {
 			t.Errorf("lease = %+v, want task %d", l, second)
+		}
+		unknown := f.add(NewTask{Room: Room{Cores: 8, Memory: 16 * gi, Disk: 10 * gi}})
+		if l := claim("a", worker.Offer{}); l == nil || l.Token.Task != unknown {
+			t.Fatalf("a machine of unknown size got %+v, want task %d", l, unknown)
 		}
 		_, err := f.Claim(f.as("a"), worker.Offer{Labels: offer.Labels, Cores: -1})
 		wantKind(t, "offer of less than nothing", err, albs.Invalid)

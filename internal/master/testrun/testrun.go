@@ -193,7 +193,8 @@ func (t *Tests) testItem(ctx context.Context, id albs.BuildID, item albs.ItemID)
 type planned struct {
 	row      runRow
 	host     string // the label of the workers that can
-	settled  bool   // no other copy of a package will take the place of the arch's own
+	room     queue.Room
+	settled  bool // no other copy of a package will take the place of the arch's own
 	packages []albs.Digest
 }
 
@@ -211,7 +212,7 @@ func plan(b build.Build) []planned {
 		for _, task := range it.Tasks {
 			if task.Kind == albs.KindBuild && task.State == albs.TaskSucceeded && len(rpms[task.ID]) > 0 {
 				out = append(out, planned{
-					runRow{BuildID: b.ID, ItemID: it.ID, BuildTaskID: task.ID, Platform: it.Platform, Arch: task.Arch}, it.Host(task.Arch), task.Told, rpms[task.ID],
+					runRow{BuildID: b.ID, ItemID: it.ID, BuildTaskID: task.ID, Platform: it.Platform, Arch: task.Arch}, it.Host(task.Arch), it.TestRoom(), task.Told, rpms[task.ID],
 				})
 			}
 		}
@@ -241,7 +242,7 @@ func (t *Tests) begin(ctx context.Context, p planned, b build.Build, revision in
 		row := p.row
 		row.Revision, row.CreatedAt = revision, db.Now()
 		row.TaskID, err = t.queue.Enqueue(ctx, tx, queue.NewTask{
-			Kind: albs.KindTest, Lane: b.Lane(), Topic: build.Topic(row.BuildID), Needs: []string{p.host},
+			Kind: albs.KindTest, Lane: b.Lane(), Topic: build.Topic(row.BuildID), Needs: []string{p.host}, Room: p.room,
 		})
 		if err != nil {
 			return err

@@ -78,8 +78,8 @@ func setup(t *testing.T, d *db.DB) *fixture {
 			return err
 		}
 		var item albs.ItemID
-		if err := tx.GetContext(t.Context(), &item, `INSERT INTO build_item (build_id, place, platform, arches, url, ref, ref_type, commit_id, package)
-			VALUES ($1, 0, 'el', '["x86_64"]', '', '', '', '', 'hello') RETURNING id`, f.build); err != nil {
+		if err := tx.GetContext(t.Context(), &item, `INSERT INTO build_item (build_id, place, platform, arches, url, ref, ref_type, commit_id, package, target)
+			VALUES ($1, 0, 'el', '["x86_64"]', '', '', '', '', 'hello', '{"rooms":{"test":{"cores":3}}}') RETURNING id`, f.build); err != nil {
 			return err
 		}
 		task, err := m.Queue.Enqueue(t.Context(), tx, queue.NewTask{Kind: albs.KindBuild, Lane: "user:olga", Topic: build.Topic(f.build)})
@@ -170,6 +170,9 @@ func TestRuns(t *testing.T) {
 
 		l := f.claim(t)
 		f.want(t, "running", Pending, Pending)
+		if task, err := f.queue.Task(t.Context(), l.Token.Task); err != nil || task.Room != (queue.Room{Cores: 3}) {
+			t.Errorf("the test needs %+v, %v; want what its item's platform said", task.Room, err)
+		}
 		root := l.Spec.Test.Root
 		if len(root.Repos) != 2 || root.Repos[0].Snapshot == "" || root.Repos[1].Repomd == "" || !cmp.Equal(root.Packages, []string{"bash"}) {
 			t.Errorf("the root is %+v", root)

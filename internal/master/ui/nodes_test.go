@@ -45,7 +45,9 @@ func TestNodes(t *testing.T) {
 
 	f.create()
 	l := f.claim(albs.KindBuild, "arch:x86_64")
-	contains(t, "busy", anon.page("/nodes"), "busy", fmt.Sprintf(`href="/build/1/task/%d"`, l.Token.Task), "albs-rich/el9/x86_64")
+	f.offers(albs.RoleNode, "kind:build")
+	contains(t, "busy", anon.page("/nodes"), "busy", fmt.Sprintf(`href="/build/1/task/%d"`, l.Token.Task), "albs-rich/el9/x86_64",
+		"1 of 8 cores", "1.0 GiB of 16 GiB of memory", "2.0 GiB of 100 GiB of disk")
 
 	a := operator.post(path+"/drain", url.Values{"reason": {bad}})
 	if a.StatusCode != http.StatusOK || a.Request.URL.Path != "/nodes" || a.Request.URL.Fragment != "n"+id {

@@ -14,8 +14,6 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"runtime"
-	"syscall"
 
 	"github.com/rs/zerolog"
 
@@ -134,18 +132,10 @@ func lockWork(work string) (*os.File, error) {
 	return f, nil
 }
 
-// memory returns the machine's bytes of memory, 0 if that can't be told.
-func memory() int64 {
-	var s syscall.Sysinfo_t
-	if syscall.Sysinfo(&s) != nil {
-		return 0
-	}
-	return int64(s.Totalram) * int64(s.Unit)
-}
-
 // offer returns what the node can do now.
 func (c Config) offer(version string, g *guard.Guard) worker.Offer {
-	o := worker.Offer{Version: version, Cores: runtime.NumCPU(), Memory: memory(), Disk: g.Free(), Pause: g.Pause()}
+	o := worker.Machine()
+	o.Version, o.Disk, o.Pause = version, g.Free(), g.Pause()
 	if o.Pause != "" {
 		return o
 	}

@@ -33,7 +33,7 @@ func TestLittleDisk(t *testing.T) {
 		t.Errorf("offer with little disk = %+v", o)
 	}
 	free.Store(10 * gib)
-	if o := c.offer("1", g); strings.Join(o.Labels, " ") != "kind:test arch:x86_64 arch:aarch64 emulated:aarch64" || o.Pause != "" || o.Disk != 10*gib {
+	if o := c.offer("1", g); strings.Join(o.Labels, " ") != "kind:test arch:x86_64 arch:aarch64 emulated:aarch64" || o.Pause != "" || o.Disk != 10*gib || o.Cores < 1 || o.Memory <= 0 {
 		t.Errorf("offer with enough disk = %+v", o)
 	}
 

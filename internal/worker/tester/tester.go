@@ -70,7 +70,8 @@ func work(ctx context.Context, c Config, version string, m worker.Master, g *gua
 
 // offer returns what the tester can do now.
 func (c Config) offer(version string, g *guard.Guard) worker.Offer {
-	o := worker.Offer{Version: version, Disk: g.Free(), Pause: g.Pause()}
+	o := worker.Machine()
+	o.Version, o.Disk, o.Pause = version, g.Free(), g.Pause()
 	if o.Pause != "" {
 		return o
 	}

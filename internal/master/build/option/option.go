@@ -139,14 +139,27 @@ func (t Target) Takes(o Options) error {
 type Facts struct {
 	Weak  []albs.Arch             `json:"weak,omitempty"`
 	Roots map[albs.Arch]albs.Arch `json:"roots,omitempty"` // of those whose root is of another arch
+	// Rooms are what the item's tasks need of their workers, by kind.
+	Rooms map[albs.TaskKind]Room `json:"rooms,omitempty"`
 	// Warning says what the platform would have otherwise, in one line.
 	Warning string `json:"warning,omitempty"`
 }
 
-// Facts returns what an item keeps of its platform. An arch is weak beside the one that
-// it follows only: alone, its failure is the build's.
-func (t Target) Facts() Facts {
-	out := Facts{Roots: map[albs.Arch]albs.Arch{}}
+// Room is what a task needs of its worker's machine: cores, bytes of memory and of disk.
+type Room struct {
+	Cores  int   `json:"cores,omitempty"`
+	Memory int64 `json:"memory,omitempty"`
+	Disk   int64 `json:"disk,omitempty"`
+}
+
+// Facts returns what an item of that package keeps of its platform. An arch is weak
+// beside the one that it follows only: alone, its failure is the build's.
+func (t Target) Facts(pkg string) Facts {
+	out := Facts{Roots: map[albs.Arch]albs.Arch{}, Rooms: map[albs.TaskKind]Room{}}
+	for _, kind := range []albs.TaskKind{albs.KindSource, albs.KindBuild, albs.KindTest} {
+		r := t.RoomOf(kind, pkg)
+		out.Rooms[kind] = Room{Cores: r.Cores, Memory: int64(r.Memory), Disk: int64(r.Disk)}
+	}
 	for _, w := range t.WeakArches {
 		if slices.Contains(t.Wanted, w.Name) && slices.Contains(t.Wanted, w.DependsOn) {
 			out.Weak = append(out.Weak, w.Name)

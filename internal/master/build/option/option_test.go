@@ -103,12 +103,16 @@ func TestTargetTakes(t *testing.T) {
 			t.Errorf("%s: %v, want %q", name, err, c.want)
 		}
 	}
-	got := Target{p, []albs.Arch{albs.I686, albs.AArch64, albs.S390X}}.Facts()
-	want := Facts{Weak: []albs.Arch{albs.S390X}, Roots: map[albs.Arch]albs.Arch{albs.I686: albs.X8664}}
+	p.Room.Large = []platform.Large{{Packages: []string{"k*"}, Room: platform.Room{Cores: 8, Memory: 16 << 30, Disk: 60 << 30}}}
+	got := Target{p, []albs.Arch{albs.I686, albs.AArch64, albs.S390X}}.Facts("kernel")
+	want := Facts{
+		Weak: []albs.Arch{albs.S390X}, Roots: map[albs.Arch]albs.Arch{albs.I686: albs.X8664},
+		Rooms: map[albs.TaskKind]Room{albs.KindSource: {1, 1 << 29, 1 << 30}, albs.KindBuild: {8, 16 << 30, 60 << 30}, albs.KindTest: {1, 1 << 29, 1 << 30}},
+	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("facts (-want +got):\n%s", diff)
 	}
-	if got := (Target{p, []albs.Arch{albs.S390X}}).Facts(); len(got.Weak) > 0 {
+	if got := (Target{p, []albs.Arch{albs.S390X}}).Facts("x"); len(got.Weak) > 0 {
 		t.Errorf("alone, s390x is weak: %+v", got)
 	}
 	for arch, host := range map[albs.Arch]string{albs.I686: "arch:x86_64", albs.AArch64: "arch:aarch64", albs.X8664v2: "arch:x86_64"} {

@@ -167,7 +167,7 @@ func (a *assigner) find(q *queue) bool {
 // may reports whether a member of a crew that can do the queue's head may have it.
 func (a *assigner) may(q *queue, member int) bool {
 	w, l, r := &a.v.Waiting[member], q.lane, &q.lane.Ready[q.head]
-	if (l.Room != Room{}) && !w.Room.Minus(w.Taken.Plus(a.spent[w.ID])).Holds(l.Room) {
+	if !w.Room.Holds(l.Room, w.Taken.Plus(a.spent[w.ID])) {
 		return false
 	}
 	return !slices.Contains(r.Refused, w.ID) || !a.elsewhere(l, r)
@@ -216,10 +216,9 @@ func muster(waiting []Worker, rooms []Room) []*crew {
 		if w.Drained != "" || w.Quarantined != "" || w.Paused != "" {
 			continue
 		}
-		free := w.Room.Minus(w.Taken)
 		mask, n := make([]byte, 0, 16), 0
 		for j, r := range rooms {
-			if free.Holds(r) {
+			if w.Room.Holds(r, w.Taken) {
 				mask, n = binary.AppendUvarint(mask, uint64(j)), n+1
 			}
 		}

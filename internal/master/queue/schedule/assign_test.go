@@ -97,7 +97,13 @@ func TestAssign(t *testing.T) {
 		{"too few cores", View{Lanes: []Lane{{Owner: "a", Needs: x86, Room: Room{Cores: 5}, Ready: readyIDs(1)}}, Waiting: []Worker{small}}, nil},
 		{"too little disk", View{Lanes: []Lane{{Owner: "a", Needs: x86, Room: Room{Disk: 51 * gi}, Ready: readyIDs(1)}}, Waiting: []Worker{small}}, nil},
 		{"room enough", View{Lanes: []Lane{{Owner: "a", Needs: x86, Room: Room{64, 64 * gi, 64 * gi}, Ready: readyIDs(1)}}, Waiting: []Worker{small, big}}, []Assignment{{0, 0, 1}}},
-		{"an unknown machine holds no need", View{Lanes: []Lane{{Owner: "a", Needs: x86, Room: Room{Cores: 1}, Ready: readyIDs(1)}}, Waiting: crowd(x86)}, nil},
+		{"an unknown machine is believed to do", View{Lanes: []Lane{{Owner: "a", Needs: x86, Room: Room{1, gi, gi}, Ready: readyIDs(1)}}, Waiting: crowd(x86)}, []Assignment{{0, 0, 0}}},
+		{"what of it is known counts", View{Lanes: []Lane{{Owner: "a", Needs: x86, Room: Room{1, 9 * gi, gi}, Ready: readyIDs(1)}},
+			Waiting: []Worker{with(small, func(w *Worker) { w.Room.Cores, w.Room.Disk = 0, 0 })}}, nil},
+		{"a machine whose size is known is used first", View{Lanes: []Lane{{Owner: "a", Needs: x86, Room: Room{Cores: 5}, Ready: readyIDs(1)}, {Owner: "a", Needs: x86, Room: Room{Cores: 1}, Ready: readyIDs(2)}},
+			Waiting: []Worker{w1, with(small, func(w *Worker) { w.ID = 9 })}}, []Assignment{{0, 0, 0}, {1, 0, 1}}},
+		{"what is not needed may be short", View{Lanes: []Lane{{Owner: "a", Needs: x86, Room: Room{Cores: 1}, Ready: readyIDs(1)}},
+			Waiting: []Worker{with(small, func(w *Worker) { w.Taken = Room{Disk: 60 * gi} })}}, []Assignment{{0, 0, 0}}},
 		{"what it holds is taken off", View{Lanes: []Lane{{Owner: "a", Needs: x86, Room: Room{Memory: 64 * gi}, Ready: readyIDs(1)}},
 			Waiting: []Worker{with(big, func(w *Worker) { w.Taken = Room{Memory: 200 * gi} })}}, nil},
 		{"two claims of one machine share its room", View{Lanes: []Lane{{Owner: "a", Needs: x86, Room: Room{Memory: 200 * gi}, Ready: readyIDs(1, 2)}},
@@ -214,7 +220,7 @@ func TestAssignKeepsItsWord(t *testing.T) {
 		busy, gone := make(map[int]bool), make(map[[2]int]bool)
 		spent := make(map[albs.WorkerID]Room)
 		may := func(l *Lane, r *Ready, w *Worker) bool {
-			if b := w.Bar(l, r); b != None || (l.Room != Room{}) && !w.Room.Minus(spent[w.ID]).Holds(l.Room) {
+			if b := w.Bar(l, r); b != None || (l.Room != Room{}) && !w.Room.Holds(l.Room, spent[w.ID]) {
 				return false
 			}
 			return !slices.Contains(r.Refused, w.ID) || !Elsewhere(l, r, v.Waiting, v.Others)

@@ -18,26 +18,25 @@ import (
 )
 
 // Room is how much of a machine there is, or is needed. A zero field of a need asks
-// for nothing; of a machine it is unknown, and holds no need.
+// for nothing; of a machine it is unknown, and bounds nothing: a worker that doesn't tell
+// its size is kept from no work by it, only by how many tasks it asks for.
 type Room struct {
 	Cores  int   `json:"cores,omitempty"`
 	Memory int64 `json:"memory,omitempty"` // bytes
 	Disk   int64 `json:"disk,omitempty"`   // bytes
 }
 
-// Holds reports whether need fits into r.
-func (r Room) Holds(need Room) bool {
-	return need.Cores <= r.Cores && need.Memory <= r.Memory && need.Disk <= r.Disk
+// Holds reports whether need fits into the machine r beside what is taken of it.
+func (r Room) Holds(need, taken Room) bool {
+	return fits(int64(r.Cores), int64(need.Cores), int64(taken.Cores)) &&
+		fits(r.Memory, need.Memory, taken.Memory) && fits(r.Disk, need.Disk, taken.Disk)
 }
+
+func fits(has, need, taken int64) bool { return has == 0 || need == 0 || need+taken <= has }
 
 // Plus returns r and o together.
 func (r Room) Plus(o Room) Room {
 	return Room{r.Cores + o.Cores, r.Memory + o.Memory, r.Disk + o.Disk}
-}
-
-// Minus returns what of r is left without o, nothing of a field where o has more.
-func (r Room) Minus(o Room) Room {
-	return Room{max(r.Cores-o.Cores, 0), max(r.Memory-o.Memory, 0), max(r.Disk-o.Disk, 0)}
 }
 
 // Worker is one that may be given work.
@@ -174,9 +173,9 @@ func (w *Worker) laneBar(l *Lane) Bar {
 		return Drained
 	case w.Paused != "":
 		return Paused
-	case !w.Room.Holds(l.Room):
+	case !w.Room.Holds(l.Room, Room{}):
 		return Small
-	case !w.Room.Minus(w.Taken).Holds(l.Room):
+	case !w.Room.Holds(l.Room, w.Taken):
 		return Full
 	}
 	return None
