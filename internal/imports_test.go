@@ -48,15 +48,16 @@ var allowed = map[string][]string{
 	"pgp":              {"albs"},
 	"rpm":              {"albs", "pgp"},
 	"repodata":         {"albs", "rpm"},
-	"sandbox":          {"albs", "sandbox/cargo", "sandbox/cgroup", "sandbox/dnf", "sandbox/emulator", "sandbox/lent", "sandbox/loopback", "sandbox/rpmdb"},
+	"sandbox":          {"albs", "sandbox/cargo", "sandbox/ccache", "sandbox/cgroup", "sandbox/dnf", "sandbox/emulator", "sandbox/lent", "sandbox/loopback", "sandbox/rpmdb"},
 	"sandbox/cargo":    {"albs"}, // files over the border of a root
+	"sandbox/ccache":   {"albs"}, // folders that builds hand to later builds: whose, how many
 	"sandbox/cgroup":   {},       // where the kernel limits a step: one idea each, and sandbox has enough of them
 	"sandbox/dnf":      {"albs"}, // what dnf is told, and what its words mean: pure
 	"sandbox/emulator": {"albs"}, // what runs programs of other arches here
 	"sandbox/lent":     {},       // whose the files of a root are on the host
 	"sandbox/loopback": {},       // ports in a network without a way out
 	"sandbox/rpmdb":    {"albs"}, // what rpm says of a root: pure
-	"buildroot":        {"albs", "rpm", "sandbox", "sandbox/dnf", "sandbox/emulator"},
+	"buildroot":        {"albs", "rpm", "sandbox", "sandbox/ccache", "sandbox/dnf", "sandbox/emulator"},
 	"ledger":           {"albs", "disk"}, // its lock, ledger.json, full disks
 	"tlog":             {"albs"},
 	"attest":           {"albs", "ledger", "tlog", "rpm"},

@@ -172,6 +172,7 @@ type Root struct {
 	Modules    []string          `json:"modules,omitempty"`     // streams of modules that are enabled before anything is installed, name:stream
 	Excludes   []string          `json:"excludes,omitempty"`    // packages that dnf may not take, names or patterns
 	Network    bool              `json:"network,omitempty"`     // true: the work may reach the network, and its provenance says so
+	CCache     bool              `json:"ccache,omitempty"`      // true: builds use a compiler cache, and their provenance says so
 	SingleUID  bool              `json:"single_uid,omitempty"`  // true: every file of the platform's base belongs to root, so one mapped uid suffices
 	Timeout    time.Duration     `json:"timeout,omitempty"`     // limit on the work in the root; 0 is the worker's own
 	MaxSilence time.Duration     `json:"max_silence,omitempty"` // limit on output-free time; 0 is the worker's own
@@ -256,6 +257,9 @@ type BuildSpec struct {
 	SRPM File `json:"srpm"`
 	// Arch is rpmbuild's --target.
 	Arch Arch `json:"arch"`
+	// Owner is whose build it is: where the root has a compiler cache, it is one that only
+	// this owner's builds use.
+	Owner string `json:"owner,omitempty"`
 	Switches
 }
 

@@ -91,6 +91,9 @@ type InternalParameters struct {
 	// Emulated tells that the node's identity is one that runs the arch's programs by
 	// an emulator; which, the buildroot record says.
 	Emulated bool `json:"emulated,omitempty"`
+	// CCache names the owner whose builds share the compiler cache that the node could
+	// use: what was made of the inputs may rest on those builds too. "" is none.
+	CCache string `json:"ccache,omitempty"`
 }
 
 // RunDetails says who built, when, and what else came out.

@@ -82,6 +82,7 @@ type BuildJob struct {
 	Repos []sandbox.Repo // Root.Repos, where they are served
 	SRPM  string         // host path
 	Arch  albs.Arch      // rpmbuild's --target
+	Owner string         // whose compiler cache is used, if Root has one
 	albs.Switches
 	Out  string // host folder that gets the RPMs
 	Logs Logs
@@ -112,13 +113,16 @@ type Record struct {
 	Network     bool              `json:"network"`     // the work could reach the network
 	Isolation   sandbox.Isolation `json:"isolation"`
 	// Emulated is what ran the root's programs where the processor couldn't.
-	Emulated  *emulator.Emulator `json:"emulated,omitempty"`
-	Kernel    string             `json:"kernel"`
-	Repos     []albs.Repo        `json:"repos"`
-	Base      albs.Digest        `json:"base"` // what the root was before BuildRequires
-	Macros    map[string]string  `json:"macros,omitempty"`
-	MacroFile albs.Digest        `json:"macro_file"` // of the macros as rpm read them
-	Packages  []sandbox.Package  `json:"packages"`   // installed when rpmbuild began
+	Emulated *emulator.Emulator `json:"emulated,omitempty"`
+	// CCache is the compiler cache that rpmbuild could use: what it made may rest on what
+	// earlier builds left there.
+	CCache    *CCache           `json:"ccache,omitempty"`
+	Kernel    string            `json:"kernel"`
+	Repos     []albs.Repo       `json:"repos"`
+	Base      albs.Digest       `json:"base"` // what the root was before BuildRequires
+	Macros    map[string]string `json:"macros,omitempty"`
+	MacroFile albs.Digest       `json:"macro_file"` // of the macros as rpm read them
+	Packages  []sandbox.Package `json:"packages"`   // installed when rpmbuild began
 }
 
 // Encode returns the record as the JSON that goes with the result.

@@ -18,6 +18,7 @@ import (
 	"albs/internal/albs"
 	"albs/internal/rpm"
 	"albs/internal/sandbox"
+	"albs/internal/sandbox/ccache"
 	"albs/internal/sandbox/dnf"
 )
 
@@ -107,6 +108,7 @@ type mockWork struct {
 	logs   Logs
 	shop   *sandbox.Workshop
 	record Record
+	cache  *ccache.Cache // nil for none
 }
 
 // begin checks what both kinds of job have in common and opens a workshop for it, which
@@ -195,13 +197,14 @@ func (w *mockWork) end(ctx context.Context, out *Output, err *error) {
 			}
 		}
 	}
+	closeCache(w.cache, w.logs)
 	out.Record = w.record
 }
 
 // mock runs mock once and follows its logs in the folder result. Limits that root sets
 // for the work are kept beside those given.
 func (w *mockWork) mock(ctx context.Context, result string, limits sandbox.Limits, args ...string) (mockEnd, error) {
-	config, err := mockConfig{root: w.root, target: w.target, dnf: w.shop.DNF(), manager: w.manager, rounds: w.rounds}.text()
+	config, err := mockConfig{root: w.root, target: w.target, dnf: w.shop.DNF(), manager: w.manager, rounds: w.rounds, cache: w.cache}.text()
 	if err != nil {
 		return mockEnd{}, err
 	}
@@ -226,7 +229,7 @@ func (w *mockWork) mock(ctx context.Context, result string, limits sandbox.Limit
 	limits.Silence = never // mock itself has nothing to say while rpmbuild works
 	exit, err := w.shop.Run(running, sandbox.HostCmd{
 		Argv: argv, Env: w.env(), Folders: w.tool.Folders, Files: map[string]string{mockConf: config, mockLogging: mockLog},
-		Stdout: said, Stderr: said, Network: w.root.Network, User: sandbox.UserRoot, Limits: limits,
+		Stdout: said, Stderr: said, Network: w.root.Network, User: sandbox.UserRoot, Limits: limits, Cache: w.cache,
 	})
 	close(done)
 	following.Wait()
@@ -369,6 +372,13 @@ func (m *Mock) Build(ctx context.Context, job BuildJob) (out Output, err error) 
 	const to = "/" + mockIn + "/package.src.rpm"
 	if err := w.shop.CopyIn(ctx, sandbox.Copy{From: job.SRPM, To: to, User: sandbox.UserBuild}); err != nil {
 		return Output{}, err
+	}
+	if job.Root.CCache {
+		if w.cache, err = m.sandbox.CCache(ctx, job.Owner, job.Root); err != nil {
+			return Output{}, err
+		}
+		w.record.CCache = &CCache{Owner: w.cache.Owner, Size: w.cache.Size}
+		w.record.Environment = append(w.record.Environment, mockCCache...)
 	}
 	err = w.logs.Step("mock --rebuild", func() error {
 		end, err := w.mock(ctx, mockResult, sandbox.Limits{}, "--rebuild", sandbox.WorkshopDir+to)

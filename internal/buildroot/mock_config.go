@@ -11,6 +11,7 @@ import (
 
 	"albs/internal/albs"
 	"albs/internal/sandbox"
+	"albs/internal/sandbox/ccache"
 	"albs/internal/sandbox/dnf"
 )
 
@@ -39,9 +40,10 @@ const (
 type mockConfig struct {
 	root    albs.Root
 	target  albs.Arch
-	dnf     string // dnf's configuration with the repositories
-	manager string // "dnf4" or "dnf5", which of them the host has
-	rounds  int    // of the search for dynamic BuildRequires
+	dnf     string        // dnf's configuration with the repositories
+	manager string        // "dnf4" or "dnf5", which of them the host has
+	rounds  int           // of the search for dynamic BuildRequires
+	cache   *ccache.Cache // the compilers'; nil for none
 }
 
 // setting is one value of mock's configuration: its names from the outside in, and a
@@ -110,9 +112,15 @@ func (c mockConfig) options() []setting {
 			"%_buildhost":   "albs",
 		}),
 		set("environment", mockEnvironment()),
+		plugin("ccache", c.cache != nil),
+	}
+	if c.cache != nil {
+		all = append(all, setting{[]string{"plugin_conf", "ccache_opts"}, map[string]string{
+			"max_cache_size": c.cache.Bound(), "dir": sandbox.WorkshopCache,
+		}})
 	}
 	for _, name := range []string{
-		"bind_mount", "ccache", "chroot_scan", "compress_logs", "export_buildroot_image", "lvm_root", "mount", "overlayfs", "pm_request",
+		"bind_mount", "chroot_scan", "compress_logs", "export_buildroot_image", "lvm_root", "mount", "overlayfs", "pm_request",
 		"procenv", "root_cache", "rpkg_preprocessor", "rpmautospec", "selinux", "showrc", "sign", "tmpfs", "yum_cache",
 	} {
 		all = append(all, plugin(name, false))
@@ -129,6 +137,10 @@ func mockEnvironment() map[string]string {
 	}
 	return env
 }
+
+// mockCCache are the variables that mock's plugin gives to what it runs in a root with a
+// compiler cache; PATH is the package ccache's own, by the login shell's profile.
+var mockCCache = []string{"CCACHE_DIR=/var/tmp/ccache", "CCACHE_UMASK=002"}
 
 // mockSeconds returns the time that rpmbuild has, in mock's unit; 0 is no limit.
 func mockSeconds(root albs.Root) int {

@@ -15,6 +15,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"albs/internal/albs"
+	"albs/internal/sandbox/ccache"
 )
 
 // evaluate executes configurations with Python, as mock does, each in a dictionary that
@@ -115,7 +116,29 @@ func sample(s string) mockConfig {
 			Platform: s, Releasever: s, Arch: albs.Arch(s), Packages: []string{"bash", s, s + s}, Modules: []string{s, "a:" + s}, Network: len(s)%2 == 0,
 			Timeout: time.Duration(len(s)) * time.Second,
 		},
-		target: albs.Arch(s), dnf: "[main]\nx=" + s + "\n", rounds: len(s),
+		target: albs.Arch(s), dnf: "[main]\nx=" + s + "\n", rounds: len(s), cache: map[bool]*ccache.Cache{true: {Size: int64(len(s)) << 30}}[len(s)%3 == 0],
+	}
+}
+
+// TestMockCCache: mock's plugin has the one cache that it is given, under its bound, or
+// is off.
+func TestMockCCache(t *testing.T) {
+	t.Parallel()
+	text := func(c *ccache.Cache) string {
+		t.Helper()
+		s, err := mockConfig{cache: c}.text()
+		if err != nil {
+			t.Fatal(err)
+		}
+		return s
+	}
+	off, on := text(nil), text(&ccache.Cache{Size: 3 << 30})
+	if !strings.Contains(off, "['plugin_conf']['ccache_enable'] = False\n") || strings.Contains(off, "ccache_opts") {
+		t.Errorf("without a cache:\n%s", off)
+	}
+	if !strings.Contains(on, "['plugin_conf']['ccache_enable'] = True\n") ||
+		!strings.Contains(on, "['plugin_conf']['ccache_opts'] = {'dir': '/ccache', 'max_cache_size': '3072Mi'}\n") {
+		t.Errorf("with a cache:\n%s", on)
 	}
 }
 

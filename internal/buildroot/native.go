@@ -18,6 +18,7 @@ import (
 
 	"albs/internal/albs"
 	"albs/internal/sandbox"
+	"albs/internal/sandbox/ccache"
 )
 
 // Folders inside a root.
@@ -58,6 +59,7 @@ type work struct {
 	root   *sandbox.Root
 	limits sandbox.Limits
 	record Record
+	cache  *ccache.Cache // nil for none
 }
 
 // begin checks what both kinds of job have in common and opens a root for it. The root
@@ -133,6 +135,7 @@ func (w *work) end(out *Output, err *error) {
 			*err = cerr
 		}
 	}
+	closeCache(w.cache, w.logs)
 }
 
 func (w *work) step(name string, f func() error) error { return w.logs.Step(name, f) }
@@ -183,7 +186,7 @@ func (w *work) run(ctx context.Context, log io.Writer, stdin io.Reader, argv ...
 	said := sandbox.NewTail(64 << 10)
 	both := io.MultiWriter(log, said)
 	exit, err := w.exec(ctx, sandbox.Cmd{
-		Argv: argv, Stdin: stdin, Stdout: both, Stderr: both, Network: w.spec.Network, Limits: w.limits,
+		Argv: argv, Stdin: stdin, Stdout: both, Stderr: both, Network: w.spec.Network, Limits: w.limits, Cache: w.cache,
 	})
 	return exit, said.Bytes(), err
 }
@@ -374,6 +377,11 @@ func (n *Native) Build(ctx context.Context, job BuildJob) (out Output, err error
 	if err := w.require(ctx, h.requires); err != nil {
 		return Output{}, err
 	}
+	before, err := w.useCache(ctx, job.Owner)
+	if err != nil {
+		return Output{}, err
+	}
+	defer func() { w.countCache(ctx, before) }()
 	args := slices.Concat([]string{"-bb", "--target", string(job.Arch)}, options, []string{path.Join(topDir, "SPECS", h.spec)})
 	if out.Excluded, err = w.build(ctx, args, h.requires); err != nil || out.Excluded != "" {
 		return out, err

@@ -64,7 +64,7 @@ func (b *Base) Size() int64 { return b.facts.Size }
 
 // key digests what was asked for.
 func key(root albs.Root, single bool) (albs.Digest, error) {
-	root.Network, root.Timeout, root.MaxSilence = false, 0, 0
+	root.Network, root.CCache, root.Timeout, root.MaxSilence = false, false, 0, 0
 	root.Repos = slices.Clone(root.Repos)
 	for i, r := range root.Repos {
 		if r.Repomd != "" {

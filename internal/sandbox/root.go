@@ -15,6 +15,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"albs/internal/albs"
+	"albs/internal/sandbox/ccache"
 	"albs/internal/sandbox/dnf"
 	"albs/internal/sandbox/rpmdb"
 )
@@ -51,9 +52,10 @@ type Cmd struct {
 	Env     []string // beside PATH, HOME, LANG …, which every program gets
 	Stdin   io.Reader
 	Stdout  io.Writer
-	Stderr  io.Writer // may be Stdout
-	Network bool      // true: the host's network; the caller answers for it
-	User    User      // "" is UserBuild
+	Stderr  io.Writer     // may be Stdout
+	Network bool          // true: the host's network; the caller answers for it
+	User    User          // "" is UserBuild
+	Cache   *ccache.Cache // that compilers are to use; nil for none
 	Limits  Limits
 }
 
@@ -246,6 +248,15 @@ var environment = []string{"PATH=" + searchPath, "LANG=C.UTF-8", "TERM=dumb", "S
 // Environment returns the variables that every program in a root gets beside HOME.
 func Environment() []string { return slices.Clone(environment) }
 
+// give has j see a compiler cache, and returns the arguments that show it to the program
+// at the path to.
+func (j *job) give(c *ccache.Cache, to string) []string {
+	m := mount{Name: "ccache", Source: c.Host}
+	j.Mounts, j.Watch = append(j.Mounts, m), append(j.Watch, m.written())
+	j.Disk += c.Most() // so much may lie there when the work begins
+	return []string{"--bind", filepath.Join(stage, m.Name), to}
+}
+
 // Run runs a program inside the root and returns its exit code, 128 and the signal's
 // number if a signal ended it. When it returns, nothing that the program started is
 // alive, and what was written to the root stays there for the next call. A passed limit
@@ -285,8 +296,6 @@ func (r *Root) Run(ctx context.Context, c Cmd) (int, error) {
 	if dir == "" {
 		dir = map[bool]string{true: "/", false: "/builddir"}[c.User == UserRoot]
 	}
-	args = append(args, "--hostname", "albs", "--bind", filepath.Join(stage, rootName), "/",
-		"--dev", "/dev", "--proc", "/proc", "--tmpfs", "/dev/shm", "--chdir", dir, "--")
 	j := &job{
 		Op:      opExec,
 		Mounts:  []mount{r.place.mount},
@@ -297,6 +306,12 @@ func (r *Root) Run(ctx context.Context, c Cmd) (int, error) {
 		Disk:    lim.Disk,
 		Watch:   []string{r.place.mount.written()},
 	}
+	args = append(args, "--hostname", "albs", "--bind", filepath.Join(stage, rootName), "/")
+	if c.Cache != nil {
+		args = append(args, j.give(c.Cache, ccache.Dir)...)
+		j.Env = c.Cache.Environment(j.Env)
+	}
+	args = append(args, "--dev", "/dev", "--proc", "/proc", "--tmpfs", "/dev/shm", "--chdir", dir, "--")
 	j.Argv = bubblewrap(append(args, c.Argv...))
 	if r.place.root.Arch == albs.I686 {
 		j.Argv = append([]string{"/usr/bin/setarch", "i686", "--"}, j.Argv...)

@@ -14,6 +14,7 @@
 package sandbox
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -28,6 +29,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"albs/internal/albs"
+	"albs/internal/sandbox/ccache"
 	"albs/internal/sandbox/cgroup"
 	"albs/internal/sandbox/emulator"
 	"albs/internal/sandbox/lent"
@@ -45,6 +47,11 @@ type Config struct {
 	Bases int `yaml:"bases"`
 	// BasesSize is how many bytes the bases that are kept may hold together; 0 is 20 GiB.
 	BasesSize int64 `yaml:"bases_size"`
+	// CCaches is how many compiler caches are kept; 0 is 8. Builds use one where their
+	// platform asks for it.
+	CCaches int `yaml:"ccaches"`
+	// CCacheSize is how many bytes each of them may hold; 0 is 5 GiB.
+	CCacheSize int64 `yaml:"ccache_size"`
 	// SingleUID lets the engine work without a subuid range. It then makes roots of
 	// platforms marked so, and no others.
 	SingleUID bool `yaml:"single_uid"`
@@ -57,6 +64,9 @@ type Config struct {
 func (c Config) Check() error {
 	if c.Bases < 0 || c.BasesSize < 0 {
 		return albs.Errorf(albs.Invalid, "%d bases of %d bytes together can't be kept", c.Bases, c.BasesSize)
+	}
+	if c.CCaches < 0 || c.CCacheSize < 0 {
+		return albs.Errorf(albs.Invalid, "%d compiler caches of %d bytes each can't be kept", c.CCaches, c.CCacheSize)
 	}
 	return c.Limits.Check()
 }
@@ -121,6 +131,7 @@ func New(ctx context.Context, cfg Config) (*Engine, error) {
 	if cfg.BasesSize == 0 {
 		cfg.BasesSize = 20 << 30
 	}
+	cfg.CCaches, cfg.CCacheSize = cmp.Or(cfg.CCaches, 8), cmp.Or(cfg.CCacheSize, 5<<30)
 	cfg.Limits = cfg.Limits.or(defaults)
 	e, problems := assemble(cfg)
 	if len(problems) == 0 {
@@ -147,6 +158,13 @@ func New(ctx context.Context, cfg Config) (*Engine, error) {
 
 // Isolation returns what is in force.
 func (e *Engine) Isolation() Isolation { return e.isolation }
+
+// CCache opens the compiler cache that owner's builds in roots as root have here. It is
+// to be closed when what uses it has ended.
+func (e *Engine) CCache(ctx context.Context, owner string, root albs.Root) (*ccache.Cache, error) {
+	s := &ccache.Store{Dir: e.path("ccache"), Size: e.cfg.CCacheSize, Keep: e.cfg.CCaches, Lock: lockFile, Remove: e.remove, Measure: e.measure}
+	return s.Open(ctx, owner, root.Platform, root.Arch)
+}
 
 // Emulator returns what runs the programs of arch in the engine's roots, or nil where the
 // processor does.

@@ -16,15 +16,18 @@ import (
 	"golang.org/x/sys/unix"
 
 	"albs/internal/albs"
+	"albs/internal/sandbox/ccache"
 	"albs/internal/sandbox/dnf"
 	"albs/internal/sandbox/rpmdb"
 )
 
-// WorkshopDir is where a Workshop's folder lies for the programs that work in it, and
-// WorkshopConf where the files lie that a call gives them.
+// WorkshopDir is where a Workshop's folder lies for the programs that work in it,
+// WorkshopConf where the files lie that a call gives them, and WorkshopCache where the
+// compiler cache.
 const (
-	WorkshopDir  = "/work"
-	WorkshopConf = viewConf
+	WorkshopDir   = "/work"
+	WorkshopConf  = viewConf
+	WorkshopCache = "/ccache"
 )
 
 // Workshop is a folder in which a program of the host makes and enters roots by its own
@@ -46,8 +49,9 @@ type HostCmd struct {
 	Files          map[string]string // base name → content, shown in WorkshopConf
 	Stdin          io.Reader
 	Stdout, Stderr io.Writer
-	Network        bool // true: the host's network; the caller answers for it
-	User           User // UserBuild has no rights but those of the folder's files
+	Network        bool          // true: the host's network; the caller answers for it
+	User           User          // UserBuild has no rights but those of the folder's files
+	Cache          *ccache.Cache // shown in WorkshopCache; nil for none
 	Limits         Limits
 }
 
@@ -318,6 +322,9 @@ func (w *Workshop) run(ctx context.Context, c HostCmd, caps []string) (int, erro
 	}
 	lim := c.Limits.or(w.e.cfg.Limits)
 	j.Limits, j.Disk = lim.rlimits(), lim.Disk
+	if c.Cache != nil {
+		args = append(args, j.give(c.Cache, WorkshopCache)...)
+	}
 	j.Argv = bubblewrap(slices.Concat(args, []string{"--chdir", "/", "--"}, c.Argv))
 	return w.e.step(ctx, j, stdio{in: c.Stdin, out: c.Stdout, err: c.Stderr}, lim, c.Network)
 }

@@ -7,7 +7,7 @@ var packages = []string{
 	"base-passwd", "base-files", "bash", "coreutils", "sed", "grep", "gawk", "tar", "gzip", "bzip2", "xz-utils", "zstd",
 	"findutils", "diffutils", "patch", "make", "gcc", "libc6-dev", "cpio", "file", "rpm", "debugedit", "elfutils", "dwz",
 	"util-linux", "libc-bin", "debianutils", "hostname", "login", "passwd", "mount", "procps", "perl", "pkgconf", "m4",
-	"autoconf", "automake", "zlib1g-dev",
+	"autoconf", "automake", "zlib1g-dev", "ccache",
 }
 
 // arches are RPM's names for Debian's architectures.
@@ -44,6 +44,7 @@ var provides = map[string][]string{
 var links = map[string]map[string]string{
 	"automake":    {"usr/bin/aclocal": "aclocal-1.16", "usr/bin/automake": "automake-1.16"},
 	"bash":        {"usr/bin/sh": "bash"},
+	"ccache":      {"usr/lib64/ccache/cc": "../../bin/ccache", "usr/lib64/ccache/gcc": "../../bin/ccache"},
 	"debianutils": {"usr/bin/which": "which.debianutils"},
 	"gawk":        {"usr/bin/awk": "gawk"},
 	"gcc":         {"usr/bin/cc": "gcc"},

@@ -57,10 +57,12 @@ packages: [bash]
 test_packages: [bash]
 `
 
-// openYAML turns el9 into a platform of two arches, whose builds reach the network.
+// openYAML turns el9 into a platform of two arches, whose builds reach the network
+// and have a compiler cache.
 const openYAML = `
 lookaside: ["file://%s/{hash}"]
 network: true
+ccache: true
 `
 
 func setup(t *testing.T, d *db.DB) *fixture {

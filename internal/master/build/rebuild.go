@@ -27,7 +27,7 @@ func (h buildHandler) Offer(ctx context.Context, t queue.Task, _ queue.Offer) (a
 	if err != nil {
 		return albs.Spec{}, nil, err
 	}
-	return albs.Spec{Build: &albs.BuildSpec{Root: root, SRPM: srpm.File(), Arch: target, Switches: switches}}, nil, nil
+	return albs.Spec{Build: &albs.BuildSpec{Root: root, SRPM: srpm.File(), Arch: target, Owner: t.Lane, Switches: switches}}, nil, nil
 }
 
 func (h buildHandler) Admit(ctx context.Context, l queue.Lease, outcome albs.Outcome, r albs.Result) (func(context.Context, db.Tx) error, error) {

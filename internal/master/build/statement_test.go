@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"testing"
 	"time"
 
@@ -75,7 +76,7 @@ func TestStatements(t *testing.T) {
 				ExternalParameters: attest.ExternalParameters{
 					Source: attest.Descriptor{URI: "git+" + url + "#main"}, Platform: "el9-open", Arch: albs.X8664, With: []string{"docs"}, Without: []string{"tests"},
 				},
-				InternalParameters: attest.InternalParameters{Node: "node-1", Attempt: 2, Network: true},
+				InternalParameters: attest.InternalParameters{Node: "node-1", Attempt: 2, Network: true, CCache: "user:alice"},
 				ResolvedDependencies: []attest.Descriptor{
 					{Name: attest.DependencySRPM, URI: filepath.Base(srpm), Digest: sha(srpmDigest)},
 					{Name: attest.DependencyBuildroot, Digest: sha(record)},
@@ -92,6 +93,9 @@ func TestStatements(t *testing.T) {
 		}
 		if diff := cmp.Diff(want, got); diff != "" {
 			t.Errorf("build (-want +got):\n%s", diff)
+		}
+		if s := l.Spec.Build; s.Owner != "user:alice" || !slices.Contains(s.Root.Packages, "ccache") {
+			t.Errorf("the node built for %q in a root of %q, want alice's with ccache", s.Owner, s.Root.Packages)
 		}
 		if l.Spec.Build.With[0] != "docs" || l.Spec.Build.Without[0] != "tests" {
 			t.Errorf("the node built %+v, want it with docs and without tests", l.Spec.Build)

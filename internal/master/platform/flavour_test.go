@@ -152,6 +152,41 @@ func TestRootArch(t *testing.T) {
 	}
 }
 
+// TestRootCCache: a platform that asks for a compiler cache has it in roots of builds,
+// once, and in no others.
+func TestRootCCache(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		name    string
+		asks    bool
+		brings  []string // beside the platform's packages
+		purpose platform.Purpose
+		want    int // times that ccache is among the packages
+	}{
+		{"builds", true, nil, platform.Build, 1},
+		{"builds of a platform that names it", true, []string{"ccache"}, platform.Build, 1},
+		{"builds for secure boot", true, nil, platform.SecureBoot, 0},
+		{"tests", true, nil, platform.Test, 0},
+		{"builds of others", false, nil, platform.Build, 0},
+	} {
+		s := spec()
+		s.CCache, s.Packages = tt.asks, append(s.Packages, tt.brings...)
+		root, err := platform.Platform{Spec: s}.Compose(albs.X8664, tt.purpose)
+		if err != nil {
+			t.Fatal(err)
+		}
+		n := 0
+		for _, p := range root.Packages {
+			if p == "ccache" {
+				n++
+			}
+		}
+		if n != tt.want || root.CCache != (tt.want > 0) {
+			t.Errorf("%s: %q, cache %t", tt.name, root.Packages, root.CCache)
+		}
+	}
+}
+
 // FuzzParseFlavour holds what is accepted to the rule that nothing in it can end a line
 // or begin an option in a configuration made of it.
 func FuzzParseFlavour(f *testing.F) {

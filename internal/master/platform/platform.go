@@ -120,6 +120,9 @@ const (
 	Test       Purpose = "test"
 )
 
+// ccachePackage brings the compiler cache into a root.
+const ccachePackage = "ccache"
+
 // Root returns what a root of the platform for packages of arch, with flavours in
 // the order given, is made of now, with each mirror pinned to the repomd.xml that it
 // shows; repositories of builds are the caller's to add. It may go out to mirrors, so
@@ -166,6 +169,8 @@ func (pl Platform) Compose(arch albs.Arch, purpose Purpose, with ...Flavour) (al
 		maps.Copy(root.Macros, pl.Macros)
 		if purpose == SecureBoot {
 			maps.Copy(root.Macros, pl.SecureBootMacros)
+		} else if root.CCache = pl.CCache; pl.CCache && !slices.Contains(root.Packages, ccachePackage) {
+			root.Packages = append(root.Packages, ccachePackage)
 		}
 	case Test:
 		root.Packages = pl.TestPackages

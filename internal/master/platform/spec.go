@@ -57,6 +57,9 @@ type Spec struct {
 	ModuleID string `yaml:"module_id" json:"module_id,omitempty"`
 	// Network lets builds reach the network; their provenance says so.
 	Network bool `yaml:"network" json:"network,omitempty"`
+	// CCache lets builds use a compiler cache of their owner's; their provenance says so.
+	// The platform's repositories need the package ccache.
+	CCache bool `yaml:"ccache" json:"ccache,omitempty"`
 	// SingleUID says that every file of the packages in a root belongs to root.
 	SingleUID bool `yaml:"single_uid" json:"single_uid,omitempty"`
 	// Lookaside are the patterns of URLs from which sources that are not in git

@@ -225,7 +225,7 @@ func (b builder) source(ctx context.Context, s *worker.Session, spec albs.Source
 
 func (b builder) build(ctx context.Context, s *worker.Session, spec albs.BuildSpec, repos []sandbox.Repo, dir, out string, logs buildroot.Logs) (buildroot.Output, error) {
 	j := buildroot.BuildJob{
-		Root: spec.Root, Repos: repos, SRPM: filepath.Join(dir, filepath.Base(spec.SRPM.Name)), Arch: spec.Arch,
+		Root: spec.Root, Repos: repos, SRPM: filepath.Join(dir, filepath.Base(spec.SRPM.Name)), Arch: spec.Arch, Owner: spec.Owner,
 		Switches: spec.Switches, Out: out, Logs: logs,
 	}
 	if err := logs.Step("fetch", func() error { return fetch(ctx, s, spec.SRPM.Digest, j.SRPM) }); err != nil {

@@ -112,7 +112,7 @@ func (w *world) end(t *testing.T, id albs.TaskID) (albs.Outcome, albs.Result) {
 func (w *world) build(root albs.Root) albs.TaskID {
 	d := w.fake.AddBlob([]byte("an SRPM"))
 	return w.fake.Add(workertest.Task{Needs: []string{"kind:build", "arch:x86_64"}, Spec: albs.Spec{Build: &albs.BuildSpec{
-		Root: root, Arch: albs.X8664, Switches: albs.Switches{With: []string{"a"}, Without: []string{"b"}}, SRPM: albs.File{Name: "x-1-1.src.rpm", Digest: d, Size: 7},
+		Root: root, Arch: albs.X8664, Owner: "user:a", Switches: albs.Switches{With: []string{"a"}, Without: []string{"b"}}, SRPM: albs.File{Name: "x-1-1.src.rpm", Digest: d, Size: 7},
 	}}}, nil)
 }
 
@@ -204,7 +204,7 @@ func TestOutcomes(t *testing.T) {
 				if b, err := os.ReadFile(j.SRPM); err != nil || string(b) != "an SRPM" || filepath.Base(j.SRPM) != "x-1-1.src.rpm" {
 					t.Errorf("the SRPM %s holds %q, %v", j.SRPM, b, err)
 				}
-				if j.Arch != albs.X8664 || !slices.Equal(j.With, []string{"a"}) || !slices.Equal(j.Without, []string{"b"}) {
+				if j.Arch != albs.X8664 || j.Owner != "user:a" || !slices.Equal(j.With, []string{"a"}) || !slices.Equal(j.Without, []string{"b"}) {
 					t.Errorf("the job is %+v", j)
 				}
 				say(j.Logs)

@@ -91,7 +91,7 @@ func (r Run) Build() attest.BuildBody {
 				SecureBoot: r.SecureBoot,
 			},
 			InternalParameters: attest.InternalParameters{
-				Node: r.Node, Attempt: r.Attempt, Network: r.Spec.Root.Network, Emulated: r.Emulated,
+				Node: r.Node, Attempt: r.Attempt, Network: r.Spec.Root.Network, Emulated: r.Emulated, CCache: r.ccache(),
 			},
 			ResolvedDependencies: deps,
 		},
@@ -105,19 +105,31 @@ func (r Run) Build() attest.BuildBody {
 	}
 }
 
+// ccache names whose compiler cache a run could use; "" for none.
+func (r Run) ccache() string {
+	if !r.Spec.Root.CCache {
+		return ""
+	}
+	return r.Spec.Owner
+}
+
 // The isolation modes of builders; docs/design/builders.md says what each is worth.
 const (
 	apart     = "/apart/v1"     // a node on a host or under a user of its own
 	together  = "/together/v1"  // a node in the master's process
-	networked = "/networked/v1" // either, with the network reachable from the build
+	cached    = "/cached/v1"    // either, with a compiler cache that earlier builds wrote to
+	networked = "/networked/v1" // any, with the network reachable from the build
 )
 
-// Builder names the builder, below the farm's URI, by how a build was isolated from the
-// master, in whose process it may have been, and from the network.
-func Builder(farm string, inProcess, network bool) string {
+// Builder names the builder, below the farm's URI, by how a build in root was isolated
+// from the master, in whose process it may have been, from the network and from other
+// builds.
+func Builder(farm string, inProcess bool, root albs.Root) string {
 	switch {
-	case network:
+	case root.Network:
 		return farm + networked
+	case root.CCache:
+		return farm + cached
 	case inProcess:
 		return farm + together
 	}
@@ -126,5 +138,5 @@ func Builder(farm string, inProcess, network bool) string {
 
 // Builders returns every name that Builder may give.
 func Builders(farm string) []string {
-	return []string{farm + apart, farm + together, farm + networked}
+	return []string{farm + apart, farm + together, farm + cached, farm + networked}
 }

@@ -13,17 +13,20 @@ import (
 func TestBuilder(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct {
-		inProcess, network bool
-		want               string
+		inProcess bool
+		root      albs.Root
+		want      string
 	}{
-		{false, false, "urn:x/apart/v1"},
-		{true, false, "urn:x/together/v1"},
-		{false, true, "urn:x/networked/v1"},
-		{true, true, "urn:x/networked/v1"},
+		{false, albs.Root{}, "urn:x/apart/v1"},
+		{true, albs.Root{}, "urn:x/together/v1"},
+		{false, albs.Root{CCache: true}, "urn:x/cached/v1"},
+		{true, albs.Root{CCache: true}, "urn:x/cached/v1"},
+		{false, albs.Root{Network: true}, "urn:x/networked/v1"},
+		{true, albs.Root{Network: true, CCache: true}, "urn:x/networked/v1"},
 	} {
-		got := Builder("urn:x", c.inProcess, c.network)
+		got := Builder("urn:x", c.inProcess, c.root)
 		if got != c.want || !slices.Contains(Builders("urn:x"), got) {
-			t.Errorf("Builder(%t, %t) = %s, want %s, and it among %v", c.inProcess, c.network, got, c.want, Builders("urn:x"))
+			t.Errorf("Builder(%t, %+v) = %s, want %s, and it among %v", c.inProcess, c.root, got, c.want, Builders("urn:x"))
 		}
 	}
 }
@@ -60,6 +63,13 @@ func TestBuild(t *testing.T) {
 		names = append(names, d.Name+" "+d.URI)
 		if want := string(digest); d.Name != attest.DependencyBuildroot && d.URI != "git+https://git.example/a" && d.Digest[attest.SHA256] != want {
 			t.Errorf("%s is pinned by %v, want %s", d.Name, d.Digest, want)
+		}
+	}
+	run.Spec.Owner = "product:x"
+	for cached, want := range map[bool]string{false: "", true: "product:x"} {
+		run.Spec.Root.CCache = cached
+		if got := run.Build().BuildDefinition.InternalParameters.CCache; got != want {
+			t.Errorf("with a cache = %t the build is said to have had that of %q, want %q", cached, got, want)
 		}
 	}
 	want := []string{attest.DependencySRPM + " a-1-1.src.rpm", attest.DependencyBuildroot + " ", " git+https://git.example/a", "repository:own ", "repository:base https://mirror.example/"}
