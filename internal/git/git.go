@@ -1,5 +1,6 @@
 // Package git runs the git binary for the master: it resolves refs, keeps one
-// bare mirror a repository, and exports, lists and reads the files of a commit.
+// bare mirror a repository, exports, lists and reads the files of a commit, and packs
+// its history.
 //
 // URLs and refs are checked before a process is started, arguments are an argv
 // and never a shell's, the environment is fixed, hooks, helpers and every
@@ -262,6 +263,11 @@ func (m *Mirrors) checkMark(ctx context.Context, dir, url, commit string) error 
 	return albs.Errorf(albs.Invalid, "%s of %s is not a commit", commit, url)
 }
 
+// exactly are the attributes of every file, in a place that outranks a commit's own
+// .gitattributes: a work tree or an export is the commit's bytes, nothing left out,
+// rewritten or substituted.
+const exactly = "* -text -ident -filter -working-tree-encoding -export-ignore -export-subst\n"
+
 // create makes the mirror in one step, so that one that exists is whole.
 func (m *Mirrors) create(ctx context.Context, dir string) error {
 	if _, err := os.Stat(dir); err == nil {
@@ -277,10 +283,7 @@ func (m *Mirrors) create(ctx context.Context, dir string) error {
 	if err := os.MkdirAll(filepath.Join(tmp, "info"), 0o700); err != nil {
 		return albs.Errorf(albs.Unavailable, "make a mirror: %w", err)
 	}
-	// This file outranks a commit's own .gitattributes: an export is the commit's
-	// bytes, nothing left out, rewritten or substituted.
-	attributes := "* -text -ident -filter -working-tree-encoding -export-ignore -export-subst\n"
-	if err := os.WriteFile(filepath.Join(tmp, "info", "attributes"), []byte(attributes), 0o600); err != nil {
+	if err := os.WriteFile(filepath.Join(tmp, "info", "attributes"), []byte(exactly), 0o600); err != nil {
 		return albs.Errorf(albs.Unavailable, "make a mirror: %w", err)
 	}
 	// Half a mirror after a power cut would be one that no fetch can use again.

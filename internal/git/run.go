@@ -24,6 +24,7 @@ type command struct {
 	args   []string // the subcommand and its arguments
 	dir    string   // the mirror, or "" for none
 	proxy  string   // the proxy's URL, or "" for no way out
+	stdin  io.Reader
 	stdout io.Writer
 	limit  int64 // bytes of stdout
 }
@@ -74,6 +75,7 @@ func (m *Mirrors) run(ctx context.Context, c command) error {
 		out.w = c.stdout
 	}
 	cmd.Stdout = out
+	cmd.Stdin = c.stdin
 
 	err := cmd.Run()
 	switch {
