@@ -62,11 +62,14 @@ type File struct {
 type SourceJob struct {
 	Root  albs.Root
 	Repos []sandbox.Repo // Root.Repos, where they are served
-	SRPM  string         // host path; Tree, Spec and Sources are empty then
+	SRPM  string         // host path; Tree, History, Spec and Sources are empty then
 	// Arches are those that the facts are asked for; none may be.
 	Arches []albs.Arch
 	// Tree is the path of a tar of the source tree. It is unpacked inside the root.
 	Tree string
+	// History, if there, is the path of a tar with the folder .git of the tree, which is
+	// unpacked into it for rpmautospec to fill in the spec.
+	History string
 	// Spec is the path of the spec file in the tree. Beside a folder SPECS that holds
 	// it, sources lie in SOURCES; else they lie where the spec does.
 	Spec    string
@@ -104,11 +107,12 @@ type Record struct {
 	Format      string            `json:"format"`
 	Platform    string            `json:"platform"`
 	Releasever  string            `json:"releasever"`
-	Arch        albs.Arch         `json:"arch"`   // of the root
-	Target      albs.Arch         `json:"target"` // that rpmbuild was given
-	Input       albs.File         `json:"input"`  // the tree or the SRPM
+	Arch        albs.Arch         `json:"arch"`              // of the root
+	Target      albs.Arch         `json:"target"`            // that rpmbuild was given
+	Input       albs.File         `json:"input"`             // the tree or the SRPM
+	History     *albs.File        `json:"history,omitempty"` // of the tree, for rpmautospec
 	Sources     []albs.File       `json:"sources,omitempty"`
-	Commands    [][]string        `json:"commands"`    // of rpmbuild, or of mock, in order
+	Commands    [][]string        `json:"commands"`    // of rpmautospec and rpmbuild, or of mock, in order
 	Environment []string          `json:"environment"` // of every command
 	Network     bool              `json:"network"`     // the work could reach the network
 	Isolation   sandbox.Isolation `json:"isolation"`

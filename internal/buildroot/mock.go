@@ -109,6 +109,8 @@ type mockWork struct {
 	shop   *sandbox.Workshop
 	record Record
 	cache  *ccache.Cache // nil for none
+	// filled: rpmautospec fills in the spec. The base, which is made before, has none.
+	filled bool
 }
 
 // begin checks what both kinds of job have in common and opens a workshop for it, which
@@ -204,7 +206,7 @@ func (w *mockWork) end(ctx context.Context, out *Output, err *error) {
 // mock runs mock once and follows its logs in the folder result. Limits that root sets
 // for the work are kept beside those given.
 func (w *mockWork) mock(ctx context.Context, result string, limits sandbox.Limits, args ...string) (mockEnd, error) {
-	config, err := mockConfig{root: w.root, target: w.target, dnf: w.shop.DNF(), manager: w.manager, rounds: w.rounds, cache: w.cache}.text()
+	config, err := mockConfig{root: w.root, target: w.target, dnf: w.shop.DNF(), manager: w.manager, rounds: w.rounds, cache: w.cache, autospec: w.filled}.text()
 	if err != nil {
 		return mockEnd{}, err
 	}
@@ -261,7 +263,7 @@ func (m *Mock) Source(ctx context.Context, job SourceJob) (out Output, err error
 			return Output{}, err
 		}
 	}
-	tree, err := input(filepath.Base(job.Tree), job.Tree)
+	tree, history, err := job.inputs()
 	if err != nil {
 		return Output{}, err
 	}
@@ -270,6 +272,7 @@ func (m *Mock) Source(ctx context.Context, job SourceJob) (out Output, err error
 	if err != nil {
 		return Output{}, err
 	}
+	w.record.History, w.filled = history, history != nil
 	if err := w.logs.Step("tree", func() error { return w.unpack(ctx, job, sources) }); err != nil {
 		return Output{}, err
 	}
@@ -279,6 +282,9 @@ func (m *Mock) Source(ctx context.Context, job SourceJob) (out Output, err error
 	}
 	err = w.logs.Step("mock --buildsrpm", func() error {
 		end, err := w.mock(ctx, mockResult, sandbox.Limits{}, args...)
+		if err == nil && w.filled {
+			err = end.lacksAutospec(job.Root.Platform)
+		}
 		if err != nil {
 			return err
 		}
@@ -286,7 +292,11 @@ func (m *Mock) Source(ctx context.Context, job SourceJob) (out Output, err error
 		if excluded != "" {
 			return albs.Errorf(albs.Invalid, "%s", excluded)
 		}
-		return err
+		if err != nil || !w.filled {
+			return err
+		}
+		// mock's plugin has reasons of its own to leave a spec as it is.
+		return w.checkSpec(ctx, path.Join("/", mockRoot, topDir, "SPECS", path.Base(job.Spec)), job.Define)
 	})
 	if err != nil {
 		return Output{}, err
@@ -301,24 +311,12 @@ func (m *Mock) Source(ctx context.Context, job SourceJob) (out Output, err error
 	return out, err
 }
 
-// unpack lays out the tree and its look-aside sources.
+// unpack lays out the tree, its history and its look-aside sources.
 func (w *mockWork) unpack(ctx context.Context, job SourceJob, sources string) error {
-	const packed = "/" + mockIn + "/tree.tar"
-	if err := w.shop.CopyIn(ctx, sandbox.Copy{From: job.Tree, To: packed, User: sandbox.UserBuild}); err != nil {
-		return err
-	}
-	said := sandbox.NewTail(64 << 10)
-	both := io.MultiWriter(w.logs.Root, said)
-	exit, err := w.shop.Run(ctx, sandbox.HostCmd{
-		Argv: []string{"tar", "--extract", "--file=" + sandbox.WorkshopDir + packed,
-			"--directory=" + path.Join(sandbox.WorkshopDir, mockIn), "--one-top-level=" + path.Base(mockTree)},
-		Stdout: both, Stderr: both, User: sandbox.UserBuild, Limits: sandbox.Limits{Time: w.root.Timeout, Silence: never},
-	})
-	if err == nil && exit != 0 {
-		err = albs.Errorf(albs.Invalid, "the source tree can't be unpacked: %s", cause(said.Bytes()))
-	}
-	if err != nil {
-		return err
+	for _, tar := range job.tars() {
+		if err := w.untar(ctx, tar); err != nil {
+			return err
+		}
 	}
 	var copies []sandbox.Copy
 	for _, s := range job.Sources {
@@ -334,11 +332,38 @@ func (w *mockWork) unpack(ctx context.Context, job SourceJob, sources string) er
 			return err
 		}
 	}
-	spec, err := w.shop.ReadFile(ctx, path.Join("/", mockTree, job.Spec), maxSpec)
+	if w.filled { // or will be
+		return nil
+	}
+	return w.checkSpec(ctx, path.Join("/", mockTree, job.Spec), job.Define)
+}
+
+func (w *mockWork) untar(ctx context.Context, tar string) error {
+	packed := path.Join("/", mockIn, filepath.Base(tar))
+	if err := w.shop.CopyIn(ctx, sandbox.Copy{From: tar, To: packed, User: sandbox.UserBuild}); err != nil {
+		return err
+	}
+	said := sandbox.NewTail(64 << 10)
+	both := io.MultiWriter(w.logs.Root, said)
+	exit, err := w.shop.Run(ctx, sandbox.HostCmd{
+		Argv: []string{"tar", "--extract", "--file=" + sandbox.WorkshopDir + packed,
+			"--directory=" + path.Join(sandbox.WorkshopDir, mockIn), "--one-top-level=" + path.Base(mockTree)},
+		Stdout: both, Stderr: both, User: sandbox.UserBuild, Limits: sandbox.Limits{Time: w.root.Timeout, Silence: never},
+	})
+	if err == nil && exit != 0 {
+		err = albs.Errorf(albs.Invalid, "the source tree can't be unpacked: %s", cause(said.Bytes()))
+	}
+	return err
+}
+
+// checkSpec refuses a spec, by its place in the workshop, that rpmautospec has not filled
+// in and that needs it.
+func (w *mockWork) checkSpec(ctx context.Context, at string, define map[string]string) error {
+	spec, err := w.shop.ReadFile(ctx, at, maxSpec)
 	if err != nil {
 		return err
 	}
-	return checkAutospec(spec, w.root.Macros, job.Define)
+	return checkAutospec(w.root.Platform, w.filled, spec, w.root.Macros, define)
 }
 
 // Build implements Engine.

@@ -44,6 +44,8 @@ type mockConfig struct {
 	manager string        // "dnf4" or "dnf5", which of them the host has
 	rounds  int           // of the search for dynamic BuildRequires
 	cache   *ccache.Cache // the compilers'; nil for none
+	// autospec: mock's plugin has rpmautospec fill in the spec.
+	autospec bool
 }
 
 // setting is one value of mock's configuration: its names from the outside in, and a
@@ -121,11 +123,11 @@ func (c mockConfig) options() []setting {
 	}
 	for _, name := range []string{
 		"bind_mount", "chroot_scan", "compress_logs", "export_buildroot_image", "lvm_root", "mount", "overlayfs", "pm_request",
-		"procenv", "root_cache", "rpkg_preprocessor", "rpmautospec", "selinux", "showrc", "sign", "tmpfs", "yum_cache",
+		"procenv", "root_cache", "rpkg_preprocessor", "selinux", "showrc", "sign", "tmpfs", "yum_cache",
 	} {
 		all = append(all, plugin(name, false))
 	}
-	return append(all, plugin("hw_info", true), plugin("package_state", true))
+	return append(all, plugin("rpmautospec", c.autospec), plugin("hw_info", true), plugin("package_state", true))
 }
 
 // mockEnvironment returns the variables of every command that mock runs in the root.

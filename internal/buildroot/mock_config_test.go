@@ -116,7 +116,7 @@ func sample(s string) mockConfig {
 			Platform: s, Releasever: s, Arch: albs.Arch(s), Packages: []string{"bash", s, s + s}, Modules: []string{s, "a:" + s}, Network: len(s)%2 == 0,
 			Timeout: time.Duration(len(s)) * time.Second,
 		},
-		target: albs.Arch(s), dnf: "[main]\nx=" + s + "\n", rounds: len(s), cache: map[bool]*ccache.Cache{true: {Size: int64(len(s)) << 30}}[len(s)%3 == 0],
+		target: albs.Arch(s), dnf: "[main]\nx=" + s + "\n", rounds: len(s), cache: map[bool]*ccache.Cache{true: {Size: int64(len(s)) << 30}}[len(s)%3 == 0], autospec: len(s)%2 == 1,
 	}
 }
 
@@ -207,11 +207,18 @@ func TestMockConfigRefuses(t *testing.T) {
 // TestMockConfigIsShut names what no platform can open.
 func TestMockConfigIsShut(t *testing.T) {
 	t.Parallel()
-	text, err := mockConfig{root: albs.Root{Releasever: "9", Arch: albs.X8664, Packages: []string{"bash"}}, target: albs.X8664, rounds: 10}.text()
+	c := mockConfig{root: albs.Root{Releasever: "9", Arch: albs.X8664, Packages: []string{"bash"}}, target: albs.X8664, rounds: 10}
+	plain, err := c.text()
 	if err != nil {
 		t.Fatal(err)
 	}
-	opts := python(t, []string{text})[0].Opts
+	c.autospec = true
+	filled, err := c.text()
+	if err != nil {
+		t.Fatal(err)
+	}
+	read := python(t, []string{plain, filled})
+	opts := read[0].Opts
 	for name, want := range map[string]any{
 		"rpmbuild_networking": false, "use_host_resolv": false, "use_bootstrap": false, "use_bootstrap_image": false, "external_buildrequires": false,
 		"isolation": "simple", "no_root_shells": true, "rpmbuild_timeout": 0.0,
@@ -220,15 +227,17 @@ func TestMockConfigIsShut(t *testing.T) {
 			t.Errorf("%s = %v, want %v", name, opts[name], want)
 		}
 	}
-	on := []string{}
-	for name, v := range opts["plugin_conf"].(map[string]any) {
-		if v == true {
-			on = append(on, name)
+	for i, want := range [][]string{{"hw_info_enable", "package_state_enable"}, {"hw_info_enable", "package_state_enable", "rpmautospec_enable"}} {
+		on := []string{}
+		for name, v := range read[i].Opts["plugin_conf"].(map[string]any) {
+			if v == true {
+				on = append(on, name)
+			}
 		}
-	}
-	slices.Sort(on)
-	if diff := cmp.Diff([]string{"hw_info_enable", "package_state_enable"}, on); diff != "" {
-		t.Errorf("plugins that are on (-want +got):\n%s", diff)
+		slices.Sort(on)
+		if diff := cmp.Diff(want, on); diff != "" {
+			t.Errorf("plugins that are on (-want +got):\n%s", diff)
+		}
 	}
 }
 

@@ -2,6 +2,7 @@ package buildroot
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"regexp"
 	"slices"
@@ -67,12 +68,36 @@ func (e mockEnd) verdict(limit time.Duration) (excluded string, err error) {
 	if e.exit < mockNoProgram && rpmbuildFailed.Match(e.own) {
 		return "", albs.Errorf(albs.Invalid, "rpmbuild ended with code %d: %s", e.exit, cause(e.build))
 	}
+	if e.exit < mockNoProgram && autospecFailed.Match(e.own) {
+		return "", cantFill(e.exit, e.build)
+	}
 	return "", e.fault()
 }
 
 // tookLonger returns the end of a package whose time was over.
 func tookLonger(limit time.Duration) error {
 	return albs.Errorf(albs.Invalid, "the work was ended: it took longer than %v", limit)
+}
+
+// autospecFailed finds mock's own word that it was rpmautospec which failed.
+var autospecFailed = regexp.MustCompile(`(?m)^ERROR: Command failed: *\n # .*/usr/bin/rpmautospec process-distgit `)
+
+// Words of mock, and of its plugin, that say why rpmautospec wasn't run.
+const (
+	saysNoPlugin   = "rpmautospec plugin is enabled in configuration but is not installed"
+	saysNoAutospec = "install rpmautospec dependencies into chroot"
+)
+
+// lacksAutospec returns an error that lays nothing to the package's charge if rpmautospec
+// could not be run.
+func (e mockEnd) lacksAutospec(platform string) error {
+	switch {
+	case bytes.Contains(e.root, []byte(saysNoPlugin)):
+		return albs.Errorf(albs.Unavailable, "mock has no plugin rpmautospec here: install the package mock-rpmautospec on the node")
+	case bytes.Contains(e.own, []byte(saysNoAutospec)):
+		return lacksAutospec(platform, errors.New(strings.Join(append(unmet(e.root), mockCause(e.own)), "; ")))
+	}
+	return nil
 }
 
 // fault returns how mock failed, in an error that lays nothing to the package's charge.

@@ -56,6 +56,9 @@ func TestMockVerdict(t *testing.T) {
 		{"no rpmbuild", mockEnd{exit: 127, build: []byte("bash: line 1: /usr/bin/rpmbuild: No such file or directory\n"), own: []byte(failed)}, false, albs.Unavailable, "lacks a program", ""},
 		{"command of mock's own", mockEnd{exit: 32, own: []byte("ERROR: Command failed: \n # /bin/mount -n x\n"), state: []byte("x - Start: chroot init\n")}, false, albs.Unavailable,
 			"in its step chroot init: Command failed: # /bin/mount -n x", ""},
+		{"no release", mockEnd{exit: 1, build: []byte("Error: Couldn’t parse spec file x.spec\nChild return code was: 1\n"),
+			own: []byte("ERROR: Command failed: \n # /usr/bin/rpmautospec process-distgit /builddir/build/SOURCES/x.spec /builddir/build/SPECS/x.spec\n")}, false, albs.Invalid,
+			"rpmautospec can't fill in the spec (it ended with code 1): Couldn’t parse spec file x.spec", ""},
 		{"exception", mockEnd{exit: 1, own: []byte("Traceback\nKeyError: 'x'\n")}, false, albs.Unavailable, "KeyError: 'x'", ""},
 		{"a number of no meaning", mockEnd{exit: 77}, false, albs.Unavailable, "code 77", ""},
 	} {
@@ -77,6 +80,30 @@ func TestMockVerdict(t *testing.T) {
 		if _, err := (mockEnd{exit: code}).verdict(0); err == nil || errors.Is(err, albs.Invalid) {
 			t.Errorf("code %d without a word: %v, which blames the package", code, err)
 		}
+	}
+}
+
+func TestMockLacksAutospec(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		name string
+		end  mockEnd
+		say  string
+	}{
+		{"there", mockEnd{root: []byte("INFO rpmautospec.py:38:  rpmautospec: initialized\n")}, ""},
+		{"no plugin", mockEnd{root: []byte("WARNING plugin.py:56:  rpmautospec plugin is enabled in configuration but is not installed\n")}, "install the package mock-rpmautospec"},
+		{"not in the platform", mockEnd{
+			exit: 40, root: []byte("DEBUG util.py:461:  No match for argument: rpmautospec\n"), own: []byte("ERROR: Can’t install rpmautospec dependencies into chroot: rpmautospec\n"),
+		}, "platform el asks for rpmautospec, which can't be installed: give the platform a repository that has the package rpmautospec, " +
+			"or take rpmautospec: true out of it (no package provides rpmautospec; Can’t install"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			err := tt.end.lacksAutospec("el")
+			if (err != nil) != (tt.say != "") || err != nil && (albs.KindOf(err) != albs.Unavailable || !strings.Contains(err.Error(), tt.say)) {
+				t.Errorf("lacksAutospec = %v, want Unavailable with %q", err, tt.say)
+			}
+		})
 	}
 }
 

@@ -231,7 +231,7 @@ func (n *Native) Source(ctx context.Context, job SourceJob) (out Output, err err
 	if err != nil {
 		return Output{}, err
 	}
-	tree, err := input(filepath.Base(job.Tree), job.Tree)
+	tree, history, err := job.inputs()
 	if err != nil {
 		return Output{}, err
 	}
@@ -240,18 +240,12 @@ func (n *Native) Source(ctx context.Context, job SourceJob) (out Output, err err
 	if err != nil {
 		return Output{}, err
 	}
-	w.record.Input = tree
-	err = w.step("tree", func() error {
-		if err := w.unpack(ctx, job, sources); err != nil {
-			return err
-		}
-		spec, err := w.root.ReadFile(ctx, path.Join(treeDir, job.Spec), maxSpec)
-		if err != nil {
-			return err
-		}
-		return checkAutospec(spec, job.Root.Macros, job.Define)
-	})
-	if err != nil {
+	w.record.Input, w.record.History = tree, history
+	if err := w.step("tree", func() error { return w.unpack(ctx, job, sources) }); err != nil {
+		return Output{}, err
+	}
+	spec := path.Join(treeDir, job.Spec)
+	if err := w.step("spec", func() error { return w.complete(ctx, job, spec) }); err != nil {
 		return Output{}, err
 	}
 	w.record.Packages, err = w.root.Installed(ctx)
@@ -260,7 +254,7 @@ func (n *Native) Source(ctx context.Context, job SourceJob) (out Output, err err
 	}
 	where := []string{"--define", "_specdir " + path.Join(treeDir, specs), "--define", "_sourcedir " + path.Join(treeDir, sources)}
 	err = w.step("rpmbuild -bs", func() error {
-		args := slices.Concat([]string{"-bs", "--nodeps", "--target", string(job.Root.Arch)}, where, options, []string{path.Join(treeDir, job.Spec)})
+		args := slices.Concat([]string{"-bs", "--nodeps", "--target", string(job.Root.Arch)}, where, options, []string{spec})
 		exit, said, err := w.rpmbuild(ctx, args...)
 		if err == nil && exit != 0 {
 			err = albs.Errorf(albs.Invalid, "rpmbuild -bs ended with code %d: %s", exit, cause(said))
@@ -281,7 +275,7 @@ func (n *Native) Source(ctx context.Context, job SourceJob) (out Output, err err
 		return out, err
 	}
 	err = w.step("facts", func() error {
-		out.Facts, err = w.facts(ctx, slices.Concat(where, options), path.Join(treeDir, job.Spec), job.Arches)
+		out.Facts, err = w.facts(ctx, slices.Concat(where, options), spec, job.Arches)
 		return err
 	})
 	return out, err
@@ -316,7 +310,16 @@ func (n *Native) ask(ctx context.Context, job SourceJob, options []string) (out 
 	return out, err
 }
 
-// unpack lays out the tree and its look-aside sources.
+// inputs names the tree and its history, if there, in the record.
+func (j SourceJob) inputs() (tree albs.File, history *albs.File, err error) {
+	if tree, err = input(filepath.Base(j.Tree), j.Tree); err != nil || j.History == "" {
+		return tree, nil, err
+	}
+	h, err := input(filepath.Base(j.History), j.History)
+	return tree, &h, err
+}
+
+// unpack lays out the tree, its history and its look-aside sources.
 func (w *work) unpack(ctx context.Context, job SourceJob, sources string) error {
 	var copies []sandbox.Copy
 	for _, s := range job.Sources {
@@ -330,7 +333,27 @@ func (w *work) unpack(ctx context.Context, job SourceJob, sources string) error 
 		w.record.Sources = append(w.record.Sources, f)
 		copies = append(copies, sandbox.Copy{From: s.Path, To: path.Join(treeDir, sources, s.Name), User: sandbox.UserBuild})
 	}
-	f, err := os.Open(job.Tree)
+	for _, tar := range job.tars() {
+		if err := w.untar(ctx, tar); err != nil {
+			return err
+		}
+	}
+	if len(copies) == 0 {
+		return nil
+	}
+	return w.root.CopyIn(ctx, copies...)
+}
+
+// tars are what the job's tree is unpacked from.
+func (j SourceJob) tars() []string {
+	if j.History == "" {
+		return []string{j.Tree}
+	}
+	return []string{j.Tree, j.History}
+}
+
+func (w *work) untar(ctx context.Context, tar string) error {
+	f, err := os.Open(tar)
 	if err != nil {
 		return err
 	}
@@ -339,10 +362,7 @@ func (w *work) unpack(ctx context.Context, job SourceJob, sources string) error 
 	if err == nil && exit != 0 {
 		err = albs.Errorf(albs.Invalid, "the source tree can't be unpacked: %s", cause(said))
 	}
-	if err != nil || len(copies) == 0 {
-		return err
-	}
-	return w.root.CopyIn(ctx, copies...)
+	return err
 }
 
 // Build implements Engine.

@@ -140,40 +140,6 @@ func checkSpecPath(p string) (specs, sources string, err error) {
 	return specs, specs, nil
 }
 
-// autoMacro finds what only rpmautospec can fill in, from the history of the git
-// repository. A spec that asks %{?autorelease} can do without.
-var autoMacro = regexp.MustCompile(`(?:^|[^%])%\{?(autorelease|autochangelog)\b`)
-
-// autoDefined finds where a spec defines them itself, as rpmautospec leaves it.
-var autoDefined = regexp.MustCompile(`^\s*%(?:define|global)\s+(autorelease|autochangelog)\b`)
-
-// checkAutospec refuses a spec that needs rpmautospec: a tree is one commit without its
-// history, and rpm's own fallback would give every build the same release. macros are
-// the platform's and the package's, which may define what is needed.
-func checkAutospec(spec []byte, macros ...map[string]string) error {
-	defined := map[string]bool{}
-	for _, m := range macros {
-		for name := range m {
-			defined[name] = true
-		}
-	}
-	for line := range bytes.Lines(spec) {
-		line = bytes.TrimSpace(line)
-		if m := autoDefined.FindSubmatch(line); m != nil {
-			defined[string(m[1])] = true
-			continue
-		}
-		if len(line) == 0 || line[0] == '#' {
-			continue
-		}
-		if m := autoMacro.FindSubmatch(line); m != nil && !defined[string(m[1])] {
-			return albs.Errorf(albs.Invalid, "the spec uses %%%s, which rpmautospec fills in from the git history: "+
-				"a source tree here is one commit without it. Run rpmautospec process-distgit and commit what it writes, or define the macro", m[1])
-		}
-	}
-	return nil
-}
-
 // checkSource refuses a source that isn't one file beside the others.
 func checkSource(name string) error {
 	if name == "" || name != path.Base(name) || name[0] == '.' || len(name) > 255 || strings.ContainsFunc(name, func(c rune) bool { return c < ' ' || c == 0x7f }) {

@@ -73,28 +73,25 @@ func TestCheckSpecPath(t *testing.T) {
 
 func TestCheckAutospec(t *testing.T) {
 	t.Parallel()
+	const uses = "Release: %autorelease\n"
 	for _, tt := range []struct {
-		name, spec string
-		macros     map[string]string
-		say        string
+		name   string
+		filled bool
+		spec   string
+		macros map[string]string
+		say    string
 	}{
-		{"neither", "Name: x\nRelease: 1%{?dist}\n%changelog\n* x\n", nil, ""},
-		{"release", "Name: x\nRelease: %autorelease\n", nil, "autorelease"},
-		{"release in braces, with an option", "Release: %{autorelease -b 3}\n", nil, "autorelease"},
-		{"changelog", "Release: 1\n%changelog\n%autochangelog\n", nil, "autochangelog"},
-		{"by way of a macro", "%global rel %autorelease\nRelease: %rel\n", nil, "autorelease"},
-		{"asked for", "Release: %{?autorelease}%{!?autorelease:1}\n", nil, ""},
-		{"comment", "# %autorelease would be nice\nRelease: 1\n", nil, ""},
-		{"escaped", "Release: 1\n# x\n%description\nIt uses %%autorelease.\n", nil, ""},
-		{"another word", "Release: %autoreleaser\n", nil, ""},
-		{"as rpmautospec leaves it", "## START: Set by rpmautospec\n%define autorelease(e:s:pb:n) %{?-p:0.}%{lua: print(3)}\n## END\nRelease: %autorelease\n", nil, ""},
-		{"defined by the platform", "Release: %autorelease\n", map[string]string{"autorelease": "1"}, ""},
-		{"the other is defined", "Release: %autorelease\n%autochangelog\n", map[string]string{"autorelease": "1"}, "autochangelog"},
+		{"neither", false, "Release: 1\n", nil, ""},
+		{"not asked for", false, uses, nil, "platform el did not ask for that"},
+		{"filled in", true, "%define autorelease(e:s:pb:n) 1\n" + uses, nil, ""},
+		{"not seen", true, "%global rel %autorelease%{x}\n", nil, "where rpmautospec doesn't see it"},
+		{"defined by the platform", false, uses, map[string]string{"autorelease": "1"}, ""},
+		{"can do without", false, "Release: %{?autorelease}%{!?autorelease:1}\n", nil, ""},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			err := checkAutospec([]byte(tt.spec), tt.macros)
-			if (err == nil) != (tt.say == "") || err != nil && (albs.KindOf(err) != albs.Invalid || !strings.Contains(err.Error(), "%"+tt.say)) {
+			err := checkAutospec("el", tt.filled, []byte(tt.spec), tt.macros)
+			if (err == nil) != (tt.say == "") || err != nil && (albs.KindOf(err) != albs.Invalid || !strings.Contains(err.Error(), tt.say) || !strings.Contains(err.Error(), "%autorelease")) {
 				t.Errorf("checkAutospec = %v, want %q", err, tt.say)
 			}
 		})
@@ -111,7 +108,7 @@ func FuzzWords(f *testing.F) {
 			t.Error("a cause is longer than it may be")
 		}
 		exclusion([]byte(text))
-		if err := checkAutospec([]byte(text)); err != nil && albs.KindOf(err) != albs.Invalid {
+		if err := checkAutospec("el", false, []byte(text)); err != nil && albs.KindOf(err) != albs.Invalid {
 			t.Error(err)
 		}
 	})

@@ -37,6 +37,7 @@ const (
 	Dependency   Kind = "dependency" // a requirement that nothing provides, or a conflict
 	Scriptlet    Kind = "scriptlet"  // a package refused to be installed into the root
 	ExcludedArch Kind = "arch"       // the package isn't for the arch
+	Autospec     Kind = "autospec"   // release and changelog can't be filled in from the git history
 	Macro        Kind = "macro"      // a macro that is wrong or missing
 	Spec         Kind = "spec"       // rpmbuild can't read the spec file
 	Source       Kind = "source"     // a source or patch file is missing, or isn't as the spec says

@@ -139,6 +139,12 @@ func TestWords(t *testing.T) {
 		{"link packages: symlink a b: no space left on device", Disk, "no space left on device"},
 		{"infra: 3 attempts came to nothing, the last: fetch tree: write x: no space left on device", Disk, "no space left on device"},
 		{"test a-1-1.noarch: packages conflict: file /a from install of a-1-1.noarch conflicts with file from package b-1-1.noarch", Dependency, "file /a from install of a-1-1.noarch conflicts with file from package b-1-1.noarch"},
+		{"platform el asks for rpmautospec, which can't be installed: give the platform a repository that has it (dnf can't resolve: no package provides rpmautospec)", Repository, "platform el asks for rpmautospec, which can't be installed: give the platform a repository that has it (dnf can't resolve: no package provides rpmautospec)"},
+		{"import x: the spec uses %autorelease, which needs the history: it has more than 9 bytes", Autospec, "the spec uses %autorelease, which needs the history: it has more than 9 bytes"},
+		{"the spec uses %autorelease, and lies at SPECS/x.spec: rpmautospec counts commits only of a spec at the root of its repository", Autospec, "the spec uses %autorelease, and lies at SPECS/x.spec: rpmautospec counts commits only of a spec at the root of its repository"},
+		{"the spec uses %autochangelog, which rpmautospec fills in from the git history, and platform el did not ask for that: set it", Autospec, "the spec uses %autochangelog, which rpmautospec fills in from the git history, and platform el did not ask for that: set it"},
+		{"the spec uses %autorelease where rpmautospec doesn't see it: write it", Autospec, "the spec uses %autorelease where rpmautospec doesn't see it: write it"},
+		{"rpmautospec can't fill in the spec (it ended with code 1): Couldn’t parse spec file x.spec", Autospec, "rpmautospec can't fill in the spec (it ended with code 1): Couldn’t parse spec file x.spec"},
 		{"something else", Unknown, "something else"},
 		{"", Unknown, ""},
 	} {

@@ -126,8 +126,8 @@ var rules = []rule{
 	{kind: Repository, logs: []string{Root, Words}, words: []string{"failed to download", "cannot download", "failed to load repo", "usable url not found", "librepo error", "prepare internal mirrorlist"},
 		re:   regexp.MustCompile(`^(?:.*dnf \S+ ended with code \d+: )?(?:Error: |\s*>>> )?(Failed to download .*|Cannot download .*|Failed to load repo.*|Usable URL not found.*|Librepo error: .*|Cannot prepare internal mirrorlist.*)`),
 		says: "{1}"},
-	{kind: Repository, logs: []string{Words}, words: []string{"mirror ", "gives no ", "dnf "},
-		re: regexp.MustCompile(`(mirror \S+ (?:has moved on|gives) .*|platform \S+ gives no (?:whole )?buildroot.*|dnf \S+ ended with code .*)`), says: "{1}"},
+	{kind: Repository, logs: []string{Words}, words: []string{"mirror ", "gives no ", "asks for rpmautospec", "dnf "},
+		re: regexp.MustCompile(`(mirror \S+ (?:has moved on|gives) .*|platform \S+ gives no (?:whole )?buildroot.*|platform \S+ asks for rpmautospec, which .*|dnf \S+ ended with code .*)`), says: "{1}"},
 	{kind: Dependency, logs: []string{Root}, words: []string{"nothing provides "},
 		re: regexp.MustCompile(`nothing provides (.+?) needed by (\S+)`), says: "nothing provides {1}, which {2} needs"},
 	{kind: Dependency, logs: []string{Root}, words: []string{"nothing provides requested "},
@@ -145,7 +145,9 @@ var rules = []rule{
 	{kind: Scriptlet, logs: []string{Root, Words}, words: []string{"scriptlet failed"},
 		re: regexp.MustCompile(`^(?:.*a package refuses: |\s*[Ee]rror: |\s*Error in )?(%\w+\(\S+\) scriptlet failed.*)`), says: "{1}"},
 
-	// What rpmbuild can't read.
+	// What rpmautospec can't fill in, and what rpmbuild can't read.
+	{kind: Autospec, logs: []string{Words}, words: []string{"the spec uses %auto", "rpmautospec can't "},
+		re: regexp.MustCompile(`(the spec uses %auto\w+(?:,| where) .*|rpmautospec can't fill in the spec .*)`), says: "{1}"},
 	{kind: Macro, logs: []string{Build}, words: []string{"unknown tag: %"},
 		re: regexp.MustCompile(`^error: (?:(.*\.spec): )?line (\d+): Unknown tag: (%\S+)`), says: "line {2} of the spec: the macro {3} isn't defined"},
 	{kind: Macro, logs: []string{Build}, words: []string{": %"},
@@ -285,6 +287,7 @@ var hints = map[Kind]string{
 	Dependency:   "mend the BuildRequires, or build what provides it first or add its repository",
 	Scriptlet:    "the package that is named can't be installed: mend that one",
 	ExcludedArch: "ExclusiveArch or ExcludeArch of the spec says so",
+	Autospec:     "release and changelog come from the git history of a package whose spec lies at the root, on a platform with rpmautospec: true",
 	Macro:        "a BuildRequires that brings the macro is missing, or its name is wrong",
 	Spec:         "mend the spec file at that place",
 	Source:       "the spec names a file or folder that the sources don't have",
