@@ -199,6 +199,9 @@ type ImportResult struct {
 	Spec    string `json:"spec"`              // the spec file's path in Tree
 	Package string `json:"package"`           // the spec's base name without .spec
 	Sources []File `json:"sources,omitempty"` // look-aside files
+	// History is a tar of the folder .git with the commit's history, for a spec that
+	// rpmautospec is to fill in on a platform that asks for it.
+	History Digest `json:"history,omitempty"`
 }
 
 // GraphSpec asks for the order in which the packages of a build are rebuilt on one
@@ -234,6 +237,9 @@ type SourceSpec struct {
 	Spec string `json:"spec,omitempty"`
 	// Sources are look-aside files, checked by the master, laid into SOURCES by name.
 	Sources []File `json:"sources,omitempty"`
+	// History, if there, is a tar to be laid into the tree, with the folder .git that
+	// rpmautospec reads before the SRPM is made.
+	History Digest `json:"history,omitempty"`
 	// Commit is the git commit, for the record only.
 	Commit string `json:"commit,omitempty"`
 	// SRPM is a source package that was given.

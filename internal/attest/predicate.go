@@ -38,14 +38,17 @@ type Descriptor struct {
 // Tree and Files, or, if Repository is empty, from an upload by Uploader, for whom it
 // was fetched from URL if that is there.
 type SourceBody struct {
-	Repository string       `json:"repository,omitempty"` // git+https://…
-	Ref        string       `json:"ref,omitempty"`
-	Commit     string       `json:"commit,omitempty"`
-	Tree       albs.Digest  `json:"tree,omitempty"`   // the exported files, a tar
-	Files      []Descriptor `json:"files,omitempty"`  // look-aside files
-	Record     albs.Digest  `json:"record,omitempty"` // of the root in which the SRPM was made
-	Uploader   string       `json:"uploader,omitempty"`
-	URL        string       `json:"url,omitempty"`
+	Repository string      `json:"repository,omitempty"` // git+https://…
+	Ref        string      `json:"ref,omitempty"`
+	Commit     string      `json:"commit,omitempty"`
+	Tree       albs.Digest `json:"tree,omitempty"` // the exported files, a tar
+	// History is a tar of what git has of the commits that led to Commit, out of which
+	// rpmautospec made release and changelog.
+	History  albs.Digest  `json:"history,omitempty"`
+	Files    []Descriptor `json:"files,omitempty"`  // look-aside files
+	Record   albs.Digest  `json:"record,omitempty"` // of the root in which the SRPM was made
+	Uploader string       `json:"uploader,omitempty"`
+	URL      string       `json:"url,omitempty"`
 }
 
 // BuildBody is SLSA provenance v1 (slsa.dev/spec/v1.0/provenance). The master

@@ -19,7 +19,7 @@ func (b *Builds) importSource(ctx context.Context, t queue.Task, log io.Writer) 
 	if err != nil {
 		return albs.Result{}, err
 	}
-	r, err := b.sources.Import(ctx, source.Commit{URL: spec.URL, Ref: spec.Ref, SHA: spec.Commit}, p.Lookaside, log)
+	r, err := b.sources.Import(ctx, source.Commit{URL: spec.URL, Ref: spec.Ref, SHA: spec.Commit}, source.Wanted{Lookaside: p.Lookaside, Autospec: p.Autospec}, log)
 	if err != nil {
 		return albs.Result{}, err
 	}

@@ -42,6 +42,7 @@ func (h sourceHandler) Offer(ctx context.Context, t queue.Task, _ queue.Offer) (
 	}
 	imported := it.Imported.V
 	spec.Tree, spec.Spec, spec.Sources, spec.Commit = imported.Tree, imported.Spec, imported.Sources, it.Commit
+	spec.History = imported.History
 	return albs.Spec{Source: &spec}, nil, nil
 }
 

@@ -65,6 +65,9 @@ type Spec struct {
 	// Lookaside are the patterns of URLs from which sources that are not in git
 	// come; {name}, {file}, {hashtype} and {hash} are filled in.
 	Lookaside []string `yaml:"lookaside" json:"lookaside,omitempty"`
+	// Autospec has release and changelog of specs that ask for it filled in by
+	// rpmautospec, which the repositories must have.
+	Autospec bool `yaml:"rpmautospec" json:"rpmautospec,omitempty"`
 	// Timeout and MaxSilence limit a build; zero leaves it to the worker.
 	Timeout    Duration `yaml:"timeout" json:"timeout,omitzero"`
 	MaxSilence Duration `yaml:"max_silence" json:"max_silence,omitzero"`

@@ -28,6 +28,7 @@ rpmdb: {path: /var/lib/rpm, backend: sqlite}
 module_id: platform:el9
 lookaside: ["https://sources.example/{name}/{file}/{hashtype}/{hash}/{file}"]
 timeout: 12h
+rpmautospec: true
 `
 
 func TestParse(t *testing.T) {
@@ -36,7 +37,7 @@ func TestParse(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if s.Repositories[0].at(albs.AArch64) != "https://mirror.example/aarch64/os" || s.Timeout.text() != "12h0m0s" {
+	if s.Repositories[0].at(albs.AArch64) != "https://mirror.example/aarch64/os" || s.Timeout.text() != "12h0m0s" || !s.Autospec {
 		t.Errorf("Parse = %+v", s)
 	}
 	thereAndBack(t, s)

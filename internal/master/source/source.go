@@ -1,9 +1,11 @@
 // Package source brings sources to the master: it resolves git refs to commits,
-// exports a commit's files, and fetches the look-aside files that the commit
-// lists, each checked against its digest before anything uses it. It owns the
-// table of look-aside files by foreign digest (sha1, sha512).
+// exports a commit's files, and its history where rpmautospec needs it, and fetches
+// the look-aside files that the commit lists, each checked against its digest before
+// anything uses it. It owns the table of look-aside files by foreign digest (sha1,
+// sha512).
 //
-// Nothing of a source is evaluated here: the spec file is only found by name.
+// Nothing of a source is evaluated here: the spec file is found by name, and its text
+// is only looked at.
 // Nodes never fetch; what they get is an exported tree and files by sha256.
 package source
 
@@ -38,12 +40,13 @@ type Sources struct {
 
 // Limits bound what one source may bring in.
 type Limits struct {
-	Tree int64 `yaml:"tree"` // bytes of a commit's files as a tar
-	File int64 `yaml:"file"` // bytes of one look-aside file
+	Tree    int64 `yaml:"tree"`    // bytes of a commit's files as a tar
+	File    int64 `yaml:"file"`    // bytes of one look-aside file
+	History int64 `yaml:"history"` // bytes of a commit's history, packed
 }
 
 // DefaultLimits are used for every limit that is zero.
-var DefaultLimits = Limits{Tree: 2 << 30, File: 4 << 30}
+var DefaultLimits = Limits{Tree: 2 << 30, File: 4 << 30, History: 256 << 20}
 
 // New returns the sources of a master.
 func New(d *db.DB, artifacts *artifact.Artifacts, g *git.Mirrors, e *egress.Egress, limits Limits) *Sources {
@@ -52,6 +55,9 @@ func New(d *db.DB, artifacts *artifact.Artifacts, g *git.Mirrors, e *egress.Egre
 	}
 	if limits.File == 0 {
 		limits.File = DefaultLimits.File
+	}
+	if limits.History == 0 {
+		limits.History = DefaultLimits.History
 	}
 	return &Sources{store: store{d}, artifacts: artifacts, git: g, egress: e, limits: limits}
 }
@@ -90,12 +96,19 @@ func PackageName(rawURL string) string {
 	return strings.TrimSuffix(path.Base(strings.TrimRight(rawURL, "/")), ".git")
 }
 
-// Import fetches c, exports its files as one tar, and fetches and checks every
-// look-aside file that it lists, from the first of the URL patterns that has it.
-// It says on log what it does. The files and their artifact rows are durable on
-// return. Errors: Invalid (layout, list, digest), NotFound (a file that no
-// look-aside has), TooLarge, Forbidden, Unavailable.
-func (s *Sources) Import(ctx context.Context, c Commit, patterns []string, log io.Writer) (albs.ImportResult, error) {
+// Wanted says what a platform wants of a commit beside its files.
+type Wanted struct {
+	Lookaside []string // patterns of URLs of files that are not in git
+	Autospec  bool     // the history, if the spec file uses macros of rpmautospec
+}
+
+// Import fetches c, exports its files as one tar and the history that is wanted as
+// another, and fetches and checks every look-aside file that it lists, from the first
+// of the URL patterns that has it. It says on log what it does. The files and their
+// artifact rows are durable on return. Errors: Invalid (layout, list, digest, a history
+// that isn't whole), NotFound (a file that no look-aside has), TooLarge, Forbidden,
+// Unavailable.
+func (s *Sources) Import(ctx context.Context, c Commit, want Wanted, log io.Writer) (albs.ImportResult, error) {
 	var out albs.ImportResult
 	fmt.Fprintf(log, "fetching %s at %s (%s)\n", c.URL, c.SHA, c.Ref)
 	if err := s.git.Fetch(ctx, c.URL, c.SHA); err != nil {
@@ -120,6 +133,16 @@ func (s *Sources) Import(ctx context.Context, c Commit, patterns []string, log i
 	fmt.Fprintf(log, "exported %d files, spec %s, tree %s\n", len(entries), layout.Spec, tree.Digest)
 	held := []artifact.Artifact{tree}
 	out = albs.ImportResult{Tree: tree.Digest, Spec: layout.Spec, Package: layout.Package}
+	if want.Autospec {
+		history, err := s.history(ctx, c, layout, log)
+		if err != nil {
+			return out, err
+		}
+		if history != nil {
+			held = append(held, *history)
+			out.History = history.Digest
+		}
+	}
 
 	files, err := s.lookaside(ctx, c, layout)
 	if err != nil {
@@ -129,7 +152,7 @@ func (s *Sources) Import(ctx context.Context, c Commit, patterns []string, log i
 		fmt.Fprintln(log, "no look-aside list: every source is in git")
 	}
 	for _, f := range files {
-		a, err := s.file(ctx, f, layout.Package, patterns, log)
+		a, err := s.file(ctx, f, layout.Package, want.Lookaside, log)
 		if err != nil {
 			return out, err
 		}
@@ -141,6 +164,40 @@ func (s *Sources) Import(ctx context.Context, c Commit, patterns []string, log i
 		return out, fmt.Errorf("record imported files: %w", err)
 	}
 	return out, nil
+}
+
+// Bounds of what rpmautospec gets.
+const (
+	maxSpec    = 8 << 20 // bytes of a spec file, as nodes take it
+	maxCommits = 20_000
+)
+
+// history packs the commit's history, if the spec file uses rpmautospec; else it
+// returns nil.
+func (s *Sources) history(ctx context.Context, c Commit, l Layout, log io.Writer) (*artifact.Artifact, error) {
+	text, err := s.git.Read(ctx, c.URL, c.SHA, l.Spec, maxSpec)
+	if err != nil {
+		return nil, fmt.Errorf("read %s: %w", l.Spec, err)
+	}
+	macro, must := albs.Autospec(text)
+	below := strings.Contains(l.Spec, "/")
+	if macro == "" || below && !must {
+		return nil, nil
+	}
+	if below {
+		return nil, albs.Errorf(albs.Invalid, "the spec uses %%%s, and lies at %s: rpmautospec counts commits only of a spec at the root of its repository", macro, l.Spec)
+	}
+	var commits int
+	// The index of a pack of tiny objects is some three times as large as the pack.
+	a, err := s.stream(ctx, c, l.Package, ".git.tar", 4*s.limits.History+1<<20, func(w io.Writer) (err error) {
+		commits, err = s.git.History(ctx, c.URL, c.SHA, git.Bounds{Commits: maxCommits, Bytes: s.limits.History}, w)
+		return err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("the spec uses %%%s, which needs the history: %w", macro, err)
+	}
+	fmt.Fprintf(log, "the spec uses %%%s: packed the history, %d commits, %s\n", macro, commits, a.Digest)
+	return &a, nil
 }
 
 // lookaside reads the list of files that are not in git.
@@ -157,22 +214,29 @@ func (s *Sources) lookaside(ctx context.Context, c Commit, l Layout) ([]Lookasid
 
 // export streams the commit's tar into the blob store.
 func (s *Sources) export(ctx context.Context, c Commit, pkg string) (artifact.Artifact, error) {
-	r, w := io.Pipe()
-	done := make(chan error, 1)
-	go func() {
-		err := s.git.Export(ctx, c.URL, c.SHA, w)
-		w.CloseWithError(err)
-		done <- err
-	}()
-	a, err := s.artifacts.Save(ctx, r, s.limits.Tree, pkg+"-"+c.SHA[:min(12, len(c.SHA))]+".tar", artifact.Tree)
-	r.CloseWithError(errors.Join(err, io.ErrClosedPipe))
-	if exportErr := <-done; err == nil {
-		err = exportErr
-	}
+	a, err := s.stream(ctx, c, pkg, ".tar", s.limits.Tree, func(w io.Writer) error { return s.git.Export(ctx, c.URL, c.SHA, w) })
 	if err != nil {
 		return artifact.Artifact{}, fmt.Errorf("export %s: %w", c.SHA, err)
 	}
 	return a, nil
+}
+
+// stream saves what write gives of a commit, at most limit bytes, as an artifact that is
+// named after the package.
+func (s *Sources) stream(ctx context.Context, c Commit, pkg, suffix string, limit int64, write func(io.Writer) error) (artifact.Artifact, error) {
+	r, w := io.Pipe()
+	done := make(chan error, 1)
+	go func() {
+		err := write(w)
+		w.CloseWithError(err)
+		done <- err
+	}()
+	a, err := s.artifacts.Save(ctx, r, limit, pkg+"-"+c.SHA[:min(12, len(c.SHA))]+suffix, artifact.Tree)
+	r.CloseWithError(errors.Join(err, io.ErrClosedPipe))
+	if writeErr := <-done; err == nil {
+		err = writeErr
+	}
+	return a, err
 }
 
 // file returns the artifact of one look-aside file: from the cache by its foreign

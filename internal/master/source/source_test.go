@@ -1,6 +1,7 @@
 package source_test
 
 import (
+	"crypto/rand"
 	"crypto/sha1"
 	"crypto/sha512"
 	"encoding/hex"
@@ -31,11 +32,12 @@ type fixture struct {
 	forge    *gittest.Server
 	caches   []string // directories
 	patterns []string
+	autospec bool
 }
 
 const spec = "Name: foo\n"
 
-var limits = source.Limits{Tree: 1 << 20, File: 1000}
+var limits = source.Limits{Tree: 1 << 20, File: 1000, History: 20_000}
 
 // each runs f on every database.
 func each(t *testing.T, f func(t *testing.T, f *fixture)) {
@@ -72,9 +74,15 @@ func (f *fixture) put(n int, hex, content string) {
 // imports commits the files to a new repository and imports it.
 func (f *fixture) imports(name string, files map[string]string) (albs.ImportResult, string, error) {
 	f.t.Helper()
-	c := source.Commit{URL: f.forge.URL(name), Ref: "main", SHA: f.forge.AddRepo(name, files)}
+	return f.importsOf(name, f.forge.AddRepo(name, files))
+}
+
+// importsOf imports a commit of a repository.
+func (f *fixture) importsOf(name, commit string) (albs.ImportResult, string, error) {
+	f.t.Helper()
+	c := source.Commit{URL: f.forge.URL(name), Ref: "main", SHA: commit}
 	var log strings.Builder
-	r, err := f.Import(f.t.Context(), c, f.patterns, &log)
+	r, err := f.Import(f.t.Context(), c, source.Wanted{Lookaside: f.patterns, Autospec: f.autospec}, &log)
 	return r, log.String(), err
 }
 
@@ -173,6 +181,53 @@ func TestImportRefuses(t *testing.T) {
 				t.Errorf("%.20q was kept (%v)", content, err)
 				if err == nil {
 					r.Close()
+				}
+			}
+		}
+	})
+}
+
+// TestImportHistory: a platform that asks for rpmautospec gets the history of commits
+// whose spec file uses it, and of no others.
+func TestImportHistory(t *testing.T) {
+	each(t, func(t *testing.T, f *fixture) {
+		const auto = "Name: x\nRelease: %autorelease\n"
+		noise := make([]byte, limits.History)
+		if _, err := rand.Read(noise); err != nil {
+			t.Fatal(err)
+		}
+		for _, c := range []struct {
+			name, path, text string
+			before           string // a file of the commit before
+			off              bool
+			has              bool
+			kind             albs.Kind
+			say              string
+		}{
+			{name: "uses", path: "x.spec", text: auto, has: true},
+			{name: "asks", path: "x.spec", text: "Name: x\nRelease: %{?autorelease}%{!?autorelease:1}\n", has: true},
+			{name: "uses-not", path: "x.spec", text: "Name: x\nRelease: 1\n"},
+			{name: "processed", path: "x.spec", text: "%define autorelease(e:s:pb:n) 1\n" + auto},
+			{name: "not-asked", path: "x.spec", text: auto, off: true},
+			{name: "not-at-the-root", path: "SPECS/x.spec", text: auto, kind: albs.Invalid, say: "only of a spec at the root"},
+			{name: "not-at-the-root-and-asks", path: "SPECS/x.spec", text: "Name: x\nRelease: %{?autorelease}%{!?autorelease:1}\n"},
+			{name: "too-large", path: "x.spec", text: auto, before: string(noise), kind: albs.TooLarge, say: "%autorelease, which needs the history"},
+		} {
+			f.autospec = !c.off
+			f.forge.AddRepo(c.name, map[string]string{"before": c.before})
+			r, log, err := f.importsOf(c.name, f.forge.Commit(c.name, "main", map[string]string{c.path: c.text}))
+			if albs.KindOf(err) != c.kind || err != nil && !strings.Contains(err.Error(), c.say) {
+				t.Errorf("%s: Import = %v, want %q with %q", c.name, err, c.kind, c.say)
+			}
+			if err != nil {
+				continue
+			}
+			if (r.History != "") != c.has || strings.Contains(log, "packed the history, 2 commits") != c.has {
+				t.Errorf("%s: the history is %q, and the log\n%s", c.name, r.History, log)
+			}
+			if c.has {
+				if a, err := f.Artifacts.Get(t.Context(), f.DB, r.History); err != nil || !strings.HasPrefix(a.Name, "x-") || !strings.HasSuffix(a.Name, ".git.tar") {
+					t.Errorf("%s: the history is on record as %q, %v", c.name, a.Name, err)
 				}
 			}
 		}

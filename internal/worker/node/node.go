@@ -213,6 +213,12 @@ func (b builder) source(ctx context.Context, s *worker.Session, spec albs.Source
 	if err := fetch(ctx, s, spec.Tree, j.Tree); err != nil {
 		return buildroot.Output{}, err
 	}
+	if spec.History != "" {
+		j.History = filepath.Join(dir, "history.tar")
+		if err := fetch(ctx, s, spec.History, j.History); err != nil {
+			return buildroot.Output{}, err
+		}
+	}
 	for i, f := range spec.Sources {
 		p := filepath.Join(dir, fmt.Sprintf("source-%d", i))
 		if err := fetch(ctx, s, f.Digest, p); err != nil {

@@ -254,7 +254,7 @@ func TestSource(t *testing.T) {
 			t.Parallel()
 			w := newWorld(t)
 			id := w.fake.Add(workertest.Task{Needs: []string{"kind:source"}, Spec: albs.Spec{Source: &albs.SourceSpec{
-				Root: albs.Root{Arch: albs.X8664}, Tree: w.fake.AddBlob([]byte("a tree")), Spec: "SPECS/x.spec",
+				Root: albs.Root{Arch: albs.X8664}, Tree: w.fake.AddBlob([]byte("a tree")), Spec: "SPECS/x.spec", History: w.fake.AddBlob([]byte("before")),
 				Sources: []albs.File{{Name: "a.tar", Digest: w.fake.AddBlob([]byte("aside")), Size: 5}},
 			}}}, nil)
 			w.with(t, engine{source: func(_ context.Context, j buildroot.SourceJob) (buildroot.Output, error) {
@@ -262,6 +262,9 @@ func TestSource(t *testing.T) {
 					t.Errorf("the job is %+v, its tree %q, %v", j, b, err)
 				} else if b, err := os.ReadFile(j.Sources[0].Path); err != nil || string(b) != "aside" {
 					t.Errorf("the source holds %q, %v", b, err)
+				}
+				if b, err := os.ReadFile(j.History); err != nil || string(b) != "before" {
+					t.Errorf("the history holds %q, %v", b, err)
 				}
 				say(j.Logs)
 				return buildroot.Output{Record: record, Files: leave(t, j.Out, tt.files...)}, nil

@@ -23,7 +23,7 @@ type Origin struct {
 
 // Source is what is stated of an SRPM that was made from a commit.
 func (o Origin) Source(spec albs.SourceSpec, record albs.Digest) attest.SourceBody {
-	body := attest.SourceBody{Repository: "git+" + o.URL, Ref: o.Ref, Commit: o.Commit, Tree: spec.Tree, Record: record}
+	body := attest.SourceBody{Repository: "git+" + o.URL, Ref: o.Ref, Commit: o.Commit, Tree: spec.Tree, History: spec.History, Record: record}
 	for _, f := range spec.Sources {
 		body.Files = append(body.Files, attest.Descriptor{Name: f.Name, Digest: map[string]string{attest.SHA256: string(f.Digest)}})
 	}

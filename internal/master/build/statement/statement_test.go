@@ -51,6 +51,22 @@ func TestMetadata(t *testing.T) {
 	}
 }
 
+// TestSource: an SRPM comes from a commit, by way of the tree, the history if that was
+// read, and the look-aside files.
+func TestSource(t *testing.T) {
+	t.Parallel()
+	tree, history, file, record := albs.DigestOf([]byte("tree")), albs.DigestOf([]byte("history")), albs.DigestOf([]byte("file")), albs.DigestOf([]byte("record"))
+	spec := albs.SourceSpec{Tree: tree, History: history, Sources: []albs.File{{Name: "a.tar", Digest: file}}}
+	got := Origin{URL: "https://git.example/a", Ref: "main", Commit: "c0ffee"}.Source(spec, record)
+	want := attest.SourceBody{
+		Repository: "git+https://git.example/a", Ref: "main", Commit: "c0ffee", Tree: tree, History: history, Record: record,
+		Files: []attest.Descriptor{{Name: "a.tar", Digest: map[string]string{attest.SHA256: string(file)}}},
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("Source (-want +got):\n%s", diff)
+	}
+}
+
 // TestBuild: what a rebuild depends on leads from the SRPM to its commit, where it has
 // one, and to each repository by what pins it.
 func TestBuild(t *testing.T) {

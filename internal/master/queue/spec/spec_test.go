@@ -15,12 +15,12 @@ func TestDigests(t *testing.T) {
 			SRPM: albs.File{Name: "a.src.rpm", Digest: d("srpm")},
 		},
 		Test:    &albs.TestSpec{Packages: []albs.TestPackage{{NEVRA: "a-1-1.noarch", Digest: d("tested")}}},
-		Source:  &albs.SourceSpec{Tree: d("tree"), Sources: []albs.File{{Name: "a.tar", Digest: d("tar")}, {Name: "none"}}, Commit: string(d("commit"))},
+		Source:  &albs.SourceSpec{Tree: d("tree"), History: d("history"), Sources: []albs.File{{Name: "a.tar", Digest: d("tar")}, {Name: "none"}}, Commit: string(d("commit"))},
 		Sign:    &albs.SignSpec{Packages: []albs.File{{Digest: d("unsigned")}}, Documents: []albs.File{{Digest: d("document")}}},
 		Publish: &albs.PublishSpec{Tree: d("published")},
 	}
 	got := Digests(s)
-	want := []string{"snapshot", "repomd", "srpm", "tested", "tree", "tar", "unsigned", "document", "published"}
+	want := []string{"snapshot", "repomd", "srpm", "tested", "tree", "history", "tar", "unsigned", "document", "published"}
 	for _, w := range want {
 		if !got[d(w)] {
 			t.Errorf("%s isn't named", w)
