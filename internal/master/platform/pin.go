@@ -32,13 +32,14 @@ func repomdOf(url string) string { return url + "/repodata/repomd.xml" }
 // a document. Askers at the same moment share one look; who gives up waiting
 // doesn't end it for the others.
 func (p *Platforms) pin(ctx context.Context, url string) (albs.Digest, error) {
-	p.mu.Lock()
-	known := p.pins[url]
-	p.mu.Unlock()
-	if known.digest != "" && time.Since(known.at) < pinAge {
-		return known.digest, nil
+	if d, ok := p.young(url); ok {
+		return d, nil
 	}
 	ch := p.flights.DoChan(url, func() (any, error) {
+		// A look may have ended between the one above and this one's begin.
+		if d, ok := p.young(url); ok {
+			return d, nil
+		}
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), pinDeadline)
 		defer cancel()
 		d, err := p.look(ctx, url)
@@ -57,6 +58,14 @@ func (p *Platforms) pin(ctx context.Context, url string) (albs.Digest, error) {
 	}
 	d, _ := got.Val.(albs.Digest)
 	return d, got.Err
+}
+
+// young returns the pin of the mirror at url if it was made within pinAge.
+func (p *Platforms) young(url string) (albs.Digest, bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	known := p.pins[url]
+	return known.digest, known.digest != "" && time.Since(known.at) < pinAge
 }
 
 // look asks the mirror, and the database for what it showed last if the mirror
