@@ -44,16 +44,25 @@ type Store interface {
 	// nothing stored, when r has more than limit bytes. Durable as Put.
 	Write(ctx context.Context, r io.Reader, limit int64) (albs.Digest, int64, error)
 
-	// Open opens a blob for reading, or fails with NotFound. The caller closes it.
+	// Open opens a blob for reading, or fails with NotFound; a store that reads all of
+	// it first fails already here with ErrCorrupt. The caller closes it.
 	Open(ctx context.Context, d albs.Digest) (Reader, error)
 
 	// OpenRange opens length bytes from off; length < 0, or beyond the end, means
 	// to the end. The whole blob has been verified before the first byte is
 	// returned. An off outside the blob is Invalid.
+	//
+	// Open and OpenRange may return the right bytes of a copy that this store keeps
+	// elsewhere, whatever has become of the stored ones or of the whole blob.
 	OpenRange(ctx context.Context, d albs.Digest, off, length int64) (io.ReadCloser, error)
 
 	// Stat returns the size of a blob as it is stored, unverified, or NotFound.
 	Stat(ctx context.Context, d albs.Digest) (int64, error)
+
+	// Verify reads all stored bytes of a blob, whatever is known or kept of them
+	// elsewhere, and fails with ErrCorrupt if they don't hash to its name, or with
+	// NotFound. What is found corrupt isn't taken for intact any more.
+	Verify(ctx context.Context, d albs.Digest) error
 
 	// Remove forgets a blob, durably. Removing what isn't there is no error. Readers
 	// that have it open go on. A Put of the same digest that runs meanwhile may

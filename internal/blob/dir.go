@@ -15,6 +15,8 @@ import (
 	"syscall"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"albs/internal/albs"
 	"albs/internal/disk"
 )
@@ -32,22 +34,28 @@ const maxVerified = 1 << 16
 type Dir struct {
 	dir string
 
+	// How a file and a folder are brought to disk; tests have them fail.
+	sync    func(*os.File) error
+	syncDir func(string) error
+
 	mu       sync.Mutex
 	verified map[albs.Digest]stamp
+	doubtful map[string]bool // folders whose sync has failed
 }
 
 // stamp identifies the file that was verified; another file, or a write to it,
-// changes the stamp.
+// changes the stamp. The time of change can't be set back, as that of modification.
 type stamp struct {
 	ino   uint64
 	mtime int64
+	ctime int64
 	size  int64
 }
 
 func stampOf(fi fs.FileInfo) stamp {
 	s := stamp{mtime: fi.ModTime().UnixNano(), size: fi.Size()}
 	if st, ok := fi.Sys().(*syscall.Stat_t); ok {
-		s.ino = st.Ino
+		s.ino, s.ctime = st.Ino, st.Ctim.Nano()
 	}
 	return s
 }
@@ -62,7 +70,10 @@ func NewDir(dir string) (*Dir, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open blob store: %w", err)
 	}
-	d := &Dir{dir: dir, verified: make(map[albs.Digest]stamp)}
+	d := &Dir{
+		dir: dir, sync: (*os.File).Sync, syncDir: disk.SyncDir,
+		verified: make(map[albs.Digest]stamp), doubtful: make(map[string]bool),
+	}
 	for _, p := range []string{d.tmp(), d.blobs()} {
 		if err := os.MkdirAll(p, 0o750); err != nil {
 			return nil, disk.Trouble(err, "open blob store")
@@ -118,35 +129,76 @@ func (d *Dir) sweep(limit time.Time) error {
 
 // Put implements Store. A stored blob that turns out to be corrupt is replaced.
 func (d *Dir) Put(ctx context.Context, want albs.Digest, r io.Reader) (int64, error) {
-	if err := checkDigest(want); err != nil {
+	f, err := d.keep(ctx, want, r)
+	if err != nil {
 		return 0, err
 	}
-	size, err := d.intact(ctx, want)
-	switch {
-	case err == nil:
-		// Whoever renamed it into place may not have synced the folder yet.
-		return size, disk.Trouble(disk.SyncDir(filepath.Dir(d.path(want))), "store blob %s", want.Short())
-	case !errors.Is(err, albs.NotFound) && !errors.Is(err, ErrCorrupt):
-		return 0, err
-	}
-	_, size, err = d.write(ctx, r, -1, want)
-	return size, err
+	defer f.Close()
+	return f.Size(), nil
 }
 
 // Write implements Store.
 func (d *Dir) Write(ctx context.Context, r io.Reader, limit int64) (albs.Digest, int64, error) {
-	if limit < 0 {
-		return "", 0, albs.Errorf(albs.Invalid, "a limit of %d bytes is negative", limit)
+	f, err := d.write(ctx, r, limit, "")
+	if err != nil {
+		return "", 0, err
 	}
-	return d.write(ctx, r, limit, "")
+	defer f.Close()
+	return f.name, f.Size(), nil
+}
+
+// keep is Put that returns the blob, verified, so that nobody can remove it first.
+func (d *Dir) keep(ctx context.Context, want albs.Digest, r io.Reader) (*dirReader, error) {
+	if err := checkDigest(want); err != nil {
+		return nil, err
+	}
+	folder := filepath.Dir(d.path(want))
+	f, err := d.held(ctx, want)
+	switch {
+	case err == nil && !d.doubts(folder):
+		// Whoever renamed it into place may not have synced the folder yet.
+		if err := d.synced(folder); err != nil {
+			f.Close()
+			return nil, disk.Trouble(err, "store blob %s", want.Short())
+		}
+		return f, nil
+	case err == nil:
+		f.Close()
+	case !errors.Is(err, albs.NotFound) && !errors.Is(err, ErrCorrupt):
+		return nil, err
+	}
+	return d.write(ctx, r, -1, want)
+}
+
+// doubts reports whether a sync of the folder has ever failed here. The kernel tells of
+// a failure once: another sync of what was lost succeeds, and proves nothing. Names in
+// such a folder are written anew before they are acknowledged.
+func (d *Dir) doubts(folder string) bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.doubtful[folder]
+}
+
+// synced brings the names in a folder to disk, or has it doubted from now on.
+func (d *Dir) synced(folder string) error {
+	err := d.syncDir(folder)
+	if err != nil {
+		d.mu.Lock()
+		defer d.mu.Unlock()
+		d.doubtful[folder] = true
+	}
+	return err
 }
 
 // write stores r, which must hash to want unless that is empty, and must not be
-// longer than limit unless that is negative.
-func (d *Dir) write(ctx context.Context, r io.Reader, limit int64, want albs.Digest) (name albs.Digest, size int64, err error) {
+// longer than limit unless that is negative, and returns it.
+func (d *Dir) write(ctx context.Context, r io.Reader, limit int64, want albs.Digest) (_ *dirReader, err error) {
+	if want == "" && limit < 0 {
+		return nil, albs.Errorf(albs.Invalid, "a limit of %d bytes is negative", limit)
+	}
 	f, err := os.CreateTemp(d.tmp(), "put-*")
 	if err != nil {
-		return "", 0, disk.Trouble(err, "store blob")
+		return nil, disk.Trouble(err, "store blob")
 	}
 	defer func() {
 		if err != nil {
@@ -159,39 +211,36 @@ func (d *Dir) write(ctx context.Context, r io.Reader, limit int64, want albs.Dig
 		src = io.LimitReader(src, limit+1)
 	}
 	h := sha256.New()
-	size, err = io.Copy(io.MultiWriter(f, h), src)
+	size, err := io.Copy(io.MultiWriter(f, h), src)
 	if err != nil {
-		return "", 0, disk.Trouble(err, "store blob")
+		return nil, disk.Trouble(err, "store blob")
 	}
 	if limit >= 0 && size > limit {
-		return "", 0, albs.Errorf(albs.TooLarge, "the content has more than %d bytes", limit)
+		return nil, albs.Errorf(albs.TooLarge, "the content has more than %d bytes", limit)
 	}
-	name = albs.DigestFrom(h)
+	name := albs.DigestFrom(h)
 	if want != "" && name != want {
-		return "", 0, albs.Errorf(albs.Invalid, "the bytes hash to %s, not to %s", name, want)
+		return nil, albs.Errorf(albs.Invalid, "the bytes hash to %s, not to %s", name, want)
 	}
 	if err = f.Chmod(0o440); err != nil {
-		return "", 0, disk.Trouble(err, "store blob %s", name.Short())
+		return nil, disk.Trouble(err, "store blob %s", name.Short())
 	}
-	if err = f.Sync(); err != nil {
-		return "", 0, disk.Trouble(err, "store blob %s", name.Short())
-	}
-	fi, err := f.Stat()
-	if err != nil {
-		return "", 0, disk.Trouble(err, "store blob %s", name.Short())
-	}
-	if err = f.Close(); err != nil {
-		return "", 0, disk.Trouble(err, "store blob %s", name.Short())
+	if err = d.sync(f); err != nil {
+		return nil, disk.Trouble(err, "store blob %s", name.Short())
 	}
 	if err = os.Rename(f.Name(), d.path(name)); err != nil {
-		return "", 0, disk.Trouble(err, "store blob %s", name.Short())
+		return nil, disk.Trouble(err, "store blob %s", name.Short())
 	}
-	if e := disk.SyncDir(filepath.Dir(d.path(name))); e != nil {
+	if err = d.synced(filepath.Dir(d.path(name))); err != nil {
 		// The blob is whole and in place; it is only not known to last.
-		return "", 0, disk.Trouble(e, "store blob %s", name.Short())
+		return nil, disk.Trouble(err, "store blob %s", name.Short())
+	}
+	fi, err := f.Stat() // the rename has changed it
+	if err != nil {
+		return nil, disk.Trouble(err, "store blob %s", name.Short())
 	}
 	d.remember(name, stampOf(fi))
-	return name, size, nil
+	return d.reader(name, f, fi), nil
 }
 
 // Open implements Store.
@@ -200,7 +249,11 @@ func (d *Dir) Open(_ context.Context, name albs.Digest) (Reader, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &dirReader{dir: d, name: name, f: f, stamp: stampOf(fi), h: sha256.New()}, nil
+	return d.reader(name, f, fi), nil
+}
+
+func (d *Dir) reader(name albs.Digest, f *os.File, fi fs.FileInfo) *dirReader {
+	return &dirReader{dir: d, name: name, f: f, stamp: stampOf(fi), h: sha256.New()}
 }
 
 func (d *Dir) open(name albs.Digest) (*os.File, fs.FileInfo, error) {
@@ -223,24 +276,33 @@ func (d *Dir) open(name albs.Digest) (*os.File, fs.FileInfo, error) {
 }
 
 // OpenRange implements Store. A file once verified isn't read again for this until
-// its inode, time or size changes.
+// its inode, times or size change.
 func (d *Dir) OpenRange(ctx context.Context, name albs.Digest, off, length int64) (io.ReadCloser, error) {
 	f, fi, err := d.open(name)
 	if err != nil {
 		return nil, err
 	}
-	if off < 0 || off > fi.Size() {
-		f.Close()
-		return nil, albs.Errorf(albs.Invalid, "offset %d is outside of blob %s with its %d bytes", off, name, fi.Size())
+	r := d.reader(name, f, fi)
+	part, err := r.cut(off, length)
+	if err == nil {
+		err = d.verify(ctx, name, f, r.stamp)
 	}
-	if err := d.verify(ctx, name, f, stampOf(fi)); err != nil {
+	if err != nil {
 		f.Close()
 		return nil, err
 	}
-	if length < 0 || length > fi.Size()-off {
-		length = fi.Size() - off
+	return part, nil
+}
+
+// cut returns length bytes from off of the file; closing them closes it.
+func (r *dirReader) cut(off, length int64) (io.ReadCloser, error) {
+	if off < 0 || off > r.Size() {
+		return nil, albs.Errorf(albs.Invalid, "offset %d is outside of blob %s with its %d bytes", off, r.name, r.Size())
 	}
-	return section{io.NewSectionReader(f, off, length), f}, nil
+	if length < 0 || length > r.Size()-off {
+		length = r.Size() - off
+	}
+	return section{io.NewSectionReader(r.f, off, length), r.f}, nil
 }
 
 type section struct {
@@ -276,7 +338,7 @@ func (d *Dir) Remove(_ context.Context, name albs.Digest) error {
 	if err != nil {
 		return disk.Trouble(err, "remove blob %s", name.Short())
 	}
-	return disk.Trouble(disk.SyncDir(filepath.Dir(d.path(name))), "remove blob %s", name.Short())
+	return disk.Trouble(d.synced(filepath.Dir(d.path(name))), "remove blob %s", name.Short())
 }
 
 // Walk implements Store.
@@ -310,14 +372,32 @@ func (d *Dir) Walk(ctx context.Context, yield func(albs.Digest, int64) error) er
 	return nil
 }
 
-// intact returns the size of a blob that has been verified, now or before.
-func (d *Dir) intact(ctx context.Context, name albs.Digest) (int64, error) {
+// Verify implements Store. What the kernel keeps of the file in memory is dropped
+// first, so that the disk is asked.
+func (d *Dir) Verify(ctx context.Context, name albs.Digest) error {
 	f, fi, err := d.open(name)
 	if err != nil {
-		return 0, err
+		return err
 	}
 	defer f.Close()
-	return fi.Size(), d.verify(ctx, name, f, stampOf(fi))
+	// Where that isn't possible, memory is all that readers get as well.
+	_ = unix.Fadvise(int(f.Fd()), 0, 0, unix.FADV_DONTNEED)
+	d.forget(name)
+	return d.verify(ctx, name, f, stampOf(fi))
+}
+
+// held returns a blob that has been verified, now or before.
+func (d *Dir) held(ctx context.Context, name albs.Digest) (*dirReader, error) {
+	f, fi, err := d.open(name)
+	if err != nil {
+		return nil, err
+	}
+	r := d.reader(name, f, fi)
+	if err := d.verify(ctx, name, f, r.stamp); err != nil {
+		f.Close()
+		return nil, err
+	}
+	return r, nil
 }
 
 // verify hashes the whole of f unless the file of this stamp is known to be right.

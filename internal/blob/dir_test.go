@@ -70,6 +70,30 @@ func rewrite(t *testing.T, file string, change func([]byte) []byte) {
 	}
 }
 
+// TestChangeWithItsTimeSetBack: a blob that was verified is read again when its bytes
+// were changed, also by who sets the time of modification back (T13).
+func TestChangeWithItsTimeSetBack(t *testing.T) {
+	t.Parallel()
+	s, dir := newDir(t)
+	b := bytes.Repeat([]byte("albs"), 1000)
+	d, _, err := s.Write(t.Context(), bytes.NewReader(b), 1<<20)
+	if err != nil {
+		t.Fatal(err)
+	}
+	file := path(dir, d)
+	before, err := os.Stat(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	rewrite(t, file, func(b []byte) []byte { b[7] ^= 1; return b })
+	if err := os.Chtimes(file, before.ModTime(), before.ModTime()); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.OpenRange(t.Context(), d, 0, 1); !errors.Is(err, blob.ErrCorrupt) {
+		t.Errorf("OpenRange = %v, want ErrCorrupt", err)
+	}
+}
+
 func TestNewDirRemovesOldLeftoversOnly(t *testing.T) {
 	t.Parallel()
 	_, dir := newDir(t)

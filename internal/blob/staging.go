@@ -23,7 +23,8 @@ import (
 // writes afterwards: who drops a lease sees to it that nothing more is taken for it,
 // or looks at Leases later.
 type Staging struct {
-	dir string
+	dir  string
+	sync func(*os.File) error // brings a file to disk; tests have it fail
 
 	mu   sync.Mutex
 	busy map[string]bool // files that an Append writes now
@@ -40,7 +41,7 @@ func NewStaging(dir string) (*Staging, error) {
 	if err := disk.SyncDir(filepath.Dir(dir)); err != nil {
 		return nil, disk.Trouble(err, "open staging area")
 	}
-	return &Staging{dir: dir, busy: make(map[string]bool)}, nil
+	return &Staging{dir: dir, sync: (*os.File).Sync, busy: make(map[string]bool)}, nil
 }
 
 // validLease keeps a lease's name from being a path.
@@ -81,7 +82,8 @@ func (s *Staging) path(lease string, d albs.Digest) (string, error) {
 // the storage is full, so that the upload goes on from there. It is Conflict if off
 // isn't what is held, or, with 0, if another Append of the same upload runs or the
 // lease is dropped meanwhile; TooLarge, with max bytes held, if the upload would
-// pass max; NoSpace if the storage is full.
+// pass max; NoSpace if the storage is full. If the disk fails what was held is
+// dropped, and 0 returned.
 func (s *Staging) Append(ctx context.Context, lease string, d albs.Digest, off int64, r io.Reader, max int64) (held int64, err error) {
 	path, err := s.path(lease, d)
 	if err != nil {
@@ -117,9 +119,13 @@ func (s *Staging) Append(ctx context.Context, lease string, d albs.Digest, off i
 			err = albs.Errorf(albs.TooLarge, "it has more than %d bytes", max)
 		}
 	}
+	if serr := s.sync(f); serr != nil {
+		// The kernel tells of what it lost once, and syncs the rest without a word.
+		return 0, errors.Join(disk.Trouble(serr, "stage upload %s", d.Short()), os.Remove(path))
+	}
 	// The folders too, whoever made them: a call before may have been cut off
 	// between the making and this.
-	for _, sync := range []func() error{f.Sync, func() error { return disk.SyncDir(filepath.Dir(path)) }, func() error { return disk.SyncDir(s.dir) }} {
+	for _, sync := range []func() error{func() error { return disk.SyncDir(filepath.Dir(path)) }, func() error { return disk.SyncDir(s.dir) }} {
 		serr := sync()
 		if errors.Is(serr, fs.ErrNotExist) {
 			return 0, albs.Errorf(albs.Conflict, "upload %s was dropped while it was being written", d.Short())

@@ -40,6 +40,7 @@ func Run(t *testing.T, fresh func(t *testing.T) Storage) {
 		"remove and put again":                removeAndPut,
 		"walk":                                walk,
 		"cancelled":                           cancelled,
+		"verify":                              verify,
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -179,6 +180,7 @@ func badDigests(t *testing.T, s blob.Store) {
 		_, err = s.Stat(t.Context(), d)
 		wantKind(t, "Stat", err, albs.Invalid)
 		wantKind(t, "Remove", s.Remove(t.Context(), d), albs.Invalid)
+		wantKind(t, "Verify", s.Verify(t.Context(), d), albs.Invalid)
 	}
 }
 
@@ -190,6 +192,7 @@ func absent(t *testing.T, s blob.Store) {
 	wantKind(t, "OpenRange", err, albs.NotFound)
 	_, err = s.Stat(t.Context(), d)
 	wantKind(t, "Stat", err, albs.NotFound)
+	wantKind(t, "Verify", s.Verify(t.Context(), d), albs.NotFound)
 	if err := s.Remove(t.Context(), d); err != nil {
 		t.Errorf("Remove of what isn't there: %v", err)
 	}
@@ -353,9 +356,17 @@ func wantAllCorrupt(t *testing.T, s blob.Store, d albs.Digest) {
 	} else {
 		wantCorrupt(t, "OpenRange", err)
 	}
+	wantReaderCorrupt(t, s, d)
+	wantCorrupt(t, "Verify", s.Verify(t.Context(), d))
+	wantReaderCorrupt(t, s, d)
+}
+
+func wantReaderCorrupt(t *testing.T, s blob.Store, d albs.Digest) {
+	t.Helper()
 	r, err := s.Open(t.Context(), d)
 	if err != nil {
-		t.Fatal(err)
+		wantCorrupt(t, "Open", err)
+		return
 	}
 	defer r.Close()
 	n, err := r.ReadAt(make([]byte, 1), 0)
@@ -376,13 +387,7 @@ func truncated(t *testing.T, st Storage) {
 	s, d := damaged(t, st, content(10_000), func(b []byte) []byte { return b[:len(b)-1] })
 	wantAllCorrupt(t, s, d)
 	s, d = damaged(t, st, content(2000), func([]byte) []byte { return nil })
-	r, err := s.Open(t.Context(), d)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer r.Close()
-	_, err = io.ReadAll(r)
-	wantCorrupt(t, "reading what is empty now", err)
+	wantReaderCorrupt(t, s, d)
 }
 
 func grown(t *testing.T, st Storage) {
@@ -402,14 +407,50 @@ func repaired(t *testing.T, st Storage) {
 	wantContent(t, s, b)
 }
 
-// changedLater asks the very store that has verified the blob before.
+// changedLater asks the very store that has verified the blob before. It may have kept
+// the right bytes elsewhere; what is stored it has to look at when asked to, and to
+// mend when they are put.
 func changedLater(t *testing.T, st Storage) {
 	b := content(10_000)
 	s := st.Open(t)
 	d := mustPut(t, s, b)
 	wantContent(t, s, b)
+	if err := s.Verify(t.Context(), d); err != nil {
+		t.Errorf("Verify of what is intact: %v", err)
+	}
 	st.Change(t, d, flip)
-	wantAllCorrupt(t, s, d)
+	if rc, err := s.OpenRange(t.Context(), d, 0, -1); err != nil {
+		wantCorrupt(t, "OpenRange", err)
+	} else {
+		defer rc.Close()
+		if got, err := io.ReadAll(rc); err != nil || !bytes.Equal(got, b) {
+			t.Errorf("other bytes were read, %v", err)
+		}
+	}
+	wantCorrupt(t, "Verify", s.Verify(t.Context(), d))
+	mustPut(t, s, b)
+	if err := s.Verify(t.Context(), d); err != nil {
+		t.Errorf("Verify after a Put of the right bytes: %v", err)
+	}
+	next := st.Open(t)
+	if err := next.Verify(t.Context(), d); err != nil {
+		t.Errorf("Verify by the next store: %v", err)
+	}
+	wantContent(t, next, b)
+}
+
+func verify(t *testing.T, s blob.Store) {
+	for _, n := range []int{0, 1, 100_000} {
+		if err := s.Verify(t.Context(), mustPut(t, s, content(n))); err != nil {
+			t.Errorf("Verify of %d bytes: %v", n, err)
+		}
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	d := mustPut(t, s, content(100))
+	cancel()
+	if err := s.Verify(ctx, d); !errors.Is(err, context.Canceled) {
+		t.Errorf("Verify = %v, want context.Canceled", err)
+	}
 }
 
 func removeAndPut(t *testing.T, s blob.Store) {
