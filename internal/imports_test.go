@@ -156,6 +156,7 @@ var confined = map[string][]string{
 	"github.com/codenotary/immudb":    {"ledger"},
 	"github.com/ProtonMail/go-crypto": {"pgp"},
 	"github.com/jmoiron/sqlx":         {"master", "master/"},
+	"github.com/minio/minio-go":       {"blob"},
 	"os/exec":                         {"git", "sandbox", "sandbox/emulator", "sandbox/lent", "buildroot", "worker/"},
 }
 

@@ -1,5 +1,6 @@
 // Package blob keeps bytes under the name of their sha256: Store is the contract,
-// Dir the store in a directory, Staging the uploads that are still on their way.
+// Dir the store in a directory, S3 the store in a bucket, Staging the uploads that
+// are still on their way.
 //
 // Invariants: what a Put or Write acknowledged survives a crash; a blob is never
 // changed in place; nothing that doesn't hash to its name is read to its end

@@ -25,9 +25,6 @@ import (
 // of a crash: younger ones may belong to another process that is writing now.
 const tmpGrace = 24 * time.Hour
 
-// maxVerified bounds the memory of which blobs have been verified.
-const maxVerified = 1 << 16
-
 // Dir is a Store in a directory: sha256/ab/cdef… holds the blobs, tmp what is being
 // written. A blob is written to tmp, synced, renamed into place, and its folder
 // synced. Several processes may share one directory.
@@ -38,8 +35,9 @@ type Dir struct {
 	sync    func(*os.File) error
 	syncDir func(string) error
 
+	verified verified[stamp]
+
 	mu       sync.Mutex
-	verified map[albs.Digest]stamp
 	doubtful map[string]bool // folders whose sync has failed
 }
 
@@ -72,7 +70,7 @@ func NewDir(dir string) (*Dir, error) {
 	}
 	d := &Dir{
 		dir: dir, sync: (*os.File).Sync, syncDir: disk.SyncDir,
-		verified: make(map[albs.Digest]stamp), doubtful: make(map[string]bool),
+		doubtful: make(map[string]bool),
 	}
 	for _, p := range []string{d.tmp(), d.blobs()} {
 		if err := os.MkdirAll(p, 0o750); err != nil {
@@ -239,7 +237,7 @@ func (d *Dir) write(ctx context.Context, r io.Reader, limit int64, want albs.Dig
 	if err != nil {
 		return nil, disk.Trouble(err, "store blob %s", name.Short())
 	}
-	d.remember(name, stampOf(fi))
+	d.verified.remember(name, stampOf(fi))
 	return d.reader(name, f, fi), nil
 }
 
@@ -330,7 +328,7 @@ func (d *Dir) Remove(_ context.Context, name albs.Digest) error {
 	if err := checkDigest(name); err != nil {
 		return err
 	}
-	d.forget(name)
+	d.verified.forget(name)
 	err := os.Remove(d.path(name))
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
@@ -382,7 +380,7 @@ func (d *Dir) Verify(ctx context.Context, name albs.Digest) error {
 	defer f.Close()
 	// Where that isn't possible, memory is all that readers get as well.
 	_ = unix.Fadvise(int(f.Fd()), 0, 0, unix.FADV_DONTNEED)
-	d.forget(name)
+	d.verified.forget(name)
 	return d.verify(ctx, name, f, stampOf(fi))
 }
 
@@ -402,10 +400,7 @@ func (d *Dir) held(ctx context.Context, name albs.Digest) (*dirReader, error) {
 
 // verify hashes the whole of f unless the file of this stamp is known to be right.
 func (d *Dir) verify(ctx context.Context, name albs.Digest, f *os.File, s stamp) error {
-	d.mu.Lock()
-	known := d.verified[name] == s
-	d.mu.Unlock()
-	if known {
+	if d.verified.has(name, s) {
 		return nil
 	}
 	h := sha256.New()
@@ -414,26 +409,11 @@ func (d *Dir) verify(ctx context.Context, name albs.Digest, f *os.File, s stamp)
 		return disk.Trouble(err, "verify blob %s", name.Short())
 	}
 	if n != s.size || albs.DigestFrom(h) != name {
-		d.forget(name)
+		d.verified.forget(name)
 		return corrupt(name)
 	}
-	d.remember(name, s)
+	d.verified.remember(name, s)
 	return nil
-}
-
-func (d *Dir) remember(name albs.Digest, s stamp) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	if len(d.verified) >= maxVerified {
-		clear(d.verified) // costs re-reading, nothing else
-	}
-	d.verified[name] = s
-}
-
-func (d *Dir) forget(name albs.Digest) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	delete(d.verified, name)
 }
 
 // dirReader is Dir's Reader.
@@ -468,7 +448,7 @@ func (r *dirReader) Read(p []byte) (int, error) {
 		return n, nil
 	}
 	if len(p) > 0 && albs.DigestFrom(r.h) != r.name {
-		r.dir.forget(r.name)
+		r.dir.verified.forget(r.name)
 		return 0, corrupt(r.name)
 	}
 	return 0, io.EOF

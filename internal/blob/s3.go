@@ -1,0 +1,325 @@
+package blob
+
+import (
+	"context"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"io"
+	"net/url"
+	"path"
+	"strings"
+	"time"
+
+	"github.com/minio/minio-go/v7"
+
+	"albs/internal/albs"
+)
+
+// S3Config says where the bucket is and who asks. The zero value is no bucket.
+type S3Config struct {
+	// Endpoint is the server's URL, without a path.
+	Endpoint string `yaml:"endpoint"`
+	// Bucket is the name of the bucket, which has to be there.
+	Bucket string `yaml:"bucket"`
+	// Prefix is what the names of all objects begin with, without slashes around it.
+	Prefix string `yaml:"prefix"`
+	// Region is the bucket's region; "" is us-east-1.
+	Region string `yaml:"region"`
+	// AccessKeyFile and SecretKeyFile hold the two halves of the credentials.
+	AccessKeyFile string `yaml:"access_key_file"`
+	SecretKeyFile string `yaml:"secret_key_file"`
+	// CAFile is a PEM file of an authority trusted beside the system's.
+	CAFile string `yaml:"ca_file"`
+	// CacheSize bounds the bytes of the local cache; 0 is 20 GiB.
+	CacheSize int64 `yaml:"cache_size"`
+
+	// AccessKey and SecretKey are what those files hold.
+	AccessKey string `yaml:"-"`
+	SecretKey string `yaml:"-"`
+}
+
+// Check returns what is wrong with the configuration as it is written, as Invalid.
+func (c S3Config) Check() error {
+	if c == (S3Config{}) {
+		return nil
+	}
+	u, err := url.Parse(c.Endpoint)
+	switch {
+	case err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" || strings.Trim(u.Path, "/") != "" || u.User != nil || u.RawQuery != "" || u.Fragment != "":
+		return albs.Errorf(albs.Invalid, "endpoint %.200q: give http:// or https://, a host and perhaps a port, and nothing else", c.Endpoint)
+	case c.Bucket == "":
+		return albs.Errorf(albs.Invalid, "bucket is missing")
+	case c.Prefix != "" && (path.Clean("/"+c.Prefix) != "/"+c.Prefix || len(c.Prefix) > 200):
+		return albs.Errorf(albs.Invalid, "prefix %.250q: give at most 200 bytes without slashes at its ends or two in a row", c.Prefix)
+	case c.AccessKeyFile == "" || c.SecretKeyFile == "":
+		return albs.Errorf(albs.Invalid, "access_key_file and secret_key_file have to name the files of the credentials")
+	case c.CacheSize < 0:
+		return albs.Errorf(albs.Invalid, "cache_size is below zero")
+	}
+	return nil
+}
+
+// S3 is a Store in a bucket of an S3 server, under the names that Dir gives its files.
+// Several processes may share one prefix.
+//
+// What is put and what is read goes through a directory of this process, the cache: a
+// blob is hashed there before it is sent, and after it has come before anything of it
+// is returned. The cache is bounded and may vanish; nothing is acknowledged that the
+// bucket doesn't hold. A blob that another process has removed is still read here
+// while the cache has it.
+//
+// Errors beside the contract's: Unavailable if the server doesn't answer, refuses, or
+// is too slow, after several attempts.
+type S3 struct {
+	link     *link
+	prefix   string
+	cache    *Dir
+	space    space
+	verified verified[object]
+}
+
+// object is what the server says of an object; other bytes have another etag.
+type object struct {
+	etag string
+	size int64
+}
+
+// uploadGrace is how old an upload in parts must be before NewS3 takes it for the
+// leftover of a crash.
+const uploadGrace = 24 * time.Hour
+
+// defaultCache is the size of the cache where none is configured.
+const defaultCache = 20 << 30
+
+// NewS3 opens the store in the bucket that c names, with its cache in dir, and has
+// the server forget uploads that a crash cut off more than a day ago. Invalid if
+// there is no such bucket, or c is wrong; Unavailable if it can't be asked.
+func NewS3(ctx context.Context, c S3Config, dir string) (*S3, error) {
+	l, err := newLink(c)
+	if err != nil {
+		return nil, err
+	}
+	return open(ctx, l, c, dir)
+}
+
+func open(ctx context.Context, l *link, c S3Config, dir string) (*S3, error) {
+	if c.CacheSize == 0 {
+		c.CacheSize = defaultCache
+	}
+	cache, err := NewDir(dir)
+	if err != nil {
+		return nil, err
+	}
+	s := &S3{link: l, prefix: path.Join(c.Prefix, "sha256") + "/", cache: cache}
+	s.space = space{dir: cache, max: c.CacheSize}
+	if err := s.space.count(ctx); err != nil {
+		return nil, err
+	}
+	if err := l.exists(ctx); err != nil {
+		return nil, err
+	}
+	return s, l.sweep(ctx, s.prefix, time.Now().Add(-uploadGrace))
+}
+
+func (s *S3) key(name albs.Digest) string {
+	return s.prefix + string(name[:2]) + "/" + string(name[2:])
+}
+
+// Put implements Store.
+func (s *S3) Put(ctx context.Context, want albs.Digest, r io.Reader) (int64, error) {
+	o, err := s.intact(ctx, want)
+	if err == nil {
+		return o.size, nil
+	}
+	if !errors.Is(err, albs.NotFound) && !errors.Is(err, ErrCorrupt) {
+		return 0, err
+	}
+	f, kerr := s.cache.keep(ctx, want, r)
+	if kerr != nil {
+		return 0, kerr
+	}
+	defer s.release(f)
+	return f.Size(), s.upload(ctx, f, errors.Is(err, ErrCorrupt))
+}
+
+// Write implements Store.
+func (s *S3) Write(ctx context.Context, r io.Reader, limit int64) (albs.Digest, int64, error) {
+	f, err := s.cache.write(ctx, r, limit, "")
+	if err != nil {
+		return "", 0, err
+	}
+	defer s.release(f)
+	switch _, err := s.intact(ctx, f.name); {
+	case err == nil:
+	case errors.Is(err, albs.NotFound), errors.Is(err, ErrCorrupt):
+		if err := s.upload(ctx, f, errors.Is(err, ErrCorrupt)); err != nil {
+			return "", 0, err
+		}
+	default:
+		return "", 0, err
+	}
+	return f.name, f.Size(), nil
+}
+
+// release closes a file of the cache that came or was used, and makes room.
+func (s *S3) release(f *dirReader) {
+	f.Close()
+	s.space.trim(f.name, f.Size())
+}
+
+// upload stores f in the bucket. If another stored the blob meanwhile, or an earlier
+// attempt did whose answer was lost, that is as good once it has been verified.
+func (s *S3) upload(ctx context.Context, f *dirReader, replace bool) error {
+	o, err := s.link.put(ctx, s.key(f.name), f.name, f.f, f.Size(), replace)
+	if !taken(err) {
+		if err == nil {
+			s.verified.remember(f.name, o)
+		}
+		return err
+	}
+	switch verr := s.Verify(ctx, f.name); {
+	case errors.Is(verr, ErrCorrupt) && !replace:
+		return s.upload(ctx, f, true)
+	case errors.Is(verr, albs.NotFound):
+		return err
+	default:
+		return verr
+	}
+}
+
+// intact returns a stored object whose bytes have been right, now or before.
+func (s *S3) intact(ctx context.Context, name albs.Digest) (object, error) {
+	if err := checkDigest(name); err != nil {
+		return object{}, err
+	}
+	o, err := s.link.head(ctx, s.key(name), name)
+	if err != nil {
+		return object{}, err
+	}
+	if s.verified.has(name, o) {
+		return o, nil
+	}
+	return o, s.Verify(ctx, name)
+}
+
+// Verify implements Store.
+func (s *S3) Verify(ctx context.Context, name albs.Digest) error {
+	if err := checkDigest(name); err != nil {
+		return err
+	}
+	o, err := s.link.get(ctx, s.key(name), name, func(body io.Reader) error {
+		h := sha256.New()
+		if _, err := io.Copy(h, body); err != nil {
+			return err
+		}
+		if albs.DigestFrom(h) != name {
+			return corrupt(name)
+		}
+		return nil
+	})
+	if err != nil {
+		s.verified.forget(name)
+		return err
+	}
+	s.verified.remember(name, o)
+	return nil
+}
+
+// Open implements Store.
+func (s *S3) Open(ctx context.Context, name albs.Digest) (Reader, error) {
+	f, err := s.fetch(ctx, name)
+	if err != nil {
+		return nil, err
+	}
+	return f, nil
+}
+
+// OpenRange implements Store.
+func (s *S3) OpenRange(ctx context.Context, name albs.Digest, off, length int64) (io.ReadCloser, error) {
+	f, err := s.fetch(ctx, name)
+	if err != nil {
+		return nil, err
+	}
+	part, err := f.cut(off, length)
+	if err != nil {
+		f.Close()
+		return nil, err
+	}
+	return part, nil
+}
+
+// fetch opens a blob in the cache, verified, where it is brought if need be.
+func (s *S3) fetch(ctx context.Context, name albs.Digest) (*dirReader, error) {
+	f, err := s.cache.held(ctx, name)
+	if err == nil {
+		s.space.use(name)
+		return f, nil
+	}
+	if !errors.Is(err, albs.NotFound) && !errors.Is(err, ErrCorrupt) {
+		return nil, err
+	}
+	o, err := s.link.get(ctx, s.key(name), name, func(body io.Reader) (err error) {
+		f, err = s.cache.keep(ctx, name, body)
+		if errors.Is(err, albs.Invalid) {
+			s.verified.forget(name)
+			return corrupt(name)
+		}
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	s.verified.remember(name, o)
+	s.space.trim(name, f.Size())
+	return f, nil
+}
+
+// Stat implements Store.
+func (s *S3) Stat(ctx context.Context, name albs.Digest) (int64, error) {
+	if err := checkDigest(name); err != nil {
+		return 0, err
+	}
+	o, err := s.link.head(ctx, s.key(name), name)
+	return o.size, err
+}
+
+// Remove implements Store.
+func (s *S3) Remove(ctx context.Context, name albs.Digest) error {
+	if err := checkDigest(name); err != nil {
+		return err
+	}
+	s.verified.forget(name)
+	if err := s.link.remove(ctx, s.key(name)); err != nil {
+		return err
+	}
+	return s.cache.Remove(ctx, name)
+}
+
+// Walk implements Store. Objects under the prefix that are no blobs are passed by.
+func (s *S3) Walk(ctx context.Context, yield func(albs.Digest, int64) error) error {
+	for after := ""; ; {
+		page, err := s.link.list(ctx, s.prefix, after)
+		if err != nil {
+			return err
+		}
+		if len(page) == 0 {
+			return nil
+		}
+		after = page[len(page)-1].Key
+		for _, o := range page {
+			name := albs.Digest(strings.ReplaceAll(strings.TrimPrefix(o.Key, s.prefix), "/", ""))
+			if !name.Valid() || s.key(name) != o.Key {
+				continue
+			}
+			if err := yield(name, o.Size); err != nil {
+				return err
+			}
+		}
+	}
+}
+
+func objectOf(o minio.ObjectInfo) object { return object{etag: o.ETag, size: o.Size} }
+
+// describe is how errors call an object's blob.
+func describe(name albs.Digest) string { return fmt.Sprintf("blob %s in S3", name.Short()) }
