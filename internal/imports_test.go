@@ -44,6 +44,7 @@ var allowed = map[string][]string{
 	"telemetry":        {"albs"},
 	"egress":           {"albs", "disk"},           // CA files, bounded
 	"blob":             {"albs", "disk"},           // synced folders, full disks
+	"blob/scrub":       {"albs", "blob", "disk"},   // where it is, kept
 	"git":              {"albs", "disk", "egress"}, // the CA bundle for git
 	"pgp":              {"albs"},
 	"rpm":              {"albs", "pgp"},
