@@ -9,6 +9,7 @@ import (
 	"io"
 	"net/http"
 	"os"
+	"path"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -197,7 +198,12 @@ func (a *app) welcome(c *config.Config, roles []albs.Role, m *master.Master) err
 	} else {
 		fmt.Fprintf(&b, "  %-13s %s\n", "master:", c.Connect.Master)
 	}
-	line(albs.RoleMaster, "master", c.Master.Dir+" (database, blobs, ledger, logs)")
+	held := "database, blobs, ledger, logs"
+	if s3 := c.Master.Blobs.S3; s3.Bucket != "" {
+		held = "database, cache of blobs, ledger, logs"
+		line(albs.RoleMaster, "blobs", fmt.Sprintf("%s, bucket %s", s3.Endpoint, path.Join(s3.Bucket, s3.Prefix)))
+	}
+	line(albs.RoleMaster, "master", c.Master.Dir+" ("+held+")")
 	line(albs.RoleNode, "build roots", c.Node.Sandbox.Dir)
 	line(albs.RoleTester, "test roots", c.Tester.Sandbox.Dir)
 	line(albs.RoleSigner, "keys", c.Signer.Dir)

@@ -134,12 +134,26 @@ func (c *Config) Place(data, listen, version string, roles []albs.Role) error {
 	set(&c.Releaser.Public, under(albs.RoleReleaser, "public"))
 	set(&c.Releaser.Spool, under(albs.RoleReleaser, "spool"))
 
-	if slices.Contains(roles, albs.RoleMaster) && c.Master.Database.DSNFile != "" {
-		dsn, err := Secret(c.Master.Database.DSNFile)
+	if !slices.Contains(roles, albs.RoleMaster) {
+		return nil
+	}
+	s3 := &c.Master.Blobs.S3
+	for _, secret := range []struct {
+		file string
+		to   *string
+	}{
+		{c.Master.Database.DSNFile, &c.Master.Database.DSN},
+		{s3.AccessKeyFile, &s3.AccessKey},
+		{s3.SecretKeyFile, &s3.SecretKey},
+	} {
+		if secret.file == "" {
+			continue
+		}
+		s, err := Secret(secret.file)
 		if err != nil {
 			return err
 		}
-		c.Master.Database.DSN = dsn
+		*secret.to = s
 	}
 	return nil
 }
@@ -149,6 +163,9 @@ func (c *Config) Warnings() []string {
 	var out []string
 	if client.InClear(c.Connect.Master) {
 		out = append(out, "connect.master "+c.Connect.Master+" is another host and spoken to by http: who listens on the way has the worker's token; use https")
+	}
+	if client.InClear(c.Master.Blobs.S3.Endpoint) {
+		out = append(out, "master.blobs.s3.endpoint "+c.Master.Blobs.S3.Endpoint+" is another host and spoken to by http: who listens on the way reads all blobs; use https")
 	}
 	return out
 }
@@ -200,6 +217,9 @@ func (c *Config) Check(roles []albs.Role) error {
 	}
 	if _, err := telemetry.NewLogger(os.Stderr, c.LogLevel); err != nil {
 		return fmt.Errorf("log_level: %w", err)
+	}
+	if err := c.Master.Blobs.Check(); err != nil {
+		return fmt.Errorf("master.blobs: %w", err)
 	}
 	for part, p := range map[string]egress.Policy{"master": c.Master.Egress, "node": c.Node.Egress, "tester": c.Tester.Egress} {
 		if _, err := egress.New(p); err != nil {

@@ -12,6 +12,7 @@ import (
 	"gopkg.in/yaml.v3"
 
 	"albs/internal/albs"
+	"albs/internal/blob"
 	"albs/internal/egress"
 	"albs/internal/sandbox"
 	"albs/internal/worker/node"
@@ -174,6 +175,11 @@ func TestCheck(t *testing.T) {
 	withDSN.Master.Database.DSNFile = "/etc/albs/dsn"
 	withKeys := Config{}
 	withKeys.Signer.Dir = "/var/lib/albs/keys"
+	withBucket := Config{}
+	withBucket.Master.Blobs.S3 = blob.S3Config{Endpoint: "https://s3.lan", Bucket: "b", AccessKeyFile: "/a", SecretKeyFile: "/s"}
+	halfBucket, backwards := withBucket, Config{}
+	halfBucket.Master.Blobs.S3.Bucket = ""
+	backwards.Master.Blobs.Scrub = -1
 	connected := Config{Connect: Connect{Master: "https://albs.example.org"}}
 	for name, c := range map[string]struct {
 		c     Config
@@ -184,6 +190,10 @@ func TestCheck(t *testing.T) {
 		"a master with keys":       {withKeys, []albs.Role{albs.RoleMaster}, false},
 		"a signer with keys":       {withKeys, []albs.Role{albs.RoleSigner}, true},
 		"all with both":            {withKeys, albs.Roles, true},
+		"a master with a bucket":   {withBucket, []albs.Role{albs.RoleMaster}, true},
+		"a node with a bucket":     {withBucket, []albs.Role{albs.RoleNode}, false},
+		"a bucket without a name":  {halfBucket, []albs.Role{albs.RoleMaster}, false},
+		"scrubbing backwards":      {backwards, []albs.Role{albs.RoleMaster}, false},
 		"a master that connects":   {connected, []albs.Role{albs.RoleMaster}, false},
 		"a node that connects":     {connected, []albs.Role{albs.RoleNode}, true},
 		"a master that is no URL":  {Config{Connect: Connect{Master: "albs.example.org"}}, []albs.Role{albs.RoleNode}, false},
@@ -218,6 +228,39 @@ func TestWarnings(t *testing.T) {
 		if got := c.Warnings(); len(got) != want {
 			t.Errorf("Warnings for %q = %q, want %d", master, got, want)
 		}
+		c = Config{}
+		c.Master.Blobs.S3.Endpoint = master
+		if got := c.Warnings(); len(got) != want {
+			t.Errorf("Warnings for S3 at %q = %q, want %d", master, got, want)
+		}
+	}
+}
+
+// TestPlaceSecrets: the master's secrets come from their files, and only the master's.
+func TestPlaceSecrets(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	file := func(name string) string { return filepath.Join(dir, name) }
+	for _, name := range []string{"dsn", "access", "secret"} {
+		if err := os.WriteFile(file(name), []byte("the "+name+"\n"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	c := Config{}
+	c.Master.Database.DSNFile = file("dsn")
+	c.Master.Blobs.S3.AccessKeyFile, c.Master.Blobs.S3.SecretKeyFile = file("access"), file("secret")
+	if err := c.Place(dir, "", "", []albs.Role{albs.RoleMaster}); err != nil {
+		t.Fatal(err)
+	}
+	if s3 := c.Master.Blobs.S3; c.Master.Database.DSN != "the dsn" || s3.AccessKey != "the access" || s3.SecretKey != "the secret" {
+		t.Errorf("read %q, %q, %q", c.Master.Database.DSN, s3.AccessKey, s3.SecretKey)
+	}
+	c.Master.Blobs.S3.SecretKeyFile = file("nowhere")
+	if err := c.Place(dir, "", "", []albs.Role{albs.RoleMaster}); !errors.Is(err, albs.Invalid) {
+		t.Errorf("Place with a secret that isn't there = %v", err)
+	}
+	if err := c.Place(dir, "", "", []albs.Role{albs.RoleNode}); err != nil {
+		t.Errorf("Place of a node = %v", err)
 	}
 }
 

@@ -10,6 +10,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"net"
 	"net/http"
 	"os"
@@ -26,6 +27,7 @@ import (
 	"albs/internal/albs"
 	"albs/internal/attest"
 	"albs/internal/blob"
+	"albs/internal/blob/scrub"
 	"albs/internal/disk"
 	"albs/internal/egress"
 	"albs/internal/git"
@@ -54,6 +56,7 @@ import (
 // Config holds what an operator may set.
 type Config struct {
 	Database db.Config     `yaml:"database"`
+	Blobs    Blobs         `yaml:"blobs"`
 	Queue    queue.Config  `yaml:"queue"`
 	Build    build.Config  `yaml:"build"`
 	Sources  source.Limits `yaml:"sources"`
@@ -71,12 +74,51 @@ type Config struct {
 	Version string `yaml:"-"`
 }
 
+// Blobs says where the bytes of all files are.
+type Blobs struct {
+	// S3 is the bucket that holds them; without one the master's directory does.
+	S3 blob.S3Config `yaml:"s3"`
+	// Scrub is how often all of them are read to see whether they are still right;
+	// scrub.Every if 0.
+	Scrub time.Duration `yaml:"scrub"`
+}
+
+// Check returns what is wrong with the configuration as it is written, as Invalid.
+func (b Blobs) Check() error {
+	if b.Scrub < 0 {
+		return albs.Errorf(albs.Invalid, "scrub is below zero")
+	}
+	if err := b.S3.Check(); err != nil {
+		return fmt.Errorf("s3: %w", err)
+	}
+	return nil
+}
+
+// open opens the store, with what it keeps on this machine under dir. Invalid if the
+// blobs were elsewhere when the master last ran: it would miss every one of them.
+func (b Blobs) open(ctx context.Context, dir string) (blob.Store, error) {
+	local, cache := filepath.Join(dir, "blobs"), filepath.Join(dir, "blob-cache")
+	inS3 := b.S3 != (blob.S3Config{})
+	other := cache
+	if inS3 {
+		other = local
+	}
+	if _, err := os.Lstat(other); !errors.Is(err, fs.ErrNotExist) {
+		return nil, albs.Errorf(albs.Invalid, "the blobs were elsewhere when this master last ran, for it left %s: bring them over as docs/operations.md says, then remove that folder", other)
+	}
+	if inS3 {
+		return blob.NewS3(ctx, b.S3, cache)
+	}
+	return blob.NewDir(local)
+}
+
 // Master is an open master.
 type Master struct {
 	config   Config
 	log      zerolog.Logger
 	lock     *os.File // of the directory
 	db       *db.DB
+	scrub    *scrub.Scrubber
 	ledger   *ledger.Embedded
 	auth     *auth.Auth
 	events   *event.Log
@@ -115,8 +157,11 @@ func Open(ctx context.Context, c Config, log zerolog.Logger) (m *Master, err err
 	if m.db, err = db.Open(ctx, c.Database); err != nil {
 		return m, err
 	}
-	blobs, err := blob.NewDir(path("blobs"))
+	blobs, err := c.Blobs.open(ctx, c.Dir)
 	if err != nil {
+		return m, err
+	}
+	if m.scrub, err = scrub.New(blobs, path("scrub.json"), c.Blobs.Scrub, log); err != nil {
 		return m, err
 	}
 	staging, err := blob.NewStaging(path("staging"))
@@ -251,7 +296,7 @@ func (m *Master) faces(rest, pages, files http.Handler) http.Handler {
 
 // gauges are what operators watch of the master as a whole.
 func (m *Master) gauges() []prometheus.Collector {
-	return []prometheus.Collector{
+	return append(m.scrub.Metrics(),
 		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 			Name: "albs_ledger_pending", Help: "Statements and records that wait for the ledger; -1 if that can't be read.",
 		}, func() float64 {
@@ -263,7 +308,7 @@ func (m *Master) gauges() []prometheus.Collector {
 			}
 			return float64(n)
 		}),
-	}
+	)
 }
 
 // URL returns how people and workers reach the faces.
@@ -337,6 +382,8 @@ func (m *Master) Run(ctx context.Context, ready chan<- struct{}) error {
 	loop("imports", func(ctx context.Context) error { return m.builds.Run(ctx, me) })
 	loop("tests", m.tests.Run)
 	loop("health", m.watch)
+	// One of several masters on the same blobs is enough.
+	loop("scrub", func(ctx context.Context) error { return m.db.Leader(ctx, "blobs.scrub", m.scrub.Run) })
 
 	srv := &http.Server{
 		Handler: m.handler, ReadHeaderTimeout: headerTimeout, IdleTimeout: idleTimeout,

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"io"
 	"net/http"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -12,6 +14,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"albs/internal/albs"
+	"albs/internal/blob"
 	"albs/internal/egress"
 )
 
@@ -80,6 +83,9 @@ func TestRun(t *testing.T) {
 			t.Errorf("%s gave %d: %.200s; want %q in it", path, status, body, want)
 		}
 	}
+	if _, body := get(t, m.URL()+"/metrics"); !strings.Contains(body, "albs_blobs_corrupt 0") {
+		t.Error("the scrubber's metrics aren't told")
+	}
 	well := false // which is reported after the start, and not before
 	tick := time.NewTicker(10 * time.Millisecond)
 	defer tick.Stop()
@@ -130,6 +136,22 @@ func TestOpenFails(t *testing.T) {
 	}
 	if err := opened(t, dir).Close(); err != nil {
 		t.Error(err)
+	}
+}
+
+// TestBlobsElsewhere: a master whose blobs were in its directory doesn't start on a bucket
+// without them, nor the other way round.
+func TestBlobsElsewhere(t *testing.T) {
+	t.Parallel()
+	inS3 := Blobs{S3: blob.S3Config{Endpoint: "http://127.0.0.1:1", Bucket: "b", AccessKeyFile: "/a", SecretKeyFile: "/s"}}
+	for left, b := range map[string]Blobs{"blobs": inS3, "blob-cache": {}} {
+		dir := t.TempDir()
+		if err := os.Mkdir(filepath.Join(dir, left), 0o700); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := b.open(t.Context(), dir); !errors.Is(err, albs.Invalid) || !strings.Contains(err.Error(), left) {
+			t.Errorf("with %s there: open = %v", left, err)
+		}
 	}
 }
 
