@@ -1,6 +1,8 @@
 package e2etest
 
 import (
+	"errors"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
@@ -8,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"albs/internal/blob/s3test"
 	"albs/internal/client"
 	"albs/internal/master/db/dbtest"
 )
@@ -28,7 +31,63 @@ func TestFiveProcesses(t *testing.T) {
 	if !apart {
 		t.Log("only root can change users: all five processes run as one")
 	}
-	s.serve("master", who["master"], []string{"master"}, nil)
+	s.five(who, nil)
+
+	if apart {
+		for _, r := range allRoles {
+			for _, other := range allRoles {
+				if got := lists(t, who[r], filepath.Join(s.dir, other)); got != (r == other) {
+					t.Errorf("the user of %s can look into the directory of %s: %v", r, other, got)
+				}
+			}
+		}
+		key := glob(t, filepath.Join(s.dir, "signer/signer/keys/keys/*"))
+		if readable(t, who["node"], key) || !readable(t, who["signer"], key) {
+			t.Error("the node's user can read the signer's key, or the signer's can't")
+		}
+		if database := filepath.Join(s.dir, "master/master/albs.db"); readable(t, who["node"], database) || !readable(t, who["master"], database) {
+			t.Error("the node's user can read the master's database, or the master's can't")
+		}
+	}
+	s.check("master", "releaser")
+}
+
+// TestPostgresAndS3 goes the same way with a PostgreSQL database and the blobs in a
+// bucket: the master as the tests' own user, who can reach the server.
+func TestPostgresAndS3(t *testing.T) {
+	t.Parallel()
+	c := dbtest.Postgres(t)
+	s := newSite(t)
+	s.s3 = s3test.Config(t)
+	s.secrets = append(s.secrets, c.DSN, s.s3.SecretKey)
+	dsn := filepath.Join(s.dir, "dsn")
+	if err := os.WriteFile(dsn, []byte(c.DSN+"\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	who := map[string]identity{"master": self}
+	for _, r := range allRoles[1:] {
+		who[r] = ordinary(t)
+	}
+	s.five(who, yes{"master": yes{
+		"database": yes{"dsn_file": dsn},
+		"blobs": yes{"s3": yes{
+			"endpoint": s.s3.Endpoint, "bucket": s.s3.Bucket, "prefix": s.s3.Prefix,
+			"access_key_file": s.s3.AccessKeyFile, "secret_key_file": s.s3.SecretKeyFile,
+		}},
+	}})
+	if _, err := os.Stat(filepath.Join(s.dir, "master/master/blobs")); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("the master has blobs in its directory: %v", err)
+	}
+	s.stop()
+	s.checkIn(c, "master", "releaser")
+}
+
+// five has every role played by a process of its own, the master's configured with
+// change, and a commit become a released package.
+func (s *site) five(who map[string]identity, change yes) {
+	t := s.t
+	t.Helper()
+	s.serve("master", who["master"], []string{"master"}, change)
 	s.people()
 	s.tiny()
 	s.product("tiny")
@@ -49,24 +108,6 @@ func TestFiveProcesses(t *testing.T) {
 	public := filepath.Join(s.dir, "releaser/releaser/public/demo/current")
 	glob(t, public+"/tiny/main/x86_64/os/Packages/f/five-1.0-1.seed9.noarch.rpm")
 	glob(t, public+"/tiny/main/source/Packages/f/five-1.0-1.seed9.src.rpm")
-
-	if apart {
-		for _, r := range allRoles {
-			for _, other := range allRoles {
-				if got := lists(t, who[r], filepath.Join(s.dir, other)); got != (r == other) {
-					t.Errorf("the user of %s can look into the directory of %s: %v", r, other, got)
-				}
-			}
-		}
-		key := glob(t, filepath.Join(s.dir, "signer/signer/keys/keys/*"))
-		if readable(t, who["node"], key) || !readable(t, who["signer"], key) {
-			t.Error("the node's user can read the signer's key, or the signer's can't")
-		}
-		if database := filepath.Join(s.dir, "master/master/albs.db"); readable(t, who["node"], database) || !readable(t, who["master"], database) {
-			t.Error("the node's user can read the master's database, or the master's can't")
-		}
-	}
-	s.check("master", "releaser")
 }
 
 // worker enrolls a worker and starts a process that plays its role.
@@ -133,31 +174,4 @@ func tries(t *testing.T, who identity, name string, args ...string) bool {
 		t.Fatal(err)
 	}
 	return cmd.Wait() == nil
-}
-
-// TestPostgres goes the whole way with a PostgreSQL database: the master as the
-// tests' own user, who can reach the server, all workers in one process beside it.
-func TestPostgres(t *testing.T) {
-	t.Parallel()
-	c := dbtest.Postgres(t)
-	s := newSite(t)
-	s.secrets = append(s.secrets, c.DSN)
-	dsn := filepath.Join(s.dir, "dsn")
-	if err := os.WriteFile(dsn, []byte(c.DSN+"\n"), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	s.serve("master", self, []string{"master"}, yes{"master": yes{"database": yes{"dsn_file": dsn}}})
-	s.people()
-	s.tiny()
-	s.product("tiny")
-	for _, r := range allRoles[1:] {
-		s.worker(r, ordinary(t), r)
-	}
-	s.key("ed25519")
-	b := s.build("tiny", s.forge.spec(t, "postgres", specOf("postgres", "echo building")))
-	s.built(b)
-	s.release(b)
-	glob(t, filepath.Join(s.dir, "releaser/releaser/public/demo/current/tiny/main/x86_64/os/Packages/p/postgres-*.rpm"))
-	s.stop()
-	s.checkIn(c, "master", "releaser")
 }

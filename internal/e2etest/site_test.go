@@ -53,9 +53,10 @@ type site struct {
 	admin   string         // tokens
 	alice   string
 	bob     string
-	secrets []string // that must be nowhere
-	master  string   // the program that plays the master, where it isn't the usual one
-	env     []string // of all processes, beside the usual
+	secrets []string      // that must be nowhere
+	master  string        // the program that plays the master, where it isn't the usual one
+	env     []string      // of all processes, beside the usual
+	s3      blob.S3Config // where the blobs are; the zero value is in the master's directory
 	mu      sync.Mutex
 	procs   []*process
 }
@@ -589,7 +590,7 @@ func (s *site) checkIn(c db.Config, master, releaser string) {
 	}
 	defer d.Close()
 	dir := filepath.Join(s.dir, master, "master")
-	blobs, err := blob.NewDir(filepath.Join(dir, "blobs"))
+	blobs, err := s.blobs(dir)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -623,6 +624,14 @@ func (s *site) checkIn(c db.Config, master, releaser string) {
 	}
 	owner := info.Sys().(*syscall.Stat_t)
 	identity{"the master's", int(owner.Uid), int(owner.Gid)}.ownAll(t, dir)
+}
+
+// blobs opens the blobs of the master whose directory is dir, as they are stored.
+func (s *site) blobs(dir string) (blob.Store, error) {
+	if s.s3.Bucket == "" {
+		return blob.NewDir(filepath.Join(dir, "blobs"))
+	}
+	return blob.NewS3(s.t.Context(), s.s3, s.t.TempDir())
 }
 
 // withoutWelcome returns a copy of a log without the admin's token, which the first

@@ -11,10 +11,10 @@ import (
 	"albs/internal/repodata"
 )
 
-type blobs struct{ *blob.Dir }
+type blobs struct{ blob.Store }
 
 func (b blobs) Open(ctx context.Context, d albs.Digest) (io.ReadCloser, error) {
-	return b.Dir.Open(ctx, d)
+	return b.Store.Open(ctx, d)
 }
 
 // blobs: I3, the bytes of every artifact are there and hash to its name, and so do

@@ -37,7 +37,7 @@ import (
 // Place says where what a master left lies.
 type Place struct {
 	DB     *db.DB
-	Blobs  *blob.Dir
+	Blobs  blob.Store
 	Ledger ledger.Ledger
 	Public string   // the releaser's public place; "" if none is looked at
 	Logs   []string // files and folders that are searched for secrets besides
