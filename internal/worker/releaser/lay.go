@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"albs/internal/albs"
+	"albs/internal/disk"
 	"albs/internal/repodata"
 	"albs/internal/worker"
 )
@@ -82,7 +83,7 @@ func (p *place) lay(ctx context.Context, t repodata.Tree, doc []byte, shown int6
 		return err
 	}
 	if err := p.root.Rename(unfinished, final); err != nil {
-		return fmt.Errorf("name the tree: %w", err)
+		return disk.Trouble(err, "name the tree in the public place")
 	}
 	p.dirty["trees"] = struct{}{}
 	return p.sync()
@@ -177,7 +178,7 @@ func (p *place) repository(ctx context.Context, tree string, shown int64, r repo
 	}
 	up := strings.Repeat("../", strings.Count(base, "/")+1)
 	if err := p.root.Symlink(up+path.Join(pool, "Packages"), path.Join(base, "Packages")); err != nil {
-		return nil, fmt.Errorf("link packages: %w", err)
+		return nil, disk.Trouble(err, "link packages in the public place")
 	}
 	p.dirty[base] = struct{}{}
 	fmt.Fprintf(log, "%s: %d packages, %d of them new, repomd %s\n", r.Path, s.Len(), fresh, s.Repomd().Short())

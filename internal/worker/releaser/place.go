@@ -138,10 +138,10 @@ func (p *place) show(serial int64) error {
 		return fmt.Errorf("clear link: %w", err)
 	}
 	if err := p.root.Symlink(treeName(serial), "current.new"); err != nil {
-		return fmt.Errorf("make link: %w", err)
+		return disk.Trouble(err, "make the link of the public place")
 	}
 	if err := p.root.Rename("current.new", "current"); err != nil {
-		return fmt.Errorf("move link: %w", err)
+		return disk.Trouble(err, "move the link of the public place")
 	}
 	p.dirty["."] = struct{}{}
 	return p.sync()
