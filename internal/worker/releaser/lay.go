@@ -64,6 +64,9 @@ func (p *place) lay(ctx context.Context, t repodata.Tree, doc []byte, shown int6
 		if now[r.Path], err = p.repository(ctx, unfinished, shown, r, known[r.Path], src, log); err != nil {
 			return fmt.Errorf("repository %s: %w", r.Path, err)
 		}
+		if err := p.invite(unfinished, t, r); err != nil {
+			return fmt.Errorf("repository %s: %w", r.Path, err)
+		}
 	}
 	for _, f := range t.Files {
 		if err := p.file(ctx, path.Join(unfinished, f.Path), f.Digest, src); err != nil {
@@ -93,14 +96,15 @@ func (p *place) lay(ctx context.Context, t repodata.Tree, doc []byte, shown int6
 // keeps of its own.
 func ownNames(t repodata.Tree) error {
 	var paths []string
+	isRepo := make(map[string]bool, len(t.Repositories))
 	for _, r := range t.Repositories {
-		paths = append(paths, r.Path)
+		paths, isRepo[r.Path] = append(paths, r.Path), true
 	}
 	for _, f := range t.Files {
 		paths = append(paths, f.Path)
 	}
 	for _, name := range paths {
-		if top, _, _ := strings.Cut(name, "/"); top == treeFile || top == pooledFile {
+		if top, _, _ := strings.Cut(name, "/"); top == treeFile || top == pooledFile || invites(t, isRepo, name) {
 			return albs.Errorf(albs.Invalid, "the tree has something at %s, which the public place has of its own", name)
 		}
 	}

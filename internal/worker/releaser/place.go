@@ -64,6 +64,7 @@ func (r rooted) Sync(name string) error { return syncFolder(r.Open(name)) }
 type place struct {
 	root  folder
 	dir   string // for messages
+	url   string // where readers find the places of all products, "" if nobody said
 	lock  *os.File
 	close func() error
 

@@ -9,6 +9,8 @@
 //	PRODUCT/trees/SERIAL/pooled.json       what of it is known to be in the pool
 //	PRODUCT/trees/SERIAL/REPO/repodata/…   the metadata of one snapshot
 //	PRODUCT/trees/SERIAL/REPO/Packages     → the repository's folder in the pool
+//	PRODUCT/trees/SERIAL/REPO/mirrorlist   the address of that repository in that tree
+//	PRODUCT/trees/SERIAL/REPO/PRODUCT.repo what a client's /etc/yum.repos.d takes
 //	PRODUCT/pool/REPO/Packages/…           each package once, add-only
 //	PRODUCT/pool/.digest/ab/SHA256         the same files by content
 //
@@ -39,6 +41,10 @@ import (
 type Config struct {
 	// Public is the directory in which products are published.
 	Public string `yaml:"public"`
+	// URL is where readers find Public, as "https://repo.example.org/albs": file, http or
+	// https. Without it no mirrorlist and no .repo file is published. Another one counts
+	// from the next serial.
+	URL string `yaml:"url"`
 	// Spool keeps what could not be reported yet.
 	Spool string `yaml:"spool"`
 }
@@ -48,6 +54,9 @@ func Run(ctx context.Context, c Config, version string, m worker.Master, log zer
 	if c.Public == "" || c.Spool == "" {
 		return albs.Errorf(albs.Invalid, "the releaser needs the directories releaser.public and releaser.spool")
 	}
+	if err := checkURL(c.URL); err != nil {
+		return err
+	}
 	if err := os.MkdirAll(c.Public, 0o755); err != nil {
 		return fmt.Errorf("make public directory: %w", err)
 	}
@@ -55,7 +64,7 @@ func Run(ctx context.Context, c Config, version string, m worker.Master, log zer
 	l := worker.Loop{
 		Master: m, Offer: func() worker.Offer { return offer }, Parallel: 1, Spool: c.Spool, StopEarly: true, Log: log,
 		Job: func(ctx context.Context, s *worker.Session) (albs.Outcome, albs.Result, error) {
-			r, err := publish(ctx, c.Public, s)
+			r, err := publish(ctx, c, s)
 			if err != nil {
 				return "", albs.Result{}, err
 			}
@@ -65,7 +74,7 @@ func Run(ctx context.Context, c Config, version string, m worker.Master, log zer
 	return l.Run(ctx)
 }
 
-func publish(ctx context.Context, public string, s *worker.Session) (albs.PublishResult, error) {
+func publish(ctx context.Context, c Config, s *worker.Session) (albs.PublishResult, error) {
 	spec := s.Lease.Spec.Publish
 	if spec == nil {
 		return albs.PublishResult{}, albs.Errorf(albs.Invalid, "the task names nothing to publish")
@@ -75,11 +84,12 @@ func publish(ctx context.Context, public string, s *worker.Session) (albs.Publis
 	if err != nil {
 		return albs.PublishResult{}, err
 	}
-	p, err := openPlace(public, spec.Product)
+	p, err := openPlace(c.Public, spec.Product)
 	if err != nil {
 		return albs.PublishResult{}, err
 	}
 	defer p.Close()
+	p.url = c.URL
 	return p.publish(ctx, tree, doc, src, s.Check, s.Log("publish"))
 }
 

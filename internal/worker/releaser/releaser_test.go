@@ -55,6 +55,7 @@ type world struct {
 	t      *testing.T
 	blobs  blobs
 	public string
+	url    string
 }
 
 type blobs struct{ *blob.Dir }
@@ -164,6 +165,7 @@ func (w *world) publish(spec albs.PublishSpec, wrap func(folder) folder) (string
 		return "", err
 	}
 	defer p.Close()
+	p.url = w.url
 	if wrap != nil {
 		p.root = wrap(p.root)
 	}
@@ -306,6 +308,10 @@ func TestRefusals(t *testing.T) {
 	}
 	own := repodata.Tree{Product: product, Serial: 6, Files: []repodata.TreeFile{{Path: "tree.json", Digest: one.Digest()}}}
 	below := repodata.Tree{Product: product, Serial: 6, Repositories: []repodata.TreeRepo{{Path: "pooled.json/os", Snapshot: one.Digest()}}}
+	list := repodata.Tree{Product: product, Serial: 6, Files: []repodata.TreeFile{{Path: repo + "/mirrorlist", Digest: one.Digest()}}}
+	list.Repositories = []repodata.TreeRepo{{Path: repo, Snapshot: one.Digest()}}
+	invitation := list
+	invitation.Files = []repodata.TreeFile{{Path: repo + "/seed.repo/x", Digest: one.Digest()}}
 	other := w.tree(6, two)
 	other.Product = "other"
 	later := w.tree(6, two)
@@ -316,6 +322,8 @@ func TestRefusals(t *testing.T) {
 		"an unsigned snapshot":      w.tree(6, unsigned),
 		"a file of the place":       w.save(own),
 		"a folder at its name":      w.save(below),
+		"a list of mirrors":         w.save(list),
+		"a folder at a .repo file":  w.save(invitation),
 		"another product's tree":    other,
 		"another serial's tree":     later,
 		"no tree":                   {Product: product, Tree: one.Repomd(), Serial: 6},

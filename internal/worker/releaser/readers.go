@@ -1,0 +1,101 @@
+package releaser
+
+import (
+	"fmt"
+	"io"
+	"net/url"
+	"path"
+	"strings"
+
+	"albs/internal/albs"
+	"albs/internal/repodata"
+)
+
+// mirrorList names the file beside each repository that has the address of that
+// repository in its own tree and not in current. Who goes by it asks for the pointer
+// once and then reads one tree only, also when current moves meanwhile: repomd.xml and
+// its signature are two requests, and by current they may be of two serials.
+const mirrorList = "mirrorlist"
+
+// repoFile names the file beside each repository that a client's /etc/yum.repos.d takes.
+func repoFile(product string) string { return product + ".repo" }
+
+// checkURL refuses what can't be the address of a public place, as Invalid. None at all
+// is fine.
+func checkURL(s string) error {
+	if s == "" {
+		return nil
+	}
+	u, err := url.Parse(s)
+	// A .repo file has one line for it, in which dnf puts the value of what follows a $.
+	if err != nil || strings.ContainsAny(s, " ,$") || u.Opaque != "" || u.User != nil || u.RawQuery != "" || u.ForceQuery || u.Fragment != "" ||
+		!(u.Scheme == "file" && u.Host == "" && path.IsAbs(u.Path) || (u.Scheme == "https" || u.Scheme == "http") && u.Host != "") {
+		return albs.Errorf(albs.Invalid, "releaser.url is %q: it takes the address of the public place, as https://repo.example.org/albs", s)
+	}
+	return nil
+}
+
+// invites reports whether the path of a file is that of a file by which readers find a
+// repository, or is below it.
+func invites(t repodata.Tree, isRepo map[string]bool, name string) bool {
+	for i, c := range name {
+		if c == '/' && isRepo[name[:i]] {
+			first, _, _ := strings.Cut(name[i+1:], "/")
+			return first == mirrorList || first == repoFile(t.Product)
+		}
+	}
+	return false
+}
+
+// address is where readers find a name of the place.
+func (p *place) address(product, name string) (string, error) {
+	u, err := url.Parse(p.url)
+	if err != nil {
+		return "", fmt.Errorf("parse address of the public place: %w", err)
+	}
+	return u.JoinPath(product, name).String(), nil
+}
+
+// invite lays the two files by which readers find a repository of tree t that is being
+// made in dir. A place without an address has none of them.
+func (p *place) invite(dir string, t repodata.Tree, r repodata.TreeRepo) error {
+	if p.url == "" {
+		return nil
+	}
+	own, err := p.address(t.Product, path.Join(treeName(t.Serial), r.Path)+"/")
+	if err != nil {
+		return err
+	}
+	list, err := p.address(t.Product, path.Join("current", r.Path, mirrorList))
+	if err != nil {
+		return err
+	}
+	id := strings.Map(func(c rune) rune {
+		if strings.ContainsRune("-._", c) || c >= '0' && c <= '9' || c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' {
+			return c
+		}
+		return '-'
+	}, t.Product+"-"+r.Path)
+	text := fmt.Sprintf("[%s]\nname=%s\nmirrorlist=%s\n", id, id, list)
+	var keys []string
+	for _, f := range t.Files {
+		if strings.HasPrefix(f.Path, "RPM-GPG-KEY-") {
+			key, err := p.address(t.Product, path.Join("current", f.Path))
+			if err != nil {
+				return err
+			}
+			keys = append(keys, key)
+		}
+	}
+	if len(keys) > 0 {
+		text += "gpgkey=" + strings.Join(keys, " ") + "\n"
+	}
+	text += "gpgcheck=1\nrepo_gpgcheck=1\nenabled=1\n"
+	for name, text := range map[string]string{mirrorList: own + "\n", repoFile(t.Product): text} {
+		err := p.write(path.Join(dir, r.Path, name), func(w io.Writer) error { _, err := io.WriteString(w, text); return err })
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
