@@ -50,23 +50,30 @@ func (c *checker) blobs(ctx context.Context) error {
 	return nil
 }
 
-// intact reads a blob whole; size < 0 is any.
+// intact reads a blob whole, once; size < 0 is any.
 func (c *checker) intact(ctx context.Context, d albs.Digest, size int64) error {
+	h, ok := c.hashed[d]
+	if !ok {
+		h.size, h.err = c.hash(ctx, d)
+		c.hashed[d] = h
+	}
+	if h.err == nil && size >= 0 && h.size != size {
+		return fmt.Errorf("it has %d bytes instead of %d", h.size, size)
+	}
+	return h.err
+}
+
+func (c *checker) hash(ctx context.Context, d albs.Digest) (int64, error) {
 	r, err := c.Blobs.Open(ctx, d)
 	if err != nil {
-		return err
+		return 0, err
 	}
 	defer r.Close()
 	got, n, err := albs.DigestReader(r)
-	switch {
-	case err != nil:
-		return err
-	case got != d:
-		return fmt.Errorf("its bytes hash to %s", got.Short())
-	case size >= 0 && n != size:
-		return fmt.Errorf("it has %d bytes instead of %d", n, size)
+	if err == nil && got != d {
+		err = fmt.Errorf("its bytes hash to %s", got.Short())
 	}
-	return nil
+	return n, err
 }
 
 func (c *checker) read(ctx context.Context, d albs.Digest) ([]byte, error) {
@@ -134,6 +141,10 @@ func (c *checker) references(ctx context.Context) error {
 	}
 	slices.Sort(snapshots)
 	for _, d := range slices.Compact(snapshots) {
+		if c.looked["reach "+string(d)] {
+			continue
+		}
+		before := len(c.found)
 		s, err := repodata.Open(ctx, blobs{c.Blobs}, d)
 		if err != nil {
 			c.broken("I4", "snapshot %s: %v", d.Short(), err)
@@ -148,6 +159,7 @@ func (c *checker) references(ctx context.Context) error {
 		if err != nil {
 			c.broken("I4", "snapshot %s: %v", d.Short(), err)
 		}
+		c.looked["reach "+string(d)] = len(c.found) == before
 	}
 	return nil
 }

@@ -58,6 +58,20 @@ type checker struct {
 	Place
 	trees []shownTree
 	found []Violation
+
+	// What never changes is read once, also by a Watch: each blob that was read whole,
+	// with what it came to; signed packages that were found good; snapshots by what was
+	// looked at in them; and the packages that they named, by product, path and NEVRA.
+	hashed map[albs.Digest]hashed
+	good   map[albs.Digest]bool
+	looked map[string]bool
+	names  map[string]albs.Digest
+}
+
+// hashed is the size of a blob whose bytes hash to its name, or what is wrong with it.
+type hashed struct {
+	size int64
+	err  error
 }
 
 // shownTree is a tree that a product has shown.
@@ -73,8 +87,8 @@ func (c *checker) broken(invariant, format string, args ...any) {
 // Check returns every violation that it finds. An error means that something could
 // not be read at all.
 func Check(ctx context.Context, p Place) ([]Violation, error) {
-	c := &checker{Place: p}
-	for _, check := range []func(context.Context) error{
+	c := newChecker(p)
+	return c.run(ctx,
 		c.attempts, c.tasks, c.moves,
 		c.blobs, c.history, c.references, c.named,
 		c.signed, c.documents,
@@ -82,7 +96,32 @@ func Check(ctx context.Context, p Place) ([]Violation, error) {
 		c.records,
 		c.secrets,
 		c.actors, c.approvals,
-	} {
+	)
+}
+
+// Watch checks I4 to I8 of a history again and again while it grows. While it checks, no
+// work may be under way; the master may run, if the place has its own ledger and database.
+type Watch struct{ c *checker }
+
+// NewWatch returns a Watch that has seen nothing yet.
+func NewWatch(p Place) *Watch { return &Watch{newChecker(p)} }
+
+// Check is the function Check, for I4 to I8. What is never changed and was found good
+// before isn't read again; what readers see is.
+func (w *Watch) Check(ctx context.Context) ([]Violation, error) {
+	c := w.c
+	c.trees, c.found = nil, nil
+	return c.run(ctx, c.history, c.references, c.named, c.signed, c.documents, c.public, c.released)
+}
+
+func newChecker(p Place) *checker {
+	return &checker{
+		Place: p, hashed: map[albs.Digest]hashed{}, good: map[albs.Digest]bool{}, looked: map[string]bool{}, names: map[string]albs.Digest{},
+	}
+}
+
+func (c *checker) run(ctx context.Context, checks ...func(context.Context) error) ([]Violation, error) {
+	for _, check := range checks {
 		if err := check(ctx); err != nil {
 			return c.found, err
 		}

@@ -263,6 +263,38 @@ func TestPlanted(t *testing.T) {
 	}
 }
 
+// TestWatch: one that has found all good finds what is broken later, and a new one what
+// it has no more looked at.
+func TestWatch(t *testing.T) {
+	t.Parallel()
+	f := newTemplate(t).copy(t)
+	w := NewWatch(f.Place)
+	check := func(w *Watch, want ...string) {
+		t.Helper()
+		found, err := w.Check(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, v := range want {
+			if !slices.ContainsFunc(found, func(got Violation) bool { return strings.HasPrefix(got.String(), v) }) {
+				t.Errorf("no violation begins with %q: %q", v, found)
+			}
+		}
+		if len(want) == 0 && len(found) > 0 {
+			t.Errorf("found %q", found)
+		}
+	}
+	check(w)
+	check(w)
+	f.write("public/demo/trees/2/"+repoPath+"/repodata/repomd.xml", "<repomd/>")
+	check(w, "I7: demo has "+repoPath+"/repodata/repomd.xml with")
+	f.signedCopy(f.unsigned, []byte("no package"))
+	check(w, "I7: ", "I5: ")
+	check(w, "I7: ", "I5: ") // what isn't good is told again
+	flip(f, f.blobPath(f.signed))
+	check(NewWatch(f.Place), "I7: ", "I5: ", "I4: ")
+}
+
 // flip changes the first byte of a file.
 func flip(f *sound, path string) {
 	f.t.Helper()

@@ -162,19 +162,23 @@ func (c *checker) released(ctx context.Context) error {
 	for _, r := range rows {
 		files[r.Product+" "+r.Path+" "+r.File] = r.Digest
 	}
-	seen := map[string]albs.Digest{}
 	for _, t := range c.trees {
 		for _, r := range t.Repositories {
+			once := fmt.Sprintf("names %s %s %s", t.Product, r.Path, r.Snapshot)
+			if c.looked[once] {
+				continue
+			}
+			before := len(c.found)
 			s, err := repodata.Open(ctx, blobs{c.Blobs}, r.Snapshot)
 			if err != nil {
 				continue // references told it
 			}
 			err = s.Packages(ctx, blobs{c.Blobs}, func(e repodata.Entry) error {
 				key := t.Product + " " + r.Path + " " + e.NEVRA.String()
-				if d, ok := seen[key]; ok && d != e.Digest {
+				if d, ok := c.names[key]; ok && d != e.Digest {
 					c.broken("I8", "%s was %s and is %s in serial %d", key, d.Short(), e.Digest.Short(), t.Serial)
 				}
-				seen[key] = e.Digest
+				c.names[key] = e.Digest
 				file := t.Product + " " + r.Path + " " + filepath.Base(e.Path)
 				if d, ok := files[file]; !ok || d != e.Digest {
 					c.broken("I8", "%s is %s in serial %d and was released as %q", file, e.Digest.Short(), t.Serial, d.Short())
@@ -184,6 +188,7 @@ func (c *checker) released(ctx context.Context) error {
 			if err != nil {
 				c.broken("I4", "snapshot %s: %v", r.Snapshot.Short(), err)
 			}
+			c.looked[once] = len(c.found) == before
 		}
 	}
 	return nil

@@ -62,6 +62,10 @@ func (c *checker) signed(ctx context.Context) error {
 			c.broken("I6", "%s and %s are both %s signed by %s", other.Short(), r.Digest.Short(), r.Unsigned.Short(), r.SignedBy)
 		}
 		seen[key] = r.Digest
+		if c.good[r.Digest] {
+			continue
+		}
+		found := len(c.found)
 		before, err := c.noted(ctx, r.Unsigned, attest.Build, attest.Source)
 		if err != nil {
 			return err
@@ -88,6 +92,7 @@ func (c *checker) signed(ctx context.Context) error {
 		if err := c.holds(ctx, r.Digest, r.Unsigned, r.SignedBy, r.Public); err != nil {
 			c.broken("I5", "%s is not %s signed by %s: %v", r.Digest.Short(), r.Unsigned.Short(), r.SignedBy, err)
 		}
+		c.good[r.Digest] = after != 0 && len(c.found) == found
 	}
 	return nil
 }

@@ -46,6 +46,8 @@ type Config struct {
 // Modules are a master's, up to products. None of their loops runs.
 type Modules struct {
 	DB         *db.DB
+	Blobs      *blob.Dir
+	Ledger     ledger.Ledger
 	Events     *event.Log
 	Auth       *auth.Auth
 	Artifacts  *artifact.Artifacts
@@ -83,7 +85,7 @@ func Open(t testing.TB, d *db.DB, c Config) *Modules {
 	_, key, err := ed25519.GenerateKey(nil)
 	must(err)
 
-	m := &Modules{DB: d, Events: event.New(d, c.Log), Artifacts: artifact.New(d, blobs, staging)}
+	m := &Modules{DB: d, Blobs: blobs, Ledger: l, Events: event.New(d, c.Log), Artifacts: artifact.New(d, blobs, staging)}
 	m.Auth = auth.New(d, m.Events, c.Log)
 	c.Queue.LogDir, c.Queue.LocalDir = t.TempDir(), t.TempDir()
 	m.Queue, err = queue.New(d, m.Events, m.Artifacts, blobs, c.Queue, c.Log)

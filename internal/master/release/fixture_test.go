@@ -20,6 +20,7 @@ import (
 	"albs/internal/master/auth"
 	"albs/internal/master/build"
 	"albs/internal/master/db"
+	"albs/internal/master/historytest"
 	"albs/internal/master/mastertest"
 	"albs/internal/master/product"
 	"albs/internal/master/provenance"
@@ -101,8 +102,9 @@ type fixture struct {
 	*Releases
 	t      *testing.T
 	public string
-	key    string // fingerprint of the product's key
-	keys   string // directory of the signer's
+	left   historytest.Place // what is there to be checked
+	key    string            // fingerprint of the product's key
+	keys   string            // directory of the signer's
 
 	admin, planner, approver, stranger context.Context
 	signer, releaser                   auth.Actor
@@ -137,6 +139,7 @@ func setup(t *testing.T, d *db.DB) *fixture {
 	}
 	f := &fixture{t: t, public: filepath.Join(t.TempDir(), "public"), keys: filepath.Join(t.TempDir(), "signer")}
 	m := mastertest.Open(t, d, mastertest.Config{Queue: queue.Config{Backoff: 50 * time.Millisecond}})
+	f.left = historytest.Place{DB: d, Blobs: m.Blobs, Ledger: m.Ledger, Public: f.public}
 	builds := build.New(build.Parts{
 		DB: d, Events: m.Events, Queue: m.Queue, Artifacts: m.Artifacts, Provenance: m.Provenance,
 		Platforms: m.Platforms, Products: m.Products, Repos: m.Repos, Log: zerolog.Nop(),
@@ -236,10 +239,10 @@ func (f *fixture) until(what string, ok func() bool) {
 	}
 }
 
-// makeKey has the signer make the product's key.
-func (f *fixture) makeKey(name, alg string) {
+// makeKey has the signer make the product's key, and that of others.
+func (f *fixture) makeKey(name, alg string, others ...string) {
 	f.t.Helper()
-	task, err := f.signs.GenerateKey(f.admin, name, "Demo <demo@example.org>", alg, "demo")
+	task, err := f.signs.GenerateKey(f.admin, name, "Demo <demo@example.org>", alg, append([]string{"demo"}, others...)...)
 	f.must(err)
 	f.until("the key is made", func() bool {
 		k, err := f.signs.Keygen(f.t.Context(), task)
@@ -293,8 +296,12 @@ func (f *fixture) addBuild(m made) albs.BuildID {
 		}
 		built := provenance.Fact{Predicate: attest.Build, Body: body, Files: binary}
 		for _, a := range binary {
+			arch := albs.Arch(a.NEVRA.Arch)
+			if arch == albs.Noarch {
+				arch = albs.X8664
+			}
 			if _, err := tx.ExecContext(ctx, `INSERT INTO build_artifact (build_id, item_id, task_id, attempt, digest, kind, name, arch)
-				VALUES ($1, $2, 0, 1, $3, 'rpm', $4, 'x86_64')`, id, item, a.Digest, a.Name); err != nil {
+				VALUES ($1, $2, 0, 1, $3, 'rpm', $4, $5)`, id, item, a.Digest, a.Name, arch); err != nil {
 				return err
 			}
 			built.Subjects = append(built.Subjects, provenance.SubjectOf(a))
@@ -340,7 +347,12 @@ func (f *fixture) signedBuild(m made) albs.BuildID {
 // approved plans the release of builds and has it approved.
 func (f *fixture) approved(builds ...albs.BuildID) Release {
 	f.t.Helper()
-	r, err := f.Plan(f.planner, "demo", builds)
+	return f.approvedFor("demo", builds...)
+}
+
+func (f *fixture) approvedFor(product string, builds ...albs.BuildID) Release {
+	f.t.Helper()
+	r, err := f.Plan(f.planner, product, builds)
 	f.must(err)
 	r, err = f.Approve(f.approver, r.ID, r.Digest, "")
 	f.must(err)
@@ -366,7 +378,12 @@ func (f *fixture) ended(id albs.ReleaseID, want Status) Release {
 // release plans, approves and publishes builds.
 func (f *fixture) release(builds ...albs.BuildID) Release {
 	f.t.Helper()
-	r := f.approved(builds...)
+	return f.releaseInto("demo", builds...)
+}
+
+func (f *fixture) releaseInto(product string, builds ...albs.BuildID) Release {
+	f.t.Helper()
+	r := f.approvedFor(product, builds...)
 	_, err := f.Publish(f.planner, r.ID)
 	f.must(err)
 	return f.ended(r.ID, Completed)
@@ -376,9 +393,14 @@ func (f *fixture) release(builds ...albs.BuildID) Release {
 // and checks that the public place and the database agree on the serial.
 func (f *fixture) shown(serial int64) map[string][]string {
 	f.t.Helper()
-	now, tree, err := f.current(f.t.Context(), "demo")
+	return f.shownBy("demo", serial)
+}
+
+func (f *fixture) shownBy(product string, serial int64) map[string][]string {
+	f.t.Helper()
+	now, tree, err := f.current(f.t.Context(), product)
 	f.must(err)
-	link, err := os.Readlink(filepath.Join(f.public, "demo/current"))
+	link, err := os.Readlink(filepath.Join(f.public, product, "current"))
 	f.must(err)
 	if now != serial || link != fmt.Sprintf("trees/%d", serial) {
 		f.t.Errorf("serial %d is current and %s is public, want serial %d", now, link, serial)
