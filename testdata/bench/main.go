@@ -53,6 +53,13 @@ var measures = []struct {
 	{"dispatch-p99-sqlite", dispatchSQLite},
 	{"dispatch-p99-postgres", dispatchPostgres},
 	{"mass-rebuild", massRebuild},
+	{"publish-1-of-1000", publishOne(1_000)},
+	{"publish-1-of-10000", publishOne(10_000)},
+	{"publish-1-of-50000", publishOne(50_000)},
+	{"metadata-1000", metadata(1_000)},
+	{"metadata-10000", metadata(10_000)},
+	{"metadata-50000", metadata(50_000)},
+	{"release", releaseMany},
 }
 
 func main() {
