@@ -31,7 +31,7 @@ type Offer struct {
 	Cores   int      `json:"cores,omitempty"`  // of the machine; 0 is unknown, as of memory and disk, and then bounds nothing
 	Memory  int64    `json:"memory,omitempty"` // bytes, of the machine: the master takes off what the worker's tasks need
 	Disk    int64    `json:"disk,omitempty"`   // free bytes; likewise
-	Pause   string   `json:"pause,omitempty"`  // for people: why the worker takes no task now; Labels is empty then
+	Pause   string   `json:"pause,omitempty"`  // for people: why the worker takes no task now (Labels is empty then), or fewer kinds of them than it could
 	Ledger  uint64   `json:"ledger,omitempty"` // transaction of the ledger state that the worker trusts; 0 for none
 	Wait    int      `json:"wait,omitempty"`   // seconds to wait for work, at most 30
 }

@@ -321,6 +321,11 @@ func TestPausedWorker(t *testing.T) {
 		if w, err := f.Worker(t.Context(), "a"); err != nil || w.Pause != "2 GiB of disk are free" || len(w.Labels) != 2 {
 			t.Errorf("Worker = %+v, %v", w, err)
 		}
+		// Likewise one that takes only some now, as a signer with a key that has to wait.
+		if l, err := f.Claim(f.as("a"), worker.Offer{Pause: "not of that arch", Labels: []string{"kind:build"}}); l != nil || err != nil {
+			t.Fatalf("Claim = %+v, %v", l, err)
+		}
+		f.why(id, "none of the 1 worker with arch:x86_64 and kind:build may take it: a takes nothing now (not of that arch)")
 		f.do(id, albs.OutcomeOK, "")
 		if w, err := f.Worker(t.Context(), "a"); err != nil || w.Pause != "" {
 			t.Errorf("Worker = %+v, %v", w, err)

@@ -11,7 +11,10 @@ import (
 // stated is what the master said that a package is.
 type stated struct {
 	header, payload albs.Digest
-	source          bool // it is a source package
+	source          bool     // it is a source package
+	platforms       []string // that it was built for
+	document        bool     // it is a document of a release
+	approvals       int      // people who approved that
 }
 
 // believe verifies a lease's evidence for what is to be signed, makes the ledger's
@@ -49,15 +52,46 @@ func (s *signer) believe(raw json.RawMessage, spec albs.SignSpec) (map[albs.Dige
 			return nil, refusal(err)
 		}
 		for _, sub := range st.Subject {
-			if short := st.Short(); short == attest.Build || short == attest.Source {
-				out[sub.File()] = stated{
-					header: albs.Digest(sub.Digest[attest.HeaderSHA256]), payload: albs.Digest(sub.Digest[attest.PayloadSHA256]),
-					source: short == attest.Source,
-				}
+			d := sub.File()
+			if out[d], err = out[d].with(sub, st, spec.Product); err != nil {
+				return nil, refusal(err)
 			}
 		}
 	}
 	return out, nil
+}
+
+// with returns what is stated of a thing by s and by one statement more. Of several
+// releases that come to the same document, the one that most people approved counts.
+func (s stated) with(sub attest.Subject, st attest.Statement, product string) (stated, error) {
+	switch short := st.Short(); short {
+	case attest.Build, attest.Source:
+		s.header, s.payload = albs.Digest(sub.Digest[attest.HeaderSHA256]), albs.Digest(sub.Digest[attest.PayloadSHA256])
+		s.source = short == attest.Source
+		if s.source {
+			break
+		}
+		var body attest.BuildBody
+		if err := st.Body(&body); err != nil {
+			return s, err
+		}
+		s.platforms = append(s.platforms, body.BuildDefinition.ExternalParameters.Platform)
+	case attest.ReleaseApproved:
+		var body attest.ReleaseApprovedBody
+		if err := st.Body(&body); err != nil {
+			return s, err
+		}
+		s.document = true
+		if body.Product != product {
+			break
+		}
+		people := map[string]bool{}
+		for _, a := range body.Approvals {
+			people[a.Person] = true
+		}
+		s.approvals = max(s.approvals, len(people))
+	}
+	return s, nil
 }
 
 // refusal gives the verifier's error the kind that says what to do about it.

@@ -9,6 +9,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 	"time"
 
@@ -62,6 +63,7 @@ type journal struct {
 	f    *os.File
 	last albs.Digest // of the last line
 	now  func() time.Time
+	used map[string][]time.Time // of each key, when its signatures of the last quotaTime were intended
 }
 
 // maxLine bounds a line, the newline in it. add writes none that read would refuse:
@@ -85,7 +87,7 @@ func openJournal(path string) (*journal, []entry, error) {
 		}
 		return nil, nil, errors.Join(err, f.Close())
 	}
-	j := &journal{f: f, now: time.Now}
+	j := &journal{f: f, now: time.Now, used: map[string][]time.Time{}}
 	open, err := j.read()
 	if err == nil {
 		err = disk.SyncDir(filepath.Dir(path))
@@ -120,6 +122,7 @@ func (j *journal) read() ([]entry, error) {
 			return nil, albs.Errorf(albs.Invalid, "line %d doesn't follow the one before: somebody changed it; keep it, look into it, and move it away", n)
 		}
 		j.last = albs.DigestOf(line)
+		j.count(e)
 		switch e.Event {
 		case intentEvent:
 			if _, ok := open[e.subject()]; !ok {
@@ -146,6 +149,7 @@ func (j *journal) add(es ...entry) error {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	var b bytes.Buffer
+	var written []entry
 	last := j.last
 	for _, e := range es {
 		e.Prev, e.At = last, j.now().UTC()
@@ -161,6 +165,7 @@ func (j *journal) add(es ...entry) error {
 		}
 		last = albs.DigestOf(line)
 		b.Write(line)
+		written = append(written, e)
 	}
 	before, err := j.f.Seek(0, io.SeekEnd)
 	if err != nil {
@@ -175,7 +180,29 @@ func (j *journal) add(es ...entry) error {
 		return fmt.Errorf("write the signer's journal: %w", errors.Join(err, j.f.Truncate(before)))
 	}
 	j.last = last
+	for _, e := range written {
+		j.count(e)
+	}
 	return nil
+}
+
+// count notes that a key is about to be used, if the entry says so. The making of a
+// key is no use of it.
+func (j *journal) count(e entry) {
+	if e.Event == intentEvent && e.Of != "" && e.At.After(j.now().Add(-quotaTime)) {
+		j.used[e.Key] = append(j.used[e.Key], e.At)
+	}
+}
+
+// uses returns when signatures by a key were intended within the last quotaTime, in
+// order: by the journal, so that a new start forgets none. Attempts that brought no
+// signature count too.
+func (j *journal) uses(key string) []time.Time {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	since := j.now().Add(-quotaTime)
+	j.used[key] = slices.DeleteFunc(j.used[key], func(t time.Time) bool { return !t.After(since) })
+	return slices.SortedFunc(slices.Values(j.used[key]), time.Time.Compare)
 }
 
 // Close closes the journal.

@@ -11,11 +11,8 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"strings"
 	"sync"
 	"time"
-
-	"gopkg.in/yaml.v3"
 
 	"albs/internal/albs"
 	"albs/internal/disk"
@@ -26,7 +23,6 @@ const (
 	passphraseName = "passphrase"
 	maxPassphrase  = 4 << 10
 	maxKeyFile     = 256 << 10
-	maxPolicy      = 256 << 10
 )
 
 // passphrase returns what seals the keys, and whether it was made just now.
@@ -128,10 +124,15 @@ func openKeys(dir string, passphrase []byte) (*keys, error) {
 	return k, nil
 }
 
-func (k *keys) fingerprints() []string {
+// files returns the keys by fingerprint.
+func (k *keys) files() []keyFile {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	return slices.Sorted(maps.Keys(k.held))
+	var out []keyFile
+	for _, fpr := range slices.Sorted(maps.Keys(k.held)) {
+		out = append(out, k.held[fpr].file)
+	}
+	return out
 }
 
 // get returns the key of a fingerprint, or Forbidden.
@@ -183,51 +184,4 @@ func (k *keys) add(private *pgp.Key, f keyFile) error {
 	defer k.mu.Unlock()
 	k.held[f.Fingerprint] = key{f, private}
 	return nil
-}
-
-// policy is the file policy.yaml.
-type policy struct {
-	Keys map[string]struct {
-		Products []string `yaml:"products"`
-	} `yaml:"keys"`
-}
-
-// readPolicy reads policy.yaml anew for each task, so that a person's change holds
-// at once; a file that can't be understood allows nothing.
-func readPolicy(dir string) (policy, error) {
-	var p policy
-	path := filepath.Join(dir, "policy.yaml")
-	b, err := disk.ReadFile(path, maxPolicy)
-	if errors.Is(err, os.ErrNotExist) {
-		return p, nil
-	}
-	if err != nil {
-		return p, fmt.Errorf("read the signer's policy: %w", err)
-	}
-	d := yaml.NewDecoder(bytes.NewReader(b))
-	d.KnownFields(true)
-	if err := d.Decode(&p); err != nil {
-		return p, albs.Errorf(albs.Forbidden, "the signer's policy %s can't be understood, so nothing is signed: %w", path, err)
-	}
-	for name := range p.Keys {
-		if !pgp.IsFingerprint(name) { // else a rule that is misspelt would bind no key
-			return p, albs.Errorf(albs.Forbidden, "the signer's policy %s can't be understood, so nothing is signed: %.60q is no fingerprint, 40 digits and capital letters", path, name)
-		}
-	}
-	return p, nil
-}
-
-// allows says whether a key may sign for a product: by the operator's policy if it
-// names the key, else by what the key was made for. An empty list allows any. Of a
-// document the approval must be for that product; which one packages are for is the
-// master's word, for no statement about them names one.
-func (p policy) allows(f keyFile, product string) error {
-	products := f.Products
-	if rule, ok := p.Keys[f.Fingerprint]; ok {
-		products = rule.Products
-	}
-	if len(products) == 0 || slices.Contains(products, product) {
-		return nil
-	}
-	return albs.Errorf(albs.Forbidden, "the signer's policy lets key %s sign for %s, not for %.80q", f.Fingerprint, strings.Join(products, ", "), product)
 }

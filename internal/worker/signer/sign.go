@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
 
 	"golang.org/x/sync/errgroup"
 
@@ -26,7 +27,8 @@ const (
 )
 
 // sign makes the signatures of one task. Forbidden says that the signer refuses:
-// by its policy, by the evidence, or because a package isn't what it is called.
+// by its policy, by the evidence, or because a package isn't what it is called;
+// errQuota, that the key's quota has no room for them now.
 func (s *signer) sign(ctx context.Context, w *worker.Session, spec albs.SignSpec) (albs.SignResult, error) {
 	var r albs.SignResult
 	if n := len(spec.Packages) + len(spec.Documents); n == 0 || n > maxItems || len(spec.Packages) > 0 && len(spec.Documents) > 0 {
@@ -40,11 +42,20 @@ func (s *signer) sign(ctx context.Context, w *worker.Session, spec albs.SignSpec
 	if err != nil {
 		return r, err
 	}
-	if err := p.allows(k.file, spec.Product); err != nil {
+	allowed := p.of(k.file)
+	if err := allowed.asked(spec.Key, spec); err != nil {
 		return r, err
 	}
 	stated, err := s.believe(w.Lease.Evidence, spec)
 	if err != nil {
+		return r, err
+	}
+	for _, f := range slices.Concat(spec.Packages, spec.Documents) {
+		if err := allowed.shown(spec.Key, f.Name, stated[f.Digest]); err != nil {
+			return r, err
+		}
+	}
+	if err := s.quota.take(allowed, spec.Key, len(spec.Packages)+len(spec.Documents)); err != nil {
 		return r, err
 	}
 	dir, err := os.MkdirTemp(filepath.Join(s.dir, "tmp"), "task-*")
@@ -151,6 +162,7 @@ func (j *job) signPackage(ctx context.Context, i int) ([]byte, error) {
 	if err := j.session.Check(ctx); err != nil {
 		return nil, err
 	}
+	j.operations.Add(1)
 	sig, isRSA, err := j.key.private.Sign(header)
 	if err != nil {
 		return nil, wrap(err)
@@ -211,6 +223,7 @@ func (j *job) documents(ctx context.Context) (albs.SignResult, error) {
 			if err := j.session.Check(ctx); err != nil {
 				return err
 			}
+			j.operations.Add(1)
 			sig, err := j.key.private.SignArmored(bytes.NewReader(b))
 			if err != nil {
 				return err

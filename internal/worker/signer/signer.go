@@ -14,7 +14,7 @@
 //
 //	passphrase       the keys' passphrase, if no other file is configured
 //	keys/FPR.json    one key: public part, sealed private part, products
-//	policy.yaml      the operator's: key → products; it comes before what a key file says
+//	policy.yaml      the operator's: what each key may sign, and how often
 //	journal.jsonl    each intent to sign, and how it ended; append-only, chained
 //	state.json       the newest state of the ledger that was verified
 //	tmp/             packages in work
@@ -32,6 +32,7 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 
 	"github.com/rs/zerolog"
 
@@ -110,7 +111,11 @@ type signer struct {
 	keys    *keys
 	journal *journal
 	engine  rpmkeys
+	quota   *quota
 	log     zerolog.Logger
+	// operations counts the uses of private keys since the start, which the log tells
+	// with each task: a refusal adds none.
+	operations atomic.Int64
 
 	mu    sync.Mutex
 	known attest.SignedState // the zero one knows nothing yet
@@ -135,6 +140,7 @@ func open(c Config, log zerolog.Logger) (_ *signer, err error) {
 	if s.journal, unfinished, err = openJournal(filepath.Join(c.Dir, "journal.jsonl")); err != nil {
 		return nil, err
 	}
+	s.quota = &quota{journal: s.journal, log: log, frozen: map[string]int{}}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, s.journal.Close())
@@ -183,15 +189,23 @@ func (c Config) trust() (attest.Trust, error) {
 	return t, nil
 }
 
-// offer says what the signer can do now: its labels grow with each key made.
+// offer says what the signer can do now: its labels grow with each key made, and lack
+// a key whose quota is used up.
 func (s *signer) offer(version string) worker.Offer {
 	labels := []string{"kind:" + string(albs.KindKeygen), "kind:" + string(albs.KindSign)}
-	for _, fpr := range s.keys.fingerprints() {
+	// By a policy that can't be understood there is no quota; the refusal of the task
+	// says what is wrong with it.
+	p, err := readPolicy(s.dir)
+	if err != nil {
+		p = policy{}
+	}
+	usable, why := s.quota.rest(p, s.keys.files())
+	for _, fpr := range usable {
 		labels = append(labels, "key:"+fpr)
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return worker.Offer{Version: version, Labels: labels, Ledger: s.known.State.TxID}
+	return worker.Offer{Version: version, Labels: labels, Pause: why, Ledger: s.known.State.TxID}
 }
 
 func (s *signer) job(ctx context.Context, w *worker.Session) (albs.Outcome, albs.Result, error) {
@@ -210,8 +224,12 @@ func (s *signer) job(ctx context.Context, w *worker.Session) (albs.Outcome, albs
 			break
 		}
 		r, err := s.sign(ctx, w, *spec.Sign)
-		if errors.Is(err, albs.Forbidden) { // a refusal: no other attempt ends otherwise
+		s.log.Info().Stringer("task_id", w.Lease.Token.Task).Int64("operations", s.operations.Load()).Err(err).Msg("sign task ended; operations are the uses of keys since the start")
+		switch {
+		case errors.Is(err, albs.Forbidden): // a refusal: no other attempt ends otherwise
 			return albs.OutcomeFailed, albs.Result{Reason: err.Error()}, nil
+		case errors.Is(err, errQuota): // given back: it costs the task no attempt to wait
+			return albs.OutcomeStopped, albs.Result{Reason: err.Error()}, nil
 		}
 		if err != nil {
 			return "", albs.Result{}, err

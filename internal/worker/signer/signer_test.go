@@ -75,10 +75,14 @@ func TestSignDocument(t *testing.T) {
 	if outcome, r := w.sign(t, spec, w.evidence(t, 0, w.approve(t, file, "other"))); outcome != albs.OutcomeFailed || !strings.Contains(r.Reason, "refused") {
 		t.Errorf("an approval for another product: %s, %+v", outcome, r)
 	}
-	if n := w.intents(t); n != 0 {
-		t.Errorf("%d intents in the journal of a signer that refused", n)
+	w.policy(t, fmt.Sprintf("keys:\n  %s: {kinds: [repomd], approvals: 2}\n", w.key.Fingerprint()))
+	if outcome, r := w.sign(t, spec, w.evidence(t, w.known(t), w.approve(t, file, "demo"), w.approve(t, file, "demo", "ada"))); outcome != albs.OutcomeFailed || !strings.Contains(r.Reason, "wants 2 people's approval") {
+		t.Errorf("one person's approval where two are wanted: %s, %+v", outcome, r)
 	}
-	outcome, r := w.sign(t, spec, w.evidence(t, w.known(t), w.approve(t, file, "demo")))
+	if n := w.intents(t); n != 0 || w.operations != 0 {
+		t.Errorf("%d intents in the journal of a signer that refused, and %d uses of its key", n, w.operations)
+	}
+	outcome, r := w.sign(t, spec, w.evidence(t, w.known(t), w.approve(t, file, "demo", "ada", "bob")))
 	if outcome != albs.OutcomeOK || r.Sign == nil || len(r.Sign.Signatures) != 1 {
 		t.Fatalf("ended as %s: %+v\n%s", outcome, r, w.log)
 	}
@@ -89,10 +93,14 @@ func TestSignDocument(t *testing.T) {
 }
 
 // approve states that a document is what an approved release of a product comes to.
-func (w *world) approve(t *testing.T, file albs.File, product string) attest.Proven {
+func (w *world) approve(t *testing.T, file albs.File, product string, people ...string) attest.Proven {
 	t.Helper()
+	approvals := []attest.Approval{{Person: "ada"}}
+	for _, p := range people {
+		approvals = append(approvals, attest.Approval{Person: p})
+	}
 	return w.say(t, attest.Subject{Name: file.Name, Digest: map[string]string{attest.SHA256: string(file.Digest)}}, attest.ReleaseApproved,
-		attest.ReleaseApprovedBody{Product: product, Repository: "x86_64", Plan: albs.DigestOf([]byte("plan")), Approvals: []attest.Approval{{Person: "ada"}}})
+		attest.ReleaseApprovedBody{Product: product, Repository: "x86_64", Plan: albs.DigestOf([]byte("plan")), Approvals: approvals})
 }
 
 // misstate has the master state a file with a fact of another package, and asks for
@@ -165,6 +173,23 @@ func TestRefusals(t *testing.T) {
 		{"a policy for a key spelt in small letters", nil, func(t *testing.T, w *world, _ *albs.SignSpec, _ *attest.Evidence) {
 			w.policy(t, fmt.Sprintf("keys:\n  %s: {products: [a]}\n", strings.ToLower(w.key.Fingerprint())))
 		}, albs.OutcomeFailed, "nothing is signed"},
+		{"another platform than the operator allows", nil, func(t *testing.T, w *world, _ *albs.SignSpec, _ *attest.Evidence) {
+			w.policy(t, fmt.Sprintf("keys:\n  %s: {platforms: [el10, el8]}\n", w.key.Fingerprint()))
+		}, albs.OutcomeFailed, "built for el10, el8; \"hello-1.0-1.noarch.rpm\" was built for el9"},
+		{"another kind than the operator allows", nil, func(t *testing.T, w *world, _ *albs.SignSpec, _ *attest.Evidence) {
+			w.policy(t, fmt.Sprintf("keys:\n  %s: {kinds: [repomd]}\n", w.key.Fingerprint()))
+		}, albs.OutcomeFailed, "sign repomd, not packages"},
+		{"more at once than the quota", nil, func(t *testing.T, w *world, spec *albs.SignSpec, e *attest.Evidence) {
+			w.policy(t, fmt.Sprintf("keys:\n  %s: {quota: 1}\n", w.key.Fingerprint()))
+			spec.Packages = w.files
+			*e = w.evidence(t, 0, w.about(w.files...)...)
+		}, albs.OutcomeFailed, "make 1 signatures in an hour, 2 are asked for"},
+		{"a kind that doesn't exist", nil, func(t *testing.T, w *world, _ *albs.SignSpec, _ *attest.Evidence) {
+			w.policy(t, fmt.Sprintf("keys:\n  %s: {kinds: [package]}\n", w.key.Fingerprint()))
+		}, albs.OutcomeFailed, "nothing is signed"},
+		{"a quota below none", nil, func(t *testing.T, w *world, _ *albs.SignSpec, _ *attest.Evidence) {
+			w.policy(t, fmt.Sprintf("keys:\n  %s: {quota: -1}\n", w.key.Fingerprint()))
+		}, albs.OutcomeFailed, "nothing is signed"},
 		{"one package under another's name", nil, func(_ *testing.T, w *world, spec *albs.SignSpec, _ *attest.Evidence) {
 			spec.Packages = []albs.File{{Name: w.files[1].Name, Digest: w.files[0].Digest, Size: w.files[0].Size}}
 		}, albs.OutcomeFailed, "calls itself hello-1.0-1.noarch.rpm"},
@@ -202,8 +227,8 @@ func TestRefusals(t *testing.T) {
 			if outcome != tt.outcome || !strings.Contains(r.Reason, tt.say) || r.Sign != nil {
 				t.Errorf("ended as %s: %q, want %s with %q", outcome, r.Reason, tt.outcome, tt.say)
 			}
-			if n := w.intents(t); n != 0 {
-				t.Errorf("%d intents in the journal of a signer that refused", n)
+			if n := w.intents(t); n != 0 || w.operations != 0 {
+				t.Errorf("%d intents in the journal of a signer that refused, and %d uses of its key", n, w.operations)
 			}
 			w.secretFree(t, r.Reason)
 		})
@@ -283,7 +308,8 @@ func TestKeygen(t *testing.T) {
 		if k, ok := s.keys.madeFor(id+1, spec); ok {
 			t.Errorf("another task gets the key %s", k.file.Fingerprint)
 		}
-		if err := (policy{}).allows(must[key](t)(s.keys.get(r.Keygen.Fingerprint)).file, "other"); albs.KindOf(err) != albs.Forbidden {
+		file := must[key](t)(s.keys.get(r.Keygen.Fingerprint)).file
+		if err := (policy{}).of(file).asked(file.Fingerprint, albs.SignSpec{Product: "other"}); albs.KindOf(err) != albs.Forbidden {
 			t.Errorf("the key signs for another product: %v", err)
 		}
 		// It signs, and rpm takes what it signed.
@@ -367,7 +393,7 @@ func TestOpen(t *testing.T) {
 				t.Errorf("open = %v, want kind %q", err, tt.want)
 			}
 			if err == nil {
-				if got := s.keys.fingerprints(); !slices.Equal(got, []string{w.key.Fingerprint()}) {
+				if got := s.keys.files(); len(got) != 1 || got[0].Fingerprint != w.key.Fingerprint() {
 					t.Errorf("the keys held are %v", got)
 				}
 				s.journal.Close()
@@ -488,7 +514,7 @@ func TestTooLong(t *testing.T) {
 	}
 	s := must[*signer](t)(open(w.config, zerolog.Nop()))
 	defer s.journal.Close()
-	if got := s.keys.fingerprints(); !slices.Equal(got, []string{w.key.Fingerprint()}) {
+	if got := s.keys.files(); len(got) != 1 || got[0].Fingerprint != w.key.Fingerprint() {
 		t.Errorf("the keys held are %v", got)
 	}
 }

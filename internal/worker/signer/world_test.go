@@ -74,6 +74,8 @@ type world struct {
 	n        map[string]int
 	log      *telemetrytest.Log
 
+	operations int64 // uses of private keys by all signers that have ended
+
 	engine *rpmkeys // in place of the host's, if it isn't nil
 	// get answers for the master when a blob is asked for, if it isn't nil; shutdown
 	// ends the signer.
@@ -93,16 +95,17 @@ func (l liar) Get(ctx context.Context, _ worker.Token, d albs.Digest, _, _ int64
 
 // start is Run, with another engine if the world has one.
 func (w *world) start(ctx context.Context, m worker.Master) error {
-	log := zerolog.New(w.log)
-	if w.engine == nil {
-		return Run(ctx, w.config, "test", m, log)
-	}
-	s, err := open(w.config, log)
+	s, err := open(w.config, zerolog.New(w.log))
 	if err != nil {
 		return err
 	}
 	defer s.journal.Close()
-	s.engine = *w.engine
+	if w.engine != nil {
+		s.engine = *w.engine
+	} else if s.engine, err = findRPMKeys(); err != nil {
+		return err
+	}
+	defer func() { w.operations += s.operations.Load() }()
 	return s.work(ctx, w.config.Spool, "test", m)
 }
 
@@ -159,6 +162,7 @@ func newWorld(t *testing.T, products ...string) *world {
 		built := w.say(t, subjectOf(p, d), attest.Build, attest.BuildBody{
 			BuildDefinition: attest.BuildDefinition{
 				BuildType:            attest.BuildType,
+				ExternalParameters:   attest.ExternalParameters{Platform: "el9", Arch: "x86_64"},
 				ResolvedDependencies: []attest.Descriptor{{Name: attest.DependencySRPM, Digest: map[string]string{attest.SHA256: string(srpm)}}},
 			},
 			RunDetails: attest.RunDetails{Builder: attest.Builder{ID: builderID}},

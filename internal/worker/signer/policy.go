@@ -1,0 +1,155 @@
+package signer
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"gopkg.in/yaml.v3"
+
+	"albs/internal/albs"
+	"albs/internal/disk"
+	"albs/internal/pgp"
+)
+
+const maxPolicy = 256 << 10
+
+// kind is a kind of what is signed, by which a policy tells keys apart.
+type kind string
+
+const (
+	packageKind kind = "packages"
+	repomdKind  kind = "repomd" // the metadata of a release's repositories
+)
+
+// kindOf returns what a task has signed.
+func kindOf(spec albs.SignSpec) kind {
+	if len(spec.Documents) > 0 {
+		return repomdKind
+	}
+	return packageKind
+}
+
+// rule is what the operator lets one key do. An empty list allows any, 0 bounds
+// nothing.
+type rule struct {
+	Products  []string `yaml:"products"`
+	Platforms []string `yaml:"platforms"` // that packages were built for
+	Kinds     []kind   `yaml:"kinds"`
+	Quota     int      `yaml:"quota"`     // signatures within an hour
+	Approvals int      `yaml:"approvals"` // people who approved the release whose repomd.xml is signed
+}
+
+// policy is the file policy.yaml.
+type policy struct {
+	Keys map[string]rule `yaml:"keys"` // by fingerprint
+}
+
+// readPolicy reads policy.yaml anew for each task, so that a person's change holds
+// at once; a file that can't be understood allows nothing.
+func readPolicy(dir string) (policy, error) {
+	var p policy
+	path := filepath.Join(dir, "policy.yaml")
+	b, err := disk.ReadFile(path, maxPolicy)
+	if errors.Is(err, os.ErrNotExist) {
+		return p, nil
+	}
+	if err != nil {
+		return p, fmt.Errorf("read the signer's policy: %w", err)
+	}
+	d := yaml.NewDecoder(bytes.NewReader(b))
+	d.KnownFields(true)
+	err = d.Decode(&p)
+	if err == nil {
+		err = p.check()
+	}
+	if err != nil {
+		return p, albs.Errorf(albs.Forbidden, "the signer's policy %s can't be understood, so nothing is signed: %w", path, err)
+	}
+	return p, nil
+}
+
+// check refuses what would bind nothing, or everything, by a slip of the pen.
+func (p policy) check() error {
+	for name, r := range p.Keys {
+		if !pgp.IsFingerprint(name) {
+			return fmt.Errorf("%.60q is no fingerprint, 40 digits and capital letters", name)
+		}
+		for _, k := range r.Kinds {
+			if k != packageKind && k != repomdKind {
+				return fmt.Errorf("%.60q of key %s is neither %s nor %s", string(k), name, packageKind, repomdKind)
+			}
+		}
+		if r.Quota < 0 || r.Approvals < 0 {
+			return fmt.Errorf("the quota or the approvals of key %s are less than none", name)
+		}
+	}
+	return nil
+}
+
+// of returns the rule of a key. The operator's products come before those that the
+// key was made for.
+func (p policy) of(f keyFile) rule {
+	r, ok := p.Keys[f.Fingerprint]
+	if !ok {
+		r.Products = f.Products
+	}
+	return r
+}
+
+// asked says, before any evidence is looked at, whether the key may do what is asked
+// for; Forbidden if not. Of a document the approval must be for that product; which
+// one packages are for is the master's word, for no statement about them names one.
+func (r rule) asked(key string, spec albs.SignSpec) error {
+	what := kindOf(spec)
+	switch {
+	case len(r.Products) > 0 && !slices.Contains(r.Products, spec.Product):
+		return albs.Errorf(albs.Forbidden, "the signer's policy lets key %s sign for %s, not for %.80q", key, strings.Join(r.Products, ", "), spec.Product)
+	case len(r.Kinds) > 0 && !slices.Contains(r.Kinds, what):
+		return albs.Errorf(albs.Forbidden, "the signer's policy lets key %s sign %s, not %s", key, join(r.Kinds), what)
+	}
+	if n := len(spec.Packages) + len(spec.Documents); r.Quota > 0 && n > r.Quota {
+		return albs.Errorf(albs.Forbidden, "the signer's policy lets key %s make %d signatures in an hour, %d are asked for at once", key, r.Quota, n)
+	}
+	return nil
+}
+
+// shown says whether what the evidence shows of one thing is enough for the key;
+// Forbidden if not. No statement names a source package's platform: what was built of
+// it is held to the rule.
+func (r rule) shown(key, name string, st stated) error {
+	if len(r.Platforms) > 0 && !st.source && !st.document && !slices.ContainsFunc(st.platforms, func(p string) bool { return slices.Contains(r.Platforms, p) }) {
+		return albs.Errorf(albs.Forbidden, "the signer's policy lets key %s sign what was built for %s; %.200q was built for %s",
+			key, strings.Join(r.Platforms, ", "), name, strings.Join(st.platforms, ", "))
+	}
+	if st.document && st.approvals < r.Approvals {
+		return albs.Errorf(albs.Forbidden, "the signer's policy wants %d people's approval for key %s; %d approved %.200q", r.Approvals, key, st.approvals, name)
+	}
+	return nil
+}
+
+func join(kinds []kind) string {
+	var out []string
+	for _, k := range kinds {
+		out = append(out, string(k))
+	}
+	return strings.Join(out, ", ")
+}
+
+// quotaTime is the time that a quota counts over.
+const quotaTime = time.Hour
+
+// room returns when n more signatures are within the quota, for a key that made some at
+// the times used, in order: the zero time if they are now.
+func (r rule) room(used []time.Time, n int) time.Time {
+	over := len(used) + n - r.Quota
+	if r.Quota == 0 || over <= 0 {
+		return time.Time{}
+	}
+	return used[min(over, len(used))-1].Add(quotaTime)
+}
