@@ -13,7 +13,7 @@ const MaxEvidence = 32 << 20
 // Evidence is what a signer decides by: the statements about unsigned packages with
 // their proofs, the ledger's state, and how that continues the state that the
 // signer knows. Build, source and, where the signer's trust requires it, test
-// statements belong to it.
+// statements belong to it, and those of the intent to sign.
 type Evidence struct {
 	Bundle
 	// Consistency leads from the signer's state; nil if it knows none yet, or the
@@ -78,6 +78,9 @@ func (e Evidence) verify(want []albs.Digest, trust Trust, known ledger.State, fo
 		}
 		if err := follow(c, d); err != nil {
 			return ledger.State{}, err
+		}
+		for _, f := range c.about(d, SignIntent) {
+			f.used = true // the signer's rules say which one it wants
 		}
 	}
 	if err := c.nothingLeft(); err != nil {

@@ -11,6 +11,8 @@ const (
 	Source          = "source"           // an SRPM or an upload, and where it came from
 	Build           = "build"            // an unsigned RPM, and how it was built
 	Test            = "test"             // an unsigned RPM, and how its tests went
+	SignIntent      = "sign-intent"      // what is about to be signed, with which key and for whom
+	SignResult      = "sign-result"      // the same, and how that ended
 	Sign            = "sign"             // a signed RPM, and what was signed by which key
 	ReleaseApproved = "release-approved" // a repomd.xml that a release is about to sign, and who approved it
 	Release         = "release"          // a signed RPM, and where it was published
@@ -22,6 +24,8 @@ var predicateTypes = map[string]string{
 	Source:          "urn:albs:predicate:source:v1",
 	Build:           "https://slsa.dev/provenance/v1",
 	Test:            "https://in-toto.io/attestation/test-result/v0.1",
+	SignIntent:      "urn:albs:predicate:sign-intent:v1",
+	SignResult:      "urn:albs:predicate:sign-result:v1",
 	Sign:            "urn:albs:predicate:sign:v1",
 	ReleaseApproved: "urn:albs:predicate:release-approved:v1",
 	Release:         "urn:albs:predicate:release:v1",
@@ -156,6 +160,23 @@ func (b TestBody) Root() string {
 		}
 	}
 	return ""
+}
+
+// SignIntentBody is the recorded reason of a signature that is yet to be made. The
+// signer makes none without, and each attempt at the task has the same.
+type SignIntentBody struct {
+	Task        albs.TaskID `json:"task"`
+	Fingerprint string      `json:"fingerprint"` // of the key, upper-case hex
+	Product     string      `json:"product"`
+	Requester   string      `json:"requester,omitempty"` // "" for a document, whose approval names people
+}
+
+// SignResultBody says how an intent ended: with a signature, or for a Reason without.
+type SignResultBody struct {
+	Task        albs.TaskID `json:"task"`
+	Fingerprint string      `json:"fingerprint"`
+	Signature   albs.Digest `json:"signature,omitempty"` // sha256 of what the signer sent
+	Reason      string      `json:"reason,omitempty"`
 }
 
 // SignBody says what was signed.

@@ -215,6 +215,7 @@ func (f *sound) packages() {
 	f.state(f.unsigned, attest.Build, f.build(), true)
 	f.state(f.unsigned, attest.Test, attest.TestBody{Result: attest.Failed}, true)
 	f.state(f.unsigned, attest.Test, attest.TestBody{Result: attest.Passed}, true)
+	f.state(f.unsigned, attest.SignIntent, attest.SignIntentBody{}, true)
 	f.state(f.signed, attest.Sign, attest.SignBody{Unsigned: f.unsigned}, true)
 }
 
@@ -416,6 +417,7 @@ func (f *sound) publish() {
 		repoPath, filepath.Base(f.location), f.signed)
 	f.state(f.snapshot.Repomd(), attest.ReleaseApproved,
 		attest.ReleaseApprovedBody{Product: "demo", Release: 1, Plan: plan, Approvals: []attest.Approval{{Person: "bob"}}}, true)
+	f.state(f.snapshot.Repomd(), attest.SignIntent, attest.SignIntentBody{}, true)
 	f.exec(`INSERT INTO document_signature (digest, key, armored, at) VALUES ($1, $2, $3, $4)`,
 		f.snapshot.Repomd(), f.key.Fingerprint(), string(f.get(f.snapshot.Signature())), now)
 	f.task(publishTask+1, albs.KindSign, 1, albs.TaskQueued, albs.TaskLeased, albs.TaskSucceeded)

@@ -98,6 +98,18 @@ func TestPlanted(t *testing.T) {
 			f.exec(`INSERT INTO artifact (digest, size, kind, name, at) VALUES ($1, $2, 'rpm', 'unknown', $3)`, f.put(unknown), len(unknown), db.Now())
 			f.signedCopy(albs.DigestOf(unknown), f.sign(unknown, later.At(time.Now().Add(2*time.Hour))))
 		}, "I5: ", ""},
+		{"I5 signed and never intended", func(f *sound) {
+			b := []byte("unintended")
+			d := f.put(b)
+			f.state(d, attest.Build, attest.BuildBody{}, true)
+			f.exec(`INSERT INTO artifact (digest, size, kind, name, at) VALUES ($1, $2, 'rpm', 'unintended', $3)`, d, len(b), db.Now())
+			signed := f.put(append(b, '!'))
+			f.state(signed, attest.Sign, attest.SignBody{Unsigned: d}, true)
+			f.exec(`INSERT INTO artifact (digest, size, kind, name, unsigned, signed_by, at) VALUES ($1, $2, 'rpm', 'unintended', $3, $4, $5)`,
+				signed, len(b)+1, d, f.key.Fingerprint(), db.Now())
+			f.record(signed)
+			f.spec(d)
+		}, "I5: " + albs.DigestOf([]byte("unintended")).Short() + " was signed (", ""},
 		{"I5 signed before it was built", func(f *sound) {
 			b := []byte("noted late")
 			late := f.put(b)
@@ -327,6 +339,7 @@ func (f *sound) signedCopy(unsigned albs.Digest, b []byte) {
 	d := f.put(b)
 	f.exec(`INSERT INTO artifact (digest, size, kind, name, unsigned, signed_by, at) VALUES ($1, $2, 'rpm', 'signed', $3, $4, $5)`,
 		d, len(b), unsigned, f.key.Fingerprint(), db.Now())
+	f.state(unsigned, attest.SignIntent, attest.SignIntentBody{}, true)
 	f.state(d, attest.Sign, attest.SignBody{Unsigned: unsigned}, true)
 	f.record(d)
 	f.spec(unsigned)

@@ -35,7 +35,7 @@ func (c *checker) noted(ctx context.Context, d albs.Digest, predicates ...string
 
 // signed: I5 and I6. The signature of a signed package holds; nothing but the
 // signature differs from its unsigned package, whose build or source was in the
-// ledger before; a sign task asked for it; it had passed its tests then if the
+// ledger before, as was the intent to sign it; a sign task asked for it; it had passed its tests then if the
 // product asks for that; and it is the only one of that key.
 func (c *checker) signed(ctx context.Context) error {
 	var rows []struct {
@@ -73,6 +73,16 @@ func (c *checker) signed(ctx context.Context) error {
 		after, err := c.noted(ctx, r.Digest, attest.Sign)
 		if err != nil {
 			return err
+		}
+		intent, err := c.noted(ctx, r.Unsigned, attest.SignIntent)
+		if err != nil {
+			return err
+		}
+		switch {
+		case intent == 0:
+			c.broken("I5", "%s was signed (%s) and no intent to do so is in the ledger", r.Unsigned.Short(), r.Digest.Short())
+		case after != 0 && after <= intent:
+			c.broken("I5", "%s was signed in ledger transaction %d and that was intended in %d", r.Unsigned.Short(), after, intent)
 		}
 		switch {
 		case before == 0:
@@ -242,6 +252,12 @@ func (c *checker) documents(ctx context.Context) error {
 		}
 		if at == 0 {
 			c.broken("I5", "document %s was signed and no approval of it is in the ledger", r.Digest.Short())
+		}
+		if at, err = c.noted(ctx, r.Digest, attest.SignIntent); err != nil {
+			return err
+		}
+		if at == 0 {
+			c.broken("I5", "document %s was signed and no intent to do so is in the ledger", r.Digest.Short())
 		}
 		if _, ok := asked[string(r.Digest)+" "+r.Key]; !ok {
 			c.broken("I5", "document %s was signed by %s and no task asked for it", r.Digest.Short(), r.Key)

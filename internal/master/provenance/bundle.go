@@ -46,10 +46,12 @@ func (p *Provenance) chain(ctx context.Context, d albs.Digest, state ledger.Stat
 	return found, pending, nil
 }
 
-// complete is chain for those who hand the statements on: one on its way is
-// Unavailable, none at all NotFound.
-func (p *Provenance) complete(ctx context.Context, d albs.Digest, state ledger.State) ([]proven, error) {
+// complete is chain for those who hand the statements on, but for those of the
+// predicates without: one on its way is Unavailable, none at all NotFound.
+func (p *Provenance) complete(ctx context.Context, d albs.Digest, state ledger.State, without ...string) ([]proven, error) {
 	found, pending, err := p.chain(ctx, d, state)
+	found = slices.DeleteFunc(found, func(s proven) bool { return slices.Contains(without, s.row.Predicate) })
+	pending = slices.DeleteFunc(pending, func(s statement) bool { return slices.Contains(without, s.Predicate) })
 	switch {
 	case err != nil:
 		return nil, err
@@ -68,14 +70,14 @@ func (s proven) bundled() attest.Proven {
 // Bundle returns what lies beside the package d for strangers to verify: the
 // statements about it and, if it is a signed copy, about the unsigned package, the
 // source statements of its SRPM, the proof of each, and the ledger's state signed
-// now. Anyone may ask. NotFound if nothing was stated about d, Unavailable while a
+// now. How it came to be signed is left to the ledger. Anyone may ask. NotFound if nothing was stated about d, Unavailable while a
 // statement is on its way to the ledger, Conflict if a row contradicts it.
 func (p *Provenance) Bundle(ctx context.Context, d albs.Digest) (attest.Bundle, error) {
 	state, err := p.advance(ctx)
 	if err != nil {
 		return attest.Bundle{}, err
 	}
-	found, err := p.complete(ctx, d, state)
+	found, err := p.complete(ctx, d, state, attest.SignIntent, attest.SignResult)
 	if err != nil {
 		return attest.Bundle{}, fmt.Errorf("bundle: %w", err)
 	}
@@ -86,12 +88,12 @@ func (p *Provenance) Bundle(ctx context.Context, d albs.Digest) (attest.Bundle, 
 	return b, nil
 }
 
-// Evidence returns what a signer decides by for the unsigned packages ds: their
-// statements and those of their SRPMs, each once, with proofs, the ledger's signed
-// state, and how it continues the state at transaction from, which the signer
+// Evidence returns what a signer decides by for the unsigned packages or documents ds
+// in a task: their statements and those of their SRPMs, of the intents to sign those
+// of the task, each once, with proofs, the ledger's signed state, and how it continues the state at transaction from, which the signer
 // remembers; 0 if it remembers none. Errors are those of Bundle; a from that the
 // ledger hasn't reached is a Conflict.
-func (p *Provenance) Evidence(ctx context.Context, ds []albs.Digest, from uint64) (attest.Evidence, error) {
+func (p *Provenance) Evidence(ctx context.Context, task albs.TaskID, ds []albs.Digest, from uint64) (attest.Evidence, error) {
 	state, err := p.advance(ctx)
 	if err != nil {
 		return attest.Evidence{}, err
@@ -102,12 +104,16 @@ func (p *Provenance) Evidence(ctx context.Context, ds []albs.Digest, from uint64
 	e := attest.Evidence{Bundle: attest.Bundle{State: p.signer.SignState(state, time.Now())}}
 	seen := map[string]bool{}
 	for _, d := range ds {
-		found, err := p.complete(ctx, d, state)
+		found, err := p.complete(ctx, d, state, attest.SignResult)
 		if err != nil {
 			return attest.Evidence{}, fmt.Errorf("evidence: %w", err)
 		}
 		for _, s := range found {
-			if !seen[string(s.key)] {
+			other, err := intentOfOther(s.statement, task)
+			if err != nil {
+				return attest.Evidence{}, fmt.Errorf("evidence: %w", err)
+			}
+			if !other && !seen[string(s.key)] {
 				seen[string(s.key)] = true
 				e.Statements = append(e.Statements, s.bundled())
 			}
@@ -121,6 +127,16 @@ func (p *Provenance) Evidence(ctx context.Context, ds []albs.Digest, from uint64
 		e.Consistency = &c
 	}
 	return e, nil
+}
+
+// intentOfOther reports whether st is an intent to sign by another task than that.
+func intentOfOther(st attest.Statement, task albs.TaskID) (bool, error) {
+	if st.Short() != attest.SignIntent {
+		return false, nil
+	}
+	var body attest.SignIntentBody
+	err := st.Body(&body)
+	return body.Task != task, err
 }
 
 // Trust returns t with what the master itself knows filled in: the id of the

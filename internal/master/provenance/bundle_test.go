@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"errors"
 	"os/exec"
+	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -109,6 +111,10 @@ func TestBundle(t *testing.T) {
 			t.Errorf("Bundle of what is on its way = %v, want unavailable", err)
 		}
 		f.say(t, attest.Test, attest.TestBody{Result: attest.Passed, PassedTests: []string{"install"}}, unsigned)
+		// Of the tries to sign it, evidence has that of its own task and the bundle none.
+		f.say(t, attest.SignIntent, attest.SignIntentBody{Task: 4}, unsigned)
+		f.say(t, attest.SignResult, attest.SignResultBody{Task: 4, Reason: "refused"}, unsigned)
+		f.say(t, attest.SignIntent, attest.SignIntentBody{Task: 5}, unsigned)
 		f.drain(t)
 
 		trust, err := f.Trust(t.Context(), attest.Trust{PackageKeys: []string{string(public)}, Builders: []string{"urn:test"},
@@ -117,15 +123,24 @@ func TestBundle(t *testing.T) {
 			t.Fatal(err)
 		}
 		for name, known := range map[string]ledger.State{"no state": {}, "an earlier state": known} {
-			e, err := f.Evidence(t.Context(), []albs.Digest{unsigned.Digest}, known.TxID)
+			e, err := f.Evidence(t.Context(), 5, []albs.Digest{unsigned.Digest}, known.TxID)
 			if err != nil {
 				t.Fatal(err)
 			}
 			if now, err := attest.VerifyEvidence(e, []albs.Digest{unsigned.Digest}, trust, known); err != nil || now != e.State.State {
 				t.Errorf("VerifyEvidence from %s = %+v, %v", name, now, err)
 			}
+			var tries []string
+			for _, s := range e.Statements {
+				if strings.Contains(s.Key, "/sign-") {
+					tries = append(tries, s.Key)
+				}
+			}
+			if want := []string{attest.StatementKey(unsigned.Digest, attest.SignIntent, 2)}; !slices.Equal(tries, want) {
+				t.Errorf("the evidence has of signing %q, want %q", tries, want)
+			}
 		}
-		if _, err := f.Evidence(t.Context(), []albs.Digest{unsigned.Digest}, 1000); !errors.Is(err, albs.Conflict) {
+		if _, err := f.Evidence(t.Context(), 5, []albs.Digest{unsigned.Digest}, 1000); !errors.Is(err, albs.Conflict) {
 			t.Errorf("Evidence from the future = %v, want conflict", err)
 		}
 
@@ -164,7 +179,7 @@ func TestBundle(t *testing.T) {
 		for _, e := range history {
 			told = append(told, e.Predicate)
 		}
-		if diff := cmp.Diff([]string{"source", "build", "test", "sign", "release"}, told); diff != "" {
+		if diff := cmp.Diff([]string{"source", "build", "test", "sign-intent", "sign-result", "sign-intent", "sign", "release"}, told); diff != "" {
 			t.Error(diff)
 		}
 

@@ -4,6 +4,7 @@ import (
 	"context"
 
 	"albs/internal/albs"
+	"albs/internal/attest"
 	"albs/internal/master/artifact"
 	"albs/internal/master/db"
 	"albs/internal/master/queue"
@@ -54,6 +55,10 @@ func (s *Signing) SignDocument(ctx context.Context, tx db.Tx, d Document) (albs.
 	}
 	row := documentRow{TaskID: id, Digest: d.Digest, Name: d.Name, Size: d.Size, Key: k.Fingerprint, Product: d.Product}
 	if err := s.store.addDocument(ctx, tx, row); err != nil {
+		return 0, err
+	}
+	why := attest.SignIntentBody{Task: id, Fingerprint: k.Fingerprint, Product: d.Product}
+	if err := s.intend(ctx, tx, []albs.File{d.File}, why); err != nil {
 		return 0, err
 	}
 	return id, nil

@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -242,6 +243,34 @@ func (f *fixture) told(t *testing.T, kind string) int {
 	return n
 }
 
+// tried holds what was stated about signing d, in the ledger's order, to want: each
+// intent has its result behind it.
+func (f *fixture) tried(t *testing.T, d albs.Digest, want ...string) (results []attest.SignResultBody) {
+	t.Helper()
+	events, err := f.prov.History(t.Context(), d)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got []string
+	for _, e := range events {
+		if e.Subject != d || e.Predicate != attest.SignIntent && e.Predicate != attest.SignResult {
+			continue
+		}
+		got = append(got, e.Predicate)
+		if e.Predicate == attest.SignResult {
+			var r attest.SignResultBody
+			if err := e.Statement.Body(&r); err != nil || r.Task == 0 || r.Fingerprint == "" || r.Signature.Valid() == (r.Reason != "") {
+				t.Errorf("the result is %+v, %v", r, err)
+			}
+			results = append(results, r)
+		}
+	}
+	if !slices.Equal(got, want) {
+		t.Errorf("of signing %s is stated %q, want %q", d.Short(), got, want)
+	}
+	return results
+}
+
 func TestSignBuild(t *testing.T) {
 	t.Parallel()
 	dbtest.Each(t, func(t *testing.T, d *db.DB) {
@@ -297,9 +326,10 @@ func TestSignBuild(t *testing.T) {
 			if a.Unsigned != u.Digest || a.SignedBy != k.Fingerprint || a.Name != u.Name || a.HeaderSHA256 != u.HeaderSHA256 {
 				t.Errorf("the signed copy of %s is %+v", u.Name, a)
 			}
-			if err := f.prov.WaitNotarized(t.Context(), a.Digest); err != nil {
+			if err := f.prov.WaitNotarized(t.Context(), a.Digest, u.Digest); err != nil {
 				t.Fatal(err)
 			}
+			f.tried(t, u.Digest, attest.SignIntent, attest.SignResult)
 			b, err := f.artifacts.Blobs().Open(t.Context(), a.Digest)
 			if err != nil {
 				t.Fatal(err)
@@ -437,6 +467,10 @@ func TestDocument(t *testing.T) {
 		}
 		if fpr, _, err := kr.VerifyArmored(bytes.NewReader(doc), sig); err != nil || fpr != k.Fingerprint {
 			t.Errorf("the signature is by %s, %v", fpr, err)
+		}
+		results := f.tried(t, file.Digest, attest.SignIntent, attest.SignResult, attest.SignIntent, attest.SignResult)
+		if len(results) != 2 || !strings.Contains(results[0].Reason, "nobody approved") || results[1].Signature != albs.DigestOf(sig) {
+			t.Errorf("the results are %+v", results)
 		}
 	})
 }

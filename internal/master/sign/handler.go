@@ -1,6 +1,7 @@
 package sign
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -73,16 +74,13 @@ func (h signHandler) Offer(ctx context.Context, t queue.Task, o queue.Offer) (al
 		return albs.Spec{}, nil, albs.Errorf(albs.Invalid, "key %s is not active any more", j.key.Name)
 	}
 	var digests []albs.Digest
+	for _, f := range j.files() {
+		digests = append(digests, f.Digest)
+	}
 	if j.document != nil {
-		spec.Product = j.document.Product
-		spec.Documents = []albs.File{{Name: j.document.Name, Digest: j.document.Digest, Size: j.document.Size}}
-		digests = []albs.Digest{j.document.Digest}
+		spec.Product, spec.Documents = j.document.Product, j.files()
 	} else {
-		spec.Product = j.request.Product
-		for _, p := range j.packages {
-			spec.Packages = append(spec.Packages, p.file())
-			digests = append(digests, p.Unsigned)
-		}
+		spec.Product, spec.Packages = j.request.Product, j.files()
 	}
 	if err := h.settle(ctx, digests); err != nil {
 		return albs.Spec{}, nil, err
@@ -95,7 +93,7 @@ func (h signHandler) Offer(ctx context.Context, t queue.Task, o queue.Offer) (al
 	if err != nil {
 		return albs.Spec{}, nil, err
 	}
-	evidence, err := h.evidence(ctx, digests, o.Ledger)
+	evidence, err := h.evidence(ctx, t.ID, digests, o.Ledger)
 	if err != nil {
 		return albs.Spec{}, nil, err
 	}
@@ -164,8 +162,8 @@ func (h signHandler) approved(ctx context.Context, d documentRow) error {
 
 // evidence returns what the signer decides by, as JSON. What is still on its way
 // to the ledger is Unavailable: the queue asks again soon.
-func (h signHandler) evidence(ctx context.Context, ds []albs.Digest, known uint64) (json.RawMessage, error) {
-	e, err := h.provenance.Evidence(ctx, ds, known)
+func (h signHandler) evidence(ctx context.Context, task albs.TaskID, ds []albs.Digest, known uint64) (json.RawMessage, error) {
+	e, err := h.provenance.Evidence(ctx, task, ds, known)
 	if errors.Is(err, albs.NotFound) {
 		return nil, albs.Errorf(albs.Invalid, "what is to be signed was never stated: %w", err)
 	}
@@ -246,6 +244,9 @@ func (h signHandler) admitDocument(ctx context.Context, l queue.Lease, j job, ar
 		if err := h.store.addDocumentSignature(ctx, tx, j.document.Digest, j.key.Fingerprint, string(armored), db.Now()); err != nil {
 			return err
 		}
+		if err := h.stateResults(ctx, tx, task.ID, j, map[albs.Digest][]byte{j.document.Digest: armored}, ""); err != nil {
+			return err
+		}
 		return h.events.Add(ctx, tx, "document.signed", task.Topic, who, map[string]any{
 			"task": task.ID, "digest": j.document.Digest, "name": j.document.Name, "key": j.key.Fingerprint,
 		})
@@ -294,6 +295,9 @@ func (h signHandler) admitPackages(ctx context.Context, l queue.Lease, j job, si
 			if err := h.keep(ctx, tx, j, *f); err != nil {
 				return err
 			}
+		}
+		if err := h.stateResults(ctx, tx, l.Token.Task, j, signatures, ""); err != nil {
+			return err
 		}
 		return h.end(ctx, tx, l.Token.Task, j.request, who)
 	}, nil
@@ -399,16 +403,20 @@ func (h signHandler) end(ctx context.Context, tx db.Tx, task albs.TaskID, r requ
 	return h.events.Add(ctx, tx, kind, build.Topic(r.BuildID), who, Signed{Request: r.ID, Build: r.BuildID, Key: r.Key})
 }
 
-// Ended lets the same be asked for again.
+// Ended states that what was intended came to nothing, and lets the same be asked for
+// again.
 func (h signHandler) Ended(ctx context.Context, tx db.Tx, t queue.Task) error {
-	r, err := h.store.requestOf(ctx, tx, t.ID)
-	if errors.Is(err, albs.NotFound) {
-		return h.store.endDocument(ctx, tx, t.ID)
-	}
+	j, err := h.job(ctx, tx, t.ID)
 	if err != nil {
 		return err
 	}
-	return h.end(ctx, tx, t.ID, r, auth.From(ctx).String())
+	if err := h.stateResults(ctx, tx, t.ID, j, nil, cmp.Or(t.Reason, string(t.State))); err != nil {
+		return err
+	}
+	if j.document != nil {
+		return h.store.endDocument(ctx, tx, t.ID)
+	}
+	return h.end(ctx, tx, t.ID, j.request, auth.From(ctx).String())
 }
 
 func (h signHandler) InVain(context.Context, db.Tx, queue.Task) error { return nil }

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"albs/internal/albs"
+	"albs/internal/attest"
 	"albs/internal/failure"
 	"albs/internal/master/artifact"
 	"albs/internal/master/auth"
@@ -232,6 +233,14 @@ func (s *Signing) insert(ctx context.Context, tx db.Tx, row *requestRow, package
 			return err
 		}
 		if err := s.store.addTask(ctx, tx, id, row.ID, chunk); err != nil {
+			return err
+		}
+		var files []albs.File
+		for _, p := range chunk {
+			files = append(files, p.file())
+		}
+		why := attest.SignIntentBody{Task: id, Fingerprint: row.Key, Product: row.Product, Requester: row.Requester}
+		if err := s.intend(ctx, tx, files, why); err != nil {
 			return err
 		}
 		tasks = append(tasks, id)

@@ -8,7 +8,8 @@
 // signature is taken only if it verifies by the registered public key over a copy
 // that this package spliced itself.
 //
-// Invariants: nothing is offered to a signer before the ledger proves it; a package
+// Invariants: nothing is offered to a signer before the ledger proves it, and proves
+// the intent to sign it, which has a result in the ledger too in the end; a package
 // has one signed copy by a key at most, and a document one signature; what is
 // signed is the package that was notarized and nothing else in it.
 package sign

@@ -3,9 +3,11 @@ package signer
 import (
 	"encoding/json"
 	"errors"
+	"slices"
 
 	"albs/internal/albs"
 	"albs/internal/attest"
+	"albs/internal/worker"
 )
 
 // stated is what the master said that a package is.
@@ -15,14 +17,15 @@ type stated struct {
 	platforms       []string // that it was built for
 	document        bool     // it is a document of a release
 	approvals       int      // people who approved that
+	intents         []attest.SignIntentBody
 }
 
 // believe verifies a lease's evidence for what is to be signed, makes the ledger's
-// state durable, and returns what the master stated each thing to be. Evidence
-// that shows too little, or shows it of something else, is Forbidden; a ledger that
+// state durable, and returns what the master stated each thing to be, the intent to
+// sign it by this very task, key and product among it. Evidence that shows too little, or shows it of something else, is Forbidden; a ledger that
 // doesn't continue the one remembered is a Conflict, for a person to look into.
-func (s *signer) believe(raw json.RawMessage, spec albs.SignSpec) (map[albs.Digest]stated, error) {
-	e, err := attest.ParseEvidence(raw)
+func (s *signer) believe(l worker.Lease, spec albs.SignSpec) (map[albs.Digest]stated, error) {
+	e, err := attest.ParseEvidence(l.Evidence)
 	if err != nil {
 		return nil, refusal(err)
 	}
@@ -58,6 +61,13 @@ func (s *signer) believe(raw json.RawMessage, spec albs.SignSpec) (map[albs.Dige
 			}
 		}
 	}
+	for _, f := range want {
+		if !slices.ContainsFunc(out[f.Digest].intents, func(i attest.SignIntentBody) bool {
+			return i.Task == l.Token.Task && i.Fingerprint == spec.Key && i.Product == spec.Product
+		}) {
+			return nil, albs.Errorf(albs.Forbidden, "refused: the ledger has no intent to sign %.200q with this key, for this product, by this task", f.Name)
+		}
+	}
 	return out, nil
 }
 
@@ -90,6 +100,12 @@ func (s stated) with(sub attest.Subject, st attest.Statement, product string) (s
 			people[a.Person] = true
 		}
 		s.approvals = max(s.approvals, len(people))
+	case attest.SignIntent:
+		var body attest.SignIntentBody
+		if err := st.Body(&body); err != nil {
+			return s, err
+		}
+		s.intents = append(s.intents, body)
 	}
 	return s, nil
 }

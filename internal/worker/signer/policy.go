@@ -103,8 +103,8 @@ func (p policy) of(f keyFile) rule {
 }
 
 // asked says, before any evidence is looked at, whether the key may do what is asked
-// for; Forbidden if not. Of a document the approval must be for that product; which
-// one packages are for is the master's word, for no statement about them names one.
+// for; Forbidden if not. Which product it is for, the intent in the ledger must say too,
+// and of a document the approval.
 func (r rule) asked(key string, spec albs.SignSpec) error {
 	what := kindOf(spec)
 	switch {

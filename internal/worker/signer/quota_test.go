@@ -52,11 +52,11 @@ func TestQuota(t *testing.T) {
 	w := newWorld(t)
 	w.policy(t, fmt.Sprintf("keys:\n  %s: {quota: 3}\n", w.key.Fingerprint()))
 	spec := albs.SignSpec{Key: w.key.Fingerprint(), Product: "demo", Packages: w.files}
-	if outcome, r := w.sign(t, spec, w.evidence(t, 0, w.about(w.files...)...)); outcome != albs.OutcomeOK {
+	if outcome, r := w.sign(t, spec, w.evidence(t, 0, w.about(t, w.files...)...)); outcome != albs.OutcomeOK {
 		t.Fatalf("within the quota: %s, %+v", outcome, r)
 	}
 	task := workertest.Task{Spec: albs.Spec{Sign: &spec}}
-	_, outcome, r := w.run(t, task, w.evidence(t, w.known(t), w.about(w.files...)...).Encode())
+	_, outcome, r := w.run(t, task, w.evidence(t, w.known(t), w.about(t, w.files...)...).Encode())
 	if outcome != albs.OutcomeStopped || r.Sign != nil || !strings.Contains(r.Reason, "has used its quota of 3 signatures in an hour and waits until") {
 		t.Errorf("beyond the quota: %s, %+v", outcome, r)
 	}

@@ -46,7 +46,7 @@ func (s *signer) sign(ctx context.Context, w *worker.Session, spec albs.SignSpec
 	if err := allowed.asked(spec.Key, spec); err != nil {
 		return r, err
 	}
-	stated, err := s.believe(w.Lease.Evidence, spec)
+	stated, err := s.believe(w.Lease, spec)
 	if err != nil {
 		return r, err
 	}

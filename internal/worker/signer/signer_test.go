@@ -38,7 +38,7 @@ func TestSignPackages(t *testing.T) {
 		if (known == 0) != (round == 0) {
 			t.Errorf("round %d begins at transaction %d", round, known)
 		}
-		outcome, r := w.sign(t, spec, w.evidence(t, known, w.about(w.files...)...))
+		outcome, r := w.sign(t, spec, w.evidence(t, known, w.about(t, w.files...)...))
 		if outcome != albs.OutcomeOK || r.Sign == nil || len(r.Sign.Signatures) != len(w.files) {
 			t.Fatalf("round %d ended as %s: %+v\n%s", round, outcome, r, w.log)
 		}
@@ -72,17 +72,17 @@ func TestSignDocument(t *testing.T) {
 	doc := []byte("<repomd/>")
 	file := albs.File{Name: "repomd.xml", Digest: w.fake.AddBlob(doc), Size: int64(len(doc))}
 	spec := albs.SignSpec{Key: w.key.Fingerprint(), Product: "demo", Documents: []albs.File{file}}
-	if outcome, r := w.sign(t, spec, w.evidence(t, 0, w.approve(t, file, "other"))); outcome != albs.OutcomeFailed || !strings.Contains(r.Reason, "refused") {
+	if outcome, r := w.sign(t, spec, w.evidence(t, 0, append(w.intend(t, attest.SignIntentBody{}, file), w.approve(t, file, "other"))...)); outcome != albs.OutcomeFailed || !strings.Contains(r.Reason, "refused") {
 		t.Errorf("an approval for another product: %s, %+v", outcome, r)
 	}
 	w.policy(t, fmt.Sprintf("keys:\n  %s: {kinds: [repomd], approvals: 2}\n", w.key.Fingerprint()))
-	if outcome, r := w.sign(t, spec, w.evidence(t, w.known(t), w.approve(t, file, "demo"), w.approve(t, file, "demo", "ada"))); outcome != albs.OutcomeFailed || !strings.Contains(r.Reason, "wants 2 people's approval") {
+	if outcome, r := w.sign(t, spec, w.evidence(t, w.known(t), append(w.intend(t, attest.SignIntentBody{}, file), w.approve(t, file, "demo"), w.approve(t, file, "demo", "ada"))...)); outcome != albs.OutcomeFailed || !strings.Contains(r.Reason, "wants 2 people's approval") {
 		t.Errorf("one person's approval where two are wanted: %s, %+v", outcome, r)
 	}
 	if n := w.intents(t); n != 0 || w.operations != 0 {
 		t.Errorf("%d intents in the journal of a signer that refused, and %d uses of its key", n, w.operations)
 	}
-	outcome, r := w.sign(t, spec, w.evidence(t, w.known(t), w.approve(t, file, "demo", "ada", "bob")))
+	outcome, r := w.sign(t, spec, w.evidence(t, w.known(t), append(w.intend(t, attest.SignIntentBody{}, file), w.approve(t, file, "demo", "ada", "bob"))...))
 	if outcome != albs.OutcomeOK || r.Sign == nil || len(r.Sign.Signatures) != 1 {
 		t.Fatalf("ended as %s: %+v\n%s", outcome, r, w.log)
 	}
@@ -121,7 +121,7 @@ func (w *world) misstate(t *testing.T, spec *albs.SignSpec, spoil func(p, other 
 		t.Fatal(err)
 	}
 	spec.Packages = []albs.File{f}
-	return w.evidence(t, 0, w.say(t, subjectOf(p, f.Digest), attest.Build, body), source)
+	return w.evidence(t, 0, append(w.intend(t, attest.SignIntentBody{}, f), w.say(t, subjectOf(p, f.Digest), attest.Build, body), source)...)
 }
 
 // TestRefusals are attempts to get a signature that the master could be made to
@@ -129,7 +129,7 @@ func (w *world) misstate(t *testing.T, spec *albs.SignSpec, spoil func(p, other 
 func TestRefusals(t *testing.T) {
 	t.Parallel()
 	fine := func(w *world, t *testing.T) (albs.SignSpec, attest.Evidence) {
-		return albs.SignSpec{Key: w.key.Fingerprint(), Product: "demo", Packages: w.files[:1]}, w.evidence(t, 0, w.about(w.files[0])...)
+		return albs.SignSpec{Key: w.key.Fingerprint(), Product: "demo", Packages: w.files[:1]}, w.evidence(t, 0, w.about(t, w.files[0])...)
 	}
 	tests := []struct {
 		name     string
@@ -155,7 +155,7 @@ func TestRefusals(t *testing.T) {
 			f := spec.Packages[0]
 			p := must[*rpm.Package](t)(rpm.Read(bytes.NewReader(w.packages[0])))
 			forged := w.sayAs(t, evil, subjectOf(p, f.Digest), attest.Build, attest.BuildBody{})
-			*e = w.evidence(t, 0, append(w.about(f), forged)...)
+			*e = w.evidence(t, 0, append(w.about(t, f), forged)...)
 		}, albs.OutcomeFailed, "refused"},
 		{"another builder", nil, func(_ *testing.T, w *world, _ *albs.SignSpec, _ *attest.Evidence) {
 			w.config.Trust.Builders = []string{"https://example.org/other"}
@@ -179,10 +179,22 @@ func TestRefusals(t *testing.T) {
 		{"another kind than the operator allows", nil, func(t *testing.T, w *world, _ *albs.SignSpec, _ *attest.Evidence) {
 			w.policy(t, fmt.Sprintf("keys:\n  %s: {kinds: [repomd]}\n", w.key.Fingerprint()))
 		}, albs.OutcomeFailed, "sign repomd, not packages"},
+		{"no intent in the ledger", nil, func(t *testing.T, w *world, spec *albs.SignSpec, e *attest.Evidence) {
+			*e = w.evidence(t, 0, w.said[spec.Packages[0].Digest]...)
+		}, albs.OutcomeFailed, "no intent to sign"},
+		{"an intent of another task", nil, func(t *testing.T, w *world, spec *albs.SignSpec, e *attest.Evidence) {
+			*e = w.evidence(t, 0, append(w.intend(t, attest.SignIntentBody{Task: 7}, spec.Packages...), w.said[spec.Packages[0].Digest]...)...)
+		}, albs.OutcomeFailed, "no intent to sign"},
+		{"an intent with another key", nil, func(t *testing.T, w *world, spec *albs.SignSpec, e *attest.Evidence) {
+			*e = w.evidence(t, 0, append(w.intend(t, attest.SignIntentBody{Fingerprint: "X"}, spec.Packages...), w.said[spec.Packages[0].Digest]...)...)
+		}, albs.OutcomeFailed, "no intent to sign"},
+		{"an intent for another product", nil, func(t *testing.T, w *world, spec *albs.SignSpec, e *attest.Evidence) {
+			*e = w.evidence(t, 0, append(w.intend(t, attest.SignIntentBody{Product: "other"}, spec.Packages...), w.said[spec.Packages[0].Digest]...)...)
+		}, albs.OutcomeFailed, "no intent to sign"},
 		{"more at once than the quota", nil, func(t *testing.T, w *world, spec *albs.SignSpec, e *attest.Evidence) {
 			w.policy(t, fmt.Sprintf("keys:\n  %s: {quota: 1}\n", w.key.Fingerprint()))
 			spec.Packages = w.files
-			*e = w.evidence(t, 0, w.about(w.files...)...)
+			*e = w.evidence(t, 0, w.about(t, w.files...)...)
 		}, albs.OutcomeFailed, "make 1 signatures in an hour, 2 are asked for"},
 		{"a kind that doesn't exist", nil, func(t *testing.T, w *world, _ *albs.SignSpec, _ *attest.Evidence) {
 			w.policy(t, fmt.Sprintf("keys:\n  %s: {kinds: [package]}\n", w.key.Fingerprint()))
@@ -205,7 +217,8 @@ func TestRefusals(t *testing.T) {
 		{"a binary package stated as a source package", nil, func(t *testing.T, w *world, spec *albs.SignSpec, e *attest.Evidence) {
 			// Of which no build and no test is asked for.
 			p := must[*rpm.Package](t)(rpm.Read(bytes.NewReader(w.packages[0])))
-			*e = w.evidence(t, 0, w.say(t, subjectOf(p, spec.Packages[0].Digest), attest.Source, attest.SourceBody{Uploader: "ada"}))
+			*e = w.evidence(t, 0, append(w.intend(t, attest.SignIntentBody{}, spec.Packages...),
+				w.say(t, subjectOf(p, spec.Packages[0].Digest), attest.Source, attest.SourceBody{Uploader: "ada"}))...)
 		}, albs.OutcomeFailed, "of the other kind"},
 		{"other bytes than were asked for", nil, func(_ *testing.T, w *world, spec *albs.SignSpec, _ *attest.Evidence) {
 			w.get = func(context.Context, func(), albs.Digest) []byte { return make([]byte, spec.Packages[0].Size) }
@@ -248,9 +261,9 @@ func TestRollback(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	spec := albs.SignSpec{Key: w.key.Fingerprint(), Product: "demo", Packages: w.files[:1]}
-	older := w.evidence(t, 0, w.about(w.files[0])...)
+	older := w.evidence(t, 0, w.about(t, w.files[0])...)
 	w.filler(t)
-	if outcome, r := w.sign(t, spec, w.evidence(t, 0, w.about(w.files[0])...)); outcome != albs.OutcomeOK {
+	if outcome, r := w.sign(t, spec, w.evidence(t, 0, w.about(t, w.files[0])...)); outcome != albs.OutcomeOK {
 		t.Fatalf("ended as %s: %+v", outcome, r)
 	}
 	known, n := w.known(t), w.intents(t)
@@ -258,7 +271,7 @@ func TestRollback(t *testing.T) {
 		"replayed": older,
 		"without consistency": func() attest.Evidence {
 			w.filler(t)
-			return w.evidence(t, 0, w.about(w.files[0])...)
+			return w.evidence(t, 0, w.about(t, w.files[0])...)
 		}(),
 	} {
 		outcome, r := w.sign(t, spec, e)
@@ -315,7 +328,7 @@ func TestKeygen(t *testing.T) {
 		// It signs, and rpm takes what it signed.
 		w.key = must[key](t)(s.keys.get(r.Keygen.Fingerprint)).private
 		sign := albs.SignSpec{Key: r.Keygen.Fingerprint, Product: "demo", Packages: w.files}
-		if outcome, r := w.sign(t, sign, w.evidence(t, 0, w.about(w.files...)...)); outcome != albs.OutcomeOK {
+		if outcome, r := w.sign(t, sign, w.evidence(t, 0, w.about(t, w.files...)...)); outcome != albs.OutcomeOK {
 			t.Errorf("%s: signing ended as %s: %+v", alg, outcome, r)
 		}
 	}
@@ -419,7 +432,7 @@ func TestEngineRefuses(t *testing.T) {
 	script := filepath.Join(t.TempDir(), "bwrap")
 	write(t, script, "#!/bin/sh\ncase \"$*\" in *--checksig*) echo DIGESTS SIGNATURES NOT OK; exit 1;; esac\n", 0o700)
 	w.engine = &rpmkeys{bwrap: script, program: "rpmkeys"}
-	outcome, r := w.sign(t, albs.SignSpec{Key: w.key.Fingerprint(), Product: "demo", Packages: w.files}, w.evidence(t, 0, w.about(w.files...)...))
+	outcome, r := w.sign(t, albs.SignSpec{Key: w.key.Fingerprint(), Product: "demo", Packages: w.files}, w.evidence(t, 0, w.about(t, w.files...)...))
 	if outcome != albs.OutcomeFailed || r.Sign != nil || !strings.Contains(r.Reason, "NOT OK") {
 		t.Errorf("ended as %s: %+v", outcome, r)
 	}
@@ -444,7 +457,7 @@ func TestOwnEngineRefuses(t *testing.T) {
 	other := must[*pgp.Key](t)(pgp.Generate(userID, pgp.Ed25519, time.Now()))
 	f.Public = string(must[[]byte](t)(other.Public()))
 	write(t, path, string(must[[]byte](t)(json.Marshal(f))), 0o600)
-	outcome, r := w.sign(t, albs.SignSpec{Key: w.key.Fingerprint(), Product: "demo", Packages: w.files}, w.evidence(t, 0, w.about(w.files...)...))
+	outcome, r := w.sign(t, albs.SignSpec{Key: w.key.Fingerprint(), Product: "demo", Packages: w.files}, w.evidence(t, 0, w.about(t, w.files...)...))
 	if outcome != albs.OutcomeFailed || r.Sign != nil || !strings.Contains(r.Reason, "keyring doesn't hold") {
 		t.Errorf("ended as %s: %+v", outcome, r)
 	}
@@ -458,12 +471,12 @@ func TestStopsBeforeSigning(t *testing.T) {
 		t.Run(what, func(t *testing.T) {
 			t.Parallel()
 			w := newWorld(t)
-			spec, about := albs.SignSpec{Key: w.key.Fingerprint(), Product: "demo", Packages: w.files[:1]}, w.about(w.files[0])
+			spec, about := albs.SignSpec{Key: w.key.Fingerprint(), Product: "demo", Packages: w.files[:1]}, w.about(t, w.files[0])
 			if what == "documents" {
 				doc := []byte("<repomd/>")
 				file := albs.File{Name: "repomd.xml", Digest: w.fake.AddBlob(doc), Size: int64(len(doc))}
 				spec.Packages, spec.Documents = nil, []albs.File{file}
-				about = []attest.Proven{w.approve(t, file, "demo")}
+				about = append(w.intend(t, attest.SignIntentBody{}, file), w.approve(t, file, "demo"))
 			}
 			w.get = func(ctx context.Context, shutdown func(), d albs.Digest) []byte {
 				shutdown()
@@ -505,7 +518,8 @@ func TestTooLong(t *testing.T) {
 	w := newWorld(t)
 	book := strings.Repeat("<long>", 5000) // each < takes six bytes in the journal
 	spec := albs.SignSpec{Key: w.key.Fingerprint(), Product: book, Packages: w.files[:1]}
-	if outcome, r := w.sign(t, spec, w.evidence(t, 0, w.about(w.files[0])...)); outcome != albs.OutcomeFailed || r.Sign != nil {
+	about := append(w.intend(t, attest.SignIntentBody{Product: book}, w.files[0]), w.said[w.files[0].Digest]...)
+	if outcome, r := w.sign(t, spec, w.evidence(t, 0, about...)); outcome != albs.OutcomeFailed || r.Sign != nil || !strings.Contains(r.Reason, "too long") {
 		t.Errorf("a product without end: %s, %+v", outcome, r)
 	}
 	keygen := albs.KeygenSpec{Name: userID, Algorithm: pgp.Ed25519, Products: slices.Repeat([]string{book}, 20)}

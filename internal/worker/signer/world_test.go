@@ -2,6 +2,7 @@ package signer
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/ed25519"
 	"encoding/json"
@@ -74,6 +75,7 @@ type world struct {
 	n        map[string]int
 	log      *telemetrytest.Log
 
+	tasks      int   // that were run
 	operations int64 // uses of private keys by all signers that have ended
 
 	engine *rpmkeys // in place of the host's, if it isn't nil
@@ -228,9 +230,24 @@ func (w *world) evidence(t *testing.T, from uint64, statements ...attest.Proven)
 	return e
 }
 
-// about are the statements of files.
-func (w *world) about(files ...albs.File) []attest.Proven {
+// intend states that the next task is to sign files as why says; what that leaves out
+// is the world's key, the product demo and the next task.
+func (w *world) intend(t *testing.T, why attest.SignIntentBody, files ...albs.File) []attest.Proven {
+	t.Helper()
+	why.Task = cmp.Or(why.Task, albs.TaskID(w.tasks+1))
+	why.Fingerprint, why.Product = cmp.Or(why.Fingerprint, w.key.Fingerprint()), cmp.Or(why.Product, "demo")
 	var out []attest.Proven
+	for _, f := range files {
+		about := attest.Subject{Name: f.Name, Digest: map[string]string{attest.SHA256: string(f.Digest)}}
+		out = append(out, w.say(t, about, attest.SignIntent, why))
+	}
+	return out
+}
+
+// about are the statements of files, and that the next task is to sign them.
+func (w *world) about(t *testing.T, files ...albs.File) []attest.Proven {
+	t.Helper()
+	out := w.intend(t, attest.SignIntentBody{}, files...)
 	for _, f := range files {
 		out = append(out, w.said[f.Digest]...)
 	}
@@ -247,6 +264,7 @@ func (w *world) known(t *testing.T) uint64 {
 func (w *world) run(t *testing.T, task workertest.Task, evidence json.RawMessage) (albs.TaskID, albs.Outcome, albs.Result) {
 	t.Helper()
 	id := w.fake.Add(task, evidence)
+	w.tasks++
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error, 1)
 	labels := []string{"kind:sign", "kind:keygen"}
