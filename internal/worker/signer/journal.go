@@ -38,6 +38,7 @@ type entry struct {
 	Product   string      `json:"product,omitempty"`
 	Of        albs.Digest `json:"of,omitempty"` // what is signed, by digest
 	Name      string      `json:"name,omitempty"`
+	Dated     time.Time   `json:"dated,omitzero"`      // the time that the signature bears
 	Signature albs.Digest `json:"signature,omitempty"` // sha256 of the signature, of a result
 	Error     string      `json:"error,omitempty"`
 }
@@ -203,6 +204,37 @@ func (j *journal) uses(key string) []time.Time {
 	since := j.now().Add(-quotaTime)
 	j.used[key] = slices.DeleteFunc(j.used[key], func(t time.Time) bool { return !t.After(since) })
 	return slices.SortedFunc(slices.Values(j.used[key]), time.Time.Compare)
+}
+
+// dates returns what time the signatures bear that earlier attempts at a task were to
+// make, by the digest of what they are of: the first one's, if there were more.
+func (j *journal) dates(task albs.TaskID, key string) (map[albs.Digest]time.Time, error) {
+	wrap := func(err error) error { return fmt.Errorf("look for earlier attempts in the signer's journal: %w", err) }
+	fi, err := j.f.Stat()
+	if err != nil {
+		return nil, wrap(err)
+	}
+	out := map[albs.Digest]time.Time{}
+	r := bufio.NewReaderSize(io.NewSectionReader(j.f, 0, fi.Size()), maxLine)
+	for mark := fmt.Appendf(nil, `"task":%d,`, task); ; {
+		line, err := r.ReadSlice('\n')
+		if errors.Is(err, io.EOF) {
+			return out, nil
+		}
+		if err != nil {
+			return nil, wrap(err)
+		}
+		if !bytes.Contains(line, mark) {
+			continue
+		}
+		var e entry
+		if err := json.Unmarshal(line, &e); err != nil {
+			return nil, wrap(err)
+		}
+		if _, seen := out[e.Of]; !seen && e.Event == intentEvent && e.Task == task && e.Key == key && !e.Dated.IsZero() {
+			out[e.Of] = e.Dated
+		}
+	}
 }
 
 // Close closes the journal.

@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"slices"
+	"time"
 
 	"golang.org/x/sync/errgroup"
 
@@ -78,6 +79,7 @@ type job struct {
 	key     key
 	stated  map[albs.Digest]stated // of what is to be signed, as the master stated it
 	dir     string                 // of this task alone
+	dated   []time.Time            // what each signature bears
 }
 
 func (j *job) packages(ctx context.Context) (albs.SignResult, error) {
@@ -163,7 +165,7 @@ func (j *job) signPackage(ctx context.Context, i int) ([]byte, error) {
 		return nil, err
 	}
 	j.operations.Add(1)
-	sig, isRSA, err := j.key.private.Sign(header)
+	sig, isRSA, err := j.key.private.At(j.dated[i]).Sign(header)
 	if err != nil {
 		return nil, wrap(err)
 	}
@@ -224,7 +226,7 @@ func (j *job) documents(ctx context.Context) (albs.SignResult, error) {
 				return err
 			}
 			j.operations.Add(1)
-			sig, err := j.key.private.SignArmored(bytes.NewReader(b))
+			sig, err := j.key.private.At(j.dated[i]).SignArmored(bytes.NewReader(b))
 			if err != nil {
 				return err
 			}
@@ -243,13 +245,29 @@ func (j *job) documents(ctx context.Context) (albs.SignResult, error) {
 }
 
 // journaled puts the intent to sign each file on disk, has do fill in signatures,
-// and notes for each what came of it.
+// and notes for each what came of it. What an earlier attempt was to sign gets that
+// one's date, and so the very signature: if it left the signer after all, there are
+// not two.
 func (j *job) journaled(what string, files []albs.File, signatures [][]byte, do func() error) error {
+	task, fpr := j.session.Lease.Token.Task, j.key.file.Fingerprint
+	var earlier map[albs.Digest]time.Time
+	if j.session.Lease.Attempt > 1 {
+		var err error
+		if earlier, err = j.journal.dates(task, fpr); err != nil {
+			return err
+		}
+	}
+	now := time.Now().UTC().Truncate(time.Second)
 	es := make([]entry, len(files))
+	j.dated = make([]time.Time, len(files))
 	for i, f := range files {
+		j.dated[i] = now
+		if at, ok := earlier[f.Digest]; ok {
+			j.dated[i] = at
+		}
 		es[i] = entry{
-			Event: intentEvent, What: what, Task: j.session.Lease.Token.Task, Attempt: j.session.Lease.Attempt,
-			Key: j.key.file.Fingerprint, Product: j.spec.Product, Of: f.Digest, Name: f.Name,
+			Event: intentEvent, What: what, Task: task, Attempt: j.session.Lease.Attempt,
+			Key: fpr, Product: j.spec.Product, Of: f.Digest, Name: f.Name, Dated: j.dated[i],
 		}
 	}
 	if err := j.journal.add(es...); err != nil {

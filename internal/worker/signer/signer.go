@@ -15,11 +15,12 @@
 //	passphrase       the keys' passphrase, if no other file is configured
 //	keys/FPR.json    one key: public part, sealed private part, products
 //	policy.yaml      the operator's: what each key may sign, and how often
-//	journal.jsonl    each intent to sign, and how it ended; append-only, chained
+//	journal.jsonl    each intent to sign, its date, and how it ended; append-only, chained
 //	state.json       the newest state of the ledger that was verified
 //	tmp/             packages in work
 //
-// Invariants: an intent is on disk before its signature is made; the ledger's state
+// Invariants: an intent is on disk before its signature is made, and in the ledger
+// before that; all attempts at a task make the same signatures; the ledger's state
 // is on disk before anything is signed by it; nothing that is logged, journaled or
 // returned holds a private key or the passphrase.
 package signer
@@ -163,11 +164,22 @@ func open(c Config, log zerolog.Logger) (_ *signer, err error) {
 	if s.known, err = readState(c.Dir); err != nil {
 		return nil, err
 	}
-	for _, e := range unfinished {
-		log.Warn().Stringer("task_id", e.Task).Int("attempt", e.Attempt).Str("key", e.Key).Str("of", string(e.Of)).Str("name", e.Name).
+	return s, s.reconcile(unfinished)
+}
+
+// reconcile gives the intents that an earlier process left open their result, which is
+// that nobody knows it. The master leases the task anew, and what is signed then is
+// the same to the byte.
+func (s *signer) reconcile(unfinished []entry) error {
+	for i, e := range unfinished {
+		s.log.Warn().Stringer("task_id", e.Task).Int("attempt", e.Attempt).Str("key", e.Key).Str("of", string(e.Of)).Str("name", e.Name).
 			Msg("the signer ended between an intent and its result: a signature may exist that nobody has")
+		unfinished[i].Event, unfinished[i].Error = resultEvent, "orphaned: the signer ended before it knew the result"
 	}
-	return s, nil
+	if len(unfinished) == 0 {
+		return nil
+	}
+	return s.journal.add(unfinished...)
 }
 
 // trust returns whom the signer believes.

@@ -265,6 +265,14 @@ func (w *world) run(t *testing.T, task workertest.Task, evidence json.RawMessage
 	t.Helper()
 	id := w.fake.Add(task, evidence)
 	w.tasks++
+	// An attempt that ends as infra is queued again: the first one tells.
+	outcome, r := w.attempt(t, id, 1)
+	return id, outcome, r
+}
+
+// attempt has a signer work until the attempt at a task has ended, and returns how.
+func (w *world) attempt(t *testing.T, id albs.TaskID, n int) (albs.Outcome, albs.Result) {
+	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error, 1)
 	labels := []string{"kind:sign", "kind:keygen"}
@@ -284,9 +292,8 @@ func (w *world) run(t *testing.T, task workertest.Task, evidence json.RawMessage
 	}()
 	for end := time.After(60 * time.Second); ; {
 		changed := w.fake.Changed()
-		// An attempt that ends as infra is queued again: the first one tells.
-		if outcome, r := w.fake.Result(id, 1); outcome != "" {
-			return id, outcome, r
+		if outcome, r := w.fake.Result(id, n); outcome != "" {
+			return outcome, r
 		}
 		select {
 		case <-changed:
