@@ -2,10 +2,7 @@ package signer
 
 import (
 	"bytes"
-	"crypto/rand"
-	"encoding/base64"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"maps"
 	"os"
@@ -19,48 +16,7 @@ import (
 	"albs/internal/pgp"
 )
 
-const (
-	passphraseName = "passphrase"
-	maxPassphrase  = 4 << 10
-	maxKeyFile     = 256 << 10
-)
-
-// passphrase returns what seals the keys, and whether it was made just now.
-func (c Config) passphrase() (p []byte, made bool, err error) {
-	path := c.PassphraseFile
-	if path == "" {
-		path = filepath.Join(c.Dir, passphraseName)
-		made, err = makePassphrase(path)
-		if err != nil {
-			return nil, false, fmt.Errorf("make the signer's passphrase: %w", err)
-		}
-	}
-	fi, err := os.Stat(path)
-	if err != nil {
-		return nil, false, albs.Errorf(albs.Invalid, "the signer's passphrase can't be read: %w", err)
-	}
-	if fi.Mode().Perm()&0o077 != 0 {
-		return nil, false, albs.Errorf(albs.Invalid, "the signer's passphrase %s is open to others (mode %04o): chmod 600 it", path, fi.Mode().Perm())
-	}
-	b, err := disk.ReadFile(path, maxPassphrase)
-	if err != nil {
-		return nil, false, albs.Errorf(albs.Invalid, "the signer's passphrase can't be read: %w", err)
-	}
-	if p = bytes.TrimRight(b, "\r\n"); len(p) == 0 {
-		return nil, false, albs.Errorf(albs.Invalid, "the signer's passphrase %s is empty", path)
-	}
-	return p, made, nil
-}
-
-// makePassphrase writes a random passphrase unless there is one.
-func makePassphrase(path string) (bool, error) {
-	if _, err := os.Stat(path); !errors.Is(err, os.ErrNotExist) {
-		return false, err
-	}
-	random := make([]byte, 32)
-	rand.Read(random)
-	return true, disk.CreateFile(path, []byte(base64.RawURLEncoding.EncodeToString(random)+"\n"), 0o600)
-}
+const maxKeyFile = 256 << 10
 
 // keyFile is one key on disk.
 type keyFile struct {

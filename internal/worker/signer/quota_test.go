@@ -64,7 +64,7 @@ func TestQuota(t *testing.T) {
 		t.Errorf("%d intents and %d uses of the key, want 2", n, w.operations)
 	}
 
-	s := must[*signer](t)(open(w.config, zerolog.New(w.log)))
+	s := must[*signer](t)(open(t.Context(), w.config, zerolog.New(w.log)))
 	defer s.journal.Close()
 	label := "key:" + w.key.Fingerprint()
 	offers := func() bool {

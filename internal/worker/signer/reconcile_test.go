@@ -81,7 +81,7 @@ func TestSameSignatureAgain(t *testing.T) {
 func TestReconcile(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	s := must[*signer](t)(open(w.config, zerolog.New(w.log)))
+	s := must[*signer](t)(open(t.Context(), w.config, zerolog.New(w.log)))
 	of := albs.DigestOf([]byte("a"))
 	dated := time.Date(2026, 3, 1, 0, 0, 0, 0, time.UTC)
 	es := []entry{
@@ -96,7 +96,7 @@ func TestReconcile(t *testing.T) {
 	s.journal.Close()
 	var before int
 	for range 2 {
-		s = must[*signer](t)(open(w.config, zerolog.New(w.log)))
+		s = must[*signer](t)(open(t.Context(), w.config, zerolog.New(w.log)))
 		if got, err := s.journal.dates(7, "K"); err != nil || len(got) != 1 || !got[of].Equal(dated) {
 			t.Errorf("dates = %v, %v; want the first attempt's", got, err)
 		}

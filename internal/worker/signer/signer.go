@@ -12,7 +12,7 @@
 //
 // Config.Dir, mode 0700, holds
 //
-//	passphrase       the keys' passphrase, if no other file is configured
+//	passphrase       the keys' passphrase, if it has no other place
 //	keys/FPR.json    one key: public part, sealed private part, products
 //	policy.yaml      the operator's: what each key may sign, and how often
 //	journal.jsonl    each intent to sign, its date, and how it ended; append-only, chained
@@ -50,6 +50,9 @@ type Config struct {
 	// PassphraseFile holds the passphrase that seals the keys; "" is a file in Dir,
 	// made at the first start.
 	PassphraseFile string `yaml:"passphrase_file"`
+	// PassphraseFrom says where the passphrase is: FromFile, which "" is too,
+	// FromCredential or FromPrompt.
+	PassphraseFrom string `yaml:"passphrase_from"`
 	// TrustFile says which master, ledger and builders are trusted, as albs trust
 	// prints it. A signer on a machine of its own needs one.
 	TrustFile string `yaml:"trust_file"`
@@ -69,8 +72,11 @@ func (c Config) Check(apart bool) ([]string, error) {
 			return nil, err
 		}
 	}
+	if err := c.checkPassphrase(); err != nil {
+		return nil, err
+	}
 	var out []string
-	if c.PassphraseFile == "" {
+	if c.PassphraseFile == "" && c.PassphraseFrom != FromCredential && c.PassphraseFrom != FromPrompt {
 		out = append(out, "signer.passphrase_file is not set: the passphrase lies beside the keys in "+filepath.Join(c.Dir, passphraseName)+
 			", so that who copies the directory has both")
 	}
@@ -84,7 +90,7 @@ func (c Config) Check(apart bool) ([]string, error) {
 // configuration, the passphrase or a file of Dir is bad, with Conflict if another
 // signer works in Dir, and with Unavailable if rpmkeys or bubblewrap is missing.
 func Run(ctx context.Context, c Config, version string, m worker.Master, log zerolog.Logger) error {
-	s, err := open(c, log)
+	s, err := open(ctx, c, log)
 	if err != nil {
 		return err
 	}
@@ -124,7 +130,7 @@ type signer struct {
 
 // open reads all that Dir holds and makes what isn't there yet. Until the journal is
 // open, which keeps a second signer out, it changes nothing that another may use.
-func open(c Config, log zerolog.Logger) (_ *signer, err error) {
+func open(ctx context.Context, c Config, log zerolog.Logger) (_ *signer, err error) {
 	if c.Dir == "" || c.Spool == "" {
 		return nil, albs.Errorf(albs.Invalid, "the signer needs the directories signer.dir and signer.spool")
 	}
@@ -150,7 +156,7 @@ func open(c Config, log zerolog.Logger) (_ *signer, err error) {
 	if err := clearDir(filepath.Join(c.Dir, "tmp")); err != nil {
 		return nil, err
 	}
-	passphrase, made, err := c.passphrase()
+	passphrase, made, err := c.passphrase(ctx)
 	if err != nil {
 		return nil, err
 	}

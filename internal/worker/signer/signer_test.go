@@ -286,7 +286,7 @@ func TestRollback(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(w.config.Dir, stateName), []byte("{}"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := open(w.config, zerolog.Nop()); albs.KindOf(err) != albs.Invalid {
+	if _, err := open(t.Context(), w.config, zerolog.Nop()); albs.KindOf(err) != albs.Invalid {
 		t.Errorf("open with a damaged state = %v", err)
 	}
 }
@@ -307,8 +307,8 @@ func TestKeygen(t *testing.T) {
 		}
 		w.secretFree(t, fmt.Sprint(r), string(r.Keygen.Public), string(w.fake.LogOf(id, 1, "sign")))
 		// Another process has it, and the task's next attempt gets the same.
-		s := must[*signer](t)(open(w.config, zerolog.Nop()))
-		if _, err := open(w.config, zerolog.Nop()); albs.KindOf(err) != albs.Conflict {
+		s := must[*signer](t)(open(t.Context(), w.config, zerolog.Nop()))
+		if _, err := open(t.Context(), w.config, zerolog.Nop()); albs.KindOf(err) != albs.Conflict {
 			t.Errorf("a second signer in the same directory = %v", err)
 		}
 		s.journal.Close()
@@ -401,7 +401,7 @@ func TestOpen(t *testing.T) {
 			t.Parallel()
 			w := newWorld(t)
 			tt.do(t, w)
-			s, err := open(w.config, zerolog.New(w.log))
+			s, err := open(t.Context(), w.config, zerolog.New(w.log))
 			if albs.KindOf(err) != tt.want {
 				t.Errorf("open = %v, want kind %q", err, tt.want)
 			}
@@ -496,16 +496,16 @@ func TestStopsBeforeSigning(t *testing.T) {
 func TestSecondSigner(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	s := must[*signer](t)(open(w.config, zerolog.Nop()))
+	s := must[*signer](t)(open(t.Context(), w.config, zerolog.Nop()))
 	work := must[string](t)(os.MkdirTemp(filepath.Join(w.config.Dir, "tmp"), "task-*"))
-	if _, err := open(w.config, zerolog.Nop()); albs.KindOf(err) != albs.Conflict {
+	if _, err := open(t.Context(), w.config, zerolog.Nop()); albs.KindOf(err) != albs.Conflict {
 		t.Errorf("a second signer in the same directory = %v", err)
 	}
 	if _, err := os.Stat(work); err != nil {
 		t.Errorf("the second signer took the first one's work: %v", err)
 	}
 	s.journal.Close()
-	s = must[*signer](t)(open(w.config, zerolog.Nop()))
+	s = must[*signer](t)(open(t.Context(), w.config, zerolog.Nop()))
 	s.journal.Close()
 	if _, err := os.Stat(work); !os.IsNotExist(err) {
 		t.Errorf("the next signer leaves what the last one left: %v", err)
@@ -526,7 +526,7 @@ func TestTooLong(t *testing.T) {
 	if _, outcome, r := w.run(t, workertest.Task{Spec: albs.Spec{Keygen: &keygen}}, nil); outcome != albs.OutcomeFailed {
 		t.Errorf("a key for products without end: %s, %+v", outcome, r)
 	}
-	s := must[*signer](t)(open(w.config, zerolog.Nop()))
+	s := must[*signer](t)(open(t.Context(), w.config, zerolog.Nop()))
 	defer s.journal.Close()
 	if got := s.keys.files(); len(got) != 1 || got[0].Fingerprint != w.key.Fingerprint() {
 		t.Errorf("the keys held are %v", got)
@@ -546,7 +546,7 @@ func TestFirstStart(t *testing.T) {
 	}
 	log := &telemetrytest.Log{}
 	for range 2 {
-		s := must[*signer](t)(open(c, zerolog.New(log)))
+		s := must[*signer](t)(open(t.Context(), c, zerolog.New(log)))
 		s.journal.Close()
 	}
 	if strings.Count(log.String(), "a passphrase for the keys was made") != 1 {

@@ -97,7 +97,7 @@ func (l liar) Get(ctx context.Context, _ worker.Token, d albs.Digest, _, _ int64
 
 // start is Run, with another engine if the world has one.
 func (w *world) start(ctx context.Context, m worker.Master) error {
-	s, err := open(w.config, zerolog.New(w.log))
+	s, err := open(ctx, w.config, zerolog.New(w.log))
 	if err != nil {
 		return err
 	}
