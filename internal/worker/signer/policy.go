@@ -43,6 +43,10 @@ type rule struct {
 	Kinds     []kind   `yaml:"kinds"`
 	Quota     int      `yaml:"quota"`     // signatures within an hour
 	Approvals int      `yaml:"approvals"` // people who approved the release whose repomd.xml is signed
+	// NotBefore and NotAfter are the window in which the key may be used, by the
+	// signer's own clock; what it signed within stays good.
+	NotBefore time.Time `yaml:"not_before"`
+	NotAfter  time.Time `yaml:"not_after"`
 }
 
 // policy is the file policy.yaml.
@@ -88,6 +92,9 @@ func (p policy) check() error {
 		if r.Quota < 0 || r.Approvals < 0 {
 			return fmt.Errorf("the quota or the approvals of key %s are less than none", name)
 		}
+		if !r.NotAfter.IsZero() && r.NotAfter.Before(r.NotBefore) {
+			return fmt.Errorf("key %s may be used until %s, which is before it may be from %s on", name, day(r.NotAfter), day(r.NotBefore))
+		}
 	}
 	return nil
 }
@@ -105,9 +112,13 @@ func (p policy) of(f keyFile) rule {
 // asked says, before any evidence is looked at, whether the key may do what is asked
 // for; Forbidden if not. Which product it is for, the intent in the ledger must say too,
 // and of a document the approval.
-func (r rule) asked(key string, spec albs.SignSpec) error {
+func (r rule) asked(key string, spec albs.SignSpec, now time.Time) error {
 	what := kindOf(spec)
 	switch {
+	case now.Before(r.NotBefore):
+		return albs.Errorf(albs.Forbidden, "the signer's policy lets key %s sign from %s on", key, day(r.NotBefore))
+	case !r.NotAfter.IsZero() && now.After(r.NotAfter):
+		return albs.Errorf(albs.Forbidden, "the signer's policy let key %s sign until %s", key, day(r.NotAfter))
 	case len(r.Products) > 0 && !slices.Contains(r.Products, spec.Product):
 		return albs.Errorf(albs.Forbidden, "the signer's policy lets key %s sign for %s, not for %.80q", key, strings.Join(r.Products, ", "), spec.Product)
 	case len(r.Kinds) > 0 && !slices.Contains(r.Kinds, what):
@@ -132,6 +143,8 @@ func (r rule) shown(key, name string, st stated) error {
 	}
 	return nil
 }
+
+func day(t time.Time) string { return t.UTC().Format(time.RFC3339) }
 
 func join(kinds []kind) string {
 	var out []string

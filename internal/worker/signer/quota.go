@@ -59,5 +59,5 @@ func (q *quota) rest(p policy, held []keyFile) (usable []string, why string) {
 }
 
 func full(r rule, key string, at time.Time) string {
-	return fmt.Sprintf("key %s has used its quota of %d signatures in an hour and waits until %s", key, r.Quota, at.UTC().Format(time.RFC3339))
+	return fmt.Sprintf("key %s has used its quota of %d signatures in an hour and waits until %s", key, r.Quota, day(at))
 }

@@ -44,7 +44,7 @@ func (s *signer) sign(ctx context.Context, w *worker.Session, spec albs.SignSpec
 		return r, err
 	}
 	allowed := p.of(k.file)
-	if err := allowed.asked(spec.Key, spec); err != nil {
+	if err := allowed.asked(spec.Key, spec, time.Now()); err != nil {
 		return r, err
 	}
 	stated, err := s.believe(w.Lease, spec)

@@ -196,6 +196,15 @@ func TestRefusals(t *testing.T) {
 			spec.Packages = w.files
 			*e = w.evidence(t, 0, w.about(t, w.files...)...)
 		}, albs.OutcomeFailed, "make 1 signatures in an hour, 2 are asked for"},
+		{"a key whose time is over", nil, func(t *testing.T, w *world, _ *albs.SignSpec, _ *attest.Evidence) {
+			w.policy(t, fmt.Sprintf("keys:\n  %s: {not_after: 2020-01-01}\n", w.key.Fingerprint()))
+		}, albs.OutcomeFailed, "sign until 2020-01-01T00:00:00Z"},
+		{"a key whose time hasn't come", nil, func(t *testing.T, w *world, _ *albs.SignSpec, _ *attest.Evidence) {
+			w.policy(t, fmt.Sprintf("keys:\n  %s: {not_before: 2999-01-01T10:00:00+02:00}\n", w.key.Fingerprint()))
+		}, albs.OutcomeFailed, "sign from 2999-01-01T08:00:00Z on"},
+		{"a time that ends before it begins", nil, func(t *testing.T, w *world, _ *albs.SignSpec, _ *attest.Evidence) {
+			w.policy(t, fmt.Sprintf("keys:\n  %s: {not_before: 2999-01-02, not_after: 2999-01-01}\n", w.key.Fingerprint()))
+		}, albs.OutcomeFailed, "nothing is signed"},
 		{"a kind that doesn't exist", nil, func(t *testing.T, w *world, _ *albs.SignSpec, _ *attest.Evidence) {
 			w.policy(t, fmt.Sprintf("keys:\n  %s: {kinds: [package]}\n", w.key.Fingerprint()))
 		}, albs.OutcomeFailed, "nothing is signed"},
@@ -322,7 +331,7 @@ func TestKeygen(t *testing.T) {
 			t.Errorf("another task gets the key %s", k.file.Fingerprint)
 		}
 		file := must[key](t)(s.keys.get(r.Keygen.Fingerprint)).file
-		if err := (policy{}).of(file).asked(file.Fingerprint, albs.SignSpec{Product: "other"}); albs.KindOf(err) != albs.Forbidden {
+		if err := (policy{}).of(file).asked(file.Fingerprint, albs.SignSpec{Product: "other"}, time.Now()); albs.KindOf(err) != albs.Forbidden {
 			t.Errorf("the key signs for another product: %v", err)
 		}
 		// It signs, and rpm takes what it signed.
@@ -616,6 +625,40 @@ func TestJournal(t *testing.T) {
 		if _, _, err := openJournal(path); albs.KindOf(err) != albs.Invalid {
 			t.Errorf("a journal with a line %s = %v", name, err)
 		}
+	}
+}
+
+// TestRotation has rpm look at packages of the old and the new key by the one file that
+// a product publishes while it changes from one to the other.
+func TestRotation(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	engine := must[rpmkeys](t)(findRPMKeys())
+	next := must[*pgp.Key](t)(pgp.Generate("Demo 2 <demo@example.org>", pgp.RSA4096, time.Now()))
+	dir, names := t.TempDir(), []string{signedName(0), signedName(1)}
+	for i, k := range []*pgp.Key{w.key, next} {
+		sig, isRSA, err := k.Sign(must[[]byte](t)(rpm.Header(bytes.NewReader(w.packages[i]))))
+		if err != nil {
+			t.Fatal(err)
+		}
+		var signed bytes.Buffer
+		if err := rpm.Splice(&signed, bytes.NewReader(w.packages[i]), sig, isRSA); err != nil {
+			t.Fatal(err)
+		}
+		write(t, filepath.Join(dir, names[i]), signed.String(), 0o600)
+	}
+	old, fresh := must[[]byte](t)(w.key.Public()), must[[]byte](t)(next.Public())
+	if err := engine.check(t.Context(), dir, slices.Concat(fresh, old), names); err != nil {
+		t.Errorf("rpm with both keys: %v", err)
+	}
+	if err := os.RemoveAll(filepath.Join(dir, "db")); err != nil {
+		t.Fatal(err)
+	}
+	if err := engine.check(t.Context(), dir, fresh, names[1:]); err != nil {
+		t.Errorf("rpm with the new key, the new one's package: %v", err)
+	}
+	if err := engine.check(t.Context(), dir, fresh, names[:1]); albs.KindOf(err) != albs.Invalid {
+		t.Errorf("rpm with the new key, the old one's package: %v", err)
 	}
 }
 
