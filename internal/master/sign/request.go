@@ -20,7 +20,7 @@ import (
 )
 
 // maxPackages bounds one sign task: its evidence has to fit a lease
-// (queue.MaxSpec), at some 12 KiB for a package. A larger build gets more tasks.
+// (queue.MaxSpec), at some 15 KiB for a package. A larger build gets more tasks.
 const maxPackages = 50
 
 // EventSigned is the kind of the event that a request ended with everything

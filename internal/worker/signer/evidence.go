@@ -22,8 +22,9 @@ type stated struct {
 
 // believe verifies a lease's evidence for what is to be signed, makes the ledger's
 // state durable, and returns what the master stated each thing to be, the intent to
-// sign it by this very task, key and product among it. Evidence that shows too little, or shows it of something else, is Forbidden; a ledger that
-// doesn't continue the one remembered is a Conflict, for a person to look into.
+// sign it by this very task, key and product among it. Evidence that shows too
+// little, or shows it of something else, is Forbidden; a ledger that doesn't continue
+// the one remembered is a Conflict, for a person to look into.
 func (s *signer) believe(l worker.Lease, spec albs.SignSpec) (map[albs.Digest]stated, error) {
 	e, err := attest.ParseEvidence(l.Evidence)
 	if err != nil {

@@ -99,11 +99,11 @@ func (p policy) check() error {
 	return nil
 }
 
-// of returns the rule of a key. The operator's products come before those that the
-// key was made for.
+// of returns the rule of a key. Where the operator says nothing of products, not even
+// that they are any by an empty list, it stays with those that the key was made for.
 func (p policy) of(f keyFile) rule {
-	r, ok := p.Keys[f.Fingerprint]
-	if !ok {
+	r := p.Keys[f.Fingerprint]
+	if r.Products == nil {
 		r.Products = f.Products
 	}
 	return r

@@ -44,6 +44,27 @@ func TestRoom(t *testing.T) {
 	}
 }
 
+func TestProductsOfPolicy(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, "demo")
+	s := must[*signer](t)(open(t.Context(), w.config, zerolog.Nop()))
+	defer s.journal.Close()
+	file := s.keys.files()[0]
+	for text, want := range map[string]albs.Kind{
+		"{}":                             albs.Forbidden,
+		"keys: {%s: {}}":                 albs.Forbidden,
+		"keys: {%s: {products: [demo]}}": albs.Forbidden,
+		"keys: {%s: {products: []}}":     "",
+		"keys: {%s: {products: [x]}}":    "",
+	} {
+		w.policy(t, strings.ReplaceAll(text, "%s", file.Fingerprint))
+		r := must[policy](t)(readPolicy(w.config.Dir)).of(file)
+		if err := r.asked(file.Fingerprint, albs.SignSpec{Product: "x", Packages: w.files}, time.Now()); albs.KindOf(err) != want {
+			t.Errorf("%s: %v, want %q", text, err, want)
+		}
+	}
+}
+
 // TestQuota has a key's quota used up: the next task is given back and the key is
 // neither offered nor used, by the signer that is started anew either, until the hour
 // is over.

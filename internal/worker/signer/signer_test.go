@@ -173,6 +173,9 @@ func TestRefusals(t *testing.T) {
 		{"a policy for a key spelt in small letters", nil, func(t *testing.T, w *world, _ *albs.SignSpec, _ *attest.Evidence) {
 			w.policy(t, fmt.Sprintf("keys:\n  %s: {products: [a]}\n", strings.ToLower(w.key.Fingerprint())))
 		}, albs.OutcomeFailed, "nothing is signed"},
+		{"another product than the key was made for, and a quota", []string{"other"}, func(t *testing.T, w *world, _ *albs.SignSpec, _ *attest.Evidence) {
+			w.policy(t, fmt.Sprintf("keys:\n  %s: {quota: 7}\n", w.key.Fingerprint()))
+		}, albs.OutcomeFailed, "sign for other, not for"},
 		{"another platform than the operator allows", nil, func(t *testing.T, w *world, _ *albs.SignSpec, _ *attest.Evidence) {
 			w.policy(t, fmt.Sprintf("keys:\n  %s: {platforms: [el10, el8]}\n", w.key.Fingerprint()))
 		}, albs.OutcomeFailed, "built for el10, el8; \"hello-1.0-1.noarch.rpm\" was built for el9"},
@@ -213,6 +216,12 @@ func TestRefusals(t *testing.T) {
 		}, albs.OutcomeFailed, "nothing is signed"},
 		{"one package under another's name", nil, func(_ *testing.T, w *world, spec *albs.SignSpec, _ *attest.Evidence) {
 			spec.Packages = []albs.File{{Name: w.files[1].Name, Digest: w.files[0].Digest, Size: w.files[0].Size}}
+		}, albs.OutcomeFailed, "calls itself hello-1.0-1.noarch.rpm"},
+		{"a key called by a command", nil, func(_ *testing.T, _ *world, spec *albs.SignSpec, _ *attest.Evidence) {
+			spec.Key = "$(touch /tmp/x)\n'\"--"
+		}, albs.OutcomeFailed, "doesn't hold"},
+		{"a package called by a command", nil, func(_ *testing.T, w *world, spec *albs.SignSpec, _ *attest.Evidence) {
+			spec.Packages = []albs.File{{Name: "-e $(touch /tmp/x)\n'\"", Digest: w.files[0].Digest, Size: w.files[0].Size}}
 		}, albs.OutcomeFailed, "calls itself hello-1.0-1.noarch.rpm"},
 		{"another size", nil, func(_ *testing.T, w *world, spec *albs.SignSpec, _ *attest.Evidence) {
 			spec.Packages = []albs.File{{Name: w.files[0].Name, Digest: w.files[0].Digest, Size: w.files[0].Size - 1}}
