@@ -129,6 +129,7 @@ type Worker struct {
 	Taken       Room        `json:"taken"`
 	Runs        []WorkerRun `json:"runs"`
 	Exclude     []string    `json:"exclude"`
+	Pause       string      `json:"pause"` // why it takes nothing now, or less than it could; "" if it does
 	Drained     *Barred     `json:"drained"`
 	Quarantined *Barred     `json:"quarantined"`
 }

@@ -232,7 +232,8 @@ func contact(w client.Worker) string {
 	return terminal.When(w.Used)
 }
 
-// whyBarred is why a worker gets nothing; "" if it may have work.
+// whyBarred is why a worker gets nothing, or takes less than it could; "" if it may
+// have any work.
 func whyBarred(w client.Worker) string {
 	switch {
 	case w.Quarantined != nil:
@@ -240,7 +241,7 @@ func whyBarred(w client.Worker) string {
 	case w.Drained != nil:
 		return w.Drained.Reason
 	}
-	return ""
+	return w.Pause
 }
 
 func (a *App) showWorker(c *urfave.Context, cl *client.Client, w client.Worker) error {
@@ -259,6 +260,9 @@ func (a *App) showWorker(c *urfave.Context, cl *client.Client, w client.Worker) 
 	}
 	if d := w.Quarantined; d != nil {
 		facts = append(facts, "quarantined", terminal.When(d.Since)+because(d.Reason))
+	}
+	if w.Pause != "" {
+		facts = append(facts, "takes less", w.Pause)
 	}
 	if err := a.Facts(facts...); err != nil {
 		return err

@@ -44,6 +44,7 @@ type workerView struct {
 	Taken       roomView     `json:"taken" doc:"What the tasks that it runs need of that"`
 	Runs        []runsView   `json:"runs"`
 	Exclude     []string     `json:"exclude" doc:"Patterns of packages and keys that it doesn't get"`
+	Pause       string       `json:"pause,omitempty" doc:"Why it takes nothing now, or less than it could, by its own word"`
 	Drained     *barredView  `json:"drained" doc:"It gets nothing by a person's word"`
 	Quarantined *barredView  `json:"quarantined" doc:"It gets nothing for what it lost"`
 }
@@ -84,6 +85,7 @@ func viewWorker(w roster.Worker) workerView {
 	}
 	out.Version, out.Offers, out.LastContact = k.Version, append(out.Offers, k.Labels...), rest.TimeOf(k.Seen.Time)
 	out.Capacity, out.Taken, out.Exclude = roomView(k.Room), roomView(k.Taken), append(out.Exclude, k.Exclude...)
+	out.Pause = k.Pause
 	for _, t := range k.Runs {
 		out.Runs = append(out.Runs, runsView{ID: t.ID, Kind: t.Kind, Key: t.Key, State: t.State, Since: rest.TimeOf(t.Changed.Time), BuildID: buildOf(t)})
 	}

@@ -43,8 +43,12 @@ func TestFarm(t *testing.T) {
 	if p := f.call(t, "operator", patch, path+"drain", "{}", 404).problem(t); !strings.Contains(p.Detail, "asked for work") {
 		t.Errorf("detail = %q", p.Detail)
 	}
+	f.call(t, "node", post, "/worker/v1/claim", `{"labels":[`+nodeLabels+`],"pause":"not of s390x","wait":1}`, 204)
+	if w = show(); w.Pause != "not of s390x" {
+		t.Errorf("one that takes less than it could: %+v", w)
+	}
 	f.claims(t, nodeLabels, 204)
-	if w = show(); w.State != "idle" || w.Version != "v1.2" || !slices.Equal(w.Offers, []string{"arch:x86_64", "kind:build"}) || w.LastContact == nil ||
+	if w = show(); w.State != "idle" || w.Pause != "" || w.Version != "v1.2" || !slices.Equal(w.Offers, []string{"arch:x86_64", "kind:build"}) || w.LastContact == nil ||
 		w.Capacity != (roomView{8, 16 << 30, 100 << 30}) || w.Taken != (roomView{}) {
 		t.Errorf("once it asked: %+v", w)
 	}

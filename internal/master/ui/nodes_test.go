@@ -36,6 +36,10 @@ func TestNodes(t *testing.T) {
 	f := setup(t)
 	anon, operator := f.browse(""), f.browse("operator")
 	contains(t, "before anybody asked", anon.page("/nodes"), "node-1", "tester-1", "never asked", `data-topic="nodes"`, "sign in first", "!Drain…", "!Last contact</dt><dd><time")
+	if l, err := f.Queue.Claim(f.nodes[albs.RoleNode], worker.Offer{Labels: []string{"kind:build"}, Pause: "not of s390x " + bad}); l != nil || err != nil {
+		t.Fatalf("Claim = %v, %v", l, err)
+	}
+	contains(t, "one that takes less", anon.page("/nodes"), "It takes less than it could: not of s390x &lt;img", "!<img")
 	f.offers(albs.RoleNode, "kind:build")
 	id := f.idOf(albs.RoleNode)
 	path := "/nodes/" + id
