@@ -296,18 +296,20 @@ func (m *Master) faces(rest, pages, files http.Handler) http.Handler {
 
 // gauges are what operators watch of the master as a whole.
 func (m *Master) gauges() []prometheus.Collector {
-	return append(m.scrub.Metrics(),
-		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
-			Name: "albs_ledger_pending", Help: "Statements and records that wait for the ledger; -1 if that can't be read.",
-		}, func() float64 {
+	count := func(name, help string, f func(context.Context) (int, error)) prometheus.Collector {
+		return prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: name, Help: help + "; -1 if that can't be read."}, func() float64 {
 			ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
 			defer cancel()
-			n, err := m.prov.Pending(ctx)
+			n, err := f(ctx)
 			if err != nil {
 				return -1
 			}
 			return float64(n)
-		}),
+		})
+	}
+	return append(m.scrub.Metrics(),
+		count("albs_ledger_pending", "Statements and records that wait for the ledger", m.prov.Pending),
+		count("albs_sign_intents", "Files that are to be signed and have neither a signature nor a failure", m.signs.Intended),
 	)
 }
 

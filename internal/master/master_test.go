@@ -83,8 +83,11 @@ func TestRun(t *testing.T) {
 			t.Errorf("%s gave %d: %.200s; want %q in it", path, status, body, want)
 		}
 	}
-	if _, body := get(t, m.URL()+"/metrics"); !strings.Contains(body, "albs_blobs_corrupt 0") {
-		t.Error("the scrubber's metrics aren't told")
+	_, body := get(t, m.URL()+"/metrics")
+	for _, want := range []string{"albs_blobs_corrupt 0\n", "albs_sign_intents 0\n"} {
+		if !strings.Contains(body, want) {
+			t.Errorf("the metrics lack %q: %.2000s", want, body)
+		}
 	}
 	well := false // which is reported after the start, and not before
 	tick := time.NewTicker(10 * time.Millisecond)

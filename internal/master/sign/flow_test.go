@@ -271,6 +271,14 @@ func (f *fixture) tried(t *testing.T, d albs.Digest, want ...string) (results []
 	return results
 }
 
+// intended holds the number of intents without a result to want.
+func (f *fixture) intended(t *testing.T, want int) {
+	t.Helper()
+	if n, err := f.Intended(t.Context()); err != nil || n != want {
+		t.Errorf("Intended = %d, %v; want %d", n, err, want)
+	}
+}
+
 func TestSignBuild(t *testing.T) {
 	t.Parallel()
 	dbtest.Each(t, func(t *testing.T, d *db.DB) {
@@ -293,12 +301,14 @@ func TestSignBuild(t *testing.T) {
 			}
 		}
 		stays("that is being signed")
+		f.intended(t, 3)
 		// Nothing goes out before the ledger has it.
 		time.AfterFunc(200*time.Millisecond, f.deliver)
 		if r = f.ended(t, r.ID); r.Status != Completed {
 			t.Fatalf("the request ended as %v: %s", r.Status, r.Reason)
 		}
 		stays("that is signed")
+		f.intended(t, 0)
 		if len(r.Packages) != 3 {
 			t.Errorf("%d packages were signed, want 3", len(r.Packages))
 		}
@@ -421,6 +431,7 @@ func TestDocument(t *testing.T) {
 			task, err := f.queue.Task(t.Context(), first)
 			return err == nil && task.State == albs.TaskFailed && strings.Contains(task.Reason, "nobody approved")
 		})
+		f.intended(t, 0)
 		approve := func(file albs.File, product string) {
 			t.Helper()
 			err := d.InTx(t.Context(), func(tx db.Tx) error {
@@ -468,6 +479,7 @@ func TestDocument(t *testing.T) {
 		if fpr, _, err := kr.VerifyArmored(bytes.NewReader(doc), sig); err != nil || fpr != k.Fingerprint {
 			t.Errorf("the signature is by %s, %v", fpr, err)
 		}
+		f.intended(t, 0)
 		results := f.tried(t, file.Digest, attest.SignIntent, attest.SignResult, attest.SignIntent, attest.SignResult)
 		if len(results) != 2 || !strings.Contains(results[0].Reason, "nobody approved") || results[1].Signature != albs.DigestOf(sig) {
 			t.Errorf("the results are %+v", results)

@@ -10,6 +10,15 @@ import (
 	"albs/internal/master/provenance"
 )
 
+// Intended returns how many files are to be signed whose intent has no result yet.
+func (s *Signing) Intended(ctx context.Context) (int, error) {
+	n, err := s.store.intended(ctx, s.store.d)
+	if err != nil {
+		return 0, fmt.Errorf("count intents to sign: %w", err)
+	}
+	return n, nil
+}
+
 // intend states in tx why files are about to be signed by a task. The signer wants to
 // see it in the ledger before it uses the key.
 func (s *Signing) intend(ctx context.Context, tx db.Tx, files []albs.File, why attest.SignIntentBody) error {

@@ -331,6 +331,17 @@ func (s store) documentSignature(ctx context.Context, q db.Q, d albs.Digest, key
 	return []byte(armored), nil
 }
 
+// intended counts what is to be signed and has neither a signature nor a failure.
+func (s store) intended(ctx context.Context, q db.Q) (int, error) {
+	var n int
+	err := q.GetContext(ctx, &n, `SELECT
+		(SELECT count(*) FROM sign_request r JOIN sign_task t ON t.request_id = r.id JOIN sign_package p ON p.task_id = t.task_id
+			WHERE NOT r.ended AND NOT t.ended)
+		+ (SELECT count(*) FROM sign_document d WHERE NOT d.ended
+			AND NOT EXISTS (SELECT 1 FROM document_signature s WHERE s.digest = d.digest AND s.key = d.key))`)
+	return n, err
+}
+
 // signs reports whether a request for signatures of a build is open or brought one.
 func (s store) signs(ctx context.Context, q db.Q, id albs.BuildID) (bool, error) {
 	var n int
