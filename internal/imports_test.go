@@ -20,7 +20,7 @@ var (
 	// modules of the master, lowest first; each may import those that its row names.
 	modules = []string{
 		"master/event", "master/auth", "master/artifact", "master/fleet", "master/queue", "master/provenance", "master/source", "master/repo",
-		"master/platform", "master/product", "master/build/status", "master/build/repository", "master/build/settle", "master/build", "master/testrun", "master/sign", "master/release", "master/errata",
+		"master/platform", "master/platform/reference", "master/product", "master/build/status", "master/build/repository", "master/build/settle", "master/build", "master/testrun", "master/sign", "master/release", "master/errata",
 		"master/notice", "master/content",
 	}
 	roles = []string{"worker/node", "worker/tester", "worker/signer", "worker/releaser"}
@@ -81,7 +81,9 @@ var allowed = map[string][]string{
 	"master/revision":   {"albs", "master/db", "master/auth"}, // what platform and product have in common, and nobody else's
 	"master/platform": {"albs", "master/db", "master/event", "master/auth", "master/provenance", "master/repo", "master/revision",
 		"rpm", "repodata", "egress"},
-	"master/product": {"albs", "master/db", "master/event", "master/auth", "master/provenance", "master/platform", "master/repo", "master/revision"},
+	// what other repositories list, which is foreign and large: kept apart from what platforms are
+	"master/platform/reference": {"albs", "master/db", "master/auth", "master/platform", "rpm", "repodata"},
+	"master/product":            {"albs", "master/db", "master/event", "master/auth", "master/provenance", "master/platform", "master/repo", "master/revision"},
 	// build's rules, each an idea of its own that knows no tables, and what it keeps
 	"master/build/option":     {"albs", "master/platform"},
 	"master/build/plan":       {"albs", "master/queue/schedule", "master/build/graph"}, // schedule: how long a key may be

@@ -48,6 +48,28 @@ func (c *Client) ApplyPlatform(ctx context.Context, yaml []byte) (Doc[Platform],
 	return apply[Platform](ctx, c, "/platforms/", yaml)
 }
 
+// Reference is a repository by which a platform's packages find their place, and how
+// well it is known.
+type Reference struct {
+	Place    string      `json:"place"`
+	Arch     albs.Arch   `json:"arch"`
+	URL      string      `json:"url"`
+	Repomd   albs.Digest `json:"repomd"` // of what is listed; "" before the first time
+	Packages int         `json:"packages"`
+	Listed   time.Time   `json:"listed_at"`
+	Failure  string      `json:"failure"` // why the last look came to nothing
+}
+
+// References returns the references of a platform, or NotFound.
+func (c *Client) References(ctx context.Context, platform string) (Doc[[]Reference], error) {
+	return get[[]Reference](ctx, c, "/platforms/"+url.PathEscape(platform)+"/references/")
+}
+
+// RefreshReferences has the server read the references of a platform anew.
+func (c *Client) RefreshReferences(ctx context.Context, platform string) (Doc[[]Reference], error) {
+	return send[[]Reference](ctx, c, http.MethodPost, "/platforms/"+url.PathEscape(platform)+"/references/refresh", nil)
+}
+
 // Flavour is a flavour as the API shows it.
 type Flavour struct {
 	Name     string      `json:"name"`

@@ -40,6 +40,7 @@ import (
 	"albs/internal/master/db"
 	"albs/internal/master/event"
 	"albs/internal/master/platform"
+	"albs/internal/master/platform/reference"
 	"albs/internal/master/product"
 	"albs/internal/master/provenance"
 	"albs/internal/master/queue"
@@ -114,24 +115,25 @@ func (b Blobs) open(ctx context.Context, dir string) (blob.Store, error) {
 
 // Master is an open master.
 type Master struct {
-	config   Config
-	log      zerolog.Logger
-	lock     *os.File // of the directory
-	db       *db.DB
-	scrub    *scrub.Scrubber
-	ledger   *ledger.Embedded
-	auth     *auth.Auth
-	events   *event.Log
-	queue    *queue.Queue
-	prov     *provenance.Provenance
-	builds   *build.Builds
-	tests    *testrun.Tests
-	signs    *sign.Signing
-	releases *release.Releases
-	products *product.Products
-	health   *telemetry.Health
-	handler  http.Handler
-	listener net.Listener
+	config     Config
+	log        zerolog.Logger
+	lock       *os.File // of the directory
+	db         *db.DB
+	scrub      *scrub.Scrubber
+	ledger     *ledger.Embedded
+	auth       *auth.Auth
+	events     *event.Log
+	queue      *queue.Queue
+	prov       *provenance.Provenance
+	builds     *build.Builds
+	tests      *testrun.Tests
+	signs      *sign.Signing
+	releases   *release.Releases
+	references *reference.Index
+	products   *product.Products
+	health     *telemetry.Health
+	handler    http.Handler
+	listener   net.Listener
 
 	// AdminToken is the first admin's token, new at each start until one was used;
 	// "" from then on.
@@ -194,6 +196,7 @@ func Open(ctx context.Context, c Config, log zerolog.Logger) (m *Master, err err
 	m.prov = provenance.New(m.db, m.events, artifacts, m.ledger, attest.NewSigner(key), log)
 	repos := repo.New(m.db, artifacts, m.events)
 	platforms := platform.New(m.db, m.events, out, repos, log)
+	m.references = reference.New(m.db, platforms, out, log)
 	m.products = product.New(m.db, m.events, platforms)
 	sources := source.New(m.db, artifacts, mirrors, out, c.Sources)
 	if m.listener, err = net.Listen("tcp", c.Listen); err != nil {
@@ -223,7 +226,7 @@ func Open(ctx context.Context, c Config, log zerolog.Logger) (m *Master, err err
 	https := strings.HasPrefix(c.URL, "https://")
 	c.API.Cookie, c.API.Version = ui.CookieName(https), c.Version
 	rest := api.New(api.Parts{
-		Auth: m.auth, Events: m.events, Queue: m.queue, Artifacts: artifacts, Provenance: m.prov, Platforms: platforms,
+		Auth: m.auth, Events: m.events, Queue: m.queue, Artifacts: artifacts, Provenance: m.prov, Platforms: platforms, References: m.references,
 		Products: m.products, Builds: m.builds, Tests: m.tests, Signs: m.signs, Releases: m.releases,
 		Trust: func(ctx context.Context) ([]byte, error) {
 			t, err := m.Trust(ctx)
@@ -383,6 +386,7 @@ func (m *Master) Run(ctx context.Context, ready chan<- struct{}) error {
 	loop("provenance", m.prov.Run)
 	loop("imports", func(ctx context.Context) error { return m.builds.Run(ctx, me) })
 	loop("tests", m.tests.Run)
+	loop("references", m.references.Run)
 	loop("health", m.watch)
 	// One of several masters on the same blobs is enough.
 	loop("scrub", func(ctx context.Context) error { return m.db.Leader(ctx, "blobs.scrub", m.scrub.Run) })

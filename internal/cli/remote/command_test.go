@@ -247,6 +247,22 @@ func TestCommands(t *testing.T) {
 			stdout:  "{\n  \"id\": 12,\n  \"unknown\": 1\n}\n",
 		},
 		{
+			name: "platform index show", args: []string{"platform", "index", "show", "seed"},
+			answers: map[string][]answer{"GET /platforms/seed/references/": ok(`[{"place":"BaseOS","arch":"x86_64","url":"https://up.example/os","packages":7,"listed_at":"2026-11-22T10:00:00Z","failure":""}]`)},
+			stdout:  "PLACE   ARCH    PACKAGES  LISTED            URL                    WHY\nBaseOS  x86_64  7         2026-11-22 10:00  https://up.example/os  -\n",
+		},
+		{
+			name: "platform index refresh, one away", args: []string{"platform", "index", "refresh", "seed"},
+			answers: map[string][]answer{"POST /platforms/seed/references/refresh": ok(`[{"place":"BaseOS","arch":"src","url":"https://up.example/os","packages":0,"listed_at":null,"failure":"away"}]`)},
+			stdout:  "PLACE   ARCH  PACKAGES  LISTED  URL                    WHY\nBaseOS  src   0         -       https://up.example/os  away\n",
+			code:    1, stderr: "albs: 1 of 1 references could not be read; what they listed before holds\n", saw: []string{"POST /platforms/seed/references/refresh {}"},
+		},
+		{
+			name: "platform index of no references", args: []string{"platform", "index", "show", "seed"},
+			answers: map[string][]answer{"GET /platforms/seed/references/": ok(`[]`)},
+			stdout:  "the platform has no references: its file names them under references\n",
+		},
+		{
 			name: "platform apply", args: []string{"platform", "apply", yaml},
 			answers: map[string][]answer{"POST /platforms/": ok(goodPlatform)},
 			stdout:  "platform seed is at revision 3\n", saw: []string{"POST /platforms/ name: seed"},

@@ -42,6 +42,7 @@ func (a *App) platformCommand() *urfave.Command {
 					return cl.Platform(c.Context, c.Args().First())
 				}, a.showPlatform),
 			}),
+			a.indexCommand(),
 		},
 	}
 }

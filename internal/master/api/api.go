@@ -26,6 +26,7 @@ import (
 	"albs/internal/master/build"
 	"albs/internal/master/event"
 	"albs/internal/master/platform"
+	"albs/internal/master/platform/reference"
 	"albs/internal/master/product"
 	"albs/internal/master/provenance"
 	"albs/internal/master/queue"
@@ -46,6 +47,7 @@ type Parts struct {
 	Artifacts  *artifact.Artifacts
 	Provenance *provenance.Provenance
 	Platforms  *platform.Platforms
+	References *reference.Index
 	Products   *product.Products
 	Builds     *build.Builds
 	Tests      *testrun.Tests
@@ -76,7 +78,7 @@ func New(p Parts, c Config) *Server {
 	s.routeTests()
 	s.routeUploads()
 	s.delivery = delivery.Register(s.Server, delivery.Parts{
-		Artifacts: p.Artifacts, Provenance: p.Provenance, Platforms: p.Platforms, Products: p.Products,
+		Artifacts: p.Artifacts, Provenance: p.Provenance, Platforms: p.Platforms, References: p.References, Products: p.Products,
 		Signs: p.Signs, Releases: p.Releases, Trust: p.Trust,
 	})
 	s.routeUsers()

@@ -52,6 +52,8 @@ var policies = []rest.Policy{
 	allow(post, "/api/v1/platforms/", auth.PlatformApply),
 	allow(put, "/api/v1/platforms/", auth.PlatformApply),
 	allow(get, "/api/v1/platforms/{name}/", rest.Open),
+	allow(get, "/api/v1/platforms/{name}/references/", rest.Open),
+	allow(post, "/api/v1/platforms/{name}/references/refresh", auth.PlatformApply),
 	allow(get, "/api/v1/platform_flavors/", rest.Open),
 	allow(post, "/api/v1/platform_flavors/", auth.PlatformApply),
 	allow(patch, "/api/v1/platform_flavors/", auth.PlatformApply),

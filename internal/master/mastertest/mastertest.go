@@ -28,6 +28,7 @@ import (
 	"albs/internal/master/db"
 	"albs/internal/master/event"
 	"albs/internal/master/platform"
+	"albs/internal/master/platform/reference"
 	"albs/internal/master/product"
 	"albs/internal/master/provenance"
 	"albs/internal/master/queue"
@@ -55,6 +56,7 @@ type Modules struct {
 	Provenance *provenance.Provenance
 	Repos      *repo.Repos
 	Platforms  *platform.Platforms
+	References *reference.Index
 	Products   *product.Products
 }
 
@@ -93,6 +95,7 @@ func Open(t testing.TB, d *db.DB, c Config) *Modules {
 	m.Provenance = provenance.New(d, m.Events, m.Artifacts, l, attest.NewSigner(key), c.Log)
 	m.Repos = repo.New(d, m.Artifacts, m.Events)
 	m.Platforms = platform.New(d, m.Events, c.Outside, m.Repos, c.Log)
+	m.References = reference.New(d, m.Platforms, c.Outside, c.Log)
 	m.Products = product.New(d, m.Events, m.Platforms)
 	return m
 }

@@ -71,7 +71,7 @@ func (p *Platforms) young(url string) (albs.Digest, bool) {
 // look asks the mirror, and the database for what it showed last if the mirror
 // doesn't answer with what it should.
 func (p *Platforms) look(ctx context.Context, url string) (albs.Digest, error) {
-	repomd, err := p.fetch(ctx, repomdOf(url))
+	repomd, _, err := Repomd(ctx, p.outside, url)
 	last, lastErr := lastPin(ctx, p.d, url)
 	if lastErr != nil && albs.KindOf(lastErr) != albs.NotFound {
 		return "", fmt.Errorf("read pin of %s: %w", url, lastErr)
@@ -97,27 +97,31 @@ func (p *Platforms) look(ctx context.Context, url string) (albs.Digest, error) {
 	return d, nil
 }
 
-// fetch returns the bytes of a repomd.xml that names primary metadata by sha256,
-// without which no package of the repository could be told from another.
-func (p *Platforms) fetch(ctx context.Context, url string) ([]byte, error) {
-	body, _, err := p.outside.Get(ctx, url, maxRepomd)
+// Repomd returns the bytes of the repomd.xml of the repository at url, and the primary
+// metadata that it names by sha256, without which no package of the repository could be
+// told from another. Errors are out's; Invalid for what is no such repomd.xml, TooLarge
+// for one of more than a MiB.
+func Repomd(ctx context.Context, out Outside, url string) ([]byte, repodata.RepomdData, error) {
+	url = repomdOf(url)
+	body, _, err := out.Get(ctx, url, maxRepomd)
 	if err != nil {
-		return nil, err
+		return nil, repodata.RepomdData{}, err
 	}
 	defer body.Close()
 	b, err := io.ReadAll(io.LimitReader(body, maxRepomd+1))
 	if err != nil {
-		return nil, fmt.Errorf("read %s: %w", url, err)
+		return nil, repodata.RepomdData{}, fmt.Errorf("read %s: %w", url, err)
 	}
 	if len(b) > maxRepomd {
-		return nil, albs.Errorf(albs.TooLarge, "%s has more than %d bytes", url, maxRepomd)
+		return nil, repodata.RepomdData{}, albs.Errorf(albs.TooLarge, "%s has more than %d bytes", url, maxRepomd)
 	}
 	md, err := repodata.ParseRepomd(bytes.NewReader(b))
 	if err != nil {
-		return nil, fmt.Errorf("parse %s: %w", url, err)
+		return nil, repodata.RepomdData{}, fmt.Errorf("parse %s: %w", url, err)
 	}
-	if primary, ok := md.Find("primary"); !ok || primary.Digest == "" {
-		return nil, albs.Errorf(albs.Invalid, "%s names no primary metadata by sha256", url)
+	primary, ok := md.Find("primary")
+	if !ok || primary.Digest == "" {
+		return nil, repodata.RepomdData{}, albs.Errorf(albs.Invalid, "%s names no primary metadata by sha256", url)
 	}
-	return b, nil
+	return b, primary, nil
 }

@@ -103,6 +103,9 @@ func (s Spec) urls() []string {
 			urls = append(urls, repomdOf(r.at(s.Root(a))))
 		}
 	}
+	for _, r := range s.ReferencesByArch() {
+		urls = append(urls, repomdOf(r.URL))
+	}
 	for _, pattern := range s.Lookaside {
 		urls = append(urls, exampleOf(pattern))
 	}

@@ -39,6 +39,8 @@ type Spec struct {
 	NoarchEqual bool `yaml:"noarch_equal" json:"noarch_equal,omitempty"`
 	// Repositories are what dnf fills roots from.
 	Repositories []Repository `yaml:"repositories" json:"repositories"`
+	// References say which place packages have in the distribution, for releases.
+	References []Reference `yaml:"references" json:"references,omitempty"`
 	// Macros are rpm macros of every build, name without % → body.
 	Macros map[string]string `yaml:"macros" json:"macros,omitempty"`
 	// SecureBootMacros are those of builds for secure boot, beside the others and in
@@ -257,7 +259,7 @@ func (s Spec) check() error {
 	case s.Timeout < 0 || s.Timeout > maxLimit || s.MaxSilence < 0 || s.MaxSilence > maxLimit:
 		return bad("timeout and max_silence lie between 0 and %s", time.Duration(maxLimit))
 	}
-	for _, check := range []func(refuse) error{s.checkArches, s.checkRepositories, s.checkRoom} {
+	for _, check := range []func(refuse) error{s.checkArches, s.checkRepositories, s.checkReferences, s.checkRoom} {
 		if err := check(bad); err != nil {
 			return err
 		}

@@ -26,6 +26,9 @@ packages: [bash, "gcc >= 11", "pkgconfig(foo)", /usr/bin/make, "@build"]
 test_packages: [bash]
 rpmdb: {path: /var/lib/rpm, backend: sqlite}
 module_id: platform:el9
+references:
+  - {place: BaseOS, url: "https://up.example/$arch/os/", priority: 5}
+  - {place: BaseOS, arch: src, url: "https://up.example/source"}
 lookaside: ["https://sources.example/{name}/{file}/{hashtype}/{hash}/{file}"]
 timeout: 12h
 rpmautospec: true
@@ -113,6 +116,12 @@ func TestParseRefuses(t *testing.T) {
 		{"repository twice", "id: extra", "id: base", "repository base is there twice for x86_64"},
 		{"repository's arch", "arch: x86_64", "arch: riscv64", "is not among arches"},
 		{"repository for one arch only", `{id: base, url:`, `{id: base, arch: x86_64, url:`, "no repository for aarch64"},
+		{"reference without a place", "place: BaseOS, url", "place: '', url", "place \"\""},
+		{"reference's place as a path", "place: BaseOS, url", "place: ../x, url", "a place has up to 64"},
+		{"reference's arch", "arch: src", "arch: i686", "is neither src nor among arches"},
+		{"reference's priority", "priority: 5", "priority: -1", "priority -1"},
+		{"reference's URL", "https://up.example/source", "ftp://up.example/source", "reference BaseOS: the URL"},
+		{"reference as two places", "{place: BaseOS, arch: src", "{place: CRB, url: \"https://up.example/$arch/os\"}\n  - {place: BaseOS, arch: src", "a repository is one place"},
 		{"priority", "priority: 10", "priority: 100", "priority 100"},
 		{"URL scheme", "https://mirror.example/extra", "ftp://mirror.example/extra", "neither https"},
 		{"URL without host", "https://mirror.example/extra", "https:///extra", "lacks its host"},

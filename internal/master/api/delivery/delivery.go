@@ -13,6 +13,7 @@ import (
 	"albs/internal/master/api/rest"
 	"albs/internal/master/artifact"
 	"albs/internal/master/platform"
+	"albs/internal/master/platform/reference"
 	"albs/internal/master/product"
 	"albs/internal/master/provenance"
 	"albs/internal/master/release"
@@ -24,6 +25,7 @@ type Parts struct {
 	Artifacts  *artifact.Artifacts
 	Provenance *provenance.Provenance
 	Platforms  *platform.Platforms
+	References *reference.Index
 	Products   *product.Products
 	Signs      *sign.Signing
 	Releases   *release.Releases
@@ -43,6 +45,7 @@ type Resources struct {
 func Register(s *rest.Server, p Parts) *Resources {
 	r := &Resources{Server: s, Parts: p}
 	r.routePlatforms()
+	r.routeReferences()
 	r.routeFlavours()
 	r.routeProducts()
 	r.routeKeys()
