@@ -58,8 +58,16 @@ type Plan struct {
 		Path     string       `json:"path"`
 		Before   int          `json:"before"`
 		After    int          `json:"after"`
+		Bytes    int64        `json:"bytes"` // of what it adds
 		Packages []PlanChange `json:"packages"`
 	} `json:"repositories"`
+	Decisions []Decision `json:"decisions"`
+	Excluded  []string   `json:"excluded"`
+	Missing   []struct {
+		Build    albs.BuildID `json:"build"`
+		Platform string       `json:"platform"`
+		Arches   []albs.Arch  `json:"arches"`
+	} `json:"missing"`
 	Dropped  []string `json:"dropped"`
 	Refusals []struct {
 		Package string `json:"package"`
@@ -70,11 +78,26 @@ type Plan struct {
 
 // PlanChange is one package in one repository of a plan.
 type PlanChange struct {
-	Action string       `json:"action"` // add, keep or remove
-	NEVRA  string       `json:"nevra"`
-	Digest albs.Digest  `json:"digest"`
-	Tests  string       `json:"tests"`
-	Build  albs.BuildID `json:"build"`
+	Action string      `json:"action"` // add, keep or remove
+	NEVRA  string      `json:"nevra"`
+	Digest albs.Digest `json:"digest"`
+	Tests  string      `json:"tests"`
+	// Place is where references have it, Match how well what they have fits; "" where
+	// nobody was asked.
+	Place   string       `json:"place"`
+	Match   string       `json:"match"`
+	Updates string       `json:"updates"` // the shown package that it comes after
+	Build   albs.BuildID `json:"build"`
+}
+
+// Decision is a person's word on a package of a plan.
+type Decision struct {
+	Action  string    `json:"action"`       // move, add or exclude
+	Package string    `json:"package"`      // NEVRA
+	To      string    `json:"to,omitempty"` // path of a repository, or a place
+	Reason  string    `json:"reason"`
+	By      string    `json:"by,omitempty"` // the server says who and when
+	At      time.Time `json:"at,omitzero"`
 }
 
 // ReleasePage is a page of releases, the newest first.
@@ -110,6 +133,12 @@ func (c *Client) Release(ctx context.Context, id albs.ReleaseID) (Doc[Release], 
 // comes to.
 func (c *Client) PlanRelease(ctx context.Context, product string, builds []albs.BuildID) (Doc[Release], error) {
 	return send[Release](ctx, c, http.MethodPost, "/releases/new/", map[string]any{"product": product, "builds": builds})
+}
+
+// DecideRelease makes decisions those of a release, in place of the ones it had; digest is
+// that of the plan that was looked at.
+func (c *Client) DecideRelease(ctx context.Context, id albs.ReleaseID, digest albs.Digest, decisions []Decision) (Doc[Release], error) {
+	return send[Release](ctx, c, http.MethodPost, fmt.Sprintf("/releases/%d/decide/", id), map[string]any{"digest": digest, "decisions": decisions})
 }
 
 // ApproveRelease approves the plan with that digest, and no other.

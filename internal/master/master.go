@@ -220,7 +220,7 @@ func Open(ctx context.Context, c Config, log zerolog.Logger) (m *Master, err err
 	})
 	m.releases = release.New(release.Parts{
 		DB: m.db, Events: m.events, Auth: m.auth, Queue: m.queue, Artifacts: artifacts, Provenance: m.prov,
-		Products: m.products, Platforms: platforms, Repos: repos, Builds: m.builds, Tests: m.tests, Signs: m.signs, Log: log,
+		Products: m.products, Platforms: platforms, References: m.references, Repos: repos, Builds: m.builds, Tests: m.tests, Signs: m.signs, Log: log,
 	})
 
 	https := strings.HasPrefix(c.URL, "https://")

@@ -41,6 +41,7 @@ func (a *App) releaseCommand() *urfave.Command {
 				Description: "RELEASE is the number that albs release plan printed and albs release list shows.",
 				Action:      numbered(a, "release", 1, a.showRelease),
 			})),
+			listed("albs release list shows all", a.decideCommand()),
 			listed("albs release list shows all", answers(&urfave.Command{
 				Name: "approve", Usage: "show a release's plan and approve exactly that", ArgsUsage: "RELEASE",
 				Description: "What was shown is what is approved: a plan that has changed meanwhile is refused.",
@@ -150,26 +151,33 @@ func (a *App) printRelease(r client.Release) error {
 
 // printPlan prints all effects of a plan: they are what a digest stands for.
 func (a *App) printPlan(p *client.Plan) error {
-	changes := terminal.NewTable("ACTION", "PACKAGE", "REPOSITORY", "TESTS", "SHA256")
-	counts := terminal.NewTable("REPOSITORY", "PACKAGES NOW", "AFTER")
+	changes := terminal.NewTable("ACTION", "PACKAGE", "REPOSITORY", "MATCH", "TESTS", "SHA256", "UPDATES")
+	counts := terminal.NewTable("REPOSITORY", "PACKAGES NOW", "AFTER", "BYTES MORE")
 	for _, r := range p.Repositories {
 		for _, ch := range r.Packages {
-			changes.Row(ch.Action, ch.NEVRA, r.Path, ch.Tests, string(ch.Digest))
+			changes.Row(ch.Action, ch.NEVRA, r.Path, ch.Match, ch.Tests, string(ch.Digest), ch.Updates)
 		}
-		counts.Row(r.Path, terminal.Decimal(r.Before), terminal.Decimal(r.After))
+		counts.Row(r.Path, terminal.Decimal(r.Before), terminal.Decimal(r.After), terminal.Decimal(r.Bytes))
 	}
 	for _, path := range p.Dropped {
-		counts.Row(path, "all", "the repository goes")
+		counts.Row(path, "all", "the repository goes", "")
+	}
+	decisions := terminal.NewTable("DECIDED", "PACKAGE", "TO", "WHY", "BY")
+	for _, d := range p.Decisions {
+		decisions.Row(d.Action, d.Package, d.To, d.Reason, d.By)
 	}
 	refusals := terminal.NewTable("REFUSED", "WHY")
 	for _, r := range p.Refusals {
 		refusals.Row(r.Package, r.Reason)
 	}
 	notes := terminal.NewTable("NOTES")
+	for _, lack := range p.Missing {
+		notes.Row(fmt.Sprintf("build %d has packages of platform %s for other arches and none for %s", lack.Build, lack.Platform, words(lack.Arches)))
+	}
 	for _, n := range p.Notes {
 		notes.Row(n)
 	}
-	for _, t := range []*terminal.Table{changes, counts, refusals, notes} {
+	for _, t := range []*terminal.Table{decisions, changes, counts, refusals, notes} {
 		if err := a.Section(t); err != nil {
 			return err
 		}

@@ -39,18 +39,18 @@ func releaseDoc(status, text, reason, more string) string {
 }
 
 func planDoc(refusals string) string {
-	return `,"plan":{"product":"demo","key":"` + fingerprint + `","gate":"required","repositories":[{"path":"seed/main/x86_64/os","before":2,"after":3,
-		"packages":[{"action":"add","nevra":"zlib-1.3-1.seed.x86_64","file":"zlib-1.3-1.seed.x86_64.rpm","digest":"` + strings.Repeat("e", 64) + `","tests":"passed","build":5}]}],
+	return `,"plan":{"product":"demo","key":"` + fingerprint + `","gate":"required","repositories":[{"path":"seed/main/x86_64/os","before":2,"after":3,"bytes":4096,
+		"packages":[{"action":"add","nevra":"zlib-1.3-1.seed.x86_64","file":"zlib-1.3-1.seed.x86_64.rpm","digest":"` + strings.Repeat("e", 64) + `","tests":"passed","build":5,"place":"BaseOS","match":"exact","updates":"zlib-1.2-1.seed.x86_64"}]}],
 		"dropped":["old/os"],"refusals":[` + refusals + `],"notes":["a note"]}`
 }
 
 var plan = "release:  3\nproduct:  demo\nkind:     publish\nstate:    scheduled, 0 of 1 approvals\nby:       alice\ncreated:  2026-11-22 11:00\nbuilds:   5\n" +
 	"digest:   " + strings.Repeat("f", 64) + "\nexpires:  2026-11-29 11:00\nkey:      " + fingerprint + "\ntests:    required\n\n" +
-	"ACTION  PACKAGE                 REPOSITORY           TESTS   SHA256\n" +
-	"add     zlib-1.3-1.seed.x86_64  seed/main/x86_64/os  passed  " + strings.Repeat("e", 64) + "\n\n" +
-	"REPOSITORY           PACKAGES NOW  AFTER\n" +
-	"seed/main/x86_64/os  2             3\n" +
-	"old/os               all           the repository goes\n\n"
+	"ACTION  PACKAGE                 REPOSITORY           MATCH  TESTS   SHA256                                                            UPDATES\n" +
+	"add     zlib-1.3-1.seed.x86_64  seed/main/x86_64/os  exact  passed  " + strings.Repeat("e", 64) + "  zlib-1.2-1.seed.x86_64\n\n" +
+	"REPOSITORY           PACKAGES NOW  AFTER                BYTES MORE\n" +
+	"seed/main/x86_64/os  2             3                    4096\n" +
+	"old/os               all           the repository goes  -\n\n"
 
 func TestKeysSigningReleases(t *testing.T) {
 	t.Parallel()
@@ -136,6 +136,22 @@ func TestKeysSigningReleases(t *testing.T) {
 			answers: map[string][]answer{"POST /releases/new/": {{status: 201, body: releaseDoc("1", "scheduled", "", noApproval+planDoc(""))}}},
 			want:    result{0, plan + "NOTES\na note\n", "release 3 is planned; look at it and: albs release approve 3\n"},
 			saw:     []string{`POST /releases/new/ {"builds":[5,6],"product":"demo"}`},
+		},
+		{
+			name: "release decide", args: []string{"release", "decide", "3", "--move", "b-1-1.noarch=CRB", "--exclude", "c-1-1.noarch", "--undo", "a-1-1.noarch", "--reason", "so it is"},
+			answers: map[string][]answer{
+				"GET /releases/3/": ok(releaseDoc("1", "scheduled", "", strings.Replace(planDoc(""), `"dropped"`, `"decisions":[{"action":"add","package":"a-1-1.noarch","to":"CRB","reason":"x","by":"alice"}],"dropped"`, 1)+noApproval)),
+				"POST /releases/3/decide/": ok(releaseDoc("1", "scheduled", "", strings.Replace(planDoc(""), `"dropped"`, `"decisions":[{"action":"move","package":"b-1-1.noarch","to":"CRB","reason":"so it is","by":"alice"}],`+
+					`"missing":[{"build":5,"platform":"seed","arches":["i686"]}],"dropped"`, 1)+noApproval)),
+			},
+			want: result{0, strings.Replace(plan, "ACTION ", "DECIDED  PACKAGE       TO   WHY       BY\nmove     b-1-1.noarch  CRB  so it is  alice\n\nACTION ", 1) +
+				"NOTES\nbuild 5 has packages of platform seed for other arches and none for i686\na note\n", ""},
+			saw: []string{`POST /releases/3/decide/ {"decisions":[{"action":"move","package":"b-1-1.noarch","to":"CRB","reason":"so it is"},{"action":"exclude","package":"c-1-1.noarch","reason":"so it is"}],"digest":"` + strings.Repeat("f", 64) + `"}`},
+		},
+		{
+			name: "release decide, to take back what isn't", args: []string{"release", "decide", "3", "--undo", "a-1-1.noarch"},
+			answers: map[string][]answer{"GET /releases/3/": ok(releaseDoc("1", "scheduled", "", planDoc("")+noApproval))},
+			want:    result{1, "", "albs: nothing was decided of a-1-1.noarch; albs release list shows all\n"},
 		},
 		{
 			name: "release plan with refusals", args: []string{"release", "plan", "--product", "demo", "--build", "5"},

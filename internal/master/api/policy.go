@@ -76,6 +76,7 @@ var policies = []rest.Policy{
 	allow(post, "/api/v1/releases/new/", auth.ReleasePlan),
 	allow(get, "/api/v1/releases/{release_id}/", rest.Open),
 	allow(put, "/api/v1/releases/{release_id}/", auth.ReleasePlan),
+	allow(post, "/api/v1/releases/{release_id}/decide/", auth.ReleasePlan),
 	allow(post, "/api/v1/releases/{release_id}/approve/", auth.ReleaseApprove),
 	allow(post, "/api/v1/releases/{release_id}/commit/", auth.ReleasePublish),
 	allow(post, "/api/v1/releases/{release_id}/cancel/", auth.ReleasePublish),

@@ -90,6 +90,8 @@ func TestParseRefuses(t *testing.T) {
 		{"source for an arch", "arch: src", "arch: x86_64", "go together"},
 		{"binary for src", "arch: aarch64", "arch: src", "go together"},
 		{"two targets", "kind: debug", "kind: rpm", "must know where it goes"},
+		{"two targets, one without a place", "path: el/debug/x86_64, platform: el, arch: x86_64, kind: debug", "path: x, platform: el, arch: x86_64, kind: rpm, place: CRB", "a place of its own"},
+		{"a place with a slash", "kind: debug", "kind: debug, place: a/b", "repository el/debug/x86_64: place"},
 		{"key in lower case", "key: 0123456789ABCDEF0123456789ABCDEF01234567", `key: "a\nb"`, "neither a fingerprint"},
 		{"key as an option", "key: 0123456789ABCDEF0123456789ABCDEF01234567", `key: "--output"`, "neither a fingerprint"},
 		{"gate", "tests: advisory", "tests: none", "neither required nor advisory"},
@@ -110,9 +112,10 @@ func TestParseRefuses(t *testing.T) {
 	}
 }
 
-func TestTarget(t *testing.T) {
+func TestTargets(t *testing.T) {
 	t.Parallel()
-	s := parse(t, good)
+	two := strings.NewReplacer("aarch64, kind: rpm}", "aarch64, kind: rpm, place: BaseOS}\n  - {path: el/crb/aarch64, platform: el, arch: aarch64, kind: rpm, place: CRB}")
+	s := parse(t, two.Replace(good))
 	tests := []struct {
 		platform string
 		arch     albs.Arch
@@ -120,7 +123,7 @@ func TestTarget(t *testing.T) {
 		want     string // "" for none
 	}{
 		{"el", albs.X8664, RPM, "el/os/x86_64"},
-		{"el", albs.AArch64, RPM, "el/os/aarch64"},
+		{"el", albs.AArch64, RPM, "el/os/aarch64 el/crb/aarch64"},
 		{"el", albs.X8664, Debug, "el/debug/x86_64"},
 		{"el", albs.AArch64, Debug, ""},
 		{"el", albs.Src, Source, "el/source"},
@@ -130,9 +133,14 @@ func TestTarget(t *testing.T) {
 		{"other", albs.X8664, RPM, ""},
 	}
 	for _, tt := range tests {
-		got, err := s.Target(tt.platform, tt.arch, tt.kind)
+		rs, err := s.Targets(tt.platform, tt.arch, tt.kind)
+		var paths []string
+		for _, r := range rs {
+			paths = append(paths, r.Path)
+		}
+		got := strings.Join(paths, " ")
 		if got != tt.want || (tt.want == "") != (albs.KindOf(err) == albs.NotFound) {
-			t.Errorf("Target(%s, %s, %s) = %q, %v, want %q", tt.platform, tt.arch, tt.kind, got, err, tt.want)
+			t.Errorf("Targets(%s, %s, %s) = %q, %v, want %q", tt.platform, tt.arch, tt.kind, got, err, tt.want)
 		}
 	}
 }

@@ -38,6 +38,10 @@ type Repository struct {
 	Platform string    `yaml:"platform" json:"platform"`
 	Arch     albs.Arch `yaml:"arch" json:"arch"` // src for a source repository
 	Kind     Kind      `yaml:"kind" json:"kind"`
+	// Place is the part of the distribution that the repository is, as the platform's
+	// references name it. It may be empty where the repository is the only one of its
+	// platform, arch and kind.
+	Place string `yaml:"place" json:"place,omitempty"`
 }
 
 // Kind says which packages a repository holds.
@@ -147,7 +151,7 @@ func (s Spec) checkRepositories(bad func(string, ...any) error) error {
 		arch     albs.Arch
 		kind     Kind
 	}
-	byTarget := make(map[target]string)
+	byTarget := make(map[target][]Repository)
 	for i, r := range s.Repositories {
 		if err := checkPath(r.Path); err != nil {
 			return bad("repository %.200q: %w", r.Path, err)
@@ -165,11 +169,19 @@ func (s Spec) checkRepositories(bad func(string, ...any) error) error {
 				return bad("repository %s: %w", r.Path, err)
 			}
 		}
-		t := target{r.Platform, r.Arch, r.Kind}
-		if other, ok := byTarget[t]; ok {
-			return bad("%s and %s are both the %s repository of %s for %s; a package must know where it goes", other, r.Path, r.Kind, r.Platform, r.Arch)
+		if r.Place != "" {
+			if err := platform.CheckPlace(r.Place); err != nil {
+				return bad("repository %s: %w", r.Path, err)
+			}
 		}
-		byTarget[t] = r.Path
+		t := target{r.Platform, r.Arch, r.Kind}
+		for _, o := range byTarget[t] {
+			if o.Place == "" || r.Place == "" || o.Place == r.Place {
+				return bad("%s and %s are both the %s repository of %s for %s; a package must know where it goes, so give each a place of its own",
+					o.Path, r.Path, r.Kind, r.Platform, r.Arch)
+			}
+		}
+		byTarget[t] = append(byTarget[t], r)
 		for _, o := range s.Repositories[:i] {
 			if strings.HasPrefix(r.Path+"/", o.Path+"/") || strings.HasPrefix(o.Path+"/", r.Path+"/") {
 				return bad("repositories %s and %s lie within each other", o.Path, r.Path)
@@ -194,17 +206,22 @@ func checkPath(p string) error {
 	return nil
 }
 
-// Target returns the path of the repository into which packages of a kind, built
-// on a platform for arch, are released; arch is ignored for Source. It is
-// NotFound, with a sentence for the plan, if the product has none.
-func (s Spec) Target(platform string, arch albs.Arch, kind Kind) (string, error) {
+// Targets returns the repositories into which packages of a kind, built on a platform
+// for arch, may be released, of which a package's place picks if they are several; arch
+// is ignored for Source. It is NotFound, with a sentence for the plan, if the product
+// has none.
+func (s Spec) Targets(platform string, arch albs.Arch, kind Kind) ([]Repository, error) {
 	if kind == Source {
 		arch = albs.Src
 	}
+	var out []Repository
 	for _, r := range s.Repositories {
 		if r.Platform == platform && r.Arch == arch && r.Kind == kind {
-			return r.Path, nil
+			out = append(out, r)
 		}
 	}
-	return "", albs.Errorf(albs.NotFound, "product %s has no %s repository of platform %s for %s", s.Name, kind, platform, arch)
+	if len(out) == 0 {
+		return nil, albs.Errorf(albs.NotFound, "product %s has no %s repository of platform %s for %s", s.Name, kind, platform, arch)
+	}
+	return out, nil
 }

@@ -15,8 +15,8 @@ import (
 
 // Approve records that the person of ctx approves the release's plan. digest is
 // what was shown to that person: it must be the plan's. Errors: Forbidden without
-// release.approve on the team, and to the planner where the product wants another
-// person; NotFound; Conflict if the plan has another digest, has refusals, has
+// release.approve on the team, and to who planned it or decided about it where the
+// product wants another person; NotFound; Conflict if the plan has another digest, has refusals, has
 // expired, is not waiting for approval, or was approved by that person before.
 func (r *Releases) Approve(ctx context.Context, id albs.ReleaseID, digest albs.Digest, note string) (Release, error) {
 	row, err := r.store.get(ctx, r.d, id)
@@ -30,15 +30,19 @@ func (r *Releases) Approve(ctx context.Context, id albs.ReleaseID, digest albs.D
 	if err != nil {
 		return Release{}, err
 	}
-	if p.Approvals.Distinct && auth.From(ctx).User == row.PlannerID {
-		return Release{}, albs.Errorf(albs.Forbidden, "you planned release %d: product %s wants another person's approval", id, row.Product)
-	}
 	err = r.d.InTx(ctx, func(tx db.Tx) error {
 		row, err := r.store.get(ctx, tx, id)
 		if err != nil {
 			return err
 		}
-		if err := row.approvable(digest); err != nil {
+		plan, err := row.plan()
+		if err != nil {
+			return err
+		}
+		if p.Approvals.Distinct && row.shaped(plan, auth.From(ctx).User) {
+			return albs.Errorf(albs.Forbidden, "you planned it, or decided about it: product %s wants another person's approval", row.Product)
+		}
+		if err := row.approvable(plan, digest); err != nil {
 			return err
 		}
 		return r.auth.Approve(ctx, tx, Topic(id), digest, row.ExpiresAt, note)
@@ -50,11 +54,7 @@ func (r *Releases) Approve(ctx context.Context, id albs.ReleaseID, digest albs.D
 }
 
 // approvable says whether digest may be approved as the plan of a release.
-func (row releaseRow) approvable(digest albs.Digest) error {
-	plan, err := row.plan()
-	if err != nil {
-		return err
-	}
+func (row releaseRow) approvable(plan Plan, digest albs.Digest) error {
 	switch {
 	case row.Kind != Publication || !row.waits():
 		return albs.Errorf(albs.Conflict, "it is %s: there is nothing to approve", row.Status)
@@ -77,7 +77,11 @@ func (r *Releases) approvals(ctx context.Context, q db.Q, row releaseRow, p prod
 		return nil, fmt.Errorf("approvals of release %d: %w", row.ID, err)
 	}
 	if p.Approvals.Distinct {
-		all = slices.DeleteFunc(all, func(a auth.Approval) bool { return a.User == row.PlannerID })
+		plan, err := row.plan()
+		if err != nil {
+			return nil, err
+		}
+		all = slices.DeleteFunc(all, func(a auth.Approval) bool { return row.shaped(plan, a.User) })
 	}
 	return all, nil
 }

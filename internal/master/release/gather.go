@@ -4,20 +4,25 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
+	"strings"
 	"time"
 
 	"albs/internal/albs"
 	"albs/internal/master/artifact"
 	"albs/internal/master/build"
 	"albs/internal/master/build/status"
+	"albs/internal/master/platform/reference"
 	"albs/internal/master/product"
+	"albs/internal/master/release/place"
 	"albs/internal/master/testrun"
 	"albs/internal/repodata"
 )
 
 // compute makes the plan of a release from what is true now.
-func (r *Releases) compute(ctx context.Context, p product.Product, builds []albs.BuildID, expires time.Time) (Plan, error) {
-	f, err := r.gather(ctx, p, builds, expires)
+func (r *Releases) compute(ctx context.Context, p product.Product, builds []albs.BuildID, decisions []place.Decision, expires time.Time) (Plan, error) {
+	f, err := r.gather(ctx, p, builds, decisions, expires)
 	if err != nil {
 		return Plan{}, err
 	}
@@ -29,9 +34,9 @@ func (r *Releases) compute(ctx context.Context, p product.Product, builds []albs
 // says so.
 const settle = 5 * time.Second
 
-func (r *Releases) gather(ctx context.Context, p product.Product, builds []albs.BuildID, expires time.Time) (Facts, error) {
+func (r *Releases) gather(ctx context.Context, p product.Product, builds []albs.BuildID, decisions []place.Decision, expires time.Time) (Facts, error) {
 	f := Facts{
-		Product: p, Expires: expires, Arches: map[string][]albs.Arch{}, Shown: map[string]Shown{},
+		Product: p, Expires: expires, Decisions: decisions, Arches: map[string][]albs.Arch{}, Shown: map[string]Shown{},
 		Released: map[ReleasedFile]albs.Digest{},
 	}
 	if err := r.gatherKey(ctx, &f); err != nil {
@@ -54,7 +59,44 @@ func (r *Releases) gather(ctx context.Context, p product.Product, builds []albs.
 			return f, albs.Errorf(albs.TooLarge, "the builds have more than %d packages: release them in parts", MaxPackages)
 		}
 	}
+	if err := r.gatherPlaces(ctx, &f); err != nil {
+		return f, err
+	}
 	return f, r.gatherShown(ctx, &f)
+}
+
+// gatherPlaces finds what references list of the packages for which the product has
+// several repositories.
+func (r *Releases) gatherPlaces(ctx context.Context, f *Facts) error {
+	var all []reference.Listing
+	f.Strong = map[string]map[albs.Arch]albs.Arch{}
+	wanted := f.names()
+	for _, name := range slices.Sorted(maps.Keys(wanted)) {
+		pf, err := r.platforms.Get(ctx, name)
+		if err != nil {
+			return err
+		}
+		f.Strong[name] = map[albs.Arch]albs.Arch{}
+		for _, a := range pf.Arches {
+			f.Strong[name][a] = pf.Strong(a)
+		}
+		listings, err := r.references.Find(ctx, pf, wanted[name])
+		if err != nil {
+			return err
+		}
+		all = append(all, listings...)
+		states, err := r.references.States(ctx, name)
+		if err != nil {
+			return err
+		}
+		for _, s := range states {
+			if s.Repomd == "" {
+				f.Unread = append(f.Unread, strings.TrimSuffix(fmt.Sprintf("the reference %s of platform %s for %s was never read: %s", s.Place, name, s.Arch, s.Failure), ": "))
+			}
+		}
+	}
+	f.Places = place.NewIndex(all)
+	return nil
 }
 
 // gatherKey finds the product's key, or why there is none.
@@ -198,11 +240,7 @@ func (r *Releases) gatherShown(ctx context.Context, f *Facts) error {
 	f.Serial = serial
 	into := map[string]bool{}
 	for _, c := range f.Packages {
-		paths, err := Targets(f.Product.Spec, c)
-		if err != nil {
-			continue // Make says so
-		}
-		for _, path := range paths {
+		for _, path := range f.Target(c).Paths {
 			into[path] = true
 			d, err := r.store.released(ctx, r.d, f.Product.Name, path, c.File)
 			if err != nil {

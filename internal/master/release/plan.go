@@ -10,6 +10,7 @@ import (
 
 	"albs/internal/albs"
 	"albs/internal/master/product"
+	"albs/internal/master/release/place"
 	"albs/internal/master/testrun"
 	"albs/internal/repodata"
 	"albs/internal/rpm"
@@ -43,6 +44,12 @@ type Plan struct {
 	Expires time.Time `json:"expires"`
 	// Repositories are all that the product will show, by path.
 	Repositories []Repository `json:"repositories"`
+	// Decisions are what people decided of its packages; they are among the inputs.
+	Decisions []place.Decision `json:"decisions,omitempty"`
+	// Excluded are the packages of the builds that go nowhere, by decision.
+	Excluded []string `json:"excluded,omitempty"`
+	// Missing are arches of the product for which a build has nothing.
+	Missing []Missing `json:"missing,omitempty"`
 	// Dropped are the paths of repositories that are shown now and won't be.
 	Dropped []string `json:"dropped,omitempty"`
 	// Refusals say why the plan can't be approved. A plan without is sound.
@@ -60,6 +67,7 @@ type Repository struct {
 	New      bool         `json:"new,omitempty"` // nothing is shown there now
 	Before   int          `json:"before"`        // packages shown now
 	After    int          `json:"after"`         // packages after publication
+	Bytes    int64        `json:"bytes"`         // of the packages that it adds
 	Packages []Change     `json:"packages"`      // by file name
 }
 
@@ -76,6 +84,20 @@ type Change struct {
 	// Tests is the verdict on it, "" for a source package.
 	Tests  testrun.State `json:"tests,omitempty"`
 	Reason string        `json:"reason,omitempty"` // of the verdict
+	// Place is where references have it, and Match how well what they have fits; both are
+	// empty where there was no choice, or a person chose.
+	Place string `json:"place,omitempty"`
+	Match string `json:"match,omitempty"`
+	// Updates is the newest of the shown packages of its name and arch that it comes after.
+	Updates string `json:"updates,omitempty"`
+}
+
+// Missing says that a build has packages of a platform for other arches than these, for
+// which the product has repositories too.
+type Missing struct {
+	Build    albs.BuildID `json:"build"`
+	Platform string       `json:"platform"`
+	Arches   []albs.Arch  `json:"arches"`
 }
 
 // Refusal is one reason against a plan, a sentence for people.
@@ -94,8 +116,8 @@ func (r Refusal) String() string {
 }
 
 // Digest returns the digest over the plan's effects: what will be added and
-// dropped where, signed by which key, with which verdicts, and until when people's
-// word for it holds. It is that which people approve; counts, notes and the serial
+// dropped where, signed by which key, with which verdicts, by which decisions, and
+// until when people's word for it holds. It is that which people approve; counts, notes and the serial
 // don't belong to it, for another release may change them without touching this one.
 func (p Plan) Digest() albs.Digest {
 	type added struct {
@@ -103,6 +125,12 @@ func (p Plan) Digest() albs.Digest {
 		Digest  albs.Digest   `json:"digest"`
 		Tests   testrun.State `json:"tests,omitempty"`
 		Removed bool          `json:"removed,omitempty"`
+	}
+	type decided struct {
+		Action  place.Action `json:"action"`
+		Package string       `json:"package"`
+		To      string       `json:"to"`
+		Reason  string       `json:"reason"`
 	}
 	type effect struct {
 		Path    string  `json:"path"`
@@ -114,8 +142,12 @@ func (p Plan) Digest() albs.Digest {
 		Expires      time.Time `json:"expires"`
 		Repositories []effect  `json:"repositories"`
 		Dropped      []string  `json:"dropped"`
+		Decisions    []decided `json:"decisions,omitempty"`
 	}
 	e.Product, e.Key, e.Expires, e.Dropped = p.Product, p.Key, p.Expires.UTC(), p.Dropped
+	for _, d := range p.Decisions {
+		e.Decisions = append(e.Decisions, decided{d.Action, d.Package, d.To, d.Reason})
+	}
 	for _, r := range p.Repositories {
 		f := effect{Path: r.Path}
 		for _, c := range r.Packages {
@@ -184,6 +216,14 @@ type Facts struct {
 	Released map[ReleasedFile]albs.Digest
 	// Problems are reasons against the plan that were found while gathering.
 	Problems []Refusal
+	// Decisions are people's on packages of the plan.
+	Decisions []place.Decision
+	// Places is what references list; nil where the product leaves no choice.
+	Places *place.Index
+	// Strong is the arch that a weak one follows, by platform.
+	Strong map[string]map[albs.Arch]albs.Arch
+	// Unread are sentences about references that were never read.
+	Unread []string
 }
 
 // ReleasedFile names a package that was released into a repository of the product.
@@ -192,55 +232,19 @@ type ReleasedFile struct {
 	File string
 }
 
-// Targets returns the paths of the product's repositories into which c goes: those of
-// the arch for which its build has it, a noarch package into those of every arch of
-// its platform, a debug package into the debug repository where the product has one
-// for the arch. The error is NotFound, with a sentence, if there is none.
-func Targets(spec product.Spec, c Candidate) ([]string, error) {
-	if c.source() {
-		path, err := spec.Target(c.Platform, albs.Src, product.Source)
-		return []string{path}, err
-	}
-	arches := []albs.Arch{c.Arch} // which need not be the package's: think of multilib
-	if c.NEVRA.Arch == string(albs.Noarch) {
-		arches = nil
-		for _, r := range spec.Repositories {
-			if r.Platform == c.Platform && r.Kind == product.RPM {
-				arches = append(arches, r.Arch)
-			}
-		}
-		if len(arches) == 0 {
-			arches = []albs.Arch{c.Arch}
-		}
-	}
-	var paths []string
-	for _, a := range arches {
-		if c.NEVRA.Debug() {
-			if path, err := spec.Target(c.Platform, a, product.Debug); err == nil {
-				paths = append(paths, path)
-				continue
-			}
-		}
-		path, err := spec.Target(c.Platform, a, product.RPM)
-		if err != nil {
-			return nil, err
-		}
-		paths = append(paths, path)
-	}
-	return paths, nil
-}
-
 // Make returns the plan that the facts come to. It is pure: equal facts give equal
 // plans.
 func Make(f Facts) Plan {
 	m := maker{facts: f, plan: Plan{
 		Product: f.Product.Name, Revision: f.Product.Revision, Key: f.Key, Gate: f.Product.Gate.Tests,
-		Serial: f.Serial, Expires: f.Expires, Refusals: slices.Clone(f.Problems),
-	}, byPath: map[string]*Repository{}}
+		Serial: f.Serial, Expires: f.Expires, Decisions: f.Decisions, Refusals: slices.Clone(f.Problems), Notes: slices.Clone(f.Unread),
+	}, byPath: map[string]*Repository{}, places: map[string]string{}}
 	m.repositories()
 	for _, c := range m.chosen() {
 		m.place(c)
 	}
+	m.undecided()
+	m.missing()
 	added := 0
 	for i := range m.plan.Repositories {
 		r := &m.plan.Repositories[i]
@@ -249,6 +253,7 @@ func Make(f Facts) Plan {
 		for _, c := range r.Packages {
 			if c.Action == Add {
 				r.After++
+				r.Bytes += c.Size
 				added++
 			}
 		}
@@ -263,6 +268,7 @@ type maker struct {
 	facts  Facts
 	plan   Plan
 	byPath map[string]*Repository
+	places map[string]string // of repositories that are one of several
 }
 
 func (m *maker) refuse(r Refusal) {
@@ -274,6 +280,7 @@ func (m *maker) refuse(r Refusal) {
 // repositories lists what the product has and what it has no more.
 func (m *maker) repositories() {
 	for _, r := range m.facts.Product.Repositories {
+		m.places[r.Path] = r.Place
 		shown, there := m.facts.Shown[r.Path]
 		m.plan.Repositories = append(m.plan.Repositories, Repository{
 			Path: r.Path, Platform: r.Platform, Arch: r.Arch, Kind: r.Kind, New: !there, Before: shown.Count,
@@ -337,9 +344,15 @@ func (m *maker) place(c Candidate) {
 	refuse := func(format string, args ...any) {
 		m.refuse(Refusal{Package: c.NEVRA.String(), Build: c.Build, Reason: fmt.Sprintf(format, args...)})
 	}
-	paths, err := Targets(m.facts.Product.Spec, c)
-	if err != nil {
-		refuse("%s", err)
+	to := m.facts.Target(c)
+	if to.Excluded {
+		m.plan.Excluded = append(m.plan.Excluded, c.NEVRA.String())
+		return
+	}
+	for _, why := range to.Refused {
+		refuse("%s", why)
+	}
+	if len(to.Paths) == 0 {
 		return
 	}
 	if m.facts.Product.Gate.Tests == product.Required && !c.source() && c.Tests.State != testrun.Passed {
@@ -354,16 +367,19 @@ func (m *maker) place(c Candidate) {
 	if !c.Notarized {
 		refuse("the ledger doesn't prove yet what is stated of it: try again soon, or ask the operator whether the ledger is away")
 	}
-	for _, path := range paths {
-		m.put(c, path, refuse)
+	for _, path := range to.Paths {
+		m.put(c, path, to, refuse)
 	}
 }
 
 // put decides about one package in one repository.
-func (m *maker) put(c Candidate, path string, refuse func(string, ...any)) {
+func (m *maker) put(c Candidate, path string, to Target, refuse func(string, ...any)) {
 	r := m.byPath[path]
 	change := Change{
 		Action: Add, NEVRA: c.NEVRA.String(), File: c.File, Digest: c.Signed, Size: c.Size, Unsigned: c.Unsigned, Build: c.Build,
+	}
+	if place := m.places[path]; place != "" && slices.Contains(to.Found.Places, place) {
+		change.Place, change.Match = place, to.Found.Match.String()
 	}
 	if !c.source() {
 		change.Tests, change.Reason = c.Tests.State, c.Tests.Reason
@@ -381,6 +397,7 @@ func (m *maker) put(c Candidate, path string, refuse func(string, ...any)) {
 		refuse("it was released into %s as %s, this one is %s: a released package never changes, build it with a higher release", path, d.Short(), c.Signed.Short())
 		return
 	}
+	var updates rpm.NEVRA
 	for _, e := range m.facts.Shown[path].Entries {
 		if e.Name != c.NEVRA.Name {
 			continue
@@ -394,7 +411,12 @@ func (m *maker) put(c Candidate, path string, refuse func(string, ...any)) {
 		case sameArch(e.Arch, c.NEVRA.Arch) && rpm.Compare(e.EVR(), c.NEVRA.EVR()) > 0:
 			refuse("%s has the newer %s: to go back, roll the release back or build with a higher epoch", path, e.NEVRA)
 			return
+		case sameArch(e.Arch, c.NEVRA.Arch) && (updates.Name == "" || rpm.Compare(e.EVR(), updates.EVR()) > 0):
+			updates = e.NEVRA
 		}
+	}
+	if change.Action == Add && updates.Name != "" {
+		change.Updates = updates.String()
 	}
 	r.Packages = append(r.Packages, change)
 }

@@ -10,7 +10,10 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"albs/internal/albs"
+	"albs/internal/master/platform"
+	"albs/internal/master/platform/reference"
 	"albs/internal/master/product"
+	"albs/internal/master/release/place"
 	"albs/internal/master/repo"
 	"albs/internal/master/revision"
 	"albs/internal/master/testrun"
@@ -380,5 +383,155 @@ func TestIncluded(t *testing.T) {
 		if diff := cmp.Diff(want, got); diff != "" {
 			t.Errorf("Included(%d) (-want +got):\n%s", serial, diff)
 		}
+	}
+}
+
+// TestPlaces: where the product has several repositories of an arch, references and
+// people say which.
+func TestPlaces(t *testing.T) {
+	t.Parallel()
+	const x86, arm, src = albs.X8664, albs.AArch64, albs.Src
+	rpms := func(place string, arch albs.Arch) product.Repository {
+		return product.Repository{Path: place + "/" + string(arch), Platform: "el", Arch: arch, Kind: product.RPM, Place: place}
+	}
+	list := func(place string, arch albs.Arch, s string) reference.Listing {
+		return reference.Listing{Reference: platform.Reference{Place: place, Arch: arch}, NEVRA: nevra(t, s)}
+	}
+	decide := func(action place.Action, pkg, to string) place.Decision {
+		return place.Decision{Action: action, Package: pkg, To: to, Reason: "so it is"}
+	}
+	make := func(decisions []place.Decision, cs ...Candidate) Facts {
+		f := facts(cs...)
+		f.Product.Repositories = []product.Repository{
+			rpms("Base", x86), rpms("CRB", x86), rpms("Base", arm), rpms("Extras", arm),
+			{Path: "debug/x86_64", Platform: "el", Arch: x86, Kind: product.Debug}, {Path: "source", Platform: "el", Arch: src, Kind: product.Source},
+		}
+		f.Decisions = decisions
+		f.Places = place.NewIndex([]reference.Listing{
+			list("Base", x86, "foo-1-1.x86_64"), list("CRB", x86, "foo-devel-1-2.x86_64"), list("Base", x86, "doc-2-1.noarch"), list("CRB", x86, "both-1-1.x86_64"), list("Base", x86, "both-1-1.x86_64"),
+			list("CRB", x86, "crb-1-1.noarch"),
+		})
+		return f
+	}
+	for _, tt := range []struct {
+		name    string
+		facts   Facts
+		want    []string // path, file and match
+		exclude []string
+		refused []string
+	}{
+		{
+			name:  "as references have it",
+			facts: make(nil, candidate(t, "foo-1-1.x86_64", x86), candidate(t, "foo-devel-1-1.x86_64", x86), candidate(t, "doc-1-1.noarch", x86), candidate(t, "both-1-1.x86_64", x86)),
+			want: []string{
+				"Base/aarch64 doc-1-1.noarch.rpm name", "Base/x86_64 both-1-1.x86_64.rpm exact", "Base/x86_64 doc-1-1.noarch.rpm name", "Base/x86_64 foo-1-1.x86_64.rpm exact",
+				"CRB/x86_64 both-1-1.x86_64.rpm exact", "CRB/x86_64 foo-devel-1-1.x86_64.rpm name and version",
+			},
+		},
+		{
+			name:  "without a choice nobody is asked",
+			facts: make(nil, candidate(t, "new-debuginfo-1-1.x86_64", x86), candidate(t, "new-1-1.src", src)),
+			want:  []string{"debug/x86_64 new-debuginfo-1-1.x86_64.rpm ", "source new-1-1.src.rpm "},
+		},
+		{
+			name:    "no place: shown, not dropped",
+			facts:   make(nil, candidate(t, "new-1-1.x86_64", x86), candidate(t, "foo-1-1.x86_64", x86)),
+			want:    []string{"Base/x86_64 foo-1-1.x86_64.rpm exact"},
+			refused: []string{"new-1-1.x86_64: it has no place: no reference of platform el lists it"},
+		},
+		{
+			name:    "a place that an arch hasn't",
+			facts:   make(nil, candidate(t, "crb-1-1.noarch", x86)),
+			want:    []string{"CRB/x86_64 crb-1-1.noarch.rpm exact"},
+			refused: []string{"crb-1-1.noarch: references have crb-1-1.noarch in [CRB], and product demo has no such repository for aarch64"},
+		},
+		{
+			name:  "moved to a place",
+			facts: make([]place.Decision{decide(place.Move, "new-1-1.noarch", "Base")}, candidate(t, "new-1-1.noarch", x86)),
+			want:  []string{"Base/aarch64 new-1-1.noarch.rpm ", "Base/x86_64 new-1-1.noarch.rpm "},
+		},
+		{
+			name:  "moved away, to a path, and added to a place",
+			facts: make([]place.Decision{decide(place.Move, "doc-1-1.noarch", "CRB/x86_64"), decide(place.Add, "doc-1-1.noarch", "Extras")}, candidate(t, "doc-1-1.noarch", x86)),
+			want:  []string{"CRB/x86_64 doc-1-1.noarch.rpm ", "Extras/aarch64 doc-1-1.noarch.rpm "},
+		},
+		{
+			name: "excluded, and so neither tested nor signed",
+			facts: func() Facts {
+				c := candidate(t, "new-1-1.x86_64", x86)
+				c.Signed, c.Tests = "", testrun.Verdict{State: testrun.Failed}
+				return make([]place.Decision{decide(place.Exclude, "new-1-1.x86_64", "")}, c, candidate(t, "foo-1-1.x86_64", x86))
+			}(),
+			want: []string{"Base/x86_64 foo-1-1.x86_64.rpm exact"}, exclude: []string{"new-1-1.x86_64"},
+		},
+		{
+			name: "where it can't go",
+			facts: make([]place.Decision{decide(place.Move, "a-1-1.x86_64", "nowhere"), decide(place.Move, "b-1-1.x86_64", "Base/aarch64"), decide(place.Move, "c-1-1.src", "Base/x86_64"), decide(place.Move, "gone-1-1.x86_64", "Base")},
+				candidate(t, "a-1-1.x86_64", x86), candidate(t, "b-1-1.x86_64", x86), candidate(t, "c-1-1.src", src), candidate(t, "foo-1-1.x86_64", x86)),
+			want: []string{"Base/x86_64 foo-1-1.x86_64.rpm exact"},
+			refused: []string{
+				"a-1-1.x86_64: it was decided to go to nowhere, and product demo has neither", "b-1-1.x86_64: Base/aarch64 is a repository for aarch64", "c-1-1.src: Base/x86_64 is a repository of kind rpm",
+				"gone-1-1.x86_64: it was decided to move it, and none of the builds has it",
+			},
+		},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			p := Make(tt.facts)
+			var got []string
+			for _, r := range p.Repositories {
+				for _, c := range r.Packages {
+					got = append(got, r.Path+" "+c.File+" "+c.Match)
+				}
+			}
+			if diff := cmp.Diff(tt.want, got); diff != "" {
+				t.Errorf("packages (-want +got):\n%s", diff)
+			}
+			if diff := cmp.Diff(tt.exclude, p.Excluded); diff != "" {
+				t.Errorf("excluded (-want +got):\n%s", diff)
+			}
+			if len(p.Refusals) != len(tt.refused) {
+				t.Fatalf("refusals = %q, want %d", p.Refusals, len(tt.refused))
+			}
+			for i, want := range tt.refused {
+				if !strings.HasPrefix(p.Refusals[i].String(), want) {
+					t.Errorf("refusal %d = %q, want %q", i, p.Refusals[i], want)
+				}
+			}
+		})
+	}
+	// What was decided and why is a part of what people approve; who and when is not.
+	base := make([]place.Decision{decide(place.Move, "foo-1-1.x86_64", "Base")}, candidate(t, "foo-1-1.x86_64", x86))
+	other := base
+	other.Decisions = []place.Decision{base.Decisions[0]}
+	other.Decisions[0].Reason = "another"
+	if Make(base).Digest() == Make(other).Digest() {
+		t.Error("another reason leaves the digest as it is")
+	}
+	other.Decisions[0] = base.Decisions[0]
+	other.Decisions[0].By = "mia"
+	if Make(base).Digest() != Make(other).Digest() {
+		t.Error("another person changes the digest")
+	}
+}
+
+func TestMissingAndUpdates(t *testing.T) {
+	t.Parallel()
+	f := facts(candidate(t, "foo-2-1.x86_64", albs.X8664), candidate(t, "foo-2-1.src", albs.Src))
+	f.Shown["os/x86_64"] = Shown{Count: 3, Entries: []repodata.Entry{entry(t, "foo-1-1.x86_64", "1"), entry(t, "foo-1-3.x86_64", "3"), entry(t, "foo-1-2.x86_64", "2")}}
+	p := Make(f)
+	if diff := cmp.Diff([]Missing{{1, "el", []albs.Arch{albs.AArch64}}}, p.Missing); diff != "" {
+		t.Errorf("missing (-want +got):\n%s", diff)
+	}
+	for _, r := range p.Repositories {
+		if r.Path != "os/x86_64" {
+			continue
+		}
+		if len(r.Packages) != 1 || r.Packages[0].Updates != "foo-1-3.x86_64" || r.Bytes != 10 {
+			t.Errorf("the repository comes to %+v", r)
+		}
+	}
+	if p = Make(facts(candidate(t, "doc-1-1.noarch", albs.X8664))); len(p.Missing) != 0 {
+		t.Errorf("a noarch package is missing for %v", p.Missing)
 	}
 }

@@ -44,9 +44,11 @@ import (
 	"albs/internal/master/db"
 	"albs/internal/master/event"
 	"albs/internal/master/platform"
+	"albs/internal/master/platform/reference"
 	"albs/internal/master/product"
 	"albs/internal/master/provenance"
 	"albs/internal/master/queue"
+	"albs/internal/master/release/place"
 	"albs/internal/master/repo"
 	"albs/internal/master/sign"
 	"albs/internal/master/testrun"
@@ -63,6 +65,7 @@ type Parts struct {
 	Provenance *provenance.Provenance
 	Products   *product.Products
 	Platforms  *platform.Platforms
+	References *reference.Index
 	Repos      *repo.Repos
 	Builds     *build.Builds
 	Tests      *testrun.Tests
@@ -81,6 +84,7 @@ type Releases struct {
 	provenance *provenance.Provenance
 	products   *product.Products
 	platforms  *platform.Platforms
+	references *reference.Index
 	repos      *repo.Repos
 	builds     *build.Builds
 	tests      *testrun.Tests
@@ -97,7 +101,7 @@ type Releases struct {
 func New(p Parts) *Releases {
 	r := &Releases{
 		store: store{p.DB}, d: p.DB, events: p.Events, auth: p.Auth, queue: p.Queue, artifacts: p.Artifacts, provenance: p.Provenance,
-		products: p.Products, platforms: p.Platforms, repos: p.Repos, builds: p.Builds, tests: p.Tests, signs: p.Signs, log: p.Log,
+		products: p.Products, platforms: p.Platforms, references: p.References, repos: p.Repos, builds: p.Builds, tests: p.Tests, signs: p.Signs, log: p.Log,
 		listed: make(map[albs.Digest][]repodata.Entry), reach: reach{names: make(map[albs.Digest]names)},
 	}
 	p.Queue.Register(albs.KindPublish, handler{r})
@@ -229,7 +233,7 @@ func (r *Releases) Plan(ctx context.Context, productName string, builds []albs.B
 	if len(builds) == 0 || len(slices.Compact(slices.Clone(builds))) != len(builds) {
 		return Release{}, albs.Errorf(albs.Invalid, "name the builds to release, each once")
 	}
-	plan, err := r.compute(ctx, p, builds, expiry())
+	plan, err := r.compute(ctx, p, builds, nil, expiry())
 	if err != nil {
 		return Release{}, err
 	}
@@ -290,8 +294,17 @@ func (r *Releases) Replan(ctx context.Context, id albs.ReleaseID) (Release, erro
 	return r.Get(ctx, id)
 }
 
-// recompute is compute for a release that has a plan.
+// recompute is compute for a release that has a plan, with its decisions.
 func (r *Releases) recompute(ctx context.Context, row releaseRow, expires time.Time) (Plan, error) {
+	was, err := row.plan()
+	if err != nil {
+		return Plan{}, err
+	}
+	return r.recomputeWith(ctx, row, was.Decisions, expires)
+}
+
+// recomputeWith is recompute with other decisions.
+func (r *Releases) recomputeWith(ctx context.Context, row releaseRow, decisions []place.Decision, expires time.Time) (Plan, error) {
 	p, err := r.products.Get(ctx, row.Product)
 	if err != nil {
 		return Plan{}, err
@@ -300,7 +313,7 @@ func (r *Releases) recompute(ctx context.Context, row releaseRow, expires time.T
 	if err != nil {
 		return Plan{}, err
 	}
-	return r.compute(ctx, p, builds, expires)
+	return r.compute(ctx, p, builds, decisions, expires)
 }
 
 // replace gives a release another plan; it is scheduled then. It is a Conflict if

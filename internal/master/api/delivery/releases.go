@@ -10,6 +10,7 @@ import (
 	"albs/internal/master/api/rest"
 	"albs/internal/master/product"
 	"albs/internal/master/release"
+	"albs/internal/master/release/place"
 )
 
 func (s *Resources) routeReleases() {
@@ -23,6 +24,8 @@ func (s *Resources) routeReleases() {
 	op = rest.Operation(rest.Put, "/api/v1/releases/{release_id}/", "Compute the plan anew; approvals of the one before are void")
 	op = rest.Slow(op)
 	rest.Handle(s.Server, op, s.replan)
+	op = rest.Operation(rest.Post, "/api/v1/releases/{release_id}/decide/", "Decide where packages go and compute the plan anew; approvals of the one before are void")
+	rest.Handle(s.Server, rest.Slow(op), s.decide)
 	rest.Handle(s.Server, rest.Operation(rest.Post, "/api/v1/releases/{release_id}/approve/", "Approve exactly the plan with that digest"), s.approve)
 	op = rest.Operation(rest.Post, "/api/v1/releases/{release_id}/commit/", "Publish an approved release")
 	op = rest.Slow(op)
@@ -234,6 +237,40 @@ func (s *Resources) replan(ctx context.Context, in *replanInput) (*rest.Body[Rel
 		}
 	}
 	return s.changeRelease(s.Releases.Replan)(ctx, &releaseInput{in.ID})
+}
+
+type decideInput struct {
+	ID   albs.ReleaseID `path:"release_id" minimum:"1"`
+	Body struct {
+		Digest    string         `json:"digest" doc:"Of the plan as it was shown"`
+		Decisions []decisionBody `json:"decisions" maxItems:"1000" doc:"All that are to hold; those of before that are left out are taken back"`
+	}
+}
+
+type decisionBody struct {
+	Action  place.Action `json:"action" enum:"move,add,exclude"`
+	Package string       `json:"package" maxLength:"300" doc:"The NEVRA, as the plan writes it"`
+	To      string       `json:"to,omitempty" maxLength:"200" doc:"The path of a repository, or a place; not with exclude"`
+	Reason  string       `json:"reason" maxLength:"500" doc:"One line"`
+	By      string       `json:"by,omitempty" doc:"As the plan tells it; the server knows who decides"`
+	User    albs.UserID  `json:"user,omitempty" doc:"The same"`
+	At      time.Time    `json:"at,omitzero" doc:"The same"`
+}
+
+func (s *Resources) decide(ctx context.Context, in *decideInput) (*rest.Body[ReleaseView], error) {
+	d, err := albs.ParseDigest(in.Body.Digest)
+	if err != nil {
+		return nil, albs.Errorf(albs.Invalid, "body.digest: %w", err)
+	}
+	var decisions []place.Decision
+	for _, b := range in.Body.Decisions {
+		decisions = append(decisions, place.Decision{Action: b.Action, Package: b.Package, To: b.To, Reason: b.Reason})
+	}
+	r, err := s.Releases.Decide(ctx, in.ID, d, decisions)
+	if err != nil {
+		return nil, err
+	}
+	return releaseWhole(r), nil
 }
 
 type approveInput struct {
