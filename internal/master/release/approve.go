@@ -16,8 +16,8 @@ import (
 // Approve records that the person of ctx approves the release's plan. digest is
 // what was shown to that person: it must be the plan's. Errors: Forbidden without
 // release.approve on the team, and to who planned it or decided about it where the
-// product wants another person; NotFound; Conflict if the plan has another digest, has refusals, has
-// expired, is not waiting for approval, or was approved by that person before.
+// product wants another person; NotFound; Conflict if the plan has another digest, has
+// refusals, has expired, is not waiting for approval, or was approved by that person before.
 func (r *Releases) Approve(ctx context.Context, id albs.ReleaseID, digest albs.Digest, note string) (Release, error) {
 	row, err := r.store.get(ctx, r.d, id)
 	if err != nil {

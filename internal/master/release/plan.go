@@ -117,8 +117,9 @@ func (r Refusal) String() string {
 
 // Digest returns the digest over the plan's effects: what will be added and
 // dropped where, signed by which key, with which verdicts, by which decisions, and
-// until when people's word for it holds. It is that which people approve; counts, notes and the serial
-// don't belong to it, for another release may change them without touching this one.
+// until when people's word for it holds. It is that which people approve; counts, notes
+// and the serial don't belong to it, for another release may change them without
+// touching this one.
 func (p Plan) Digest() albs.Digest {
 	type added struct {
 		File    string        `json:"file"`
@@ -218,7 +219,7 @@ type Facts struct {
 	Problems []Refusal
 	// Decisions are people's on packages of the plan.
 	Decisions []place.Decision
-	// Places is what references list; nil where the product leaves no choice.
+	// Places is what references list of the packages for which there is a choice.
 	Places *place.Index
 	// Strong is the arch that a weak one follows, by platform.
 	Strong map[string]map[albs.Arch]albs.Arch
@@ -268,7 +269,7 @@ type maker struct {
 	facts  Facts
 	plan   Plan
 	byPath map[string]*Repository
-	places map[string]string // of repositories that are one of several
+	places map[string]string // of the repositories, by path
 }
 
 func (m *maker) refuse(r Refusal) {
@@ -355,6 +356,14 @@ func (m *maker) place(c Candidate) {
 	if len(to.Paths) == 0 {
 		return
 	}
+	if held, ok := m.held(c, to.Paths); ok {
+		m.plan.Notes = append(m.plan.Notes, fmt.Sprintf("%s is released already, as %s: that copy stays and goes where there is none, in place of build %d's",
+			c.NEVRA, held.Signed.Short(), c.Build))
+		for _, path := range to.Paths {
+			m.put(held, path, to, refuse)
+		}
+		return
+	}
 	if m.facts.Product.Gate.Tests == product.Required && !c.source() && c.Tests.State != testrun.Passed {
 		refuse("product %s requires passed tests, and its tests are %s: %s", m.plan.Product, c.Tests.State, c.Tests.Reason)
 	}
@@ -372,14 +381,35 @@ func (m *maker) place(c Candidate) {
 	}
 }
 
+// held returns the copy of a noarch or multilib package that is shown in one of the
+// repositories into which c is to go: another arch's build has made it again, and a
+// released package never changes. It passed everything when it was released.
+func (m *maker) held(c Candidate, paths []string) (Candidate, bool) {
+	if c.source() || c.NEVRA.Arch == string(c.Arch) {
+		return c, false
+	}
+	var copies []repodata.Entry
+	for _, path := range paths {
+		for _, e := range m.facts.Shown[path].Entries {
+			if e.NEVRA == c.NEVRA && (len(copies) == 0 || e.Digest != copies[0].Digest) {
+				copies = append(copies, e)
+			}
+		}
+	}
+	if len(copies) != 1 || copies[0].Digest == c.Signed {
+		return c, false
+	}
+	return Candidate{Platform: c.Platform, Arch: c.Arch, NEVRA: c.NEVRA, File: c.File, Signed: copies[0].Digest, Size: copies[0].Size}, true
+}
+
 // put decides about one package in one repository.
 func (m *maker) put(c Candidate, path string, to Target, refuse func(string, ...any)) {
 	r := m.byPath[path]
 	change := Change{
 		Action: Add, NEVRA: c.NEVRA.String(), File: c.File, Digest: c.Signed, Size: c.Size, Unsigned: c.Unsigned, Build: c.Build,
 	}
-	if place := m.places[path]; place != "" && slices.Contains(to.Found.Places, place) {
-		change.Place, change.Match = place, to.Found.Match.String()
+	if at := m.places[path]; slices.Contains(to.Found.Places, at) {
+		change.Place, change.Match = at, to.Found.Match.String()
 	}
 	if !c.source() {
 		change.Tests, change.Reason = c.Tests.State, c.Tests.Reason

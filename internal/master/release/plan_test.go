@@ -190,6 +190,31 @@ func TestMake(t *testing.T) {
 			refused: []string{"foo-1-1.x86_64: it was released into os/x86_64 as"},
 		},
 		{
+			name: "a noarch or multilib copy that was released from another arch's build",
+			facts: func(t *testing.T) Facts {
+				doc, lib := candidate(t, "doc-1-1.noarch", arm), candidate(t, "lib-1-1.i686", x86)
+				doc.Signed, doc.Tests = "", testrun.Verdict{State: testrun.Failed} // nothing is asked of what goes nowhere
+				f := facts(doc, lib, candidate(t, "foo-1-1.x86_64", x86))
+				f.Shown["os/x86_64"] = Shown{Count: 2, Entries: []repodata.Entry{entry(t, "doc-1-1.noarch", "doc"), entry(t, "lib-1-1.i686", "lib")}}
+				return f
+			},
+			want: []string{
+				"os/aarch64 add doc-1-1.noarch.rpm " + digest("doc").Short(), "os/x86_64 keep doc-1-1.noarch.rpm " + digest("doc").Short(),
+				"os/x86_64 add foo-1-1.x86_64.rpm " + signed("foo-1-1.x86_64", x86), "os/x86_64 keep lib-1-1.i686.rpm " + digest("lib").Short(),
+			},
+			notes: 2,
+		},
+		{
+			name: "two copies were released: neither is taken",
+			facts: func(t *testing.T) Facts {
+				f := facts(candidate(t, "doc-1-1.noarch", arm))
+				f.Shown["os/x86_64"] = Shown{Count: 1, Entries: []repodata.Entry{entry(t, "doc-1-1.noarch", "one")}}
+				f.Shown["os/aarch64"] = Shown{Count: 1, Entries: []repodata.Entry{entry(t, "doc-1-1.noarch", "two")}}
+				return f
+			},
+			refused: []string{"doc-1-1.noarch: os/aarch64 holds it with other content", "doc-1-1.noarch: os/x86_64 holds it with other content"},
+		},
+		{
 			name: "released before and rolled back since, the same content",
 			facts: func(t *testing.T) Facts {
 				f := facts(candidate(t, "foo-1-1.x86_64", x86))
