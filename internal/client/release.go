@@ -156,6 +156,12 @@ func (c *Client) CancelRelease(ctx context.Context, id albs.ReleaseID) (Doc[Rele
 	return send[Release](ctx, c, http.MethodPost, fmt.Sprintf("/releases/%d/cancel/", id), nil)
 }
 
+// RollbackProduct begins to bring back what a product showed at serial to, while it shows
+// from, and returns the rollback, a release of its own.
+func (c *Client) RollbackProduct(ctx context.Context, product string, from, to int64) (Doc[Release], error) {
+	return send[Release](ctx, c, http.MethodPost, "/products/"+url.PathEscape(product)+"/rollback", map[string]int64{"from": from, "to": to})
+}
+
 // RevertRelease begins to bring back what the release's product showed before, and
 // returns the rollback, a release of its own.
 func (c *Client) RevertRelease(ctx context.Context, id albs.ReleaseID) (Doc[Release], error) {

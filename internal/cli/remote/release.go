@@ -60,10 +60,10 @@ func (a *App) releaseCommand() *urfave.Command {
 				Action:      numbered(a, "release", 1, a.cancelRelease),
 			})),
 			listed("albs release list and albs product list show what there is", answers(&urfave.Command{
-				Name: "rollback", Usage: "bring back what a product showed before its last release", ArgsUsage: "PRODUCT|RELEASE [--wait]",
-				Description: "A rollback is a release of its own, with a new serial and the old content.\n" +
+				Name: "rollback", Usage: "bring back what a product showed before its last release, or at a serial", ArgsUsage: "PRODUCT|RELEASE [--to SERIAL] [--wait]",
+				Description: "A rollback is a release of its own, with a new serial and the old content. What was released after a serial that --to names is reverted with it.\n" +
 					"For example: albs release rollback demo --wait",
-				Flags:  []urfave.Flag{terminal.WaitFlag("it is public")},
+				Flags:  []urfave.Flag{&urfave.Int64Flag{Name: "to", Usage: "the `SERIAL` that the product is to show again; albs release list has them"}, terminal.WaitFlag("it is public")},
 				Action: a.asks(1, 1, a.rollback),
 			})),
 		},
@@ -233,11 +233,16 @@ func (a *App) cancelRelease(c *urfave.Context, cl *client.Client, id albs.Releas
 // by its number or by the product.
 func (a *App) rollback(c *urfave.Context, cl *client.Client) error {
 	arg := c.Args().First()
+	if c.IsSet("to") {
+		return a.rollbackTo(c, cl, arg)
+	}
 	release, err := strconv.ParseInt(arg, 10, 64)
 	if err != nil {
-		if release, err = shown(c.Context, cl, arg); err != nil {
+		now, err := shown(c.Context, cl, arg)
+		if err != nil {
 			return err
 		}
+		release = int64(now.ID)
 	}
 	doc, err := cl.RevertRelease(c.Context, albs.ReleaseID(release))
 	if err != nil {
@@ -246,14 +251,27 @@ func (a *App) rollback(c *urfave.Context, cl *client.Client) error {
 	return a.finish(c, cl, doc)
 }
 
+// rollbackTo brings back what a product showed at the serial that --to names.
+func (a *App) rollbackTo(c *urfave.Context, cl *client.Client, product string) error {
+	now, err := shown(c.Context, cl, product)
+	if err != nil {
+		return err
+	}
+	doc, err := cl.RollbackProduct(c.Context, product, now.Serial, c.Int64("to"))
+	if err != nil {
+		return err
+	}
+	return a.finish(c, cl, doc)
+}
+
 // shown returns the release that a product shows: the public one with the highest
 // serial.
-func shown(ctx context.Context, cl *client.Client, product string) (int64, error) {
+func shown(ctx context.Context, cl *client.Client, product string) (client.Release, error) {
 	var found client.Release
 	for page, seen := 1, 0; ; page++ {
 		doc, err := cl.Releases(ctx, client.ReleaseQuery{Page: page, Product: product, Status: client.ReleaseCompleted})
 		if err != nil {
-			return 0, err
+			return found, err
 		}
 		for _, r := range doc.Value.Releases {
 			if r.Serial > found.Serial {
@@ -265,9 +283,9 @@ func shown(ctx context.Context, cl *client.Client, product string) (int64, error
 		}
 	}
 	if found.ID == 0 {
-		return 0, albs.Errorf(albs.NotFound, "product %q has no public release that could be rolled back", product)
+		return found, albs.Errorf(albs.NotFound, "product %q has no public release that could be rolled back", product)
 	}
-	return int64(found.ID), nil
+	return found, nil
 }
 
 // finish prints a release that has begun to be made public, or waits for its end.

@@ -228,6 +228,15 @@ func TestKeysSigningReleases(t *testing.T) {
 			want: result{0, "release 9 of product demo is public: serial 5\n", ""}, saw: []string{"POST /releases/3/revert/ {}"},
 		},
 		{
+			name: "release rollback to a serial", args: []string{"release", "rollback", "demo", "--to", "3", "--wait"},
+			answers: map[string][]answer{
+				"GET /releases/?pageNumber=1&product=demo&status=3": ok(`{"releases":[{"id":3,"serial":4},{"id":2,"serial":3}],"total_releases":2,"current_page":1}`),
+				"POST /products/demo/rollback":                      ok(strings.Replace(rolledBack, `"status":3,"status_text":"completed"`, `"status":2,"status_text":"in progress"`, 1)),
+				"GET /releases/9/":                                  ok(rolledBack),
+			},
+			want: result{0, "release 9 of product demo is public: serial 5\n", ""}, saw: []string{`POST /products/demo/rollback {"from":4,"to":3}`},
+		},
+		{
 			name: "release rollback of a product that shows nothing", args: []string{"release", "rollback", "demo"},
 			answers: map[string][]answer{"GET /releases/?pageNumber=1&product=demo&status=3": ok(`{"releases":[],"total_releases":0,"current_page":1}`)},
 			want:    result{1, "", "albs: product \"demo\" has no public release that could be rolled back; albs release list and albs product list show what there is\n"},

@@ -61,6 +61,7 @@ var policies = []rest.Policy{
 	allow(get, "/api/v1/products/", rest.Open),
 	allow(post, "/api/v1/products/", auth.ProductApply),
 	allow(get, "/api/v1/products/{name}/", rest.Open),
+	allow(post, "/api/v1/products/{name}/rollback", auth.ReleaseRollback),
 
 	allow(get, "/api/v1/sign-keys/", rest.Open),
 	allow(post, "/api/v1/sign-keys/generate", auth.KeyGenerate),

@@ -528,9 +528,15 @@ func TestFailures(t *testing.T) {
 		f.ended(next.ID, Completed)
 		_, err = f.Publish(f.planner, late.ID)
 		f.wantKind("Publish of a rollback that was overtaken", err, albs.Conflict, "roll the product back anew")
-		p, err := f.products.Get(t.Context(), "demo")
-		f.must(err)
-		_, err = f.rollback(f.planner, p, 6, 0)
+		for _, to := range []int64{0, -1, 6, 7} {
+			_, err = f.Releases.Rollback(f.planner, "demo", 6, to)
+			f.wantKind("Rollback to what isn't earlier", err, albs.Invalid, "")
+		}
+		_, err = f.Releases.Rollback(f.planner, "other", 6, 1)
+		f.wantKind("Rollback of no product", err, albs.NotFound, "")
+		_, err = f.Releases.Rollback(f.stranger, "demo", 6, 1)
+		f.wantKind("Rollback by a stranger", err, albs.Forbidden, "")
+		_, err = f.Releases.Rollback(f.planner, "demo", 6, 4)
 		f.wantKind("rollback from what was shown a moment ago", err, albs.Conflict, "roll the product back anew")
 	})
 }

@@ -53,6 +53,20 @@ func (r *Releases) rollback(ctx context.Context, p product.Product, now, to int6
 	return r.Get(ctx, row.ID)
 }
 
+// Rollback has a product show again what it showed at serial to, an earlier one than
+// from, which it shows now. Whatever was released since is reverted with it. Errors:
+// those of rollback; Invalid for a serial below 1.
+func (r *Releases) Rollback(ctx context.Context, name string, from, to int64) (Release, error) {
+	if to < 1 {
+		return Release{}, albs.Errorf(albs.Invalid, "serial %d: a product's serials begin with 1", to)
+	}
+	p, err := r.products.Get(ctx, name)
+	if err != nil {
+		return Release{}, err
+	}
+	return r.rollback(ctx, p, from, to)
+}
+
 // Revert rolls back the release that a product shows, to what it showed before.
 // Errors: those of rollback; Conflict also if the release is not public, or others
 // were published since, which would go with it.
@@ -72,7 +86,7 @@ func (r *Releases) Revert(ctx context.Context, id albs.ReleaseID) (Release, erro
 		return Release{}, err
 	}
 	if now != row.Serial {
-		return Release{}, albs.Errorf(albs.Conflict, "product %s shows serial %d, release %d is serial %d: only what is shown can be reverted, for what was published since would go with it",
+		return Release{}, albs.Errorf(albs.Conflict, "product %s shows serial %d, release %d is serial %d: only what is shown can be reverted, for what was published since would go with it; if you mean that, roll the product back to a serial",
 			row.Product, now, id, row.Serial)
 	}
 	p, err := r.products.Get(ctx, row.Product)

@@ -31,6 +31,8 @@ func (s *Resources) routeReleases() {
 	op = rest.Slow(op)
 	rest.Handle(s.Server, op, s.changeRelease(s.Releases.Publish))
 	rest.Handle(s.Server, rest.Operation(rest.Post, "/api/v1/releases/{release_id}/cancel/", "End a release's publication or rollback that is in progress"), s.changeRelease(s.Releases.Cancel))
+	op = rest.Operation(rest.Post, "/api/v1/products/{name}/rollback", "Bring back what a product showed at an earlier serial; what was released since is reverted")
+	rest.Handle(s.Server, rest.Slow(op), s.rollback)
 	op = rest.Operation(rest.Post, "/api/v1/releases/{release_id}/revert/", "Roll a published release back")
 	op = rest.Slow(op)
 	rest.Handle(s.Server, op, s.changeRelease(s.Releases.Revert))
@@ -237,6 +239,26 @@ func (s *Resources) replan(ctx context.Context, in *replanInput) (*rest.Body[Rel
 		}
 	}
 	return s.changeRelease(s.Releases.Replan)(ctx, &releaseInput{in.ID})
+}
+
+type rollbackInput struct {
+	Name string `path:"name" maxLength:"100"`
+	Body struct {
+		From int64 `json:"from" minimum:"1" doc:"The serial that is shown, as it was looked at"`
+		To   int64 `json:"to" minimum:"1" doc:"The earlier serial that is meant to be shown"`
+	}
+}
+
+func (s *Resources) rollback(ctx context.Context, in *rollbackInput) (*rest.Body[ReleaseView], error) {
+	p, err := named(ctx, s.Products, in.Name)
+	if err != nil {
+		return nil, err
+	}
+	r, err := s.Releases.Rollback(ctx, p.Name, in.Body.From, in.Body.To)
+	if err != nil {
+		return nil, err
+	}
+	return releaseWhole(r), nil
 }
 
 type decideInput struct {
