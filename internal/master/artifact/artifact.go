@@ -64,14 +64,16 @@ func (a Artifact) File() albs.File { return albs.File{Name: a.Name, Digest: a.Di
 // Artifacts keeps the rows and leads to the bytes. It may be used concurrently.
 type Artifacts struct {
 	d       *db.DB
-	blobs   blob.Store
+	blobs   *keeper
 	staging *blob.Staging
+	roots   []namedRoots
+	follow  map[Form]func() Follower
 }
 
 // New returns Artifacts over the rows of d, the blobs and the uploads in staging.
 // It does no I/O.
 func New(d *db.DB, blobs blob.Store, staging *blob.Staging) *Artifacts {
-	return &Artifacts{d: d, blobs: blobs, staging: staging}
+	return &Artifacts{d: d, blobs: &keeper{Store: blobs, d: d}, staging: staging, follow: make(map[Form]func() Follower)}
 }
 
 // Admit takes the upload f of a lease into the blob store and returns what it is;
@@ -212,6 +214,18 @@ func (s *Artifacts) Add(ctx context.Context, tx db.Tx, as ...Artifact) error {
 // Get returns the artifact of that digest; NotFound if there is none.
 func (s *Artifacts) Get(ctx context.Context, q db.Q, d albs.Digest) (Artifact, error) {
 	return get(ctx, q, d)
+}
+
+// Renew is Get for who is about to name an artifact that it was told of, and that
+// nothing else may name any more: from then on the artifact stays for the time of
+// grace, as if its bytes had just been stored. Not to be called within a transaction.
+func (s *Artifacts) Renew(ctx context.Context, d albs.Digest) (Artifact, error) {
+	s.blobs.gate.RLock()
+	defer s.blobs.gate.RUnlock()
+	if err := s.blobs.revive(ctx, d); err != nil {
+		return Artifact{}, err
+	}
+	return get(ctx, s.d, d)
 }
 
 // Find is Get outside of any transaction, for faces, which have no database.

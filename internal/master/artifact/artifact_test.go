@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os/exec"
+	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
@@ -64,11 +65,16 @@ const (
 
 func setup(t *testing.T, d *db.DB) (*artifact.Artifacts, blob.Store) {
 	t.Helper()
-	blobs, err := blob.NewDir(t.TempDir())
+	return setupIn(t, d, t.TempDir())
+}
+
+func setupIn(t *testing.T, d *db.DB, dir string) (*artifact.Artifacts, blob.Store) {
+	t.Helper()
+	blobs, err := blob.NewDir(filepath.Join(dir, "blobs"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	staging, err := blob.NewStaging(t.TempDir())
+	staging, err := blob.NewStaging(filepath.Join(dir, "staging"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -209,7 +215,7 @@ func TestAdmitRefuses(t *testing.T) {
 
 func TestAdmitLogs(t *testing.T) {
 	t.Parallel()
-	s, _ := setup(t, nil) // no row is written
+	s, _ := setup(t, dbtest.Open(t, dbtest.SQLite(t)))
 	var files []albs.File
 	for i := range 17 {
 		b := fmt.Append(nil, "log ", i)

@@ -3,6 +3,7 @@ package artifact
 import (
 	"context"
 	"fmt"
+	"slices"
 
 	"albs/internal/albs"
 	"albs/internal/master/db"
@@ -72,4 +73,77 @@ func copies(ctx context.Context, q db.Q, unsigned albs.Digest) ([]Artifact, erro
 		out[i] = r.artifact()
 	}
 	return out, nil
+}
+
+// The marks of what nothing reaches.
+
+// perQuery is how many digests one statement names.
+const perQuery = 500
+
+func tombstones(ctx context.Context, q db.Q) (map[albs.Digest]db.Time, error) {
+	var rows []struct {
+		Digest albs.Digest `db:"digest"`
+		At     db.Time     `db:"at"`
+	}
+	if err := q.SelectContext(ctx, &rows, `SELECT digest, at FROM tombstone`); err != nil {
+		return nil, fmt.Errorf("read tombstones: %w", err)
+	}
+	out := make(map[albs.Digest]db.Time, len(rows))
+	for _, r := range rows {
+		out[r.Digest] = r.At
+	}
+	return out, nil
+}
+
+func tombstoned(ctx context.Context, q db.Q, d albs.Digest) (bool, error) {
+	var n int
+	if err := q.GetContext(ctx, &n, `SELECT count(*) FROM tombstone WHERE digest = $1`, string(d)); err != nil {
+		return false, fmt.Errorf("look for tombstone of %s: %w", d.Short(), err)
+	}
+	return n > 0, nil
+}
+
+func addTombstones(ctx context.Context, tx db.Tx, ds []albs.Digest, at db.Time) error {
+	for _, d := range ds {
+		if _, err := tx.ExecContext(ctx, `INSERT INTO tombstone (digest, at) VALUES ($1, $2) ON CONFLICT (digest) DO NOTHING`, d, at); err != nil {
+			return fmt.Errorf("insert tombstone of %s: %w", d.Short(), err)
+		}
+	}
+	return nil
+}
+
+func dropTombstones(ctx context.Context, q db.Q, ds ...albs.Digest) error {
+	for some := range slices.Chunk(ds, perQuery) {
+		query, args, err := db.In(`DELETE FROM tombstone WHERE digest IN (?)`, some)
+		if err != nil {
+			return err
+		}
+		if _, err := q.ExecContext(ctx, query, args...); err != nil {
+			return fmt.Errorf("remove tombstones: %w", err)
+		}
+	}
+	return nil
+}
+
+// bury removes the rows of those of ds whose tombstones are no younger than before, and
+// returns which they are.
+func bury(ctx context.Context, tx db.Tx, ds []albs.Digest, before db.Time) ([]albs.Digest, error) {
+	query, args, err := db.In(`DELETE FROM tombstone WHERE digest IN (?) AND at <= ? RETURNING digest`, ds, before)
+	if err != nil {
+		return nil, err
+	}
+	var due []albs.Digest
+	if err := tx.SelectContext(ctx, &due, query, args...); err != nil {
+		return nil, fmt.Errorf("take tombstones: %w", err)
+	}
+	if len(due) == 0 {
+		return nil, nil
+	}
+	if query, args, err = db.In(`DELETE FROM artifact WHERE digest IN (?)`, due); err != nil {
+		return nil, err
+	}
+	if _, err := tx.ExecContext(ctx, query, args...); err != nil {
+		return nil, fmt.Errorf("remove artifacts: %w", err)
+	}
+	return due, nil
 }
