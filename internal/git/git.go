@@ -182,6 +182,7 @@ func (m *Mirrors) ensure(ctx context.Context, url, commit string) (string, error
 	}
 	name := mirrorName(url)
 	dir := filepath.Join(m.dir, name)
+	used(dir) // before it is looked at, so that Clean doesn't take it away from here
 	if m.has(ctx, dir, commit) {
 		return dir, nil
 	}
@@ -193,6 +194,7 @@ func (m *Mirrors) ensure(ctx context.Context, url, commit string) (string, error
 	if err := m.create(ctx, dir); err != nil {
 		return "", err
 	}
+	used(dir)
 	if m.has(ctx, dir, commit) {
 		return dir, nil
 	}

@@ -504,3 +504,44 @@ func TestCancelled(t *testing.T) {
 func pemOf(s *httptest.Server) []byte {
 	return pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: s.Certificate().Raw})
 }
+
+// TestClean: a mirror goes when it was out of use for so long, and is made again.
+func TestClean(t *testing.T) {
+	t.Parallel()
+	s := gittest.NewServer(t)
+	m := setup(t, s)
+	for _, name := range []string{"idle", "busy"} {
+		commit := s.AddRepo(name, map[string]string{"a": "1"})
+		if err := m.Fetch(t.Context(), s.URL(name), commit); err != nil {
+			t.Fatal(err)
+		}
+		head := filepath.Join(m.dir, mirrorName(s.URL(name)), "HEAD")
+		old := time.Now().Add(-48 * time.Hour)
+		if err := os.Chtimes(head, old, old); err != nil {
+			t.Fatal(err)
+		}
+		if name == "busy" { // by a fetch that finds all of it there
+			if err := m.Fetch(t.Context(), s.URL(name), commit); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	before := time.Now().Add(-24 * time.Hour)
+	for _, c := range []struct {
+		dryRun bool
+		want   int
+	}{{true, 1}, {false, 1}, {false, 0}} {
+		if n, err := m.Clean(t.Context(), before, c.dryRun); err != nil || n != c.want {
+			t.Errorf("Clean, dry %v, = %d, %v; want %d", c.dryRun, n, err, c.want)
+		}
+	}
+	for name, want := range map[string]bool{"idle": false, "busy": true} {
+		if _, err := os.Stat(filepath.Join(m.dir, mirrorName(s.URL(name)))); (err == nil) != want {
+			t.Errorf("mirror %s is there: %v, want %v", name, err == nil, want)
+		}
+	}
+	commit := s.Commit("idle", "main", map[string]string{"a": "2"})
+	if got, err := m.Read(t.Context(), s.URL("idle"), commit, "a", 10); err != nil || string(got) != "2" {
+		t.Errorf("Read of a mirror that was removed = %q, %v", got, err)
+	}
+}
