@@ -21,7 +21,7 @@ var (
 	modules = []string{
 		"master/event", "master/auth", "master/artifact", "master/fleet", "master/queue", "master/provenance", "master/source", "master/repo",
 		"master/platform", "master/platform/reference", "master/product", "master/build/status", "master/build/repository", "master/build/settle", "master/build", "master/testrun", "master/sign", "master/release/place", "master/release", "master/errata",
-		"master/notice", "master/content",
+		"master/gc", "master/notice", "master/content",
 	}
 	roles = []string{"worker/node", "worker/tester", "worker/signer", "worker/releaser"}
 )
@@ -74,13 +74,13 @@ var allowed = map[string][]string{
 	"master/auth":      {"albs", "master/db", "master/event", "egress", "attest"},
 	"master/artifact":  {"albs", "master/db", "master/event", "master/auth", "blob", "rpm"},
 	"master/queue": {"albs", "master/db", "master/event", "master/auth", "master/artifact", "worker", "master/fleet", "master/failpoint",
-		"master/queue/life", "master/queue/logfile", "master/queue/measure", "master/queue/schedule", "master/queue/spec"},
+		"master/queue/keep", "master/queue/life", "master/queue/logfile", "master/queue/measure", "master/queue/schedule", "master/queue/spec"},
 	"master/provenance": {"albs", "disk", "master/db", "master/event", "master/auth", "master/artifact", "rpm", "ledger", "tlog", "attest", "master/failpoint"}, // disk: the statement key
 	"master/source":     {"albs", "master/db", "master/event", "master/auth", "master/artifact", "master/provenance", "attest", "git", "egress"},
 	"master/repo":       {"albs", "master/db", "master/event", "master/auth", "master/artifact", "rpm", "repodata"},
 	"master/revision":   {"albs", "master/db", "master/auth"}, // what platform and product have in common, and nobody else's
-	"master/platform": {"albs", "master/db", "master/event", "master/auth", "master/provenance", "master/repo", "master/revision",
-		"rpm", "repodata", "egress"},
+	"master/platform": {"albs", "master/db", "master/event", "master/auth", "master/artifact", "master/provenance", "master/repo", "master/revision",
+		"rpm", "repodata", "egress"}, // artifact: here and below, whoever names digests says so to the collection of blobs
 	// what other repositories list, which is foreign and large: kept apart from what platforms are
 	"master/platform/reference": {"albs", "master/db", "master/auth", "master/platform", "rpm", "repodata"},
 	"master/product":            {"albs", "master/db", "master/event", "master/auth", "master/provenance", "master/platform", "master/repo", "master/revision"},
@@ -95,13 +95,14 @@ var allowed = map[string][]string{
 	"master/build/statement":  {"albs", "attest"},
 	"master/build/schedule":   {"albs", "master/queue"},
 	"master/build/given":      {"albs", "master/db", "master/event", "master/auth", "master/artifact", "master/provenance", "attest", "master/source", "master/build/admit"},
+	"master/build/keep":       {"albs", "master/db", "master/artifact", "master/build/repository", "master/build/settle"}, // what builds keep from being collected
 	"master/build/cause":      {"albs", "blob", "failure", "master/db", "master/artifact", "master/queue"},
 	"master/build": {"albs", "master/build/option", "master/build/plan", "master/build/graph", "master/build/admit", "master/build/status", "master/build/repository", "master/build/settle",
-		"master/build/statement", "master/build/schedule", "master/build/given", "master/build/cause",
+		"master/build/statement", "master/build/schedule", "master/build/given", "master/build/cause", "master/build/keep",
 		"master/db", "master/event", "master/auth", "master/queue", "master/artifact", "master/provenance", "attest",
 		"master/source", "master/platform", "master/product", "master/repo", "rpm", "repodata", "sbom", "failure"},
 	"master/testrun": {"albs", "master/db", "master/event", "master/auth", "master/queue", "master/artifact", "master/provenance", "attest",
-		"master/source", "master/platform", "master/product", "master/repo", "master/build", "rpm", "failure"}, // failure: here and in sign and release, why what they ask for failed
+		"master/source", "master/platform", "master/product", "master/repo", "master/build", "master/build/keep", "rpm", "failure"}, // failure: here and in sign and release, why what they ask for failed
 	"master/sign": {"albs", "master/db", "master/event", "master/auth", "master/queue", "master/artifact", "master/provenance", "attest",
 		"master/platform", "master/product", "master/build/status", "master/build/repository", "master/build/settle", "master/build", "master/testrun", "rpm", "pgp", "failure"},
 	"master/release/place": {"albs", "master/platform/reference", "rpm"}, // where packages go: pure
@@ -109,6 +110,7 @@ var allowed = map[string][]string{
 		"master/platform", "master/product", "master/repo", "master/build", "master/build/status", "master/testrun", "master/sign", "rpm", "repodata", "sbom", "failure"},
 	"master/errata": {"albs", "master/db", "master/event", "master/auth", "master/artifact", "master/provenance", "attest", "master/source",
 		"master/platform", "master/product", "master/repo", "master/build", "master/sign", "master/release", "rpm", "repodata", "advisory", "egress"},
+	"master/gc":     {"albs", "master/db", "master/auth", "master/artifact", "master/queue/keep", "master/build/status", "master/build"}, // what is kept, and for how long
 	"master/notice": {"albs", "master/db", "master/event", "master/auth", "egress"},
 	"master/face":   {"albs", "master/auth"}, // what api, ui and content have in common
 	// what a worker is to people is known to two modules, of which neither knows the other's part
@@ -121,10 +123,11 @@ var allowed = map[string][]string{
 	"master/ui/picture": {},
 
 	// queue's parts, one idea each, and a farm of which nothing is real but the rules of dispatch
-	"master/queue/life":     {"albs"},                   // the table of a task's states
-	"master/queue/spec":     {"albs"},                   // what a spec names
-	"master/queue/logfile":  {"albs", "disk", "worker"}, // disk: synced folders, full disks; worker: the contract's bounds
-	"master/queue/schedule": {"albs"},                   // the rules of dispatch, which know no database
+	"master/queue/life":     {"albs"},                                                                              // the table of a task's states
+	"master/queue/spec":     {"albs"},                                                                              // what a spec names
+	"master/queue/keep":     {"albs", "master/db", "master/artifact", "master/queue/logfile", "master/queue/spec"}, // what tasks keep from being collected
+	"master/queue/logfile":  {"albs", "disk", "worker"},                                                            // disk: synced folders, full disks; worker: the contract's bounds
+	"master/queue/schedule": {"albs"},                                                                              // the rules of dispatch, which know no database
 	"master/queue/measure":  {"albs", "master/db", "master/queue/schedule"},
 	"master/fleet":          {"albs", "master/db", "master/event", "master/auth", "master/queue/schedule"},
 	"master/queue/simulate": {"albs", "master/queue/schedule"},

@@ -284,8 +284,9 @@ func (s *Snapshot) PackagesBut(ctx context.Context, blobs Blobs, known map[albs.
 
 // Reach calls yield for every digest that must be kept for the snapshot to stay
 // readable and extensible: root, metadata files, entries, packages, and the raw blobs,
-// which Extend can do without but is slow to make again.
-func (s *Snapshot) Reach(ctx context.Context, blobs Blobs, yield func(albs.Digest) error) error {
+// which Extend can do without but is slow to make again. The packages of entry lists for
+// which known is true are left out.
+func (s *Snapshot) Reach(ctx context.Context, blobs Blobs, known map[albs.Digest]bool, yield func(albs.Digest) error) error {
 	if err := yield(s.digest); err != nil {
 		return err
 	}
@@ -301,7 +302,7 @@ func (s *Snapshot) Reach(ctx context.Context, blobs Blobs, yield func(albs.Diges
 			}
 		}
 	}
-	return s.Packages(ctx, blobs, func(e Entry) error { return yield(e.Digest) })
+	return s.PackagesBut(ctx, blobs, known, func(e Entry) error { return yield(e.Digest) })
 }
 
 // bucket returns the reference to bucket n.

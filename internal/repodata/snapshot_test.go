@@ -230,7 +230,7 @@ func TestReach(t *testing.T) {
 	s := extend(t, m, nil, Change{Add: pkgs}, 5)
 	kept := newMemory()
 	packages := 0
-	err := s.Reach(t.Context(), m, func(d albs.Digest) error {
+	err := s.Reach(t.Context(), m, nil, func(d albs.Digest) error {
 		if b, ok := m.m[d]; ok {
 			kept.m[d] = b
 		} else {

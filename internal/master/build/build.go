@@ -41,6 +41,7 @@ import (
 	"albs/internal/master/auth"
 	"albs/internal/master/build/given"
 	"albs/internal/master/build/graph"
+	"albs/internal/master/build/keep"
 	"albs/internal/master/build/option"
 	"albs/internal/master/build/plan"
 	"albs/internal/master/build/repository"
@@ -115,6 +116,7 @@ func New(p Parts, c Config) *Builds {
 	p.Queue.Register(albs.KindGraph, graphHandler{b})
 	p.Queue.Register(albs.KindSource, sourceHandler{b})
 	p.Queue.Register(albs.KindBuild, buildHandler{b})
+	p.Artifacts.Root("build", keep.Roots(p.DB))
 	return b
 }
 

@@ -193,24 +193,75 @@ const EventDeleted = "build.deleted"
 
 // Delete hides a build: it is in no list and found no more, and who asks for it is told
 // who deleted it and when. What runs of it is cancelled, its tests too. Its rows and
-// what was stated about its files stay.
+// what was stated about its files stay; the files stay only for others that name them.
 //
 // Errors: Forbidden without build.delete, NotFound, Conflict if it is signed or
 // released.
 func (b *Builds) Delete(ctx context.Context, id albs.BuildID) error {
+	return b.delete(ctx, id, b.cancel, nil)
+}
+
+// Expire is Delete for a build of which nothing is under way, else it is Conflict: one
+// that somebody retried a moment ago is not what had been there for so long.
+func (b *Builds) Expire(ctx context.Context, id albs.BuildID) error {
+	return b.delete(ctx, id, func(ctx context.Context, tx db.Tx, t itemTask) (bool, error) {
+		states, err := b.queue.States(ctx, tx, t.ID)
+		return !states[t.ID].Final(), err
+	}, func(ctx context.Context, tx db.Tx, tasks []itemTask) error {
+		for _, t := range tasks {
+			states, err := b.queue.States(ctx, tx, t.ID)
+			if err != nil {
+				return err
+			}
+			if s := states[t.ID]; s != albs.TaskBlocked { // which then waits for what failed or was cancelled
+				return albs.Errorf(albs.Conflict, "task %d of build %d is %s", t.ID, id, s)
+			}
+			if err := b.queue.Cancel(ctx, tx, t.ID, "nothing became of its build"); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+// delete does each to every task of a build, then to those that it applied to, and has
+// the build deleted.
+func (b *Builds) delete(ctx context.Context, id albs.BuildID, each func(context.Context, db.Tx, itemTask) (bool, error), then func(context.Context, db.Tx, []itemTask) error) error {
 	return b.change(ctx, id, change{
-		verb: auth.BuildDelete, event: EventDeleted, anyway: true, each: b.cancel,
-		then: func(ctx context.Context, tx db.Tx, _ buildRow, _ []itemTask) error {
+		verb: auth.BuildDelete, event: EventDeleted, anyway: true, each: each,
+		then: func(ctx context.Context, tx db.Tx, _ buildRow, tasks []itemTask) error {
 			if err := b.guarded(ctx, tx, id); err != nil {
 				return err
+			}
+			if then != nil {
+				if err := then(ctx, tx, tasks); err != nil {
+					return err
+				}
 			}
 			actor := auth.From(ctx)
 			if err := b.events.Add(ctx, tx, EventCancelled, Topic(id), actor.String(), changeData(nil)); err != nil {
 				return err
 			}
+			if err := b.forget(ctx, tx, id); err != nil {
+				return err
+			}
 			return b.store.setDeleted(ctx, tx, id, actor.Name, db.Now())
 		},
 	})
+}
+
+// forget has nothing kept for a build any more.
+func (b *Builds) forget(ctx context.Context, tx db.Tx, id albs.BuildID) error {
+	items, err := b.store.items(ctx, tx, id)
+	if err != nil {
+		return fmt.Errorf("items of build %d: %w", id, err)
+	}
+	for _, it := range items {
+		if err := b.own.Forget(ctx, tx, id, it.Platform, append(it.Arches.V, albs.Src)); err != nil {
+			return err
+		}
+	}
+	return b.queue.Forget(ctx, tx, Topic(id))
 }
 
 // Clone makes a build of what another was asked for: of the same commits, or, if fresh,

@@ -12,6 +12,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"albs/internal/albs"
+	"albs/internal/master/auth"
 	"albs/internal/master/build/schedule"
 	"albs/internal/master/build/status"
 	"albs/internal/master/db"
@@ -450,6 +451,30 @@ func TestDelete(t *testing.T) {
 		}
 		if b := f.now(kept.ID); b.Status.State != status.Queued {
 			t.Errorf("what couldn't be deleted is %+v", b.Status)
+		}
+	})
+}
+
+// TestExpire: a build of which something is under way is not one that nobody wants.
+func TestExpire(t *testing.T) {
+	each(t, func(t *testing.T, f *fixture) {
+		b := f.given(NewBuild{}, "low")
+		system := auth.System(t.Context(), "retention")
+		if err := f.Expire(f.other, b.ID); !errors.Is(err, albs.Forbidden) {
+			t.Errorf("Expire by another = %v, want Forbidden", err)
+		}
+		if err := f.Expire(system, b.ID); !errors.Is(err, albs.Conflict) {
+			t.Errorf("Expire of a build that waits = %v, want Conflict", err)
+		}
+		must(t, f.Cancel(f.person, b.ID))
+		must(t, f.RetryFailed(f.person, b.ID))
+		if err := f.Expire(system, b.ID); !errors.Is(err, albs.Conflict) {
+			t.Errorf("Expire of a build that was retried = %v, want Conflict", err)
+		}
+		must(t, f.Cancel(f.person, b.ID))
+		must(t, f.Expire(system, b.ID))
+		if _, err := f.Get(t.Context(), b.ID); !errors.Is(err, albs.NotFound) || !strings.Contains(err.Error(), "was deleted by retention") {
+			t.Errorf("Get = %v, want NotFound that says by whom", err)
 		}
 	})
 }

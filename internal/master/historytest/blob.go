@@ -150,7 +150,7 @@ func (c *checker) references(ctx context.Context) error {
 			c.broken("I4", "snapshot %s: %v", d.Short(), err)
 			continue
 		}
-		err = s.Reach(ctx, blobs{c.Blobs}, func(d albs.Digest) error {
+		err = s.Reach(ctx, blobs{c.Blobs}, nil, func(d albs.Digest) error {
 			if err := c.intact(ctx, d, -1); err != nil {
 				c.broken("I4", "snapshot %s needs %s: %v", s.Digest().Short(), d.Short(), err)
 			}

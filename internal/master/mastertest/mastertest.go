@@ -32,6 +32,7 @@ import (
 	"albs/internal/master/product"
 	"albs/internal/master/provenance"
 	"albs/internal/master/queue"
+	"albs/internal/master/queue/keep"
 	"albs/internal/master/repo"
 	"albs/internal/master/source"
 )
@@ -92,9 +93,11 @@ func Open(t testing.TB, d *db.DB, c Config) *Modules {
 	c.Queue.LogDir, c.Queue.LocalDir = t.TempDir(), t.TempDir()
 	m.Queue, err = queue.New(d, m.Events, m.Artifacts, blobs, c.Queue, c.Log)
 	must(err)
+	m.Artifacts.Root("queue", keep.Roots(d))
 	m.Provenance = provenance.New(d, m.Events, m.Artifacts, l, attest.NewSigner(key), c.Log)
 	m.Repos = repo.New(d, m.Artifacts, m.Events)
 	m.Platforms = platform.New(d, m.Events, c.Outside, m.Repos, c.Log)
+	m.Artifacts.Root("platform", m.Platforms.Roots)
 	m.References = reference.New(d, m.Platforms, c.Outside, c.Log)
 	m.Products = product.New(d, m.Events, m.Platforms)
 	return m

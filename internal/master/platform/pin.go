@@ -10,6 +10,7 @@ import (
 	"golang.org/x/sync/singleflight"
 
 	"albs/internal/albs"
+	"albs/internal/master/artifact"
 	"albs/internal/master/db"
 	"albs/internal/repodata"
 )
@@ -124,4 +125,18 @@ func Repomd(ctx context.Context, out Outside, url string) ([]byte, repodata.Repo
 		return nil, repodata.RepomdData{}, albs.Errorf(albs.Invalid, "%s names no primary metadata by sha256", url)
 	}
 	return b, primary, nil
+}
+
+// Roots calls yield for the documents that mirrors are pinned to.
+func (p *Platforms) Roots(ctx context.Context, _ db.Time, yield func(artifact.Ref) error) error {
+	ds, err := pins(ctx, p.d)
+	if err != nil {
+		return fmt.Errorf("read pins: %w", err)
+	}
+	for _, d := range ds {
+		if err := yield(artifact.Ref{Digest: d}); err != nil {
+			return err
+		}
+	}
+	return nil
 }

@@ -22,3 +22,8 @@ func setPin(ctx context.Context, tx db.Tx, url string, d albs.Digest, at db.Time
 		ON CONFLICT (url) DO UPDATE SET digest = excluded.digest, at = excluded.at`, url, d, at)
 	return err
 }
+
+func pins(ctx context.Context, q db.Q) (ds []albs.Digest, err error) {
+	err = q.SelectContext(ctx, &ds, `SELECT DISTINCT digest FROM mirror_pin`)
+	return ds, err
+}

@@ -3,8 +3,11 @@ package queue
 import (
 	"context"
 	"io"
+	"time"
 
 	"albs/internal/albs"
+	"albs/internal/master/db"
+	"albs/internal/master/queue/keep"
 	"albs/internal/master/queue/logfile"
 )
 
@@ -26,6 +29,18 @@ func (q *Queue) Logs(ctx context.Context, id albs.TaskID) ([]LogInfo, error) {
 // wait for LogTopic's wake-ups and read on.
 func (q *Queue) ReadLog(_ context.Context, id albs.TaskID, attempt int, stream string, offset, length int64) (io.ReadCloser, int64, error) {
 	return q.logs.Open(id, attempt, stream, offset, length)
+}
+
+// Forget has the tasks of a topic keep nothing any more once they have ended: neither
+// what their specs name nor, some time later, their streamed logs.
+func (q *Queue) Forget(ctx context.Context, tx db.Tx, topic string) error {
+	return keep.Forget(ctx, tx, topic)
+}
+
+// CleanLogs removes the streamed logs of tasks that were forgotten and ended before a
+// time, or, of a dry run, counts them.
+func (q *Queue) CleanLogs(ctx context.Context, before time.Time, dryRun bool) (keep.Logs, error) {
+	return keep.Clean(ctx, q.db, q.logs, before, dryRun)
 }
 
 // LogTopic is the event topic that is woken, without an event, when one of the

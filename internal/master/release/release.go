@@ -106,6 +106,7 @@ func New(p Parts) *Releases {
 	}
 	p.Queue.Register(albs.KindPublish, handler{r})
 	p.Builds.Guard(r.guard)
+	p.Artifacts.Root("release", r.roots)
 	return r
 }
 

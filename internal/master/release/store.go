@@ -239,3 +239,30 @@ func (s store) holds(ctx context.Context, q db.Q, id albs.BuildID) (albs.Release
 	}
 	return ids[0], nil
 }
+
+func (s store) releasedDigests(ctx context.Context, q db.Q) (ds []albs.Digest, err error) {
+	err = q.SelectContext(ctx, &ds, `SELECT DISTINCT digest FROM released_package`)
+	return ds, err
+}
+
+// shown returns the snapshots of all releases' repositories, and their repomd.xml.
+func (s store) shown(ctx context.Context, q db.Q) (snapshots, documents []albs.Digest, err error) {
+	err = q.SelectContext(ctx, &snapshots, `SELECT snapshot FROM release_repository
+		UNION SELECT sealed FROM release_repository WHERE sealed IS NOT NULL`)
+	if err != nil {
+		return nil, nil, err
+	}
+	err = q.SelectContext(ctx, &documents, `SELECT DISTINCT repomd FROM release_repository`)
+	return snapshots, documents, err
+}
+
+type treeRow struct {
+	ID    albs.ReleaseID `db:"id"`
+	Files string         `db:"files"`
+	Tree  albs.Digest    `db:"tree"`
+}
+
+func (s store) trees(ctx context.Context, q db.Q) (rows []treeRow, err error) {
+	err = q.SelectContext(ctx, &rows, `SELECT id, files, tree FROM release`)
+	return rows, err
+}

@@ -49,13 +49,18 @@ type Repos struct {
 	emptySaved bool
 }
 
-// New returns Repos over the database d and the blobs of artifacts. It does no I/O.
+// New returns Repos over the database d and the blobs of artifacts, to which it tells
+// what it names. It does no I/O.
 func New(d *db.DB, artifacts *artifact.Artifacts, events Events) *Repos {
-	return &Repos{
+	r := &Repos{
 		d: d, artifacts: artifacts, events: events,
 		turns:  turns{held: make(map[string]*turn), keep: keepTurn},
 		opened: opened{byDigest: make(map[albs.Digest]*repodata.Snapshot)},
 	}
+	artifacts.Root("repo", r.roots)
+	artifacts.Follow(artifact.Snapshot, r.followSnapshots)
+	artifacts.Follow(artifact.TreeDocument, r.followTrees)
+	return r
 }
 
 // Blobs returns the store that snapshots are in, for repodata's functions.
@@ -86,6 +91,16 @@ func (r *Repos) Ensure(ctx context.Context, tx db.Tx, name string) error {
 	}
 	if err := ensure(ctx, tx, name, db.Now()); err != nil {
 		return fmt.Errorf("make repository %s: %w", name, err)
+	}
+	return nil
+}
+
+// Forget has the snapshots that the repositories of these names show kept for them no
+// longer, once the time of grace is over, and for good. They are read as before while their blobs are there; names of which
+// there is no repository are passed over.
+func (r *Repos) Forget(ctx context.Context, tx db.Tx, names ...string) error {
+	if err := forget(ctx, tx, names, db.Now()); err != nil {
+		return fmt.Errorf("forget repositories: %w", err)
 	}
 	return nil
 }

@@ -3,6 +3,7 @@ package repo
 import (
 	"context"
 	"fmt"
+	"slices"
 
 	"albs/internal/albs"
 	"albs/internal/master/db"
@@ -28,6 +29,30 @@ func advance(ctx context.Context, tx db.Tx, name string, from, to albs.Digest, a
 	res, err := tx.ExecContext(ctx, `UPDATE repository SET snapshot = $1, serial = serial + 1, at = $2
 		WHERE name = $3 AND COALESCE(snapshot, $4) = $5`, to, at, name, emptyDigest(), from)
 	return db.One(res, err, "repository %s has moved on since snapshot %s; extend it again", name, from.Short())
+}
+
+func forget(ctx context.Context, tx db.Tx, names []string, at db.Time) error {
+	for some := range slices.Chunk(names, 500) {
+		query, args, err := db.In(`UPDATE repository SET forgotten_at = ? WHERE forgotten_at IS NULL AND name IN (?)`, at, some)
+		if err != nil {
+			return err
+		}
+		if _, err := tx.ExecContext(ctx, query, args...); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func shownSnapshots(ctx context.Context, q db.Q, since db.Time) (ds []albs.Digest, err error) {
+	err = q.SelectContext(ctx, &ds, `SELECT DISTINCT snapshot FROM repository WHERE snapshot IS NOT NULL
+		AND (forgotten_at IS NULL OR forgotten_at > $1)`, since)
+	return ds, err
+}
+
+func allTrees(ctx context.Context, q db.Q) (ds []albs.Digest, err error) {
+	err = q.SelectContext(ctx, &ds, `SELECT DISTINCT digest FROM tree`)
+	return ds, err
 }
 
 const treeColumns = `SELECT product, serial, digest, at, current FROM tree`

@@ -350,3 +350,11 @@ func (s store) signs(ctx context.Context, q db.Q, id albs.BuildID) (bool, error)
 			JOIN signed_package s ON s.unsigned = p.unsigned AND s.key = r.key WHERE t.request_id = r.id))`, id)
 	return n > 0, err
 }
+
+// kept returns what signatures are of, or are to be of, and the signed packages.
+func (s store) kept(ctx context.Context, q db.Q) (ds []albs.Digest, err error) {
+	err = q.SelectContext(ctx, &ds, `SELECT unsigned FROM signed_package UNION SELECT signed FROM signed_package
+		UNION SELECT p.unsigned FROM sign_package p JOIN sign_task t ON t.task_id = p.task_id WHERE NOT t.ended
+		UNION SELECT digest FROM document_signature UNION SELECT digest FROM sign_document WHERE NOT ended`)
+	return ds, err
+}

@@ -245,7 +245,7 @@ func (s *Sources) file(ctx context.Context, f Lookaside, pkg string, patterns []
 	if d, err := s.store.file(ctx, f.Algorithm, f.Hex); err != nil {
 		return artifact.Artifact{}, err
 	} else if d != "" {
-		a, err := s.artifacts.Get(ctx, s.store.d, d)
+		a, err := s.artifacts.Renew(ctx, d)
 		if err == nil {
 			fmt.Fprintf(log, "source %s: in the cache by %s\n", f.Name, f.Algorithm)
 			return a, nil

@@ -50,6 +50,11 @@ type logRow struct {
 	Size    int64       `db:"size"`
 }
 
+type keptRow struct {
+	BuildID albs.BuildID `db:"build_id"`
+	Digest  albs.Digest  `db:"digest"`
+}
+
 // has reports whether a rebuild has a run of that revision.
 func (s store) has(ctx context.Context, q db.Q, task albs.TaskID, revision int) (bool, error) {
 	var id int64
@@ -130,6 +135,14 @@ func (s store) packages(ctx context.Context, q db.Q, id albs.BuildID) ([]package
 	var out []packageRow
 	err := q.SelectContext(ctx, &out, `SELECT run_id, digest, nevra FROM test_package
 		WHERE run_id IN (SELECT id FROM test_run WHERE build_id = $1) ORDER BY run_id, nevra`, id)
+	return out, err
+}
+
+// kept returns the packages and logs of all runs, each with its build.
+func (s store) kept(ctx context.Context, q db.Q) ([]keptRow, error) {
+	var out []keptRow
+	err := q.SelectContext(ctx, &out, `SELECT r.build_id, p.digest FROM test_run r JOIN test_package p ON p.run_id = r.id
+		UNION SELECT r.build_id, l.digest FROM test_run r JOIN test_log l ON l.run_id = r.id`)
 	return out, err
 }
 

@@ -89,6 +89,7 @@ func New(p Parts) *Tests {
 		repos: p.Repos, builds: p.Builds, log: p.Log,
 	}
 	p.Queue.Register(albs.KindTest, handler{t})
+	p.Artifacts.Root("testrun", t.roots)
 	return t
 }
 

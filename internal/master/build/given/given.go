@@ -57,7 +57,7 @@ func (s SRPMs) Fetch(ctx context.Context, url string) (artifact.Artifact, error)
 // Held returns an SRPM that the master has by its digest: NotFound if it hasn't, Invalid
 // for what is no source package.
 func (s SRPMs) Held(ctx context.Context, d albs.Digest) (artifact.Artifact, error) {
-	a, err := s.Artifacts.Get(ctx, s.DB, d)
+	a, err := s.Artifacts.Renew(ctx, d)
 	if err != nil {
 		return a, err
 	}

@@ -49,6 +49,15 @@ func debugName(id albs.BuildID, platform string, arch albs.Arch) string {
 	return Name(id, platform, arch) + "/debug"
 }
 
+// Forget has nothing kept for the build's repositories of a platform any more.
+func (r *Repositories) Forget(ctx context.Context, tx db.Tx, id albs.BuildID, platform string, arches []albs.Arch) error {
+	var names []string
+	for _, a := range arches {
+		names = append(names, Name(id, platform, a), debugName(id, platform, a))
+	}
+	return r.repos.Forget(ctx, tx, names...)
+}
+
 // A build sees its own packages first, those of linked builds next, and then what its
 // platform has: dnf's priorities, of which the lower wins.
 const (

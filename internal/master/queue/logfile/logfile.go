@@ -172,3 +172,25 @@ func (d Dir) Open(id albs.TaskID, attempt int, stream string, offset, length int
 		io.Closer
 	}{io.NewSectionReader(f, offset, length), f}, fi.Size(), nil
 }
+
+// Tasks returns the tasks that have logs, by id.
+func (d Dir) Tasks() ([]albs.TaskID, error) {
+	entries, err := os.ReadDir(string(d))
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("list logs: %w", err)
+	}
+	var ids []albs.TaskID
+	for _, e := range entries {
+		if n, err := strconv.ParseInt(e.Name(), 10, 64); err == nil && albs.TaskID(n).String() == e.Name() && e.IsDir() {
+			ids = append(ids, albs.TaskID(n))
+		}
+	}
+	slices.Sort(ids)
+	return ids, nil
+}
+
+// Remove removes all logs of a task, to which nobody appends any more. Removing what
+// isn't there is no error.
+func (d Dir) Remove(id albs.TaskID) error {
+	return disk.Trouble(os.RemoveAll(d.task(id)), "remove logs of task %d", id)
+}

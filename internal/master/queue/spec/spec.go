@@ -7,40 +7,59 @@ import (
 	"albs/internal/albs"
 )
 
-var digestType = reflect.TypeFor[albs.Digest]()
+var (
+	digestType = reflect.TypeFor[albs.Digest]()
+	repoType   = reflect.TypeFor[albs.Repo]()
+)
 
 // Digests returns every digest that a spec names, wherever in it: what a worker may
 // read for the task. It goes by type, so that a new kind of task can't be
 // forgotten here.
 func Digests(s albs.Spec) map[albs.Digest]bool {
 	ds := make(map[albs.Digest]bool)
-	collect(reflect.ValueOf(s), ds)
-	delete(ds, "")
+	visit(reflect.ValueOf(s), func(v reflect.Value) {
+		if v.Type() == digestType && v.String() != "" {
+			ds[albs.Digest(v.String())] = true
+		}
+	})
 	return ds
 }
 
-func collect(v reflect.Value, ds map[albs.Digest]bool) {
-	if v.Type() == digestType {
-		ds[albs.Digest(v.String())] = true
-		return
-	}
+// Snapshots returns those digests of a spec that are snapshots, so that the worker may
+// read what they reach too.
+func Snapshots(s albs.Spec) map[albs.Digest]bool {
+	ds := make(map[albs.Digest]bool)
+	visit(reflect.ValueOf(s), func(v reflect.Value) {
+		if v.Type() != repoType {
+			return
+		}
+		if r, ok := v.Interface().(albs.Repo); ok && r.Snapshot != "" {
+			ds[r.Snapshot] = true
+		}
+	})
+	return ds
+}
+
+// visit calls f for v and all that is in it.
+func visit(v reflect.Value, f func(reflect.Value)) {
+	f(v)
 	switch v.Kind() {
 	case reflect.Pointer:
 		if !v.IsNil() {
-			collect(v.Elem(), ds)
+			visit(v.Elem(), f)
 		}
 	case reflect.Struct:
 		for i := range v.NumField() {
-			collect(v.Field(i), ds)
+			visit(v.Field(i), f)
 		}
 	case reflect.Slice:
 		for i := range v.Len() {
-			collect(v.Index(i), ds)
+			visit(v.Index(i), f)
 		}
 	case reflect.Map:
 		for _, k := range v.MapKeys() {
-			collect(k, ds)
-			collect(v.MapIndex(k), ds)
+			visit(k, f)
+			visit(v.MapIndex(k), f)
 		}
 	}
 }

@@ -30,3 +30,15 @@ func TestDigests(t *testing.T) {
 		t.Errorf("%d digests are named, want %d", len(got), len(want))
 	}
 }
+
+func TestSnapshots(t *testing.T) {
+	t.Parallel()
+	a, b := albs.DigestOf([]byte("a")), albs.DigestOf([]byte("b"))
+	root := func(d albs.Digest) albs.Root {
+		return albs.Root{Repos: []albs.Repo{{ID: "a", Snapshot: d}, {ID: "b", Mirror: "https://m", Repomd: albs.DigestOf(nil)}}}
+	}
+	got := Snapshots(albs.Spec{Build: &albs.BuildSpec{Root: root(a), SRPM: albs.File{Digest: albs.DigestOf([]byte("srpm"))}}, Test: &albs.TestSpec{Root: root(b)}})
+	if len(got) != 2 || !got[a] || !got[b] {
+		t.Errorf("Snapshots = %v, want those of both roots", got)
+	}
+}
