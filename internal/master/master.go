@@ -39,11 +39,13 @@ import (
 	"albs/internal/master/content"
 	"albs/internal/master/db"
 	"albs/internal/master/event"
+	"albs/internal/master/gc"
 	"albs/internal/master/platform"
 	"albs/internal/master/platform/reference"
 	"albs/internal/master/product"
 	"albs/internal/master/provenance"
 	"albs/internal/master/queue"
+	"albs/internal/master/queue/keep"
 	"albs/internal/master/release"
 	"albs/internal/master/repo"
 	"albs/internal/master/sign"
@@ -62,6 +64,8 @@ type Config struct {
 	Build    build.Config  `yaml:"build"`
 	Sources  source.Limits `yaml:"sources"`
 	API      api.Config    `yaml:"api"`
+	// Collect says what is kept for how long.
+	Collect gc.Config `yaml:"collect"`
 	// Egress says what the master may reach: git hosts, look-aside caches, mirrors.
 	Egress egress.Policy `yaml:"egress"`
 
@@ -130,6 +134,7 @@ type Master struct {
 	signs      *sign.Signing
 	releases   *release.Releases
 	references *reference.Index
+	gc         *gc.Collector
 	products   *product.Products
 	health     *telemetry.Health
 	handler    http.Handler
@@ -193,9 +198,11 @@ func Open(ctx context.Context, c Config, log zerolog.Logger) (m *Master, err err
 	if m.queue, err = queue.New(m.db, m.events, artifacts, blobs, c.Queue, log); err != nil {
 		return m, err
 	}
+	artifacts.Root("queue", keep.Roots(m.db))
 	m.prov = provenance.New(m.db, m.events, artifacts, m.ledger, attest.NewSigner(key), log)
 	repos := repo.New(m.db, artifacts, m.events)
 	platforms := platform.New(m.db, m.events, out, repos, log)
+	artifacts.Root("platform", platforms.Roots)
 	m.references = reference.New(m.db, platforms, out, log)
 	m.products = product.New(m.db, m.events, platforms)
 	sources := source.New(m.db, artifacts, mirrors, out, c.Sources)
@@ -223,11 +230,16 @@ func Open(ctx context.Context, c Config, log zerolog.Logger) (m *Master, err err
 		Products: m.products, Platforms: platforms, References: m.references, Repos: repos, Builds: m.builds, Tests: m.tests, Signs: m.signs, Log: log,
 	})
 
+	m.gc, err = gc.New(gc.Parts{DB: m.db, Artifacts: artifacts, Builds: m.builds, Logs: m.queue, Mirrors: mirrors, Log: log}, c.Collect)
+	if err != nil {
+		return m, err
+	}
+
 	https := strings.HasPrefix(c.URL, "https://")
 	c.API.Cookie, c.API.Version = ui.CookieName(https), c.Version
 	rest := api.New(api.Parts{
 		Auth: m.auth, Events: m.events, Queue: m.queue, Artifacts: artifacts, Provenance: m.prov, Platforms: platforms, References: m.references,
-		Products: m.products, Builds: m.builds, Tests: m.tests, Signs: m.signs, Releases: m.releases,
+		Products: m.products, Builds: m.builds, Tests: m.tests, Signs: m.signs, Releases: m.releases, Collector: m.gc,
 		Trust: func(ctx context.Context) ([]byte, error) {
 			t, err := m.Trust(ctx)
 			return t.Encode(), err
@@ -285,6 +297,7 @@ func Migrate(ctx context.Context, c Config) (version int64, err error) {
 func (m *Master) faces(rest, pages, files http.Handler) http.Handler {
 	registry := telemetry.NewRegistry()
 	registry.MustRegister(m.gauges()...)
+	registry.MustRegister(m.gc.Metrics()...)
 	r := chi.NewRouter()
 	r.Use(telemetry.Requests(m.log, registry))
 	r.Handle("/api/*", rest)
@@ -387,6 +400,7 @@ func (m *Master) Run(ctx context.Context, ready chan<- struct{}) error {
 	loop("imports", func(ctx context.Context) error { return m.builds.Run(ctx, me) })
 	loop("tests", m.tests.Run)
 	loop("references", m.references.Run)
+	loop("collection", m.gc.Run)
 	loop("health", m.watch)
 	// One of several masters on the same blobs is enough.
 	loop("scrub", func(ctx context.Context) error { return m.db.Leader(ctx, "blobs.scrub", m.scrub.Run) })

@@ -263,6 +263,33 @@ func TestCommands(t *testing.T) {
 			stdout:  "the platform has no references: its file names them under references\n",
 		},
 		{
+			name: "gc", args: []string{"gc"},
+			answers: map[string][]answer{
+				"POST /gc/?dry_run=false": ok(`{"runs":3}`),
+				"GET /gc/": {ok(`{"runs":3,"step":"walk blobs","done":7}`)[0], ok(`{"runs":4,"last":{"builds":[7,9],"blobs":{"blobs":10,"bytes":100,"marked":1,"waiting":2,
+					"waiting_bytes":20,"removed":3,"removed_bytes":30},"logs":{"tasks":2,"bytes":5},"mirrors":1}}`)[0]},
+			},
+			stdout: "builds deleted:       7 9\nfiles removed:        3 of 10, 30 of 100 bytes\nfiles that wait:      2, 20 bytes; 1 of them nothing names since now\n" +
+				"logs removed:         of 2 tasks, 5 bytes\ngit mirrors removed:  1\n",
+			saw: []string{"POST /gc/?dry_run=false {}"},
+		},
+		{
+			name: "gc, dry and as JSON", args: []string{"gc", "--dry-run", "--json"},
+			answers: map[string][]answer{"POST /gc/?dry_run=true": ok(`{"runs":0}`), "GET /gc/": ok(`{"runs":1,"last":{"dry_run":true,"unknown":1}}`)},
+			stdout:  "{\n  \"dry_run\": true,\n  \"unknown\": 1\n}\n", stderr: "nothing was changed: this is what a collection would do\n",
+			saw: []string{"POST /gc/?dry_run=true {}"},
+		},
+		{
+			name: "gc that ends early", args: []string{"gc", "--json"},
+			answers: map[string][]answer{"POST /gc/?dry_run=false": ok(`{"runs":0}`), "GET /gc/": ok(`{"runs":1,"last":{"error":"a disk"}}`)},
+			code:    1, stdout: "{\n  \"error\": \"a disk\"\n}\n", stderr: "albs: the collection ended early: a disk\n", saw: []string{"POST /gc/?dry_run=false {}"},
+		},
+		{
+			name: "gc while one runs", args: []string{"gc"},
+			answers: map[string][]answer{"POST /gc/?dry_run=false": problem(409, "conflict", "a collection runs: wait until it has ended")},
+			code:    1, stderr: "albs: a collection runs: wait until it has ended\n", saw: []string{"POST /gc/?dry_run=false {}"},
+		},
+		{
 			name: "platform apply", args: []string{"platform", "apply", yaml},
 			answers: map[string][]answer{"POST /platforms/": ok(goodPlatform)},
 			stdout:  "platform seed is at revision 3\n", saw: []string{"POST /platforms/ name: seed"},

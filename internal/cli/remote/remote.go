@@ -48,6 +48,7 @@ func (a *App) Commands() []*urfave.Command {
 		a.tokenCommand(),
 		listed("albs worker list shows all", a.workerCommand()),
 		a.queueCommand(),
+		a.gcCommand(),
 	}
 }
 

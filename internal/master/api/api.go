@@ -25,6 +25,7 @@ import (
 	"albs/internal/master/auth"
 	"albs/internal/master/build"
 	"albs/internal/master/event"
+	"albs/internal/master/gc"
 	"albs/internal/master/platform"
 	"albs/internal/master/platform/reference"
 	"albs/internal/master/product"
@@ -53,6 +54,7 @@ type Parts struct {
 	Tests      *testrun.Tests
 	Signs      *sign.Signing
 	Releases   *release.Releases
+	Collector  *gc.Collector
 	// Trust returns the trust document as JSON (attest.Trust): what a stranger
 	// needs to verify this master's packages.
 	Trust func(ctx context.Context) ([]byte, error)
@@ -84,6 +86,7 @@ func New(p Parts, c Config) *Server {
 	s.routeUsers()
 	s.routeTokens()
 	s.routeWorkers()
+	s.routeCollection()
 	s.routeEvents()
 	s.routeWire(worker.NewHandler(p.Queue, wireActor, p.Log))
 	s.Seal()

@@ -110,6 +110,9 @@ var policies = []rest.Policy{
 	allow(patch, "/api/v1/workers/{worker_id}/lift", auth.WorkerManage),
 	allow(put, "/api/v1/workers/{worker_id}/exclude", auth.WorkerManage),
 
+	allow(get, "/api/v1/gc/", auth.StoreCollect),
+	allow(post, "/api/v1/gc/", auth.StoreCollect),
+
 	allow(get, "/api/v1/events", rest.Open),
 
 	allow(post, "/worker/v1/claim", rest.Wire),

@@ -151,6 +151,7 @@ var admitted = map[auth.Verb]string{
 	auth.ProductApply:    "maintainer operator admin",
 	auth.UserManage:      "admin",
 	auth.WorkerManage:    "operator admin",
+	auth.StoreCollect:    "operator admin",
 	auth.SignRequest:     "signer admin",
 	auth.KeyGenerate:     "signer admin",
 	auth.ReleasePlan:     "maintainer admin",

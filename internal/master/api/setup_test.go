@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/rs/zerolog"
 
@@ -21,6 +22,7 @@ import (
 	"albs/internal/master/db"
 	"albs/internal/master/db/dbtest"
 	"albs/internal/master/face/facetest"
+	"albs/internal/master/gc"
 	"albs/internal/master/mastertest"
 	"albs/internal/telemetry/telemetrytest"
 )
@@ -42,6 +44,10 @@ type fixture struct {
 	tokens map[string]string // by who: contributor, maintainer, signer, operator, admin, node, revoked; anon has ""
 }
 
+type noMirrors struct{}
+
+func (noMirrors) Clean(context.Context, time.Time, bool) (int, error) { return 0, nil }
+
 // setup starts the modules over SQLite in the test's directory, with a person of
 // each role in team core and a node.
 func setup(t *testing.T, c Config) *fixture {
@@ -62,14 +68,16 @@ func setup(t *testing.T, c Config) *fixture {
 	f.db = dbtest.Open(t, dbtest.SQLite(t))
 	m := facetest.Open(t, f.db, out, log)
 
+	collector, err := gc.New(gc.Parts{DB: m.DB, Artifacts: m.Artifacts, Builds: m.Builds, Logs: m.Queue, Mirrors: noMirrors{}, Log: log}, gc.Config{})
+	must(err)
 	c.Cookie = cookie
 	f.Server = New(Parts{
 		Auth: m.Auth, Events: m.Events, Queue: m.Queue, Artifacts: m.Artifacts, Provenance: m.Provenance,
-		Platforms: m.Platforms, References: m.References, Products: m.Products, Builds: m.Builds, Tests: m.Tests, Signs: m.Signs, Releases: m.Releases,
+		Platforms: m.Platforms, References: m.References, Products: m.Products, Builds: m.Builds, Tests: m.Tests, Signs: m.Signs, Releases: m.Releases, Collector: collector,
 		Trust: func(context.Context) ([]byte, error) { return []byte(`{"albs":"trust/v1"}`), nil }, Log: log,
 	}, c)
 
-	mastertest.Run(t, m.Queue.Run, m.Provenance.Run)
+	mastertest.Run(t, m.Queue.Run, m.Provenance.Run, collector.Run)
 	server := httptest.NewServer(f.Server)
 	f.url = server.URL
 	t.Cleanup(func() {

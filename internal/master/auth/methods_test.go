@@ -37,13 +37,13 @@ var unasked = map[string]string{
 	"lease": `queue.Queue.Claim queue.Queue.Complete queue.Queue.Get queue.Queue.Log queue.Queue.Put queue.Queue.Renew queue.Queue.Stat`,
 	// The master itself runs it, or another module that has asked.
 	"inside": `
-		artifact.Artifacts.Admit artifact.Artifacts.AdmitLogs artifact.Artifacts.DropStaged artifact.Artifacts.OpenStaged artifact.Artifacts.Package artifact.Artifacts.Save
+		artifact.Artifacts.Admit artifact.Artifacts.AdmitLogs artifact.Artifacts.Collect artifact.Artifacts.DropStaged artifact.Artifacts.OpenStaged artifact.Artifacts.Package artifact.Artifacts.Reach artifact.Artifacts.Renew artifact.Artifacts.Save
 		artifact.Artifacts.Stage artifact.Artifacts.Staged artifact.Artifacts.StagedLeases
-		auth.Auth.Bootstrap auth.Auth.LocalWorker build.Builds.Run build.Builds.TestRoot platform.Platforms.Root
+		auth.Auth.Bootstrap auth.Auth.LocalWorker build.Builds.Run build.Builds.TestRoot gc.Collector.Collect gc.Collector.Run platform.Platforms.Root platform.Platforms.Roots
 		build/given.SRPMs.Fetch build/given.SRPMs.Held build/given.SRPMs.Upload
 		build/repository.Repositories.Extend build/repository.Repositories.Flavours build/repository.Repositories.Link build/repository.Repositories.Of build/repository.Repositories.Root
 		fleet.Fleet.Flush fleet.Fleet.Read fleet.Fleet.Run provenance.Provenance.Evidence provenance.Provenance.Pending provenance.Provenance.Run provenance.Provenance.Stated provenance.Provenance.WaitNotarized
-		queue.Queue.Run queue.Queue.RunLocal queue/measure.Usage.Recount revision.Store.Apply
+		queue.Queue.CleanLogs queue.Queue.Run queue.Queue.RunLocal queue/measure.Usage.Recount revision.Store.Apply
 		repo.Repos.Extend repo.Repos.ExtendSnapshot repo.Repos.Pin repo.Repos.SaveTree repo.Repos.Seal
 		sign.Signing.DocumentSignature source.Sources.Import source.Sources.Resolve source.Sources.SRPM testrun.Tests.Run`,
 }

@@ -61,6 +61,7 @@ const (
 	ReleasePublish  Verb = "release.publish"
 	ReleaseRollback Verb = "release.rollback"
 	WorkerManage    Verb = "worker.manage"
+	StoreCollect    Verb = "store.collect"
 	UserManage      Verb = "user.manage"
 	TokenManage     Verb = "token.manage"
 	TestWaive       Verb = "test.waive"
@@ -99,6 +100,7 @@ type rule struct {
 //	release.publish                        x
 //	release.rollback                       x
 //	worker.manage                                                 x
+//	store.collect                                                 x
 //	user.manage
 //	token.manage                                                           x
 //	test.waive                             x
@@ -121,6 +123,7 @@ var policy = []rule{
 	{verb: ReleasePublish, roles: []Role{ProductMaintainer}},
 	{verb: ReleaseRollback, roles: []Role{ProductMaintainer}},
 	{verb: WorkerManage, roles: []Role{Operator}},
+	{verb: StoreCollect, roles: []Role{Operator}},
 	{verb: UserManage},
 	{verb: TokenManage, owner: true},
 	{verb: TestWaive, roles: []Role{ProductMaintainer}},

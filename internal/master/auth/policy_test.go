@@ -28,6 +28,7 @@ var want = map[Verb]string{
 	ReleasePublish:  "product_maintainer admin",
 	ReleaseRollback: "product_maintainer admin",
 	WorkerManage:    "operator admin",
+	StoreCollect:    "operator admin",
 	UserManage:      "admin",
 	TokenManage:     "admin owner",
 	TestWaive:       "product_maintainer admin",

@@ -164,15 +164,15 @@ func (c *checker) references(ctx context.Context) error {
 	return nil
 }
 
-// references to files that must be artifacts, by what refers to them.
+// references to files that must be artifacts, by what refers to them. Those of deleted
+// builds are kept for others alone.
 var references = []struct{ who, query string }{
-	{"a build", `SELECT digest FROM build_artifact`},
-	{"a build's item", `SELECT srpm AS digest FROM build_item WHERE srpm IS NOT NULL`},
-	{"a test's log", `SELECT digest FROM test_log`},
-	{"a test", `SELECT digest FROM test_package`},
-	{"the look-aside cache", `SELECT digest FROM source_file`},
+	{"a build", `SELECT a.digest FROM build_artifact a JOIN build b ON b.id = a.build_id WHERE b.deleted_at IS NULL`},
+	{"a build's item", `SELECT i.srpm AS digest FROM build_item i JOIN build b ON b.id = i.build_id WHERE i.srpm IS NOT NULL AND b.deleted_at IS NULL`},
+	{"a test's log", `SELECT l.digest FROM test_log l JOIN test_run r ON r.id = l.run_id JOIN build b ON b.id = r.build_id WHERE b.deleted_at IS NULL`},
+	{"a test", `SELECT p.digest FROM test_package p JOIN test_run r ON r.id = p.run_id JOIN build b ON b.id = r.build_id WHERE b.deleted_at IS NULL`},
 	{"a signed package", `SELECT unsigned AS digest FROM artifact WHERE unsigned IS NOT NULL`},
-	{"a wish for a signature", `SELECT unsigned AS digest FROM sign_package`},
+	{"a wish for a signature", `SELECT p.unsigned AS digest FROM sign_package p JOIN sign_task t ON t.task_id = p.task_id WHERE NOT t.ended`},
 	{"a signature", `SELECT signed AS digest FROM signed_package`},
 	{"a release", `SELECT digest FROM released_package`},
 }

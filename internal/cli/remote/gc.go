@@ -1,0 +1,79 @@
+package remote
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+
+	urfave "github.com/urfave/cli/v2"
+
+	"albs/internal/albs"
+	"albs/internal/cli/terminal"
+	"albs/internal/client"
+)
+
+func (a *App) gcCommand() *urfave.Command {
+	return answers(&urfave.Command{
+		Name: "gc", Usage: "remove what nothing needs any more", ArgsUsage: "[--dry-run]",
+		Description: "Builds whose time is over are deleted, and what nothing names any more is removed.\n" +
+			"That is files, logs of deleted builds and git mirrors out of use, once the time of grace is over.\n" +
+			"The master does so by itself too, daily unless it is told otherwise.\n" +
+			"For example: albs gc --dry-run",
+		Flags: []urfave.Flag{&urfave.BoolFlag{Name: "dry-run", Usage: "change nothing and say what would be done"}},
+		Action: a.asks(0, 0, func(c *urfave.Context, cl *client.Client) error {
+			return a.collect(c, cl, c.Bool("dry-run"))
+		}),
+	})
+}
+
+func (a *App) collect(c *urfave.Context, cl *client.Client, dryRun bool) error {
+	before, err := cl.Collect(c.Context, dryRun)
+	if err != nil {
+		return err
+	}
+	var last client.Doc[client.Collection]
+	m := a.NewMeter()
+	err = a.Until(c.Context, cl, "", m, "the collection goes on; albs gc says so while it runs", func(ctx context.Context) (bool, error) {
+		if last, err = cl.Collection(ctx); err != nil {
+			return false, err
+		}
+		v := last.Value
+		switch {
+		case v.Runs < before:
+			return false, albs.Errorf(albs.Conflict, "the master was started anew meanwhile: ask again")
+		case v.Runs > before && v.Last != nil:
+			return true, nil
+		case v.Step != "":
+			m.Now(fmt.Sprintf("%s: %d", v.Step, v.Done))
+		}
+		return false, nil
+	})
+	if err != nil {
+		return err
+	}
+	r := last.Value.Last
+	if c.Bool("json") {
+		var doc struct {
+			Last json.RawMessage `json:"last"`
+		}
+		if err = json.Unmarshal(last.JSON, &doc); err == nil {
+			err = a.PrintJSON(doc.Last)
+		}
+	} else {
+		err = a.Facts(
+			"builds deleted", numbers(r.Builds),
+			"files removed", fmt.Sprintf("%d of %d, %d of %d bytes", r.Blobs.Removed, r.Blobs.Blobs, r.Blobs.RemovedBytes, r.Blobs.Bytes),
+			"files that wait", fmt.Sprintf("%d, %d bytes; %d of them nothing names since now", r.Blobs.Waiting, r.Blobs.WaitingBytes, r.Blobs.Marked),
+			"logs removed", fmt.Sprintf("of %d tasks, %d bytes", r.Logs.Tasks, r.Logs.Bytes),
+			"git mirrors removed", terminal.Decimal(r.Mirrors),
+		)
+	}
+	switch {
+	case r.Error != "":
+		err = errors.Join(err, albs.Errorf(albs.Internal, "the collection ended early: %s", r.Error))
+	case r.DryRun && err == nil:
+		err = a.Note("nothing was changed: this is what a collection would do")
+	}
+	return err
+}

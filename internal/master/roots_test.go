@@ -1,0 +1,114 @@
+package master
+
+import (
+	"slices"
+	"strings"
+	"testing"
+
+	"albs/internal/master/db/dbtest"
+)
+
+// named says of every column of text who sees to it that the blobs it names are kept:
+// "" for nobody, since it names none, or none that has to stay. A new column has to be
+// put here, so that nobody forgets to think of it; a digest that no module tells of as
+// its root is a blob that is going to be removed.
+var named = map[string]map[string]string{
+	"repo":     {"repository": "snapshot", "tree": "digest"},
+	"queue":    {"task": "spec", "attempt": "spec"},
+	"platform": {"mirror_pin": "digest"},
+	"build":    {"build": "linked", "build_item": "imported srpm noarch", "build_artifact": "digest"},
+	"testrun":  {"test_log": "digest", "test_package": "digest"},
+	"sign":     {"signed_package": "unsigned signed", "sign_package": "unsigned", "sign_document": "digest", "document_signature": "digest"},
+	"release":  {"release": "files tree", "release_repository": "snapshot repomd sealed", "released_package": "digest"},
+	"": {
+		"account":            "name created_at disabled_at",
+		"account_role":       "role",
+		"approval":           "subject digest note at expires_at",                                                                                        // digest: over a plan's effects
+		"artifact":           "digest kind name rpm_name rpm_version rpm_release rpm_arch source_rpm header_sha256 payload_sha256 unsigned signed_by at", // it tells of what others name
+		"attempt":            "worker evidence claimed_at ended_at ended outcome result reason",                                                          // evidence, result: statements, and over what was reported
+		"build":              "key owner team product options created_at ordering request deleted_at deleted_by flavours",                                // request: its SRPMs are the items'
+		"build_artifact":     "kind name arch",
+		"build_failure":      "kind cause",
+		"build_graph":        "platform graph",
+		"build_item":         "platform arches url ref ref_type commit_id package srpm_name facts options target srpm_url",
+		"build_task":         "kind arch",
+		"document_signature": "key armored at",
+		"event":              "at kind topic actor data",
+		"event_cursor":       "name",
+		"file_record":        "digest value created_at", // records outlive what they are of
+		"flavour":            "name digest spec actor at",
+		"fleet_worker":       "name version labels pause seen_at exclude drained_at drain_reason drained_by quarantined_at quarantine_reason lifted_at",
+		"ledger_state":       "ledger alh at",
+		"mirror_pin":         "url at",
+		"outbox":             "digest",
+		"platform":           "name digest spec actor at",
+		"product":            "name digest spec actor at",
+		"release":            "kind product team planner reason plan digest expires_at created_at changed_at", // plan: it is computed anew
+		"release_repository": "path",
+		"released_package":   "product path file",
+		"repository":         "name at forgotten_at",
+		"session":            "hash created_at expires_at",
+		"sign_document":      "name key product",
+		"sign_key":           "fingerprint name user_id algorithm products public created_at",
+		"sign_keygen":        "name user_id algorithm products requester created_at fingerprint",
+		"sign_package":       "kind name",
+		"sign_request":       "key product requester created_at",
+		"signed_package":     "key at",
+		"source_file":        "algorithm hex digest added_at", // a cache: builds name what they use
+		"statement":          "subject predicate envelope created_at",
+		"task":               "kind lane class topic state reason worker lease_until not_before_at created_at started_at changed_at key forgotten_at",
+		"task_history":       "kind key runs",
+		"team":               "name created_at",
+		"test_case":          "digest name detail", // digest: one of test_package
+		"test_log":           "name",
+		"test_package":       "nevra",
+		"test_run":           "platform arch created_at",
+		"token":              "hash prefix note created_at used_at expires_at revoked_at",
+		"tombstone":          "digest at",
+		"tree":               "product at",
+		"worker":             "name role labels hash prefix created_at used_at disabled_at",
+	},
+}
+
+// TestRoots: whoever names digests has registered roots, and every column is accounted for.
+func TestRoots(t *testing.T) {
+	t.Parallel()
+	m := opened(t, t.TempDir())
+	t.Cleanup(func() { _ = m.Close() })
+	for module := range named {
+		if module != "" && !slices.Contains(m.gc.Artifacts.Rooted(), module) {
+			t.Errorf("module %s names digests and has registered no roots", module)
+		}
+	}
+	for _, module := range m.gc.Artifacts.Rooted() {
+		if named[module] == nil {
+			t.Errorf("module %s has roots, and no column that names them", module)
+		}
+	}
+	known := map[string]string{}
+	for module, tables := range named {
+		for table, columns := range tables {
+			for c := range strings.FieldsSeq(columns) {
+				if other, twice := known[table+"."+c]; twice {
+					t.Errorf("%s.%s is said to be of %q and of %q", table, c, other, module)
+				}
+				known[table+"."+c] = module
+			}
+		}
+	}
+	var columns []string
+	err := dbtest.Open(t, dbtest.SQLite(t)).SelectContext(t.Context(), &columns, `SELECT m.name || '.' || c.name FROM sqlite_schema m, pragma_table_info(m.name) c
+		WHERE m.type = 'table' AND m.name NOT LIKE 'sqlite%' AND m.name <> 'goose_db_version' AND c.type = 'TEXT'`)
+	if err != nil || len(columns) < 100 {
+		t.Fatalf("the schema has %d columns of text, %v", len(columns), err)
+	}
+	for _, c := range columns {
+		if _, ok := known[c]; !ok {
+			t.Errorf("%s: does it name blobs that have to stay, and who tells of them as roots? Say so in named", c)
+		}
+		delete(known, c)
+	}
+	for c := range known {
+		t.Errorf("%s isn't in the schema", c)
+	}
+}
