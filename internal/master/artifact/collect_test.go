@@ -334,8 +334,9 @@ func TestInterleaved(t *testing.T) {
 			d := names[rng.IntN(len(names))]
 			return d, w.named[d], true
 		}
-		removed, inside, commits := 0, 0, 0
+		acts, removed, inside, commits := 0, 0, 0, 0
 		act := func() {
+			acts++
 			switch rng.IntN(8) {
 			case 0, 1: // an upload, a tombstoned digest among them, is stored and named later
 				d := w.put(content())
@@ -383,7 +384,7 @@ func TestInterleaved(t *testing.T) {
 				act()
 			}
 		}
-		for range steps {
+		for acts < steps {
 			switch rng.IntN(12) {
 			case 0:
 				removed += w.collect(false).Removed
@@ -401,7 +402,7 @@ func TestInterleaved(t *testing.T) {
 			}
 		}
 		w.whole()
-		t.Logf("%d steps, %d within collections, %d commits, %d blobs removed", steps, inside, commits, removed)
+		t.Logf("%d acts, %d within collections, %d commits, %d blobs removed", acts, inside, commits, removed)
 		if removed == 0 || inside == 0 || commits == 0 {
 			t.Errorf("nothing was put to the test")
 		}

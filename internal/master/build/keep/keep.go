@@ -1,6 +1,7 @@
 // Package keep knows which blobs builds keep: what their items, files and links name,
-// until the time of grace after a build's deletion is over. What the repositories and tasks of a build name is kept by
-// package repo and the queue, which are told when it is deleted.
+// until the time of grace after a build's deletion is over. What the repositories and
+// tasks of a build name is kept by package repo and the queue, which are told when it is
+// deleted.
 package keep
 
 import (
