@@ -21,52 +21,54 @@ var named = map[string]map[string]string{
 	"sign":     {"signed_package": "unsigned signed", "sign_package": "unsigned", "sign_document": "digest", "document_signature": "digest"},
 	"release":  {"release": "files tree", "release_repository": "snapshot repomd sealed", "released_package": "digest"},
 	"": {
-		"account":            "name created_at disabled_at",
-		"account_role":       "role",
-		"approval":           "subject digest note at expires_at",                                                                                        // digest: over a plan's effects
-		"artifact":           "digest kind name rpm_name rpm_version rpm_release rpm_arch source_rpm header_sha256 payload_sha256 unsigned signed_by at", // it tells of what others name
-		"attempt":            "worker evidence claimed_at ended_at ended outcome result reason",                                                          // evidence, result: statements, and over what was reported
-		"build":              "key owner team product options created_at ordering request deleted_at deleted_by flavours",                                // request: its SRPMs are the items'
-		"build_artifact":     "kind name arch",
-		"build_failure":      "kind cause",
-		"build_graph":        "platform graph",
-		"build_item":         "platform arches url ref ref_type commit_id package srpm_name facts options target srpm_url",
-		"build_task":         "kind arch",
-		"document_signature": "key armored at",
-		"event":              "at kind topic actor data",
-		"event_cursor":       "name",
-		"file_record":        "digest value created_at", // records outlive what they are of
-		"flavour":            "name digest spec actor at",
-		"fleet_worker":       "name version labels pause seen_at exclude drained_at drain_reason drained_by quarantined_at quarantine_reason lifted_at",
-		"ledger_state":       "ledger alh at",
-		"mirror_pin":         "url at",
-		"outbox":             "digest",
-		"platform":           "name digest spec actor at",
-		"product":            "name digest spec actor at",
-		"release":            "kind product team planner reason plan digest expires_at created_at changed_at", // plan: it is computed anew
-		"release_repository": "path",
-		"released_package":   "product path file",
-		"repository":         "name at forgotten_at",
-		"session":            "hash created_at expires_at",
-		"sign_document":      "name key product",
-		"sign_key":           "fingerprint name user_id algorithm products public created_at",
-		"sign_keygen":        "name user_id algorithm products requester created_at fingerprint",
-		"sign_package":       "kind name",
-		"sign_request":       "key product requester created_at",
-		"signed_package":     "key at",
-		"source_file":        "algorithm hex digest added_at", // a cache: builds name what they use
-		"statement":          "subject predicate envelope created_at",
-		"task":               "kind lane class topic state reason worker lease_until not_before_at created_at started_at changed_at key forgotten_at",
-		"task_history":       "kind key runs",
-		"team":               "name created_at",
-		"test_case":          "digest name detail", // digest: one of test_package
-		"test_log":           "name",
-		"test_package":       "nevra",
-		"test_run":           "platform arch created_at",
-		"token":              "hash prefix note created_at used_at expires_at revoked_at",
-		"tombstone":          "digest at",
-		"tree":               "product at",
-		"worker":             "name role labels hash prefix created_at used_at disabled_at",
+		"account":              "name created_at disabled_at",
+		"account_role":         "role",
+		"approval":             "subject digest note at expires_at",                                                                                        // digest: over a plan's effects
+		"artifact":             "digest kind name rpm_name rpm_version rpm_release rpm_arch source_rpm header_sha256 payload_sha256 unsigned signed_by at", // it tells of what others name
+		"attempt":              "worker evidence claimed_at ended_at ended outcome result reason",                                                          // evidence, result: statements, and over what was reported
+		"build":                "key owner team product options created_at ordering request deleted_at deleted_by flavours",                                // request: its SRPMs are the items'
+		"build_artifact":       "kind name arch",
+		"build_failure":        "kind cause",
+		"build_graph":          "platform graph",
+		"build_item":           "platform arches url ref ref_type commit_id package srpm_name facts options target srpm_url",
+		"build_task":           "kind arch",
+		"document_signature":   "key armored at",
+		"event":                "at kind topic actor data",
+		"event_cursor":         "name",
+		"file_record":          "digest value created_at", // records outlive what they are of
+		"flavour":              "name digest spec actor at",
+		"fleet_worker":         "name version labels pause seen_at exclude drained_at drain_reason drained_by quarantined_at quarantine_reason lifted_at",
+		"ledger_state":         "ledger alh at",
+		"mirror_pin":           "url at",
+		"outbox":               "digest",
+		"platform":             "name digest spec actor at",
+		"product":              "name digest spec actor at",
+		"reference_package":    "name version release arch source",
+		"reference_repository": "url repomd listed_at looked_at failure",                                        // repomd: read and not kept
+		"release":              "kind product team planner reason plan digest expires_at created_at changed_at", // plan: it is computed anew
+		"release_repository":   "path",
+		"released_package":     "product path file",
+		"repository":           "name at forgotten_at",
+		"session":              "hash created_at expires_at",
+		"sign_document":        "name key product",
+		"sign_key":             "fingerprint name user_id algorithm products public created_at",
+		"sign_keygen":          "name user_id algorithm products requester created_at fingerprint",
+		"sign_package":         "kind name",
+		"sign_request":         "key product requester created_at",
+		"signed_package":       "key at",
+		"source_file":          "algorithm hex digest added_at", // a cache: builds name what they use
+		"statement":            "subject predicate envelope created_at",
+		"task":                 "kind lane class topic state reason worker lease_until not_before_at created_at started_at changed_at key forgotten_at",
+		"task_history":         "kind key runs",
+		"team":                 "name created_at",
+		"test_case":            "digest name detail", // digest: one of test_package
+		"test_log":             "name",
+		"test_package":         "nevra",
+		"test_run":             "platform arch created_at",
+		"token":                "hash prefix note created_at used_at expires_at revoked_at",
+		"tombstone":            "digest at",
+		"tree":                 "product at",
+		"worker":               "name role labels hash prefix created_at used_at disabled_at",
 	},
 }
 

@@ -16,7 +16,7 @@ func (a *App) decideCommand() *urfave.Command {
 	return answers(&urfave.Command{
 		Name: "decide", Usage: "say where packages of a release go, or that they don't", ArgsUsage: "RELEASE --move P=TO… --add P=TO… --exclude P… --undo P… --reason TEXT",
 		Description: "P is a package as the plan writes it, TO the path of a repository or a place of the distribution. The plan is made anew, and approvals of the one before are void.\n" +
-			"For example: albs release decide 3 --move hello-1.0-1.el9.x86_64=CRB --reason 'only needed to build'",
+			"For example: albs release decide 3 --move hello-1.0-1.el9.x86_64=CRB --reason \"only needed to build\"",
 		Flags: []urfave.Flag{
 			&urfave.StringSliceFlag{Name: "move", Usage: "`P=TO`: the package goes there and nowhere else"},
 			&urfave.StringSliceFlag{Name: "add", Usage: "`P=TO`: it goes there too"},

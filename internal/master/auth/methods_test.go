@@ -23,6 +23,7 @@ var unasked = map[string]string{
 		artifact.Artifacts.Copies artifact.Artifacts.Find artifact.Artifacts.Open
 		auth.Auth.Teams auth.Auth.Workers
 		build.Builds.Causes build.Builds.CountOf build.Builds.Get build.Builds.Graph build.Builds.Kept build.Builds.List build.Builds.Packages build.Builds.Schedule
+		platform/reference.Index.Find platform/reference.Index.States
 		provenance.Provenance.Bundle provenance.Provenance.History provenance.Provenance.Notarized provenance.Provenance.Trust
 		queue.Queue.Attempts queue.Queue.List queue.Queue.Logs queue.Queue.ReadLog queue.Queue.Stats queue.Queue.Task queue.Queue.Tasks
 		queue.Queue.Why queue.Queue.Whys queue.Queue.Worker queue.Queue.Workers
@@ -39,13 +40,13 @@ var unasked = map[string]string{
 	"inside": `
 		artifact.Artifacts.Admit artifact.Artifacts.AdmitLogs artifact.Artifacts.Collect artifact.Artifacts.DropStaged artifact.Artifacts.OpenStaged artifact.Artifacts.Package artifact.Artifacts.Reach artifact.Artifacts.Renew artifact.Artifacts.Save
 		artifact.Artifacts.Stage artifact.Artifacts.Staged artifact.Artifacts.StagedLeases
-		auth.Auth.Bootstrap auth.Auth.LocalWorker build.Builds.Run build.Builds.TestRoot gc.Collector.Collect gc.Collector.Run platform.Platforms.Root platform.Platforms.Roots
+		auth.Auth.Bootstrap auth.Auth.LocalWorker build.Builds.Run build.Builds.TestRoot gc.Collector.Collect gc.Collector.Run platform.Platforms.Root platform.Platforms.Roots platform/reference.Index.Run
 		build/given.SRPMs.Fetch build/given.SRPMs.Held build/given.SRPMs.Upload
 		build/repository.Repositories.Extend build/repository.Repositories.Flavours build/repository.Repositories.Link build/repository.Repositories.Of build/repository.Repositories.Root
 		fleet.Fleet.Flush fleet.Fleet.Read fleet.Fleet.Run provenance.Provenance.Evidence provenance.Provenance.Pending provenance.Provenance.Run provenance.Provenance.Stated provenance.Provenance.WaitNotarized
 		queue.Queue.CleanLogs queue.Queue.Run queue.Queue.RunLocal queue/measure.Usage.Recount revision.Store.Apply
 		repo.Repos.Extend repo.Repos.ExtendSnapshot repo.Repos.Pin repo.Repos.SaveTree repo.Repos.Seal
-		sign.Signing.DocumentSignature source.Sources.Import source.Sources.Resolve source.Sources.SRPM testrun.Tests.Run`,
+		sign.Signing.DocumentSignature sign.Signing.Intended source.Sources.Import source.Sources.Resolve source.Sources.SRPM testrun.Tests.Run`,
 }
 
 // TestEveryMethodAsks reads the modules: a method that faces may call for a person asks
