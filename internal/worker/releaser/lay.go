@@ -10,6 +10,7 @@ import (
 	"io/fs"
 	"os"
 	"path"
+	"slices"
 	"strings"
 	"time"
 
@@ -22,6 +23,7 @@ import (
 const (
 	treeFile   = "tree.json"
 	pooledFile = "pooled.json"
+	leftFile   = "left.json"
 )
 
 // pooled tells of each repository of a tree, by path, the entry lists (see
@@ -29,6 +31,11 @@ const (
 // next tree need not look for them again. The file is a shortcut and no more:
 // without it every package is looked for.
 type pooled map[string][]albs.Digest
+
+// left tells of each repository of a tree, by path, since when the metadata files that
+// it carries of the trees before have been replaced. Times of files don't tell: one that
+// was written a year ago may have been shown until now.
+type left map[string]map[string]time.Time
 
 // unfinished is where a tree is made. While it is there, an attempt has died that
 // made names in the pool and perhaps never brought them to disk.
@@ -58,10 +65,16 @@ func (p *place) lay(ctx context.Context, t repodata.Tree, doc []byte, shown int6
 	if err := p.mkdir(unfinished); err != nil {
 		return err
 	}
-	known := p.readPooled(shown)
-	now := make(pooled, len(t.Repositories))
+	var known pooled
+	var since left
+	p.recall(shown, pooledFile, &known)
+	p.recall(shown, leftFile, &since)
+	now, carried := make(pooled, len(t.Repositories)), make(left, len(t.Repositories))
 	for _, r := range t.Repositories {
 		if now[r.Path], err = p.repository(ctx, unfinished, shown, r, known[r.Path], src, log); err != nil {
+			return fmt.Errorf("repository %s: %w", r.Path, err)
+		}
+		if carried[r.Path], err = p.carry(path.Join(treeName(shown), r.Path), path.Join(unfinished, r.Path), since[r.Path]); err != nil {
 			return fmt.Errorf("repository %s: %w", r.Path, err)
 		}
 		if err := p.invite(unfinished, t, r); err != nil {
@@ -73,11 +86,13 @@ func (p *place) lay(ctx context.Context, t repodata.Tree, doc []byte, shown int6
 			return fmt.Errorf("file %s: %w", f.Path, err)
 		}
 	}
-	list, err := json.Marshal(now)
-	if err != nil {
-		return fmt.Errorf("encode %s: %w", pooledFile, err)
+	own := map[string][]byte{treeFile: doc}
+	for name, v := range map[string]any{pooledFile: now, leftFile: carried} {
+		if own[name], err = json.Marshal(v); err != nil {
+			return fmt.Errorf("encode %s: %w", name, err)
+		}
 	}
-	for name, b := range map[string][]byte{pooledFile: list, treeFile: doc} {
+	for name, b := range own {
 		if err := p.write(path.Join(unfinished, name), func(w io.Writer) error { _, err := w.Write(b); return err }); err != nil {
 			return err
 		}
@@ -104,7 +119,7 @@ func ownNames(t repodata.Tree) error {
 		paths = append(paths, f.Path)
 	}
 	for _, name := range paths {
-		if top, _, _ := strings.Cut(name, "/"); top == treeFile || top == pooledFile || invites(t, isRepo, name) {
+		if top, _, _ := strings.Cut(name, "/"); slices.Contains([]string{treeFile, pooledFile, leftFile}, top) || invites(t, isRepo, name) {
 			return albs.Errorf(albs.Invalid, "the tree has something at %s, which the public place has of its own", name)
 		}
 	}
@@ -132,14 +147,13 @@ func (p *place) settle() error {
 	return p.sync()
 }
 
-// readPooled returns what the tree of that serial knows to be in the pool.
-func (p *place) readPooled(serial int64) pooled {
-	var known pooled
-	b, err := p.root.ReadFile(path.Join(treeName(serial), pooledFile))
-	if err != nil || json.Unmarshal(b, &known) != nil {
-		return nil
+// recall fills v with what the tree of that serial noted in a file of its own. A note
+// that is missing or broken is none: each is a shortcut, or is made up for.
+func (p *place) recall(serial int64, name string, v any) {
+	b, err := p.root.ReadFile(path.Join(treeName(serial), name))
+	if err == nil {
+		_ = json.Unmarshal(b, v) // broken: what it holds is looked for
 	}
-	return known
 }
 
 // repository lays one repository of a tree and returns the entry lists whose
@@ -177,9 +191,6 @@ func (p *place) repository(ctx context.Context, tree string, shown int64, r repo
 			return nil, err
 		}
 	}
-	if err := p.carry(old, base); err != nil {
-		return nil, err
-	}
 	up := strings.Repeat("../", strings.Count(base, "/")+1)
 	if err := p.root.Symlink(up+path.Join(pool, "Packages"), path.Join(base, "Packages")); err != nil {
 		return nil, disk.Trouble(err, "link packages in the public place")
@@ -206,54 +217,47 @@ func byDigest(name string) bool {
 	return albs.Digest(digest).Valid()
 }
 
-// carryFor is how long metadata stays readable after it was replaced twice: longer
-// than any client takes from repomd.xml to the files that it names.
-const carryFor = time.Hour
+// carryFor is how long metadata stays readable after the tree that showed it was left:
+// longer than any client, or a mirror that copies a whole distribution, takes from
+// repomd.xml to the files that it names.
+const carryFor = 24 * time.Hour
 
-// carry keeps for readers who are in the middle of it the metadata of the tree
-// shown before: files are named by their digest, so old and new lie side by side.
-// The files that old's own repomd.xml names go along always, those that it had
-// carried itself while they are young.
-func (p *place) carry(old, base string) error {
-	f, err := p.root.Open(path.Join(old, "repodata/repomd.xml"))
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil // the repository is new
-	}
-	if err != nil {
-		return fmt.Errorf("read old metadata: %w", err)
-	}
-	defer f.Close()
-	md, err := repodata.ParseRepomd(f)
-	if err != nil {
-		return fmt.Errorf("read old metadata: %w", err)
-	}
-	keep := make(map[string]bool)
-	for _, d := range md.Data {
-		keep[path.Base(d.Path)] = true
-	}
+// carry keeps for readers who are in the middle of it the metadata that the tree shown
+// before has beside that of base: files are named by their digest, so old and new lie
+// side by side. It returns since when each has been replaced: since now, unless the tree
+// before, which noted so in since, carried it itself.
+func (p *place) carry(old, base string, since map[string]time.Time) (map[string]time.Time, error) {
+	now := time.Now().UTC()
+	keep := make(map[string]time.Time)
 	dir, err := p.root.Open(path.Join(old, "repodata"))
+	if errors.Is(err, fs.ErrNotExist) {
+		return keep, nil // the repository is new
+	}
 	if err != nil {
-		return fmt.Errorf("read old metadata: %w", err)
+		return nil, fmt.Errorf("read old metadata: %w", err)
 	}
 	defer dir.Close()
 	files, err := dir.ReadDir(-1)
 	if err != nil {
-		return fmt.Errorf("read old metadata: %w", err)
+		return nil, fmt.Errorf("read old metadata: %w", err)
 	}
 	for _, e := range files {
-		info, err := e.Info()
-		if err != nil {
-			return fmt.Errorf("read old metadata: %w", err)
+		at, carried := since[e.Name()]
+		if !carried {
+			at = now
 		}
-		if !byDigest(e.Name()) || !keep[e.Name()] && time.Since(info.ModTime()) > carryFor {
+		if !byDigest(e.Name()) || now.Sub(at) > carryFor {
 			continue
 		}
-		err = p.link(path.Join(old, "repodata", e.Name()), path.Join(base, "repodata", e.Name()))
-		if err != nil && !errors.Is(err, fs.ErrExist) {
-			return err
+		err := p.link(path.Join(old, "repodata", e.Name()), path.Join(base, "repodata", e.Name()))
+		switch {
+		case err == nil:
+			keep[e.Name()] = at
+		case !errors.Is(err, fs.ErrExist): // else it is base's own, and in use
+			return nil, err
 		}
 	}
-	return nil
+	return keep, nil
 }
 
 // pool makes sure that name in the pool is the package e. The file by digest was

@@ -7,7 +7,8 @@
 //	PRODUCT/trees/new/…                    a tree while it is made
 //	PRODUCT/trees/SERIAL/tree.json         the tree's document
 //	PRODUCT/trees/SERIAL/pooled.json       what of it is known to be in the pool
-//	PRODUCT/trees/SERIAL/REPO/repodata/…   the metadata of one snapshot
+//	PRODUCT/trees/SERIAL/left.json         since when metadata that it carries has been replaced
+//	PRODUCT/trees/SERIAL/REPO/repodata/…   the metadata of one snapshot, and for a day of those before
 //	PRODUCT/trees/SERIAL/REPO/Packages     → the repository's folder in the pool
 //	PRODUCT/trees/SERIAL/REPO/mirrorlist   the address of that repository in that tree
 //	PRODUCT/trees/SERIAL/REPO/PRODUCT.repo what a client's /etc/yum.repos.d takes

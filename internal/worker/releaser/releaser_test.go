@@ -3,11 +3,14 @@ package releaser
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"io/fs"
 	"maps"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"os/exec"
 	"path"
@@ -464,6 +467,7 @@ func TestMetadata(t *testing.T) {
 	w.mustPublish(w.tree(2, one))
 	w.shows(2, one)
 
+	// Written long ago, but shown until now.
 	long := time.Now().Add(-2 * carryFor)
 	for _, f := range one.Files() {
 		if err := os.Chtimes(filepath.Join(w.public, product, "trees/2", repo, f.Path), long, long); err != nil {
@@ -473,17 +477,106 @@ func TestMetadata(t *testing.T) {
 	two := w.snapshot(one, 2, beta)
 	three := w.snapshot(two, 3, gamma)
 	for _, tt := range []struct {
-		serial  int64
-		of      *repodata.Snapshot
-		carried bool
-	}{{3, two, true}, {4, three, false}} {
+		serial    int64
+		of        *repodata.Snapshot
+		one, two  bool // whose metadata is carried
+		leftSince time.Duration
+	}{
+		{3, two, true, true, 0},
+		{4, three, true, true, carryFor - time.Minute},
+		{5, three, true, true, carryFor + time.Minute},
+		{6, three, false, false, 0},
+		{7, one, true, false, 0}, // brought back, it is in use
+		{8, three, true, false, 0},
+	} {
 		w.mustPublish(w.tree(tt.serial, tt.of))
-		for _, f := range one.Files() {
-			_, err := os.Stat(filepath.Join(w.public, product, "current", repo, f.Path))
-			if byDigest(f.Path) && (err == nil) != tt.carried {
-				t.Errorf("serial %d has the metadata of serial 2: %v, want %v", tt.serial, err == nil, tt.carried)
+		w.shows(tt.serial, tt.of)
+		for s, want := range map[*repodata.Snapshot]bool{one: tt.one, two: tt.two} {
+			for _, f := range s.Files() {
+				_, err := os.Stat(filepath.Join(w.public, product, "current", repo, f.Path))
+				if byDigest(f.Path) && (err == nil) != want {
+					t.Errorf("serial %d has the metadata of revision %d: %v, want %v", tt.serial, s.Revision(), err == nil, want)
+				}
 			}
 		}
+		if tt.leftSince == 0 {
+			continue
+		}
+		// Time passes.
+		file := filepath.Join(w.public, product, "current", leftFile)
+		b, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var l left
+		if err := json.Unmarshal(b, &l); err != nil {
+			t.Fatal(err)
+		}
+		for name := range l[repo] {
+			l[repo][name] = time.Now().Add(-tt.leftSince)
+		}
+		if b, err = json.Marshal(l); err != nil {
+			t.Fatal(err)
+		}
+		if err := replace(file, b); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// TestSlowReader: a dnf that has read repomd.xml when the tree is switched, and switched
+// again, finds the files that its repomd.xml names.
+func TestSlowReader(t *testing.T) {
+	t.Parallel()
+	if _, err := exec.LookPath("dnf"); err != nil {
+		t.Skipf("dnf is not installed here: %v", err)
+	}
+	w := setup(t)
+	one := w.snapshot(nil, 1, alpha)
+	two := w.snapshot(one, 2, beta)
+	three := w.snapshot(two, 3, gamma)
+	w.mustPublish(w.tree(1, one))
+	var begun sync.Once
+	files := http.FileServer(http.Dir(filepath.Join(w.public, product, "current")))
+	server := httptest.NewServer(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
+		if !strings.HasSuffix(r.URL.Path, "/repomd.xml") {
+			begun.Do(func() {
+				for serial, s := range []*repodata.Snapshot{two, three} {
+					if _, err := w.publish(w.tree(int64(serial)+2, s), nil); err != nil {
+						t.Errorf("switch: %v", err)
+					}
+				}
+			})
+		}
+		files.ServeHTTP(rw, r)
+	}))
+	defer server.Close()
+
+	home := t.TempDir()
+	list := func() string {
+		conf := "[main]\nreposdir=/dev/null\nplugins=0\ngpgcheck=0\nzchunk=0\n"
+		for _, d := range []string{"cachedir", "logdir", "persistdir"} {
+			conf += d + "=" + filepath.Join(home, d) + "\n"
+		}
+		file := filepath.Join(home, "dnf.conf")
+		if err := os.WriteFile(file, []byte(conf), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		cmd := exec.CommandContext(t.Context(), "dnf", "-q", "-c", file, "--refresh", "--installroot", filepath.Join(home, "root"), "--releasever", "9", "--forcearch", "x86_64",
+			"--repofrompath=x,"+server.URL+"/"+repo, "--repo=x", "repoquery", "-a", "--qf", "%{name}")
+		cmd.Env = append(os.Environ(), "HOME="+home, "LC_ALL=C.UTF-8", "http_proxy=", "no_proxy=127.0.0.1")
+		out, err := cmd.Output()
+		if err != nil {
+			t.Fatalf("dnf: %v\n%s", err, out)
+		}
+		return strings.Join(strings.Fields(string(out)), " ")
+	}
+	if got := list(); got != "alpha" {
+		t.Errorf("dnf that began with serial 1 sees %q, want alpha", got)
+	}
+	w.shows(3, three)
+	if got := list(); got != "alpha beta gamma" {
+		t.Errorf("dnf sees %q afterwards, want alpha beta gamma", got)
 	}
 }
 
