@@ -1,7 +1,6 @@
 package repodata
 
 import (
-	"albs/internal/albs"
 	"context"
 	"errors"
 	"fmt"
@@ -9,6 +8,9 @@ import (
 	"slices"
 
 	"github.com/klauspost/compress/gzip"
+
+	"albs/internal/albs"
+	"albs/internal/repodata/intake"
 )
 
 // raw returns the raw blob of a bucket, in buf if it is large enough. Being only a copy
@@ -64,7 +66,7 @@ func (e *extension) inflate(ctx context.Context, k int, ref bucketRef, part []by
 	}
 	defer f.Close()
 	if _, err := io.CopyN(io.Discard, f, off); err != nil {
-		return short(err)
+		return intake.Short(err)
 	}
 	z, err := gzip.NewReader(io.LimitReader(f, ref.GzBytes[k]))
 	if err != nil {
@@ -76,7 +78,7 @@ func (e *extension) inflate(ctx context.Context, k int, ref bucketRef, part []by
 // readExactly fills b and wants r to end there, which makes r check itself.
 func readExactly(r io.Reader, b []byte) error {
 	if _, err := io.ReadFull(r, b); err != nil {
-		return short(err)
+		return intake.Short(err)
 	}
 	n, err := io.ReadFull(r, make([]byte, 1))
 	if n > 0 {

@@ -1,27 +1,21 @@
 package repodata
 
 import (
-	"bufio"
-	"bytes"
-	"errors"
 	"fmt"
 	"io"
 	"path"
 	"strconv"
 	"strings"
 
-	"github.com/klauspost/compress/gzip"
-	"github.com/klauspost/compress/zstd"
-
 	"albs/internal/albs"
+	"albs/internal/repodata/intake"
 	"albs/internal/rpm"
 )
 
 const (
-	maxPrimaryBytes  = 2 << 30  // all of a primary, uncompressed
-	maxPackageBytes  = 16 << 20 // one package of it
-	maxCapabilities  = 1 << 17  // provides of one package
-	maxDecoderMemory = 128 << 20
+	maxPrimaryBytes = 2 << 30  // all of a primary, uncompressed
+	maxPackageBytes = 16 << 20 // one package of it
+	maxCapabilities = 1 << 17  // provides of one package
 )
 
 // Listed is one package as another repository's primary lists it.
@@ -56,9 +50,9 @@ type Capability struct {
 // path, and TooLarge beyond its bounds: 2 GiB and 1,048,576 packages uncompressed, 16
 // MiB a package, 1 MiB a value.
 func ReadPrimary(r io.Reader, yield func(Listed) error) error {
-	plain, done, err := decompress(r)
+	plain, done, err := intake.Decompress(r)
 	if err != nil {
-		return refused("primary", err)
+		return intake.Refused("primary", err)
 	}
 	defer done()
 	var stop error
@@ -70,32 +64,32 @@ func ReadPrimary(r io.Reader, yield func(Listed) error) error {
 	case stop != nil:
 		return stop
 	case err != nil:
-		return refused("primary", err)
+		return intake.Refused("primary", err)
 	}
 	return nil
 }
 
 func readPrimary(r io.Reader, yield func(Listed) error) error {
-	s := newScanner(r, maxPrimaryBytes, maxPackageBytes)
-	if err := s.root("metadata"); err != nil {
+	s := intake.NewScanner(r, maxPrimaryBytes, maxPackageBytes)
+	if err := s.Root("metadata"); err != nil {
 		return err
 	}
 	var l listing
 	for n := 0; ; {
-		ev, err := s.next()
+		ev, err := s.Next()
 		if err != nil {
 			return err
 		}
 		switch {
-		case ev == end && s.depth == 0:
-			return s.finish()
-		case ev == start && s.depth == 2:
-			s.refill()
-			l = listing{rpm: s.name == "package" && s.attr("type") == "rpm"}
+		case ev == intake.End && s.Depth == 0:
+			return s.Finish()
+		case ev == intake.Start && s.Depth == 2:
+			s.Refill()
+			l = listing{rpm: s.Name == "package" && s.Attr("type") == "rpm"}
 		case !l.rpm:
-		case ev == start:
+		case ev == intake.Start:
 			err = l.begin(s)
-		case s.depth == 1:
+		case s.Depth == 1:
 			if n++; n > maxPackages {
 				return albs.Errorf(albs.TooLarge, "more than %d packages", maxPackages)
 			}
@@ -121,51 +115,51 @@ type listing struct {
 }
 
 // begin takes over the attributes of an element within a package.
-func (l *listing) begin(s *scanner) (err error) {
+func (l *listing) begin(s *intake.Scanner) (err error) {
 	switch {
-	case s.depth == 3 && s.name == "version":
-		l.NEVRA.Version, l.NEVRA.Release = s.attr("ver"), s.attr("rel")
-		if e := s.attr("epoch"); e != "" {
+	case s.Depth == 3 && s.Name == "version":
+		l.NEVRA.Version, l.NEVRA.Release = s.Attr("ver"), s.Attr("rel")
+		if e := s.Attr("epoch"); e != "" {
 			var n uint64
 			n, err = strconv.ParseUint(e, 10, 31)
 			l.NEVRA.Epoch = int(n)
 		}
-	case s.depth == 3 && s.name == "size":
-		l.Size, err = parseCount(s.attr("package"))
-	case s.depth == 3 && s.name == "location":
-		if s.attr("base") != "" {
+	case s.Depth == 3 && s.Name == "size":
+		l.Size, err = parseCount(s.Attr("package"))
+	case s.Depth == 3 && s.Name == "location":
+		if s.Attr("base") != "" {
 			return fmt.Errorf("package %.80q lies at another address than its repository", l.NEVRA.Name)
 		}
 		// Some writers begin every path with "./".
-		if l.Path = path.Clean(s.attr("href")); !safePath(l.Path) {
-			return fmt.Errorf("package %.80q lies at %.80q, which is not a safe path", l.NEVRA.Name, s.attr("href"))
+		if l.Path = path.Clean(s.Attr("href")); !safePath(l.Path) {
+			return fmt.Errorf("package %.80q lies at %.80q, which is not a safe path", l.NEVRA.Name, s.Attr("href"))
 		}
-	case s.depth == 4 && s.name == "provides":
+	case s.Depth == 4 && s.Name == "provides":
 		l.provides = true
-	case s.depth == 5 && s.name == "entry" && l.provides:
+	case s.Depth == 5 && s.Name == "entry" && l.provides:
 		if len(l.Provides) == maxCapabilities {
 			return albs.Errorf(albs.TooLarge, "package %.80q provides more than %d capabilities", l.NEVRA.Name, maxCapabilities)
 		}
 		l.Provides = append(l.Provides, Capability{
-			Name: s.attr("name"), Flags: s.attr("flags"), Epoch: s.attr("epoch"), Version: s.attr("ver"), Release: s.attr("rel"),
+			Name: s.Attr("name"), Flags: s.Attr("flags"), Epoch: s.Attr("epoch"), Version: s.Attr("ver"), Release: s.Attr("rel"),
 		})
 	}
 	return err
 }
 
 // end takes over the text of an element within a package that has just ended.
-func (l *listing) end(s *scanner) (err error) {
+func (l *listing) end(s *intake.Scanner) (err error) {
 	switch {
-	case s.depth == 2 && s.name == "name":
-		l.NEVRA.Name = strings.TrimSpace(s.text())
-	case s.depth == 2 && s.name == "arch":
-		l.NEVRA.Arch = strings.TrimSpace(s.text())
-	case s.depth == 2 && s.name == "checksum":
+	case s.Depth == 2 && s.Name == "name":
+		l.NEVRA.Name = strings.TrimSpace(s.Text())
+	case s.Depth == 2 && s.Name == "arch":
+		l.NEVRA.Arch = strings.TrimSpace(s.Text())
+	case s.Depth == 2 && s.Name == "checksum":
 		l.checked = true
-		l.Digest, err = sha256Of(s.attr("type"), strings.TrimSpace(s.text()))
-	case s.depth == 3 && s.name == "sourcerpm":
-		l.SourceRPM = strings.TrimSpace(s.text())
-	case s.depth == 3 && s.name == "provides":
+		l.Digest, err = sha256Of(s.Attr("type"), strings.TrimSpace(s.Text()))
+	case s.Depth == 3 && s.Name == "sourcerpm":
+		l.SourceRPM = strings.TrimSpace(s.Text())
+	case s.Depth == 3 && s.Name == "provides":
 		l.provides = false
 	}
 	return err
@@ -178,73 +172,4 @@ func (l *listing) check() error {
 		return fmt.Errorf("a package at %.80q lacks its name, version, release, arch, checksum or location", l.Path)
 	}
 	return nil
-}
-
-// decompress returns the plain bytes of r, which it recognizes by their first ones,
-// and a function that releases what it holds.
-func decompress(r io.Reader) (io.Reader, func(), error) {
-	src := &source{r: r}
-	in := bufio.NewReaderSize(src, 64<<10)
-	// An error shows again at the first read.
-	magic, _ := in.Peek(6)
-	var plain io.Reader
-	var err error
-	done := func() {}
-	switch {
-	case bytes.HasPrefix(magic, []byte{0x1f, 0x8b}):
-		plain, err = gzip.NewReader(in)
-	case bytes.HasPrefix(magic, []byte{0x28, 0xb5, 0x2f, 0xfd}):
-		var z *zstd.Decoder
-		if z, err = zstd.NewReader(in, zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxMemory(maxDecoderMemory), zstd.WithDecoderLowmem(true)); err == nil {
-			plain, done = z, z.Close
-		}
-	case bytes.HasPrefix(magic, []byte(xzMagic)):
-		plain, err = newXZReader(in)
-	default:
-		return in, done, nil
-	}
-	if err != nil {
-		return nil, nil, src.blame(err)
-	}
-	return &decompressed{r: plain, src: src}, done, nil
-}
-
-// source remembers the error of a reader, so that its failure can be told from that of
-// the bytes it gave.
-type source struct {
-	r   io.Reader
-	err error
-}
-
-// Read implements io.Reader.
-func (s *source) Read(p []byte) (int, error) {
-	n, err := s.r.Read(p)
-	if err != nil && !errors.Is(err, io.EOF) {
-		s.err = fmt.Errorf("%w: %w", errSource, err)
-		err = s.err
-	}
-	return n, err
-}
-
-// blame returns the source's error if it has one, else err as the bytes' fault.
-func (s *source) blame(err error) error {
-	if s.err != nil {
-		return s.err
-	}
-	return albs.Errorf(albs.Invalid, "the compressed bytes are broken: %w", err)
-}
-
-// decompressed is a decompressor whose errors say whose fault they are.
-type decompressed struct {
-	r   io.Reader
-	src *source
-}
-
-// Read implements io.Reader.
-func (d *decompressed) Read(p []byte) (int, error) {
-	n, err := d.r.Read(p)
-	if err != nil && !errors.Is(err, io.EOF) {
-		err = d.src.blame(err)
-	}
-	return n, err
 }

@@ -17,6 +17,7 @@ import (
 	"github.com/ulikunitz/xz/lzma"
 
 	"albs/internal/albs"
+	"albs/internal/repodata/intake"
 	"albs/internal/rpm"
 )
 
@@ -85,7 +86,7 @@ func TestParseRepomdRefuses(t *testing.T) {
 		{"no checksum", edit(`<checksum type="sha512">ab</checksum>`, ""), albs.Invalid},
 		{"no location", edit(`<location href="repodata/primary.sqlite.xz"/>`, ""), albs.Invalid},
 		{"deep", "<repomd>" + strings.Repeat("<a>", 100), albs.Invalid},
-		{"too long", edit("8.10", strings.Repeat("x", maxTokenBytes+1)), albs.TooLarge},
+		{"too long", edit("8.10", strings.Repeat("x", intake.MaxTokenBytes+1)), albs.TooLarge},
 		{"too long in all", edit("<tags>", "<tags>"+strings.Repeat("<a/>", MaxRepomdBytes/4)), albs.TooLarge},
 		{"too many", edit("<tags>", strings.Repeat(`<data type="x"><checksum type="md5"/><location href="a"/></data>`, maxRepomdData+1)+"<tags>"), albs.TooLarge},
 	} {
@@ -209,8 +210,8 @@ func TestReadPrimaryRefuses(t *testing.T) {
 		{"epoch", edit(`epoch="0"`, `epoch="-1"`), albs.Invalid},
 		{"size", edit(`package="34000"`, `package="many"`), albs.Invalid},
 		{"another charset", edit("UTF-8", "EBCDIC"), albs.Invalid},
-		{"long summary", edit("A generated", strings.Repeat("x", maxTokenBytes+1)), albs.TooLarge},
-		{"long attribute", edit(`href="`, `href="`+strings.Repeat("x", maxTokenBytes+1)), albs.TooLarge},
+		{"long summary", edit("A generated", strings.Repeat("x", intake.MaxTokenBytes+1)), albs.TooLarge},
+		{"long attribute", edit(`href="`, `href="`+strings.Repeat("x", intake.MaxTokenBytes+1)), albs.TooLarge},
 		{"long package", edit("<format>", "<format>"+strings.Repeat("<file>"+strings.Repeat("x", 1000)+"</file>", maxPackageBytes/1000)), albs.TooLarge},
 		{"many provides", edit("<rpm:provides>", "<rpm:provides>"+strings.Repeat(`<rpm:entry name="a"/>`, maxCapabilities+1)), albs.TooLarge},
 	} {
@@ -236,7 +237,7 @@ func TestXZDictionary(t *testing.T) {
 	// xz's block header of a stream without sizes: header size 2, no flags, LZMA2, the dictionary, padding, CRC32.
 	b := compressions(t, []byte("x"))["xz"]
 	x := bytes.Clone(b)
-	if x[12] != 2 || x[14] != xzFilterLZMA2 {
+	if x[12] != 2 || x[14] != 0x21 {
 		t.Fatalf("the library writes another block header now: % x", x[12:24])
 	}
 	x[16] = lzma.EncodeDictCap(1 << 31)

@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"albs/internal/albs"
+	"albs/internal/repodata/intake"
 )
 
 // MaxRepomdBytes bounds a repomd.xml.
@@ -54,49 +55,49 @@ func (r *Repomd) Find(typ string) (d RepomdData, ok bool) {
 // what is not one, has a document type declaration, or names a file by an unsafe
 // path or without a checksum, and TooLarge beyond its bounds.
 func ParseRepomd(r io.Reader) (*Repomd, error) {
-	md, err := parseRepomd(&source{r: r})
+	md, err := parseRepomd(intake.Plain(r))
 	if err != nil {
-		return nil, refused("repomd.xml", err)
+		return nil, intake.Refused("repomd.xml", err)
 	}
 	return md, nil
 }
 
 func parseRepomd(r io.Reader) (*Repomd, error) {
-	s := newScanner(r, MaxRepomdBytes, MaxRepomdBytes)
-	if err := s.root("repomd"); err != nil {
+	s := intake.NewScanner(r, MaxRepomdBytes, MaxRepomdBytes)
+	if err := s.Root("repomd"); err != nil {
 		return nil, err
 	}
 	md := &Repomd{}
 	var d RepomdData
 	var checked bool
 	for {
-		ev, err := s.next()
+		ev, err := s.Next()
 		if err != nil {
 			return nil, err
 		}
 		switch {
-		case ev == end && s.depth == 0:
-			return md, s.finish()
-		case ev == start && s.depth == 2 && s.name == "data":
-			d, checked = RepomdData{Type: s.attr("type")}, false
+		case ev == intake.End && s.Depth == 0:
+			return md, s.Finish()
+		case ev == intake.Start && s.Depth == 2 && s.Name == "data":
+			d, checked = RepomdData{Type: s.Attr("type")}, false
 			if d.Type == "" || len(d.Type) > maxNameBytes {
 				return nil, errors.New("a data element has no type")
 			}
-		case ev == start && s.depth == 3 && s.name == "location":
-			d.Path = s.attr("href")
-			if s.attr("base") != "" {
+		case ev == intake.Start && s.Depth == 3 && s.Name == "location":
+			d.Path = s.Attr("href")
+			if s.Attr("base") != "" {
 				return nil, fmt.Errorf("%.40q lies at another address than its repository", d.Type)
 			}
 			if !safePath(d.Path) {
 				return nil, fmt.Errorf("%.80q is not a safe path", d.Path)
 			}
-		case ev == end && s.depth == 1 && s.name == "revision":
-			md.Revision = strings.TrimSpace(s.text())
-		case ev == end && s.depth == 2:
+		case ev == intake.End && s.Depth == 1 && s.Name == "revision":
+			md.Revision = strings.TrimSpace(s.Text())
+		case ev == intake.End && s.Depth == 2:
 			if err := d.element(s, &checked); err != nil {
 				return nil, err
 			}
-		case ev == end && s.depth == 1 && s.name == "data":
+		case ev == intake.End && s.Depth == 1 && s.Name == "data":
 			if d.Path == "" || !checked {
 				return nil, fmt.Errorf("data %.40q has no location or no checksum", d.Type)
 			}
@@ -109,14 +110,14 @@ func parseRepomd(r io.Reader) (*Repomd, error) {
 }
 
 // element takes over the text of a child of a data element that has just ended.
-func (d *RepomdData) element(s *scanner, checked *bool) (err error) {
-	text := strings.TrimSpace(s.text())
-	switch s.name {
+func (d *RepomdData) element(s *intake.Scanner, checked *bool) (err error) {
+	text := strings.TrimSpace(s.Text())
+	switch s.Name {
 	case "checksum":
 		*checked = true
-		d.Digest, err = sha256Of(s.attr("type"), text)
+		d.Digest, err = sha256Of(s.Attr("type"), text)
 	case "open-checksum":
-		d.OpenDigest, err = sha256Of(s.attr("type"), text)
+		d.OpenDigest, err = sha256Of(s.Attr("type"), text)
 	case "size":
 		d.Size, err = parseCount(text)
 	case "open-size":
@@ -142,19 +143,6 @@ func sha256Of(kind, sum string) (albs.Digest, error) {
 func parseCount(s string) (int64, error) {
 	n, err := strconv.ParseUint(s, 10, 63)
 	return int64(n), err
-}
-
-// refused says that the bytes of what cannot be read, and why. An error of the
-// source keeps its kind.
-func refused(what string, err error) error {
-	switch k := albs.KindOf(err); {
-	case k == albs.Internal && !errors.Is(err, errSource):
-		return albs.Errorf(albs.Invalid, "%s cannot be read as rpm-md: %w", what, err)
-	case k == albs.Internal:
-		return fmt.Errorf("read %s: %w", what, err)
-	default:
-		return albs.Errorf(k, "%s: %w", what, err)
-	}
 }
 
 // appendRepomd writes the repomd.xml of a repository, in createrepo_c's order of

@@ -3,6 +3,8 @@ package repodata
 import (
 	"errors"
 	"io"
+
+	"albs/internal/repodata/intake"
 )
 
 // piece is a stretch of a file: data, or n bytes of the old file from off.
@@ -41,7 +43,7 @@ func (s *splice) Read(p []byte) (int, error) {
 			continue
 		}
 		if _, err := io.CopyN(io.Discard, s.old, next.off-s.pos); err != nil {
-			return 0, short(err)
+			return 0, intake.Short(err)
 		}
 		s.pos, s.left = next.off, next.n
 	}
@@ -55,13 +57,5 @@ func (s *splice) Read(p []byte) (int, error) {
 	if n > 0 && errors.Is(err, io.EOF) {
 		err = nil
 	}
-	return n, short(err)
-}
-
-// short makes an end that comes too early an error.
-func short(err error) error {
-	if errors.Is(err, io.EOF) {
-		return io.ErrUnexpectedEOF
-	}
-	return err
+	return n, intake.Short(err)
 }

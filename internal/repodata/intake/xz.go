@@ -1,4 +1,4 @@
-package repodata
+package intake
 
 import (
 	"bufio"
@@ -39,7 +39,7 @@ func newXZReader(in *bufio.Reader) (*xzReader, error) {
 	x := &xzReader{in: in}
 	head := make([]byte, 12)
 	if _, err := io.ReadFull(x.counted(), head); err != nil {
-		return nil, short(err)
+		return nil, Short(err)
 	}
 	if string(head[:6]) != xzMagic || head[6] != 0 || crc32.ChecksumIEEE(head[6:8]) != binary.LittleEndian.Uint32(head[8:]) {
 		return nil, errXZ
@@ -82,7 +82,7 @@ func (x *xzReader) open() error {
 	c := x.counted()
 	first, err := c.ReadByte()
 	if err != nil {
-		return short(err)
+		return Short(err)
 	}
 	if first == 0 {
 		return x.finish()
@@ -90,7 +90,7 @@ func (x *xzReader) open() error {
 	head := make([]byte, (int(first)+1)*4)
 	head[0] = first
 	if _, err := io.ReadFull(c, head[1:]); err != nil {
-		return short(err)
+		return Short(err)
 	}
 	end := len(head) - 4
 	if crc32.ChecksumIEEE(head[:end]) != binary.LittleEndian.Uint32(head[end:]) {
@@ -133,7 +133,7 @@ func (x *xzReader) close() error {
 	// xz-file-format §2.1.1.2: the length of a check follows from its number.
 	want := make([]byte, map[byte]int{0: 0, 1: 4, 4: 8, 10: 32}[x.check])
 	if _, err := io.ReadFull(c, want); err != nil {
-		return short(err)
+		return Short(err)
 	}
 	var got []byte
 	switch s := x.sum.(type) {
@@ -157,18 +157,18 @@ func (x *xzReader) finish() error {
 	from := x.read - 1
 	records, err := binary.ReadUvarint(c)
 	if err != nil {
-		return short(err)
+		return Short(err)
 	}
 	for range records {
 		for range 2 {
 			if _, err := binary.ReadUvarint(c); err != nil {
-				return short(err)
+				return Short(err)
 			}
 		}
 	}
 	rest := make([]byte, (4-(x.read-from)%4)%4+4+12)
 	if _, err := io.ReadFull(c, rest); err != nil {
-		return short(err)
+		return Short(err)
 	}
 	if string(rest[len(rest)-2:]) != xzFooterMagic {
 		return fmt.Errorf("%w: broken footer", errXZ)

@@ -1,4 +1,4 @@
-package repodata
+package intake
 
 import (
 	"bufio"
@@ -12,61 +12,64 @@ import (
 )
 
 const (
-	// maxTokenBytes bounds one XML token, so that a text or a list of attributes
+	// MaxTokenBytes bounds one XML token, so that a text or a list of attributes
 	// without end is refused before it fills the memory.
-	maxTokenBytes = 1 << 20
+	MaxTokenBytes = 1 << 20
 	maxDepth      = 16
 )
 
 // errSource marks an error of the reader below, which says nothing about the bytes.
 var errSource = errors.New("the source failed")
 
-// event is what scanner.next found.
-type event int
+// Event is what Scanner.Next found.
+type Event int
 
 const (
-	start event = iota // an element begins; depth counts it
-	end                // an element has ended; depth does not count it any more
+	Start Event = iota // an element begins; Depth counts it
+	End                // an element has ended; Depth does not count it any more
 )
 
-// scanner walks other people's XML element by element within bounds: so many bytes in
+// Scanner walks other people's XML element by element within bounds: so many bytes in
 // all, since the last refill and in one token, and so many levels. encoding/xml
 // knows no entities but XML's five, and the scanner refuses directives, so nothing can
 // be declared, expanded or fetched.
-type scanner struct {
-	in    *meter
-	dec   *xml.Decoder
-	depth int
-	name  string     // local name of the element of the last event
+type Scanner struct {
+	in  *meter
+	dec *xml.Decoder
+	// Depth is how many elements are open, the one that began last among them.
+	Depth int
+	// Name is the local name of the element of the last event.
+	Name string
+
 	attrs []xml.Attr // of the element that began last
 	buf   []byte     // text since the last start
 }
 
-// newScanner reads at most total bytes of r, and at most chunk between two calls
-// of refill.
-func newScanner(r io.Reader, total, chunk int64) *scanner {
+// NewScanner reads at most total bytes of r, and at most chunk between two calls
+// of Refill.
+func NewScanner(r io.Reader, total, chunk int64) *Scanner {
 	in := &meter{r: bufio.NewReaderSize(r, 64<<10), total: total, chunk: chunk, left: chunk}
-	return &scanner{in: in, dec: xml.NewDecoder(in)}
+	return &Scanner{in: in, dec: xml.NewDecoder(in)}
 }
 
-// refill allows another chunk of bytes.
-func (s *scanner) refill() { s.in.left = s.in.chunk }
+// Refill allows another chunk of bytes.
+func (s *Scanner) Refill() { s.in.left = s.in.chunk }
 
-// root reads up to and including the start of the root element.
-func (s *scanner) root(name string) error {
-	if ev, err := s.next(); err != nil {
+// Root reads up to and including the start of the root element.
+func (s *Scanner) Root(name string) error {
+	if ev, err := s.Next(); err != nil {
 		return err
-	} else if ev != start || s.name != name {
-		return fmt.Errorf("the root element is %.40q, not %q", s.name, name)
+	} else if ev != Start || s.Name != name {
+		return fmt.Errorf("the root element is %.40q, not %q", s.Name, name)
 	}
 	return nil
 }
 
-// next returns the next start or end of an element. Attributes and text stay
+// Next returns the next start or end of an element. Attributes and text stay
 // readable until the next start.
-func (s *scanner) next() (event, error) {
+func (s *Scanner) Next() (Event, error) {
 	for {
-		s.in.token = maxTokenBytes
+		s.in.token = MaxTokenBytes
 		tok, err := s.dec.Token()
 		if err != nil {
 			if s.in.err != nil {
@@ -79,17 +82,17 @@ func (s *scanner) next() (event, error) {
 		}
 		switch t := tok.(type) {
 		case xml.StartElement:
-			if s.depth++; s.depth > maxDepth {
+			if s.Depth++; s.Depth > maxDepth {
 				return 0, fmt.Errorf("elements are nested deeper than %d", maxDepth)
 			}
-			s.name, s.attrs, s.buf = t.Name.Local, t.Attr, s.buf[:0]
-			return start, nil
+			s.Name, s.attrs, s.buf = t.Name.Local, t.Attr, s.buf[:0]
+			return Start, nil
 		case xml.EndElement:
-			s.depth--
-			s.name = t.Name.Local
-			return end, nil
+			s.Depth--
+			s.Name = t.Name.Local
+			return End, nil
 		case xml.CharData:
-			if s.depth > 0 {
+			if s.Depth > 0 {
 				s.buf = append(s.buf, t...)
 			} else if len(bytes.TrimSpace(t)) > 0 {
 				return 0, errors.New("there is text outside the root element")
@@ -100,10 +103,10 @@ func (s *scanner) next() (event, error) {
 	}
 }
 
-// finish reads what may follow the root element: nothing but space and comments.
+// Finish reads what may follow the root element: nothing but space and comments.
 // It drains the source, so that one that checks itself at its end has done so.
-func (s *scanner) finish() error {
-	s.in.token = maxTokenBytes
+func (s *Scanner) Finish() error {
+	s.in.token = MaxTokenBytes
 	for {
 		tok, err := s.dec.Token()
 		switch {
@@ -123,8 +126,8 @@ func (s *scanner) finish() error {
 	}
 }
 
-// attr returns the value of the attribute with the local name, or "".
-func (s *scanner) attr(name string) string {
+// Attr returns the value of the attribute with the local name, or "".
+func (s *Scanner) Attr(name string) string {
 	for _, a := range s.attrs {
 		if a.Name.Local == name {
 			return a.Value
@@ -133,8 +136,8 @@ func (s *scanner) attr(name string) string {
 	return ""
 }
 
-// text returns the text since the last start.
-func (s *scanner) text() string { return string(s.buf) }
+// Text returns the text since the last start.
+func (s *Scanner) Text() string { return string(s.buf) }
 
 // meter counts the bytes that the decoder takes. Being an io.ByteReader it is read
 // without a buffer between, so the counts are exact.
