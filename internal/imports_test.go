@@ -49,7 +49,8 @@ var allowed = map[string][]string{
 	"pgp":              {"albs"},
 	"rpm":              {"albs", "pgp"},
 	"repodata":         {"albs", "rpm", "repodata/intake"},
-	"repodata/intake":  {"albs"}, // others' bytes within bounds: what every reader of them has in common
+	"repodata/intake":  {"albs"},                                // others' bytes within bounds: what every reader of them has in common
+	"repodata/record":  {"albs", "repodata", "repodata/intake"}, // what people give for a repository, checked: pure
 	"sandbox":          {"albs", "sandbox/cargo", "sandbox/ccache", "sandbox/cgroup", "sandbox/dnf", "sandbox/emulator", "sandbox/lent", "sandbox/loopback", "sandbox/rpmdb"},
 	"sandbox/cargo":    {"albs"}, // files over the border of a root
 	"sandbox/ccache":   {"albs"}, // folders that builds hand to later builds: whose, how many

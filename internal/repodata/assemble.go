@@ -48,7 +48,8 @@ func (c *compressor) member(b []byte) ([]byte, error) {
 // assemble stores the metadata files, repomd.xml and the root of the snapshot that has
 // the fresh buckets and those of the snapshot before that are not among them.
 func (e *extension) assemble(ctx context.Context, fresh []freshBucket, revision int64) (*Snapshot, error) {
-	r := root{Format: rootFormat, Revision: revision}
+	r := root{Revision: revision, Records: e.records}
+	r.Format = r.format()
 	members := make(map[int]freshBucket, len(fresh))
 	for _, f := range fresh {
 		members[f.ref.Number] = f
@@ -103,8 +104,14 @@ func (e *extension) assemble(ctx context.Context, fresh []freshBucket, revision 
 		d.OpenDigest, d.OpenSize = albs.DigestFrom(open[k].Hash), open[k].n
 		r.Files = append(r.Files, File{Path: d.Path, Digest: d.Digest, Size: d.Size})
 	}
+	all := data[:]
+	for _, rec := range r.Records {
+		all = append(all, RepomdData{
+			Type: rec.Type, Path: rec.path(), Digest: rec.Digest, Size: rec.Size, OpenDigest: rec.OpenDigest, OpenSize: rec.OpenSize, Timestamp: revision,
+		})
+	}
 	var md bytes.Buffer
-	appendRepomd(&md, revision, data[:])
+	appendRepomd(&md, revision, all)
 	d, err := putBlob(ctx, e.blobs, md.Bytes())
 	if err != nil {
 		return nil, err

@@ -10,7 +10,8 @@
 //	entries   a JSON blob: path → digest, size, NEVRA, and the lengths of its XML
 //	raw       a blob of the bucket's XML: primary, then filelists, then other
 //
-// and the sealed metadata files, repodata/*. Each of primary, filelists and other is
+// and the sealed metadata files, repodata/*, among them the records: files that are not
+// told package by package, as comps and modules, by their type. Each of primary, filelists and other is
 // a gzip file of many members (RFC 1952 §2.2): the head, one member a bucket in
 // the order of their numbers, the tail. Extend therefore rewrites only the
 // buckets that a change touches and copies the members of all others out of

@@ -18,6 +18,9 @@ import (
 type Change struct {
 	Add    []Package
 	Remove []string
+	// Records are all records of the new snapshot, in any order, their bytes in the
+	// store already. Nil keeps those that there are; an empty list takes them away.
+	Records []Record
 }
 
 // Empty makes the snapshot of a repository without packages.
@@ -34,7 +37,8 @@ func Empty(ctx context.Context, blobs Blobs, revision int64) (*Snapshot, error) 
 // Adding what is there already, digest and path alike, changes nothing. It gives
 // Conflict if a path of Add holds another digest and Remove does not name it, or if
 // revision is not above that of from; NotFound if a path of Remove is not there; and
-// Invalid if a package cannot be told in rpm-md.
+// Invalid if a package cannot be told in rpm-md, or a record is broken or of the same
+// type as another.
 func Extend(ctx context.Context, blobs Blobs, from *Snapshot, change Change, revision int64) (*Snapshot, error) {
 	if revision <= 0 {
 		return nil, albs.Errorf(albs.Invalid, "a repository's revision must be above 0, and %d is not", revision)
@@ -49,7 +53,13 @@ func Extend(ctx context.Context, blobs Blobs, from *Snapshot, change Change, rev
 	if err != nil {
 		return nil, err
 	}
-	e := extension{blobs: blobs, from: from, gzip: &compressor{}}
+	e := extension{blobs: blobs, from: from, records: from.root.Records, gzip: &compressor{}}
+	if change.Records != nil {
+		e.records = slices.SortedFunc(slices.Values(change.Records), func(a, b Record) int { return strings.Compare(a.Type, b.Type) })
+		if err := checkRecords(e.records); err != nil {
+			return nil, err
+		}
+	}
 	fresh := make([]freshBucket, len(touched))
 	g, gctx := errgroup.WithContext(ctx)
 	g.SetLimit(runtime.GOMAXPROCS(0))
@@ -140,6 +150,8 @@ type extension struct {
 	blobs Blobs
 	from  *Snapshot // with an empty root if there is none
 	gzip  *compressor
+	// records are those that the new snapshot has, in order.
+	records []Record
 }
 
 // freshBucket is a bucket that was rebuilt, with its gzip members. One that a change

@@ -325,6 +325,8 @@ func FuzzOpenSnapshot(f *testing.F) {
 	for _, n := range []int{0, 1, 5} {
 		s := extend(f, m, nil, Change{Add: synthetics(0, n)}, 5)
 		f.Add(m.bytes(f, s.Digest()))
+		s = extend(f, m, s, Change{Records: someRecords(m, "group", "modules")}, 6)
+		f.Add(m.bytes(f, s.Digest()))
 	}
 	f.Fuzz(func(t *testing.T, b []byte) {
 		s, err := parseRoot(b)

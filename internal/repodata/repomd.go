@@ -152,15 +152,15 @@ func appendRepomd(b *bytes.Buffer, revision int64, data []RepomdData) {
   <revision>%d</revision>
 `, revision)
 	for _, d := range data {
-		fmt.Fprintf(b, `  <data type="%s">
-    <checksum type="sha256">%s</checksum>
-    <open-checksum type="sha256">%s</open-checksum>
-    <location href="%s"/>
-    <timestamp>%d</timestamp>
-    <size>%d</size>
-    <open-size>%d</open-size>
-  </data>
-`, d.Type, d.Digest, d.OpenDigest, d.Path, d.Timestamp, d.Size, d.OpenSize)
+		fmt.Fprintf(b, "  <data type=%q>\n    <checksum type=\"sha256\">%s</checksum>\n", d.Type, d.Digest)
+		if d.OpenDigest != "" {
+			fmt.Fprintf(b, "    <open-checksum type=\"sha256\">%s</open-checksum>\n", d.OpenDigest)
+		}
+		fmt.Fprintf(b, "    <location href=%q/>\n    <timestamp>%d</timestamp>\n    <size>%d</size>\n", d.Path, d.Timestamp, d.Size)
+		if d.OpenDigest != "" {
+			fmt.Fprintf(b, "    <open-size>%d</open-size>\n", d.OpenSize)
+		}
+		b.WriteString("  </data>\n")
 	}
 	b.WriteString("</repomd>\n")
 }

@@ -6,13 +6,15 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"slices"
 	"sync"
 
 	"albs/internal/albs"
 )
 
 const (
-	rootFormat      = "albs-snapshot/v1"
+	rootFormat      = "albs-snapshot/v1" // of a root without records
+	recordsFormat   = "albs-snapshot/v2" // of one with some
 	maxRootBytes    = 1 << 20
 	maxPackages     = 1 << 20
 	maxFileBytes    = 4 << 30 // one metadata file, compressed
@@ -61,6 +63,7 @@ type root struct {
 	Ends     [kinds]ends `json:"ends"`
 	Buckets  []bucketRef `json:"buckets"` // of the buckets with packages, by number
 	Files    []File      `json:"files"`   // primary, filelists, other, repomd.xml and, if signed, its signature
+	Records  []Record    `json:"records,omitempty"`
 }
 
 // ends are the sizes of the first and the last gzip member of a metadata file.
@@ -115,8 +118,11 @@ func (r *root) check() error {
 	bad := func(format string, args ...any) error {
 		return albs.Errorf(albs.Invalid, "the root of the snapshot is broken: "+format, args...)
 	}
-	if r.Format != rootFormat {
-		return albs.Errorf(albs.Invalid, "the blob has format %.40q; a snapshot's root has %q", r.Format, rootFormat)
+	if r.Format != rootFormat && r.Format != recordsFormat {
+		return albs.Errorf(albs.Invalid, "the blob has format %.40q; a snapshot's root has %q or %q", r.Format, rootFormat, recordsFormat)
+	}
+	if r.Format != r.format() {
+		return bad("format %s with %d records", r.Format, len(r.Records))
 	}
 	if r.Revision <= 0 {
 		return bad("revision %d", r.Revision)
@@ -151,6 +157,9 @@ func (r *root) check() error {
 	if n := len(r.Files); n != kinds+1 && n != kinds+2 {
 		return bad("%d files", n)
 	}
+	if err := checkRecords(r.Records); err != nil {
+		return err
+	}
 	for i, f := range r.Files {
 		want := []string{metaPath(0, f.Digest), metaPath(1, f.Digest), metaPath(2, f.Digest), repomdPath, ascPath}[i]
 		if !f.Digest.Valid() || f.Path != want || f.Size <= 0 || f.Size > maxFileBytes {
@@ -161,6 +170,15 @@ func (r *root) check() error {
 		}
 	}
 	return nil
+}
+
+// format returns the format that the root has: the older one wherever it does, so that
+// workers that know no records can read what has none.
+func (r *root) format() string {
+	if len(r.Records) > 0 {
+		return recordsFormat
+	}
+	return rootFormat
 }
 
 // metaPath returns the path of the metadata file of kind k.
@@ -177,9 +195,19 @@ func (s *Snapshot) Revision() int64 { return s.root.Revision }
 // Len returns the number of packages.
 func (s *Snapshot) Len() int { return s.root.Packages }
 
-// Files returns the files below repodata: three of metadata, repomd.xml and, once
-// sealed, repomd.xml.asc. With the packages at their paths they are the repository.
-func (s *Snapshot) Files() []File { return append([]File{}, s.root.Files...) }
+// Files returns the files below repodata: three of metadata, the records, repomd.xml
+// and, once sealed, repomd.xml.asc. With the packages at their paths they are the
+// repository.
+func (s *Snapshot) Files() []File {
+	out := slices.Clone(s.root.Files[:kinds])
+	for _, r := range s.root.Records {
+		out = append(out, File{Path: r.path(), Digest: r.Digest, Size: r.Size})
+	}
+	return append(out, s.root.Files[kinds:]...)
+}
+
+// Records returns the records of the snapshot, in the order of their types.
+func (s *Snapshot) Records() []Record { return slices.Clone(s.root.Records) }
 
 // Repomd returns the digest of repomd.xml, the document that the repository's key signs.
 func (s *Snapshot) Repomd() albs.Digest { return s.root.Files[kinds].Digest }
@@ -217,7 +245,7 @@ func (s *Snapshot) Has(ctx context.Context, blobs Blobs, d albs.Digest) (bool, e
 	if d == s.digest {
 		return true, nil
 	}
-	for _, f := range s.root.Files {
+	for _, f := range s.Files() {
 		if f.Digest == d {
 			return true, nil
 		}
@@ -290,7 +318,7 @@ func (s *Snapshot) Reach(ctx context.Context, blobs Blobs, known map[albs.Digest
 	if err := yield(s.digest); err != nil {
 		return err
 	}
-	for _, f := range s.root.Files {
+	for _, f := range s.Files() {
 		if err := yield(f.Digest); err != nil {
 			return err
 		}

@@ -476,3 +476,131 @@ func TestMembersAreOneGzipFile(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// someRecords are records with their bytes in m.
+func someRecords(m *memory, texts ...string) []Record {
+	var out []Record
+	for _, s := range texts {
+		d := albs.DigestOf([]byte(s))
+		m.m[d] = []byte(s)
+		out = append(out, Record{Type: s, Name: s + ".xml", Digest: d, Size: int64(len(s))})
+	}
+	return out
+}
+
+func TestRecords(t *testing.T) {
+	t.Parallel()
+	m := newMemory()
+	none := extend(t, m, nil, Change{Add: synthetics(0, 3)}, 1)
+	recs := someRecords(m, "updateinfo", "group")
+	packed := Record{Type: "modules", Name: "modules.yaml.gz", Digest: albs.DigestOf([]byte("z")), Size: 1, OpenDigest: albs.DigestOf([]byte("plain")), OpenSize: 5}
+	with := extend(t, m, none, Change{Records: append(recs, packed)}, 2)
+	kept := extend(t, m, with, Change{Add: synthetics(3, 4)}, 3)
+	gone := extend(t, m, kept, Change{Remove: paths(synthetics(3, 4)), Records: []Record{}}, 4)
+	want := []Record{recs[1], packed, recs[0]}
+	for name, tc := range map[string]struct {
+		s    *Snapshot
+		want []Record
+	}{"before": {none, nil}, "given": {with, want}, "kept": {kept, want}, "taken away": {gone, nil}} {
+		if diff := cmp.Diff(tc.want, tc.s.Records()); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", name, diff)
+		}
+		sealed, err := Seal(t.Context(), m, tc.s, []byte("-----BEGIN PGP SIGNATURE-----\n"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		opened, err := Open(t.Context(), m, sealed.Digest())
+		if err != nil {
+			t.Fatalf("%s: %v", name, err)
+		}
+		if diff := cmp.Diff(tc.want, opened.Records()); diff != "" {
+			t.Errorf("%s and sealed (-want +got):\n%s", name, diff)
+		}
+		md, err := ParseRepomd(bytes.NewReader(m.bytes(t, opened.Repomd())))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(md.Data) != kinds+len(tc.want) {
+			t.Errorf("%s: repomd.xml names %d files, want %d", name, len(md.Data), kinds+len(tc.want))
+		}
+		files := map[string]File{}
+		for _, f := range opened.Files() {
+			files[f.Path] = f
+		}
+		if len(files) != kinds+2+len(tc.want) {
+			t.Errorf("%s: there are %d files, want %d", name, len(files), kinds+2+len(tc.want))
+		}
+		for _, r := range tc.want {
+			path := "repodata/" + string(r.Digest) + "-" + r.Name
+			d, ok := md.Find(r.Type)
+			if want := (RepomdData{r.Type, path, r.Digest, r.OpenDigest, r.Size, r.OpenSize, opened.Revision()}); !ok || d != want {
+				t.Errorf("%s: repomd.xml says %+v, want %+v", name, d, want)
+			}
+			if files[path] != (File{path, r.Digest, r.Size}) {
+				t.Errorf("%s: file %+v of record %s", name, files[path], r.Type)
+			}
+			if ok, err := opened.Has(t.Context(), m, r.Digest); !ok || err != nil {
+				t.Errorf("%s: Has(%s) = %v, %v", name, r.Type, ok, err)
+			}
+			reached := false
+			err := opened.Reach(t.Context(), m, nil, func(d albs.Digest) error { reached = reached || d == r.Digest; return nil })
+			if err != nil || !reached {
+				t.Errorf("%s: %s is not reached, %v", name, r.Type, err)
+			}
+		}
+	}
+	// Who knows no records reads what has none, as before there were any.
+	if !bytes.HasPrefix(m.bytes(t, gone.Digest()), []byte(`{"format":"albs-snapshot/v1",`)) || !bytes.HasPrefix(m.bytes(t, with.Digest()), []byte(`{"format":"albs-snapshot/v2",`)) {
+		t.Error("the formats of roots with and without records are not v2 and v1")
+	}
+	once := extend(t, m, nil, Change{Add: synthetics(0, 4), Records: want}, 3)
+	if once.Digest() != kept.Digest() {
+		t.Error("the same packages and records gave another snapshot")
+	}
+}
+
+func TestRecordsRefused(t *testing.T) {
+	t.Parallel()
+	m := newMemory()
+	s := extend(t, m, nil, Change{}, 1)
+	good := someRecords(m, "group")[0]
+	edit := func(f func(*Record)) []Record { r := good; f(&r); return []Record{r} }
+	many := make([]Record, maxRecords+1)
+	for i := range many {
+		many[i] = good
+		many[i].Type = fmt.Sprintf("t%03d", i)
+	}
+	for name, recs := range map[string][]Record{
+		"twice":                      {good, good},
+		"a type of ours":             edit(func(r *Record) { r.Type = "primary" }),
+		"a type that isn't one":      edit(func(r *Record) { r.Type = `a"b` }),
+		"no type":                    edit(func(r *Record) { r.Type = "" }),
+		"a path":                     edit(func(r *Record) { r.Name = "../comps.xml" }),
+		"no name":                    edit(func(r *Record) { r.Name = "" }),
+		"no digest":                  edit(func(r *Record) { r.Digest = "x" }),
+		"no size":                    edit(func(r *Record) { r.Size = 0 }),
+		"no size uncompressed":       edit(func(r *Record) { r.OpenDigest = r.Digest }),
+		"a broken digest of inside":  edit(func(r *Record) { r.OpenDigest, r.OpenSize = "x", 1 }),
+		"less than nothing inside":   edit(func(r *Record) { r.OpenDigest, r.OpenSize = r.Digest, -1 }),
+		"more than a repository has": many,
+	} {
+		if _, err := Extend(t.Context(), m, s, Change{Records: recs}, 2); !errors.Is(err, albs.Invalid) {
+			t.Errorf("%s: %v, want Invalid", name, err)
+		}
+	}
+	// What Extend would not write is not read either.
+	with := extend(t, m, s, Change{Records: []Record{good}}, 2)
+	root := m.bytes(t, with.Digest())
+	for _, edit := range [][2]string{{"snapshot/v2", "snapshot/v1"}, {`"type":"group"`, `"type":"other"`}, {`"group.xml"`, `"/etc"`}} {
+		b := bytes.Replace(root, []byte(edit[0]), []byte(edit[1]), 1)
+		if bytes.Equal(b, root) {
+			t.Fatalf("%s is not in the root", edit[0])
+		}
+		if _, err := parseRoot(b); !errors.Is(err, albs.Invalid) {
+			t.Errorf("a root with %s gave %v, want Invalid", edit[1], err)
+		}
+	}
+	if _, err := parseRoot(bytes.Replace(m.bytes(t, s.Digest()), []byte("snapshot/v1"), []byte("snapshot/v2"), 1)); !errors.Is(err, albs.Invalid) {
+		t.Errorf("a v2 root without records gave %v, want Invalid", err)
+	}
+}
