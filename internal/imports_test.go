@@ -20,7 +20,7 @@ var (
 	// modules of the master, lowest first; each may import those that its row names.
 	modules = []string{
 		"master/event", "master/auth", "master/artifact", "master/fleet", "master/queue", "master/provenance", "master/source", "master/repo",
-		"master/platform", "master/platform/reference", "master/product", "master/build/status", "master/build/repository", "master/build/settle", "master/build", "master/testrun", "master/sign", "master/release/place", "master/release", "master/errata",
+		"master/platform", "master/platform/reference", "master/product", "master/build/status", "master/build/repository", "master/build/settle", "master/build", "master/testrun", "master/sign", "master/record", "master/release/place", "master/release", "master/errata",
 		"master/gc", "master/notice", "master/content",
 	}
 	roles = []string{"worker/node", "worker/tester", "worker/signer", "worker/releaser"}
@@ -107,9 +107,11 @@ var allowed = map[string][]string{
 		"master/source", "master/platform", "master/product", "master/repo", "master/build", "master/build/keep", "rpm", "failure"}, // failure: here and in sign and release, why what they ask for failed
 	"master/sign": {"albs", "master/db", "master/event", "master/auth", "master/queue", "master/artifact", "master/provenance", "attest",
 		"master/platform", "master/product", "master/build/status", "master/build/repository", "master/build/settle", "master/build", "master/testrun", "rpm", "pgp", "failure"},
+	// what people give repositories beside packages; release takes it over
+	"master/record":        {"albs", "master/db", "master/auth", "master/artifact", "master/provenance", "master/product", "repodata", "repodata/record"},
 	"master/release/place": {"albs", "master/platform/reference", "rpm"}, // where packages go: pure
 	"master/release": {"albs", "master/release/place", "master/platform/reference", "master/db", "master/event", "master/auth", "master/queue", "master/artifact", "master/provenance", "attest",
-		"master/platform", "master/product", "master/repo", "master/build", "master/build/status", "master/testrun", "master/sign", "rpm", "repodata", "sbom", "failure"},
+		"master/platform", "master/product", "master/record", "master/repo", "master/build", "master/build/status", "master/testrun", "master/sign", "rpm", "repodata", "sbom", "failure"},
 	"master/errata": {"albs", "master/db", "master/event", "master/auth", "master/artifact", "master/provenance", "attest", "master/source",
 		"master/platform", "master/product", "master/repo", "master/build", "master/sign", "master/release", "rpm", "repodata", "advisory", "egress"},
 	"master/gc":     {"albs", "master/db", "master/auth", "master/artifact", "master/queue/keep", "master/build/status", "master/build"}, // what is kept, and for how long
@@ -136,7 +138,7 @@ var allowed = map[string][]string{
 
 	// the api's machinery, which knows no resource, and its resources of what goes out
 	"master/api/rest":     {"albs", "master/auth", "master/face"},
-	"master/api/delivery": append([]string{"albs", "failure", "master/api/rest"}, modules...),
+	"master/api/delivery": append([]string{"albs", "failure", "repodata", "repodata/record", "master/api/rest"}, modules...), // repodata: what a record's file is, and its bounds
 
 	// the workers
 	"worker":          {"albs", "disk", "telemetry"}, // disk: the spool

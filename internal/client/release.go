@@ -60,6 +60,11 @@ type Plan struct {
 		After    int          `json:"after"`
 		Bytes    int64        `json:"bytes"` // of what it adds
 		Packages []PlanChange `json:"packages"`
+		Records  []struct {
+			Action string      `json:"action"` // add or remove
+			Type   string      `json:"type"`
+			Digest albs.Digest `json:"digest"`
+		} `json:"records"`
 	} `json:"repositories"`
 	Decisions []Decision `json:"decisions"`
 	Excluded  []string   `json:"excluded"`
@@ -130,9 +135,10 @@ func (c *Client) Release(ctx context.Context, id albs.ReleaseID) (Doc[Release], 
 }
 
 // PlanRelease has the server compute what the release of builds into a product
-// comes to.
+// comes to; of no builds, what that of the metadata files does which its repositories
+// were given.
 func (c *Client) PlanRelease(ctx context.Context, product string, builds []albs.BuildID) (Doc[Release], error) {
-	return send[Release](ctx, c, http.MethodPost, "/releases/new/", map[string]any{"product": product, "builds": builds})
+	return send[Release](ctx, c, http.MethodPost, "/releases/new/", map[string]any{"product": product, "builds": append([]albs.BuildID{}, builds...)})
 }
 
 // DecideRelease makes decisions those of a release, in place of the ones it had; digest is

@@ -46,6 +46,7 @@ import (
 	"albs/internal/master/provenance"
 	"albs/internal/master/queue"
 	"albs/internal/master/queue/keep"
+	"albs/internal/master/record"
 	"albs/internal/master/release"
 	"albs/internal/master/repo"
 	"albs/internal/master/sign"
@@ -225,9 +226,10 @@ func Open(ctx context.Context, c Config, log zerolog.Logger) (m *Master, err err
 		DB: m.db, Events: m.events, Queue: m.queue, Artifacts: artifacts, Provenance: m.prov,
 		Products: m.products, Builds: m.builds, Tests: m.tests,
 	})
+	records := record.New(record.Parts{DB: m.db, Events: m.events, Artifacts: artifacts, Provenance: m.prov, Products: m.products})
 	m.releases = release.New(release.Parts{
 		DB: m.db, Events: m.events, Auth: m.auth, Queue: m.queue, Artifacts: artifacts, Provenance: m.prov,
-		Products: m.products, Platforms: platforms, References: m.references, Repos: repos, Builds: m.builds, Tests: m.tests, Signs: m.signs, Log: log,
+		Products: m.products, Platforms: platforms, References: m.references, Records: records, Repos: repos, Builds: m.builds, Tests: m.tests, Signs: m.signs, Log: log,
 	})
 
 	m.gc, err = gc.New(gc.Parts{DB: m.db, Artifacts: artifacts, Builds: m.builds, Logs: m.queue, Mirrors: mirrors, Log: log}, c.Collect)
@@ -239,7 +241,7 @@ func Open(ctx context.Context, c Config, log zerolog.Logger) (m *Master, err err
 	c.API.Cookie, c.API.Version = ui.CookieName(https), c.Version
 	rest := api.New(api.Parts{
 		Auth: m.auth, Events: m.events, Queue: m.queue, Artifacts: artifacts, Provenance: m.prov, Platforms: platforms, References: m.references,
-		Products: m.products, Builds: m.builds, Tests: m.tests, Signs: m.signs, Releases: m.releases, Collector: m.gc,
+		Products: m.products, Records: records, Builds: m.builds, Tests: m.tests, Signs: m.signs, Releases: m.releases, Collector: m.gc,
 		Trust: func(ctx context.Context) ([]byte, error) {
 			t, err := m.Trust(ctx)
 			return t.Encode(), err

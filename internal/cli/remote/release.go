@@ -19,8 +19,9 @@ func (a *App) releaseCommand() *urfave.Command {
 		Description: "A release makes a product's signed packages public: it is planned, approved by people as that plan, and then published.",
 		Subcommands: []*urfave.Command{
 			listed("albs product list and albs build list show what there is", answers(&urfave.Command{
-				Name: "plan", Usage: "compute what the release of builds comes to", ArgsUsage: "--product P --build N…",
+				Name: "plan", Usage: "compute what the release of builds comes to", ArgsUsage: "--product P [--build N…]",
 				Description: "Nothing is changed: the plan shows what would go where, and what stands against it.\n" +
+					"Without a build it is a release of the metadata files that repositories were given (albs repo metadata set).\n" +
 					"For example: albs release plan --product demo --build 7 --build 8",
 				Flags: []urfave.Flag{
 					&urfave.StringFlag{Name: "product", Usage: "the product `P`"},
@@ -71,7 +72,7 @@ func (a *App) releaseCommand() *urfave.Command {
 }
 
 func (a *App) planRelease(c *urfave.Context) error {
-	if err := terminal.Needs(c, "product", "build"); err != nil {
+	if err := terminal.Needs(c, "product"); err != nil {
 		return err
 	}
 	var builds []albs.BuildID
@@ -152,10 +153,14 @@ func (a *App) printRelease(r client.Release) error {
 // printPlan prints all effects of a plan: they are what a digest stands for.
 func (a *App) printPlan(p *client.Plan) error {
 	changes := terminal.NewTable("ACTION", "PACKAGE", "REPOSITORY", "MATCH", "TESTS", "SHA256", "UPDATES")
+	records := terminal.NewTable("ACTION", "METADATA", "REPOSITORY", "SHA256")
 	counts := terminal.NewTable("REPOSITORY", "PACKAGES NOW", "AFTER", "BYTES MORE")
 	for _, r := range p.Repositories {
 		for _, ch := range r.Packages {
 			changes.Row(ch.Action, ch.NEVRA, r.Path, ch.Match, ch.Tests, string(ch.Digest), ch.Updates)
+		}
+		for _, rec := range r.Records {
+			records.Row(rec.Action, rec.Type, r.Path, string(rec.Digest))
 		}
 		counts.Row(r.Path, terminal.Decimal(r.Before), terminal.Decimal(r.After), terminal.Decimal(r.Bytes))
 	}
@@ -177,7 +182,7 @@ func (a *App) printPlan(p *client.Plan) error {
 	for _, n := range p.Notes {
 		notes.Row(n)
 	}
-	for _, t := range []*terminal.Table{decisions, changes, counts, refusals, notes} {
+	for _, t := range []*terminal.Table{decisions, changes, records, counts, refusals, notes} {
 		if err := a.Section(t); err != nil {
 			return err
 		}

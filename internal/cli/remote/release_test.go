@@ -161,8 +161,18 @@ func TestKeysSigningReleases(t *testing.T) {
 			saw: []string{`POST /releases/new/ {"builds":[5],"product":"demo"}`},
 		},
 		{
-			name: "release plan without builds", args: []string{"release", "plan", "--product", "demo"},
-			want: result{2, "", "albs: --build is missing\nusage: albs release plan --product P --build N… [--json]\n"},
+			name: "release plan without a product", args: []string{"release", "plan", "--build", "5"},
+			want: result{2, "", "albs: --product is missing\nusage: albs release plan --product P [--build N…] [--json]\n"},
+		},
+		{
+			name: "release plan of metadata files alone", args: []string{"release", "plan", "--product", "demo"},
+			answers: map[string][]answer{"POST /releases/new/": {{status: 201, body: releaseDoc("1", "scheduled", "", noApproval+
+				`,"plan":{"repositories":[{"path":"el/os","before":2,"after":2,"records":[{"action":"add","type":"group","digest":"`+strings.Repeat("e", 64)+`"}]}]}`)}}},
+			want: result{0, "release:  3\nproduct:  demo\nkind:     publish\nstate:    scheduled, 0 of 1 approvals\nby:       alice\ncreated:  2026-11-22 11:00\nbuilds:   5\n" +
+				"digest:   " + strings.Repeat("f", 64) + "\nexpires:  2026-11-29 11:00\n\n" +
+				"ACTION  METADATA  REPOSITORY  SHA256\nadd     group     el/os       " + strings.Repeat("e", 64) + "\n\n" +
+				"REPOSITORY  PACKAGES NOW  AFTER\nel/os       2             2\n", "release 3 is planned; look at it and: albs release approve 3\n"},
+			saw: []string{`POST /releases/new/ {"builds":[],"product":"demo"}`},
 		},
 		{
 			name: "release approve sends the digest that it shows", args: []string{"release", "approve", "3"},

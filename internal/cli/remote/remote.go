@@ -38,6 +38,7 @@ func (a *App) Commands() []*urfave.Command {
 		listed("albs platform list shows all", a.platformCommand()),
 		listed("albs flavour list shows all", a.flavourCommand()),
 		listed("albs product list and albs platform list show what there is", a.productCommand()),
+		listed("albs product list and albs product show tell what there is", a.repoCommand()),
 		a.buildCommand(),
 		listed("albs key list shows all", a.keyCommand()),
 		listed("albs build list and albs key list show what there is", a.signCommand()),

@@ -31,6 +31,7 @@ import (
 	"albs/internal/master/product"
 	"albs/internal/master/provenance"
 	"albs/internal/master/queue"
+	"albs/internal/master/record"
 	"albs/internal/master/release"
 	"albs/internal/master/sign"
 	"albs/internal/master/testrun"
@@ -50,6 +51,7 @@ type Parts struct {
 	Platforms  *platform.Platforms
 	References *reference.Index
 	Products   *product.Products
+	Records    *record.Records
 	Builds     *build.Builds
 	Tests      *testrun.Tests
 	Signs      *sign.Signing
@@ -80,7 +82,7 @@ func New(p Parts, c Config) *Server {
 	s.routeTests()
 	s.routeUploads()
 	s.delivery = delivery.Register(s.Server, delivery.Parts{
-		Artifacts: p.Artifacts, Provenance: p.Provenance, Platforms: p.Platforms, References: p.References, Products: p.Products,
+		Artifacts: p.Artifacts, Provenance: p.Provenance, Platforms: p.Platforms, References: p.References, Products: p.Products, Records: p.Records,
 		Signs: p.Signs, Releases: p.Releases, Trust: p.Trust,
 	})
 	s.routeUsers()

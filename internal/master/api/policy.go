@@ -62,6 +62,10 @@ var policies = []rest.Policy{
 	allow(post, "/api/v1/products/", auth.ProductApply),
 	allow(get, "/api/v1/products/{name}/", rest.Open),
 	allow(post, "/api/v1/products/{name}/rollback", auth.ReleaseRollback),
+	allow(get, "/api/v1/products/{name}/metadata/", rest.Open),
+	allow(post, "/api/v1/products/{name}/metadata/{type}", auth.ReleasePlan),
+	allow(remove, "/api/v1/products/{name}/metadata/{type}", auth.ReleasePlan),
+	allow(post, "/api/v1/uploads/upload_repometada/", auth.ReleasePlan),
 
 	allow(get, "/api/v1/sign-keys/", rest.Open),
 	allow(post, "/api/v1/sign-keys/generate", auth.KeyGenerate),

@@ -27,7 +27,7 @@ var unasked = map[string]string{
 		provenance.Provenance.Bundle provenance.Provenance.History provenance.Provenance.Notarized provenance.Provenance.Trust
 		queue.Queue.Attempts queue.Queue.List queue.Queue.Logs queue.Queue.ReadLog queue.Queue.Stats queue.Queue.Task queue.Queue.Tasks
 		queue.Queue.Why queue.Queue.Whys queue.Queue.Worker queue.Queue.Workers
-		release.Releases.CountOf release.Releases.Get release.Releases.List
+		record.Records.Of release.Releases.CountOf release.Releases.Get release.Releases.List
 		revision.Store.All revision.Store.ByID revision.Store.Get revision.Store.GetRevision revision.Store.History
 		repo.Repos.Contain repo.Repos.Current repo.Repos.Find repo.Repos.Open repo.Repos.ReadTree repo.Repos.TreeAt repo.Repos.TreeOf repo.Repos.Trees
 		sign.Signing.Key sign.Signing.Keygen sign.Signing.Keys sign.Signing.Request sign.Signing.Requests sign.Signing.Signed

@@ -33,6 +33,7 @@ import (
 	"albs/internal/master/provenance"
 	"albs/internal/master/queue"
 	"albs/internal/master/queue/keep"
+	"albs/internal/master/record"
 	"albs/internal/master/repo"
 	"albs/internal/master/source"
 )
@@ -59,6 +60,7 @@ type Modules struct {
 	Platforms  *platform.Platforms
 	References *reference.Index
 	Products   *product.Products
+	Records    *record.Records
 }
 
 // Open opens the modules over d, with blobs, uploads and a ledger in the test's
@@ -100,6 +102,7 @@ func Open(t testing.TB, d *db.DB, c Config) *Modules {
 	m.Artifacts.Root("platform", m.Platforms.Roots)
 	m.References = reference.New(d, m.Platforms, c.Outside, c.Log)
 	m.Products = product.New(d, m.Events, m.Platforms)
+	m.Records = record.New(record.Parts{DB: d, Events: m.Events, Artifacts: m.Artifacts, Provenance: m.Provenance, Products: m.Products})
 	return m
 }
 

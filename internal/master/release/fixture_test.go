@@ -154,7 +154,7 @@ func setup(t *testing.T, d *db.DB) *fixture {
 	})
 	f.Releases = New(Parts{
 		DB: d, Events: m.Events, Auth: m.Auth, Queue: m.Queue, Artifacts: m.Artifacts, Provenance: m.Provenance,
-		Products: m.Products, Platforms: m.Platforms, References: m.References, Repos: m.Repos, Builds: builds, Tests: tests, Signs: signs, Log: zerolog.Nop(),
+		Products: m.Products, Platforms: m.Platforms, References: m.References, Records: m.Records, Repos: m.Repos, Builds: builds, Tests: tests, Signs: signs, Log: zerolog.Nop(),
 	})
 
 	token, err := m.Auth.Bootstrap(t.Context())

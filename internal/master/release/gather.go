@@ -37,7 +37,7 @@ const settle = 5 * time.Second
 func (r *Releases) gather(ctx context.Context, p product.Product, builds []albs.BuildID, decisions []place.Decision, expires time.Time) (Facts, error) {
 	f := Facts{
 		Product: p, Expires: expires, Decisions: decisions, Arches: map[string][]albs.Arch{}, Shown: map[string]Shown{},
-		Released: map[ReleasedFile]albs.Digest{},
+		Records: map[string][]repodata.Record{}, Released: map[ReleasedFile]albs.Digest{},
 	}
 	if err := r.gatherKey(ctx, &f); err != nil {
 		return f, err
@@ -48,6 +48,13 @@ func (r *Releases) gather(ctx context.Context, p product.Product, builds []albs.
 			return f, err
 		}
 		f.Arches[name] = pf.Arches
+	}
+	given, err := r.records.Of(ctx, p.Name)
+	if err != nil {
+		return f, err
+	}
+	for _, g := range given {
+		f.Records[g.Path] = append(f.Records[g.Path], g.Files...)
 	}
 	settled, cancel := context.WithTimeout(ctx, settle)
 	defer cancel()
@@ -256,7 +263,7 @@ func (r *Releases) gatherShown(ctx context.Context, f *Facts) error {
 		if err != nil {
 			return fmt.Errorf("repository %s as shown: %w", t.Path, err)
 		}
-		shown := Shown{Count: s.Len()}
+		shown := Shown{Count: s.Len(), Records: s.Records()}
 		if into[t.Path] {
 			if shown.Entries, err = r.entries(ctx, s); err != nil {
 				return fmt.Errorf("repository %s as shown: %w", t.Path, err)

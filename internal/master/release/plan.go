@@ -69,6 +69,8 @@ type Repository struct {
 	After    int          `json:"after"`         // packages after publication
 	Bytes    int64        `json:"bytes"`         // of the packages that it adds
 	Packages []Change     `json:"packages"`      // by file name
+	// Records are those that change, by type.
+	Records []RecordChange `json:"records,omitempty"`
 }
 
 // Change is one package of a plan in one repository.
@@ -134,8 +136,9 @@ func (p Plan) Digest() albs.Digest {
 		Reason  string       `json:"reason"`
 	}
 	type effect struct {
-		Path    string  `json:"path"`
-		Changes []added `json:"changes"`
+		Path    string         `json:"path"`
+		Changes []added        `json:"changes"`
+		Records []RecordChange `json:"records,omitempty"`
 	}
 	var e struct {
 		Product      string    `json:"product"`
@@ -150,7 +153,7 @@ func (p Plan) Digest() albs.Digest {
 		e.Decisions = append(e.Decisions, decided{d.Action, d.Package, d.To, d.Reason})
 	}
 	for _, r := range p.Repositories {
-		f := effect{Path: r.Path}
+		f := effect{Path: r.Path, Records: r.Records}
 		for _, c := range r.Packages {
 			if c.Action != Keep {
 				f.Changes = append(f.Changes, added{c.File, c.Digest, c.Tests, c.Action == Remove})
@@ -198,6 +201,7 @@ func (c Candidate) source() bool { return c.Arch == albs.Src }
 type Shown struct {
 	Count   int
 	Entries []repodata.Entry // where packages are to be added; else they aren't needed
+	Records []repodata.Record
 }
 
 // Facts are all that a plan is made of.
@@ -212,6 +216,8 @@ type Facts struct {
 	Packages []Candidate
 	// Shown are the repositories that are shown now, by path.
 	Shown map[string]Shown
+	// Records are those that each repository is to have, by its path.
+	Records map[string][]repodata.Record
 	// Released is the digest of everything that was ever released, also what was
 	// rolled back since, by Released's key.
 	Released map[ReleasedFile]albs.Digest
@@ -249,6 +255,8 @@ func Make(f Facts) Plan {
 	added := 0
 	for i := range m.plan.Repositories {
 		r := &m.plan.Repositories[i]
+		r.Records = DiffRecords(m.facts.Shown[r.Path].Records, m.facts.Records[r.Path])
+		added += len(r.Records)
 		slices.SortFunc(r.Packages, func(a, b Change) int { return strings.Compare(a.File, b.File) })
 		r.After = r.Before
 		for _, c := range r.Packages {

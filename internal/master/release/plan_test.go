@@ -360,11 +360,23 @@ func TestPlanDigest(t *testing.T) {
 			f.Product.Repositories = append(f.Product.Repositories, product.Repository{Path: "x", Platform: "el", Arch: albs.I686, Kind: product.RPM})
 		}, false},
 		"one is there already": {func(f *Facts) {
-			f.Shown["os/x86_64"] = Shown{1, []repodata.Entry{entry(t, "a-1-1.x86_64", "a-1-1.x86_64x86_64 signed")}}
+			f.Shown["os/x86_64"] = Shown{Count: 1, Entries: []repodata.Entry{entry(t, "a-1-1.x86_64", "a-1-1.x86_64x86_64 signed")}}
 		}, false},
-		"another release since": {func(f *Facts) { f.Serial++; f.Shown["os/x86_64"] = Shown{5, f.Shown["os/x86_64"].Entries} }, true},
-		"another revision":      {func(f *Facts) { f.Product.Revision++ }, true},
-		"another zone":          {func(f *Facts) { f.Expires = f.Expires.In(time.FixedZone("x", 3600)) }, true},
+		"a record": {func(f *Facts) {
+			f.Records = map[string][]repodata.Record{"os/x86_64": {{Type: "group", Name: "comps.xml", Digest: digest("c"), Size: 1}}}
+		}, false},
+		"a record that is shown": {func(f *Facts) {
+			recs := []repodata.Record{{Type: "group", Name: "comps.xml", Digest: digest("c"), Size: 1}}
+			was := f.Shown["os/x86_64"]
+			was.Records = recs
+			f.Shown["os/x86_64"], f.Records = was, map[string][]repodata.Record{"os/x86_64": recs}
+		}, true},
+		"another release since": {func(f *Facts) {
+			f.Serial++
+			f.Shown["os/x86_64"] = Shown{Count: 5, Entries: f.Shown["os/x86_64"].Entries}
+		}, true},
+		"another revision": {func(f *Facts) { f.Product.Revision++ }, true},
+		"another zone":     {func(f *Facts) { f.Expires = f.Expires.In(time.FixedZone("x", 3600)) }, true},
 	} {
 		if got := make(tt.change); (got == base) != tt.same {
 			t.Errorf("%s: equal digest = %v, want %v", name, got == base, tt.same)

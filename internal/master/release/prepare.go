@@ -92,7 +92,15 @@ func (r *Releases) extend(ctx context.Context, plan Plan, p Repository, from alb
 		}
 		add = append(add, a)
 	}
-	snapshot, err := r.repos.ExtendSnapshot(ctx, from, add, nil)
+	var records []repodata.Record
+	if len(p.Records) > 0 {
+		base, err := r.repos.Open(ctx, from)
+		if err != nil {
+			return row, err
+		}
+		records = ApplyRecords(base.Records(), p.Records)
+	}
+	snapshot, err := r.repos.ExtendSnapshot(ctx, from, add, nil, records)
 	if err != nil {
 		return row, err
 	}

@@ -48,6 +48,7 @@ import (
 	"albs/internal/master/product"
 	"albs/internal/master/provenance"
 	"albs/internal/master/queue"
+	"albs/internal/master/record"
 	"albs/internal/master/release/place"
 	"albs/internal/master/repo"
 	"albs/internal/master/sign"
@@ -66,6 +67,7 @@ type Parts struct {
 	Products   *product.Products
 	Platforms  *platform.Platforms
 	References *reference.Index
+	Records    *record.Records
 	Repos      *repo.Repos
 	Builds     *build.Builds
 	Tests      *testrun.Tests
@@ -85,6 +87,7 @@ type Releases struct {
 	products   *product.Products
 	platforms  *platform.Platforms
 	references *reference.Index
+	records    *record.Records
 	repos      *repo.Repos
 	builds     *build.Builds
 	tests      *testrun.Tests
@@ -101,7 +104,7 @@ type Releases struct {
 func New(p Parts) *Releases {
 	r := &Releases{
 		store: store{p.DB}, d: p.DB, events: p.Events, auth: p.Auth, queue: p.Queue, artifacts: p.Artifacts, provenance: p.Provenance,
-		products: p.Products, platforms: p.Platforms, references: p.References, repos: p.Repos, builds: p.Builds, tests: p.Tests, signs: p.Signs, log: p.Log,
+		products: p.Products, platforms: p.Platforms, references: p.References, records: p.Records, repos: p.Repos, builds: p.Builds, tests: p.Tests, signs: p.Signs, log: p.Log,
 		listed: make(map[albs.Digest][]repodata.Entry), reach: reach{names: make(map[albs.Digest]names)},
 	}
 	p.Queue.Register(albs.KindPublish, handler{r})
@@ -215,10 +218,11 @@ const (
 const planLife = 7 * 24 * time.Hour
 
 // Plan computes what the release of the builds' packages into a product comes to,
-// and keeps it. A plan with refusals is kept and shown too, but can't be approved.
-// Errors: Forbidden without release.plan on the product's team, NotFound for an
-// unknown product or build, Invalid for no build or the same twice, TooLarge beyond
-// MaxBuilds.
+// and keeps it. Without builds it is a release of the records that the product's
+// repositories were given since. A plan with refusals is kept and shown too, but can't be
+// approved. Errors: Forbidden without release.plan on the product's team, NotFound for an
+// unknown product or build, Invalid for the same build twice, or none where no record
+// waits, TooLarge beyond MaxBuilds.
 func (r *Releases) Plan(ctx context.Context, productName string, builds []albs.BuildID) (Release, error) {
 	p, err := r.products.Get(ctx, productName)
 	if err != nil {
@@ -231,12 +235,15 @@ func (r *Releases) Plan(ctx context.Context, productName string, builds []albs.B
 		return Release{}, albs.Errorf(albs.TooLarge, "%d builds, at most %d are released at once", len(builds), MaxBuilds)
 	}
 	builds = slices.Sorted(slices.Values(builds))
-	if len(builds) == 0 || len(slices.Compact(slices.Clone(builds))) != len(builds) {
+	if len(slices.Compact(slices.Clone(builds))) != len(builds) {
 		return Release{}, albs.Errorf(albs.Invalid, "name the builds to release, each once")
 	}
 	plan, err := r.compute(ctx, p, builds, nil, expiry())
 	if err != nil {
 		return Release{}, err
+	}
+	if len(builds) == 0 && !plan.changesRecords() {
+		return Release{}, albs.Errorf(albs.Invalid, "name the builds to release: no record of the product's repositories waits for a release either")
 	}
 	actor, now := auth.From(ctx), db.Now()
 	row := releaseRow{

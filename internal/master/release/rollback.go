@@ -182,19 +182,20 @@ func (r *Releases) compare(ctx context.Context, name string, now, then repodata.
 		from, there := shown[t.Path]
 		delete(shown, t.Path)
 		var was []repodata.Entry
+		var records []repodata.Record
 		if there {
 			before, err := r.repos.Open(ctx, from)
 			if err != nil {
 				return plan, fmt.Errorf("repository %s: %w", t.Path, err)
 			}
-			line.Before = before.Len()
+			line.Before, records = before.Len(), before.Records()
 			if from != t.Snapshot {
 				if was, err = r.entries(ctx, before); err != nil {
 					return plan, fmt.Errorf("repository %s: %w", t.Path, err)
 				}
 			}
 		}
-		line.New = !there
+		line.New, line.Records = !there, DiffRecords(records, after.Records())
 		if from != t.Snapshot {
 			is, err := r.entries(ctx, after)
 			if err != nil {

@@ -18,6 +18,7 @@ import (
 	"io"
 	"path"
 	"regexp"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -165,15 +166,17 @@ func (r *Repos) Extend(ctx context.Context, name string, add []artifact.Artifact
 	if from, err = r.Current(ctx, name); err != nil {
 		return "", "", err
 	}
-	if to, err = r.ExtendSnapshot(ctx, from, add, remove); err != nil {
+	if to, err = r.ExtendSnapshot(ctx, from, add, remove, nil); err != nil {
 		return "", "", fmt.Errorf("extend repository %s: %w", name, err)
 	}
 	return from, to, nil
 }
 
 // ExtendSnapshot is Extend for a snapshot that need not be any repository's
-// current one; an empty from stands for no packages. It waits for nobody.
-func (r *Repos) ExtendSnapshot(ctx context.Context, from albs.Digest, add []artifact.Artifact, remove []string) (albs.Digest, error) {
+// current one; an empty from stands for no packages. It waits for nobody. Records, unless
+// they are nil, are all that the snapshot has afterwards, in place of those of from; their
+// bytes are kept already.
+func (r *Repos) ExtendSnapshot(ctx context.Context, from albs.Digest, add []artifact.Artifact, remove []string, records []repodata.Record) (albs.Digest, error) {
 	if from == "" {
 		var err error
 		if from, err = r.empty(ctx); err != nil {
@@ -188,10 +191,10 @@ func (r *Repos) ExtendSnapshot(ctx context.Context, from albs.Digest, add []arti
 	if err != nil {
 		return "", err
 	}
-	if same && len(remove) == 0 {
+	if same && len(remove) == 0 && (records == nil || slices.Equal(records, base.Records())) {
 		return from, nil
 	}
-	change := repodata.Change{Add: make([]repodata.Package, len(add)), Remove: remove}
+	change := repodata.Change{Add: make([]repodata.Package, len(add)), Remove: remove, Records: records}
 	g, gctx := errgroup.WithContext(ctx)
 	g.SetLimit(readers)
 	for i, a := range add {

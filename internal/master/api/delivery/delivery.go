@@ -16,6 +16,7 @@ import (
 	"albs/internal/master/platform/reference"
 	"albs/internal/master/product"
 	"albs/internal/master/provenance"
+	"albs/internal/master/record"
 	"albs/internal/master/release"
 	"albs/internal/master/sign"
 )
@@ -27,6 +28,7 @@ type Parts struct {
 	Platforms  *platform.Platforms
 	References *reference.Index
 	Products   *product.Products
+	Records    *record.Records
 	Signs      *sign.Signing
 	Releases   *release.Releases
 	// Trust returns the trust document as JSON (attest.Trust): what a stranger
@@ -48,6 +50,7 @@ func Register(s *rest.Server, p Parts) *Resources {
 	r.routeReferences()
 	r.routeFlavours()
 	r.routeProducts()
+	r.routeRecords()
 	r.routeKeys()
 	r.routeSignTasks()
 	r.routeReleases()

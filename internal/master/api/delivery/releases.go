@@ -137,7 +137,7 @@ func (s *Resources) listReleases(ctx context.Context, in *releasesInput) (*rest.
 
 // newRelease is ALBS's request for a release, with product of ours.
 type newRelease struct {
-	Builds     []albs.BuildID  `json:"builds" minItems:"1" maxItems:"200"`
+	Builds     []albs.BuildID  `json:"builds" maxItems:"200" doc:"None releases the metadata files alone that repositories were given"`
 	Product    string          `json:"product,omitempty" doc:"The name of a product"`
 	ProductID  int64           `json:"product_id,omitempty" doc:"Its id, in place of the name"`
 	PlatformID int64           `json:"platform_id,omitempty" doc:"Of a product's only platform; packages of all platforms are released"`

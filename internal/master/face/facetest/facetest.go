@@ -50,7 +50,7 @@ func Open(t testing.TB, d *db.DB, out *egress.Egress, log zerolog.Logger) *Modul
 	})
 	m.Releases = release.New(release.Parts{
 		DB: m.DB, Events: m.Events, Auth: m.Auth, Queue: m.Queue, Artifacts: m.Artifacts, Provenance: m.Provenance,
-		Products: m.Products, Platforms: m.Platforms, References: m.References, Repos: m.Repos, Builds: m.Builds, Tests: m.Tests, Signs: m.Signs, Log: log,
+		Products: m.Products, Platforms: m.Platforms, References: m.References, Records: m.Records, Repos: m.Repos, Builds: m.Builds, Tests: m.Tests, Signs: m.Signs, Log: log,
 	})
 	return m
 }

@@ -1,0 +1,120 @@
+package api
+
+import (
+	"bytes"
+	"mime/multipart"
+	"net/http"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"albs/internal/master/api/delivery"
+)
+
+func TestRecords(t *testing.T) {
+	t.Parallel()
+	f := setup(t, Config{})
+	f.catalog(t)
+	const (
+		comps   = "<comps><group><id>core</id></group></comps>"
+		modules = "document: modulemd-defaults\nversion: 1\ndata: {module: a}\n"
+		records = "/api/v1/products/distro/metadata/"
+		os      = "?repository=BaseOS/x86_64/os"
+	)
+	// held lists what there is, as "repository type file…".
+	held := func(query string) []string {
+		t.Helper()
+		var list []delivery.RecordView
+		f.call(t, "anon", get, records+query, nil, 200).into(t, &list)
+		out := []string{}
+		for _, r := range list {
+			line := r.Repository + " " + r.Type
+			for _, file := range r.Files {
+				line += " " + file.Name
+				f.call(t, "anon", get, delivery.DownloadPath(file.Digest), nil, 200)
+			}
+			out = append(out, line)
+		}
+		return out
+	}
+	for _, test := range []struct {
+		who, method, path string
+		body              any
+		status            int
+		detail            string
+	}{
+		{"contributor", post, records + "group" + os, comps, 403, "release.plan"},
+		{"maintainer", post, records + "group", comps, 400, "no repository"},
+		{"maintainer", post, records + "group?repository=x", comps, 400, "no repository"},
+		{"maintainer", post, records + "primary" + os, comps, 400, "primary"},
+		{"maintainer", post, records + "group" + os, "<!DOCTYPE x><comps/>", 400, "document type"},
+		{"maintainer", post, "/api/v1/products/none/metadata/group" + os, comps, 404, "none"},
+		{"maintainer", "DELETE", records + "group" + os, nil, 404, "no record"},
+		{"maintainer", post, "/api/v1/releases/new/", `{"builds":[],"product":"distro"}`, 400, "name the builds"},
+	} {
+		p := f.call(t, test.who, test.method, test.path, test.body, test.status).problem(t)
+		if !strings.Contains(p.Detail, test.detail) {
+			t.Errorf("%s %s: detail = %q", test.method, test.path, p.Detail)
+		}
+	}
+	if got := held(""); len(got) > 0 {
+		t.Errorf("what was refused is there: %v", got)
+	}
+	f.call(t, "maintainer", post, records+"group"+os, comps, 200)
+
+	// As ALBS's clients send it.
+	form := func(repository string, files map[string]string) *http.Request {
+		t.Helper()
+		var b bytes.Buffer
+		m := multipart.NewWriter(&b)
+		for field, text := range files {
+			part, err := m.CreateFormFile(field, field)
+			if err != nil {
+				t.Fatal(err)
+			}
+			_, _ = part.Write([]byte(text))
+		}
+		_ = m.WriteField("repository", repository)
+		_ = m.Close()
+		req := f.request(t, "maintainer", post, "/api/v1/uploads/upload_repometada/", &b)
+		req.Header.Set("Content-Type", m.FormDataContentType())
+		return req
+	}
+	for name, test := range map[string]struct {
+		req    *http.Request
+		status int
+	}{
+		"both":            {form("distro/BaseOS/source", map[string]string{"comps": comps, "modules": modules}), 200},
+		"no file":         {form("distro/BaseOS/source", map[string]string{"other": comps}), 400},
+		"no repository":   {form("", map[string]string{"comps": comps}), 400},
+		"another one":     {form("distro/none", map[string]string{"comps": comps}), 400},
+		"a broken file":   {form("distro/BaseOS/x86_64/os", map[string]string{"comps": comps, "modules": "x"}), 400},
+		"not a form":      {f.request(t, "maintainer", post, "/api/v1/uploads/upload_repometada/", comps), 400},
+		"of a stranger's": {f.request(t, "contributor", post, "/api/v1/uploads/upload_repometada/", comps), 403},
+	} {
+		if a := do(t, test.req); a.StatusCode != test.status {
+			t.Errorf("%s: %s, want %d: %s", name, a.Status, test.status, a.body)
+		}
+	}
+	want := []string{"BaseOS/source group comps.xml comps.xml.gz", "BaseOS/source modules modules.yaml.gz", "BaseOS/x86_64/os group comps.xml comps.xml.gz"}
+	if diff := cmp.Diff(want, held("")); diff != "" {
+		t.Errorf("records (-want +got):\n%s", diff)
+	}
+	var r delivery.ReleaseView
+	f.call(t, "maintainer", post, "/api/v1/releases/new/", `{"builds":[],"product":"distro"}`, 201).into(t, &r)
+	changed := 0
+	for _, p := range r.Plan.Repositories {
+		changed += len(p.Records)
+	}
+	if changed != 5 {
+		t.Errorf("the plan tells of %d records, want 5: %+v", changed, r.Plan)
+	}
+	f.call(t, "maintainer", "DELETE", records+"group"+os, nil, 204)
+	if diff := cmp.Diff(want[:2], held("?repository=BaseOS/source")); diff != "" {
+		t.Errorf("records of a repository (-want +got):\n%s", diff)
+	}
+	if got := held(os); len(got) > 0 {
+		t.Errorf("after its removal there is %v", got)
+	}
+}

@@ -1,0 +1,60 @@
+package release
+
+import (
+	"slices"
+	"strings"
+
+	"albs/internal/albs"
+	"albs/internal/repodata"
+)
+
+// RecordChange is one record of a plan in one repository: a file of metadata that is not
+// told package by package.
+type RecordChange struct {
+	Action Action `json:"action"` // Add, also in place of another of its type, or Remove
+	repodata.Record
+	// Before is what is shown of the type now.
+	Before albs.Digest `json:"before,omitempty"`
+}
+
+// DiffRecords returns what turns the records of one snapshot into those of another, by
+// type.
+func DiffRecords(before, after []repodata.Record) []RecordChange {
+	var out []RecordChange
+	for _, was := range before {
+		if !slices.ContainsFunc(after, func(r repodata.Record) bool { return r.Type == was.Type }) {
+			out = append(out, RecordChange{Action: Remove, Record: was, Before: was.Digest})
+		}
+	}
+	for _, is := range after {
+		i := slices.IndexFunc(before, func(r repodata.Record) bool { return r.Type == is.Type })
+		switch {
+		case i < 0:
+			out = append(out, RecordChange{Action: Add, Record: is})
+		case before[i] != is:
+			out = append(out, RecordChange{Action: Add, Record: is, Before: before[i].Digest})
+		}
+	}
+	slices.SortFunc(out, func(a, b RecordChange) int { return strings.Compare(a.Type, b.Type) })
+	return out
+}
+
+// ApplyRecords returns the records that a snapshot has after the changes, by type. It is
+// never nil.
+func ApplyRecords(before []repodata.Record, changes []RecordChange) []repodata.Record {
+	out := slices.DeleteFunc(append([]repodata.Record{}, before...), func(r repodata.Record) bool {
+		return slices.ContainsFunc(changes, func(c RecordChange) bool { return c.Type == r.Type })
+	})
+	for _, c := range changes {
+		if c.Action == Add {
+			out = append(out, c.Record)
+		}
+	}
+	slices.SortFunc(out, func(a, b repodata.Record) int { return strings.Compare(a.Type, b.Type) })
+	return out
+}
+
+// changesRecords reports whether the plan changes records of any repository.
+func (p Plan) changesRecords() bool {
+	return slices.ContainsFunc(p.Repositories, func(r Repository) bool { return len(r.Records) > 0 })
+}

@@ -1,0 +1,114 @@
+package release
+
+import (
+	"io"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"albs/internal/albs"
+	"albs/internal/master/db"
+	"albs/internal/master/db/dbtest"
+	"albs/internal/repodata"
+)
+
+func TestDiffRecords(t *testing.T) {
+	t.Parallel()
+	rec := func(typ, content string) repodata.Record {
+		return repodata.Record{Type: typ, Name: typ, Digest: digest(content), Size: 1}
+	}
+	a, b, b2, c := rec("a", "a"), rec("b", "b"), rec("b", "b2"), rec("c", "c")
+	for name, tc := range map[string]struct {
+		before, after []repodata.Record
+		want          []RecordChange
+	}{
+		"nothing":      {nil, nil, nil},
+		"the same":     {[]repodata.Record{a, b}, []repodata.Record{b, a}, nil},
+		"one is given": {[]repodata.Record{b}, []repodata.Record{b, a}, []RecordChange{{Action: Add, Record: a}}},
+		"one goes":     {[]repodata.Record{a, b}, []repodata.Record{a}, []RecordChange{{Action: Remove, Record: b, Before: b.Digest}}},
+		"all at once": {[]repodata.Record{a, b}, []repodata.Record{c, b2}, []RecordChange{
+			{Action: Remove, Record: a, Before: a.Digest}, {Action: Add, Record: b2, Before: b.Digest}, {Action: Add, Record: c},
+		}},
+	} {
+		got := DiffRecords(tc.before, tc.after)
+		if diff := cmp.Diff(tc.want, got); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", name, diff)
+		}
+		if left := DiffRecords(ApplyRecords(tc.before, got), tc.after); len(left) > 0 {
+			t.Errorf("%s: applied, the changes leave %v", name, left)
+		}
+	}
+	if ApplyRecords(nil, nil) == nil {
+		t.Error("no records are nil, which would keep those that there are")
+	}
+}
+
+// TestRecordsOnly: what a repository is given is a release of its own, approved as any
+// other is, shown with its metadata, and gone with a rollback.
+func TestRecordsOnly(t *testing.T) {
+	t.Parallel()
+	dbtest.Each(t, func(t *testing.T, d *db.DB) {
+		f := running(t, d)
+		_, err := f.Plan(f.planner, "demo", nil)
+		f.wantKind("a plan of nothing", err, albs.Invalid, "no record")
+
+		give := func(text string) {
+			t.Helper()
+			_, err := f.records.Set(f.planner, "demo", demoOS, map[string]io.Reader{"group": strings.NewReader(text)})
+			f.must(err)
+		}
+		// types are the records that the public place shows.
+		types := func() string {
+			t.Helper()
+			md, err := repodata.ParseRepomd(strings.NewReader(f.repodata()[demoOS+"/repodata/repomd.xml"]))
+			f.must(err)
+			var out []string
+			for _, data := range md.Data[3:] {
+				out = append(out, data.Type)
+			}
+			return strings.Join(out, " ")
+		}
+		const one, two = "<comps><group><id>one</id></group></comps>", "<comps><group><id>two</id></group></comps>"
+		give(one)
+		r := f.approved()
+		give(two)
+		_, err = f.Publish(f.planner, r.ID)
+		f.wantKind("publish what was not approved", err, albs.Conflict, "has changed")
+		r, err = f.Get(t.Context(), r.ID)
+		f.must(err)
+		if len(r.Approvals) > 0 {
+			t.Errorf("approvals of another record count: %+v", r.Approvals)
+		}
+		r, err = f.Approve(f.approver, r.ID, r.Digest, "")
+		f.must(err)
+		_, err = f.Publish(f.planner, r.ID)
+		f.must(err)
+		f.ended(r.ID, Completed)
+		f.shown(1)
+		if got := types(); got != "group group_gz" {
+			t.Errorf("the public place shows the records %q", got)
+		}
+		var found bool
+		for name, text := range f.repodata() {
+			found = found || strings.HasSuffix(name, "-comps.xml") && text == two
+		}
+		if !found {
+			t.Error("the public place hasn't the file that was given")
+		}
+		_, err = f.Plan(f.planner, "demo", nil)
+		f.wantKind("a plan of what is shown", err, albs.Invalid, "no record")
+
+		f.must(f.records.Remove(f.planner, "demo", demoOS, "group"))
+		f.release()
+		if got := types(); got != "" {
+			t.Errorf("the records %q are shown though they were taken away", got)
+		}
+		back, err := f.Rollback(f.planner, "demo", 1)
+		f.must(err)
+		back = f.ended(back.ID, Completed)
+		if got := types(); got != "group group_gz" || !back.Plan.changesRecords() {
+			t.Errorf("rolled back, the records %q are shown, and the plan tells of them: %v", got, back.Plan.changesRecords())
+		}
+	})
+}
