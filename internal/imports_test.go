@@ -77,10 +77,11 @@ var allowed = map[string][]string{
 	"master/artifact":  {"albs", "master/db", "master/event", "master/auth", "blob", "rpm"},
 	"master/queue": {"albs", "master/db", "master/event", "master/auth", "master/artifact", "worker", "master/fleet", "master/failpoint",
 		"master/queue/keep", "master/queue/life", "master/queue/logfile", "master/queue/measure", "master/queue/schedule", "master/queue/spec"},
-	"master/provenance": {"albs", "disk", "master/db", "master/event", "master/auth", "master/artifact", "rpm", "ledger", "tlog", "attest", "master/failpoint"}, // disk: the statement key
-	"master/source":     {"albs", "master/db", "master/event", "master/auth", "master/artifact", "master/provenance", "attest", "git", "egress"},
-	"master/repo":       {"albs", "master/db", "master/event", "master/auth", "master/artifact", "rpm", "repodata"},
-	"master/revision":   {"albs", "master/db", "master/auth"}, // what platform and product have in common, and nobody else's
+	"master/provenance":   {"albs", "disk", "master/db", "master/event", "master/auth", "master/artifact", "rpm", "ledger", "tlog", "attest", "master/failpoint"}, // disk: the statement key
+	"master/source":       {"albs", "master/db", "master/event", "master/auth", "master/artifact", "master/provenance", "attest", "git", "egress"},
+	"master/repo":         {"albs", "master/db", "master/event", "master/auth", "master/artifact", "rpm", "repodata"},
+	"master/repo/history": {"albs", "master/repo", "repodata", "rpm"}, // what was shown when, for people
+	"master/revision":     {"albs", "master/db", "master/auth"},       // what platform and product have in common, and nobody else's
 	"master/platform": {"albs", "master/db", "master/event", "master/auth", "master/artifact", "master/provenance", "master/repo", "master/revision",
 		"rpm", "repodata", "egress"}, // artifact: here and below, whoever names digests says so to the collection of blobs
 	// what other repositories list, which is foreign and large: kept apart from what platforms are
@@ -120,7 +121,7 @@ var allowed = map[string][]string{
 	// what a worker is to people is known to two modules, of which neither knows the other's part
 	"master/face/roster": {"albs", "master/auth", "master/queue"},
 	"master/content":     {"albs", "master/face", "master/auth", "master/artifact", "master/provenance", "master/queue", "master/repo", "master/product"},
-	"master/api":         append([]string{"albs", "failure", "worker", "master/api/rest", "master/api/delivery", "master/face", "master/face/roster"}, modules...),
+	"master/api":         append([]string{"albs", "failure", "worker", "master/repo/history", "master/api/rest", "master/api/delivery", "master/face", "master/face/roster"}, modules...),
 	"master/ui":          append([]string{"albs", "failure", "telemetry", "web", "master/face", "master/face/roster", "master/ui/order", "master/ui/picture"}, modules...), // failure: what a line of a log is as text
 	// a graph as pages show it, and where its boxes and lines are drawn: pure
 	"master/ui/order":   {"albs", "master/build", "master/build/status", "master/ui/picture"},
@@ -138,7 +139,7 @@ var allowed = map[string][]string{
 
 	// the api's machinery, which knows no resource, and its resources of what goes out
 	"master/api/rest":     {"albs", "master/auth", "master/face"},
-	"master/api/delivery": append([]string{"albs", "failure", "repodata", "repodata/record", "master/api/rest"}, modules...), // repodata: what a record's file is, and its bounds
+	"master/api/delivery": append([]string{"albs", "failure", "repodata", "repodata/record", "master/repo/history", "master/api/rest"}, modules...), // repodata: what a record's file is, and its bounds
 
 	// the workers
 	"worker":          {"albs", "disk", "telemetry"}, // disk: the spool

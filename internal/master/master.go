@@ -49,6 +49,7 @@ import (
 	"albs/internal/master/record"
 	"albs/internal/master/release"
 	"albs/internal/master/repo"
+	"albs/internal/master/repo/history"
 	"albs/internal/master/sign"
 	"albs/internal/master/source"
 	"albs/internal/master/testrun"
@@ -241,7 +242,7 @@ func Open(ctx context.Context, c Config, log zerolog.Logger) (m *Master, err err
 	c.API.Cookie, c.API.Version = ui.CookieName(https), c.Version
 	rest := api.New(api.Parts{
 		Auth: m.auth, Events: m.events, Queue: m.queue, Artifacts: artifacts, Provenance: m.prov, Platforms: platforms, References: m.references,
-		Products: m.products, Records: records, Builds: m.builds, Tests: m.tests, Signs: m.signs, Releases: m.releases, Collector: m.gc,
+		Products: m.products, Records: records, History: history.New(repos), Builds: m.builds, Tests: m.tests, Signs: m.signs, Releases: m.releases, Collector: m.gc,
 		Trust: func(ctx context.Context) ([]byte, error) {
 			t, err := m.Trust(ctx)
 			return t.Encode(), err

@@ -18,9 +18,9 @@ func (a *App) repoCommand() *urfave.Command {
 	}
 	return &urfave.Command{
 		Name:        "repo",
-		Usage:       "what repositories have beside their packages",
+		Usage:       "what repositories hold and held, and their metadata files",
 		Description: "A repository is named PRODUCT/PATH, by the path that albs product show lists.",
-		Subcommands: []*urfave.Command{{
+		Subcommands: []*urfave.Command{a.showRepoCommand(), a.diffRepoCommand(), {
 			Name: "metadata", Usage: "metadata files that people give: comps, modules, advisories",
 			Description: "What is given is checked and kept; readers see it with the product's next release, whose plan says so.",
 			Subcommands: []*urfave.Command{
@@ -51,6 +51,85 @@ func (a *App) repoCommand() *urfave.Command {
 			},
 		}},
 	}
+}
+
+func (a *App) showRepoCommand() *urfave.Command {
+	return answers(&urfave.Command{
+		Name: "show", Usage: "list what a repository holds, or held", ArgsUsage: "PRODUCT/PATH [--serial N | --at TIME]",
+		Description: "Without a serial or a time it is what readers see now. TIME is as 2026-01-31T15:04:05Z, or a day, which stands for its begin in UTC.\n" +
+			"For example: albs repo show demo/el9/x86_64/os --at 2026-01-31",
+		Flags: []urfave.Flag{
+			&urfave.Int64Flag{Name: "serial", Usage: "at serial `N`, which albs release list shows"},
+			&urfave.StringFlag{Name: "at", Usage: "at the `TIME`"},
+		},
+		Action: a.asks(1, 1, func(c *urfave.Context, cl *client.Client) error {
+			name := c.Args().First()
+			switch {
+			case c.IsSet("serial") && c.IsSet("at"):
+				return terminal.Misused(c, "give --serial or --at, not both")
+			case c.IsSet("serial"):
+				name += "@" + terminal.Decimal(c.Int64("serial"))
+			case c.IsSet("at"):
+				name += "@" + c.String("at")
+			}
+			doc, err := cl.ShowRepo(c.Context, name)
+			if err != nil || c.Bool("json") {
+				return a.JSONOr(doc.JSON, err)
+			}
+			return a.printHeld(doc.Value)
+		}),
+	})
+}
+
+func (a *App) printHeld(h client.Held) error {
+	if err := a.Facts("repository", h.Product+"/"+h.Repository, "serial", terminal.Decimal(h.Serial), "since", terminal.When(h.Since), "packages", terminal.Decimal(len(h.Packages))); err != nil {
+		return err
+	}
+	packages, records := terminal.NewTable("PACKAGE", "SHA256"), terminal.NewTable("METADATA", "FILE", "SHA256")
+	for _, p := range h.Packages {
+		packages.Row(p.NEVRA, string(p.SHA256))
+	}
+	for _, r := range h.Records {
+		records.Row(r.Type, r.Name, string(r.Digest))
+	}
+	if err := a.Section(packages); err != nil {
+		return err
+	}
+	return a.Section(records)
+}
+
+func (a *App) diffRepoCommand() *urfave.Command {
+	return answers(&urfave.Command{
+		Name: "diff", Usage: "show what changed between two repositories, or two moments of one", ArgsUsage: "PRODUCT/PATH[@WHEN] PRODUCT/PATH[@WHEN]",
+		Description: "WHEN is a serial or a time; without it, what readers see now. Of packages that both have, nothing is said.\n" +
+			"For example: albs repo diff demo/el9/x86_64/os@7 demo/el9/x86_64/os",
+		Action: shows(a, 2, func(c *urfave.Context, cl *client.Client) (client.Doc[client.RepoDiff], error) {
+			return cl.DiffRepos(c.Context, c.Args().Get(0), c.Args().Get(1))
+		}, a.printDiff),
+	})
+}
+
+func (a *App) printDiff(d client.RepoDiff) error {
+	side := func(s client.Shown) string {
+		return s.Product + "/" + s.Repository + ", serial " + terminal.Decimal(s.Serial) + " of " + terminal.When(s.Since)
+	}
+	if err := a.Facts("from", side(d.From), "to", side(d.To)); err != nil {
+		return err
+	}
+	packages, records := terminal.NewTable("CHANGE", "PACKAGE", "ARCH", "FROM", "TO"), terminal.NewTable("CHANGE", "METADATA", "FROM", "TO")
+	for _, p := range d.Packages {
+		packages.Row(p.What, p.Name, p.Arch, p.From, p.To)
+	}
+	for _, r := range d.Records {
+		records.Row(r.What, r.Type, r.From.Short(), r.To.Short())
+	}
+	if packages.Empty() && records.Empty() {
+		return a.Say("nothing differs")
+	}
+	if err := a.Section(packages); err != nil {
+		return err
+	}
+	return a.Section(records)
 }
 
 // repository splits the name of a repository, the first argument.

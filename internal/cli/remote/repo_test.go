@@ -77,3 +77,38 @@ func TestRepoMetadata(t *testing.T) {
 		}
 	}
 }
+
+func TestRepoHistory(t *testing.T) {
+	t.Parallel()
+	d := strings.Repeat("e", 64)
+	held := `{"product":"demo","repository":"el/os","serial":7,"since":"2026-11-22T11:00:00Z","packages":[{"nevra":"zlib-1-1.noarch","sha256":"` + d + `"}],
+		"records":[{"type":"group","name":"comps.xml","digest":"` + d + `"}]}`
+	shown := "repository:  demo/el/os\nserial:      7\nsince:       2026-11-22 11:00\npackages:    1\n\n" +
+		"PACKAGE          SHA256\nzlib-1-1.noarch  " + d + "\n\nMETADATA  FILE       SHA256\ngroup     comps.xml  " + d + "\n"
+	side := `{"product":"demo","repository":"el/os","serial":7,"since":"2026-11-22T11:00:00Z"}`
+	changes := `{"from":` + side + `,"to":` + side + `,"packages":[{"what":"upgraded","name":"zlib","arch":"noarch","from":"1-1","to":"2-1"}],"records":[{"what":"added","type":"group","to_sha256":"` + d + `"}]}`
+	head := "from:  demo/el/os, serial 7 of 2026-11-22 11:00\nto:    demo/el/os, serial 7 of 2026-11-22 11:00\n"
+	const show, diff = "GET /repositories/show?repository=", "GET /repositories/diff?from=demo%2Fel%2Fos%407&to=demo%2Fel%2Fos"
+	for _, tc := range []struct {
+		name    string
+		args    []string
+		answers map[string][]answer
+		want    result
+	}{
+		{"now", []string{"show", "demo/el/os"}, map[string][]answer{show + "demo%2Fel%2Fos": ok(held)}, result{0, shown, ""}},
+		{"at a serial", []string{"show", "demo/el/os", "--serial", "7"}, map[string][]answer{show + "demo%2Fel%2Fos%407": ok(held)}, result{0, shown, ""}},
+		{"at a time", []string{"show", "demo/el/os", "--at", "2026-01-31"}, map[string][]answer{show + "demo%2Fel%2Fos%402026-01-31": ok(held)}, result{0, shown, ""}},
+		{"as JSON", []string{"show", "demo/el/os", "--json"}, map[string][]answer{show + "demo%2Fel%2Fos": ok(`{}`)}, result{0, "{}\n", ""}},
+		{"both", []string{"show", "demo/el/os", "--serial", "7", "--at", "x"}, nil,
+			result{2, "", "albs: give --serial or --at, not both\nusage: albs repo show PRODUCT/PATH [--serial N | --at TIME] [--json]\n"}},
+		{"diff", []string{"diff", "demo/el/os@7", "demo/el/os"}, map[string][]answer{diff: ok(changes)},
+			result{0, head + "\nCHANGE    PACKAGE  ARCH    FROM  TO\nupgraded  zlib     noarch  1-1   2-1\n\nCHANGE  METADATA  FROM  TO\nadded   group     -     eeeeeeeeeeee\n", ""}},
+		{"no diff", []string{"diff", "demo/el/os@7", "demo/el/os"}, map[string][]answer{diff: ok(`{"from":` + side + `,"to":` + side + `,"packages":[],"records":[]}`)},
+			result{0, head + "nothing differs\n", ""}},
+	} {
+		_, url := newFake(t, tc.answers)
+		if d := cmp.Diff(tc.want, command(t, url, append([]string{"repo"}, tc.args...)...), cmp.AllowUnexported(result{})); d != "" {
+			t.Errorf("%s (-want +got):\n%s", tc.name, d)
+		}
+	}
+}

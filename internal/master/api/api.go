@@ -33,6 +33,7 @@ import (
 	"albs/internal/master/queue"
 	"albs/internal/master/record"
 	"albs/internal/master/release"
+	"albs/internal/master/repo/history"
 	"albs/internal/master/sign"
 	"albs/internal/master/testrun"
 	"albs/internal/worker"
@@ -52,6 +53,7 @@ type Parts struct {
 	References *reference.Index
 	Products   *product.Products
 	Records    *record.Records
+	History    *history.History
 	Builds     *build.Builds
 	Tests      *testrun.Tests
 	Signs      *sign.Signing
@@ -82,7 +84,7 @@ func New(p Parts, c Config) *Server {
 	s.routeTests()
 	s.routeUploads()
 	s.delivery = delivery.Register(s.Server, delivery.Parts{
-		Artifacts: p.Artifacts, Provenance: p.Provenance, Platforms: p.Platforms, References: p.References, Products: p.Products, Records: p.Records,
+		Artifacts: p.Artifacts, Provenance: p.Provenance, Platforms: p.Platforms, References: p.References, Products: p.Products, Records: p.Records, History: p.History,
 		Signs: p.Signs, Releases: p.Releases, Trust: p.Trust,
 	})
 	s.routeUsers()

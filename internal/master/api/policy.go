@@ -66,6 +66,8 @@ var policies = []rest.Policy{
 	allow(post, "/api/v1/products/{name}/metadata/{type}", auth.ReleasePlan),
 	allow(remove, "/api/v1/products/{name}/metadata/{type}", auth.ReleasePlan),
 	allow(post, "/api/v1/uploads/upload_repometada/", auth.ReleasePlan),
+	allow(get, "/api/v1/repositories/show", rest.Open),
+	allow(get, "/api/v1/repositories/diff", rest.Open),
 
 	allow(get, "/api/v1/sign-keys/", rest.Open),
 	allow(post, "/api/v1/sign-keys/generate", auth.KeyGenerate),

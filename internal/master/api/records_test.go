@@ -9,7 +9,12 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"albs/internal/albs"
 	"albs/internal/master/api/delivery"
+	"albs/internal/master/db"
+	"albs/internal/master/repo"
+	"albs/internal/master/repo/history"
+	"albs/internal/repodata"
 )
 
 func TestRecords(t *testing.T) {
@@ -116,5 +121,58 @@ func TestRecords(t *testing.T) {
 	}
 	if got := held(os); len(got) > 0 {
 		t.Errorf("after its removal there is %v", got)
+	}
+}
+
+// TestRepositories: what a product showed is asked for by name and moment.
+func TestRepositories(t *testing.T) {
+	t.Parallel()
+	f := setup(t, Config{})
+	const show, diff = "/api/v1/repositories/show", "/api/v1/repositories/diff"
+	repos, ctx := repo.New(f.db, f.Artifacts, f.Events), t.Context()
+	for serial := int64(1); serial <= 2; serial++ {
+		var records []repodata.Record
+		if serial == 2 {
+			records = []repodata.Record{{Type: "group", Name: "comps.xml", Digest: albs.DigestOf([]byte("x")), Size: 1}}
+		}
+		s, err := repodata.Extend(ctx, repos.Blobs(), nil, repodata.Change{Records: records}, serial)
+		if err != nil {
+			t.Fatal(err)
+		}
+		tree := repodata.Tree{Product: "distro", Serial: serial, Repositories: []repodata.TreeRepo{{Path: "os", Snapshot: s.Digest()}}}
+		doc, err := repos.SaveTree(ctx, tree)
+		if err == nil {
+			tree, err = repos.ReadTree(ctx, doc)
+		}
+		if err == nil {
+			err = f.db.InTx(ctx, func(tx db.Tx) error { return repos.AdvanceTree(ctx, tx, "distro", serial-1, tree, doc) })
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	var held delivery.HeldView
+	f.call(t, "anon", get, show+"?repository=distro/os", nil, 200).into(t, &held)
+	if held.Serial != 2 || len(held.Records) != 1 || held.Packages == nil {
+		t.Errorf("now it holds %+v", held)
+	}
+	f.call(t, "anon", get, show+"?repository=distro/os@1", nil, 200).into(t, &held)
+	if held.Serial != 1 || len(held.Records) != 0 {
+		t.Errorf("at serial 1 it held %+v", held)
+	}
+	var changes delivery.DiffView
+	f.call(t, "anon", get, diff+"?from=distro/os@1&to=distro/os", nil, 200).into(t, &changes)
+	if changes.From.Serial != 1 || changes.To.Serial != 2 || len(changes.Records) != 1 || changes.Records[0].What != history.Added || changes.Packages == nil {
+		t.Errorf("the diff is %+v", changes)
+	}
+	for path, status := range map[string]int{
+		show:                                    422,
+		show + "?repository=distro":             400,
+		show + "?repository=distro/os@x":        400,
+		show + "?repository=distro/os@7":        404,
+		diff + "?from=distro/os":                422,
+		diff + "?from=distro/os&to=distro/os@3": 404,
+	} {
+		f.call(t, "anon", get, path, nil, status).problem(t)
 	}
 }

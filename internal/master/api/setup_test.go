@@ -24,6 +24,7 @@ import (
 	"albs/internal/master/face/facetest"
 	"albs/internal/master/gc"
 	"albs/internal/master/mastertest"
+	"albs/internal/master/repo/history"
 	"albs/internal/telemetry/telemetrytest"
 )
 
@@ -73,7 +74,7 @@ func setup(t *testing.T, c Config) *fixture {
 	c.Cookie = cookie
 	f.Server = New(Parts{
 		Auth: m.Auth, Events: m.Events, Queue: m.Queue, Artifacts: m.Artifacts, Provenance: m.Provenance,
-		Platforms: m.Platforms, References: m.References, Products: m.Products, Records: m.Records, Builds: m.Builds, Tests: m.Tests, Signs: m.Signs, Releases: m.Releases, Collector: collector,
+		Platforms: m.Platforms, References: m.References, Products: m.Products, Records: m.Records, History: history.New(m.Repos), Builds: m.Builds, Tests: m.Tests, Signs: m.Signs, Releases: m.Releases, Collector: collector,
 		Trust: func(context.Context) ([]byte, error) { return []byte(`{"albs":"trust/v1"}`), nil }, Log: log,
 	}, c)
 

@@ -29,7 +29,7 @@ var unasked = map[string]string{
 		queue.Queue.Why queue.Queue.Whys queue.Queue.Worker queue.Queue.Workers
 		record.Records.Of release.Releases.CountOf release.Releases.Get release.Releases.List
 		revision.Store.All revision.Store.ByID revision.Store.Get revision.Store.GetRevision revision.Store.History
-		repo.Repos.Contain repo.Repos.Current repo.Repos.Find repo.Repos.Open repo.Repos.ReadTree repo.Repos.TreeAt repo.Repos.TreeOf repo.Repos.Trees
+		repo.Repos.Contain repo.Repos.Current repo.Repos.Find repo.Repos.Open repo.Repos.ReadTree repo.Repos.TreeAt repo.Repos.TreeOf repo.Repos.TreeShown repo.Repos.Trees repo/history.History.Diff repo/history.History.Show
 		sign.Signing.Key sign.Signing.Keygen sign.Signing.Keys sign.Signing.Request sign.Signing.Requests sign.Signing.Signed
 		testrun.Tests.Of testrun.Tests.Verdict`,
 	// It finds out who someone is, or ends that: a secret is asked for instead.

@@ -67,6 +67,11 @@ func treeAt(ctx context.Context, q db.Q, product string, serial int64) (t Tree, 
 	return t, db.Found(err, "tree %d of product %.80q", serial, product)
 }
 
+func treeShown(ctx context.Context, q db.Q, product string, at db.Time) (t Tree, err error) {
+	err = q.GetContext(ctx, &t, treeColumns+` WHERE product = $1 AND at <= $2 ORDER BY serial DESC LIMIT 1`, product, at)
+	return t, db.Found(err, "tree that product %.80q showed then", product)
+}
+
 func trees(ctx context.Context, q db.Q, product string, before int64, limit int) (ts []Tree, err error) {
 	err = q.SelectContext(ctx, &ts, treeColumns+` WHERE product = $1 AND serial < $2 ORDER BY serial DESC LIMIT $3`, product, before, limit)
 	return ts, err

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"math"
+	"time"
 
 	"albs/internal/albs"
 	"albs/internal/master/auth"
@@ -30,6 +31,12 @@ func (r *Repos) TreeOf(ctx context.Context, product string) (Tree, error) {
 // TreeAt returns what the product showed at a serial, or NotFound.
 func (r *Repos) TreeAt(ctx context.Context, product string, serial int64) (Tree, error) {
 	return treeAt(ctx, r.d, product, serial)
+}
+
+// TreeShown returns what the product showed at a time, or NotFound if it showed nothing
+// yet.
+func (r *Repos) TreeShown(ctx context.Context, product string, at time.Time) (Tree, error) {
+	return treeShown(ctx, r.d, product, db.At(at))
 }
 
 // MaxPage is the most trees that Trees returns at once.

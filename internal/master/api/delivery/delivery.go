@@ -18,6 +18,7 @@ import (
 	"albs/internal/master/provenance"
 	"albs/internal/master/record"
 	"albs/internal/master/release"
+	"albs/internal/master/repo/history"
 	"albs/internal/master/sign"
 )
 
@@ -29,6 +30,7 @@ type Parts struct {
 	References *reference.Index
 	Products   *product.Products
 	Records    *record.Records
+	History    *history.History
 	Signs      *sign.Signing
 	Releases   *release.Releases
 	// Trust returns the trust document as JSON (attest.Trust): what a stranger
@@ -51,6 +53,7 @@ func Register(s *rest.Server, p Parts) *Resources {
 	r.routeFlavours()
 	r.routeProducts()
 	r.routeRecords()
+	r.routeHistory()
 	r.routeKeys()
 	r.routeSignTasks()
 	r.routeReleases()
