@@ -598,6 +598,9 @@ func TestDNF(t *testing.T) {
 	f.startSigner()
 	f.startReleaser()
 	f.makeKey("demo key", pgp.RSA4096) // what every dnf verifies
+	_, err = f.records.Set(f.planner, "demo", demoOS, map[string]io.Reader{"group": strings.NewReader(
+		`<comps><group><id>greet</id><name>Greetings</name><uservisible>true</uservisible><packagelist><packagereq type="mandatory">hello</packagereq></packagelist></group></comps>`)})
+	f.must(err)
 	f.release(f.signedBuild(rpmbuild(t, "1", "one")))
 	f.release(f.signedBuild(rpmbuild(t, "2", "two")))
 
@@ -619,6 +622,21 @@ func TestDNF(t *testing.T) {
 	}
 	if b, err := os.ReadFile(filepath.Join(dir, "root/usr/share/hello/doc")); err != nil || string(b) != "two\n" {
 		t.Errorf("the newest hello-doc has %q, %v", b, err)
+	}
+	for _, tool := range []struct {
+		args []string
+		want string
+	}{
+		{[]string{"group", "list", "--ids"}, "(greet)"},
+		{[]string{"repoclosure"}, ""},
+		{[]string{"reposync", "--gpgcheck", "--download-metadata", "-p", filepath.Join(dir, "copy")}, "hello-1.0-2.x86_64.rpm"},
+	} {
+		out, err := run(tool.args...)
+		if strings.Contains(out, "No such command") { // a plugin that isn't there
+			t.Logf("dnf %s is not installed here", tool.args[0])
+		} else if err != nil || !strings.Contains(out, tool.want) {
+			t.Errorf("dnf %v: %v, want %q in\n%s", tool.args, err, tool.want, out)
+		}
 	}
 	// The rollback is trusted too.
 	back, err := f.Rollback(f.planner, "demo", 1)
