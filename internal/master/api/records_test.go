@@ -2,6 +2,7 @@ package api
 
 import (
 	"bytes"
+	"io"
 	"mime/multipart"
 	"net/http"
 	"strings"
@@ -15,7 +16,13 @@ import (
 	"albs/internal/master/repo"
 	"albs/internal/master/repo/history"
 	"albs/internal/repodata"
+	"albs/internal/repodata/record"
 )
+
+// zeros is a file without end.
+type zeros struct{}
+
+func (zeros) Read(p []byte) (int, error) { clear(p); return len(p), nil }
 
 func TestRecords(t *testing.T) {
 	t.Parallel()
@@ -62,6 +69,12 @@ func TestRecords(t *testing.T) {
 		if !strings.Contains(p.Detail, test.detail) {
 			t.Errorf("%s %s: detail = %q", test.method, test.path, p.Detail)
 		}
+	}
+	cut := f.request(t, "maintainer", post, records+"group"+os, comps)
+	cut.Body = io.NopCloser(io.MultiReader(strings.NewReader(comps), zeros{}))
+	cut.ContentLength = record.MaxBytes + 1
+	if a := do(t, cut); a.StatusCode != http.StatusRequestEntityTooLarge {
+		t.Errorf("a file without end: %s: %s", a.Status, a.body)
 	}
 	if got := held(""); len(got) > 0 {
 		t.Errorf("what was refused is there: %v", got)

@@ -1,6 +1,7 @@
 package delivery
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"io"
@@ -86,16 +87,21 @@ func (s *Resources) listRecords(ctx context.Context, in *recordsInput) (*rest.Bo
 }
 
 func (s *Resources) giveRecord(w http.ResponseWriter, r *http.Request) {
-	body := rest.LongBody(w, r, record.MaxBytes)
-	s.give(w, r, chi.URLParam(r, "name"), r.URL.Query().Get("repository"), map[string]io.Reader{chi.URLParam(r, "type"): body})
+	b, err := io.ReadAll(rest.LongBody(w, r, record.MaxBytes))
+	if large, ok := errors.AsType[*http.MaxBytesError](err); ok {
+		s.Fail(w, r, albs.Errorf(albs.TooLarge, "the file has more than %d bytes", large.Limit))
+		return
+	}
+	if err != nil {
+		s.Fail(w, r, albs.Errorf(albs.Invalid, "the upload broke off: %w", err))
+		return
+	}
+	s.give(w, r, chi.URLParam(r, "name"), r.URL.Query().Get("repository"), map[string]io.Reader{chi.URLParam(r, "type"): bytes.NewReader(b)})
 }
 
 // give answers with what a repository will have of the files.
 func (s *Resources) give(w http.ResponseWriter, r *http.Request, name, path string, files map[string]io.Reader) {
 	set, err := s.Records.Set(r.Context(), name, path, files)
-	if large, ok := errors.AsType[*http.MaxBytesError](err); ok {
-		err = albs.Errorf(albs.TooLarge, "the file has more than %d bytes", large.Limit)
-	}
 	if err != nil {
 		s.Fail(w, r, err)
 		return
