@@ -19,6 +19,7 @@ var named = map[string]map[string]string{
 	"build":    {"build": "linked", "build_item": "imported srpm noarch", "build_artifact": "digest"},
 	"testrun":  {"test_log": "digest", "test_package": "digest"},
 	"sign":     {"signed_package": "unsigned signed", "sign_package": "unsigned", "sign_document": "digest", "document_signature": "digest"},
+	"record":   {"product_record": "files"},
 	"release":  {"release": "files tree", "release_repository": "snapshot repomd sealed", "released_package": "digest"},
 	"": {
 		"account":              "name created_at disabled_at",
@@ -43,6 +44,7 @@ var named = map[string]map[string]string{
 		"outbox":               "digest",
 		"platform":             "name digest spec actor at",
 		"product":              "name digest spec actor at",
+		"product_record":       "product path type digest actor at", // digest: of the file uncompressed; files name what is kept
 		"reference_package":    "name version release arch source",
 		"reference_repository": "url repomd listed_at looked_at failure",                                        // repomd: read and not kept
 		"release":              "kind product team planner reason plan digest expires_at created_at changed_at", // plan: it is computed anew

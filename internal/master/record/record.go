@@ -43,8 +43,13 @@ type Parts struct {
 // Records keeps the records of products. It may be used concurrently.
 type Records struct{ Parts }
 
-// New returns Records over its parts. It does no I/O.
-func New(p Parts) *Records { return &Records{p} }
+// New returns Records over its parts, to whose artifacts it tells what it names. It does
+// no I/O.
+func New(p Parts) *Records {
+	r := &Records{p}
+	p.Artifacts.Root("record", r.roots)
+	return r
+}
 
 // Given is one record as it was given for a repository.
 type Given struct {
@@ -149,6 +154,23 @@ func (r *Records) Of(ctx context.Context, productName string) ([]Given, error) {
 		return nil, fmt.Errorf("list records of product %.80q: %w", productName, err)
 	}
 	return out, nil
+}
+
+// roots are the files of the records that repositories have been given and not yet
+// had taken away. What was released of them is named by the snapshots that show it.
+func (r *Records) roots(ctx context.Context, _ db.Time, yield func(artifact.Ref) error) error {
+	all, err := every(ctx, r.DB)
+	if err != nil {
+		return fmt.Errorf("read records: %w", err)
+	}
+	for _, g := range all {
+		for _, f := range g.Files {
+			if err := yield(artifact.Ref{Digest: f.Digest}); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
 }
 
 // may says whether the actor of ctx may change the records of a repository that is there.

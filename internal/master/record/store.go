@@ -52,13 +52,26 @@ func remove(ctx context.Context, tx db.Tx, product, path, typ string) error {
 	return err
 }
 
+const columns = `SELECT product, path, type, digest, size, files, actor, at FROM product_record`
+
 func list(ctx context.Context, q db.Q, product string) ([]Given, error) {
 	var rows []row
-	err := q.SelectContext(ctx, &rows, `SELECT product, path, type, digest, size, files, actor, at FROM product_record
-		WHERE product = $1 ORDER BY path, type`, product)
-	if err != nil {
+	if err := q.SelectContext(ctx, &rows, columns+` WHERE product = $1 ORDER BY path, type`, product); err != nil {
 		return nil, err
 	}
+	return decode(rows)
+}
+
+// every returns the records of all products.
+func every(ctx context.Context, q db.Q) ([]Given, error) {
+	var rows []row
+	if err := q.SelectContext(ctx, &rows, columns); err != nil {
+		return nil, err
+	}
+	return decode(rows)
+}
+
+func decode(rows []row) ([]Given, error) {
 	out := make([]Given, len(rows))
 	for i, r := range rows {
 		out[i] = Given{Product: r.Product, Path: r.Path, Type: r.Type, Digest: r.Digest, Size: r.Size, Actor: r.Actor, At: r.At}

@@ -13,6 +13,7 @@ import (
 	"albs/internal/master/db"
 	"albs/internal/master/db/dbtest"
 	"albs/internal/master/gc"
+	"albs/internal/repodata"
 )
 
 type noMirrors struct{}
@@ -52,8 +53,28 @@ func TestCollected(t *testing.T) {
 			}))
 			return removed
 		}
+		// give has the next release show comps, and returns the files that these are.
+		give := func(id string) (files []albs.Digest) {
+			t.Helper()
+			given, err := f.records.Set(f.planner, "demo", demoOS, map[string]io.Reader{
+				"group": strings.NewReader("<comps><group><id>" + id + "</id></group></comps>"),
+			})
+			f.must(err)
+			for _, r := range given[0].Files {
+				files = append(files, r.Digest)
+			}
+			return files
+		}
+		unused := give("unused")
+		shown := give("shown") // in place of it
+		collect()
+		for _, d := range unused {
+			_, err := f.artifacts.Find(t.Context(), d)
+			f.wantKind("a record that was replaced before it was released", err, albs.NotFound, "")
+		}
 		first := f.signedBuild(rpmbuild(t, "1", "one"))
 		f.release(first)
+		f.must(f.records.Remove(f.planner, "demo", demoOS, "group"))
 		gone := f.addBuild(rpmbuildOf(t, "other", "1", "gone"))
 		packages, err := f.builds.Packages(t.Context(), gone)
 		f.must(err)
@@ -76,6 +97,12 @@ func TestCollected(t *testing.T) {
 		}
 		f.shown(1)
 
+		for _, d := range shown {
+			if _, err := f.artifacts.Find(t.Context(), d); err != nil {
+				t.Errorf("a record that is shown, though given no more, is %v", err)
+			}
+		}
+
 		// All of it goes on: the next release, and back to what was before collections.
 		f.release(f.signedBuild(rpmbuild(t, "2", "two")))
 		collect()
@@ -85,6 +112,11 @@ func TestCollected(t *testing.T) {
 		collect()
 		if os := f.shown(3)[demoOS]; len(os) != 2 || !strings.Contains(strings.Join(os, " "), "hello-1.0-1.x86_64") {
 			t.Errorf("after a rollback %v is shown", os)
+		}
+		md, err := repodata.ParseRepomd(strings.NewReader(f.repodata()[demoOS+"/repodata/repomd.xml"]))
+		f.must(err)
+		if len(md.Data) != 3+len(shown) {
+			t.Errorf("after a rollback the metadata is %+v, want the records of then too", md.Data)
 		}
 		// The same bytes come again: what was removed is simply there.
 		again := f.signedBuild(rpmbuildOf(t, "other", "1", "gone"))
