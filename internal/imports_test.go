@@ -155,10 +155,16 @@ var allowed = map[string][]string{
 	"config": {"!", "cli", "cli/remote", "cli/watch", "cli/terminal"},
 	// What only asks a server must not be able to play a role: a command of cli/remote
 	// knows what the API tells, and a role is started in cli alone.
-	"cli/terminal": {"albs", "disk"}, // files that a person names, bounded
-	"cli/watch":    {"cli/terminal", "client", "albs"},
-	"cli/remote":   {"cli/watch", "cli/terminal", "client", "albs", "disk", "attest"}, // disk: the token file, bounded
-	"cli": append([]string{"cli/terminal", "cli/remote", "config", "telemetry", "master", "worker", "worker/depot",
+	"cli/terminal":        {"albs", "disk"}, // files that a person names, bounded
+	"cli/watch":           {"cli/terminal", "client", "albs"},
+	"cli/remote/ask":      {"cli/watch", "cli/terminal", "client", "albs", "disk"}, // disk: the token file, bounded
+	"cli/remote/catalog":  {"cli/remote/ask", "cli/terminal", "client", "albs"},
+	"cli/remote/builds":   {"cli/remote/ask", "cli/watch", "cli/terminal", "client", "albs"},
+	"cli/remote/releases": {"cli/remote/ask", "cli/watch", "cli/terminal", "client", "albs"},
+	"cli/remote/trust":    {"cli/remote/ask", "cli/terminal", "client", "albs", "attest"},
+	"cli/remote/farm":     {"cli/remote/ask", "cli/terminal", "client", "albs"},
+	"cli/remote":          {"cli/remote/ask", "cli/remote/catalog", "cli/remote/builds", "cli/remote/releases", "cli/remote/trust", "cli/remote/farm"},
+	"cli": append([]string{"cli/terminal", "cli/remote", "cli/remote/ask", "config", "telemetry", "master", "worker", "worker/depot",
 		"albs", "disk", "rpm", "repodata", "egress", "attest", "sbom", "advisory"}, roles...), // disk: a CA file, bounded
 }
 

@@ -20,6 +20,7 @@ import (
 	urfave "github.com/urfave/cli/v2"
 
 	"albs/internal/cli/remote"
+	"albs/internal/cli/remote/ask"
 	"albs/internal/cli/terminal"
 	"albs/internal/worker/node"
 )
@@ -30,12 +31,12 @@ func Main(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 	node.MaybeInit() // the process may be a sandbox's helper: then this is its end
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	return run(ctx, remote.New(&terminal.Terminal{
+	return run(ctx, ask.New(&terminal.Terminal{
 		Stdin: stdin, Stdout: stdout, Stderr: stderr, Getenv: os.Getenv, Now: time.Now, Width: terminal.Width,
 	}), args)
 }
 
-func run(ctx context.Context, r *remote.App, args []string) int {
+func run(ctx context.Context, r *ask.App, args []string) int {
 	return r.Run(ctx, root(r), args, r.Explain)
 }
 
@@ -43,15 +44,15 @@ func run(ctx context.Context, r *remote.App, args []string) int {
 type app struct{ *terminal.Terminal }
 
 // root is the command tree.
-func root(r *remote.App) *urfave.App {
+func root(r *ask.App) *urfave.App {
 	a := &app{r.Terminal}
 	commands := []*urfave.Command{a.serveCommand(), a.configCommand(), a.dbCommand()}
-	commands = append(commands, r.Commands()...)
+	commands = append(commands, remote.Commands(r)...)
 	return &urfave.App{
 		Name:        "albs",
 		Usage:       "builds, tests, signs and releases RPM packages",
 		UsageText:   "albs COMMAND …   (albs COMMAND --help tells more)",
-		Description: "The server is ALBS_URL, " + remote.DefaultURL + " if unset. A token comes from ALBS_TOKEN or from the file ~/.config/albs/token (mode 0600).",
+		Description: "The server is ALBS_URL, " + ask.DefaultURL + " if unset. A token comes from ALBS_TOKEN or from the file ~/.config/albs/token (mode 0600).",
 		Commands:    append(commands, a.verifyCommand(), a.versionCommand()),
 	}
 }

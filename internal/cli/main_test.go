@@ -15,7 +15,7 @@ import (
 
 	urfave "github.com/urfave/cli/v2"
 
-	"albs/internal/cli/remote"
+	"albs/internal/cli/remote/ask"
 	"albs/internal/cli/terminal"
 	"albs/internal/worker/node"
 )
@@ -41,7 +41,7 @@ func command(t *testing.T, ctx context.Context, env map[string]string, args ...s
 	var stdout, stderr bytes.Buffer
 	parsing.Lock() // urfave's --help is one variable for all
 	defer parsing.Unlock()
-	r := remote.New(&terminal.Terminal{
+	r := ask.New(&terminal.Terminal{
 		Stdin: strings.NewReader(""), Stdout: &stdout, Stderr: &stderr, Getenv: func(k string) string { return env[k] }, Now: time.Now,
 	})
 	r.Retry = 0
@@ -116,7 +116,7 @@ func TestHelp(t *testing.T) {
 			t.Run(name, func(t *testing.T) { checkHelp(t, c, name) })
 		}
 	}
-	top := root(remote.New(&terminal.Terminal{Getenv: func(string) string { return "" }}))
+	top := root(ask.New(&terminal.Terminal{Getenv: func(string) string { return "" }}))
 	walk(top.Commands, "albs")
 	if leaves < 35 {
 		t.Errorf("%d commands were looked at", leaves)

@@ -12,7 +12,7 @@ import (
 	"testing"
 	"time"
 
-	"albs/internal/cli/remote"
+	"albs/internal/cli/remote/ask"
 	"albs/internal/cli/terminal"
 	"albs/internal/telemetry/telemetrytest"
 	"albs/internal/worker"
@@ -29,7 +29,7 @@ func serving(t *testing.T, args ...string) (said func() string, stop func() int)
 	defer parsing.Unlock()
 	code := make(chan int, 1)
 	go func() {
-		code <- run(ctx, remote.New(term), append([]string{"albs", "serve", "--listen", "127.0.0.1:0"}, args...))
+		code <- run(ctx, ask.New(term), append([]string{"albs", "serve", "--listen", "127.0.0.1:0"}, args...))
 	}()
 	for !strings.Contains(stdout.String(), "pages and API") {
 		select {

@@ -13,6 +13,7 @@ import (
 
 	urfave "github.com/urfave/cli/v2"
 
+	"albs/internal/cli/remote/ask"
 	"albs/internal/cli/terminal"
 )
 
@@ -119,12 +120,12 @@ func command(t *testing.T, url string, args ...string) result {
 func commandWith(t *testing.T, ctx context.Context, env map[string]string, stdin string, args ...string) result {
 	t.Helper()
 	var stdout, stderr bytes.Buffer
-	a := New(&terminal.Terminal{
+	a := ask.New(&terminal.Terminal{
 		Stdin: strings.NewReader(stdin), Stdout: &stdout, Stderr: &stderr, Getenv: func(k string) string { return env[k] }, Now: func() time.Time { return now },
 	})
 	a.Poll, a.Gap, a.Retry, a.Outage = time.Millisecond, 0, 0, time.Minute
 	parsing.Lock() // urfave's --help is one variable for all
 	defer parsing.Unlock()
-	code := a.Run(ctx, &urfave.App{Name: "albs", Commands: a.Commands()}, append([]string{"albs"}, args...), a.Explain)
+	code := a.Run(ctx, &urfave.App{Name: "albs", Commands: Commands(a)}, append([]string{"albs"}, args...), a.Explain)
 	return result{code, stdout.String(), stderr.String()}
 }

@@ -1,23 +1,24 @@
-package remote
+package farm
 
 import (
 	urfave "github.com/urfave/cli/v2"
 
 	"albs/internal/albs"
+	"albs/internal/cli/remote/ask"
 	"albs/internal/cli/terminal"
 	"albs/internal/client"
 )
 
 const maxDays = 366 // of a token's life, as the server has it
 
-func (a *App) tokenCommand() *urfave.Command {
+func (a app) tokenCommand() *urfave.Command {
 	of := &urfave.StringFlag{Name: "user", Usage: "another person's, by `NAME`; for admins"}
 	return &urfave.Command{
 		Name:        "token",
 		Usage:       "the tokens by which the server knows people",
 		Description: "A token speaks for its owner until it expires or is revoked. Its secret is shown once, when it is made.",
 		Subcommands: []*urfave.Command{
-			listed("albs user list shows all", answers(&urfave.Command{
+			ask.Listed("albs user list shows all", ask.Answers(&urfave.Command{
 				Name: "create", Usage: "make a token and print its secret, which is shown this once", ArgsUsage: "[--user NAME] [--name NOTE] [--days N]",
 				Description: "The secret alone goes to stdout, so that it can be put into a file as it is.\n" +
 					"For example: (umask 077; albs token create --name laptop > ~/.config/albs/token)",
@@ -28,11 +29,11 @@ func (a *App) tokenCommand() *urfave.Command {
 				},
 				Action: terminal.Action(0, 0, a.createToken),
 			})),
-			listed("albs user list shows all", answers(&urfave.Command{
+			ask.Listed("albs user list shows all", ask.Answers(&urfave.Command{
 				Name: "list", Usage: "list tokens", ArgsUsage: "[--user NAME]",
 				Description: "Of each token its beginning is shown, never its secret.",
 				Flags:       []urfave.Flag{of},
-				Action: shows(a, 0, func(c *urfave.Context, cl *client.Client) (client.Doc[[]client.Token], error) {
+				Action: ask.Shows(a.App, 0, func(c *urfave.Context, cl *client.Client) (client.Doc[[]client.Token], error) {
 					id, err := userID(c, cl)
 					if err != nil {
 						return client.Doc[[]client.Token]{}, err
@@ -40,10 +41,10 @@ func (a *App) tokenCommand() *urfave.Command {
 					return cl.Tokens(c.Context, id)
 				}, a.listTokens),
 			})),
-			listed("albs token list shows all of yours", &urfave.Command{
+			ask.Listed("albs token list shows all of yours", &urfave.Command{
 				Name: "revoke", Usage: "end a token", ArgsUsage: "ID",
 				Description: "ID is the number that albs token list shows. The token is refused from now on.",
-				Action: numbered(a, "token", 1, func(c *urfave.Context, cl *client.Client, n int64) error {
+				Action: ask.Numbered(a.App, "token", 1, func(c *urfave.Context, cl *client.Client, n int64) error {
 					if err := cl.RevokeToken(c.Context, n); err != nil {
 						return err
 					}
@@ -63,12 +64,12 @@ func userID(c *urfave.Context, cl *client.Client) (albs.UserID, error) {
 	return u.ID, err
 }
 
-func (a *App) createToken(c *urfave.Context) error {
+func (a app) createToken(c *urfave.Context) error {
 	days := c.Int("days")
 	if c.IsSet("days") && (days < 1 || days > maxDays) {
 		return terminal.Misused(c, "--days %d is not a number of days from 1 to %d", days, maxDays)
 	}
-	cl, err := a.connect()
+	cl, err := a.Connect()
 	if err != nil {
 		return err
 	}
@@ -88,7 +89,7 @@ func (a *App) createToken(c *urfave.Context) error {
 	return a.Result(c, t.JSON, "%s", t.Value.Secret)
 }
 
-func (a *App) listTokens(tokens []client.Token) error {
+func (a app) listTokens(tokens []client.Token) error {
 	t := terminal.NewTable("ID", "BEGINS", "NOTE", "SINCE", "LAST USED", "STATE")
 	for _, k := range tokens {
 		state := "until " + terminal.When(k.Expires)

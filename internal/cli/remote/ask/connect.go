@@ -1,4 +1,4 @@
-package remote
+package ask
 
 import (
 	"errors"
@@ -18,8 +18,8 @@ const DefaultURL = "http://127.0.0.1:8080"
 
 const maxToken = 4 << 10 // bytes
 
-// connect returns a client of the server that the environment names.
-func (a *App) connect() (*client.Client, error) {
+// Connect returns a client of the server that the environment names.
+func (a *App) Connect() (*client.Client, error) {
 	base := a.Getenv("ALBS_URL")
 	if base == "" {
 		base = DefaultURL

@@ -1,4 +1,4 @@
-package remote
+package releases
 
 import (
 	"context"
@@ -7,12 +7,13 @@ import (
 	urfave "github.com/urfave/cli/v2"
 
 	"albs/internal/albs"
+	"albs/internal/cli/remote/ask"
 	"albs/internal/cli/terminal"
 	"albs/internal/client"
 )
 
-func (a *App) signCommand() *urfave.Command {
-	return answers(&urfave.Command{
+func (a app) signCommand() *urfave.Command {
+	return ask.Answers(&urfave.Command{
 		Name: "sign", Usage: "have all packages of a build signed", ArgsUsage: "BUILD --key NAME|FINGERPRINT [--wait]",
 		Description: "The signer signs what the ledger proves and the key's policy allows, and nothing else. The unsigned packages stay.\n" +
 			"For example: albs sign 7 --key demo --wait",
@@ -20,11 +21,11 @@ func (a *App) signCommand() *urfave.Command {
 			&urfave.StringFlag{Name: "key", Usage: "the key to sign with, by `NAME` or fingerprint"},
 			terminal.WaitFlag("everything is signed and the ledger proves it"),
 		},
-		Action: numbered(a, "build", 1, a.signBuild),
+		Action: ask.Numbered(a.App, "build", 1, a.signBuild),
 	})
 }
 
-func (a *App) signBuild(c *urfave.Context, cl *client.Client, build albs.BuildID) error {
+func (a app) signBuild(c *urfave.Context, cl *client.Client, build albs.BuildID) error {
 	if err := terminal.Needs(c, "key"); err != nil {
 		return err
 	}
@@ -83,7 +84,7 @@ func (a *App) signBuild(c *urfave.Context, cl *client.Client, build albs.BuildID
 		return err
 	}
 	if doc.Value.Status == client.SignFailed {
-		err = fmt.Errorf("build %d was not signed%s", build, because(doc.Value.Reason))
+		err = fmt.Errorf("build %d was not signed%s", build, ask.Because(doc.Value.Reason))
 	}
-	return a.outcome(c, doc.JSON, err, "build %d is signed: %d packages with key %s", build, signed, doc.Value.Key.Name)
+	return a.Outcome(c, doc.JSON, err, "build %d is signed: %d packages with key %s", build, signed, doc.Value.Key.Name)
 }

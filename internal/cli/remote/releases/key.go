@@ -1,4 +1,4 @@
-package remote
+package releases
 
 import (
 	"context"
@@ -8,18 +8,19 @@ import (
 	urfave "github.com/urfave/cli/v2"
 
 	"albs/internal/albs"
+	"albs/internal/cli/remote/ask"
 	"albs/internal/cli/terminal"
 	"albs/internal/cli/watch"
 	"albs/internal/client"
 )
 
-func (a *App) keyCommand() *urfave.Command {
+func (a app) keyCommand() *urfave.Command {
 	return &urfave.Command{
 		Name:        "key",
 		Usage:       "signing keys; their private parts never leave the signer",
 		Description: "Packages and repositories are signed with keys that a signer makes and keeps; the server knows their public parts.",
 		Subcommands: []*urfave.Command{
-			answers(&urfave.Command{
+			ask.Answers(&urfave.Command{
 				Name: "generate", Usage: "have the signer make a key",
 				ArgsUsage: `NAME --user-id "Name <mail@example.org>" [--algorithm rsa4096|ed25519] [--product P]… [--wait]`,
 				Description: "NAME is how commands and products call the key. Old rpm versions don't know ed25519.\n" +
@@ -32,10 +33,10 @@ func (a *App) keyCommand() *urfave.Command {
 				},
 				Action: terminal.Action(1, 1, a.generateKey),
 			}),
-			answers(&urfave.Command{
+			ask.Answers(&urfave.Command{
 				Name: "list", Usage: "list keys",
 				Description: "Keys are listed by name with their fingerprints and the products that they sign for.",
-				Action: shows(a, 0, func(c *urfave.Context, cl *client.Client) (client.Doc[[]client.Key], error) {
+				Action: ask.Shows(a.App, 0, func(c *urfave.Context, cl *client.Client) (client.Doc[[]client.Key], error) {
 					return cl.Keys(c.Context)
 				}, a.listKeys),
 			}),
@@ -44,8 +45,8 @@ func (a *App) keyCommand() *urfave.Command {
 				Description: "The public part is printed in ASCII armor.\n" +
 					"For example: albs key export demo --output RPM-GPG-KEY-demo",
 				Flags: []urfave.Flag{&urfave.StringFlag{Name: "output", Aliases: []string{"o"}, Usage: "the `FILE` to write", Value: "-", DefaultText: "stdout"}},
-				Action: a.asks(1, 1, func(c *urfave.Context, cl *client.Client) error {
-					_, err := a.download(c, func() ([]byte, error) { return cl.PublicKey(c.Context, c.Args().First()) })
+				Action: a.Asks(1, 1, func(c *urfave.Context, cl *client.Client) error {
+					_, err := a.Download(c, func() ([]byte, error) { return cl.PublicKey(c.Context, c.Args().First()) })
 					return err
 				}),
 			},
@@ -53,14 +54,14 @@ func (a *App) keyCommand() *urfave.Command {
 	}
 }
 
-func (a *App) generateKey(c *urfave.Context) error {
+func (a app) generateKey(c *urfave.Context) error {
 	if err := terminal.Needs(c, "user-id"); err != nil {
 		return err
 	}
 	if alg := c.String("algorithm"); alg != "rsa4096" && alg != "ed25519" {
 		return terminal.Misused(c, "--algorithm %q is neither rsa4096 nor ed25519", alg)
 	}
-	cl, err := a.connect()
+	cl, err := a.Connect()
 	if err != nil {
 		return err
 	}
@@ -87,12 +88,12 @@ func (a *App) generateKey(c *urfave.Context) error {
 		return err
 	}
 	if doc.Value.State != albs.TaskSucceeded {
-		err = fmt.Errorf("key %s was not made: %s%s", name, doc.Value.State, because(doc.Value.Reason))
+		err = fmt.Errorf("key %s was not made: %s%s", name, doc.Value.State, ask.Because(doc.Value.Reason))
 	}
-	return a.outcome(c, doc.JSON, err, "key %s is %s", name, doc.Value.Fingerprint)
+	return a.Outcome(c, doc.JSON, err, "key %s is %s", name, doc.Value.Fingerprint)
 }
 
-func (a *App) listKeys(keys []client.Key) error {
+func (a app) listKeys(keys []client.Key) error {
 	t := terminal.NewTable("NAME", "FINGERPRINT", "ALGORITHM", "USER ID", "PRODUCTS", "SINCE", "STATE")
 	for _, k := range keys {
 		state, products := "active", strings.Join(k.Products, " ")

@@ -1,4 +1,4 @@
-package remote
+package farm
 
 import (
 	"context"
@@ -9,25 +9,26 @@ import (
 	urfave "github.com/urfave/cli/v2"
 
 	"albs/internal/albs"
+	"albs/internal/cli/remote/ask"
 	"albs/internal/cli/terminal"
 	"albs/internal/client"
 )
 
-func (a *App) gcCommand() *urfave.Command {
-	return answers(&urfave.Command{
+func (a app) gcCommand() *urfave.Command {
+	return ask.Answers(&urfave.Command{
 		Name: "gc", Usage: "remove what nothing needs any more", ArgsUsage: "[--dry-run]",
 		Description: "Builds whose time is over are deleted, and what nothing names any more is removed.\n" +
 			"That is files, logs of deleted builds and git mirrors out of use, once the time of grace is over.\n" +
 			"The master does so by itself too, daily unless it is told otherwise.\n" +
 			"For example: albs gc --dry-run",
 		Flags: []urfave.Flag{&urfave.BoolFlag{Name: "dry-run", Usage: "change nothing and say what would be done"}},
-		Action: a.asks(0, 0, func(c *urfave.Context, cl *client.Client) error {
+		Action: a.Asks(0, 0, func(c *urfave.Context, cl *client.Client) error {
 			return a.collect(c, cl, c.Bool("dry-run"))
 		}),
 	})
 }
 
-func (a *App) collect(c *urfave.Context, cl *client.Client, dryRun bool) error {
+func (a app) collect(c *urfave.Context, cl *client.Client, dryRun bool) error {
 	before, err := cl.Collect(c.Context, dryRun)
 	if err != nil {
 		return err
@@ -62,7 +63,7 @@ func (a *App) collect(c *urfave.Context, cl *client.Client, dryRun bool) error {
 		}
 	} else {
 		err = a.Facts(
-			"builds deleted", numbers(r.Builds),
+			"builds deleted", ask.Numbers(r.Builds),
 			"files removed", fmt.Sprintf("%d of %d, %d of %d bytes", r.Blobs.Removed, r.Blobs.Blobs, r.Blobs.RemovedBytes, r.Blobs.Bytes),
 			"files that wait", fmt.Sprintf("%d, %d bytes; %d of them nothing names since now", r.Blobs.Waiting, r.Blobs.WaitingBytes, r.Blobs.Marked),
 			"logs removed", fmt.Sprintf("of %d tasks, %d bytes", r.Logs.Tasks, r.Logs.Bytes),

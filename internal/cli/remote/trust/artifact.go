@@ -1,4 +1,4 @@
-package remote
+package trust
 
 import (
 	"context"
@@ -12,22 +12,23 @@ import (
 
 	"albs/internal/albs"
 	"albs/internal/attest"
+	"albs/internal/cli/remote/ask"
 	"albs/internal/cli/terminal"
 	"albs/internal/client"
 )
 
-func (a *App) artifactCommand() *urfave.Command {
+func (a app) artifactCommand() *urfave.Command {
 	return &urfave.Command{
 		Name:        "artifact",
 		Usage:       "files that the server holds, by their sha256 or a copy of the file",
 		Description: "Every file that was built, tested, signed or released is known by its sha256.",
 		Subcommands: []*urfave.Command{
-			answers(&urfave.Command{
+			ask.Answers(&urfave.Command{
 				Name: "show", Usage: "show what is known of a file", ArgsUsage: "FILE|SHA256",
 				Description: "FILE is hashed here and not sent. An unsigned package names its signed copies, and those it.",
 				Action:      onFile(a, (*client.Client).Artifact, a.showArtifact),
 			}),
-			answers(&urfave.Command{
+			ask.Answers(&urfave.Command{
 				Name: "history", Usage: "list what was stated about a file and what it was made from", ArgsUsage: "FILE|SHA256",
 				Description: "FILE is hashed here and not sent. LEDGER says in which transaction a statement is kept.",
 				Action:      onFile(a, (*client.Client).History, a.showHistory),
@@ -36,7 +37,7 @@ func (a *App) artifactCommand() *urfave.Command {
 				Name: "bundle", Usage: "download a package's statements and proofs, for albs verify", ArgsUsage: "FILE|SHA256 --output FILE",
 				Description: "The bundle goes with the package to whoever is to verify it.\n" +
 					"For example: albs artifact bundle hello-1-1.x86_64.rpm --output hello-1-1.x86_64.rpm.bundle",
-				Flags:  []urfave.Flag{outputFlag()},
+				Flags:  []urfave.Flag{ask.OutputFlag()},
 				Action: terminal.Action(1, 1, a.saveBundle),
 			},
 		},
@@ -60,19 +61,19 @@ func digest(arg string) (albs.Digest, error) {
 	return d, nil
 }
 
-// onFile is the action of a command that shows what ask tells of the file that the
+// onFile is the action of a command that shows what question tells of the file that the
 // only argument names.
-func onFile[T any](a *App, ask func(*client.Client, context.Context, albs.Digest) (client.Doc[T], error), show func(T) error) urfave.ActionFunc {
-	return shows(a, 1, func(c *urfave.Context, cl *client.Client) (client.Doc[T], error) {
+func onFile[T any](a app, question func(*client.Client, context.Context, albs.Digest) (client.Doc[T], error), show func(T) error) urfave.ActionFunc {
+	return ask.Shows(a.App, 1, func(c *urfave.Context, cl *client.Client) (client.Doc[T], error) {
 		d, err := digest(c.Args().First())
 		if err != nil {
 			return client.Doc[T]{}, err
 		}
-		return ask(cl, c.Context, d)
+		return question(cl, c.Context, d)
 	}, show)
 }
 
-func (a *App) showArtifact(v client.Artifact) error {
+func (a app) showArtifact(v client.Artifact) error {
 	notarized := "yes"
 	if !v.Notarized {
 		notarized = "not yet"
@@ -91,7 +92,7 @@ func (a *App) showArtifact(v client.Artifact) error {
 	return a.Facts(pairs...)
 }
 
-func (a *App) showHistory(facts []client.Fact) error {
+func (a app) showHistory(facts []client.Fact) error {
 	t := terminal.NewTable("TIME", "STATEMENT", "ABOUT", "SHA256", "LEDGER")
 	for _, f := range facts {
 		name, tx := "", "pending"
@@ -108,7 +109,7 @@ func (a *App) showHistory(facts []client.Fact) error {
 	return a.Table(t, "nothing was stated about it yet")
 }
 
-func (a *App) saveBundle(c *urfave.Context) error {
+func (a app) saveBundle(c *urfave.Context) error {
 	if err := terminal.Needs(c, "output"); err != nil {
 		return err
 	}
@@ -116,18 +117,18 @@ func (a *App) saveBundle(c *urfave.Context) error {
 	if err != nil {
 		return err
 	}
-	cl, err := a.connect()
+	cl, err := a.Connect()
 	if err != nil {
 		return err
 	}
-	n, err := a.download(c, func() ([]byte, error) { return cl.Bundle(c.Context, d, attest.MaxBundle) })
+	n, err := a.Download(c, func() ([]byte, error) { return cl.Bundle(c.Context, d, attest.MaxBundle) })
 	if err != nil {
 		return err
 	}
 	return a.Note("%s of proof about %s is in %s", humanize.IBytes(uint64(n)), path.Base(strings.TrimRight(c.Args().First(), "/")), c.String("output"))
 }
 
-func (a *App) trustCommand() *urfave.Command {
+func (a app) trustCommand() *urfave.Command {
 	return &urfave.Command{
 		Name:        "trust",
 		Usage:       "what strangers need to verify this server's packages",
@@ -136,21 +137,21 @@ func (a *App) trustCommand() *urfave.Command {
 			Name: "export", Usage: "download the trust file, for albs verify", ArgsUsage: "--output FILE",
 			Description: "The file is believed by whoever verifies with it: hand it on by a way that can't be tampered with.\n" +
 				"For example: albs trust export --output albs-trust.json",
-			Flags:  []urfave.Flag{outputFlag()},
+			Flags:  []urfave.Flag{ask.OutputFlag()},
 			Action: terminal.Action(0, 0, a.exportTrust),
 		}},
 	}
 }
 
-func (a *App) exportTrust(c *urfave.Context) error {
+func (a app) exportTrust(c *urfave.Context) error {
 	if err := terminal.Needs(c, "output"); err != nil {
 		return err
 	}
-	cl, err := a.connect()
+	cl, err := a.Connect()
 	if err != nil {
 		return err
 	}
-	if _, err := a.download(c, func() ([]byte, error) {
+	if _, err := a.Download(c, func() ([]byte, error) {
 		b, err := cl.Trust(c.Context, attest.MaxTrust)
 		if err != nil {
 			return nil, err

@@ -1,4 +1,4 @@
-package remote
+package releases
 
 import (
 	"fmt"
@@ -8,12 +8,13 @@ import (
 	urfave "github.com/urfave/cli/v2"
 
 	"albs/internal/albs"
+	"albs/internal/cli/remote/ask"
 	"albs/internal/cli/terminal"
 	"albs/internal/client"
 )
 
-func (a *App) decideCommand() *urfave.Command {
-	return answers(&urfave.Command{
+func (a app) decideCommand() *urfave.Command {
+	return ask.Answers(&urfave.Command{
 		Name: "decide", Usage: "say where packages of a release go, or that they don't", ArgsUsage: "RELEASE --move P=TO… --add P=TO… --exclude P… --undo P… --reason TEXT",
 		Description: "P is a package as the plan writes it, TO the path of a repository or a place of the distribution. The plan is made anew, and approvals of the one before are void.\n" +
 			"For example: albs release decide 3 --move hello-1.0-1.el9.x86_64=CRB --reason \"only needed to build\"",
@@ -24,13 +25,13 @@ func (a *App) decideCommand() *urfave.Command {
 			&urfave.StringSliceFlag{Name: "undo", Usage: "`P`: what was decided of it before is taken back"},
 			&urfave.StringFlag{Name: "reason", Usage: "why, one line of `TEXT`"},
 		},
-		Action: numbered(a, "release", 1, a.decideRelease),
+		Action: ask.Numbered(a.App, "release", 1, a.decideRelease),
 	})
 }
 
 // decideRelease sends what holds from now on: what held before, without what is taken
 // back, and what is new.
-func (a *App) decideRelease(c *urfave.Context, cl *client.Client, id albs.ReleaseID) error {
+func (a app) decideRelease(c *urfave.Context, cl *client.Client, id albs.ReleaseID) error {
 	var made []client.Decision
 	for _, action := range []string{"move", "add", "exclude"} {
 		for _, word := range c.StringSlice(action) {

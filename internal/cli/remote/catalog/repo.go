@@ -1,10 +1,11 @@
-package remote
+package catalog
 
 import (
 	"strings"
 
 	urfave "github.com/urfave/cli/v2"
 
+	"albs/internal/cli/remote/ask"
 	"albs/internal/cli/terminal"
 	"albs/internal/client"
 )
@@ -12,7 +13,7 @@ import (
 // maxMetadata bounds a metadata file that is sent; the server has the same bound.
 const maxMetadata = 64 << 20
 
-func (a *App) repoCommand() *urfave.Command {
+func (a app) repoCommand() *urfave.Command {
 	typeFlag := func() urfave.Flag {
 		return &urfave.StringFlag{Name: "type", Usage: "the `TYPE` of the file: group (comps), modules, updateinfo or productid"}
 	}
@@ -24,17 +25,17 @@ func (a *App) repoCommand() *urfave.Command {
 			Name: "metadata", Usage: "metadata files that people give: comps, modules, advisories",
 			Description: "What is given is checked and kept; readers see it with the product's next release, whose plan says so.",
 			Subcommands: []*urfave.Command{
-				answers(&urfave.Command{
+				ask.Answers(&urfave.Command{
 					Name: "set", Usage: "give a repository a metadata file, in place of the one of its type", ArgsUsage: "PRODUCT/PATH FILE --type TYPE",
 					Description: "FILE may be compressed by gzip, zstd or xz; - reads stdin. XML has no document type declaration, YAML no anchors.\n" +
 						"For example: albs repo metadata set demo/el9/x86_64/os comps.xml --type group",
 					Flags:  []urfave.Flag{typeFlag()},
 					Action: terminal.Action(2, 2, a.setMetadata),
 				}),
-				answers(&urfave.Command{
+				ask.Answers(&urfave.Command{
 					Name: "show", Usage: "list the metadata files that a product's repositories were given", ArgsUsage: "PRODUCT[/PATH]",
 					Description: "albs artifact get downloads each by its SHA256.",
-					Action: shows(a, 1, func(c *urfave.Context, cl *client.Client) (client.Doc[[]client.Record], error) {
+					Action: ask.Shows(a.App, 1, func(c *urfave.Context, cl *client.Client) (client.Doc[[]client.Record], error) {
 						product, path, _ := strings.Cut(c.Args().First(), "/")
 						return cl.Records(c.Context, product, path)
 					}, func(list []client.Record) error {
@@ -53,8 +54,8 @@ func (a *App) repoCommand() *urfave.Command {
 	}
 }
 
-func (a *App) showRepoCommand() *urfave.Command {
-	return answers(&urfave.Command{
+func (a app) showRepoCommand() *urfave.Command {
+	return ask.Answers(&urfave.Command{
 		Name: "show", Usage: "list what a repository holds, or held", ArgsUsage: "PRODUCT/PATH [--serial N | --at TIME]",
 		Description: "Without a serial or a time it is what readers see now. TIME is as 2026-01-31T15:04:05Z, or a day, which stands for its begin in UTC.\n" +
 			"For example: albs repo show demo/el9/x86_64/os --at 2026-01-31",
@@ -62,7 +63,7 @@ func (a *App) showRepoCommand() *urfave.Command {
 			&urfave.Int64Flag{Name: "serial", Usage: "at serial `N`, which albs release list shows"},
 			&urfave.StringFlag{Name: "at", Usage: "at the `TIME`"},
 		},
-		Action: a.asks(1, 1, func(c *urfave.Context, cl *client.Client) error {
+		Action: a.Asks(1, 1, func(c *urfave.Context, cl *client.Client) error {
 			name := c.Args().First()
 			switch {
 			case c.IsSet("serial") && c.IsSet("at"):
@@ -81,7 +82,7 @@ func (a *App) showRepoCommand() *urfave.Command {
 	})
 }
 
-func (a *App) printHeld(h client.Held) error {
+func (a app) printHeld(h client.Held) error {
 	if err := a.Facts("repository", h.Product+"/"+h.Repository, "serial", terminal.Decimal(h.Serial), "since", terminal.When(h.Since), "packages", terminal.Decimal(len(h.Packages))); err != nil {
 		return err
 	}
@@ -98,18 +99,18 @@ func (a *App) printHeld(h client.Held) error {
 	return a.Section(records)
 }
 
-func (a *App) diffRepoCommand() *urfave.Command {
-	return answers(&urfave.Command{
+func (a app) diffRepoCommand() *urfave.Command {
+	return ask.Answers(&urfave.Command{
 		Name: "diff", Usage: "show what changed between two repositories, or two moments of one", ArgsUsage: "PRODUCT/PATH[@WHEN] PRODUCT/PATH[@WHEN]",
 		Description: "WHEN is a serial or a time; without it, what readers see now. Of packages that both have, nothing is said.\n" +
 			"For example: albs repo diff demo/el9/x86_64/os@7 demo/el9/x86_64/os",
-		Action: shows(a, 2, func(c *urfave.Context, cl *client.Client) (client.Doc[client.RepoDiff], error) {
+		Action: ask.Shows(a.App, 2, func(c *urfave.Context, cl *client.Client) (client.Doc[client.RepoDiff], error) {
 			return cl.DiffRepos(c.Context, c.Args().Get(0), c.Args().Get(1))
 		}, a.printDiff),
 	})
 }
 
-func (a *App) printDiff(d client.RepoDiff) error {
+func (a app) printDiff(d client.RepoDiff) error {
 	side := func(s client.Shown) string {
 		return s.Product + "/" + s.Repository + ", serial " + terminal.Decimal(s.Serial) + " of " + terminal.When(s.Since)
 	}
@@ -144,7 +145,7 @@ func repository(c *urfave.Context) (product, path string, err error) {
 	return product, path, nil
 }
 
-func (a *App) setMetadata(c *urfave.Context) error {
+func (a app) setMetadata(c *urfave.Context) error {
 	product, path, err := repository(c)
 	if err != nil {
 		return err
@@ -153,7 +154,7 @@ func (a *App) setMetadata(c *urfave.Context) error {
 	if err != nil {
 		return err
 	}
-	cl, err := a.connect()
+	cl, err := a.Connect()
 	if err != nil {
 		return err
 	}
@@ -167,12 +168,12 @@ func (a *App) setMetadata(c *urfave.Context) error {
 	return a.Note("readers see it with the next release: albs release plan --product %s", product)
 }
 
-func (a *App) removeMetadata(c *urfave.Context) error {
+func (a app) removeMetadata(c *urfave.Context) error {
 	product, path, err := repository(c)
 	if err != nil {
 		return err
 	}
-	cl, err := a.connect()
+	cl, err := a.Connect()
 	if err != nil {
 		return err
 	}

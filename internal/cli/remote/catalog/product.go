@@ -1,21 +1,22 @@
-package remote
+package catalog
 
 import (
 	"fmt"
 
 	urfave "github.com/urfave/cli/v2"
 
+	"albs/internal/cli/remote/ask"
 	"albs/internal/cli/terminal"
 	"albs/internal/client"
 )
 
-func (a *App) productCommand() *urfave.Command {
+func (a app) productCommand() *urfave.Command {
 	return &urfave.Command{
 		Name:        "product",
 		Usage:       "what is released: repositories, their key, and who has to agree",
 		Description: "A product is a set of public repositories that a team releases to, with the key and the approvals that a release needs.",
 		Subcommands: []*urfave.Command{
-			answers(&urfave.Command{
+			ask.Answers(&urfave.Command{
 				Name: "apply", Usage: "make a product, or change the one of that name", ArgsUsage: "FILE.yaml",
 				Description: "FILE.yaml says all of the product, and the file's name field which one; - reads stdin. Applying the same file twice changes nothing.\n" +
 					"For example: albs product apply demo.yaml",
@@ -23,18 +24,18 @@ func (a *App) productCommand() *urfave.Command {
 					return fmt.Sprintf("product %s is at revision %d", p.Name, p.Revision)
 				}),
 			}),
-			answers(&urfave.Command{
+			ask.Answers(&urfave.Command{
 				Name: "list", Usage: "list products", ArgsUsage: "[--page N]",
 				Description: "Products are listed by name, ten to a page.",
-				Flags:       []urfave.Flag{pageFlag()},
-				Action: pages(a, func(c *urfave.Context, cl *client.Client, page int) (client.Doc[client.ProductPage], error) {
+				Flags:       []urfave.Flag{ask.PageFlag()},
+				Action: ask.Pages(a.App, func(c *urfave.Context, cl *client.Client, page int) (client.Doc[client.ProductPage], error) {
 					return cl.Products(c.Context, page)
 				}, listProducts, "there are no products on this page; make one with: albs product apply FILE.yaml"),
 			}),
-			answers(&urfave.Command{
+			ask.Answers(&urfave.Command{
 				Name: "show", Usage: "show a product", ArgsUsage: "NAME",
 				Description: "NAME is one that albs product list has. --json prints everything that was applied.",
-				Action: shows(a, 1, func(c *urfave.Context, cl *client.Client) (client.Doc[client.Product], error) {
+				Action: ask.Shows(a.App, 1, func(c *urfave.Context, cl *client.Client) (client.Doc[client.Product], error) {
 					return cl.Product(c.Context, c.Args().First())
 				}, a.showProduct),
 			}),
@@ -45,17 +46,17 @@ func (a *App) productCommand() *urfave.Command {
 func listProducts(page client.ProductPage) (*terminal.Table, int) {
 	t := terminal.NewTable("NAME", "TEAM", "PLATFORMS", "REVISION", "CHANGED", "TITLE")
 	for _, p := range page.Products {
-		t.Row(p.Name, p.Team.Name, named(p.Platforms), terminal.Decimal(p.Revision), terminal.When(p.At), p.Title)
+		t.Row(p.Name, p.Team.Name, ask.Named(p.Platforms), terminal.Decimal(p.Revision), terminal.When(p.At), p.Title)
 	}
 	return t, page.Total
 }
 
-func (a *App) showProduct(p client.Product) error {
+func (a app) showProduct(p client.Product) error {
 	approvals := terminal.Decimal(p.Spec.Approvals.Count)
 	if p.Spec.Approvals.Distinct {
 		approvals += ", not of who plans"
 	}
-	if err := a.Facts("product", p.Name, "title", p.Title, "team", p.Team.Name, "platforms", named(p.Platforms), "key", p.Spec.Key,
+	if err := a.Facts("product", p.Name, "title", p.Title, "team", p.Team.Name, "platforms", ask.Named(p.Platforms), "key", p.Spec.Key,
 		"tests", p.Spec.Gate.Tests, "approvals", approvals, "revision", terminal.Decimal(p.Revision), "digest", string(p.Digest),
 		"changed", terminal.When(p.At), "by", p.Actor); err != nil {
 		return err

@@ -1,4 +1,4 @@
-package remote
+package builds
 
 import (
 	"bytes"
@@ -17,6 +17,7 @@ import (
 	"gopkg.in/yaml.v3"
 
 	"albs/internal/albs"
+	"albs/internal/cli/remote/ask"
 	"albs/internal/cli/terminal"
 	"albs/internal/client"
 )
@@ -28,7 +29,7 @@ const maxBuildFile = 1 << 20
 var besideFile = []string{"file", "wait", "json"}
 
 // createFromFile makes the build that a file says.
-func (a *App) createFromFile(c *urfave.Context) error {
+func (a app) createFromFile(c *urfave.Context) error {
 	for _, f := range c.LocalFlagNames() {
 		if !slices.Contains(besideFile, f) {
 			return terminal.Misused(c, "the file says all of the build: --%s doesn't go with --file", f)
@@ -41,9 +42,9 @@ func (a *App) createFromFile(c *urfave.Context) error {
 	}
 	request, err := parseBuild(b)
 	if err != nil {
-		return about(file, err)
+		return ask.About(file, err)
 	}
-	cl, err := a.connect()
+	cl, err := a.Connect()
 	if err != nil {
 		return err
 	}
@@ -51,11 +52,11 @@ func (a *App) createFromFile(c *urfave.Context) error {
 		return err
 	}
 	if b, err = json.Marshal(request); err != nil {
-		return about(file, albs.Errorf(albs.Invalid, "it can't be sent: %w", err))
+		return ask.About(file, albs.Errorf(albs.Invalid, "it can't be sent: %w", err))
 	}
 	made, err := cl.CreateBuildOf(c.Context, b, rand.Text())
 	if err != nil {
-		return about(file, err)
+		return ask.About(file, err)
 	}
 	return a.queued(c, cl, made)
 }

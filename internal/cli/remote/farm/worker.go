@@ -1,4 +1,4 @@
-package remote
+package farm
 
 import (
 	"context"
@@ -10,17 +10,18 @@ import (
 	urfave "github.com/urfave/cli/v2"
 
 	"albs/internal/albs"
+	"albs/internal/cli/remote/ask"
 	"albs/internal/cli/terminal"
 	"albs/internal/client"
 )
 
-func (a *App) workerCommand() *urfave.Command {
+func (a app) workerCommand() *urfave.Command {
 	return &urfave.Command{
 		Name:        "worker",
 		Usage:       "nodes, testers, signers and releasers: who they are and what they do",
 		Description: "A worker that runs apart from the master shows a token of its own, which binds it to its role, arches and keys.",
 		Subcommands: []*urfave.Command{
-			answers(&urfave.Command{
+			ask.Answers(&urfave.Command{
 				Name: "add", Usage: "enroll a worker and print its token, which is shown this once",
 				ArgsUsage: "[NAME] --role node|tester|signer|releaser [--arch A]… [--key FPR]… [--label L]…",
 				Description: "The token alone goes to stdout, so that it can be put into the file that connect.token_file names. Without NAME the worker is called by its role and a number.\n" +
@@ -33,7 +34,7 @@ func (a *App) workerCommand() *urfave.Command {
 				},
 				Action: terminal.Action(0, 1, a.addWorker),
 			}),
-			answers(&urfave.Command{
+			ask.Answers(&urfave.Command{
 				Name: "list", Usage: "list workers: how they stand and what they run", ArgsUsage: "[--state S] [--after NAME]",
 				Description: "RUNS are numbers of tasks; LABELS are what it offers or, if it never asked for work, what it may.\n" +
 					"STATE is busy, idle, draining or drained (albs worker drain), quarantined (it lost too much), away (not heard of for some time),\n" +
@@ -44,29 +45,29 @@ func (a *App) workerCommand() *urfave.Command {
 				},
 				Action: terminal.Action(0, 0, a.listWorkers),
 			}),
-			answers(&urfave.Command{
+			ask.Answers(&urfave.Command{
 				Name: "show", Usage: "show a worker: its load, labels, last contact and tasks", ArgsUsage: "NAME",
 				Description: "Of cores, memory and disk it says how much the tasks that run there need, and how much the machine offers.",
 				Action:      a.withWorker(1, a.showWorker),
 			}),
-			answers(&urfave.Command{
+			ask.Answers(&urfave.Command{
 				Name: "drain", Usage: "give a worker nothing more; what it runs it finishes", ArgsUsage: "NAME [--reason TEXT]",
 				Description: "It is drained once it runs nothing: then its machine can be taken away. Draining it again changes the reason.\n" +
 					"For example: albs worker drain node-1 --reason \"new disk\"",
 				Flags:  []urfave.Flag{&urfave.StringFlag{Name: "reason", Usage: "why, for whoever wonders (`TEXT`)"}},
 				Action: a.withWorker(1, a.drainWorker),
 			}),
-			answers(&urfave.Command{
+			ask.Answers(&urfave.Command{
 				Name: "undrain", Usage: "let a drained worker have work again", ArgsUsage: "NAME",
 				Description: "A worker that isn't drained stays as it is.",
 				Action:      a.withWorker(1, a.undrainWorker),
 			}),
-			answers(&urfave.Command{
+			ask.Answers(&urfave.Command{
 				Name: "lift", Usage: "end a worker's quarantine", ArgsUsage: "NAME",
 				Description: "A worker is quarantined when it fell silent with three different tasks within an hour. What it lost before counts no more.",
 				Action:      a.withWorker(1, a.liftWorker),
 			}),
-			answers(&urfave.Command{
+			ask.Answers(&urfave.Command{
 				Name: "exclude", Usage: "keep packages from a worker", ArgsUsage: "NAME (--pattern P… | --none)",
 				Description: "The patterns take the place of those before.\n" +
 					"For example: albs worker exclude node-1 --pattern \"kernel*\" --pattern \"chromium/*/aarch64\"",
@@ -81,7 +82,7 @@ func (a *App) workerCommand() *urfave.Command {
 					return a.withWorker(1, a.excludeFromWorker)(c)
 				}),
 			}),
-			answers(&urfave.Command{
+			ask.Answers(&urfave.Command{
 				Name: "disable", Usage: "close a worker's identity for good", ArgsUsage: "NAME",
 				Description: "Its token is refused from now on, and what it works at is given to another when its lease ends.",
 				Action:      a.withWorker(1, a.disableWorker),
@@ -91,8 +92,8 @@ func (a *App) workerCommand() *urfave.Command {
 }
 
 // withWorker is asks for a worker whose name is the first argument.
-func (a *App) withWorker(most int, do func(*urfave.Context, *client.Client, client.Worker) error) urfave.ActionFunc {
-	return a.asks(1, most, func(c *urfave.Context, cl *client.Client) error {
+func (a app) withWorker(most int, do func(*urfave.Context, *client.Client, client.Worker) error) urfave.ActionFunc {
+	return a.Asks(1, most, func(c *urfave.Context, cl *client.Client) error {
 		name := c.Args().First()
 		workers, err := cl.Workers(c.Context, client.WorkerQuery{Name: name})
 		if err != nil {
@@ -106,7 +107,7 @@ func (a *App) withWorker(most int, do func(*urfave.Context, *client.Client, clie
 	})
 }
 
-func (a *App) addWorker(c *urfave.Context) error {
+func (a app) addWorker(c *urfave.Context) error {
 	if err := terminal.Needs(c, "role"); err != nil {
 		return err
 	}
@@ -114,14 +115,14 @@ func (a *App) addWorker(c *urfave.Context) error {
 	if role == albs.RoleMaster || !slices.Contains(albs.Roles, role) {
 		return terminal.Misused(c, "--role %q is none of node, tester, signer and releaser", role)
 	}
-	arches, err := arches(c)
+	arches, err := ask.Arches(c)
 	if err != nil {
 		return err
 	}
 	if bound := role == albs.RoleNode || role == albs.RoleTester; bound != (len(arches) > 0) {
 		return terminal.Misused(c, "a node and a tester need --arch, which a signer and a releaser don't have")
 	}
-	cl, err := a.connect()
+	cl, err := a.Connect()
 	if err != nil {
 		return err
 	}
@@ -170,25 +171,12 @@ func freeName(ctx context.Context, cl *client.Client, role albs.Role) (string, e
 	}
 }
 
-// arches reads --arch.
-func arches(c *urfave.Context) ([]albs.Arch, error) {
-	var out []albs.Arch
-	for _, s := range c.StringSlice("arch") {
-		arch, err := albs.ParseArch(s)
-		if err != nil {
-			return nil, terminal.Misused(c, "--arch: %v", err)
-		}
-		out = append(out, arch)
-	}
-	return out, nil
-}
-
-func (a *App) listWorkers(c *urfave.Context) error {
+func (a app) listWorkers(c *urfave.Context) error {
 	q := client.WorkerQuery{State: c.String("state"), After: c.String("after")}
 	if q.State != "" && !slices.Contains(client.WorkerStates, q.State) {
 		return terminal.Misused(c, "--state %q is none of %s", q.State, strings.Join(client.WorkerStates, ", "))
 	}
-	cl, err := a.connect()
+	cl, err := a.Connect()
 	if err != nil {
 		return err
 	}
@@ -206,7 +194,7 @@ func (a *App) listWorkers(c *urfave.Context) error {
 		if w.State == "unseen" {
 			labels = w.Labels
 		}
-		t.Row(w.Name, string(w.Role), w.State, shorten(strings.Join(runs, " ")), contact(w), strings.Join(labels, " "), shorten(whyBarred(w)))
+		t.Row(w.Name, string(w.Role), w.State, ask.Shorten(strings.Join(runs, " ")), contact(w), strings.Join(labels, " "), ask.Shorten(whyBarred(w)))
 	}
 	none := "there are no workers; enroll one with: albs worker add NAME --role node --arch x86_64"
 	if q != (client.WorkerQuery{}) {
@@ -244,7 +232,7 @@ func whyBarred(w client.Worker) string {
 	return w.Pause
 }
 
-func (a *App) showWorker(c *urfave.Context, cl *client.Client, w client.Worker) error {
+func (a app) showWorker(c *urfave.Context, cl *client.Client, w client.Worker) error {
 	doc, err := cl.Worker(c.Context, w.ID)
 	if err != nil || c.Bool("json") {
 		return a.JSONOr(doc.JSON, err)
@@ -256,10 +244,10 @@ func (a *App) showWorker(c *urfave.Context, cl *client.Client, w client.Worker) 
 	facts = append(facts, "cores", load(int64(w.Taken.Cores), int64(w.Capacity.Cores), func(n int64) string { return terminal.Decimal(n) }),
 		"memory", load(w.Taken.Memory, w.Capacity.Memory, gib), "disk", load(w.Taken.Disk, w.Capacity.Disk, gib))
 	if d := w.Drained; d != nil {
-		facts = append(facts, "drained", terminal.When(d.Since)+" by "+d.By+because(d.Reason))
+		facts = append(facts, "drained", terminal.When(d.Since)+" by "+d.By+ask.Because(d.Reason))
 	}
 	if d := w.Quarantined; d != nil {
-		facts = append(facts, "quarantined", terminal.When(d.Since)+because(d.Reason))
+		facts = append(facts, "quarantined", terminal.When(d.Since)+ask.Because(d.Reason))
 	}
 	if w.Pause != "" {
 		facts = append(facts, "takes less", w.Pause)
@@ -288,7 +276,7 @@ func load(taken, has int64, say func(int64) string) string {
 
 func gib(n int64) string { return fmt.Sprintf("%.3g GiB", float64(n)/(1<<30)) }
 
-func (a *App) drainWorker(c *urfave.Context, cl *client.Client, w client.Worker) error {
+func (a app) drainWorker(c *urfave.Context, cl *client.Client, w client.Worker) error {
 	doc, err := cl.DrainWorker(c.Context, w.ID, c.String("reason"))
 	if err != nil {
 		return err
@@ -300,7 +288,7 @@ func (a *App) drainWorker(c *urfave.Context, cl *client.Client, w client.Worker)
 	return a.Result(c, doc.JSON, "worker %s gets nothing more; %s", w.Name, rest)
 }
 
-func (a *App) undrainWorker(c *urfave.Context, cl *client.Client, w client.Worker) error {
+func (a app) undrainWorker(c *urfave.Context, cl *client.Client, w client.Worker) error {
 	doc, err := cl.UndrainWorker(c.Context, w.ID)
 	if err != nil {
 		return err
@@ -308,7 +296,7 @@ func (a *App) undrainWorker(c *urfave.Context, cl *client.Client, w client.Worke
 	return a.Result(c, doc.JSON, "worker %s is %s", w.Name, doc.Value.State)
 }
 
-func (a *App) liftWorker(c *urfave.Context, cl *client.Client, w client.Worker) error {
+func (a app) liftWorker(c *urfave.Context, cl *client.Client, w client.Worker) error {
 	doc, err := cl.LiftWorker(c.Context, w.ID)
 	if err != nil {
 		return err
@@ -316,7 +304,7 @@ func (a *App) liftWorker(c *urfave.Context, cl *client.Client, w client.Worker) 
 	return a.Result(c, doc.JSON, "worker %s is %s", w.Name, doc.Value.State)
 }
 
-func (a *App) excludeFromWorker(c *urfave.Context, cl *client.Client, w client.Worker) error {
+func (a app) excludeFromWorker(c *urfave.Context, cl *client.Client, w client.Worker) error {
 	patterns := c.StringSlice("pattern")
 	doc, err := cl.ExcludeFromWorker(c.Context, w.ID, patterns)
 	if err != nil {
@@ -328,7 +316,7 @@ func (a *App) excludeFromWorker(c *urfave.Context, cl *client.Client, w client.W
 	return a.Result(c, doc.JSON, "worker %s doesn't get %s", w.Name, strings.Join(doc.Value.Exclude, " "))
 }
 
-func (a *App) disableWorker(c *urfave.Context, cl *client.Client, w client.Worker) error {
+func (a app) disableWorker(c *urfave.Context, cl *client.Client, w client.Worker) error {
 	out, err := cl.DisableWorker(c.Context, w.ID)
 	if err != nil {
 		return err

@@ -1,4 +1,5 @@
-package remote
+// Package releases has the commands that sign packages and show them to the public.
+package releases
 
 import (
 	"context"
@@ -8,17 +9,30 @@ import (
 	urfave "github.com/urfave/cli/v2"
 
 	"albs/internal/albs"
+	"albs/internal/cli/remote/ask"
 	"albs/internal/cli/terminal"
 	"albs/internal/client"
 )
 
-func (a *App) releaseCommand() *urfave.Command {
+type app struct{ *ask.App }
+
+// Commands returns the commands in the order of their use.
+func Commands(on *ask.App) []*urfave.Command {
+	a := app{on}
+	return []*urfave.Command{
+		ask.Listed("albs key list shows all", a.keyCommand()),
+		ask.Listed("albs build list and albs key list show what there is", a.signCommand()),
+		a.releaseCommand(),
+	}
+}
+
+func (a app) releaseCommand() *urfave.Command {
 	return &urfave.Command{
 		Name:        "release",
 		Usage:       "plan, approve and publish; bring back what was before",
 		Description: "A release makes a product's signed packages public: it is planned, approved by people as that plan, and then published.",
 		Subcommands: []*urfave.Command{
-			listed("albs product list and albs build list show what there is", answers(&urfave.Command{
+			ask.Listed("albs product list and albs build list show what there is", ask.Answers(&urfave.Command{
 				Name: "plan", Usage: "compute what the release of builds comes to", ArgsUsage: "--product P [--build N…]",
 				Description: "Nothing is changed: the plan shows what would go where, and what stands against it.\n" +
 					"Without a build it is a release of the metadata files that repositories were given (albs repo metadata set).\n" +
@@ -29,49 +43,49 @@ func (a *App) releaseCommand() *urfave.Command {
 				},
 				Action: terminal.Action(0, 0, a.planRelease),
 			})),
-			answers(&urfave.Command{
+			ask.Answers(&urfave.Command{
 				Name: "list", Usage: "list releases, the newest first", ArgsUsage: "[--product P] [--page N]",
 				Description: "Releases are listed ten to a page, rollbacks among them.",
-				Flags:       []urfave.Flag{&urfave.StringFlag{Name: "product", Usage: "only of the product `P`"}, pageFlag()},
-				Action: pages(a, func(c *urfave.Context, cl *client.Client, page int) (client.Doc[client.ReleasePage], error) {
+				Flags:       []urfave.Flag{&urfave.StringFlag{Name: "product", Usage: "only of the product `P`"}, ask.PageFlag()},
+				Action: ask.Pages(a.App, func(c *urfave.Context, cl *client.Client, page int) (client.Doc[client.ReleasePage], error) {
 					return cl.Releases(c.Context, client.ReleaseQuery{Page: page, Product: c.String("product")})
 				}, listReleases, "there are no releases on this page"),
 			}),
-			listed("albs release list shows all", answers(&urfave.Command{
+			ask.Listed("albs release list shows all", ask.Answers(&urfave.Command{
 				Name: "show", Usage: "show a release: what goes where, and who approved it", ArgsUsage: "RELEASE",
 				Description: "RELEASE is the number that albs release plan printed and albs release list shows.",
-				Action:      numbered(a, "release", 1, a.showRelease),
+				Action:      ask.Numbered(a.App, "release", 1, a.showRelease),
 			})),
-			listed("albs release list shows all", a.decideCommand()),
-			listed("albs release list shows all", answers(&urfave.Command{
+			ask.Listed("albs release list shows all", a.decideCommand()),
+			ask.Listed("albs release list shows all", ask.Answers(&urfave.Command{
 				Name: "approve", Usage: "show a release's plan and approve exactly that", ArgsUsage: "RELEASE",
 				Description: "What was shown is what is approved: a plan that has changed meanwhile is refused.",
-				Action:      numbered(a, "release", 1, a.approveRelease),
+				Action:      ask.Numbered(a.App, "release", 1, a.approveRelease),
 			})),
-			listed("albs release list shows all", answers(&urfave.Command{
+			ask.Listed("albs release list shows all", ask.Answers(&urfave.Command{
 				Name: "publish", Usage: "make an approved release public", ArgsUsage: "RELEASE [--wait]",
 				Description: "Readers see the whole old or the whole new.\n" +
 					"For example: albs release publish 3 --wait",
 				Flags:  []urfave.Flag{terminal.WaitFlag("it is public")},
-				Action: numbered(a, "release", 1, a.publishRelease),
+				Action: ask.Numbered(a.App, "release", 1, a.publishRelease),
 			})),
-			listed("albs release list shows all", answers(&urfave.Command{
+			ask.Listed("albs release list shows all", ask.Answers(&urfave.Command{
 				Name: "cancel", Usage: "end a publication or rollback that doesn't get on", ArgsUsage: "RELEASE",
 				Description: "What was public stays public. The release can be published again.",
-				Action:      numbered(a, "release", 1, a.cancelRelease),
+				Action:      ask.Numbered(a.App, "release", 1, a.cancelRelease),
 			})),
-			listed("albs release list and albs product list show what there is", answers(&urfave.Command{
+			ask.Listed("albs release list and albs product list show what there is", ask.Answers(&urfave.Command{
 				Name: "rollback", Usage: "bring back what a product showed before its last release, or at a serial", ArgsUsage: "PRODUCT|RELEASE [--to SERIAL] [--wait]",
 				Description: "A rollback is a release of its own, with a new serial and the old content. What was released after a serial that --to names is reverted with it.\n" +
 					"For example: albs release rollback demo --wait",
 				Flags:  []urfave.Flag{&urfave.Int64Flag{Name: "to", Usage: "the `SERIAL` that the product is to show again; albs release list has them"}, terminal.WaitFlag("it is public")},
-				Action: a.asks(1, 1, a.rollback),
+				Action: a.Asks(1, 1, a.rollback),
 			})),
 		},
 	}
 }
 
-func (a *App) planRelease(c *urfave.Context) error {
+func (a app) planRelease(c *urfave.Context) error {
 	if err := terminal.Needs(c, "product"); err != nil {
 		return err
 	}
@@ -82,7 +96,7 @@ func (a *App) planRelease(c *urfave.Context) error {
 		}
 		builds = append(builds, albs.BuildID(n))
 	}
-	cl, err := a.connect()
+	cl, err := a.Connect()
 	if err != nil {
 		return err
 	}
@@ -109,12 +123,12 @@ func listReleases(page client.ReleasePage) (*terminal.Table, int) {
 		if r.Serial > 0 {
 			serial = terminal.Decimal(r.Serial)
 		}
-		t.Row(terminal.Decimal(r.ID), r.Product.Name, r.Kind, r.State, serial, r.Owner.Name, terminal.When(r.Created), shorten(r.Reason))
+		t.Row(terminal.Decimal(r.ID), r.Product.Name, r.Kind, r.State, serial, r.Owner.Name, terminal.When(r.Created), ask.Shorten(r.Reason))
 	}
 	return t, page.Total
 }
 
-func (a *App) showRelease(c *urfave.Context, cl *client.Client, id albs.ReleaseID) error {
+func (a app) showRelease(c *urfave.Context, cl *client.Client, id albs.ReleaseID) error {
 	doc, err := cl.Release(c.Context, id)
 	if err != nil || c.Bool("json") {
 		return a.JSONOr(doc.JSON, err)
@@ -122,14 +136,14 @@ func (a *App) showRelease(c *urfave.Context, cl *client.Client, id albs.ReleaseI
 	return a.printRelease(doc.Value)
 }
 
-func (a *App) printRelease(r client.Release) error {
-	state := r.State + because(r.Reason)
+func (a app) printRelease(r client.Release) error {
+	state := r.State + ask.Because(r.Reason)
 	if r.Status == client.ReleaseScheduled {
 		state += fmt.Sprintf(", %d of %d approvals", len(r.Approvals), r.Needed)
 	}
 	pairs := []string{"release", terminal.Decimal(r.ID), "product", r.Product.Name, "kind", r.Kind, "state", state, "by", r.Owner.Name, "created", terminal.When(r.Created)}
 	if len(r.Builds) > 0 {
-		pairs = append(pairs, "builds", numbers(r.Builds))
+		pairs = append(pairs, "builds", ask.Numbers(r.Builds))
 	}
 	if r.Serial > 0 {
 		pairs = append(pairs, "serial", terminal.Decimal(r.Serial))
@@ -151,7 +165,7 @@ func (a *App) printRelease(r client.Release) error {
 }
 
 // printPlan prints all effects of a plan: they are what a digest stands for.
-func (a *App) printPlan(p *client.Plan) error {
+func (a app) printPlan(p *client.Plan) error {
 	changes := terminal.NewTable("ACTION", "PACKAGE", "REPOSITORY", "MATCH", "TESTS", "SHA256", "UPDATES")
 	records := terminal.NewTable("ACTION", "METADATA", "REPOSITORY", "SHA256")
 	counts := terminal.NewTable("REPOSITORY", "PACKAGES NOW", "AFTER", "BYTES MORE")
@@ -177,7 +191,7 @@ func (a *App) printPlan(p *client.Plan) error {
 	}
 	notes := terminal.NewTable("NOTES")
 	for _, lack := range p.Missing {
-		notes.Row(fmt.Sprintf("build %d has packages of platform %s for other arches and none for %s", lack.Build, lack.Platform, words(lack.Arches)))
+		notes.Row(fmt.Sprintf("build %d has packages of platform %s for other arches and none for %s", lack.Build, lack.Platform, ask.Words(lack.Arches)))
 	}
 	for _, n := range p.Notes {
 		notes.Row(n)
@@ -191,7 +205,7 @@ func (a *App) printPlan(p *client.Plan) error {
 }
 
 // approveRelease sends the digest of what it has shown, and nothing else.
-func (a *App) approveRelease(c *urfave.Context, cl *client.Client, id albs.ReleaseID) error {
+func (a app) approveRelease(c *urfave.Context, cl *client.Client, id albs.ReleaseID) error {
 	doc, err := cl.Release(c.Context, id)
 	if err != nil {
 		return err
@@ -214,7 +228,7 @@ func (a *App) approveRelease(c *urfave.Context, cl *client.Client, id albs.Relea
 	return a.Say("release %d has %d of %d approvals as %s", id, len(r.Approvals), r.Needed, r.Digest.Short())
 }
 
-func (a *App) publishRelease(c *urfave.Context, cl *client.Client, id albs.ReleaseID) error {
+func (a app) publishRelease(c *urfave.Context, cl *client.Client, id albs.ReleaseID) error {
 	doc, err := cl.PublishRelease(c.Context, id)
 	if err != nil {
 		return err
@@ -222,7 +236,7 @@ func (a *App) publishRelease(c *urfave.Context, cl *client.Client, id albs.Relea
 	return a.finish(c, cl, doc)
 }
 
-func (a *App) cancelRelease(c *urfave.Context, cl *client.Client, id albs.ReleaseID) error {
+func (a app) cancelRelease(c *urfave.Context, cl *client.Client, id albs.ReleaseID) error {
 	doc, err := cl.CancelRelease(c.Context, id)
 	if err != nil {
 		return err
@@ -236,7 +250,7 @@ func (a *App) cancelRelease(c *urfave.Context, cl *client.Client, id albs.Releas
 
 // rollback takes back the release that a product shows, which the argument names
 // by its number or by the product.
-func (a *App) rollback(c *urfave.Context, cl *client.Client) error {
+func (a app) rollback(c *urfave.Context, cl *client.Client) error {
 	arg := c.Args().First()
 	if c.IsSet("to") {
 		return a.rollbackTo(c, cl, arg)
@@ -257,7 +271,7 @@ func (a *App) rollback(c *urfave.Context, cl *client.Client) error {
 }
 
 // rollbackTo brings back what a product showed at the serial that --to names.
-func (a *App) rollbackTo(c *urfave.Context, cl *client.Client, product string) error {
+func (a app) rollbackTo(c *urfave.Context, cl *client.Client, product string) error {
 	now, err := shown(c.Context, cl, product)
 	if err != nil {
 		return err
@@ -294,7 +308,7 @@ func shown(ctx context.Context, cl *client.Client, product string) (client.Relea
 }
 
 // finish prints a release that has begun to be made public, or waits for its end.
-func (a *App) finish(c *urfave.Context, cl *client.Client, doc client.Doc[client.Release]) error {
+func (a app) finish(c *urfave.Context, cl *client.Client, doc client.Doc[client.Release]) error {
 	r := doc.Value
 	if !c.Bool("wait") {
 		return a.Result(c, doc.JSON, "release %d of product %s is %s; see how it goes with: albs release show %d", r.ID, r.Product.Name, r.State, r.ID)
@@ -307,7 +321,7 @@ func (a *App) finish(c *urfave.Context, cl *client.Client, doc client.Doc[client
 			return false, err
 		}
 		doc = next
-		m.Now(fmt.Sprintf("release %d of product %s: %s%s", r.ID, r.Product.Name, doc.Value.State, because(doc.Value.Reason)))
+		m.Now(fmt.Sprintf("release %d of product %s: %s%s", r.ID, r.Product.Name, doc.Value.State, ask.Because(doc.Value.Reason)))
 		return doc.Value.Status != client.ReleaseInProgress, nil
 	})
 	if err != nil {
@@ -315,7 +329,7 @@ func (a *App) finish(c *urfave.Context, cl *client.Client, doc client.Doc[client
 	}
 	r = doc.Value
 	if r.Status != client.ReleaseCompleted {
-		err = fmt.Errorf("release %d of product %s is not public: it is %s%s", r.ID, r.Product.Name, r.State, because(r.Reason))
+		err = fmt.Errorf("release %d of product %s is not public: it is %s%s", r.ID, r.Product.Name, r.State, ask.Because(r.Reason))
 	}
-	return a.outcome(c, doc.JSON, err, "release %d of product %s is public: serial %d", r.ID, r.Product.Name, r.Serial)
+	return a.Outcome(c, doc.JSON, err, "release %d of product %s is public: serial %d", r.ID, r.Product.Name, r.Serial)
 }

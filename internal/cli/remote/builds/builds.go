@@ -1,4 +1,6 @@
-package remote
+// Package builds has the commands of packagers: builds from their creation to their
+// logs.
+package builds
 
 import (
 	"cmp"
@@ -14,19 +16,25 @@ import (
 	urfave "github.com/urfave/cli/v2"
 
 	"albs/internal/albs"
+	"albs/internal/cli/remote/ask"
 	"albs/internal/cli/terminal"
 	"albs/internal/cli/watch"
 	"albs/internal/client"
 )
 
-func (a *App) buildCommand() *urfave.Command {
+type app struct{ *ask.App }
+
+// Commands returns the commands in the order of their use.
+func Commands(on *ask.App) []*urfave.Command { return []*urfave.Command{app{on}.buildCommand()} }
+
+func (a app) buildCommand() *urfave.Command {
 	return &urfave.Command{
 		Name:        "build",
 		Usage:       "make packages, see how it goes, read logs",
 		Description: "A build makes source packages out of git or SRPMs and rebuilds them for each platform and arch, then tests what came of it.",
 		Subcommands: append([]*urfave.Command{
-			listed("albs platform list, albs flavour list and albs product list show what there is", a.createBuildCommand()),
-			answers(&urfave.Command{
+			ask.Listed("albs platform list, albs flavour list and albs product list show what there is", a.createBuildCommand()),
+			ask.Answers(&urfave.Command{
 				Name: "list", Usage: "list builds, the newest first", ArgsUsage: "[--owner NAME] [--package P] [--platform P] [--product P] [--page N]",
 				Description: "Builds are listed ten to a page; flags leave out what they don't name.",
 				Flags: []urfave.Flag{
@@ -34,25 +42,25 @@ func (a *App) buildCommand() *urfave.Command {
 					&urfave.StringFlag{Name: "package", Usage: "only builds with the package `P`"},
 					&urfave.StringFlag{Name: "platform", Usage: "only builds for the platform `P`"},
 					&urfave.StringFlag{Name: "product", Usage: "only builds for the product `P`"},
-					pageFlag(),
+					ask.PageFlag(),
 				},
-				Action: pages(a, func(c *urfave.Context, cl *client.Client, page int) (client.Doc[client.BuildPage], error) {
+				Action: ask.Pages(a.App, func(c *urfave.Context, cl *client.Client, page int) (client.Doc[client.BuildPage], error) {
 					return cl.Builds(c.Context, client.BuildQuery{
 						Page: page, Owner: c.String("owner"), Package: c.String("package"), Platform: c.String("platform"), Product: c.String("product"),
 					})
 				}, a.listBuilds, "there are no builds on this page"),
 			}),
-			listed("albs build list shows all", answers(&urfave.Command{
+			ask.Listed("albs build list shows all", ask.Answers(&urfave.Command{
 				Name: "show", Usage: "show a build: its packages, steps, tests and files, or one step with the attempts at it", ArgsUsage: "BUILD [TASK]",
 				Description: "BUILD is the number that albs build create printed and albs build list shows.",
-				Action:      numbered(a, "build", 2, a.showBuild),
+				Action:      ask.Numbered(a.App, "build", 2, a.showBuild),
 			})),
-			listed("albs build list shows all", answers(&urfave.Command{
+			ask.Listed("albs build list shows all", ask.Answers(&urfave.Command{
 				Name: "watch", Usage: "follow a build until it and its tests are over; exit 1 if they fail", ArgsUsage: "BUILD",
 				Description: "Ctrl-C ends the watching and not the build.",
-				Action:      numbered(a, "build", 1, a.Build),
+				Action:      ask.Numbered(a.App, "build", 1, a.Build),
 			})),
-			listed("albs build list and albs build show list what there is", answers(&urfave.Command{
+			ask.Listed("albs build list and albs build show list what there is", ask.Answers(&urfave.Command{
 				Name: "logs", Usage: "list a build's logs, print one, or follow them", ArgsUsage: "BUILD [TASK] [-f] [--stream NAME] [--attempt N]",
 				Description: "With TASK one log is printed; without, all logs are listed. -f follows: the log of TASK, or one step of the build after the other.\n" +
 					"For example: albs build logs 7 12 --stream root",
@@ -61,20 +69,20 @@ func (a *App) buildCommand() *urfave.Command {
 					&urfave.StringFlag{Name: "stream", Usage: "the log with that `NAME`, as state, root or build"},
 					&urfave.IntFlag{Name: "attempt", Usage: "of the `N`th attempt; of the newest without this"},
 				},
-				Action: numbered(a, "build", 2, a.Logs),
+				Action: ask.Numbered(a.App, "build", 2, a.Logs),
 			})),
-			listed("albs build list shows all", answers(&urfave.Command{
+			ask.Listed("albs build list shows all", ask.Answers(&urfave.Command{
 				Name: "cancel", Usage: "end all of a build, or of one item of it, that has not ended", ArgsUsage: "BUILD [--item ITEM]",
 				Description: "What has ended keeps its results, and albs build retry takes up the rest again. What waits for an item that is cancelled by itself goes on without.",
 				Flags:       []urfave.Flag{itemFlag("item", "only this package on this platform")},
-				Action:      numbered(a, "build", 1, a.cancelBuild),
+				Action:      ask.Numbered(a.App, "build", 1, a.cancelBuild),
 			})),
-			listed("albs build list and albs build show list what there is", answers(&urfave.Command{
+			ask.Listed("albs build list and albs build show list what there is", ask.Answers(&urfave.Command{
 				Name: "retry", Usage: "queue a build's failed and cancelled steps again, or the one that TASK names", ArgsUsage: "BUILD [TASK] [--fresh ITEM] [--wait]",
 				Description: "TASK is a number that albs build show lists. What succeeded isn't done again, but for --fresh: then the source package is made again from its commit, and all rebuilds of it.\n" +
 					"For example: albs build retry 7 --wait",
 				Flags:  []urfave.Flag{itemFlag("fresh", "make this package on this platform anew"), terminal.WaitFlag("the build and its tests are over")},
-				Action: numbered(a, "build", 2, a.retryBuild),
+				Action: ask.Numbered(a.App, "build", 2, a.retryBuild),
 			})),
 		}, a.orderCommands()...),
 	}
@@ -82,10 +90,10 @@ func (a *App) buildCommand() *urfave.Command {
 
 // createBuildCommand has flags that append to one list: packages are listed in the
 // order in which they are named, whichever flag names them.
-func (a *App) createBuildCommand() *urfave.Command {
+func (a app) createBuildCommand() *urfave.Command {
 	var sources []source
 	defines := map[string]string{}
-	return answers(&urfave.Command{
+	return ask.Answers(&urfave.Command{
 		Name: "create", Usage: "build packages, in the order in which they need each other",
 		ArgsUsage: "--platform P [--product Q] [--arch A]… (--git URL#REF | --srpm FILE)… [--with X]… [--without X]… [--define NAME=BODY]… [--exclude PKG]… [--module NAME:STREAM]… [--target-arch A] [--flavour F]… [--link BUILD]… [--secure-boot] [--order O] [--break A→B]… [--wait] | --file FILE.yaml [--wait]",
 		Description: "REF is pinned to its commit when the build is made. Without --arch the build is for all arches of the platform.\n" +
@@ -172,7 +180,7 @@ func parseSRPM(s string) (source, error) {
 	return source{file: s}, nil
 }
 
-func (a *App) createBuild(c *urfave.Context, sources []source, defines map[string]string) error {
+func (a app) createBuild(c *urfave.Context, sources []source, defines map[string]string) error {
 	if c.IsSet("file") {
 		return a.createFromFile(c)
 	}
@@ -182,7 +190,7 @@ func (a *App) createBuild(c *urfave.Context, sources []source, defines map[strin
 	if len(sources) == 0 {
 		return terminal.Misused(c, "there is nothing to build: name packages with --git or --srpm")
 	}
-	arches, err := arches(c)
+	arches, err := ask.Arches(c)
 	if err != nil {
 		return err
 	}
@@ -200,7 +208,7 @@ func (a *App) createBuild(c *urfave.Context, sources []source, defines map[strin
 	for _, p := range c.StringSlice("platform") {
 		n.Platforms = append(n.Platforms, client.BuildTarget{Platform: p, Arches: arches})
 	}
-	cl, err := a.connect()
+	cl, err := a.Connect()
 	if err != nil {
 		return err
 	}
@@ -221,7 +229,7 @@ func (a *App) createBuild(c *urfave.Context, sources []source, defines map[strin
 }
 
 // queued tells of a build that was just made, and follows it if that was asked for.
-func (a *App) queued(c *urfave.Context, cl *client.Client, b client.Doc[client.Build]) error {
+func (a app) queued(c *urfave.Context, cl *client.Client, b client.Doc[client.Build]) error {
 	if !c.Bool("wait") {
 		return a.Result(c, b.JSON, "build %d is queued; follow it with: albs build watch %d", b.Value.ID, b.Value.ID)
 	}
@@ -244,21 +252,21 @@ func upload(ctx context.Context, cl *client.Client, file string) (albs.Digest, e
 	}
 	s, err := cl.UploadSRPM(ctx, filepath.Base(file), f, info.Size())
 	if err != nil {
-		return "", about(file, err)
+		return "", ask.About(file, err)
 	}
 	return s.Digest, nil
 }
 
-func (a *App) listBuilds(page client.BuildPage) (*terminal.Table, int) {
+func (a app) listBuilds(page client.BuildPage) (*terminal.Table, int) {
 	t := terminal.NewTable("BUILD", "STATE", "DONE", "OWNER", "PRODUCT", "CREATED", "TOOK", "PACKAGES")
 	for _, b := range page.Builds {
-		t.Row(terminal.Decimal(b.ID), b.State, terminal.Decimal(b.Done)+"/"+terminal.Decimal(b.Total), b.Owner.Name, named(b.Products), terminal.When(b.CreatedAt),
-			a.Took(b.Started, b.Finished), shorten(strings.Join(b.Packages, " ")))
+		t.Row(terminal.Decimal(b.ID), b.State, terminal.Decimal(b.Done)+"/"+terminal.Decimal(b.Total), b.Owner.Name, ask.Named(b.Products), terminal.When(b.CreatedAt),
+			a.Took(b.Started, b.Finished), ask.Shorten(strings.Join(b.Packages, " ")))
 	}
 	return t, page.Total
 }
 
-func (a *App) showBuild(c *urfave.Context, cl *client.Client, id albs.BuildID) error {
+func (a app) showBuild(c *urfave.Context, cl *client.Client, id albs.BuildID) error {
 	if c.NArg() > 1 {
 		return a.showTask(c, cl, id)
 	}
@@ -273,13 +281,13 @@ func (a *App) showBuild(c *urfave.Context, cl *client.Client, id albs.BuildID) e
 	return a.printBuild(doc.Value, tests.Value)
 }
 
-func (a *App) printBuild(b client.Build, tests []client.TestRun) error {
+func (a app) printBuild(b client.Build, tests []client.TestRun) error {
 	state := b.State
 	if b.Reason != "" {
 		state += ": " + b.Reason
 	}
 	if err := a.Facts("build", terminal.Decimal(b.ID), "state", state, "steps", terminal.Decimal(b.Done)+" of "+terminal.Decimal(b.Total)+" done", "owner", b.Owner.Name,
-		"product", named(b.Products), "created", terminal.When(b.CreatedAt), "took", a.Took(b.Started, b.Finished),
+		"product", ask.Named(b.Products), "created", terminal.When(b.CreatedAt), "took", a.Took(b.Started, b.Finished),
 		"with", strings.Join(b.Options.With, " "), "without", strings.Join(b.Options.Without, " "), "define", defined(b.Options.Define),
 		"excludes", strings.Join(b.Options.Excludes, " "), "modules", strings.Join(b.Options.Modules, " "), "target", string(b.Options.TargetArch),
 		"flavours", flavoursOf(b), "linked", builds(b.LinkedBuilds), "secure boot", secureBoot(b), "warning", strings.Join(warnings(b), "; ")); err != nil {
@@ -291,7 +299,7 @@ func (a *App) printBuild(b client.Build, tests []client.TestRun) error {
 		if it.State == "succeeded" {
 			why = ""
 		}
-		items.Row(terminal.Decimal(it.ID), it.Package, it.Platform, it.State, a.Took(it.Started, it.Finished), shorten(why))
+		items.Row(terminal.Decimal(it.ID), it.Package, it.Platform, it.State, a.Took(it.Started, it.Finished), ask.Shorten(why))
 	}
 	if err := a.Section(items); err != nil {
 		return err
@@ -310,7 +318,7 @@ func (a *App) printBuild(b client.Build, tests []client.TestRun) error {
 		if packageOf(b, r.BuildTask) == "" {
 			continue // of what gave way to a fresh source package
 		}
-		steps.Row(terminal.Decimal(r.Task), packageOf(b, r.BuildTask), r.Platform, string(r.Arch), "test", r.Verdict(), a.Took(r.Started, r.Finished), shorten(r.Why()))
+		steps.Row(terminal.Decimal(r.Task), packageOf(b, r.BuildTask), r.Platform, string(r.Arch), "test", r.Verdict(), a.Took(r.Started, r.Finished), ask.Shorten(r.Why()))
 	}
 	if err := a.Section(steps); err != nil {
 		return err
@@ -325,7 +333,7 @@ func (a *App) printBuild(b client.Build, tests []client.TestRun) error {
 const maxFailures = 10
 
 // printFailures tells why tasks failed, with the lines of the log that say so.
-func (a *App) printFailures(b client.Build) error {
+func (a app) printFailures(b client.Build) error {
 	told := 0
 	for _, t := range b.Tasks {
 		f := t.Failure
@@ -423,7 +431,7 @@ func why(s albs.TaskState, reason string) string {
 	if s == albs.TaskSucceeded {
 		return ""
 	}
-	return shorten(reason)
+	return ask.Shorten(reason)
 }
 
 func packageOf(b client.Build, task albs.TaskID) string {
@@ -435,7 +443,7 @@ func packageOf(b client.Build, task albs.TaskID) string {
 	return ""
 }
 
-func (a *App) cancelBuild(c *urfave.Context, cl *client.Client, id albs.BuildID) error {
+func (a app) cancelBuild(c *urfave.Context, cl *client.Client, id albs.BuildID) error {
 	if item := c.Int64("item"); item != 0 {
 		b, err := cl.CancelItem(c.Context, id, albs.ItemID(item))
 		if err != nil {
@@ -457,7 +465,7 @@ func cancelled(b client.Build) string {
 	return "being cancelled: what runs is told to stop"
 }
 
-func (a *App) retryBuild(c *urfave.Context, cl *client.Client, build albs.BuildID) error {
+func (a app) retryBuild(c *urfave.Context, cl *client.Client, build albs.BuildID) error {
 	var answer []byte
 	what := "what failed of build " + terminal.Decimal(build)
 	switch item := c.Int64("fresh"); {

@@ -1,4 +1,4 @@
-package remote
+package builds
 
 import (
 	"crypto/rand"
@@ -9,6 +9,7 @@ import (
 	urfave "github.com/urfave/cli/v2"
 
 	"albs/internal/albs"
+	"albs/internal/cli/remote/ask"
 	"albs/internal/cli/terminal"
 	"albs/internal/cli/watch"
 	"albs/internal/client"
@@ -16,33 +17,33 @@ import (
 
 // The commands about the order of a build, and those that make or remove whole builds.
 
-func (a *App) orderCommands() []*urfave.Command {
+func (a app) orderCommands() []*urfave.Command {
 	return []*urfave.Command{
-		listed("albs build list shows all", answers(&urfave.Command{
+		ask.Listed("albs build list shows all", ask.Answers(&urfave.Command{
 			Name: "graph", Usage: "show which packages of a build need each other, and why", ArgsUsage: "BUILD [--dot]",
 			Description: "The edges are known once all source packages of a platform are there. --dot prints them for Graphviz's dot.\n" +
 				"For example: albs build graph 7 --dot",
 			Flags:  []urfave.Flag{&urfave.BoolFlag{Name: "dot", Usage: "print the graph in Graphviz's language"}},
-			Action: numbered(a, "build", 1, a.graph),
+			Action: ask.Numbered(a.App, "build", 1, a.graph),
 		})),
-		listed("albs build list shows all", answers(&urfave.Command{
+		ask.Listed("albs build list shows all", ask.Answers(&urfave.Command{
 			Name: "schedule", Usage: "list a build's steps as they were begun, with what each waited for", ArgsUsage: "BUILD",
 			Description: "READY is when all that a step waited for was done, START when a worker took it.",
-			Action:      numbered(a, "build", 1, a.schedule),
+			Action:      ask.Numbered(a.App, "build", 1, a.schedule),
 		})),
-		listed("albs build list shows all", answers(&urfave.Command{
+		ask.Listed("albs build list shows all", ask.Answers(&urfave.Command{
 			Name: "clone", Usage: "build once more what a build was asked for", ArgsUsage: "BUILD [--fresh] [--wait]",
 			Description: "The same commits are built, for the same platforms and with the same options.",
 			Flags: []urfave.Flag{
 				&urfave.BoolFlag{Name: "fresh", Usage: "look up branches and tags again"},
 				terminal.WaitFlag("the build and its tests are over"),
 			},
-			Action: numbered(a, "build", 1, a.cloneBuild),
+			Action: ask.Numbered(a.App, "build", 1, a.cloneBuild),
 		})),
-		listed("albs build list shows all", &urfave.Command{
+		ask.Listed("albs build list shows all", &urfave.Command{
 			Name: "delete", Usage: "hide a build that is neither signed nor released", ArgsUsage: "BUILD",
 			Description: "What runs of it is cancelled. What was stated about its files stays.",
-			Action: numbered(a, "build", 1, func(c *urfave.Context, cl *client.Client, id albs.BuildID) error {
+			Action: ask.Numbered(a.App, "build", 1, func(c *urfave.Context, cl *client.Client, id albs.BuildID) error {
 				if err := cl.DeleteBuild(c.Context, id); err != nil {
 					return err
 				}
@@ -52,7 +53,7 @@ func (a *App) orderCommands() []*urfave.Command {
 	}
 }
 
-func (a *App) graph(c *urfave.Context, cl *client.Client, id albs.BuildID) error {
+func (a app) graph(c *urfave.Context, cl *client.Client, id albs.BuildID) error {
 	doc, err := cl.Graph(c.Context, id)
 	if err != nil || c.Bool("json") {
 		return a.JSONOr(doc.JSON, err)
@@ -73,7 +74,7 @@ func (a *App) graph(c *urfave.Context, cl *client.Client, id albs.BuildID) error
 	return nil
 }
 
-func (a *App) printGraph(g client.Graph) error {
+func (a app) printGraph(g client.Graph) error {
 	if err := a.Facts("platform", g.Platform, "order", g.Order, "unknown yet", g.Waits); err != nil {
 		return err
 	}
@@ -142,16 +143,16 @@ func quote(s string) string {
 	return `"` + strings.NewReplacer(`\`, `\\`, `"`, `\"`, "\n", " ").Replace(s) + `"`
 }
 
-func (a *App) schedule(c *urfave.Context, cl *client.Client, id albs.BuildID) error {
+func (a app) schedule(c *urfave.Context, cl *client.Client, id albs.BuildID) error {
 	doc, err := cl.Schedule(c.Context, id)
 	if err != nil || c.Bool("json") {
 		return a.JSONOr(doc.JSON, err)
 	}
 	t := terminal.NewTable("TASK", "STEP", "PLATFORM", "STATE", "READY", "START", "END", "NODE", "AFTER")
 	for _, s := range doc.Value {
-		after := numbers(s.After)
+		after := ask.Numbers(s.After)
 		if s.Reason != "" && !s.State.Final() {
-			after += " (" + shorten(s.Reason) + ")"
+			after += " (" + ask.Shorten(s.Reason) + ")"
 		}
 		t.Row(terminal.Decimal(s.Task), s.Label, s.Platform, watch.State(s.State, 0), clock(s.Ready), clock(s.Started), clock(s.Finished), s.Worker, after)
 	}
@@ -166,7 +167,7 @@ func clock(t time.Time) string {
 	return t.UTC().Format("15:04:05.0")
 }
 
-func (a *App) cloneBuild(c *urfave.Context, cl *client.Client, id albs.BuildID) error {
+func (a app) cloneBuild(c *urfave.Context, cl *client.Client, id albs.BuildID) error {
 	b, err := cl.CloneBuild(c.Context, id, c.Bool("fresh"), rand.Text())
 	if err != nil {
 		return err
@@ -180,7 +181,7 @@ func itemFlag(name, usage string) urfave.Flag {
 }
 
 // showTask shows one step of a build with the attempts at it.
-func (a *App) showTask(c *urfave.Context, cl *client.Client, id albs.BuildID) error {
+func (a app) showTask(c *urfave.Context, cl *client.Client, id albs.BuildID) error {
 	n, err := terminal.Number(c, "task", c.Args().Get(1))
 	if err != nil {
 		return err
