@@ -76,7 +76,7 @@ var allowed = map[string][]string{
 	"master/auth":      {"albs", "master/db", "master/event", "egress", "attest"},
 	"master/artifact":  {"albs", "master/db", "master/event", "master/auth", "blob", "rpm"},
 	"master/queue": {"albs", "master/db", "master/event", "master/auth", "master/artifact", "worker", "master/fleet", "master/failpoint",
-		"master/queue/keep", "master/queue/life", "master/queue/logfile", "master/queue/measure", "master/queue/schedule", "master/queue/spec"},
+		"master/queue/keep", "master/queue/life", "master/queue/logfile", "master/queue/measure", "master/queue/schedule", "master/queue/spec", "master/queue/store"},
 	"master/provenance":   {"albs", "disk", "master/db", "master/event", "master/auth", "master/artifact", "rpm", "ledger", "tlog", "attest", "master/failpoint"}, // disk: the statement key
 	"master/source":       {"albs", "master/db", "master/event", "master/auth", "master/artifact", "master/provenance", "attest", "git", "egress"},
 	"master/repo":         {"albs", "master/db", "master/event", "master/auth", "master/artifact", "rpm", "repodata"},
@@ -134,6 +134,7 @@ var allowed = map[string][]string{
 	"master/queue/logfile":  {"albs", "disk", "worker"},                                                            // disk: synced folders, full disks; worker: the contract's bounds
 	"master/queue/schedule": {"albs"},                                                                              // the rules of dispatch, which know no database
 	"master/queue/measure":  {"albs", "master/db", "master/queue/schedule"},
+	"master/queue/store":    {"albs", "master/db", "master/fleet", "master/queue/life", "master/queue/measure", "master/queue/schedule"}, // fleet: who may have work is asked in the claim itself
 	"master/fleet":          {"albs", "master/db", "master/event", "master/auth", "master/queue/schedule"},
 	"master/queue/simulate": {"albs", "master/queue/schedule"},
 

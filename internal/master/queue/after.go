@@ -9,6 +9,7 @@ import (
 	"albs/internal/albs"
 	"albs/internal/master/db"
 	"albs/internal/master/queue/life"
+	"albs/internal/master/queue/store"
 )
 
 // What a task comes after is given when it is enqueued; here it is changed while the
@@ -21,7 +22,7 @@ import (
 // unknown or a circle would close, TooLarge beyond MaxAfter; the transaction is to be
 // given up then.
 func (q *Queue) SetAfter(ctx context.Context, tx db.Tx, after map[albs.TaskID][]albs.TaskID) error {
-	tasks, err := tasksOf(ctx, tx, slices.Collect(maps.Keys(after)), "state = 'blocked'")
+	tasks, err := store.BlockedOf(ctx, tx, slices.Collect(maps.Keys(after)))
 	if err != nil {
 		return err
 	}
@@ -39,7 +40,7 @@ func (q *Queue) SetAfter(ctx context.Context, tx db.Tx, after map[albs.TaskID][]
 		if len(before) > MaxAfter {
 			return albs.Errorf(albs.TooLarge, "task %d would come after %d others, at most %d go", id, len(before), MaxAfter)
 		}
-		if err := replaceAfter(ctx, tx, id, before); err != nil {
+		if err := store.ReplaceAfter(ctx, tx, id, before); err != nil {
 			return fmt.Errorf("change what task %d comes after: %w", id, err)
 		}
 	}
@@ -58,14 +59,14 @@ func (q *Queue) SetAfter(ctx context.Context, tx db.Tx, after map[albs.TaskID][]
 		return err
 	}
 	for _, id := range ids {
-		waits, err := unsatisfied(ctx, tx, id)
+		waits, err := store.Unsatisfied(ctx, tx, id)
 		if err != nil {
 			return fmt.Errorf("read what task %d waits for: %w", id, err)
 		}
 		if len(waits) > 0 {
 			continue
 		}
-		t, err := getTask(ctx, tx, id)
+		t, err := store.GetTask(ctx, tx, id)
 		if err != nil {
 			return err
 		}
@@ -85,7 +86,7 @@ func checkCircles(ctx context.Context, tx db.Tx, after map[albs.TaskID][]albs.Ta
 	for len(next) > 0 {
 		slices.Sort(next)
 		next = slices.DeleteFunc(slices.Compact(next), func(id albs.TaskID) bool { _, ok := before[id]; return ok })
-		rows, err := afterOf(ctx, tx, next)
+		rows, err := store.AfterOf(ctx, tx, next)
 		if err != nil {
 			return fmt.Errorf("read what tasks come after: %w", err)
 		}
@@ -124,7 +125,7 @@ func checkCircles(ctx context.Context, tx db.Tx, after map[albs.TaskID][]albs.Ta
 // Exclude ends a blocked or queued task as excluded, in tx: there is nothing to do, and
 // no worker needs to be asked. Conflict in any other state, NotFound if there is none.
 func (q *Queue) Exclude(ctx context.Context, tx db.Tx, id albs.TaskID, reason string) error {
-	t, err := getTask(ctx, tx, id)
+	t, err := store.GetTask(ctx, tx, id)
 	if err != nil {
 		return err
 	}
@@ -137,7 +138,7 @@ func (q *Queue) Exclude(ctx context.Context, tx db.Tx, id albs.TaskID, reason st
 
 // After returns what each of the tasks comes after, whether that is done or not.
 func (q *Queue) After(ctx context.Context, from db.Q, ids ...albs.TaskID) (map[albs.TaskID][]albs.TaskID, error) {
-	after, err := afterOf(ctx, from, ids)
+	after, err := store.AfterOf(ctx, from, ids)
 	if err != nil {
 		return nil, fmt.Errorf("read what tasks come after: %w", err)
 	}
@@ -147,7 +148,7 @@ func (q *Queue) After(ctx context.Context, from db.Q, ids ...albs.TaskID) (map[a
 // States returns the state of each of the tasks that exist, as from sees them.
 func (q *Queue) States(ctx context.Context, from db.Q, ids ...albs.TaskID) (map[albs.TaskID]albs.TaskState, error) {
 	states := make(map[albs.TaskID]albs.TaskState, len(ids))
-	rows, err := tasksOf(ctx, from, ids, "TRUE")
+	rows, err := store.TasksOf(ctx, from, ids)
 	if err != nil {
 		return nil, err
 	}

@@ -11,6 +11,7 @@ import (
 	"albs/internal/master/db"
 	"albs/internal/master/failpoint"
 	"albs/internal/master/queue/life"
+	"albs/internal/master/queue/store"
 	"albs/internal/worker"
 )
 
@@ -116,7 +117,7 @@ func (q *Queue) conclude(ctx context.Context, me auth.Actor, token worker.Token,
 		// The handler shall find the task in its new state, which settle writes
 		// again with what follows from it.
 		if apply != nil {
-			if err := updateTask(ctx, tx, h.task); err != nil {
+			if err := store.UpdateTask(ctx, tx, h.task); err != nil {
 				return err
 			}
 			if err := apply(ctx, tx); refuses(err) {

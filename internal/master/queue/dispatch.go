@@ -17,6 +17,7 @@ import (
 	"albs/internal/master/queue/life"
 	"albs/internal/master/queue/measure"
 	"albs/internal/master/queue/schedule"
+	"albs/internal/master/queue/store"
 	"albs/internal/worker"
 )
 
@@ -41,10 +42,10 @@ const (
 )
 
 type waiter struct {
-	worker  schedule.Worker // as it offers itself: the fleet knows the rest
-	once    bool            // it leaves after one look
-	leaving bool            // it has left while the dispatcher was looking
-	got     chan *taskRow   // receives once: a claim, or nil if it leaves
+	worker  schedule.Worker  // as it offers itself: the fleet knows the rest
+	once    bool             // it leaves after one look
+	leaving bool             // it has left while the dispatcher was looking
+	got     chan *store.Task // receives once: a claim, or nil if it leaves
 }
 
 // Claim implements worker.Master. Forbidden if a label is beyond the identity.
@@ -78,7 +79,7 @@ func (q *Queue) Claim(ctx context.Context, offer worker.Offer) (*worker.Lease, e
 	long, cancel := context.WithTimeout(ctx, cmp.Or(time.Duration(wait)*time.Second, 5*time.Second))
 	defer cancel()
 	for {
-		t, err := q.await(ctx, long, &waiter{worker: w, once: wait == 0, got: make(chan *taskRow, 1)})
+		t, err := q.await(ctx, long, &waiter{worker: w, once: wait == 0, got: make(chan *store.Task, 1)})
 		if t == nil {
 			return nil, err
 		}
@@ -92,7 +93,7 @@ func (q *Queue) Claim(ctx context.Context, offer worker.Offer) (*worker.Lease, e
 
 // await returns a claimed task, or nil when long, a child of ctx, ends; with ctx's
 // error if it was that.
-func (q *Queue) await(ctx, long context.Context, w *waiter) (*taskRow, error) {
+func (q *Queue) await(ctx, long context.Context, w *waiter) (*store.Task, error) {
 	if err := q.enter(w); err != nil {
 		return nil, err
 	}
@@ -205,7 +206,7 @@ func (q *Queue) pass(ctx context.Context) {
 
 // claimFor leases tasks for some of the waiting and returns them by index; more says
 // that there may be others for them.
-func (q *Queue) claimFor(ctx context.Context, ws []*waiter) (claimed map[int]*taskRow, more bool, err error) {
+func (q *Queue) claimFor(ctx context.Context, ws []*waiter) (claimed map[int]*store.Task, more bool, err error) {
 	v, err := q.view(ctx, ws)
 	if err != nil {
 		return nil, false, err
@@ -216,11 +217,11 @@ func (q *Queue) claimFor(ctx context.Context, ws []*waiter) (claimed map[int]*ta
 	}
 	missed := false
 	err = q.db.InReadCommitted(ctx, func(tx db.Tx) error {
-		claimed, missed = make(map[int]*taskRow), false
+		claimed, missed = make(map[int]*store.Task), false
 		for _, a := range as {
 			w := v.Waiting[a.Waiting]
 			now := q.clock.now()
-			t, err := claimTask(ctx, tx, q.db.SkipLocked(), v.Lanes[a.Lane].Ready[a.Ready].ID, w.ID, w.Name, now, q.until(now))
+			t, err := store.ClaimTask(ctx, tx, q.db.SkipLocked(), v.Lanes[a.Lane].Ready[a.Ready].ID, w.ID, w.Name, now, q.until(now))
 			if errors.Is(err, sql.ErrNoRows) {
 				missed = true // another master was faster, or the worker was drained just now
 				continue
@@ -228,7 +229,7 @@ func (q *Queue) claimFor(ctx context.Context, ws []*waiter) (claimed map[int]*ta
 			if err != nil {
 				return err
 			}
-			err = insertAttempt(ctx, tx, attemptRow{
+			err = store.InsertAttempt(ctx, tx, store.Attempt{
 				TaskID: t.ID, Fence: t.Fence, Number: t.Attempts, WorkerID: t.WorkerID, Worker: t.Worker, ClaimedAt: now,
 			})
 			if err != nil {
@@ -274,7 +275,7 @@ func (q *Queue) view(ctx context.Context, ws []*waiter) (schedule.View, error) {
 // lanes reads what is ready for anyone of the waiting, and whether any of it was given
 // back of late.
 func (q *Queue) lanes(ctx context.Context, waiting []schedule.Worker, now db.Time) (lanes []schedule.Lane, refused bool, err error) {
-	classes, err := readyClasses(ctx, q.db)
+	classes, err := store.ReadyClasses(ctx, q.db)
 	if err != nil {
 		return nil, false, fmt.Errorf("read ready classes: %w", err)
 	}
@@ -300,14 +301,14 @@ func (q *Queue) lanes(ctx context.Context, waiting []schedule.Worker, now db.Tim
 // waiting may have as there are of these, and reports whether any was given back.
 func (q *Queue) fill(ctx context.Context, l *schedule.Lane, class string, waiting []schedule.Worker, able int, now db.Time) (back bool, err error) {
 	for limit := able; ; limit = min(4*limit, maxPassedOver) {
-		rows, err := readyOf(ctx, q.db, class, now, limit)
+		rows, err := store.ReadyOf(ctx, q.db, class, now, limit)
 		if err != nil {
 			return false, err
 		}
 		l.Ready, back = l.Ready[:0], false
 		var retried []albs.TaskID
 		for _, r := range rows {
-			l.Ready = append(l.Ready, r.ready())
+			l.Ready = append(l.Ready, r.Ready())
 			if r.Attempts > 0 {
 				retried = append(retried, r.ID)
 			}
@@ -331,13 +332,13 @@ func (q *Queue) fill(ctx context.Context, l *schedule.Lane, class string, waitin
 
 // handOver asks the handler of a claimed task for its spec and returns the lease;
 // nil, nil if the task can't be had.
-func (q *Queue) handOver(ctx context.Context, t taskRow, offer worker.Offer) (*worker.Lease, error) {
+func (q *Queue) handOver(ctx context.Context, t store.Task, offer worker.Offer) (*worker.Lease, error) {
 	token := worker.Token{Task: t.ID, Fence: t.Fence}
 	// The token below this one, if it was a worker's, can do nothing any more.
 	if t.Fence > 1 {
 		q.drop(ctx, worker.Token{Task: t.ID, Fence: t.Fence - 1})
 	}
-	whole, err := t.task()
+	whole, err := taskOf(t)
 	if err != nil {
 		return nil, err
 	}
@@ -386,7 +387,7 @@ func (q *Queue) handOver(ctx context.Context, t taskRow, offer worker.Offer) (*w
 			return err
 		}
 		h.attempt.Spec, h.attempt.Evidence = string(raw), string(evidence)
-		if err := updateAttempt(ctx, tx, h.attempt); err != nil {
+		if err := store.UpdateAttempt(ctx, tx, h.attempt); err != nil {
 			return err
 		}
 		lease = &worker.Lease{
@@ -407,7 +408,7 @@ func (q *Queue) handOver(ctx context.Context, t taskRow, offer worker.Offer) (*w
 
 // undo gives a claim back that no worker has heard of, whatever became of ctx; why,
 // if it isn't empty, is what people see of the waiting task.
-func (q *Queue) undo(ctx context.Context, t taskRow, pause time.Duration, why string) error {
+func (q *Queue) undo(ctx context.Context, t store.Task, pause time.Duration, why string) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
 	defer cancel()
 	err := q.db.InTx(ctx, func(tx db.Tx) error {
@@ -440,7 +441,7 @@ func (q *Queue) giveBack(ctx context.Context, tx db.Tx, h held, pause time.Durat
 	if err != nil {
 		return err
 	}
-	if err := deleteAttempt(ctx, tx, h.task.ID, h.attempt.Fence); err != nil {
+	if err := store.DeleteAttempt(ctx, tx, h.task.ID, h.attempt.Fence); err != nil {
 		return err
 	}
 	h.task.State = to

@@ -8,12 +8,13 @@ import (
 	"albs/internal/albs"
 	"albs/internal/master/db"
 	"albs/internal/master/queue/life"
+	"albs/internal/master/queue/store"
 )
 
 // Here is what a task's new state means to itself and to those after it.
 
 // write writes t, whose state has just changed.
-func (q *Queue) write(ctx context.Context, tx db.Tx, t *taskRow) error {
+func (q *Queue) write(ctx context.Context, tx db.Tx, t *store.Task) error {
 	t.ChangedAt = q.clock.now()
 	if t.State != albs.TaskLeased && t.State != albs.TaskStopping {
 		t.LeaseUntil = db.Time{}
@@ -21,12 +22,12 @@ func (q *Queue) write(ctx context.Context, tx db.Tx, t *taskRow) error {
 	if t.State != albs.TaskQueued {
 		t.NotBeforeAt = db.Time{}
 	}
-	return updateTask(ctx, tx, *t)
+	return store.UpdateTask(ctx, tx, *t)
 }
 
 // settle writes t, whose state has just changed, tells of it, and does what
 // follows from the new state: all in tx.
-func (q *Queue) settle(ctx context.Context, tx db.Tx, t *taskRow) error {
+func (q *Queue) settle(ctx context.Context, tx db.Tx, t *store.Task) error {
 	if err := q.write(ctx, tx, t); err != nil {
 		return err
 	}
@@ -42,7 +43,7 @@ func (q *Queue) settle(ctx context.Context, tx db.Tx, t *taskRow) error {
 		if err := q.hinder(ctx, tx, t.ID, []albs.TaskID{t.ID}); err != nil {
 			return err
 		}
-		whole, err := t.task()
+		whole, err := taskOf(*t)
 		if err != nil {
 			return err
 		}
@@ -57,8 +58,8 @@ func (q *Queue) settle(ctx context.Context, tx db.Tx, t *taskRow) error {
 
 // unblock writes t, a blocked task, as queued if nothing keeps it waiting, else
 // as blocked with the cause, if it waits in vain.
-func (q *Queue) unblock(ctx context.Context, tx db.Tx, t *taskRow) error {
-	waits, err := unsatisfied(ctx, tx, t.ID)
+func (q *Queue) unblock(ctx context.Context, tx db.Tx, t *store.Task) error {
+	waits, err := store.Unsatisfied(ctx, tx, t.ID)
 	if err != nil {
 		return err
 	}
@@ -66,10 +67,10 @@ func (q *Queue) unblock(ctx context.Context, tx db.Tx, t *taskRow) error {
 	trigger := life.Unblock
 	if len(waits) > 0 {
 		trigger = life.Hinder
-		if i := slices.IndexFunc(waits, func(w taskRow) bool { return life.Hinders(w.State) || w.CauseID != 0 }); i >= 0 {
+		if i := slices.IndexFunc(waits, func(w store.Task) bool { return life.Hinders(w.State) || w.CauseID != 0 }); i >= 0 {
 			cause := waits[i]
 			if !life.Hinders(cause.State) {
-				if cause, err = getTask(ctx, tx, cause.CauseID); err != nil {
+				if cause, err = store.GetTask(ctx, tx, cause.CauseID); err != nil {
 					return err
 				}
 			}
@@ -86,10 +87,10 @@ func (q *Queue) unblock(ctx context.Context, tx db.Tx, t *taskRow) error {
 func (q *Queue) release(ctx context.Context, tx db.Tx, id albs.TaskID) error {
 	// Most are the last of their kind. To look for blocked tasks then would only have
 	// PostgreSQL see a conflict with everybody who blocks or frees one.
-	if awaited, err := isAwaited(ctx, tx, id); err != nil || !awaited {
+	if awaited, err := store.IsAwaited(ctx, tx, id); err != nil || !awaited {
 		return err
 	}
-	freed, err := releaseAfter(ctx, tx, id, q.clock.now())
+	freed, err := store.ReleaseAfter(ctx, tx, id, q.clock.now())
 	if err != nil {
 		return fmt.Errorf("unblock what comes after task %d: %w", id, err)
 	}
@@ -105,7 +106,7 @@ func (q *Queue) release(ctx context.Context, tx db.Tx, id albs.TaskID) error {
 }
 
 // vain is the reason of a task that waits for cause.
-func vain(cause taskRow) string {
+func vain(cause store.Task) string {
 	s := fmt.Sprintf("waits for %s task %d, which %s", cause.Kind, cause.ID,
 		map[albs.TaskState]string{albs.TaskFailed: "failed", albs.TaskCancelled: "was cancelled"}[cause.State])
 	if cause.Reason != "" {
@@ -117,15 +118,15 @@ func vain(cause taskRow) string {
 // hinder marks all that waits, directly or not, for the tasks from, which cause
 // keeps from being done. What has another cause already keeps that.
 func (q *Queue) hinder(ctx context.Context, tx db.Tx, cause albs.TaskID, from []albs.TaskID) error {
-	root, err := getTask(ctx, tx, cause)
+	root, err := store.GetTask(ctx, tx, cause)
 	if err != nil {
 		return err
 	}
 	told := make(map[string]bool) // one event a topic: a page looks at all of its tasks anyway
 	for len(from) > 0 {
-		var marked []taskRow
+		var marked []store.Task
 		for chunk := range slices.Chunk(from, 500) {
-			m, err := markAfter(ctx, tx, chunk, cause, vain(root))
+			m, err := store.MarkAfter(ctx, tx, chunk, cause, vain(root))
 			if err != nil {
 				return fmt.Errorf("mark what comes after task %d: %w", cause, err)
 			}
@@ -140,7 +141,7 @@ func (q *Queue) hinder(ctx context.Context, tx db.Tx, cause albs.TaskID, from []
 					return err
 				}
 			}
-			whole, err := t.task()
+			whole, err := taskOf(t)
 			if err != nil {
 				return err
 			}
@@ -159,7 +160,7 @@ func (q *Queue) hinder(ctx context.Context, tx db.Tx, cause albs.TaskID, from []
 // relieve takes the mark of cause from all that it kept waiting in vain, and
 // marks anew those that still do because of another.
 func (q *Queue) relieve(ctx context.Context, tx db.Tx, cause albs.TaskID) error {
-	cleared, err := clearCause(ctx, tx, cause)
+	cleared, err := store.ClearCause(ctx, tx, cause)
 	if err != nil {
 		return fmt.Errorf("clear what waits for task %d: %w", cause, err)
 	}
@@ -170,7 +171,7 @@ func (q *Queue) relieve(ctx context.Context, tx db.Tx, cause albs.TaskID) error 
 // cause.
 func (q *Queue) rehinder(ctx context.Context, tx db.Tx, ids []albs.TaskID) error {
 	for chunk := range slices.Chunk(ids, 500) {
-		hindrances, err := hindrances(ctx, tx, chunk)
+		hindrances, err := store.Hindrances(ctx, tx, chunk)
 		if err != nil {
 			return fmt.Errorf("find what still hinders: %w", err)
 		}

@@ -15,6 +15,7 @@ import (
 	"albs/internal/master/queue/life"
 	"albs/internal/master/queue/measure"
 	"albs/internal/master/queue/spec"
+	"albs/internal/master/queue/store"
 	"albs/internal/worker"
 )
 
@@ -36,18 +37,18 @@ func (q *Queue) until(now db.Time) db.Time { return db.At(now.Add(q.config.Lease
 
 // held is a token's task and attempt, as its holder finds them.
 type held struct {
-	task    taskRow
-	attempt attemptRow
+	task    store.Task
+	attempt store.Attempt
 }
 
 // holder returns what token is for: NotFound, Forbidden or StaleLease as
 // worker.Master says. The attempt may have ended: see live.
 func (q *Queue) holder(ctx context.Context, from db.Q, me auth.Actor, token worker.Token) (held, error) {
-	t, err := getTask(ctx, from, token.Task)
+	t, err := store.GetTask(ctx, from, token.Task)
 	if err != nil {
 		return held{}, err
 	}
-	a, err := getAttempt(ctx, from, token.Task, token.Fence)
+	a, err := store.GetAttempt(ctx, from, token.Task, token.Fence)
 	unknown := errors.Is(err, sql.ErrNoRows)
 	if err != nil && !unknown {
 		return held{}, fmt.Errorf("read attempt: %w", err)
@@ -103,7 +104,7 @@ func (q *Queue) keep(ctx context.Context, tx db.Tx, h *held) error {
 		if err := q.revive(h); err != nil {
 			return err
 		}
-		if err := updateAttempt(ctx, tx, h.attempt); err != nil {
+		if err := store.UpdateAttempt(ctx, tx, h.attempt); err != nil {
 			return err
 		}
 	} else if _, err := life.Next(h.task.ID, h.task.State, life.Renew); err != nil {
@@ -113,7 +114,7 @@ func (q *Queue) keep(ctx context.Context, tx db.Tx, h *held) error {
 	if revived {
 		return q.settle(ctx, tx, &h.task)
 	}
-	return updateTask(ctx, tx, h.task)
+	return store.UpdateTask(ctx, tx, h.task)
 }
 
 // lease returns h as its worker has it; StaleLease if it has none yet: a token that
@@ -161,7 +162,7 @@ func (q *Queue) call(ctx context.Context, token worker.Token, stoppingToo bool) 
 	return q.renew(ctx, me, token, stoppingToo)
 }
 
-func stopped(t taskRow) error {
+func stopped(t store.Task) error {
 	return albs.Errorf(albs.Stopped, "task %d is to stop: %s", t.ID, t.Reason)
 }
 
@@ -192,7 +193,7 @@ func (q *Queue) Renew(ctx context.Context, token worker.Token) (time.Time, error
 		return time.Time{}, err
 	}
 	until := q.until(q.clock.now())
-	ok, err := renewLease(ctx, q.db, token.Task, token.Fence, me.Worker, until)
+	ok, err := store.RenewLease(ctx, q.db, token.Task, token.Fence, me.Worker, until)
 	if err != nil {
 		return time.Time{}, fmt.Errorf("renew lease: %w", err)
 	}
@@ -322,7 +323,7 @@ func (q *Queue) end(ctx context.Context, tx db.Tx, h *held, e ending) error {
 	h.task.State = to
 	h.attempt.EndedAt, h.attempt.Ended = now, e.how
 	h.attempt.Outcome, h.attempt.Result, h.attempt.Reason = e.outcome, e.result, e.reason
-	if err := updateAttempt(ctx, tx, h.attempt); err != nil {
+	if err := store.UpdateAttempt(ctx, tx, h.attempt); err != nil {
 		return err
 	}
 	used := measure.Attempt{TaskID: h.task.ID, Fence: h.attempt.Fence, Lane: h.task.Lane, ClaimedAt: h.attempt.ClaimedAt, EndedAt: now}

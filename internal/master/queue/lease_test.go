@@ -17,6 +17,7 @@ import (
 	"albs/internal/master/auth"
 	"albs/internal/master/db"
 	"albs/internal/master/db/dbtest"
+	"albs/internal/master/queue/store"
 	"albs/internal/worker"
 )
 
@@ -936,7 +937,7 @@ func TestApplySeesTheEnd(t *testing.T) {
 			id := f.enqueue()
 			f.handler.set(func(h *handler) {
 				h.apply = func(ctx context.Context, tx db.Tx) error {
-					if task, err := getTask(ctx, tx, id); err != nil || task.State != want {
+					if task, err := store.GetTask(ctx, tx, id); err != nil || task.State != want {
 						t.Errorf("apply of %s finds the task %s, %v", outcome, task.State, err)
 					}
 					return nil

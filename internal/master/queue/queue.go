@@ -41,6 +41,7 @@ import (
 	"albs/internal/master/queue/logfile"
 	"albs/internal/master/queue/measure"
 	"albs/internal/master/queue/schedule"
+	"albs/internal/master/queue/store"
 	"albs/internal/worker"
 )
 
@@ -215,6 +216,34 @@ type Task struct {
 	Spec albs.Spec
 }
 
+func taskOf(r store.Task) (Task, error) {
+	t := Task{
+		ID: r.ID, Kind: r.Kind, Lane: r.Lane, Topic: r.Topic, Priority: r.Priority, Key: r.Key, Expected: measure.Seconds(r.Expected),
+		State: r.State, Reason: r.Reason,
+		Cause: r.CauseID, Attempts: r.Attempts, Lost: r.Lost + r.Infra, Worker: r.Worker, Until: r.LeaseUntil,
+		Created: r.CreatedAt, Started: r.StartedAt, Changed: r.ChangedAt,
+	}
+	_, lane := schedule.SplitClass(r.Class)
+	t.Needs, t.Room = lane.Needs, lane.Room
+	if r.Spec != "" {
+		if err := json.Unmarshal([]byte(r.Spec), &t.Spec); err != nil {
+			return Task{}, fmt.Errorf("read spec of task %d: %w", r.ID, err)
+		}
+	}
+	return t, nil
+}
+
+func tasksOf(rows []store.Task) ([]Task, error) {
+	ts := make([]Task, len(rows))
+	var err error
+	for i, r := range rows {
+		if ts[i], err = taskOf(r); err != nil {
+			return nil, err
+		}
+	}
+	return ts, nil
+}
+
 // NewTask is a task to enqueue.
 type NewTask struct {
 	Kind     albs.TaskKind
@@ -274,7 +303,7 @@ func (q *Queue) Enqueue(ctx context.Context, tx db.Tx, n NewTask) (albs.TaskID, 
 		return 0, fmt.Errorf("enqueue task: %w", err)
 	}
 	now := q.clock.now()
-	t := taskRow{
+	t := store.Task{
 		Kind: n.Kind, Lane: n.Lane, Class: schedule.Class(n.Kind, schedule.Lane{Owner: n.Lane, Needs: needs, Room: n.Room}), Topic: n.Topic, Spec: string(spec), Priority: n.Priority,
 		Key: n.Key, Expected: expected, State: albs.TaskBlocked, CreatedAt: now, ChangedAt: now,
 	}
@@ -284,8 +313,8 @@ func (q *Queue) Enqueue(ctx context.Context, tx db.Tx, n NewTask) (albs.TaskID, 
 		t.State = albs.TaskQueued
 		tx.AfterCommit(q.ready)
 	}
-	if t.ID, err = insertTask(ctx, tx, t); err == nil {
-		err = insertAfter(ctx, tx, t.ID, after)
+	if t.ID, err = store.InsertTask(ctx, tx, t); err == nil {
+		err = store.InsertAfter(ctx, tx, t.ID, after)
 	}
 	if err == nil && len(after) == 0 {
 		err = q.tell(ctx, tx, &t)
@@ -302,7 +331,7 @@ func (q *Queue) Enqueue(ctx context.Context, tx db.Tx, n NewTask) (albs.TaskID, 
 // has been told and has stopped or is lost. Cancelling it again does nothing; it
 // is Conflict once the task is final, NotFound if there is none.
 func (q *Queue) Cancel(ctx context.Context, tx db.Tx, id albs.TaskID, reason string) error {
-	t, err := getTask(ctx, tx, id)
+	t, err := store.GetTask(ctx, tx, id)
 	if err != nil {
 		return err
 	}
@@ -320,7 +349,7 @@ func (q *Queue) Cancel(ctx context.Context, tx db.Tx, id albs.TaskID, reason str
 // with all its attempts allowed anew; what waited for it in vain waits in hope.
 // Conflict in any other state, NotFound if there is none.
 func (q *Queue) Retry(ctx context.Context, tx db.Tx, id albs.TaskID) error {
-	t, err := getTask(ctx, tx, id)
+	t, err := store.GetTask(ctx, tx, id)
 	if err != nil {
 		return err
 	}
@@ -336,55 +365,32 @@ func (q *Queue) Retry(ctx context.Context, tx db.Tx, id albs.TaskID) error {
 
 // Task returns a task with its spec, or NotFound.
 func (q *Queue) Task(ctx context.Context, id albs.TaskID) (Task, error) {
-	t, err := getTask(ctx, q.db, id)
+	t, err := store.GetTask(ctx, q.db, id)
 	if err != nil {
 		return Task{}, err
 	}
-	return t.task()
+	return taskOf(t)
 }
 
 // Tasks returns those of the tasks that exist, by id, without their specs.
 func (q *Queue) Tasks(ctx context.Context, ids ...albs.TaskID) ([]Task, error) {
-	rows, err := tasksOf(ctx, q.db, ids, "TRUE")
+	rows, err := store.TasksOf(ctx, q.db, ids)
 	if err != nil {
 		return nil, err
 	}
-	ts := make([]Task, len(rows))
-	for i, r := range rows {
-		if ts[i], err = r.task(); err != nil {
-			return nil, err
-		}
-	}
-	return ts, nil
+	return tasksOf(rows)
 }
 
 // Filter chooses tasks; a zero field chooses all.
-type Filter struct {
-	States []albs.TaskState
-	Kind   albs.TaskKind
-	Topic  string
-	Lane   string
-	Before albs.TaskID // for the next page: the last one's id
-	Limit  int         // 100 if 0, at most 1,000
-}
+type Filter = store.Filter
 
 // List returns the chosen tasks, newest first, without their specs.
 func (q *Queue) List(ctx context.Context, f Filter) ([]Task, error) {
-	if f.Limit <= 0 {
-		f.Limit = 100
-	}
-	f.Limit = min(f.Limit, 1000)
-	rows, err := listTasks(ctx, q.db, f)
+	rows, err := store.ListTasks(ctx, q.db, f)
 	if err != nil {
 		return nil, fmt.Errorf("list tasks: %w", err)
 	}
-	ts := make([]Task, len(rows))
-	for i, r := range rows {
-		if ts[i], err = r.task(); err != nil {
-			return nil, err
-		}
-	}
-	return ts, nil
+	return tasksOf(rows)
 }
 
 // Stat counts the unfinished tasks that are alike.
@@ -397,7 +403,7 @@ type Stat struct {
 
 // Stats counts the tasks that aren't final, ordered by state, kind and arch.
 func (q *Queue) Stats(ctx context.Context) ([]Stat, error) {
-	counts, err := countOpen(ctx, q.db)
+	counts, err := store.CountOpen(ctx, q.db)
 	if err != nil {
 		return nil, fmt.Errorf("count tasks: %w", err)
 	}
@@ -438,7 +444,7 @@ type Attempt struct {
 
 // Attempts returns the attempts at a task, first to last; none for an unknown one.
 func (q *Queue) Attempts(ctx context.Context, id albs.TaskID) ([]Attempt, error) {
-	rows, err := selectAttempts(ctx, q.db, id)
+	rows, err := store.SelectAttempts(ctx, q.db, id)
 	if err != nil {
 		return nil, fmt.Errorf("read attempts of task %d: %w", id, err)
 	}
@@ -470,7 +476,7 @@ type taskEvent struct {
 	Reason  string         `json:"reason,omitempty"`
 }
 
-func (q *Queue) tell(ctx context.Context, tx db.Tx, t *taskRow) error {
+func (q *Queue) tell(ctx context.Context, tx db.Tx, t *store.Task) error {
 	return q.events.Add(ctx, tx, "task."+string(t.State), t.Topic, auth.From(ctx).String(), taskEvent{
 		Task: t.ID, Kind: t.Kind, State: t.State, Attempt: t.Attempts, Worker: t.Worker, Reason: t.Reason,
 	})

@@ -14,6 +14,7 @@ import (
 	"albs/internal/master/db"
 	"albs/internal/master/queue/life"
 	"albs/internal/master/queue/measure"
+	"albs/internal/master/queue/store"
 	"albs/internal/worker"
 )
 
@@ -71,7 +72,7 @@ func (q *Queue) every(ctx context.Context, d time.Duration, what string, f func(
 
 func (q *Queue) extendAll(ctx context.Context) error {
 	return q.db.InTx(ctx, func(tx db.Tx) error {
-		return extendLeases(ctx, tx, q.until(q.clock.now()))
+		return store.ExtendLeases(ctx, tx, q.until(q.clock.now()))
 	})
 }
 
@@ -89,7 +90,7 @@ func (q *Queue) reap(ctx context.Context) error {
 	}
 	for {
 		const batch = 100
-		ids, err := expiredLeases(ctx, q.db, q.clock.now(), batch)
+		ids, err := store.ExpiredLeases(ctx, q.db, q.clock.now(), batch)
 		if err != nil {
 			return fmt.Errorf("read expired leases: %w", err)
 		}
@@ -107,14 +108,14 @@ func (q *Queue) reap(ctx context.Context) error {
 
 func (q *Queue) expire(ctx context.Context, id albs.TaskID) error {
 	return q.db.InTx(ctx, func(tx db.Tx) error {
-		t, err := getTask(ctx, tx, id)
+		t, err := store.GetTask(ctx, tx, id)
 		if err != nil {
 			return err
 		}
 		if t.State != albs.TaskLeased && t.State != albs.TaskStopping || !t.LeaseUntil.Before(q.clock.now().Time) {
 			return nil // renewed or ended meanwhile
 		}
-		a, err := getAttempt(ctx, tx, id, t.Fence)
+		a, err := store.GetAttempt(ctx, tx, id, t.Fence)
 		if err != nil {
 			return fmt.Errorf("read attempt: %w", err)
 		}
@@ -139,7 +140,7 @@ func (q *Queue) sweep(ctx context.Context) error {
 		if n, err := fmt.Sscanf(name, "%d.%d", &token.Task, &token.Fence); n != 2 || err != nil || name != Upload(token) {
 			continue // not a lease's
 		}
-		t, err := getTask(ctx, q.db, token.Task)
+		t, err := store.GetTask(ctx, q.db, token.Task)
 		if err != nil && !errors.Is(err, albs.NotFound) {
 			return err
 		}

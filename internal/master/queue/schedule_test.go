@@ -19,6 +19,7 @@ import (
 	"albs/internal/master/db/dbtest"
 	"albs/internal/master/fleet"
 	"albs/internal/master/queue/measure"
+	"albs/internal/master/queue/store"
 	"albs/internal/worker"
 )
 
@@ -92,7 +93,7 @@ func TestChainsGoFirst(t *testing.T) {
 		if err := f.chains(t.Context()); err != nil {
 			t.Fatal(err)
 		}
-		row, err := getTask(t.Context(), f.d, short)
+		row, err := store.GetTask(t.Context(), f.d, short)
 		if err != nil || row.Chain != 62*60 {
 			t.Errorf("the chain from the short one takes %d s, %v; want 62 min", row.Chain, err)
 		}

@@ -12,6 +12,7 @@ import (
 	"albs/internal/master/auth"
 	"albs/internal/master/db"
 	"albs/internal/master/queue/life"
+	"albs/internal/master/queue/store"
 	"albs/internal/worker"
 )
 
@@ -84,7 +85,7 @@ func TestTransitionsOnTheDatabase(t *testing.T) {
 	}{
 		{"claim", life.Claim, false, func(c *cell) error { _, err := c.Claim(c.as("b"), c.offer(c.arch)); return err }},
 		{"undo", life.Undo, true, func(c *cell) error {
-			return c.undo(c.as("a"), taskRow{ID: c.token.Task, Fence: c.token.Fence}, 0, "")
+			return c.undo(c.as("a"), store.Task{ID: c.token.Task, Fence: c.token.Fence}, 0, "")
 		}},
 		{"refuse", life.Refuse, true, end(life.Refuse)},
 		{"renew", life.Renew, true, func(c *cell) error { _, err := c.Renew(c.as("a"), c.token); return err }},
@@ -155,7 +156,7 @@ func TestTransitionsOnTheDatabase(t *testing.T) {
 				if s.reach != nil {
 					s.reach(c)
 				}
-				was, err := getTask(t.Context(), f.d, c.id)
+				was, err := store.GetTask(t.Context(), f.d, c.id)
 				if err != nil || was.State != s.state {
 					t.Fatalf("task is %s, want %s; %v", was.State, s.state, err)
 				}
@@ -175,7 +176,7 @@ func TestTransitionsOnTheDatabase(t *testing.T) {
 					want = life.Transitions[want][life.Unblock]
 				}
 				err = e.happen(c)
-				is, err2 := getTask(t.Context(), f.d, c.id)
+				is, err2 := store.GetTask(t.Context(), f.d, c.id)
 				if err2 != nil {
 					t.Fatal(err2)
 				}

@@ -12,6 +12,7 @@ import (
 	"albs/internal/master/queue/life"
 	"albs/internal/master/queue/measure"
 	"albs/internal/master/queue/schedule"
+	"albs/internal/master/queue/store"
 )
 
 // Wait is why a task waits, as the dispatcher sees it.
@@ -41,11 +42,11 @@ const maxAfterTold = 100
 // Why says why a queued or blocked task waits. Conflict in any other state, NotFound if
 // there is no such task.
 func (q *Queue) Why(ctx context.Context, id albs.TaskID) (Wait, error) {
-	t, err := getTask(ctx, q.db, id)
+	t, err := store.GetTask(ctx, q.db, id)
 	if err != nil {
 		return Wait{}, err
 	}
-	ws, err := q.whys(ctx, []taskRow{t})
+	ws, err := q.whys(ctx, []store.Task{t})
 	if err != nil {
 		return Wait{}, err
 	}
@@ -68,16 +69,16 @@ func (q *Queue) Whys(ctx context.Context, ids []albs.TaskID) (map[albs.TaskID]Wa
 	if len(ids) > MaxWhys {
 		return nil, albs.Errorf(albs.TooLarge, "why %d tasks wait is too much to ask at once, at most %d go", len(ids), MaxWhys)
 	}
-	ts, err := selectTasks(ctx, q.db, `id IN (?)`, ids)
+	ts, err := store.TasksOf(ctx, q.db, ids)
 	if err != nil {
-		return nil, fmt.Errorf("read tasks: %w", err)
+		return nil, err
 	}
 	return q.whys(ctx, ts)
 }
 
-func (q *Queue) whys(ctx context.Context, ts []taskRow) (map[albs.TaskID]Wait, error) {
+func (q *Queue) whys(ctx context.Context, ts []store.Task) (map[albs.TaskID]Wait, error) {
 	out := make(map[albs.TaskID]Wait, len(ts))
-	var queued []taskRow
+	var queued []store.Task
 	for _, t := range ts {
 		switch t.State {
 		case albs.TaskBlocked:
@@ -105,9 +106,9 @@ func (q *Queue) whys(ctx context.Context, ts []taskRow) (map[albs.TaskID]Wait, e
 	return out, nil
 }
 
-func (q *Queue) whyBlocked(ctx context.Context, t taskRow) (Wait, error) {
+func (q *Queue) whyBlocked(ctx context.Context, t store.Task) (Wait, error) {
 	w := Wait{Takes: measure.Seconds(t.Expected)}
-	waits, err := unsatisfied(ctx, q.db, t.ID)
+	waits, err := store.Unsatisfied(ctx, q.db, t.ID)
 	if err != nil {
 		return w, fmt.Errorf("read what task %d waits for: %w", t.ID, err)
 	}
@@ -134,7 +135,7 @@ func (q *Queue) whyBlocked(ctx context.Context, t taskRow) (Wait, error) {
 	return w, nil
 }
 
-func (s *scene) why(t taskRow) Wait {
+func (s *scene) why(t store.Task) Wait {
 	question := s.question(t)
 	a := schedule.Explain(question)
 	w := Wait{Sentence: life.OneLine(a.Sentence), Binding: life.OneLine(a.Binding), ETA: a.ETA, Position: question.Position, Of: question.Of, Could: a.Could, Takes: a.Takes}
@@ -163,9 +164,9 @@ type place struct {
 }
 
 // survey looks at all that Explain asks, for the tasks ts.
-func (q *Queue) survey(ctx context.Context, ts []taskRow) (*scene, error) {
+func (q *Queue) survey(ctx context.Context, ts []store.Task) (*scene, error) {
 	s := &scene{now: q.clock.now(), waits: make(map[albs.WorkerID]bool), places: make(map[albs.TaskID]place)}
-	byClass := make(map[string][]taskRow)
+	byClass := make(map[string][]store.Task)
 	ids := make([]albs.TaskID, len(ts))
 	for i, t := range ts {
 		byClass[t.Class], ids[i] = append(byClass[t.Class], t), t.ID
@@ -196,14 +197,14 @@ func (q *Queue) survey(ctx context.Context, ts []taskRow) (*scene, error) {
 		s.waits[w.worker.ID] = true
 	}
 	q.mu.Unlock()
-	using, err := selectTasks(ctx, q.db, `state IN ('leased', 'stopping')`)
+	using, err := store.HeldTasks(ctx, q.db)
 	if err != nil {
 		return nil, err
 	}
 	for _, u := range using {
 		s.running = append(s.running, schedule.Running{Worker: u.WorkerID, Since: s.now.Sub(u.ChangedAt.Time), Expected: measure.Seconds(u.Expected)})
 	}
-	classes, err := readyClasses(ctx, q.db)
+	classes, err := store.ReadyClasses(ctx, q.db)
 	if err != nil {
 		return nil, err
 	}
@@ -215,17 +216,17 @@ func (q *Queue) survey(ctx context.Context, ts []taskRow) (*scene, error) {
 
 // place finds where queued tasks of a class stand. The database counts fast for one and
 // would for each begin anew.
-func (s *scene) place(ctx context.Context, d db.Q, class string, ts []taskRow) error {
+func (s *scene) place(ctx context.Context, d db.Q, class string, ts []store.Task) error {
 	if len(ts) == 1 {
 		ahead, of, err := measure.Place(ctx, d, class, ts[0].Priority, ts[0].Chain, ts[0].ID)
 		s.places[ts[0].ID] = place{ahead, of}
 		return err
 	}
-	line, err := selectLine(ctx, d, class)
+	line, err := store.SelectLine(ctx, d, class)
 	if err != nil {
 		return err
 	}
-	slices.SortFunc(line, func(a, b readyRow) int {
+	slices.SortFunc(line, func(a, b store.Queued) int {
 		return cmp.Or(cmp.Compare(b.Priority, a.Priority), cmp.Compare(b.Chain, a.Chain), cmp.Compare(a.ID, b.ID))
 	})
 	asked := make(map[albs.TaskID]bool, len(ts))
@@ -246,9 +247,9 @@ func (s *scene) place(ctx context.Context, d db.Q, class string, ts []taskRow) e
 }
 
 // question is what the dispatcher knows of t and of those that could take it.
-func (s *scene) question(t taskRow) schedule.Question {
+func (s *scene) question(t store.Task) schedule.Question {
 	l := schedule.LaneOf(t.Class)
-	r := readyRow{ID: t.ID, Priority: t.Priority, Expected: t.Expected, Chain: t.Chain, Key: t.Key}.ready()
+	r := store.Queued{ID: t.ID, Priority: t.Priority, Expected: t.Expected, Chain: t.Chain, Key: t.Key}.Ready()
 	v := schedule.Question{Reason: t.Reason, Again: make(map[albs.WorkerID]float64), Workers: s.workers, Waits: s.waits, Running: s.running}
 	if t.NotBeforeAt.After(s.now.Time) {
 		v.Pause = t.NotBeforeAt.Sub(s.now.Time)

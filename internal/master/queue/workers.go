@@ -11,6 +11,7 @@ import (
 	"albs/internal/master/fleet"
 	"albs/internal/master/queue/measure"
 	"albs/internal/master/queue/schedule"
+	"albs/internal/master/queue/store"
 )
 
 // Worker is what is known of a worker, with what it holds.
@@ -30,7 +31,7 @@ func (q *Queue) Workers(ctx context.Context) ([]Worker, error) {
 	if err := q.fleet.Read(ctx); err != nil {
 		return nil, err
 	}
-	held, err := selectTasks(ctx, q.db, `state IN ('leased', 'stopping') ORDER BY id`)
+	held, err := store.HeldTasks(ctx, q.db)
 	if err != nil {
 		return nil, fmt.Errorf("read running tasks: %w", err)
 	}
@@ -42,7 +43,7 @@ func (q *Queue) Workers(ctx context.Context) ([]Worker, error) {
 			if h.WorkerID != w.ID {
 				continue
 			}
-			t, err := h.task()
+			t, err := taskOf(h)
 			if err != nil {
 				return nil, err
 			}
@@ -89,11 +90,11 @@ func (q *Queue) alive(held holdings, now db.Time) []schedule.Worker {
 type holdings struct {
 	runs  map[albs.WorkerID]int
 	taken map[albs.WorkerID]Room
-	rows  []runningRow
+	rows  []store.Running
 }
 
 func readRunning(ctx context.Context, d db.Q) (holdings, error) {
-	rows, err := selectRunning(ctx, d)
+	rows, err := store.SelectRunning(ctx, d)
 	if err != nil {
 		return holdings{}, fmt.Errorf("read running tasks: %w", err)
 	}
@@ -124,7 +125,7 @@ func (q *Queue) used(held holdings) map[string]float64 {
 }
 
 // weigh has the worker of an attempt that was just lost quarantined, if that is too much.
-func (q *Queue) weigh(ctx context.Context, tx db.Tx, a attemptRow) error {
+func (q *Queue) weigh(ctx context.Context, tx db.Tx, a store.Attempt) error {
 	return q.fleet.Weigh(ctx, tx, a.WorkerID, a.Worker, a.TaskID, func(since db.Time) ([]schedule.Loss, error) {
 		return measure.Losses(ctx, tx, a.WorkerID, since)
 	})
