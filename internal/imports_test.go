@@ -43,7 +43,8 @@ var allowed = map[string][]string{
 	"disk":             {"albs"},
 	"telemetry":        {"albs"},
 	"egress":           {"albs", "disk"},           // CA files, bounded
-	"blob":             {"albs", "disk"},           // synced folders, full disks
+	"bucket":           {"albs", "disk"},           // a CA file, bounded
+	"blob":             {"albs", "bucket", "disk"}, // synced folders, full disks
 	"blob/scrub":       {"albs", "blob", "disk"},   // where it is, kept
 	"git":              {"albs", "disk", "egress"}, // the CA bundle for git
 	"pgp":              {"albs"},
@@ -148,8 +149,8 @@ var allowed = map[string][]string{
 	"worker/guard":    {"worker", "albs"},
 	"worker/node":     {"worker", "worker/depot", "worker/guard", "albs", "disk", "sandbox", "sandbox/emulator", "buildroot", "rpm"},
 	"worker/tester":   {"worker", "worker/depot", "worker/guard", "albs", "sandbox", "sandbox/emulator", "rpm", "repodata"},
-	"worker/signer":   {"worker", "albs", "disk", "sandbox", "rpm", "pgp", "attest"},                   // disk: keys, ledger state, the journal's lock
-	"worker/releaser": {"worker", "worker/depot", "albs", "disk", "blob", "repodata", "pgp", "attest"}, // disk: a full public place
+	"worker/signer":   {"worker", "albs", "disk", "sandbox", "rpm", "pgp", "attest"},                             // disk: keys, ledger state, the journal's lock
+	"worker/releaser": {"worker", "worker/depot", "albs", "bucket", "disk", "blob", "repodata", "pgp", "attest"}, // bucket: a public place; disk: a full one
 
 	// the shell around them
 	"client": {"albs"},
@@ -175,7 +176,7 @@ var confined = map[string][]string{
 	"github.com/codenotary/immudb":    {"ledger"},
 	"github.com/ProtonMail/go-crypto": {"pgp"},
 	"github.com/jmoiron/sqlx":         {"master", "master/"},
-	"github.com/minio/minio-go":       {"blob"},
+	"github.com/minio/minio-go":       {"bucket"},
 	"os/exec":                         {"git", "sandbox", "sandbox/emulator", "sandbox/lent", "buildroot", "worker/"},
 }
 

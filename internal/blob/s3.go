@@ -6,37 +6,19 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net/url"
 	"path"
 	"strings"
 	"time"
 
-	"github.com/minio/minio-go/v7"
-
 	"albs/internal/albs"
+	"albs/internal/bucket"
 )
 
 // S3Config says where the bucket is and who asks. The zero value is no bucket.
 type S3Config struct {
-	// Endpoint is the server's URL, without a path.
-	Endpoint string `yaml:"endpoint"`
-	// Bucket is the name of the bucket, which has to be there.
-	Bucket string `yaml:"bucket"`
-	// Prefix is what the names of all objects begin with, without slashes around it.
-	Prefix string `yaml:"prefix"`
-	// Region is the bucket's region; "" is us-east-1.
-	Region string `yaml:"region"`
-	// AccessKeyFile and SecretKeyFile hold the two halves of the credentials.
-	AccessKeyFile string `yaml:"access_key_file"`
-	SecretKeyFile string `yaml:"secret_key_file"`
-	// CAFile is a PEM file of an authority trusted beside the system's.
-	CAFile string `yaml:"ca_file"`
+	bucket.Config `yaml:",inline"`
 	// CacheSize bounds the bytes of the local cache; 0 is 20 GiB.
 	CacheSize int64 `yaml:"cache_size"`
-
-	// AccessKey and SecretKey are what those files hold.
-	AccessKey string `yaml:"-"`
-	SecretKey string `yaml:"-"`
 }
 
 // Check returns what is wrong with the configuration as it is written, as Invalid.
@@ -44,20 +26,13 @@ func (c S3Config) Check() error {
 	if c == (S3Config{}) {
 		return nil
 	}
-	u, err := url.Parse(c.Endpoint)
-	switch {
-	case err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" || strings.Trim(u.Path, "/") != "" || u.User != nil || u.RawQuery != "" || u.Fragment != "":
-		return albs.Errorf(albs.Invalid, "endpoint %.200q: give http:// or https://, a host and perhaps a port, and nothing else", c.Endpoint)
-	case c.Bucket == "":
-		return albs.Errorf(albs.Invalid, "bucket is missing")
-	case c.Prefix != "" && (path.Clean("/"+c.Prefix) != "/"+c.Prefix || len(c.Prefix) > 200):
-		return albs.Errorf(albs.Invalid, "prefix %.250q: give at most 200 bytes without slashes at its ends or two in a row", c.Prefix)
-	case c.AccessKeyFile == "" || c.SecretKeyFile == "":
-		return albs.Errorf(albs.Invalid, "access_key_file and secret_key_file have to name the files of the credentials")
-	case c.CacheSize < 0:
+	if c.Config == (bucket.Config{}) {
+		return albs.Errorf(albs.Invalid, "cache_size is of no use without a bucket")
+	}
+	if c.CacheSize < 0 {
 		return albs.Errorf(albs.Invalid, "cache_size is below zero")
 	}
-	return nil
+	return c.Config.Check()
 }
 
 // S3 is a Store in a bucket of an S3 server, under the names that Dir gives its files.
@@ -72,18 +47,20 @@ func (c S3Config) Check() error {
 // Errors beside the contract's: Unavailable if the server doesn't answer, refuses, or
 // is too slow, after several attempts.
 type S3 struct {
-	link     *link
+	bucket   *bucket.Bucket
 	prefix   string
 	cache    *Dir
 	space    space
 	verified verified[object]
 }
 
-// object is what the server says of an object; other bytes have another etag.
+// object is what tells one content of a blob's object from another.
 type object struct {
 	etag string
 	size int64
 }
+
+func objectOf(o bucket.Object) object { return object{o.ETag, o.Size} }
 
 // uploadGrace is how old an upload in parts must be before NewS3 takes it for the
 // leftover of a crash.
@@ -96,14 +73,17 @@ const defaultCache = 20 << 30
 // the server forget uploads that a crash cut off more than a day ago. Invalid if
 // there is no such bucket, or c is wrong; Unavailable if it can't be asked.
 func NewS3(ctx context.Context, c S3Config, dir string) (*S3, error) {
-	l, err := newLink(c)
+	if err := c.Check(); err != nil {
+		return nil, err
+	}
+	b, err := bucket.New(c.Config, bucket.Usual)
 	if err != nil {
 		return nil, err
 	}
-	return open(ctx, l, c, dir)
+	return open(ctx, b, c, dir)
 }
 
-func open(ctx context.Context, l *link, c S3Config, dir string) (*S3, error) {
+func open(ctx context.Context, b *bucket.Bucket, c S3Config, dir string) (*S3, error) {
 	if c.CacheSize == 0 {
 		c.CacheSize = defaultCache
 	}
@@ -111,15 +91,15 @@ func open(ctx context.Context, l *link, c S3Config, dir string) (*S3, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &S3{link: l, prefix: path.Join(c.Prefix, "sha256") + "/", cache: cache}
+	s := &S3{bucket: b, prefix: path.Join(c.Prefix, "sha256") + "/", cache: cache}
 	s.space = space{dir: cache, max: c.CacheSize}
 	if err := s.space.count(ctx); err != nil {
 		return nil, err
 	}
-	if err := l.exists(ctx); err != nil {
+	if err := b.Exists(ctx); err != nil {
 		return nil, err
 	}
-	return s, l.sweep(ctx, s.prefix, time.Now().Add(-uploadGrace))
+	return s, b.Sweep(ctx, s.prefix, time.Now().Add(-uploadGrace))
 }
 
 func (s *S3) key(name albs.Digest) string {
@@ -171,10 +151,12 @@ func (s *S3) release(f *dirReader) {
 // upload stores f in the bucket. If another stored the blob meanwhile, or an earlier
 // attempt did whose answer was lost, that is as good once it has been verified.
 func (s *S3) upload(ctx context.Context, f *dirReader, replace bool) error {
-	o, err := s.link.put(ctx, s.key(f.name), f.name, f.f, f.Size(), replace)
-	if !taken(err) {
+	o, err := s.bucket.Put(ctx, bucket.Put{
+		Key: s.key(f.name), What: describe(f.name), Body: f.f, Size: f.Size(), Hash: f.name, If: bucket.Condition{Absent: !replace},
+	})
+	if !bucket.Taken(err) {
 		if err == nil {
-			s.verified.remember(f.name, o)
+			s.verified.remember(f.name, objectOf(o))
 		}
 		return err
 	}
@@ -193,10 +175,11 @@ func (s *S3) intact(ctx context.Context, name albs.Digest) (object, error) {
 	if err := checkDigest(name); err != nil {
 		return object{}, err
 	}
-	o, err := s.link.head(ctx, s.key(name), name)
+	head, err := s.bucket.Head(ctx, s.key(name), describe(name))
 	if err != nil {
 		return object{}, err
 	}
+	o := objectOf(head)
 	if s.verified.has(name, o) {
 		return o, nil
 	}
@@ -208,7 +191,7 @@ func (s *S3) Verify(ctx context.Context, name albs.Digest) error {
 	if err := checkDigest(name); err != nil {
 		return err
 	}
-	o, err := s.link.get(ctx, s.key(name), name, func(body io.Reader) error {
+	o, err := s.bucket.Get(ctx, s.key(name), describe(name), func(body io.Reader) error {
 		h := sha256.New()
 		if _, err := io.Copy(h, body); err != nil {
 			return err
@@ -222,7 +205,7 @@ func (s *S3) Verify(ctx context.Context, name albs.Digest) error {
 		s.verified.forget(name)
 		return err
 	}
-	s.verified.remember(name, o)
+	s.verified.remember(name, objectOf(o))
 	return nil
 }
 
@@ -259,7 +242,7 @@ func (s *S3) fetch(ctx context.Context, name albs.Digest) (*dirReader, error) {
 	if !errors.Is(err, albs.NotFound) && !errors.Is(err, ErrCorrupt) {
 		return nil, err
 	}
-	o, err := s.link.get(ctx, s.key(name), name, func(body io.Reader) (err error) {
+	o, err := s.bucket.Get(ctx, s.key(name), describe(name), func(body io.Reader) (err error) {
 		f, err = s.cache.keep(ctx, name, body)
 		if errors.Is(err, albs.Invalid) {
 			s.verified.forget(name)
@@ -270,7 +253,7 @@ func (s *S3) fetch(ctx context.Context, name albs.Digest) (*dirReader, error) {
 	if err != nil {
 		return nil, err
 	}
-	s.verified.remember(name, o)
+	s.verified.remember(name, objectOf(o))
 	s.space.trim(name, f.Size())
 	return f, nil
 }
@@ -280,8 +263,8 @@ func (s *S3) Stat(ctx context.Context, name albs.Digest) (int64, error) {
 	if err := checkDigest(name); err != nil {
 		return 0, err
 	}
-	o, err := s.link.head(ctx, s.key(name), name)
-	return o.size, err
+	o, err := s.bucket.Head(ctx, s.key(name), describe(name))
+	return o.Size, err
 }
 
 // Remove implements Store.
@@ -290,7 +273,7 @@ func (s *S3) Remove(ctx context.Context, name albs.Digest) error {
 		return err
 	}
 	s.verified.forget(name)
-	if err := s.link.remove(ctx, s.key(name)); err != nil {
+	if err := s.bucket.Remove(ctx, s.key(name)); err != nil {
 		return err
 	}
 	return s.cache.Remove(ctx, name)
@@ -299,7 +282,7 @@ func (s *S3) Remove(ctx context.Context, name albs.Digest) error {
 // Walk implements Store. Objects under the prefix that are no blobs are passed by.
 func (s *S3) Walk(ctx context.Context, yield func(albs.Digest, int64) error) error {
 	for after := ""; ; {
-		page, err := s.link.list(ctx, s.prefix, after)
+		page, err := s.bucket.List(ctx, s.prefix, after)
 		if err != nil {
 			return err
 		}
@@ -318,8 +301,6 @@ func (s *S3) Walk(ctx context.Context, yield func(albs.Digest, int64) error) err
 		}
 	}
 }
-
-func objectOf(o minio.ObjectInfo) object { return object{etag: o.ETag, size: o.Size} }
 
 // describe is how errors call an object's blob.
 func describe(name albs.Digest) string { return fmt.Sprintf("blob %s in S3", name.Short()) }

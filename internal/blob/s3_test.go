@@ -27,6 +27,7 @@ import (
 	"albs/internal/blob"
 	"albs/internal/blob/blobtest"
 	"albs/internal/blob/s3test"
+	"albs/internal/bucket"
 )
 
 func openS3(t *testing.T, c blob.S3Config) *blob.S3 {
@@ -195,7 +196,7 @@ func TestS3Refuses(t *testing.T) {
 // TestS3Check is the rule about what an operator may write.
 func TestS3Check(t *testing.T) {
 	t.Parallel()
-	good := blob.S3Config{Endpoint: "https://s3.example.org:9000", Bucket: "b", AccessKeyFile: "/a", SecretKeyFile: "/s"}
+	good := blob.S3Config{Config: bucket.Config{Endpoint: "https://s3.example.org:9000", Bucket: "b", AccessKeyFile: "/a", SecretKeyFile: "/s"}}
 	for what, test := range map[string]struct {
 		change func(*blob.S3Config)
 		ok     bool
@@ -216,6 +217,7 @@ func TestS3Check(t *testing.T) {
 		"a way up":          {func(c *blob.S3Config) { c.Prefix = "../albs" }, false},
 		"no access key":     {func(c *blob.S3Config) { c.AccessKeyFile = "" }, false},
 		"no secret key":     {func(c *blob.S3Config) { c.SecretKeyFile = "" }, false},
+		"a cache alone":     {func(c *blob.S3Config) { *c = blob.S3Config{CacheSize: 1} }, false},
 		"less than nothing": {func(c *blob.S3Config) { c.CacheSize = -1 }, false},
 	} {
 		c := good
@@ -322,8 +324,8 @@ func TestS3Storm(t *testing.T) {
 		t.Errorf("asked for %v, want one thing by each call", count)
 	}
 	for what, n := range count {
-		if n != blob.Attempts {
-			t.Errorf("%s was asked %d times, want %d", what, n, blob.Attempts)
+		if n != bucket.Attempts {
+			t.Errorf("%s was asked %d times, want %d", what, n, bucket.Attempts)
 		}
 	}
 	wantRead(t, s, small) // its cache has it

@@ -13,6 +13,7 @@ import (
 
 	"albs/internal/albs"
 	"albs/internal/blob"
+	"albs/internal/bucket"
 	"albs/internal/egress"
 	"albs/internal/sandbox"
 	"albs/internal/worker/node"
@@ -176,7 +177,7 @@ func TestCheck(t *testing.T) {
 	withKeys := Config{}
 	withKeys.Signer.Dir = "/var/lib/albs/keys"
 	withBucket := Config{}
-	withBucket.Master.Blobs.S3 = blob.S3Config{Endpoint: "https://s3.lan", Bucket: "b", AccessKeyFile: "/a", SecretKeyFile: "/s"}
+	withBucket.Master.Blobs.S3 = blob.S3Config{Config: bucket.Config{Endpoint: "https://s3.lan", Bucket: "b", AccessKeyFile: "/a", SecretKeyFile: "/s"}}
 	halfBucket, backwards := withBucket, Config{}
 	halfBucket.Master.Blobs.S3.Bucket = ""
 	backwards.Master.Blobs.Scrub = -1

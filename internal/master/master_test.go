@@ -15,6 +15,7 @@ import (
 
 	"albs/internal/albs"
 	"albs/internal/blob"
+	"albs/internal/bucket"
 	"albs/internal/egress"
 )
 
@@ -146,7 +147,7 @@ func TestOpenFails(t *testing.T) {
 // without them, nor the other way round.
 func TestBlobsElsewhere(t *testing.T) {
 	t.Parallel()
-	inS3 := Blobs{S3: blob.S3Config{Endpoint: "http://127.0.0.1:1", Bucket: "b", AccessKeyFile: "/a", SecretKeyFile: "/s"}}
+	inS3 := Blobs{S3: blob.S3Config{Config: bucket.Config{Endpoint: "http://127.0.0.1:1", Bucket: "b", AccessKeyFile: "/a", SecretKeyFile: "/s"}}}
 	for left, b := range map[string]Blobs{"blobs": inS3, "blob-cache": {}} {
 		dir := t.TempDir()
 		if err := os.Mkdir(filepath.Join(dir, left), 0o700); err != nil {

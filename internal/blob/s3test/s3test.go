@@ -18,6 +18,7 @@ import (
 
 	"albs/internal/albs"
 	"albs/internal/blob"
+	"albs/internal/bucket"
 )
 
 // Config returns the configuration of a store in a place of the server's bucket that
@@ -34,11 +35,11 @@ func Config(t *testing.T) blob.S3Config {
 		t.Fatal("ALBS_TEST_S3 is no http://ACCESS-KEY:SECRET-KEY@ADDRESS:PORT/BUCKET")
 	}
 	secret, _ := u.User.Password()
-	c := blob.S3Config{
+	c := blob.S3Config{Config: bucket.Config{
 		Endpoint: u.Scheme + "://" + u.Host, Bucket: strings.Trim(u.Path, "/"),
 		Prefix:    fmt.Sprintf("%s/%x", strings.ToLower(strings.Map(plain, t.Name())), rand.Uint64()),
 		AccessKey: u.User.Username(), SecretKey: secret,
-	}
+	}}
 	dir := t.TempDir()
 	c.AccessKeyFile, c.SecretKeyFile = filepath.Join(dir, "access"), filepath.Join(dir, "secret")
 	for file, key := range map[string]string{c.AccessKeyFile: c.AccessKey, c.SecretKeyFile: c.SecretKey} {
