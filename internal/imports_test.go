@@ -123,7 +123,13 @@ var allowed = map[string][]string{
 	"master/face/roster": {"albs", "master/auth", "master/queue"},
 	"master/content":     {"albs", "master/face", "master/auth", "master/artifact", "master/provenance", "master/queue", "master/repo", "master/product"},
 	"master/api":         append([]string{"albs", "failure", "worker", "master/repo/history", "master/api/rest", "master/api/delivery", "master/face", "master/face/roster"}, modules...),
-	"master/ui":          append([]string{"albs", "failure", "telemetry", "web", "master/face", "master/face/roster", "master/ui/order", "master/ui/picture"}, modules...), // failure: what a line of a log is as text
+	"master/ui":          append([]string{"albs", "master/face", "master/face/roster", "master/ui/page", "master/ui/words", "master/ui/builds", "master/ui/farm"}, modules...),
+	// what all pages have in common, and what says things the same way on all of them; the groups of pages know these and not each other
+	"master/ui/words":  {},
+	"master/ui/page":   {"albs", "failure", "web", "master/face", "master/auth", "master/event", "master/ui/words"}, // failure: why something failed, in words
+	"master/ui/builds": append([]string{"albs", "failure", "master/ui/page", "master/ui/words", "master/ui/logs", "master/ui/order", "master/ui/picture"}, modules...),
+	"master/ui/farm":   {"albs", "master/auth", "master/queue", "master/face/roster", "master/ui/page", "master/ui/words"},
+	"master/ui/logs":   {"albs", "failure", "master/queue", "master/ui/words"}, // failure: what a line of a log is as text
 	// a graph as pages show it, and where its boxes and lines are drawn: pure
 	"master/ui/order":   {"albs", "master/build", "master/build/status", "master/ui/picture"},
 	"master/ui/picture": {},

@@ -4,7 +4,7 @@ package web
 
 import "embed"
 
-// Files has templates/*.html and static/*.
+// Files has templates, in a folder for each group of pages, and static files.
 //
-//go:embed templates/*.html static/*
+//go:embed templates static
 var Files embed.FS

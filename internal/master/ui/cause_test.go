@@ -1,42 +1,12 @@
 package ui
 
 import (
-	"bytes"
 	"fmt"
 	"strings"
 	"testing"
 
 	"albs/internal/albs"
-	"albs/internal/failure"
 )
-
-// TestCausesLineIsTheViewers: a cause's line is the one that the viewer shows by that
-// number, whatever else in the log may look like the end of a line.
-func TestCausesLineIsTheViewers(t *testing.T) {
-	t.Parallel()
-	const tells = "a.c:1:1: error: x"
-	for _, before := range []string{
-		"", "\n", "\r\n\r\n", "one\rtwo\r\n", "\u2028\v\f\x00\u0085\n", "\xff\xfe\n\n", strings.Repeat("x", 200<<10) + "\n", strings.Repeat("line\n", 1300),
-		"\x1b[31m\n\x1b]0;title\n",
-	} {
-		for _, after := range []string{"", "\n", "\nrest", "\n\n\n"} {
-			text := before + tells + after
-			d := failure.New("")
-			must(t, d.Read(failure.Build, strings.NewReader(text)))
-			c := d.Cause()
-			x := newLineIndex()
-			x.add([]byte(text))
-			lines, err := readLines(bytes.NewReader([]byte(text)), 1, 1, x.total())
-			must(t, err)
-			if c.Number < 1 || c.Number > len(lines) || lines[c.Number-1].Number != c.Number || lines[c.Number-1].Text != tells || c.Line != tells {
-				t.Errorf("%.40q, %q: the cause is %+v, the viewer has %d lines", before, after, c, len(lines))
-			}
-			if more := len(lines) - c.Number; len(c.After) != min(more, failure.Around) {
-				t.Errorf("%.40q, %q: %d lines below, the viewer has %d", before, after, len(c.After), more)
-			}
-		}
-	}
-}
 
 // TestCause: the pages of build and task tell why a task failed, and lead to the line
 // in the log that says so.

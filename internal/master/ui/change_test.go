@@ -12,7 +12,6 @@ import (
 
 	"albs/internal/albs"
 	"albs/internal/master/build"
-	"albs/internal/master/build/settle"
 	"albs/internal/master/db"
 )
 
@@ -132,7 +131,7 @@ func TestOrder(t *testing.T) {
 			contains(t, "page of its own", own, fmt.Sprintf(`href="/build/2/task/%d"`, task.ID))
 		}
 	}
-	f.create(slices.Repeat([]build.Package{given}, maxBeside+1)...)
+	f.create(slices.Repeat([]build.Package{given}, 61)...)
 	contains(t, "page of many", anon.page("/build/3"), `href="/build/3/graph?platform=el9"`, `!id="list-el9"`)
 	contains(t, "page of many of its own", anon.page("/build/3/graph?platform=el9"), "61 packages")
 	for path, want := range map[string]int{"/build/2/graph?platform=el10": 404, "/build/9/graph": 404, "/build/x/graph": 404} {
@@ -160,18 +159,4 @@ func TestFailedTests(t *testing.T) {
 	path := fmt.Sprintf("/build/1/task/%d", l.Token.Task)
 	contains(t, "build page", anon.page("/build/1"), "What failed", "<b>dependency</b>", "install of albs-rich-", "nothing provides &lt;b&gt;libfoo", `href="`+path+`"`, "!<b>libfoo")
 	contains(t, "test's page", anon.page(path), "<b>dependency</b>", "mend the BuildRequires, or build what provides it first")
-}
-
-// TestWarnings: what ought to be looked at stands above what failed, each thing once.
-func TestWarnings(t *testing.T) {
-	t.Parallel()
-	d := albs.DigestOf([]byte("x"))
-	b := build.Build{Items: []build.Item{
-		{Warning: "el9 wants kernel to be built for secure boot"}, {Warning: "el9 wants kernel to be built for secure boot"},
-		{Noarch: []settle.Difference{{Package: "a-1-1.noarch.rpm", First: settle.Copy{Arch: albs.X8664, Digest: d}, Second: settle.Copy{Arch: albs.AArch64, Digest: d}, Differs: []string{"/usr/share/a"}}}},
-	}}
-	w, n := warningsOf(b)
-	if len(w) != 1 || len(n) != 1 || n[0].Package != "a-1-1.noarch.rpm" {
-		t.Errorf("warnings %q, differences %+v", w, n)
-	}
 }

@@ -11,14 +11,20 @@ import (
 	"time"
 
 	"albs/internal/albs"
-	"albs/internal/master/build"
 	"albs/internal/master/event"
-	"albs/internal/master/face"
 	"albs/internal/master/queue"
 	"albs/internal/master/release"
+	"albs/internal/master/ui/builds"
+	"albs/internal/master/ui/farm"
+	"albs/internal/master/ui/page"
+	"albs/internal/master/ui/words"
 )
 
-// What a page may follow. A message carries the event's id and kind and nothing
+// contactEvery is how old a page may be as to when workers were heard of, which is no
+// event.
+const contactEvery = 15 * time.Second
+
+// feed is what a stream watches. A message carries the event's id and kind and nothing
 // of what happened, so that a stream tells nobody more than the page does.
 //
 //	build:7   what happens to a build, and to releases that have it
@@ -26,20 +32,6 @@ import (
 //	builds    what happens to any build
 //	queue     what happens to any task or worker
 //	nodes     the same, and now and then when workers were heard of
-const (
-	followBuilds = "builds"
-	followQueue  = "queue"
-	followNodes  = "nodes"
-)
-
-// contactEvery is how old a page may be as to when workers were heard of, which is no
-// event.
-const contactEvery = 15 * time.Second
-
-func followBuild(id albs.BuildID) string { return build.Topic(id) }
-func followTask(id albs.TaskID) string   { return "task:" + id.String() }
-
-// feed is what a stream watches.
 type feed struct {
 	topic string // of events; "" for all
 	keep  func(e event.Event) bool
@@ -54,29 +46,29 @@ func (u *UI) feedOf(ctx context.Context, name string) (feed, error) {
 	kind, id, _ := strings.Cut(name, ":")
 	n, err := strconv.ParseInt(id, 10, 64)
 	switch {
-	case name == followBuilds:
+	case name == builds.FollowAll:
 		return feed{rest: time.Second, keep: func(e event.Event) bool { return strings.HasPrefix(e.Topic, "build:") }}, nil
-	case name == followQueue:
+	case name == farm.FollowQueue:
 		// Why thousands wait takes a while to say, and in a farm something always happens.
 		return feed{rest: 3 * time.Second, keep: ofFarm}, nil
-	case name == followNodes:
+	case name == farm.FollowNodes:
 		return feed{rest: time.Second, keep: ofFarm, mark: func(context.Context) (string, error) {
 			return strconv.FormatInt(time.Now().UnixNano()/int64(contactEvery), 10), nil
 		}}, nil
 	case kind == "build" && err == nil && n > 0:
-		return feed{topic: name, rest: restTime, mark: func(ctx context.Context) (string, error) {
+		return feed{topic: name, rest: page.RestTime, mark: func(ctx context.Context) (string, error) {
 			return u.releaseMark(ctx, albs.BuildID(n))
 		}}, nil
 	case kind == "task" && err == nil && n > 0:
-		t, err := u.Queue.Task(ctx, albs.TaskID(n))
+		t, err := u.modules.Queue.Task(ctx, albs.TaskID(n))
 		if err != nil {
 			return feed{}, err
 		}
-		return feed{topic: t.Topic, task: t.ID, rest: restTime, mark: func(ctx context.Context) (string, error) {
+		return feed{topic: t.Topic, task: t.ID, rest: page.RestTime, mark: func(ctx context.Context) (string, error) {
 			return u.taskMark(ctx, t.ID)
 		}}, nil
 	}
-	return feed{}, albs.Errorf(albs.Invalid, "%s is nothing that can be followed", inert(cut(name, 40)))
+	return feed{}, albs.Errorf(albs.Invalid, "%s is nothing that can be followed", words.Inert(words.Cut(name, 40)))
 }
 
 // ofFarm reports whether an event is of a task or of a worker.
@@ -88,22 +80,8 @@ const (
 	eventBatch = 500
 	maxBatches = 4
 
-	restTime   = 250 * time.Millisecond // between two looks of a stream
-	retryAfter = 3 * time.Second        // a browser waits before it connects again
-
-	maxStreams          = 2000
-	maxStreamsPerClient = 64
+	maxMarked = 20 // releases of a build that are watched
 )
-
-// openStream begins an answer that is a stream of events; it is nil if there is
-// nobody to write to.
-func (u *UI) openStream(w http.ResponseWriter, r *http.Request) (*face.Stream, error) {
-	s, ok := u.streams.Open(w, r)
-	if !ok {
-		return nil, albs.Errorf(albs.Unavailable, "too many pages are followed at once; they are shown, but not kept up to date")
-	}
-	return s, nil
-}
 
 // events answers GET /events?topic=…&after=…: a message "change" whenever something
 // happened, for the page to ask again for what it shows. Many events make one
@@ -125,7 +103,7 @@ func (u *UI) events(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	s, err := u.openStream(w, r)
+	s, err := u.OpenStream(w, r)
 	if s == nil {
 		return err
 	}
@@ -184,7 +162,7 @@ func (u *UI) news(ctx context.Context, f feed, after int64) (kind string, last i
 // releaseMark changes whenever a release of a build does: its events are the
 // release's, not the build's.
 func (u *UI) releaseMark(ctx context.Context, id albs.BuildID) (string, error) {
-	rs, _, err := u.Releases.List(ctx, release.Filter{Build: id, Limit: maxListed})
+	rs, _, err := u.modules.Releases.List(ctx, release.Filter{Build: id, Limit: maxMarked})
 	var b strings.Builder
 	for _, r := range rs {
 		fmt.Fprintf(&b, "%d %d;", r.ID, r.Status)
@@ -195,11 +173,11 @@ func (u *UI) releaseMark(ctx context.Context, id albs.BuildID) (string, error) {
 // taskMark changes whenever a task has another log, and when what it waits for changes,
 // which happens to others' tasks and to workers.
 func (u *UI) taskMark(ctx context.Context, id albs.TaskID) (string, error) {
-	infos, err := u.Queue.Logs(ctx, id)
+	infos, err := u.modules.Queue.Logs(ctx, id)
 	if err != nil {
 		return "", err
 	}
-	whys, err := u.Queue.Whys(ctx, []albs.TaskID{id})
+	whys, err := u.modules.Queue.Whys(ctx, []albs.TaskID{id})
 	w := whys[id]
 	return fmt.Sprint(len(infos), w.Position, w.Of, w.Binding), err
 }
@@ -213,18 +191,7 @@ func (u *UI) resumeAt(r *http.Request) (int64, error) {
 	}
 	n, err := strconv.ParseInt(v, 10, 64)
 	if err != nil || n < 0 {
-		return 0, albs.Errorf(albs.Invalid, "%s is no event's id", inert(cut(v, 40)))
+		return 0, albs.Errorf(albs.Invalid, "%s is no event's id", words.Inert(words.Cut(v, 40)))
 	}
 	return n, nil
-}
-
-// follow makes a page of p that follows a topic from this moment on. It has to be
-// called before anything of what the page shows is read.
-func (u *UI) follow(ctx context.Context, p page, topic string) (page, error) {
-	after, err := u.Events.Last(ctx)
-	if err != nil {
-		return p, err
-	}
-	p.Topic, p.After = topic, after
-	return p, nil
 }

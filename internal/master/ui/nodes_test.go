@@ -13,6 +13,8 @@ import (
 	"albs/internal/master/auth"
 	"albs/internal/master/db"
 	"albs/internal/master/fleet"
+	"albs/internal/master/ui/page"
+	"albs/internal/master/ui/page/pagetest"
 	"albs/internal/worker"
 )
 
@@ -36,7 +38,7 @@ func TestNodes(t *testing.T) {
 	f := setup(t)
 	anon, operator := f.browse(""), f.browse("operator")
 	contains(t, "before anybody asked", anon.page("/nodes"), "node-1", "tester-1", "never asked", `data-topic="nodes"`, "sign in first", "!Drain…", "!Last contact</dt><dd><time")
-	if l, err := f.Queue.Claim(f.nodes[albs.RoleNode], worker.Offer{Labels: []string{"kind:build"}, Pause: "not of s390x " + bad}); l != nil || err != nil {
+	if l, err := f.Queue.Claim(f.nodes[albs.RoleNode], worker.Offer{Labels: []string{"kind:build"}, Pause: "not of s390x " + pagetest.Bad}); l != nil || err != nil {
 		t.Fatalf("Claim = %v, %v", l, err)
 	}
 	contains(t, "one that takes less", anon.page("/nodes"), "It takes less than it could: not of s390x &lt;img", "!<img")
@@ -53,7 +55,7 @@ func TestNodes(t *testing.T) {
 	contains(t, "busy", anon.page("/nodes"), "busy", fmt.Sprintf(`href="/build/1/task/%d"`, l.Token.Task), "albs-rich/el9/x86_64",
 		"1 of 8 cores", "1.0 GiB of 16 GiB of memory", "2.0 GiB of 100 GiB of disk")
 
-	a := operator.post(path+"/drain", url.Values{"reason": {bad}})
+	a := operator.post(path+"/drain", url.Values{"reason": {pagetest.Bad}})
 	if a.StatusCode != http.StatusOK || a.Request.URL.Path != "/nodes" || a.Request.URL.Fragment != "n"+id {
 		t.Errorf("drain = %s at %s", a.Status, a.Request.URL)
 	}
@@ -81,7 +83,7 @@ func TestNodes(t *testing.T) {
 	}
 	contains(t, "taken back", operator.page("/nodes"), "idle", "!Drained by", `action="`+path+`/drain"`)
 	must(t, f.d.InTx(t.Context(), func(tx db.Tx) error {
-		_, err := tx.ExecContext(t.Context(), `UPDATE fleet_worker SET quarantined_at = seen_at, quarantine_reason = $1 WHERE name = 'node-1'`, bad)
+		_, err := tx.ExecContext(t.Context(), `UPDATE fleet_worker SET quarantined_at = seen_at, quarantine_reason = $1 WHERE name = 'node-1'`, pagetest.Bad)
 		return err
 	}))
 	contains(t, "quarantined", anon.page("/nodes"), ">quarantined<", "Quarantined <time", "&lt;img", "!<img", "!/lift")
@@ -90,14 +92,14 @@ func TestNodes(t *testing.T) {
 		t.Errorf("lift = %s\n%s", a.Status, a.text)
 	}
 
-	// What a worker doesn't get is replaced as a whole; bad patterns change nothing.
+	// What a worker doesn't get is replaced as a whole; pagetest.Bad patterns change nothing.
 	exclude := func(patterns string) answer {
 		return operator.post(path+"/exclude", url.Values{"patterns": {patterns}})
 	}
 	contains(t, "excludes", exclude(" kernel*  */*/s390x\n").text, "Doesn't get", "<code>kernel*</code>", `value="*/*/s390x kernel*"`)
 	contains(t, "excludes, to readers", anon.page("/nodes"), "<code>kernel*</code>", "!/exclude")
 	if a := exclude("glibc [a-"); a.StatusCode != http.StatusBadRequest || !strings.Contains(a.text, "is no pattern") {
-		t.Errorf("a bad pattern = %s\n%s", a.Status, a.text)
+		t.Errorf("a pagetest.Bad pattern = %s\n%s", a.Status, a.text)
 	}
 	many := "one"
 	for i := range fleet.MaxExclude {
@@ -135,7 +137,7 @@ func TestNodes(t *testing.T) {
 	}
 	r := operator.request(http.MethodPost, path+"/drain", strings.NewReader("reason=x"))
 	r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
-	r.Header.Set(fragmentHeader, live)
+	r.Header.Set(page.FragmentHeader, page.Live)
 	if a := operator.do(r); a.StatusCode != http.StatusNoContent {
 		t.Errorf("drain by the module = %s", a.Status)
 	}
@@ -146,7 +148,7 @@ func TestNodes(t *testing.T) {
 func TestManyNodes(t *testing.T) {
 	t.Parallel()
 	f := setup(t)
-	for i := range maxNodes {
+	for i := range 100 {
 		_, _, err := f.Auth.AddWorker(auth.System(t.Context(), "test"), auth.NewWorker{Name: fmt.Sprintf("b-%03d", i), Role: albs.RoleNode, Arches: []albs.Arch{albs.X8664}})
 		must(t, err)
 	}

@@ -26,6 +26,8 @@ import (
 	"albs/internal/master/mastertest"
 	"albs/internal/master/platform"
 	"albs/internal/master/product"
+	"albs/internal/master/ui/page"
+	"albs/internal/master/ui/page/pagetest"
 	"albs/internal/worker"
 )
 
@@ -56,6 +58,7 @@ repositories: [{path: BaseOS/x86_64/os, platform: el9, arch: x86_64, kind: rpm}]
 // the people and the workers.
 type fixture struct {
 	*UI
+	Parts
 	t      *testing.T
 	d      *db.DB
 	url    string
@@ -78,7 +81,8 @@ func setup(t *testing.T) *fixture {
 	out, err := egress.New(egress.Policy{Allow: []string{"file://" + mirror}})
 	must(t, err)
 	m := facetest.Open(t, f.d, out, log)
-	f.UI, err = New(Parts{Auth: m.Auth, Events: m.Events, Queue: m.Queue, Builds: m.Builds, Tests: m.Tests, Signs: m.Signs, Releases: m.Releases, Log: log})
+	f.Parts = Parts{Auth: m.Auth, Events: m.Events, Queue: m.Queue, Builds: m.Builds, Tests: m.Tests, Signs: m.Signs, Releases: m.Releases, Log: log}
+	f.UI, err = New(f.Parts)
 	must(t, err)
 
 	system := auth.System(t.Context(), "test")
@@ -281,7 +285,7 @@ func (c *client) page(path string) string {
 func (c *client) fragment(path string) answer {
 	c.f.t.Helper()
 	r := c.request(http.MethodGet, path, nil)
-	r.Header.Set(fragmentHeader, live)
+	r.Header.Set(page.FragmentHeader, page.Live)
 	return c.do(r)
 }
 
@@ -295,17 +299,4 @@ func (c *client) post(path string, v url.Values) answer {
 	return c.do(r)
 }
 
-// contains checks that a page has each of the texts; one that begins with "!" it
-// must not have.
-func contains(t *testing.T, what, page string, texts ...string) {
-	t.Helper()
-	for _, s := range texts {
-		s, not := strings.CutPrefix(s, "!")
-		if strings.Contains(page, s) == not {
-			t.Errorf("%s: has %q is %t, want %t", what, s, not, !not)
-			if testing.Verbose() {
-				t.Log(page)
-			}
-		}
-	}
-}
+var contains = pagetest.Contains

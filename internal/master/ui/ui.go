@@ -2,14 +2,16 @@
 // and follow what happens where a browser has it.
 //
 // It owns no rule and no row: handlers ask the modules, lay what they say out for
-// a template, and pass a person's wishes on. What holds:
+// a template, and pass a person's wishes on. Here are the routes, signing in and what
+// a page may follow; each group of pages is a package below, and what all have in
+// common is page's. What holds:
 //
 //   - A page is one template; the block "live" of it, asked for alone, is the
 //     fragment that the browser swaps in when an event wakes it. An event never
 //     carries what is shown (docs/design/live-pages.md).
 //   - Everything foreign (names, refs, reasons, log bytes) is escaped by
 //     html/template, and what could mislead a reader's eye is spelled out by
-//     inert. Nothing is ever marked as safe HTML.
+//     words.Inert. Nothing is ever marked as safe HTML.
 //   - What changes something is, but for signing in, a POST of a signed-in person
 //     from a page of this origin; nothing of a body is read before that is known.
 //     Whether the person may is the module's to say, and its reason stands beside a
@@ -18,7 +20,6 @@ package ui
 
 import (
 	"net/http"
-	"strings"
 
 	"github.com/go-chi/chi/v5"
 	"github.com/go-chi/chi/v5/middleware"
@@ -28,11 +29,14 @@ import (
 	"albs/internal/master/auth"
 	"albs/internal/master/build"
 	"albs/internal/master/event"
-	"albs/internal/master/face"
 	"albs/internal/master/queue"
 	"albs/internal/master/release"
 	"albs/internal/master/sign"
 	"albs/internal/master/testrun"
+	"albs/internal/master/ui/builds"
+	"albs/internal/master/ui/farm"
+	"albs/internal/master/ui/page"
+	"albs/internal/master/ui/words"
 )
 
 // Parts are the modules that the pages show. All are required.
@@ -53,94 +57,54 @@ type Parts struct {
 // UI serves the pages. It is an http.Handler for everything under / that other
 // faces leave, and may be used concurrently.
 type UI struct {
-	Parts
-	templates templates
-	assets    *assets
-	logs      *logs
-	streams   *face.Streams
-	router    chi.Router
+	*page.Server
+	modules Parts
+	router  chi.Router
 }
 
 // New parses the templates and returns the pages of a master. It does no I/O; an
 // error is a mistake in a template, or a part that is missing.
 func New(p Parts) (*UI, error) {
-	if p.Auth == nil || p.Events == nil || p.Queue == nil || p.Builds == nil || p.Tests == nil || p.Signs == nil || p.Releases == nil {
+	if p.Queue == nil || p.Builds == nil || p.Tests == nil || p.Signs == nil || p.Releases == nil {
 		return nil, albs.Errorf(albs.Invalid, "the pages need all of their modules")
 	}
-	a, err := newAssets()
+	s, err := page.New(page.Parts{Auth: p.Auth, Events: p.Events, HTTPS: p.HTTPS, Log: p.Log}, groups()...)
 	if err != nil {
 		return nil, err
 	}
-	t, err := parse(a)
-	if err != nil {
-		return nil, err
-	}
-	u := &UI{Parts: p, templates: t, assets: a, logs: newLogs(p.Queue), streams: face.NewStreams(maxStreams, maxStreamsPerClient, retryAfter)}
-	u.router = chi.NewRouter()
+	u := &UI{Server: s, modules: p, router: chi.NewRouter()}
 	u.routes(u.router)
 	return u, nil
 }
+
+func groups() []page.Group { return []page.Group{builds.Group(), farm.Group()} }
+
+// CookieName returns the name of the session's cookie, as page.CookieName does.
+func CookieName(https bool) string { return page.CookieName(https) }
 
 // ServeHTTP implements http.Handler.
 func (u *UI) ServeHTTP(w http.ResponseWriter, r *http.Request) { u.router.ServeHTTP(w, r) }
 
 // routes adds the pages to r, and the answer for paths that nobody has.
 func (u *UI) routes(r chi.Router) {
+	m := u.modules
 	r.Group(func(r chi.Router) {
-		r.Use(u.front)
+		r.Use(u.Front)
 		// Streams are of a type that isn't named here, and stay as they are.
 		r.Use(middleware.Compress(5, "text/html", "text/css", "text/javascript", "image/svg+xml", "application/json"))
-		u.get(r, "/", u.buildsPage)
-		u.get(r, "/builds", u.buildsPage)
-		u.get(r, "/build/{build}", u.buildPage)
-		u.get(r, "/build/{build}/files", u.filesPage)
-		u.get(r, "/build/{build}/graph", u.graphPage)
-		u.get(r, "/build/{build}/clone", u.clonePage)
-		u.get(r, "/build/{build}/task/{task}", u.taskPage)
-		u.get(r, "/build/{build}/task/{task}/log/{stream}", u.logPage)
-		u.get(r, "/build/{build}/task/{task}/log/{stream}/lines", u.logLines)
-		u.get(r, "/build/{build}/task/{task}/log/{stream}/find", u.logFind)
-		u.get(r, "/queue", u.queuePage)
-		u.get(r, "/nodes", u.nodesPage)
-		u.get(r, "/login", u.loginPage)
-		r.Get("/static/{hash}/{name}", u.assets.serve)
-		r.Head("/static/{hash}/{name}", u.assets.serve)
+		builds.New(u.Server, builds.Parts{Queue: m.Queue, Builds: m.Builds, Tests: m.Tests, Signs: m.Signs, Releases: m.Releases}).Routes(r)
+		(&farm.Pages{Server: u.Server, Queue: m.Queue}).Routes(r)
+		u.Static(r)
 
-		u.post(r, "/build/{build}/cancel", u.cancelBuild)
-		u.post(r, "/build/{build}/retry", u.retryBuild)
-		u.post(r, "/build/{build}/restart-tests", u.restartTests)
-		u.post(r, "/build/{build}/clone", u.cloneBuild)
-		u.post(r, "/build/{build}/delete", u.deleteBuild)
-		u.post(r, "/build/{build}/item/{item}/fresh", u.freshItem)
-		u.post(r, "/build/{build}/task/{task}/retry", u.retryTask)
-		u.post(r, "/nodes/{worker}/drain", u.drainNode)
-		u.post(r, "/nodes/{worker}/undrain", u.undrainNode)
-		u.post(r, "/nodes/{worker}/lift", u.liftNode)
-		u.post(r, "/nodes/{worker}/exclude", u.excludeFromNode)
-		u.post(r, "/logout", u.logout)
-		r.Post("/login", u.serve(u.login))
-
-		r.Get("/events", u.serveStream(u.events))
-		r.Get("/build/{build}/task/{task}/log/{stream}/tail", u.serveStream(u.tail))
+		u.Get(r, "/login", u.loginPage)
+		r.Post("/login", u.Serve(u.login))
+		u.Post(r, "/logout", u.logout)
+		r.Get("/events", u.ServeStream(u.events))
 	})
-	r.NotFound(u.front(u.serve(func(_ http.ResponseWriter, r *http.Request) error {
-		return albs.Errorf(albs.NotFound, "there is no page %s", inert(cut(r.URL.Path, 200)))
+	r.NotFound(u.Front(u.Serve(func(_ http.ResponseWriter, r *http.Request) error {
+		return albs.Errorf(albs.NotFound, "there is no page %s", words.Inert(words.Cut(r.URL.Path, 200)))
 	})).ServeHTTP)
-	r.MethodNotAllowed(u.front(u.serve(func(_ http.ResponseWriter, r *http.Request) error {
-		return albs.Errorf(albs.NotFound, "%s does not take %s", inert(cut(r.URL.Path, 200)), r.Method)
+	r.MethodNotAllowed(u.Front(u.Serve(func(_ http.ResponseWriter, r *http.Request) error {
+		return albs.Errorf(albs.NotFound, "%s does not take %s", words.Inert(words.Cut(r.URL.Path, 200)), r.Method)
 	})).ServeHTTP)
-}
-
-func (u *UI) get(r chi.Router, path string, h handler) {
-	r.Get(path, u.serve(h))
-	r.Head(path, u.serve(h))
-}
-
-func (u *UI) post(r chi.Router, path string, h handler) { r.Post(path, u.serve(asPerson(h))) }
-
-func cut(s string, n int) string {
-	if len(s) <= n {
-		return s
-	}
-	return strings.ToValidUTF8(s[:n], "") + "…"
 }

@@ -1,4 +1,4 @@
-package ui
+package logs
 
 import (
 	"bytes"
@@ -7,6 +7,7 @@ import (
 	"unicode/utf8"
 
 	"albs/internal/failure"
+	"albs/internal/master/ui/words"
 )
 
 // maxLine is how much of a line is shown; the raw log has the rest.
@@ -78,5 +79,5 @@ func cleanLine(b []byte) string {
 		}
 		b = b[:len(b)-1]
 	}
-	return inert(string(failure.Plain(b)))
+	return words.Inert(string(failure.Plain(b)))
 }

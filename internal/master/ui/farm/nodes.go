@@ -1,4 +1,4 @@
-package ui
+package farm
 
 import (
 	"context"
@@ -11,6 +11,8 @@ import (
 	"albs/internal/albs"
 	"albs/internal/master/auth"
 	"albs/internal/master/face/roster"
+	"albs/internal/master/ui/page"
+	"albs/internal/master/ui/words"
 )
 
 // maxNodes is how many workers a page shows.
@@ -21,7 +23,7 @@ type nodesView struct {
 	Counts []stateCount // of all workers, where there are any
 	All    int
 	State  roster.State // that was asked for; "" for all
-	Manage action       // why nobody here may decide anything, if so
+	Manage page.Action  // why nobody here may decide anything, if so
 	Next   string       // the page behind this one; "" if there is none
 }
 
@@ -72,13 +74,13 @@ func (v nodesView) path(after string) string {
 	return "/nodes?" + q.Encode()
 }
 
-func (u *UI) nodesPage(w http.ResponseWriter, r *http.Request) error {
+func (u *Pages) nodesPage(w http.ResponseWriter, r *http.Request) error {
 	ctx, query := r.Context(), r.URL.Query()
 	v := nodesView{State: roster.State(query.Get("state"))}
 	if v.State != "" && !slices.Contains(roster.States, v.State) {
-		return albs.Errorf(albs.Invalid, "no worker stands as %s", inert(cut(string(v.State), 40)))
+		return albs.Errorf(albs.Invalid, "no worker stands as %s", words.Inert(words.Cut(string(v.State), 40)))
 	}
-	p, err := u.follow(ctx, page{Title: "Nodes", Section: "nodes"}, followNodes)
+	p, err := u.Follow(ctx, page.Page{Title: "Nodes", Section: "nodes"}, FollowNodes)
 	if err != nil {
 		return err
 	}
@@ -87,7 +89,7 @@ func (u *UI) nodesPage(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	may := auth.Can(ctx, auth.WorkerManage, auth.Object{})
-	v.Manage = actionOf("", "Drain a node", may, true, "")
+	v.Manage = page.ActionOf("", "Drain a node", may, true, "")
 	v.Counts, v.All = countsOf(list)
 	for _, n := range list.Workers {
 		c := nodeCard{Worker: n, May: may == nil && n.Known != nil}
@@ -102,12 +104,12 @@ func (u *UI) nodesPage(w http.ResponseWriter, r *http.Request) error {
 		v.Next = v.path(v.Nodes[len(v.Nodes)-1].Name)
 	}
 	p.Body = v
-	return u.render(w, r, http.StatusOK, "nodes", p)
+	return u.Render(w, r, http.StatusOK, "farm/nodes", p)
 }
 
 // decide does something to a worker for a person and shows the workers again.
-func (u *UI) decide(w http.ResponseWriter, r *http.Request, do func(ctx context.Context, name string) error) error {
-	id, err := number(r, "worker")
+func (u *Pages) decide(w http.ResponseWriter, r *http.Request, do func(ctx context.Context, name string) error) error {
+	id, err := page.Number(r, "worker")
 	if err != nil {
 		return err
 	}
@@ -118,7 +120,7 @@ func (u *UI) decide(w http.ResponseWriter, r *http.Request, do func(ctx context.
 	if err := do(r.Context(), n.Name); err != nil {
 		return err
 	}
-	if wantsFragment(r) {
+	if page.WantsFragment(r) {
 		w.WriteHeader(http.StatusNoContent) // the page that asked looks by itself
 		return nil
 	}
@@ -126,8 +128,8 @@ func (u *UI) decide(w http.ResponseWriter, r *http.Request, do func(ctx context.
 	return nil
 }
 
-func (u *UI) drainNode(w http.ResponseWriter, r *http.Request) error {
-	if err := form(w, r); err != nil {
+func (u *Pages) drainNode(w http.ResponseWriter, r *http.Request) error {
+	if err := page.Form(w, r); err != nil {
 		return err
 	}
 	return u.decide(w, r, func(ctx context.Context, name string) error {
@@ -135,18 +137,18 @@ func (u *UI) drainNode(w http.ResponseWriter, r *http.Request) error {
 	})
 }
 
-func (u *UI) undrainNode(w http.ResponseWriter, r *http.Request) error {
+func (u *Pages) undrainNode(w http.ResponseWriter, r *http.Request) error {
 	return u.decide(w, r, u.Queue.Fleet().Undrain)
 }
 
-func (u *UI) liftNode(w http.ResponseWriter, r *http.Request) error {
+func (u *Pages) liftNode(w http.ResponseWriter, r *http.Request) error {
 	return u.decide(w, r, u.Queue.Fleet().Lift)
 }
 
 // excludeFromNode sets the patterns of what a worker doesn't get: what the form holds,
 // in place of those before.
-func (u *UI) excludeFromNode(w http.ResponseWriter, r *http.Request) error {
-	if err := form(w, r); err != nil {
+func (u *Pages) excludeFromNode(w http.ResponseWriter, r *http.Request) error {
+	if err := page.Form(w, r); err != nil {
 		return err
 	}
 	return u.decide(w, r, func(ctx context.Context, name string) error {

@@ -1,27 +1,22 @@
-package ui
+// Package words says things the way all pages say them: how a state looks, how long
+// Ago something was, and foreign text with everything spelled out that would mislead a
+// reader's eye. It is pure.
+package words
 
 import (
 	"fmt"
-	"html/template"
 	"strconv"
 	"strings"
 	"time"
 
 	"github.com/dustin/go-humanize"
-
-	"albs/internal/albs"
-	"albs/internal/failure"
-	"albs/internal/master/build/status"
-	"albs/internal/master/queue"
-	"albs/internal/master/ui/order"
-	"albs/internal/master/ui/picture"
 )
 
-// A look is how a state is shown: a word, an icon and a colour, so that none of
+// A Look is how a state is shown: a word, an icon and a colour, so that none of
 // them is needed alone. Class is one of wait, run, ok, bad, off.
-type look struct{ Word, Icon, Class string }
+type Look struct{ Word, Icon, Class string }
 
-var looks = map[string]look{
+var looks = map[string]Look{
 	"queued":    {"queued", "clock", "wait"},
 	"blocked":   {"waiting", "pause", "off"},
 	"leased":    {"running", "run", "run"},
@@ -41,13 +36,15 @@ var looks = map[string]look{
 	"stopped": {"stopped", "skip", "off"},
 	"lost":    {"lost", "bad", "wait"},
 	// of a step or a package
-	"given":    {"given", "skip", "off"},
-	"signed":   {"signed", "key", "ok"},
-	"part":     {"in part", "clock", "wait"},
-	"planned":  {"planned", "clock", "wait"},
-	"released": {"released", "ok", "ok"},
-	"reverted": {"reverted", "skip", "off"},
-	"none":     {"not yet", "none", "off"},
+	"given":  {"given", "skip", "off"},
+	"signed": {"signed", "key", "ok"},
+	"part":   {"in part", "clock", "wait"},
+	"none":   {"not yet", "none", "off"},
+	// of a release
+	"scheduled":   {"planned", "clock", "wait"},
+	"in progress": {"running", "run", "run"},
+	"completed":   {"released", "ok", "ok"},
+	"reverted":    {"reverted", "skip", "off"},
 	// of a worker
 	"busy":        {"busy", "run", "run"},
 	"idle":        {"idle", "clock", "ok"},
@@ -59,51 +56,22 @@ var looks = map[string]look{
 	"disabled":    {"disabled", "skip", "off"},
 }
 
-// lookOf returns how a state is shown, whichever type it has; an unknown one is
+// LookOf returns how a state is shown, whichever type it has; an unknown one is
 // shown by its name.
-func lookOf(state any) look {
+func LookOf(state any) Look {
 	s := fmt.Sprint(state)
 	if l, ok := looks[s]; ok {
 		return l
 	}
-	return look{s, "none", "off"}
-}
-
-func functions(a *assets) template.FuncMap {
-	return template.FuncMap{
-		"static":  a.url,
-		"look":    lookOf,
-		"release": releaseState,
-		"inert":   inert,
-		"ago":     func(t time.Time) string { return ago(time.Now(), t) },
-		"exact":   func(t time.Time) string { return t.UTC().Format("2006-01-02 15:04:05 UTC") },
-		"iso":     func(t time.Time) string { return t.UTC().Format(time.RFC3339) },
-		"bytes":   func(n int64) string { return humanize.IBytes(uint64(max(n, 0))) },
-		"number":  func(n int) string { return humanize.Comma(int64(n)) },
-		"plural":  plural,
-		"short":   func(d albs.Digest) string { return d.Short() },
-		"commit":  func(s string) string { return s[:min(len(s), 10)] },
-		"lasting": func(t time.Time) string { return took(t, time.Now()) },
-		"took":    took,
-		"join":    func(ss []string) string { return strings.Join(ss, " ") },
-
-		"worded": func(c *failure.Cause) *causeView { return causeOf(c, 0, 0, 0) }, // of what no log tells
-		"sub":    func(a, b int) int { return a - b },
-		"add":    func(a, b int) int { return a + b },
-		// brief is a name as far as a box of a picture has room for it.
-		"brief":    func(s string) string { return brief(inert(s)) },
-		"boxwidth": func() int { return picture.BoxWidth },
-		"arrows":   func() []string { return []string{order.Met, order.Awaited, order.Vain, order.Cut} },
-		"tasklink": func(t queue.Task) string {
-			return "/build/" + strings.TrimPrefix(t.Topic, "build:") + "/task/" + t.ID.String()
-		},
-	}
+	return Look{s, "none", "off"}
 }
 
 // maxBrief is how many characters of a name a box of a picture shows.
 const maxBrief = 20
 
-func brief(s string) string {
+// Brief is a name as far as a box of a picture has room for it, inert.
+func Brief(s string) string {
+	s = Inert(s)
 	r := []rune(s)
 	if len(r) <= maxBrief {
 		return s
@@ -111,8 +79,8 @@ func brief(s string) string {
 	return string(r[:maxBrief-1]) + "…"
 }
 
-// ago says how long before now t is, roughly: the exact time stands in a title.
-func ago(now, t time.Time) string {
+// Ago says how long before now t is, roughly: the exact time stands in a title.
+func Ago(now, t time.Time) string {
 	d := now.Sub(t)
 	switch {
 	case d < 5*time.Second: // clocks differ a little
@@ -129,8 +97,8 @@ func ago(now, t time.Time) string {
 	return t.UTC().Format("2006-01-02")
 }
 
-// took says how long something lasted, to two units.
-func took(from, to time.Time) string {
+// Took says how long something lasted, to two units.
+func Took(from, to time.Time) string {
 	if from.IsZero() || to.IsZero() {
 		return ""
 	}
@@ -146,7 +114,8 @@ func took(from, to time.Time) string {
 	return fmt.Sprintf("%d h %d min", d/time.Hour, d/time.Minute%60)
 }
 
-func plural(n int, one string) string {
+// Plural says how many there are of what one word tells, as "1 task" and "2 tasks".
+func Plural(n int, one string) string {
 	s := humanize.Comma(int64(n)) + " " + one
 	if n != 1 {
 		s += "s"
@@ -154,19 +123,19 @@ func plural(n int, one string) string {
 	return s
 }
 
-// inert returns s with everything spelled out that a reader doesn't see or that
+// Inert returns s with everything spelled out that a reader doesn't see or that
 // changes how the rest is seen: control characters, marks of writing direction,
 // separators of lines, invisible characters and bytes that are no UTF-8. It
 // doesn't escape HTML; templates do.
-func inert(s string) string {
+func Inert(s string) string {
 	s = strings.ToValidUTF8(s, "\uFFFD")
-	if !strings.ContainsFunc(s, misleads) {
+	if !strings.ContainsFunc(s, Misleads) {
 		return s
 	}
 	var b strings.Builder
 	for _, r := range s {
 		switch {
-		case !misleads(r):
+		case !Misleads(r):
 			b.WriteRune(r)
 		case r < ' ':
 			b.WriteRune('\u2400' + r) // the control pictures stand in the controls' order
@@ -179,9 +148,9 @@ func inert(s string) string {
 	return b.String()
 }
 
-// misleads reports whether a character has to be spelled out: see Unicode TR 36
+// Misleads reports whether a character has to be spelled out: see Unicode TR 36
 // and CVE-2021-42574 for those of writing direction.
-func misleads(r rune) bool {
+func Misleads(r rune) bool {
 	switch {
 	case r == '\t':
 		return false
@@ -197,28 +166,10 @@ func misleads(r rune) bool {
 	return false
 }
 
-// stepState is the state of several tasks together, by what a person has to know
-// first.
-func stepState(states []albs.TaskState) string {
-	n := make(map[albs.TaskState]int)
-	for _, s := range states {
-		n[s]++
+// Cut returns at most n bytes of s, with a sign that there were more.
+func Cut(s string, n int) string {
+	if len(s) <= n {
+		return s
 	}
-	switch {
-	case len(states) == 0:
-		return "none"
-	case n[albs.TaskFailed] > 0:
-		return string(status.Failed)
-	case n[albs.TaskLeased]+n[albs.TaskStopping] > 0:
-		return string(status.Running)
-	case n[albs.TaskQueued] > 0:
-		return string(albs.TaskQueued)
-	case n[albs.TaskCancelled] > 0:
-		return string(status.Cancelled)
-	case n[albs.TaskBlocked] > 0:
-		return string(albs.TaskBlocked)
-	case n[albs.TaskExcluded] == len(states):
-		return string(albs.TaskExcluded)
-	}
-	return string(status.Succeeded)
+	return strings.ToValidUTF8(s[:n], "") + "…"
 }

@@ -1,4 +1,4 @@
-package ui
+package page
 
 import (
 	"fmt"
@@ -7,26 +7,27 @@ import (
 	"albs/internal/failure"
 )
 
-// causeView is why an attempt failed, with the lines of the log that tell it.
-type causeView struct {
+// Cause is why an attempt failed, with the lines of the log that tell it.
+type Cause struct {
 	failure.Cause
 	URL   string // of the line in its log's viewer; "" if no log tells it
-	Lines []causeLine
+	Lines []CauseLine
 }
 
-type causeLine struct {
+// CauseLine is one line of the log that tells of a cause, or stands around it.
+type CauseLine struct {
 	Number int
 	Text   string
 	Tells  bool // it is the cause's own
 }
 
-// causeOf returns how a cause is shown; nil for one that says no more than the
+// CauseOf returns how a cause is shown; nil for one that says no more than the
 // attempt's reason does, which is shown anyway.
-func causeOf(c *failure.Cause, id albs.BuildID, task albs.TaskID, attempt int) *causeView {
+func CauseOf(c *failure.Cause, id albs.BuildID, task albs.TaskID, attempt int) *Cause {
 	if c == nil || c.Kind == failure.Unknown && c.Log == "" {
 		return nil
 	}
-	v := &causeView{Cause: *c}
+	v := &Cause{Cause: *c}
 	if c.Log == "" {
 		return v
 	}
@@ -34,7 +35,7 @@ func causeOf(c *failure.Cause, id albs.BuildID, task albs.TaskID, attempt int) *
 	v.URL = fmt.Sprintf("/build/%d/task/%d/log/%s?attempt=%d&from=%d#L%d", id, task, c.Log, attempt, max(c.First(), 1), c.Number)
 	n := c.First()
 	add := func(text string) {
-		v.Lines = append(v.Lines, causeLine{Number: n, Text: text, Tells: n == c.Number})
+		v.Lines = append(v.Lines, CauseLine{Number: n, Text: text, Tells: n == c.Number})
 		n++
 	}
 	for _, l := range c.Before {

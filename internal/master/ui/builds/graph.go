@@ -1,4 +1,4 @@
-package ui
+package builds
 
 import (
 	"context"
@@ -9,6 +9,8 @@ import (
 	"albs/internal/albs"
 	"albs/internal/master/build"
 	"albs/internal/master/ui/order"
+	"albs/internal/master/ui/page"
+	"albs/internal/master/ui/words"
 )
 
 // How many packages a graph may have to be told of on its build's page, and to be drawn
@@ -35,7 +37,7 @@ func ordered(b build.Build) (platforms []string, packages int) {
 
 // graphs returns the graphs of a build as its own page shows them: none where they are
 // too large for that.
-func (u *UI) graphs(ctx context.Context, b build.Build) ([]order.Graph, error) {
+func (u *Pages) graphs(ctx context.Context, b build.Build) ([]order.Graph, error) {
 	platforms, packages := ordered(b)
 	if packages == 0 || packages > maxBeside {
 		return nil, nil
@@ -59,13 +61,13 @@ type graphPage struct {
 	Platforms []string
 }
 
-func (u *UI) graphPage(w http.ResponseWriter, r *http.Request) error {
-	n, err := number(r, "build")
+func (u *Pages) graphPage(w http.ResponseWriter, r *http.Request) error {
+	n, err := page.Number(r, "build")
 	if err != nil {
 		return err
 	}
 	ctx, id := r.Context(), albs.BuildID(n)
-	p, err := u.follow(ctx, page{Title: fmt.Sprintf("Order of build %d", id), Section: "builds"}, followBuild(id))
+	p, err := u.Follow(ctx, page.Page{Title: fmt.Sprintf("Order of build %d", id), Section: "builds"}, followBuild(id))
 	if err != nil {
 		return err
 	}
@@ -87,9 +89,9 @@ func (u *UI) graphPage(w http.ResponseWriter, r *http.Request) error {
 		i = slices.Index(v.Platforms, platform)
 	}
 	if i < 0 || len(all) == 0 {
-		return albs.Errorf(albs.NotFound, "build %d is not for platform %s", id, inert(cut(platform, 100)))
+		return albs.Errorf(albs.NotFound, "build %d is not for platform %s", id, words.Inert(words.Cut(platform, 100)))
 	}
 	v.Graph = order.Of(b, all[i], maxPictured)
 	p.Body = v
-	return u.render(w, r, http.StatusOK, "graph", p)
+	return u.Render(w, r, http.StatusOK, "builds/graph", p)
 }

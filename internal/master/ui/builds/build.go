@@ -1,8 +1,7 @@
-package ui
+package builds
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"net/http"
 	"slices"
@@ -16,6 +15,8 @@ import (
 	"albs/internal/master/sign"
 	"albs/internal/master/testrun"
 	"albs/internal/master/ui/order"
+	"albs/internal/master/ui/page"
+	"albs/internal/master/ui/words"
 )
 
 // maxShownFiles is how many files a build's page lists itself; more have a page of
@@ -28,39 +29,13 @@ const maxListed = 20
 // maxFailures is how many failed tasks a build's page tells of, one by one.
 const maxFailures = 20
 
-// action is something that a person may want to do, and why it can't be done.
-type action struct {
-	URL   string
-	Label string
-	Why   string // why not; "" if it can be done
-	Sure  string // what it will do, where that should be asked first
-	// Leads says that another page follows: one that asks first or, where it is Sure,
-	// the one to which its end leads.
-	Leads bool
-}
-
-// actionOf returns an action that is open if may is nil and there is something to
-// do, which nothing says if not.
-func actionOf(url, label string, may error, todo bool, nothing string) action {
-	a := action{URL: url, Label: label}
-	switch {
-	case errors.Is(may, albs.Unauthenticated):
-		a.Why = "sign in first"
-	case may != nil:
-		a.Why = albs.UserMessage(may)
-	case !todo:
-		a.Why = nothing
-	}
-	return a
-}
-
 type buildView struct {
 	build.Build
 	Steps     []step
 	Matrices  []matrix
 	Failures  []taskFailure
 	MoreFails int // failures that aren't listed
-	Actions   []action
+	Actions   []page.Action
 	Files     []file
 	AllFiles  int // files that there are
 	Repos     []repoLink
@@ -77,7 +52,7 @@ type taskFailure struct {
 	Label   string
 	Log     queue.LogInfo // the last attempt's longest; Stream is "" if there is none
 	Waiting int           // tasks that wait for it in vain
-	Cause   *causeView
+	Cause   *page.Cause
 }
 
 type repoLink struct{ Platform, Arch, Path string }
@@ -91,7 +66,7 @@ type facts struct {
 	releases []release.Release           // the newest first
 }
 
-func (u *UI) factsOf(ctx context.Context, id albs.BuildID) (facts, error) {
+func (u *Pages) factsOf(ctx context.Context, id albs.BuildID) (facts, error) {
 	f := facts{latest: make(map[albs.TaskID]testrun.Run)}
 	var err error
 	if f.build, err = u.Builds.Get(ctx, id); err != nil {
@@ -115,13 +90,13 @@ func (u *UI) factsOf(ctx context.Context, id albs.BuildID) (facts, error) {
 	return f, err
 }
 
-func (u *UI) buildPage(w http.ResponseWriter, r *http.Request) error {
-	n, err := number(r, "build")
+func (u *Pages) buildPage(w http.ResponseWriter, r *http.Request) error {
+	n, err := page.Number(r, "build")
 	if err != nil {
 		return err
 	}
 	ctx, id := r.Context(), albs.BuildID(n)
-	p, err := u.follow(ctx, page{Title: fmt.Sprintf("Build %d", id), Section: "builds"}, followBuild(id))
+	p, err := u.Follow(ctx, page.Page{Title: fmt.Sprintf("Build %d", id), Section: "builds"}, followBuild(id))
 	if err != nil {
 		return err
 	}
@@ -145,16 +120,16 @@ func (u *UI) buildPage(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	p.Body = v
-	return u.render(w, r, http.StatusOK, "build", p)
+	return u.Render(w, r, http.StatusOK, "builds/build", p)
 }
 
-func (u *UI) filesPage(w http.ResponseWriter, r *http.Request) error {
-	n, err := number(r, "build")
+func (u *Pages) filesPage(w http.ResponseWriter, r *http.Request) error {
+	n, err := page.Number(r, "build")
 	if err != nil {
 		return err
 	}
 	ctx, id := r.Context(), albs.BuildID(n)
-	p, err := u.follow(ctx, page{Title: fmt.Sprintf("Files of build %d", id), Section: "builds"}, followBuild(id))
+	p, err := u.Follow(ctx, page.Page{Title: fmt.Sprintf("Files of build %d", id), Section: "builds"}, followBuild(id))
 	if err != nil {
 		return err
 	}
@@ -165,7 +140,7 @@ func (u *UI) filesPage(w http.ResponseWriter, r *http.Request) error {
 	v := buildView{Build: f.build, Files: filesOf(f), Repos: reposOf(f)}
 	v.AllFiles = len(v.Files)
 	p.Body = v
-	return u.render(w, r, http.StatusOK, "files", p)
+	return u.Render(w, r, http.StatusOK, "builds/files", p)
 }
 
 // warningsOf returns what the platforms would have otherwise, each thing once, and which
@@ -181,7 +156,7 @@ func warningsOf(b build.Build) (warnings []string, noarch []settle.Difference) {
 }
 
 // actions says what the person who asks may do with a build.
-func (u *UI) actions(ctx context.Context, f facts) []action {
+func (u *Pages) actions(ctx context.Context, f facts) []page.Action {
 	var open, ended, untested int
 	for _, it := range f.build.Items {
 		for _, t := range it.Tasks {
@@ -201,16 +176,16 @@ func (u *UI) actions(ctx context.Context, f facts) []action {
 	object := auth.Object{Team: f.build.Team, Owner: f.build.OwnerID}
 	base := "/build/" + f.build.ID.String()
 	retry := auth.Can(ctx, auth.BuildRetry, object)
-	clone := actionOf(base+"/clone", "Clone…", mayClone(ctx, f.build), true, "")
+	clone := page.ActionOf(base+"/clone", "Clone…", mayClone(ctx, f.build), true, "")
 	clone.Leads = true
-	cancel := actionOf(base+"/cancel", "Cancel build", auth.Can(ctx, auth.BuildCancel, object), open > 0, "everything of it has ended")
+	cancel := page.ActionOf(base+"/cancel", "Cancel build", auth.Can(ctx, auth.BuildCancel, object), open > 0, "everything of it has ended")
 	cancel.Sure = fmt.Sprintf("This ends %s that %s not ended. What runs stops within a minute; what is done stays.",
-		plural(open, "task"), map[bool]string{true: "has", false: "have"}[open == 1])
-	out := []action{actionOf(base+"/retry", "Retry failed", retry, ended > 0, "no task of it has failed or was cancelled")}
+		words.Plural(open, "task"), map[bool]string{true: "has", false: "have"}[open == 1])
+	out := []page.Action{page.ActionOf(base+"/retry", "Retry failed", retry, ended > 0, "no task of it has failed or was cancelled")}
 	if untested > 0 {
-		out = append(out, actionOf(base+"/restart-tests", "Restart tests", retry, true, ""))
+		out = append(out, page.ActionOf(base+"/restart-tests", "Restart tests", retry, true, ""))
 	}
-	remove := actionOf(base+"/delete", "Delete build", u.unkept(ctx, auth.BuildDelete, f.build), true, "")
+	remove := page.ActionOf(base+"/delete", "Delete build", u.unkept(ctx, auth.BuildDelete, f.build), true, "")
 	remove.Leads = true
 	remove.Sure = "The build is in no list and found no more, and what runs of it is cancelled. What was stated about its files stays. Nobody can take this back."
 	return append(out, clone, cancel, remove)
@@ -219,7 +194,7 @@ func (u *UI) actions(ctx context.Context, f facts) []action {
 // unkept says why the person who asks may not do something to a build that takes
 // packages away: for want of a right, or for what rests on them. nil if nothing is
 // against it.
-func (u *UI) unkept(ctx context.Context, verb auth.Verb, b build.Build) error {
+func (u *Pages) unkept(ctx context.Context, verb auth.Verb, b build.Build) error {
 	if err := auth.Can(ctx, verb, auth.Object{Team: b.Team, Owner: b.OwnerID}); err != nil {
 		return err
 	}
@@ -228,7 +203,7 @@ func (u *UI) unkept(ctx context.Context, verb auth.Verb, b build.Build) error {
 
 // failures tells of the tasks that failed, and of tests whose cases did: why, where to read on, and what waits
 // for them in vain.
-func (u *UI) failures(ctx context.Context, f facts) (out []taskFailure, more int, err error) {
+func (u *Pages) failures(ctx context.Context, f facts) (out []taskFailure, more int, err error) {
 	waiting := make(map[albs.TaskID]int)
 	for _, it := range f.build.Items {
 		for _, t := range it.Tasks {
@@ -237,7 +212,7 @@ func (u *UI) failures(ctx context.Context, f facts) (out []taskFailure, more int
 			}
 		}
 	}
-	add := func(t queue.Task, label string, cause *causeView) error {
+	add := func(t queue.Task, label string, cause *page.Cause) error {
 		if len(out) == maxFailures {
 			more++
 			return nil
@@ -252,13 +227,13 @@ func (u *UI) failures(ctx context.Context, f facts) (out []taskFailure, more int
 	for _, it := range f.build.Items {
 		for _, t := range it.Tasks {
 			if t.State == albs.TaskFailed {
-				if err := add(t.Task, taskLabel(it.Package, it.Platform, t.Kind, t.Arch), causeOf(t.Failure, f.build.ID, t.ID, t.FailedAttempt)); err != nil {
+				if err := add(t.Task, taskLabel(it.Package, it.Platform, t.Kind, t.Arch), page.CauseOf(t.Failure, f.build.ID, t.ID, t.FailedAttempt)); err != nil {
 					return nil, 0, err
 				}
 			}
 			run := f.latest[t.ID]
 			if cause := run.Cause(); cause != nil {
-				if err := add(run.Task, taskLabel(it.Package, it.Platform, albs.KindTest, t.Arch), causeOf(cause, f.build.ID, run.Task.ID, run.Task.Attempts)); err != nil {
+				if err := add(run.Task, taskLabel(it.Package, it.Platform, albs.KindTest, t.Arch), page.CauseOf(cause, f.build.ID, run.Task.ID, run.Task.Attempts)); err != nil {
 					return nil, 0, err
 				}
 			}
@@ -286,15 +261,15 @@ func taskLabel(pkg, platform string, kind albs.TaskKind, arch albs.Arch) string 
 }
 
 // change does something to a build for a person and shows the build again.
-func (u *UI) change(w http.ResponseWriter, r *http.Request, do func(ctx context.Context, id albs.BuildID) error) error {
-	n, err := number(r, "build")
+func (u *Pages) change(w http.ResponseWriter, r *http.Request, do func(ctx context.Context, id albs.BuildID) error) error {
+	n, err := page.Number(r, "build")
 	if err != nil {
 		return err
 	}
 	if err := do(r.Context(), albs.BuildID(n)); err != nil {
 		return err
 	}
-	if wantsFragment(r) {
+	if page.WantsFragment(r) {
 		w.WriteHeader(http.StatusNoContent) // the page that asked looks by itself
 		return nil
 	}
@@ -302,21 +277,21 @@ func (u *UI) change(w http.ResponseWriter, r *http.Request, do func(ctx context.
 	return nil
 }
 
-func (u *UI) cancelBuild(w http.ResponseWriter, r *http.Request) error {
+func (u *Pages) cancelBuild(w http.ResponseWriter, r *http.Request) error {
 	return u.change(w, r, u.Builds.Cancel)
 }
 
-func (u *UI) retryBuild(w http.ResponseWriter, r *http.Request) error {
+func (u *Pages) retryBuild(w http.ResponseWriter, r *http.Request) error {
 	return u.change(w, r, u.Builds.RetryFailed)
 }
 
-func (u *UI) restartTests(w http.ResponseWriter, r *http.Request) error {
+func (u *Pages) restartTests(w http.ResponseWriter, r *http.Request) error {
 	return u.change(w, r, u.Tests.Restart)
 }
 
 // deleteBuild hides a build and shows those that are left.
-func (u *UI) deleteBuild(w http.ResponseWriter, r *http.Request) error {
-	n, err := number(r, "build")
+func (u *Pages) deleteBuild(w http.ResponseWriter, r *http.Request) error {
+	n, err := page.Number(r, "build")
 	if err != nil {
 		return err
 	}

@@ -1,4 +1,4 @@
-package ui
+package builds
 
 import (
 	"context"
@@ -9,6 +9,7 @@ import (
 	"albs/internal/albs"
 	"albs/internal/master/auth"
 	"albs/internal/master/build"
+	"albs/internal/master/ui/page"
 )
 
 // cloneView asks how a build is to be made once more.
@@ -27,8 +28,8 @@ func mayClone(ctx context.Context, b build.Build) error {
 	return auth.Can(ctx, auth.BuildSecureBoot, object)
 }
 
-func (u *UI) clonePage(w http.ResponseWriter, r *http.Request) error {
-	n, err := number(r, "build")
+func (u *Pages) clonePage(w http.ResponseWriter, r *http.Request) error {
+	n, err := page.Number(r, "build")
 	if err != nil {
 		return err
 	}
@@ -36,17 +37,17 @@ func (u *UI) clonePage(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	v := cloneView{Build: b, Key: rand.Text(), Why: actionOf("", "", mayClone(r.Context(), b), true, "").Why}
-	return u.render(w, r, http.StatusOK, "clone", page{Title: fmt.Sprintf("Clone build %d", n), Section: "builds", Body: v})
+	v := cloneView{Build: b, Key: rand.Text(), Why: page.ActionOf("", "", mayClone(r.Context(), b), true, "").Why}
+	return u.Render(w, r, http.StatusOK, "builds/clone", page.Page{Title: fmt.Sprintf("Clone build %d", n), Section: "builds", Body: v})
 }
 
 // cloneBuild makes a build of what another was asked for and shows it.
-func (u *UI) cloneBuild(w http.ResponseWriter, r *http.Request) error {
-	n, err := number(r, "build")
+func (u *Pages) cloneBuild(w http.ResponseWriter, r *http.Request) error {
+	n, err := page.Number(r, "build")
 	if err != nil {
 		return err
 	}
-	if err := form(w, r); err != nil {
+	if err := page.Form(w, r); err != nil {
 		return err
 	}
 	of := r.PostForm.Get("of")

@@ -1,4 +1,4 @@
-package ui
+package builds
 
 import (
 	"context"
@@ -11,6 +11,8 @@ import (
 	"albs/internal/master/build"
 	"albs/internal/master/queue"
 	"albs/internal/master/testrun"
+	"albs/internal/master/ui/page"
+	"albs/internal/master/ui/words"
 )
 
 // taskView is one task with all attempts at it.
@@ -20,16 +22,16 @@ type taskView struct {
 	Item     build.Item
 	Arch     albs.Arch
 	Label    string
-	Wait     string     // why it doesn't run yet; "" if it did
-	Cause    *causeView // why it failed; nil where nothing is known
+	Wait     string      // why it doesn't run yet; "" if it did
+	Cause    *page.Cause // why it failed; nil where nothing is known
 	Attempts []attempt
 	Run      *testrun.Run
-	Actions  []action
+	Actions  []page.Action
 }
 
 type attempt struct {
 	queue.Attempt
-	Cause *causeView
+	Cause *page.Cause
 	Logs  []queue.LogInfo
 	Files []build.Artifact
 }
@@ -47,12 +49,12 @@ func (a attempt) State() string {
 
 // taskOf returns the task that a path names. The build's topic on the task tells
 // that they belong together, so that this works for every kind of task.
-func (u *UI) taskOf(r *http.Request) (albs.BuildID, queue.Task, error) {
-	id, err := number(r, "build")
+func (u *Pages) taskOf(r *http.Request) (albs.BuildID, queue.Task, error) {
+	id, err := page.Number(r, "build")
 	if err != nil {
 		return 0, queue.Task{}, err
 	}
-	n, err := number(r, "task")
+	n, err := page.Number(r, "task")
 	if err != nil {
 		return 0, queue.Task{}, err
 	}
@@ -63,13 +65,13 @@ func (u *UI) taskOf(r *http.Request) (albs.BuildID, queue.Task, error) {
 	return albs.BuildID(id), t, err
 }
 
-func (u *UI) taskPage(w http.ResponseWriter, r *http.Request) error {
+func (u *Pages) taskPage(w http.ResponseWriter, r *http.Request) error {
 	ctx := r.Context()
 	id, t, err := u.taskOf(r)
 	if err != nil {
 		return err
 	}
-	p, err := u.follow(ctx, page{Section: "builds"}, followTask(t.ID))
+	p, err := u.Follow(ctx, page.Page{Section: "builds"}, followTask(t.ID))
 	if err != nil {
 		return err
 	}
@@ -92,16 +94,16 @@ func (u *UI) taskPage(w http.ResponseWriter, r *http.Request) error {
 	v.Wait = whys[t.ID].Sentence
 	may := auth.Can(ctx, auth.BuildRetry, auth.Object{Team: f.build.Team, Owner: f.build.OwnerID})
 	if v.Item.ID != 0 && v.Run == nil {
-		v.Actions = append(v.Actions, actionOf(fmt.Sprintf("/build/%d/task/%d/retry", id, t.ID), "Retry this task", may,
+		v.Actions = append(v.Actions, page.ActionOf(fmt.Sprintf("/build/%d/task/%d/retry", id, t.ID), "Retry this task", may,
 			t.State == albs.TaskFailed || t.State == albs.TaskCancelled, "it has neither failed nor been cancelled"))
 		if t.Kind != albs.KindImport {
-			fresh := actionOf(fmt.Sprintf("/build/%d/item/%d/fresh", id, v.Item.ID), "Retry with a fresh SRPM", u.unkept(ctx, auth.BuildRetry, f.build), v.Item.URL != "", "its SRPM was given")
-			fresh.Sure = "The SRPM of " + inert(v.Item.Package) + " for " + v.Item.Platform + " is made again from its commit, and then all of its rebuilds. Its packages leave the build's repositories at once; what was done before stays with its logs."
+			fresh := page.ActionOf(fmt.Sprintf("/build/%d/item/%d/fresh", id, v.Item.ID), "Retry with a fresh SRPM", u.unkept(ctx, auth.BuildRetry, f.build), v.Item.URL != "", "its SRPM was given")
+			fresh.Sure = "The SRPM of " + words.Inert(v.Item.Package) + " for " + v.Item.Platform + " is made again from its commit, and then all of its rebuilds. Its packages leave the build's repositories at once; what was done before stays with its logs."
 			v.Actions = append(v.Actions, fresh)
 		}
 	}
 	p.Title, p.Body = fmt.Sprintf("Task %d of build %d", t.ID, id), v
-	return u.render(w, r, http.StatusOK, "task", p)
+	return u.Render(w, r, http.StatusOK, "builds/task", p)
 }
 
 // locate finds the task's place in the build.
@@ -112,7 +114,7 @@ func (v *taskView) locate(f facts) {
 				if bt.ID == task {
 					v.Item, v.Arch = it, bt.Arch
 					if task == v.Task.ID {
-						v.Cause = causeOf(bt.Failure, f.build.ID, task, bt.FailedAttempt)
+						v.Cause = page.CauseOf(bt.Failure, f.build.ID, task, bt.FailedAttempt)
 					}
 					return true
 				}
@@ -124,12 +126,12 @@ func (v *taskView) locate(f facts) {
 	for i, run := range f.runs {
 		if run.Task.ID == v.Task.ID {
 			v.Run, found = &f.runs[i], find(run.BuildTask)
-			v.Cause = causeOf(run.Cause(), f.build.ID, run.Task.ID, run.Task.Attempts)
+			v.Cause = page.CauseOf(run.Cause(), f.build.ID, run.Task.ID, run.Task.Attempts)
 		}
 	}
 	for _, r := range f.requests {
 		if slices.ContainsFunc(r.Tasks, func(t queue.Task) bool { return t.ID == v.Task.ID }) && v.Task.State == albs.TaskFailed {
-			v.Cause = causeOf(r.Cause(), f.build.ID, v.Task.ID, v.Task.Attempts)
+			v.Cause = page.CauseOf(r.Cause(), f.build.ID, v.Task.ID, v.Task.Attempts)
 		}
 	}
 	v.Label = string(v.Task.Kind)
@@ -139,7 +141,7 @@ func (v *taskView) locate(f facts) {
 }
 
 // attempts returns all attempts at a task, the newest first, with what they left.
-func (u *UI) attempts(ctx context.Context, b build.Build, id albs.TaskID) ([]attempt, error) {
+func (u *Pages) attempts(ctx context.Context, b build.Build, id albs.TaskID) ([]attempt, error) {
 	as, err := u.Queue.Attempts(ctx, id)
 	if err != nil {
 		return nil, err
@@ -156,7 +158,7 @@ func (u *UI) attempts(ctx context.Context, b build.Build, id albs.TaskID) ([]att
 	for _, a := range slices.Backward(as) {
 		x := attempt{Attempt: a}
 		if c, ok := causes[a.Number]; ok {
-			x.Cause = causeOf(&c, b.ID, id, a.Number)
+			x.Cause = page.CauseOf(&c, b.ID, id, a.Number)
 		}
 		for _, l := range infos {
 			if l.Attempt == a.Number {
@@ -173,7 +175,7 @@ func (u *UI) attempts(ctx context.Context, b build.Build, id albs.TaskID) ([]att
 	return out, nil
 }
 
-func (u *UI) retryTask(w http.ResponseWriter, r *http.Request) error {
+func (u *Pages) retryTask(w http.ResponseWriter, r *http.Request) error {
 	_, t, err := u.taskOf(r)
 	if err != nil {
 		return err
@@ -182,8 +184,8 @@ func (u *UI) retryTask(w http.ResponseWriter, r *http.Request) error {
 }
 
 // freshItem has the SRPM of a package made again.
-func (u *UI) freshItem(w http.ResponseWriter, r *http.Request) error {
-	item, err := number(r, "item")
+func (u *Pages) freshItem(w http.ResponseWriter, r *http.Request) error {
+	item, err := page.Number(r, "item")
 	if err != nil {
 		return err
 	}

@@ -1,4 +1,4 @@
-package ui
+package builds
 
 import (
 	"fmt"
@@ -10,7 +10,6 @@ import (
 	"albs/internal/master/build/repository"
 	"albs/internal/master/build/status"
 	"albs/internal/master/queue"
-	"albs/internal/master/release"
 	"albs/internal/master/sign"
 	"albs/internal/master/testrun"
 )
@@ -132,6 +131,32 @@ func stepsOf(f facts) []step {
 	return append(out, testStep(f, states[albs.KindTest]), signStep(f), releaseStep(f))
 }
 
+// stepState is the state of several tasks together, by what a person has to know
+// first.
+func stepState(states []albs.TaskState) string {
+	n := make(map[albs.TaskState]int)
+	for _, s := range states {
+		n[s]++
+	}
+	switch {
+	case len(states) == 0:
+		return "none"
+	case n[albs.TaskFailed] > 0:
+		return string(status.Failed)
+	case n[albs.TaskLeased]+n[albs.TaskStopping] > 0:
+		return string(status.Running)
+	case n[albs.TaskQueued] > 0:
+		return string(albs.TaskQueued)
+	case n[albs.TaskCancelled] > 0:
+		return string(status.Cancelled)
+	case n[albs.TaskBlocked] > 0:
+		return string(albs.TaskBlocked)
+	case n[albs.TaskExcluded] == len(states):
+		return string(albs.TaskExcluded)
+	}
+	return string(status.Succeeded)
+}
+
 func done(states []albs.TaskState) string {
 	if len(states) == 0 {
 		return ""
@@ -199,23 +224,8 @@ func releaseStep(f facts) step {
 		return s
 	}
 	r := f.releases[0]
-	s.State, s.Note = releaseState(r), r.Product
+	s.State, s.Note = r.Status.String(), r.Product
 	return s
-}
-
-// releaseState is a release's status as a word for lookOf.
-func releaseState(r release.Release) string {
-	switch r.Status {
-	case release.Scheduled:
-		return "planned"
-	case release.InProgress:
-		return string(status.Running)
-	case release.Completed:
-		return "released"
-	case release.Failed:
-		return string(status.Failed)
-	}
-	return "reverted"
 }
 
 // signature is one signed copy of a package.

@@ -1,12 +1,10 @@
-package ui
+package page
 
 import (
 	"context"
 	"errors"
 	"net/http"
-	"net/url"
 	"strconv"
-	"strings"
 	"time"
 
 	"github.com/go-chi/chi/v5"
@@ -15,6 +13,7 @@ import (
 	"albs/internal/albs"
 	"albs/internal/master/auth"
 	"albs/internal/master/face"
+	"albs/internal/master/ui/words"
 )
 
 const (
@@ -28,16 +27,17 @@ const (
 const policy = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; " +
 	"form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
 
-// handler answers a request, or returns an error for fail to show.
-type handler func(w http.ResponseWriter, r *http.Request) error
+// Handler answers a request, or returns an error for Fail to show.
+type Handler func(w http.ResponseWriter, r *http.Request) error
 
-// front is what every request passes first.
-func (u *UI) front(next http.Handler) http.Handler {
+// Front is what every request passes first: what browsers are told about safety, no
+// change by a page of another site, and who asks.
+func (s *Server) Front(next http.Handler) http.Handler {
 	cross := http.NewCrossOriginProtection()
-	cross.SetDenyHandler(u.serve(func(http.ResponseWriter, *http.Request) error {
+	cross.SetDenyHandler(s.Serve(func(http.ResponseWriter, *http.Request) error {
 		return albs.Errorf(albs.Forbidden, "a page of another site may not change anything here; open the page of this site and do it there")
 	}))
-	next = cross.Handler(u.identify(next))
+	next = cross.Handler(s.identify(next))
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		w, r = face.Patient(w), face.Timely(w, r)
 		h := w.Header()
@@ -46,7 +46,7 @@ func (u *UI) front(next http.Handler) http.Handler {
 		face.Secure(h, policy, "same-origin")
 		h.Set("Cross-Origin-Opener-Policy", "same-origin")
 		if zerolog.Ctx(r.Context()).GetLevel() == zerolog.Disabled {
-			r = r.WithContext(u.Log.WithContext(r.Context()))
+			r = r.WithContext(s.Log.WithContext(r.Context()))
 		}
 		next.ServeHTTP(w, r)
 	})
@@ -66,24 +66,24 @@ func CookieName(https bool) string {
 
 // identify finds out who asks. A session that has ended makes its person an
 // anonymous reader.
-func (u *UI) identify(next http.Handler) http.Handler {
+func (s *Server) identify(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if len(r.URL.RawQuery) > maxQuery {
-			u.fail(w, r, albs.Errorf(albs.TooLarge, "the query has more than %d bytes", maxQuery))
+			s.Fail(w, r, albs.Errorf(albs.TooLarge, "the query has more than %d bytes", maxQuery))
 			return
 		}
-		c, err := r.Cookie(CookieName(u.HTTPS))
+		c, err := r.Cookie(CookieName(s.HTTPS))
 		if err != nil || c.Value == "" {
 			next.ServeHTTP(w, r)
 			return
 		}
-		actor, err := u.Auth.Session(r.Context(), c.Value)
+		actor, err := s.Auth.Session(r.Context(), c.Value)
 		switch {
 		case errors.Is(err, albs.Unauthenticated):
 			actor = auth.Anonymous
-			u.setCookie(w, "")
+			s.SetCookie(w, "")
 		case err != nil:
-			u.fail(w, r, err)
+			s.Fail(w, r, err)
 			return
 		}
 		ctx := auth.With(r.Context(), actor)
@@ -95,10 +95,11 @@ func (u *UI) identify(next http.Handler) http.Handler {
 // before.
 const sessionTime = 12 * time.Hour
 
-func (u *UI) setCookie(w http.ResponseWriter, session string) {
+// SetCookie has the browser keep a session, or forget the one that it has.
+func (s *Server) SetCookie(w http.ResponseWriter, session string) {
 	c := &http.Cookie{
-		Name: CookieName(u.HTTPS), Value: session, Path: "/", MaxAge: int(sessionTime.Seconds()),
-		HttpOnly: true, Secure: u.HTTPS, SameSite: http.SameSiteLaxMode,
+		Name: CookieName(s.HTTPS), Value: session, Path: "/", MaxAge: int(sessionTime.Seconds()),
+		HttpOnly: true, Secure: s.HTTPS, SameSite: http.SameSiteLaxMode,
 	}
 	if session == "" {
 		c.MaxAge = -1
@@ -106,29 +107,29 @@ func (u *UI) setCookie(w http.ResponseWriter, session string) {
 	http.SetCookie(w, c)
 }
 
-// serve gives h its time and shows its error.
-func (u *UI) serve(h handler) http.HandlerFunc {
+// Serve gives h its time and shows its error.
+func (s *Server) Serve(h Handler) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		ctx, cancel := context.WithTimeout(r.Context(), pageTime)
 		defer cancel()
 		r = r.WithContext(ctx)
 		if err := h(w, r); err != nil {
-			u.fail(w, r, err)
+			s.Fail(w, r, err)
 		}
 	}
 }
 
-// serveStream is serve for answers that go on.
-func (u *UI) serveStream(h handler) http.HandlerFunc {
+// ServeStream is Serve for answers that go on.
+func (s *Server) ServeStream(h Handler) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		if err := h(w, r); err != nil {
-			u.fail(w, r, err)
+			s.Fail(w, r, err)
 		}
 	}
 }
 
-// asPerson lets h run for a signed-in person only.
-func asPerson(h handler) handler {
+// AsPerson lets h run for a signed-in person only.
+func AsPerson(h Handler) Handler {
 	return func(w http.ResponseWriter, r *http.Request) error {
 		if auth.From(r.Context()).Kind != auth.KindPerson {
 			return albs.Errorf(albs.Unauthenticated, "that needs you to be signed in")
@@ -137,52 +138,42 @@ func asPerson(h handler) handler {
 	}
 }
 
-type errorView struct {
+// ErrorView is what the page of an error shows.
+type ErrorView struct {
 	Status  int
 	Message string
 	Login   bool // signing in may help
 }
 
-// fail shows err: as a page, or, to a request for a fragment, as the message that
+// Fail shows err: as a page, or, to a request for a fragment, as the message that
 // goes to the top of the page that is there.
-func (u *UI) fail(w http.ResponseWriter, r *http.Request, err error) {
+func (s *Server) Fail(w http.ResponseWriter, r *http.Request, err error) {
 	kind, err := face.Shown(r.Context(), err)
 	status := face.Status(kind)
 	face.Later(w.Header(), status)
-	f := errorView{Status: status, Message: inert(albs.UserMessage(err)), Login: kind == albs.Unauthenticated}
+	f := ErrorView{Status: status, Message: words.Inert(albs.UserMessage(err)), Login: kind == albs.Unauthenticated}
 	title := http.StatusText(status)
 	if kind == albs.Unauthenticated {
 		title = "Sign in first"
 	}
-	if err := u.render(w, r, status, "error", page{Title: title, Body: f}); err != nil {
+	if err := s.Render(w, r, status, "error", Page{Title: title, Body: f}); err != nil {
 		zerolog.Ctx(r.Context()).Error().Err(err).Msg("page failed")
 		http.Error(w, http.StatusText(http.StatusInternalServerError), http.StatusInternalServerError)
 	}
 }
 
-// number returns an id out of the path; one that can be none is of nothing.
-func number(r *http.Request, name string) (int64, error) {
-	s := chi.URLParam(r, name)
-	n, err := strconv.ParseInt(s, 10, 64)
-	if err != nil || n <= 0 || strconv.FormatInt(n, 10) != s {
-		return 0, albs.Errorf(albs.NotFound, "there is no %s %s", name, inert(cut(s, 40)))
+// Number returns an id out of the path; one that can be none is of nothing.
+func Number(r *http.Request, name string) (int64, error) {
+	v := chi.URLParam(r, name)
+	n, err := strconv.ParseInt(v, 10, 64)
+	if err != nil || n <= 0 || strconv.FormatInt(n, 10) != v {
+		return 0, albs.Errorf(albs.NotFound, "there is no %s %s", name, words.Inert(words.Cut(v, 40)))
 	}
 	return n, nil
 }
 
-// local returns where to go next after signing in: a path of this site, or the
-// first page.
-func local(s string) string {
-	v, err := url.Parse(s)
-	if err != nil || v.IsAbs() || v.Host != "" || !strings.HasPrefix(s, "/") || strings.HasPrefix(s, "//") ||
-		strings.ContainsFunc(s, func(r rune) bool { return r < ' ' || r == '\\' || r == 0x7f }) {
-		return "/"
-	}
-	return s
-}
-
-// form reads a small form, of a person that may send one.
-func form(w http.ResponseWriter, r *http.Request) error {
+// Form reads a small form, of a person that may send one.
+func Form(w http.ResponseWriter, r *http.Request) error {
 	r.Body = http.MaxBytesReader(w, r.Body, maxForm)
 	if err := r.ParseForm(); err != nil {
 		if _, large := errors.AsType[*http.MaxBytesError](err); large {

@@ -1,4 +1,6 @@
-package ui
+// Package logs finds lines in the logs of tasks, however long they are and while they
+// grow, and makes what is in them text that does nothing.
+package logs
 
 import (
 	"bytes"
@@ -12,30 +14,31 @@ import (
 	"albs/internal/master/queue"
 )
 
-// logs finds lines in streamed logs by their number. Logs only grow, so what is
+// Logs finds lines in streamed logs by their number. It may be used concurrently. Logs only grow, so what is
 // once known of where lines begin stays true; a log's index is kept while it is
 // among the last used.
-type logs struct {
+type Logs struct {
 	queue *queue.Queue
 	mu    sync.Mutex
-	known map[logRef]*lineIndex
-	used  []logRef // the least recently used first
+	known map[Ref]*lineIndex
+	used  []Ref // the least recently used first
 }
 
-// logRef names one stream of one attempt.
-type logRef struct {
-	task    albs.TaskID
-	attempt int
-	stream  string
+// Ref names one stream of one attempt.
+type Ref struct {
+	Task    albs.TaskID
+	Attempt int
+	Stream  string
 }
 
 // maxIndexes bounds the logs whose lines are known at once. An index has 8 bytes
 // for each stride of lines: 4 MiB at the very worst, 40 KiB for a log of 200 MB.
 const maxIndexes = 64
 
-func newLogs(q *queue.Queue) *logs { return &logs{queue: q, known: make(map[logRef]*lineIndex)} }
+// New returns the logs of the tasks of q. It does no I/O.
+func New(q *queue.Queue) *Logs { return &Logs{queue: q, known: make(map[Ref]*lineIndex)} }
 
-func (l *logs) index(ref logRef) *lineIndex {
+func (l *Logs) index(ref Ref) *lineIndex {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for i, r := range l.used {
@@ -57,31 +60,31 @@ func (l *logs) index(ref logRef) *lineIndex {
 	return x
 }
 
-// extent is how much of a log there is.
-type extent struct {
+// Extent is how much of a log there is.
+type Extent struct {
 	Lines int   `json:"lines"` // one that has not ended yet among them
 	Size  int64 `json:"size"`  // bytes
 }
 
-// extent looks how far a log has come; NotFound if there is none.
-func (l *logs) extent(ctx context.Context, ref logRef) (extent, error) {
+// Extent looks how far a log has come; NotFound if there is none.
+func (l *Logs) Extent(ctx context.Context, ref Ref) (Extent, error) {
 	x := l.index(ref)
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	rc, _, err := l.queue.ReadLog(ctx, ref.task, ref.attempt, ref.stream, x.size, -1)
+	rc, _, err := l.queue.ReadLog(ctx, ref.Task, ref.Attempt, ref.Stream, x.size, -1)
 	if err != nil {
-		return extent{}, err
+		return Extent{}, err
 	}
 	err = x.extend(ctx, rc)
 	if err = errors.Join(err, rc.Close()); err != nil {
-		return extent{}, fmt.Errorf("index log: %w", err)
+		return Extent{}, fmt.Errorf("index log: %w", err)
 	}
-	return extent{x.total(), x.size}, nil
+	return Extent{x.total(), x.size}, nil
 }
 
-// lines returns up to count lines from the line from on, and the log's extent.
-func (l *logs) lines(ctx context.Context, ref logRef, from, count int) ([]Line, extent, error) {
-	e, err := l.extent(ctx, ref)
+// Lines returns up to count lines from the line from on, and the log's extent.
+func (l *Logs) Lines(ctx context.Context, ref Ref, from, count int) ([]Line, Extent, error) {
+	e, err := l.Extent(ctx, ref)
 	if err != nil || from > e.Lines {
 		return nil, e, err
 	}
@@ -89,7 +92,7 @@ func (l *logs) lines(ctx context.Context, ref logRef, from, count int) ([]Line, 
 	x.mu.Lock()
 	at, offset := x.before(from)
 	x.mu.Unlock()
-	rc, _, err := l.queue.ReadLog(ctx, ref.task, ref.attempt, ref.stream, offset, e.Size-offset)
+	rc, _, err := l.queue.ReadLog(ctx, ref.Task, ref.Attempt, ref.Stream, offset, e.Size-offset)
 	if err != nil {
 		return nil, e, err
 	}
@@ -100,10 +103,10 @@ func (l *logs) lines(ctx context.Context, ref logRef, from, count int) ([]Line, 
 	return out, e, nil
 }
 
-// find returns the number of the first line behind after that has needle in it, in
+// Find returns the number of the first line behind after that has needle in it, in
 // any case of ASCII letters; 0 if none has.
-func (l *logs) find(ctx context.Context, ref logRef, needle string, after int) (int, error) {
-	e, err := l.extent(ctx, ref)
+func (l *Logs) Find(ctx context.Context, ref Ref, needle string, after int) (int, error) {
+	e, err := l.Extent(ctx, ref)
 	if err != nil || after >= e.Lines {
 		return 0, err
 	}
@@ -111,7 +114,7 @@ func (l *logs) find(ctx context.Context, ref logRef, needle string, after int) (
 	x.mu.Lock()
 	at, offset := x.before(after + 1)
 	x.mu.Unlock()
-	rc, _, err := l.queue.ReadLog(ctx, ref.task, ref.attempt, ref.stream, offset, e.Size-offset)
+	rc, _, err := l.queue.ReadLog(ctx, ref.Task, ref.Attempt, ref.Stream, offset, e.Size-offset)
 	if err != nil {
 		return 0, err
 	}

@@ -1,4 +1,4 @@
-package ui
+package builds
 
 import (
 	"net/http"
@@ -7,6 +7,8 @@ import (
 
 	"albs/internal/albs"
 	"albs/internal/master/build"
+	"albs/internal/master/ui/page"
+	"albs/internal/master/ui/words"
 )
 
 // buildsView is the list of builds.
@@ -22,7 +24,7 @@ const perPage = 30
 
 // buildsPage lists builds, newest first. Everything that chooses is in the
 // address, so that a list can be kept and passed on.
-func (u *UI) buildsPage(w http.ResponseWriter, r *http.Request) error {
+func (u *Pages) buildsPage(w http.ResponseWriter, r *http.Request) error {
 	q := r.URL.Query()
 	f := build.Filter{Limit: perPage, Owner: q.Get("owner"), Product: q.Get("product"), Package: q.Get("package"), Platform: q.Get("platform")}
 	for _, s := range []string{f.Owner, f.Product, f.Package, f.Platform} {
@@ -34,12 +36,12 @@ func (u *UI) buildsPage(w http.ResponseWriter, r *http.Request) error {
 	if s := q.Get("before"); s != "" {
 		n, err := strconv.ParseInt(s, 10, 64)
 		if err != nil || n <= 0 {
-			return albs.Errorf(albs.Invalid, "%s is no build's number", inert(cut(s, 40)))
+			return albs.Errorf(albs.Invalid, "%s is no build's number", words.Inert(words.Cut(s, 40)))
 		}
 		f.Before = albs.BuildID(n)
 		v.First = listURL(f, 0)
 	}
-	p, err := u.follow(r.Context(), page{Title: "Builds", Section: "builds", Query: f.Package}, followBuilds)
+	p, err := u.Follow(r.Context(), page.Page{Title: "Builds", Section: "builds", Query: f.Package}, FollowAll)
 	if err != nil {
 		return err
 	}
@@ -51,7 +53,7 @@ func (u *UI) buildsPage(w http.ResponseWriter, r *http.Request) error {
 		v.Next = listURL(f, v.Builds[len(v.Builds)-1].ID)
 	}
 	p.Body = v
-	return u.render(w, r, http.StatusOK, "builds", p)
+	return u.Render(w, r, http.StatusOK, "builds/builds", p)
 }
 
 // listURL is the address of the list of the builds that f chooses, before one.

@@ -1,4 +1,4 @@
-package ui
+package builds
 
 import (
 	"encoding/json"
@@ -14,6 +14,9 @@ import (
 	"albs/internal/albs"
 	"albs/internal/master/build"
 	"albs/internal/master/queue"
+	"albs/internal/master/ui/logs"
+	"albs/internal/master/ui/page"
+	"albs/internal/master/ui/words"
 )
 
 // block is how many lines the log page has, and how many the viewer asks for at
@@ -28,8 +31,8 @@ type logView struct {
 	Label    string
 	Attempt  attempt
 	Stream   string
-	Extent   extent
-	Lines    []Line
+	Extent   logs.Extent
+	Lines    []logs.Line
 	Base     string // address of this log without its parameters
 	Raw      string
 	Others   []queue.LogInfo // all logs of the task
@@ -54,33 +57,33 @@ func (v logView) URL(from int) string {
 
 // logOf finds the log that a request names: of the newest attempt if it names
 // none.
-func (u *UI) logOf(r *http.Request) (logView, logRef, error) {
+func (u *Pages) logOf(r *http.Request) (logView, logs.Ref, error) {
 	id, t, err := u.taskOf(r)
 	if err != nil {
-		return logView{}, logRef{}, err
+		return logView{}, logs.Ref{}, err
 	}
 	as, err := u.Queue.Attempts(r.Context(), t.ID)
 	if err != nil {
-		return logView{}, logRef{}, err
+		return logView{}, logs.Ref{}, err
 	}
 	v := logView{Build: id, Task: t, Stream: chi.URLParam(r, "stream"), Block: block}
-	name := inert(cut(v.Stream, 40))
+	name := words.Inert(words.Cut(v.Stream, 40))
 	if len(as) == 0 {
-		return v, logRef{}, albs.Errorf(albs.NotFound, "task %d has not been begun, so there is no log %s", t.ID, name)
+		return v, logs.Ref{}, albs.Errorf(albs.NotFound, "task %d has not been begun, so there is no log %s", t.ID, name)
 	}
 	i := len(as) - 1
 	if s := r.URL.Query().Get("attempt"); s != "" {
 		i = slices.IndexFunc(as, func(a queue.Attempt) bool { return strconv.Itoa(a.Number) == s })
 		if i < 0 {
-			return v, logRef{}, albs.Errorf(albs.NotFound, "task %d has no attempt %s", t.ID, inert(cut(s, 20)))
+			return v, logs.Ref{}, albs.Errorf(albs.NotFound, "task %d has no attempt %s", t.ID, words.Inert(words.Cut(s, 20)))
 		}
 	}
 	v.Attempt = attempt{Attempt: as[i]}
 	v.Ended = !v.Attempt.Ended.IsZero()
 	v.Base = fmt.Sprintf("/build/%d/task/%d/log/%s", id, t.ID, v.Stream)
 	v.Raw = fmt.Sprintf("/api/v1/builds/%d/tasks/%d/logs/%s?attempt=%d", id, t.ID, v.Stream, v.Attempt.Number)
-	ref := logRef{t.ID, v.Attempt.Number, v.Stream}
-	v.Extent, err = u.logs.extent(r.Context(), ref)
+	ref := logs.Ref{Task: t.ID, Attempt: v.Attempt.Number, Stream: v.Stream}
+	v.Extent, err = u.logs.Extent(r.Context(), ref)
 	switch {
 	case errors.Is(err, albs.NotFound) && !v.Ended:
 		err = nil // it may begin yet
@@ -91,7 +94,7 @@ func (u *UI) logOf(r *http.Request) (logView, logRef, error) {
 }
 
 // logPage shows the end of a log, or the lines from ?from= on.
-func (u *UI) logPage(w http.ResponseWriter, r *http.Request) error {
+func (u *Pages) logPage(w http.ResponseWriter, r *http.Request) error {
 	v, ref, err := u.logOf(r)
 	if err != nil {
 		return err
@@ -103,7 +106,7 @@ func (u *UI) logPage(w http.ResponseWriter, r *http.Request) error {
 		}
 	}
 	if v.Extent.Lines > 0 {
-		if v.Lines, v.Extent, err = u.logs.lines(r.Context(), ref, v.From, block); err != nil {
+		if v.Lines, v.Extent, err = u.logs.Lines(r.Context(), ref, v.From, block); err != nil {
 			return err
 		}
 	}
@@ -120,11 +123,11 @@ func (u *UI) logPage(w http.ResponseWriter, r *http.Request) error {
 	if v.Label, err = u.labelOf(r, v.Build, v.Task); err != nil {
 		return err
 	}
-	p := page{Title: fmt.Sprintf("%s log of task %d, build %d", v.Stream, v.Task.ID, v.Build), Section: "builds", Body: v}
-	return u.render(w, r, http.StatusOK, "log", p)
+	p := page.Page{Title: fmt.Sprintf("%s log of task %d, build %d", v.Stream, v.Task.ID, v.Build), Section: "builds", Body: v}
+	return u.Render(w, r, http.StatusOK, "builds/log", p)
 }
 
-func (u *UI) labelOf(r *http.Request, id albs.BuildID, t queue.Task) (string, error) {
+func (u *Pages) labelOf(r *http.Request, id albs.BuildID, t queue.Task) (string, error) {
 	f, err := u.factsOf(r.Context(), id)
 	if err != nil {
 		return "", err
@@ -137,19 +140,19 @@ func (u *UI) labelOf(r *http.Request, id albs.BuildID, t queue.Task) (string, er
 func lineNumber(s string) (int, error) {
 	n, err := strconv.Atoi(s)
 	if err != nil || n < 1 {
-		return 0, albs.Errorf(albs.Invalid, "%s is no line's number", inert(cut(s, 20)))
+		return 0, albs.Errorf(albs.Invalid, "%s is no line's number", words.Inert(words.Cut(s, 20)))
 	}
 	return n, nil
 }
 
 type linesAnswer struct {
-	extent
-	From int    `json:"from"`
-	Text []Line `json:"text"`
+	logs.Extent
+	From int         `json:"from"`
+	Text []logs.Line `json:"text"`
 }
 
 // logLines answers with lines as JSON, for the viewer: at most block of them.
-func (u *UI) logLines(w http.ResponseWriter, r *http.Request) error {
+func (u *Pages) logLines(w http.ResponseWriter, r *http.Request) error {
 	_, ref, err := u.logOf(r)
 	if err != nil {
 		return err
@@ -159,7 +162,7 @@ func (u *UI) logLines(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	a := linesAnswer{From: from}
-	a.Text, a.extent, err = u.logs.lines(r.Context(), ref, from, block)
+	a.Text, a.Extent, err = u.logs.Lines(r.Context(), ref, from, block)
 	if err != nil {
 		return err
 	}
@@ -173,7 +176,7 @@ type findAnswer struct {
 }
 
 // logFind answers with the first line behind ?after= that has ?q=.
-func (u *UI) logFind(w http.ResponseWriter, r *http.Request) error {
+func (u *Pages) logFind(w http.ResponseWriter, r *http.Request) error {
 	_, ref, err := u.logOf(r)
 	if err != nil {
 		return err
@@ -190,7 +193,7 @@ func (u *UI) logFind(w http.ResponseWriter, r *http.Request) error {
 		}
 	}
 	var a findAnswer
-	if a.Line, err = u.logs.find(r.Context(), ref, needle, after); err != nil {
+	if a.Line, err = u.logs.Find(r.Context(), ref, needle, after); err != nil {
 		return err
 	}
 	return writeJSON(w, a)
@@ -207,7 +210,7 @@ func writeJSON(w http.ResponseWriter, v any) error {
 }
 
 type grownMessage struct {
-	extent
+	logs.Extent
 	Ended bool `json:"ended"` // it grows no more
 }
 
@@ -215,7 +218,7 @@ type grownMessage struct {
 // messages "grown", and "end" when it grows no more. The viewer asks for the lines
 // that it shows. Each message is the whole of what there is to know, so that none
 // has to be sent again to a browser that was away.
-func (u *UI) tail(w http.ResponseWriter, r *http.Request) error {
+func (u *Pages) tail(w http.ResponseWriter, r *http.Request) error {
 	v, ref, err := u.logOf(r)
 	if err != nil {
 		return err
@@ -224,12 +227,12 @@ func (u *UI) tail(w http.ResponseWriter, r *http.Request) error {
 	defer stop()
 	moved, stop := u.Events.Wake(build.Topic(v.Build))
 	defer stop()
-	s, err := u.openStream(w, r)
+	s, err := u.OpenStream(w, r)
 	if s == nil {
 		return err
 	}
 	defer s.Close()
-	told := extent{Lines: -1}
+	told := logs.Extent{Lines: -1}
 	for {
 		// Whether it is over is asked first: what is read then is all there is.
 		ended := v.Ended
@@ -238,9 +241,9 @@ func (u *UI) tail(w http.ResponseWriter, r *http.Request) error {
 			if err != nil {
 				return nil // the browser connects again
 			}
-			ended = slices.ContainsFunc(as, func(a queue.Attempt) bool { return a.Number == ref.attempt && !a.Ended.IsZero() })
+			ended = slices.ContainsFunc(as, func(a queue.Attempt) bool { return a.Number == ref.Attempt && !a.Ended.IsZero() })
 		}
-		e, err := u.logs.extent(r.Context(), ref)
+		e, err := u.logs.Extent(r.Context(), ref)
 		if err != nil && !errors.Is(err, albs.NotFound) {
 			return nil
 		}
@@ -252,7 +255,7 @@ func (u *UI) tail(w http.ResponseWriter, r *http.Request) error {
 			}
 			told = e
 		}
-		if ended || !s.Wait(restTime, grown, moved) {
+		if ended || !s.Wait(page.RestTime, grown, moved) {
 			return nil
 		}
 	}

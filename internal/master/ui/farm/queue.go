@@ -1,4 +1,4 @@
-package ui
+package farm
 
 import (
 	"net/http"
@@ -8,6 +8,7 @@ import (
 	"albs/internal/albs"
 	"albs/internal/master/face/roster"
 	"albs/internal/master/queue"
+	"albs/internal/master/ui/page"
 )
 
 // maxQueueRows is how many tasks of each sort the page of the queue shows.
@@ -38,9 +39,9 @@ func rowOfTask(t queue.Task) queueRow {
 	return r
 }
 
-func (u *UI) queuePage(w http.ResponseWriter, r *http.Request) error {
+func (u *Pages) queuePage(w http.ResponseWriter, r *http.Request) error {
 	ctx := r.Context()
-	p, err := u.follow(ctx, page{Title: "Queue", Section: "queue"}, followQueue)
+	p, err := u.Follow(ctx, page.Page{Title: "Queue", Section: "queue"}, FollowQueue)
 	if err != nil {
 		return err
 	}
@@ -86,5 +87,5 @@ func (u *UI) queuePage(w http.ResponseWriter, r *http.Request) error {
 	}
 	v.Hidden = max(queued-len(v.Waiting), 0)
 	p.Body = v
-	return u.render(w, r, http.StatusOK, "queue", p)
+	return u.Render(w, r, http.StatusOK, "farm/queue", p)
 }
