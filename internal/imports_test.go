@@ -20,7 +20,7 @@ var (
 	// modules of the master, lowest first; each may import those that its row names.
 	modules = []string{
 		"master/event", "master/auth", "master/artifact", "master/fleet", "master/queue", "master/provenance", "master/source", "master/repo",
-		"master/platform", "master/platform/reference", "master/product", "master/build/status", "master/build/repository", "master/build/settle", "master/build", "master/testrun", "master/sign", "master/record", "master/release/place", "master/release", "master/errata",
+		"master/platform", "master/platform/reference", "master/product", "master/build/status", "master/build/repository", "master/build/settle", "master/build", "master/testrun", "master/sign", "master/record", "master/release/place", "master/release/plan", "master/release", "master/errata",
 		"master/gc", "master/notice", "master/content",
 	}
 	roles = []string{"worker/node", "worker/tester", "worker/signer", "worker/releaser"}
@@ -112,7 +112,11 @@ var allowed = map[string][]string{
 	// what people give repositories beside packages; release takes it over
 	"master/record":        {"albs", "master/db", "master/auth", "master/artifact", "master/provenance", "master/product", "repodata", "repodata/record"},
 	"master/release/place": {"albs", "master/platform/reference", "rpm"}, // where packages go: pure
-	"master/release": {"albs", "master/release/place", "master/platform/reference", "master/db", "master/event", "master/auth", "master/queue", "master/artifact", "master/provenance", "attest",
+	"master/release/plan":  {"albs", "master/platform/reference", "master/product", "master/testrun", "master/release/place", "repodata", "rpm"}, // what a release comes to: pure
+	// what a plan is made of, found in the modules that know
+	"master/release/gather": {"albs", "master/release/place", "master/release/plan", "master/platform/reference", "master/db", "master/artifact", "master/provenance",
+		"master/platform", "master/product", "master/record", "master/repo", "master/build", "master/build/status", "master/testrun", "master/sign", "repodata"},
+	"master/release": {"albs", "master/release/place", "master/release/plan", "master/release/gather", "master/platform/reference", "master/db", "master/event", "master/auth", "master/queue", "master/artifact", "master/provenance", "attest",
 		"master/platform", "master/product", "master/record", "master/repo", "master/build", "master/build/status", "master/testrun", "master/sign", "rpm", "repodata", "sbom", "failure"},
 	"master/errata": {"albs", "master/db", "master/event", "master/auth", "master/artifact", "master/provenance", "attest", "master/source",
 		"master/platform", "master/product", "master/repo", "master/build", "master/sign", "master/release", "rpm", "repodata", "advisory", "egress"},

@@ -11,6 +11,7 @@ import (
 	"albs/internal/master/auth"
 	"albs/internal/master/db"
 	"albs/internal/master/product"
+	"albs/internal/master/release/plan"
 )
 
 // Approve records that the person of ctx approves the release's plan. digest is
@@ -54,7 +55,7 @@ func (r *Releases) Approve(ctx context.Context, id albs.ReleaseID, digest albs.D
 }
 
 // approvable says whether digest may be approved as the plan of a release.
-func (row releaseRow) approvable(plan Plan, digest albs.Digest) error {
+func (row releaseRow) approvable(plan plan.Plan, digest albs.Digest) error {
 	switch {
 	case row.Kind != Publication || !row.waits():
 		return albs.Errorf(albs.Conflict, "it is %s: there is nothing to approve", row.Status)

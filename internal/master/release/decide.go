@@ -8,6 +8,7 @@ import (
 	"albs/internal/master/auth"
 	"albs/internal/master/db"
 	"albs/internal/master/release/place"
+	"albs/internal/master/release/plan"
 )
 
 // Decide makes decisions those of a release, in place of the ones that it had, and
@@ -59,6 +60,6 @@ func (r *Releases) Decide(ctx context.Context, id albs.ReleaseID, digest albs.Di
 }
 
 // shaped reports whether a person had a hand in what the release's plan comes to.
-func (row releaseRow) shaped(plan Plan, user albs.UserID) bool {
+func (row releaseRow) shaped(plan plan.Plan, user albs.UserID) bool {
 	return user == row.PlannerID || slices.ContainsFunc(plan.Decisions, func(d place.Decision) bool { return d.User == user })
 }

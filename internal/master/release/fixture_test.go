@@ -35,6 +35,8 @@ import (
 	"albs/internal/worker/workertest"
 )
 
+func digest(s string) albs.Digest { return albs.DigestOf([]byte(s)) }
+
 const builderID = "https://example.org/builder/v1"
 
 // made are the packages of one rpmbuild by file name.
@@ -398,7 +400,7 @@ func (f *fixture) shown(serial int64) map[string][]string {
 
 func (f *fixture) shownBy(product string, serial int64) map[string][]string {
 	f.t.Helper()
-	now, tree, err := f.current(f.t.Context(), product)
+	now, tree, err := f.gather.Current(f.t.Context(), product)
 	f.must(err)
 	link, err := os.Readlink(filepath.Join(f.public, product, "current"))
 	f.must(err)
@@ -409,7 +411,7 @@ func (f *fixture) shownBy(product string, serial int64) map[string][]string {
 	for _, r := range tree.Repositories {
 		s, err := f.repos.Open(f.t.Context(), r.Snapshot)
 		f.must(err)
-		es, err := f.entries(f.t.Context(), s)
+		es, err := f.gather.Entries(f.t.Context(), s)
 		f.must(err)
 		out[r.Path] = nil
 		for _, e := range es {
@@ -423,7 +425,7 @@ func (f *fixture) shownBy(product string, serial int64) map[string][]string {
 // carries along of earlier serials.
 func (f *fixture) repodata() map[string]string {
 	f.t.Helper()
-	_, tree, err := f.current(f.t.Context(), "demo")
+	_, tree, err := f.gather.Current(f.t.Context(), "demo")
 	f.must(err)
 	out := map[string]string{}
 	for _, r := range tree.Repositories {
@@ -451,7 +453,7 @@ func (f *fixture) Rollback(ctx context.Context, name string, to int64) (Release,
 	if err != nil {
 		return Release{}, err
 	}
-	now, _, err := f.current(ctx, name)
+	now, _, err := f.gather.Current(ctx, name)
 	if err != nil {
 		return Release{}, err
 	}

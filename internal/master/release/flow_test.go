@@ -22,6 +22,7 @@ import (
 	"albs/internal/master/db"
 	"albs/internal/master/db/dbtest"
 	"albs/internal/master/product"
+	"albs/internal/master/release/plan"
 	"albs/internal/pgp"
 	"albs/internal/repodata"
 	"albs/internal/worker"
@@ -199,7 +200,7 @@ func TestSuccession(t *testing.T) {
 		if diff := cmp.Diff(both, f.shown(2), anyOrder); diff != "" {
 			t.Errorf("packages (-want +got):\n%s", diff)
 		}
-		_, tree, err := f.current(t.Context(), "demo")
+		_, tree, err := f.gather.Current(t.Context(), "demo")
 		f.must(err)
 		if len(tree.Files) != 1 || tree.Files[0].Path != "RPM-GPG-KEY-demo" {
 			t.Errorf("files beside the repositories are %+v", tree.Files)
@@ -246,7 +247,7 @@ func TestSuccession(t *testing.T) {
 		if diff := cmp.Diff(first, f.repodata()); diff != "" {
 			t.Errorf("the metadata isn't that of serial 1 (-want +got):\n%.2000s", diff)
 		}
-		if n := len(back.Plan.Repositories[0].Packages); n != 1 || back.Plan.Repositories[0].Packages[0].Action != Remove {
+		if n := len(back.Plan.Repositories[0].Packages); n != 1 || back.Plan.Repositories[0].Packages[0].Action != plan.Remove {
 			t.Errorf("the rollback's plan is %+v", back.Plan.Repositories)
 		}
 		f.ended(two.ID, Reverted)
@@ -456,7 +457,7 @@ func TestFailures(t *testing.T) {
 		if !strings.Contains(r.Reason, "may show serial 1 nevertheless") {
 			t.Errorf("the reason is %q", r.Reason)
 		}
-		if now, _, err := f.current(t.Context(), "demo"); now != 0 || err != nil {
+		if now, _, err := f.gather.Current(t.Context(), "demo"); now != 0 || err != nil {
 			t.Errorf("the product shows serial %d, %v", now, err)
 		}
 
@@ -565,7 +566,7 @@ func (f *fixture) reads(l *worker.Lease) {
 		f.must(err)
 		may = append(may, r.Snapshot, s.Repomd(), s.Signature())
 		may = append(may, s.Parts()...)
-		es, err := f.entries(f.t.Context(), s)
+		es, err := f.gather.Entries(f.t.Context(), s)
 		f.must(err)
 		for _, e := range es {
 			may = append(may, e.Digest)
@@ -713,11 +714,11 @@ func TestKeyRotation(t *testing.T) {
 		}
 	}
 	// Other files of the tree stay, wherever the key file stands among them.
-	serial, tree, err := f.current(t.Context(), "demo")
+	serial, tree, err := f.gather.Current(t.Context(), "demo")
 	f.must(err)
 	tree.Files = []repodata.TreeFile{{Path: "A", Digest: digest("a")}, tree.Files[0], {Path: "advisories", Digest: digest("z")}}
 	n := next{from: serial}
-	f.must(f.keyFile(t.Context(), Plan{Product: "demo", Key: f.key}, tree, &n))
+	f.must(f.keyFile(t.Context(), plan.Plan{Product: "demo", Key: f.key}, tree, &n))
 	if diff := cmp.Diff(tree.Files, n.files, cmpopts.SortSlices(func(a, b repodata.TreeFile) bool { return a.Path < b.Path })); diff != "" || n.key != nil {
 		t.Errorf("files of the next tree (-want +got):\n%s", diff)
 	}

@@ -12,6 +12,7 @@ import (
 	"albs/internal/master/product"
 	"albs/internal/master/provenance"
 	"albs/internal/master/queue"
+	"albs/internal/master/release/plan"
 	"albs/internal/repodata"
 )
 
@@ -28,7 +29,7 @@ func (h handler) Offer(ctx context.Context, t queue.Task, _ queue.Offer) (albs.S
 	if row.Status != InProgress {
 		return albs.Spec{}, nil, albs.Errorf(albs.Invalid, "release %d is %s", row.ID, row.Status)
 	}
-	from, _, err := h.current(ctx, row.Product)
+	from, _, err := h.gather.Current(ctx, row.Product)
 	if err != nil {
 		return albs.Spec{}, nil, err
 	}
@@ -150,12 +151,12 @@ func (h handler) Admit(ctx context.Context, l queue.Lease, outcome albs.Outcome,
 const EventPublished = "release.published"
 
 // released notes and states of every package that a release added where it is now.
-func (h handler) released(ctx context.Context, tx db.Tx, row releaseRow, p product.Product, plan Plan) error {
+func (h handler) released(ctx context.Context, tx db.Tx, row releaseRow, p product.Product, what plan.Plan) error {
 	var rows []releasedRow
 	paths := map[albs.Digest][]string{}
-	for _, in := range plan.Repositories {
+	for _, in := range what.Repositories {
 		for _, c := range in.Packages {
-			if c.Action == Add {
+			if c.Action == plan.Add {
 				rows = append(rows, releasedRow{in.Path, c.File, c.Digest})
 				paths[c.Digest] = append(paths[c.Digest], in.Path)
 			}
@@ -199,11 +200,11 @@ func (h handler) reverted(ctx context.Context, tx db.Tx, row releaseRow) error {
 	if err != nil {
 		return err
 	}
-	var made []Made
+	var made []plan.Made
 	for _, p := range all {
-		made = append(made, Made{ID: p.ID, Serial: p.Serial, From: p.FromSerial, BackTo: p.BackTo})
+		made = append(made, plan.Made{ID: p.ID, Serial: p.Serial, From: p.FromSerial, BackTo: p.BackTo})
 	}
-	in := Included(made, row.Serial)
+	in := plan.Included(made, row.Serial)
 	for _, p := range all {
 		to := Reverted
 		if in[p.ID] {

@@ -12,6 +12,7 @@ import (
 
 	"albs/internal/albs"
 	"albs/internal/master/artifact"
+	"albs/internal/master/release/plan"
 	"albs/internal/master/sign"
 	"albs/internal/repodata"
 )
@@ -30,9 +31,9 @@ const extensions = 4 // repositories that are extended at once
 // prepare makes the snapshots that a plan comes to. Repositories that it doesn't
 // touch keep theirs, sealed as it is. It is errMoved if the product shows another
 // serial than when the plan was computed.
-func (r *Releases) prepare(ctx context.Context, plan Plan) (next, error) {
+func (r *Releases) prepare(ctx context.Context, plan plan.Plan) (next, error) {
 	n := next{documents: map[albs.Digest]artifact.Artifact{}}
-	serial, tree, err := r.current(ctx, plan.Product)
+	serial, tree, err := r.gather.Current(ctx, plan.Product)
 	if err != nil {
 		return n, err
 	}
@@ -49,7 +50,7 @@ func (r *Releases) prepare(ctx context.Context, plan Plan) (next, error) {
 	g.SetLimit(extensions)
 	for i, p := range plan.Repositories {
 		g.Go(func() (err error) {
-			if n.repositories[i], err = r.extend(gctx, plan, p, shown[p.Path]); err != nil {
+			if n.repositories[i], err = r.extend(gctx, plan.Key, p, shown[p.Path]); err != nil {
 				return fmt.Errorf("repository %s: %w", p.Path, err)
 			}
 			return nil
@@ -72,7 +73,7 @@ func (r *Releases) prepare(ctx context.Context, plan Plan) (next, error) {
 }
 
 // extend makes the next snapshot of one repository.
-func (r *Releases) extend(ctx context.Context, plan Plan, p Repository, from albs.Digest) (repositoryRow, error) {
+func (r *Releases) extend(ctx context.Context, key string, p plan.Repository, from albs.Digest) (repositoryRow, error) {
 	row := repositoryRow{Path: p.Path}
 	if from == "" {
 		empty, err := repodata.Empty(ctx, r.repos.Blobs(), time.Now().Unix())
@@ -83,7 +84,7 @@ func (r *Releases) extend(ctx context.Context, plan Plan, p Repository, from alb
 	}
 	var add []artifact.Artifact
 	for _, c := range p.Packages {
-		if c.Action != Add {
+		if c.Action != plan.Add {
 			continue
 		}
 		a, err := r.artifacts.Get(ctx, r.d, c.Digest)
@@ -98,7 +99,7 @@ func (r *Releases) extend(ctx context.Context, plan Plan, p Repository, from alb
 		if err != nil {
 			return row, err
 		}
-		records = ApplyRecords(base.Records(), p.Records)
+		records = plan.ApplyRecords(base.Records(), p.Records)
 	}
 	snapshot, err := r.repos.ExtendSnapshot(ctx, from, add, nil, records)
 	if err != nil {
@@ -111,7 +112,7 @@ func (r *Releases) extend(ctx context.Context, plan Plan, p Repository, from alb
 	row.Snapshot, row.Repomd = snapshot, s.Repomd()
 	if s.Signature() != "" {
 		// Sealed before: by this key, or by one that the product had then.
-		asc, err := r.signs.DocumentSignature(ctx, s.Repomd(), plan.Key)
+		asc, err := r.signs.DocumentSignature(ctx, s.Repomd(), key)
 		if err != nil && !errors.Is(err, albs.NotFound) {
 			return row, err
 		}
@@ -137,7 +138,7 @@ const maxKeyFile = 1 << 20
 
 // keyFile puts RPM-GPG-KEY-<product> among the tree's files: the keys that the
 // tree before had, for what they signed stays published, and the plan's.
-func (r *Releases) keyFile(ctx context.Context, plan Plan, tree repodata.Tree, n *next) error {
+func (r *Releases) keyFile(ctx context.Context, plan plan.Plan, tree repodata.Tree, n *next) error {
 	name := "RPM-GPG-KEY-" + plan.Product
 	k, err := r.signs.Key(ctx, plan.Key)
 	if err != nil {

@@ -16,6 +16,7 @@ import (
 	"albs/internal/master/product"
 	"albs/internal/master/provenance"
 	"albs/internal/master/queue"
+	"albs/internal/master/release/plan"
 	"albs/internal/master/sign"
 )
 
@@ -104,7 +105,7 @@ func (r *Releases) publish(ctx context.Context, id albs.ReleaseID) error {
 // one. Making n took time in which people may have changed the plan, the product or
 // their word, so all three are asked again in the transaction: errMoved if the plan
 // or the product p, by whose policy it was made, is another one.
-func (r *Releases) begin(ctx context.Context, id albs.ReleaseID, plan Plan, n next, p product.Product) error {
+func (r *Releases) begin(ctx context.Context, id albs.ReleaseID, plan plan.Plan, n next, p product.Product) error {
 	return r.d.InTx(ctx, func(tx db.Tx) error {
 		row, err := r.store.get(ctx, tx, id)
 		if err != nil {
@@ -147,7 +148,7 @@ func (row releaseRow) startable() error {
 
 // void gives the release the plan that holds now; the approvals of the one before
 // count no more, for they are of another digest.
-func (r *Releases) void(ctx context.Context, row releaseRow, plan Plan) error {
+func (r *Releases) void(ctx context.Context, row releaseRow, plan plan.Plan) error {
 	reason := "what it comes to has changed since it was planned"
 	if len(plan.Refusals) > 0 {
 		reason += ": " + plan.Refusals[0].String()
@@ -160,7 +161,7 @@ func (r *Releases) void(ctx context.Context, row releaseRow, plan Plan) error {
 
 // seal states the approval of every repomd.xml that is to be signed, asks for the
 // signatures, and returns the tasks that make them.
-func (r *Releases) seal(ctx context.Context, tx db.Tx, row releaseRow, plan Plan, n next, approvals []auth.Approval) ([]albs.TaskID, error) {
+func (r *Releases) seal(ctx context.Context, tx db.Tx, row releaseRow, plan plan.Plan, n next, approvals []auth.Approval) ([]albs.TaskID, error) {
 	var kept []artifact.Artifact
 	if n.key != nil {
 		kept = append(kept, *n.key)

@@ -1,7 +1,7 @@
 // Package release owns what becomes public: plans, their approval, publication and
 // rollback.
 //
-// A release begins as a plan that the master computes (plan.go): for the builds
+// A release begins as a plan that the master computes (package plan): for the builds
 // named, which package goes into which repositories of the product, and what
 // speaks against it. People approve exactly that, bound to a digest over its
 // effects. Publication computes the plan anew: an equal digest goes on, another
@@ -31,7 +31,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"slices"
-	"sync"
 	"time"
 
 	"github.com/rs/zerolog"
@@ -49,11 +48,12 @@ import (
 	"albs/internal/master/provenance"
 	"albs/internal/master/queue"
 	"albs/internal/master/record"
+	"albs/internal/master/release/gather"
 	"albs/internal/master/release/place"
+	"albs/internal/master/release/plan"
 	"albs/internal/master/repo"
 	"albs/internal/master/sign"
 	"albs/internal/master/testrun"
-	"albs/internal/repodata"
 )
 
 // Parts are the modules that releases rest on.
@@ -94,9 +94,8 @@ type Releases struct {
 	signs      *sign.Signing
 	log        zerolog.Logger
 
+	gather *gather.Gatherer
 	reach  reach
-	mu     sync.Mutex
-	listed map[albs.Digest][]repodata.Entry // packages by snapshot; see entries
 }
 
 // New returns the releases of a master and registers the handler of the kind
@@ -105,8 +104,15 @@ func New(p Parts) *Releases {
 	r := &Releases{
 		store: store{p.DB}, d: p.DB, events: p.Events, auth: p.Auth, queue: p.Queue, artifacts: p.Artifacts, provenance: p.Provenance,
 		products: p.Products, platforms: p.Platforms, references: p.References, records: p.Records, repos: p.Repos, builds: p.Builds, tests: p.Tests, signs: p.Signs, log: p.Log,
-		listed: make(map[albs.Digest][]repodata.Entry), reach: reach{names: make(map[albs.Digest]names)},
+		reach: reach{names: make(map[albs.Digest]names)},
 	}
+	r.gather = gather.New(gather.Parts{
+		DB: p.DB, Artifacts: p.Artifacts, Provenance: p.Provenance, Platforms: p.Platforms, References: p.References, Records: p.Records,
+		Repos: p.Repos, Builds: p.Builds, Tests: p.Tests, Signs: p.Signs,
+		Released: func(ctx context.Context, product, path, file string) (albs.Digest, error) {
+			return r.store.released(ctx, r.d, product, path, file)
+		},
+	})
 	p.Queue.Register(albs.KindPublish, handler{r})
 	p.Builds.Guard(r.guard)
 	p.Artifacts.Root("release", r.roots)
@@ -187,7 +193,7 @@ type Release struct {
 	// What follows is empty in lists.
 
 	Builds    []albs.BuildID
-	Plan      Plan
+	Plan      plan.Plan
 	Approvals []auth.Approval // that count for the plan as it is
 	Needed    int             // approvals that the product asks for
 }
@@ -208,11 +214,8 @@ func (r Release) Approved() bool { return len(r.Approvals) >= r.Needed }
 // approvals.
 func Topic(id albs.ReleaseID) string { return "release:" + id.String() }
 
-// Bounds of one plan.
-const (
-	MaxBuilds   = 200
-	MaxPackages = 50_000
-)
+// MaxBuilds bounds the builds of one plan.
+const MaxBuilds = 200
 
 // planLife is how long people have to approve and publish a plan.
 const planLife = 7 * 24 * time.Hour
@@ -238,11 +241,11 @@ func (r *Releases) Plan(ctx context.Context, productName string, builds []albs.B
 	if len(slices.Compact(slices.Clone(builds))) != len(builds) {
 		return Release{}, albs.Errorf(albs.Invalid, "name the builds to release, each once")
 	}
-	plan, err := r.compute(ctx, p, builds, nil, expiry())
+	plan, err := r.compute(ctx, gather.Wish{Product: p, Builds: builds, Expires: expiry()})
 	if err != nil {
 		return Release{}, err
 	}
-	if len(builds) == 0 && !plan.changesRecords() {
+	if len(builds) == 0 && !plan.ChangesRecords() {
 		return Release{}, albs.Errorf(albs.Invalid, "name the builds to release: no record of the product's repositories waits for a release either")
 	}
 	actor, now := auth.From(ctx), db.Now()
@@ -257,6 +260,15 @@ func (r *Releases) Plan(ctx context.Context, productName string, builds []albs.B
 		return Release{}, fmt.Errorf("plan release: %w", err)
 	}
 	return r.Get(ctx, row.ID)
+}
+
+// compute makes the plan that is wished for from what is true now.
+func (r *Releases) compute(ctx context.Context, w gather.Wish) (plan.Plan, error) {
+	f, err := r.gather.Facts(ctx, w)
+	if err != nil {
+		return plan.Plan{}, err
+	}
+	return plan.Make(f), nil
 }
 
 // keep writes a new release of builds that are still there.
@@ -303,31 +315,31 @@ func (r *Releases) Replan(ctx context.Context, id albs.ReleaseID) (Release, erro
 }
 
 // recompute is compute for a release that has a plan, with its decisions.
-func (r *Releases) recompute(ctx context.Context, row releaseRow, expires time.Time) (Plan, error) {
+func (r *Releases) recompute(ctx context.Context, row releaseRow, expires time.Time) (plan.Plan, error) {
 	was, err := row.plan()
 	if err != nil {
-		return Plan{}, err
+		return plan.Plan{}, err
 	}
 	return r.recomputeWith(ctx, row, was.Decisions, expires)
 }
 
 // recomputeWith is recompute with other decisions.
-func (r *Releases) recomputeWith(ctx context.Context, row releaseRow, decisions []place.Decision, expires time.Time) (Plan, error) {
+func (r *Releases) recomputeWith(ctx context.Context, row releaseRow, decisions []place.Decision, expires time.Time) (plan.Plan, error) {
 	p, err := r.products.Get(ctx, row.Product)
 	if err != nil {
-		return Plan{}, err
+		return plan.Plan{}, err
 	}
 	builds, err := r.store.builds(ctx, r.d, row.ID)
 	if err != nil {
-		return Plan{}, err
+		return plan.Plan{}, err
 	}
-	return r.compute(ctx, p, builds, decisions, expires)
+	return r.compute(ctx, gather.Wish{Product: p, Builds: builds, Decisions: decisions, Expires: expires})
 }
 
 // replace gives a release another plan; it is scheduled then. It is a Conflict if
 // the release has changed since row was read: a plan that somebody has made since
 // is no older than this one, and may be approved already.
-func (r *Releases) replace(ctx context.Context, row releaseRow, plan Plan, reason string) error {
+func (r *Releases) replace(ctx context.Context, row releaseRow, plan plan.Plan, reason string) error {
 	from, before := row.Status, row.Digest
 	if err := row.setPlan(plan); err != nil {
 		return err
@@ -352,7 +364,7 @@ func (r *Releases) replace(ctx context.Context, row releaseRow, plan Plan, reaso
 	return nil
 }
 
-func (row *releaseRow) setPlan(p Plan) error {
+func (row *releaseRow) setPlan(p plan.Plan) error {
 	b, err := json.Marshal(p)
 	if err != nil {
 		return fmt.Errorf("encode plan: %w", err)
@@ -361,8 +373,8 @@ func (row *releaseRow) setPlan(p Plan) error {
 	return nil
 }
 
-func (row releaseRow) plan() (Plan, error) {
-	var p Plan
+func (row releaseRow) plan() (plan.Plan, error) {
+	var p plan.Plan
 	if err := json.Unmarshal([]byte(row.Plan), &p); err != nil {
 		return p, fmt.Errorf("plan of release %d: %w", row.ID, err)
 	}

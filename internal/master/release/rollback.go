@@ -10,6 +10,7 @@ import (
 	"albs/internal/master/auth"
 	"albs/internal/master/db"
 	"albs/internal/master/product"
+	"albs/internal/master/release/plan"
 	"albs/internal/repodata"
 )
 
@@ -81,7 +82,7 @@ func (r *Releases) Revert(ctx context.Context, id albs.ReleaseID) (Release, erro
 	if row.Status != Completed {
 		return Release{}, albs.Errorf(albs.Conflict, "release %d is %s: there is nothing to revert", id, row.Status)
 	}
-	now, _, err := r.current(ctx, row.Product)
+	now, _, err := r.gather.Current(ctx, row.Product)
 	if err != nil {
 		return Release{}, err
 	}
@@ -111,7 +112,7 @@ func (r *Releases) goBack(ctx context.Context, row *releaseRow) error {
 	if err != nil {
 		return err
 	}
-	serial, now, err := r.current(ctx, row.Product)
+	serial, now, err := r.gather.Current(ctx, row.Product)
 	if err != nil {
 		return err
 	}
@@ -157,26 +158,26 @@ func (r *Releases) goBack(ctx context.Context, row *releaseRow) error {
 }
 
 // compare returns the plan that turns one tree into another, for people to see.
-func (r *Releases) compare(ctx context.Context, name string, now, then repodata.Tree) (Plan, error) {
+func (r *Releases) compare(ctx context.Context, name string, now, then repodata.Tree) (plan.Plan, error) {
 	p, err := r.products.Get(ctx, name)
 	if err != nil {
-		return Plan{}, err
+		return plan.Plan{}, err
 	}
 	known := make(map[string]product.Repository, len(p.Repositories))
 	for _, d := range p.Repositories {
 		known[d.Path] = d
 	}
-	plan := Plan{Product: name, Revision: p.Revision, Gate: p.Gate.Tests}
+	out := plan.Plan{Product: name, Revision: p.Revision, Gate: p.Gate.Tests}
 	shown := make(map[string]albs.Digest, len(now.Repositories))
 	for _, t := range now.Repositories {
 		shown[t.Path] = t.Snapshot
 	}
 	for _, t := range then.Repositories {
 		d := known[t.Path]
-		line := Repository{Path: t.Path, Platform: d.Platform, Arch: d.Arch, Kind: d.Kind}
+		line := plan.Repository{Path: t.Path, Platform: d.Platform, Arch: d.Arch, Kind: d.Kind}
 		after, err := r.repos.Open(ctx, t.Snapshot)
 		if err != nil {
-			return plan, fmt.Errorf("repository %s: %w", t.Path, err)
+			return out, fmt.Errorf("repository %s: %w", t.Path, err)
 		}
 		line.After = after.Len()
 		from, there := shown[t.Path]
@@ -186,28 +187,28 @@ func (r *Releases) compare(ctx context.Context, name string, now, then repodata.
 		if there {
 			before, err := r.repos.Open(ctx, from)
 			if err != nil {
-				return plan, fmt.Errorf("repository %s: %w", t.Path, err)
+				return out, fmt.Errorf("repository %s: %w", t.Path, err)
 			}
 			line.Before, records = before.Len(), before.Records()
 			if from != t.Snapshot {
-				if was, err = r.entries(ctx, before); err != nil {
-					return plan, fmt.Errorf("repository %s: %w", t.Path, err)
+				if was, err = r.gather.Entries(ctx, before); err != nil {
+					return out, fmt.Errorf("repository %s: %w", t.Path, err)
 				}
 			}
 		}
-		line.New, line.Records = !there, DiffRecords(records, after.Records())
+		line.New, line.Records = !there, plan.DiffRecords(records, after.Records())
 		if from != t.Snapshot {
-			is, err := r.entries(ctx, after)
+			is, err := r.gather.Entries(ctx, after)
 			if err != nil {
-				return plan, fmt.Errorf("repository %s: %w", t.Path, err)
+				return out, fmt.Errorf("repository %s: %w", t.Path, err)
 			}
-			line.Packages = Diff(was, is)
+			line.Packages = plan.Diff(was, is)
 		}
-		plan.Repositories = append(plan.Repositories, line)
+		out.Repositories = append(out.Repositories, line)
 	}
 	for path := range shown {
-		plan.Dropped = append(plan.Dropped, path)
+		out.Dropped = append(out.Dropped, path)
 	}
-	slices.Sort(plan.Dropped)
-	return plan, nil
+	slices.Sort(out.Dropped)
+	return out, nil
 }

@@ -11,6 +11,7 @@ import (
 	"albs/internal/master/db"
 	"albs/internal/master/db/dbtest"
 	"albs/internal/master/product"
+	"albs/internal/master/release/plan"
 )
 
 // planned keeps a release that has a sound plan which nobody has approved. Its
@@ -27,10 +28,10 @@ func (f *fixture) planned(kind Kind, note string) releaseRow {
 	return row
 }
 
-func planOf(note string) Plan {
-	return Plan{
+func planOf(note string) plan.Plan {
+	return plan.Plan{
 		Product: "demo", Key: "KEY", Gate: product.Advisory, Expires: time.Now().Add(time.Hour).UTC().Truncate(time.Second),
-		Repositories: []Repository{{Path: demoOS, Packages: []Change{{Action: Add, File: note + ".rpm", Digest: digest(note)}}}},
+		Repositories: []plan.Repository{{Path: demoOS, Packages: []plan.Change{{Action: plan.Add, File: note + ".rpm", Digest: digest(note)}}}},
 	}
 }
 

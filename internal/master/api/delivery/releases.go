@@ -11,6 +11,7 @@ import (
 	"albs/internal/master/product"
 	"albs/internal/master/release"
 	"albs/internal/master/release/place"
+	"albs/internal/master/release/plan"
 )
 
 func (s *Resources) routeReleases() {
@@ -46,7 +47,7 @@ type ReleaseView struct {
 	Product   rest.NameView  `json:"product"`
 	Owner     rest.OwnerView `json:"owner"`
 	CreatedAt time.Time      `json:"created_at"`
-	Plan      *release.Plan  `json:"plan" doc:"Null in lists"`
+	Plan      *plan.Plan     `json:"plan" doc:"Null in lists"`
 
 	StatusText string         `json:"status_text"`
 	Kind       release.Kind   `json:"kind" enum:"publish,rollback"`

@@ -1,8 +1,7 @@
-package release
+package plan
 
 import (
 	"cmp"
-	"encoding/json"
 	"fmt"
 	"slices"
 	"strings"
@@ -15,171 +14,6 @@ import (
 	"albs/internal/repodata"
 	"albs/internal/rpm"
 )
-
-// Action says what a plan does with a package in a repository.
-type Action string
-
-// The actions. Nothing is ever replaced: a NEVRA that was released keeps its
-// digest, and older versions stay beside newer ones. Remove is what a rollback to
-// an earlier tree comes to.
-const (
-	Add    Action = "add"
-	Keep   Action = "keep" // it is there already, byte for byte
-	Remove Action = "remove"
-)
-
-// Plan is what a release comes to, computed from what there is and never from
-// what a client sends.
-type Plan struct {
-	Product string `json:"product"`
-	// Revision is the product's, by which the plan was made.
-	Revision int64 `json:"revision"`
-	// Key is the fingerprint of the key whose signatures count; "" if there is none.
-	Key string `json:"key"`
-	// Gate is the product's policy on tests.
-	Gate product.Tests `json:"gate"`
-	// Serial is what the product showed when the plan was made, 0 for nothing.
-	Serial int64 `json:"serial"`
-	// Expires is when approvals of the plan end.
-	Expires time.Time `json:"expires"`
-	// Repositories are all that the product will show, by path.
-	Repositories []Repository `json:"repositories"`
-	// Decisions are what people decided of its packages; they are among the inputs.
-	Decisions []place.Decision `json:"decisions,omitempty"`
-	// Excluded are the packages of the builds that go nowhere, by decision.
-	Excluded []string `json:"excluded,omitempty"`
-	// Missing are arches of the product for which a build has nothing.
-	Missing []Missing `json:"missing,omitempty"`
-	// Dropped are the paths of repositories that are shown now and won't be.
-	Dropped []string `json:"dropped,omitempty"`
-	// Refusals say why the plan can't be approved. A plan without is sound.
-	Refusals []Refusal `json:"refusals,omitempty"`
-	// Notes are what people should know beside.
-	Notes []string `json:"notes,omitempty"`
-}
-
-// Repository is one repository of a plan.
-type Repository struct {
-	Path     string       `json:"path"`
-	Platform string       `json:"platform"`
-	Arch     albs.Arch    `json:"arch"`
-	Kind     product.Kind `json:"kind"`
-	New      bool         `json:"new,omitempty"` // nothing is shown there now
-	Before   int          `json:"before"`        // packages shown now
-	After    int          `json:"after"`         // packages after publication
-	Bytes    int64        `json:"bytes"`         // of the packages that it adds
-	Packages []Change     `json:"packages"`      // by file name
-	// Records are those that change, by type.
-	Records []RecordChange `json:"records,omitempty"`
-}
-
-// Change is one package of a plan in one repository.
-type Change struct {
-	Action Action      `json:"action"`
-	NEVRA  string      `json:"nevra"`
-	File   string      `json:"file"`
-	Digest albs.Digest `json:"digest"` // of the signed package
-	Size   int64       `json:"size"`
-	// Unsigned is the package that was built, Build where.
-	Unsigned albs.Digest  `json:"unsigned,omitempty"`
-	Build    albs.BuildID `json:"build,omitempty"`
-	// Tests is the verdict on it, "" for a source package.
-	Tests  testrun.State `json:"tests,omitempty"`
-	Reason string        `json:"reason,omitempty"` // of the verdict
-	// Place is where references have it, and Match how well what they have fits; both are
-	// empty where there was no choice, or a person chose.
-	Place string `json:"place,omitempty"`
-	Match string `json:"match,omitempty"`
-	// Updates is the newest of the shown packages of its name and arch that it comes after.
-	Updates string `json:"updates,omitempty"`
-}
-
-// Missing says that a build has packages of a platform for other arches than these, for
-// which the product has repositories too.
-type Missing struct {
-	Build    albs.BuildID `json:"build"`
-	Platform string       `json:"platform"`
-	Arches   []albs.Arch  `json:"arches"`
-}
-
-// Refusal is one reason against a plan, a sentence for people.
-type Refusal struct {
-	Package string       `json:"package,omitempty"` // NEVRA; "" if it is about all
-	Build   albs.BuildID `json:"build,omitempty"`
-	Reason  string       `json:"reason"`
-}
-
-// String returns the refusal as one line.
-func (r Refusal) String() string {
-	if r.Package == "" {
-		return r.Reason
-	}
-	return r.Package + ": " + r.Reason
-}
-
-// Digest returns the digest over the plan's effects: what will be added and
-// dropped where, signed by which key, with which verdicts, by which decisions, and
-// until when people's word for it holds. It is that which people approve; counts, notes
-// and the serial don't belong to it, for another release may change them without
-// touching this one.
-func (p Plan) Digest() albs.Digest {
-	type added struct {
-		File    string        `json:"file"`
-		Digest  albs.Digest   `json:"digest"`
-		Tests   testrun.State `json:"tests,omitempty"`
-		Removed bool          `json:"removed,omitempty"`
-	}
-	type decided struct {
-		Action  place.Action `json:"action"`
-		Package string       `json:"package"`
-		To      string       `json:"to"`
-		Reason  string       `json:"reason"`
-	}
-	type effect struct {
-		Path    string         `json:"path"`
-		Changes []added        `json:"changes"`
-		Records []RecordChange `json:"records,omitempty"`
-	}
-	var e struct {
-		Product      string    `json:"product"`
-		Key          string    `json:"key"`
-		Expires      time.Time `json:"expires"`
-		Repositories []effect  `json:"repositories"`
-		Dropped      []string  `json:"dropped"`
-		Decisions    []decided `json:"decisions,omitempty"`
-	}
-	e.Product, e.Key, e.Expires, e.Dropped = p.Product, p.Key, p.Expires.UTC(), p.Dropped
-	for _, d := range p.Decisions {
-		e.Decisions = append(e.Decisions, decided{d.Action, d.Package, d.To, d.Reason})
-	}
-	for _, r := range p.Repositories {
-		f := effect{Path: r.Path, Records: r.Records}
-		for _, c := range r.Packages {
-			if c.Action != Keep {
-				f.Changes = append(f.Changes, added{c.File, c.Digest, c.Tests, c.Action == Remove})
-			}
-		}
-		e.Repositories = append(e.Repositories, f)
-	}
-	b, err := json.Marshal(e)
-	if err != nil {
-		return "" // strings, times and numbers always encode; "" is never approved
-	}
-	return albs.DigestOf(b)
-}
-
-// Added counts the packages that the plan adds, each file once.
-func (p Plan) Added() int {
-	files := map[albs.Digest]bool{}
-	for _, r := range p.Repositories {
-		for _, c := range r.Packages {
-			if c.Action == Add {
-				files[c.Digest] = true
-			}
-		}
-	}
-	return len(files)
-}
 
 // Candidate is one package of a build that is to be released.
 type Candidate struct {
@@ -195,7 +29,8 @@ type Candidate struct {
 	Tests     testrun.Verdict
 }
 
-func (c Candidate) source() bool { return c.Arch == albs.Src }
+// Source reports whether the package is a source package.
+func (c Candidate) Source() bool { return c.Arch == albs.Src }
 
 // Shown is a repository as the product shows it now.
 type Shown struct {
@@ -372,7 +207,7 @@ func (m *maker) place(c Candidate) {
 		}
 		return
 	}
-	if m.facts.Product.Gate.Tests == product.Required && !c.source() && c.Tests.State != testrun.Passed {
+	if m.facts.Product.Gate.Tests == product.Required && !c.Source() && c.Tests.State != testrun.Passed {
 		refuse("product %s requires passed tests, and its tests are %s: %s", m.plan.Product, c.Tests.State, c.Tests.Reason)
 	}
 	if c.Signed == "" {
@@ -393,7 +228,7 @@ func (m *maker) place(c Candidate) {
 // repositories into which c is to go: another arch's build has made it again, and a
 // released package never changes. It passed everything when it was released.
 func (m *maker) held(c Candidate, paths []string) (Candidate, bool) {
-	if c.source() || c.NEVRA.Arch == string(c.Arch) {
+	if c.Source() || c.NEVRA.Arch == string(c.Arch) {
 		return c, false
 	}
 	var copies []repodata.Entry
@@ -419,7 +254,7 @@ func (m *maker) put(c Candidate, path string, to Target, refuse func(string, ...
 	if at := m.places[path]; slices.Contains(to.Found.Places, at) {
 		change.Place, change.Match = at, to.Found.Match.String()
 	}
-	if !c.source() {
+	if !c.Source() {
 		change.Tests, change.Reason = c.Tests.State, c.Tests.Reason
 	}
 	for _, other := range r.Packages {
@@ -463,62 +298,4 @@ func (m *maker) put(c Candidate, path string, to Target, refuse func(string, ...
 // place in an update.
 func sameArch(a, b string) bool {
 	return a == b || a == string(albs.Noarch) || b == string(albs.Noarch)
-}
-
-// Diff returns what turns the packages of one snapshot into those of another, by
-// file name.
-func Diff(before, after []repodata.Entry) []Change {
-	held := func(es []repodata.Entry) map[string]repodata.Entry {
-		m := make(map[string]repodata.Entry, len(es))
-		for _, e := range es {
-			m[e.Path] = e
-		}
-		return m
-	}
-	was, is := held(before), held(after)
-	var out []Change
-	for _, side := range []struct {
-		action     Action
-		of, beside map[string]repodata.Entry
-	}{{Remove, was, is}, {Add, is, was}} {
-		for path, e := range side.of {
-			if side.beside[path].Digest != e.Digest {
-				out = append(out, Change{Action: side.action, NEVRA: e.NEVRA.String(), File: path[strings.LastIndexByte(path, '/')+1:], Digest: e.Digest, Size: e.Size})
-			}
-		}
-	}
-	slices.SortFunc(out, func(a, b Change) int {
-		return cmp.Or(strings.Compare(a.File, b.File), strings.Compare(string(a.Action), string(b.Action)))
-	})
-	return out
-}
-
-// Made is one publication of a product, as far as Included needs it.
-type Made struct {
-	ID     albs.ReleaseID
-	Serial int64 // under which it was shown
-	From   int64 // the serial before
-	BackTo int64 // of a rollback: the serial whose content it brought back; else 0
-}
-
-// Included returns the releases whose packages the tree of a serial holds.
-func Included(all []Made, serial int64) map[albs.ReleaseID]bool {
-	bySerial := make(map[int64]Made, len(all))
-	for _, m := range all {
-		bySerial[m.Serial] = m
-	}
-	in := map[albs.ReleaseID]bool{}
-	for serial > 0 {
-		m, ok := bySerial[serial]
-		switch {
-		case !ok || m.From >= serial || m.BackTo >= serial: // no such history can be
-			return in
-		case m.BackTo > 0:
-			serial = m.BackTo
-		default:
-			in[m.ID] = true
-			serial = m.From
-		}
-	}
-	return in
 }

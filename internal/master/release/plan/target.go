@@ -1,4 +1,4 @@
-package release
+package plan
 
 import (
 	"cmp"
@@ -69,7 +69,7 @@ type choice struct {
 // its arches has none.
 func (f Facts) choices(c Candidate) ([]choice, error) {
 	spec := f.Product.Spec
-	if c.source() {
+	if c.Source() {
 		rs, err := spec.Targets(c.Platform, albs.Src, product.Source)
 		return []choice{{albs.Src, rs}}, err
 	}
@@ -142,9 +142,9 @@ func (f Facts) send(t *Target, c Candidate, choices []choice, to string) {
 		switch {
 		case r.Platform != c.Platform:
 			t.Refused = append(t.Refused, fmt.Sprintf("it was built on platform %s, and %s is a repository of %s", c.Platform, to, r.Platform))
-		case c.source() != (r.Kind == product.Source):
+		case c.Source() != (r.Kind == product.Source):
 			t.Refused = append(t.Refused, fmt.Sprintf("%s is a repository of kind %s, and no place for a package of arch %s", to, r.Kind, c.NEVRA.Arch))
-		case !c.source() && c.NEVRA.Arch != string(albs.Noarch) && r.Arch != c.Arch && !albs.Arch(c.NEVRA.Arch).Within(r.Arch):
+		case !c.Source() && c.NEVRA.Arch != string(albs.Noarch) && r.Arch != c.Arch && !albs.Arch(c.NEVRA.Arch).Within(r.Arch):
 			t.Refused = append(t.Refused, fmt.Sprintf("%s is a repository for %s, and no place for a package of arch %s", to, r.Arch, c.NEVRA.Arch))
 		default:
 			t.Paths = append(t.Paths, to)
@@ -190,7 +190,7 @@ func (m *maker) missing() {
 	built := map[one]map[albs.Arch]bool{}
 	var order []one
 	for _, c := range m.facts.Packages {
-		if c.source() || c.NEVRA.Arch == string(albs.Noarch) {
+		if c.Source() || c.NEVRA.Arch == string(albs.Noarch) {
 			continue
 		}
 		k := one{c.Build, c.Platform}
@@ -216,9 +216,9 @@ func (m *maker) missing() {
 	}
 }
 
-// names returns the names by which references are asked for the packages that have a
+// Names returns the names by which references are asked for the packages that have a
 // choice, by platform.
-func (f Facts) names() map[string][]string {
+func (f Facts) Names() map[string][]string {
 	out := map[string][]string{}
 	for _, c := range f.Packages {
 		choices, _ := f.choices(c) // Make says what is wrong

@@ -1,4 +1,4 @@
-package release
+package plan
 
 import (
 	"slices"
@@ -54,7 +54,7 @@ func ApplyRecords(before []repodata.Record, changes []RecordChange) []repodata.R
 	return out
 }
 
-// changesRecords reports whether the plan changes records of any repository.
-func (p Plan) changesRecords() bool {
+// ChangesRecords reports whether the plan changes records of any repository.
+func (p Plan) ChangesRecords() bool {
 	return slices.ContainsFunc(p.Repositories, func(r Repository) bool { return len(r.Records) > 0 })
 }
