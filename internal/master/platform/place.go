@@ -57,6 +57,25 @@ func CheckPlace(place string) error {
 	return nil
 }
 
+const maxCompatible = 16
+
+func (s Spec) checkCompatible(bad refuse) error {
+	if len(s.Compatible) > maxCompatible {
+		return bad("compatible: more than %d platforms", maxCompatible)
+	}
+	for i, name := range s.Compatible {
+		switch {
+		case !nameForm.MatchString(name):
+			return bad("compatible: %.80q is not a platform's name", name)
+		case name == s.Name:
+			return bad("compatible names %s itself", name)
+		case slices.Contains(s.Compatible[:i], name):
+			return bad("compatible names %s twice", name)
+		}
+	}
+	return nil
+}
+
 func (s Spec) checkReferences(bad refuse) error {
 	for _, r := range s.References {
 		if err := CheckPlace(r.Place); err != nil {

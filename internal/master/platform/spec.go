@@ -41,6 +41,9 @@ type Spec struct {
 	Repositories []Repository `yaml:"repositories" json:"repositories"`
 	// References say which place packages have in the distribution, for releases.
 	References []Reference `yaml:"references" json:"references,omitempty"`
+	// Compatible are other platforms whose builds may be released into repositories of
+	// this one too, as those of the stream that becomes this one.
+	Compatible []string `yaml:"compatible" json:"compatible,omitempty"`
 	// Macros are rpm macros of every build, name without % → body.
 	Macros map[string]string `yaml:"macros" json:"macros,omitempty"`
 	// SecureBootMacros are those of builds for secure boot, beside the others and in
@@ -259,7 +262,7 @@ func (s Spec) check() error {
 	case s.Timeout < 0 || s.Timeout > maxLimit || s.MaxSilence < 0 || s.MaxSilence > maxLimit:
 		return bad("timeout and max_silence lie between 0 and %s", time.Duration(maxLimit))
 	}
-	for _, check := range []func(refuse) error{s.checkArches, s.checkRepositories, s.checkReferences, s.checkRoom} {
+	for _, check := range []func(refuse) error{s.checkArches, s.checkRepositories, s.checkReferences, s.checkCompatible, s.checkRoom} {
 		if err := check(bad); err != nil {
 			return err
 		}

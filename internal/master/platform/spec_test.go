@@ -116,6 +116,9 @@ func TestParseRefuses(t *testing.T) {
 		{"repository twice", "id: extra", "id: base", "repository base is there twice for x86_64"},
 		{"repository's arch", "arch: x86_64", "arch: riscv64", "is not among arches"},
 		{"repository for one arch only", `{id: base, url:`, `{id: base, arch: x86_64, url:`, "no repository for aarch64"},
+		{"compatible with itself", "timeout: 12h", "compatible: [el]", "compatible names el itself"},
+		{"compatible twice", "timeout: 12h", "compatible: [fc, fc]", "compatible names fc twice"},
+		{"compatible with a path", "timeout: 12h", "compatible: [../fc]", "is not a platform's name"},
 		{"reference without a place", "place: BaseOS, url", "place: '', url", "place \"\""},
 		{"reference's place as a path", "place: BaseOS, url", "place: ../x, url", "a place has up to 64"},
 		{"reference's arch", "arch: src", "arch: i686", "is neither src nor among arches"},
@@ -208,8 +211,8 @@ func TestShippedPlatforms(t *testing.T) {
 		url  string
 		n    int
 	}{
-		"almalinux-8":         {".el8", "https://repo.almalinux.org/almalinux/8/BaseOS/x86_64/os", 13},
-		"almalinux-9":         {".el9", "https://repo.almalinux.org/almalinux/9/BaseOS/x86_64/os", 13},
+		"almalinux-8":         {".el8", "https://repo.almalinux.org/almalinux/8/BaseOS/x86_64/os", 21},
+		"almalinux-9":         {".el9", "https://repo.almalinux.org/almalinux/9/BaseOS/x86_64/os", 21},
 		"almalinux-10":        {".el10", "https://repo.almalinux.org/almalinux/10/BaseOS/x86_64/os", 16},
 		"almalinux-kitten-10": {".el10", "https://kitten.repo.almalinux.org/10-kitten/BaseOS/x86_64/os", 16},
 		"seed":                {".seed9", "file:///var/lib/albs/seed/repo", 1},

@@ -87,7 +87,7 @@ const settle = 5 * time.Second
 func (g *Gatherer) Facts(ctx context.Context, w Wish) (plan.Facts, error) {
 	p := w.Product
 	f := plan.Facts{
-		Product: p, Expires: w.Expires, Decisions: w.Decisions, Arches: map[string][]albs.Arch{}, Shown: map[string]plan.Shown{},
+		Product: p, Expires: w.Expires, Decisions: w.Decisions, Arches: map[string][]albs.Arch{}, Compatible: map[string][]string{}, Shown: map[string]plan.Shown{},
 		Records: map[string][]repodata.Record{}, Released: map[plan.ReleasedFile]albs.Digest{},
 	}
 	if err := g.key(ctx, &f); err != nil {
@@ -99,6 +99,9 @@ func (g *Gatherer) Facts(ctx context.Context, w Wish) (plan.Facts, error) {
 			return f, err
 		}
 		f.Arches[name] = pf.Arches
+		if len(pf.Compatible) > 0 {
+			f.Compatible[name] = pf.Compatible
+		}
 	}
 	given, err := g.Records.Of(ctx, p.Name)
 	if err != nil {
@@ -115,6 +118,15 @@ func (g *Gatherer) Facts(ctx context.Context, w Wish) (plan.Facts, error) {
 		}
 		if len(f.Packages) > MaxPackages {
 			return f, albs.Errorf(albs.TooLarge, "the builds have more than %d packages: release them in parts", MaxPackages)
+		}
+	}
+	for _, c := range f.Packages { // of other platforms, which are compatible or not
+		if _, ok := f.Arches[c.Platform]; !ok {
+			pf, err := g.Platforms.Get(ctx, c.Platform)
+			if err != nil {
+				return f, err
+			}
+			f.Arches[c.Platform] = pf.Arches
 		}
 	}
 	if err := g.places(ctx, &f); err != nil {
@@ -146,6 +158,9 @@ func (g *Gatherer) places(ctx context.Context, f *plan.Facts) error {
 		states, err := g.References.States(ctx, name)
 		if err != nil {
 			return err
+		}
+		if len(states) == 0 {
+			f.Unread = append(f.Unread, fmt.Sprintf("platform %s names no references, so it isn't known where packages belong: add references to it, or decide for each package", name))
 		}
 		for _, s := range states {
 			if s.Repomd == "" {

@@ -47,6 +47,9 @@ type Facts struct {
 	Expires time.Time
 	// Arches are the arches of each platform, in the platform's order.
 	Arches map[string][]albs.Arch
+	// Compatible are the platforms whose packages may go into repositories of a platform of
+	// the product, by that platform's name.
+	Compatible map[string][]string
 	// Packages are those of the builds to be released.
 	Packages []Candidate
 	// Shown are the repositories that are shown now, by path.
@@ -87,6 +90,7 @@ func Make(f Facts) Plan {
 	}
 	m.undecided()
 	m.missing()
+	m.compatible()
 	added := 0
 	for i := range m.plan.Repositories {
 		r := &m.plan.Repositories[i]
@@ -148,10 +152,11 @@ func (m *maker) repositories() {
 func (m *maker) chosen() []Candidate {
 	all := slices.Clone(m.facts.Packages)
 	rank := func(c Candidate) int {
-		if i := slices.Index(m.facts.Arches[c.Platform], c.Arch); i >= 0 {
+		arches := m.facts.Arches[c.Platform]
+		if i := slices.Index(arches, c.Arch); i >= 0 {
 			return i
 		}
-		return len(m.facts.Arches[c.Platform])
+		return len(arches)
 	}
 	slices.SortStableFunc(all, func(a, b Candidate) int {
 		return cmp.Or(strings.Compare(a.File, b.File), cmp.Compare(a.Build, b.Build), strings.Compare(a.Platform, b.Platform), cmp.Compare(rank(a), rank(b)))
@@ -250,6 +255,9 @@ func (m *maker) put(c Candidate, path string, to Target, refuse func(string, ...
 	r := m.byPath[path]
 	change := Change{
 		Action: Add, NEVRA: c.NEVRA.String(), File: c.File, Digest: c.Signed, Size: c.Size, Unsigned: c.Unsigned, Build: c.Build,
+	}
+	if c.Platform != r.Platform {
+		change.BuiltFor = c.Platform
 	}
 	if at := m.places[path]; slices.Contains(to.Found.Places, at) {
 		change.Place, change.Match = at, to.Found.Match.String()

@@ -82,6 +82,9 @@ type Change struct {
 	// Unsigned is the package that was built, Build where.
 	Unsigned albs.Digest  `json:"unsigned,omitempty"`
 	Build    albs.BuildID `json:"build,omitempty"`
+	// BuiltFor is the platform that it was built for, where that isn't the repository's but
+	// one that the repository's names as compatible.
+	BuiltFor string `json:"built_for,omitempty"`
 	// Tests is the verdict on it, "" for a source package.
 	Tests  testrun.State `json:"tests,omitempty"`
 	Reason string        `json:"reason,omitempty"` // of the verdict

@@ -131,7 +131,7 @@ func TestMake(t *testing.T) {
 				other.Platform = "fc"
 				return facts(c, other)
 			},
-			refused: []string{"bar-1-1.noarch: product demo has no rpm repository of platform fc", "foo-1-1.s390x: product demo has no rpm repository of platform el for s390x"},
+			refused: []string{"bar-1-1.noarch: it was built for platform fc, which product demo hasn't, and none of the product's platforms names that one as compatible", "foo-1-1.s390x: product demo has no rpm repository of platform el for s390x"},
 		},
 		{
 			name: "unsigned, unproven, untested",

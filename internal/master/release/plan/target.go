@@ -3,6 +3,7 @@ package plan
 import (
 	"cmp"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 
@@ -65,19 +66,54 @@ type choice struct {
 	repositories []product.Repository
 }
 
+// takes reports whether packages built for a platform may go into the repositories of
+// another, or the same.
+func (f Facts) takes(platform, built string) bool {
+	return platform == built || slices.Contains(f.Compatible[platform], built)
+}
+
+// Home returns the platform into whose repositories a package goes by itself: the one that
+// it was built for or, if the product hasn't that, the one that names it as compatible. It
+// is NotFound, with a sentence for the plan, if there is none, and Conflict if there are
+// several: then a person decides.
+func (f Facts) Home(c Candidate) (string, error) {
+	if slices.Contains(f.Product.Platforms, c.Platform) {
+		return c.Platform, nil
+	}
+	var homes []string
+	for _, name := range f.Product.Platforms {
+		if f.takes(name, c.Platform) {
+			homes = append(homes, name)
+		}
+	}
+	switch len(homes) {
+	case 0:
+		return "", albs.Errorf(albs.NotFound, "it was built for platform %s, which product %s hasn't, and none of the product's platforms names that one as compatible",
+			c.Platform, f.Product.Name)
+	case 1:
+		return homes[0], nil
+	}
+	return "", albs.Errorf(albs.Conflict, "it was built for platform %s, which product %s hasn't, and %v all name that one as compatible; decide where it goes, or exclude it",
+		c.Platform, f.Product.Name, homes)
+}
+
 // choices returns the repositories into which c may go, by arch, or NotFound if one of
-// its arches has none.
+// its arches has none, or Conflict if it isn't known of which platform.
 func (f Facts) choices(c Candidate) ([]choice, error) {
+	home, err := f.Home(c)
+	if err != nil {
+		return nil, err
+	}
 	spec := f.Product.Spec
 	if c.Source() {
-		rs, err := spec.Targets(c.Platform, albs.Src, product.Source)
+		rs, err := spec.Targets(home, albs.Src, product.Source)
 		return []choice{{albs.Src, rs}}, err
 	}
 	arches := []albs.Arch{c.Arch} // which need not be the package's: think of multilib
 	if c.NEVRA.Arch == string(albs.Noarch) {
 		arches = nil
 		for _, r := range spec.Repositories {
-			if r.Platform == c.Platform && r.Kind == product.RPM && !slices.Contains(arches, r.Arch) {
+			if r.Platform == home && r.Kind == product.RPM && !slices.Contains(arches, r.Arch) {
 				arches = append(arches, r.Arch)
 			}
 		}
@@ -88,12 +124,12 @@ func (f Facts) choices(c Candidate) ([]choice, error) {
 	var out []choice
 	for _, a := range arches {
 		if c.NEVRA.Debug() {
-			if rs, err := spec.Targets(c.Platform, a, product.Debug); err == nil {
+			if rs, err := spec.Targets(home, a, product.Debug); err == nil {
 				out = append(out, choice{a, rs})
 				continue
 			}
 		}
-		rs, err := spec.Targets(c.Platform, a, product.RPM)
+		rs, err := spec.Targets(home, a, product.RPM)
 		if err != nil {
 			return nil, err
 		}
@@ -112,11 +148,12 @@ func (f Facts) findPlace(t *Target, c Candidate, choices []choice) {
 		}
 		if !asked {
 			asked = true
+			home := ch.repositories[0].Platform
 			if f.Places != nil {
-				t.Found = f.Places.Find(place.Package{NEVRA: c.NEVRA, Arch: c.Arch, Strong: f.Strong[c.Platform][c.Arch]})
+				t.Found = f.Places.Find(place.Package{NEVRA: c.NEVRA, Arch: c.Arch, Strong: f.Strong[home][c.Arch]})
 			}
 			if len(t.Found.Places) == 0 {
-				t.Refused = append(t.Refused, fmt.Sprintf("it has no place: no reference of platform %s lists it; decide where it goes, or exclude it", c.Platform))
+				t.Refused = append(t.Refused, fmt.Sprintf("it has no place: no reference of platform %s lists it; decide where it goes, or exclude it", home))
 			}
 		}
 		some := false
@@ -140,8 +177,8 @@ func (f Facts) send(t *Target, c Candidate, choices []choice, to string) {
 			continue
 		}
 		switch {
-		case r.Platform != c.Platform:
-			t.Refused = append(t.Refused, fmt.Sprintf("it was built on platform %s, and %s is a repository of %s", c.Platform, to, r.Platform))
+		case !f.takes(r.Platform, c.Platform):
+			t.Refused = append(t.Refused, fmt.Sprintf("it was built on platform %s, and %s is a repository of %s, which doesn't name that as compatible", c.Platform, to, r.Platform))
 		case c.Source() != (r.Kind == product.Source):
 			t.Refused = append(t.Refused, fmt.Sprintf("%s is a repository of kind %s, and no place for a package of arch %s", to, r.Kind, c.NEVRA.Arch))
 		case !c.Source() && c.NEVRA.Arch != string(albs.Noarch) && r.Arch != c.Arch && !albs.Arch(c.NEVRA.Arch).Within(r.Arch):
@@ -193,7 +230,11 @@ func (m *maker) missing() {
 		if c.Source() || c.NEVRA.Arch == string(albs.Noarch) {
 			continue
 		}
-		k := one{c.Build, c.Platform}
+		home, err := m.facts.Home(c)
+		if err != nil {
+			continue // it is refused
+		}
+		k := one{c.Build, home}
 		if built[k] == nil {
 			built[k] = map[albs.Arch]bool{}
 			order = append(order, k)
@@ -216,6 +257,35 @@ func (m *maker) missing() {
 	}
 }
 
+// compatible tells which packages go into repositories of another platform than they were
+// built for.
+func (m *maker) compatible() {
+	type move struct {
+		build    albs.BuildID
+		from, to string
+	}
+	moved := map[move]map[string]bool{}
+	for _, r := range m.plan.Repositories {
+		for _, c := range r.Packages {
+			if c.BuiltFor == "" {
+				continue
+			}
+			k := move{c.Build, c.BuiltFor, r.Platform}
+			if moved[k] == nil {
+				moved[k] = map[string]bool{}
+			}
+			moved[k][c.NEVRA] = true
+		}
+	}
+	order := slices.SortedFunc(maps.Keys(moved), func(a, b move) int {
+		return cmp.Or(cmp.Compare(a.build, b.build), strings.Compare(a.from, b.from), strings.Compare(a.to, b.to))
+	})
+	for _, k := range order {
+		m.plan.Notes = append(m.plan.Notes, fmt.Sprintf("%d packages of build %d were built for platform %s and go into repositories of %s, which names it as compatible",
+			len(moved[k]), k.build, k.from, k.to))
+	}
+}
+
 // Names returns the names by which references are asked for the packages that have a
 // choice, by platform.
 func (f Facts) Names() map[string][]string {
@@ -223,7 +293,8 @@ func (f Facts) Names() map[string][]string {
 	for _, c := range f.Packages {
 		choices, _ := f.choices(c) // Make says what is wrong
 		if slices.ContainsFunc(choices, func(ch choice) bool { return len(ch.repositories) > 1 }) {
-			out[c.Platform] = append(out[c.Platform], place.Names(rpm.NEVRA{Name: c.NEVRA.Name})...)
+			home := choices[0].repositories[0].Platform
+			out[home] = append(out[home], place.Names(rpm.NEVRA{Name: c.NEVRA.Name})...)
 		}
 	}
 	for platform, names := range out {
