@@ -111,18 +111,26 @@ type PublicKey struct {
 	// Algorithm is RSA4096 or Ed25519, or for a key that Generate doesn't make
 	// "rsa" and its bits.
 	Algorithm string
+	// Subkey is the fingerprint of the newest subkey that signs, "" if none does.
+	Subkey string
+	// Revoked says that its owner certified so.
+	Revoked bool
 }
 
 // Keys returns the primary keys, in the order read.
 func (kr *Keyring) Keys() []PublicKey {
 	var out []PublicKey
 	for _, e := range kr.keys {
-		k := PublicKey{Fingerprint: fingerprint(e.PrimaryKey), Algorithm: Ed25519}
+		k := PublicKey{Fingerprint: fingerprint(e.PrimaryKey), Algorithm: Ed25519, Revoked: len(e.Revocations) > 0}
 		if id := e.PrimaryIdentity(); id != nil {
 			k.UserID = id.Name
 		}
 		if public, ok := e.PrimaryKey.PublicKey.(*rsa.PublicKey); ok {
 			k.Algorithm = fmt.Sprintf("rsa%d", public.N.BitLen())
+		}
+		own := *e
+		if sub := keepSigning(&own); sub != nil {
+			k.Subkey = fingerprint(sub.PublicKey)
 		}
 		out = append(out, k)
 	}

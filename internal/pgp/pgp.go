@@ -37,6 +37,7 @@ const (
 	maxKeys      = 64
 	maxSignature = 16 << 10
 	minRSABits   = 2048
+	rsaBits      = 4096 // of a new key
 )
 
 // configAt returns the settings under which everything here is signed and
@@ -47,7 +48,7 @@ func configAt(now time.Time) *packet.Config {
 		DefaultHash:   crypto.SHA256,
 		DefaultCipher: packet.CipherAES256,
 		Algorithm:     packet.PubKeyAlgoEdDSA,
-		RSABits:       4096,
+		RSABits:       rsaBits,
 		MinRSABits:    minRSABits,
 		// The highest iteration count that the format can express; gpg can
 		// read it, which isn't so for Argon2 before 2.4.
