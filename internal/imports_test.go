@@ -48,6 +48,7 @@ var allowed = map[string][]string{
 	"blob/scrub":       {"albs", "blob", "disk"},   // where it is, kept
 	"git":              {"albs", "disk", "egress"}, // the CA bundle for git
 	"pgp":              {"albs"},
+	"sshkey":           {"albs", "disk"}, // people's own keys, in files of theirs
 	"rpm":              {"albs", "pgp"},
 	"repodata":         {"albs", "rpm", "repodata/intake"},
 	"repodata/intake":  {"albs"},                                // others' bytes within bounds: what every reader of them has in common
@@ -74,7 +75,7 @@ var allowed = map[string][]string{
 	"master/db":        {"albs", "migrations"},
 	"master/failpoint": {}, // where a test has the master die
 	"master/event":     {"albs", "master/db", "master/failpoint"},
-	"master/auth":      {"albs", "master/db", "master/event", "egress", "attest"},
+	"master/auth":      {"albs", "master/db", "master/event", "egress", "attest", "sshkey"}, // sshkey: whose keys sign approvals
 	"master/artifact":  {"albs", "master/db", "master/event", "master/auth", "blob", "rpm"},
 	"master/queue": {"albs", "master/db", "master/event", "master/auth", "master/artifact", "worker", "master/fleet", "master/failpoint",
 		"master/queue/keep", "master/queue/life", "master/queue/logfile", "master/queue/measure", "master/queue/schedule", "master/queue/spec", "master/queue/store"},
@@ -111,7 +112,7 @@ var allowed = map[string][]string{
 		"master/platform", "master/product", "master/build/status", "master/build/repository", "master/build/settle", "master/build", "master/testrun", "rpm", "pgp", "failure"},
 	// what people give repositories beside packages; release takes it over
 	"master/record":        {"albs", "master/db", "master/auth", "master/artifact", "master/provenance", "master/product", "repodata", "repodata/record"},
-	"master/release/place": {"albs", "master/platform/reference", "rpm"}, // where packages go: pure
+	"master/release/place": {"albs", "master/platform/reference", "rpm"},                                                                         // where packages go: pure
 	"master/release/plan":  {"albs", "master/platform/reference", "master/product", "master/testrun", "master/release/place", "repodata", "rpm"}, // what a release comes to: pure
 	// what a plan is made of, found in the modules that know
 	"master/release/gather": {"albs", "master/release/place", "master/release/plan", "master/platform/reference", "master/db", "master/artifact", "master/provenance",
@@ -159,7 +160,7 @@ var allowed = map[string][]string{
 	"worker/guard":    {"worker", "albs"},
 	"worker/node":     {"worker", "worker/depot", "worker/guard", "albs", "disk", "sandbox", "sandbox/emulator", "buildroot", "rpm"},
 	"worker/tester":   {"worker", "worker/depot", "worker/guard", "albs", "sandbox", "sandbox/emulator", "rpm", "repodata"},
-	"worker/signer":   {"worker", "albs", "disk", "sandbox", "rpm", "pgp", "attest"},                             // disk: keys, ledger state, the journal's lock
+	"worker/signer":   {"worker", "albs", "disk", "sandbox", "rpm", "pgp", "sshkey", "attest"},                   // disk: keys, ledger state, the journal's lock; sshkey: whose approvals count
 	"worker/releaser": {"worker", "worker/depot", "albs", "bucket", "disk", "blob", "repodata", "pgp", "attest"}, // bucket: a public place; disk: a full one
 
 	// the shell around them
@@ -185,6 +186,7 @@ var allowed = map[string][]string{
 var confined = map[string][]string{
 	"github.com/codenotary/immudb":    {"ledger"},
 	"github.com/ProtonMail/go-crypto": {"pgp"},
+	"golang.org/x/crypto":             {"sshkey"},
 	"github.com/jmoiron/sqlx":         {"master", "master/"},
 	"github.com/minio/minio-go":       {"bucket"},
 	"os/exec":                         {"git", "sandbox", "sandbox/emulator", "sandbox/lent", "buildroot", "worker/"},
