@@ -14,7 +14,7 @@ import (
 	"albs/internal/ledger"
 )
 
-// Payload types of what a master key signs.
+// Payload types of what is signed.
 const (
 	payloadStatement = "application/vnd.in-toto+json"
 	payloadState     = "application/vnd.albs.ledger-state+json"
@@ -25,7 +25,7 @@ func pae(payloadType string, payload []byte) []byte {
 	return fmt.Appendf(nil, "DSSEv1 %d %s %d %s", len(payloadType), payloadType, len(payload), payload)
 }
 
-// KeyID names a master key: the first 16 bytes of the sha256 of the raw public
+// KeyID names a key of statements, the master's or a person's: the first 16 bytes of the sha256 of the raw public
 // key, in hex. It finds a key, and proves nothing.
 func KeyID(public ed25519.PublicKey) string {
 	sum := sha256.Sum256(public)
@@ -91,7 +91,7 @@ func (e Envelope) Open(keys ...ed25519.PublicKey) (Statement, error) {
 	return s, nil
 }
 
-// Signer signs with one master key. It may be used by many goroutines.
+// Signer signs with one key, the master's or a person's. It may be used by many goroutines.
 type Signer struct {
 	key ed25519.PrivateKey
 	id  string
@@ -101,7 +101,7 @@ type Signer struct {
 // length of one.
 func NewSigner(key ed25519.PrivateKey) *Signer {
 	if len(key) != ed25519.PrivateKeySize {
-		panic("attest: the master key is no Ed25519 private key")
+		panic("attest: the key is no Ed25519 private key")
 	}
 	return &Signer{key: key, id: KeyID(key.Public().(ed25519.PublicKey))}
 }
@@ -190,10 +190,10 @@ func verifyBy(keys []ed25519.PublicKey, id string, payloadType string, payload, 
 	}
 	for _, k := range keys {
 		if KeyID(k) == id {
-			return fmt.Errorf("the signature by master key %s doesn't hold", id)
+			return fmt.Errorf("the signature by key %s doesn't hold", id)
 		}
 	}
-	return fmt.Errorf("it is signed by %.64q, which is no trusted master key", id)
+	return fmt.Errorf("it is signed by %.64q, which is no trusted key", id)
 }
 
 // publicKeys decodes the master keys of a trust file.

@@ -13,7 +13,7 @@ const MaxEvidence = 32 << 20
 // Evidence is what a signer decides by: the statements about unsigned packages with
 // their proofs, the ledger's state, and how that continues the state that the
 // signer knows. Build, source and, where the signer's trust requires it, test
-// statements belong to it, and those of the intent to sign.
+// statements belong to it, those of the intent to sign, and of the approvals taken.
 type Evidence struct {
 	Bundle
 	// Consistency leads from the signer's state; nil if it knows none yet, or the
@@ -50,6 +50,12 @@ func VerifyEvidence(e Evidence, want []albs.Digest, trust Trust, known ledger.St
 	return e.verify(want, trust, known, func(c *chain, d albs.Digest) error { return c.made(d, content{}) })
 }
 
+// VerifyAllowed is VerifyEvidence for other files to be signed: of each of want the
+// master stated that one of the trust file's products may have it signed.
+func VerifyAllowed(e Evidence, want []albs.Digest, trust Trust, known ledger.State) (ledger.State, error) {
+	return e.verify(want, trust, known, (*chain).allowed)
+}
+
 // VerifyApproval is VerifyEvidence for documents to be signed, as a repomd.xml: each
 // of want is what an approved release of one of the trust file's products comes to.
 func VerifyApproval(e Evidence, want []albs.Digest, trust Trust, known ledger.State) (ledger.State, error) {
@@ -79,14 +85,44 @@ func (e Evidence) verify(want []albs.Digest, trust Trust, known ledger.State, fo
 		if err := follow(c, d); err != nil {
 			return ledger.State{}, err
 		}
-		for _, f := range c.about(d, SignIntent) {
-			f.used = true // the signer's rules say which one it wants
+		for _, f := range append(c.about(d, SignIntent), c.about(d, SignAllowed)...) {
+			f.used = true // the signer's rules say which one it wants, if any
+		}
+	}
+	for _, f := range facts {
+		if f.predicate == ApprovalTaken {
+			f.used = true // likewise, and which effects it wants approved
 		}
 	}
 	if err := c.nothingLeft(); err != nil {
 		return ledger.State{}, err
 	}
 	return e.State.State, nil
+}
+
+// allowed looks for a statement that the file d may be signed for an accepted product.
+// What may be said of the file beside that, as of a document that a release signed, is in
+// nobody's way.
+func (c *chain) allowed(d albs.Digest) error {
+	accepted := false
+	for _, f := range c.about(d, SignAllowed) {
+		var s SignAllowedBody
+		if err := f.read(&s); err != nil {
+			return err
+		}
+		if c.trust.acceptsProduct(s.Product) == nil {
+			accepted = true
+		}
+	}
+	if !accepted {
+		return broken(LinkChain, "no statement says that %s may be signed for %v", d, c.trust.Products)
+	}
+	for _, f := range c.facts {
+		if f.subject().File() == d {
+			f.used = true
+		}
+	}
+	return nil
 }
 
 // approved looks for a statement that d is what an approved plan of an accepted

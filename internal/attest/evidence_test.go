@@ -145,7 +145,7 @@ func TestApproval(t *testing.T) {
 	repomd := albs.DigestOf([]byte("repomd"))
 	about := attest.Subject{Name: "repomd.xml", Digest: map[string]string{attest.SHA256: string(repomd)}}
 	body := attest.ReleaseApprovedBody{Product: product, Repository: "x86_64/os", Release: 3, Plan: albs.DigestOf([]byte("plan")),
-		Approvals: []attest.Approval{{Person: "bob"}}}
+		Approvals: []attest.ApprovedBy{{Person: "bob"}}}
 	e := w.evidence(t, ledger.State{}, w.say(t, about, attest.ReleaseApproved, body))
 	if _, err := attest.VerifyApproval(e, []albs.Digest{repomd}, w.trust, ledger.State{}); err != nil {
 		t.Error(err)

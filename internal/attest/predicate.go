@@ -16,6 +16,9 @@ const (
 	Sign            = "sign"             // a signed RPM, and what was signed by which key
 	ReleaseApproved = "release-approved" // a repomd.xml that a release is about to sign, and who approved it
 	Release         = "release"          // a signed RPM, and where it was published
+	Approval        = "approval"         // effects, and the person who approves them; by that person's key
+	ApprovalTaken   = "approval-taken"   // effects, and whose approval of them came
+	SignAllowed     = "sign-allowed"     // another file than a package, and the product whose keys may sign it
 )
 
 // predicateTypes are the predicates' type URIs. Build is SLSA's provenance v1 and
@@ -29,6 +32,9 @@ var predicateTypes = map[string]string{
 	Sign:            "urn:albs:predicate:sign:v1",
 	ReleaseApproved: "urn:albs:predicate:release-approved:v1",
 	Release:         "urn:albs:predicate:release:v1",
+	Approval:        "urn:albs:predicate:approval:v1",
+	ApprovalTaken:   "urn:albs:predicate:approval-taken:v1",
+	SignAllowed:     "urn:albs:predicate:sign-allowed:v1",
 }
 
 // Descriptor is in-toto's ResourceDescriptor, as far as it is used.
@@ -171,6 +177,14 @@ type SignIntentBody struct {
 	Requester   string      `json:"requester,omitempty"` // "" for a document, whose approval names people
 }
 
+// SignAllowedBody says that a file which is no package may be signed for a product: it
+// is a document that albs made, or somebody put it on the product's list.
+type SignAllowedBody struct {
+	Product string `json:"product"`
+	By      string `json:"by,omitempty"` // the person; "" of a document of albs's own
+	Note    string `json:"note,omitempty"`
+}
+
 // SignResultBody says how an intent ended: with a signature, or for a Reason without.
 type SignResultBody struct {
 	Task        albs.TaskID `json:"task"`
@@ -187,10 +201,12 @@ type SignBody struct {
 	Requester   string      `json:"requester"`
 }
 
-// Approval is one person's word for a plan.
-type Approval struct {
+// ApprovedBy is one person's word for a plan.
+type ApprovedBy struct {
 	Person string    `json:"person"`
 	At     time.Time `json:"at"`
+	// KeyID is that of the person's own key, if it signed the approval.
+	KeyID string `json:"keyid,omitempty"`
 }
 
 // ReleaseApprovedBody says that a repository's metadata is what an approved plan
@@ -201,7 +217,7 @@ type ReleaseApprovedBody struct {
 	Snapshot   albs.Digest `json:"snapshot"` // the unsealed snapshot with this repomd.xml
 	Release    int64       `json:"release"`
 	Plan       albs.Digest `json:"plan"`
-	Approvals  []Approval  `json:"approvals"`
+	Approvals  []ApprovedBy  `json:"approvals"`
 }
 
 // ReleaseBody says where a package was published.
@@ -212,5 +228,5 @@ type ReleaseBody struct {
 	Serial       int64       `json:"serial"`
 	Tree         albs.Digest `json:"tree"`
 	Plan         albs.Digest `json:"plan"`
-	Approvals    []Approval  `json:"approvals"`
+	Approvals    []ApprovedBy  `json:"approvals"`
 }

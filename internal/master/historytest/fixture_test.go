@@ -416,7 +416,7 @@ func (f *sound) publish() {
 	f.exec(`INSERT INTO released_package (product, path, file, digest, release_id) VALUES ('demo', $1, $2, $3, 1)`,
 		repoPath, filepath.Base(f.location), f.signed)
 	f.state(f.snapshot.Repomd(), attest.ReleaseApproved,
-		attest.ReleaseApprovedBody{Product: "demo", Release: 1, Plan: plan, Approvals: []attest.Approval{{Person: "bob"}}}, true)
+		attest.ReleaseApprovedBody{Product: "demo", Release: 1, Plan: plan, Approvals: []attest.ApprovedBy{{Person: "bob"}}}, true)
 	f.state(f.snapshot.Repomd(), attest.SignIntent, attest.SignIntentBody{}, true)
 	f.exec(`INSERT INTO document_signature (digest, key, armored, at) VALUES ($1, $2, $3, $4)`,
 		f.snapshot.Repomd(), f.key.Fingerprint(), string(f.get(f.snapshot.Signature())), now)

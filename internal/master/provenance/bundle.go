@@ -77,7 +77,7 @@ func (p *Provenance) Bundle(ctx context.Context, d albs.Digest) (attest.Bundle, 
 	if err != nil {
 		return attest.Bundle{}, err
 	}
-	found, err := p.complete(ctx, d, state, attest.SignIntent, attest.SignResult)
+	found, err := p.complete(ctx, d, state, attest.SignIntent, attest.SignResult, attest.SignAllowed)
 	if err != nil {
 		return attest.Bundle{}, fmt.Errorf("bundle: %w", err)
 	}

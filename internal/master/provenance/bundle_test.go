@@ -145,7 +145,7 @@ func TestBundle(t *testing.T) {
 		}
 
 		f.say(t, attest.Sign, attest.SignBody{Unsigned: unsigned.Digest, Fingerprint: key.Fingerprint(), Build: 7, Requester: "bob"}, signed)
-		f.say(t, attest.Release, attest.ReleaseBody{Product: "demo", Release: 3, Serial: 1, Approvals: []attest.Approval{{Person: "carol"}},
+		f.say(t, attest.Release, attest.ReleaseBody{Product: "demo", Release: 3, Serial: 1, Approvals: []attest.ApprovedBy{{Person: "carol"}},
 			Plan: albs.DigestOf([]byte("plan")), Tree: albs.DigestOf([]byte("tree")), Repositories: []string{"BaseOS"}}, signed)
 		f.drain(t)
 		trust.RequireRelease = true

@@ -101,10 +101,10 @@ func (r *Releases) enough(ctx context.Context, q db.Q, row releaseRow, p product
 }
 
 // words are approvals as statements tell them.
-func words(as []auth.Approval) []attest.Approval {
-	var out []attest.Approval
+func words(as []auth.Approval) []attest.ApprovedBy {
+	var out []attest.ApprovedBy
 	for _, a := range as {
-		out = append(out, attest.Approval{Person: a.Name, At: a.At.Time})
+		out = append(out, attest.ApprovedBy{Person: a.Name, At: a.At.Time})
 	}
 	return out
 }

@@ -440,7 +440,7 @@ func TestDocument(t *testing.T) {
 					Predicate: attest.ReleaseApproved,
 					Body: attest.ReleaseApprovedBody{
 						Product: product, Repository: "el/x86_64", Release: 1, Snapshot: albs.DigestOf([]byte("snapshot")), Plan: albs.DigestOf([]byte("plan")),
-						Approvals: []attest.Approval{{Person: "ada", At: time.Now().UTC()}},
+						Approvals: []attest.ApprovedBy{{Person: "ada", At: time.Now().UTC()}},
 					},
 				})
 			})

@@ -95,9 +95,9 @@ func TestSignDocument(t *testing.T) {
 // approve states that a document is what an approved release of a product comes to.
 func (w *world) approve(t *testing.T, file albs.File, product string, people ...string) attest.Proven {
 	t.Helper()
-	approvals := []attest.Approval{{Person: "ada"}}
+	approvals := []attest.ApprovedBy{{Person: "ada"}}
 	for _, p := range people {
-		approvals = append(approvals, attest.Approval{Person: p})
+		approvals = append(approvals, attest.ApprovedBy{Person: p})
 	}
 	return w.say(t, attest.Subject{Name: file.Name, Digest: map[string]string{attest.SHA256: string(file.Digest)}}, attest.ReleaseApproved,
 		attest.ReleaseApprovedBody{Product: product, Repository: "x86_64", Plan: albs.DigestOf([]byte("plan")), Approvals: approvals})

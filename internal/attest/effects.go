@@ -1,0 +1,104 @@
+package attest
+
+import (
+	"time"
+
+	"albs/internal/albs"
+)
+
+// MaxEffects bounds encoded effects, some 200 bytes for each package of a release.
+const MaxEffects = 32 << 20
+
+// Effects are all that a release, or a request for signatures, comes to. People approve
+// the sha256 of what Encode gives: it says everything that is done, and nothing that may
+// change without touching that.
+type Effects struct {
+	Product string `json:"product"`
+	Key     string `json:"key"` // fingerprint of the key that signs
+	// Expires is when approvals end; after it the signer does nothing of this.
+	Expires      time.Time           `json:"expires"`
+	Repositories []RepositoryEffects `json:"repositories"`
+	Dropped      []string            `json:"dropped"` // paths of repositories that go
+	Decisions    []DecisionEffect    `json:"decisions,omitempty"`
+	// Files are what is signed, of a request for signatures; Clear asks for clear-signed
+	// copies in place of detached signatures.
+	Files []FileEffect `json:"files,omitempty"`
+	Clear bool         `json:"clear,omitempty"`
+}
+
+// RepositoryEffects are what a release does to one repository.
+type RepositoryEffects struct {
+	Path    string          `json:"path"`
+	Changes []PackageEffect `json:"changes"`
+	Records []RecordEffect  `json:"records,omitempty"`
+}
+
+// PackageEffect is a signed package that is added, or removed.
+type PackageEffect struct {
+	File    string      `json:"file"`
+	Digest  albs.Digest `json:"digest"`
+	Tests   string      `json:"tests,omitempty"` // the gate's verdict
+	Removed bool        `json:"removed,omitempty"`
+}
+
+// RecordEffect is a file of metadata that is added, in place of another of its type or
+// not, or removed.
+type RecordEffect struct {
+	Action     string      `json:"action"`
+	Type       string      `json:"type"`
+	Name       string      `json:"name"`
+	Digest     albs.Digest `json:"digest"`
+	Size       int64       `json:"size"`
+	OpenDigest albs.Digest `json:"open_digest,omitempty"`
+	OpenSize   int64       `json:"open_size,omitempty"`
+	Before     albs.Digest `json:"before,omitempty"`
+}
+
+// DecisionEffect is what a person decided of a package.
+type DecisionEffect struct {
+	Action  string `json:"action"`
+	Package string `json:"package"`
+	To      string `json:"to"`
+	Reason  string `json:"reason"`
+}
+
+// FileEffect is a file that is signed: an unsigned package or another file.
+type FileEffect struct {
+	Name   string      `json:"name"`
+	Digest albs.Digest `json:"digest"`
+}
+
+// Encode returns the effects as JSON. Equal effects give equal bytes.
+func (e Effects) Encode() []byte {
+	e.Expires = e.Expires.UTC()
+	return encode(e)
+}
+
+// Digest returns the sha256 of what Encode gives: what people approve.
+func (e Effects) Digest() albs.Digest { return albs.DigestOf(e.Encode()) }
+
+// ParseEffects reads what Encode wrote, and nothing else: who shows what it returns has
+// shown all that the bytes say. The error is Invalid, or TooLarge beyond MaxEffects.
+func ParseEffects(b []byte) (Effects, error) {
+	var e Effects
+	if len(b) > MaxEffects {
+		return e, albs.Errorf(albs.TooLarge, "effects have at most %d bytes", MaxEffects)
+	}
+	if err := decode(b, &e); err != nil {
+		return Effects{}, albs.Errorf(albs.Invalid, "the effects can't be read: %w", err)
+	}
+	if e.Product == "" || e.Expires.IsZero() {
+		return Effects{}, albs.Errorf(albs.Invalid, "the effects name no product, or no time at which approvals end")
+	}
+	return e, nil
+}
+
+// Signs reports whether a file of that digest is among those to be signed.
+func (e Effects) Signs(d albs.Digest) bool {
+	for _, f := range e.Files {
+		if f.Digest == d {
+			return true
+		}
+	}
+	return false
+}
