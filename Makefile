@@ -3,7 +3,7 @@
 # make test                         all checks and the fast tests
 # make test-long                    those that repeat or wait, too
 # make bench [ONLY=publish]         measures against the peers, into bench.json
-# make release [VERSION=1.0]        static programs for four arches, with checksums, into dist/
+# make release [VERSION=1.0]        static programs for four arches, with SBOMs and checksums, into dist/
 #
 # Each installs the host's packages that it lacks, says so, and works on Debian 12
 # and on EL or Fedora with nothing but Go, git and make.

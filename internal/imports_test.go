@@ -184,12 +184,15 @@ var allowed = map[string][]string{
 // confined says which packages alone may import a path or what lies below it. An
 // entry that ends in "/" stands for every package below it, not for itself.
 var confined = map[string][]string{
-	"github.com/codenotary/immudb":    {"ledger"},
-	"github.com/ProtonMail/go-crypto": {"pgp"},
-	"golang.org/x/crypto":             {"sshkey"},
-	"github.com/jmoiron/sqlx":         {"master", "master/"},
-	"github.com/minio/minio-go":       {"bucket"},
-	"os/exec":                         {"git", "sandbox", "sandbox/emulator", "sandbox/lent", "buildroot", "worker/"},
+	"github.com/codenotary/immudb":      {"ledger"},
+	"github.com/ProtonMail/go-crypto":   {"pgp"},
+	"golang.org/x/crypto":               {"sshkey"},
+	"github.com/jmoiron/sqlx":           {"master", "master/"},
+	"github.com/minio/minio-go":         {"bucket"},
+	"os/exec":                           {"git", "sandbox", "sandbox/emulator", "sandbox/lent", "buildroot", "worker/"},
+	"github.com/CycloneDX/cyclonedx-go": {"sbom"},
+	"github.com/spdx/tools-golang":      {"sbom"},
+	"github.com/github/go-spdx":         {"sbom"},
 }
 
 // pkg is what `go list` says of a package. Imports are those of its non-test files.

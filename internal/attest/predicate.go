@@ -212,21 +212,21 @@ type ApprovedBy struct {
 // ReleaseApprovedBody says that a repository's metadata is what an approved plan
 // comes to. The signer signs a repomd.xml for nothing else.
 type ReleaseApprovedBody struct {
-	Product    string      `json:"product"`
-	Repository string      `json:"repository"`
-	Snapshot   albs.Digest `json:"snapshot"` // the unsealed snapshot with this repomd.xml
-	Release    int64       `json:"release"`
-	Plan       albs.Digest `json:"plan"`
-	Approvals  []ApprovedBy  `json:"approvals"`
+	Product    string       `json:"product"`
+	Repository string       `json:"repository"`
+	Snapshot   albs.Digest  `json:"snapshot"` // the unsealed snapshot with this repomd.xml
+	Release    int64        `json:"release"`
+	Plan       albs.Digest  `json:"plan"`
+	Approvals  []ApprovedBy `json:"approvals"`
 }
 
 // ReleaseBody says where a package was published.
 type ReleaseBody struct {
-	Product      string      `json:"product"`
-	Repositories []string    `json:"repositories"`
-	Release      int64       `json:"release"`
-	Serial       int64       `json:"serial"`
-	Tree         albs.Digest `json:"tree"`
-	Plan         albs.Digest `json:"plan"`
-	Approvals    []ApprovedBy  `json:"approvals"`
+	Product      string       `json:"product"`
+	Repositories []string     `json:"repositories"`
+	Release      int64        `json:"release"`
+	Serial       int64        `json:"serial"`
+	Tree         albs.Digest  `json:"tree"`
+	Plan         albs.Digest  `json:"plan"`
+	Approvals    []ApprovedBy `json:"approvals"`
 }

@@ -41,12 +41,20 @@ func TestRelease(t *testing.T) {
 			t.Fatalf("release.sh: %v\n%s", err, out)
 		}
 	}
+	files := 3 * len(released) // a program and two bills of its materials
 	sums := exec.CommandContext(t.Context(), "sha256sum", "--check", "--strict", "SHA256SUMS")
 	sums.Dir = first
-	if out, err := sums.CombinedOutput(); err != nil || strings.Count(string(out), ": OK\n") != len(released) {
+	if out, err := sums.CombinedOutput(); err != nil || strings.Count(string(out), ": OK\n") != files {
 		t.Errorf("sha256sum: %v\n%s", err, out)
 	}
 	for name, r := range released {
+		for _, bill := range []string{".cdx.json", ".spdx.json"} {
+			a, err1 := os.ReadFile(filepath.Join(first, "albs-linux-"+name+bill))
+			b, err2 := os.ReadFile(filepath.Join(second, "albs-linux-"+name+bill))
+			if err1 != nil || err2 != nil || !bytes.Equal(a, b) || !bytes.Contains(a, []byte("pkg:golang/modernc.org/sqlite@")) {
+				t.Errorf("%s%s: two runs differ, or it lacks a module (%v, %v)", name, bill, err1, err2)
+			}
+		}
 		program := filepath.Join(first, "albs-linux-"+name)
 		a, err1 := os.ReadFile(program)
 		b, err2 := os.ReadFile(filepath.Join(second, "albs-linux-"+name))
