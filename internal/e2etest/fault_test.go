@@ -399,11 +399,21 @@ func TestWorkersKilled(t *testing.T) {
 	}
 	s.key("ed25519")
 	// dies halts a role, so that what it is given stays with it, and kills it when
-	// it has been given something.
+	// it has been given something. One that was halted between two questions is let go
+	// for a moment, again and again, until it has asked.
 	dies := func(role string, give func(), given func() bool) {
 		s.proc(role).signal(syscall.SIGSTOP)
 		give()
-		s.until(2*time.Minute, "the "+role+" has a task", given)
+		again := time.Now().Add(5 * time.Second)
+		s.until(2*time.Minute, "the "+role+" has a task", func() bool {
+			if !given() && time.Now().After(again) {
+				s.proc(role).signal(syscall.SIGCONT)
+				time.Sleep(50 * time.Millisecond)
+				s.proc(role).signal(syscall.SIGSTOP)
+				again = time.Now().Add(time.Second)
+			}
+			return given()
+		})
 		s.proc(role).kill()
 		s.again(role, who, role, s.url)
 	}
