@@ -1,6 +1,8 @@
 package attest
 
 import (
+	"maps"
+	"slices"
 	"time"
 
 	"albs/internal/albs"
@@ -36,6 +38,9 @@ var predicateTypes = map[string]string{
 	ApprovalTaken:   "urn:albs:predicate:approval-taken:v1",
 	SignAllowed:     "urn:albs:predicate:sign-allowed:v1",
 }
+
+// Predicates returns the short names of all predicates, sorted.
+func Predicates() []string { return slices.Sorted(maps.Keys(predicateTypes)) }
 
 // Descriptor is in-toto's ResourceDescriptor, as far as it is used.
 type Descriptor struct {

@@ -290,6 +290,9 @@ func TestWrongUse(t *testing.T) {
 		{"verify with a wrong bundle", nil, []string{"verify", "x.rpm", "--bundle", trust, "--trust", trust}, attest.LinkInput.ExitCode(), "is NOT verified", "albs artifact bundle"},
 		{"verify with a wrong trust file", nil, []string{"verify", "x.rpm", "--bundle", trust, "--trust", token}, attest.LinkInput.ExitCode(), "is NOT verified", "albs trust export"},
 
+		{"a trace of what is no name", admin, []string{"trace", "hello"}, 1, "is neither the sha256 of a file", "nor the NEVRA of a package"},
+		{"a trace of nobody's package", admin, []string{"trace", "hello-1-1.x86_64"}, 1, "there is no package hello-1-1.x86_64", "albs build show lists a build's files"},
+
 		// A server's start.
 		{"a configuration that there isn't", nil, serve("--config", filepath.Join(w.dir, "none.yaml")), 1, "no such file or directory", "configs/albs.yaml"},
 		{"bad YAML of a configuration", nil, serve("--config", config("c1.yaml", "log_level: info\nmaster: [\n")), 1, "c1.yaml: yaml: line 2", "configs/albs.yaml explains every key"},

@@ -277,6 +277,45 @@ func (c *Client) History(ctx context.Context, d albs.Digest) (Doc[[]Fact], error
 	return get[[]Fact](ctx, c, artifactPath(d, "history"))
 }
 
+// Trace is a package, SRPM or commit with all that was said of it.
+type Trace struct {
+	Nodes []TraceNode `json:"nodes"` // from the sources to the public repositories
+	Links []TraceLink `json:"links"`
+	Whole bool        `json:"whole"` // every link is verified
+	Cut   bool        `json:"cut"`   // more is related than is shown
+}
+
+// TraceNode is a thing that a trace comes by.
+type TraceNode struct {
+	ID      string      `json:"id"`
+	Kind    string      `json:"kind"`
+	Name    string      `json:"name"`
+	SHA256  albs.Digest `json:"sha256"`
+	Record  string      `json:"record"` // verified, pending, missing or failed; "" of what is no file
+	Trouble string      `json:"trouble"`
+	Asked   bool        `json:"asked"`
+}
+
+// TraceLink is a statement that leads to a node, or the lack of one.
+type TraceLink struct {
+	From     string    `json:"from"`
+	To       string    `json:"to"`
+	Says     string    `json:"says"`
+	Standing string    `json:"standing"` // verified, pending, missing or failed
+	Trouble  string    `json:"trouble"`
+	Text     string    `json:"text"`
+	At       time.Time `json:"at"`
+	Receipt  *struct {
+		TxID uint64 `json:"tx"`
+	} `json:"receipt"`
+}
+
+// Trace follows what: the sha256 of a file, a git commit, or a NEVRA. Invalid if it is no
+// such name, NotFound if nothing is known of it.
+func (c *Client) Trace(ctx context.Context, what string) (Doc[Trace], error) {
+	return get[Trace](ctx, c, "/trace?"+url.Values{"of": {what}}.Encode())
+}
+
 func artifactPath(d albs.Digest, part string) string {
 	return "/artifacts/" + url.PathEscape(string(d)) + "/" + part
 }

@@ -248,6 +248,7 @@ func verify(s *site, public string) {
 	trust, bundle := filepath.Join(s.dir, "trust.json"), filepath.Join(s.dir, "bundle.jsonl")
 	s.run("", "trust", "export", "--output", trust)
 	s.run("", "artifact", "bundle", file, "--output", bundle)
+	traced(s, file)
 	const nowhere = "http://127.0.0.1:1"
 	if a := s.at(nowhere, "", "verify", file, "--bundle", bundle, "--trust", trust); a.code != 0 {
 		t.Fatalf("albs verify ended with %d:\n%s%s", a.code, a.stdout, a.stderr)
@@ -282,6 +283,23 @@ func verify(s *site, public string) {
 		if a := s.at(nowhere, "", args...); a.code != tc.code {
 			t.Errorf("albs verify with a changed %s ended with %d, want %d: %s", tc.name, a.code, tc.code, a.stderr)
 		}
+	}
+}
+
+// traced follows a published package back to its source, and its source forward to it.
+func traced(s *site, file string) {
+	s.t.Helper()
+	back := ask[client.Trace](s, "", "trace", file)
+	kinds := map[string]string{}
+	for _, n := range back.Nodes {
+		kinds[n.Kind] = n.ID
+	}
+	if !back.Whole || len(kinds) != 5 {
+		s.t.Errorf("the trace of %s is whole: %v, and comes by %v, want five kinds of things", file, back.Whole, kinds)
+	}
+	forward := ask[client.Trace](s, "", "trace", kinds["commit"])
+	if !slices.ContainsFunc(forward.Nodes, func(n client.TraceNode) bool { return n.ID == kinds["signed"] }) {
+		s.t.Errorf("the trace of commit %s doesn't come by the package that was published", kinds["commit"])
 	}
 }
 

@@ -53,6 +53,7 @@ import (
 	"albs/internal/master/sign"
 	"albs/internal/master/source"
 	"albs/internal/master/testrun"
+	"albs/internal/master/trace"
 	"albs/internal/master/ui"
 	"albs/internal/telemetry"
 	"albs/internal/worker"
@@ -242,7 +243,7 @@ func Open(ctx context.Context, c Config, log zerolog.Logger) (m *Master, err err
 	c.API.Cookie, c.API.Version = ui.CookieName(https), c.Version
 	rest := api.New(api.Parts{
 		Auth: m.auth, Events: m.events, Queue: m.queue, Artifacts: artifacts, Provenance: m.prov, Platforms: platforms, References: m.references,
-		Products: m.products, Records: records, History: history.New(repos), Builds: m.builds, Tests: m.tests, Signs: m.signs, Releases: m.releases, Collector: m.gc,
+		Products: m.products, Records: records, History: history.New(repos), Traces: trace.New(trace.Parts{Artifacts: artifacts, Provenance: m.prov, Builds: m.builds}), Builds: m.builds, Tests: m.tests, Signs: m.signs, Releases: m.releases, Collector: m.gc,
 		Trust: func(ctx context.Context) ([]byte, error) {
 			t, err := m.Trust(ctx)
 			return t.Encode(), err

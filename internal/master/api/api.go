@@ -36,6 +36,7 @@ import (
 	"albs/internal/master/repo/history"
 	"albs/internal/master/sign"
 	"albs/internal/master/testrun"
+	"albs/internal/master/trace"
 	"albs/internal/worker"
 )
 
@@ -54,6 +55,7 @@ type Parts struct {
 	Products   *product.Products
 	Records    *record.Records
 	History    *history.History
+	Traces     *trace.Traces
 	Builds     *build.Builds
 	Tests      *testrun.Tests
 	Signs      *sign.Signing
@@ -84,7 +86,7 @@ func New(p Parts, c Config) *Server {
 	s.routeTests()
 	s.routeUploads()
 	s.delivery = delivery.Register(s.Server, delivery.Parts{
-		Artifacts: p.Artifacts, Provenance: p.Provenance, Platforms: p.Platforms, References: p.References, Products: p.Products, Records: p.Records, History: p.History,
+		Artifacts: p.Artifacts, Provenance: p.Provenance, Platforms: p.Platforms, References: p.References, Products: p.Products, Records: p.Records, History: p.History, Traces: p.Traces,
 		Signs: p.Signs, Releases: p.Releases, Trust: p.Trust,
 	})
 	s.routeUsers()

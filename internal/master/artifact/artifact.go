@@ -239,6 +239,12 @@ func (s *Artifacts) Copies(ctx context.Context, unsigned albs.Digest) ([]Artifac
 	return copies(ctx, s.d, unsigned)
 }
 
+// Named returns at most limit packages of a NEVRA, source packages ("src") and signed
+// copies too, in the order of their arrival; an epoch of 0 stands for any.
+func (s *Artifacts) Named(ctx context.Context, n rpm.NEVRA, limit int) ([]Artifact, error) {
+	return named(ctx, s.d, n, limit)
+}
+
 // Open opens length bytes of an artifact from off; length < 0 means to the end.
 // A digest without a row is NotFound, whatever the store holds. Bytes that no
 // longer hash to d are an error, before the first byte of a range or at the end

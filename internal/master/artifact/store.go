@@ -75,6 +75,21 @@ func copies(ctx context.Context, q db.Q, unsigned albs.Digest) ([]Artifact, erro
 	return out, nil
 }
 
+// named returns the packages of a NEVRA, source packages and signed copies too.
+func named(ctx context.Context, q db.Q, n rpm.NEVRA, limit int) ([]Artifact, error) {
+	var rows []row
+	err := q.SelectContext(ctx, &rows, columns+` WHERE rpm_name = $1 AND rpm_version = $2 AND rpm_release = $3 AND rpm_arch = $4 AND (rpm_epoch = $5 OR $5 = 0) ORDER BY id LIMIT $6`,
+		n.Name, n.Version, n.Release, n.Arch, n.Epoch, limit)
+	if err != nil {
+		return nil, fmt.Errorf("read packages %s: %w", n, err)
+	}
+	out := make([]Artifact, len(rows))
+	for i, r := range rows {
+		out[i] = r.artifact()
+	}
+	return out, nil
+}
+
 // The marks of what nothing reaches.
 
 // perQuery is how many digests one statement names.

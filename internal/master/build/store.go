@@ -403,3 +403,16 @@ func (s store) heldOf(ctx context.Context, q db.Q, id albs.ItemID) ([]artifactRo
 	err := q.SelectContext(ctx, &out, `SELECT `+artifactColumns+` FROM build_artifact WHERE item_id = $1 AND arch <> '' ORDER BY arch, name`, id)
 	return out, err
 }
+
+// srpmsOf returns the SRPMs that were made of a commit, the oldest first.
+func (s store) srpmsOf(ctx context.Context, commit string, limit int) (ds []albs.Digest, err error) {
+	err = s.d.SelectContext(ctx, &ds, `SELECT srpm FROM build_item WHERE commit_id = $1 AND srpm IS NOT NULL GROUP BY srpm ORDER BY min(id) LIMIT $2`, commit, limit)
+	return ds, err
+}
+
+// packagesOf returns the packages that were made of an SRPM, the oldest first.
+func (s store) packagesOf(ctx context.Context, srpm albs.Digest, limit int) (ds []albs.Digest, err error) {
+	err = s.d.SelectContext(ctx, &ds, `SELECT a.digest FROM build_artifact a JOIN build_item i ON i.id = a.item_id
+		WHERE i.srpm = $1 AND a.kind = 'rpm' GROUP BY a.digest ORDER BY min(a.task_id), min(a.name) LIMIT $2`, srpm, limit)
+	return ds, err
+}

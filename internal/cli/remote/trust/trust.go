@@ -14,6 +14,7 @@ func Commands(on *ask.App) []*urfave.Command {
 	a := app{on}
 	return []*urfave.Command{
 		ask.Listed("albs build show lists a build's files", a.artifactCommand()),
+		a.traceCommand(),
 		a.trustCommand(),
 	}
 }

@@ -20,6 +20,7 @@ import (
 	"albs/internal/master/release"
 	"albs/internal/master/repo/history"
 	"albs/internal/master/sign"
+	"albs/internal/master/trace"
 )
 
 // Parts are the modules that the resources speak for. All are required.
@@ -31,6 +32,7 @@ type Parts struct {
 	Products   *product.Products
 	Records    *record.Records
 	History    *history.History
+	Traces     *trace.Traces
 	Signs      *sign.Signing
 	Releases   *release.Releases
 	// Trust returns the trust document as JSON (attest.Trust): what a stranger
@@ -58,5 +60,6 @@ func Register(s *rest.Server, p Parts) *Resources {
 	r.routeSignTasks()
 	r.routeReleases()
 	r.routeArtifacts()
+	r.routeTrace()
 	return r
 }
