@@ -4,8 +4,6 @@ import (
 	"crypto/rand"
 	"fmt"
 	random "math/rand/v2"
-	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -153,22 +151,15 @@ func TestFarm(t *testing.T) {
 // farmNode enrolls and starts a node of the arches, all but the first emulated.
 func (s *site) farmNode(name string, who identity, arches []albs.Arch, allow []string) {
 	s.t.Helper()
-	args := []string{"worker", "add", name, "--role", "node"}
+	var flags []string
 	for i, a := range arches {
-		args = append(args, "--arch", string(a))
+		flags = append(flags, "--arch", string(a))
 		if i > 0 {
-			args = append(args, "--label", albs.EmulatedLabel(a))
+			flags = append(flags, "--label", albs.EmulatedLabel(a))
 		}
 	}
-	token := ask[client.Worker](s, s.admin, args...).Token
-	s.secrets = append(s.secrets, token)
-	file := filepath.Join(s.data(name, who), "token")
-	if err := os.WriteFile(file, []byte(token+"\n"), 0o600); err != nil {
-		s.t.Fatal(err)
-	}
-	who.own(s.t, file)
 	p := s.serve(name, who, []string{"node"}, yes{
-		"connect": yes{"master": s.url, "token_file": file},
+		"connect": yes{"master": s.url, "token_file": s.hand(name, who, s.enroll(name, "node", flags...))},
 		"node":    yes{"emulate": arches[1:], "egress": yes{"allow": allow}},
 	})
 	s.until(time.Minute, name+" is ready", func() bool { return strings.Contains(tail(p.log, 20), "node ready") })

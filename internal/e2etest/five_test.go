@@ -119,25 +119,31 @@ func (s *site) worker(name string, who identity, role string) *process {
 // workerAt is worker for one that reaches the master by url.
 func (s *site) workerAt(name string, who identity, role, url string) *process {
 	s.t.Helper()
-	token := s.enroll(name, role)
+	s.hand(name, who, s.enroll(name, role))
+	return s.again(name, who, role, url)
+}
+
+// enroll makes a worker's identity and returns its token; flags say its arches and labels,
+// without them it is for x86_64 alone.
+func (s *site) enroll(name, role string, flags ...string) string {
+	s.t.Helper()
+	if len(flags) == 0 && (role == "node" || role == "tester") {
+		flags = []string{"--arch", "x86_64"}
+	}
+	token := ask[client.Worker](s, s.admin, append([]string{"worker", "add", name, "--role", role}, flags...)...).Token
+	s.secrets = append(s.secrets, token)
+	return token
+}
+
+// hand puts a worker's token where its process reads it, and returns that file.
+func (s *site) hand(name string, who identity, token string) string {
+	s.t.Helper()
 	file := filepath.Join(s.data(name, who), "token")
 	if err := os.WriteFile(file, []byte(token+"\n"), 0o600); err != nil {
 		s.t.Fatal(err)
 	}
 	who.own(s.t, file)
-	return s.again(name, who, role, url)
-}
-
-// enroll makes a worker's identity and returns its token.
-func (s *site) enroll(name, role string) string {
-	s.t.Helper()
-	args := []string{"worker", "add", name, "--role", role}
-	if role == "node" || role == "tester" {
-		args = append(args, "--arch", "x86_64")
-	}
-	token := ask[client.Worker](s, s.admin, args...).Token
-	s.secrets = append(s.secrets, token)
-	return token
+	return file
 }
 
 // again starts the process of a worker that is enrolled.

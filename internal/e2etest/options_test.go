@@ -36,7 +36,7 @@ BuildArch: noarch
 %description doc
 doc
 %build
-echo "machine: $(uname -m)"
+echo "machine: $(uname -m), word: %{?word}"
 cat /usr/share/tool/stream || :
 if test -e /usr/bin/free; then echo free is here; fi
 %install
@@ -178,6 +178,24 @@ func names(t client.Task) []string {
 	return out
 }
 
+// offers returns the packages that dnf finds in one of a build's repositories, of which
+// path is the part behind the build's number.
+func (s *site) offers(b client.Build, path string) []string {
+	s.t.Helper()
+	dir := folder(s.t, self, s.t.Name(), "dnf", b.ID.String(), path)
+	conf := filepath.Join(dir, "dnf.conf")
+	if err := os.WriteFile(conf, []byte("[main]\n"), 0o644); err != nil {
+		s.t.Fatal(err)
+	}
+	cmd := command(s.t, 5*time.Minute, "dnf", "--quiet", "--config="+conf, "--installroot="+dir, "--releasever=9", "--noplugins",
+		"--setopt=reposdir=/dev/null", "--setopt=cachedir="+dir+"/cache", "--setopt=logdir="+dir, "--setopt=persistdir="+dir+"/persist", "--setopt=skip_if_unavailable=0",
+		"--repofrompath=x,"+s.url+"/repos/build/"+b.ID.String()+"/"+path, "--repo=x", "repoquery", "--available", "--qf=%{name}-%{version}-%{release}.%{arch}")
+	cmd.Env = []string{"PATH=" + os.Getenv("PATH"), "HOME=" + dir, "LANG=C.UTF-8"}
+	found := strings.Fields(output(s.t, cmd, self))
+	slices.Sort(found)
+	return found
+}
+
 // TestOptions looks at what each option of a build does to the packages and their logs.
 func TestOptions(t *testing.T) {
 	t.Parallel()
@@ -304,7 +322,7 @@ func TestOptions(t *testing.T) {
 	t.Run("i686, multilib and noarch", func(t *testing.T) {
 		b := s.made("--platform", "multi", "--git", facts)
 		small, log := s.rebuild(b, albs.I686)
-		if p := s.summary(small); p.Arch != "i686" || !strings.HasSuffix(p.Summary, "target=i686") || !strings.Contains(log, "\nmachine: i686\n") {
+		if p := s.summary(small); p.Arch != "i686" || !strings.HasSuffix(p.Summary, "target=i686") || !strings.Contains(log, "\nmachine: i686, word: \n") {
 			t.Errorf("the package is %s: %s; its log:\n%s", p.NEVRA, p.Summary, log)
 		}
 		task, _ := s.rebuild(b, albs.X8664)
@@ -324,6 +342,95 @@ func TestOptions(t *testing.T) {
 		}
 		if len(doc) != 1 {
 			t.Errorf("the arches have %d copies of the noarch package, want one", len(doc))
+		}
+	})
+	t.Run("weak arch", func(t *testing.T) {
+		fussy := s.forge.spec(t, "fussy", strings.NewReplacer("facts", "fussy", "%build\n", "%build\ntest \"$(uname -m)\" != i686\n").Replace(factsSpec))
+		b := s.made("--platform", "multi", "--order", "independent", "--git", fussy, "--git", facts)
+		for _, task := range b.Tasks {
+			want := albs.TaskSucceeded
+			if task.Package == "fussy" && task.Arch == albs.I686 {
+				want = albs.TaskFailed
+			}
+			if task.State != want || task.Kind == albs.KindBuild && task.Attempts != 1 {
+				t.Errorf("the %s of %s for %s is %s after %d attempts, want %s: %s", task.Kind, task.Package, task.Arch, task.State, task.Attempts, want, task.Reason)
+			}
+		}
+		if !strings.Contains(b.Reason, "1 of weak arches failed: fussy i686 build: ") {
+			t.Errorf("the build's reason is %q", b.Reason)
+		}
+		if a := s.try(s.alice, "build", "watch", b.ID.String()); a.code != 0 {
+			t.Errorf("albs build watch ended with %+v", a)
+		}
+		for path, want := range map[string][]string{
+			"multi/x86_64": {
+				"facts-1-1.seed9.x86_64", "facts-devel-1-1.seed9.i686", "facts-devel-1-1.seed9.x86_64", "facts-doc-1-1.seed9.noarch",
+				"fussy-1-1.seed9.x86_64", "fussy-devel-1-1.seed9.x86_64", "fussy-doc-1-1.seed9.noarch",
+			},
+			"multi/i686": {"facts-1-1.seed9.i686", "facts-devel-1-1.seed9.i686", "facts-doc-1-1.seed9.noarch"},
+			"multi/src":  {"facts-1-1.seed9.src", "fussy-1-1.seed9.src"},
+		} {
+			if got := s.offers(b, path); !slices.Equal(got, want) {
+				t.Errorf("%s has %q, want %q", path, got, want)
+			}
+		}
+	})
+	t.Run("secure boot", func(t *testing.T) {
+		s.platform("boot", with(yes{"macros": yes{"word": "usual"}, "secure_boot_macros": yes{"word": "secure"}, "secure_boot_packages": []string{"fac*"}}))
+		s.product("boot")
+		plain := s.made("--platform", "boot", "--git", facts)
+		if task, log := s.rebuild(plain, albs.X8664); !strings.Contains(s.summary(task).Summary, " word=usual ") || !strings.Contains(log, ", word: usual\n") {
+			t.Errorf("without it the package is %s; its log:\n%s", s.summary(task).Summary, log)
+		}
+		if len(plain.Warnings) != 1 || !strings.Contains(plain.Warnings[0], "wants facts to be built for secure boot") {
+			t.Errorf("without it the warnings are %q", plain.Warnings)
+		}
+
+		asked := []string{"build", "create", "--platform", "boot", "--product", "demo", "--git", facts, "--secure-boot"}
+		s.run(s.admin, "user", "add", "carol")
+		s.run(s.admin, "user", "grant", "carol", "contributor", "--team", "demo")
+		carol := ask[struct{ Secret string }](s, s.admin, "token", "create", "--user", "carol").Secret
+		if a := s.try(carol, asked...); a.code != 1 || !strings.Contains(a.stderr, "build.secureboot") {
+			t.Errorf("a contributor's attempt ended with %+v, want exit code 1 and the permission's name", a)
+		}
+		signing := s.platformFile("modsign", with(yes{"secure_boot_macros": yes{"with_modsign": "1"}}))
+		if a := s.try(s.admin, "platform", "apply", signing); a.code != 1 || !strings.Contains(a.stderr, "with_modsign signs while a package is built") {
+			t.Errorf("applying macros that sign modules ended with %+v", a)
+		}
+
+		id := ask[client.Build](s, s.alice, asked...).ID.String()
+		s.until(time.Minute, "the rebuild waits for a node that is kept for it", func() bool {
+			for _, task := range s.show(id).Tasks {
+				if task.Kind == albs.KindBuild && task.State == albs.TaskQueued {
+					return strings.Contains(s.run(s.alice, "queue", "why", task.ID.String()), "secureboot")
+				}
+			}
+			return false
+		})
+		s.serve("vault", who, []string{"node"}, yes{
+			"connect": yes{"master": s.url, "token_file": s.hand("vault", who, s.enroll("vault", "node", "--arch", "x86_64", "--label", "secureboot"))},
+			"node":    yes{"secure_boot": true, "egress": local},
+		})
+		b := s.built(id)
+		task, log := s.rebuild(b, albs.X8664)
+		if p := s.summary(task); !strings.Contains(p.Summary, " word=secure ") || !strings.Contains(log, ", word: secure\n") {
+			t.Errorf("the package is %s: %s; its log:\n%s", p.NEVRA, p.Summary, log)
+		}
+		if !b.SecureBoot || len(b.Warnings) != 0 || task.Worker != "vault" || task.Attempts != 1 {
+			t.Errorf("the rebuild was %s's after %d attempts, want vault's after one; for secure boot: %v, warnings %q", task.Worker, task.Attempts, b.SecureBoot, b.Warnings)
+		}
+	})
+	t.Run("debug data and sources apart", func(t *testing.T) {
+		s.platform("seed", nil)
+		b := s.made("--platform", "seed", "--git", s.forge.spec(t, "libfoo", read(t, filepath.Join(module, "testdata/specs/libfoo.spec"))))
+		for path, want := range map[string][]string{
+			"seed/x86_64":       {"libfoo-1.2-1.seed9.x86_64", "libfoo-devel-1.2-1.seed9.x86_64"},
+			"seed/x86_64/debug": {"libfoo-debuginfo-1.2-1.seed9.x86_64", "libfoo-debugsource-1.2-1.seed9.x86_64"},
+			"seed/src":          {"libfoo-1.2-1.seed9.src"},
+		} {
+			if got := s.offers(b, path); !slices.Equal(got, want) {
+				t.Errorf("%s has %q, want %q", path, got, want)
+			}
 		}
 	})
 	s.check("albs", "albs")

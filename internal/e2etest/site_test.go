@@ -455,6 +455,12 @@ var tinyPackages = []string{
 // platform applies a platform made of Seed Linux; change may set keys of it.
 func (s *site) platform(name string, change yes) {
 	s.t.Helper()
+	s.run(s.admin, "platform", "apply", s.platformFile(name, change))
+}
+
+// platformFile writes what platform applies, and returns the file's path.
+func (s *site) platformFile(name string, change yes) string {
+	s.t.Helper()
 	b, err := os.ReadFile(filepath.Join(module, "configs/platforms/seed.yaml"))
 	if err != nil {
 		s.t.Fatal(err)
@@ -469,7 +475,7 @@ func (s *site) platform(name string, change yes) {
 	for k, v := range change {
 		p[k] = v
 	}
-	s.run(s.admin, "platform", "apply", s.file("platform-"+name+".yaml", encode(s.t, p)))
+	return s.file("platform-"+name+".yaml", encode(s.t, p))
 }
 
 func encode(t *testing.T, v any) string {
