@@ -97,13 +97,14 @@ var allowed = map[string][]string{
 	"master/build/status":     {"albs", "master/queue"}, // the faces' too
 	"master/build/repository": {"albs", "master/db", "master/artifact", "master/platform", "master/repo", "master/build/option", "rpm"},
 	"master/build/settle":     {"albs", "master/artifact", "master/platform", "master/build/repository", "rpm"},
+	"master/build/store":      {"albs", "master/db", "master/build/option", "master/build/graph", "master/build/repository", "master/build/settle"}, // build's tables
 	"master/build/statement":  {"albs", "attest"},
 	"master/build/schedule":   {"albs", "master/queue"},
 	"master/build/given":      {"albs", "master/db", "master/event", "master/auth", "master/artifact", "master/provenance", "attest", "master/source", "master/build/admit"},
 	"master/build/keep":       {"albs", "master/db", "master/artifact", "master/build/repository", "master/build/settle"}, // what builds keep from being collected
 	"master/build/cause":      {"albs", "blob", "failure", "master/db", "master/artifact", "master/queue"},
 	"master/build": {"albs", "master/build/option", "master/build/plan", "master/build/graph", "master/build/admit", "master/build/status", "master/build/repository", "master/build/settle",
-		"master/build/statement", "master/build/schedule", "master/build/given", "master/build/cause", "master/build/keep",
+		"master/build/statement", "master/build/schedule", "master/build/store", "master/build/given", "master/build/cause", "master/build/keep",
 		"master/db", "master/event", "master/auth", "master/queue", "master/artifact", "master/provenance", "attest",
 		"master/source", "master/platform", "master/product", "master/repo", "rpm", "repodata", "sbom", "failure"},
 	"master/testrun": {"albs", "master/db", "master/event", "master/auth", "master/queue", "master/artifact", "master/provenance", "attest",

@@ -7,6 +7,7 @@ import (
 	"albs/internal/albs"
 	"albs/internal/master/artifact"
 	"albs/internal/master/auth"
+	"albs/internal/master/build/store"
 	"albs/internal/master/db"
 	"albs/internal/master/provenance"
 	"albs/internal/master/queue"
@@ -15,9 +16,9 @@ import (
 // admission is what is known of an attempt whose result is being looked at.
 type admission struct {
 	lease  queue.Lease
-	task   taskRow
-	item   itemRow
-	build  buildRow
+	task   store.Task
+	item   store.Item
+	build  store.Build
 	worker auth.Actor
 	// started is when the attempt was claimed.
 	started time.Time
@@ -34,7 +35,7 @@ func (b *Builds) begin(ctx context.Context, l queue.Lease, r albs.Result) (admis
 	if in.task, in.item, err = b.taskOf(ctx, l.Token.Task); err != nil {
 		return in, err
 	}
-	if in.build, err = b.store.build(ctx, b.store.d, in.task.BuildID); err != nil {
+	if in.build, err = store.GetBuild(ctx, b.db, in.task.BuildID); err != nil {
 		return in, err
 	}
 	attempts, err := b.queue.Attempts(ctx, l.Token.Task)
@@ -61,12 +62,12 @@ func (b *Builds) begin(ctx context.Context, l queue.Lease, r albs.Result) (admis
 }
 
 // taskOf returns what the queue's task is to its build: the task's row and its item's.
-func (b *Builds) taskOf(ctx context.Context, id albs.TaskID) (taskRow, itemRow, error) {
-	row, err := b.store.task(ctx, b.store.d, id)
+func (b *Builds) taskOf(ctx context.Context, id albs.TaskID) (store.Task, store.Item, error) {
+	row, err := store.GetTask(ctx, b.db, id)
 	if err != nil {
-		return row, itemRow{}, err
+		return row, store.Item{}, err
 	}
-	it, err := b.store.item(ctx, b.store.d, row.ItemID)
+	it, err := store.GetItem(ctx, b.db, row.ItemID)
 	return row, it, err
 }
 
@@ -82,7 +83,7 @@ func (b *Builds) keep(ctx context.Context, tx db.Tx, in admission, arch albs.Arc
 		return err
 	}
 	for _, f := range files {
-		err := b.store.addArtifact(ctx, tx, artifactRow{
+		err := store.AddArtifact(ctx, tx, store.Artifact{
 			BuildID: in.item.BuildID, ItemID: in.item.ID, TaskID: in.task.TaskID, Attempt: in.lease.Attempt,
 			Digest: f.Digest, Kind: string(f.Kind), Name: f.Name, Arch: arch,
 		})

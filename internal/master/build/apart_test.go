@@ -19,6 +19,7 @@ import (
 	"albs/internal/master/auth"
 	"albs/internal/master/build/repository"
 	"albs/internal/master/build/status"
+	"albs/internal/master/build/store"
 	"albs/internal/master/db"
 	"albs/internal/master/platform"
 	"albs/internal/repodata"
@@ -257,8 +258,8 @@ func TestLinkedBuildDeleted(t *testing.T) {
 		if _, err := f.Clone(f.person, second.ID, false, ""); !errors.Is(err, albs.NotFound) || !strings.Contains(err.Error(), why) {
 			t.Errorf("Clone of a build that a deleted one is linked to = %v, want NotFound that says by whom", err)
 		}
-		err := f.store.d.InTx(t.Context(), func(tx db.Tx) error {
-			row := buildRow{CreatedAt: db.Now()}
+		err := f.db.InTx(t.Context(), func(tx db.Tx) error {
+			row := store.Build{CreatedAt: db.Now()}
 			row.Linked.V = second.Linked // as when it was still there
 			return f.insert(t.Context(), tx, &row, "", n, nil, auth.From(f.person))
 		})
@@ -446,7 +447,7 @@ func (f *fixture) in(name string) map[string]albs.Digest {
 func (f *fixture) built(id albs.BuildID) []string {
 	f.t.Helper()
 	var data []string
-	must(f.t, f.store.d.SelectContext(f.t.Context(), &data, `SELECT data FROM event WHERE kind = $1 AND topic = $2 ORDER BY id`, EventBuilt, Topic(id)))
+	must(f.t, f.db.SelectContext(f.t.Context(), &data, `SELECT data FROM event WHERE kind = $1 AND topic = $2 ORDER BY id`, EventBuilt, Topic(id)))
 	for i, d := range data {
 		for _, a := range albs.BuildArches {
 			if strings.Contains(d, `"`+string(a)+`"`) {

@@ -45,6 +45,7 @@ import (
 	"albs/internal/master/build/option"
 	"albs/internal/master/build/plan"
 	"albs/internal/master/build/repository"
+	"albs/internal/master/build/store"
 	"albs/internal/master/db"
 	"albs/internal/master/event"
 	"albs/internal/master/platform"
@@ -67,7 +68,7 @@ type Config struct {
 
 // Builds keeps builds. It may be used concurrently.
 type Builds struct {
-	store      store
+	db         *db.DB
 	config     Config
 	events     *event.Log
 	queue      *queue.Queue
@@ -107,7 +108,7 @@ func New(p Parts, c Config) *Builds {
 		c.Imports = 2
 	}
 	b := &Builds{
-		store: store{p.DB}, config: c, events: p.Events, queue: p.Queue, artifacts: p.Artifacts,
+		db: p.DB, config: c, events: p.Events, queue: p.Queue, artifacts: p.Artifacts,
 		provenance: p.Provenance, sources: p.Sources, platforms: p.Platforms, products: p.Products,
 		repos: p.Repos, own: repository.New(p.DB, p.Repos, p.Platforms), log: p.Log,
 		given: given.SRPMs{DB: p.DB, Events: p.Events, Artifacts: p.Artifacts, Provenance: p.Provenance, Sources: p.Sources},
@@ -153,7 +154,7 @@ type NewBuild struct {
 
 	// pins are the items of a build that is done once more from the same commits, by
 	// the place of the package; none if refs are to be resolved.
-	pins []itemRow
+	pins []store.Item
 }
 
 // Target is one platform with the arches wanted; none means all of them.
@@ -186,7 +187,7 @@ func Topic(id albs.BuildID) string { return "build:" + id.String() }
 // NotFound for an unknown product, platform, repository, ref or SRPM, Invalid for
 // the rest. Nothing is left behind by a refused request.
 func (b *Builds) Create(ctx context.Context, n NewBuild) (Build, error) {
-	row := buildRow{Product: n.Product, CreatedAt: db.Now()}
+	row := store.Build{Product: n.Product, CreatedAt: db.Now()}
 	if n.Product != "" {
 		p, err := b.products.Get(ctx, n.Product)
 		if err != nil {
@@ -205,7 +206,7 @@ func (b *Builds) Create(ctx context.Context, n NewBuild) (Build, error) {
 	key := n.Key
 	if key != "" {
 		key = strconv.FormatInt(int64(actor.User), 10) + "/" + key
-		if id, err := b.store.byKey(ctx, b.store.d, key); err != nil || id != 0 {
+		if id, err := store.ByKey(ctx, b.db, key); err != nil || id != 0 {
 			if err != nil {
 				return Build{}, fmt.Errorf("look up idempotency key: %w", err)
 			}
@@ -235,9 +236,9 @@ func (b *Builds) Create(ctx context.Context, n NewBuild) (Build, error) {
 	if err != nil {
 		return Build{}, err
 	}
-	err = b.store.d.InTx(ctx, func(tx db.Tx) error { return b.insert(ctx, tx, &row, key, n, items, actor) })
+	err = b.db.InTx(ctx, func(tx db.Tx) error { return b.insert(ctx, tx, &row, key, n, items, actor) })
 	if db.IsUnique(err) && key != "" { // the same request came twice at once
-		id, err := b.store.byKey(ctx, b.store.d, key)
+		id, err := store.ByKey(ctx, b.db, key)
 		if err != nil {
 			return Build{}, fmt.Errorf("look up idempotency key: %w", err)
 		}
@@ -249,23 +250,29 @@ func (b *Builds) Create(ctx context.Context, n NewBuild) (Build, error) {
 	return b.Get(ctx, row.ID)
 }
 
+// newItem is an item that isn't written yet.
+type newItem struct {
+	store.Item
+	tags archTags // of an SRPM that is given
+}
+
 // resolve turns the request into items: for every package and platform one, with
 // its commit or SRPM known. A ref is asked for once, whatever the platforms.
-func (b *Builds) resolve(ctx context.Context, n NewBuild, targets []option.Target) ([]itemRow, error) {
+func (b *Builds) resolve(ctx context.Context, n NewBuild, targets []option.Target) ([]newItem, error) {
 	if len(n.Packages) == 0 || len(n.Packages) > MaxPackages {
 		return nil, albs.Errorf(albs.Invalid, "name 1 to %d packages, each by git URL and ref or by SRPM", MaxPackages)
 	}
-	var items []itemRow
+	var items []newItem
 	for i, p := range n.Packages {
 		whole := n.Options.And(p.Options)
 		if err := errors.Join(p.Options.Check(), whole.Check()); err != nil {
 			return nil, fmt.Errorf("package %d: %w", i+1, err)
 		}
-		var it itemRow
+		var it newItem
 		var err error
 		if n.pins != nil {
-			it = n.pins[i]
-		} else if it, err = b.resolveOne(ctx, p); err != nil {
+			it.Item = n.pins[i]
+		} else if it.Item, err = b.resolveOne(ctx, p); err != nil {
 			return nil, fmt.Errorf("package %d: %w", i+1, err)
 		}
 		if it.SRPM != "" {
@@ -288,44 +295,44 @@ func (b *Builds) resolve(ctx context.Context, n NewBuild, targets []option.Targe
 	return items, nil
 }
 
-func (b *Builds) resolveOne(ctx context.Context, p Package) (itemRow, error) {
+func (b *Builds) resolveOne(ctx context.Context, p Package) (store.Item, error) {
 	switch {
 	case (p.SRPM != "" || p.SRPMURL != "") && (p.URL != "" || p.Ref != "" || p.SRPM != "" && p.SRPMURL != ""):
-		return itemRow{}, albs.Errorf(albs.Invalid, "give a git URL with a ref or an SRPM, not both")
+		return store.Item{}, albs.Errorf(albs.Invalid, "give a git URL with a ref or an SRPM, not both")
 	case p.SRPMURL != "":
 		a, err := b.given.Fetch(ctx, p.SRPMURL)
 		if err != nil {
-			return itemRow{}, err
+			return store.Item{}, err
 		}
-		return itemRow{Package: a.NEVRA.Name, SRPM: a.Digest, SRPMName: a.Name, SRPMURL: p.SRPMURL}, nil
+		return store.Item{Package: a.NEVRA.Name, SRPM: a.Digest, SRPMName: a.Name, SRPMURL: p.SRPMURL}, nil
 	case p.SRPM != "":
 		a, err := b.given.Held(ctx, p.SRPM)
 		if err != nil {
-			return itemRow{}, err
+			return store.Item{}, err
 		}
-		return itemRow{Package: a.NEVRA.Name, SRPM: a.Digest, SRPMName: a.Name}, nil
+		return store.Item{Package: a.NEVRA.Name, SRPM: a.Digest, SRPMName: a.Name}, nil
 	}
 	c, err := b.sources.Resolve(ctx, p.URL, p.Ref)
 	if err != nil {
-		return itemRow{}, err
+		return store.Item{}, err
 	}
-	return itemRow{URL: c.URL, Ref: c.Ref, RefType: c.Type, Commit: c.SHA, Package: source.PackageName(c.URL)}, nil
+	return store.Item{URL: c.URL, Ref: c.Ref, RefType: c.Type, Commit: c.SHA, Package: source.PackageName(c.URL)}, nil
 }
 
-func (b *Builds) insert(ctx context.Context, tx db.Tx, row *buildRow, key string, n NewBuild, items []itemRow, actor auth.Actor) error {
+func (b *Builds) insert(ctx context.Context, tx db.Tx, row *store.Build, key string, n NewBuild, items []newItem, actor auth.Actor) error {
 	for _, l := range row.Linked.V {
 		if err := b.There(ctx, tx, l.Build); err != nil {
 			return err
 		}
 	}
-	if err := b.store.addBuild(ctx, tx, row, key, n); err != nil {
+	if err := store.AddBuild(ctx, tx, row, key, n); err != nil {
 		return err
 	}
 	wanted := make([]plan.Item, len(items))
 	rows := slices.Clone(items)
 	for i := range rows {
 		rows[i].BuildID = row.ID
-		if err := b.store.addItem(ctx, tx, &rows[i]); err != nil {
+		if err := store.AddItem(ctx, tx, &rows[i].Item); err != nil {
 			return err
 		}
 		wanted[i] = plan.Item{Platform: rows[i].Platform, Arches: rows[i].Arches.V, FromSRPM: rows[i].SRPM != ""}
@@ -341,7 +348,7 @@ func (b *Builds) insert(ctx context.Context, tx db.Tx, row *buildRow, key string
 		if s.Kind == albs.KindGraph {
 			ids[i], err = b.enqueueGate(ctx, tx, *row, s.Platform, before)
 		} else {
-			ids[i], err = b.enqueueStep(ctx, tx, *row, rows[s.Item], s.Kind, s.Arch, before)
+			ids[i], err = b.enqueueStep(ctx, tx, *row, rows[s.Item].Item, s.Kind, s.Arch, before)
 		}
 		if err != nil {
 			return err
@@ -360,8 +367,8 @@ func (b *Builds) insert(ctx context.Context, tx db.Tx, row *buildRow, key string
 }
 
 // enqueueStep adds a task of an item; arch is that of a rebuild.
-func (b *Builds) enqueueStep(ctx context.Context, tx db.Tx, row buildRow, it itemRow, kind albs.TaskKind, arch albs.Arch, before []albs.TaskID) (albs.TaskID, error) {
-	t := queue.NewTask{Kind: kind, Lane: row.lane(), Topic: Topic(row.ID), After: before, Room: queue.Room(it.Target.V.Rooms[kind])}
+func (b *Builds) enqueueStep(ctx context.Context, tx db.Tx, row store.Build, it store.Item, kind albs.TaskKind, arch albs.Arch, before []albs.TaskID) (albs.TaskID, error) {
+	t := queue.NewTask{Kind: kind, Lane: lane(row), Topic: Topic(row.ID), After: before, Room: queue.Room(it.Target.V.Rooms[kind])}
 	switch kind {
 	case albs.KindImport:
 		t.Spec.Import = &albs.ImportSpec{URL: it.URL, Ref: it.Ref, Commit: it.Commit, Platform: it.Platform}
@@ -379,7 +386,7 @@ func (b *Builds) enqueueStep(ctx context.Context, tx db.Tx, row buildRow, it ite
 	if err != nil {
 		return 0, err
 	}
-	return id, b.store.addTask(ctx, tx, taskRow{TaskID: id, BuildID: row.ID, ItemID: it.ID, Kind: kind, Arch: arch})
+	return id, store.AddTask(ctx, tx, store.Task{TaskID: id, BuildID: row.ID, ItemID: it.ID, Kind: kind, Arch: arch})
 }
 
 // UploadSRPM stores an SRPM that a person brings, to be named in a later build.

@@ -495,7 +495,7 @@ func TestFailedAttempt(t *testing.T) {
 					t.Errorf("%s: build %+v, want it %s", outcome, b.Status, want)
 				}
 				var records int
-				must(t, f.store.d.GetContext(t.Context(), &records, `SELECT count(*) FROM file_record WHERE digest = $1`, log.Digest))
+				must(t, f.db.GetContext(t.Context(), &records, `SELECT count(*) FROM file_record WHERE digest = $1`, log.Digest))
 				if records != 1 {
 					t.Errorf("%s: the log has %d records, want one", outcome, records)
 				}

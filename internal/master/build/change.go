@@ -8,6 +8,7 @@ import (
 
 	"albs/internal/albs"
 	"albs/internal/master/auth"
+	"albs/internal/master/build/store"
 	"albs/internal/master/db"
 	"albs/internal/master/queue"
 )
@@ -56,8 +57,8 @@ func (b *Builds) CancelItem(ctx context.Context, id albs.BuildID, item albs.Item
 			}
 			return b.cancel(ctx, tx, t)
 		},
-		then: func(ctx context.Context, tx db.Tx, row buildRow, _ []itemTask) error {
-			if err := b.store.setDropped(ctx, tx, item, true); err != nil {
+		then: func(ctx context.Context, tx db.Tx, row store.Build, _ []itemTask) error {
+			if err := store.SetDropped(ctx, tx, item, true); err != nil {
 				return err
 			}
 			return b.arrange(ctx, tx, row, it.Platform)
@@ -66,8 +67,8 @@ func (b *Builds) CancelItem(ctx context.Context, id albs.BuildID, item albs.Item
 }
 
 // itemOf returns an item of a build, or NotFound.
-func (b *Builds) itemOf(ctx context.Context, id albs.BuildID, item albs.ItemID) (itemRow, error) {
-	it, err := b.store.item(ctx, b.store.d, item)
+func (b *Builds) itemOf(ctx context.Context, id albs.BuildID, item albs.ItemID) (store.Item, error) {
+	it, err := store.GetItem(ctx, b.db, item)
 	if err == nil && it.BuildID != id || errors.Is(err, albs.NotFound) {
 		return it, albs.Errorf(albs.NotFound, "build %d has no item %d", id, item)
 	}
@@ -110,8 +111,8 @@ func (b *Builds) RetryTask(ctx context.Context, id albs.BuildID, task albs.TaskI
 
 // takeIn puts the items of tasks that were retried into the order of their platform
 // again, if they were out of it.
-func (b *Builds) takeIn(ctx context.Context, tx db.Tx, row buildRow, tasks []itemTask) error {
-	items, err := b.store.items(ctx, tx, row.ID)
+func (b *Builds) takeIn(ctx context.Context, tx db.Tx, row store.Build, tasks []itemTask) error {
+	items, err := store.Items(ctx, tx, row.ID)
 	if err != nil {
 		return fmt.Errorf("items of build %d: %w", row.ID, err)
 	}
@@ -120,7 +121,7 @@ func (b *Builds) takeIn(ctx context.Context, tx db.Tx, row buildRow, tasks []ite
 		if !it.Dropped || !slices.ContainsFunc(tasks, func(t itemTask) bool { return t.item == it.ID }) {
 			continue
 		}
-		if err := b.store.setDropped(ctx, tx, it.ID, false); err != nil {
+		if err := store.SetDropped(ctx, tx, it.ID, false); err != nil {
 			return err
 		}
 		platforms = appendNew(platforms, it.Platform)
@@ -141,13 +142,13 @@ type change struct {
 	// each is done to every task that counts, and says whether it did anything.
 	each func(context.Context, db.Tx, itemTask) (bool, error)
 	// then, if any, is done after that, with the tasks to which it applied.
-	then func(context.Context, db.Tx, buildRow, []itemTask) error
+	then func(context.Context, db.Tx, store.Build, []itemTask) error
 }
 
 // change does c in one transaction and tells of it; if it found nothing to do it is a
 // Conflict.
 func (b *Builds) change(ctx context.Context, id albs.BuildID, c change) error {
-	row, err := b.store.build(ctx, b.store.d, id)
+	row, err := store.GetBuild(ctx, b.db, id)
 	if err != nil {
 		return err
 	}
@@ -162,7 +163,7 @@ func (b *Builds) change(ctx context.Context, id albs.BuildID, c change) error {
 		tasks = append(tasks, itemTask{Task: Task{Task: g.Task}})
 	}
 	tasks = slices.DeleteFunc(tasks, func(t itemTask) bool { return t.superseded })
-	return b.store.d.InTx(ctx, func(tx db.Tx) error {
+	return b.db.InTx(ctx, func(tx db.Tx) error {
 		var changed []itemTask
 		ids := []albs.TaskID{}
 		for _, t := range tasks {

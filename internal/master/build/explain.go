@@ -9,11 +9,12 @@ import (
 	"albs/internal/master/build/graph"
 	"albs/internal/master/build/schedule"
 	"albs/internal/master/build/status"
+	"albs/internal/master/build/store"
 	"albs/internal/master/queue"
 )
 
 // labelled are the tasks of a build by id, each as what it is for people.
-func labelled(items []itemRow, tasks []itemTask, gates []Gate) map[albs.TaskID]status.Awaited {
+func labelled(items []store.Item, tasks []itemTask, gates []Gate) map[albs.TaskID]status.Awaited {
 	byID := itemsByID(items)
 	out := make(map[albs.TaskID]status.Awaited, len(tasks)+len(gates))
 	for _, t := range tasks {
@@ -26,7 +27,7 @@ func labelled(items []itemRow, tasks []itemTask, gates []Gate) map[albs.TaskID]s
 }
 
 // explain gives each task that is blocked its reason.
-func (b *Builds) explain(ctx context.Context, items []itemRow, tasks []itemTask, gates []Gate) error {
+func (b *Builds) explain(ctx context.Context, items []store.Item, tasks []itemTask, gates []Gate) error {
 	known := labelled(items, tasks, gates)
 	var blocked []albs.TaskID
 	for _, w := range known {
@@ -34,7 +35,7 @@ func (b *Builds) explain(ctx context.Context, items []itemRow, tasks []itemTask,
 			blocked = append(blocked, w.Task)
 		}
 	}
-	after, err := b.queue.After(ctx, b.store.d, blocked...)
+	after, err := b.queue.After(ctx, b.db, blocked...)
 	if err != nil {
 		return err
 	}
@@ -59,10 +60,10 @@ func (b *Builds) explain(ctx context.Context, items []itemRow, tasks []itemTask,
 // those that weren't last, with what each came after, as far as that still counts.
 // NotFound for an unknown build.
 func (b *Builds) Schedule(ctx context.Context, id albs.BuildID) ([]schedule.Entry, error) {
-	if _, err := b.store.build(ctx, b.store.d, id); err != nil {
+	if _, err := store.GetBuild(ctx, b.db, id); err != nil {
 		return nil, err
 	}
-	items, err := b.store.items(ctx, b.store.d, id)
+	items, err := store.Items(ctx, b.db, id)
 	if err != nil {
 		return nil, err
 	}
@@ -99,7 +100,7 @@ func (b *Builds) Schedule(ctx context.Context, id albs.BuildID) ([]schedule.Entr
 			return nil, err
 		}
 	}
-	after, err := b.queue.After(ctx, b.store.d, ids...)
+	after, err := b.queue.After(ctx, b.db, ids...)
 	if err != nil {
 		return nil, err
 	}
@@ -119,11 +120,11 @@ type PlatformGraph struct {
 // Graph returns who needs whom among the rebuilds of a build, by platform in the order
 // of listing, or NotFound.
 func (b *Builds) Graph(ctx context.Context, id albs.BuildID) ([]PlatformGraph, error) {
-	row, err := b.store.build(ctx, b.store.d, id)
+	row, err := store.GetBuild(ctx, b.db, id)
 	if err != nil {
 		return nil, err
 	}
-	items, err := b.store.items(ctx, b.store.d, id)
+	items, err := store.Items(ctx, b.db, id)
 	if err != nil {
 		return nil, err
 	}
@@ -148,19 +149,19 @@ func (b *Builds) Graph(ctx context.Context, id albs.BuildID) ([]PlatformGraph, e
 	return out, nil
 }
 
-func (b *Builds) graphAt(ctx context.Context, row buildRow, platform string, gates []Gate) (PlatformGraph, error) {
+func (b *Builds) graphAt(ctx context.Context, row store.Build, platform string, gates []Gate) (PlatformGraph, error) {
 	out := PlatformGraph{Platform: platform, Order: row.Order}
 	i := slices.IndexFunc(gates, func(g Gate) bool { return g.Platform == platform })
 	var err error
 	if i < 0 { // nothing had to be found
-		out.Graph, _, err = b.graphOf(ctx, b.store.d, row, platform)
+		out.Graph, _, err = b.graphOf(ctx, b.db, row, platform)
 		return out, err
 	}
-	out.Graph, err = b.store.graph(ctx, b.store.d, row.ID, platform)
+	out.Graph, err = store.GetGraph(ctx, b.db, row.ID, platform)
 	if albs.KindOf(err) != albs.NotFound {
 		return out, err
 	}
-	facts, err := b.store.graphItems(ctx, b.store.d, row.ID, platform)
+	facts, err := store.GraphItems(ctx, b.db, row.ID, platform)
 	out.Graph = graph.List(facts, false)
 	out.Waits = cmp.Or(gates[i].Task.Reason, "the order is being found")
 	return out, err

@@ -6,6 +6,7 @@ import (
 	"albs/internal/albs"
 	"albs/internal/failure"
 	"albs/internal/master/build/cause"
+	"albs/internal/master/build/store"
 	"albs/internal/master/db"
 	"albs/internal/master/queue"
 )
@@ -32,7 +33,7 @@ func (b *Builds) failed(ctx context.Context, tx db.Tx, t queue.Task) error {
 	if t.State != albs.TaskFailed {
 		return nil
 	}
-	row, err := b.store.task(ctx, tx, t.ID)
+	row, err := store.GetTask(ctx, tx, t.ID)
 	if err != nil {
 		return err
 	}
@@ -42,5 +43,5 @@ func (b *Builds) failed(ctx context.Context, tx db.Tx, t queue.Task) error {
 // Causes returns why attempts at a task came to nothing, by their numbers, as
 // cause.OfAttempts does.
 func (b *Builds) Causes(ctx context.Context, id albs.TaskID, attempts []queue.Attempt) (map[int]failure.Cause, error) {
-	return cause.OfAttempts(ctx, b.store.d, id, attempts)
+	return cause.OfAttempts(ctx, b.db, id, attempts)
 }

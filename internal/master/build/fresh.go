@@ -10,6 +10,7 @@ import (
 	"albs/internal/albs"
 	"albs/internal/master/auth"
 	"albs/internal/master/build/repository"
+	"albs/internal/master/build/store"
 	"albs/internal/master/db"
 	"albs/internal/rpm"
 )
@@ -26,7 +27,7 @@ func (b *Builds) Guard(g Guard) { b.guards = append(b.guards, g) }
 // Kept returns a Conflict that says why a build can neither be deleted nor have its
 // packages replaced, nil if it can by now.
 func (b *Builds) Kept(ctx context.Context, id albs.BuildID) error {
-	return b.guarded(ctx, b.store.d, id)
+	return b.guarded(ctx, b.db, id)
 }
 
 func (b *Builds) guarded(ctx context.Context, q db.Q, id albs.BuildID) error {
@@ -60,7 +61,7 @@ type Renewed struct {
 // Errors: Forbidden without build.retry, NotFound for an unknown build or item, Invalid
 // for an SRPM that was given, Conflict if the build is signed or released.
 func (b *Builds) RetryFresh(ctx context.Context, id albs.BuildID, item albs.ItemID) error {
-	row, err := b.store.build(ctx, b.store.d, id)
+	row, err := store.GetBuild(ctx, b.db, id)
 	if err != nil {
 		return err
 	}
@@ -88,8 +89,8 @@ func (b *Builds) RetryFresh(ctx context.Context, id albs.BuildID, item albs.Item
 // errMoved is why a renewal begins again: its repositories have changed meanwhile.
 var errMoved = albs.Errorf(albs.Conflict, "the build's repositories have changed")
 
-func (b *Builds) renew(ctx context.Context, row buildRow, it itemRow) error {
-	held, err := b.store.heldOf(ctx, b.store.d, it.ID)
+func (b *Builds) renew(ctx context.Context, row store.Build, it store.Item) error {
+	held, err := store.HeldOf(ctx, b.db, it.ID)
 	if err != nil {
 		return fmt.Errorf("files of item %d: %w", it.ID, err)
 	}
@@ -108,11 +109,11 @@ func (b *Builds) renew(ctx context.Context, row buildRow, it itemRow) error {
 	if err != nil {
 		return err
 	}
-	err = b.store.d.InTx(ctx, func(tx db.Tx) error {
+	err = b.db.InTx(ctx, func(tx db.Tx) error {
 		if err := b.guarded(ctx, tx, row.ID); err != nil {
 			return err
 		}
-		now, err := b.store.heldOf(ctx, tx, it.ID)
+		now, err := store.HeldOf(ctx, tx, it.ID)
 		if err != nil {
 			return fmt.Errorf("files of item %d: %w", it.ID, err)
 		}
@@ -133,8 +134,8 @@ func (b *Builds) renew(ctx context.Context, row buildRow, it itemRow) error {
 }
 
 // again gives an item whose packages are gone from the repositories new tasks.
-func (b *Builds) again(ctx context.Context, tx db.Tx, row buildRow, it itemRow) error {
-	tasks, err := b.store.tasks(ctx, tx, row.ID)
+func (b *Builds) again(ctx context.Context, tx db.Tx, row store.Build, it store.Item) error {
+	tasks, err := store.Tasks(ctx, tx, row.ID)
 	if err != nil {
 		return fmt.Errorf("tasks of build %d: %w", row.ID, err)
 	}
@@ -155,7 +156,7 @@ func (b *Builds) again(ctx context.Context, tx db.Tx, row buildRow, it itemRow) 
 	}
 	actor := auth.From(ctx)
 	for _, id := range old {
-		if err := b.store.supersede(ctx, tx, id); err != nil {
+		if err := store.Supersede(ctx, tx, id); err != nil {
 			return err
 		}
 		if !states[id].Final() {
@@ -169,7 +170,7 @@ func (b *Builds) again(ctx context.Context, tx db.Tx, row buildRow, it itemRow) 
 			return err
 		}
 	}
-	if err := errors.Join(b.store.retire(ctx, tx, it.ID), b.store.clearSRPM(ctx, tx, it.ID), b.store.setDropped(ctx, tx, it.ID, false)); err != nil {
+	if err := errors.Join(store.Retire(ctx, tx, it.ID), store.ClearSRPM(ctx, tx, it.ID), store.SetDropped(ctx, tx, it.ID, false)); err != nil {
 		return err
 	}
 	source, err := b.enqueueStep(ctx, tx, row, it, albs.KindSource, "", []albs.TaskID{imported})
@@ -229,7 +230,7 @@ func (b *Builds) Expire(ctx context.Context, id albs.BuildID) error {
 func (b *Builds) delete(ctx context.Context, id albs.BuildID, each func(context.Context, db.Tx, itemTask) (bool, error), then func(context.Context, db.Tx, []itemTask) error) error {
 	return b.change(ctx, id, change{
 		verb: auth.BuildDelete, event: EventDeleted, anyway: true, each: each,
-		then: func(ctx context.Context, tx db.Tx, _ buildRow, tasks []itemTask) error {
+		then: func(ctx context.Context, tx db.Tx, _ store.Build, tasks []itemTask) error {
 			if err := b.guarded(ctx, tx, id); err != nil {
 				return err
 			}
@@ -245,14 +246,14 @@ func (b *Builds) delete(ctx context.Context, id albs.BuildID, each func(context.
 			if err := b.forget(ctx, tx, id); err != nil {
 				return err
 			}
-			return b.store.setDeleted(ctx, tx, id, actor.Name, db.Now())
+			return store.SetDeleted(ctx, tx, id, actor.Name, db.Now())
 		},
 	})
 }
 
 // forget has nothing kept for a build any more.
 func (b *Builds) forget(ctx context.Context, tx db.Tx, id albs.BuildID) error {
-	items, err := b.store.items(ctx, tx, id)
+	items, err := store.Items(ctx, tx, id)
 	if err != nil {
 		return fmt.Errorf("items of build %d: %w", id, err)
 	}
@@ -269,15 +270,16 @@ func (b *Builds) forget(ctx context.Context, tx db.Tx, id albs.BuildID) error {
 // those of Create, and NotFound for an unknown build, or for one of which it isn't on
 // record what was asked for.
 func (b *Builds) Clone(ctx context.Context, id albs.BuildID, fresh bool, key string) (Build, error) {
-	if _, err := b.store.build(ctx, b.store.d, id); err != nil {
+	if _, err := store.GetBuild(ctx, b.db, id); err != nil {
 		return Build{}, err
 	}
-	n, err := b.store.request(ctx, b.store.d, id)
-	if err != nil {
+	var n NewBuild
+	if err := store.Request(ctx, b.db, id, &n); err != nil {
 		return Build{}, err
 	}
 	n.Key = key
 	if !fresh {
+		var err error
 		if n.pins, err = b.pinsOf(ctx, id, n); err != nil {
 			return Build{}, err
 		}
@@ -286,18 +288,18 @@ func (b *Builds) Clone(ctx context.Context, id albs.BuildID, fresh bool, key str
 }
 
 // pinsOf returns the items of a build's packages as they were resolved, each once.
-func (b *Builds) pinsOf(ctx context.Context, id albs.BuildID, n NewBuild) ([]itemRow, error) {
-	items, err := b.store.items(ctx, b.store.d, id)
+func (b *Builds) pinsOf(ctx context.Context, id albs.BuildID, n NewBuild) ([]store.Item, error) {
+	items, err := store.Items(ctx, b.db, id)
 	if err != nil {
 		return nil, fmt.Errorf("items of build %d: %w", id, err)
 	}
 	if len(items) != len(n.Packages)*len(n.Platforms) {
 		return nil, fmt.Errorf("build %d has %d items for %d packages on %d platforms", id, len(items), len(n.Packages), len(n.Platforms))
 	}
-	pins := make([]itemRow, len(n.Packages))
+	pins := make([]store.Item, len(n.Packages))
 	for i := range pins {
 		it := items[i*len(n.Platforms)]
-		pins[i] = itemRow{URL: it.URL, Ref: it.Ref, RefType: it.RefType, Commit: it.Commit, Package: it.Package}
+		pins[i] = store.Item{URL: it.URL, Ref: it.Ref, RefType: it.RefType, Commit: it.Commit, Package: it.Package}
 		if it.URL == "" {
 			pins[i].SRPM, pins[i].SRPMName, pins[i].SRPMURL = it.SRPM, it.SRPMName, it.SRPMURL
 		}

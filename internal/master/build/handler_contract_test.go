@@ -37,7 +37,7 @@ func TestHandlerContract(t *testing.T) {
 		}
 		record := f.upload(l, "buildroot.json", []byte(`{"of":"`+kind+`"}`))
 		c := queuetest.Case{
-			DB: f.store.d, Queue: f.queue, Worker: f.node, Lease: *l, Foreign: []albs.Digest{held},
+			DB: f.db, Queue: f.queue, Worker: f.node, Lease: *l, Foreign: []albs.Digest{held},
 			// The build's own repository is made before its first snapshot.
 			Unseen: []string{"repository"},
 		}
@@ -80,7 +80,7 @@ func TestGraphContract(t *testing.T) {
 	record := f.upload(l, "buildroot.json", []byte("{}"))
 	t.Run("asking", func(t *testing.T) {
 		queuetest.Run(t, queuetest.Case{
-			DB: f.store.d, Queue: f.queue, Worker: f.node, Lease: *l, Handler: sourceHandler{f.Builds},
+			DB: f.db, Queue: f.queue, Worker: f.node, Lease: *l, Handler: sourceHandler{f.Builds},
 			Good: albs.Result{Source: &albs.SourceResult{Record: record, Facts: says("low", []albs.Arch{albs.X8664})}},
 			Garbage: map[string]albs.Result{
 				"no record":     {Source: &albs.SourceResult{}},
@@ -96,7 +96,7 @@ func TestGraphContract(t *testing.T) {
 	}
 	t.Run("graph", func(t *testing.T) {
 		queuetest.Run(t, queuetest.Case{
-			DB: f.store.d, Queue: f.queue, Worker: me, Lease: *l, Handler: graphHandler{f.Builds}, Good: albs.Result{Graph: &albs.GraphResult{Nodes: 2, Edges: 1}},
+			DB: f.db, Queue: f.queue, Worker: me, Lease: *l, Handler: graphHandler{f.Builds}, Good: albs.Result{Graph: &albs.GraphResult{Nodes: 2, Edges: 1}},
 			Garbage: map[string]albs.Result{"another kind's": {Import: &albs.ImportResult{}}},
 		})
 	})

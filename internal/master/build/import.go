@@ -6,6 +6,7 @@ import (
 	"io"
 
 	"albs/internal/albs"
+	"albs/internal/master/build/store"
 	"albs/internal/master/db"
 	"albs/internal/master/queue"
 	"albs/internal/master/source"
@@ -43,11 +44,11 @@ func (h importHandler) Admit(ctx context.Context, l queue.Lease, outcome albs.Ou
 	if r.Import == nil {
 		return nil, albs.Errorf(albs.Invalid, "the import has no result")
 	}
-	row, err := h.store.task(ctx, h.store.d, l.Token.Task)
+	row, err := store.GetTask(ctx, h.db, l.Token.Task)
 	if err != nil {
 		return nil, err
 	}
-	return func(ctx context.Context, tx db.Tx) error { return h.store.setImported(ctx, tx, row.ItemID, *r.Import) }, nil
+	return func(ctx context.Context, tx db.Tx) error { return store.SetImported(ctx, tx, row.ItemID, *r.Import) }, nil
 }
 
 func (h importHandler) Ended(ctx context.Context, tx db.Tx, t queue.Task) error {

@@ -10,6 +10,7 @@ import (
 	"albs/internal/albs"
 	"albs/internal/master/build/graph"
 	"albs/internal/master/build/plan"
+	"albs/internal/master/build/store"
 	"albs/internal/master/db"
 	"albs/internal/master/queue"
 )
@@ -18,16 +19,16 @@ import (
 
 // graphOf makes the graph of the items of a platform as they are now, by the order of
 // the build, and names what it was made from.
-func (b *Builds) graphOf(ctx context.Context, q db.Q, row buildRow, platform string) (graph.Graph, albs.Digest, error) {
-	items, err := b.store.graphItems(ctx, q, row.ID, platform)
+func (b *Builds) graphOf(ctx context.Context, q db.Q, row store.Build, platform string) (graph.Graph, albs.Digest, error) {
+	items, err := store.GraphItems(ctx, q, row.ID, platform)
 	if err != nil {
 		return graph.Graph{}, "", fmt.Errorf("items of build %d: %w", row.ID, err)
 	}
 	if row.Order != Auto {
 		return graph.List(items, row.Order == Listed), "", nil
 	}
-	asked, err := b.store.request(ctx, q, row.ID)
-	if err != nil {
+	var asked NewBuild
+	if err := store.Request(ctx, q, row.ID, &asked); err != nil {
 		return graph.Graph{}, "", err
 	}
 	input, err := json.Marshal([]any{items, asked.Break})
@@ -40,11 +41,11 @@ func (b *Builds) graphOf(ctx context.Context, q db.Q, row buildRow, platform str
 // findOrder is the master's own task once all sources of a platform are there: it
 // writes down who needs whom, for people to read; graphHandler makes it so.
 func (b *Builds) findOrder(ctx context.Context, t queue.Task, log io.Writer) (albs.Result, error) {
-	row, err := b.store.build(ctx, b.store.d, t.Spec.Graph.Build)
+	row, err := store.GetBuild(ctx, b.db, t.Spec.Graph.Build)
 	if err != nil {
 		return albs.Result{}, err
 	}
-	g, _, err := b.graphOf(ctx, b.store.d, row, t.Spec.Graph.Platform)
+	g, _, err := b.graphOf(ctx, b.db, row, t.Spec.Graph.Platform)
 	if err != nil {
 		return albs.Result{}, err
 	}
@@ -70,11 +71,11 @@ func (h graphHandler) Admit(ctx context.Context, l queue.Lease, outcome albs.Out
 		return nil, albs.Errorf(albs.Invalid, "the graph has no result")
 	}
 	spec := l.Spec.Graph
-	row, err := h.store.build(ctx, h.store.d, spec.Build)
+	row, err := store.GetBuild(ctx, h.db, spec.Build)
 	if err != nil {
 		return nil, err
 	}
-	g, input, err := h.graphOf(ctx, h.store.d, row, spec.Platform)
+	g, input, err := h.graphOf(ctx, h.db, row, spec.Platform)
 	if err != nil {
 		return nil, err
 	}
@@ -85,7 +86,7 @@ func (h graphHandler) Admit(ctx context.Context, l queue.Lease, outcome albs.Out
 		} else if now != input {
 			return albs.Errorf(albs.Conflict, "the items of build %d have changed meanwhile", row.ID)
 		}
-		if err := h.store.setGraph(ctx, tx, row.ID, spec.Platform, g); err != nil {
+		if err := store.SetGraph(ctx, tx, row.ID, spec.Platform, g); err != nil {
 			return err
 		}
 		return h.follow(ctx, tx, row, spec.Platform, l.Token.Task, g)
@@ -102,7 +103,7 @@ func (h graphHandler) Reads(context.Context, queue.Lease, albs.Digest) (bool, er
 
 // follow makes the rebuilds of a platform that are still blocked come after their
 // source, the gate if there is one, and the rebuilds that the graph says.
-func (b *Builds) follow(ctx context.Context, tx db.Tx, row buildRow, platform string, gate albs.TaskID, g graph.Graph) error {
+func (b *Builds) follow(ctx context.Context, tx db.Tx, row store.Build, platform string, gate albs.TaskID, g graph.Graph) error {
 	steps, err := b.stepsOf(ctx, tx, row.ID, platform)
 	if err != nil {
 		return err
@@ -112,11 +113,11 @@ func (b *Builds) follow(ctx context.Context, tx db.Tx, row buildRow, platform st
 
 // stepsOf returns the tasks of the items of a platform that count.
 func (b *Builds) stepsOf(ctx context.Context, q db.Q, id albs.BuildID, platform string) (map[albs.ItemID]plan.Tasks, error) {
-	items, err := b.store.items(ctx, q, id)
+	items, err := store.Items(ctx, q, id)
 	if err != nil {
 		return nil, fmt.Errorf("items of build %d: %w", id, err)
 	}
-	tasks, err := b.store.tasks(ctx, q, id)
+	tasks, err := store.Tasks(ctx, q, id)
 	if err != nil {
 		return nil, fmt.Errorf("tasks of build %d: %w", id, err)
 	}
@@ -145,12 +146,12 @@ func (b *Builds) stepsOf(ctx context.Context, q db.Q, id albs.BuildID, platform 
 // arrange gives the rebuilds of a platform their order anew, in tx, after an item was
 // dropped, taken in again or given other tasks. Where the order rests on facts that
 // have to be asked for again, the rebuilds wait for that.
-func (b *Builds) arrange(ctx context.Context, tx db.Tx, row buildRow, platform string) error {
-	gates, err := b.store.gates(ctx, tx, row.ID)
+func (b *Builds) arrange(ctx context.Context, tx db.Tx, row store.Build, platform string) error {
+	gates, err := store.Gates(ctx, tx, row.ID)
 	if err != nil {
 		return fmt.Errorf("graphs of build %d: %w", row.ID, err)
 	}
-	i := slices.IndexFunc(gates, func(g gateRow) bool { return g.Platform == platform })
+	i := slices.IndexFunc(gates, func(g store.Gate) bool { return g.Platform == platform })
 	if i < 0 {
 		g, _, err := b.graphOf(ctx, tx, row, platform)
 		if err != nil || row.Order == Auto { // one item alone
@@ -174,7 +175,7 @@ func (b *Builds) arrange(ctx context.Context, tx db.Tx, row buildRow, platform s
 		if err != nil {
 			return err
 		}
-		if err := b.store.setGraph(ctx, tx, row.ID, platform, g); err != nil {
+		if err := store.SetGraph(ctx, tx, row.ID, platform, g); err != nil {
 			return err
 		}
 		return b.follow(ctx, tx, row, platform, gate.TaskID, g)
@@ -205,15 +206,15 @@ func (b *Builds) arrange(ctx context.Context, tx db.Tx, row buildRow, platform s
 }
 
 // enqueueGate adds the task that finds the order of a platform once sources are there.
-func (b *Builds) enqueueGate(ctx context.Context, tx db.Tx, row buildRow, platform string, sources []albs.TaskID) (albs.TaskID, error) {
+func (b *Builds) enqueueGate(ctx context.Context, tx db.Tx, row store.Build, platform string, sources []albs.TaskID) (albs.TaskID, error) {
 	id, err := b.queue.Enqueue(ctx, tx, queue.NewTask{
-		Kind: albs.KindGraph, Lane: row.lane(), Topic: Topic(row.ID), After: sources,
+		Kind: albs.KindGraph, Lane: lane(row), Topic: Topic(row.ID), After: sources,
 		Spec: albs.Spec{Graph: &albs.GraphSpec{Build: row.ID, Platform: platform}},
 	})
 	if err != nil {
 		return 0, err
 	}
-	return id, b.store.setGate(ctx, tx, row.ID, platform, id)
+	return id, store.SetGate(ctx, tx, row.ID, platform, id)
 }
 
-func (r buildRow) lane() string { return Build{Owner: r.Owner, Product: r.Product}.Lane() }
+func lane(r store.Build) string { return Build{Owner: r.Owner, Product: r.Product}.Lane() }

@@ -5,12 +5,13 @@ import (
 	"fmt"
 
 	"albs/internal/albs"
+	"albs/internal/master/build/store"
 )
 
 // OfCommit returns at most limit of the SRPMs that builds made of a git commit, the oldest
 // first: what the rows say, which a statement has to confirm. Anyone may ask.
 func (b *Builds) OfCommit(ctx context.Context, commit string, limit int) ([]albs.Digest, error) {
-	ds, err := b.store.srpmsOf(ctx, commit, limit)
+	ds, err := store.SRPMsOf(ctx, b.db, commit, limit)
 	if err != nil {
 		return nil, fmt.Errorf("read the SRPMs of commit %.40s: %w", commit, err)
 	}
@@ -20,7 +21,7 @@ func (b *Builds) OfCommit(ctx context.Context, commit string, limit int) ([]albs
 // OfSRPM returns at most limit of the unsigned packages that builds made of an SRPM, as
 // OfCommit does.
 func (b *Builds) OfSRPM(ctx context.Context, srpm albs.Digest, limit int) ([]albs.Digest, error) {
-	ds, err := b.store.packagesOf(ctx, srpm, limit)
+	ds, err := store.PackagesOf(ctx, b.db, srpm, limit)
 	if err != nil {
 		return nil, fmt.Errorf("read the packages of SRPM %s: %w", srpm.Short(), err)
 	}

@@ -19,7 +19,7 @@ func (h buildHandler) Offer(ctx context.Context, t queue.Task, _ queue.Offer) (a
 	if err != nil {
 		return albs.Spec{}, nil, err
 	}
-	srpm, err := h.artifacts.Get(ctx, h.store.d, it.SRPM)
+	srpm, err := h.artifacts.Get(ctx, h.db, it.SRPM)
 	if err != nil {
 		return albs.Spec{}, nil, err
 	}

@@ -10,12 +10,13 @@ import (
 	"albs/internal/master/build/option"
 	"albs/internal/master/build/repository"
 	"albs/internal/master/build/status"
+	"albs/internal/master/build/store"
 	"albs/internal/master/platform"
 )
 
 // held returns what the build's repository of in's platform and of arch has.
 func (b *Builds) held(ctx context.Context, in admission, arch albs.Arch) (map[string]albs.Digest, error) {
-	held, err := b.store.held(ctx, b.store.d, in.item.BuildID, in.item.Platform, arch)
+	held, err := store.Held(ctx, b.db, in.item.BuildID, in.item.Platform, arch)
 	if err != nil {
 		return nil, fmt.Errorf("files of repository %s: %w", repository.Name(in.item.BuildID, in.item.Platform, arch), err)
 	}
@@ -24,8 +25,8 @@ func (b *Builds) held(ctx context.Context, in admission, arch albs.Arch) (map[st
 
 // prepare returns the buildroot of an item for arch, and rpmbuild's switches and target
 // in it.
-func (b *Builds) prepare(ctx context.Context, it itemRow, arch albs.Arch) (root albs.Root, s albs.Switches, target albs.Arch, err error) {
-	build, err := b.store.build(ctx, b.store.d, it.BuildID)
+func (b *Builds) prepare(ctx context.Context, it store.Item, arch albs.Arch) (root albs.Root, s albs.Switches, target albs.Arch, err error) {
+	build, err := store.GetBuild(ctx, b.db, it.BuildID)
 	if err != nil {
 		return root, s, "", err
 	}
@@ -33,7 +34,7 @@ func (b *Builds) prepare(ctx context.Context, it itemRow, arch albs.Arch) (root 
 	if build.SecureBoot {
 		purpose = platform.SecureBoot
 	}
-	if root, err = b.own.Root(ctx, build.sight(), it.Platform, arch, purpose); err != nil {
+	if root, err = b.own.Root(ctx, sight(build), it.Platform, arch, purpose); err != nil {
 		return root, s, "", err
 	}
 	o := build.Options.V.And(it.Options.V)
@@ -45,17 +46,17 @@ func (b *Builds) prepare(ctx context.Context, it itemRow, arch albs.Arch) (root 
 // tested: the platform's, and what the build itself saw. NotFound while the build has
 // no package for them.
 func (b *Builds) TestRoot(ctx context.Context, id albs.BuildID, name string, arch albs.Arch) (albs.Root, error) {
-	build, err := b.store.build(ctx, b.store.d, id)
+	build, err := store.GetBuild(ctx, b.db, id)
 	if err != nil {
 		return albs.Root{}, err
 	}
 	if _, err := b.own.Of(ctx, id, name, arch); err != nil {
 		return albs.Root{}, err
 	}
-	return b.own.Root(ctx, build.sight(), name, arch, platform.Test)
+	return b.own.Root(ctx, sight(build), name, arch, platform.Test)
 }
 
-func (b buildRow) sight() repository.Sight {
+func sight(b store.Build) repository.Sight {
 	return repository.Sight{Build: b.ID, Flavours: b.Flavours.V, Linked: b.Linked.V}
 }
 

@@ -12,6 +12,7 @@ import (
 	"albs/internal/master/auth"
 	"albs/internal/master/build/repository"
 	"albs/internal/master/build/settle"
+	"albs/internal/master/build/store"
 	"albs/internal/master/db"
 	"albs/internal/master/event"
 	"albs/internal/rpm"
@@ -61,7 +62,7 @@ func (p packagesOf) Artifact(ctx context.Context, d albs.Digest) (artifact.Artif
 	if i := slices.IndexFunc(p.own, func(a artifact.Artifact) bool { return a.Digest == d }); i >= 0 {
 		return p.own[i], nil
 	}
-	return p.artifacts.Get(ctx, p.store.d, d)
+	return p.artifacts.Get(ctx, p.db, d)
 }
 
 func (p packagesOf) Header(ctx context.Context, d albs.Digest) (*rpm.Package, error) {
@@ -80,11 +81,11 @@ func (p packagesOf) Held(ctx context.Context, arch albs.Arch) (map[string]albs.D
 // others returns what the item's other arches made, and whether all of them that
 // aren't weak have ended.
 func (b *Builds) others(ctx context.Context, in admission, s *settlement) (all []settle.Made, settled bool, err error) {
-	rows, err := b.store.rebuilds(ctx, b.store.d, in.item.ID)
+	rows, err := store.Rebuilds(ctx, b.db, in.item.ID)
 	if err != nil {
 		return nil, false, fmt.Errorf("rebuilds of item %d: %w", in.item.ID, err)
 	}
-	about := map[albs.TaskID]taskRow{}
+	about := map[albs.TaskID]store.Task{}
 	for _, r := range rows {
 		if r.TaskID != in.task.TaskID {
 			s.others = append(s.others, r.TaskID)
@@ -95,7 +96,7 @@ func (b *Builds) others(ctx context.Context, in admission, s *settlement) (all [
 	if err != nil {
 		return nil, false, err
 	}
-	files, err := b.store.packages(ctx, b.store.d, in.item.ID)
+	files, err := store.Packages(ctx, b.db, in.item.ID)
 	if err != nil {
 		return nil, false, fmt.Errorf("packages of item %d: %w", in.item.ID, err)
 	}
@@ -137,12 +138,12 @@ func (b *Builds) conclude(ctx context.Context, tx db.Tx, in admission, s settlem
 		return err
 	}
 	for _, r := range s.Replace {
-		if err := b.store.replaceFile(ctx, tx, in.item.BuildID, r); err != nil {
+		if err := store.ReplaceFile(ctx, tx, in.item.BuildID, r); err != nil {
 			return err
 		}
 	}
 	for _, f := range s.Add {
-		err := b.store.addArtifact(ctx, tx, artifactRow{
+		err := store.AddArtifact(ctx, tx, store.Artifact{
 			BuildID: in.item.BuildID, ItemID: in.item.ID, TaskID: f.Task, Attempt: f.Attempt,
 			Digest: f.Digest, Kind: string(artifact.RPM), Name: f.Name, Arch: f.Arch,
 		})
@@ -151,20 +152,20 @@ func (b *Builds) conclude(ctx context.Context, tx db.Tx, in admission, s settlem
 		}
 	}
 	if len(s.Differ) > 0 {
-		it, err := b.store.item(ctx, tx, in.item.ID)
+		it, err := store.GetItem(ctx, tx, in.item.ID)
 		if err != nil {
 			return err
 		}
-		if err := b.store.setNoarch(ctx, tx, it.ID, append(it.Noarch.V, s.Differ...)); err != nil {
+		if err := store.SetNoarch(ctx, tx, it.ID, append(it.Noarch.V, s.Differ...)); err != nil {
 			return err
 		}
 	}
-	if err := b.store.setTold(ctx, tx, in.task.TaskID, false); err != nil { // of an earlier end it may have been
+	if err := store.SetTold(ctx, tx, in.task.TaskID, false); err != nil { // of an earlier end it may have been
 		return err
 	}
 	for _, m := range s.Tell {
 		t := Built{Task: m.Task, Build: in.item.BuildID, Item: in.item.ID, Platform: in.item.Platform, Arch: m.Arch}
-		if err := b.store.setTold(ctx, tx, t.Task, true); err != nil {
+		if err := store.SetTold(ctx, tx, t.Task, true); err != nil {
 			return err
 		}
 		if err := b.events.Add(ctx, tx, EventBuilt, Topic(t.Build), in.worker.String(), t); err != nil {
@@ -207,14 +208,14 @@ func (b *Builds) settleWithout(ctx context.Context, id albs.TaskID) error {
 	if in.task, in.item, err = b.taskOf(ctx, id); err != nil || in.task.Superseded {
 		return err
 	}
-	if _, err := b.store.build(ctx, b.store.d, in.task.BuildID); err != nil {
+	if _, err := store.GetBuild(ctx, b.db, in.task.BuildID); err != nil {
 		return err
 	}
 	s, err := b.settle(ctx, in, nil, true)
 	if err != nil || len(s.Tell)+len(s.steps) == 0 {
 		return err
 	}
-	err = b.store.d.InTx(ctx, func(tx db.Tx) error {
+	err = b.db.InTx(ctx, func(tx db.Tx) error {
 		states, err := b.queue.States(ctx, tx, id)
 		if err != nil {
 			return err

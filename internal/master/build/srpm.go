@@ -11,6 +11,7 @@ import (
 	"albs/internal/master/artifact"
 	"albs/internal/master/build/admit"
 	"albs/internal/master/build/repository"
+	"albs/internal/master/build/store"
 	"albs/internal/master/db"
 	"albs/internal/master/provenance"
 	"albs/internal/master/queue"
@@ -32,7 +33,7 @@ func (h sourceHandler) Offer(ctx context.Context, t queue.Task, _ queue.Offer) (
 	}
 	spec := albs.SourceSpec{Root: root, Arches: it.Arches.V, Switches: switches}
 	if it.URL == "" {
-		srpm, err := h.artifacts.Get(ctx, h.store.d, it.SRPM)
+		srpm, err := h.artifacts.Get(ctx, h.db, it.SRPM)
 		if err != nil {
 			return albs.Spec{}, nil, err
 		}
@@ -101,7 +102,7 @@ func (h sourceHandler) Admit(ctx context.Context, l queue.Lease, outcome albs.Ou
 		if err := h.keep(ctx, tx, in, "", record); err != nil {
 			return err
 		}
-		if err := h.store.setSRPM(ctx, tx, in.item.ID, srpm.File()); err != nil {
+		if err := store.SetSRPM(ctx, tx, in.item.ID, srpm.File()); err != nil {
 			return err
 		}
 		if err := h.own.Advance(ctx, tx, steps); err != nil {
@@ -158,8 +159,8 @@ func (b *Builds) tagsOf(ctx context.Context, srpm albs.Digest) (archTags, error)
 // learn keeps what the spec file of an item says, and ends the rebuilds that have
 // nothing to do by it, or by its header for arches of which it says nothing, before
 // anybody makes a root for them.
-func (b *Builds) learn(ctx context.Context, tx db.Tx, it itemRow, facts []albs.SpecFacts, tags archTags) error {
-	if err := b.store.setFacts(ctx, tx, it.ID, facts); err != nil {
+func (b *Builds) learn(ctx context.Context, tx db.Tx, it store.Item, facts []albs.SpecFacts, tags archTags) error {
+	if err := store.SetFacts(ctx, tx, it.ID, facts); err != nil {
 		return err
 	}
 	steps, err := b.stepsOf(ctx, tx, it.BuildID, it.Platform)

@@ -14,6 +14,7 @@ import (
 	"albs/internal/master/build/repository"
 	"albs/internal/master/build/settle"
 	"albs/internal/master/build/status"
+	"albs/internal/master/build/store"
 	"albs/internal/master/db"
 	"albs/internal/master/queue"
 )
@@ -119,20 +120,12 @@ type Summary struct {
 }
 
 // Filter says which builds List returns. Empty fields don't filter.
-type Filter struct {
-	Before   albs.BuildID // only builds with a lower id, for the next page
-	Limit    int          // 1 to 200; 0 is 20
-	Skip     int          // so many builds first, for pages that are numbered
-	Owner    string
-	Product  string
-	Package  string
-	Platform string
-}
+type Filter = store.Filter
 
 // Get returns a build with all its items, tasks and files, or NotFound. The reason of
 // a task that waits says for what.
 func (b *Builds) Get(ctx context.Context, id albs.BuildID) (Build, error) {
-	row, err := b.store.build(ctx, b.store.d, id)
+	row, err := store.GetBuild(ctx, b.db, id)
 	if err != nil {
 		return Build{}, err
 	}
@@ -140,7 +133,7 @@ func (b *Builds) Get(ctx context.Context, id albs.BuildID) (Build, error) {
 		ID: row.ID, Owner: row.Owner, OwnerID: row.OwnerID, Team: row.Team, Product: row.Product, CreatedAt: row.CreatedAt.Time,
 		Options: row.Options.V, Flavours: row.Flavours.V, Linked: row.Linked.V, SecureBoot: row.SecureBoot, Order: row.Order,
 	}
-	items, err := b.store.items(ctx, b.store.d, id)
+	items, err := store.Items(ctx, b.db, id)
 	if err != nil {
 		return Build{}, fmt.Errorf("items of build %d: %w", id, err)
 	}
@@ -148,7 +141,7 @@ func (b *Builds) Get(ctx context.Context, id albs.BuildID) (Build, error) {
 	if err != nil {
 		return Build{}, err
 	}
-	causes, err := cause.OfBuild(ctx, b.store.d, id)
+	causes, err := cause.OfBuild(ctx, b.db, id)
 	if err != nil {
 		return Build{}, err
 	}
@@ -191,12 +184,12 @@ func (b *Builds) Get(ctx context.Context, id albs.BuildID) (Build, error) {
 // deleted it. Whoever begins something upon a build asks in the transaction in which
 // that begins.
 func (b *Builds) There(ctx context.Context, from db.Q, id albs.BuildID) error {
-	_, err := b.store.build(ctx, from, id)
+	_, err := store.GetBuild(ctx, from, id)
 	return err
 }
 
 // statusOf is the status of a build of these items.
-func statusOf(items []itemRow, tasks []itemTask, gates []Gate) status.Status {
+func statusOf(items []store.Item, tasks []itemTask, gates []Gate) status.Status {
 	byID := itemsByID(items)
 	var views []status.Task
 	for _, t := range tasks {
@@ -205,7 +198,7 @@ func statusOf(items []itemRow, tasks []itemTask, gates []Gate) status.Status {
 		}
 	}
 	for _, g := range gates {
-		v := itemTask{Task: Task{Task: g.Task}}.view(itemRow{Package: g.Platform})
+		v := itemTask{Task: Task{Task: g.Task}}.view(store.Item{Package: g.Platform})
 		v.Uncounted = true
 		views = append(views, v)
 	}
@@ -213,7 +206,7 @@ func statusOf(items []itemRow, tasks []itemTask, gates []Gate) status.Status {
 }
 
 func (b *Builds) files(ctx context.Context, id albs.BuildID) ([]Artifact, error) {
-	rows, err := b.store.artifacts(ctx, b.store.d, id)
+	rows, err := store.Artifacts(ctx, b.db, id)
 	if err != nil {
 		return nil, fmt.Errorf("files of build %d: %w", id, err)
 	}
@@ -231,8 +224,8 @@ type itemTask struct {
 }
 
 // itemsByID returns the items by their ids.
-func itemsByID(items []itemRow) map[albs.ItemID]itemRow {
-	byID := make(map[albs.ItemID]itemRow, len(items))
+func itemsByID(items []store.Item) map[albs.ItemID]store.Item {
+	byID := make(map[albs.ItemID]store.Item, len(items))
 	for _, it := range items {
 		byID[it.ID] = it
 	}
@@ -240,7 +233,7 @@ func itemsByID(items []itemRow) map[albs.ItemID]itemRow {
 }
 
 // view is the task, of the item it, as the rule of states sees it.
-func (t itemTask) view(it itemRow) status.Task {
+func (t itemTask) view(it store.Item) status.Task {
 	label := it.Package
 	if t.Arch != "" {
 		label += " " + string(t.Arch)
@@ -262,11 +255,11 @@ func (t itemTask) finished() time.Time {
 // tasks returns the tasks of a build's items, those that count no more too, and those
 // that find its order.
 func (b *Builds) tasks(ctx context.Context, id albs.BuildID) ([]itemTask, []Gate, error) {
-	rows, err := b.store.tasks(ctx, b.store.d, id)
+	rows, err := store.Tasks(ctx, b.db, id)
 	if err != nil {
 		return nil, nil, fmt.Errorf("tasks of build %d: %w", id, err)
 	}
-	finders, err := b.store.gates(ctx, b.store.d, id)
+	finders, err := store.Gates(ctx, b.db, id)
 	if err != nil {
 		return nil, nil, fmt.Errorf("graphs of build %d: %w", id, err)
 	}
@@ -302,7 +295,7 @@ func (b *Builds) List(ctx context.Context, f Filter) ([]Summary, bool, error) {
 	if f.Limit <= 0 || f.Limit > 200 {
 		f.Limit = 20
 	}
-	rows, err := b.store.list(ctx, f)
+	rows, err := store.List(ctx, b.db, f)
 	if err != nil {
 		return nil, false, fmt.Errorf("list builds: %w", err)
 	}
@@ -319,9 +312,9 @@ func (b *Builds) List(ctx context.Context, f Filter) ([]Summary, bool, error) {
 	return out, more, nil
 }
 
-func (b *Builds) summary(ctx context.Context, r buildRow) (Summary, error) {
+func (b *Builds) summary(ctx context.Context, r store.Build) (Summary, error) {
 	s := Summary{ID: r.ID, Owner: r.Owner, OwnerID: r.OwnerID, Product: r.Product, CreatedAt: r.CreatedAt.Time}
-	items, err := b.store.items(ctx, b.store.d, r.ID)
+	items, err := store.Items(ctx, b.db, r.ID)
 	if err != nil {
 		return s, fmt.Errorf("items of build %d: %w", r.ID, err)
 	}
@@ -346,7 +339,7 @@ func appendNew(list []string, s string) []string {
 
 // CountOf returns how many builds a filter leaves, whatever its Limit and Skip.
 func (b *Builds) CountOf(ctx context.Context, f Filter) (int, error) {
-	n, err := b.store.count(ctx, f)
+	n, err := store.Count(ctx, b.db, f)
 	if err != nil {
 		return 0, fmt.Errorf("count builds: %w", err)
 	}
@@ -356,7 +349,7 @@ func (b *Builds) CountOf(ctx context.Context, f Filter) (int, error) {
 // Packages returns the RPMs and SRPMs of a build that its repositories hold, or
 // NotFound.
 func (b *Builds) Packages(ctx context.Context, id albs.BuildID) ([]Artifact, error) {
-	if _, err := b.store.build(ctx, b.store.d, id); err != nil {
+	if _, err := store.GetBuild(ctx, b.db, id); err != nil {
 		return nil, err
 	}
 	files, err := b.files(ctx, id)

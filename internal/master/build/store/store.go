@@ -1,4 +1,8 @@
-package build
+// Package store is the tables of builds: builds, their items, tasks, files and graphs.
+// The SQL of package build is here; what is read of these tables to know what must be
+// kept, and why tasks failed, is in keep and cause. It writes what it is told, in the
+// caller's transaction; what may be written when is build's to know.
+package store
 
 import (
 	"context"
@@ -17,19 +21,17 @@ import (
 	"albs/internal/master/db"
 )
 
-type store struct{ d *db.DB }
-
-// column is a value that a column keeps as JSON; the zero value where it is NULL.
-type column[T any] struct{ V T }
+// Column is a value V that a column keeps as JSON; the zero value where it is NULL.
+type Column[T any] struct{ V T }
 
 // Value implements driver.Valuer.
-func (c column[T]) Value() (driver.Value, error) {
+func (c Column[T]) Value() (driver.Value, error) {
 	b, err := json.Marshal(c.V)
 	return string(b), err
 }
 
 // Scan implements sql.Scanner.
-func (c *column[T]) Scan(src any) error {
+func (c *Column[T]) Scan(src any) error {
 	var text sql.NullString
 	if err := text.Scan(src); err != nil || !text.Valid {
 		return err
@@ -37,52 +39,55 @@ func (c *column[T]) Scan(src any) error {
 	return json.Unmarshal([]byte(text.String), &c.V)
 }
 
-type buildRow struct {
-	ID        albs.BuildID    `db:"id"`
-	OwnerID   albs.UserID     `db:"owner_id"`
-	Owner     string          `db:"owner"`
-	Team      string          `db:"team"`
-	Product   string          `db:"product"`
-	Options   column[Options] `db:"options"`
-	Order     Order           `db:"ordering"`
-	CreatedAt db.Time         `db:"created_at"`
-	DeletedAt db.Time         `db:"deleted_at"`
-	DeletedBy string          `db:"deleted_by"`
+// Build is a build as the table holds it. Who deleted it, and when, is zero while it is
+// there.
+type Build struct {
+	ID        albs.BuildID           `db:"id"`
+	OwnerID   albs.UserID            `db:"owner_id"`
+	Owner     string                 `db:"owner"`
+	Team      string                 `db:"team"`
+	Product   string                 `db:"product"`
+	Options   Column[option.Options] `db:"options"`
+	Order     graph.Order            `db:"ordering"`
+	CreatedAt db.Time                `db:"created_at"`
+	DeletedAt db.Time                `db:"deleted_at"`
+	DeletedBy string                 `db:"deleted_by"`
 
-	Flavours column[[]repository.UsedFlavour] `db:"flavours"`
-	Linked   column[[]repository.Linked]      `db:"linked"`
+	Flavours Column[[]repository.UsedFlavour] `db:"flavours"`
+	Linked   Column[[]repository.Linked]      `db:"linked"`
 
 	SecureBoot bool `db:"secure_boot"`
 }
 
 const buildColumns = `id, owner_id, owner, team, product, options, ordering, created_at, deleted_at, deleted_by, flavours, linked, secure_boot`
 
-type itemRow struct {
+// Item is one package of a build on one platform.
+type Item struct {
 	ID       albs.ItemID                 `db:"id"`
 	BuildID  albs.BuildID                `db:"build_id"`
 	Place    int                         `db:"place"`
 	Platform string                      `db:"platform"`
-	Arches   column[[]albs.Arch]         `db:"arches"`
+	Arches   Column[[]albs.Arch]         `db:"arches"`
 	URL      string                      `db:"url"`
 	Ref      string                      `db:"ref"`
 	RefType  string                      `db:"ref_type"`
 	Commit   string                      `db:"commit_id"`
 	Package  string                      `db:"package"`
-	Imported column[albs.ImportResult]   `db:"imported"` // zero until there is one
+	Imported Column[albs.ImportResult]   `db:"imported"` // zero until there is one
 	SRPM     albs.Digest                 `db:"srpm"`
 	SRPMName string                      `db:"srpm_name"`
 	SRPMURL  string                      `db:"srpm_url"`
-	Options  column[Options]             `db:"options"` // the package's own
-	Target   column[option.Facts]        `db:"target"`
-	Noarch   column[[]settle.Difference] `db:"noarch"`
+	Options  Column[option.Options]      `db:"options"` // the package's own
+	Target   Column[option.Facts]        `db:"target"`
+	Noarch   Column[[]settle.Difference] `db:"noarch"`
 	Dropped  bool                        `db:"dropped"` // cancelled by itself: no other waits for it
-	tags     archTags                    // of an SRPM that is given, while the build is made
 }
 
 // Without facts, which are long and wanted for the graph alone.
 const itemColumns = `id, build_id, place, platform, arches, url, ref, ref_type, commit_id, package, imported, srpm, srpm_name, srpm_url, options, target, noarch, dropped`
 
-type taskRow struct {
+// Task is what a task of the queue is to a build.
+type Task struct {
 	TaskID  albs.TaskID   `db:"task_id"`
 	BuildID albs.BuildID  `db:"build_id"`
 	ItemID  albs.ItemID   `db:"item_id"`
@@ -95,7 +100,9 @@ type taskRow struct {
 
 const taskColumns = `task_id, build_id, item_id, kind, arch, told, superseded`
 
-type artifactRow struct {
+// Artifact is a file that an attempt left, or that a repository of the build took from
+// another arch.
+type Artifact struct {
 	BuildID albs.BuildID `db:"build_id"`
 	ItemID  albs.ItemID  `db:"item_id"`
 	TaskID  albs.TaskID  `db:"task_id"`
@@ -108,8 +115,8 @@ type artifactRow struct {
 
 const artifactColumns = `build_id, item_id, task_id, attempt, digest, kind, name, arch`
 
-// byKey returns the build that was created with an idempotency key, 0 if none.
-func (s store) byKey(ctx context.Context, q db.Q, key string) (albs.BuildID, error) {
+// ByKey returns the build that was created with an idempotency key, 0 if none.
+func ByKey(ctx context.Context, q db.Q, key string) (albs.BuildID, error) {
 	var id albs.BuildID
 	err := q.GetContext(ctx, &id, `SELECT id FROM build WHERE key = $1`, key)
 	if errors.Is(err, sql.ErrNoRows) {
@@ -118,10 +125,12 @@ func (s store) byKey(ctx context.Context, q db.Q, key string) (albs.BuildID, err
 	return id, err
 }
 
-func (s store) addBuild(ctx context.Context, tx db.Tx, b *buildRow, key string, request NewBuild) error {
+// AddBuild adds a build that was asked for by request, and sets its id. A key that is
+// taken is an error that db.IsUnique knows.
+func AddBuild(ctx context.Context, tx db.Tx, b *Build, key string, request any) error {
 	err := tx.GetContext(ctx, &b.ID, `INSERT INTO build (key, owner_id, owner, team, product, options, ordering, request, created_at, flavours, linked, secure_boot)
 		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12) RETURNING id`,
-		sql.NullString{String: key, Valid: key != ""}, b.OwnerID, b.Owner, b.Team, b.Product, b.Options, b.Order, column[NewBuild]{request}, b.CreatedAt,
+		sql.NullString{String: key, Valid: key != ""}, b.OwnerID, b.Owner, b.Team, b.Product, b.Options, b.Order, Column[any]{request}, b.CreatedAt,
 		b.Flavours, b.Linked, b.SecureBoot)
 	if err != nil {
 		return fmt.Errorf("insert build: %w", err)
@@ -129,7 +138,8 @@ func (s store) addBuild(ctx context.Context, tx db.Tx, b *buildRow, key string, 
 	return nil
 }
 
-func (s store) addItem(ctx context.Context, tx db.Tx, it *itemRow) error {
+// AddItem adds an item and sets its id.
+func AddItem(ctx context.Context, tx db.Tx, it *Item) error {
 	err := tx.GetContext(ctx, &it.ID, `INSERT INTO build_item
 		(build_id, place, platform, arches, url, ref, ref_type, commit_id, package, srpm, srpm_name, srpm_url, options, target)
 		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14) RETURNING id`,
@@ -140,7 +150,8 @@ func (s store) addItem(ctx context.Context, tx db.Tx, it *itemRow) error {
 	return nil
 }
 
-func (s store) addTask(ctx context.Context, tx db.Tx, t taskRow) error {
+// AddTask adds a task that counts and isn't told of.
+func AddTask(ctx context.Context, tx db.Tx, t Task) error {
 	_, err := tx.ExecContext(ctx, `INSERT INTO build_task (task_id, build_id, item_id, kind, arch) VALUES ($1, $2, $3, $4, $5)`,
 		t.TaskID, t.BuildID, t.ItemID, t.Kind, t.Arch)
 	if err != nil {
@@ -149,18 +160,20 @@ func (s store) addTask(ctx context.Context, tx db.Tx, t taskRow) error {
 	return nil
 }
 
-func (s store) setImported(ctx context.Context, tx db.Tx, id albs.ItemID, r albs.ImportResult) error {
-	res, err := tx.ExecContext(ctx, `UPDATE build_item SET imported = $2, package = $3 WHERE id = $1`, id, column[albs.ImportResult]{r}, r.Package)
+// SetImported writes what the import of an item's commit found.
+func SetImported(ctx context.Context, tx db.Tx, id albs.ItemID, r albs.ImportResult) error {
+	res, err := tx.ExecContext(ctx, `UPDATE build_item SET imported = $2, package = $3 WHERE id = $1`, id, Column[albs.ImportResult]{r}, r.Package)
 	return db.One(res, err, "item %d is gone", id)
 }
 
-func (s store) setSRPM(ctx context.Context, tx db.Tx, id albs.ItemID, f albs.File) error {
+// SetSRPM writes which SRPM an item has.
+func SetSRPM(ctx context.Context, tx db.Tx, id albs.ItemID, f albs.File) error {
 	res, err := tx.ExecContext(ctx, `UPDATE build_item SET srpm = $2, srpm_name = $3 WHERE id = $1`, id, f.Digest, f.Name)
 	return db.One(res, err, "item %d is gone", id)
 }
 
-// addArtifact notes a file of an attempt; Invalid if it has one of that name.
-func (s store) addArtifact(ctx context.Context, tx db.Tx, a artifactRow) error {
+// AddArtifact notes a file of an attempt; Invalid if it has one of that name.
+func AddArtifact(ctx context.Context, tx db.Tx, a Artifact) error {
 	_, err := tx.ExecContext(ctx, `INSERT INTO build_artifact (build_id, item_id, task_id, attempt, digest, kind, name, arch)
 		VALUES ($1, $2, $3, $4, $5, $6, $7, $8)`,
 		a.BuildID, a.ItemID, a.TaskID, a.Attempt, a.Digest, a.Kind, a.Name, a.Arch)
@@ -173,32 +186,35 @@ func (s store) addArtifact(ctx context.Context, tx db.Tx, a artifactRow) error {
 	return nil
 }
 
-// packages returns the RPMs of an item that repositories have.
-func (s store) packages(ctx context.Context, q db.Q, id albs.ItemID) ([]artifactRow, error) {
-	var out []artifactRow
+// Packages returns the RPMs of an item that repositories have.
+func Packages(ctx context.Context, q db.Q, id albs.ItemID) ([]Artifact, error) {
+	var out []Artifact
 	err := q.SelectContext(ctx, &out, `SELECT `+artifactColumns+` FROM build_artifact WHERE item_id = $1 AND kind = 'rpm' AND arch <> '' ORDER BY task_id, name`, id)
 	return out, err
 }
 
-func (s store) replaceFile(ctx context.Context, tx db.Tx, id albs.BuildID, r settle.Replacement) error {
+// ReplaceFile gives a file other content under its name.
+func ReplaceFile(ctx context.Context, tx db.Tx, id albs.BuildID, r settle.Replacement) error {
 	res, err := tx.ExecContext(ctx, `UPDATE build_artifact SET digest = $5 WHERE build_id = $1 AND task_id = $2 AND attempt = $3 AND name = $4`,
 		id, r.Task, r.Attempt, r.Name, r.By)
 	return db.One(res, err, "file %s of task %d is gone", r.Name, r.Task)
 }
 
-func (s store) setTold(ctx context.Context, tx db.Tx, id albs.TaskID, told bool) error {
+// SetTold writes whether it was told that a rebuild's packages are settled.
+func SetTold(ctx context.Context, tx db.Tx, id albs.TaskID, told bool) error {
 	res, err := tx.ExecContext(ctx, `UPDATE build_task SET told = $2 WHERE task_id = $1`, id, told)
 	return db.One(res, err, "task %d of a build is gone", id)
 }
 
-func (s store) setNoarch(ctx context.Context, tx db.Tx, id albs.ItemID, d []settle.Difference) error {
-	res, err := tx.ExecContext(ctx, `UPDATE build_item SET noarch = $2 WHERE id = $1`, id, column[[]settle.Difference]{d})
+// SetNoarch writes what differs between the arches' copies of an item's noarch packages.
+func SetNoarch(ctx context.Context, tx db.Tx, id albs.ItemID, d []settle.Difference) error {
+	res, err := tx.ExecContext(ctx, `UPDATE build_item SET noarch = $2 WHERE id = $1`, id, Column[[]settle.Difference]{d})
 	return db.One(res, err, "item %d is gone", id)
 }
 
-// build returns a build, or NotFound, which says so if it was deleted.
-func (s store) build(ctx context.Context, q db.Q, id albs.BuildID) (buildRow, error) {
-	var b buildRow
+// GetBuild returns a build, or NotFound, which says so if it was deleted.
+func GetBuild(ctx context.Context, q db.Q, id albs.BuildID) (Build, error) {
+	var b Build
 	err := q.GetContext(ctx, &b, `SELECT `+buildColumns+` FROM build WHERE id = $1`, id)
 	if err == nil && !b.DeletedAt.IsZero() {
 		err = albs.Errorf(albs.NotFound, "build %d was deleted by %s at %s", id, b.DeletedBy, b.DeletedAt.UTC().Format(time.RFC3339))
@@ -206,45 +222,51 @@ func (s store) build(ctx context.Context, q db.Q, id albs.BuildID) (buildRow, er
 	return b, db.Found(err, "build %d", id)
 }
 
-func (s store) items(ctx context.Context, q db.Q, id albs.BuildID) ([]itemRow, error) {
-	var out []itemRow
+// Items returns the items of a build as listed.
+func Items(ctx context.Context, q db.Q, id albs.BuildID) ([]Item, error) {
+	var out []Item
 	err := q.SelectContext(ctx, &out, `SELECT `+itemColumns+` FROM build_item WHERE build_id = $1 ORDER BY place`, id)
 	return out, err
 }
 
-func (s store) item(ctx context.Context, q db.Q, id albs.ItemID) (itemRow, error) {
-	var it itemRow
+// GetItem returns an item, or NotFound.
+func GetItem(ctx context.Context, q db.Q, id albs.ItemID) (Item, error) {
+	var it Item
 	err := q.GetContext(ctx, &it, `SELECT `+itemColumns+` FROM build_item WHERE id = $1`, id)
 	return it, db.Found(err, "build item %d", id)
 }
 
-func (s store) tasks(ctx context.Context, q db.Q, id albs.BuildID) ([]taskRow, error) {
-	var out []taskRow
+// Tasks returns the tasks of a build's items by id, those that count no more too.
+func Tasks(ctx context.Context, q db.Q, id albs.BuildID) ([]Task, error) {
+	var out []Task
 	err := q.SelectContext(ctx, &out, `SELECT `+taskColumns+` FROM build_task WHERE build_id = $1 ORDER BY task_id`, id)
 	return out, err
 }
 
-// rebuilds returns the rebuilds of an item.
-func (s store) rebuilds(ctx context.Context, q db.Q, id albs.ItemID) ([]taskRow, error) {
-	var out []taskRow
+// Rebuilds returns the rebuilds of an item that count, by id.
+func Rebuilds(ctx context.Context, q db.Q, id albs.ItemID) ([]Task, error) {
+	var out []Task
 	err := q.SelectContext(ctx, &out, `SELECT `+taskColumns+` FROM build_task WHERE item_id = $1 AND kind = $2 AND superseded = $3 ORDER BY task_id`, id, albs.KindBuild, false)
 	return out, err
 }
 
-func (s store) task(ctx context.Context, q db.Q, id albs.TaskID) (taskRow, error) {
-	var t taskRow
+// GetTask returns what a task of the queue is to its build; NotFound if it is no build's,
+// or finds an order.
+func GetTask(ctx context.Context, q db.Q, id albs.TaskID) (Task, error) {
+	var t Task
 	err := q.GetContext(ctx, &t, `SELECT `+taskColumns+` FROM build_task WHERE task_id = $1`, id)
 	return t, db.Found(err, "task %d of a build", id)
 }
 
-func (s store) artifacts(ctx context.Context, q db.Q, id albs.BuildID) ([]artifactRow, error) {
-	var out []artifactRow
+// Artifacts returns the files of a build by task, attempt and name.
+func Artifacts(ctx context.Context, q db.Q, id albs.BuildID) ([]Artifact, error) {
+	var out []Artifact
 	err := q.SelectContext(ctx, &out, `SELECT `+artifactColumns+` FROM build_artifact WHERE build_id = $1 ORDER BY task_id, attempt, name`, id)
 	return out, err
 }
 
-// held returns the files of a build's repository of a platform and arch, by name.
-func (s store) held(ctx context.Context, q db.Q, id albs.BuildID, platform string, arch albs.Arch) (map[string]albs.Digest, error) {
+// Held returns the files of a build's repository of a platform and arch, by name.
+func Held(ctx context.Context, q db.Q, id albs.BuildID, platform string, arch albs.Arch) (map[string]albs.Digest, error) {
 	var rows []struct {
 		Name   string      `db:"name"`
 		Digest albs.Digest `db:"digest"`
@@ -258,12 +280,23 @@ func (s store) held(ctx context.Context, q db.Q, id albs.BuildID, platform strin
 	return out, err
 }
 
-// list returns builds below f.Before, newest first, one more than f.Limit if
+// Filter says which builds List returns. Empty fields don't filter.
+type Filter struct {
+	Before   albs.BuildID // only builds with a lower id, for the next page
+	Limit    int          // 1 to 200; 0 is 20
+	Skip     int          // so many builds first, for pages that are numbered
+	Owner    string
+	Product  string
+	Package  string
+	Platform string
+}
+
+// List returns builds below f.Before, newest first, one more than f.Limit if
 // there are more.
-func (s store) list(ctx context.Context, f Filter) ([]buildRow, error) {
+func List(ctx context.Context, q db.Q, f Filter) ([]Build, error) {
 	where, args := f.where()
-	var out []buildRow
-	err := s.d.SelectContext(ctx, &out, fmt.Sprintf(`SELECT `+buildColumns+` FROM build WHERE %s ORDER BY id DESC LIMIT $%d OFFSET $%d`,
+	var out []Build
+	err := q.SelectContext(ctx, &out, fmt.Sprintf(`SELECT `+buildColumns+` FROM build WHERE %s ORDER BY id DESC LIMIT $%d OFFSET $%d`,
 		where, len(args)+1, len(args)+2), append(args, f.Limit+1, max(f.Skip, 0))...)
 	return out, err
 }
@@ -280,48 +313,49 @@ func (f Filter) where() (string, []any) {
 	return "deleted_at IS NULL AND " + sql, args
 }
 
-func (s store) count(ctx context.Context, f Filter) (int, error) {
+// Count returns how many builds a filter leaves, whatever its Limit and Skip.
+func Count(ctx context.Context, q db.Q, f Filter) (int, error) {
 	where, args := f.where()
 	var n int
-	err := s.d.GetContext(ctx, &n, `SELECT count(*) FROM build WHERE `+where, args...)
+	err := q.GetContext(ctx, &n, `SELECT count(*) FROM build WHERE `+where, args...)
 	return n, err
 }
 
 // Orders.
 
-// request returns what a build was asked for; NotFound for builds older than the
-// keeping of it.
-func (s store) request(ctx context.Context, q db.Q, id albs.BuildID) (NewBuild, error) {
+// Request reads what a build was asked for into a pointer to what AddBuild was given;
+// NotFound for builds older than the keeping of it.
+func Request(ctx context.Context, q db.Q, id albs.BuildID, into any) error {
 	var text string
 	if err := q.GetContext(ctx, &text, `SELECT request FROM build WHERE id = $1`, id); err != nil {
-		return NewBuild{}, db.Found(err, "build %d", id)
+		return db.Found(err, "build %d", id)
 	}
 	if text == "" {
-		return NewBuild{}, albs.Errorf(albs.NotFound, "build %d was made by an earlier version of albs, which didn't keep what was asked for", id)
+		return albs.Errorf(albs.NotFound, "build %d was made by an earlier version of albs, which didn't keep what was asked for", id)
 	}
-	var n column[NewBuild]
-	err := n.Scan(text)
-	return n.V, err
+	return json.Unmarshal([]byte(text), into)
 }
 
-func (s store) setFacts(ctx context.Context, tx db.Tx, id albs.ItemID, facts []albs.SpecFacts) error {
-	res, err := tx.ExecContext(ctx, `UPDATE build_item SET facts = $2 WHERE id = $1`, id, column[[]albs.SpecFacts]{facts})
+// SetFacts writes what the graph is made from.
+func SetFacts(ctx context.Context, tx db.Tx, id albs.ItemID, facts []albs.SpecFacts) error {
+	res, err := tx.ExecContext(ctx, `UPDATE build_item SET facts = $2 WHERE id = $1`, id, Column[[]albs.SpecFacts]{facts})
 	return db.One(res, err, "item %d is gone", id)
 }
 
-func (s store) setDropped(ctx context.Context, tx db.Tx, id albs.ItemID, dropped bool) error {
+// SetDropped writes whether an item is left out by itself.
+func SetDropped(ctx context.Context, tx db.Tx, id albs.ItemID, dropped bool) error {
 	res, err := tx.ExecContext(ctx, `UPDATE build_item SET dropped = $2 WHERE id = $1`, id, dropped)
 	return db.One(res, err, "item %d is gone", id)
 }
 
-// graphItems returns the items of a platform that are in its order, with their facts,
+// GraphItems returns the items of a platform that are in its order, with their facts,
 // as listed.
-func (s store) graphItems(ctx context.Context, q db.Q, id albs.BuildID, platform string) ([]graph.Item, error) {
+func GraphItems(ctx context.Context, q db.Q, id albs.BuildID, platform string) ([]graph.Item, error) {
 	var rows []struct {
 		ID      albs.ItemID              `db:"id"`
 		Package string                   `db:"package"`
-		Arches  column[[]albs.Arch]      `db:"arches"`
-		Facts   column[[]albs.SpecFacts] `db:"facts"`
+		Arches  Column[[]albs.Arch]      `db:"arches"`
+		Facts   Column[[]albs.SpecFacts] `db:"facts"`
 	}
 	err := q.SelectContext(ctx, &rows, `SELECT id, package, arches, facts FROM build_item
 		WHERE build_id = $1 AND platform = $2 AND NOT dropped ORDER BY place`, id, platform)
@@ -332,23 +366,24 @@ func (s store) graphItems(ctx context.Context, q db.Q, id albs.BuildID, platform
 	return out, err
 }
 
-// gateRow is the task that finds the order of a platform.
-type gateRow struct {
+// Gate is the task that finds the order of a platform.
+type Gate struct {
 	Platform string      `db:"platform"`
 	TaskID   albs.TaskID `db:"task_id"`
 	Known    bool        `db:"known"` // it was found
 }
 
-func (s store) gates(ctx context.Context, q db.Q, id albs.BuildID) ([]gateRow, error) {
-	var out []gateRow
+// Gates returns the tasks that find a build's orders, by platform.
+func Gates(ctx context.Context, q db.Q, id albs.BuildID) ([]Gate, error) {
+	var out []Gate
 	err := q.SelectContext(ctx, &out, `SELECT platform, task_id, graph IS NOT NULL AS known FROM build_graph
 		WHERE build_id = $1 ORDER BY platform`, id)
 	return out, err
 }
 
-// setGate makes task the one that finds the order of a platform, which is unknown from
+// SetGate makes task the one that finds the order of a platform, which is unknown from
 // then on.
-func (s store) setGate(ctx context.Context, tx db.Tx, id albs.BuildID, platform string, task albs.TaskID) error {
+func SetGate(ctx context.Context, tx db.Tx, id albs.BuildID, platform string, task albs.TaskID) error {
 	_, err := tx.ExecContext(ctx, `INSERT INTO build_graph (build_id, platform, task_id) VALUES ($1, $2, $3)
 		ON CONFLICT (build_id, platform) DO UPDATE SET task_id = $3, graph = NULL`, id, platform, task)
 	if err != nil {
@@ -357,25 +392,27 @@ func (s store) setGate(ctx context.Context, tx db.Tx, id albs.BuildID, platform 
 	return nil
 }
 
-func (s store) setGraph(ctx context.Context, tx db.Tx, id albs.BuildID, platform string, g graph.Graph) error {
-	res, err := tx.ExecContext(ctx, `UPDATE build_graph SET graph = $3 WHERE build_id = $1 AND platform = $2`, id, platform, column[graph.Graph]{g})
+// SetGraph writes the order that was found for a platform.
+func SetGraph(ctx context.Context, tx db.Tx, id albs.BuildID, platform string, g graph.Graph) error {
+	res, err := tx.ExecContext(ctx, `UPDATE build_graph SET graph = $3 WHERE build_id = $1 AND platform = $2`, id, platform, Column[graph.Graph]{g})
 	return db.One(res, err, "the graph of build %d for %s is gone", id, platform)
 }
 
-// graph returns the order that was found for a platform; NotFound before.
-func (s store) graph(ctx context.Context, q db.Q, id albs.BuildID, platform string) (graph.Graph, error) {
-	var g column[graph.Graph]
+// GetGraph returns the order that was found for a platform; NotFound before.
+func GetGraph(ctx context.Context, q db.Q, id albs.BuildID, platform string) (graph.Graph, error) {
+	var g Column[graph.Graph]
 	err := q.GetContext(ctx, &g, `SELECT graph FROM build_graph WHERE build_id = $1 AND platform = $2 AND graph IS NOT NULL`, id, platform)
 	return g.V, db.Found(err, "graph of build %d for %s yet", id, platform)
 }
 
-func (s store) supersede(ctx context.Context, tx db.Tx, id albs.TaskID) error {
+// Supersede has a task count no more.
+func Supersede(ctx context.Context, tx db.Tx, id albs.TaskID) error {
 	res, err := tx.ExecContext(ctx, `UPDATE build_task SET superseded = $2 WHERE task_id = $1`, id, true)
 	return db.One(res, err, "task %d is gone", id)
 }
 
-// retire takes the packages of an item out of those that the build's repositories hold.
-func (s store) retire(ctx context.Context, tx db.Tx, id albs.ItemID) error {
+// Retire takes the packages of an item out of those that the build's repositories hold.
+func Retire(ctx context.Context, tx db.Tx, id albs.ItemID) error {
 	_, err := tx.ExecContext(ctx, `UPDATE build_artifact SET kind = $2, arch = '' WHERE item_id = $1 AND arch <> ''`, id, replaced)
 	if err != nil {
 		return fmt.Errorf("retire packages of item %d: %w", id, err)
@@ -387,32 +424,34 @@ func (s store) retire(ctx context.Context, tx db.Tx, id albs.ItemID) error {
 // SRPM took its place.
 const replaced = "replaced"
 
-func (s store) clearSRPM(ctx context.Context, tx db.Tx, id albs.ItemID) error {
+// ClearSRPM forgets an item's SRPM with all that was learnt of it.
+func ClearSRPM(ctx context.Context, tx db.Tx, id albs.ItemID) error {
 	res, err := tx.ExecContext(ctx, `UPDATE build_item SET srpm = NULL, srpm_name = '', facts = NULL, noarch = '[]' WHERE id = $1`, id)
 	return db.One(res, err, "item %d is gone", id)
 }
 
-func (s store) setDeleted(ctx context.Context, tx db.Tx, id albs.BuildID, by string, at db.Time) error {
+// SetDeleted writes that a build was deleted; Conflict if it was already.
+func SetDeleted(ctx context.Context, tx db.Tx, id albs.BuildID, by string, at db.Time) error {
 	res, err := tx.ExecContext(ctx, `UPDATE build SET deleted_at = $2, deleted_by = $3 WHERE id = $1 AND deleted_at IS NULL`, id, at, by)
 	return db.One(res, err, "build %d is deleted already", id)
 }
 
-// heldOf returns an item's files in the build's repositories.
-func (s store) heldOf(ctx context.Context, q db.Q, id albs.ItemID) ([]artifactRow, error) {
-	var out []artifactRow
+// HeldOf returns an item's files in the build's repositories.
+func HeldOf(ctx context.Context, q db.Q, id albs.ItemID) ([]Artifact, error) {
+	var out []Artifact
 	err := q.SelectContext(ctx, &out, `SELECT `+artifactColumns+` FROM build_artifact WHERE item_id = $1 AND arch <> '' ORDER BY arch, name`, id)
 	return out, err
 }
 
-// srpmsOf returns the SRPMs that were made of a commit, the oldest first.
-func (s store) srpmsOf(ctx context.Context, commit string, limit int) (ds []albs.Digest, err error) {
-	err = s.d.SelectContext(ctx, &ds, `SELECT srpm FROM build_item WHERE commit_id = $1 AND srpm IS NOT NULL GROUP BY srpm ORDER BY min(id) LIMIT $2`, commit, limit)
+// SRPMsOf returns at most limit SRPMs that were made of a commit, the oldest first.
+func SRPMsOf(ctx context.Context, q db.Q, commit string, limit int) (ds []albs.Digest, err error) {
+	err = q.SelectContext(ctx, &ds, `SELECT srpm FROM build_item WHERE commit_id = $1 AND srpm IS NOT NULL GROUP BY srpm ORDER BY min(id) LIMIT $2`, commit, limit)
 	return ds, err
 }
 
-// packagesOf returns the packages that were made of an SRPM, the oldest first.
-func (s store) packagesOf(ctx context.Context, srpm albs.Digest, limit int) (ds []albs.Digest, err error) {
-	err = s.d.SelectContext(ctx, &ds, `SELECT a.digest FROM build_artifact a JOIN build_item i ON i.id = a.item_id
+// PackagesOf returns at most limit packages that were made of an SRPM, the oldest first.
+func PackagesOf(ctx context.Context, q db.Q, srpm albs.Digest, limit int) (ds []albs.Digest, err error) {
+	err = q.SelectContext(ctx, &ds, `SELECT a.digest FROM build_artifact a JOIN build_item i ON i.id = a.item_id
 		WHERE i.srpm = $1 AND a.kind = 'rpm' GROUP BY a.digest ORDER BY min(a.task_id), min(a.name) LIMIT $2`, srpm, limit)
 	return ds, err
 }
