@@ -21,17 +21,19 @@ type specRow struct {
 // final are the states of a task that has ended.
 const final = `('succeeded', 'failed', 'excluded', 'cancelled')`
 
+// kept are the tasks t that keep something, or have since the time $1: they were not
+// forgotten before, or hadn't ended.
+const kept = `(t.forgotten_at IS NULL OR t.forgotten_at > $1 OR t.changed_at > $1 OR t.state NOT IN ` + final + `)`
+
 func enqueued(ctx context.Context, q db.Q, after cursor, since db.Time) (rows []specRow, err error) {
 	err = q.SelectContext(ctx, &rows, `SELECT t.id AS task, 0 AS fence, t.spec FROM task t
-		WHERE t.id > $1 AND (t.forgotten_at IS NULL OR t.forgotten_at > $2 OR t.state NOT IN `+final+`)
-		ORDER BY t.id LIMIT $3`, after.Task, since, page)
+		WHERE t.id > $2 AND `+kept+` ORDER BY t.id LIMIT $3`, since, after.Task, page)
 	return rows, err
 }
 
 func given(ctx context.Context, q db.Q, after cursor, since db.Time) (rows []specRow, err error) {
 	err = q.SelectContext(ctx, &rows, `SELECT a.task_id AS task, a.fence, a.spec FROM attempt a JOIN task t ON t.id = a.task_id
-		WHERE (a.task_id > $1 OR a.task_id = $1 AND a.fence > $2) AND (t.forgotten_at IS NULL OR t.forgotten_at > $3 OR t.state NOT IN `+final+`)
-		ORDER BY a.task_id, a.fence LIMIT $4`, after.Task, after.Fence, since, page)
+		WHERE (a.task_id > $2 OR a.task_id = $2 AND a.fence > $3) AND `+kept+` ORDER BY a.task_id, a.fence LIMIT $4`, since, after.Task, after.Fence, page)
 	return rows, err
 }
 
