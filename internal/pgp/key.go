@@ -97,11 +97,8 @@ func New(userID string, primary, signing crypto.Signer, now time.Time) (*Key, er
 		return nil, err
 	}
 	e := &openpgp.Entity{PrimaryKey: &priv.PublicKey, PrivateKey: priv, Identities: map[string]*openpgp.Identity{}}
-	wrap := func(what string, err error) error {
-		return fmt.Errorf("%s of new key: %w", what, cmp.Or(told.err, err))
-	}
 	if err := e.AddUserId(name, "", address, config); err != nil || told.err != nil {
-		return nil, wrap("certify user id", err)
+		return nil, fmt.Errorf("certify user id of new key: %w", cmp.Or(told.err, err))
 	}
 	k := &Key{entity: e, primary: outside(primary)}
 	if signing == nil {
@@ -110,27 +107,17 @@ func New(userID string, primary, signing crypto.Signer, now time.Time) (*Key, er
 	for _, id := range e.Identities { // the one
 		id.SelfSignature.FlagSign = false
 		if err := id.SelfSignature.SignUserId(id.UserId.Id, e.PrimaryKey, priv, config); err != nil || told.err != nil {
-			return nil, wrap("certify user id", err)
+			return nil, fmt.Errorf("certify user id of new key: %w", cmp.Or(told.err, err))
 		}
 	}
-	sub, subTold, err := privateKey(signing, now)
+	sub, _, err := privateKey(signing, now)
 	if err != nil {
 		return nil, err
 	}
 	sub.IsSubkey = true
-	binding := func(of *packet.PublicKey, typ packet.SignatureType) *packet.Signature {
-		return &packet.Signature{
-			Version: 4, SigType: typ, PubKeyAlgo: of.PubKeyAlgo, Hash: config.Hash(), CreationTime: now, IssuerKeyId: &of.KeyId,
-		}
-	}
-	sig := binding(e.PrimaryKey, packet.SigTypeSubkeyBinding)
-	sig.FlagsValid, sig.FlagSign = true, true
-	sig.EmbeddedSignature = binding(&sub.PublicKey, packet.SigTypePrimaryKeyBinding)
-	if err := sig.EmbeddedSignature.CrossSignKey(&sub.PublicKey, e.PrimaryKey, sub, config); err != nil || subTold.err != nil {
-		return nil, fmt.Errorf("bind signing subkey to new key: %w", cmp.Or(subTold.err, err))
-	}
-	if err := sig.SignKey(&sub.PublicKey, priv, config); err != nil || told.err != nil {
-		return nil, wrap("bind signing subkey", err)
+	sig, err := bind(primary, e.PrimaryKey, signing, &sub.PublicKey, now)
+	if err != nil {
+		return nil, fmt.Errorf("bind signing subkey to new key: %w", err)
 	}
 	e.Subkeys = []openpgp.Subkey{{PublicKey: &sub.PublicKey, PrivateKey: sub, Sig: sig}}
 	k.sub, k.signing = &e.Subkeys[0], outside(signing)

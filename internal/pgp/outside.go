@@ -69,14 +69,6 @@ func (k *Key) private() (*packet.PrivateKey, *teller, error) {
 	return privateKey(s, public.CreationTime)
 }
 
-// certifier is private for what certifies.
-func (k *Key) certifier() (*packet.PrivateKey, *teller, error) {
-	if k.primary == nil {
-		return k.entity.PrivateKey, &teller{}, nil
-	}
-	return privateKey(k.primary, k.entity.PrimaryKey.CreationTime)
-}
-
 // privateKey returns s as go-crypto takes it, for the work of one goroutine.
 func privateKey(s crypto.Signer, created time.Time) (*packet.PrivateKey, *teller, error) {
 	told := &teller{Signer: s}
@@ -159,7 +151,7 @@ func (curve) GenerateEdDSA(io.Reader) (pub, priv []byte, err error) {
 func (c curve) Sign(_, _, message []byte) ([]byte, error) {
 	sig, err := c.told.Sign(rand.Reader, message, crypto.Hash(0))
 	if err == nil && len(sig) != ed25519.SignatureSize {
-		err = errors.New("what came is no Ed25519 signature")
+		err = errNoSignature
 		c.told.err = err
 	}
 	return sig, err

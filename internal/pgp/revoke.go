@@ -55,17 +55,15 @@ func (k *Key) Revoke(reason, text string, at time.Time) ([]byte, error) {
 	if err != nil {
 		return nil, wrap(err)
 	}
-	priv, told, err := k.certifier()
+	why := subpacket(subReason, append([]byte{byte(revocationCodes[reason])}, text...))
+	body, err := certificate(k.certifier(), e.PrimaryKey, packet.SigTypeKeyRevocation, at, why, e.PrimaryKey)
 	if err != nil {
 		return nil, wrap(err)
 	}
-	e.PrivateKey = priv
-	err = e.RevokeKey(revocationCodes[reason], text, configAt(at))
-	if told.err != nil {
-		err = told.err
-	}
+	sig, err := signature(body)
 	if err != nil {
 		return nil, wrap(err)
 	}
+	e.Revocations = append(e.Revocations, sig)
 	return encode(openpgp.PublicKeyType, e.Serialize)
 }
