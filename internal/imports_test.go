@@ -157,13 +157,14 @@ var allowed = map[string][]string{
 	"master/api/delivery": append([]string{"albs", "failure", "repodata", "repodata/record", "master/repo/history", "master/api/rest"}, modules...), // repodata: what a record's file is, and its bounds
 
 	// the workers
-	"worker":          {"albs", "disk", "telemetry"}, // disk: the spool
-	"worker/depot":    {"worker", "albs", "blob", "egress", "repodata"},
-	"worker/guard":    {"worker", "albs"},
-	"worker/node":     {"worker", "worker/depot", "worker/guard", "albs", "disk", "sandbox", "sandbox/emulator", "buildroot", "rpm"},
-	"worker/tester":   {"worker", "worker/depot", "worker/guard", "albs", "sandbox", "sandbox/emulator", "rpm", "repodata"},
-	"worker/signer":   {"worker", "albs", "disk", "sandbox", "rpm", "pgp", "sshkey", "attest"},                   // disk: keys, ledger state, the journal's lock; sshkey: whose approvals count
-	"worker/releaser": {"worker", "worker/depot", "albs", "bucket", "disk", "blob", "repodata", "pgp", "attest"}, // bucket: a public place; disk: a full one
+	"worker":              {"albs", "disk", "telemetry"}, // disk: the spool
+	"worker/depot":        {"worker", "albs", "blob", "egress", "repodata"},
+	"worker/guard":        {"worker", "albs"},
+	"worker/node":         {"worker", "worker/depot", "worker/guard", "albs", "disk", "sandbox", "sandbox/emulator", "buildroot", "rpm"},
+	"worker/tester":       {"worker", "worker/depot", "worker/guard", "albs", "sandbox", "sandbox/emulator", "rpm", "repodata"},
+	"worker/signer":       {"worker", "albs", "disk", "sandbox", "rpm", "pgp", "sshkey", "attest", "worker/signer/token"}, // disk: keys, ledger state, the journal's lock; sshkey: whose approvals count
+	"worker/signer/token": {"albs"},                                                                                       // PKCS#11, which needs C and a tag, apart from what is signed
+	"worker/releaser":     {"worker", "worker/depot", "albs", "bucket", "disk", "blob", "repodata", "pgp", "attest"},      // bucket: a public place; disk: a full one
 
 	// the shell around them
 	"client": {"albs"},
@@ -188,6 +189,7 @@ var allowed = map[string][]string{
 var confined = map[string][]string{
 	"github.com/codenotary/immudb":      {"ledger"},
 	"github.com/ProtonMail/go-crypto":   {"pgp"},
+	"github.com/miekg/pkcs11":           {"worker/signer/token"},
 	"golang.org/x/crypto":               {"sshkey"},
 	"github.com/jmoiron/sqlx":           {"master", "master/"},
 	"github.com/minio/minio-go":         {"bucket"},
