@@ -17,7 +17,7 @@ const (
 	KindBuild   TaskKind = "build"   // node: SRPM → RPMs of one arch
 	KindTest    TaskKind = "test"    // tester: install, check, remove
 	KindSign    TaskKind = "sign"    // signer: header and detached signatures
-	KindKeygen  TaskKind = "keygen"  // signer: make a key that stays there
+	KindKeygen  TaskKind = "keygen"  // signer: make a key that stays there, or revoke one
 	KindPublish TaskKind = "publish" // releaser: a sealed tree to the public place
 )
 
@@ -325,19 +325,41 @@ type Signature struct {
 	Bytes []byte `json:"bytes"`
 }
 
-// KeygenSpec asks the signer to make a key in its own store.
+// KeygenSpec asks the signer to make a key in its own store, or to revoke one.
 type KeygenSpec struct {
 	Name      string `json:"name"`      // the user id, as "AlmaLinux 9 <packager@example.org>"
 	Algorithm string `json:"algorithm"` // "rsa4096" or "ed25519"
+	// Subkey asks for a primary key that only certifies, and a subkey that signs.
+	Subkey bool `json:"subkey,omitempty"`
 	// Products are what the key may ever sign for, which the signer keeps with it;
 	// none is any.
 	Products []string `json:"products,omitempty"`
+	// NotBefore and NotAfter are when it may sign, likewise; a zero one is no bound.
+	NotBefore time.Time `json:"not_before,omitzero"`
+	NotAfter  time.Time `json:"not_after,omitzero"`
+	// Revoke, in place of all that, asks for the end of a key.
+	Revoke *Revocation `json:"revoke,omitempty"`
 }
 
-// KeygenResult is the public part of a new key.
+// Revocation is the end of a key: it certifies that, and signs nothing else any more.
+type Revocation struct {
+	Key    string `json:"key"`            // its fingerprint
+	Reason string `json:"reason"`         // one of pgp's
+	Text   string `json:"text,omitempty"` // for people
+}
+
+// Where the private part of a key is.
+const (
+	KeptInFile  = "file"  // of the signer, sealed
+	KeptInToken = "token" // by PKCS#11, which never gives it out
+)
+
+// KeygenResult is the public part of a new key, or of one that was revoked with the
+// certificate of that.
 type KeygenResult struct {
-	Fingerprint string `json:"fingerprint"` // upper-case hex
-	Public      []byte `json:"public"`      // ASCII-armored
+	Fingerprint string `json:"fingerprint"`    // upper-case hex
+	Public      []byte `json:"public"`         // ASCII-armored
+	Kept        string `json:"kept,omitempty"` // where the private part is, if the signer says
 }
 
 // PublishSpec asks for one sealed tree to become the public one.

@@ -203,7 +203,7 @@ func checkHelp(t *testing.T, c *urfave.Command, name string) {
 func TestVersion(t *testing.T) {
 	t.Parallel()
 	got := command(t, t.Context(), nil, "version")
-	if want := "albs " + version + " " + runtime.GOOS + "/" + runtime.GOARCH + ", ledger: embedded\n"; got.code != 0 || got.stdout != want {
+	if want := "albs " + version + " " + runtime.GOOS + "/" + runtime.GOARCH + ", ledger: embedded, PKCS#11: " + pkcs11() + "\n"; got.code != 0 || got.stdout != want {
 		t.Errorf("albs version = %+v, want %q", got, want)
 	}
 	var v map[string]string

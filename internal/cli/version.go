@@ -9,6 +9,7 @@ import (
 	urfave "github.com/urfave/cli/v2"
 
 	"albs/internal/cli/terminal"
+	"albs/internal/worker/signer"
 )
 
 // release is the version that make release gives the program by the linker.
@@ -35,21 +36,29 @@ var version = func() string {
 // ledgers are the ledgers that the program can keep its statements in.
 const ledgers = "embedded"
 
+// pkcs11 says whether a signer can have keys in a PKCS#11 token.
+func pkcs11() string {
+	if signer.PKCS11 {
+		return "with"
+	}
+	return "without"
+}
+
 func (a *app) versionCommand() *urfave.Command {
 	return &urfave.Command{
-		Name: "version", Usage: "print the program's version, for which system it is, and which ledgers it has",
+		Name: "version", Usage: "print the program's version, for which system it is, which ledgers it has, and whether it knows PKCS#11",
 		ArgsUsage:   "[--json]",
 		Description: "It asks no server. A program of make release says the release's version, another the commit that it was built from.",
 		Flags:       []urfave.Flag{terminal.JSONFlag()},
 		Action: terminal.Action(0, 0, func(c *urfave.Context) error {
 			if c.Bool("json") {
-				b, err := json.Marshal(map[string]string{"version": version, "os": runtime.GOOS, "arch": runtime.GOARCH, "ledger": ledgers})
+				b, err := json.Marshal(map[string]string{"version": version, "os": runtime.GOOS, "arch": runtime.GOARCH, "ledger": ledgers, "pkcs11": pkcs11()})
 				if err != nil {
 					return fmt.Errorf("print the version: %w", err)
 				}
 				return a.PrintJSON(b)
 			}
-			return a.Say("albs %s %s/%s, ledger: %s", version, runtime.GOOS, runtime.GOARCH, ledgers)
+			return a.Say("albs %s %s/%s, ledger: %s, PKCS#11: %s", version, runtime.GOOS, runtime.GOARCH, ledgers, pkcs11())
 		}),
 	}
 }

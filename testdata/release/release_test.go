@@ -83,7 +83,7 @@ func TestRelease(t *testing.T) {
 				}
 			}
 			out, err := exec.CommandContext(t.Context(), program, "version").CombinedOutput()
-			if want := "albs 1.2~test linux/" + name + ", ledger: embedded\n"; err != nil || string(out) != want {
+			if want := "albs 1.2~test linux/" + name + ", ledger: embedded, PKCS#11: without\n"; err != nil || string(out) != want {
 				t.Errorf("albs version = %q, %v; want %q", out, err, want)
 			}
 			t.Logf("%d MB, says %s", len(a)/1e6, out)

@@ -21,84 +21,108 @@ import (
 
 const (
 	passphraseName = "passphrase"
-	maxPassphrase  = 4 << 10
-	// credentialName is that of systemd's credential, as LoadCredential= has it.
-	credentialName = "albs-signer-passphrase"
+	maxSecret      = 4 << 10
 	terminal       = "/dev/tty"
 )
 
-// Where the passphrase comes from.
+// Where a secret comes from.
 const (
 	FromFile       = "file"
 	FromCredential = "credential" // systemd's, in $CREDENTIALS_DIRECTORY
 	FromPrompt     = "prompt"     // asked for at the terminal, at each start
 )
 
-// checkPassphrase is Invalid if the configuration names no one place for the passphrase.
-func (c Config) checkPassphrase() error {
-	switch c.PassphraseFrom {
+// secret is what somebody has to tell the signer at its start: the keys' passphrase or
+// a token's PIN.
+type secret struct {
+	name       string // for people
+	option     string // of the configuration, without _from and _file
+	from, file string // as it says
+	credential string // systemd's name, as LoadCredential= has it
+	prompt     string
+}
+
+func (c Config) passphraseSecret() secret {
+	return secret{"the signer's passphrase", "signer.passphrase", c.PassphraseFrom, c.PassphraseFile, "albs-signer-passphrase", "Passphrase of the signer's keys: "}
+}
+
+func (c Config) pinSecret() secret {
+	return secret{"the token's PIN", "signer.token.pin", c.Token.PINFrom, c.Token.PINFile, "albs-signer-pin", "PIN of the token " + c.Token.Label + ": "}
+}
+
+// check is Invalid if the configuration names no one place for the secret.
+func (s secret) check() error {
+	switch s.from {
 	case "", FromFile:
 		return nil
 	case FromCredential, FromPrompt:
-		if c.PassphraseFile == "" {
+		if s.file == "" {
 			return nil
 		}
-		return albs.Errorf(albs.Invalid, "signer.passphrase_from is %s, and signer.passphrase_file names a file: which is it?", c.PassphraseFrom)
+		return albs.Errorf(albs.Invalid, "%[1]s_from is %s, and %[1]s_file names a file: which is it?", s.option, s.from)
 	}
-	return albs.Errorf(albs.Invalid, "signer.passphrase_from is %.40q, none of %s, %s and %s", c.PassphraseFrom, FromFile, FromCredential, FromPrompt)
+	return albs.Errorf(albs.Invalid, "%s_from is %.40q, none of %s, %s and %s", s.option, s.from, FromFile, FromCredential, FromPrompt)
+}
+
+// read returns the secret; fresh, which is for one that is asked for, wants it twice
+// after those words.
+func (s secret) read(ctx context.Context, fresh string) ([]byte, error) {
+	switch s.from {
+	case FromCredential:
+		dir := os.Getenv("CREDENTIALS_DIRECTORY")
+		if dir == "" {
+			return nil, albs.Errorf(albs.Invalid, "there are no credentials here: %s_from: credential is for a service of systemd with LoadCredential=%s:FILE", s.option, s.credential)
+		}
+		// systemd gives it to the service by an access list, which shows as the group's.
+		return s.readFile(filepath.Join(dir, s.credential), 0o007)
+	case FromPrompt:
+		return s.ask(ctx, terminal, fresh)
+	}
+	return s.readFile(s.file, 0o077)
 }
 
 // passphrase returns what seals the keys, and whether it was made just now.
 func (c Config) passphrase(ctx context.Context) (p []byte, made bool, err error) {
-	if err := c.checkPassphrase(); err != nil {
+	s := c.passphraseSecret()
+	if err := s.check(); err != nil {
 		return nil, false, err
 	}
-	switch c.PassphraseFrom {
-	case FromCredential:
-		dir := os.Getenv("CREDENTIALS_DIRECTORY")
-		if dir == "" {
-			return nil, false, albs.Errorf(albs.Invalid, "there are no credentials here: signer.passphrase_from: credential is for a service of systemd with LoadCredential=%s:FILE", credentialName)
-		}
-		// systemd gives it to the service by an access list, which shows as the group's.
-		p, err = readPassphrase(filepath.Join(dir, credentialName), 0o007)
-		return p, false, err
-	case FromPrompt:
+	fresh := ""
+	if s.from == FromPrompt {
 		keys, err := os.ReadDir(filepath.Join(c.Dir, "keys"))
 		if err != nil {
 			return nil, false, fmt.Errorf("list keys: %w", err)
 		}
-		p, err = ask(ctx, terminal, len(keys) == 0)
-		return p, false, err
+		if len(keys) == 0 {
+			fresh = "There are no keys yet. The same passphrase again: "
+		}
 	}
-	path := c.PassphraseFile
-	if path == "" {
-		path = filepath.Join(c.Dir, passphraseName)
-		made, err = makePassphrase(path)
-		if err != nil {
+	if s.file == "" && (s.from == "" || s.from == FromFile) {
+		s.file = filepath.Join(c.Dir, passphraseName)
+		if made, err = makePassphrase(s.file); err != nil {
 			return nil, false, fmt.Errorf("make the signer's passphrase: %w", err)
 		}
 	}
-	p, err = readPassphrase(path, 0o077)
+	p, err = s.read(ctx, fresh)
 	return p, made, err
 }
 
-// readPassphrase reads the file of a passphrase, which nobody of the forbidden mode
-// may open.
-func readPassphrase(path string, forbidden os.FileMode) ([]byte, error) {
+// readFile reads the file of a secret, which nobody of the forbidden mode may open.
+func (s secret) readFile(path string, forbidden os.FileMode) ([]byte, error) {
 	fi, err := os.Stat(path)
 	if err != nil {
-		return nil, albs.Errorf(albs.Invalid, "the signer's passphrase can't be read: %w", err)
+		return nil, albs.Errorf(albs.Invalid, "%s can't be read: %w", s.name, err)
 	}
 	if fi.Mode().Perm()&forbidden != 0 {
-		return nil, albs.Errorf(albs.Invalid, "the signer's passphrase %s is open to others (mode %04o): chmod 600 it", path, fi.Mode().Perm())
+		return nil, albs.Errorf(albs.Invalid, "%s %s is open to others (mode %04o): chmod 600 it", s.name, path, fi.Mode().Perm())
 	}
-	b, err := disk.ReadFile(path, maxPassphrase)
+	b, err := disk.ReadFile(path, maxSecret)
 	if err != nil {
-		return nil, albs.Errorf(albs.Invalid, "the signer's passphrase can't be read: %w", err)
+		return nil, albs.Errorf(albs.Invalid, "%s can't be read: %w", s.name, err)
 	}
 	p := bytes.TrimRight(b, "\r\n")
 	if len(p) == 0 {
-		return nil, albs.Errorf(albs.Invalid, "the signer's passphrase %s is empty", path)
+		return nil, albs.Errorf(albs.Invalid, "%s %s is empty", s.name, path)
 	}
 	return p, nil
 }
@@ -113,22 +137,22 @@ func makePassphrase(path string) (bool, error) {
 	return true, disk.CreateFile(path, []byte(base64.RawURLEncoding.EncodeToString(random)+"\n"), 0o600)
 }
 
-// ask has a person type the passphrase at the terminal that path names, unseen, and
-// twice if it is a new one. It is Invalid if there is no terminal or nothing is typed,
+// ask has a person type the secret at the terminal that path names, unseen, and twice
+// if there are words for that. It is Invalid if there is no terminal or nothing is typed,
 // and ctx's error if that ends first.
-func ask(ctx context.Context, path string, fresh bool) (p []byte, err error) {
+func (s secret) ask(ctx context.Context, path, fresh string) (p []byte, err error) {
 	tty, err := os.OpenFile(path, os.O_RDWR|unix.O_NOCTTY, 0)
 	if err != nil {
-		return nil, albs.Errorf(albs.Invalid, "there is no terminal to ask for the passphrase at (signer.passphrase_from: prompt): %w", err)
+		return nil, albs.Errorf(albs.Invalid, "there is no terminal to ask for %s at (%s_from: prompt): %w", s.name, s.option, err)
 	}
 	defer tty.Close()
 	restore, err := silence(tty)
 	if err != nil {
-		return nil, albs.Errorf(albs.Invalid, "the passphrase can't be asked for at %s: %w", path, err)
+		return nil, albs.Errorf(albs.Invalid, "%s can't be asked for at %s: %w", s.name, path, err)
 	}
 	defer func() { err = errors.Join(err, restore()) }()
 	defer context.AfterFunc(ctx, func() { tty.SetReadDeadline(time.Now()) })()
-	in := bufio.NewReaderSize(tty, maxPassphrase)
+	in := bufio.NewReaderSize(tty, maxSecret)
 	line := func(prompt string) ([]byte, error) {
 		if _, err := io.WriteString(tty, prompt); err != nil {
 			return nil, err
@@ -139,26 +163,26 @@ func ask(ctx context.Context, path string, fresh bool) (p []byte, err error) {
 		case ctx.Err() != nil:
 			return nil, ctx.Err()
 		case err != nil || werr != nil:
-			return nil, albs.Errorf(albs.Invalid, "no passphrase was typed: %w", errors.Join(err, werr))
+			return nil, albs.Errorf(albs.Invalid, "nothing was typed for %s: %w", s.name, errors.Join(err, werr))
 		}
 		return bytes.Clone(bytes.TrimRight(b, "\r\n")), nil
 	}
-	if p, err = line("Passphrase of the signer's keys: "); err != nil {
+	if p, err = line(s.prompt); err != nil {
 		return nil, err
 	}
 	if len(p) == 0 {
-		return nil, albs.Errorf(albs.Invalid, "no passphrase was typed")
+		return nil, albs.Errorf(albs.Invalid, "nothing was typed for %s", s.name)
 	}
-	if !fresh {
+	if fresh == "" {
 		return p, nil
 	}
-	again, err := line("There are no keys yet. The same passphrase again: ")
+	again, err := line(fresh)
 	if err != nil {
 		return nil, err
 	}
 	defer clear(again)
 	if !bytes.Equal(p, again) {
-		return nil, albs.Errorf(albs.Invalid, "two different passphrases were typed")
+		return nil, albs.Errorf(albs.Invalid, "two different ones were typed for %s", s.name)
 	}
 	return p, nil
 }

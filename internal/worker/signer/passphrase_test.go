@@ -76,7 +76,11 @@ func TestAsk(t *testing.T) {
 			}
 			done := make(chan answer, 1)
 			go func() {
-				p, err := ask(t.Context(), path, tt.fresh)
+				again := ""
+				if tt.fresh {
+					again = "The same passphrase again: "
+				}
+				p, err := (Config{}).passphraseSecret().ask(t.Context(), path, again)
 				done <- answer{p, err}
 			}()
 			shown := ""
@@ -109,7 +113,7 @@ func TestAskEnds(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error, 1)
 	go func() {
-		_, err := ask(ctx, path, false)
+		_, err := (Config{}).passphraseSecret().ask(ctx, path, "")
 		done <- err
 	}()
 	reads(t, person, "signer's keys: ")
@@ -118,7 +122,7 @@ func TestAskEnds(t *testing.T) {
 		t.Errorf("ask = %v after its context has ended", err)
 	}
 	for _, path := range []string{filepath.Join(t.TempDir(), "none"), os.DevNull} {
-		if _, err := ask(t.Context(), path, false); albs.KindOf(err) != albs.Invalid {
+		if _, err := (Config{}).passphraseSecret().ask(t.Context(), path, ""); albs.KindOf(err) != albs.Invalid {
 			t.Errorf("ask at %s = %v", path, err)
 		}
 	}
@@ -145,12 +149,12 @@ func TestCredential(t *testing.T) {
 	dir := t.TempDir()
 	t.Setenv("CREDENTIALS_DIRECTORY", dir)
 	try(albs.Invalid, "can't be read")
-	write(t, filepath.Join(dir, credentialName), passphrase+"\n", 0o440)
+	write(t, filepath.Join(dir, (Config{}).passphraseSecret().credential), passphrase+"\n", 0o440)
 	try("", "")
 	if got, err := w.config.Check(false); err != nil || strings.Contains(strings.Join(got, " "), "passphrase") {
 		t.Errorf("Check = %q, %v", got, err)
 	}
-	if err := os.Chmod(filepath.Join(dir, credentialName), 0o444); err != nil {
+	if err := os.Chmod(filepath.Join(dir, (Config{}).passphraseSecret().credential), 0o444); err != nil {
 		t.Fatal(err)
 	}
 	try(albs.Invalid, "open to others")

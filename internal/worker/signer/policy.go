@@ -100,11 +100,18 @@ func (p policy) check() error {
 }
 
 // of returns the rule of a key. Where the operator says nothing of products, not even
-// that they are any by an empty list, it stays with those that the key was made for.
+// that they are any by an empty list, it stays with those that the key was made for; so
+// it does with each end of the time of its use.
 func (p policy) of(f keyFile) rule {
 	r := p.Keys[f.Fingerprint]
 	if r.Products == nil {
 		r.Products = f.Products
+	}
+	if r.NotBefore.IsZero() {
+		r.NotBefore = f.NotBefore
+	}
+	if r.NotAfter.IsZero() {
+		r.NotAfter = f.NotAfter
 	}
 	return r
 }

@@ -35,7 +35,7 @@ func (s *signer) sign(ctx context.Context, w *worker.Session, spec albs.SignSpec
 	if n := len(spec.Packages) + len(spec.Documents); n == 0 || n > maxItems || len(spec.Packages) > 0 && len(spec.Documents) > 0 {
 		return r, albs.Errorf(albs.Invalid, "a sign task has 1 to %d packages, or as many documents", maxItems)
 	}
-	k, err := s.keys.get(spec.Key)
+	k, err := s.keys.usable(spec.Key)
 	if err != nil {
 		return r, err
 	}

@@ -13,7 +13,8 @@
 // Config.Dir, mode 0700, holds
 //
 //	passphrase       the keys' passphrase, if it has no other place
-//	keys/FPR.json    one key: public part, sealed private part, products
+//	keys/FPR.json    one key: public part, sealed private part or which one of the token
+//	                 it is, products, the time of its use, whether it is revoked
 //	policy.yaml      the operator's: what each key may sign, and how often
 //	journal.jsonl    each intent to sign, its date, and how it ended; append-only, chained
 //	state.json       the newest state of the ledger that was verified
@@ -22,7 +23,8 @@
 // Invariants: an intent is on disk before its signature is made, and in the ledger
 // before that; all attempts at a task make the same signatures; the ledger's state
 // is on disk before anything is signed by it; nothing that is logged, journaled or
-// returned holds a private key or the passphrase.
+// returned holds a private key, the passphrase or a PIN; a key that is in a token is used
+// there or not at all.
 package signer
 
 import (
@@ -32,16 +34,23 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 
 	"github.com/rs/zerolog"
+	"golang.org/x/sys/unix"
 
 	"albs/internal/albs"
 	"albs/internal/attest"
 	"albs/internal/disk"
 	"albs/internal/worker"
+	"albs/internal/worker/signer/token"
 )
+
+// PKCS11 says whether this program can keep keys in a token.
+const PKCS11 = token.Built
 
 // Config holds what an operator may set.
 type Config struct {
@@ -53,6 +62,8 @@ type Config struct {
 	// PassphraseFrom says where the passphrase is: FromFile, which "" is too,
 	// FromCredential or FromPrompt.
 	PassphraseFrom string `yaml:"passphrase_from"`
+	// Token is the PKCS#11 token in which new keys are made, and used.
+	Token Token `yaml:"token"`
 	// TrustFile says which master, ledger and builders are trusted, as albs trust
 	// prints it. A signer on a machine of its own needs one.
 	TrustFile string `yaml:"trust_file"`
@@ -61,6 +72,51 @@ type Config struct {
 
 	// Trust is that of the master in the same process; TrustFile comes before it.
 	Trust *attest.Trust `yaml:"-"`
+}
+
+// Token names a token and where its PIN is.
+type Token struct {
+	token.Config `yaml:",inline"`
+	// PINFile holds the PIN.
+	PINFile string `yaml:"pin_file"`
+	// PINFrom says where the PIN is: FromFile, which "" is too, FromCredential or
+	// FromPrompt.
+	PINFrom string `yaml:"pin_from"`
+}
+
+// check is Invalid if t is neither none nor whole.
+func (c Config) checkToken() error {
+	if c.Token == (Token{}) {
+		return nil
+	}
+	if err := c.Token.Config.Check(); err != nil {
+		return err
+	}
+	s := c.pinSecret()
+	switch err := s.check(); {
+	case err != nil:
+		return err
+	case c.Token.Module == "":
+		return albs.Errorf(albs.Invalid, "signer.token says where a PIN is, and of no token: it needs module and label")
+	case s.file == "" && (s.from == "" || s.from == FromFile):
+		return albs.Errorf(albs.Invalid, "signer.token needs the PIN: name its file in signer.token.pin_file, or say %s or %s in signer.token.pin_from", FromCredential, FromPrompt)
+	case !token.Built:
+		return albs.Errorf(albs.Invalid, "signer.token is set, and this program was built without PKCS#11 (albs version says so): use one built with CGO_ENABLED=1 go build -tags pkcs11")
+	}
+	return nil
+}
+
+// openToken opens the token, nil if the configuration names none.
+func (c Config) openToken(ctx context.Context) (*token.Token, error) {
+	if err := c.checkToken(); err != nil || c.Token == (Token{}) {
+		return nil, err
+	}
+	pin, err := c.pinSecret().read(ctx, "")
+	if err != nil {
+		return nil, err
+	}
+	defer clear(pin)
+	return token.Open(c.Token.Config, pin)
 }
 
 // Check returns what an operator should know of the configuration: sentences, none
@@ -72,7 +128,10 @@ func (c Config) Check(apart bool) ([]string, error) {
 			return nil, err
 		}
 	}
-	if err := c.checkPassphrase(); err != nil {
+	if err := c.passphraseSecret().check(); err != nil {
+		return nil, err
+	}
+	if err := c.checkToken(); err != nil {
 		return nil, err
 	}
 	var out []string
@@ -87,14 +146,19 @@ func (c Config) Check(apart bool) ([]string, error) {
 }
 
 // Run makes keys and signs until ctx is done. It fails with Invalid if the
-// configuration, the passphrase or a file of Dir is bad, with Conflict if another
-// signer works in Dir, and with Unavailable if rpmkeys or bubblewrap is missing.
+// configuration, the passphrase, the PIN or a file of Dir is bad, with Conflict if another
+// signer works in Dir, and with Unavailable if rpmkeys, bubblewrap or the token is missing.
+// A token that goes away later is waited for.
 func Run(ctx context.Context, c Config, version string, m worker.Master, log zerolog.Logger) error {
+	// A program that falls writes what it has in memory to a disk, keys among it.
+	if err := unix.Setrlimit(unix.RLIMIT_CORE, &unix.Rlimit{}); err != nil {
+		log.Warn().Err(err).Msg("a core file of the signer would have its keys in it, and can't be forbidden")
+	}
 	s, err := open(ctx, c, log)
 	if err != nil {
 		return err
 	}
-	defer s.journal.Close()
+	defer s.close()
 	if s.engine, err = findRPMKeys(); err != nil {
 		return err
 	}
@@ -161,16 +225,37 @@ func open(ctx context.Context, c Config, log zerolog.Logger) (_ *signer, err err
 		return nil, err
 	}
 	defer clear(passphrase)
+	tok, err := c.openToken(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer func() {
+		if err != nil && tok != nil {
+			err = errors.Join(err, tok.Close())
+		}
+	}()
 	if made {
 		log.Warn().Str("file", filepath.Join(c.Dir, passphraseName)).Msg("a passphrase for the keys was made; keep it apart from the keys with signer.passphrase_file")
 	}
-	if s.keys, err = openKeys(c.Dir, passphrase); err != nil {
+	if s.keys, err = openKeys(c.Dir, passphrase, tok, c.Token.Label); err != nil {
 		return nil, err
 	}
 	if s.known, err = readState(c.Dir); err != nil {
 		return nil, err
 	}
-	return s, s.reconcile(unfinished)
+	if err := s.reconcile(unfinished); err != nil {
+		return nil, err
+	}
+	return s, nil
+}
+
+// close lets another signer have the directory and the token.
+func (s *signer) close() error {
+	err := s.journal.Close()
+	if s.keys.token != nil {
+		err = errors.Join(err, s.keys.token.Close())
+	}
+	return err
 }
 
 // reconcile gives the intents that an earlier process left open their result, which is
@@ -208,16 +293,25 @@ func (c Config) trust() (attest.Trust, error) {
 }
 
 // offer says what the signer can do now: its labels grow with each key made, and lack
-// a key whose quota is used up.
+// a key that is revoked, one whose quota is used up, and those of a token that is away,
+// in which none can be made either.
 func (s *signer) offer(version string) worker.Offer {
-	labels := []string{"kind:" + string(albs.KindKeygen), "kind:" + string(albs.KindSign)}
+	labels := []string{"kind:" + string(albs.KindSign)}
+	away := s.keys.away()
+	if away == "" {
+		labels = append(labels, "kind:"+string(albs.KindKeygen))
+	}
 	// By a policy that can't be understood there is no quota; the refusal of the task
 	// says what is wrong with it.
 	p, err := readPolicy(s.dir)
 	if err != nil {
 		p = policy{}
 	}
-	usable, why := s.quota.rest(p, s.keys.files())
+	held := slices.DeleteFunc(s.keys.files(), func(f keyFile) bool { return f.Revoked != nil || f.Token != nil && away != "" })
+	usable, why := s.quota.rest(p, held)
+	if away != "" {
+		why = strings.Trim(why+"; "+away, "; ")
+	}
 	for _, fpr := range usable {
 		labels = append(labels, "key:"+fpr)
 	}
@@ -232,8 +326,19 @@ func (s *signer) job(ctx context.Context, w *worker.Session) (albs.Outcome, albs
 		if spec.Keygen == nil {
 			break
 		}
-		r, err := s.generate(ctx, w, *spec.Keygen)
-		if err != nil {
+		var r albs.KeygenResult
+		var err error
+		if end := spec.Keygen.Revoke; end != nil {
+			r, err = s.revoke(ctx, w, *end)
+		} else {
+			r, err = s.generate(ctx, w, *spec.Keygen)
+		}
+		switch {
+		case errors.Is(err, albs.Forbidden):
+			return albs.OutcomeFailed, albs.Result{Reason: err.Error()}, nil
+		case errors.Is(err, token.ErrAway):
+			return albs.OutcomeStopped, albs.Result{Reason: err.Error()}, nil
+		case err != nil:
 			return "", albs.Result{}, err
 		}
 		return albs.OutcomeOK, albs.Result{Keygen: &r}, nil
@@ -246,7 +351,7 @@ func (s *signer) job(ctx context.Context, w *worker.Session) (albs.Outcome, albs
 		switch {
 		case errors.Is(err, albs.Forbidden): // a refusal: no other attempt ends otherwise
 			return albs.OutcomeFailed, albs.Result{Reason: err.Error()}, nil
-		case errors.Is(err, errQuota): // given back: it costs the task no attempt to wait
+		case errors.Is(err, errQuota), errors.Is(err, token.ErrAway): // given back: it costs the task no attempt to wait
 			return albs.OutcomeStopped, albs.Result{Reason: err.Error()}, nil
 		}
 		if err != nil {

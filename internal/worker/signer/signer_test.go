@@ -669,6 +669,18 @@ func TestRotation(t *testing.T) {
 	if err := engine.check(t.Context(), dir, fresh, names[:1]); albs.KindOf(err) != albs.Invalid {
 		t.Errorf("rpm with the new key, the old one's package: %v", err)
 	}
+	// The file with a certificate of revocation in it can be imported, and the new key
+	// holds. (rpm 4.18 leaves the certificate aside, later ones don't.)
+	revoked := must[[]byte](t)(w.key.Revoke(pgp.Compromised, "it was stolen", time.Now()))
+	for _, file := range [][]byte{slices.Concat(fresh, revoked), slices.Concat(revoked, fresh)} {
+		if err := os.RemoveAll(filepath.Join(dir, "db")); err != nil {
+			t.Fatal(err)
+		}
+		if err := engine.check(t.Context(), dir, file, names[1:]); err != nil {
+			t.Errorf("rpm with a revoked key and the new one: %v", err)
+		}
+	}
+	t.Logf("rpm with the revoked key, its package: %v", engine.check(t.Context(), dir, revoked, names[:1]))
 }
 
 // TestSecondEngine has rpmkeys look at what is not as it should be.

@@ -101,7 +101,7 @@ func (w *world) start(ctx context.Context, m worker.Master) error {
 	if err != nil {
 		return err
 	}
-	defer s.journal.Close()
+	defer s.close()
 	if w.engine != nil {
 		s.engine = *w.engine
 	} else if s.engine, err = findRPMKeys(); err != nil {
@@ -150,7 +150,7 @@ func newWorld(t *testing.T, products ...string) *world {
 		t.Fatal(err)
 	}
 	w.key = must[*pgp.Key](t)(pgp.Generate(userID, pgp.Ed25519, time.Now()))
-	store := must[*keys](t)(openKeys(w.config.Dir, []byte(passphrase)))
+	store := must[*keys](t)(openKeys(w.config.Dir, []byte(passphrase), nil, ""))
 	if err := store.add(w.key, keyFile{UserID: userID, Algorithm: pgp.Ed25519, Products: products}); err != nil {
 		t.Fatal(err)
 	}
