@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"hash"
+	"hash/maphash"
 	"io"
 	"io/fs"
 	"os"
@@ -208,7 +209,7 @@ func (d *Dir) write(ctx context.Context, r io.Reader, limit int64, want albs.Dig
 	if limit >= 0 {
 		src = io.LimitReader(src, limit+1)
 	}
-	h := sha256.New()
+	h := newBoth()
 	size, err := io.Copy(io.MultiWriter(f, h), src)
 	if err != nil {
 		return nil, disk.Trouble(err, "store blob")
@@ -216,7 +217,7 @@ func (d *Dir) write(ctx context.Context, r io.Reader, limit int64, want albs.Dig
 	if limit >= 0 && size > limit {
 		return nil, albs.Errorf(albs.TooLarge, "the content has more than %d bytes", limit)
 	}
-	name := albs.DigestFrom(h)
+	name := albs.DigestFrom(h.sha)
 	if want != "" && name != want {
 		return nil, albs.Errorf(albs.Invalid, "the bytes hash to %s, not to %s", name, want)
 	}
@@ -237,7 +238,7 @@ func (d *Dir) write(ctx context.Context, r io.Reader, limit int64, want albs.Dig
 	if err != nil {
 		return nil, disk.Trouble(err, "store blob %s", name.Short())
 	}
-	d.verified.remember(name, stampOf(fi))
+	d.verified.remember(name, stampOf(fi), h.quick.Sum64())
 	return d.reader(name, f, fi), nil
 }
 
@@ -251,7 +252,13 @@ func (d *Dir) Open(_ context.Context, name albs.Digest) (Reader, error) {
 }
 
 func (d *Dir) reader(name albs.Digest, f *os.File, fi fs.FileInfo) *dirReader {
-	return &dirReader{dir: d, name: name, f: f, stamp: stampOf(fi), h: sha256.New()}
+	r := &dirReader{dir: d, name: name, f: f, stamp: stampOf(fi)}
+	if r.want = d.verified.quick(name, r.stamp); r.want != 0 {
+		r.h = newQuick()
+	} else {
+		r.h = sha256.New()
+	}
+	return r
 }
 
 func (d *Dir) open(name albs.Digest) (*os.File, fs.FileInfo, error) {
@@ -403,26 +410,29 @@ func (d *Dir) verify(ctx context.Context, name albs.Digest, f *os.File, s stamp)
 	if d.verified.has(name, s) {
 		return nil
 	}
-	h := sha256.New()
+	h := newBoth()
 	n, err := io.Copy(h, ctxReader{ctx, io.NewSectionReader(f, 0, s.size)})
 	if err != nil {
 		return disk.Trouble(err, "verify blob %s", name.Short())
 	}
-	if n != s.size || albs.DigestFrom(h) != name {
+	if n != s.size || albs.DigestFrom(h.sha) != name {
 		d.verified.forget(name)
 		return corrupt(name)
 	}
-	d.verified.remember(name, s)
+	d.verified.remember(name, s, h.quick.Sum64())
 	return nil
 }
 
-// dirReader is Dir's Reader.
+// dirReader is Dir's Reader. Of a file that was verified before and hasn't been touched
+// since it compares the quick sum with the one of then; of any other the sha256 with the
+// name.
 type dirReader struct {
 	dir   *Dir
 	name  albs.Digest
 	f     *os.File
 	stamp stamp
 	h     hash.Hash
+	want  uint64 // the quick sum; 0 if h is a sha256
 	off   int64
 	ok    atomic.Bool // ReadAt has verified the blob
 }
@@ -447,11 +457,19 @@ func (r *dirReader) Read(p []byte) (int, error) {
 	if n > 0 {
 		return n, nil
 	}
-	if len(p) > 0 && albs.DigestFrom(r.h) != r.name {
+	if len(p) > 0 && !r.right() {
 		r.dir.verified.forget(r.name)
 		return 0, corrupt(r.name)
 	}
 	return 0, io.EOF
+}
+
+// right reports whether what was hashed is the blob.
+func (r *dirReader) right() bool {
+	if quick, ok := r.h.(*maphash.Hash); ok {
+		return quick.Sum64() == r.want
+	}
+	return albs.DigestFrom(r.h) == r.name
 }
 
 // ReadAt implements io.ReaderAt over bytes that have been verified as a whole.

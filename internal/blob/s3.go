@@ -156,7 +156,7 @@ func (s *S3) upload(ctx context.Context, f *dirReader, replace bool) error {
 	})
 	if !bucket.Taken(err) {
 		if err == nil {
-			s.verified.remember(f.name, objectOf(o))
+			s.verified.remember(f.name, objectOf(o), 0)
 		}
 		return err
 	}
@@ -205,7 +205,7 @@ func (s *S3) Verify(ctx context.Context, name albs.Digest) error {
 		s.verified.forget(name)
 		return err
 	}
-	s.verified.remember(name, objectOf(o))
+	s.verified.remember(name, objectOf(o), 0)
 	return nil
 }
 
@@ -253,7 +253,7 @@ func (s *S3) fetch(ctx context.Context, name albs.Digest) (*dirReader, error) {
 	if err != nil {
 		return nil, err
 	}
-	s.verified.remember(name, objectOf(o))
+	s.verified.remember(name, objectOf(o), 0)
 	s.space.trim(name, f.Size())
 	return f, nil
 }
