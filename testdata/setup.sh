@@ -40,19 +40,24 @@ install() {
 
 missing=
 if command -v apt-get >/dev/null 2>&1; then
-	for p in rpm rpm2cpio createrepo-c dnf debugedit dwz elfutils file bubblewrap uidmap dpkg-dev gcc libc6-dev \
+	for p in rpm rpm2cpio createrepo-c dnf libsolv-tools zstd debugedit dwz elfutils file bubblewrap uidmap dpkg-dev gcc libc6-dev \
 		postgresql gnupg git ca-certificates curl libxml2-utils softhsm2 ${long:+chromium qemu-user-static binfmt-support} $mock; do
 		[ "$(dpkg-query -W -f '${db:Status-Status}' "$p" 2>/dev/null)" = installed ] || missing="$missing $p"
 	done
 	# shellcheck disable=SC2086 # a list of words
 	[ -z "$missing" ] || install apt-get $missing
 elif command -v dnf >/dev/null 2>&1; then
-	for p in rpm-build rpm-sign createrepo_c debugedit dwz elfutils file bubblewrap shadow-utils gcc glibc-devel \
+	for p in rpm-build rpm-sign createrepo_c zstd debugedit dwz elfutils file bubblewrap shadow-utils gcc glibc-devel \
 		postgresql-server gnupg2 git-core util-linux curl libxml2 softhsm; do
 		rpm -q --quiet --whatprovides "$p" || missing="$missing $p"
 	done
 	# shellcheck disable=SC2086
 	[ -z "$missing" ] || install dnf $missing
+	if ! rpm -q --quiet libsolv-tools; then
+		# EL has it in CRB, which a host need not have enabled.
+		say "installing libsolv-tools, if it can be had"
+		$as dnf install -q -y libsolv-tools || say "it can't: tests that ask libsolv will be skipped"
+	fi
 else
 	say "neither apt-get nor dnf is here; install rpm-build, createrepo_c, dnf, bubblewrap, newuidmap, gcc and PostgreSQL's server yourself"
 fi

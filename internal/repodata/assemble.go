@@ -10,55 +10,28 @@ import (
 	"slices"
 	"sync"
 
-	"github.com/klauspost/compress/gzip"
 	"golang.org/x/sync/errgroup"
 
 	"albs/internal/albs"
 )
 
-// gzipLevel is gzip's usual one; more costs much time for little.
-const gzipLevel = 6
-
-// compressor makes gzip members and keeps its writers, which are large, for the next.
-// It is safe for concurrent use.
-type compressor struct{ writers sync.Pool }
-
-// member returns b as one gzip member without name or time.
-func (c *compressor) member(b []byte) ([]byte, error) {
-	var out bytes.Buffer
-	w, ok := c.writers.Get().(*gzip.Writer)
-	if ok {
-		w.Reset(&out)
-	} else {
-		var err error
-		if w, err = gzip.NewWriterLevel(&out, gzipLevel); err != nil {
-			return nil, fmt.Errorf("compress metadata: %w", err)
-		}
-	}
-	defer c.writers.Put(w)
-	if _, err := w.Write(b); err != nil {
-		return nil, fmt.Errorf("compress metadata: %w", err)
-	}
-	if err := w.Close(); err != nil {
-		return nil, fmt.Errorf("compress metadata: %w", err)
-	}
-	return out.Bytes(), nil
-}
-
 // assemble stores the metadata files, repomd.xml and the root of the snapshot that has
 // the fresh buckets and those of the snapshot before that are not among them.
 func (e *extension) assemble(ctx context.Context, fresh []freshBucket, revision int64) (*Snapshot, error) {
 	r := root{Revision: revision, Records: e.records}
+	if e.pack.by != Gzip {
+		r.Packed = e.pack.by
+	}
 	r.Format = r.format()
-	members := make(map[int]freshBucket, len(fresh))
+	rebuilt := make(map[int]freshBucket, len(fresh))
 	for _, f := range fresh {
-		members[f.ref.Number] = f
+		rebuilt[f.ref.Number] = f
 		if f.ref.Packages > 0 {
 			r.Buckets = append(r.Buckets, f.ref)
 		}
 	}
 	for _, b := range e.from.root.Buckets {
-		if _, ok := members[b.Number]; !ok {
+		if _, ok := rebuilt[b.Number]; !ok {
 			r.Buckets = append(r.Buckets, b)
 		}
 	}
@@ -76,23 +49,23 @@ func (e *extension) assemble(ctx context.Context, fresh []freshBucket, revision 
 	var data [kinds]RepomdData
 	g, gctx := errgroup.WithContext(ctx)
 	for k := range kinds {
-		head, err := e.gzip.member(metaHead(k, r.Packages))
+		head, err := e.pack.piece(metaHead(k, r.Packages))
 		if err != nil {
 			return nil, err
 		}
-		tail, err := e.gzip.member(metaTail(k))
+		tail, err := e.pack.piece(metaTail(k))
 		if err != nil {
 			return nil, err
 		}
 		r.Ends[k] = ends{Head: int64(len(head)), Tail: int64(len(tail))}
 		g.Go(func() (err error) {
-			data[k].Digest, data[k].Size, err = e.writeFile(gctx, k, r.Buckets, members, head, tail)
+			data[k].Digest, data[k].Size, err = e.writeFile(gctx, k, r.Buckets, rebuilt, head, tail)
 			return err
 		})
 	}
 	var open [kinds]*counter
 	g.Go(func() (err error) {
-		open, err = e.openSums(gctx, r)
+		open, err = e.openSums(gctx, r, rebuilt)
 		return err
 	})
 	if err := g.Wait(); err != nil {
@@ -100,7 +73,7 @@ func (e *extension) assemble(ctx context.Context, fresh []freshBucket, revision 
 	}
 	for k := range kinds {
 		d := &data[k]
-		d.Type, d.Path, d.Timestamp = kindNames[k], metaPath(k, d.Digest), revision
+		d.Type, d.Path, d.Timestamp = kindNames[k], r.metaPath(k, d.Digest), revision
 		d.OpenDigest, d.OpenSize = albs.DigestFrom(open[k].Hash), open[k].n
 		r.Files = append(r.Files, File{Path: d.Path, Digest: d.Digest, Size: d.Size})
 	}
@@ -112,17 +85,18 @@ func (e *extension) assemble(ctx context.Context, fresh []freshBucket, revision 
 	}
 	var md bytes.Buffer
 	appendRepomd(&md, revision, all)
-	d, err := putBlob(ctx, e.blobs, md.Bytes())
+	r.Files = append(r.Files, File{Path: repomdPath, Digest: e.store(ctx, md.Bytes()), Size: int64(md.Len())})
+	s, b, err := newRoot(r)
 	if err != nil {
 		return nil, err
 	}
-	r.Files = append(r.Files, File{Path: repomdPath, Digest: d, Size: int64(md.Len())})
-	return putRoot(ctx, e.blobs, r)
+	e.store(ctx, b)
+	return s, nil
 }
 
-// writeFile stores the metadata file of kind k: head, members, tail. The members of
-// buckets that are not fresh come out of the file of the snapshot before.
-func (e *extension) writeFile(ctx context.Context, k int, refs []bucketRef, members map[int]freshBucket, head, tail []byte) (albs.Digest, int64, error) {
+// writeFile stores the metadata file of kind k: head, buckets, tail. The pieces of
+// buckets that were not rebuilt come out of the file of the snapshot before.
+func (e *extension) writeFile(ctx context.Context, k int, refs []bucketRef, rebuilt map[int]freshBucket, head, tail []byte) (albs.Digest, int64, error) {
 	s := splice{}
 	old := make(map[int]int64, len(e.from.root.Buckets)) // bucket → offset in the old file
 	off := e.from.root.Ends[k].Head
@@ -132,14 +106,14 @@ func (e *extension) writeFile(ctx context.Context, k int, refs []bucketRef, memb
 	}
 	s.pieces = append(s.pieces, piece{data: head})
 	for _, b := range refs {
-		if gz := members[b.Number].gz[k]; gz != nil {
-			s.pieces = append(s.pieces, piece{data: gz})
+		if data := rebuilt[b.Number].pieces[k]; data != nil {
+			s.pieces = append(s.pieces, piece{data: data})
 		} else {
 			s.pieces = append(s.pieces, piece{off: old[b.Number], n: b.GzBytes[k]})
 		}
 	}
 	s.pieces = append(s.pieces, piece{data: tail})
-	if len(e.from.root.Files) > 0 {
+	if len(e.from.root.Files) > 0 && !e.repack {
 		f, err := e.blobs.Open(ctx, e.from.root.Files[k].Digest)
 		if err != nil {
 			return "", 0, fmt.Errorf("open the old %s: %w", kindNames[k], err)
@@ -169,13 +143,16 @@ func (c *counter) Write(p []byte) (int, error) {
 // openSums hashes the three files as they are before compression. A hash cannot be
 // continued in its middle, so every raw blob is read; the next ones are read, and
 // thereby checked, while one is hashed.
-func (e *extension) openSums(ctx context.Context, r root) (sums [kinds]*counter, err error) {
+func (e *extension) openSums(ctx context.Context, r root, rebuilt map[int]freshBucket) (sums [kinds]*counter, err error) {
 	for k := range kinds {
 		sums[k] = &counter{Hash: sha256.New()}
 		sums[k].Write(metaHead(k, r.Packages))
 	}
 	var free sync.Pool // of buffers, for all raw blobs together are large
 	err = ordered(ctx, len(r.Buckets), func(ctx context.Context, i int) ([]byte, error) {
+		if raw := rebuilt[r.Buckets[i].Number].raw; raw != nil {
+			return raw, nil
+		}
 		var buf []byte
 		if p, ok := free.Get().(*[]byte); ok {
 			buf = *p
@@ -183,7 +160,9 @@ func (e *extension) openSums(ctx context.Context, r root) (sums [kinds]*counter,
 		return e.raw(ctx, r.Buckets[i], buf)
 	}, func(i int, raw []byte) error {
 		whole := raw
-		defer free.Put(&whole)
+		if rebuilt[r.Buckets[i].Number].raw == nil { // else it may still be being stored
+			defer free.Put(&whole)
+		}
 		var wg sync.WaitGroup
 		for k, n := range r.Buckets[i].RawBytes {
 			part := raw[:n]

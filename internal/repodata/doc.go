@@ -12,12 +12,12 @@
 //
 // and the sealed metadata files, repodata/*, among them the records: files that are not
 // told package by package, as comps and modules, by their type. Each of primary,
-// filelists and other is a gzip file of many members (RFC 1952 §2.2): the head, one
-// member a bucket in the order of their numbers, the tail. Extend therefore rewrites only
-// the buckets that a change touches and copies the members of all others out of the file
-// of the snapshot before. The raw blobs are needed because repomd.xml also holds the
-// checksum of each file uncompressed; one that has vanished is made again from its gzip
-// members.
+// filelists and other is a file of many pieces, members of gzip (RFC 1952 §2.2) or frames
+// of zstd (RFC 8878 §3): the head, one piece a bucket in the order of their numbers, the
+// tail. Extend therefore rewrites only the buckets that a change touches and copies the
+// pieces of all others out of the file of the snapshot before. The raw blobs are needed
+// because repomd.xml also holds the checksum of each file uncompressed; one that has
+// vanished is made again from its pieces.
 //
 // Invariants: what a snapshot holds is named by sha256 from the root downwards, so
 // one digest fixes all of it; equal packages and equal revision give equal bytes,

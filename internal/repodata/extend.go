@@ -7,6 +7,7 @@ import (
 	"runtime"
 	"slices"
 	"strings"
+	"sync/atomic"
 
 	"golang.org/x/sync/errgroup"
 
@@ -21,6 +22,9 @@ type Change struct {
 	// Records are all records of the new snapshot, in any order, their bytes in the
 	// store already. Nil keeps those that there are; an empty list takes them away.
 	Records []Record
+	// Compression is that of the new snapshot. Empty keeps the one that there is; another
+	// one has every bucket compressed anew.
+	Compression Compression
 }
 
 // Empty makes the snapshot of a repository without packages.
@@ -49,34 +53,63 @@ func Extend(ctx context.Context, blobs Blobs, from *Snapshot, change Change, rev
 	if from == nil {
 		from = &Snapshot{}
 	}
-	touched, err := change.byBucket()
+	if err := change.Compression.check(); err != nil {
+		return nil, err
+	}
+	e := extension{blobs: blobs, from: from, records: from.root.Records, pack: compressor{by: change.Compression.Or(from.root.Packed)}}
+	e.stores.SetLimit(storing)
+	e.repack = from.root.Packed.Or(Gzip) != e.pack.by
+	touched, err := e.touched(change)
 	if err != nil {
 		return nil, err
 	}
-	e := extension{blobs: blobs, from: from, records: from.root.Records, gzip: &compressor{}}
 	if change.Records != nil {
 		e.records = slices.SortedFunc(slices.Values(change.Records), func(a, b Record) int { return strings.Compare(a.Type, b.Type) })
 		if err := checkRecords(e.records); err != nil {
 			return nil, err
 		}
 	}
+	s, err := e.extend(ctx, touched, revision)
+	if stored := e.stores.Wait(); stored != nil { // which is the cause, if both have failed
+		err = stored
+	}
+	if err != nil {
+		return nil, fmt.Errorf("extend snapshot %s: %w", from.digest.Short(), err)
+	}
+	return s, nil
+}
+
+const (
+	// storing is how many blobs are stored at once, beside all other work. To store is to
+	// wait for a disk, which takes what is waited for together at one go.
+	storing = 32
+	// maxHeld is how much XML of fresh buckets is kept in memory until it has been told; the
+	// rest is read again.
+	maxHeld = 32 << 20
+)
+
+// extend makes the new snapshot, which is durable once the stores are through.
+func (e *extension) extend(ctx context.Context, touched []bucketChange, revision int64) (*Snapshot, error) {
 	fresh := make([]freshBucket, len(touched))
 	g, gctx := errgroup.WithContext(ctx)
 	g.SetLimit(runtime.GOMAXPROCS(0))
 	for i, t := range touched {
 		g.Go(func() (err error) {
-			fresh[i], err = e.rebuild(gctx, t)
+			if gctx.Err() == nil { // what is stored by it may go on for longer than g
+				fresh[i], err = e.rebuild(ctx, t)
+			}
 			return err
 		})
 	}
 	if err := g.Wait(); err != nil {
-		return nil, fmt.Errorf("extend snapshot %s: %w", from.digest.Short(), err)
+		return nil, err
 	}
-	s, err := e.assemble(ctx, fresh, revision)
-	if err != nil {
-		return nil, fmt.Errorf("extend snapshot %s: %w", from.digest.Short(), err)
+	if e.held.Load() > maxHeld {
+		if err := e.stores.Wait(); err != nil {
+			return nil, err
+		}
 	}
-	return s, nil
+	return e.assemble(ctx, fresh, revision)
 }
 
 // Seal makes the snapshot s with asc, the ASCII-armored detached signature of its
@@ -86,14 +119,17 @@ func Seal(ctx context.Context, blobs Blobs, s *Snapshot, asc []byte) (*Snapshot,
 	if len(asc) > maxArmoredBytes || !bytes.HasPrefix(asc, []byte("-----BEGIN PGP SIGNATURE-----")) {
 		return nil, albs.Errorf(albs.Invalid, "the signature of a repository must be one ASCII-armored PGP signature of at most %d bytes", maxArmoredBytes)
 	}
-	d, err := putBlob(ctx, blobs, asc)
+	r := s.root
+	r.Files = append(slices.Clone(r.Files[:kinds+1]), File{Path: ascPath, Digest: albs.DigestOf(asc), Size: int64(len(asc))})
+	sealed, b, err := newRoot(r)
 	if err != nil {
 		return nil, fmt.Errorf("seal snapshot %s: %w", s.digest.Short(), err)
 	}
-	r := s.root
-	r.Files = append(slices.Clone(r.Files[:kinds+1]), File{Path: ascPath, Digest: d, Size: int64(len(asc))})
-	sealed, err := putRoot(ctx, blobs, r)
-	if err != nil {
+	g, gctx := errgroup.WithContext(ctx)
+	for _, b := range [][]byte{asc, b} {
+		g.Go(func() error { return putBlob(gctx, blobs, albs.DigestOf(b), b) })
+	}
+	if err := g.Wait(); err != nil {
 		return nil, fmt.Errorf("seal snapshot %s: %w", s.digest.Short(), err)
 	}
 	return sealed, nil
@@ -108,7 +144,7 @@ type bucketChange struct {
 
 // byBucket splits the change and refuses what can be refused without looking at
 // the snapshot.
-func (c Change) byBucket() ([]bucketChange, error) {
+func (c Change) byBucket() (map[int]*bucketChange, error) {
 	parts := map[int]*bucketChange{}
 	part := func(path string) *bucketChange {
 		n := bucketOf(path)
@@ -136,6 +172,36 @@ func (c Change) byBucket() ([]bucketChange, error) {
 		b := part(path)
 		b.remove = append(b.remove, path)
 	}
+	return parts, nil
+}
+
+// extension is one call of Extend.
+type extension struct {
+	blobs Blobs
+	from  *Snapshot // with an empty root if there is none
+	// pack makes the pieces of the new snapshot; repack says that it is another compression
+	// than before, so that none of the old ones will do.
+	pack   compressor
+	repack bool
+	// records are those that the new snapshot has, in order.
+	records []Record
+	stores  errgroup.Group // of blobs that are on their way
+	held    atomic.Int64   // bytes of XML of fresh buckets, kept or not
+}
+
+// touched splits a change, and adds what has to be compressed anew.
+func (e *extension) touched(change Change) ([]bucketChange, error) {
+	parts, err := change.byBucket()
+	if err != nil {
+		return nil, err
+	}
+	if e.repack {
+		for _, b := range e.from.root.Buckets {
+			if parts[b.Number] == nil {
+				parts[b.Number] = &bucketChange{number: b.Number}
+			}
+		}
+	}
 	out := make([]bucketChange, 0, len(parts))
 	for n := range buckets {
 		if p := parts[n]; p != nil {
@@ -145,20 +211,19 @@ func (c Change) byBucket() ([]bucketChange, error) {
 	return out, nil
 }
 
-// extension is one call of Extend.
-type extension struct {
-	blobs Blobs
-	from  *Snapshot // with an empty root if there is none
-	gzip  *compressor
-	// records are those that the new snapshot has, in order.
-	records []Record
+// store begins to store b and returns its digest. Whether that succeeds, e.stores says.
+func (e *extension) store(ctx context.Context, b []byte) albs.Digest {
+	d := albs.DigestOf(b)
+	e.stores.Go(func() error { return putBlob(ctx, e.blobs, d, b) })
+	return d
 }
 
-// freshBucket is a bucket that was rebuilt, with its gzip members. One that a change
-// left as it was has no members; one that lost all packages has no packages either.
+// freshBucket is a bucket that was rebuilt, with its pieces. One that a change left as it
+// was has none; one that lost all packages has no packages either.
 type freshBucket struct {
-	ref bucketRef
-	gz  [kinds][]byte
+	ref    bucketRef
+	pieces [kinds][]byte
+	raw    []byte // unless there is too much of it
 }
 
 // item is one package of a bucket that is being rebuilt.
@@ -181,7 +246,7 @@ func (e *extension) rebuild(ctx context.Context, change bucketChange) (freshBuck
 	if err != nil {
 		return freshBucket{}, err
 	}
-	if !changed {
+	if !changed && !e.repack {
 		return freshBucket{ref: ref}, nil
 	}
 	fresh := freshBucket{ref: bucketRef{Number: change.number, Packages: len(items)}}
@@ -201,10 +266,10 @@ func (e *extension) rebuild(ctx context.Context, change bucketChange) (freshBuck
 			return freshBucket{}, albs.Errorf(albs.TooLarge, "the packages of bucket %d have %d bytes of %s, more than %d", change.number, len(part), kindNames[k], maxRawBytes)
 		}
 		fresh.ref.RawBytes[k] = int64(len(part))
-		if fresh.gz[k], err = e.gzip.member(part); err != nil {
+		if fresh.pieces[k], err = e.pack.piece(part); err != nil {
 			return freshBucket{}, err
 		}
-		fresh.ref.GzBytes[k] = int64(len(fresh.gz[k]))
+		fresh.ref.GzBytes[k] = int64(len(fresh.pieces[k]))
 	}
 	for i, it := range items {
 		entries[i] = it.entry
@@ -214,11 +279,9 @@ func (e *extension) rebuild(ctx context.Context, change bucketChange) (freshBuck
 		return freshBucket{}, albs.Errorf(albs.TooLarge, "bucket %d has %d packages, more than fit", change.number, len(items))
 	}
 	fresh.ref.Bytes = int64(len(doc))
-	if fresh.ref.Entries, err = putBlob(ctx, e.blobs, doc); err != nil {
-		return freshBucket{}, err
-	}
-	if fresh.ref.Raw, err = putBlob(ctx, e.blobs, raw); err != nil {
-		return freshBucket{}, err
+	fresh.ref.Entries, fresh.ref.Raw = e.store(ctx, doc), e.store(ctx, raw)
+	if e.held.Add(int64(len(raw))) <= maxHeld {
+		fresh.raw = raw
 	}
 	return fresh, nil
 }
@@ -282,27 +345,20 @@ func (c bucketChange) apply(items []item) (_ []item, changed bool, err error) {
 }
 
 // putBlob stores b under its digest.
-func putBlob(ctx context.Context, blobs Blobs, b []byte) (albs.Digest, error) {
-	d := albs.DigestOf(b)
+func putBlob(ctx context.Context, blobs Blobs, d albs.Digest, b []byte) error {
 	if _, err := blobs.Put(ctx, d, bytes.NewReader(b)); err != nil {
-		return "", fmt.Errorf("store blob %s: %w", d.Short(), err)
+		return fmt.Errorf("store blob %s: %w", d.Short(), err)
 	}
-	return d, nil
+	return nil
 }
 
-// putRoot stores the root and returns its snapshot. It reads what it has written as
+// newRoot returns the snapshot of a root and the blob to be stored. It reads the blob as
 // Open would, so that a root that no one could open is never named.
-func putRoot(ctx context.Context, blobs Blobs, r root) (*Snapshot, error) {
+func newRoot(r root) (*Snapshot, []byte, error) {
 	b := encodeJSON(r)
 	if len(b) > maxRootBytes {
-		return nil, albs.Errorf(albs.TooLarge, "the snapshot's root has %d bytes, more than %d", len(b), maxRootBytes)
+		return nil, nil, albs.Errorf(albs.TooLarge, "the snapshot's root has %d bytes, more than %d", len(b), maxRootBytes)
 	}
 	s, err := parseRoot(b)
-	if err != nil {
-		return nil, err
-	}
-	if _, err := putBlob(ctx, blobs, b); err != nil {
-		return nil, err
-	}
-	return s, nil
+	return s, b, err
 }

@@ -7,14 +7,12 @@ import (
 	"io"
 	"slices"
 
-	"github.com/klauspost/compress/gzip"
-
 	"albs/internal/albs"
 	"albs/internal/repodata/intake"
 )
 
 // raw returns the raw blob of a bucket, in buf if it is large enough. Being only a copy
-// of what the gzip members hold, the blob may have been dropped; then it is made again.
+// of what the compressed pieces hold, the blob may have been dropped; then it is made again.
 func (e *extension) raw(ctx context.Context, ref bucketRef, buf []byte) ([]byte, error) {
 	size := int(ref.RawBytes[primary] + ref.RawBytes[filelists] + ref.RawBytes[other])
 	raw := slices.Grow(buf[:0], size)[:size]
@@ -32,7 +30,7 @@ func (e *extension) raw(ctx context.Context, ref bucketRef, buf []byte) ([]byte,
 	return raw, nil
 }
 
-// remake fills raw from the gzip members of the snapshot before, and stores it again.
+// remake fills raw from the pieces of the snapshot before, and stores it again.
 func (e *extension) remake(ctx context.Context, ref bucketRef, raw []byte) ([]byte, error) {
 	rest := raw
 	for k := range kinds {
@@ -43,15 +41,12 @@ func (e *extension) remake(ctx context.Context, ref bucketRef, raw []byte) ([]by
 		}
 	}
 	if albs.DigestOf(raw) != ref.Raw {
-		return nil, albs.Errorf(albs.Invalid, "the gzip members of bucket %d do not hold the XML that the snapshot names", ref.Number)
+		return nil, albs.Errorf(albs.Invalid, "the compressed pieces of bucket %d do not hold the XML that the snapshot names", ref.Number)
 	}
-	if _, err := putBlob(ctx, e.blobs, raw); err != nil {
-		return nil, err
-	}
-	return raw, nil
+	return raw, putBlob(ctx, e.blobs, ref.Raw, raw)
 }
 
-// inflate fills part with the content of a bucket's member in the file of kind k.
+// inflate fills part with the content of a bucket's piece in the file of kind k.
 func (e *extension) inflate(ctx context.Context, k int, ref bucketRef, part []byte) error {
 	off := e.from.root.Ends[k].Head
 	for _, b := range e.from.root.Buckets {
@@ -68,11 +63,7 @@ func (e *extension) inflate(ctx context.Context, k int, ref bucketRef, part []by
 	if _, err := io.CopyN(io.Discard, f, off); err != nil {
 		return intake.Short(err)
 	}
-	z, err := gzip.NewReader(io.LimitReader(f, ref.GzBytes[k]))
-	if err != nil {
-		return err
-	}
-	return readExactly(z, part)
+	return e.from.root.Packed.unpack(io.LimitReader(f, ref.GzBytes[k]), part)
 }
 
 // readExactly fills b and wants r to end there, which makes r check itself.

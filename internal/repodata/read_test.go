@@ -327,6 +327,8 @@ func FuzzOpenSnapshot(f *testing.F) {
 		f.Add(m.bytes(f, s.Digest()))
 		s = extend(f, m, s, Change{Records: someRecords(m, "group", "modules")}, 6)
 		f.Add(m.bytes(f, s.Digest()))
+		s = extend(f, m, s, Change{Compression: Zstd}, 7)
+		f.Add(m.bytes(f, s.Digest()))
 	}
 	f.Fuzz(func(t *testing.T, b []byte) {
 		s, err := parseRoot(b)
@@ -343,6 +345,34 @@ func FuzzOpenSnapshot(f *testing.F) {
 			if !safePath(file.Path) {
 				t.Fatalf("accepted the path %q", file.Path)
 			}
+		}
+	})
+}
+
+func FuzzUnpack(f *testing.F) {
+	text := []byte("<package/>\n<package/>\n")
+	for i, by := range Compressions {
+		c := compressor{by: by}
+		b, err := c.piece(text)
+		if err != nil {
+			f.Fatal(err)
+		}
+		f.Add(i, b)
+		f.Add(i, append(b, b...))
+	}
+	f.Fuzz(func(t *testing.T, i int, b []byte) {
+		if i < 0 || i >= len(Compressions) {
+			return
+		}
+		plain, done, err := intake.Decompress(bytes.NewReader(b))
+		if err != nil {
+			plain, done = bytes.NewReader(nil), func() {}
+		}
+		defer done()
+		want, err := io.ReadAll(io.LimitReader(plain, int64(len(text))+1))
+		got := make([]byte, len(text))
+		if Compressions[i].unpack(bytes.NewReader(b), got) == nil && (err != nil || !bytes.Equal(got, want)) {
+			t.Fatalf("unpacked %q, but others read %q, %v", got, want, err)
 		}
 	})
 }

@@ -15,6 +15,7 @@ import (
 const (
 	rootFormat      = "albs-snapshot/v1" // of a root without records
 	recordsFormat   = "albs-snapshot/v2" // of one with some
+	packedFormat    = "albs-snapshot/v3" // of one that isn't compressed by gzip, with records or without
 	maxRootBytes    = 1 << 20
 	maxPackages     = 1 << 20
 	maxFileBytes    = 4 << 30 // one metadata file, compressed
@@ -57,16 +58,18 @@ type Snapshot struct {
 
 // root is the document of a snapshot.
 type root struct {
-	Format   string      `json:"format"`
-	Revision int64       `json:"revision"`
-	Packages int         `json:"packages"`
-	Ends     [kinds]ends `json:"ends"`
-	Buckets  []bucketRef `json:"buckets"` // of the buckets with packages, by number
-	Files    []File      `json:"files"`   // primary, filelists, other, repomd.xml and, if signed, its signature
-	Records  []Record    `json:"records,omitempty"`
+	Format   string `json:"format"`
+	Revision int64  `json:"revision"`
+	Packages int    `json:"packages"`
+	// Packed is how the metadata files are compressed, empty for Gzip.
+	Packed  Compression `json:"compression,omitempty"`
+	Ends    [kinds]ends `json:"ends"`
+	Buckets []bucketRef `json:"buckets"` // of the buckets with packages, by number
+	Files   []File      `json:"files"`   // primary, filelists, other, repomd.xml and, if signed, its signature
+	Records []Record    `json:"records,omitempty"`
 }
 
-// ends are the sizes of the first and the last gzip member of a metadata file.
+// ends are the sizes of the first and the last piece of a metadata file.
 type ends struct {
 	Head int64 `json:"head"`
 	Tail int64 `json:"tail"`
@@ -80,7 +83,7 @@ type bucketRef struct {
 	Bytes    int64        `json:"bytes"` // of the entries blob
 	Raw      albs.Digest  `json:"raw"`
 	RawBytes [kinds]int64 `json:"raw_bytes"` // of each kind within the raw blob
-	GzBytes  [kinds]int64 `json:"gz_bytes"`  // of the bucket's member in each metadata file
+	GzBytes  [kinds]int64 `json:"gz_bytes"`  // of the bucket's piece in each metadata file, whatever it is compressed by
 }
 
 // Open reads the snapshot whose root is d. It gives NotFound if there is no such
@@ -118,11 +121,14 @@ func (r *root) check() error {
 	bad := func(format string, args ...any) error {
 		return albs.Errorf(albs.Invalid, "the root of the snapshot is broken: "+format, args...)
 	}
-	if r.Format != rootFormat && r.Format != recordsFormat {
-		return albs.Errorf(albs.Invalid, "the blob has format %.40q; a snapshot's root has %q or %q", r.Format, rootFormat, recordsFormat)
+	if r.Format != rootFormat && r.Format != recordsFormat && r.Format != packedFormat {
+		return albs.Errorf(albs.Invalid, "the blob has format %.40q; a snapshot's root has %q, %q or %q", r.Format, rootFormat, recordsFormat, packedFormat)
+	}
+	if r.Packed != "" && r.Packed != Zstd {
+		return bad("compression %.40q", string(r.Packed))
 	}
 	if r.Format != r.format() {
-		return bad("format %s with %d records", r.Format, len(r.Records))
+		return bad("format %s with %d records and the compression %q", r.Format, len(r.Records), r.Packed)
 	}
 	if r.Revision <= 0 {
 		return bad("revision %d", r.Revision)
@@ -161,29 +167,32 @@ func (r *root) check() error {
 		return err
 	}
 	for i, f := range r.Files {
-		want := []string{metaPath(0, f.Digest), metaPath(1, f.Digest), metaPath(2, f.Digest), repomdPath, ascPath}[i]
+		want := []string{r.metaPath(0, f.Digest), r.metaPath(1, f.Digest), r.metaPath(2, f.Digest), repomdPath, ascPath}[i]
 		if !f.Digest.Valid() || f.Path != want || f.Size <= 0 || f.Size > maxFileBytes {
 			return bad("file %.100q", f.Path)
 		}
 		if i < kinds && f.Size != gz[i] {
-			return bad("%s has %d bytes, but its members have %d", kindNames[i], f.Size, gz[i])
+			return bad("%s has %d bytes, but its pieces have %d", kindNames[i], f.Size, gz[i])
 		}
 	}
 	return nil
 }
 
-// format returns the format that the root has: the older one wherever it does, so that
-// workers that know no records can read what has none.
+// format returns the format that the root has: the oldest one that does, so that workers
+// of older versions can read what needs nothing newer.
 func (r *root) format() string {
-	if len(r.Records) > 0 {
+	switch {
+	case r.Packed != "":
+		return packedFormat
+	case len(r.Records) > 0:
 		return recordsFormat
 	}
 	return rootFormat
 }
 
 // metaPath returns the path of the metadata file of kind k.
-func metaPath(k int, d albs.Digest) string {
-	return "repodata/" + string(d) + "-" + kindNames[k] + ".xml.gz"
+func (r *root) metaPath(k int, d albs.Digest) string {
+	return "repodata/" + string(d) + "-" + kindNames[k] + ".xml" + r.Packed.suffix()
 }
 
 // Digest returns the snapshot's name, the digest of its root.
@@ -194,6 +203,9 @@ func (s *Snapshot) Revision() int64 { return s.root.Revision }
 
 // Len returns the number of packages.
 func (s *Snapshot) Len() int { return s.root.Packages }
+
+// Compression returns how primary, filelists and other are compressed.
+func (s *Snapshot) Compression() Compression { return s.root.Packed.Or(Gzip) }
 
 // Files returns the files below repodata: three of metadata, the records, repomd.xml
 // and, once sealed, repomd.xml.asc. With the packages at their paths they are the

@@ -6,12 +6,12 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os/exec"
 	"slices"
 	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
-	"github.com/klauspost/compress/gzip"
 
 	"albs/internal/albs"
 	"albs/internal/blob"
@@ -44,13 +44,16 @@ func TestExtendIsIndependentOfHistory(t *testing.T) {
 	t.Parallel()
 	m := newMemory()
 	all := synthetics(0, 400)
-	once := extend(t, m, nil, Change{Add: all}, 7)
-	s := extend(t, m, nil, Change{Add: all[:150]}, 1)
-	s = extend(t, m, s, Change{Add: synthetics(400, 500)}, 2)
-	s = extend(t, m, s, Change{Add: all[100:]}, 3)
-	s = extend(t, m, s, Change{Remove: paths(synthetics(400, 500))}, 7)
-	if s.Digest() != once.Digest() {
-		t.Errorf("the same packages and revision gave %s and %s", once.Digest(), s.Digest())
+	var s *Snapshot
+	for _, by := range Compressions {
+		once := extend(t, m, nil, Change{Add: all, Compression: by}, 7)
+		s = extend(t, m, nil, Change{Add: all[:150], Compression: by}, 1)
+		s = extend(t, m, s, Change{Add: synthetics(400, 500)}, 2)
+		s = extend(t, m, s, Change{Add: all[100:]}, 3)
+		s = extend(t, m, s, Change{Remove: paths(synthetics(400, 500))}, 7)
+		if s.Digest() != once.Digest() || s.Compression() != by {
+			t.Errorf("the same packages and revision gave %s and %s by %s", once.Digest(), s.Digest(), s.Compression())
+		}
 	}
 	if diff := cmp.Diff(paths(all), list(t, m, s)); diff != "" {
 		t.Errorf("packages (-want +got):\n%s", diff)
@@ -253,14 +256,55 @@ func TestReach(t *testing.T) {
 
 func TestRawMayVanish(t *testing.T) {
 	t.Parallel()
-	m := newMemory()
-	s := extend(t, m, nil, Change{Add: synthetics(0, 400)}, 5)
-	for _, b := range s.root.Buckets[10:] {
-		delete(m.m, b.Raw)
+	for _, by := range Compressions {
+		m := newMemory()
+		s := extend(t, m, nil, Change{Add: synthetics(0, 400), Compression: by}, 5)
+		for _, b := range s.root.Buckets[10:] {
+			delete(m.m, b.Raw)
+		}
+		got := extend(t, m, s, Change{Add: synthetics(400, 410)}, 6)
+		if want := extend(t, newMemory(), nil, Change{Add: synthetics(0, 410), Compression: by}, 6); got.Digest() != want.Digest() {
+			t.Errorf("a snapshot extended without raw blobs differs by %s", by)
+		}
 	}
-	got := extend(t, m, s, Change{Add: synthetics(400, 410)}, 6)
-	if want := extend(t, newMemory(), nil, Change{Add: synthetics(0, 410)}, 6); got.Digest() != want.Digest() {
-		t.Errorf("a snapshot extended without raw blobs differs")
+}
+
+// TestChangeOfCompression: another compression is another snapshot, of the same packages
+// and records, as if it had been so from the beginning; and the way back leads to the
+// bytes of before.
+func TestChangeOfCompression(t *testing.T) {
+	t.Parallel()
+	m := newMemory()
+	records := someRecords(m, "group")
+	for _, way := range [][2]Compression{{Gzip, Zstd}, {Zstd, Gzip}} {
+		s := extend(t, m, nil, Change{Add: synthetics(0, 300), Records: records, Compression: way[0]}, 5)
+		for _, b := range s.root.Buckets[:10] {
+			delete(m.m, b.Raw)
+		}
+		for _, tt := range []struct {
+			name         string
+			change, back Change
+			want         []Package
+		}{
+			{"alone", Change{Compression: way[1]}, Change{Compression: way[0]}, synthetics(0, 300)},
+			{
+				"with packages", Change{Compression: way[1], Add: synthetics(300, 310), Remove: paths(synthetics(0, 10))},
+				Change{Compression: way[0], Add: synthetics(0, 10), Remove: paths(synthetics(300, 310))}, synthetics(10, 310),
+			},
+		} {
+			got := extend(t, m, s, tt.change, 6)
+			want := extend(t, newMemory(), nil, Change{Add: tt.want, Records: records, Compression: way[1]}, 6)
+			if got.Digest() != want.Digest() || got.Compression() != way[1] {
+				t.Errorf("from %s to %s %s: not the snapshot that was %s from the beginning", way[0], way[1], tt.name, way[1])
+			}
+			back := extend(t, m, got, tt.back, 7)
+			if again := extend(t, m, s, Change{}, 7); back.Digest() != again.Digest() {
+				t.Errorf("from %s to %s %s and back: another snapshot", way[0], way[1], tt.name)
+			}
+		}
+	}
+	if _, err := Extend(t.Context(), m, nil, Change{Compression: "xz"}, 1); !errors.Is(err, albs.Invalid) {
+		t.Errorf("Extend by xz = %v, want Invalid", err)
 	}
 }
 
@@ -285,7 +329,7 @@ func TestRemadeRaw(t *testing.T) {
 		v := newView(m)
 		delete(v.m, ref.Raw)
 		v.m[s.root.Files[primary].Digest] = m.m[other.root.Files[primary].Digest]
-		e := extension{blobs: v, from: s, gzip: &compressor{}}
+		e := extension{blobs: v, from: s}
 		if _, err := e.raw(t.Context(), ref, nil); !errors.Is(err, albs.Invalid) {
 			t.Errorf("raw out of other members = %v, want Invalid", err)
 		}
@@ -344,6 +388,11 @@ func TestRootThatDisagrees(t *testing.T) {
 	s := extend(t, m, nil, Change{Add: synthetics(0, 40)}, 5)
 	for name, change := range map[string]func(*root){
 		"format":           func(r *root) { r.Format = "albs-snapshot/v2" },
+		"format of zstd":   func(r *root) { r.Format = "albs-snapshot/v3" },
+		"zstd":             func(r *root) { r.Packed = Zstd },
+		"names of zstd":    func(r *root) { r.Packed, r.Format = Zstd, "albs-snapshot/v3" },
+		"gzip told":        func(r *root) { r.Packed = Gzip },
+		"compression":      func(r *root) { r.Packed, r.Format = "xz", "albs-snapshot/v3" },
 		"revision":         func(r *root) { r.Revision = 0 },
 		"count":            func(r *root) { r.Packages++ },
 		"bucket order":     func(r *root) { r.Buckets[0], r.Buckets[1] = r.Buckets[1], r.Buckets[0] },
@@ -448,32 +497,40 @@ func BenchmarkExtendFromNothing(b *testing.B) {
 	}
 }
 
-func TestMembersAreOneGzipFile(t *testing.T) {
+// TestPiecesAreOneFile: libraries and the programs of old read the pieces as one file.
+func TestPiecesAreOneFile(t *testing.T) {
 	t.Parallel()
-	m := newMemory()
-	s := extend(t, m, nil, Change{Add: synthetics(0, 60)}, 1)
-	s = extend(t, m, s, Change{Add: synthetics(60, 70), Remove: paths(synthetics(0, 10))}, 2)
-	var got []string
-	z, err := gzip.NewReader(bytes.NewReader(m.bytes(t, s.Files()[primary].Digest)))
-	if err != nil {
-		t.Fatal(err)
-	}
-	err = ReadPrimary(z, func(l Listed) error {
-		got = append(got, l.Path)
-		if _, size, ok, err := s.Lookup(t.Context(), m, l.Path); !ok || size != l.Size || err != nil {
-			return fmt.Errorf("Lookup(%s) = %d, %v, %v", l.Path, size, ok, err)
+	for _, by := range Compressions {
+		m := newMemory()
+		s := extend(t, m, nil, Change{Add: synthetics(0, 60), Compression: by}, 1)
+		s = extend(t, m, s, Change{Add: synthetics(60, 70), Remove: paths(synthetics(0, 10))}, 2)
+		file := m.bytes(t, s.Files()[primary].Digest)
+		var got []string
+		err := ReadPrimary(bytes.NewReader(file), func(l Listed) error {
+			got = append(got, l.Path)
+			if _, size, ok, err := s.Lookup(t.Context(), m, l.Path); !ok || size != l.Size || err != nil {
+				return fmt.Errorf("Lookup(%s) = %d, %v, %v", l.Path, size, ok, err)
+			}
+			return nil
+		})
+		if err != nil {
+			t.Fatal(err)
 		}
-		return nil
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	slices.Sort(got)
-	if diff := cmp.Diff(paths(synthetics(10, 70)), got); diff != "" {
-		t.Errorf("primary lists (-want +got):\n%s", diff)
-	}
-	if _, err := io.Copy(io.Discard, z); err != nil {
-		t.Error(err)
+		slices.Sort(got)
+		if diff := cmp.Diff(paths(synthetics(10, 70)), got); diff != "" {
+			t.Errorf("primary by %s lists (-want +got):\n%s", by, diff)
+		}
+		tool := string(by)
+		if _, err := exec.LookPath(tool); err != nil {
+			t.Logf("the program %s isn't installed and wasn't asked", tool)
+			continue
+		}
+		cmd := exec.CommandContext(t.Context(), tool, "-d", "-c")
+		cmd.Stdin = bytes.NewReader(file)
+		out, err := cmd.Output()
+		if err != nil || bytes.Count(out, []byte("<package ")) != 60 {
+			t.Errorf("%s -d gives %d packages, %v", tool, bytes.Count(out, []byte("<package ")), err)
+		}
 	}
 }
 

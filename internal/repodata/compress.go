@@ -1,0 +1,118 @@
+package repodata
+
+import (
+	"bytes"
+	"fmt"
+	"io"
+	"sync"
+
+	"github.com/klauspost/compress/gzip"
+	"github.com/klauspost/compress/zstd"
+
+	"albs/internal/albs"
+)
+
+// Compression is how primary, filelists and other are compressed. Empty stands for Gzip.
+type Compression string
+
+// The compressions.
+const (
+	// Gzip is what every reader of rpm-md reads.
+	Gzip Compression = "gzip"
+	// Zstd takes less room and time. dnf reads it from EL 8.4 and Fedora 30 on, and
+	// createrepo_c from 0.21 on; yum doesn't.
+	Zstd Compression = "zstd"
+)
+
+// Compressions are all of them.
+var Compressions = []Compression{Gzip, Zstd}
+
+// Or returns the compression, or other if there is none; Gzip is the last resort.
+func (c Compression) Or(other Compression) Compression {
+	for _, c := range []Compression{c, other} {
+		if c != "" {
+			return c
+		}
+	}
+	return Gzip
+}
+
+// suffix returns how the names of its files end.
+func (c Compression) suffix() string {
+	if c == Zstd {
+		return ".zst"
+	}
+	return ".gz"
+}
+
+// gzipLevel is gzip's usual one; more costs much time for little. Of zstd's levels the
+// same goes for the default.
+const gzipLevel = 6
+
+// compressor makes the pieces of which metadata files consist: members of gzip (RFC 1952
+// §2.2) or frames of zstd (RFC 8878 §3), which readers take one after the other for one
+// file. It keeps its writers, which are large, for the next, and is safe for concurrent
+// use. A piece has no name and no time, so equal bytes give equal pieces.
+type compressor struct {
+	by      Compression
+	writers sync.Pool
+}
+
+// piece returns b compressed.
+func (c *compressor) piece(b []byte) ([]byte, error) {
+	if c.by == Zstd {
+		w, ok := c.writers.Get().(*zstd.Encoder)
+		if !ok {
+			var err error
+			if w, err = zstd.NewWriter(nil, zstd.WithEncoderConcurrency(1)); err != nil {
+				return nil, fmt.Errorf("compress metadata: %w", err)
+			}
+		}
+		defer c.writers.Put(w)
+		return w.EncodeAll(b, nil), nil
+	}
+	var out bytes.Buffer
+	w, ok := c.writers.Get().(*gzip.Writer)
+	if ok {
+		w.Reset(&out)
+	} else {
+		var err error
+		if w, err = gzip.NewWriterLevel(&out, gzipLevel); err != nil {
+			return nil, fmt.Errorf("compress metadata: %w", err)
+		}
+	}
+	defer c.writers.Put(w)
+	if _, err := w.Write(b); err != nil {
+		return nil, fmt.Errorf("compress metadata: %w", err)
+	}
+	if err := w.Close(); err != nil {
+		return nil, fmt.Errorf("compress metadata: %w", err)
+	}
+	return out.Bytes(), nil
+}
+
+// unpack fills part with what a piece, of which r is all, holds. It fails unless that is
+// just as much.
+func (c Compression) unpack(r io.Reader, part []byte) error {
+	if c == Zstd {
+		z, err := zstd.NewReader(r, zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxMemory(maxRawBytes))
+		if err != nil {
+			return err
+		}
+		defer z.Close()
+		return readExactly(z, part)
+	}
+	z, err := gzip.NewReader(r)
+	if err != nil {
+		return err
+	}
+	return readExactly(z, part)
+}
+
+// check gives an Invalid error unless c is one of Compressions, or empty.
+func (c Compression) check() error {
+	if c != "" && c != Gzip && c != Zstd {
+		return albs.Errorf(albs.Invalid, "metadata is compressed by %s or %s, and not by %.40q", Gzip, Zstd, string(c))
+	}
+	return nil
+}
