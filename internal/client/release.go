@@ -65,6 +65,7 @@ type Plan struct {
 			Type   string      `json:"type"`
 			Digest albs.Digest `json:"digest"`
 		} `json:"records"`
+		Metadata string `json:"metadata"` // the compression, where it becomes another
 	} `json:"repositories"`
 	Decisions []Decision `json:"decisions"`
 	Excluded  []string   `json:"excluded"`

@@ -109,8 +109,8 @@ func (c Compression) unpack(r io.Reader, part []byte) error {
 	return readExactly(z, part)
 }
 
-// check gives an Invalid error unless c is one of Compressions, or empty.
-func (c Compression) check() error {
+// Check gives an Invalid error unless c is one of Compressions, or empty.
+func (c Compression) Check() error {
 	if c != "" && c != Gzip && c != Zstd {
 		return albs.Errorf(albs.Invalid, "metadata is compressed by %s or %s, and not by %.40q", Gzip, Zstd, string(c))
 	}

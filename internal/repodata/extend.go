@@ -53,7 +53,7 @@ func Extend(ctx context.Context, blobs Blobs, from *Snapshot, change Change, rev
 	if from == nil {
 		from = &Snapshot{}
 	}
-	if err := change.Compression.check(); err != nil {
+	if err := change.Compression.Check(); err != nil {
 		return nil, err
 	}
 	e := extension{blobs: blobs, from: from, records: from.root.Records, pack: compressor{by: change.Compression.Or(from.root.Packed)}}

@@ -167,10 +167,10 @@ func TestKeysSigningReleases(t *testing.T) {
 		{
 			name: "release plan of metadata files alone", args: []string{"release", "plan", "--product", "demo"},
 			answers: map[string][]answer{"POST /releases/new/": {{status: 201, body: releaseDoc("1", "scheduled", "", noApproval+
-				`,"plan":{"repositories":[{"path":"el/os","before":2,"after":2,"records":[{"action":"add","type":"group","digest":"`+strings.Repeat("e", 64)+`"}]}]}`)}}},
+				`,"plan":{"repositories":[{"path":"el/os","before":2,"after":2,"records":[{"action":"add","type":"group","digest":"`+strings.Repeat("e", 64)+`"}],"metadata":"zstd"}]}`)}}},
 			want: result{0, "release:  3\nproduct:  demo\nkind:     publish\nstate:    scheduled, 0 of 1 approvals\nby:       alice\ncreated:  2026-11-22 11:00\nbuilds:   5\n" +
 				"digest:   " + strings.Repeat("f", 64) + "\nexpires:  2026-11-29 11:00\n\n" +
-				"ACTION  METADATA  REPOSITORY  SHA256\nadd     group     el/os       " + strings.Repeat("e", 64) + "\n\n" +
+				"ACTION    METADATA  REPOSITORY  SHA256\nadd       group     el/os       " + strings.Repeat("e", 64) + "\ncompress  by zstd   el/os       -\n\n" +
 				"REPOSITORY  PACKAGES NOW  AFTER  BYTES MORE\nel/os       2             2      0\n", "release 3 is planned; look at it and: albs release approve 3\n"},
 			saw: []string{`POST /releases/new/ {"builds":[],"product":"demo"}`},
 		},

@@ -278,7 +278,7 @@ func TestOldMetadata(t *testing.T) {
 	f.must(err)
 	file := "/repos/product/p/BaseOS/x86_64/os/" + s.Files()[0].Path
 	f.show(0, one)
-	two, err := f.repos.ExtendSnapshot(t.Context(), one, []artifact.Artifact{f.rpm(beta)}, nil, nil)
+	two, err := f.repos.ExtendSnapshot(t.Context(), one, repo.Change{Add: []artifact.Artifact{f.rpm(beta)}})
 	f.must(err)
 	for serial := range int64(3) {
 		f.status("GET", file, 200)

@@ -15,6 +15,7 @@ import (
 	"gopkg.in/yaml.v3"
 
 	"albs/internal/albs"
+	"albs/internal/repodata"
 )
 
 // Spec is a platform as people write it, in YAML, which JSON is a part of.
@@ -58,6 +59,9 @@ type Spec struct {
 	TestPackages []string `yaml:"test_packages" json:"test_packages"`
 	// RPMDB says where the roots' rpm keeps its database, and in which form.
 	RPMDB RPMDB `yaml:"rpmdb" json:"rpmdb"`
+	// Metadata is how the metadata of repositories for the platform is compressed, unless
+	// their product has it otherwise: by what the oldest dnf about can read. Empty is gzip.
+	Metadata repodata.Compression `yaml:"metadata" json:"metadata,omitempty"`
 	// ModuleID is dnf's module_platform_id; empty where there are no modules.
 	ModuleID string `yaml:"module_id" json:"module_id,omitempty"`
 	// Network lets builds reach the network; their provenance says so.
@@ -261,6 +265,9 @@ func (s Spec) check() error {
 		return bad("rpmdb.backend %.40q is not one of %v", s.RPMDB.Backend, backends)
 	case s.Timeout < 0 || s.Timeout > maxLimit || s.MaxSilence < 0 || s.MaxSilence > maxLimit:
 		return bad("timeout and max_silence lie between 0 and %s", time.Duration(maxLimit))
+	}
+	if err := s.Metadata.Check(); err != nil {
+		return bad("metadata: %w", err)
 	}
 	for _, check := range []func(refuse) error{s.checkArches, s.checkRepositories, s.checkReferences, s.checkCompatible, s.checkRoom} {
 		if err := check(bad); err != nil {

@@ -94,6 +94,7 @@ func TestParseRefuses(t *testing.T) {
 		{"a place with a slash", "kind: debug", "kind: debug, place: a/b", "repository el/debug/x86_64: place"},
 		{"key in lower case", "key: 0123456789ABCDEF0123456789ABCDEF01234567", `key: "a\nb"`, "neither a fingerprint"},
 		{"key as an option", "key: 0123456789ABCDEF0123456789ABCDEF01234567", `key: "--output"`, "neither a fingerprint"},
+		{"metadata", "team: core", "team: core\nmetadata: xz", "metadata is compressed by gzip or zstd"},
 		{"gate", "tests: advisory", "tests: none", "neither required nor advisory"},
 		{"nobody approves", "count: 2", "count: 0", "approvals.count"},
 		{"everybody approves", "count: 2", "count: 100", "approvals.count"},

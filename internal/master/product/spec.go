@@ -8,6 +8,7 @@ import (
 
 	"albs/internal/albs"
 	"albs/internal/master/platform"
+	"albs/internal/repodata"
 )
 
 // Spec is a product as people write it, in YAML, which JSON is a part of.
@@ -25,6 +26,9 @@ type Spec struct {
 	// Key is the key that signs packages and metadata, by fingerprint or by the
 	// name under which it was made; without one nothing can be released.
 	Key string `yaml:"key" json:"key,omitempty"`
+	// Metadata is how the metadata of all the product's repositories is compressed. Empty
+	// leaves it to the platform of each.
+	Metadata repodata.Compression `yaml:"metadata" json:"metadata,omitempty"`
 	// Gate is what a package has to pass before it may be released.
 	Gate Gate `yaml:"gate" json:"gate"`
 	// Approvals say who has to agree to a release.
@@ -130,6 +134,9 @@ func (s Spec) check() error {
 		return bad("platforms has between 1 and %d entries", maxPlatforms)
 	case len(s.Repositories) == 0 || len(s.Repositories) > maxRepositories:
 		return bad("repositories has between 1 and %d entries", maxRepositories)
+	}
+	if err := s.Metadata.Check(); err != nil {
+		return bad("metadata: %w", err)
 	}
 	for i, p := range s.Platforms {
 		if !nameForm.MatchString(p) {

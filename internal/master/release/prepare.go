@@ -13,6 +13,7 @@ import (
 	"albs/internal/albs"
 	"albs/internal/master/artifact"
 	"albs/internal/master/release/plan"
+	"albs/internal/master/repo"
 	"albs/internal/master/sign"
 	"albs/internal/repodata"
 )
@@ -101,7 +102,7 @@ func (r *Releases) extend(ctx context.Context, key string, p plan.Repository, fr
 		}
 		records = plan.ApplyRecords(base.Records(), p.Records)
 	}
-	snapshot, err := r.repos.ExtendSnapshot(ctx, from, add, nil, records)
+	snapshot, err := r.repos.ExtendSnapshot(ctx, from, repo.Change{Add: add, Records: records, Compression: p.Metadata})
 	if err != nil {
 		return row, err
 	}

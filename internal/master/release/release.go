@@ -222,9 +222,9 @@ const planLife = 7 * 24 * time.Hour
 
 // Plan computes what the release of the builds' packages into a product comes to,
 // and keeps it. Without builds it is a release of the records that the product's
-// repositories were given since. A plan with refusals is kept and shown too, but can't be
+// repositories were given since, and of the compression that they are to have. A plan with refusals is kept and shown too, but can't be
 // approved. Errors: Forbidden without release.plan on the product's team, NotFound for an
-// unknown product or build, Invalid for the same build twice, or none where no record
+// unknown product or build, Invalid for the same build twice, or none where nothing else
 // waits, TooLarge beyond MaxBuilds.
 func (r *Releases) Plan(ctx context.Context, productName string, builds []albs.BuildID) (Release, error) {
 	p, err := r.products.Get(ctx, productName)
@@ -245,8 +245,8 @@ func (r *Releases) Plan(ctx context.Context, productName string, builds []albs.B
 	if err != nil {
 		return Release{}, err
 	}
-	if len(builds) == 0 && !plan.ChangesRecords() {
-		return Release{}, albs.Errorf(albs.Invalid, "name the builds to release: no record of the product's repositories waits for a release either")
+	if len(builds) == 0 && !plan.ChangesMetadata() {
+		return Release{}, albs.Errorf(albs.Invalid, "name the builds to release: no record of the product's repositories waits for a release, nor does another compression")
 	}
 	actor, now := auth.From(ctx), db.Now()
 	row := releaseRow{

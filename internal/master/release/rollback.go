@@ -184,12 +184,13 @@ func (r *Releases) compare(ctx context.Context, name string, now, then repodata.
 		delete(shown, t.Path)
 		var was []repodata.Entry
 		var records []repodata.Record
+		by := repodata.Gzip
 		if there {
 			before, err := r.repos.Open(ctx, from)
 			if err != nil {
 				return out, fmt.Errorf("repository %s: %w", t.Path, err)
 			}
-			line.Before, records = before.Len(), before.Records()
+			line.Before, records, by = before.Len(), before.Records(), before.Compression()
 			if from != t.Snapshot {
 				if was, err = r.gather.Entries(ctx, before); err != nil {
 					return out, fmt.Errorf("repository %s: %w", t.Path, err)
@@ -197,6 +198,9 @@ func (r *Releases) compare(ctx context.Context, name string, now, then repodata.
 			}
 		}
 		line.New, line.Records = !there, plan.DiffRecords(records, after.Records())
+		if after.Compression() != by {
+			line.Metadata = after.Compression()
+		}
 		if from != t.Snapshot {
 			is, err := r.gather.Entries(ctx, after)
 			if err != nil {

@@ -166,17 +166,26 @@ func (r *Repos) Extend(ctx context.Context, name string, add []artifact.Artifact
 	if from, err = r.Current(ctx, name); err != nil {
 		return "", "", err
 	}
-	if to, err = r.ExtendSnapshot(ctx, from, add, remove, nil); err != nil {
+	if to, err = r.ExtendSnapshot(ctx, from, Change{Add: add, Remove: remove}); err != nil {
 		return "", "", fmt.Errorf("extend repository %s: %w", name, err)
 	}
 	return from, to, nil
 }
 
+// Change is what ExtendSnapshot makes of a snapshot.
+type Change struct {
+	Add    []artifact.Artifact // packages, as Admit or Save returned them
+	Remove []string            // paths
+	// Records, unless they are nil, are all that the snapshot has afterwards, by type, in
+	// place of those of before; their bytes are kept already.
+	Records []repodata.Record
+	// Compression is that of the metadata; empty leaves it as it was.
+	Compression repodata.Compression
+}
+
 // ExtendSnapshot is Extend for a snapshot that need not be any repository's
-// current one; an empty from stands for no packages. It waits for nobody. Records, unless
-// they are nil, are all that the snapshot has afterwards, in place of those of from; their
-// bytes are kept already.
-func (r *Repos) ExtendSnapshot(ctx context.Context, from albs.Digest, add []artifact.Artifact, remove []string, records []repodata.Record) (albs.Digest, error) {
+// current one; an empty from stands for no packages. It waits for nobody.
+func (r *Repos) ExtendSnapshot(ctx context.Context, from albs.Digest, c Change) (albs.Digest, error) {
 	if from == "" {
 		var err error
 		if from, err = r.empty(ctx); err != nil {
@@ -187,17 +196,17 @@ func (r *Repos) ExtendSnapshot(ctx context.Context, from albs.Digest, add []arti
 	if err != nil {
 		return "", err
 	}
-	same, err := r.holds(ctx, base, add)
+	same, err := r.holds(ctx, base, c.Add)
 	if err != nil {
 		return "", err
 	}
-	if same && len(remove) == 0 && (records == nil || slices.Equal(records, base.Records())) {
+	if same && len(c.Remove) == 0 && (c.Records == nil || slices.Equal(c.Records, base.Records())) && c.Compression.Or(base.Compression()) == base.Compression() {
 		return from, nil
 	}
-	change := repodata.Change{Add: make([]repodata.Package, len(add)), Remove: remove, Records: records}
+	change := repodata.Change{Add: make([]repodata.Package, len(c.Add)), Remove: c.Remove, Records: c.Records, Compression: c.Compression}
 	g, gctx := errgroup.WithContext(ctx)
 	g.SetLimit(readers)
-	for i, a := range add {
+	for i, a := range c.Add {
 		g.Go(func() (err error) {
 			change.Add[i], err = r.describe(gctx, a)
 			return err

@@ -322,11 +322,11 @@ func TestReads(t *testing.T) {
 	f := setup(t, dbtest.Open(t, dbtest.SQLite(t)))
 	ctx := t.Context()
 	a, b := f.save(alpha), f.save(beta)
-	snapshot, err := f.repos.ExtendSnapshot(ctx, "", []artifact.Artifact{a}, nil, nil)
+	snapshot, err := f.repos.ExtendSnapshot(ctx, "", repo.Change{Add: []artifact.Artifact{a}})
 	if err != nil {
 		t.Fatal(err)
 	}
-	other, err := f.repos.ExtendSnapshot(ctx, "", nil, nil, nil)
+	other, err := f.repos.ExtendSnapshot(ctx, "", repo.Change{})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -176,6 +176,9 @@ func (a app) printPlan(p *client.Plan) error {
 		for _, rec := range r.Records {
 			records.Row(rec.Action, rec.Type, r.Path, string(rec.Digest))
 		}
+		if r.Metadata != "" {
+			records.Row("compress", "by "+r.Metadata, r.Path, "")
+		}
 		counts.Row(r.Path, terminal.Decimal(r.Before), terminal.Decimal(r.After), terminal.Decimal(r.Bytes))
 	}
 	for _, path := range p.Dropped {

@@ -88,7 +88,7 @@ func (g *Gatherer) Facts(ctx context.Context, w Wish) (plan.Facts, error) {
 	p := w.Product
 	f := plan.Facts{
 		Product: p, Expires: w.Expires, Decisions: w.Decisions, Arches: map[string][]albs.Arch{}, Compatible: map[string][]string{}, Shown: map[string]plan.Shown{},
-		Records: map[string][]repodata.Record{}, Released: map[plan.ReleasedFile]albs.Digest{},
+		Metadata: map[string]repodata.Compression{}, Records: map[string][]repodata.Record{}, Released: map[plan.ReleasedFile]albs.Digest{},
 	}
 	if err := g.key(ctx, &f); err != nil {
 		return f, err
@@ -98,7 +98,7 @@ func (g *Gatherer) Facts(ctx context.Context, w Wish) (plan.Facts, error) {
 		if err != nil {
 			return f, err
 		}
-		f.Arches[name] = pf.Arches
+		f.Arches[name], f.Metadata[name] = pf.Arches, pf.Metadata
 		if len(pf.Compatible) > 0 {
 			f.Compatible[name] = pf.Compatible
 		}
@@ -329,7 +329,7 @@ func (g *Gatherer) shown(ctx context.Context, f *plan.Facts) error {
 		if err != nil {
 			return fmt.Errorf("repository %s as shown: %w", t.Path, err)
 		}
-		in := plan.Shown{Count: s.Len(), Records: s.Records()}
+		in := plan.Shown{Count: s.Len(), Records: s.Records(), Metadata: s.Compression()}
 		if into[t.Path] {
 			if in.Entries, err = g.Entries(ctx, s); err != nil {
 				return fmt.Errorf("repository %s as shown: %w", t.Path, err)

@@ -37,6 +37,8 @@ type Shown struct {
 	Count   int
 	Entries []repodata.Entry // where packages are to be added; else they aren't needed
 	Records []repodata.Record
+	// Metadata is how it is compressed; empty is gzip.
+	Metadata repodata.Compression
 }
 
 // Facts are all that a plan is made of.
@@ -47,6 +49,8 @@ type Facts struct {
 	Expires time.Time
 	// Arches are the arches of each platform, in the platform's order.
 	Arches map[string][]albs.Arch
+	// Metadata is each platform's word for how metadata is compressed.
+	Metadata map[string]repodata.Compression
 	// Compatible are the platforms whose packages may go into repositories of a platform of
 	// the product, by that platform's name.
 	Compatible map[string][]string
@@ -96,6 +100,13 @@ func Make(f Facts) Plan {
 		r := &m.plan.Repositories[i]
 		r.Records = DiffRecords(m.facts.Shown[r.Path].Records, m.facts.Records[r.Path])
 		added += len(r.Records)
+		is := m.facts.Shown[r.Path].Metadata.Or(repodata.Gzip)
+		if by := m.facts.Product.Metadata.Or(m.facts.Metadata[r.Platform]); by != is {
+			r.Metadata = by
+			if !r.New {
+				added++
+			}
+		}
 		slices.SortFunc(r.Packages, func(a, b Change) int { return strings.Compare(a.File, b.File) })
 		r.After = r.Before
 		for _, c := range r.Packages {

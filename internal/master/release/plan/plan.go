@@ -13,6 +13,7 @@ import (
 	"albs/internal/master/product"
 	"albs/internal/master/release/place"
 	"albs/internal/master/testrun"
+	"albs/internal/repodata"
 )
 
 // Action says what a plan does with a package in a repository.
@@ -70,6 +71,9 @@ type Repository struct {
 	Packages []Change     `json:"packages"`      // by file name
 	// Records are those that change, by type.
 	Records []RecordChange `json:"records,omitempty"`
+	// Metadata is how primary, filelists and other will be compressed, where it isn't as now;
+	// of a new repository, where it isn't gzip.
+	Metadata repodata.Compression `json:"metadata,omitempty"`
 }
 
 // Change is one package of a plan in one repository.
@@ -138,9 +142,10 @@ func (p Plan) Digest() albs.Digest {
 		Reason  string       `json:"reason"`
 	}
 	type effect struct {
-		Path    string         `json:"path"`
-		Changes []added        `json:"changes"`
-		Records []RecordChange `json:"records,omitempty"`
+		Path     string               `json:"path"`
+		Changes  []added              `json:"changes"`
+		Records  []RecordChange       `json:"records,omitempty"`
+		Metadata repodata.Compression `json:"metadata,omitempty"`
 	}
 	var e struct {
 		Product      string    `json:"product"`
@@ -155,7 +160,7 @@ func (p Plan) Digest() albs.Digest {
 		e.Decisions = append(e.Decisions, decided{d.Action, d.Package, d.To, d.Reason})
 	}
 	for _, r := range p.Repositories {
-		f := effect{Path: r.Path, Records: r.Records}
+		f := effect{Path: r.Path, Records: r.Records, Metadata: r.Metadata}
 		for _, c := range r.Packages {
 			if c.Action != Keep {
 				f.Changes = append(f.Changes, added{c.File, c.Digest, c.Tests, c.Action == Remove})

@@ -334,6 +334,48 @@ func TestRepositoriesOfPlan(t *testing.T) {
 	}
 }
 
+// TestCompression: a repository changes over where product or platform say so, and that
+// alone is a release, unless nothing is shown there yet.
+func TestCompression(t *testing.T) {
+	t.Parallel()
+	const os, source = "os/x86_64", "source"
+	for _, tt := range []struct {
+		name                     string
+		product, platform, shown repodata.Compression
+		want                     string // what changes, "" for nothing
+	}{
+		{"nobody says anything", "", "", "", ""},
+		{"the platform does", "", repodata.Zstd, "", "zstd"},
+		{"the platform did", "", repodata.Zstd, repodata.Zstd, ""},
+		{"the platform says no more", "", "", repodata.Zstd, "gzip"},
+		{"the product has it otherwise", repodata.Gzip, repodata.Zstd, "", ""},
+		{"the product alone", repodata.Zstd, "", repodata.Gzip, "zstd"},
+	} {
+		f := facts()
+		f.Product.Metadata, f.Metadata = tt.product, map[string]repodata.Compression{"el": tt.platform}
+		f.Shown = map[string]Shown{os: {Count: 1, Metadata: tt.shown}}
+		p := Make(f)
+		for _, r := range p.Repositories {
+			want := tt.want
+			if r.New { // which begin with gzip
+				want = strings.TrimPrefix(string(tt.product.Or(tt.platform)), string(repodata.Gzip))
+			}
+			if string(r.Metadata) != want {
+				t.Errorf("%s: %s is compressed anew by %q, want %q", tt.name, r.Path, r.Metadata, want)
+			}
+		}
+		if p.ChangesMetadata() != (tt.want != "") || (len(p.Refusals) == 0) != (tt.want != "") {
+			t.Errorf("%s: the plan changes metadata: %v, and is refused by %v", tt.name, p.ChangesMetadata(), p.Refusals)
+		}
+	}
+	f := facts()
+	f.Product.Metadata = repodata.Zstd
+	f.Shown = map[string]Shown{}
+	if p := Make(f); p.ChangesMetadata() || len(p.Refusals) == 0 {
+		t.Errorf("of new repositories alone there is a release: %v, %v", p.ChangesMetadata(), p.Refusals)
+	}
+}
+
 // TestPlanDigest: what people approve is bound to effects, and to nothing else.
 func TestPlanDigest(t *testing.T) {
 	t.Parallel()
@@ -362,6 +404,10 @@ func TestPlanDigest(t *testing.T) {
 		"one is there already": {func(f *Facts) {
 			f.Shown["os/x86_64"] = Shown{Count: 1, Entries: []repodata.Entry{entry(t, "a-1-1.x86_64", "a-1-1.x86_64x86_64 signed")}}
 		}, false},
+		"another compression": {func(f *Facts) { f.Product.Metadata = repodata.Zstd }, false},
+		"the compression that is shown": {func(f *Facts) {
+			f.Metadata = map[string]repodata.Compression{"el": repodata.Gzip}
+		}, true},
 		"a record": {func(f *Facts) {
 			f.Records = map[string][]repodata.Record{"os/x86_64": {{Type: "group", Name: "comps.xml", Digest: digest("c"), Size: 1}}}
 		}, false},

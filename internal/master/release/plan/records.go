@@ -54,7 +54,10 @@ func ApplyRecords(before []repodata.Record, changes []RecordChange) []repodata.R
 	return out
 }
 
-// ChangesRecords reports whether the plan changes records of any repository.
-func (p Plan) ChangesRecords() bool {
-	return slices.ContainsFunc(p.Repositories, func(r Repository) bool { return len(r.Records) > 0 })
+// ChangesMetadata reports whether the plan changes in any repository that is shown what is
+// not told package by package: records, or how metadata is compressed.
+func (p Plan) ChangesMetadata() bool {
+	return slices.ContainsFunc(p.Repositories, func(r Repository) bool {
+		return len(r.Records) > 0 || r.Metadata != "" && !r.New
+	})
 }
