@@ -112,9 +112,10 @@ var allowed = map[string][]string{
 	"master/sign": {"albs", "master/db", "master/event", "master/auth", "master/queue", "master/artifact", "master/provenance", "attest",
 		"master/platform", "master/product", "master/build/status", "master/build/repository", "master/build/settle", "master/build", "master/testrun", "rpm", "pgp", "failure"},
 	// what people give repositories beside packages; release takes it over
-	"master/record":        {"albs", "master/db", "master/auth", "master/artifact", "master/provenance", "master/product", "repodata", "repodata/record"},
-	"master/release/place": {"albs", "master/platform/reference", "rpm"},                                                                         // where packages go: pure
-	"master/release/plan":  {"albs", "master/platform/reference", "master/product", "master/testrun", "master/release/place", "repodata", "rpm"}, // what a release comes to: pure
+	"master/record":          {"albs", "master/db", "master/auth", "master/artifact", "master/provenance", "master/product", "repodata", "repodata/record"},
+	"master/release/place":   {"albs", "master/platform/reference", "rpm"},                                                                         // where packages go: pure
+	"master/release/closure": {"albs", "rpm"},                                                                                                      // what a release would leave without a provider: pure
+	"master/release/plan":    {"albs", "master/platform/reference", "master/product", "master/testrun", "master/release/place", "repodata", "rpm"}, // what a release comes to: pure
 	// what a plan is made of, found in the modules that know
 	"master/release/gather": {"albs", "master/release/place", "master/release/plan", "master/platform/reference", "master/db", "master/artifact", "master/provenance",
 		"master/platform", "master/product", "master/record", "master/repo", "master/build", "master/build/status", "master/testrun", "master/sign", "repodata"},
