@@ -87,7 +87,7 @@ var allowed = map[string][]string{
 	"master/platform": {"albs", "master/db", "master/event", "master/auth", "master/artifact", "master/provenance", "master/repo", "master/revision",
 		"rpm", "repodata", "egress"}, // artifact: here and below, whoever names digests says so to the collection of blobs
 	// what other repositories list, which is foreign and large: kept apart from what platforms are
-	"master/platform/reference": {"albs", "master/db", "master/auth", "master/platform", "rpm", "repodata"},
+	"master/platform/reference": {"albs", "master/db", "master/auth", "master/artifact", "master/platform", "rpm", "repodata"},                                              // artifact: what they provide is a blob
 	"master/product":            {"albs", "master/db", "master/event", "master/auth", "master/provenance", "master/platform", "master/repo", "master/revision", "repodata"}, // repodata: the word for how metadata is compressed
 	// build's rules, each an idea of its own that knows no tables, and what it keeps
 	"master/build/option":     {"albs", "master/platform"},

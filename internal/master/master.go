@@ -206,7 +206,7 @@ func Open(ctx context.Context, c Config, log zerolog.Logger) (m *Master, err err
 	repos := repo.New(m.db, artifacts, m.events)
 	platforms := platform.New(m.db, m.events, out, repos, log)
 	artifacts.Root("platform", platforms.Roots)
-	m.references = reference.New(m.db, platforms, out, log)
+	m.references = reference.New(m.db, artifacts, platforms, out, log)
 	m.products = product.New(m.db, m.events, platforms)
 	sources := source.New(m.db, artifacts, mirrors, out, c.Sources)
 	if m.listener, err = net.Listen("tcp", c.Listen); err != nil {

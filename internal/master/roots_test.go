@@ -13,14 +13,15 @@ import (
 // put here, so that nobody forgets to think of it; a digest that no module tells of as
 // its root is a blob that is going to be removed.
 var named = map[string]map[string]string{
-	"repo":     {"repository": "snapshot", "tree": "digest"},
-	"queue":    {"task": "spec", "attempt": "spec"},
-	"platform": {"mirror_pin": "digest"},
-	"build":    {"build": "linked", "build_item": "imported srpm noarch", "build_artifact": "digest"},
-	"testrun":  {"test_log": "digest", "test_package": "digest"},
-	"sign":     {"signed_package": "unsigned signed", "sign_package": "unsigned", "sign_document": "digest", "document_signature": "digest"},
-	"record":   {"product_record": "files"},
-	"release":  {"release": "files tree", "release_repository": "snapshot repomd sealed", "released_package": "digest"},
+	"repo":      {"repository": "snapshot", "tree": "digest"},
+	"queue":     {"task": "spec", "attempt": "spec"},
+	"platform":  {"mirror_pin": "digest"},
+	"build":     {"build": "linked", "build_item": "imported srpm noarch", "build_artifact": "digest"},
+	"testrun":   {"test_log": "digest", "test_package": "digest"},
+	"sign":      {"signed_package": "unsigned signed", "sign_package": "unsigned", "sign_document": "digest", "document_signature": "digest"},
+	"record":    {"product_record": "files"},
+	"reference": {"reference_repository": "provides"},
+	"release":   {"release": "files tree", "release_repository": "snapshot repomd sealed", "released_package": "digest"},
 	"": {
 		"account":              "name created_at disabled_at",
 		"account_role":         "role",

@@ -15,7 +15,7 @@ import (
 const (
 	maxPrimaryBytes = 2 << 30  // all of a primary, uncompressed
 	maxPackageBytes = 16 << 20 // one package of it
-	maxCapabilities = 1 << 17  // provides of one package
+	maxCapabilities = 1 << 17  // provides of one package, its requirements, its files
 )
 
 // Listed is one package as another repository's primary lists it.
@@ -31,14 +31,17 @@ type Listed struct {
 	Size int64
 	// SourceRPM is the file name of the source package; a source package has none.
 	SourceRPM string
-	// Provides are the package's capabilities.
-	Provides []Capability
+	// Provides are the package's capabilities, Requires those that it needs of others.
+	Provides, Requires []Capability
+	// Files are those of its paths that primary lists: programs, what lies below /etc.
+	Files []string
 }
 
-// Capability is a name that a package provides and, where it has one, its version.
+// Capability is a name that a package provides or requires and, where it has one, its
+// version.
 type Capability struct {
 	Name string
-	// Flags is "EQ" or, rarely, "LT", "LE", "GE" or "GT"; empty means no version.
+	// Flags is "EQ", "LT", "LE", "GE" or "GT"; empty means no version.
 	Flags                   string
 	Epoch, Version, Release string
 }
@@ -109,9 +112,9 @@ func readPrimary(r io.Reader, yield func(Listed) error) error {
 // listing is a package while it is read.
 type listing struct {
 	Listed
-	rpm      bool // in a package element of type rpm
-	checked  bool // a checksum was there
-	provides bool // in rpm:provides
+	rpm     bool          // in a package element of type rpm
+	checked bool          // a checksum was there
+	list    *[]Capability // that of the element rpm:provides or rpm:requires it is in
 }
 
 // begin takes over the attributes of an element within a package.
@@ -135,12 +138,14 @@ func (l *listing) begin(s *intake.Scanner) (err error) {
 			return fmt.Errorf("package %.80q lies at %.80q, which is not a safe path", l.NEVRA.Name, s.Attr("href"))
 		}
 	case s.Depth == 4 && s.Name == "provides":
-		l.provides = true
-	case s.Depth == 5 && s.Name == "entry" && l.provides:
-		if len(l.Provides) == maxCapabilities {
-			return albs.Errorf(albs.TooLarge, "package %.80q provides more than %d capabilities", l.NEVRA.Name, maxCapabilities)
+		l.list = &l.Provides
+	case s.Depth == 4 && s.Name == "requires":
+		l.list = &l.Requires
+	case s.Depth == 5 && s.Name == "entry" && l.list != nil:
+		if len(*l.list) == maxCapabilities {
+			return albs.Errorf(albs.TooLarge, "package %.80q provides or requires more than %d capabilities", l.NEVRA.Name, maxCapabilities)
 		}
-		l.Provides = append(l.Provides, Capability{
+		*l.list = append(*l.list, Capability{
 			Name: s.Attr("name"), Flags: s.Attr("flags"), Epoch: s.Attr("epoch"), Version: s.Attr("ver"), Release: s.Attr("rel"),
 		})
 	}
@@ -159,8 +164,13 @@ func (l *listing) end(s *intake.Scanner) (err error) {
 		l.Digest, err = sha256Of(s.Attr("type"), strings.TrimSpace(s.Text()))
 	case s.Depth == 3 && s.Name == "sourcerpm":
 		l.SourceRPM = strings.TrimSpace(s.Text())
-	case s.Depth == 3 && s.Name == "provides":
-		l.provides = false
+	case s.Depth == 3 && (s.Name == "provides" || s.Name == "requires"):
+		l.list = nil
+	case s.Depth == 3 && s.Name == "file":
+		if len(l.Files) == maxCapabilities {
+			return albs.Errorf(albs.TooLarge, "package %.80q lists more than %d files", l.NEVRA.Name, maxCapabilities)
+		}
+		l.Files = append(l.Files, s.Text())
 	}
 	return err
 }

@@ -149,15 +149,92 @@ func compressions(t testing.TB, b []byte) map[string][]byte {
 	return out
 }
 
+// listedOf is a package of synthetics as primary lists it.
+func listedOf(p Package) Listed {
+	l := Listed{NEVRA: p.RPM.NEVRA, Path: p.Path, Digest: p.Digest, Size: p.Size, SourceRPM: p.RPM.SourceRPM}
+	for _, d := range p.RPM.Provides {
+		l.Provides = append(l.Provides, Capability{Name: d.Name, Flags: "EQ", Epoch: "0", Version: d.Version, Release: d.Release})
+	}
+	for _, d := range p.RPM.Requires {
+		l.Requires = append(l.Requires, Capability{Name: d.Name})
+	}
+	for _, f := range p.RPM.Files {
+		if primaryFile(f.Path) {
+			l.Files = append(l.Files, f.Path)
+		}
+	}
+	return l
+}
+
+// TestListed: a snapshot tells of its packages list by list, also after the XML that it
+// keeps for that has gone.
+func TestListed(t *testing.T) {
+	t.Parallel()
+	m, ctx := newMemory(), t.Context()
+	all := synthetics(0, 60)
+	odd := all[7].RPM
+	odd.Provides = append(odd.Provides, rpm.Dependency{Name: `a<"&'> `, Flags: rpm.Equal, EVR: rpm.EVR{Version: "1&2", Release: "3"}})
+	odd.Files = append(odd.Files, rpm.FileInfo{Path: "/etc/a\nb<&\r", Mode: 0o100644}, rpm.FileInfo{Path: "/etc/d", Mode: 0o040755})
+	odd.Description = "<rpm:requires>\n<rpm:entry name=\"x\"/>\n</rpm:requires>"
+	s, err := Extend(ctx, m, nil, Change{Add: all}, 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, gone := range []bool{false, true} {
+		got := map[string]Listed{}
+		for i, part := range s.Parts() {
+			if raw := s.root.Buckets[i].Raw; gone {
+				m.mu.Lock()
+				delete(m.m, raw)
+				m.mu.Unlock()
+			}
+			err := s.Listed(ctx, m, part, func(l Listed) error {
+				got[l.Path] = l
+				return nil
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+		}
+		for _, p := range all {
+			if diff := cmp.Diff(listedOf(p), got[p.Path]); diff != "" {
+				t.Errorf("%s (-want +got):\n%s", p.Path, diff)
+			}
+		}
+		if len(got) != 60 {
+			t.Errorf("%d packages are listed, want 60", len(got))
+		}
+	}
+	if err := s.Listed(ctx, m, albs.DigestOf([]byte("other")), func(Listed) error { return nil }); albs.KindOf(err) != albs.NotFound {
+		t.Errorf("another list: %v", err)
+	}
+}
+
+// BenchmarkListed reads all that primary says of a repository of 5,000 packages.
+func BenchmarkListed(b *testing.B) {
+	m := newMemory()
+	s, err := Extend(b.Context(), m, nil, Change{Add: synthetics(0, 5000)}, 1)
+	if err != nil {
+		b.Fatal(err)
+	}
+	for b.Loop() {
+		n := 0
+		for _, part := range s.Parts() {
+			if err := s.Listed(b.Context(), m, part, func(Listed) error { n++; return nil }); err != nil {
+				b.Fatal(err)
+			}
+		}
+		if n != 5000 {
+			b.Fatal(n)
+		}
+	}
+}
+
 func TestReadPrimary(t *testing.T) {
 	t.Parallel()
 	var want []Listed
 	for _, p := range synthetics(0, 40) {
-		l := Listed{NEVRA: p.RPM.NEVRA, Path: p.Path, Digest: p.Digest, Size: p.Size, SourceRPM: p.RPM.SourceRPM}
-		for _, d := range p.RPM.Provides {
-			l.Provides = append(l.Provides, Capability{Name: d.Name, Flags: "EQ", Epoch: "0", Version: d.Version, Release: d.Release})
-		}
-		want = append(want, l)
+		want = append(want, listedOf(p))
 	}
 	for name, b := range compressions(t, somePrimary(t, 40)) {
 		var got []Listed

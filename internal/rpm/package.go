@@ -27,6 +27,10 @@ type Package struct {
 	// SourceRPM is the file name of the source package, "" if this is one.
 	SourceRPM string `json:"source_rpm,omitempty"`
 
+	// Modularity is the label of the module that the package belongs to,
+	// name:stream:version:context; "" if it belongs to none.
+	Modularity string `json:"modularity,omitempty"`
+
 	Summary     string    `json:"summary"`
 	Description string    `json:"description,omitempty"`
 	License     string    `json:"license,omitempty"`

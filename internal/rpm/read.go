@@ -104,6 +104,7 @@ func (f *front) decode() (*Package, error) {
 
 func (p *Package) readFacts(d *decoder) {
 	p.SourceRPM = d.string(tagSourceRPM)
+	p.Modularity = d.string(tagModularity)
 	p.Source = p.SourceRPM == "" // as rpm's headerIsSource has it
 	p.NEVRA = NEVRA{
 		Name: d.string(tagName), Epoch: int(d.numbers(tagEpoch).at(0)),

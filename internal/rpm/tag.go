@@ -55,6 +55,7 @@ const (
 	tagLongSize      = 5009
 	tagFileDigestAlg = 5011
 	tagPayloadDigest = 5092
+	tagModularity    = 5096
 	tagPayloadAlg    = 5093
 	tagPayloadPlain  = 5097 // digest of the payload before compression
 )

@@ -100,7 +100,7 @@ func Open(t testing.TB, d *db.DB, c Config) *Modules {
 	m.Repos = repo.New(d, m.Artifacts, m.Events)
 	m.Platforms = platform.New(d, m.Events, c.Outside, m.Repos, c.Log)
 	m.Artifacts.Root("platform", m.Platforms.Roots)
-	m.References = reference.New(d, m.Platforms, c.Outside, c.Log)
+	m.References = reference.New(d, m.Artifacts, m.Platforms, c.Outside, c.Log)
 	m.Products = product.New(d, m.Events, m.Platforms)
 	m.Records = record.New(record.Parts{DB: d, Events: m.Events, Artifacts: m.Artifacts, Provenance: m.Provenance, Products: m.Products})
 	return m

@@ -39,6 +39,29 @@ func (s Spec) ReferencesByArch() []Reference {
 	return out
 }
 
+// Beneath returns the repositories that lie beneath packages for arch: those from which
+// their roots are filled, and the platform's references of the arch, each once.
+func (s Spec) Beneath(arch albs.Arch) []Reference {
+	root := s.Root(arch)
+	var out []Reference
+	seen := map[string]bool{}
+	add := func(r Reference) {
+		if !seen[r.URL] {
+			seen[r.URL] = true
+			out = append(out, r)
+		}
+	}
+	for _, r := range s.ReferencesByArch() {
+		if r.Arch == arch || r.Arch == root {
+			add(r)
+		}
+	}
+	for _, r := range forArch(s.Repositories, root) {
+		add(Reference{Place: r.ID, Arch: root, URL: r.at(root)})
+	}
+	return out
+}
+
 // Strong returns the arch that a weak one follows, and "" for others.
 func (s Spec) Strong(arch albs.Arch) albs.Arch {
 	for _, w := range s.WeakArches {

@@ -96,6 +96,7 @@ func TestParseRefuses(t *testing.T) {
 		{"key as an option", "key: 0123456789ABCDEF0123456789ABCDEF01234567", `key: "--output"`, "neither a fingerprint"},
 		{"metadata", "team: core", "team: core\nmetadata: xz", "metadata is compressed by gzip or zstd"},
 		{"gate", "tests: advisory", "tests: none", "neither required nor advisory"},
+		{"closure", "gate: {tests: advisory}", "gate: {tests: advisory}\nclosure: always", "neither required nor advisory nor off"},
 		{"nobody approves", "count: 2", "count: 0", "approvals.count"},
 		{"everybody approves", "count: 2", "count: 100", "approvals.count"},
 	}

@@ -33,6 +33,27 @@ type Spec struct {
 	Gate Gate `yaml:"gate" json:"gate"`
 	// Approvals say who has to agree to a release.
 	Approvals Approvals `yaml:"approvals" json:"approvals"`
+	// Closure is what it means that a release would leave requirements of packages without
+	// a provider; empty stands for Advised.
+	Closure Closure `yaml:"closure" json:"closure,omitempty"`
+}
+
+// Closure says what unresolved requirements mean for a release.
+type Closure string
+
+// The policies on unresolved requirements.
+const (
+	Closed    Closure = "required" // they bar it
+	Advised   Closure = "advisory" // they are shown
+	Unchecked Closure = "off"      // nobody looks for them
+)
+
+// ClosurePolicy returns the policy that holds.
+func (s Spec) ClosurePolicy() Closure {
+	if s.Closure == "" {
+		return Advised
+	}
+	return s.Closure
 }
 
 // Repository is one repository of a product.
@@ -128,6 +149,8 @@ func (s Spec) check() error {
 		return bad("key %.80q is neither a fingerprint of 40 upper-case hex digits nor a key's name", s.Key)
 	case s.Gate.Tests != Required && s.Gate.Tests != Advisory:
 		return bad("gate.tests %.40q is neither %s nor %s", s.Gate.Tests, Required, Advisory)
+	case !slices.Contains([]Closure{"", Closed, Advised, Unchecked}, s.Closure):
+		return bad("closure %.40q is neither %s nor %s nor %s", s.Closure, Closed, Advised, Unchecked)
 	case s.Approvals.Count < 1 || s.Approvals.Count > maxApprovals:
 		return bad("approvals.count %d is not between 1 and %d", s.Approvals.Count, maxApprovals)
 	case len(s.Platforms) == 0 || len(s.Platforms) > maxPlatforms:

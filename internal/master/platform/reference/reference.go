@@ -15,6 +15,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"slices"
 	"strings"
 	"time"
@@ -23,6 +24,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"albs/internal/albs"
+	"albs/internal/master/artifact"
 	"albs/internal/master/auth"
 	"albs/internal/master/db"
 	"albs/internal/master/platform"
@@ -33,14 +35,18 @@ import (
 // Index is what references list. It may be used concurrently.
 type Index struct {
 	store     store
+	artifacts *artifact.Artifacts
 	platforms *platform.Platforms
 	outside   platform.Outside
 	log       zerolog.Logger
 }
 
-// New returns the index over the database d. It does no I/O.
-func New(d *db.DB, platforms *platform.Platforms, outside platform.Outside, log zerolog.Logger) *Index {
-	return &Index{store: store{d}, platforms: platforms, outside: outside, log: log}
+// New returns the index over the database d, and tells artifacts what it names. It does no
+// I/O.
+func New(d *db.DB, artifacts *artifact.Artifacts, platforms *platform.Platforms, outside platform.Outside, log zerolog.Logger) *Index {
+	x := &Index{store: store{d}, artifacts: artifacts, platforms: platforms, outside: outside, log: log}
+	artifacts.Root("reference", x.roots)
+	return x
 }
 
 // State is how well a reference of a platform is known.
@@ -82,27 +88,37 @@ func (x *Index) States(ctx context.Context, name string) ([]State, error) {
 	if err != nil {
 		return nil, err
 	}
-	return x.states(ctx, pl)
+	return x.states(ctx, pl.ReferencesByArch())
 }
 
-func (x *Index) states(ctx context.Context, pl platform.Platform) ([]State, error) {
-	references := pl.ReferencesByArch()
+func (x *Index) states(ctx context.Context, references []platform.Reference) ([]State, error) {
 	known, err := x.store.repositories(ctx, references)
 	if err != nil {
 		return nil, err
 	}
 	out := make([]State, len(references))
 	for i, r := range references {
-		row := known[r.URL]
-		out[i] = State{
-			Reference: r, Repomd: row.Repomd, Packages: row.Packages, Listed: row.ListedAt.Time, Looked: row.LookedAt.Time, Failure: row.Failure,
-		}
+		out[i] = state(r, known[r.URL])
 	}
 	return out, nil
 }
 
-// Refresh reads the references of a platform anew, those that have changed, and returns
-// what came of it, which is durable. A reference that can't be read keeps what was listed
+func state(r platform.Reference, row repositoryRow) State {
+	return State{Reference: r, Repomd: row.Repomd, Packages: row.Packages, Listed: row.ListedAt.Time, Looked: row.LookedAt.Time, Failure: row.Failure}
+}
+
+// read returns all that is read for a platform: its references, and what its roots are
+// filled from, for what that provides.
+func read(pl platform.Platform) []platform.Reference {
+	out := pl.ReferencesByArch()
+	for _, arch := range pl.Arches {
+		out = append(out, pl.Beneath(arch)...)
+	}
+	return out
+}
+
+// Refresh reads the references of a platform anew, and what its roots are filled from, of
+// both what has changed, and returns what came of the references, which is durable. A reference that can't be read keeps what was listed
 // of it and has its Failure; that is no error. Forbidden without platform.apply, NotFound
 // for an unknown platform.
 func (x *Index) Refresh(ctx context.Context, name string) ([]State, error) {
@@ -113,10 +129,10 @@ func (x *Index) Refresh(ctx context.Context, name string) ([]State, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := x.refresh(ctx, pl.ReferencesByArch()); err != nil {
+	if err := x.refresh(ctx, read(pl)); err != nil {
 		return nil, fmt.Errorf("refresh the references of platform %s: %w", name, err)
 	}
-	return x.states(ctx, pl)
+	return x.states(ctx, pl.ReferencesByArch())
 }
 
 // refresh reads references; an error is the database's or ctx's.
@@ -130,7 +146,7 @@ func (x *Index) refresh(ctx context.Context, references []platform.Reference) er
 	g.SetLimit(atOnce)
 	for _, url := range slices.Compact(urls) {
 		g.Go(func() error {
-			err := x.read(ctx, url)
+			err := x.look(ctx, url)
 			switch {
 			case ctx.Err() != nil:
 				return ctx.Err()
@@ -148,8 +164,8 @@ func shorten(s string) string {
 	return strings.ToValidUTF8(s[:min(len(s), maxFailure)], "")
 }
 
-// read lists what the repository at url shows, unless that is listed already.
-func (x *Index) read(ctx context.Context, url string) error {
+// look lists what the repository at url shows, unless that is listed already.
+func (x *Index) look(ctx context.Context, url string) error {
 	ctx, cancel := context.WithTimeout(ctx, readTime)
 	defer cancel()
 	b, primary, err := platform.Repomd(ctx, x.outside, url)
@@ -161,15 +177,39 @@ func (x *Index) read(ctx context.Context, url string) error {
 	if err != nil || listed {
 		return err
 	}
-	packages, err := x.packages(ctx, url+"/"+primary.Path, primary.Digest)
+	file, err := os.CreateTemp("", "albs-provides-*")
+	if err != nil {
+		return fmt.Errorf("make a temporary file: %w", err)
+	}
+	defer os.Remove(file.Name())
+	defer file.Close()
+	provides, err := newProvidesWriter(file)
 	if err != nil {
 		return err
 	}
-	return x.store.list(ctx, url, revision, packages, db.Now())
+	packages, err := x.packages(ctx, url+"/"+primary.Path, primary.Digest, provides)
+	if err := errors.Join(err, provides.close()); err != nil {
+		return err
+	}
+	size, err := file.Seek(0, io.SeekEnd)
+	if err == nil {
+		_, err = file.Seek(0, io.SeekStart)
+	}
+	if err != nil {
+		return fmt.Errorf("read the temporary file: %w", err)
+	}
+	kept, err := x.artifacts.Save(ctx, file, size, "provides.zst", artifact.Document)
+	if err != nil {
+		return fmt.Errorf("keep what %s provides: %w", url, err)
+	}
+	return x.store.list(ctx, url, revision, packages, db.Now(), func(tx db.Tx) (albs.Digest, error) {
+		return kept.Digest, x.artifacts.Add(ctx, tx, kept)
+	})
 }
 
-// packages reads the primary metadata at url, whose sha256 is known.
-func (x *Index) packages(ctx context.Context, url string, want albs.Digest) ([]packageRow, error) {
+// packages reads the primary metadata at url, whose sha256 is known, and writes what it
+// provides.
+func (x *Index) packages(ctx context.Context, url string, want albs.Digest, provides *providesWriter) ([]packageRow, error) {
 	body, _, err := x.outside.Get(ctx, url, maxPrimary)
 	if err != nil {
 		return nil, err
@@ -179,6 +219,9 @@ func (x *Index) packages(ctx context.Context, url string, want albs.Digest) ([]p
 	bytes := io.TeeReader(body, hash)
 	var out []packageRow
 	err = repodata.ReadPrimary(bytes, func(l repodata.Listed) error {
+		if err := provides.add(l); err != nil {
+			return fmt.Errorf("write the temporary file: %w", err)
+		}
 		if !l.NEVRA.Valid() {
 			return nil // no package of ours can have its name
 		}
@@ -267,7 +310,7 @@ func (x *Index) refreshDue(ctx context.Context, now time.Time) error {
 	}
 	var due []platform.Reference
 	for _, pl := range all {
-		states, err := x.states(ctx, pl)
+		states, err := x.states(ctx, read(pl))
 		if err != nil {
 			return err
 		}

@@ -17,12 +17,15 @@ import (
 	"github.com/rs/zerolog"
 
 	"albs/internal/albs"
+	"albs/internal/blob"
 	"albs/internal/egress"
+	"albs/internal/master/artifact"
 	"albs/internal/master/auth"
 	"albs/internal/master/db"
 	"albs/internal/master/db/dbtest"
 	"albs/internal/master/event"
 	"albs/internal/master/platform"
+	"albs/internal/repodata"
 	"albs/internal/rpm/rpmtest"
 )
 
@@ -89,7 +92,15 @@ func index(t *testing.T, d *db.DB, out platform.Outside, references ...platform.
 	if err != nil {
 		t.Fatal(err)
 	}
-	return New(d, platforms, out, zerolog.Nop())
+	blobs, err := blob.NewDir(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	staging, err := blob.NewStaging(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return New(d, artifact.New(d, blobs, staging), platforms, out, zerolog.Nop())
 }
 
 func setup(t *testing.T, d *db.DB) (*Index, *outside, context.Context) {
@@ -124,6 +135,54 @@ func (x *Index) found(t *testing.T, names ...string) []string {
 	}
 	slices.Sort(out)
 	return out
+}
+
+// provided are the capabilities of those names that lie beneath an arch; so many
+// repositories were never read.
+func (x *Index) provides(t *testing.T, arch albs.Arch, unread int, names ...string) []string {
+	t.Helper()
+	pl, err := x.platforms.Get(t.Context(), "el")
+	if err != nil {
+		t.Fatal(err)
+	}
+	wanted := map[string]bool{}
+	for _, n := range names {
+		wanted[n] = true
+	}
+	var out []string
+	states, err := x.Provided(t.Context(), pl, arch, wanted, func(c repodata.Capability) {
+		out = append(out, fmt.Sprintf("%s %s %s:%s-%s", c.Name, c.Flags, c.Epoch, c.Version, c.Release))
+	})
+	if err != nil || len(states) != unread {
+		t.Fatalf("Provided = %v, %v, want %d that weren't read", lines(states), err, unread)
+	}
+	slices.Sort(out)
+	return slices.Compact(out)
+}
+
+// TestProvided: what repositories provide is known while they are away, and told of none
+// that was never read.
+func TestProvided(t *testing.T) {
+	t.Parallel()
+	dbtest.Each(t, func(t *testing.T, d *db.DB) {
+		x, out, ctx := setup(t, d)
+		x.provides(t, albs.X8664, 1, "lib")
+		out.files[baseX86+"/repodata/primary.xml"] = ""
+		primary := `<metadata><package type="rpm"><name>a</name><arch>x86_64</arch><version epoch="0" ver="1" rel="2"/><checksum type="sha256">` +
+			string(albs.DigestOf([]byte("a"))) + `</checksum><location href="a.rpm"/><format><rpm:provides><rpm:entry name="lib" flags="EQ" epoch="1" ver="2" rel="3"/>` +
+			`<rpm:entry name="lib"/><rpm:entry name="a&#9;b"/></rpm:provides><file>/usr/bin/a</file></format></package></metadata>`
+		out.set(baseX86, primary, albs.DigestOf([]byte(primary)))
+		for range 2 {
+			if _, err := x.Refresh(ctx, "el"); err != nil {
+				t.Fatal(err)
+			}
+			if diff := cmp.Diff([]string{"/usr/bin/a  :-", "lib  :-", "lib EQ 1:2-3"}, x.provides(t, albs.X8664, 0, "lib", "/usr/bin/a", "a\tb", "none")); diff != "" {
+				t.Errorf("provided (-want +got):\n%s", diff)
+			}
+			delete(out.files, baseX86+"/repodata/repomd.xml")
+		}
+		x.provides(t, albs.AArch64, 1, "lib")
+	})
 }
 
 func TestRefresh(t *testing.T) {
@@ -265,4 +324,8 @@ func TestRealRepository(t *testing.T) {
 	if diff := cmp.Diff(want, x.found(t, "tiny")); diff != "" {
 		t.Errorf("found (-want +got):\n%s", diff)
 	}
+	if diff := cmp.Diff([]string{"tiny EQ 2:1.0~rc1-1.el9"}, x.provides(t, albs.X8664, 0, "tiny", "other")); diff != "" {
+		t.Errorf("provided (-want +got):\n%s", diff)
+	}
+	x.provides(t, albs.AArch64, 0, "tiny") // neither a reference nor a repository of it
 }

@@ -21,6 +21,7 @@ type repositoryRow struct {
 	ListedAt db.Time     `db:"listed_at"`
 	LookedAt db.Time     `db:"looked_at"`
 	Failure  string      `db:"failure"`
+	Provides albs.Digest `db:"provides"`
 }
 
 type packageRow struct {
@@ -42,7 +43,7 @@ func (s store) repositories(ctx context.Context, references []platform.Reference
 	for i, r := range references {
 		urls[i] = r.URL
 	}
-	q, args, err := db.In(`SELECT id, url, repomd, packages, listed_at, looked_at, failure FROM reference_repository WHERE url IN (?)`, urls)
+	q, args, err := db.In(`SELECT id, url, repomd, packages, listed_at, looked_at, failure, provides FROM reference_repository WHERE url IN (?)`, urls)
 	if err != nil {
 		return nil, err
 	}
@@ -57,11 +58,11 @@ func (s store) repositories(ctx context.Context, references []platform.Reference
 }
 
 // unchanged notes that the repository was asked and reports whether what it shows is
-// listed; if not, nothing is noted.
+// listed, and what that provides is kept; if not, nothing is noted.
 func (s store) unchanged(ctx context.Context, url string, revision albs.Digest, now db.Time) (bool, error) {
 	var n int64
 	err := s.d.InTx(ctx, func(tx db.Tx) error {
-		res, err := tx.ExecContext(ctx, `UPDATE reference_repository SET looked_at = $3, failure = '' WHERE url = $1 AND repomd = $2`, url, revision, now)
+		res, err := tx.ExecContext(ctx, `UPDATE reference_repository SET looked_at = $3, failure = '' WHERE url = $1 AND repomd = $2 AND provides <> ''`, url, revision, now)
 		if err != nil {
 			return err
 		}
@@ -89,13 +90,18 @@ func (s store) failed(ctx context.Context, url, why string, now db.Time) error {
 
 const perInsert = 1000 // rows; each database takes 32,000 arguments and more
 
-// list replaces what is listed of a repository.
-func (s store) list(ctx context.Context, url string, revision albs.Digest, packages []packageRow, now db.Time) error {
+// list replaces what is listed of a repository, and what it provides, which keep adds to
+// the artifacts.
+func (s store) list(ctx context.Context, url string, revision albs.Digest, packages []packageRow, now db.Time, keep func(db.Tx) (albs.Digest, error)) error {
 	err := s.d.InTx(ctx, func(tx db.Tx) error {
+		provides, err := keep(tx)
+		if err != nil {
+			return err
+		}
 		var id int64
-		err := tx.GetContext(ctx, &id, `INSERT INTO reference_repository (url, repomd, packages, listed_at, looked_at, failure) VALUES ($1, $2, $3, $4, $4, '')
+		err = tx.GetContext(ctx, &id, `INSERT INTO reference_repository (url, repomd, packages, listed_at, looked_at, failure, provides) VALUES ($1, $2, $3, $4, $4, '', $5)
 			ON CONFLICT (url) DO UPDATE SET repomd = excluded.repomd, packages = excluded.packages, listed_at = excluded.listed_at,
-			looked_at = excluded.looked_at, failure = '' RETURNING id`, url, revision, len(packages), now)
+			looked_at = excluded.looked_at, failure = '', provides = excluded.provides RETURNING id`, url, revision, len(packages), now, provides)
 		if err != nil {
 			return err
 		}
@@ -124,6 +130,12 @@ func (s store) list(ctx context.Context, url string, revision albs.Digest, packa
 		return fmt.Errorf("list packages of reference: %w", err)
 	}
 	return nil
+}
+
+// provides returns what is kept of all repositories.
+func (s store) provides(ctx context.Context) (ds []albs.Digest, err error) {
+	err = s.d.SelectContext(ctx, &ds, `SELECT DISTINCT provides FROM reference_repository WHERE provides <> ''`)
+	return ds, err
 }
 
 const perQuery = 5000 // names, each twice

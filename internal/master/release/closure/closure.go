@@ -101,11 +101,12 @@ type requirement struct {
 	what       Capability
 }
 
-// Wanted returns the names of capabilities whose providers decide, over all that might
-// be added: what Check asks Beneath for.
+// Wanted returns the names of the capabilities on which the answer of Check turns. It
+// needs all of the packages that are added and of the shown ones that have their name and
+// arch; of other shown packages only the boolean requirements.
 func (w World) Wanted() map[string]bool {
-	names := map[string]bool{}
-	for _, r := range w.requirements() {
+	look, names := w.requirements()
+	for _, r := range look {
 		for _, c := range r.what.parts() {
 			names[c.Name] = true
 		}
@@ -113,11 +114,28 @@ func (w World) Wanted() map[string]bool {
 	return names
 }
 
+// Keep drops what isn't among the names that Wanted returned: Check needs no more of a
+// shown package.
+func (p Package) Keep(names map[string]bool) Package {
+	other := func(c Capability) bool { return !names[c.Name] }
+	p.Provides = slices.DeleteFunc(p.Provides, other)
+	p.Requires = slices.DeleteFunc(p.Requires, func(c Capability) bool { return other(c) && !c.rich() })
+	p.Files = slices.DeleteFunc(p.Files, func(f string) bool { return !names[f] })
+	return p
+}
+
+// Rich drops all but the boolean requirements.
+func (p Package) Rich() Package {
+	p.Requires = slices.DeleteFunc(p.Requires, func(c Capability) bool { return !c.rich() })
+	p.Provides, p.Files = nil, nil
+	return p
+}
+
 // requirements are all of the packages that are added, and those of the shown ones that
-// something might meet that a newer package takes the place of.
-func (w World) requirements() []requirement {
-	var out []requirement
-	lost := map[string]bool{}
+// something might meet that a newer package takes the place of; lost are the names of what
+// that provides.
+func (w World) requirements() (out []requirement, lost map[string]bool) {
+	lost = map[string]bool{}
 	after := make([]map[*Package]bool, len(w.Repositories))
 	for i := range w.Repositories {
 		r := &w.Repositories[i]
@@ -158,7 +176,7 @@ func (w World) requirements() []requirement {
 			}
 		}
 	}
-	return out
+	return out, lost
 }
 
 // newest returns the packages that count in the repository before and after the release.
@@ -192,7 +210,7 @@ func (r *Repository) newest() (before, after map[*Package]bool) {
 // repository and package. A path that no package is known to have, and that the metadata
 // of a repository needn't list, isn't known to be missing: those are returned apart.
 func (w World) Check() (broken, unknown []Broken) {
-	look := w.requirements()
+	look, _ := w.requirements()
 	names := map[string]bool{}
 	for _, r := range look {
 		for _, c := range r.what.parts() {

@@ -2,6 +2,7 @@ package closure
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 
@@ -165,6 +166,29 @@ func TestCheck(t *testing.T) {
 			}
 			if diff := cmp.Diff(tt.unknown, text(unknown)); diff != "" {
 				t.Errorf("unknown (-want +got):\n%s", diff)
+			}
+			// What Wanted names is enough, and is found from little.
+			little := World{}
+			for _, r := range w.Repositories {
+				some := Repository{Path: r.Path, Added: r.Added}
+				for _, p := range r.Shown {
+					if !slices.ContainsFunc(r.Added, func(a Package) bool { return a.NEVRA.Name == p.NEVRA.Name && a.NEVRA.Arch == p.NEVRA.Arch }) {
+						p.Requires = slices.Clone(p.Requires)
+						p = p.Rich()
+					}
+					some.Shown = append(some.Shown, p)
+				}
+				little.Repositories = append(little.Repositories, some)
+			}
+			names := little.Wanted()
+			for i, r := range w.Repositories {
+				for j, p := range r.Shown {
+					w.Repositories[i].Shown[j] = p.Keep(names)
+				}
+			}
+			broken, unknown = w.Check()
+			if diff := cmp.Diff(tt.want, text(broken)) + cmp.Diff(tt.unknown, text(unknown)); diff != "" {
+				t.Errorf("of what is wanted (-want +got):\n%s", diff)
 			}
 		})
 	}
