@@ -73,7 +73,7 @@ type Artifacts struct {
 // New returns Artifacts over the rows of d, the blobs and the uploads in staging.
 // It does no I/O.
 func New(d *db.DB, blobs blob.Store, staging *blob.Staging) *Artifacts {
-	return &Artifacts{d: d, blobs: &keeper{Store: blobs, d: d}, staging: staging, follow: make(map[Form]func() Follower)}
+	return &Artifacts{d: d, blobs: &keeper{Store: blobs, gate: d.Gate("blobs")}, staging: staging, follow: make(map[Form]func() Follower)}
 }
 
 // Admit takes the upload f of a lease into the blob store and returns what it is;
@@ -220,8 +220,6 @@ func (s *Artifacts) Get(ctx context.Context, q db.Q, d albs.Digest) (Artifact, e
 // nothing else may name any more: from then on the artifact stays for the time of
 // grace, as if its bytes had just been stored. Not to be called within a transaction.
 func (s *Artifacts) Renew(ctx context.Context, d albs.Digest) (Artifact, error) {
-	s.blobs.gate.RLock()
-	defer s.blobs.gate.RUnlock()
 	if err := s.blobs.revive(ctx, d); err != nil {
 		return Artifact{}, err
 	}

@@ -201,8 +201,6 @@ func (s *Artifacts) Collect(ctx context.Context, c Collection) (Collected, error
 			}
 		}
 	}
-	s.blobs.watch()
-	defer s.blobs.unwatch()
 	before := db.At(c.Now().Add(-c.Grace))
 	set, err := s.reach(ctx, before, step("follow roots"))
 	if err != nil {
@@ -259,7 +257,7 @@ func (s *Artifacts) Collect(ctx context.Context, c Collection) (Collected, error
 	}
 	mark := step("mark blobs")
 	for some := range slices.Chunk(fresh, perQuery) {
-		if err := s.mark(ctx, some, db.At(c.Now())); err != nil {
+		if err := s.mark(ctx, some, c.Now); err != nil {
 			return out, err
 		}
 		mark(len(some))
@@ -282,36 +280,41 @@ func (s *Artifacts) Collect(ctx context.Context, c Collection) (Collected, error
 	return out, nil
 }
 
-// mark gives those of ds a tombstone that nobody has stored or asked for since the
-// collection began.
-func (s *Artifacts) mark(ctx context.Context, ds []albs.Digest, at db.Time) error {
-	s.blobs.gate.Lock()
-	defer s.blobs.gate.Unlock()
-	ds = slices.DeleteFunc(slices.Clone(ds), func(d albs.Digest) bool { return s.blobs.seen[d] })
-	return s.d.InTx(ctx, func(tx db.Tx) error { return addTombstones(ctx, tx, ds, at) })
+// mark gives ds tombstones of the time at which nobody was about to store or ask for one of
+// them: who did so before has the time of grace from then on at least, and who does so
+// afterwards finds the tombstone.
+func (s *Artifacts) mark(ctx context.Context, ds []albs.Digest, now func() time.Time) error {
+	return s.blobs.gate.Alone(ctx, func(func() error) error {
+		at := db.At(now())
+		return s.d.InTx(ctx, func(tx db.Tx) error { return addTombstones(ctx, tx, ds, at) })
+	})
 }
 
 // remove removes those of ds that are still marked, and returns which. Rows go first:
 // what a crash in between leaves is a blob without a name, which is found again.
 func (s *Artifacts) remove(ctx context.Context, ds []albs.Digest, before db.Time) (gone []albs.Digest, err error) {
 	ctx = context.WithoutCancel(ctx) // rows and blobs go together
-	s.blobs.gate.Lock()
-	defer s.blobs.gate.Unlock()
-	var due []albs.Digest
-	err = s.d.InTx(ctx, func(tx db.Tx) (err error) {
-		due, err = bury(ctx, tx, ds, before)
-		return err
-	})
-	if err != nil {
-		return nil, err
-	}
-	var errs []error
-	for _, d := range due {
-		if err := s.blobs.Remove(ctx, d); err != nil {
-			errs = append(errs, err)
-			continue
+	err = s.blobs.gate.Alone(ctx, func(held func() error) error {
+		var due []albs.Digest
+		err := s.d.InTx(ctx, func(tx db.Tx) (err error) {
+			due, err = bury(ctx, tx, ds, before)
+			return err
+		})
+		if err != nil {
+			return err
 		}
-		gone = append(gone, d)
-	}
-	return gone, errors.Join(errs...)
+		var errs []error
+		for _, d := range due {
+			if err := held(); err != nil {
+				return errors.Join(append(errs, err)...)
+			}
+			if err := s.blobs.Remove(ctx, d); err != nil {
+				errs = append(errs, err)
+				continue
+			}
+			gone = append(gone, d)
+		}
+		return errors.Join(errs...)
+	})
+	return gone, err
 }

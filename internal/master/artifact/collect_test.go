@@ -23,7 +23,7 @@ import (
 // world is a module that names blobs, over a real store and a clock of its own.
 type world struct {
 	t     *testing.T
-	s     *artifact.Artifacts
+	s     *artifact.Artifacts // of the master that acts
 	blobs blob.Store
 	now   time.Time
 	named map[albs.Digest]artifact.Form // what the module names
@@ -60,6 +60,20 @@ func newWorldIn(t *testing.T, d *db.DB, dir string) *world {
 	t.Helper()
 	s, blobs := setupIn(t, d, dir)
 	w := &world{t: t, s: s, blobs: blobs, now: time.Now().Truncate(time.Microsecond), named: map[albs.Digest]artifact.Form{}, held: map[albs.Digest][]byte{}}
+	w.register(s)
+	return w
+}
+
+// second returns another master over the database and the blobs.
+func (w *world) second(c db.Config) *artifact.Artifacts {
+	w.t.Helper()
+	s := artifact.New(dbtest.Open(w.t, c), w.blobs, nil)
+	w.register(s)
+	return s
+}
+
+// register has a master know what there is to be kept.
+func (w *world) register(s *artifact.Artifacts) {
 	s.Root("world", func(_ context.Context, since db.Time, yield func(artifact.Ref) error) error {
 		for d, f := range w.named {
 			if err := yield(artifact.Ref{Digest: d, Form: f}); err != nil {
@@ -79,7 +93,7 @@ func newWorldIn(t *testing.T, d *db.DB, dir string) *world {
 	// A snapshot here is a list of files.
 	s.Follow(artifact.Snapshot, func() artifact.Follower {
 		return func(ctx context.Context, d albs.Digest, yield func(artifact.Ref) error) error {
-			r, err := blobs.Open(ctx, d)
+			r, err := w.blobs.Open(ctx, d)
 			if err != nil {
 				return err
 			}
@@ -96,7 +110,6 @@ func newWorldIn(t *testing.T, d *db.DB, dir string) *world {
 			return nil
 		}
 	})
-	return w
 }
 
 func (w *world) collect(dryRun bool) artifact.Collected {
@@ -298,113 +311,137 @@ func TestCollectRefuses(t *testing.T) {
 // TestInterleaved is T16: whatever is stored, named, copied from name to name and named
 // no more, at whatever moment of a collection, all that is named can be read. An act is
 // in two steps, between which less than the time of grace goes by, as it does between
-// the storing of a blob and the commit that names it.
+// the storing of a blob and the commit that names it. On PostgreSQL two masters act, and
+// one collects also in the middle of the other's collection.
 func TestInterleaved(t *testing.T) {
 	t.Parallel()
-	dbtest.Each(t, func(t *testing.T, d *db.DB) {
-		steps := 10_000
-		if testing.Short() {
-			steps = 2_000
+	for name, config := range map[string]func(testing.TB) db.Config{"sqlite": dbtest.SQLite, "postgres": dbtest.Postgres} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			interleave(t, config(t))
+		})
+	}
+}
+
+func interleave(t *testing.T, c db.Config) {
+	steps := 10_000
+	if testing.Short() {
+		steps = 2_000
+	}
+	memory, err := os.MkdirTemp("/dev/shm", "albs-t16-") // thousands of syncs of a disk say nothing more
+	if err != nil {
+		memory = t.TempDir()
+	}
+	t.Cleanup(func() { os.RemoveAll(memory) })
+	if c.DSN == "" {
+		c.File = filepath.Join(memory, "albs.db")
+	} else if testing.Short() {
+		steps /= 10
+	}
+	w := newWorldIn(t, dbtest.Open(t, c), memory)
+	masters := []*artifact.Artifacts{w.s}
+	if c.DSN != "" {
+		masters = append(masters, w.second(c))
+	}
+	seed := rand.Uint64()
+	t.Logf("seed %d", seed)
+	rng := rand.New(rand.NewPCG(seed, 16))
+	content := func() []byte { return fmt.Append(nil, "content ", rng.IntN(40)) }
+	var pending []func() // commits that are still to come
+	pick := func() (albs.Digest, artifact.Form, bool) {
+		names := make([]albs.Digest, 0, len(w.named))
+		for d := range w.named {
+			names = append(names, d)
 		}
-		memory, err := os.MkdirTemp("/dev/shm", "albs-t16-") // thousands of syncs of a disk say nothing more
-		if err != nil {
-			memory = t.TempDir()
+		if len(names) == 0 {
+			return "", 0, false
 		}
-		t.Cleanup(func() { os.RemoveAll(memory) })
-		if d.Postgres() {
-			steps /= 10
-		} else {
-			d = dbtest.Open(t, db.Config{File: filepath.Join(memory, "albs.db")})
-		}
-		w := newWorldIn(t, d, memory)
-		seed := rand.Uint64()
-		t.Logf("seed %d", seed)
-		rng := rand.New(rand.NewPCG(seed, 16))
-		content := func() []byte { return fmt.Append(nil, "content ", rng.IntN(40)) }
-		var pending []func() // commits that are still to come
-		pick := func() (albs.Digest, artifact.Form, bool) {
-			names := make([]albs.Digest, 0, len(w.named))
-			for d := range w.named {
-				names = append(names, d)
+		slices.Sort(names)
+		d := names[rng.IntN(len(names))]
+		return d, w.named[d], true
+	}
+	acts, removed, inside, commits, nested := 0, 0, 0, 0, 0
+	act := func() {
+		acts++
+		w.s = masters[rng.IntN(len(masters))]
+		switch rng.IntN(8) {
+		case 0, 1: // an upload, a tombstoned digest among them, is stored and named later
+			d := w.put(content())
+			pending = append(pending, func() { w.name(d, artifact.File) })
+		case 2: // a release: a snapshot of what is stored for it
+			a, b := w.put(content()), w.put(content())
+			s := w.list(a, b)
+			pending = append(pending, func() { w.name(s, artifact.Snapshot) })
+		case 3: // a signature, or a link: another name for what is named now
+			if d, f, ok := pick(); ok {
+				pending = append(pending, func() { w.name(d, f) })
 			}
-			if len(names) == 0 {
-				return "", 0, false
+		case 4: // a cache that nothing else names any more
+			all := make([]albs.Digest, 0, len(w.held))
+			for d := range w.held {
+				all = append(all, d)
 			}
-			slices.Sort(names)
-			d := names[rng.IntN(len(names))]
-			return d, w.named[d], true
-		}
-		acts, removed, inside, commits := 0, 0, 0, 0
-		act := func() {
-			acts++
-			switch rng.IntN(8) {
-			case 0, 1: // an upload, a tombstoned digest among them, is stored and named later
-				d := w.put(content())
+			if len(all) == 0 {
+				return
+			}
+			slices.Sort(all)
+			d := all[rng.IntN(len(all))]
+			_, err := w.s.Renew(t.Context(), d)
+			if err == nil {
 				pending = append(pending, func() { w.name(d, artifact.File) })
-			case 2: // a release: a snapshot of what is stored for it
-				a, b := w.put(content()), w.put(content())
-				s := w.list(a, b)
-				pending = append(pending, func() { w.name(s, artifact.Snapshot) })
-			case 3: // a signature, or a link: another name for what is named now
-				if d, f, ok := pick(); ok {
-					pending = append(pending, func() { w.name(d, f) })
-				}
-			case 4: // a cache that nothing else names any more
-				all := make([]albs.Digest, 0, len(w.held))
-				for d := range w.held {
-					all = append(all, d)
-				}
-				if len(all) == 0 {
-					return
-				}
-				slices.Sort(all)
-				d := all[rng.IntN(len(all))]
-				_, err := w.s.Renew(t.Context(), d)
-				if err == nil {
-					pending = append(pending, func() { w.name(d, artifact.File) })
-				} else if albs.KindOf(err) != albs.NotFound {
-					t.Fatal(err)
-				}
-			case 5: // a build that failed or was cancelled is deleted
-				if d, _, ok := pick(); ok {
-					w.unname(d)
-				}
-			default:
-				if len(pending) > 0 {
-					i := rng.IntN(len(pending))
-					pending[i]()
-					pending = slices.Delete(pending, i, i+1)
-					commits++
-				}
+			} else if albs.KindOf(err) != albs.NotFound {
+				t.Fatal(err)
+			}
+		case 5: // a build that failed or was cancelled is deleted
+			if d, _, ok := pick(); ok {
+				w.unname(d)
+			}
+		default:
+			if len(pending) > 0 {
+				i := rng.IntN(len(pending))
+				pending[i]()
+				pending = slices.Delete(pending, i, i+1)
+				commits++
 			}
 		}
-		w.cut = func() {
-			if rng.IntN(3) == 0 {
-				inside++
-				act()
+	}
+	depth := 0
+	collect := func() {
+		depth++
+		defer func() { depth-- }()
+		w.s = masters[rng.IntN(len(masters))]
+		removed += w.collect(false).Removed
+	}
+	w.cut = func() {
+		switch n := rng.IntN(60); {
+		case n < 20:
+			inside++
+			act()
+		case n == 20 && len(masters) > 1 && depth == 1:
+			nested++
+			collect()
+		}
+	}
+	for acts < steps {
+		switch rng.IntN(12) {
+		case 0:
+			collect()
+			w.whole()
+		case 1:
+			// Nothing is under way for as long as the time of grace.
+			for _, commit := range pending {
+				commit()
+				commits++
 			}
+			pending = nil
+			w.now = w.now.Add(grace)
+		default:
+			act()
 		}
-		for acts < steps {
-			switch rng.IntN(12) {
-			case 0:
-				removed += w.collect(false).Removed
-				w.whole()
-			case 1:
-				// Nothing is under way for as long as the time of grace.
-				for _, commit := range pending {
-					commit()
-					commits++
-				}
-				pending = nil
-				w.now = w.now.Add(grace)
-			default:
-				act()
-			}
-		}
-		w.whole()
-		t.Logf("%d acts, %d within collections, %d commits, %d blobs removed", acts, inside, commits, removed)
-		if removed == 0 || inside == 0 || commits == 0 {
-			t.Errorf("nothing was put to the test")
-		}
-	})
+	}
+	w.whole()
+	t.Logf("%d acts, %d within collections, %d collections within others, %d commits, %d blobs removed", acts, inside, nested, commits, removed)
+	if removed == 0 || inside == 0 || commits == 0 || nested == 0 && len(masters) > 1 {
+		t.Errorf("nothing was put to the test")
+	}
 }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"io"
-	"sync"
 
 	"albs/internal/albs"
 	"albs/internal/blob"
@@ -15,50 +14,30 @@ import (
 // has it for the time of grace at least, whether it was there before or not.
 //
 // What makes that so: a blob is removed only while its tombstone is there, together
-// with it and alone (gate); a Put takes the tombstone away before it looks for the blob,
-// and the next one begins with a new time of grace.
-//
-// The gate orders what one process does. That is enough where one process works on
-// a store, and so it is; several would have to order this by the database.
+// with it and alone; a tombstone is set alone too, with the time at which nobody passed;
+// a Put takes the tombstone away before it looks for the blob, and passes the gate for
+// that, and the next one begins with a new time of grace. The gate is the database's, so
+// that all this holds between the masters that share a store.
 type keeper struct {
 	blob.Store
-	d    *db.DB
-	gate sync.RWMutex // held for writing while blobs are marked or removed
-
-	mu   sync.Mutex           // of seen, for those who hold the gate for reading
-	seen map[albs.Digest]bool // what was stored or asked for since the collection began; nil if none runs
-}
-
-// watch has it noted what is stored from now on, and unwatch no longer.
-func (k *keeper) watch() {
-	k.gate.Lock()
-	defer k.gate.Unlock()
-	k.seen = make(map[albs.Digest]bool)
-}
-
-func (k *keeper) unwatch() {
-	k.gate.Lock()
-	defer k.gate.Unlock()
-	k.seen = nil
+	gate *db.Gate
 }
 
 // Put implements blob.Store.
 func (k *keeper) Put(ctx context.Context, want albs.Digest, r io.Reader) (int64, error) {
-	if err := k.reviveAlone(ctx, want); err != nil {
+	if err := k.revive(ctx, want); err != nil {
 		return 0, err
 	}
 	return k.Store.Put(ctx, want, r)
 }
 
 // Write implements blob.Store. What a blob is called is known at its end, when one of
-// that name may be being removed: then it is Unavailable.
+// that name may just have been removed: then it is Unavailable.
 func (k *keeper) Write(ctx context.Context, r io.Reader, limit int64) (albs.Digest, int64, error) {
 	d, size, err := k.Store.Write(ctx, r, limit)
 	if err != nil {
 		return d, size, err
 	}
-	k.gate.RLock()
-	defer k.gate.RUnlock()
 	if err := k.revive(ctx, d); err != nil {
 		return "", 0, err
 	}
@@ -70,22 +49,13 @@ func (k *keeper) Write(ctx context.Context, r io.Reader, limit int64) (albs.Dige
 	return d, size, nil
 }
 
-func (k *keeper) reviveAlone(ctx context.Context, d albs.Digest) error {
-	k.gate.RLock()
-	defer k.gate.RUnlock()
-	return k.revive(ctx, d)
-}
-
-// revive takes a blob's tombstone away, of which few have one. The caller holds the gate.
+// revive takes a blob's tombstone away, of which few have one.
 func (k *keeper) revive(ctx context.Context, d albs.Digest) error {
-	k.mu.Lock()
-	if k.seen != nil {
-		k.seen[d] = true
-	}
-	k.mu.Unlock()
-	dead, err := tombstoned(ctx, k.d, d)
-	if err != nil || !dead {
-		return err
-	}
-	return dropTombstones(ctx, k.d, d)
+	return k.gate.Pass(ctx, func(q db.Q) error {
+		dead, err := tombstoned(ctx, q, d)
+		if err != nil || !dead {
+			return err
+		}
+		return dropTombstones(ctx, q, d)
+	})
 }

@@ -248,8 +248,8 @@ func (d *DB) InTx(ctx context.Context, fn func(tx Tx) error) error {
 	return d.inTx(ctx, sql.LevelSerializable, fn)
 }
 
-// InReadCommitted is InTx at READ COMMITTED on PostgreSQL, for the claim alone:
-// there SKIP LOCKED is the whole of the concurrency control.
+// InReadCommitted is InTx at READ COMMITTED on PostgreSQL, for the claim and for Gate:
+// there SKIP LOCKED, or the gate, is the whole of the concurrency control.
 func (d *DB) InReadCommitted(ctx context.Context, fn func(tx Tx) error) error {
 	return d.inTx(ctx, sql.LevelReadCommitted, fn)
 }
