@@ -131,10 +131,11 @@ var allowed = map[string][]string{
 	"master/face/roster": {"albs", "master/auth", "master/queue"},
 	"master/content":     {"albs", "master/face", "master/auth", "master/artifact", "master/provenance", "master/queue", "master/repo", "master/product"},
 	"master/api":         append([]string{"albs", "failure", "worker", "master/repo/history", "master/api/rest", "master/api/delivery", "master/face", "master/face/roster"}, modules...),
-	"master/ui":          append([]string{"albs", "master/face", "master/face/roster", "master/ui/page", "master/ui/words", "master/ui/builds", "master/ui/farm"}, modules...),
+	"master/ui":          append([]string{"albs", "master/face", "master/face/roster", "master/ui/page", "master/ui/words", "master/ui/builds", "master/ui/farm", "master/ui/trust"}, modules...),
 	// what all pages have in common, and what says things the same way on all of them; the groups of pages know these and not each other
 	"master/ui/words":  {},
 	"master/ui/page":   {"albs", "failure", "web", "master/face", "master/auth", "master/event", "master/ui/words"}, // failure: why something failed, in words
+	"master/ui/trust":  {"albs", "master/ui/page", "master/ui/words", "master/ui/picture", "master/provenance", "master/trace"},
 	"master/ui/builds": append([]string{"albs", "failure", "master/ui/page", "master/ui/words", "master/ui/logs", "master/ui/order", "master/ui/picture"}, modules...),
 	"master/ui/farm":   {"albs", "master/auth", "master/queue", "master/face/roster", "master/ui/page", "master/ui/words"},
 	"master/ui/logs":   {"albs", "failure", "master/queue", "master/ui/words"}, // failure: what a line of a log is as text

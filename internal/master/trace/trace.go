@@ -29,7 +29,8 @@ type Kind string
 
 // The kinds of nodes, from the source to the public.
 const (
-	Commit     Kind = "commit"     // of git, or the person who uploaded an SRPM
+	Commit     Kind = "commit"     // of git
+	Upload     Kind = "upload"     // a person who gave an SRPM
 	SRPM       Kind = "srpm"       // a source package
 	Package    Kind = "package"    // a package as it was built
 	Signed     Kind = "signed"     // a signed copy of it
@@ -38,7 +39,7 @@ const (
 )
 
 // kinds is their order.
-var kinds = []Kind{Commit, SRPM, Other, Package, Signed, Repository}
+var kinds = []Kind{Commit, Upload, SRPM, Other, Package, Signed, Repository}
 
 // Node is a thing that the trace comes by.
 type Node struct {
@@ -343,7 +344,7 @@ func (w *walk) link(n Node, s provenance.Examined) (from albs.Digest, err error)
 		if w.add(source) {
 			l.From = source.ID
 		}
-		l.Text = "made from " + source.Name
+		l.Text = "made into a source package"
 	case attest.Build:
 		var b attest.BuildBody
 		if err := s.Statement.Body(&b); err != nil {
@@ -403,7 +404,7 @@ func sourceNode(b attest.SourceBody) Node {
 		if b.URL != "" {
 			name += " from " + b.URL
 		}
-		return Node{ID: name, Kind: Commit, Name: name}
+		return Node{ID: name, Kind: Upload, Name: name}
 	}
 	return Node{ID: b.Commit, Kind: Commit, Name: fmt.Sprintf("%s at %s (%s)", strings.TrimPrefix(b.Repository, "git+"), b.Commit[:min(12, len(b.Commit))], b.Ref)}
 }

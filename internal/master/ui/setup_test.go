@@ -26,6 +26,7 @@ import (
 	"albs/internal/master/mastertest"
 	"albs/internal/master/platform"
 	"albs/internal/master/product"
+	"albs/internal/master/trace"
 	"albs/internal/master/ui/page"
 	"albs/internal/master/ui/page/pagetest"
 	"albs/internal/worker"
@@ -81,7 +82,7 @@ func setup(t *testing.T) *fixture {
 	out, err := egress.New(egress.Policy{Allow: []string{"file://" + mirror}})
 	must(t, err)
 	m := facetest.Open(t, f.d, out, log)
-	f.Parts = Parts{Auth: m.Auth, Events: m.Events, Queue: m.Queue, Builds: m.Builds, Tests: m.Tests, Signs: m.Signs, Releases: m.Releases, Log: log}
+	f.Parts = Parts{Auth: m.Auth, Events: m.Events, Queue: m.Queue, Builds: m.Builds, Tests: m.Tests, Signs: m.Signs, Releases: m.Releases, Traces: trace.New(trace.Parts{Artifacts: m.Artifacts, Provenance: m.Provenance, Builds: m.Builds}), Log: log}
 	f.UI, err = New(f.Parts)
 	must(t, err)
 

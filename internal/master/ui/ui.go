@@ -33,9 +33,11 @@ import (
 	"albs/internal/master/release"
 	"albs/internal/master/sign"
 	"albs/internal/master/testrun"
+	"albs/internal/master/trace"
 	"albs/internal/master/ui/builds"
 	"albs/internal/master/ui/farm"
 	"albs/internal/master/ui/page"
+	"albs/internal/master/ui/trust"
 	"albs/internal/master/ui/words"
 )
 
@@ -48,6 +50,7 @@ type Parts struct {
 	Tests    *testrun.Tests
 	Signs    *sign.Signing
 	Releases *release.Releases
+	Traces   *trace.Traces
 	// HTTPS says that people reach the pages by https only, be it through a proxy:
 	// the session's cookie is then bound to it.
 	HTTPS bool
@@ -65,7 +68,7 @@ type UI struct {
 // New parses the templates and returns the pages of a master. It does no I/O; an
 // error is a mistake in a template, or a part that is missing.
 func New(p Parts) (*UI, error) {
-	if p.Queue == nil || p.Builds == nil || p.Tests == nil || p.Signs == nil || p.Releases == nil {
+	if p.Queue == nil || p.Builds == nil || p.Tests == nil || p.Signs == nil || p.Releases == nil || p.Traces == nil {
 		return nil, albs.Errorf(albs.Invalid, "the pages need all of their modules")
 	}
 	s, err := page.New(page.Parts{Auth: p.Auth, Events: p.Events, HTTPS: p.HTTPS, Log: p.Log}, groups()...)
@@ -77,7 +80,7 @@ func New(p Parts) (*UI, error) {
 	return u, nil
 }
 
-func groups() []page.Group { return []page.Group{builds.Group(), farm.Group()} }
+func groups() []page.Group { return []page.Group{builds.Group(), farm.Group(), trust.Group()} }
 
 // CookieName returns the name of the session's cookie, as page.CookieName does.
 func CookieName(https bool) string { return page.CookieName(https) }
@@ -94,6 +97,7 @@ func (u *UI) routes(r chi.Router) {
 		r.Use(middleware.Compress(5, "text/html", "text/css", "text/javascript", "image/svg+xml", "application/json"))
 		builds.New(u.Server, builds.Parts{Queue: m.Queue, Builds: m.Builds, Tests: m.Tests, Signs: m.Signs, Releases: m.Releases}).Routes(r)
 		(&farm.Pages{Server: u.Server, Queue: m.Queue}).Routes(r)
+		(&trust.Pages{Server: u.Server, Traces: m.Traces}).Routes(r)
 		u.Static(r)
 
 		u.Get(r, "/login", u.loginPage)

@@ -61,12 +61,18 @@ func TestPages(t *testing.T) {
 	test.succeed()
 	contains(t, "tested build", anon.page("/build/1"), "tests passed")
 	contains(t, "test task", anon.page(fmt.Sprintf("/build/1/task/%d", test.Token.Task)), "install", "albs-rich · test x86_64 · el9")
-	contains(t, "files", anon.page("/build/1/files"), "buildroot.json", "passed", "/api/v1/artifacts/")
+	files := anon.page("/build/1/files")
+	contains(t, "files", files, "buildroot.json", "passed", `href="/p/`)
+	_, name, _ := strings.Cut(files, "noarch.rpm</bdi>")
+	_, name, _ = strings.Cut(name, `href="/p/`)
+	contains(t, "trace", anon.page("/p/"+name[:64]), "Trace of", "albs-rich-1.0~rc1-3.el9.noarch.rpm", "built for el9", "tests passed", `id="trace-picture"`)
+	contains(t, "trace by name", anon.page("/p/albs-rich-2:1.0~rc1-3.el9.noarch"), "built for el9")
+	contains(t, "search for a trace", anon.page("/p"), "Trace a package")
 
 	for path, status := range map[string]int{
 		"/build/2": 404, "/build/x": 404, "/build/01": 404, "/build/-1": 404, "/build/99999999999999999999": 404, "/nothing": 404,
 		"/build/1/task/99": 404, fmt.Sprintf("/build/2/task/%d", l.Token.Task): 404, "/builds?before=x": 400, "/builds?owner=" + strings.Repeat("a", 300): 400,
-		"/build/1/cancel": 404, "/?" + strings.Repeat("a", 5000): 413, "/static/x/nothing.css": 404, "/events?topic=user:alice": 400, "/events?topic=task:99": 404,
+		"/build/1/cancel": 404, "/?" + strings.Repeat("a", 5000): 413, "/static/x/nothing.css": 404, "/p/nothing": 400, "/p/" + strings.Repeat("0", 64): 404, "/p/%2e%2e%2fx": 400, "/events?topic=user:alice": 400, "/events?topic=task:99": 404,
 		fmt.Sprintf("/build/1/task/%d/log/nothing", l.Token.Task): 404, fmt.Sprintf("/build/1/task/%d/log/build?attempt=7", l.Token.Task): 404,
 		fmt.Sprintf("/build/1/task/%d/log/..%%2f..%%2fx", l.Token.Task): 404, fmt.Sprintf("/build/1/task/%d/log/build?from=0", l.Token.Task): 400,
 	} {

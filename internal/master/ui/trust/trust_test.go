@@ -1,0 +1,57 @@
+package trust
+
+import (
+	"fmt"
+	"testing"
+	"time"
+
+	"albs/internal/albs"
+	"albs/internal/ledger"
+	"albs/internal/master/provenance"
+	"albs/internal/master/trace"
+	"albs/internal/master/ui/page/pagetest"
+)
+
+func sample(name string) trace.Trace {
+	d, e := albs.DigestOf([]byte("a")), albs.DigestOf([]byte("b"))
+	return trace.Trace{
+		Asked: name, Cut: true,
+		Nodes: []trace.Node{
+			{ID: name, Kind: trace.Commit, Name: name},
+			{ID: string(d), Kind: trace.SRPM, Name: name, SHA256: d, NEVRA: name, Record: provenance.Verified},
+			{ID: string(e), Kind: trace.Package, Name: name, SHA256: e, Record: provenance.Failed, Trouble: name, Asked: true},
+		},
+		Links: []trace.Link{
+			{From: name, To: string(d), Says: "source", Standing: provenance.Verified, Text: name, At: time.Now(), Receipt: &ledger.Receipt{TxID: 7}},
+			{From: string(d), To: string(e), Says: "build", Standing: provenance.Failed, Trouble: name, Text: name},
+			{To: string(e), Says: "test", Standing: provenance.Missing, Text: "nothing says that it was tested"},
+			{To: string(e), Says: "test", Standing: provenance.Pending},
+		},
+	}
+}
+
+func TestTemplates(t *testing.T) {
+	t.Parallel()
+	pagetest.Execute(t, Group(), map[string][]any{"trace": {traceView{}, viewOf(sample(pagetest.Bad)), viewOf(trace.Trace{Asked: "x", Whole: true})}})
+}
+
+func TestViewOf(t *testing.T) {
+	t.Parallel()
+	v := viewOf(sample("hello"))
+	if v.Width == 0 || len(v.Lines) != 2 || v.Lines[1].Class != "bad" || v.Things[0].Box.Column != 0 || v.Things[2].Box.Column != 2 {
+		t.Errorf("the picture is %+v", v)
+	}
+	if v.Things[1].Worst != provenance.Verified || v.Things[2].Worst != provenance.Failed || len(v.Things[2].Links) != 3 {
+		t.Errorf("the things are %+v", v.Things)
+	}
+	if got := fmt.Sprint(v.Counts); got != "[{verified 1} {pending 1} {missing 1} {failed 1}]" {
+		t.Errorf("the counts are %s", got)
+	}
+	many := sample("hello")
+	for i := range maxPictured {
+		many.Nodes = append(many.Nodes, trace.Node{ID: fmt.Sprint(i)})
+	}
+	if v := viewOf(many); v.Width != 0 || len(v.Things) != maxPictured+3 {
+		t.Errorf("a trace of %d things has a picture", len(v.Things))
+	}
+}
