@@ -156,7 +156,7 @@ var allowed = map[string][]string{
 
 	// the api's machinery, which knows no resource, and its resources of what goes out
 	"master/api/rest":     {"albs", "master/auth", "master/face"},
-	"master/api/delivery": append([]string{"albs", "failure", "repodata", "repodata/record", "master/repo/history", "master/api/rest"}, modules...), // repodata: what a record's file is, and its bounds
+	"master/api/delivery": append([]string{"albs", "disk", "failure", "repodata", "repodata/record", "master/repo/history", "master/api/rest"}, modules...), // repodata: what a record's file is, and its bounds; disk: a full temporary folder
 
 	// the workers
 	"worker":              {"albs", "disk", "telemetry"}, // disk: the spool

@@ -2,13 +2,16 @@ package api
 
 import (
 	"bytes"
+	"errors"
 	"io"
 	"mime/multipart"
 	"net/http"
+	"os"
 	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	"golang.org/x/sys/unix"
 
 	"albs/internal/albs"
 	"albs/internal/master/api/delivery"
@@ -187,5 +190,71 @@ func TestRepositories(t *testing.T) {
 		diff + "?from=distro/os&to=distro/os@3": 404,
 	} {
 		f.call(t, "anon", get, path, nil, status).problem(t)
+	}
+}
+
+// TestFormsThatDontFit: a form that is too long says so, and so does a temporary folder
+// in which it has no room; neither is taken for a form that is malformed.
+func TestFormsThatDontFit(t *testing.T) {
+	f := setup(t, Config{})
+	f.catalog(t)
+	// form is one of which the file of comps has so many bytes, and the repository's name.
+	form := func(comps, repository int64) *http.Request {
+		t.Helper()
+		var head, tail bytes.Buffer
+		m := multipart.NewWriter(&head)
+		_, err := m.CreateFormFile("comps", "comps.xml")
+		if err != nil {
+			t.Fatal(err)
+		}
+		end := multipart.NewWriter(&tail)
+		if err := errors.Join(end.SetBoundary(m.Boundary()), end.WriteField("repository", strings.Repeat("x", int(repository))), end.Close()); err != nil {
+			t.Fatal(err)
+		}
+		length := int64(head.Len()+2+tail.Len()) + comps
+		req := f.request(t, "maintainer", post, "/api/v1/uploads/upload_repometada/", io.MultiReader(&head, io.LimitReader(zeros{}, comps), strings.NewReader("\r\n"), &tail))
+		req.ContentLength = length
+		req.Header.Set("Content-Type", m.FormDataContentType())
+		return req
+	}
+	const file = 8<<20 + 1<<16 // more than is held in memory, and by little
+	for name, test := range map[string]struct {
+		req    *http.Request
+		detail string
+	}{
+		"a file":  {form(2*record.MaxBytes+1, 20), "more than 134217728 bytes"},
+		"a field": {form(10, 19<<20), "a field of the form is too long"},
+	} {
+		a := do(t, test.req)
+		if p := a.problem(t); a.StatusCode != http.StatusRequestEntityTooLarge || !strings.Contains(p.Detail, test.detail) {
+			t.Errorf("%s that is too long: %s: %s", name, a.Status, a.body)
+		}
+	}
+	if a := do(t, form(file, 20)); a.StatusCode != http.StatusBadRequest {
+		t.Errorf("a file for no repository: %s: %s", a.Status, a.body)
+	}
+	if os.Getuid() != 0 {
+		t.Skip("the rest needs a small disk, which only root can mount")
+	}
+	dir := t.TempDir()
+	err := unix.Mount("albs-test", dir, "tmpfs", unix.MS_NOSUID|unix.MS_NODEV, "size=1m")
+	if errors.Is(err, unix.EPERM) {
+		t.Skip("the rest needs a small disk, which root can't mount here")
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := unix.Unmount(dir, 0); err != nil {
+			t.Error(err)
+		}
+	})
+	t.Setenv("TMPDIR", dir)
+	a := do(t, form(file, 20))
+	if p := a.problem(t); a.StatusCode != http.StatusInsufficientStorage || !strings.Contains(p.Detail, "the disk is full") {
+		t.Errorf("with a full temporary folder: %s: %s", a.Status, a.body)
+	}
+	if left, err := os.ReadDir(dir); err != nil || len(left) > 0 {
+		t.Errorf("in the temporary folder are %v, %v", left, err)
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"io/fs"
 	"mime/multipart"
 	"net/http"
 	"strings"
@@ -14,6 +15,7 @@ import (
 	"github.com/go-chi/chi/v5"
 
 	"albs/internal/albs"
+	"albs/internal/disk"
 	"albs/internal/master/api/rest"
 	given "albs/internal/master/record"
 	"albs/internal/repodata"
@@ -125,10 +127,25 @@ const formMemory = 8 << 20
 // albsTypes are the types of what ALBS's form calls otherwise.
 var albsTypes = map[string]string{"comps": "group", "modules": "modules"}
 
+// formFault tells whose fault it is that a form could not be read.
+func formFault(err error) error {
+	large, tooLarge := errors.AsType[*http.MaxBytesError](err)
+	_, file := errors.AsType[*fs.PathError](err)
+	switch {
+	case tooLarge:
+		return albs.Errorf(albs.TooLarge, "the form has more than %d bytes", large.Limit)
+	case errors.Is(err, multipart.ErrMessageTooLarge):
+		return albs.Errorf(albs.TooLarge, "a field of the form is too long")
+	case file:
+		return disk.Trouble(err, "hold the form in the temporary folder")
+	}
+	return albs.Errorf(albs.Invalid, "the form is malformed or broke off: %w", err)
+}
+
 func (s *Resources) uploadMetadata(w http.ResponseWriter, r *http.Request) {
 	r.Body = rest.LongBody(w, r, 2*record.MaxBytes)
 	if err := r.ParseMultipartForm(formMemory); err != nil {
-		s.Fail(w, r, albs.Errorf(albs.Invalid, "the form is malformed or too long: %w", err))
+		s.Fail(w, r, formFault(err))
 		return
 	}
 	defer func() { _ = r.MultipartForm.RemoveAll() }() // what stays is in the system's temporary folder
