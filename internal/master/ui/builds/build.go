@@ -115,7 +115,7 @@ func (u *Pages) buildPage(w http.ResponseWriter, r *http.Request) error {
 	}
 	v.Repos = reposOf(f)
 	v.Warnings, v.Noarch = warningsOf(f.build)
-	v.Ordered, _ = ordered(f.build)
+	v.Ordered = ordered(f.build)
 	if v.Graphs, err = u.graphs(ctx, f.build); err != nil {
 		return err
 	}

@@ -20,25 +20,27 @@ const (
 	maxPictured = 150
 )
 
-// ordered are the platforms of a build on which packages may need each other, and how
-// many packages there are on all of them.
-func ordered(b build.Build) (platforms []string, packages int) {
+// ordered are the platforms of a build on which packages may need each other.
+func ordered(b build.Build) []string {
+	var platforms []string
 	count := make(map[string]int)
 	for _, it := range b.Items {
 		if count[it.Platform]++; count[it.Platform] == 2 {
 			platforms = append(platforms, it.Platform)
 		}
 	}
-	for _, p := range platforms {
-		packages += count[p]
-	}
-	return platforms, packages
+	return platforms
 }
 
 // graphs returns the graphs of a build as its own page shows them: none where they are
 // too large for that.
 func (u *Pages) graphs(ctx context.Context, b build.Build) ([]order.Graph, error) {
-	platforms, packages := ordered(b)
+	platforms, packages := ordered(b), 0
+	for _, it := range b.Items {
+		if slices.Contains(platforms, it.Platform) {
+			packages++
+		}
+	}
 	if packages == 0 || packages > maxBeside {
 		return nil, nil
 	}

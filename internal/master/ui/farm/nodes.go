@@ -33,14 +33,14 @@ type stateCount struct {
 	Count int
 }
 
-func countsOf(p roster.Page) (counts []stateCount, all int) {
+func countsOf(p roster.Page) []stateCount {
+	var counts []stateCount
 	for _, s := range roster.States {
 		if n := p.Counts[s]; n > 0 {
 			counts = append(counts, stateCount{s, n})
-			all += n
 		}
 	}
-	return counts, all
+	return counts
 }
 
 // nodeCard is one worker, with what a person may do to it.
@@ -90,7 +90,10 @@ func (u *Pages) nodesPage(w http.ResponseWriter, r *http.Request) error {
 	}
 	may := auth.Can(ctx, auth.WorkerManage, auth.Object{})
 	v.Manage = page.ActionOf("", "Drain a node", may, true, "")
-	v.Counts, v.All = countsOf(list)
+	v.Counts = countsOf(list)
+	for _, c := range v.Counts {
+		v.All += c.Count
+	}
 	for _, n := range list.Workers {
 		c := nodeCard{Worker: n, May: may == nil && n.Known != nil}
 		if n.Known != nil {

@@ -60,7 +60,7 @@ func (u *Pages) queuePage(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	v.Workers, _ = countsOf(workers)
+	v.Workers = countsOf(workers)
 	running, err := u.Queue.List(ctx, queue.Filter{States: []albs.TaskState{albs.TaskLeased, albs.TaskStopping}, Limit: maxQueueRows})
 	if err != nil {
 		return err
