@@ -205,7 +205,7 @@ func TestLiveLogLag(t *testing.T) {
 // read is dropped, and neither the log nor the other reader has less for it.
 func TestLongLog(t *testing.T) {
 	if testing.Short() {
-		t.Skip("it takes two minutes")
+		t.Skip("it takes two minutes: not with -short")
 	}
 	const count, rate = 10_000_000, 100_000
 	f := setup(t, Config{})

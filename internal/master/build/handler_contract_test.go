@@ -14,7 +14,7 @@ import (
 
 func TestHandlerContract(t *testing.T) {
 	if testing.Short() {
-		t.Skip("it compiles packages")
+		t.Skip("it compiles packages: not with -short")
 	}
 	t.Parallel()
 	f := setup(t, dbtest.Open(t, dbtest.SQLite(t)))

@@ -137,7 +137,7 @@ func TestSpare(t *testing.T) {
 // TestSetAfterLarge: the order of a large build is set in one transaction.
 func TestSetAfterLarge(t *testing.T) {
 	if testing.Short() {
-		t.Skip("it makes thousands of tasks")
+		t.Skip("it makes thousands of tasks: not with -short")
 	}
 	each(t, func(t *testing.T, f *fixture) {
 		gate := f.add(NewTask{})

@@ -12,7 +12,7 @@ import (
 
 func TestHandlerContract(t *testing.T) {
 	if testing.Short() {
-		t.Skip("it builds and signs packages")
+		t.Skip("it builds and signs packages: not with -short")
 	}
 	t.Parallel()
 	d := dbtest.Open(t, dbtest.SQLite(t))
