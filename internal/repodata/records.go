@@ -1,6 +1,7 @@
 package repodata
 
 import (
+	"maps"
 	"regexp"
 	"slices"
 
@@ -32,6 +33,29 @@ var (
 
 // path returns where the record lies in its repository.
 func (r Record) path() string { return "repodata/" + string(r.Digest) + "-" + r.Name }
+
+// RecordChange is what two snapshots have of one type of record, where that isn't the same;
+// the zero Record where one of them has none.
+type RecordChange struct{ From, To Record }
+
+// DiffRecords returns what turns the records of one snapshot into those of another, by
+// type. Of either, each type is there once.
+func DiffRecords(from, to []Record) []RecordChange {
+	of := make(map[string]RecordChange, len(from)+len(to))
+	for _, r := range from {
+		of[r.Type] = RecordChange{From: r}
+	}
+	for _, r := range to {
+		of[r.Type] = RecordChange{From: of[r.Type].From, To: r}
+	}
+	var out []RecordChange
+	for _, typ := range slices.Sorted(maps.Keys(of)) {
+		if c := of[typ]; c.From != c.To {
+			out = append(out, c)
+		}
+	}
+	return out
+}
 
 // checkRecords gives an Invalid error unless the records are of one type each, none of
 // them one of those that are written package by package, and in the order of their types.

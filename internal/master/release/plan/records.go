@@ -21,21 +21,13 @@ type RecordChange struct {
 // type.
 func DiffRecords(before, after []repodata.Record) []RecordChange {
 	var out []RecordChange
-	for _, was := range before {
-		if !slices.ContainsFunc(after, func(r repodata.Record) bool { return r.Type == was.Type }) {
-			out = append(out, RecordChange{Action: Remove, Record: was, Before: was.Digest})
+	for _, d := range repodata.DiffRecords(before, after) {
+		c := RecordChange{Action: Add, Record: d.To, Before: d.From.Digest}
+		if c.Type == "" {
+			c.Action, c.Record = Remove, d.From
 		}
+		out = append(out, c)
 	}
-	for _, is := range after {
-		i := slices.IndexFunc(before, func(r repodata.Record) bool { return r.Type == is.Type })
-		switch {
-		case i < 0:
-			out = append(out, RecordChange{Action: Add, Record: is})
-		case before[i] != is:
-			out = append(out, RecordChange{Action: Add, Record: is, Before: before[i].Digest})
-		}
-	}
-	slices.SortFunc(out, func(a, b RecordChange) int { return strings.Compare(a.Type, b.Type) })
 	return out
 }
 

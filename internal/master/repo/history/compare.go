@@ -112,27 +112,19 @@ type RecordChange struct {
 	ToDigest   albs.Digest `json:"to_sha256,omitempty"`
 }
 
-// CompareRecords is Compare for records, by type.
+// CompareRecords is Compare for records, by type. One that has but another file name is
+// replaced too.
 func CompareRecords(from, to []repodata.Record) []RecordChange {
-	digests := map[string]*RecordChange{}
-	for _, r := range from {
-		digests[r.Type] = &RecordChange{What: Removed, Type: r.Type, FromDigest: r.Digest}
-	}
-	for _, r := range to {
-		c := digests[r.Type]
-		switch {
-		case c == nil:
-			digests[r.Type] = &RecordChange{What: Added, Type: r.Type, ToDigest: r.Digest}
-		case c.FromDigest == r.Digest:
-			delete(digests, r.Type)
-		default:
-			c.What, c.ToDigest = Replaced, r.Digest
-		}
-	}
 	var out []RecordChange
-	for _, c := range digests {
-		out = append(out, *c)
+	for _, d := range repodata.DiffRecords(from, to) {
+		c := RecordChange{What: Replaced, Type: d.To.Type, FromDigest: d.From.Digest, ToDigest: d.To.Digest}
+		switch {
+		case d.From.Type == "":
+			c.What = Added
+		case d.To.Type == "":
+			c.What, c.Type = Removed, d.From.Type
+		}
+		out = append(out, c)
 	}
-	slices.SortFunc(out, func(a, b RecordChange) int { return strings.Compare(a.Type, b.Type) })
 	return out
 }
