@@ -345,7 +345,11 @@ func TestFresh(t *testing.T) {
 			t.Errorf("RetryFresh by another = %v, want Forbidden", err)
 		}
 		top := f.claim() // it goes on against what was there
+		must(t, f.Unchanged(t.Context(), f.db, b))
 		must(t, f.RetryFresh(f.person, b.ID, low.ID))
+		if err := f.Unchanged(t.Context(), f.db, b); !errors.Is(err, albs.Conflict) {
+			t.Errorf("Unchanged of the build as it was before = %v, want Conflict", err)
+		}
 		now, err := f.own.Of(t.Context(), b.ID, "el9", albs.X8664)
 		must(t, err)
 		if s, err := f.repos.Open(t.Context(), now.Snapshot); err != nil || s.Len() != 0 || now.Snapshot == old.Snapshot {

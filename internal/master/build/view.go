@@ -176,7 +176,7 @@ func (b *Builds) Get(ctx context.Context, id albs.BuildID) (Build, error) {
 		view.Status = status.OfItem(views)
 		out.Items = append(out.Items, view)
 	}
-	out.Artifacts, err = b.files(ctx, id)
+	out.Artifacts, err = b.files(ctx, b.db, id)
 	return out, err
 }
 
@@ -186,6 +186,22 @@ func (b *Builds) Get(ctx context.Context, id albs.BuildID) (Build, error) {
 func (b *Builds) There(ctx context.Context, from db.Q, id albs.BuildID) error {
 	_, err := store.GetBuild(ctx, from, id)
 	return err
+}
+
+// Unchanged is There for whoever begins something upon the packages of a build that was
+// looked at before: Conflict if others have taken the place of some since.
+func (b *Builds) Unchanged(ctx context.Context, from db.Q, seen Build) error {
+	if err := b.There(ctx, from, seen.ID); err != nil {
+		return err
+	}
+	now, err := b.files(ctx, from, seen.ID)
+	if err != nil {
+		return err
+	}
+	if !slices.Equal(packages(now), packages(slices.Clone(seen.Artifacts))) {
+		return albs.Errorf(albs.Conflict, "packages of build %d were replaced a moment ago: look at it again", seen.ID)
+	}
+	return nil
 }
 
 // statusOf is the status of a build of these items.
@@ -205,8 +221,8 @@ func statusOf(items []store.Item, tasks []itemTask, gates []Gate) status.Status 
 	return status.Of(views)
 }
 
-func (b *Builds) files(ctx context.Context, id albs.BuildID) ([]Artifact, error) {
-	rows, err := store.Artifacts(ctx, b.db, id)
+func (b *Builds) files(ctx context.Context, from db.Q, id albs.BuildID) ([]Artifact, error) {
+	rows, err := store.Artifacts(ctx, from, id)
 	if err != nil {
 		return nil, fmt.Errorf("files of build %d: %w", id, err)
 	}
@@ -352,6 +368,11 @@ func (b *Builds) Packages(ctx context.Context, id albs.BuildID) ([]Artifact, err
 	if _, err := store.GetBuild(ctx, b.db, id); err != nil {
 		return nil, err
 	}
-	files, err := b.files(ctx, id)
-	return slices.DeleteFunc(files, func(a Artifact) bool { return a.Kind != string(artifact.RPM) && a.Kind != string(artifact.SRPM) }), err
+	files, err := b.files(ctx, b.db, id)
+	return packages(files), err
+}
+
+// packages are the RPMs and SRPMs among files, which it takes over.
+func packages(files []Artifact) []Artifact {
+	return slices.DeleteFunc(files, func(a Artifact) bool { return a.Kind != string(artifact.RPM) && a.Kind != string(artifact.SRPM) })
 }

@@ -21,6 +21,7 @@ import (
 	"albs/internal/master/artifact"
 	"albs/internal/master/auth"
 	"albs/internal/master/build"
+	builds "albs/internal/master/build/store"
 	"albs/internal/master/db"
 	"albs/internal/master/db/dbtest"
 	"albs/internal/master/mastertest"
@@ -370,9 +371,9 @@ func TestSignBuild(t *testing.T) {
 	})
 }
 
-// TestDeletedMeanwhile: a build that is deleted while somebody asks for its signatures gets
-// none.
-func TestDeletedMeanwhile(t *testing.T) {
+// TestChangedMeanwhile: a build that is deleted, or whose packages are replaced, while
+// somebody asks for its signatures gets none.
+func TestChangedMeanwhile(t *testing.T) {
 	t.Parallel()
 	dbtest.Each(t, func(t *testing.T, d *db.DB) {
 		f := setup(t, d, "")
@@ -388,11 +389,17 @@ func TestDeletedMeanwhile(t *testing.T) {
 		if err := d.InTx(t.Context(), func(tx db.Tx) error { return f.store.addKey(t.Context(), tx, k) }); err != nil {
 			t.Fatal(err)
 		}
+		row := requestRow{BuildID: f.build, Key: k.Fingerprint, Requester: "ada", CreatedAt: db.Now()}
+		if err := d.InTx(t.Context(), func(tx db.Tx) error { return builds.Retire(t.Context(), tx, b.Items[0].ID) }); err != nil {
+			t.Fatal(err)
+		}
+		if err := f.open(f.admin, &row, b, packages); albs.KindOf(err) != albs.Conflict || !strings.Contains(err.Error(), "were replaced") {
+			t.Errorf("a request for packages that were replaced meanwhile = %v, want Conflict", err)
+		}
 		if err := f.builds.Delete(f.admin, f.build); err != nil {
 			t.Fatal(err)
 		}
-		row := requestRow{BuildID: f.build, Key: k.Fingerprint, Requester: "ada", CreatedAt: db.Now()}
-		if err := f.open(f.admin, &row, packages, b.Lane()); albs.KindOf(err) != albs.NotFound || !strings.Contains(err.Error(), "was deleted by ada") {
+		if err := f.open(f.admin, &row, b, packages); albs.KindOf(err) != albs.NotFound || !strings.Contains(err.Error(), "was deleted by ada") {
 			t.Errorf("a request for a build that was deleted meanwhile = %v, want NotFound that says by whom", err)
 		}
 		if r, _, err := f.Requests(t.Context(), Filter{Build: f.build}); err != nil || len(r) > 0 {

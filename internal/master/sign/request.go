@@ -120,9 +120,9 @@ type Package struct {
 // SignBuild asks for all packages of a build, source packages among them, to be
 // signed with a key, given by name or fingerprint. While such a request is open it
 // is returned again. Errors: Forbidden without sign.request on the build's team;
-// NotFound for an unknown build or key; Conflict if the build hasn't succeeded, the
-// key is not active or was made for other products, the product's gate doesn't
-// hold, or every package is signed with the key already.
+// NotFound for an unknown build or key; Conflict if the build hasn't succeeded or its
+// packages are being replaced, the key is not active or was made for other products, the
+// product's gate doesn't hold, or every package is signed with the key already.
 func (s *Signing) SignBuild(ctx context.Context, id albs.BuildID, key string) (Request, error) {
 	b, err := s.builds.Get(ctx, id)
 	if err != nil {
@@ -146,7 +146,7 @@ func (s *Signing) SignBuild(ctx context.Context, id albs.BuildID, key string) (R
 		return Request{}, err
 	}
 	row := requestRow{BuildID: id, Key: k.Fingerprint, Product: b.Product, Requester: auth.From(ctx).Name, CreatedAt: db.Now()}
-	err = s.open(ctx, &row, packages, b.Lane())
+	err = s.open(ctx, &row, b, packages)
 	if db.IsUnique(err) { // another asked at the same moment
 		if row.ID, err = s.store.openRequest(ctx, s.store.d, id, k.Fingerprint); err == nil && row.ID == 0 {
 			err = albs.Errorf(albs.Conflict, "build %d has just been signed with key %s", id, k.Name)
@@ -158,16 +158,16 @@ func (s *Signing) SignBuild(ctx context.Context, id albs.BuildID, key string) (R
 	return s.Request(ctx, row.ID)
 }
 
-// open makes the request, or finds the one that is open, of a build that is still there.
-func (s *Signing) open(ctx context.Context, row *requestRow, packages []packageRow, lane string) error {
+// open makes the request, or finds the one that is open, of a build that still is as b was.
+func (s *Signing) open(ctx context.Context, row *requestRow, b build.Build, packages []packageRow) error {
 	return s.store.d.InTx(ctx, func(tx db.Tx) (err error) {
-		if err := s.builds.There(ctx, tx, row.BuildID); err != nil {
+		if err := s.builds.Unchanged(ctx, tx, b); err != nil {
 			return err
 		}
 		if row.ID, err = s.store.openRequest(ctx, tx, row.BuildID, row.Key); err != nil || row.ID != 0 {
 			return err
 		}
-		return s.insert(ctx, tx, row, packages, lane)
+		return s.insert(ctx, tx, row, packages, b.Lane())
 	})
 }
 
