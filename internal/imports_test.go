@@ -51,8 +51,8 @@ var allowed = map[string][]string{
 	"sshkey":           {"albs", "disk"}, // people's own keys, in files of theirs
 	"rpm":              {"albs", "pgp"},
 	"repodata":         {"albs", "rpm", "repodata/intake"},
-	"repodata/intake":  {"albs"},                                // others' bytes within bounds: what every reader of them has in common
-	"repodata/record":  {"albs", "repodata", "repodata/intake"}, // what people give for a repository, checked: pure
+	"repodata/intake":  {"albs"},                                       // others' bytes within bounds: what every reader of them has in common
+	"repodata/record":  {"albs", "repodata", "repodata/intake", "rpm"}, // what people give for a repository, checked: pure
 	"sandbox":          {"albs", "sandbox/cargo", "sandbox/ccache", "sandbox/cgroup", "sandbox/dnf", "sandbox/emulator", "sandbox/lent", "sandbox/loopback", "sandbox/rpmdb"},
 	"sandbox/cargo":    {"albs"}, // files over the border of a root
 	"sandbox/ccache":   {"albs"}, // folders that builds hand to later builds: whose, how many
@@ -113,12 +113,12 @@ var allowed = map[string][]string{
 		"master/platform", "master/product", "master/build/status", "master/build/repository", "master/build/settle", "master/build", "master/testrun", "rpm", "pgp", "failure"},
 	// what people give repositories beside packages; release takes it over
 	"master/record":          {"albs", "master/db", "master/auth", "master/artifact", "master/provenance", "master/product", "repodata", "repodata/record"},
-	"master/release/place":   {"albs", "master/platform/reference", "rpm"},                                                                         // where packages go: pure
-	"master/release/closure": {"albs", "rpm"},                                                                                                      // what a release would leave without a provider: pure
-	"master/release/plan":    {"albs", "master/platform/reference", "master/product", "master/testrun", "master/release/place", "repodata", "rpm"}, // what a release comes to: pure
+	"master/release/place":   {"albs", "master/platform/reference", "rpm"},                                                                                                                      // where packages go: pure
+	"master/release/closure": {"albs", "rpm"},                                                                                                                                                   // what a release would leave without a provider: pure
+	"master/release/plan":    {"albs", "master/release/closure", "repodata/record", "master/platform/reference", "master/product", "master/testrun", "master/release/place", "repodata", "rpm"}, // what a release comes to: pure
 	// what a plan is made of, found in the modules that know
-	"master/release/gather": {"albs", "master/release/place", "master/release/plan", "master/platform/reference", "master/db", "master/artifact", "master/provenance",
-		"master/platform", "master/product", "master/record", "master/repo", "master/build", "master/build/status", "master/testrun", "master/sign", "repodata"},
+	"master/release/gather": {"albs", "master/release/place", "master/release/plan", "master/release/closure", "master/platform/reference", "master/db", "master/artifact", "master/provenance",
+		"master/platform", "master/product", "master/record", "master/repo", "master/build", "master/build/status", "master/testrun", "master/sign", "repodata", "repodata/record", "rpm"},
 	"master/release": {"albs", "master/release/place", "master/release/plan", "master/release/gather", "master/platform/reference", "master/db", "master/event", "master/auth", "master/queue", "master/artifact", "master/provenance", "attest",
 		"master/platform", "master/product", "master/record", "master/repo", "master/build", "master/build/status", "master/testrun", "master/sign", "rpm", "repodata", "sbom", "failure"},
 	"master/trace": {"albs", "ledger", "attest", "master/artifact", "master/provenance", "rpm"}, // ledger: where a statement stands in it

@@ -49,7 +49,12 @@ func (r *Releases) Decide(ctx context.Context, id albs.ReleaseID, digest albs.Di
 			decisions[i] = was.Decisions[j]
 		}
 	}
-	plan, err := r.recomputeWith(ctx, row, decisions, expiry())
+	w, err := r.wish(ctx, row, was)
+	if err != nil {
+		return Release{}, err
+	}
+	w.Decisions, w.Expires = decisions, expiry()
+	plan, err := r.compute(ctx, w)
 	if err != nil {
 		return Release{}, err
 	}

@@ -22,9 +22,11 @@ import (
 	"albs/internal/master/db"
 	"albs/internal/master/historytest"
 	"albs/internal/master/mastertest"
+	"albs/internal/master/platform"
 	"albs/internal/master/product"
 	"albs/internal/master/provenance"
 	"albs/internal/master/queue"
+	"albs/internal/master/release/plan"
 	"albs/internal/master/sign"
 	"albs/internal/master/testrun"
 	"albs/internal/pgp"
@@ -134,13 +136,19 @@ func demoSpec() product.Spec {
 
 func setup(t *testing.T, d *db.DB) *fixture {
 	t.Helper()
+	return setupWith(t, d, nil)
+}
+
+// setupWith is setup in a world that has other mirrors.
+func setupWith(t *testing.T, d *db.DB, outside platform.Outside) *fixture {
+	t.Helper()
 	for _, tool := range []string{"rpmbuild", "rpmkeys", "bwrap"} {
 		if _, err := exec.LookPath(tool); err != nil {
 			t.Skipf("%s is not installed", tool)
 		}
 	}
 	f := &fixture{t: t, public: filepath.Join(t.TempDir(), "public"), keys: filepath.Join(t.TempDir(), "signer")}
-	m := mastertest.Open(t, d, mastertest.Config{Queue: queue.Config{Backoff: 50 * time.Millisecond}})
+	m := mastertest.Open(t, d, mastertest.Config{Outside: outside, Queue: queue.Config{Backoff: 50 * time.Millisecond}})
 	f.left = historytest.Place{DB: d, Blobs: m.Blobs, Ledger: m.Ledger, Public: f.public}
 	builds := build.New(build.Parts{
 		DB: d, Events: m.Events, Queue: m.Queue, Artifacts: m.Artifacts, Provenance: m.Provenance,
@@ -359,6 +367,15 @@ func (f *fixture) approvedFor(product string, builds ...albs.BuildID) Release {
 	r, err = f.Approve(f.approver, r.ID, r.Digest, "")
 	f.must(err)
 	return r
+}
+
+// recompute returns what the plan of a release comes to now.
+func (f *fixture) recompute(row releaseRow) (plan.Plan, error) {
+	was, err := row.plan()
+	f.must(err)
+	w, err := f.wish(f.t.Context(), row, was)
+	f.must(err)
+	return f.compute(f.t.Context(), w)
 }
 
 // ended waits until a release is not in progress any more.

@@ -328,7 +328,7 @@ func TestVoid(t *testing.T) {
 	both := f.approved(one, two)
 	row, err := f.store.get(t.Context(), f.d, both.ID)
 	f.must(err)
-	stale, err := f.recompute(t.Context(), row, row.ExpiresAt.Time)
+	stale, err := f.recompute(row)
 	f.must(err)
 	f.release(one)
 	if _, err := f.prepare(t.Context(), stale); !errors.Is(err, errMoved) {
@@ -358,7 +358,7 @@ func TestVoid(t *testing.T) {
 	f.must(err)
 	row, err = f.store.get(t.Context(), f.d, both.ID)
 	f.must(err)
-	plan, err := f.recompute(t.Context(), row, row.ExpiresAt.Time)
+	plan, err := f.recompute(row)
 	f.must(err)
 	other := plan
 	other.Expires = other.Expires.Add(time.Second)

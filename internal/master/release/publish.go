@@ -77,11 +77,26 @@ func (r *Releases) publish(ctx context.Context, id albs.ReleaseID) error {
 	if err := row.startable(); err != nil {
 		return err
 	}
-	plan, err := r.recompute(ctx, row, row.ExpiresAt.Time)
+	was, err := row.plan()
 	if err != nil {
 		return err
 	}
-	if plan.Digest() != row.Digest {
+	w, err := r.wish(ctx, row, was)
+	if err != nil {
+		return err
+	}
+	facts, plan, err := r.effects(ctx, w)
+	if err != nil {
+		return err
+	}
+	same := plan.Digest() == row.Digest
+	if plan.Closure = was.Closure; !same || w.Product.ClosurePolicy() == product.Closed {
+		// Where it bars nothing, what people saw when they approved is enough.
+		if err := r.judge(ctx, facts, &plan); err != nil {
+			return err
+		}
+	}
+	if !same {
 		return r.void(ctx, row, plan)
 	}
 	if len(plan.Refusals) > 0 {

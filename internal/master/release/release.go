@@ -49,7 +49,6 @@ import (
 	"albs/internal/master/queue"
 	"albs/internal/master/record"
 	"albs/internal/master/release/gather"
-	"albs/internal/master/release/place"
 	"albs/internal/master/release/plan"
 	"albs/internal/master/repo"
 	"albs/internal/master/sign"
@@ -107,7 +106,7 @@ func New(p Parts) *Releases {
 		reach: reach{names: make(map[albs.Digest]names)},
 	}
 	r.gather = gather.New(gather.Parts{
-		DB: p.DB, Artifacts: p.Artifacts, Provenance: p.Provenance, Platforms: p.Platforms, References: p.References, Records: p.Records,
+		DB: p.DB, Artifacts: p.Artifacts, Provenance: p.Provenance, Platforms: p.Platforms, Products: p.Products, References: p.References, Records: p.Records,
 		Repos: p.Repos, Builds: p.Builds, Tests: p.Tests, Signs: p.Signs,
 		Released: func(ctx context.Context, product, path, file string) (albs.Digest, error) {
 			return r.store.released(ctx, r.d, product, path, file)
@@ -248,6 +247,11 @@ func (r *Releases) Plan(ctx context.Context, productName string, builds []albs.B
 	if len(builds) == 0 && !plan.ChangesMetadata() {
 		return Release{}, albs.Errorf(albs.Invalid, "name the builds to release: no record of the product's repositories waits for a release, nor does another compression")
 	}
+	return r.planned(ctx, p, plan, builds)
+}
+
+// planned keeps a new plan as a release of builds, or of what it copies.
+func (r *Releases) planned(ctx context.Context, p product.Product, plan plan.Plan, builds []albs.BuildID) (Release, error) {
 	actor, now := auth.From(ctx), db.Now()
 	row := releaseRow{
 		Kind: Publication, Product: p.Name, Team: p.Team, PlannerID: actor.User, Planner: actor.Name, Status: Scheduled,
@@ -264,11 +268,30 @@ func (r *Releases) Plan(ctx context.Context, productName string, builds []albs.B
 
 // compute makes the plan that is wished for from what is true now.
 func (r *Releases) compute(ctx context.Context, w gather.Wish) (plan.Plan, error) {
-	f, err := r.gather.Facts(ctx, w)
+	f, p, err := r.effects(ctx, w)
 	if err != nil {
 		return plan.Plan{}, err
 	}
-	return plan.Make(f), nil
+	return p, r.judge(ctx, f, &p)
+}
+
+// effects is compute without a look at what the release would leave unresolved, which is
+// no part of the digest and takes longer than the rest.
+func (r *Releases) effects(ctx context.Context, w gather.Wish) (plan.Facts, plan.Plan, error) {
+	f, err := r.gather.Facts(ctx, w)
+	if err != nil {
+		return f, plan.Plan{}, err
+	}
+	return f, plan.Make(f), nil
+}
+
+func (r *Releases) judge(ctx context.Context, f plan.Facts, p *plan.Plan) error {
+	c, err := r.gather.Closure(ctx, f, *p)
+	if err != nil {
+		return fmt.Errorf("what the release would leave unresolved: %w", err)
+	}
+	p.Judge(c)
+	return nil
 }
 
 // keep writes a new release of builds that are still there.
@@ -304,7 +327,16 @@ func (r *Releases) Replan(ctx context.Context, id albs.ReleaseID) (Release, erro
 	if row.Kind != Publication || !row.waits() {
 		return Release{}, albs.Errorf(albs.Conflict, "release %d is %s: there is nothing to plan", id, row.Status)
 	}
-	plan, err := r.recompute(ctx, row, expiry())
+	was, err := row.plan()
+	if err != nil {
+		return Release{}, err
+	}
+	w, err := r.wish(ctx, row, was)
+	if err != nil {
+		return Release{}, err
+	}
+	w.Expires = expiry()
+	plan, err := r.compute(ctx, w)
 	if err != nil {
 		return Release{}, err
 	}
@@ -314,26 +346,15 @@ func (r *Releases) Replan(ctx context.Context, id albs.ReleaseID) (Release, erro
 	return r.Get(ctx, id)
 }
 
-// recompute is compute for a release that has a plan, with its decisions.
-func (r *Releases) recompute(ctx context.Context, row releaseRow, expires time.Time) (plan.Plan, error) {
-	was, err := row.plan()
-	if err != nil {
-		return plan.Plan{}, err
+// wish returns what the plan was asked for that a release has.
+func (r *Releases) wish(ctx context.Context, row releaseRow, was plan.Plan) (gather.Wish, error) {
+	w := gather.Wish{Decisions: was.Decisions, Copy: was.Copy, Expires: row.ExpiresAt.Time}
+	var err error
+	if w.Product, err = r.products.Get(ctx, row.Product); err != nil {
+		return w, err
 	}
-	return r.recomputeWith(ctx, row, was.Decisions, expires)
-}
-
-// recomputeWith is recompute with other decisions.
-func (r *Releases) recomputeWith(ctx context.Context, row releaseRow, decisions []place.Decision, expires time.Time) (plan.Plan, error) {
-	p, err := r.products.Get(ctx, row.Product)
-	if err != nil {
-		return plan.Plan{}, err
-	}
-	builds, err := r.store.builds(ctx, r.d, row.ID)
-	if err != nil {
-		return plan.Plan{}, err
-	}
-	return r.compute(ctx, gather.Wish{Product: p, Builds: builds, Decisions: decisions, Expires: expires})
+	w.Builds, err = r.store.builds(ctx, r.d, row.ID)
+	return w, err
 }
 
 // replace gives a release another plan; it is scheduled then. It is a Conflict if

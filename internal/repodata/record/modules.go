@@ -10,6 +10,8 @@ import (
 	"gopkg.in/yaml.v3"
 
 	"albs/internal/albs"
+	"albs/internal/repodata/intake"
+	"albs/internal/rpm"
 )
 
 // maxDocument bounds one document of a modules.yaml: parsed, YAML takes up a hundred
@@ -131,6 +133,57 @@ func members(n *yaml.Node) (map[string]*yaml.Node, error) {
 			return nil, fmt.Errorf("its member %.40q is there twice", name)
 		}
 		out[name] = n.Content[i+1]
+	}
+	return out, nil
+}
+
+// Stream is one version of a module's stream, as a record of modules has it.
+type Stream struct {
+	Name, Stream, Version, Context string
+	// Packages are those that the stream has in the repository.
+	Packages []rpm.NEVRA
+}
+
+// Streams returns the streams of a modules record, plain or compressed by gzip, zstd or xz,
+// in its order. Packages whose names none of ours can have are left out. It gives Invalid
+// for what Make wouldn't take, and TooLarge.
+func Streams(r io.Reader) ([]Stream, error) {
+	b, err := plain(r)
+	if err == nil {
+		err = checkModules(b)
+	}
+	if err != nil {
+		return nil, intake.Refused("the record modules", err)
+	}
+	var out []Stream
+	for len(b) > 0 {
+		doc := b[:end(b)]
+		b = b[len(doc):]
+		var m struct {
+			Document string `yaml:"document"`
+			Data     struct {
+				Name      string `yaml:"name"`
+				Stream    string `yaml:"stream"`
+				Version   string `yaml:"version"`
+				Context   string `yaml:"context"`
+				Artifacts struct {
+					RPMs []string `yaml:"rpms"`
+				} `yaml:"artifacts"`
+			} `yaml:"data"`
+		}
+		if err := yaml.Unmarshal(doc, &m); err != nil {
+			return nil, intake.Refused("the record modules", err)
+		}
+		if m.Document != "modulemd" {
+			continue
+		}
+		s := Stream{Name: m.Data.Name, Stream: m.Data.Stream, Version: m.Data.Version, Context: m.Data.Context}
+		for _, a := range m.Data.Artifacts.RPMs {
+			if n, err := rpm.ParseNEVRA(a); err == nil {
+				s.Packages = append(s.Packages, n)
+			}
+		}
+		out = append(out, s)
 	}
 	return out, nil
 }

@@ -265,6 +265,23 @@ func Artifacts(ctx context.Context, q db.Q, id albs.BuildID) ([]Artifact, error)
 	return out, err
 }
 
+// Made is a package and a build that has it.
+type Made struct {
+	Digest albs.Digest  `db:"digest"`
+	Build  albs.BuildID `db:"build_id"`
+}
+
+// MadeOf returns the builds that have the packages, as what they made or were given.
+func MadeOf(ctx context.Context, q db.Q, ds []albs.Digest) (rows []Made, err error) {
+	query, args, err := db.In(`SELECT digest, build_id FROM build_artifact WHERE digest IN (?)
+		UNION SELECT srpm AS digest, build_id FROM build_item WHERE srpm IN (?)`, ds, ds)
+	if err != nil {
+		return nil, err
+	}
+	err = q.SelectContext(ctx, &rows, query, args...)
+	return rows, err
+}
+
 // Held returns the files of a build's repository of a platform and arch, by name.
 func Held(ctx context.Context, q db.Q, id albs.BuildID, platform string, arch albs.Arch) (map[string]albs.Digest, error) {
 	var rows []struct {

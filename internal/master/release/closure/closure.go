@@ -326,3 +326,24 @@ func (ps providers) meet(c Capability) bool {
 	e, err := parse(c.Name)
 	return err != nil || ps.eval(e).met // rpm refuses what it can't read; it isn't ours to judge
 }
+
+// missingOK is rpm's flag of a requirement that may be missing (rpmds.h), which metadata
+// lists among the recommended.
+const missingOK = 1 << 19
+
+// FromHeader returns what a header says. What rpm itself provides is left out.
+func FromHeader(h *rpm.Package) Package {
+	p := Package{NEVRA: h.NEVRA, Modular: h.Modularity != ""}
+	for _, d := range h.Provides {
+		p.Provides = append(p.Provides, Of(d))
+	}
+	for _, d := range h.Requires {
+		if d.Flags&missingOK == 0 && !strings.HasPrefix(d.Name, "rpmlib(") {
+			p.Requires = append(p.Requires, Of(d))
+		}
+	}
+	for _, f := range h.Files {
+		p.Files = append(p.Files, f.Path)
+	}
+	return p
+}

@@ -11,7 +11,6 @@ import (
 	"fmt"
 	"maps"
 	"slices"
-	"strings"
 	"sync"
 	"time"
 
@@ -24,13 +23,14 @@ import (
 	"albs/internal/master/platform/reference"
 	"albs/internal/master/product"
 	"albs/internal/master/provenance"
-	"albs/internal/master/record"
+	given "albs/internal/master/record"
 	"albs/internal/master/release/place"
 	"albs/internal/master/release/plan"
 	"albs/internal/master/repo"
 	"albs/internal/master/sign"
 	"albs/internal/master/testrun"
 	"albs/internal/repodata"
+	"albs/internal/repodata/record"
 )
 
 // Parts are the modules that know the facts.
@@ -39,8 +39,9 @@ type Parts struct {
 	Artifacts  *artifact.Artifacts
 	Provenance *provenance.Provenance
 	Platforms  *platform.Platforms
+	Products   *product.Products
 	References *reference.Index
-	Records    *record.Records
+	Records    *given.Records
 	Repos      *repo.Repos
 	Builds     *build.Builds
 	Tests      *testrun.Tests
@@ -53,13 +54,18 @@ type Parts struct {
 // Gatherer finds facts. It may be used concurrently.
 type Gatherer struct {
 	Parts
-	mu     sync.Mutex
-	listed map[albs.Digest][]repodata.Entry // packages by snapshot; see Entries
+	closing sync.Mutex
+	mu      sync.Mutex
+	entries map[albs.Digest][]repodata.Entry // packages by snapshot; see Entries
+	label   map[albs.Digest]string           // of packages, by digest; see labels
+	modules map[albs.Digest][]record.Stream  // by the digest of the record; see streams
 }
 
 // New returns a Gatherer over the modules. It does no I/O.
 func New(p Parts) *Gatherer {
-	return &Gatherer{Parts: p, listed: make(map[albs.Digest][]repodata.Entry)}
+	return &Gatherer{
+		Parts: p, entries: make(map[albs.Digest][]repodata.Entry), label: make(map[albs.Digest]string), modules: make(map[albs.Digest][]record.Stream),
+	}
 }
 
 // Wish is what a plan is asked for.
@@ -67,6 +73,8 @@ type Wish struct {
 	Product product.Product
 	// Builds are those whose packages are to be released.
 	Builds []albs.BuildID
+	// Copy says of another product's packages which are to be released; nil for none.
+	Copy *plan.Copy
 	// Decisions are people's on packages of the plan.
 	Decisions []place.Decision
 	// Expires is when the word of people for the plan ends.
@@ -88,7 +96,7 @@ func (g *Gatherer) Facts(ctx context.Context, w Wish) (plan.Facts, error) {
 	p := w.Product
 	f := plan.Facts{
 		Product: p, Expires: w.Expires, Decisions: w.Decisions, Arches: map[string][]albs.Arch{}, Compatible: map[string][]string{}, Shown: map[string]plan.Shown{},
-		Metadata: map[string]repodata.Compression{}, Records: map[string][]repodata.Record{}, Released: map[plan.ReleasedFile]albs.Digest{},
+		Metadata: map[string]repodata.Compression{}, Records: map[string][]repodata.Record{}, Released: map[plan.ReleasedFile]albs.Digest{}, Streams: map[string][]record.Stream{},
 	}
 	if err := g.key(ctx, &f); err != nil {
 		return f, err
@@ -120,6 +128,12 @@ func (g *Gatherer) Facts(ctx context.Context, w Wish) (plan.Facts, error) {
 			return f, albs.Errorf(albs.TooLarge, "the builds have more than %d packages: release them in parts", MaxPackages)
 		}
 	}
+	if w.Copy != nil {
+		f.Copy = w.Copy
+		if err := g.copied(ctx, settled, &f, *w.Copy); err != nil {
+			return f, err
+		}
+	}
 	for _, c := range f.Packages { // of other platforms, which are compatible or not
 		if _, ok := f.Arches[c.Platform]; !ok {
 			pf, err := g.Platforms.Get(ctx, c.Platform)
@@ -132,7 +146,13 @@ func (g *Gatherer) Facts(ctx context.Context, w Wish) (plan.Facts, error) {
 	if err := g.places(ctx, &f); err != nil {
 		return f, err
 	}
-	return f, g.shown(ctx, &f)
+	if err := g.shown(ctx, &f); err != nil {
+		return f, err
+	}
+	if err := g.labels(ctx, f.Packages); err != nil {
+		return f, err
+	}
+	return f, g.streamsOf(ctx, &f)
 }
 
 // places finds what references list of the packages for which the product has
@@ -164,7 +184,7 @@ func (g *Gatherer) places(ctx context.Context, f *plan.Facts) error {
 		}
 		for _, s := range states {
 			if s.Repomd == "" {
-				f.Unread = append(f.Unread, strings.TrimSuffix(fmt.Sprintf("the reference %s of platform %s for %s was never read: %s", s.Place, name, s.Arch, s.Failure), ": "))
+				f.Unread = append(f.Unread, neverRead(fmt.Sprintf("the reference %s of platform %s for %s", s.Place, name, s.Arch), s.Failure))
 			}
 		}
 	}
@@ -329,7 +349,7 @@ func (g *Gatherer) shown(ctx context.Context, f *plan.Facts) error {
 		if err != nil {
 			return fmt.Errorf("repository %s as shown: %w", t.Path, err)
 		}
-		in := plan.Shown{Count: s.Len(), Records: s.Records(), Metadata: s.Compression()}
+		in := plan.Shown{Snapshot: t.Snapshot, Count: s.Len(), Records: s.Records(), Metadata: s.Compression()}
 		if into[t.Path] {
 			if in.Entries, err = g.Entries(ctx, s); err != nil {
 				return fmt.Errorf("repository %s as shown: %w", t.Path, err)
@@ -348,7 +368,7 @@ const maxEntries = 200_000
 // nothing in it.
 func (g *Gatherer) Entries(ctx context.Context, s *repodata.Snapshot) ([]repodata.Entry, error) {
 	g.mu.Lock()
-	out, ok := g.listed[s.Digest()]
+	out, ok := g.entries[s.Digest()]
 	g.mu.Unlock()
 	if ok {
 		return out, nil
@@ -364,13 +384,13 @@ func (g *Gatherer) Entries(ctx context.Context, s *repodata.Snapshot) ([]repodat
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	held := len(out)
-	for _, es := range g.listed {
+	for _, es := range g.entries {
 		held += len(es)
 	}
 	if held > maxEntries {
-		clear(g.listed)
+		clear(g.entries)
 	}
-	g.listed[s.Digest()] = out
+	g.entries[s.Digest()] = out
 	return out, nil
 }
 

@@ -12,6 +12,7 @@ import (
 	"albs/internal/master/release/place"
 	"albs/internal/master/testrun"
 	"albs/internal/repodata"
+	"albs/internal/repodata/record"
 	"albs/internal/rpm"
 )
 
@@ -26,7 +27,15 @@ type Candidate struct {
 	Signed    albs.Digest // by the product's key; "" if it isn't
 	Size      int64       // of the signed package
 	Notarized bool        // both are in the ledger, by proof
-	Tests     testrun.Verdict
+	Module    string      // the label of its module, name:stream:version:context; "" for none
+
+	// What follows is of a package that is copied from another product.
+
+	From     string      // the path of the repository that has it there
+	Place    string      // and its place
+	Shown    albs.Digest // the signed copy there
+	SignedBy string      // and the fingerprint of its key
+	Tests    testrun.Verdict
 }
 
 // Source reports whether the package is a source package.
@@ -34,9 +43,11 @@ func (c Candidate) Source() bool { return c.Arch == albs.Src }
 
 // Shown is a repository as the product shows it now.
 type Shown struct {
-	Count   int
-	Entries []repodata.Entry // where packages are to be added; else they aren't needed
-	Records []repodata.Record
+	Snapshot albs.Digest
+	Count    int
+	Entries  []repodata.Entry // where packages are to be added; else they aren't needed
+	Records  []repodata.Record
+	Streams  []record.Stream // of its modules record
 	// Metadata is how it is compressed; empty is gzip.
 	Metadata repodata.Compression
 }
@@ -60,11 +71,17 @@ type Facts struct {
 	Shown map[string]Shown
 	// Records are those that each repository is to have, by its path.
 	Records map[string][]repodata.Record
+	// Streams are those of the modules record that each repository is to have, by its path.
+	Streams map[string][]record.Stream
 	// Released is the digest of everything that was ever released, also what was
 	// rolled back since, by Released's key.
 	Released map[ReleasedFile]albs.Digest
 	// Problems are reasons against the plan that were found while gathering.
 	Problems []Refusal
+	// Copy is where the packages come from, if that isn't from builds; Left are those that
+	// were left out for what they are there.
+	Copy *Copy
+	Left []Left
 	// Decisions are people's on packages of the plan.
 	Decisions []place.Decision
 	// Places is what references list of the packages for which there is a choice.
@@ -95,6 +112,7 @@ func Make(f Facts) Plan {
 	m.undecided()
 	m.missing()
 	m.compatible()
+	m.copied()
 	added := 0
 	for i := range m.plan.Repositories {
 		r := &m.plan.Repositories[i]
@@ -108,6 +126,7 @@ func Make(f Facts) Plan {
 			}
 		}
 		slices.SortFunc(r.Packages, func(a, b Change) int { return strings.Compare(a.File, b.File) })
+		m.modules(r)
 		r.After = r.Before
 		for _, c := range r.Packages {
 			if c.Action == Add {
@@ -130,9 +149,12 @@ type maker struct {
 	places map[string]string // of the repositories, by path
 }
 
-func (m *maker) refuse(r Refusal) {
-	if !slices.Contains(m.plan.Refusals, r) {
-		m.plan.Refusals = append(m.plan.Refusals, r)
+func (m *maker) refuse(r Refusal) { m.plan.refuse(r) }
+
+// refuse adds a refusal, once.
+func (p *Plan) refuse(r Refusal) {
+	if !slices.Contains(p.Refusals, r) {
+		p.Refusals = append(p.Refusals, r)
 	}
 }
 
@@ -210,7 +232,11 @@ func (m *maker) place(c Candidate) {
 		return
 	}
 	for _, why := range to.Refused {
-		refuse("%s", why)
+		if c.From != "" {
+			m.leave(c, why)
+		} else {
+			refuse("%s", why)
+		}
 	}
 	if len(to.Paths) == 0 {
 		return
@@ -228,7 +254,7 @@ func (m *maker) place(c Candidate) {
 	}
 	if c.Signed == "" {
 		if m.facts.Key != "" { // without a key nothing can be signed, which is said once
-			refuse("it isn't signed with the product's key: have build %d signed first", c.Build)
+			refuse("%s", m.unsigned(c))
 		}
 		return
 	}
@@ -258,7 +284,7 @@ func (m *maker) held(c Candidate, paths []string) (Candidate, bool) {
 	if len(copies) != 1 || copies[0].Digest == c.Signed {
 		return c, false
 	}
-	return Candidate{Platform: c.Platform, Arch: c.Arch, NEVRA: c.NEVRA, File: c.File, Signed: copies[0].Digest, Size: copies[0].Size}, true
+	return Candidate{Platform: c.Platform, Arch: c.Arch, NEVRA: c.NEVRA, File: c.File, Signed: copies[0].Digest, Size: copies[0].Size, Module: c.Module}, true
 }
 
 // put decides about one package in one repository.
@@ -270,6 +296,12 @@ func (m *maker) put(c Candidate, path string, to Target, refuse func(string, ...
 	if c.Platform != r.Platform {
 		change.BuiltFor = c.Platform
 	}
+	// Repositories of debug data and of sources needn't have modules.
+	if change.Module = c.Module; c.Module != "" && r.Kind == product.RPM {
+		if why := m.facts.modular(c, path); why != "" {
+			refuse("%s", why)
+		}
+	}
 	if at := m.places[path]; slices.Contains(to.Found.Places, at) {
 		change.Place, change.Match = at, to.Found.Match.String()
 	}
@@ -280,7 +312,9 @@ func (m *maker) put(c Candidate, path string, to Target, refuse func(string, ...
 		if other.File != c.File {
 			continue
 		}
-		if other.Digest != c.Signed {
+		if other.Digest != c.Signed && c.From != "" {
+			refuse("product %s has it twice, with different content: exclude it", m.facts.Copy.Product)
+		} else if other.Digest != c.Signed {
 			refuse("builds %d and %d both bring it, with different content: release one of them", other.Build, c.Build)
 		}
 		return
@@ -301,7 +335,11 @@ func (m *maker) put(c Candidate, path string, to Target, refuse func(string, ...
 			refuse("%s holds it with other content (%s): a released package never changes, build it with a higher release", path, e.Digest.Short())
 			return
 		case sameArch(e.Arch, c.NEVRA.Arch) && rpm.Compare(e.EVR(), c.NEVRA.EVR()) > 0:
-			refuse("%s has the newer %s: to go back, roll the release back or build with a higher epoch", path, e.NEVRA)
+			if c.From != "" {
+				m.leave(c, fmt.Sprintf("%s has the newer %s", path, e.NEVRA))
+			} else {
+				refuse("%s has the newer %s: to go back, roll the release back or build with a higher epoch", path, e.NEVRA)
+			}
 			return
 		case sameArch(e.Arch, c.NEVRA.Arch) && (updates.Name == "" || rpm.Compare(e.EVR(), updates.EVR()) > 0):
 			updates = e.NEVRA

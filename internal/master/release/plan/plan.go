@@ -46,12 +46,18 @@ type Plan struct {
 	Repositories []Repository `json:"repositories"`
 	// Decisions are what people decided of its packages; they are among the inputs.
 	Decisions []place.Decision `json:"decisions,omitempty"`
+	// Copy is where its packages come from, if that isn't from builds.
+	Copy *Copy `json:"copy,omitempty"`
+	// Left are those packages of the product copied from that the plan leaves out.
+	Left []Left `json:"left,omitempty"`
 	// Excluded are the packages of the builds that go nowhere, by decision.
 	Excluded []string `json:"excluded,omitempty"`
 	// Missing are arches of the product for which a build has nothing.
 	Missing []Missing `json:"missing,omitempty"`
 	// Dropped are the paths of repositories that are shown now and won't be.
 	Dropped []string `json:"dropped,omitempty"`
+	// Closure is what the release would leave unresolved; nil if nobody looked.
+	Closure *Closure `json:"closure,omitempty"`
 	// Refusals say why the plan can't be approved. A plan without is sound.
 	Refusals []Refusal `json:"refusals,omitempty"`
 	// Notes are what people should know beside.
@@ -74,6 +80,8 @@ type Repository struct {
 	// Metadata is how primary, filelists and other will be compressed, where it isn't as now;
 	// of a new repository, where it isn't gzip.
 	Metadata repodata.Compression `json:"metadata,omitempty"`
+	// Modules are the streams that it gains or loses by them, and those of its packages here.
+	Modules []Module `json:"modules,omitempty"`
 }
 
 // Change is one package of a plan in one repository.
@@ -86,6 +94,8 @@ type Change struct {
 	// Unsigned is the package that was built, Build where.
 	Unsigned albs.Digest  `json:"unsigned,omitempty"`
 	Build    albs.BuildID `json:"build,omitempty"`
+	// Module is the label of the module that it belongs to, name:stream:version:context.
+	Module string `json:"module,omitempty"`
 	// BuiltFor is the platform that it was built for, where that isn't the repository's but
 	// one that the repository's names as compatible.
 	BuiltFor string `json:"built_for,omitempty"`

@@ -554,7 +554,7 @@ func TestPlaces(t *testing.T) {
 			want: []string{"Base/x86_64 foo-1-1.x86_64.rpm exact"},
 			refused: []string{
 				"a-1-1.x86_64: it was decided to go to nowhere, and product demo has neither", "b-1-1.x86_64: Base/aarch64 is a repository for aarch64", "c-1-1.src: Base/x86_64 is a repository of kind rpm",
-				"gone-1-1.x86_64: it was decided to move it, and none of the builds has it",
+				"gone-1-1.x86_64: it was decided to move it, and it isn't among what is to be released",
 			},
 		},
 	} {

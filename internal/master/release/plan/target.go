@@ -149,7 +149,9 @@ func (f Facts) findPlace(t *Target, c Candidate, choices []choice) {
 		if !asked {
 			asked = true
 			home := ch.repositories[0].Platform
-			if f.Places != nil {
+			if slices.ContainsFunc(ch.repositories, func(r product.Repository) bool { return c.Place != "" && r.Place == c.Place }) {
+				t.Found = place.Found{Places: []string{c.Place}} // as it is in the product copied from
+			} else if f.Places != nil {
 				t.Found = f.Places.Find(place.Package{NEVRA: c.NEVRA, Arch: c.Arch, Strong: f.Strong[home][c.Arch]})
 			}
 			if len(t.Found.Places) == 0 {
@@ -210,7 +212,7 @@ func (f Facts) send(t *Target, c Candidate, choices []choice, to string) {
 func (m *maker) undecided() {
 	for _, d := range m.facts.Decisions {
 		if !slices.ContainsFunc(m.facts.Packages, func(c Candidate) bool { return c.NEVRA.String() == d.Package }) {
-			m.refuse(Refusal{Package: d.Package, Reason: fmt.Sprintf("it was decided to %s it, and none of the builds has it: take that back", d.Action)})
+			m.refuse(Refusal{Package: d.Package, Reason: fmt.Sprintf("it was decided to %s it, and it isn't among what is to be released: take that back", d.Action)})
 		}
 	}
 	slices.Sort(m.plan.Excluded)
@@ -227,7 +229,7 @@ func (m *maker) missing() {
 	built := map[one]map[albs.Arch]bool{}
 	var order []one
 	for _, c := range m.facts.Packages {
-		if c.Source() || c.NEVRA.Arch == string(albs.Noarch) {
+		if c.Source() || c.NEVRA.Arch == string(albs.Noarch) || c.From != "" {
 			continue
 		}
 		home, err := m.facts.Home(c)
