@@ -19,6 +19,7 @@ const (
 	KindSign    TaskKind = "sign"    // signer: header and detached signatures
 	KindKeygen  TaskKind = "keygen"  // signer: make a key that stays there, or revoke one
 	KindPublish TaskKind = "publish" // releaser: a sealed tree to the public place
+	KindPrune   TaskKind = "prune"   // releaser: what is beyond a product's retention out of the public place
 )
 
 // Role is a part that the one binary can play.
@@ -47,7 +48,7 @@ func (k TaskKind) Role() Role {
 		return RoleTester
 	case KindSign, KindKeygen:
 		return RoleSigner
-	case KindPublish:
+	case KindPublish, KindPrune:
 		return RoleReleaser
 	}
 	return ""
@@ -99,6 +100,7 @@ type Spec struct {
 	Sign    *SignSpec    `json:"sign,omitempty"`
 	Keygen  *KeygenSpec  `json:"keygen,omitempty"`
 	Publish *PublishSpec `json:"publish,omitempty"`
+	Prune   *PruneSpec   `json:"prune,omitempty"`
 }
 
 // Root returns the root that the task is done in, the zero Root for kinds without.
@@ -130,6 +132,7 @@ type Result struct {
 	Sign    *SignResult    `json:"sign,omitempty"`
 	Keygen  *KeygenResult  `json:"keygen,omitempty"`
 	Publish *PublishResult `json:"publish,omitempty"`
+	Prune   *PruneResult   `json:"prune,omitempty"`
 }
 
 // File is one file by name and content. Name is a base name, never a path.
@@ -376,4 +379,23 @@ type PublishResult struct {
 	Tree   Digest `json:"tree"`
 	// Location is where the product can be reached in the public place, a path.
 	Location string `json:"location"`
+}
+
+// PruneSpec asks for the removal of what is beyond a product's retention. What a tree in
+// the public place names that stays, and what readers may still be reading, is never
+// removed.
+type PruneSpec struct {
+	Product string `json:"product"`
+	// Oldest is the oldest serial that is kept.
+	Oldest int64 `json:"oldest"`
+	// Packages has the packages removed too that no tree in the public place names.
+	Packages bool `json:"packages,omitempty"`
+}
+
+// PruneResult says what was removed from the public place.
+type PruneResult struct {
+	Trees    []int64 `json:"trees,omitempty"`    // serials
+	Waiting  []int64 `json:"waiting,omitempty"`  // serials that readers may still be reading: they go later
+	Packages int     `json:"packages,omitempty"` // names of packages
+	Bytes    int64   `json:"bytes,omitempty"`    // of these packages
 }

@@ -70,7 +70,7 @@ var named = map[string]map[string]string{
 		"test_run":             "platform arch created_at",
 		"token":                "hash prefix note created_at used_at expires_at revoked_at",
 		"tombstone":            "digest at",
-		"tree":                 "product at",
+		"tree":                 "product at retired_at",
 		"worker":               "name role labels hash prefix created_at used_at disabled_at",
 	},
 }

@@ -24,6 +24,8 @@ const (
 	treeFile   = "tree.json"
 	pooledFile = "pooled.json"
 	leftFile   = "left.json"
+
+	contents = "pool/.digest" // the folder of packages by what they hold
 )
 
 // pooled tells of each repository of a tree, by path, the entry lists (see
@@ -265,7 +267,7 @@ func (p *place) carry(old, base string, since map[string]time.Time) (map[string]
 // that name that turns out to be the package (the place was copied without its
 // hard links) is taken for it; one that doesn't is Invalid, and stays.
 func (p *place) pool(ctx context.Context, name string, e repodata.Entry, src source) (added bool, err error) {
-	content := path.Join("pool/.digest", string(e.Digest[:2]), string(e.Digest))
+	content := path.Join(contents, string(e.Digest[:2]), string(e.Digest))
 	there, err := p.root.Stat(name)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return false, fmt.Errorf("look into the pool: %w", err)

@@ -12,12 +12,15 @@
 //	PRODUCT/trees/SERIAL/REPO/Packages     → the repository's folder in the pool
 //	PRODUCT/trees/SERIAL/REPO/mirrorlist   the address of that repository in that tree
 //	PRODUCT/trees/SERIAL/REPO/PRODUCT.repo what a client's /etc/yum.repos.d takes
-//	PRODUCT/pool/REPO/Packages/…           each package once, add-only
+//	PRODUCT/trees/old/…                    a tree while it is removed
+//	PRODUCT/past.json                      since when trees are known not to be shown any more
+//	PRODUCT/pool/REPO/Packages/…           each package once, add-only until retention
 //	PRODUCT/pool/.digest/ab/SHA256         the same files by content
 //
 // Invariants: a tree has its name only once it is complete and on disk, and the
 // link points to it only then; the link moves only under the product's lock and
-// only to a higher serial; nothing that a published tree refers to is changed. The
+// only to a higher serial; nothing that a published tree refers to is changed, or removed
+// (prune.go) before the tree is. The
 // releaser has no key and decides nothing: what it publishes was approved, signed
 // and sealed before.
 package releaser
@@ -30,6 +33,7 @@ import (
 	"io"
 	"os"
 	"path"
+	"time"
 
 	"github.com/rs/zerolog"
 
@@ -61,10 +65,17 @@ func Run(ctx context.Context, c Config, version string, m worker.Master, log zer
 	if err := os.MkdirAll(c.Public, 0o755); err != nil {
 		return fmt.Errorf("make public directory: %w", err)
 	}
-	offer := worker.Offer{Version: version, Labels: []string{"kind:" + string(albs.KindPublish)}}
+	offer := worker.Offer{Version: version, Labels: []string{"kind:" + string(albs.KindPublish), "kind:" + string(albs.KindPrune)}}
 	l := worker.Loop{
 		Master: m, Offer: func() worker.Offer { return offer }, Parallel: 1, Spool: c.Spool, StopEarly: true, Log: log,
 		Job: func(ctx context.Context, s *worker.Session) (albs.Outcome, albs.Result, error) {
+			if s.Lease.Kind == albs.KindPrune {
+				r, err := prune(ctx, c, s)
+				if err != nil {
+					return "", albs.Result{}, err
+				}
+				return albs.OutcomeOK, albs.Result{Prune: &r}, nil
+			}
 			r, err := publish(ctx, c, s)
 			if err != nil {
 				return "", albs.Result{}, err
@@ -92,6 +103,19 @@ func publish(ctx context.Context, c Config, s *worker.Session) (albs.PublishResu
 	defer p.Close()
 	p.url = c.URL
 	return p.publish(ctx, tree, doc, src, s.Check, s.Log("publish"))
+}
+
+func prune(ctx context.Context, c Config, s *worker.Session) (albs.PruneResult, error) {
+	spec := s.Lease.Spec.Prune
+	if spec == nil {
+		return albs.PruneResult{}, albs.Errorf(albs.Invalid, "the task doesn't say what to keep")
+	}
+	p, err := openPlace(c.Public, spec.Product)
+	if err != nil {
+		return albs.PruneResult{}, err
+	}
+	defer p.Close()
+	return p.prune(ctx, *spec, time.Now().UTC(), s.Log("prune"))
 }
 
 // source is where the bytes of a tree come from, each checked against its digest.

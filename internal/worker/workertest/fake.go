@@ -117,6 +117,8 @@ func (f *Fake) Add(task Task, evidence json.RawMessage) albs.TaskID {
 		kind = albs.KindKeygen
 	case s.Publish != nil:
 		kind = albs.KindPublish
+	case s.Prune != nil:
+		kind = albs.KindPrune
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
