@@ -21,7 +21,7 @@ var (
 	modules = []string{
 		"master/event", "master/auth", "master/artifact", "master/fleet", "master/queue", "master/provenance", "master/source", "master/repo",
 		"master/platform", "master/platform/reference", "master/product", "master/build/status", "master/build/repository", "master/build/settle", "master/build", "master/testrun", "master/sign", "master/record", "master/release/place", "master/release/plan", "master/release", "master/trace", "master/errata",
-		"master/gc", "master/notice", "master/content",
+		"master/retention", "master/gc", "master/notice", "master/content",
 	}
 	roles = []string{"worker/node", "worker/tester", "worker/signer", "worker/releaser"}
 )
@@ -124,9 +124,11 @@ var allowed = map[string][]string{
 	"master/trace": {"albs", "ledger", "attest", "master/artifact", "master/provenance", "rpm"}, // ledger: where a statement stands in it
 	"master/errata": {"albs", "master/db", "master/event", "master/auth", "master/artifact", "master/provenance", "attest", "master/source",
 		"master/platform", "master/product", "master/repo", "master/build", "master/sign", "master/release", "rpm", "repodata", "advisory", "egress"},
-	"master/gc":     {"albs", "master/db", "master/auth", "master/artifact", "master/queue/keep", "master/build/status", "master/build"}, // what is kept, and for how long
-	"master/notice": {"albs", "master/db", "master/event", "master/auth", "egress"},
-	"master/face":   {"albs", "master/auth"}, // what api, ui and content have in common
+	// what products keep of what they have shown: in the master and in the public place
+	"master/retention": {"albs", "master/db", "master/queue", "master/product", "master/repo"},
+	"master/gc":        {"albs", "master/db", "master/auth", "master/artifact", "master/queue/keep", "master/build/status", "master/build", "master/retention"}, // what is kept, and for how long
+	"master/notice":    {"albs", "master/db", "master/event", "master/auth", "egress"},
+	"master/face":      {"albs", "master/auth"}, // what api, ui and content have in common
 	// what a worker is to people is known to two modules, of which neither knows the other's part
 	"master/face/roster": {"albs", "master/auth", "master/queue"},
 	"master/content":     {"albs", "master/face", "master/auth", "master/artifact", "master/provenance", "master/queue", "master/repo", "master/product"},

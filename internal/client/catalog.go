@@ -125,6 +125,11 @@ type Product struct {
 			Count    int  `json:"count"`
 			Distinct bool `json:"distinct"`
 		} `json:"approvals"`
+		Retention struct {
+			Trees    int    `json:"trees"` // 0 is any number
+			Days     int    `json:"days"`  // 0 is any time
+			Packages string `json:"packages"`
+		} `json:"retention"`
 	} `json:"spec"`
 }
 

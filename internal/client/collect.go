@@ -22,7 +22,13 @@ type Collected struct {
 	DryRun bool           `json:"dry_run"`
 	Error  string         `json:"error"`
 	Builds []albs.BuildID `json:"builds"`
-	Blobs  struct {
+	// Retired are the serials of products that were given up.
+	Retired []struct {
+		Product string  `json:"product"`
+		Serials []int64 `json:"serials"`
+		Oldest  int64   `json:"oldest"` // that is kept
+	} `json:"retired"`
+	Blobs struct {
 		Blobs        int   `json:"blobs"`
 		Bytes        int64 `json:"bytes"`
 		Marked       int   `json:"marked"`

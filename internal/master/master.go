@@ -50,6 +50,7 @@ import (
 	"albs/internal/master/release"
 	"albs/internal/master/repo"
 	"albs/internal/master/repo/history"
+	"albs/internal/master/retention"
 	"albs/internal/master/sign"
 	"albs/internal/master/source"
 	"albs/internal/master/testrun"
@@ -234,7 +235,8 @@ func Open(ctx context.Context, c Config, log zerolog.Logger) (m *Master, err err
 		Products: m.products, Platforms: platforms, References: m.references, Records: records, Repos: repos, Builds: m.builds, Tests: m.tests, Signs: m.signs, Log: log,
 	})
 
-	m.gc, err = gc.New(gc.Parts{DB: m.db, Artifacts: artifacts, Builds: m.builds, Logs: m.queue, Mirrors: mirrors, Log: log}, c.Collect)
+	past := retention.New(retention.Parts{DB: m.db, Queue: m.queue, Products: m.products, Repos: repos, Releases: m.releases})
+	m.gc, err = gc.New(gc.Parts{DB: m.db, Artifacts: artifacts, Retention: past, Builds: m.builds, Logs: m.queue, Mirrors: mirrors, Log: log}, c.Collect)
 	if err != nil {
 		return m, err
 	}

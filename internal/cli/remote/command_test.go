@@ -39,7 +39,7 @@ func TestCommands(t *testing.T) {
 		"revision":3,"digest":"aa","applied_by":"user:admin","applied_at":"2026-11-22T10:00:00Z"}`
 	const product = `{"id":1,"name":"demo","title":"Three packages","team":{"name":"demo"},"platforms":[{"name":"seed"}],"revision":1,"digest":"","applied_by":"user:admin",
 		"applied_at":"2026-11-22T10:00:00Z","spec":{"key":"demo","repositories":[{"path":"seed/main/x86_64/os","platform":"seed","arch":"x86_64","kind":"rpm"}],
-		"gate":{"tests":"required"},"approvals":{"count":1,"distinct":true}}}`
+		"gate":{"tests":"required"},"approvals":{"count":1,"distinct":true},"retention":{"trees":10,"days":90,"packages":"kept"}}}`
 	goodPlatform := strings.Replace(platform, `"aa"`, `"`+strings.Repeat("a", 64)+`"`, 1)
 	for _, tc := range []struct {
 		name    string
@@ -266,10 +266,10 @@ func TestCommands(t *testing.T) {
 			name: "gc", args: []string{"gc"},
 			answers: map[string][]answer{
 				"POST /gc/?dry_run=false": ok(`{"runs":3}`),
-				"GET /gc/": {ok(`{"runs":3,"step":"walk blobs","done":7}`)[0], ok(`{"runs":4,"last":{"builds":[7,9],"blobs":{"blobs":10,"bytes":100,"marked":1,"waiting":2,
+				"GET /gc/": {ok(`{"runs":3,"step":"walk blobs","done":7}`)[0], ok(`{"runs":4,"last":{"builds":[7,9],"retired":[{"product":"demo","serials":[1,2],"oldest":3},{"product":"stable","serials":[7],"oldest":9}],"blobs":{"blobs":10,"bytes":100,"marked":1,"waiting":2,
 					"waiting_bytes":20,"removed":3,"removed_bytes":30},"logs":{"tasks":2,"bytes":5},"mirrors":1}}`)[0]},
 			},
-			stdout: "builds deleted:       7 9\nfiles removed:        3 of 10, 30 of 100 bytes\nfiles that wait:      2, 20 bytes; 1 of them nothing names since now\n" +
+			stdout: "builds deleted:       7 9\nserials given up:     2 of demo, before 3; 1 of stable, before 9\nfiles removed:        3 of 10, 30 of 100 bytes\nfiles that wait:      2, 20 bytes; 1 of them nothing names since now\n" +
 				"logs removed:         of 2 tasks, 5 bytes\ngit mirrors removed:  1\n",
 			saw: []string{"POST /gc/?dry_run=false {}"},
 		},
@@ -332,7 +332,7 @@ func TestCommands(t *testing.T) {
 			name: "product show", args: []string{"product", "show", "demo"},
 			answers: map[string][]answer{"GET /products/demo/": ok(product)},
 			stdout: "product:    demo\ntitle:      Three packages\nteam:       demo\nplatforms:  seed\nkey:        demo\ntests:      required\n" +
-				"approvals:  1, not of who plans\nrevision:   1\nchanged:    2026-11-22 10:00\nby:         user:admin\n\n" +
+				"approvals:  1, not of who plans\nretention:  the newest 10 serials and those shown within 90 days, the packages that these name\nrevision:   1\nchanged:    2026-11-22 10:00\nby:         user:admin\n\n" +
 				"REPOSITORY           PLATFORM  ARCH    KIND\nseed/main/x86_64/os  seed      x86_64  rpm\n",
 		},
 		{

@@ -25,6 +25,7 @@ import (
 	"albs/internal/master/gc"
 	"albs/internal/master/mastertest"
 	"albs/internal/master/repo/history"
+	"albs/internal/master/retention"
 	"albs/internal/telemetry/telemetrytest"
 )
 
@@ -69,7 +70,9 @@ func setup(t *testing.T, c Config) *fixture {
 	f.db = dbtest.Open(t, dbtest.SQLite(t))
 	m := facetest.Open(t, f.db, out, log)
 
-	collector, err := gc.New(gc.Parts{DB: m.DB, Artifacts: m.Artifacts, Builds: m.Builds, Logs: m.Queue, Mirrors: noMirrors{}, Log: log}, gc.Config{})
+	collector, err := gc.New(gc.Parts{DB: m.DB, Artifacts: m.Artifacts, Builds: m.Builds, Logs: m.Queue, Mirrors: noMirrors{}, Log: log,
+		Retention: retention.New(retention.Parts{DB: m.DB, Queue: m.Queue, Products: m.Products, Repos: m.Repos, Releases: m.Releases}),
+	}, gc.Config{})
 	must(err)
 	c.Cookie = cookie
 	f.Server = New(Parts{

@@ -1,5 +1,6 @@
 // Package gc decides what is kept and for how long, and has the rest removed: builds
-// that are old enough and of no use are deleted, then the blobs that nothing reaches,
+// that are old enough and of no use are deleted, and what products have shown and don't
+// keep is given up, then the blobs that nothing reaches,
 // the streamed logs of what was deleted, and the git mirrors that nobody uses.
 //
 // It owns the policy and the order of these steps, and no table: which blobs are reached
@@ -23,6 +24,7 @@ import (
 	"albs/internal/master/build/status"
 	"albs/internal/master/db"
 	"albs/internal/master/queue/keep"
+	"albs/internal/master/retention"
 )
 
 // Config is what an operator may set.
@@ -92,6 +94,11 @@ type Logs interface {
 	CleanLogs(ctx context.Context, before time.Time, dryRun bool) (keep.Logs, error)
 }
 
+// Retention gives up what products don't keep of their past; retention.Retention does.
+type Retention interface {
+	Apply(ctx context.Context, now time.Time, dryRun bool) ([]retention.Retired, error)
+}
+
 // Mirrors removes what nobody used since a time; git.Mirrors does.
 type Mirrors interface {
 	Clean(ctx context.Context, before time.Time, dryRun bool) (int, error)
@@ -101,6 +108,7 @@ type Mirrors interface {
 type Parts struct {
 	DB        *db.DB
 	Artifacts *artifact.Artifacts
+	Retention Retention
 	Builds    Builds
 	Logs      Logs
 	Mirrors   Mirrors
@@ -136,10 +144,12 @@ type Result struct {
 	Error    string    `json:"error" doc:"Why it ended early; empty if it didn't"`
 	// Builds are those that were deleted. What they alone kept is counted by the
 	// collection after the next time of grace, of a dry run too.
-	Builds  []albs.BuildID     `json:"builds"`
-	Blobs   artifact.Collected `json:"blobs"`
-	Logs    keep.Logs          `json:"logs"`
-	Mirrors int                `json:"mirrors"`
+	Builds []albs.BuildID `json:"builds"`
+	// Retired are the serials that products don't keep, and that were given up.
+	Retired []retention.Retired `json:"retired"`
+	Blobs   artifact.Collected  `json:"blobs"`
+	Logs    keep.Logs           `json:"logs"`
+	Mirrors int                 `json:"mirrors"`
 }
 
 // State is where the collector stands.
@@ -208,7 +218,7 @@ func (c *Collector) Run(ctx context.Context) error {
 
 // Collect collects once, as of now. One at a time.
 func (c *Collector) Collect(ctx context.Context, dryRun bool, now time.Time) Result {
-	r := Result{DryRun: dryRun, Started: time.Now().UTC(), Builds: []albs.BuildID{}}
+	r := Result{DryRun: dryRun, Started: time.Now().UTC(), Builds: []albs.BuildID{}, Retired: []retention.Retired{}}
 	if err := c.collect(ctx, &r, now); err != nil {
 		r.Error = err.Error()
 	}
@@ -230,6 +240,10 @@ func (c *Collector) step(name string, done int) {
 func (c *Collector) collect(ctx context.Context, r *Result, now time.Time) (err error) {
 	if err := c.builds(ctx, r, now); err != nil {
 		return fmt.Errorf("delete builds: %w", err)
+	}
+	c.step("give up serials", 0)
+	if r.Retired, err = c.Retention.Apply(ctx, now, r.DryRun); err != nil {
+		return fmt.Errorf("give up what products don't keep: %w", err)
 	}
 	r.Blobs, err = c.Artifacts.Collect(ctx, artifact.Collection{
 		Grace: c.config.Grace, DryRun: r.DryRun, Step: c.step, Now: func() time.Time { return now.Add(time.Since(r.Started)) },

@@ -15,6 +15,7 @@ import (
 	"albs/internal/master/build/status"
 	"albs/internal/master/db/dbtest"
 	"albs/internal/master/mastertest"
+	"albs/internal/master/retention"
 )
 
 func TestConfig(t *testing.T) {
@@ -97,6 +98,11 @@ func (b *builds) Expire(_ context.Context, id albs.BuildID) error {
 	return nil
 }
 
+// given are the serials that products don't keep.
+type given []retention.Retired
+
+func (g given) Apply(context.Context, time.Time, bool) ([]retention.Retired, error) { return g, nil }
+
 type noMirrors struct{}
 
 func (noMirrors) Clean(context.Context, time.Time, bool) (int, error) { return 0, nil }
@@ -108,7 +114,8 @@ func TestCollect(t *testing.T) {
 		n: 250, states: map[albs.BuildID]status.State{3: status.Failed, 4: status.Failed, 7: status.Succeeded, 120: status.Cancelled, 249: status.Failed, 250: status.Failed},
 		kept: map[albs.BuildID]error{4: albs.Errorf(albs.Conflict, "released")}, busy: map[albs.BuildID]error{249: albs.Errorf(albs.Conflict, "retried")},
 	}
-	c, err := New(Parts{DB: m.DB, Artifacts: m.Artifacts, Builds: b, Logs: m.Queue, Mirrors: noMirrors{}, Log: zerolog.Nop()}, Config{})
+	past := given{{Product: "demo", Serials: []int64{1, 2}, Oldest: 3}}
+	c, err := New(Parts{DB: m.DB, Artifacts: m.Artifacts, Retention: past, Builds: b, Logs: m.Queue, Mirrors: noMirrors{}, Log: zerolog.Nop()}, Config{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -117,7 +124,7 @@ func TestCollect(t *testing.T) {
 		t.Errorf("a dry run = %+v, and %v were deleted", r, b.gone)
 	}
 	want := []albs.BuildID{250, 120, 3}
-	if r := c.Collect(ctx, false, time.Now()); r.Error != "" || !cmp.Equal(r.Builds, want) || !cmp.Equal(b.gone, want) {
+	if r := c.Collect(ctx, false, time.Now()); r.Error != "" || !cmp.Equal(r.Builds, want) || !cmp.Equal(b.gone, want) || !cmp.Equal(r.Retired, []retention.Retired(past)) {
 		t.Errorf("a collection = %+v, and %v were deleted", r, b.gone)
 	}
 	b.kept[3] = errors.New("a disk")
@@ -130,7 +137,7 @@ func TestCollect(t *testing.T) {
 func TestAsk(t *testing.T) {
 	t.Parallel()
 	m := mastertest.Open(t, dbtest.Open(t, dbtest.SQLite(t)), mastertest.Config{})
-	c, err := New(Parts{DB: m.DB, Artifacts: m.Artifacts, Builds: &builds{}, Logs: m.Queue, Mirrors: noMirrors{}, Log: zerolog.Nop()}, Config{Every: -time.Second})
+	c, err := New(Parts{DB: m.DB, Artifacts: m.Artifacts, Retention: given{}, Builds: &builds{}, Logs: m.Queue, Mirrors: noMirrors{}, Log: zerolog.Nop()}, Config{Every: -time.Second})
 	if err != nil {
 		t.Fatal(err)
 	}

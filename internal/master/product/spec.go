@@ -36,6 +36,8 @@ type Spec struct {
 	// Closure is what it means that a release would leave requirements of packages without
 	// a provider; empty stands for Advised.
 	Closure Closure `yaml:"closure" json:"closure,omitempty"`
+	// Retention says how much of the product's past is kept.
+	Retention Retention `yaml:"retention" json:"retention,omitzero"`
 }
 
 // Closure says what unresolved requirements mean for a release.
@@ -171,6 +173,9 @@ func (s Spec) check() error {
 		if !slices.ContainsFunc(s.Repositories, func(r Repository) bool { return r.Platform == p && r.Kind == RPM }) {
 			return bad("there is no repository of kind %s for platform %s", RPM, p)
 		}
+	}
+	if err := s.Retention.check(); err != nil {
+		return bad("%w", err)
 	}
 	return s.checkRepositories(bad)
 }

@@ -13,8 +13,14 @@ import (
 	"albs/internal/master/db"
 	"albs/internal/master/db/dbtest"
 	"albs/internal/master/gc"
+	"albs/internal/master/retention"
 	"albs/internal/repodata"
 )
+
+// retention is a master's.
+func (f *fixture) retention() *retention.Retention {
+	return retention.New(retention.Parts{DB: f.d, Queue: f.queue, Products: f.products, Repos: f.repos, Releases: f.Releases})
+}
 
 type noMirrors struct{}
 
@@ -26,7 +32,7 @@ func TestCollected(t *testing.T) {
 	t.Parallel()
 	dbtest.Each(t, func(t *testing.T, d *db.DB) {
 		f := running(t, d)
-		g, err := gc.New(gc.Parts{DB: d, Artifacts: f.artifacts, Builds: f.builds, Logs: f.queue, Mirrors: noMirrors{}, Log: f.log}, gc.Config{})
+		g, err := gc.New(gc.Parts{DB: d, Artifacts: f.artifacts, Retention: f.retention(), Builds: f.builds, Logs: f.queue, Mirrors: noMirrors{}, Log: f.log}, gc.Config{})
 		f.must(err)
 		system := auth.System(t.Context(), "retention")
 		now := time.Now()

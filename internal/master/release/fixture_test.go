@@ -176,7 +176,7 @@ func setupWith(t *testing.T, d *db.DB, outside platform.Outside) *fixture {
 	f.approver = f.person("alf", auth.ProductMaintainer)
 	f.stranger = f.person("eve", "")
 	f.signer = auth.Actor{Kind: auth.KindWorker, Worker: 1, Name: "s1", Role: albs.RoleSigner, Labels: []string{"kind:sign", "kind:keygen", "key:*"}}
-	f.releaser = auth.Actor{Kind: auth.KindWorker, Worker: 2, Name: "r1", Role: albs.RoleReleaser, Labels: []string{"kind:publish"}}
+	f.releaser = auth.Actor{Kind: auth.KindWorker, Worker: 2, Name: "r1", Role: albs.RoleReleaser, Labels: []string{"kind:publish", "kind:prune"}}
 
 	_, err = m.Platforms.Apply(f.admin, mastertest.Platform("el", albs.X8664, albs.I686))
 	f.must(err)
@@ -242,7 +242,7 @@ func (f *fixture) until(what string, ok func() bool) {
 	f.t.Helper()
 	tick := time.NewTicker(10 * time.Millisecond)
 	defer tick.Stop()
-	for end := time.Now().Add(90 * time.Second); !ok(); <-tick.C {
+	for end := time.Now().Add(10 * time.Minute); !ok(); <-tick.C {
 		if time.Now().After(end) {
 			f.t.Fatalf("waited in vain until %s", what)
 		}

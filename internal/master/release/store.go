@@ -245,24 +245,40 @@ func (s store) releasedDigests(ctx context.Context, q db.Q) (ds []albs.Digest, e
 	return ds, err
 }
 
-// shown returns the snapshots of all releases' repositories, and their repomd.xml.
-func (s store) shown(ctx context.Context, q db.Q) (snapshots, documents []albs.Digest, err error) {
-	err = q.SelectContext(ctx, &snapshots, `SELECT snapshot FROM release_repository
-		UNION SELECT sealed FROM release_repository WHERE sealed IS NOT NULL`)
-	if err != nil {
-		return nil, nil, err
-	}
-	err = q.SelectContext(ctx, &documents, `SELECT DISTINCT repomd FROM release_repository`)
-	return snapshots, documents, err
+// origin is the release that something is of.
+type origin struct {
+	Product string `db:"product"`
+	Status  Status `db:"status"`
+	Serial  int64  `db:"serial"`
+}
+
+type shownRow struct {
+	origin
+	repositoryRow
+}
+
+// shown returns the repositories of all releases.
+func (s store) shown(ctx context.Context, q db.Q) (rows []shownRow, err error) {
+	err = q.SelectContext(ctx, &rows, `SELECT r.product, r.status, r.serial, p.path, p.snapshot, p.repomd, COALESCE(p.sealed, '') AS sealed
+		FROM release_repository p JOIN release r ON r.id = p.release_id`)
+	return rows, err
 }
 
 type treeRow struct {
+	origin
 	ID    albs.ReleaseID `db:"id"`
 	Files string         `db:"files"`
 	Tree  albs.Digest    `db:"tree"`
 }
 
 func (s store) trees(ctx context.Context, q db.Q) (rows []treeRow, err error) {
-	err = q.SelectContext(ctx, &rows, `SELECT id, files, tree FROM release`)
+	err = q.SelectContext(ctx, &rows, `SELECT product, status, serial, id, files, tree FROM release`)
 	return rows, err
+}
+
+// showing returns the releases by which a product came to show serials from first to last.
+func (s store) showing(ctx context.Context, q db.Q, product string, first, last int64) (ids []albs.ReleaseID, err error) {
+	err = q.SelectContext(ctx, &ids, `SELECT id FROM release WHERE product = $1 AND serial BETWEEN $2 AND $3 AND status IN ($4, $5) ORDER BY id`,
+		product, first, last, Completed, Reverted)
+	return ids, err
 }

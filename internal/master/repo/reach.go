@@ -11,7 +11,7 @@ import (
 )
 
 // roots are the snapshots that repositories show, but for those forgotten before,
-// the trees that products have shown, and the empty snapshot, which is believed to be
+// the trees that products have shown, but for those retired before, and the empty snapshot, which is believed to be
 // there once it was stored.
 func (r *Repos) roots(ctx context.Context, since db.Time, yield func(artifact.Ref) error) error {
 	empty, err := r.empty(ctx)
@@ -30,7 +30,7 @@ func (r *Repos) roots(ctx context.Context, since db.Time, yield func(artifact.Re
 			return err
 		}
 	}
-	trees, err := allTrees(ctx, r.d)
+	trees, err := keptTrees(ctx, r.d, since)
 	if err != nil {
 		return fmt.Errorf("read trees: %w", err)
 	}

@@ -50,12 +50,40 @@ func shownSnapshots(ctx context.Context, q db.Q, since db.Time) (ds []albs.Diges
 	return ds, err
 }
 
-func allTrees(ctx context.Context, q db.Q) (ds []albs.Digest, err error) {
-	err = q.SelectContext(ctx, &ds, `SELECT DISTINCT digest FROM tree`)
+func keptTrees(ctx context.Context, q db.Q, since db.Time) (ds []albs.Digest, err error) {
+	err = q.SelectContext(ctx, &ds, `SELECT DISTINCT digest FROM tree WHERE retired_at IS NULL OR retired_at > $1`, since)
 	return ds, err
 }
 
-const treeColumns = `SELECT product, serial, digest, at, current FROM tree`
+// retire marks the trees of a product below a serial, but for the current one.
+func retire(ctx context.Context, tx db.Tx, product string, below int64, at db.Time) (serials []int64, err error) {
+	err = tx.SelectContext(ctx, &serials, `UPDATE tree SET retired_at = $3
+		WHERE product = $1 AND serial < $2 AND current = FALSE AND retired_at IS NULL RETURNING serial`, product, below, at)
+	slices.Sort(serials)
+	return serials, err
+}
+
+// retired returns the highest serial of each product that was retired before a time.
+func retired(ctx context.Context, q db.Q, before db.Time) (map[string]int64, error) {
+	var rows []struct {
+		Product string `db:"product"`
+		Serial  int64  `db:"serial"`
+	}
+	err := q.SelectContext(ctx, &rows, `SELECT product, MAX(serial) AS serial FROM tree WHERE retired_at <= $1 GROUP BY product`, before)
+	out := make(map[string]int64, len(rows))
+	for _, r := range rows {
+		out[r.Product] = r.Serial
+	}
+	return out, err
+}
+
+// oldestTree returns the oldest serial of a product that isn't retired.
+func oldestTree(ctx context.Context, q db.Q, product string) (serial int64, err error) {
+	err = q.GetContext(ctx, &serial, `SELECT COALESCE(MIN(serial), 0) FROM tree WHERE product = $1 AND retired_at IS NULL`, product)
+	return serial, err
+}
+
+const treeColumns = `SELECT product, serial, digest, at, current, retired_at FROM tree`
 
 func currentTree(ctx context.Context, q db.Q, product string) (t Tree, err error) {
 	err = q.GetContext(ctx, &t, treeColumns+` WHERE product = $1 AND current = TRUE`, product)

@@ -20,6 +20,7 @@ type Tree struct {
 	Digest  albs.Digest `db:"digest" json:"digest"` // of the document, a repodata.Tree
 	At      db.Time     `db:"at" json:"at"`
 	Current bool        `db:"current" json:"current"` // it is what the product shows
+	Retired db.Time     `db:"retired_at" json:"-"`    // since when it is beyond the product's retention; zero if it isn't
 }
 
 // TreeOf returns the tree that the product shows. It is NotFound, with serial 0,
@@ -28,15 +29,51 @@ func (r *Repos) TreeOf(ctx context.Context, product string) (Tree, error) {
 	return currentTree(ctx, r.d, product)
 }
 
-// TreeAt returns what the product showed at a serial, or NotFound.
+// TreeAt returns what the product showed at a serial, or NotFound. It is a Conflict if
+// that is beyond the product's retention.
 func (r *Repos) TreeAt(ctx context.Context, product string, serial int64) (Tree, error) {
-	return treeAt(ctx, r.d, product, serial)
+	t, err := treeAt(ctx, r.d, product, serial)
+	return r.kept(ctx, t, err)
 }
 
 // TreeShown returns what the product showed at a time, or NotFound if it showed nothing
-// yet.
+// yet. It is a Conflict if that is beyond the product's retention.
 func (r *Repos) TreeShown(ctx context.Context, product string, at time.Time) (Tree, error) {
-	return treeShown(ctx, r.d, product, db.At(at))
+	t, err := treeShown(ctx, r.d, product, db.At(at))
+	return r.kept(ctx, t, err)
+}
+
+// kept refuses a tree that may be there no more.
+func (r *Repos) kept(ctx context.Context, t Tree, err error) (Tree, error) {
+	if err != nil || t.Retired.IsZero() {
+		return t, err
+	}
+	oldest, err := oldestTree(ctx, r.d, t.Product)
+	if err != nil {
+		return Tree{}, fmt.Errorf("read trees of product %s: %w", t.Product, err)
+	}
+	return Tree{}, albs.Errorf(albs.Conflict, "what product %s showed as serial %d is beyond its retention since %s and no longer kept: the oldest serial that is there is %d",
+		t.Product, t.Serial, t.Retired.Format(time.DateOnly), oldest)
+}
+
+// Retire gives up the trees of a product below a serial, and returns their serials: nobody
+// can ask for them or go back to them from then on, and once the time of grace is over
+// nothing is kept for them. The tree that is shown stays.
+func (r *Repos) Retire(ctx context.Context, tx db.Tx, product string, below int64) ([]int64, error) {
+	serials, err := retire(ctx, tx, product, below, db.Now())
+	if err != nil {
+		return nil, fmt.Errorf("retire trees of product %s: %w", product, err)
+	}
+	return serials, nil
+}
+
+// Retired returns, by product, the highest serial that was retired before a time.
+func (r *Repos) Retired(ctx context.Context, before db.Time) (map[string]int64, error) {
+	serials, err := retired(ctx, r.d, before)
+	if err != nil {
+		return nil, fmt.Errorf("read retired trees: %w", err)
+	}
+	return serials, nil
 }
 
 // MaxPage is the most trees that Trees returns at once.

@@ -2,6 +2,7 @@ package catalog
 
 import (
 	"fmt"
+	"strings"
 
 	urfave "github.com/urfave/cli/v2"
 
@@ -57,7 +58,7 @@ func (a app) showProduct(p client.Product) error {
 		approvals += ", not of who plans"
 	}
 	if err := a.Facts("product", p.Name, "title", p.Title, "team", p.Team.Name, "platforms", ask.Named(p.Platforms), "key", p.Spec.Key,
-		"tests", p.Spec.Gate.Tests, "approvals", approvals, "revision", terminal.Decimal(p.Revision), "digest", string(p.Digest),
+		"tests", p.Spec.Gate.Tests, "approvals", approvals, "retention", retention(p), "revision", terminal.Decimal(p.Revision), "digest", string(p.Digest),
 		"changed", terminal.When(p.At), "by", p.Actor); err != nil {
 		return err
 	}
@@ -66,4 +67,24 @@ func (a app) showProduct(p client.Product) error {
 		t.Row(r.Path, r.Platform, string(r.Arch), r.Kind)
 	}
 	return a.Section(t)
+}
+
+// retention says how much of a product's past is kept.
+func retention(p client.Product) string {
+	r := p.Spec.Retention
+	var kept []string
+	if r.Trees > 0 {
+		kept = append(kept, fmt.Sprintf("the newest %d serials", r.Trees))
+	}
+	if r.Days > 0 {
+		kept = append(kept, fmt.Sprintf("those shown within %d days", r.Days))
+	}
+	if len(kept) == 0 {
+		return "everything"
+	}
+	packages := "all packages"
+	if r.Packages == "kept" {
+		packages = "the packages that these name"
+	}
+	return strings.Join(kept, " and ") + ", " + packages
 }

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"strings"
 
 	urfave "github.com/urfave/cli/v2"
 
@@ -17,7 +18,8 @@ import (
 func (a app) gcCommand() *urfave.Command {
 	return ask.Answers(&urfave.Command{
 		Name: "gc", Usage: "remove what nothing needs any more", ArgsUsage: "[--dry-run]",
-		Description: "Builds whose time is over are deleted, and what nothing names any more is removed.\n" +
+		Description: "Builds whose time is over are deleted, serials that are beyond the retention of their product\n" +
+			"are given up, and what nothing names any more is removed.\n" +
 			"That is files, logs of deleted builds and git mirrors out of use, once the time of grace is over.\n" +
 			"The master does so by itself too, daily unless it is told otherwise.\n" +
 			"For example: albs gc --dry-run",
@@ -64,6 +66,7 @@ func (a app) collect(c *urfave.Context, cl *client.Client, dryRun bool) error {
 	} else {
 		err = a.Facts(
 			"builds deleted", ask.Numbers(r.Builds),
+			"serials given up", retired(r),
 			"files removed", fmt.Sprintf("%d of %d, %d of %d bytes", r.Blobs.Removed, r.Blobs.Blobs, r.Blobs.RemovedBytes, r.Blobs.Bytes),
 			"files that wait", fmt.Sprintf("%d, %d bytes; %d of them nothing names since now", r.Blobs.Waiting, r.Blobs.WaitingBytes, r.Blobs.Marked),
 			"logs removed", fmt.Sprintf("of %d tasks, %d bytes", r.Logs.Tasks, r.Logs.Bytes),
@@ -77,4 +80,13 @@ func (a app) collect(c *urfave.Context, cl *client.Client, dryRun bool) error {
 		err = a.Note("nothing was changed: this is what a collection would do")
 	}
 	return err
+}
+
+// retired is what a collection gave up of what products have shown, as a line.
+func retired(r *client.Collected) string {
+	var of []string
+	for _, p := range r.Retired {
+		of = append(of, fmt.Sprintf("%d of %s, before %d", len(p.Serials), p.Product, p.Oldest))
+	}
+	return strings.Join(of, "; ")
 }
