@@ -4,7 +4,9 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"maps"
 	"slices"
+	"strings"
 
 	"albs/internal/albs"
 	"albs/internal/blob"
@@ -76,7 +78,7 @@ func (c *checker) hash(ctx context.Context, d albs.Digest) (int64, error) {
 	return n, err
 }
 
-func (c *checker) read(ctx context.Context, d albs.Digest) ([]byte, error) {
+func (c *checker) bytes(ctx context.Context, d albs.Digest) ([]byte, error) {
 	r, err := c.Blobs.Open(ctx, d)
 	if err != nil {
 		return nil, err
@@ -85,18 +87,21 @@ func (c *checker) read(ctx context.Context, d albs.Digest) ([]byte, error) {
 	return io.ReadAll(r)
 }
 
-// history reads the trees that products have shown: I4, each is there; I7, their
-// serials count from 1 and the newest is current.
+// history reads the trees that products have shown: I4, each is there unless it was
+// retired; I7, their serials count from 1 and the newest is current, and those retired
+// are the oldest.
 func (c *checker) history(ctx context.Context) error {
 	var rows []struct {
 		Product string
 		Serial  int64
 		Digest  albs.Digest
 		Current bool
+		Retired bool
 	}
-	if err := c.DB.SelectContext(ctx, &rows, `SELECT product, serial, digest, current FROM tree ORDER BY product, serial`); err != nil {
+	if err := c.DB.SelectContext(ctx, &rows, `SELECT product, serial, digest, current, retired_at IS NOT NULL AS retired FROM tree ORDER BY product, serial`); err != nil {
 		return fmt.Errorf("read trees: %w", err)
 	}
+	retired := 0
 	for i, r := range rows {
 		last := i == len(rows)-1 || rows[i+1].Product != r.Product
 		first := i == 0 || rows[i-1].Product != r.Product
@@ -106,7 +111,13 @@ func (c *checker) history(ctx context.Context) error {
 		if first && r.Serial < 1 || !first && r.Serial <= rows[i-1].Serial {
 			c.broken("I7", "tree %d of %s doesn't come after the one before", r.Serial, r.Product)
 		}
-		b, err := c.read(ctx, r.Digest)
+		if r.Retired {
+			if retired++; r.Current || !first && !rows[i-1].Retired {
+				c.broken("I7", "tree %d of %s is retired, and is current or comes after one that isn't", r.Serial, r.Product)
+			}
+			continue
+		}
+		b, err := c.bytes(ctx, r.Digest)
 		if err != nil {
 			c.broken("I4", "tree %d of %s: %v", r.Serial, r.Product, err)
 			continue
@@ -118,14 +129,21 @@ func (c *checker) history(ctx context.Context) error {
 		}
 		c.trees = append(c.trees, shownTree{t, r.Digest})
 	}
+	if retired != c.retired { // what was needed by these may go
+		c.retired = retired
+		clear(c.needed)
+		maps.DeleteFunc(c.looked, func(what string, _ bool) bool { return strings.HasPrefix(what, "reach ") })
+	}
 	return nil
 }
 
 // references: I4, whatever a current pointer, a release or a tree reaches is there.
 func (c *checker) references(ctx context.Context) error {
 	var snapshots []albs.Digest
+	const kept = ` FROM release_repository p JOIN release r ON r.id = p.release_id WHERE NOT EXISTS (SELECT 1 FROM tree t
+		WHERE t.product = r.product AND t.serial = r.serial AND t.retired_at IS NOT NULL)`
 	err := c.DB.SelectContext(ctx, &snapshots, `SELECT snapshot FROM repository WHERE snapshot IS NOT NULL
-		UNION SELECT snapshot FROM release_repository UNION SELECT sealed FROM release_repository WHERE sealed IS NOT NULL`)
+		UNION SELECT p.snapshot`+kept+` UNION SELECT p.sealed`+kept+` AND p.sealed IS NOT NULL`)
 	if err != nil {
 		return fmt.Errorf("read snapshots: %w", err)
 	}
@@ -139,6 +157,10 @@ func (c *checker) references(ctx context.Context) error {
 			}
 		}
 	}
+	if err := c.stillThere(ctx); err != nil {
+		return err
+	}
+	known := make(map[albs.Digest]bool)
 	slices.Sort(snapshots)
 	for _, d := range slices.Compact(snapshots) {
 		if c.looked["reach "+string(d)] {
@@ -150,16 +172,42 @@ func (c *checker) references(ctx context.Context) error {
 			c.broken("I4", "snapshot %s: %v", d.Short(), err)
 			continue
 		}
-		err = s.Reach(ctx, blobs{c.Blobs}, nil, func(d albs.Digest) error {
+		for _, part := range s.Parts() {
+			known[part] = c.looked["reach "+string(part)]
+		}
+		err = s.Reach(ctx, blobs{c.Blobs}, known, func(d albs.Digest) error {
 			if err := c.intact(ctx, d, -1); err != nil {
 				c.broken("I4", "snapshot %s needs %s: %v", s.Digest().Short(), d.Short(), err)
 			}
+			c.needed[d] = s.Digest()
 			return nil
 		})
 		if err != nil {
 			c.broken("I4", "snapshot %s: %v", d.Short(), err)
 		}
-		c.looked["reach "+string(d)] = len(c.found) == before
+		if len(c.found) == before {
+			c.looked["reach "+string(d)] = true
+			for _, part := range s.Parts() {
+				c.looked["reach "+string(part)] = true
+			}
+		}
+	}
+	return nil
+}
+
+// stillThere: I4, what was there when the snapshots were looked at that need it.
+func (c *checker) stillThere(ctx context.Context) error {
+	if len(c.needed) == 0 {
+		return nil
+	}
+	there := make(map[albs.Digest]bool, len(c.needed))
+	if err := c.Blobs.Walk(ctx, func(d albs.Digest, _ int64) error { there[d] = true; return nil }); err != nil {
+		return fmt.Errorf("walk blobs: %w", err)
+	}
+	for d, snapshot := range c.needed {
+		if !there[d] {
+			c.broken("I4", "snapshot %s needs %s, which was there before", snapshot.Short(), d.Short())
+		}
 	}
 	return nil
 }

@@ -142,7 +142,7 @@ func (f *sound) put(b []byte) albs.Digest {
 
 func (f *sound) get(d albs.Digest) []byte {
 	f.t.Helper()
-	b, err := (&checker{Place: f.Place}).read(f.t.Context(), d)
+	b, err := (&checker{Place: f.Place}).bytes(f.t.Context(), d)
 	if err != nil {
 		f.t.Fatal(err)
 	}

@@ -26,6 +26,7 @@ package historytest
 import (
 	"context"
 	"fmt"
+	"syscall"
 
 	"albs/internal/albs"
 	"albs/internal/blob"
@@ -60,12 +61,29 @@ type checker struct {
 	found []Violation
 
 	// What never changes is read once, also by a Watch: each blob that was read whole,
-	// with what it came to; signed packages that were found good; snapshots by what was
-	// looked at in them; and the packages that they named, by product, path and NEVRA.
+	// with what it came to; signed packages that were found good; snapshots, entry lists and
+	// signatures by what was looked at in them; the packages that they named, by product,
+	// path and NEVRA; what the snapshots that readers see list; and files of the public
+	// place, for as long as they are the ones that were read.
 	hashed map[albs.Digest]hashed
 	good   map[albs.Digest]bool
 	looked map[string]bool
 	names  map[string]albs.Digest
+	listed map[albs.Digest][]repodata.Entry
+	read   map[file]albs.Digest
+
+	// needed is what the snapshots reach that were looked at, each by one of them. It was
+	// there then, and has to be there again and again.
+	needed  map[albs.Digest]albs.Digest
+	retired int // trees by then: what only those need may go
+}
+
+// file is what tells a file from another one, and from itself before its bytes, its name
+// or anything else of it was changed.
+type file struct {
+	device, inode    uint64
+	size             int64
+	modified, change syscall.Timespec
 }
 
 // hashed is the size of a blob whose bytes hash to its name, or what is wrong with it.
@@ -107,7 +125,8 @@ type Watch struct{ c *checker }
 func NewWatch(p Place) *Watch { return &Watch{newChecker(p)} }
 
 // Check is the function Check, for I4 to I8. What is never changed and was found good
-// before isn't read again; what readers see is.
+// before isn't read again, but it has to be there; nor is a file that readers see, as long
+// as its inode, size and times say that it is the one that was read.
 func (w *Watch) Check(ctx context.Context) ([]Violation, error) {
 	c := w.c
 	c.trees, c.found = nil, nil
@@ -117,6 +136,7 @@ func (w *Watch) Check(ctx context.Context) ([]Violation, error) {
 func newChecker(p Place) *checker {
 	return &checker{
 		Place: p, hashed: map[albs.Digest]hashed{}, good: map[albs.Digest]bool{}, looked: map[string]bool{}, names: map[string]albs.Digest{},
+		listed: map[albs.Digest][]repodata.Entry{}, read: map[file]albs.Digest{}, needed: map[albs.Digest]albs.Digest{},
 	}
 }
 

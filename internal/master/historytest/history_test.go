@@ -305,6 +305,12 @@ func TestWatch(t *testing.T) {
 	check(w, "I7: ", "I5: ") // what isn't good is told again
 	flip(f, f.blobPath(f.signed))
 	check(NewWatch(f.Place), "I7: ", "I5: ", "I4: ")
+	if err := f.Blobs.Remove(t.Context(), f.snapshot.Parts()[0]); err != nil {
+		t.Fatal(err)
+	}
+	check(w, "I4: snapshot ") // though it was found good
+	f.exec(`UPDATE tree SET retired_at = at WHERE current = TRUE`)
+	check(w, "I7: tree ")
 }
 
 // flip changes the first byte of a file.

@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"syscall"
 
 	"albs/internal/albs"
 	"albs/internal/pgp"
@@ -21,6 +22,14 @@ import (
 func (c *checker) public(ctx context.Context) error {
 	if c.Public == "" {
 		return nil
+	}
+	var rows []albs.Digest
+	if err := c.DB.SelectContext(ctx, &rows, `SELECT digest FROM artifact WHERE unsigned IS NOT NULL`); err != nil {
+		return fmt.Errorf("read signed packages: %w", err)
+	}
+	signed := make(map[albs.Digest]bool, len(rows))
+	for _, d := range rows {
+		signed[d] = true
 	}
 	products, err := os.ReadDir(c.Public)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -43,14 +52,14 @@ func (c *checker) public(ctx context.Context) error {
 			c.broken("I7", "%s shows %q", p.Name(), target)
 			continue
 		}
-		if err := c.shown(ctx, dir, target, p.Name(), serial); err != nil {
+		if err := c.shown(ctx, signed, dir, target, p.Name(), serial); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func (c *checker) shown(ctx context.Context, dir, target, product string, serial int64) error {
+func (c *checker) shown(ctx context.Context, signed map[albs.Digest]bool, dir, target, product string, serial int64) error {
 	doc, err := os.ReadFile(filepath.Join(dir, target, "tree.json"))
 	if err != nil {
 		c.broken("I7", "%s shows serial %d without its document: %v", product, serial, err)
@@ -76,20 +85,19 @@ func (c *checker) shown(ctx context.Context, dir, target, product string, serial
 		}
 	}
 	same := func(name string, want albs.Digest) {
-		f, err := os.Open(filepath.Join(dir, target, name))
-		if err != nil {
+		got, err := c.digest(filepath.Join(dir, target, name))
+		if errors.Is(err, fs.ErrNotExist) {
 			c.broken("I7", "%s lacks %s: %v", product, name, err)
 			return
 		}
-		defer f.Close()
-		if got, _, err := albs.DigestReader(f); err != nil || got != want {
+		if err != nil || got != want {
 			c.broken("I7", "%s has %s with %s instead of %s (%v)", product, name, got.Short(), want.Short(), err)
 		}
 	}
 	var keys [][]byte
 	for _, f := range t.Files {
 		same(f.Path, f.Digest)
-		if b, err := c.read(ctx, f.Digest); err == nil && strings.HasPrefix(f.Path, "RPM-GPG-KEY") {
+		if b, err := c.bytes(ctx, f.Digest); err == nil && strings.HasPrefix(f.Path, "RPM-GPG-KEY") {
 			keys = append(keys, b)
 		}
 	}
@@ -105,23 +113,65 @@ func (c *checker) shown(ctx context.Context, dir, target, product string, serial
 		for _, f := range s.Files() {
 			same(filepath.Join(r.Path, f.Path), f.Digest)
 		}
-		err = s.Packages(ctx, blobs{c.Blobs}, func(e repodata.Entry) error {
-			same(filepath.Join(r.Path, e.Path), e.Digest)
-			var signed int
-			err := c.DB.GetContext(ctx, &signed, `SELECT count(*) FROM artifact WHERE digest = $1 AND unsigned IS NOT NULL`, e.Digest)
-			if err != nil {
-				return fmt.Errorf("read published package: %w", err)
-			}
-			if signed == 0 {
-				c.broken("I5", "%s shows %s in %s, which nobody signed", product, e.Path, r.Path)
-			}
-			return nil
-		})
+		entries, err := c.entries(ctx, s)
 		if err != nil {
 			c.broken("I4", "snapshot %s of %s: %v", r.Snapshot.Short(), r.Path, err)
 		}
+		for _, e := range entries {
+			same(filepath.Join(r.Path, e.Path), e.Digest)
+			if !signed[e.Digest] {
+				c.broken("I5", "%s shows %s in %s, which nobody signed", product, e.Path, r.Path)
+			}
+		}
 	}
 	return nil
+}
+
+// entries returns what a snapshot lists.
+func (c *checker) entries(ctx context.Context, s *repodata.Snapshot) ([]repodata.Entry, error) {
+	if es, ok := c.listed[s.Digest()]; ok {
+		return es, nil
+	}
+	if len(c.listed) > 64 {
+		clear(c.listed) // all but a few of them are of what isn't shown any more
+	}
+	var es []repodata.Entry
+	err := s.Packages(ctx, blobs{c.Blobs}, func(e repodata.Entry) error {
+		es = append(es, e)
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	c.listed[s.Digest()] = es
+	return es, nil
+}
+
+// digest hashes a file, unless it is one that was hashed before.
+func (c *checker) digest(name string) (albs.Digest, error) {
+	f, err := os.Open(name)
+	if err != nil {
+		return "", err
+	}
+	defer f.Close()
+	info, err := f.Stat()
+	if err != nil {
+		return "", err
+	}
+	st, ok := info.Sys().(*syscall.Stat_t)
+	if !ok {
+		return "", fmt.Errorf("%s: there is no way to tell it from another file", name)
+	}
+	is := file{uint64(st.Dev), st.Ino, st.Size, st.Mtim, st.Ctim}
+	if d, ok := c.read[is]; ok {
+		return d, nil
+	}
+	d, _, err := albs.DigestReader(f)
+	if err != nil {
+		return "", err
+	}
+	c.read[is] = d
+	return d, nil
 }
 
 // sealed verifies the signature of a snapshot's metadata by the keys that readers
@@ -134,11 +184,11 @@ func (c *checker) sealed(ctx context.Context, s *repodata.Snapshot, keys [][]byt
 	if err != nil {
 		return err
 	}
-	repomd, err := c.read(ctx, s.Repomd())
+	repomd, err := c.bytes(ctx, s.Repomd())
 	if err != nil {
 		return err
 	}
-	asc, err := c.read(ctx, s.Signature())
+	asc, err := c.bytes(ctx, s.Signature())
 	if err != nil {
 		return err
 	}
@@ -173,7 +223,12 @@ func (c *checker) released(ctx context.Context) error {
 			if err != nil {
 				continue // references told it
 			}
-			err = s.Packages(ctx, blobs{c.Blobs}, func(e repodata.Entry) error {
+			part := func(d albs.Digest) string { return fmt.Sprintf("names %s %s %s", t.Product, r.Path, d) }
+			known := make(map[albs.Digest]bool)
+			for _, d := range s.Parts() {
+				known[d] = c.looked[part(d)]
+			}
+			err = s.PackagesBut(ctx, blobs{c.Blobs}, known, func(e repodata.Entry) error {
 				key := t.Product + " " + r.Path + " " + e.NEVRA.String()
 				if d, ok := c.names[key]; ok && d != e.Digest {
 					c.broken("I8", "%s was %s and is %s in serial %d", key, d.Short(), e.Digest.Short(), t.Serial)
@@ -188,7 +243,12 @@ func (c *checker) released(ctx context.Context) error {
 			if err != nil {
 				c.broken("I4", "snapshot %s: %v", r.Snapshot.Short(), err)
 			}
-			c.looked[once] = len(c.found) == before
+			if len(c.found) == before {
+				c.looked[once] = true
+				for _, d := range s.Parts() {
+					c.looked[part(d)] = true
+				}
+			}
 		}
 	}
 	return nil

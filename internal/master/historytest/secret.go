@@ -49,7 +49,7 @@ func (c *checker) secrets(ctx context.Context) error {
 		if size > maxText {
 			return nil
 		}
-		if b, err := c.read(ctx, d); err == nil { // I3 tells of one that can't be read
+		if b, err := c.bytes(ctx, d); err == nil { // I3 tells of one that can't be read
 			c.look("blob "+d.Short(), b)
 		}
 		return nil
