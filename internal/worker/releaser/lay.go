@@ -248,10 +248,11 @@ func (p *place) carry(old, base string, since map[string]time.Time) (map[string]
 		if !carried {
 			at = now
 		}
-		if !byDigest(e.Name()) || now.Sub(at) > carryFor {
+		name := path.Join(base, "repodata", e.Name())
+		if !byDigest(e.Name()) || now.Sub(at) > carryFor || p.written[name] != nil {
 			continue
 		}
-		err := p.link(path.Join(old, "repodata", e.Name()), path.Join(base, "repodata", e.Name()))
+		err := p.link(path.Join(old, "repodata", e.Name()), name)
 		switch {
 		case err == nil:
 			keep[e.Name()] = at
@@ -268,6 +269,11 @@ func (p *place) carry(old, base string, since map[string]time.Time) (map[string]
 // hard links) is taken for it; one that doesn't is Invalid, and stays.
 func (p *place) pool(ctx context.Context, name string, e repodata.Entry, src source) (added bool, err error) {
 	content := path.Join(contents, string(e.Digest[:2]), string(e.Digest))
+	if p.written[content] != nil { // under another name of it
+		if err := p.name(); err != nil {
+			return false, err
+		}
+	}
 	there, err := p.root.Stat(name)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return false, fmt.Errorf("look into the pool: %w", err)
@@ -279,9 +285,7 @@ func (p *place) pool(ctx context.Context, name string, e repodata.Entry, src sou
 	changed := albs.Errorf(albs.Invalid, "%s in the public place is not the package %s that was released under this name: a released package never changes", name, e.Digest.Short())
 	switch {
 	case there == nil && have == nil:
-		if err := p.file(ctx, content, e.Digest, src); err != nil {
-			return false, err
-		}
+		return true, p.file(ctx, content, e.Digest, src, func() error { return p.link(content, name) })
 	case there == nil && have.Size() != e.Size:
 		return false, albs.Errorf(albs.Invalid, "%s has %d bytes instead of %d: the public place was tampered with; remove that file", content, have.Size(), e.Size)
 	case there == nil:
@@ -321,7 +325,7 @@ func (p *place) digest(name string) (albs.Digest, error) {
 	return d, nil
 }
 
-// file fetches d to name, hashed on the way.
-func (p *place) file(ctx context.Context, name string, d albs.Digest, src source) error {
-	return p.write(name, func(w io.Writer) error { return src.Fetch(ctx, d, worker.MaxUpload, w) })
+// file is write of what it fetches as d, hashed on the way.
+func (p *place) file(ctx context.Context, name string, d albs.Digest, src source, then ...func() error) error {
+	return p.write(name, func(w io.Writer) error { return src.Fetch(ctx, d, worker.MaxUpload, w) }, then...)
 }

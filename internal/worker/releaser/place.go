@@ -5,11 +5,15 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"maps"
 	"os"
 	"path"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
+
+	"golang.org/x/sync/errgroup"
 
 	"albs/internal/albs"
 	"albs/internal/disk"
@@ -68,9 +72,20 @@ type place struct {
 	lock  *os.File
 	close func() error
 
-	made  map[string]bool     // folders that are there
-	dirty map[string]struct{} // folders with names that may not be on disk yet
+	made    map[string]bool     // folders that are there
+	dirty   map[string]struct{} // folders with names that may not be on disk yet
+	written map[string]*written // files that are whole and have no name yet, by what it will be
 }
+
+// written is a file whose bytes may not be on disk yet.
+type written struct {
+	f    file
+	then []func() error // what is to be done once it has its name
+}
+
+// Bringing a thing to disk is waiting, and a disk takes what is waited for together at one
+// go. So files wait for their names until so many do, or until all are to be on disk.
+const maxWritten = 64
 
 // openPlace makes the place of a product if it is new, and locks it. Unavailable
 // if another process has it.
@@ -104,12 +119,18 @@ func openPlace(public, product string) (*place, error) {
 	}
 	return &place{
 		root: rooted{root}, dir: dir, lock: lock, close: root.Close,
-		made: map[string]bool{".": true}, dirty: make(map[string]struct{}),
+		made: map[string]bool{".": true}, dirty: make(map[string]struct{}), written: make(map[string]*written),
 	}, nil
 }
 
-// Close gives the lock back.
-func (p *place) Close() error { return errors.Join(disk.Unlock(p.lock), p.close()) }
+// Close gives the lock back. Files without a name stay without one.
+func (p *place) Close() error {
+	var errs []error
+	for _, w := range p.written {
+		errs = append(errs, w.f.Close())
+	}
+	return errors.Join(append(errs, disk.Unlock(p.lock), p.close())...)
+}
 
 // shown returns the serial and the tree that readers see, 0 if none.
 func (p *place) shown() (int64, albs.Digest, error) {
@@ -148,31 +169,68 @@ func (p *place) show(serial int64) error {
 	return p.sync()
 }
 
-// write makes the file name, whose bytes are on disk before it has the name. The
-// name itself is with the next sync.
-func (p *place) write(name string, fill func(io.Writer) error) error {
+// write makes the file name, whose bytes are on disk before it has the name, and does
+// then what is to be done once it has. The file gets its name at the next call of name, if
+// not before; the name itself is on disk with the next sync.
+func (p *place) write(name string, fill func(io.Writer) error, then ...func() error) error {
 	if err := p.mkdir(path.Dir(name)); err != nil {
 		return err
 	}
-	tmp := name + ".part"
-	f, err := p.root.Create(tmp)
+	f, err := p.root.Create(part(name))
 	if err != nil {
 		return disk.Trouble(err, "create %s in the public place", name)
 	}
 	if err = f.Chmod(fileMode); err == nil {
 		err = fill(f)
 	}
-	if err == nil {
-		err = f.Sync()
+	if err != nil {
+		return disk.Trouble(errors.Join(err, f.Close()), "write %s in the public place", name)
 	}
-	if err := errors.Join(err, f.Close()); err != nil {
-		return disk.Trouble(err, "write %s in the public place", name)
+	p.written[name] = &written{f: f, then: then}
+	if len(p.written) < maxWritten {
+		return nil
 	}
-	if err := p.root.Rename(tmp, name); err != nil {
-		return disk.Trouble(err, "name %s in the public place", name)
+	return p.name()
+}
+
+// part is what a file is called until it has its name.
+func part(name string) string { return name + ".part" }
+
+// name brings the bytes of all files that have been written to disk, and gives them their
+// names.
+func (p *place) name() error {
+	names := slices.Sorted(maps.Keys(p.written))
+	if err := together(names, func(name string) error { return p.written[name].f.Sync() }); err != nil {
+		return err
 	}
-	p.dirty[path.Dir(name)] = struct{}{}
+	for _, name := range names {
+		w := p.written[name]
+		delete(p.written, name)
+		if err := w.f.Close(); err != nil {
+			return disk.Trouble(err, "write %s in the public place", name)
+		}
+		if err := p.root.Rename(part(name), name); err != nil {
+			return disk.Trouble(err, "name %s in the public place", name)
+		}
+		p.dirty[path.Dir(name)] = struct{}{}
+		for _, do := range w.then {
+			if err := do(); err != nil {
+				return err
+			}
+		}
+	}
 	return nil
+}
+
+// together has things of the place brought to disk, all at once. That is all that is ever
+// done at once here.
+func together(names []string, sync func(name string) error) error {
+	var g errgroup.Group
+	g.SetLimit(maxWritten)
+	for _, name := range names {
+		g.Go(func() error { return disk.Trouble(sync(name), "bring %s in the public place to disk", name) })
+	}
+	return g.Wait()
 }
 
 // link gives the file old the further name new.
@@ -223,14 +281,15 @@ func (p *place) clear(name string) error {
 	return nil
 }
 
-// sync brings every name that was made since the last sync to disk.
+// sync brings everything that was made since the last sync to disk.
 func (p *place) sync() error {
-	for d := range p.dirty {
-		if err := p.root.Sync(d); err != nil {
-			return disk.Trouble(err, "sync %s in the public place", d)
-		}
-		delete(p.dirty, d)
+	if err := p.name(); err != nil {
+		return err
 	}
+	if err := together(slices.Collect(maps.Keys(p.dirty)), p.root.Sync); err != nil {
+		return err
+	}
+	clear(p.dirty)
 	return nil
 }
 

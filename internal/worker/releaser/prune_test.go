@@ -8,6 +8,8 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -170,8 +172,10 @@ func TestKillWhilePruning(t *testing.T) {
 	for n := 0; ; n++ {
 		w.public = inMemory(t)
 		w.past(now)
-		left, unsynced := n, map[string]bool{}
-		_, err := w.prune(3, true, now.Add(leaveFor), func(f folder) folder { return mortal{volatile{f, unsynced}, &left} })
+		unsynced := map[string]bool{}
+		var left atomic.Int64
+		left.Store(int64(n))
+		_, err := w.prune(3, true, now.Add(leaveFor), func(f folder) folder { return mortal{volatile{f, unsynced, new(sync.Mutex)}, &left} })
 		if err == nil {
 			break
 		}
@@ -194,7 +198,7 @@ func TestKillWhilePruning(t *testing.T) {
 				}
 			}
 		}
-		if _, err := w.prune(3, true, now.Add(leaveFor), func(f folder) folder { return volatile{f, unsynced} }); err != nil {
+		if _, err := w.prune(3, true, now.Add(leaveFor), func(f folder) folder { return volatile{f, unsynced, new(sync.Mutex)} }); err != nil {
 			t.Fatalf("after it was killed after %d steps: %v", n, err)
 		}
 		w.shows(3, three)

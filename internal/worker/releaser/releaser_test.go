@@ -18,6 +18,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -642,6 +643,7 @@ var errKilled = errors.New("killed")
 type volatile struct {
 	folder
 	unsynced map[string]bool
+	mu       *sync.Mutex // things are synced together
 }
 
 func (d volatile) made(name string, err error) error {
@@ -671,18 +673,22 @@ func (d volatile) Mkdir(a string, mode os.FileMode) error {
 func (d volatile) Create(a string) (file, error) {
 	f, err := d.folder.Create(a)
 	d.unsynced[a+content] = true
-	return written{f, func() { delete(d.unsynced, a+content) }}, d.made(a, err)
+	return tracked{f, func() {
+		d.mu.Lock()
+		defer d.mu.Unlock()
+		delete(d.unsynced, a+content)
+	}}, d.made(a, err)
 }
 
 // content is what stands behind a file's name when its bytes are meant.
 const content = ": its content"
 
-type written struct {
+type tracked struct {
 	file
 	synced func()
 }
 
-func (w written) Sync() error { w.synced(); return w.file.Sync() }
+func (w tracked) Sync() error { w.synced(); return w.file.Sync() }
 
 func (d volatile) Rename(a, b string) error {
 	if err := d.folder.Rename(a, b); err != nil {
@@ -698,6 +704,8 @@ func (d volatile) Rename(a, b string) error {
 
 func (d volatile) Sync(a string) error {
 	err := d.folder.Sync(a)
+	d.mu.Lock()
+	defer d.mu.Unlock()
 	for n := range d.unsynced {
 		if err == nil && path.Dir(n) == a && !strings.HasSuffix(n, content) {
 			delete(d.unsynced, n)
@@ -709,14 +717,13 @@ func (d volatile) Sync(a string) error {
 // mortal lets only the first n changes happen, as if the process was killed then.
 type mortal struct {
 	folder
-	left *int
+	left *atomic.Int64
 }
 
 func (m mortal) do(f func() error) error {
-	if *m.left <= 0 {
+	if m.left.Add(-1) < 0 {
 		return errKilled
 	}
-	*m.left--
 	return f()
 }
 
@@ -754,8 +761,11 @@ func TestKillBetweenSteps(t *testing.T) {
 		// From a fresh pool every time, so that each round has all steps.
 		w.public = inMemory(t)
 		w.mustPublish(first)
-		left, unsynced := n, map[string]bool{}
-		_, err := w.publish(second, func(f folder) folder { return mortal{volatile{f, unsynced}, &left} })
+		var left atomic.Int64
+		left.Store(int64(n))
+		var mu sync.Mutex
+		unsynced := map[string]bool{}
+		_, err := w.publish(second, func(f folder) folder { return mortal{volatile{f, unsynced, &mu}, &left} })
 		if err == nil {
 			w.shows(2, two)
 			break
@@ -768,7 +778,7 @@ func TestKillBetweenSteps(t *testing.T) {
 			t.Fatalf("killed after %d steps, neither tree is shown whole: %v; %v", n, old, new)
 		}
 		switched = append(switched, new == nil)
-		if _, err := w.publish(second, func(f folder) folder { return volatile{f, unsynced} }); err != nil {
+		if _, err := w.publish(second, func(f folder) folder { return volatile{f, unsynced, &mu} }); err != nil {
 			t.Fatalf("after it was killed after %d steps: %v", n, err)
 		}
 		w.shows(2, two)
