@@ -10,6 +10,7 @@ import (
 
 	"albs/internal/albs"
 	"albs/internal/master/api/rest"
+	"albs/internal/master/face"
 )
 
 const maxSRPM = 4<<30 + 1<<20 // bytes of an upload, with what multipart adds
@@ -35,7 +36,7 @@ func (s *Server) routeUploads() {
 }
 
 func (s *Server) uploadSRPM(w http.ResponseWriter, r *http.Request) {
-	r.Body = rest.LongBody(w, r, maxSRPM)
+	r.Body = face.LongBody(w, r, maxSRPM)
 	name, file, err := uploaded(r)
 	if err != nil {
 		s.Fail(w, r, err)

@@ -8,13 +8,14 @@ import (
 
 const (
 	bodyTime   = time.Minute     // for a request's body to arrive
+	idleTime   = time.Minute     // of silence after which a long body is broken off
 	standstill = 2 * time.Minute // how long an answer waits for its reader to take some of it
 )
 
 // Timely returns r with a deadline for its body, read or not: net/http itself waits for
 // what was announced, before it answers and behind the handler. The deadline ends with
-// the body, or it would end a request that goes on. Who expects a long body sets one of
-// their own.
+// the body, or it would end a request that goes on. Who expects a long body
+// takes LongBody.
 func Timely(w http.ResponseWriter, r *http.Request) *http.Request {
 	if r.ContentLength == 0 {
 		return r
@@ -33,6 +34,29 @@ type timely struct {
 
 // Read implements io.Reader.
 func (b *timely) Read(p []byte) (int, error) {
+	n, err := b.ReadCloser.Read(p)
+	if err != nil {
+		_ = b.control.SetReadDeadline(time.Time{})
+	}
+	return n, err
+}
+
+// LongBody returns the body of a request that carries a file of at most max bytes; a
+// read of more fails with http.MaxBytesError. Each read has its own deadline: an
+// upload may take its time, a client that stands still may not.
+func LongBody(w http.ResponseWriter, r *http.Request, max int64) io.ReadCloser {
+	return http.MaxBytesReader(w, &steady{ReadCloser: r.Body, control: http.NewResponseController(w)}, max)
+}
+
+// steady gives each read of a body its own deadline.
+type steady struct {
+	io.ReadCloser
+	control *http.ResponseController
+}
+
+// Read implements io.Reader.
+func (b *steady) Read(p []byte) (int, error) {
+	_ = b.control.SetReadDeadline(time.Now().Add(idleTime)) // not every server has deadlines
 	n, err := b.ReadCloser.Read(p)
 	if err != nil {
 		_ = b.control.SetReadDeadline(time.Time{})

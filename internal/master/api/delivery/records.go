@@ -17,6 +17,7 @@ import (
 	"albs/internal/albs"
 	"albs/internal/disk"
 	"albs/internal/master/api/rest"
+	"albs/internal/master/face"
 	given "albs/internal/master/record"
 	"albs/internal/repodata"
 	"albs/internal/repodata/record"
@@ -89,7 +90,7 @@ func (s *Resources) listRecords(ctx context.Context, in *recordsInput) (*rest.Bo
 }
 
 func (s *Resources) giveRecord(w http.ResponseWriter, r *http.Request) {
-	b, err := io.ReadAll(rest.LongBody(w, r, record.MaxBytes))
+	b, err := io.ReadAll(face.LongBody(w, r, record.MaxBytes))
 	if large, ok := errors.AsType[*http.MaxBytesError](err); ok {
 		s.Fail(w, r, albs.Errorf(albs.TooLarge, "the file has more than %d bytes", large.Limit))
 		return
@@ -143,7 +144,7 @@ func formFault(err error) error {
 }
 
 func (s *Resources) uploadMetadata(w http.ResponseWriter, r *http.Request) {
-	r.Body = rest.LongBody(w, r, 2*record.MaxBytes)
+	r.Body = face.LongBody(w, r, 2*record.MaxBytes)
 	if err := r.ParseMultipartForm(formMemory); err != nil {
 		s.Fail(w, r, formFault(err))
 		return

@@ -19,6 +19,7 @@ import (
 
 	"albs/internal/albs"
 	"albs/internal/master/auth"
+	"albs/internal/master/face"
 	"albs/internal/master/face/facetest"
 )
 
@@ -158,7 +159,7 @@ func TestBodyBounds(t *testing.T) {
 			t.Errorf("the body has %d bytes then, %v; want %d", len(b), err, size)
 		}
 		w, r = send(size)
-		b, err := io.ReadAll(LongBody(w, r, maxBody))
+		b, err := io.ReadAll(face.LongBody(w, r, maxBody))
 		if _, large := errors.AsType[*http.MaxBytesError](err); large != (want != "") || len(b) > maxBody {
 			t.Errorf("LongBody of %d bytes gives %d and %v", size, len(b), err)
 		}
