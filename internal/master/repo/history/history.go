@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"albs/internal/albs"
@@ -49,11 +50,18 @@ func ParseRef(s string) (Ref, error) {
 	return Ref{}, albs.Errorf(albs.Invalid, "%.60q is neither a serial nor a time: give a number from 1, or a time as 2026-01-31T15:04:05Z or 2026-01-31", when)
 }
 
-// History answers from the repositories of repos.
-type History struct{ repos *repo.Repos }
+// History answers from the repositories of repos. It may be used concurrently.
+type History struct {
+	repos *repo.Repos
+
+	mu    sync.Mutex
+	sizes map[albs.Digest]int64 // of snapshots' packages
+}
 
 // New returns the history of repos. It does no I/O.
-func New(repos *repo.Repos) *History { return &History{repos} }
+func New(repos *repo.Repos) *History {
+	return &History{repos: repos, sizes: make(map[albs.Digest]int64)}
+}
 
 // Shown is a repository as a product showed it.
 type Shown struct {

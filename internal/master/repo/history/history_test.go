@@ -149,6 +149,27 @@ func TestShow(t *testing.T) {
 				t.Errorf("Show(%s) = %v, want NotFound", ref, err)
 			}
 		}
+		for serial, want := range map[int64]int64{0: 2, 1: 1, 2: 2} {
+			tree, held, err := h.Holdings(ctx, "demo", serial)
+			if err != nil || tree.Serial != want || len(held) != 1 || held[0].Path != "el/os" || held[0].Packages != 0 || held[0].Bytes != 0 || !held[0].Snapshot.Valid() {
+				t.Errorf("Holdings(%d) = %+v, %+v, %v", serial, tree, held, err)
+			}
+		}
+		if _, _, err := h.Holdings(ctx, "none", 0); albs.KindOf(err) != albs.NotFound {
+			t.Errorf("Holdings of no product = %v", err)
+		}
+		for path, want := range map[string]string{"el/os": "2 true 1 true", "none": "2 false 1 false"} {
+			all, err := h.Moments(ctx, "demo", path, 0, 5)
+			if len(all) != 2 || err != nil || fmt.Sprint(all[0].Serial, all[0].Changed, all[1].Serial, all[1].Changed) != want {
+				t.Errorf("Moments(%s) = %+v, %v, want %s", path, all, err, want)
+			}
+		}
+		if one, err := h.Moments(ctx, "demo", "el/os", 0, 1); err != nil || len(one) != 1 || !one[0].Changed {
+			t.Errorf("Moments of one = %+v, %v", one, err)
+		}
+		if one, err := h.Moments(ctx, "demo", "el/os", 2, 5); err != nil || len(one) != 1 || one[0].Serial != 1 {
+			t.Errorf("Moments before serial 2 = %+v, %v", one, err)
+		}
 		diff, err := h.Diff(context.WithoutCancel(ctx), "demo/el/os@1", "demo/el/os")
 		if err != nil || diff.From.Serial != 1 || diff.To.Serial != 2 || len(diff.Packages)+len(diff.Records) > 0 {
 			t.Errorf("Diff = %+v, %v", diff, err)
