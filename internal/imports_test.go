@@ -133,14 +133,17 @@ var allowed = map[string][]string{
 	"master/face/roster": {"albs", "master/auth", "master/queue"},
 	"master/content":     {"albs", "master/face", "master/auth", "master/artifact", "master/provenance", "master/queue", "master/repo", "master/product"},
 	"master/api":         append([]string{"albs", "failure", "worker", "master/repo/history", "master/api/rest", "master/api/delivery", "master/face", "master/face/roster"}, modules...),
-	"master/ui":          append([]string{"albs", "master/face", "master/face/roster", "master/ui/page", "master/ui/words", "master/ui/builds", "master/ui/farm", "master/ui/trust"}, modules...),
+	"master/ui":          append([]string{"albs", "master/face", "master/face/roster", "master/ui/page", "master/ui/words", "master/repo/history", "master/ui/builds", "master/ui/farm", "master/ui/keys", "master/ui/products", "master/ui/releases", "master/ui/trust"}, modules...),
 	// what all pages have in common, and what says things the same way on all of them; the groups of pages know these and not each other
-	"master/ui/words":  {},
-	"master/ui/page":   {"albs", "failure", "web", "master/face", "master/auth", "master/event", "master/ui/words"}, // failure: why something failed, in words
-	"master/ui/trust":  {"albs", "master/ui/page", "master/ui/words", "master/ui/picture", "master/provenance", "master/trace"},
-	"master/ui/builds": append([]string{"albs", "failure", "master/ui/page", "master/ui/words", "master/ui/logs", "master/ui/order", "master/ui/picture"}, modules...),
-	"master/ui/farm":   {"albs", "master/auth", "master/queue", "master/face/roster", "master/ui/page", "master/ui/words"},
-	"master/ui/logs":   {"albs", "failure", "master/queue", "master/ui/words"}, // failure: what a line of a log is as text
+	"master/ui/words":    {},
+	"master/ui/page":     {"albs", "failure", "web", "master/face", "master/auth", "master/event", "master/ui/words"}, // failure: why something failed, in words
+	"master/ui/trust":    {"albs", "master/ui/page", "master/ui/words", "master/ui/picture", "master/provenance", "master/trace"},
+	"master/ui/builds":   append([]string{"albs", "failure", "master/ui/page", "master/ui/words", "master/ui/logs", "master/ui/order", "master/ui/picture"}, modules...),
+	"master/ui/farm":     {"albs", "master/auth", "master/queue", "master/face/roster", "master/ui/page", "master/ui/words"},
+	"master/ui/keys":     append([]string{"albs", "master/ui/page", "master/ui/words"}, modules...),
+	"master/ui/products": append([]string{"albs", "repodata", "repodata/record", "master/face", "master/repo/history", "master/ui/page", "master/ui/words"}, modules...), // repodata: what a repository holds, and what may be given to it
+	"master/ui/releases": append([]string{"albs", "master/ui/page", "master/ui/words", "master/ui/logs"}, modules...),
+	"master/ui/logs":     {"albs", "failure", "master/queue", "master/ui/words"}, // failure: what a line of a log is as text
 	// a graph as pages show it, and where its boxes and lines are drawn: pure
 	"master/ui/order":   {"albs", "master/build", "master/build/status", "master/ui/picture"},
 	"master/ui/picture": {},
@@ -158,7 +161,7 @@ var allowed = map[string][]string{
 
 	// the api's machinery, which knows no resource, and its resources of what goes out
 	"master/api/rest":     {"albs", "master/auth", "master/face"},
-	"master/api/delivery": append([]string{"albs", "disk", "failure", "repodata", "repodata/record", "master/repo/history", "master/api/rest"}, modules...), // repodata: what a record's file is, and its bounds; disk: a full temporary folder
+	"master/api/delivery": append([]string{"albs", "disk", "failure", "repodata", "repodata/record", "master/repo/history", "master/api/rest", "master/face"}, modules...), // repodata: what a record's file is, and its bounds; disk: a full temporary folder
 
 	// the workers
 	"worker":              {"albs", "disk", "telemetry"}, // disk: the spool

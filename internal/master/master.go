@@ -244,9 +244,10 @@ func Open(ctx context.Context, c Config, log zerolog.Logger) (m *Master, err err
 	traces := trace.New(trace.Parts{Artifacts: artifacts, Provenance: m.prov, Builds: m.builds})
 	https := strings.HasPrefix(c.URL, "https://")
 	c.API.Cookie, c.API.Version = ui.CookieName(https), c.Version
+	shown := history.New(repos)
 	rest := api.New(api.Parts{
 		Auth: m.auth, Events: m.events, Queue: m.queue, Artifacts: artifacts, Provenance: m.prov, Platforms: platforms, References: m.references,
-		Products: m.products, Records: records, History: history.New(repos), Traces: traces, Builds: m.builds, Tests: m.tests, Signs: m.signs, Releases: m.releases, Collector: m.gc,
+		Products: m.products, Records: records, History: shown, Traces: traces, Builds: m.builds, Tests: m.tests, Signs: m.signs, Releases: m.releases, Collector: m.gc,
 		Trust: func(ctx context.Context) ([]byte, error) {
 			t, err := m.Trust(ctx)
 			return t.Encode(), err
@@ -254,7 +255,8 @@ func Open(ctx context.Context, c Config, log zerolog.Logger) (m *Master, err err
 		Log: log,
 	}, c.API)
 	pages, err := ui.New(ui.Parts{
-		Auth: m.auth, Events: m.events, Queue: m.queue, Builds: m.builds, Tests: m.tests, Signs: m.signs, Releases: m.releases, Traces: traces, HTTPS: https, Log: log,
+		Auth: m.auth, Events: m.events, Queue: m.queue, Builds: m.builds, Tests: m.tests, Signs: m.signs, Releases: m.releases,
+		Products: m.products, Repos: repos, History: shown, Records: records, Traces: traces, URL: c.URL, HTTPS: https, Log: log,
 	})
 	if err != nil {
 		return m, err

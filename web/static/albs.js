@@ -75,6 +75,7 @@ function swap(fragment) {
     if (focus) document.getElementById(focus)?.focus({ preventScroll: true });
   }
   tick();
+  copies();
 }
 
 let asking = false, again = false;
@@ -122,6 +123,22 @@ document.addEventListener("submit", async e => {
   }
   button.disabled = false;
 });
+
+// What is meant to be taken elsewhere gets a button that does so, where the browser lets
+// pages: by https, or on this machine.
+function copies() {
+  if (!navigator.clipboard) return;
+  for (const e of document.querySelectorAll(".copy:not([data-copies])")) {
+    e.dataset.copies = "";
+    const text = e.localName === "code" && e.title || e.textContent;
+    const button = Object.assign(document.createElement("button"), { type: "button", className: "copies", textContent: "Copy" });
+    button.addEventListener("click", async () => {
+      try { await navigator.clipboard.writeText(text); button.textContent = "Copied"; } catch { button.textContent = "The browser didn't let it"; }
+    });
+    e.after(button);
+  }
+}
+copies();
 
 // Times tell how long ago they are, as the server said it when the page was made.
 function span(s) {

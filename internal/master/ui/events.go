@@ -16,7 +16,10 @@ import (
 	"albs/internal/master/release"
 	"albs/internal/master/ui/builds"
 	"albs/internal/master/ui/farm"
+	"albs/internal/master/ui/keys"
 	"albs/internal/master/ui/page"
+	"albs/internal/master/ui/products"
+	"albs/internal/master/ui/releases"
 	"albs/internal/master/ui/words"
 )
 
@@ -32,6 +35,11 @@ const contactEvery = 15 * time.Second
 //	builds    what happens to any build
 //	queue     what happens to any task or worker
 //	nodes     the same, and now and then when workers were heard of
+//	products  what products show
+//	product:x what happens to a product, and to any release
+//	releases  what happens to any release
+//	release:3 what happens to a release and its tasks, and what its releaser tells
+//	keys      what happens to any key and any task
 type feed struct {
 	topic string // of events; "" for all
 	keep  func(e event.Event) bool
@@ -54,6 +62,22 @@ func (u *UI) feedOf(ctx context.Context, name string) (feed, error) {
 	case name == farm.FollowNodes:
 		return feed{rest: time.Second, keep: ofFarm, mark: func(context.Context) (string, error) {
 			return strconv.FormatInt(time.Now().UnixNano()/int64(contactEvery), 10), nil
+		}}, nil
+	case name == products.FollowAll:
+		return feed{rest: time.Second, keep: func(e event.Event) bool { return strings.HasPrefix(e.Topic, "product:") }}, nil
+	case kind == "product" && id != "":
+		return feed{rest: time.Second, keep: func(e event.Event) bool { return e.Topic == name || strings.HasPrefix(e.Kind, "release.") }}, nil
+	case name == releases.FollowAll:
+		return feed{rest: time.Second, keep: func(e event.Event) bool { return strings.HasPrefix(e.Topic, "release:") }}, nil
+	case name == keys.Follow:
+		return feed{rest: 3 * time.Second, keep: func(e event.Event) bool { return strings.HasPrefix(e.Topic, "key:") || ofFarm(e) }}, nil
+	case kind == "release" && err == nil && n > 0:
+		r, err := u.modules.Releases.Get(ctx, albs.ReleaseID(n))
+		if err != nil {
+			return feed{}, err
+		}
+		return feed{topic: name, task: r.Task, rest: page.RestTime, mark: func(ctx context.Context) (string, error) {
+			return u.logMark(ctx, r.Task)
 		}}, nil
 	case kind == "build" && err == nil && n > 0:
 		return feed{topic: name, rest: page.RestTime, mark: func(ctx context.Context) (string, error) {
@@ -168,6 +192,19 @@ func (u *UI) releaseMark(ctx context.Context, id albs.BuildID) (string, error) {
 		fmt.Fprintf(&b, "%d %d;", r.ID, r.Status)
 	}
 	return b.String(), err
+}
+
+// logMark changes whenever a task's logs grow; 0 is no task.
+func (u *UI) logMark(ctx context.Context, id albs.TaskID) (string, error) {
+	if id == 0 {
+		return "", nil
+	}
+	infos, err := u.modules.Queue.Logs(ctx, id)
+	var size int64
+	for _, l := range infos {
+		size += l.Size
+	}
+	return fmt.Sprint(len(infos), size), err
 }
 
 // taskMark changes whenever a task has another log, and when what it waits for changes,

@@ -26,6 +26,7 @@ import (
 	"albs/internal/master/mastertest"
 	"albs/internal/master/platform"
 	"albs/internal/master/product"
+	"albs/internal/master/repo/history"
 	"albs/internal/master/trace"
 	"albs/internal/master/ui/page"
 	"albs/internal/master/ui/page/pagetest"
@@ -62,6 +63,7 @@ type fixture struct {
 	Parts
 	t      *testing.T
 	d      *db.DB
+	m      *facetest.Modules
 	url    string
 	tokens map[string]string // by who: contributor, maintainer, operator, outsider
 	nodes  map[albs.Role]context.Context
@@ -82,7 +84,9 @@ func setup(t *testing.T) *fixture {
 	out, err := egress.New(egress.Policy{Allow: []string{"file://" + mirror}})
 	must(t, err)
 	m := facetest.Open(t, f.d, out, log)
-	f.Parts = Parts{Auth: m.Auth, Events: m.Events, Queue: m.Queue, Builds: m.Builds, Tests: m.Tests, Signs: m.Signs, Releases: m.Releases, Traces: trace.New(trace.Parts{Artifacts: m.Artifacts, Provenance: m.Provenance, Builds: m.Builds}), Log: log}
+	f.m = m
+	f.Parts = Parts{Auth: m.Auth, Events: m.Events, Queue: m.Queue, Builds: m.Builds, Tests: m.Tests, Signs: m.Signs, Releases: m.Releases,
+		Products: m.Products, Repos: m.Repos, History: history.New(m.Repos), Records: m.Records, Traces: trace.New(trace.Parts{Artifacts: m.Artifacts, Provenance: m.Provenance, Builds: m.Builds}), Log: log}
 	f.UI, err = New(f.Parts)
 	must(t, err)
 

@@ -29,14 +29,21 @@ import (
 	"albs/internal/master/auth"
 	"albs/internal/master/build"
 	"albs/internal/master/event"
+	"albs/internal/master/product"
 	"albs/internal/master/queue"
+	"albs/internal/master/record"
 	"albs/internal/master/release"
+	"albs/internal/master/repo"
+	"albs/internal/master/repo/history"
 	"albs/internal/master/sign"
 	"albs/internal/master/testrun"
 	"albs/internal/master/trace"
 	"albs/internal/master/ui/builds"
 	"albs/internal/master/ui/farm"
+	"albs/internal/master/ui/keys"
 	"albs/internal/master/ui/page"
+	"albs/internal/master/ui/products"
+	"albs/internal/master/ui/releases"
 	"albs/internal/master/ui/trust"
 	"albs/internal/master/ui/words"
 )
@@ -51,6 +58,13 @@ type Parts struct {
 	Signs    *sign.Signing
 	Releases *release.Releases
 	Traces   *trace.Traces
+	Products *product.Products
+	Repos    *repo.Repos
+	History  *history.History
+	Records  *record.Records
+	// URL is how people reach the pages, for what they copy from them; "" stands for the
+	// address by which they asked.
+	URL string
 	// HTTPS says that people reach the pages by https only, be it through a proxy:
 	// the session's cookie is then bound to it.
 	HTTPS bool
@@ -68,7 +82,8 @@ type UI struct {
 // New parses the templates and returns the pages of a master. It does no I/O; an
 // error is a mistake in a template, or a part that is missing.
 func New(p Parts) (*UI, error) {
-	if p.Queue == nil || p.Builds == nil || p.Tests == nil || p.Signs == nil || p.Releases == nil || p.Traces == nil {
+	if p.Queue == nil || p.Builds == nil || p.Tests == nil || p.Signs == nil || p.Releases == nil ||
+		p.Products == nil || p.Repos == nil || p.History == nil || p.Records == nil || p.Traces == nil {
 		return nil, albs.Errorf(albs.Invalid, "the pages need all of their modules")
 	}
 	s, err := page.New(page.Parts{Auth: p.Auth, Events: p.Events, HTTPS: p.HTTPS, Log: p.Log}, groups()...)
@@ -80,7 +95,9 @@ func New(p Parts) (*UI, error) {
 	return u, nil
 }
 
-func groups() []page.Group { return []page.Group{builds.Group(), farm.Group(), trust.Group()} }
+func groups() []page.Group {
+	return []page.Group{builds.Group(), farm.Group(), keys.Group(), products.Group(), releases.Group(), trust.Group()}
+}
 
 // CookieName returns the name of the session's cookie, as page.CookieName does.
 func CookieName(https bool) string { return page.CookieName(https) }
@@ -98,6 +115,11 @@ func (u *UI) routes(r chi.Router) {
 		builds.New(u.Server, builds.Parts{Queue: m.Queue, Builds: m.Builds, Tests: m.Tests, Signs: m.Signs, Releases: m.Releases}).Routes(r)
 		(&farm.Pages{Server: u.Server, Queue: m.Queue}).Routes(r)
 		(&trust.Pages{Server: u.Server, Traces: m.Traces}).Routes(r)
+		(&keys.Pages{Server: u.Server, Parts: keys.Parts{Queue: m.Queue, Products: m.Products, Builds: m.Builds, Signs: m.Signs}}).Routes(r)
+		(&products.Pages{Server: u.Server, Parts: products.Parts{
+			Products: m.Products, Repos: m.Repos, History: m.History, Records: m.Records, Signs: m.Signs, Releases: m.Releases, URL: m.URL,
+		}}).Routes(r)
+		releases.New(u.Server, releases.Parts{Queue: m.Queue, Products: m.Products, Builds: m.Builds, Signs: m.Signs, Releases: m.Releases}).Routes(r)
 		u.Static(r)
 
 		u.Get(r, "/login", u.loginPage)

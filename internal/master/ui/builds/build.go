@@ -10,6 +10,7 @@ import (
 	"albs/internal/master/auth"
 	"albs/internal/master/build"
 	"albs/internal/master/build/settle"
+	"albs/internal/master/build/status"
 	"albs/internal/master/queue"
 	"albs/internal/master/release"
 	"albs/internal/master/sign"
@@ -31,7 +32,7 @@ const maxFailures = 20
 
 type buildView struct {
 	build.Build
-	Steps     []step
+	Steps     []page.Step
 	Matrices  []matrix
 	Failures  []taskFailure
 	MoreFails int // failures that aren't listed
@@ -185,10 +186,15 @@ func (u *Pages) actions(ctx context.Context, f facts) []page.Action {
 	if untested > 0 {
 		out = append(out, page.ActionOf(base+"/restart-tests", "Restart tests", retry, true, ""))
 	}
+	done := f.build.Status.State == status.Succeeded
+	object.Owner = 0 // who made a build neither signs nor releases it for that
+	sign := page.ActionOf(base+"/sign", "Sign…", auth.Can(ctx, auth.SignRequest, object), done, "it has not succeeded")
+	ship := page.ActionOf("/release/create?build="+f.build.ID.String(), "Release…", auth.Can(ctx, auth.ReleasePlan, object), done, "it has not succeeded")
+	sign.Leads, ship.Leads = true, true
 	remove := page.ActionOf(base+"/delete", "Delete build", u.unkept(ctx, auth.BuildDelete, f.build), true, "")
 	remove.Leads = true
 	remove.Sure = "The build is in no list and found no more, and what runs of it is cancelled. What was stated about its files stays. Nobody can take this back."
-	return append(out, clone, cancel, remove)
+	return append(out, sign, ship, clone, cancel, remove)
 }
 
 // unkept says why the person who asks may not do something to a build that takes

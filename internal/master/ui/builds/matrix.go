@@ -12,6 +12,7 @@ import (
 	"albs/internal/master/queue"
 	"albs/internal/master/sign"
 	"albs/internal/master/testrun"
+	"albs/internal/master/ui/page"
 )
 
 // matrix is the tasks of one platform: packages by steps and arches.
@@ -97,16 +98,9 @@ func (c cell) Verdict() string {
 	return string(testrun.Failed)
 }
 
-// step is one station of the data's way.
-type step struct {
-	Name  string
-	State string // for lookOf
-	Note  string // "2 of 3", or why there is nothing
-}
-
 // stepsOf lays out how far the build has come. Nothing here decides anything: the
 // build's state is package status's.
-func stepsOf(f facts) []step {
+func stepsOf(f facts) []page.Step {
 	states := make(map[albs.TaskKind][]albs.TaskState)
 	given := 0
 	for _, it := range f.build.Items {
@@ -120,9 +114,9 @@ func stepsOf(f facts) []step {
 	for _, r := range f.latest {
 		states[albs.KindTest] = append(states[albs.KindTest], r.Task.State)
 	}
-	var out []step
+	var out []page.Step
 	for _, k := range []albs.TaskKind{albs.KindImport, albs.KindSource, albs.KindBuild} {
-		s := step{Name: string(k), State: stepState(states[k]), Note: done(states[k])}
+		s := page.Step{Name: string(k), State: stepState(states[k]), Note: done(states[k])}
 		if len(states[k]) == 0 && given > 0 {
 			s.State, s.Note = "given", "SRPM given"
 		}
@@ -170,8 +164,8 @@ func done(states []albs.TaskState) string {
 	return fmt.Sprintf("%d of %d", n, len(states))
 }
 
-func testStep(f facts, states []albs.TaskState) step {
-	s := step{Name: "test", State: stepState(states), Note: done(states)}
+func testStep(f facts, states []albs.TaskState) page.Step {
+	s := page.Step{Name: "test", State: stepState(states), Note: done(states)}
 	if s.State != string(status.Succeeded) {
 		return s
 	}
@@ -189,8 +183,8 @@ func testStep(f facts, states []albs.TaskState) step {
 	return s
 }
 
-func signStep(f facts) step {
-	s := step{Name: "sign", State: "none"}
+func signStep(f facts) page.Step {
+	s := page.Step{Name: "sign", State: "none"}
 	signed, all := 0, 0
 	by := signedBy(f)
 	for _, fl := range packagesOf(f.build) {
@@ -218,13 +212,13 @@ func signStep(f facts) step {
 }
 
 // releaseStep tells of the newest release that has the build.
-func releaseStep(f facts) step {
-	s := step{Name: "release", State: "none"}
+func releaseStep(f facts) page.Step {
+	s := page.Step{Name: "release", State: "none"}
 	if len(f.releases) == 0 {
 		return s
 	}
 	r := f.releases[0]
-	s.State, s.Note = r.Status.String(), r.Product
+	s.State, s.Note, s.URL = r.Status.String(), r.Product, "/release/"+r.ID.String()
 	return s
 }
 

@@ -18,6 +18,7 @@ import (
 
 const (
 	pageTime = 30 * time.Second // for a page to be made
+	slowTime = 10 * time.Minute // for what may take long
 	maxForm  = 16 << 10         // bytes of a form
 	maxQuery = 4 << 10          // bytes of a query
 )
@@ -108,9 +109,11 @@ func (s *Server) SetCookie(w http.ResponseWriter, session string) {
 }
 
 // Serve gives h its time and shows its error.
-func (s *Server) Serve(h Handler) http.HandlerFunc {
+func (s *Server) Serve(h Handler) http.HandlerFunc { return s.within(pageTime, h) }
+
+func (s *Server) within(limit time.Duration, h Handler) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
-		ctx, cancel := context.WithTimeout(r.Context(), pageTime)
+		ctx, cancel := context.WithTimeout(r.Context(), limit)
 		defer cancel()
 		r = r.WithContext(ctx)
 		if err := h(w, r); err != nil {
@@ -173,11 +176,14 @@ func Number(r *http.Request, name string) (int64, error) {
 }
 
 // Form reads a small form, of a person that may send one.
-func Form(w http.ResponseWriter, r *http.Request) error {
-	r.Body = http.MaxBytesReader(w, r.Body, maxForm)
+func Form(w http.ResponseWriter, r *http.Request) error { return LongForm(w, r, maxForm) }
+
+// LongForm is Form for one of up to limit bytes.
+func LongForm(w http.ResponseWriter, r *http.Request, limit int64) error {
+	r.Body = http.MaxBytesReader(w, r.Body, limit)
 	if err := r.ParseForm(); err != nil {
 		if _, large := errors.AsType[*http.MaxBytesError](err); large {
-			return albs.Errorf(albs.TooLarge, "the form has more than %d bytes", maxForm)
+			return albs.Errorf(albs.TooLarge, "the form has more than %d bytes", limit)
 		}
 		return albs.Errorf(albs.Invalid, "the form can't be read")
 	}

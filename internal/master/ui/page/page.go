@@ -74,10 +74,24 @@ func (s *Server) Get(r chi.Router, path string, h Handler) {
 // Post has h answer the forms that signed-in people send to a path.
 func (s *Server) Post(r chi.Router, path string, h Handler) { r.Post(path, s.Serve(AsPerson(h))) }
 
+// PostSlow is Post for what may take long: the proofs of every package of a release are
+// checked, or a file comes from far away.
+func (s *Server) PostSlow(r chi.Router, path string, h Handler) {
+	r.Post(path, s.within(slowTime, AsPerson(h)))
+}
+
 // Static has the static files answered with.
 func (s *Server) Static(r chi.Router) {
 	r.Get("/static/{hash}/{name}", s.assets.serve)
 	r.Head("/static/{hash}/{name}", s.assets.serve)
+}
+
+// Step is one station of the way of what a page shows.
+type Step struct {
+	Name  string
+	State string // for words.LookOf
+	Note  string // "2 of 3", or why there is nothing
+	URL   string // where to look; "" for nowhere
 }
 
 // Action is something that a person may want to do, and why it can't be done.

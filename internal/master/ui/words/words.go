@@ -45,6 +45,31 @@ var looks = map[string]Look{
 	"in progress": {"running", "run", "run"},
 	"completed":   {"released", "ok", "ok"},
 	"reverted":    {"reverted", "skip", "off"},
+	"approved":    {"approved", "ok", "ok"},
+	// of a package in a plan, or between two serials
+	"add":        {"add", "plus", "ok"},
+	"keep":       {"keep", "none", "off"},
+	"remove":     {"remove", "bad", "bad"},
+	"refused":    {"refused", "bad", "bad"},
+	"move":       {"move", "move", "run"},
+	"exclude":    {"exclude", "skip", "off"},
+	"added":      {"added", "plus", "ok"},
+	"removed":    {"removed", "bad", "bad"},
+	"upgraded":   {"upgraded", "up", "run"},
+	"downgraded": {"downgraded", "down", "wait"},
+	"replaced":   {"replaced", "move", "wait"},
+	// of a repository
+	"new":   {"new", "plus", "ok"},
+	"gone":  {"gone", "bad", "bad"},
+	"shown": {"shown now", "ok", "ok"},
+	"past":  {"the past", "clock", "off"},
+	// of a request for signatures, and of a key
+	"IDLE":        {"queued", "clock", "wait"},
+	"IN_PROGRESS": {"being signed", "run", "run"},
+	"COMPLETED":   {"signed", "key", "ok"},
+	"FAILED":      {"failed", "bad", "bad"},
+	"active":      {"active", "key", "ok"},
+	"inactive":    {"not active", "skip", "off"},
 	// of a worker
 	"busy":        {"busy", "run", "run"},
 	"idle":        {"idle", "clock", "ok"},
@@ -148,6 +173,15 @@ func Inert(s string) string {
 	return b.String()
 }
 
+// InertLines is Inert for a text of several lines, which stay lines.
+func InertLines(s string) string {
+	lines := strings.Split(s, "\n")
+	for i, l := range lines {
+		lines[i] = Inert(l)
+	}
+	return strings.Join(lines, "\n")
+}
+
 // Misleads reports whether a character has to be spelled out: see Unicode TR 36
 // and CVE-2021-42574 for those of writing direction.
 func Misleads(r rune) bool {
@@ -173,3 +207,6 @@ func Cut(s string, n int) string {
 	}
 	return strings.ToValidUTF8(s[:n], "") + "…"
 }
+
+// Bytes says a size for people, in binary units.
+func Bytes(n int64) string { return humanize.IBytes(uint64(max(n, 0))) }

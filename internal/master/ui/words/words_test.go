@@ -27,6 +27,13 @@ func TestWords(t *testing.T) {
 	}
 }
 
+func TestInertLines(t *testing.T) {
+	t.Parallel()
+	if got := InertLines("a\x1b\n\u202eb\r\n"); got != "a␛\n\\u202eb␍\n" {
+		t.Errorf("InertLines = %q", got)
+	}
+}
+
 // TestMisleads: the first and the last of each kind are spelled out, and their
 // neighbours are text.
 func TestMisleads(t *testing.T) {

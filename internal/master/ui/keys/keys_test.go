@@ -1,0 +1,69 @@
+package keys
+
+import (
+	"slices"
+	"testing"
+	"time"
+
+	"albs/internal/albs"
+	"albs/internal/master/build"
+	"albs/internal/master/product"
+	"albs/internal/master/queue"
+	"albs/internal/master/sign"
+	"albs/internal/master/ui/page"
+	"albs/internal/master/ui/page/pagetest"
+)
+
+// TestTemplates executes the templates with all that they can show, hostile where it is
+// foreign.
+func TestTemplates(t *testing.T) {
+	t.Parallel()
+	const bad = pagetest.Bad
+	now, d := time.Now(), albs.DigestOf([]byte("x"))
+	k := sign.Key{Fingerprint: "0123456789ABCDEF0123456789ABCDEF01234567", Name: bad, UserID: bad, Algorithm: "ed25519", Products: []string{"a", "b"}, Public: []byte(bad), CreatedAt: now, Active: true}
+	ended := k
+	ended.Active, ended.Products = false, nil
+	task := queue.Task{ID: 4, Kind: albs.KindSign, State: albs.TaskFailed, Reason: bad, Worker: bad}
+	request := sign.Request{ID: 3, Build: 7, Key: k.Fingerprint, Product: "a", Requester: bad, CreatedAt: now, Status: sign.Failed, Reason: "refused: " + bad,
+		Tasks: []queue.Task{task, {ID: 5, State: albs.TaskQueued, Reason: bad}}, Packages: []sign.Package{{File: albs.File{Name: bad, Digest: d}, Signed: d}, {File: albs.File{Name: "x", Digest: d}}}}
+	pager := page.Pager{From: 1, To: 2, All: 9, Next: "/x"}
+	pagetest.Execute(t, Group(), map[string][]any{
+		"keys": {keysView{}, keysView{Keys: []keyRow{{k, []string{"a", "b"}}, {Key: ended}}, Making: []sign.Keygen{{Task: task, Name: bad, Requester: bad, Algorithm: "rsa4096", CreatedAt: now}}, Products: []string{"a"}},
+			keysView{Why: bad}},
+		"key":      {keyView{}, keyView{keyRow{k, []string{"a"}}, []page.Action{{URL: "/x", Label: "End", Sure: "x"}, {Label: "End", Why: bad}}}, keyView{keyRow: keyRow{Key: ended}}},
+		"requests": {requestsView{}, requestsView{Build: 7, Requests: []sign.Request{request, {ID: 2, Status: sign.Idle}}, Next: "/n", First: "/f"}},
+		"request":  {requestView{}, requestView{Request: request, Signed: 1, Rows: request.Packages, Pager: pager}},
+		"sign":     {signView{}, signView{Build: build.Build{ID: 7, Product: "a"}, Packages: 3, Keys: []keyChoice{{Key: k, Product: true}, {Key: ended, Why: bad}}}, signView{Keys: []keyChoice{{Key: k}}, Why: bad}},
+	})
+}
+
+func TestChoiceOf(t *testing.T) {
+	t.Parallel()
+	for _, tc := range []struct {
+		key             sign.Key
+		product, wanted string
+		its, can        bool
+	}{
+		{sign.Key{Name: "k", Active: true}, "a", "k", true, true},
+		{sign.Key{Name: "k", Fingerprint: "F", Active: true}, "a", "F", true, true},
+		{sign.Key{Name: "k", Active: true}, "a", "other", false, true},
+		{sign.Key{Name: "k", Active: true}, "", "", false, true},
+		{sign.Key{Active: true}, "", "", false, true},
+		{sign.Key{Name: "k"}, "a", "k", true, false},
+		{sign.Key{Name: "k", Active: true, Products: []string{"b"}}, "a", "k", true, false},
+		{sign.Key{Name: "k", Active: true, Products: []string{"b", "a"}}, "a", "k", true, true},
+		{sign.Key{Name: "k", Active: true, Products: []string{"b"}}, "", "", false, false},
+	} {
+		if got := choiceOf(tc.key, tc.product, tc.wanted); got.Product != tc.its || (got.Why == "") != tc.can {
+			t.Errorf("choiceOf(%+v, %q, %q) = %+v", tc.key, tc.product, tc.wanted, got)
+		}
+	}
+}
+
+func TestUsesOf(t *testing.T) {
+	t.Parallel()
+	all := []product.Product{{Spec: product.Spec{Name: "a", Key: "k"}}, {Spec: product.Spec{Name: "b", Key: "F"}}, {Spec: product.Spec{Name: "c", Key: "x"}}}
+	if got := usesOf(sign.Key{Name: "k", Fingerprint: "F"}, all); !slices.Equal(got, []string{"a", "b"}) {
+		t.Errorf("usesOf = %v", got)
+	}
+}

@@ -1,0 +1,391 @@
+package ui
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"net/http"
+	"net/url"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/rs/zerolog"
+
+	"albs/internal/albs"
+	"albs/internal/attest"
+	"albs/internal/master/artifact"
+	"albs/internal/master/auth"
+	"albs/internal/master/db"
+	"albs/internal/master/mastertest"
+	"albs/internal/master/product"
+	"albs/internal/master/provenance"
+	"albs/internal/master/release"
+	"albs/internal/master/release/place"
+	"albs/internal/master/sign"
+	"albs/internal/rpm/rpmtest"
+	"albs/internal/worker"
+	"albs/internal/worker/releaser"
+	"albs/internal/worker/signer"
+	"albs/internal/worker/workertest"
+)
+
+const demoYAML = `
+name: demo
+title: A demonstration
+team: core
+platforms: [el9]
+key: demo key
+gate: {tests: advisory}
+repositories:
+  - {path: BaseOS/x86_64/os, platform: el9, arch: x86_64, kind: rpm, place: BaseOS}
+  - {path: AppStream/x86_64/os, platform: el9, arch: x86_64, kind: rpm, place: AppStream}
+  - {path: source, platform: el9, arch: src, kind: source}
+`
+
+const builderID = "https://example.org/builder/v1"
+
+// shipping is a fixture with a product demo, a real signer that trusts the master, and a
+// real releaser.
+func shipping(t *testing.T) *fixture {
+	t.Helper()
+	for _, tool := range []string{"rpmbuild", "rpmkeys", "bwrap"} {
+		if _, err := exec.LookPath(tool); err != nil {
+			t.Skipf("%s is not installed", tool)
+		}
+	}
+	f := setup(t)
+	system := auth.System(t.Context(), "test")
+	spec, err := product.Parse(strings.NewReader(demoYAML))
+	must(t, err)
+	_, err = f.Products.Apply(system, spec)
+	must(t, err)
+	for who, role := range map[string]auth.Role{"approver": auth.ProductMaintainer, "signer": auth.Signer} {
+		f.tokens[who], _ = f.m.Person(t, who, auth.Grant{Role: role, Team: "core"})
+	}
+	as := func(name string, role albs.Role, labels ...string) worker.Master {
+		a, err := f.Auth.LocalWorker(system, auth.NewWorker{Name: name, Role: role, Labels: labels})
+		must(t, err)
+		return workertest.As(f.Queue, func(ctx context.Context) context.Context { return auth.With(ctx, a) })
+	}
+	trust, err := f.m.Provenance.Trust(t.Context(), attest.Trust{Builders: []string{builderID}, Products: []string{"demo"}})
+	must(t, err)
+	s := signer.Config{Dir: filepath.Join(t.TempDir(), "signer"), Spool: filepath.Join(t.TempDir(), "spool"), Trust: &trust}
+	r := releaser.Config{Public: filepath.Join(t.TempDir(), "public"), Spool: filepath.Join(t.TempDir(), "spool")}
+	signs, publishes := as("s1", albs.RoleSigner), as("r1", albs.RoleReleaser)
+	mastertest.Run(t,
+		func(ctx context.Context) error { return signer.Run(ctx, s, "test", signs, zerolog.Nop()) },
+		func(ctx context.Context) error { return releaser.Run(ctx, r, "test", publishes, zerolog.Nop()) })
+	return f
+}
+
+// built are the packages of hello-VERSION-1 by file name, made once for all tests.
+var built sync.Map
+
+func hello(t *testing.T, version string) map[string][]byte {
+	t.Helper()
+	if m, ok := built.Load(version); ok {
+		return m.(map[string][]byte)
+	}
+	m, err := rpmtest.Build(fmt.Sprintf(`%%define debug_package %%{nil}
+Name: hello
+Version: %s
+Release: 1
+Summary: A small package
+License: MIT
+%%description
+Small.
+%%package doc
+Summary: More of it
+BuildArch: noarch
+%%description doc
+Words.
+%%install
+mkdir -p %%{buildroot}/usr/share/hello
+for f in file doc; do echo %s > %%{buildroot}/usr/share/hello/$f; done
+%%files
+/usr/share/hello/file
+%%files doc
+/usr/share/hello/doc
+`, version, version), "--target", "x86_64")
+	must(t, err)
+	built.Store(version, m)
+	return m
+}
+
+// addBuild makes a build of demo that has succeeded with these packages. What workers
+// make of packages is tested elsewhere.
+func (f *fixture) addBuild(m map[string][]byte) albs.BuildID {
+	f.t.Helper()
+	ctx := auth.System(f.t.Context(), "test")
+	var srpm artifact.Artifact
+	var binary []artifact.Artifact
+	for name, b := range m {
+		kind := artifact.RPM
+		if strings.HasSuffix(name, ".src.rpm") {
+			kind = artifact.SRPM
+		}
+		a, err := f.m.Artifacts.Save(ctx, bytes.NewReader(b), 1<<20, name, kind)
+		must(f.t, err)
+		if kind == artifact.SRPM {
+			srpm = a
+		} else {
+			binary = append(binary, a)
+		}
+	}
+	var id albs.BuildID
+	must(f.t, f.d.InTx(ctx, func(tx db.Tx) error {
+		if err := f.m.Artifacts.Add(ctx, tx, append([]artifact.Artifact{srpm}, binary...)...); err != nil {
+			return err
+		}
+		if err := tx.GetContext(ctx, &id, `INSERT INTO build (owner_id, owner, team, product, options, created_at)
+			VALUES (1, 'olga', 'core', 'demo', '{}', $1) RETURNING id`, db.Now()); err != nil {
+			return err
+		}
+		var item albs.ItemID
+		if err := tx.GetContext(ctx, &item, `INSERT INTO build_item (build_id, place, platform, arches, url, ref, ref_type, commit_id, package, srpm, srpm_name)
+			VALUES ($1, 0, 'el9', '["x86_64"]', '', '', '', '', 'hello', $2, $3) RETURNING id`, id, srpm.Digest, srpm.Name); err != nil {
+			return err
+		}
+		built := provenance.Fact{Predicate: attest.Build, Files: binary, Body: attest.BuildBody{
+			BuildDefinition: attest.BuildDefinition{
+				BuildType: attest.BuildType, ExternalParameters: attest.ExternalParameters{Platform: "el9", Arch: albs.X8664},
+				ResolvedDependencies: []attest.Descriptor{{Name: attest.DependencySRPM, Digest: map[string]string{attest.SHA256: string(srpm.Digest)}}},
+			},
+			RunDetails: attest.RunDetails{Builder: attest.Builder{ID: builderID}},
+		}}
+		for _, a := range binary {
+			if _, err := tx.ExecContext(ctx, `INSERT INTO build_artifact (build_id, item_id, task_id, attempt, digest, kind, name, arch)
+				VALUES ($1, $2, 0, 1, $3, 'rpm', $4, 'x86_64')`, id, item, a.Digest, a.Name); err != nil {
+				return err
+			}
+			built.Subjects = append(built.Subjects, provenance.SubjectOf(a))
+		}
+		err := f.m.Provenance.State(ctx, tx, provenance.Fact{
+			Subjects: []attest.Subject{provenance.SubjectOf(srpm)}, Predicate: attest.Source, Body: attest.SourceBody{Uploader: "olga"}, Files: []artifact.Artifact{srpm},
+		})
+		if err != nil {
+			return err
+		}
+		return f.m.Provenance.State(ctx, tx, built)
+	}))
+	return id
+}
+
+// until asks again and again whether something holds.
+func (f *fixture) until(what string, ok func() bool) {
+	f.t.Helper()
+	tick := time.NewTicker(50 * time.Millisecond)
+	defer tick.Stop()
+	for end := time.Now().Add(3 * time.Minute); !ok(); <-tick.C {
+		if time.Now().After(end) {
+			f.t.Fatalf("waited in vain until %s", what)
+		}
+	}
+}
+
+// key has the signer make the product's key, asked for on the page.
+func (f *fixture) key() string {
+	f.t.Helper()
+	c := f.browse("signer")
+	a := c.post("/keys/generate", url.Values{"name": {"demo key"}, "user_id": {"Demo <demo@example.org>"}, "algorithm": {"ed25519"}, "product": {"demo"}})
+	if a.StatusCode != http.StatusOK || a.Request.URL.Path != "/keys" {
+		f.t.Fatalf("generate = %s at %s\n%s", a.Status, a.Request.URL, a.text)
+	}
+	var fingerprint string
+	f.until("the key is made", func() bool {
+		k, err := f.Signs.Key(f.t.Context(), "demo key")
+		fingerprint = k.Fingerprint
+		return err == nil
+	})
+	return fingerprint
+}
+
+// signed is a build of hello that was signed, asked for on the page.
+func (f *fixture) signed(version, key string) albs.BuildID {
+	f.t.Helper()
+	id := f.addBuild(hello(f.t, version))
+	a := f.browse("signer").post(fmt.Sprintf("/build/%d/sign", id), url.Values{"key": {key}})
+	if a.StatusCode != http.StatusOK || !strings.HasPrefix(a.Request.URL.Path, "/signing/") {
+		f.t.Fatalf("sign = %s at %s\n%s", a.Status, a.Request.URL, a.text)
+	}
+	var r sign.Request
+	f.until("the build is signed", func() bool {
+		rs, _, err := f.Signs.Requests(f.t.Context(), sign.Filter{Build: id})
+		must(f.t, err)
+		if r = rs[0]; r.Status == sign.Failed {
+			f.t.Fatalf("signing failed: %s", r.Reason)
+		}
+		return r.Status == sign.Completed
+	})
+	for _, p := range r.Packages {
+		must(f.t, f.m.Provenance.WaitNotarized(f.t.Context(), p.Signed))
+	}
+	return id
+}
+
+// ended waits until a release is not in progress any more, and returns its page.
+func (f *fixture) ended(id albs.ReleaseID, want release.Status) string {
+	f.t.Helper()
+	f.until("the release has ended", func() bool {
+		r, err := f.Releases.Get(f.t.Context(), id)
+		must(f.t, err)
+		if r.Status != release.InProgress && r.Status != want {
+			f.t.Fatalf("release %d is %s: %s", id, r.Status, r.Reason)
+		}
+		return r.Status == want
+	})
+	return f.browse("").page("/release/" + id.String())
+}
+
+var digestField = regexp.MustCompile(`name="digest" value="([0-9a-f]{64})"`)
+
+// digest is that of the plan which a page with a form shows.
+func digest(t *testing.T, page string) string {
+	t.Helper()
+	m := digestField.FindStringSubmatch(page)
+	if m == nil {
+		t.Fatalf("no form of the page says for which plan it is\n%s", page)
+	}
+	return m[1]
+}
+
+// shown checks where a form led.
+func (a answer) shown(t *testing.T, path string) string {
+	t.Helper()
+	if a.StatusCode != http.StatusOK || a.Request.URL.Path != path {
+		t.Fatalf("it led to %s at %s, want %s\n%s", a.Status, a.Request.URL, path, a.text)
+	}
+	return a.text
+}
+
+// TestShip takes builds to their readers by forms alone, as a browser without JavaScript
+// does: key, signatures, plan, decisions, approval, publication, what changed, rollback.
+func TestShip(t *testing.T) {
+	t.Parallel()
+	f := shipping(t)
+	anon, pam, alf := f.browse(""), f.browse("maintainer"), f.browse("approver")
+	contains(t, "products", anon.page("/products"), `href="/product/demo"`, "nothing yet", "disabled>New product")
+	contains(t, "product", anon.page("/product/demo"), "A demonstration", "<bdi>demo key</bdi>, which isn’t there", "not shown yet", "Nothing was published yet", "disabled>New release", "disabled>Roll back", "sign in first", `data-topic="product:demo"`)
+	contains(t, "keys", anon.page("/keys"), "There is no key yet", "sign in first", "!Have a signer make one")
+	key := f.key()
+	contains(t, "keys", anon.page("/keys"), key, "active", `href="/product/demo"`)
+	contains(t, "key", anon.page("/key/"+key), "BEGIN PGP PUBLIC KEY BLOCK", "ed25519", "Demo &lt;demo@example.org&gt;", "disabled>Deactivate")
+	contains(t, "sign page of nobody", anon.page(fmt.Sprintf("/build/%d/sign", f.addBuild(hello(t, "0.9")))), "disabled>Sign", "sign in first")
+
+	build := f.signed("1.0", key)
+	path := "/build/" + build.String()
+	contains(t, "build", pam.page(path), `href="/release/create?build=`+build.String()+`"`, "signed", `href="/key/`+key+`"`, "disabled>Sign…")
+	requests := anon.page("/signing?build=" + build.String())
+	contains(t, "requests", requests, "signed", `href="/signing/`, "signer")
+
+	// The plan: nobody knows where the packages go.
+	contains(t, "new release of nobody", anon.page("/release/create?build="+build.String()), "disabled>Make the plan", "sign in first")
+	contains(t, "new release", pam.page("/release/create?build="+build.String()), `value="`+build.String()+`" checked`, ">Make the plan<", "<option selected>demo</option>")
+	plan := pam.post("/release/create", url.Values{"product": {"demo"}, "build": {build.String()}}).shown(t, "/release/1")
+	contains(t, "plan", plan, "What speaks against it", "hello-1.0-1.x86_64", `href="/release/1/decide?package=hello-1.0-1.x86_64"`, "disabled>Approve", "its plan is refused", "disabled>Publish", "Plan again", `data-topic="release:1"`)
+	decide := pam.page("/release/1/decide?package=hello-1.0-1.x86_64&package=hello-doc-1.0-1.noarch&package=nothing-1-1.noarch")
+	contains(t, "decide", decide, "<option>AppStream</option>", "<option>BaseOS/x86_64/os</option>", "Not in the plan any more", ">Decide<")
+	contains(t, "decide of another", alf.page("/release/1/decide?package=hello-1.0-1.x86_64"), ">Decide<")
+	contains(t, "decide of nobody", anon.page("/release/1/decide?package=hello-1.0-1.x86_64"), "disabled>Decide")
+	word := url.Values{"digest": {digest(t, decide)}, "package": {"hello-1.0-1.x86_64", "hello-doc-1.0-1.noarch"}, "action": {"move"}, "to": {"BaseOS"}, "reason": {"it <b>belongs</b> there"}}
+	plan = pam.post("/release/1/decide", word).shown(t, "/release/1")
+	contains(t, "plan after a decision", plan, "!What speaks against it", "it &lt;b&gt;belongs&lt;/b&gt; there", "maintainer", "+ BaseOS/x86_64/os", "take it back", "3 packages more", "0 of 1", "you planned it")
+	if a := pam.post("/release/1/decide", word); a.StatusCode != http.StatusConflict || !strings.Contains(a.text, "look at it again") {
+		t.Errorf("a decision on a plan that is gone = %s\n%s", a.Status, a.text)
+	}
+	back := url.Values{"digest": {digest(t, plan)}, "package": {"hello-doc-1.0-1.noarch"}, "action": {"move"}, "to": {"BaseOS"}}
+	plan = pam.post("/release/1/undecide", back).shown(t, "/release/1")
+	contains(t, "plan after taking it back", plan, "What speaks against it", "hello-doc-1.0-1.noarch")
+	plan = pam.post("/release/1/decide", url.Values{"digest": {digest(t, plan)}, "package": {"hello-doc-1.0-1.noarch"}, "action": {"exclude"}, "to": {"BaseOS"}, "reason": {"later"}}).shown(t, "/release/1")
+	contains(t, "plan with an exclusion", plan, "excluded", "2 packages more")
+
+	// Another person's word, for exactly this.
+	plan = alf.page("/release/1")
+	contains(t, "plan of the other", plan, `action="/release/1/approve"`, "adds 2 packages", "disabled>Publish", "it has 0 of the 1 approval")
+	if a := alf.post("/release/1/approve", url.Values{"digest": {strings.Repeat("0", 64)}}); a.StatusCode != http.StatusConflict {
+		t.Errorf("approval of another plan = %s", a.Status)
+	}
+	if a := alf.post("/release/1/approve", nil); a.StatusCode != http.StatusBadRequest {
+		t.Errorf("approval of nothing = %s", a.Status)
+	}
+	if a := pam.post("/release/1/approve", url.Values{"digest": {digest(t, plan)}}); a.StatusCode != http.StatusForbidden {
+		t.Errorf("approval by who planned it = %s", a.Status)
+	}
+	plan = alf.post("/release/1/approve", url.Values{"digest": {digest(t, plan)}, "note": {"looks <i>right</i>"}}).shown(t, "/release/1")
+	contains(t, "approved plan", plan, "approver", "looks &lt;i&gt;right&lt;/i&gt;", "you approved it already", `action="/release/1/publish"`)
+	if a := f.browse("signer").post("/release/1/publish", nil); a.StatusCode != http.StatusForbidden {
+		t.Errorf("publication by a signer = %s", a.Status)
+	}
+	pam.post("/release/1/publish", nil).shown(t, "/release/1")
+	public := f.ended(1, release.Completed)
+	contains(t, "public", public, "released", "serial 1", "3 of 3 repositories laid out", "serial 1 is shown in place of 0", `href="/product/demo"`)
+	contains(t, "releases", anon.page("/releases?product=demo&status=3"), `href="/release/1"`, "maintainer")
+	contains(t, "other releases", anon.page("/releases?status=4"), "No release is like that")
+	contains(t, "build", anon.page(path), `href="/release/1"`)
+
+	// What readers see.
+	shown := anon.page("/product/demo")
+	contains(t, "product", shown, "serial 1", "2 packages", `href="/repo/demo/BaseOS/x86_64/os"`, "[demo-BaseOS-os]", "gpgcheck=1", f.url+"/repos/product/demo/")
+	contains(t, "configuration", anon.page("/product/demo/el9.repo"), "[demo-AppStream-os]\n", "repo_gpgcheck=1\n", "!<")
+	repository := anon.page("/repo/demo/BaseOS/x86_64/os")
+	contains(t, "repository", repository, "hello", "1.0-1", "x86_64", "shown now", `value="demo/BaseOS/x86_64/os@1"`, `data-topic="product:demo"`)
+	contains(t, "search", anon.page("/repo/demo/BaseOS/x86_64/os?q=nothing&at=1"), "No package of it is called like that", "!data-topic")
+
+	// The next one, and back.
+	next := f.signed("2.0", key)
+	plan = pam.post("/release/create", url.Values{"product": {"demo"}, "others": {f.url + "/build/" + next.String()}}).shown(t, "/release/2")
+	contains(t, "second plan", plan, "hello-2.0-1.x86_64")
+	decide = pam.page("/release/2/decide?package=hello-2.0-1.x86_64")
+	plan = pam.post("/release/2/decide", url.Values{"digest": {digest(t, decide)}, "package": {"hello-2.0-1.x86_64", "hello-doc-2.0-1.noarch"}, "action": {"move"}, "to": {"BaseOS"}, "reason": {"as before"}}).shown(t, "/release/2")
+	contains(t, "second plan", plan, "hello-1.0-1.x86_64") // that it comes after
+	alf.post("/release/2/approve", url.Values{"digest": {digest(t, alf.page("/release/2"))}}).shown(t, "/release/2")
+	pam.post("/release/2/publish", nil).shown(t, "/release/2")
+	f.ended(2, release.Completed)
+	contains(t, "product's changes", anon.page("/product/demo/diff?from=1&to=2"), "1 added, 1 upgraded", "1 repository is the same")
+	contains(t, "changes", anon.page("/diff?from=demo/BaseOS/x86_64/os@1&to=demo/BaseOS/x86_64/os"), "upgraded", "1.0-1", "2.0-1", "hello-doc")
+	contains(t, "upgrades alone", anon.page("/diff?from=demo/BaseOS/x86_64/os@1&to=demo/BaseOS/x86_64/os&what=upgraded"), "2.0-1", "!hello-doc")
+	contains(t, "the past", anon.page("/repo/demo/BaseOS/x86_64/os?at=1"), "the past", "1.0-1", "!2.0-1<")
+	contains(t, "the other repository", anon.page("/repo/demo/AppStream/x86_64/os"), "as before", "It holds no package")
+	contains(t, "rollback of nobody", anon.page("/product/demo/rollback?to=1"), "disabled>Roll back", "sign in first")
+	question := pam.page("/product/demo/rollback?to=1")
+	contains(t, "rollback", question, "What goes with it", `href="/release/2"`, "1 removed, 1 downgraded", "<button class=\"danger\">Roll back")
+	a := pam.post("/product/demo/rollback", url.Values{"from": {"2"}, "to": {"1"}})
+	a.shown(t, "/release/3")
+	contains(t, "rolled back", f.ended(3, release.Completed), "back to serial 1", "serial 3", "3 packages fewer", "!disabled>Approve")
+	contains(t, "reverted", anon.page("/release/2"), "reverted")
+	contains(t, "product", anon.page("/product/demo"), "back to 1", "serial 3")
+
+	for path, want := range map[string]int{
+		"/product/none": 404, "/product/demo/el10.repo": 404, "/product/demo/diff?from=1": 400, "/product/demo/diff?from=1&to=9": 404, "/product/demo/rollback?to=3": 409, "/product/demo/rollback?to=x": 400, "/repo/demo/none": 404, "/repo/none/x": 404, "/repo/demo/BaseOS/x86_64/os?at=yesterday": 400,
+		"/repo/demo/BaseOS/x86_64/os?page=0": 400, "/diff?from=x&to=y": 400, "/releases?status=9": 400, "/releases?before=x": 400, "/release/9": 404, "/release/x": 404, "/release/1?show=x": 400, "/release/1/decide": 400, "/release/create?builds=x": 400,
+		"/key/none": 404, "/signing/99": 404, "/signing?build=x": 400, "/build/99/sign": 404, "/release/create?product=none": 404, "/products?q=" + strings.Repeat("a", 300): 400, "/events?topic=release:99": 404,
+	} {
+		if a := anon.get(path); a.StatusCode != want {
+			t.Errorf("GET %.80s = %s, want %d", path, a.Status, want)
+		}
+	}
+}
+
+// release has a build of demo released by people who don't use pages.
+func (f *fixture) release(t *testing.T, id albs.BuildID) {
+	t.Helper()
+	pam, alf := f.as("maintainer"), f.as("approver")
+	r, err := f.Releases.Plan(pam, "demo", []albs.BuildID{id})
+	must(t, err)
+	var all []place.Decision
+	for _, x := range r.Plan.Refusals {
+		all = append(all, place.Decision{Action: place.Move, Package: x.Package, To: "BaseOS", Reason: "as before"})
+	}
+	r, err = f.Releases.Decide(pam, r.ID, r.Digest, all)
+	must(t, err)
+	_, err = f.Releases.Approve(alf, r.ID, r.Digest, "")
+	must(t, err)
+	_, err = f.Releases.Publish(pam, r.ID)
+	must(t, err)
+	f.ended(r.ID, release.Completed)
+}
