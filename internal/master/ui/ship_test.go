@@ -3,7 +3,10 @@ package ui
 import (
 	"bytes"
 	"context"
+	"encoding/json"
+	"errors"
 	"fmt"
+	"mime/multipart"
 	"net/http"
 	"net/url"
 	"os/exec"
@@ -26,7 +29,9 @@ import (
 	"albs/internal/master/provenance"
 	"albs/internal/master/release"
 	"albs/internal/master/release/place"
+	releaseplan "albs/internal/master/release/plan"
 	"albs/internal/master/sign"
+	"albs/internal/master/testrun"
 	"albs/internal/rpm/rpmtest"
 	"albs/internal/worker"
 	"albs/internal/worker/releaser"
@@ -388,4 +393,117 @@ func (f *fixture) release(t *testing.T, id albs.BuildID) {
 	_, err = f.Releases.Publish(pam, r.ID)
 	must(t, err)
 	f.ended(r.ID, release.Completed)
+}
+
+// TestProductForms: a product is made and changed as YAML, and a repository is given
+// metadata files; what is wrong is said above what was typed.
+func TestProductForms(t *testing.T) {
+	t.Parallel()
+	f := setup(t)
+	pam, operator, anon := f.browse("maintainer"), f.browse("operator"), f.browse("")
+	edit := pam.page("/product/distro/edit")
+	contains(t, "edit", edit, "name: distro", "path: BaseOS/x86_64/os", ">Apply<")
+	contains(t, "edit of nobody", anon.page("/product/distro/edit"), "disabled>Apply", " readonly")
+	contains(t, "edit of another team's", f.browse("outsider").page("/product/distro/edit"), "disabled>Apply", "product.apply")
+	spec := strings.TrimSpace(productYAML) + "\ntitle: A <b>title</b>\r\n"
+	if a := pam.post("/product/distro/edit", url.Values{"spec": {spec + "nonsense: 1\n"}}); a.StatusCode != http.StatusUnprocessableEntity || !strings.Contains(a.text, "nonsense: 1") || !strings.Contains(a.text, `role="alert"`) {
+		t.Errorf("a product with an unknown key = %s\n%s", a.Status, a.text)
+	}
+	if a := pam.post("/product/distro/edit", url.Values{"spec": {strings.Replace(spec, "name: distro", "name: other", 1)}}); a.StatusCode != http.StatusUnprocessableEntity || !strings.Contains(a.text, "keeps its name") {
+		t.Errorf("a product renamed = %s", a.Status)
+	}
+	if a := pam.post("/products/new", url.Values{"spec": {spec}}); a.StatusCode != http.StatusUnprocessableEntity || !strings.Contains(a.text, "already") {
+		t.Errorf("a new product that is there = %s", a.Status)
+	}
+	if a := f.browse("contributor").post("/product/distro/edit", url.Values{"spec": {spec}}); a.StatusCode != http.StatusForbidden {
+		t.Errorf("a product changed by a contributor = %s", a.Status)
+	}
+	if a := pam.post("/product/distro/edit", url.Values{"spec": {strings.Repeat("x", 300<<10)}}); a.StatusCode != http.StatusRequestEntityTooLarge {
+		t.Errorf("a product of 300 KiB = %s", a.Status)
+	}
+	pam.post("/product/distro/edit", url.Values{"spec": {spec}}).shown(t, "/product/distro")
+	contains(t, "product", anon.page("/product/distro"), "A &lt;b&gt;title&lt;/b&gt;", "Revision 2")
+	operator.post("/products/new", url.Values{"spec": {strings.Replace(spec, "name: distro", "name: second", 1)}}).shown(t, "/product/second")
+	contains(t, "list", anon.page("/products?q=SEC"), `href="/product/second"`, `!href="/product/distro"`)
+
+	give := func(c *client, typ, text string) answer {
+		var b bytes.Buffer
+		w := multipart.NewWriter(&b)
+		must(t, errors.Join(w.WriteField("repository", "BaseOS/x86_64/os"), w.WriteField("type", typ)))
+		part, err := w.CreateFormFile("file", "comps.xml")
+		must(t, err)
+		_, err = part.Write([]byte(text))
+		must(t, errors.Join(err, w.Close()))
+		r := c.request(http.MethodPost, "/product/distro/records/give", &b)
+		r.Header.Set("Content-Type", w.FormDataContentType())
+		r.Header.Set("Sec-Fetch-Site", "same-origin")
+		return c.do(r)
+	}
+	const comps = `<comps><group><id>core</id><name>Core</name><packagelist><packagereq type="mandatory">bash</packagereq></packagelist></group></comps>`
+	for c, want := range map[*client]int{anon: 401, operator: 403} {
+		if a := give(c, "group", comps); a.StatusCode != want {
+			t.Errorf("comps of who may not = %s, want %d", a.Status, want)
+		}
+	}
+	for typ, text := range map[string]string{"group": "<nothing/>", "nothing": comps} {
+		if a := give(pam, typ, text); a.StatusCode != http.StatusBadRequest {
+			t.Errorf("%s of type %s = %s\n%s", text, typ, a.Status, a.text)
+		}
+	}
+	// Nothing was published, so the repository itself has no page yet.
+	if a := give(pam, "group", comps); a.StatusCode != http.StatusNotFound || a.Request.URL.Path != "/repo/distro/BaseOS/x86_64/os" {
+		t.Errorf("comps = %s at %s\n%s", a.Status, a.Request.URL, a.text)
+	}
+	contains(t, "product", anon.page("/product/distro"), "1 metadata file waits for the next release", "group of")
+	a := pam.post("/product/distro/records/take", url.Values{"repository": {"BaseOS/x86_64/os"}, "type": {"group"}})
+	if a.StatusCode != http.StatusNotFound || a.Request.URL.Path != "/repo/distro/BaseOS/x86_64/os" {
+		t.Errorf("comps taken away = %s at %s", a.Status, a.Request.URL)
+	}
+	contains(t, "product", anon.page("/product/distro"), "!metadata file")
+}
+
+// TestLargePlan holds the page of a plan of 5,000 packages to what a page may have, and
+// tells how long it took.
+func TestLargePlan(t *testing.T) {
+	t.Parallel()
+	f := setup(t)
+	b := f.create()
+	r, err := f.Releases.Plan(f.as("maintainer"), "distro", []albs.BuildID{b.ID})
+	must(t, err)
+	p := r.Plan
+	for _, arch := range []string{"x86_64", "aarch64", "s390x", "ppc64le"} {
+		x := p.Repositories[0]
+		x.Path, x.Arch, x.Packages = "BaseOS/"+arch+"/os", albs.Arch(arch), nil
+		for i := range 1250 {
+			nevra := fmt.Sprintf("package-%04d-1.0-1.el9.%s", i, arch)
+			x.Packages = append(x.Packages, releaseplan.Change{
+				Action: releaseplan.Add, NEVRA: nevra, File: nevra + ".rpm", Digest: albs.DigestOf([]byte(nevra)), Unsigned: albs.DigestOf([]byte(nevra + "u")), Size: 1 << 20, Build: b.ID,
+				Tests: testrun.Passed, Place: "BaseOS", Match: "exact", Updates: fmt.Sprintf("package-%04d-0.9-1.el9.%s", i, arch),
+			})
+		}
+		p.Repositories = append(p.Repositories, x)
+	}
+	doc, err := json.Marshal(p)
+	must(t, err)
+	must(t, f.d.InTx(t.Context(), func(tx db.Tx) error {
+		_, err := tx.ExecContext(t.Context(), `UPDATE release SET plan = $1 WHERE id = $2`, string(doc), r.ID)
+		return err
+	}))
+	anon := f.browse("")
+	var a answer
+	took := time.Hour
+	for range 5 { // the best of them: other tests run beside
+		q := anon.request(http.MethodGet, "/release/1", nil)
+		q.Header.Set("Accept-Encoding", "gzip") // by hand: the client then doesn't unpack
+		start := time.Now()
+		a = anon.do(q)
+		took = min(took, time.Since(start))
+	}
+	if a.Header.Get("Content-Encoding") != "gzip" || len(a.text) > 100<<10 {
+		t.Errorf("the page is %q and has %d bytes", a.Header.Get("Content-Encoding"), len(a.text))
+	}
+	t.Logf("5,000 packages: %v, %d bytes", took, len(a.text))
+	contains(t, "first page", anon.page("/release/1"), "5,000 packages more", "tests: 5,000 passed", "1 to 100 of 5,00", "page=2")
+	contains(t, "a later page", anon.page("/release/1?page=50&repository=BaseOS/s390x/os"), "There is no such page")
+	contains(t, "one package", anon.page("/release/1?q=package-0042&repository=BaseOS/s390x/os"), "package-0042-1.0-1.el9.s390x", "!package-0042-1.0-1.el9.x86_64<", "!page=2")
 }

@@ -22,7 +22,10 @@ import (
 	"albs/internal/master/face/facetest"
 	"albs/internal/master/ui/builds"
 	"albs/internal/master/ui/farm"
+	"albs/internal/master/ui/keys"
 	"albs/internal/master/ui/page"
+	"albs/internal/master/ui/products"
+	"albs/internal/master/ui/releases"
 )
 
 func TestPages(t *testing.T) {
@@ -95,7 +98,7 @@ func TestHeaders(t *testing.T) {
 	anon := f.browse("")
 	facetest.Impatient(t, f.UI, "/")
 	facetest.Impatient(t, f.UI, "/nothing")
-	for _, path := range []string{"/", "/login", "/queue", "/nodes", "/nothing"} {
+	for _, path := range []string{"/", "/login", "/queue", "/nodes", "/products", "/product/distro", "/releases", "/release/create?product=distro", "/keys", "/signing", "/nothing"} {
 		h := anon.get(path).Header
 		const want = "base-uri 'none'; connect-src 'self'; default-src 'none'; form-action 'self'; frame-ancestors 'none'; img-src 'self'; script-src 'self'; style-src 'self'"
 		if p := strings.Split(h.Get("Content-Security-Policy"), "; "); strings.Join(slices.Sorted(slices.Values(p)), "; ") != want {
@@ -247,11 +250,11 @@ func TestUnsafe(t *testing.T) {
 		if method != http.MethodPost {
 			t.Errorf("%s %s: a page can't send that without the module", method, route)
 		}
-		paths[strings.NewReplacer("{build}", "1", "{task}", "1", "{worker}", "1", "{item}", "1").Replace(route)] = http.StatusUnauthorized
+		paths[strings.NewReplacer("{build}", "1", "{task}", "1", "{worker}", "1", "{item}", "1", "{release}", "1", "{product}", "distro", "{key}", "x").Replace(route)] = http.StatusUnauthorized
 		return nil
 	})
 	must(t, err)
-	if len(paths) < 13 || paths[entry] == 0 {
+	if len(paths) < 28 || paths[entry] == 0 {
 		t.Errorf("the router has only %v", paths)
 	}
 	anon, c := f.browse(""), f.browse("operator")
@@ -437,6 +440,15 @@ func TestFeedOf(t *testing.T) {
 	if e := (event.Event{Topic: "build:1", Kind: "build.created"}); !builds.keep(e) || queue.keep(e) {
 		t.Errorf("%s: builds %t, queue %t; want builds alone", e.Kind, builds.keep(e), queue.keep(e))
 	}
+	release := event.Event{Topic: "release:7", Kind: "release.published"}
+	one, all, shown, keyring := of("product:distro"), of(releases.FollowAll), of(products.FollowAll), of(keys.Follow)
+	if !one.keep(release) || !all.keep(release) || shown.keep(release) || keyring.keep(release) {
+		t.Errorf("%s reaches a product %t, releases %t, products %t, keys %t", release.Kind, one.keep(release), all.keep(release), shown.keep(release), keyring.keep(release))
+	}
+	tree := event.Event{Topic: "product:other", Kind: "tree.advanced"}
+	if one.keep(tree) || all.keep(tree) || !shown.keep(tree) || !keyring.keep(event.Event{Topic: "key:x", Kind: "key.generated"}) {
+		t.Error("what another product shows reaches those who follow one, or nobody; or a key reaches nobody")
+	}
 	if got := of("build:7"); got.topic != "build:7" || got.keep != nil {
 		t.Errorf("a build's feed is of topic %q", got.topic)
 	}
@@ -452,7 +464,7 @@ func TestFeedOf(t *testing.T) {
 	if got := of("task:" + l.Token.Task.String()); got.topic != "build:1" || got.task != l.Token.Task {
 		t.Errorf("a task's feed is of topic %q and the logs of task %d", got.topic, got.task)
 	}
-	for _, bad := range []string{"", "build", "build:", "build:0", "build:-1", "build:1x", "task:0", "task:-1", "user:alice", "ledger"} {
+	for _, bad := range []string{"", "build", "build:", "build:0", "build:-1", "build:1x", "task:0", "task:-1", "release:x", "release:0", "product:", "user:alice", "ledger"} {
 		if _, err := f.feedOf(t.Context(), bad); albs.KindOf(err) != albs.Invalid {
 			t.Errorf("feedOf(%q) = %v, want invalid", bad, err)
 		}

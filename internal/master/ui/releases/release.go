@@ -270,7 +270,7 @@ func (u *Pages) steps(ctx context.Context, v releaseView) ([]page.Step, error) {
 	}
 	planned := page.Step{Name: "plan", State: "succeeded", Note: words.Plural(v.Added, "package")}
 	if n := len(v.Plan.Refusals); n > 0 {
-		planned.State, planned.Note = "failed", words.Plural(n, "refusal")
+		planned.State, planned.Note = "refused", words.Plural(n, "refusal")
 	}
 	approve := page.Step{Name: "approve", State: "none", Note: fmt.Sprintf("%d of %d", len(v.Approvals), v.Needed)}
 	switch {
