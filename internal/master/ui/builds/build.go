@@ -275,12 +275,7 @@ func (u *Pages) change(w http.ResponseWriter, r *http.Request, do func(ctx conte
 	if err := do(r.Context(), albs.BuildID(n)); err != nil {
 		return err
 	}
-	if page.WantsFragment(r) {
-		w.WriteHeader(http.StatusNoContent) // the page that asked looks by itself
-		return nil
-	}
-	http.Redirect(w, r, fmt.Sprintf("/build/%d", n), http.StatusSeeOther)
-	return nil
+	return page.Changed(w, r, fmt.Sprintf("/build/%d", n))
 }
 
 func (u *Pages) cancelBuild(w http.ResponseWriter, r *http.Request) error {

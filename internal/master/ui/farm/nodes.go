@@ -123,12 +123,7 @@ func (u *Pages) decide(w http.ResponseWriter, r *http.Request, do func(ctx conte
 	if err := do(r.Context(), n.Name); err != nil {
 		return err
 	}
-	if page.WantsFragment(r) {
-		w.WriteHeader(http.StatusNoContent) // the page that asked looks by itself
-		return nil
-	}
-	http.Redirect(w, r, fmt.Sprintf("/nodes#n%d", id), http.StatusSeeOther)
-	return nil
+	return page.Changed(w, r, fmt.Sprintf("/nodes#n%d", id))
 }
 
 func (u *Pages) drainNode(w http.ResponseWriter, r *http.Request) error {

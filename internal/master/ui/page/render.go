@@ -48,6 +48,17 @@ const Live = "live"
 // no page at all after a form.
 func WantsFragment(r *http.Request) bool { return r.Header.Get(FragmentHeader) == Live }
 
+// Changed answers a form that has done what it is for: who has the module is on a page
+// that looks by itself, and others are sent to path.
+func Changed(w http.ResponseWriter, r *http.Request, path string) error {
+	if WantsFragment(r) {
+		w.WriteHeader(http.StatusNoContent)
+		return nil
+	}
+	http.Redirect(w, r, path, http.StatusSeeOther)
+	return nil
+}
+
 // templates are the pages by their names: the folder and the file below web/templates
 // without its end, as "builds/task".
 type templates map[string]*template.Template
