@@ -65,8 +65,32 @@ type Plan struct {
 			Type   string      `json:"type"`
 			Digest albs.Digest `json:"digest"`
 		} `json:"records"`
+		Modules []struct {
+			Action   string `json:"action"` // add, remove, or "" for one that stays
+			Name     string `json:"name"`
+			Stream   string `json:"stream"`
+			Version  string `json:"version"`
+			Context  string `json:"context"`
+			Packages int    `json:"packages"` // of the plan's
+		} `json:"modules"`
 		Metadata string `json:"metadata"` // the compression, where it becomes another
 	} `json:"repositories"`
+	Copy *struct {
+		Product string `json:"product"`
+		Serial  int64  `json:"serial"`
+	} `json:"copy"` // nil for a plan of builds
+	Left []struct {
+		Package    string `json:"package"`
+		Repository string `json:"repository"`
+		Reason     string `json:"reason"`
+	} `json:"left"` // of the product copied from
+	Closure *struct {
+		Policy  string   `json:"policy"`
+		Broken  []Unmet  `json:"broken"`
+		Unknown []Unmet  `json:"unknown"`
+		More    int      `json:"more"`
+		Unread  []string `json:"unread"`
+	} `json:"closure"` // nil where nobody looked
 	Decisions []Decision `json:"decisions"`
 	Excluded  []string   `json:"excluded"`
 	Missing   []struct {
@@ -80,6 +104,14 @@ type Plan struct {
 		Reason  string `json:"reason"`
 	} `json:"refusals"`
 	Notes []string `json:"notes"`
+}
+
+// Unmet is a package that would lack something after a release and doesn't now.
+type Unmet struct {
+	Repository string   `json:"repository"`
+	Package    string   `json:"package"`
+	Needs      []string `json:"needs"`
+	Shown      bool     `json:"shown"` // it is shown now, and loses that
 }
 
 // PlanChange is one package in one repository of a plan.
@@ -140,6 +172,19 @@ func (c *Client) Release(ctx context.Context, id albs.ReleaseID) (Doc[Release], 
 // were given.
 func (c *Client) PlanRelease(ctx context.Context, product string, builds []albs.BuildID) (Doc[Release], error) {
 	return send[Release](ctx, c, http.MethodPost, "/releases/new/", map[string]any{"product": product, "builds": append([]albs.BuildID{}, builds...)})
+}
+
+// CopyRelease has the server compute what the release of the packages comes to that the
+// product from shows, or showed at a serial that isn't 0: those that the words name, or all.
+func (c *Client) CopyRelease(ctx context.Context, from, to string, serial int64, packages []string) (Doc[Release], error) {
+	what := map[string]any{"product": from}
+	if serial != 0 {
+		what["serial"] = serial
+	}
+	if len(packages) > 0 {
+		what["packages"] = packages
+	}
+	return send[Release](ctx, c, http.MethodPost, "/releases/new/", map[string]any{"product": to, "builds": []albs.BuildID{}, "copy": what})
 }
 
 // DecideRelease makes decisions those of a release, in place of the ones it had; digest is

@@ -67,6 +67,9 @@ func TestRecords(t *testing.T) {
 		{"maintainer", post, "/api/v1/products/none/metadata/group" + os, comps, 404, "none"},
 		{"maintainer", "DELETE", records + "group" + os, nil, 404, "no record"},
 		{"maintainer", post, "/api/v1/releases/new/", `{"builds":[],"product":"distro"}`, 400, "name the builds"},
+		{"maintainer", post, "/api/v1/releases/new/", `{"builds":[1],"product":"distro","copy":{"product":"other"}}`, 400, "body.copy takes the place of body.builds"},
+		{"maintainer", post, "/api/v1/releases/new/", `{"builds":[],"product":"distro","copy":{"product":"distro"}}`, 400, "can't be copied into itself"},
+		{"maintainer", post, "/api/v1/releases/new/", `{"builds":[],"product":"distro","copy":{"product":"none"}}`, 404, "there is no product"},
 	} {
 		p := f.call(t, test.who, test.method, test.path, test.body, test.status).problem(t)
 		if !strings.Contains(p.Detail, test.detail) {

@@ -2,9 +2,11 @@
 package releases
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"strconv"
+	"strings"
 
 	urfave "github.com/urfave/cli/v2"
 
@@ -43,6 +45,7 @@ func (a app) releaseCommand() *urfave.Command {
 				},
 				Action: terminal.Action(0, 0, a.planRelease),
 			})),
+			ask.Listed("albs product list shows what there is", a.copyCommand()),
 			ask.Answers(&urfave.Command{
 				Name: "list", Usage: "list releases, the newest first", ArgsUsage: "[--product P] [--page N]",
 				Description: "Releases are listed ten to a page, rollbacks among them.",
@@ -101,6 +104,11 @@ func (a app) planRelease(c *urfave.Context) error {
 		return err
 	}
 	doc, err := cl.PlanRelease(c.Context, c.String("product"), builds)
+	return a.printPlanned(c, doc, err)
+}
+
+// printPlanned prints a new plan; it is an error if it can't be approved as it is.
+func (a app) printPlanned(c *urfave.Context, doc client.Doc[client.Release], err error) error {
 	if err != nil || c.Bool("json") {
 		return a.JSONOr(doc.JSON, err)
 	}
@@ -156,6 +164,9 @@ func (a app) printRelease(r client.Release) error {
 	}
 	pairs = append(pairs, "digest", string(r.Digest), "expires", terminal.When(r.Expires))
 	if r.Plan != nil {
+		if from := r.Plan.Copy; from != nil {
+			pairs = append(pairs, "copied from", fmt.Sprintf("%s, serial %d", from.Product, from.Serial))
+		}
 		pairs = append(pairs, "key", r.Plan.Key, "tests", r.Plan.Gate)
 	}
 	if err := a.Facts(pairs...); err != nil || r.Plan == nil {
@@ -184,6 +195,17 @@ func (a app) printPlan(p *client.Plan) error {
 	for _, path := range p.Dropped {
 		counts.Row(path, "all", "the repository goes", "")
 	}
+	modules := terminal.NewTable("ACTION", "MODULE", "VERSION", "REPOSITORY", "PACKAGES")
+	for _, r := range p.Repositories {
+		for _, m := range r.Modules {
+			modules.Row(cmp.Or(m.Action, "keep"), m.Name+":"+m.Stream, m.Version+":"+m.Context, r.Path, terminal.Decimal(m.Packages))
+		}
+	}
+	left := terminal.NewTable("LEFT OUT", "OF", "WHY")
+	for _, l := range p.Left {
+		left.Row(l.Package, l.Repository, l.Reason)
+	}
+	unmet := terminal.NewTable("UNRESOLVED", "REPOSITORY", "NEEDS")
 	decisions := terminal.NewTable("DECIDED", "PACKAGE", "TO", "WHY", "BY")
 	for _, d := range p.Decisions {
 		decisions.Row(d.Action, d.Package, d.To, d.Reason, d.By)
@@ -199,7 +221,21 @@ func (a app) printPlan(p *client.Plan) error {
 	for _, n := range p.Notes {
 		notes.Row(n)
 	}
-	for _, t := range []*terminal.Table{decisions, changes, records, counts, refusals, notes} {
+	if cl := p.Closure; cl != nil {
+		for _, b := range cl.Broken {
+			unmet.Row(b.Package, b.Repository, strings.Join(b.Needs, ", "))
+		}
+		for _, b := range cl.Unknown {
+			notes.Row(fmt.Sprintf("%s in %s needs %s, which is there or not: no metadata lists such paths", b.Package, b.Repository, strings.Join(b.Needs, ", ")))
+		}
+		for _, why := range cl.Unread {
+			notes.Row("what the release leaves unresolved can't be told: " + why)
+		}
+		if cl.More > 0 {
+			notes.Row(fmt.Sprintf("%d more packages would lack something", cl.More))
+		}
+	}
+	for _, t := range []*terminal.Table{decisions, changes, modules, records, counts, left, refusals, unmet, notes} {
 		if err := a.Section(t); err != nil {
 			return err
 		}

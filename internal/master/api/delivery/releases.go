@@ -143,6 +143,14 @@ type newRelease struct {
 	ProductID  int64           `json:"product_id,omitempty" doc:"Its id, in place of the name"`
 	PlatformID int64           `json:"platform_id,omitempty" doc:"Of a product's only platform; packages of all platforms are released"`
 	BuildTasks json.RawMessage `json:"build_tasks,omitempty" doc:"Not supported: empty"`
+	Copy       *copyBody       `json:"copy,omitempty" doc:"Packages of another product, in place of builds; nothing is built again"`
+}
+
+// copyBody says what is copied from which product.
+type copyBody struct {
+	Product  string   `json:"product" minLength:"1" maxLength:"100" doc:"The name of the product copied from"`
+	Serial   int64    `json:"serial,omitempty" minimum:"1" doc:"What it showed at that serial; without it, what it shows now"`
+	Packages []string `json:"packages,omitempty" maxItems:"1000" doc:"NEVRAs, or names of packages or source packages; none are all, of each the newest"`
 }
 
 type planInput struct{ Body newRelease }
@@ -168,7 +176,15 @@ func (s *Resources) planRelease(ctx context.Context, in *planInput) (*rest.Body[
 	if err != nil {
 		return nil, err
 	}
-	r, err := s.Releases.Plan(ctx, p.Name, b.Builds)
+	var r release.Release
+	switch {
+	case b.Copy == nil:
+		r, err = s.Releases.Plan(ctx, p.Name, b.Builds)
+	case len(b.Builds) > 0:
+		err = albs.Errorf(albs.Invalid, "body.copy takes the place of body.builds: leave the builds out, or plan another release of them")
+	default:
+		r, err = s.Releases.Copy(ctx, p.Name, plan.Copy{Product: b.Copy.Product, Serial: b.Copy.Serial, Packages: b.Copy.Packages})
+	}
 	if err != nil {
 		return nil, err
 	}
