@@ -28,6 +28,8 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"albs/internal/pgp"
 )
 
 // row is one line of bench.json.
@@ -53,13 +55,16 @@ var measures = []struct {
 	{"dispatch-p99-sqlite", dispatchSQLite},
 	{"dispatch-p99-postgres", dispatchPostgres},
 	{"mass-rebuild", massRebuild},
+	{"sign-rsa4096-100", sign(pgp.RSA4096, 6)},
+	{"sign-ed25519-100", sign(pgp.Ed25519, 20)},
 	{"publish-1-of-1000", publishOne(1_000)},
 	{"publish-1-of-10000", publishOne(10_000)},
 	{"publish-1-of-50000", publishOne(50_000)},
 	{"metadata-1000", metadata(1_000)},
 	{"metadata-10000", metadata(10_000)},
 	{"metadata-50000", metadata(50_000)},
-	{"release", releaseMany},
+	{"release-1000-of-12", releaseMany},
+	{"release-whole", releaseWhole},
 }
 
 func main() {
@@ -175,8 +180,12 @@ type server struct {
 	ready time.Duration
 }
 
-// serve starts a server on fresh or earlier data and waits until it answers.
+// serve starts a server of all roles on fresh or earlier data and waits until it answers.
 func (b *bench) serve(ctx context.Context, data, config string) (*server, error) {
+	return b.serveAs(ctx, "all", data, config)
+}
+
+func (b *bench) serveAs(ctx context.Context, roles, data, config string) (*server, error) {
 	log, err := os.Create(filepath.Join(b.dir, "serve.log"))
 	if err != nil {
 		return nil, err
@@ -186,7 +195,7 @@ func (b *bench) serve(ctx context.Context, data, config string) (*server, error)
 	if err != nil {
 		return nil, err
 	}
-	args := []string{"serve", "--role=all", "--data", data, "--listen", listen}
+	args := []string{"serve", "--role", roles, "--data", data, "--listen", listen}
 	if config != "" {
 		args = append(args, "--config", config)
 	}
@@ -320,32 +329,49 @@ install -D -m755 libsmall.so.1 %{buildroot}/usr/lib64/libsmall.so.1
 /usr/lib64/libsmall.so.1
 `
 
-// warmBuild: from claim to admitted, beside rpmbuild --rebuild of the same SRPM on
-// the host, in turns.
-func warmBuild(ctx context.Context, b *bench) ([]row, error) {
+// seed makes Seed Linux, once, and returns the platform that has it and the configuration of
+// a server whose parts of these names may reach it.
+func (b *bench) seed(ctx context.Context, parts ...string) (platform, config string, err error) {
 	seed := filepath.Join(b.dir, "seed")
-	cmd := exec.CommandContext(ctx, "go", "run", "./testdata/seed", "-out", seed)
-	cmd.Stderr = os.Stderr
-	if err := cmd.Run(); err != nil {
-		return nil, fmt.Errorf("make Seed Linux: %w", err)
+	if _, err := os.Stat(seed); errors.Is(err, os.ErrNotExist) {
+		cmd := exec.CommandContext(ctx, "go", "run", "./testdata/seed", "-out", seed+".new")
+		cmd.Stderr = os.Stderr
+		if err := cmd.Run(); err != nil {
+			return "", "", fmt.Errorf("make Seed Linux: %w", err)
+		}
+		if err := os.Rename(seed+".new", seed); err != nil {
+			return "", "", err
+		}
 	}
-	config := filepath.Join(b.dir, "albs.yaml")
-	allow := fmt.Sprintf("egress: {allow: [\"file://%s\"]}", seed)
-	if err := os.WriteFile(config, []byte("master: {"+allow+"}\nnode: {"+allow+"}\ntester: {"+allow+"}\n"), 0o644); err != nil {
-		return nil, err
+	config = filepath.Join(b.dir, "albs.yaml")
+	var text strings.Builder
+	for _, p := range parts {
+		fmt.Fprintf(&text, "%s: {egress: {allow: [\"file://%s\"]}}\n", p, seed)
+	}
+	if err := os.WriteFile(config, []byte(text.String()), 0o644); err != nil {
+		return "", "", err
 	}
 	spec, err := os.ReadFile("configs/platforms/seed.yaml")
 	if err != nil {
+		return "", "", err
+	}
+	return strings.ReplaceAll(string(spec), "file:///var/lib/albs/seed/repo", "file://"+seed), config, nil
+}
+
+// warmBuild: from claim to admitted, beside rpmbuild --rebuild of the same SRPM on
+// the host, in turns.
+func warmBuild(ctx context.Context, b *bench) ([]row, error) {
+	spec, config, err := b.seed(ctx, "master", "node", "tester")
+	if err != nil {
 		return nil, err
 	}
-	spec = bytes.ReplaceAll(spec, []byte("file:///var/lib/albs/seed/repo"), []byte("file://"+seed))
 	s, err := b.serve(ctx, filepath.Join(b.dir, "build"), config)
 	if err != nil {
 		return nil, err
 	}
 	defer s.stop()
 	platform := filepath.Join(b.dir, "seed.yaml")
-	if err := os.WriteFile(platform, spec, 0o644); err != nil {
+	if err := os.WriteFile(platform, []byte(spec), 0o644); err != nil {
 		return nil, err
 	}
 	if _, err := s.cli(ctx, b, "platform", "apply", platform); err != nil {
