@@ -36,8 +36,9 @@ type Release struct {
 	Expires   time.Time      `json:"expires_at"`
 	Approved  bool           `json:"approved"`
 	Needed    int            `json:"approvals_needed"`
-	Serial    int64          `json:"serial"`  // of the tree that it shows; 0 before
-	BackTo    int64          `json:"back_to"` // of a rollback: the serial brought back
+	Serial    int64          `json:"serial"`      // of the tree that it shows; 0 before
+	From      int64          `json:"from_serial"` // what was shown before
+	BackTo    int64          `json:"back_to"`     // of a rollback: the serial brought back
 	Approvals []struct {
 		Name string    `json:"username"`
 		At   time.Time `json:"at"`
@@ -104,6 +105,8 @@ type Plan struct {
 		Reason  string `json:"reason"`
 	} `json:"refusals"`
 	Notes []string `json:"notes"`
+	// Why is the reason of a rollback, as its person gave it; it may be empty.
+	Why string `json:"why"`
 }
 
 // Unmet is a package that would lack something after a release and doesn't now.
@@ -209,9 +212,15 @@ func (c *Client) CancelRelease(ctx context.Context, id albs.ReleaseID) (Doc[Rele
 }
 
 // RollbackProduct begins to bring back what a product showed at serial to, while it shows
-// from, and returns the rollback, a release of its own.
-func (c *Client) RollbackProduct(ctx context.Context, product string, from, to int64) (Doc[Release], error) {
-	return send[Release](ctx, c, http.MethodPost, "/products/"+url.PathEscape(product)+"/rollback", map[string]int64{"from": from, "to": to})
+// from, and returns the rollback, a release of its own. reason is one line; it may be
+// empty.
+func (c *Client) RollbackProduct(ctx context.Context, product string, from, to int64, reason string) (Doc[Release], error) {
+	body := struct {
+		From   int64  `json:"from"`
+		To     int64  `json:"to"`
+		Reason string `json:"reason,omitempty"`
+	}{from, to, reason}
+	return send[Release](ctx, c, http.MethodPost, "/products/"+url.PathEscape(product)+"/rollback", body)
 }
 
 // RevertRelease begins to bring back what the release's product showed before, and

@@ -256,13 +256,21 @@ func TestKeysSigningReleases(t *testing.T) {
 			want: result{0, "release 9 of product demo is public: serial 5\n", ""}, saw: []string{"POST /releases/3/revert/ {}"},
 		},
 		{
-			name: "release rollback to a serial", args: []string{"release", "rollback", "demo", "--to", "3", "--wait"},
+			name: "release rollback to a serial", args: []string{"release", "rollback", "demo", "--to", "3", "--reason", "it breaks", "--wait"},
 			answers: map[string][]answer{
 				"GET /releases/?pageNumber=1&product=demo&status=3": ok(`{"releases":[{"id":3,"serial":4},{"id":2,"serial":3}],"total_releases":2,"current_page":1}`),
 				"POST /products/demo/rollback":                      ok(strings.Replace(rolledBack, `"status":3,"status_text":"completed"`, `"status":2,"status_text":"in progress"`, 1)),
 				"GET /releases/9/":                                  ok(rolledBack),
 			},
-			want: result{0, "release 9 of product demo is public: serial 5\n", ""}, saw: []string{`POST /products/demo/rollback {"from":4,"to":3}`},
+			want: result{0, "release 9 of product demo is public: serial 5\n", ""}, saw: []string{`POST /products/demo/rollback {"from":4,"to":3,"reason":"it breaks"}`},
+		},
+		{
+			name: "release rollback of a release with a reason", args: []string{"release", "rollback", "3", "--reason", "it breaks"},
+			answers: map[string][]answer{
+				"GET /releases/3/":             ok(releaseDoc("3", "completed", "", `,"serial":4,"from_serial":3`)),
+				"POST /products/demo/rollback": ok(rolledBack),
+			},
+			want: result{0, "release 9 of product demo is completed; see how it goes with: albs release show 9\n", ""}, saw: []string{`POST /products/demo/rollback {"from":4,"to":3,"reason":"it breaks"}`},
 		},
 		{
 			name: "release rollback of a product that shows nothing", args: []string{"release", "rollback", "demo"},

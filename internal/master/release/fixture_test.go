@@ -474,5 +474,5 @@ func (f *fixture) Rollback(ctx context.Context, name string, to int64) (Release,
 	if err != nil {
 		return Release{}, err
 	}
-	return f.rollback(ctx, p, now, to)
+	return f.rollback(ctx, p, now, to, "as the test wants it")
 }

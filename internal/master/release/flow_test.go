@@ -512,7 +512,9 @@ func TestFailures(t *testing.T) {
 		stop = f.startReleaser()
 		_, err = f.Publish(f.planner, back.ID)
 		f.must(err)
-		f.ended(back.ID, Completed)
+		if back = f.ended(back.ID, Completed); back.Plan.Why != "as the test wants it" {
+			t.Errorf("the reason of a rollback that was tried again is %q", back.Plan.Why)
+		}
 		if diff := cmp.Diff(shownFirst, f.shown(6), anyOrder); diff != "" {
 			t.Errorf("packages (-want +got):\n%s", diff)
 		}
@@ -529,15 +531,19 @@ func TestFailures(t *testing.T) {
 		f.ended(next.ID, Completed)
 		_, err = f.Publish(f.planner, late.ID)
 		f.wantKind("Publish of a rollback that was overtaken", err, albs.Conflict, "roll the product back anew")
+		for _, why := range []string{"two\nlines", strings.Repeat("x", 501), "\xff"} {
+			_, err = f.Releases.Rollback(f.planner, "demo", 6, 4, why)
+			f.wantKind("Rollback without a reason that is one", err, albs.Invalid, "one line")
+		}
 		for _, to := range []int64{0, -1, 6, 7} {
-			_, err = f.Releases.Rollback(f.planner, "demo", 6, to)
+			_, err = f.Releases.Rollback(f.planner, "demo", 6, to, "")
 			f.wantKind("Rollback to what isn't earlier", err, albs.Invalid, "")
 		}
-		_, err = f.Releases.Rollback(f.planner, "other", 6, 1)
+		_, err = f.Releases.Rollback(f.planner, "other", 6, 1, "")
 		f.wantKind("Rollback of no product", err, albs.NotFound, "")
-		_, err = f.Releases.Rollback(f.stranger, "demo", 6, 1)
+		_, err = f.Releases.Rollback(f.stranger, "demo", 6, 1, "")
 		f.wantKind("Rollback by a stranger", err, albs.Forbidden, "")
-		_, err = f.Releases.Rollback(f.planner, "demo", 6, 4)
+		_, err = f.Releases.Rollback(f.planner, "demo", 6, 4, "")
 		f.wantKind("rollback from what was shown a moment ago", err, albs.Conflict, "roll the product back anew")
 	})
 }

@@ -41,7 +41,10 @@ func (r *Releases) Publish(ctx context.Context, id albs.ReleaseID) (Release, err
 		return Release{}, err
 	}
 	if row.Kind == Rollback {
-		err = r.goBack(ctx, &row)
+		var was plan.Plan
+		if was, err = row.plan(); err == nil {
+			err = r.goBack(ctx, &row, was.Why)
+		}
 	} else {
 		for try := 1; try <= publishTries; try++ {
 			if err = r.publish(ctx, id); !errors.Is(err, errMoved) {

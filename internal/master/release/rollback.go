@@ -4,7 +4,9 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
+	"unicode/utf8"
 
 	"albs/internal/albs"
 	"albs/internal/master/auth"
@@ -18,14 +20,17 @@ import (
 // serial to, or before that if to is 0: under a new serial, byte for byte the metadata,
 // keys and packages of then. No approval is asked for, since all of it was public, and
 // nothing is signed. Once it is public, releases whose packages are not in that tree
-// are reverted. The release returned is in progress.
+// are reverted. why stands in its plan. The release returned is in progress.
 //
 // Errors: Forbidden without release.rollback on the team, NotFound for an unknown
 // serial, Invalid for one that is not an earlier one, Conflict if nothing was shown
 // before, the product shows another serial by now, or a release of it is being published.
-func (r *Releases) rollback(ctx context.Context, p product.Product, now, to int64) (Release, error) {
+func (r *Releases) rollback(ctx context.Context, p product.Product, now, to int64, why string) (Release, error) {
 	if err := auth.Can(ctx, auth.ReleaseRollback, p.Object()); err != nil {
 		return Release{}, err
+	}
+	if len(why) > maxWhy || strings.ContainsFunc(why, func(c rune) bool { return c < ' ' || c == 0x7f }) || !utf8.ValidString(why) {
+		return Release{}, albs.Errorf(albs.Invalid, "the reason of a rollback is one line of at most %d bytes", maxWhy)
 	}
 	if to == 0 {
 		before, err := r.repos.Trees(ctx, p.Name, now, 1)
@@ -48,16 +53,20 @@ func (r *Releases) rollback(ctx context.Context, p product.Product, now, to int6
 		Kind: Rollback, Product: p.Name, Team: p.Team, PlannerID: actor.User, Planner: actor.Name, Status: Scheduled,
 		FromSerial: now, BackTo: to, Files: "[]", CreatedAt: at, ChangedAt: at,
 	}
-	if err := r.goBack(ctx, &row); err != nil {
+	if err := r.goBack(ctx, &row, why); err != nil {
 		return Release{}, fmt.Errorf("roll product %s back: %w", p.Name, err)
 	}
 	return r.Get(ctx, row.ID)
 }
 
+// maxWhy is how many bytes the reason of a rollback may have.
+const maxWhy = 500
+
 // Rollback has a product show again what it showed at serial to, an earlier one than
-// from, which it shows now. Whatever was released since is reverted with it. Errors:
-// those of rollback; Invalid for a serial below 1.
-func (r *Releases) Rollback(ctx context.Context, name string, from, to int64) (Release, error) {
+// from, which it shows now. Whatever was released since is reverted with it. why is one
+// line for people, and may be empty. Errors: those of rollback; Invalid for a serial
+// below 1.
+func (r *Releases) Rollback(ctx context.Context, name string, from, to int64, why string) (Release, error) {
 	if to < 1 {
 		return Release{}, albs.Errorf(albs.Invalid, "serial %d: a product's serials begin with 1", to)
 	}
@@ -65,7 +74,7 @@ func (r *Releases) Rollback(ctx context.Context, name string, from, to int64) (R
 	if err != nil {
 		return Release{}, err
 	}
-	return r.rollback(ctx, p, from, to)
+	return r.rollback(ctx, p, from, to, why)
 }
 
 // Revert rolls back the release that a product shows, to what it showed before.
@@ -94,13 +103,13 @@ func (r *Releases) Revert(ctx context.Context, id albs.ReleaseID) (Release, erro
 	if err != nil {
 		return Release{}, err
 	}
-	return r.rollback(ctx, p, now, 0)
+	return r.rollback(ctx, p, now, 0, "")
 }
 
 // goBack starts a rollback from the serial that it was asked to leave; a new one,
 // without an id, is added first. It is a Conflict if the product shows another
 // serial by now: what was released since was not meant.
-func (r *Releases) goBack(ctx context.Context, row *releaseRow) error {
+func (r *Releases) goBack(ctx context.Context, row *releaseRow, why string) error {
 	if err := row.startable(); err != nil {
 		return err
 	}
@@ -132,7 +141,7 @@ func (r *Releases) goBack(ctx context.Context, row *releaseRow) error {
 	if err != nil {
 		return err
 	}
-	plan.Serial, plan.Expires = serial, time.Now().UTC().Truncate(time.Second)
+	plan.Serial, plan.Expires, plan.Why = serial, time.Now().UTC().Truncate(time.Second), why
 	var id albs.ReleaseID
 	err = r.d.InTx(ctx, func(tx db.Tx) error {
 		attempt := *row

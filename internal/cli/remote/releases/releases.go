@@ -78,10 +78,10 @@ func (a app) releaseCommand() *urfave.Command {
 				Action:      ask.Numbered(a.App, "release", 1, a.cancelRelease),
 			})),
 			ask.Listed("albs release list and albs product list show what there is", ask.Answers(&urfave.Command{
-				Name: "rollback", Usage: "bring back what a product showed before its last release, or at a serial", ArgsUsage: "PRODUCT|RELEASE [--to SERIAL] [--wait]",
+				Name: "rollback", Usage: "bring back what a product showed before its last release, or at a serial", ArgsUsage: "PRODUCT|RELEASE [--to SERIAL] [--reason TEXT] [--wait]",
 				Description: "A rollback is a release of its own, with a new serial and the old content. What was released after a serial that --to names is reverted with it.\n" +
 					"For example: albs release rollback demo --wait",
-				Flags:  []urfave.Flag{&urfave.Int64Flag{Name: "to", Usage: "the `SERIAL` that the product is to show again; albs release list has them"}, terminal.WaitFlag("it is public")},
+				Flags:  []urfave.Flag{&urfave.Int64Flag{Name: "to", Usage: "the `SERIAL` that the product is to show again; albs release list has them"}, &urfave.StringFlag{Name: "reason", Usage: "why, one line of `TEXT` that stands in the rollback's plan"}, terminal.WaitFlag("it is public")},
 				Action: a.Asks(1, 1, a.rollback),
 			})),
 		},
@@ -218,6 +218,9 @@ func (a app) printPlan(p *client.Plan) error {
 	for _, lack := range p.Missing {
 		notes.Row(fmt.Sprintf("build %d has packages of platform %s for other arches and none for %s", lack.Build, lack.Platform, ask.Words(lack.Arches)))
 	}
+	if p.Why != "" {
+		notes.Row("rolled back because: " + p.Why)
+	}
 	for _, n := range p.Notes {
 		notes.Row(n)
 	}
@@ -302,11 +305,28 @@ func (a app) rollback(c *urfave.Context, cl *client.Client) error {
 		}
 		release = int64(now.ID)
 	}
-	doc, err := cl.RevertRelease(c.Context, albs.ReleaseID(release))
+	doc, err := a.revert(c, cl, albs.ReleaseID(release))
 	if err != nil {
 		return err
 	}
 	return a.finish(c, cl, doc)
+}
+
+// revert takes back the release that a product shows; with a reason it is the same as
+// bringing back the serial before.
+func (a app) revert(c *urfave.Context, cl *client.Client, id albs.ReleaseID) (client.Doc[client.Release], error) {
+	if c.String("reason") == "" {
+		return cl.RevertRelease(c.Context, id)
+	}
+	doc, err := cl.Release(c.Context, id)
+	if err != nil {
+		return doc, err
+	}
+	r := doc.Value
+	if r.Status != client.ReleaseCompleted || r.From == 0 {
+		return cl.RevertRelease(c.Context, id) // which says what is in the way
+	}
+	return cl.RollbackProduct(c.Context, r.Product.Name, r.Serial, r.From, c.String("reason"))
 }
 
 // rollbackTo brings back what a product showed at the serial that --to names.
@@ -315,7 +335,7 @@ func (a app) rollbackTo(c *urfave.Context, cl *client.Client, product string) er
 	if err != nil {
 		return err
 	}
-	doc, err := cl.RollbackProduct(c.Context, product, now.Serial, c.Int64("to"))
+	doc, err := cl.RollbackProduct(c.Context, product, now.Serial, c.Int64("to"), c.String("reason"))
 	if err != nil {
 		return err
 	}

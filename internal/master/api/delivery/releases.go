@@ -263,6 +263,8 @@ type rollbackInput struct {
 	Body struct {
 		From int64 `json:"from" minimum:"1" doc:"The serial that is shown, as it was looked at"`
 		To   int64 `json:"to" minimum:"1" doc:"The earlier serial that is meant to be shown"`
+		// Reason stands in the plan of the rollback.
+		Reason string `json:"reason,omitempty" maxLength:"500" doc:"Why, one line"`
 	}
 }
 
@@ -271,7 +273,7 @@ func (s *Resources) rollback(ctx context.Context, in *rollbackInput) (*rest.Body
 	if err != nil {
 		return nil, err
 	}
-	r, err := s.Releases.Rollback(ctx, p.Name, in.Body.From, in.Body.To)
+	r, err := s.Releases.Rollback(ctx, p.Name, in.Body.From, in.Body.To, in.Body.Reason)
 	if err != nil {
 		return nil, err
 	}

@@ -62,6 +62,8 @@ type Plan struct {
 	Refusals []Refusal `json:"refusals,omitempty"`
 	// Notes are what people should know beside.
 	Notes []string `json:"notes,omitempty"`
+	// Why is what the person who asked for a rollback gave as the reason; it may be empty.
+	Why string `json:"why,omitempty"`
 }
 
 // Repository is one repository of a plan.

@@ -235,7 +235,7 @@ func (u *Pages) rollback(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	back, err := u.Releases.Rollback(r.Context(), spec.Name, from, to)
+	back, err := u.Releases.Rollback(r.Context(), spec.Name, from, to, strings.TrimSpace(r.PostForm.Get("reason")))
 	if err != nil {
 		return err
 	}
