@@ -359,9 +359,9 @@ func TestShip(t *testing.T) {
 	contains(t, "rollback of nobody", anon.page("/product/demo/rollback?to=1"), "disabled>Roll back", "sign in first")
 	question := pam.page("/product/demo/rollback?to=1")
 	contains(t, "rollback", question, "What goes with it", `href="/release/2"`, "1 removed, 1 downgraded", "<button class=\"danger\">Roll back")
-	a := pam.post("/product/demo/rollback", url.Values{"from": {"2"}, "to": {"1"}})
+	a := pam.post("/product/demo/rollback", url.Values{"from": {"2"}, "to": {"1"}, "reason": {"it <b>breaks</b>"}})
 	a.shown(t, "/release/3")
-	contains(t, "rolled back", f.ended(3, release.Completed), "back to serial 1", "serial 3", "3 packages fewer", "!disabled>Approve")
+	contains(t, "rolled back", f.ended(3, release.Completed), "back to serial 1", "serial 3", "it &lt;b&gt;breaks&lt;/b&gt;", "3 packages fewer", "!disabled>Approve")
 	contains(t, "reverted", anon.page("/release/2"), "reverted")
 	contains(t, "product", anon.page("/product/demo"), "back to 1", "serial 3")
 

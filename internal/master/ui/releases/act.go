@@ -29,20 +29,6 @@ func (u *Pages) act(do func(ctx context.Context, id albs.ReleaseID) (release.Rel
 	}
 }
 
-// revert rolls a release back and shows the release that does.
-func (u *Pages) revert(w http.ResponseWriter, r *http.Request) error {
-	n, err := page.Number(r, "release")
-	if err != nil {
-		return err
-	}
-	back, err := u.Releases.Revert(r.Context(), albs.ReleaseID(n))
-	if err != nil {
-		return err
-	}
-	http.Redirect(w, r, "/release/"+back.ID.String(), http.StatusSeeOther)
-	return nil
-}
-
 // digestOf is the digest of the plan that a form was filled in for.
 func digestOf(r *http.Request) (albs.Digest, error) {
 	d, err := albs.ParseDigest(r.PostForm.Get("digest"))

@@ -58,6 +58,5 @@ func (u *Pages) Routes(r chi.Router) {
 	u.Post(r, "/release/{release}/approve", u.approve)
 	u.PostSlow(r, "/release/{release}/publish", u.act(u.Releases.Publish))
 	u.PostSlow(r, "/release/{release}/replan", u.act(u.Releases.Replan))
-	u.PostSlow(r, "/release/{release}/revert", u.revert)
 	u.Post(r, "/release/{release}/cancel", u.act(u.Releases.Cancel))
 }

@@ -234,8 +234,9 @@ func actions(ctx context.Context, r release.Release, now time.Time) []page.Actio
 		out = append(out, cancel)
 	}
 	if r.Status == release.Completed {
-		revert := page.ActionOf(base+"/revert", "Revert", auth.Can(ctx, auth.ReleaseRollback, object), true, "")
-		revert.Sure, revert.Leads = "Readers see again what they saw before this release, under a new serial. Only what is shown now can be reverted.", true
+		before := fmt.Sprintf("/product/%s/rollback?to=%d", r.Product, r.From)
+		revert := page.ActionOf(before, "Revert…", auth.Can(ctx, auth.ReleaseRollback, object), r.From > 0, "nothing was shown before it")
+		revert.Leads = true
 		out = append(out, revert)
 	}
 	return out
