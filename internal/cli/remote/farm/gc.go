@@ -18,8 +18,8 @@ import (
 func (a app) gcCommand() *urfave.Command {
 	return ask.Answers(&urfave.Command{
 		Name: "gc", Usage: "remove what nothing needs any more", ArgsUsage: "[--dry-run]",
-		Description: "Builds whose time is over are deleted, serials that are beyond the retention of their product\n" +
-			"are given up, and what nothing names any more is removed.\n" +
+		Description: "Builds whose time is over are deleted, and what nothing names any more is removed.\n" +
+			"Serials that are beyond the retention of their product are given up before.\n" +
 			"That is files, logs of deleted builds and git mirrors out of use, once the time of grace is over.\n" +
 			"The master does so by itself too, daily unless it is told otherwise.\n" +
 			"For example: albs gc --dry-run",
