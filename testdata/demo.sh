@@ -75,6 +75,10 @@ finish() {
 	code=$?
 	for p in "${pids[@]}"; do kill "$p" 2>/dev/null || true; done
 	wait 2>/dev/null || true
+	# dnf has gpg check the signatures of metadata, and gpg's agent outlives both.
+	for home in "$demo/client/root$demo/client/cache/"*/pubring; do
+		[ ! -d "$home" ] || gpgconf --homedir "$home" --kill gpg-agent || true
+	done
 	[ "$code" = 0 ] || { echo; echo "demo: it failed; the server's log is $demo/serve.log" >&2; tail -n 20 "$demo/serve.log" >&2 2>/dev/null || true; }
 	exit "$code"
 }
