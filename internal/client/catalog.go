@@ -125,6 +125,7 @@ type Product struct {
 			Count    int  `json:"count"`
 			Distinct bool `json:"distinct"`
 		} `json:"approvals"`
+		Closure   string `json:"closure"` // "" is advisory
 		Retention struct {
 			Trees    int    `json:"trees"` // 0 is any number
 			Days     int    `json:"days"`  // 0 is any time

@@ -86,11 +86,10 @@ type Plan struct {
 		Reason     string `json:"reason"`
 	} `json:"left"` // of the product copied from
 	Closure *struct {
-		Policy  string   `json:"policy"`
-		Broken  []Unmet  `json:"broken"`
-		Unknown []Unmet  `json:"unknown"`
-		More    int      `json:"more"`
-		Unread  []string `json:"unread"`
+		Policy  string  `json:"policy"`
+		Broken  []Unmet `json:"broken"`
+		Unknown []Unmet `json:"unknown"`
+		More    int     `json:"more"`
 	} `json:"closure"` // nil where nobody looked
 	Decisions []Decision `json:"decisions"`
 	Excluded  []string   `json:"excluded"`

@@ -93,11 +93,16 @@ func (r *Releases) publish(ctx context.Context, id albs.ReleaseID) error {
 		return err
 	}
 	same := plan.Digest() == row.Digest
-	if plan.Closure = was.Closure; !same || w.Product.ClosurePolicy() == product.Closed {
-		// Where it bars nothing, what people saw when they approved is enough.
-		if err := r.judge(ctx, facts, &plan); err != nil {
-			return err
-		}
+	if policy := w.Product.ClosurePolicy(); !same || policy == product.Closed {
+		err = r.judge(ctx, facts, &plan)
+	} else if was.Closure != nil {
+		// It bars nothing, so what people saw when they approved is enough.
+		seen := *was.Closure
+		seen.Policy = policy
+		plan.Judge(seen)
+	}
+	if err != nil {
+		return err
 	}
 	if !same {
 		return r.void(ctx, row, plan)

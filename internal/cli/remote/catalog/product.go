@@ -1,6 +1,7 @@
 package catalog
 
 import (
+	"cmp"
 	"fmt"
 	"strings"
 
@@ -58,7 +59,7 @@ func (a app) showProduct(p client.Product) error {
 		approvals += ", not of who plans"
 	}
 	if err := a.Facts("product", p.Name, "title", p.Title, "team", p.Team.Name, "platforms", ask.Named(p.Platforms), "key", p.Spec.Key,
-		"tests", p.Spec.Gate.Tests, "approvals", approvals, "retention", retention(p), "revision", terminal.Decimal(p.Revision), "digest", string(p.Digest),
+		"tests", p.Spec.Gate.Tests, "approvals", approvals, "closure", cmp.Or(p.Spec.Closure, "advisory"), "retention", retention(p), "revision", terminal.Decimal(p.Revision), "digest", string(p.Digest),
 		"changed", terminal.When(p.At), "by", p.Actor); err != nil {
 		return err
 	}

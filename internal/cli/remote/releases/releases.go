@@ -231,9 +231,6 @@ func (a app) printPlan(p *client.Plan) error {
 		for _, b := range cl.Unknown {
 			notes.Row(fmt.Sprintf("%s in %s needs %s, which is there or not: no metadata lists such paths", b.Package, b.Repository, strings.Join(b.Needs, ", ")))
 		}
-		for _, why := range cl.Unread {
-			notes.Row("what the release leaves unresolved can't be told: " + why)
-		}
 		if cl.More > 0 {
 			notes.Row(fmt.Sprintf("%d more packages would lack something", cl.More))
 		}

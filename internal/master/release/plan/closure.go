@@ -75,6 +75,15 @@ func (p *Plan) Judge(c Closure) {
 		for _, why := range c.Unread {
 			p.refuse(Refusal{Reason: fmt.Sprintf("product %s wants nothing unresolved, and that can't be told: %s", p.Product, why)})
 		}
+	} else {
+		for _, why := range c.Unread {
+			p.Notes = append(p.Notes, "what the release leaves unresolved can't be told: "+why)
+		}
+		if len(c.Broken) > 0 {
+			first := c.Broken[0]
+			p.Notes = append(p.Notes, fmt.Sprintf("after the release %d packages would lack something that they have today or are added without, as %s in %s: %s",
+				len(c.Broken), first.Package, first.Repository, strings.Join(first.Needs, ", ")))
+		}
 	}
 	for _, list := range []*[]closure.Broken{&c.Broken, &c.Unknown} {
 		if n := len(*list) - maxBroken; n > 0 {
