@@ -142,7 +142,7 @@ var allowed = map[string][]string{
 	"master/ui/farm":     {"albs", "master/auth", "master/queue", "master/face/roster", "master/ui/page", "master/ui/words"},
 	"master/ui/keys":     append([]string{"albs", "master/ui/page", "master/ui/words"}, modules...),
 	"master/ui/products": append([]string{"albs", "repodata", "repodata/record", "master/face", "master/repo/history", "master/ui/page", "master/ui/words"}, modules...), // repodata: what a repository holds, and what may be given to it
-	"master/ui/releases": append([]string{"albs", "master/ui/page", "master/ui/words", "master/ui/logs"}, modules...),
+	"master/ui/releases": append([]string{"albs", "master/release/closure", "master/ui/page", "master/ui/words", "master/ui/logs"}, modules...),
 	"master/ui/logs":     {"albs", "failure", "master/queue", "master/ui/words"}, // failure: what a line of a log is as text
 	// a graph as pages show it, and where its boxes and lines are drawn: pure
 	"master/ui/order":   {"albs", "master/build", "master/build/status", "master/ui/picture"},

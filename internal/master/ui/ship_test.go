@@ -365,6 +365,17 @@ func TestShip(t *testing.T) {
 	contains(t, "reverted", anon.page("/release/2"), "reverted")
 	contains(t, "product", anon.page("/product/demo"), "back to 1", "serial 3")
 
+	// Into another product, without building again.
+	second := strings.NewReplacer("name: demo", "name: stable", "A demonstration", "For everybody").Replace(demoYAML)
+	pam.post("/products/new", url.Values{"spec": {second}}).shown(t, "/product/stable")
+	contains(t, "copy page", pam.page("/release/copy?from=demo&into=stable"), "<option selected>demo</option>", "<option selected>stable</option>", ">Make the plan<")
+	contains(t, "copy page of nobody", anon.page("/release/copy?from=demo&into=stable"), "disabled>Make the plan", "sign in first")
+	copied := pam.post("/release/copy", url.Values{"from": {"demo"}, "into": {"stable"}, "packages": {"hello"}}).shown(t, "/release/4")
+	contains(t, "copy", copied, "Copied from", `href="/product/demo"`, "hello-1.0-1.x86_64")
+	if a := pam.post("/release/copy", url.Values{"from": {"demo"}, "into": {"demo"}}); a.StatusCode != http.StatusBadRequest {
+		t.Errorf("a copy onto itself = %s", a.Status)
+	}
+
 	for path, want := range map[string]int{
 		"/product/none": 404, "/product/demo/el10.repo": 404, "/product/demo/diff?from=1": 400, "/product/demo/diff?from=1&to=9": 404, "/product/demo/rollback?to=3": 409, "/product/demo/rollback?to=x": 400, "/repo/demo/none": 404, "/repo/none/x": 404, "/repo/demo/BaseOS/x86_64/os?at=yesterday": 400,
 		"/repo/demo/BaseOS/x86_64/os?page=0": 400, "/diff?from=x&to=y": 400, "/releases?status=9": 400, "/releases?before=x": 400, "/release/9": 404, "/release/x": 404, "/release/1?show=x": 400, "/release/1/decide": 400, "/release/create?builds=x": 400,

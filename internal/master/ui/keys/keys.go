@@ -107,8 +107,7 @@ func (u *Pages) generate(w http.ResponseWriter, r *http.Request) error {
 	if _, err := u.Signs.GenerateKey(r.Context(), f.Get("name"), f.Get("user_id"), f.Get("algorithm"), products...); err != nil {
 		return err
 	}
-	page.Done(w, r, "/keys")
-	return nil
+	return page.Changed(w, r, "/keys")
 }
 
 type keyView struct {
@@ -162,6 +161,5 @@ func (u *Pages) deactivate(w http.ResponseWriter, r *http.Request) error {
 	if err := u.Signs.Deactivate(r.Context(), k.Fingerprint); err != nil {
 		return err
 	}
-	page.Done(w, r, "/key/"+k.Fingerprint)
-	return nil
+	return page.Changed(w, r, "/key/"+k.Fingerprint)
 }

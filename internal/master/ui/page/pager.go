@@ -85,13 +85,3 @@ func Before(r *http.Request) (int64, error) {
 	}
 	return n, nil
 }
-
-// Done ends a form's request: the module's is told that there is nothing more to say,
-// for its page looks by itself; other browsers are led to url.
-func Done(w http.ResponseWriter, r *http.Request, url string) {
-	if WantsFragment(r) {
-		w.WriteHeader(http.StatusNoContent)
-		return
-	}
-	http.Redirect(w, r, url, http.StatusSeeOther)
-}

@@ -295,7 +295,8 @@ func (u *Pages) actions(ctx context.Context, v productView) []page.Action {
 	back := page.ActionOf("/product/"+v.Name+"/rollback?to="+strconv.FormatInt(earlier, 10), "Roll back…", auth.Can(ctx, auth.ReleaseRollback, object),
 		earlier > 0 && len(v.Line) > 0 && v.Line[0].Current, "it showed nothing before")
 	edit := page.ActionOf("/product/"+v.Name+"/edit", "Edit…", auth.Can(ctx, auth.ProductApply, object), true, "")
-	out := []page.Action{plan, back, edit}
+	copied := page.ActionOf("/release/copy?from="+v.Name, "Copy from it…", nil, v.Tree.Serial > 0, "it shows nothing yet")
+	out := []page.Action{plan, copied, back, edit}
 	for i := range out {
 		out[i].Leads = true
 	}

@@ -44,8 +44,7 @@ func (u *Pages) giveRecord(w http.ResponseWriter, r *http.Request) error {
 	if _, err := u.Records.Set(r.Context(), spec.Name, path, map[string]io.Reader{r.PostFormValue("type"): f}); err != nil {
 		return err
 	}
-	page.Done(w, r, repoURL(spec.Name, path, 0)+"#records")
-	return nil
+	return page.Changed(w, r, repoURL(spec.Name, path, 0)+"#records")
 }
 
 // takeRecord takes a metadata file from a repository.
@@ -57,6 +56,5 @@ func (u *Pages) takeRecord(w http.ResponseWriter, r *http.Request) error {
 	if err := u.Records.Remove(r.Context(), name, path, r.PostForm.Get("type")); err != nil {
 		return err
 	}
-	page.Done(w, r, repoURL(name, path, 0)+"#records")
-	return nil
+	return page.Changed(w, r, repoURL(name, path, 0)+"#records")
 }

@@ -24,8 +24,7 @@ func (u *Pages) act(do func(ctx context.Context, id albs.ReleaseID) (release.Rel
 		if _, err := do(r.Context(), albs.ReleaseID(n)); err != nil {
 			return err
 		}
-		page.Done(w, r, "/release/"+albs.ReleaseID(n).String())
-		return nil
+		return page.Changed(w, r, "/release/"+albs.ReleaseID(n).String())
 	}
 }
 

@@ -13,6 +13,7 @@ import (
 	"albs/internal/master/build"
 	"albs/internal/master/product"
 	"albs/internal/master/release"
+	"albs/internal/master/release/plan"
 	"albs/internal/master/ui/page"
 	"albs/internal/master/ui/words"
 )
@@ -134,4 +135,45 @@ func buildsOf(ticked []string, typed string) ([]albs.BuildID, error) {
 		}
 	}
 	return out, nil
+}
+
+// copyView asks which packages of one product another is to have, without building them
+// again.
+type copyView struct {
+	From, Into string
+	Products   []string
+	Why        string // why the person may not; "" if it can be done, or Into isn't chosen
+}
+
+func (u *Pages) copyPage(w http.ResponseWriter, r *http.Request) error {
+	ctx, query := r.Context(), r.URL.Query()
+	all, err := u.Products.All(ctx)
+	if err != nil {
+		return err
+	}
+	v := copyView{From: query.Get("from"), Into: query.Get("into")}
+	for _, p := range all {
+		v.Products = append(v.Products, p.Name)
+		if p.Name == v.Into {
+			v.Why = page.WhyNot(auth.Can(ctx, auth.ReleasePlan, p.Object()))
+		}
+	}
+	if v.Into == "" && auth.From(ctx).Kind != auth.KindPerson {
+		v.Why = page.WhyNot(auth.Can(ctx, auth.ReleasePlan, auth.Object{}))
+	}
+	return u.Render(w, r, http.StatusOK, "releases/copy", page.Page{Title: "Copy between products", Section: "releases", Body: v})
+}
+
+// copy plans the release of another product's packages and shows its plan.
+func (u *Pages) copy(w http.ResponseWriter, r *http.Request) error {
+	if err := page.LongForm(w, r, maxDecision); err != nil {
+		return err
+	}
+	c := plan.Copy{Product: r.PostForm.Get("from"), Packages: strings.Fields(r.PostForm.Get("packages"))}
+	made, err := u.Releases.Copy(r.Context(), r.PostForm.Get("into"), c)
+	if err != nil {
+		return err
+	}
+	http.Redirect(w, r, "/release/"+made.ID.String(), http.StatusSeeOther)
+	return nil
 }

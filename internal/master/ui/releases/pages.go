@@ -51,6 +51,8 @@ func (u *Pages) Routes(r chi.Router) {
 	u.Get(r, "/releases", u.releasesPage)
 	u.Get(r, "/release/create", u.createPage)
 	u.PostSlow(r, "/release/create", u.create)
+	u.Get(r, "/release/copy", u.copyPage)
+	u.PostSlow(r, "/release/copy", u.copy)
 	u.Get(r, "/release/{release}", u.releasePage)
 	u.Get(r, "/release/{release}/decide", u.decidePage)
 	u.PostSlow(r, "/release/{release}/decide", u.decide)

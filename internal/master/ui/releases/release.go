@@ -13,6 +13,7 @@ import (
 	"albs/internal/master/auth"
 	"albs/internal/master/product"
 	"albs/internal/master/release"
+	"albs/internal/master/release/closure"
 	"albs/internal/master/release/place"
 	"albs/internal/master/release/plan"
 	"albs/internal/master/sign"
@@ -39,6 +40,9 @@ type releaseView struct {
 	MoreRefs  int // refusals that aren't listed
 	Notes     []string
 	MoreNotes int
+	Closure   *closureView // nil if nothing was found, or nobody looked
+	Left      []plan.Left
+	MoreLeft  int
 	Added     int // packages, each file once
 	Removed   int
 	Bytes     int64 // of what is added
@@ -48,6 +52,28 @@ type releaseView struct {
 	Filter    rowFilter
 	MayDecide bool
 	Cannot    string // why nothing can be decided; "" if it can be
+}
+
+// closureView is what a release would leave without a provider.
+type closureView struct {
+	Barring bool // the product's policy makes refusals of it
+	Broken  []closure.Broken
+	Unknown []closure.Broken
+	More    int // of either that aren't listed
+	Unread  []string
+}
+
+// closureOf is nil for what has nothing to tell.
+func closureOf(c *plan.Closure) *closureView {
+	if c == nil || len(c.Broken)+len(c.Unknown)+len(c.Unread)+c.More == 0 {
+		return nil
+	}
+	v := closureView{Barring: c.Policy == product.Closed, Unread: c.Unread}
+	var b, u int
+	v.Broken, b = head(c.Broken, maxRefused)
+	v.Unknown, u = head(c.Unknown, maxTold)
+	v.More = c.More + b + u
+	return &v
 }
 
 // approveForm is the word of a person for a plan.
@@ -92,6 +118,8 @@ func (u *Pages) releasePage(w http.ResponseWriter, r *http.Request) error {
 	v := releaseView{Release: rel, Added: rel.Plan.Added()}
 	v.Refusals, v.MoreRefs = head(rel.Plan.Refusals, maxRefused)
 	v.Notes, v.MoreNotes = head(rel.Plan.Notes, maxTold)
+	v.Left, v.MoreLeft = head(rel.Plan.Left, maxRefused)
+	v.Closure = closureOf(rel.Plan.Closure)
 	if v.Filter, err = rowFilterOf(r); err != nil {
 		return err
 	}
@@ -260,7 +288,9 @@ func (u *Pages) steps(ctx context.Context, v releaseView) ([]page.Step, error) {
 		return []page.Step{{Name: "ask", State: "succeeded", Note: v.Planner}, shown}, nil
 	}
 	out := []page.Step{{Name: "build", State: "succeeded", Note: words.Plural(len(v.Builds), "build")}}
-	if len(v.Builds) == 0 {
+	if from := v.Plan.Copy; from != nil {
+		out[0] = page.Step{Name: "copy", State: "succeeded", Note: from.Product, URL: "/product/" + from.Product}
+	} else if len(v.Builds) == 0 {
 		out[0] = page.Step{Name: "build", State: "given", Note: "metadata only"}
 	} else {
 		signed, err := u.signed(ctx, v.Builds)

@@ -16,6 +16,7 @@ import (
 	"albs/internal/master/product"
 	"albs/internal/master/queue"
 	"albs/internal/master/release"
+	"albs/internal/master/release/closure"
 	"albs/internal/master/release/place"
 	"albs/internal/master/release/plan"
 	"albs/internal/master/testrun"
@@ -32,10 +33,12 @@ func TestTemplates(t *testing.T) {
 	const bad = pagetest.Bad
 	now, d := time.Now(), albs.DigestOf([]byte("x"))
 	decision := place.Decision{Action: place.Move, Package: bad, To: bad, Reason: bad, By: bad, At: now}
-	sound := plan.Plan{Product: "distro", Key: "ABCD", Serial: 4, Expires: now, Dropped: []string{"old/os"}, Excluded: []string{"x-1-1.noarch"}, Notes: []string{bad},
+	sound := plan.Plan{Product: "distro", Key: "ABCD", Serial: 4, Expires: now, Dropped: []string{"old/os"}, Excluded: []string{"x-1-1.noarch"}, Notes: []string{bad}, Why: bad,
+		Copy: &plan.Copy{Product: "other", Serial: 3, Packages: []string{bad}}, Left: []plan.Left{{Package: bad, Repository: "el9/os", Reason: bad}},
+		Closure: &plan.Closure{Policy: product.Closed, Broken: []closure.Broken{{Repository: "el9/os", Package: bad, Needs: []string{bad, "b"}, Shown: true}}, Unknown: []closure.Broken{{Package: bad, Needs: []string{bad}}}, More: 3, Unread: []string{bad}},
 		Missing: []plan.Missing{{Build: 7, Platform: "el9", Arches: []albs.Arch{albs.X8664, albs.AArch64}}}, Refusals: []plan.Refusal{{Package: bad, Build: 7, Reason: bad}, {Reason: bad}, {Build: 8, Reason: bad}},
-		Decisions: []place.Decision{decision}, Repositories: []plan.Repository{{Path: "el9/os", Platform: "el9", Arch: albs.X8664, Kind: product.RPM, New: true, Metadata: "zstd", Before: 1, After: 2, Bytes: 9,
-			Packages: []plan.Change{{Action: plan.Add, NEVRA: bad, Digest: d, Size: 9, Build: 7, Tests: testrun.Failed, Reason: bad, Place: "BaseOS", Match: place.Closest.String(), Updates: bad}, {Action: plan.Keep, NEVRA: "b", Digest: d, BuiltFor: "kitten"}, {Action: plan.Remove, NEVRA: "c", Digest: d}},
+		Decisions: []place.Decision{decision}, Repositories: []plan.Repository{{Path: "el9/os", Platform: "el9", Arch: albs.X8664, Kind: product.RPM, New: true, Metadata: "zstd", Modules: []plan.Module{{Action: plan.Add, Name: bad, Stream: bad, Version: bad, Packages: 2}}, Before: 1, After: 2, Bytes: 9,
+			Packages: []plan.Change{{Action: plan.Add, NEVRA: bad, Digest: d, Size: 9, Build: 7, Tests: testrun.Failed, Reason: bad, Place: "BaseOS", Match: place.Closest.String(), Updates: bad, Module: bad}, {Action: plan.Keep, NEVRA: "b", Digest: d, BuiltFor: "kitten"}, {Action: plan.Remove, NEVRA: "c", Digest: d}},
 			Records:  []plan.RecordChange{{Action: plan.Add, Record: repodata.Record{Type: bad, Digest: d}}}}}}
 	rel := release.Release{ID: 3, Kind: release.Publication, Product: "distro", Planner: bad, Status: release.Failed, Reason: bad, Digest: d, Expires: now, Serial: 5, From: 4, Created: now, Changed: now,
 		Builds: []albs.BuildID{7, 8}, Plan: sound, Needed: 2, Approvals: []auth.Approval{{Name: bad, Digest: d, Note: bad}}}
@@ -45,12 +48,13 @@ func TestTemplates(t *testing.T) {
 	attempt := queue.Attempt{Number: 2, Worker: bad}
 	whole := releaseView{Release: rel, Steps: []page.Step{{Name: "build", State: "succeeded", Note: bad, URL: "/x"}, {Name: "sign", State: "IDLE"}}, Actions: []page.Action{{URL: "/x", Label: "Do", Sure: "x"}, {Label: "Do", Why: bad}},
 		Approve: approveForm{Sure: "x"}, Progress: &progress{Signing: stage{Done: 1, All: 2, Wait: bad, Failed: task}, Publish: task, Wait: bad, Attempt: attempt, Lines: []logs.Line{{Number: 1, Text: "x"}}, Done: 1, All: 2},
-		Refusals: sound.Refusals, MoreRefs: 3, Notes: sound.Notes, MoreNotes: 4, Added: 1, Removed: 1, Bytes: 9, Verdicts: verdictsOf(rows), Rows: rows, Pager: page.Pager{From: 1, To: 4, All: 9, Prev: "/p", Next: "/n"},
+		Refusals: sound.Refusals, MoreRefs: 3, Notes: sound.Notes, MoreNotes: 4, Closure: closureOf(sound.Closure), Left: sound.Left, MoreLeft: 2, Added: 1, Removed: 1, Bytes: 9, Verdicts: verdictsOf(rows), Rows: rows, Pager: page.Pager{From: 1, To: 4, All: 9, Prev: "/p", Next: "/n"},
 		Filter: rowFilter{Search: bad, Repository: "el9/os", Show: "add"}, MayDecide: true}
 	summary := build.Summary{ID: 7, Owner: bad, Status: status.Status{State: status.Succeeded}, Packages: []string{bad, "b", "c", "d", "e", "f", "g"}, CreatedAt: now}
 	pagetest.Execute(t, Group(), map[string][]any{
 		"releases": {releasesView{}, releasesView{Filled: true}, releasesView{Filter: release.Filter{Product: "<img src=x>", Build: 7, Status: release.Failed}, Statuses: statuses, Releases: []release.Release{rel, back}, Next: "/n", First: "/f", Make: page.Action{URL: "/x", Label: "New", Leads: true}}},
 		"create":   {createView{}, createView{Products: []string{"a", "distro"}, Product: "distro", Builds: []choice{{Summary: summary, Chosen: true, Released: []release.Release{rel}}, {Summary: summary}}, More: true, Others: bad}, createView{Product: "distro", Why: bad}},
+		"copy":     {copyView{}, copyView{From: "a", Into: "distro", Products: []string{"a", "distro"}}, copyView{Why: bad}},
 		"release":  {releaseView{}, whole, releaseView{Release: back, Approve: approveForm{Why: bad}, Filter: rowFilter{Search: "x"}}},
 		"decide":   {decideView{}, decideView{Release: rel, Packages: rows, Unknown: []string{bad}, Places: []string{"BaseOS"}, Repositories: []product.Repository{{Path: "el9/os"}}}, decideView{Why: bad}},
 	})

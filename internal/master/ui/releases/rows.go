@@ -23,6 +23,7 @@ type row struct {
 	Tests    string
 	Reason   string // of the verdict
 	Updates  string
+	Module   string // its label; "" for none
 	Places   []placement
 	Adds     bool // somewhere
 	Removed  bool // somewhere
@@ -58,7 +59,7 @@ func rowsOf(p plan.Plan) []row {
 				byKey[k] = i
 				out = append(out, row{
 					Package: c.NEVRA, File: c.File, Digest: c.Digest, Unsigned: c.Unsigned, Size: c.Size, Build: c.Build,
-					Tests: string(c.Tests), Reason: c.Reason, Updates: c.Updates, Decided: place.On(p.Decisions, c.NEVRA),
+					Tests: string(c.Tests), Reason: c.Reason, Updates: c.Updates, Module: c.Module, Decided: place.On(p.Decisions, c.NEVRA),
 				})
 			}
 			x := &out[i]
