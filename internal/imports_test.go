@@ -140,7 +140,7 @@ var allowed = map[string][]string{
 	"master/ui/trust":    {"albs", "master/ui/page", "master/ui/words", "master/ui/picture", "master/provenance", "master/trace"},
 	"master/ui/builds":   append([]string{"albs", "failure", "master/ui/page", "master/ui/words", "master/ui/logs", "master/ui/order", "master/ui/picture"}, modules...),
 	"master/ui/farm":     {"albs", "master/auth", "master/queue", "master/face/roster", "master/ui/page", "master/ui/words"},
-	"master/ui/keys":     append([]string{"albs", "master/ui/page", "master/ui/words"}, modules...),
+	"master/ui/keys":     append([]string{"albs", "pgp", "master/ui/page", "master/ui/words"}, modules...),                                                               // pgp: what a public key says of itself
 	"master/ui/products": append([]string{"albs", "repodata", "repodata/record", "master/face", "master/repo/history", "master/ui/page", "master/ui/words"}, modules...), // repodata: what a repository holds, and what may be given to it
 	"master/ui/releases": append([]string{"albs", "master/release/closure", "master/ui/page", "master/ui/words", "master/ui/logs"}, modules...),
 	"master/ui/logs":     {"albs", "failure", "master/queue", "master/ui/words"}, // failure: what a line of a log is as text

@@ -113,6 +113,8 @@ type PublicKey struct {
 	Algorithm string
 	// Subkey is the fingerprint of the newest subkey that signs, "" if none does.
 	Subkey string
+	// Expires is when it ends by what it says of itself; zero if it doesn't.
+	Expires time.Time
 	// Revoked says that its owner certified so.
 	Revoked bool
 }
@@ -124,6 +126,9 @@ func (kr *Keyring) Keys() []PublicKey {
 		k := PublicKey{Fingerprint: fingerprint(e.PrimaryKey), Algorithm: Ed25519, Revoked: len(e.Revocations) > 0}
 		if id := e.PrimaryIdentity(); id != nil {
 			k.UserID = id.Name
+		}
+		if self, _ := e.PrimarySelfSignature(); self != nil && self.KeyLifetimeSecs != nil && *self.KeyLifetimeSecs > 0 {
+			k.Expires = e.PrimaryKey.CreationTime.Add(time.Duration(*self.KeyLifetimeSecs) * time.Second)
 		}
 		if public, ok := e.PrimaryKey.PublicKey.(*rsa.PublicKey); ok {
 			k.Algorithm = fmt.Sprintf("rsa%d", public.N.BitLen())

@@ -424,6 +424,9 @@ func TestExpiredAndRevoked(t *testing.T) {
 	}
 	expiring.Subkeys = nil
 	expired := &Key{entity: expiring}
+	if got := ring(t, expired).Keys()[0].Expires; !got.Equal(keyTime.Truncate(time.Second).Add(24 * time.Hour)) {
+		t.Errorf("the key expires at %v", got)
+	}
 	for _, tt := range []struct {
 		at   time.Duration
 		want string // "" if it holds

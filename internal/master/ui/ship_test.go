@@ -279,7 +279,7 @@ func TestShip(t *testing.T) {
 	contains(t, "keys", anon.page("/keys"), "There is no key yet", "sign in first", "!Have a signer make one")
 	key := f.key()
 	contains(t, "keys", anon.page("/keys"), key, "active", `href="/product/demo"`)
-	contains(t, "key", anon.page("/key/"+key), "BEGIN PGP PUBLIC KEY BLOCK", "ed25519", "Demo &lt;demo@example.org&gt;", "disabled>Deactivate")
+	contains(t, "key", anon.page("/key/"+key), "BEGIN PGP PUBLIC KEY BLOCK", "without end", "ed25519", "Demo &lt;demo@example.org&gt;", "disabled>Deactivate")
 	contains(t, "sign page of nobody", anon.page(fmt.Sprintf("/build/%d/sign", f.addBuild(hello(t, "0.9")))), "disabled>Sign", "sign in first")
 
 	build := f.signed("1.0", key)

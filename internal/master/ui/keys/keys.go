@@ -13,6 +13,7 @@ import (
 	"albs/internal/master/queue"
 	"albs/internal/master/sign"
 	"albs/internal/master/ui/page"
+	"albs/internal/pgp"
 )
 
 // maxMaking is how many keys that are being made, or couldn't be, the list tells of.
@@ -112,6 +113,7 @@ func (u *Pages) generate(w http.ResponseWriter, r *http.Request) error {
 
 type keyView struct {
 	keyRow
+	Self    pgp.PublicKey // what the key says of itself
 	Actions []page.Action
 }
 
@@ -131,7 +133,15 @@ func (u *Pages) keyPage(w http.ResponseWriter, r *http.Request) error {
 	}
 	end := page.ActionOf("/key/"+k.Fingerprint+"/deactivate", "Deactivate", u.mayEnd(ctx, k, all), k.Active, "it is not active")
 	end.Sure = "Nothing new is signed with it any more. What it signed stays good. Nobody can take this back."
-	p.Body = keyView{keyRow{k, usesOf(k, all)}, []page.Action{end}}
+	v := keyView{keyRow: keyRow{k, usesOf(k, all)}, Actions: []page.Action{end}}
+	ring, err := pgp.ReadKeyring(k.Public)
+	if err != nil {
+		return err
+	}
+	if own := ring.Keys(); len(own) > 0 {
+		v.Self = own[0]
+	}
+	p.Body = v
 	return u.Render(w, r, http.StatusOK, "keys/key", p)
 }
 

@@ -12,6 +12,7 @@ import (
 	"albs/internal/master/sign"
 	"albs/internal/master/ui/page"
 	"albs/internal/master/ui/page/pagetest"
+	"albs/internal/pgp"
 )
 
 // TestTemplates executes the templates with all that they can show, hostile where it is
@@ -30,7 +31,7 @@ func TestTemplates(t *testing.T) {
 	pagetest.Execute(t, Group(), map[string][]any{
 		"keys": {keysView{}, keysView{Keys: []keyRow{{k, []string{"a", "b"}}, {Key: ended}}, Making: []sign.Keygen{{Task: task, Name: bad, Requester: bad, Algorithm: "rsa4096", CreatedAt: now}}, Products: []string{"a"}},
 			keysView{Why: bad}},
-		"key":      {keyView{}, keyView{keyRow{k, []string{"a"}}, []page.Action{{URL: "/x", Label: "End", Sure: "x"}, {Label: "End", Why: bad}}}, keyView{keyRow: keyRow{Key: ended}}},
+		"key":      {keyView{}, keyView{keyRow{k, []string{"a"}}, pgp.PublicKey{Subkey: "AB", Revoked: true}, []page.Action{{URL: "/x", Label: "End", Sure: "x"}, {Label: "End", Why: bad}}}, keyView{keyRow: keyRow{Key: ended}, Self: pgp.PublicKey{Expires: now}}},
 		"requests": {requestsView{}, requestsView{Build: 7, Requests: []sign.Request{request, {ID: 2, Status: sign.Idle}}, Next: "/n", First: "/f"}},
 		"request":  {requestView{}, requestView{Request: request, Signed: 1, Rows: request.Packages, Pager: pager}},
 		"sign":     {signView{}, signView{Build: build.Build{ID: 7, Product: "a"}, Packages: 3, Keys: []keyChoice{{Key: k, Product: true}, {Key: ended, Why: bad}}}, signView{Keys: []keyChoice{{Key: k}}, Why: bad}},

@@ -69,6 +69,7 @@ var looks = map[string]Look{
 	"COMPLETED":   {"signed", "key", "ok"},
 	"FAILED":      {"failed", "bad", "bad"},
 	"active":      {"active", "key", "ok"},
+	"revoked":     {"revoked", "bad", "bad"},
 	"inactive":    {"not active", "skip", "off"},
 	// of a worker
 	"busy":        {"busy", "run", "run"},
