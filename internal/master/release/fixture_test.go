@@ -408,6 +408,16 @@ func (f *fixture) releaseInto(product string, builds ...albs.BuildID) Release {
 	return f.ended(r.ID, Completed)
 }
 
+// publishPlanned has a plan approved and publishes it.
+func (f *fixture) publishPlanned(r Release) Release {
+	f.t.Helper()
+	r, err := f.Approve(f.approver, r.ID, r.Digest, "")
+	f.must(err)
+	_, err = f.Publish(f.planner, r.ID)
+	f.must(err)
+	return f.ended(r.ID, Completed)
+}
+
 // shown returns the files of the packages that the product shows, by repository,
 // and checks that the public place and the database agree on the serial.
 func (f *fixture) shown(serial int64) map[string][]string {

@@ -25,6 +25,7 @@ import (
 	"albs/internal/master/mastertest"
 	"albs/internal/master/product"
 	"albs/internal/master/queue"
+	"albs/internal/master/release/plan"
 	"albs/internal/pgp"
 	"albs/internal/rpm/rpmtest"
 )
@@ -149,7 +150,7 @@ func live(t *testing.T, d *db.DB) {
 			l.collected(<-within)
 		}
 		done[name+" "+kind]++
-		if kind == "release" || kind == "rollback" {
+		if kind == "release" || kind == "rollback" || kind == "copy" {
 			l.checkShown(name, what)
 		}
 		check(fmt.Sprintf("after change %d, the %s of %s", n, what, name))
@@ -272,9 +273,8 @@ func (l *life) collected(r gc.Result) {
 	}
 }
 
-// change releases into a product a build that may follow what is shown, goes back to
-// some serial, or makes a build that is deleted. What is copied was released by the other
-// product before.
+// change releases into a product a build that may follow what is shown, copies into it
+// what the other one shows, goes back to some serial, or makes a build that is deleted.
 func (l *life) change(product string) (kind, what string) {
 	if l.random.IntN(10) == 0 {
 		l.gone++
@@ -286,6 +286,11 @@ func (l *life) change(product string) (kind, what string) {
 	now := map[string]bool{}
 	if len(was) > 0 {
 		now = was[len(was)-1]
+	}
+	if product == lifeCopy && l.random.IntN(4) > 0 {
+		if what := l.copy(now); what != "" {
+			return "copy", what
+		}
 	}
 	var ready []string
 	for g := range l.groups {
@@ -327,6 +332,40 @@ func (l *life) change(product string) (kind, what string) {
 	next[name] = true
 	l.was[product] = append(was, next)
 	return "release", "release of " + name
+}
+
+// copy has lifeCopy take over from demo the newest packages of a group of which demo shows
+// newer ones, and returns what it did; "" if there is none.
+func (l *life) copy(now map[string]bool) string {
+	from := l.was["demo"]
+	if len(from) == 0 {
+		return ""
+	}
+	newest := func(of map[string]bool, g int) int {
+		v := l.versions
+		for v > 0 && !of[nameOf(g, v)] {
+			v--
+		}
+		return v
+	}
+	var ready []int
+	for g := range l.groups {
+		if newest(from[len(from)-1], g) > newest(now, g) {
+			ready = append(ready, g)
+		}
+	}
+	if len(ready) == 0 {
+		return ""
+	}
+	g := ready[l.random.IntN(len(ready))]
+	r, err := l.Copy(l.planner, lifeCopy, plan.Copy{Product: "demo", Packages: []string{fmt.Sprintf("g%d", g)}})
+	l.must(err)
+	l.publishPlanned(r)
+	next := maps.Clone(now)
+	name := nameOf(g, newest(from[len(from)-1], g))
+	next[name] = true
+	l.was[lifeCopy] = append(l.was[lifeCopy], next)
+	return "copy of " + name
 }
 
 func nameOf(group, version int) string { return fmt.Sprintf("g%d-%d", group, version) }

@@ -101,7 +101,7 @@ func treeShown(ctx context.Context, q db.Q, product string, at db.Time) (t Tree,
 }
 
 func trees(ctx context.Context, q db.Q, product string, before int64, limit int) (ts []Tree, err error) {
-	err = q.SelectContext(ctx, &ts, treeColumns+` WHERE product = $1 AND serial < $2 ORDER BY serial DESC LIMIT $3`, product, before, limit)
+	err = q.SelectContext(ctx, &ts, treeColumns+` WHERE product = $1 AND serial < $2 AND retired_at IS NULL ORDER BY serial DESC LIMIT $3`, product, before, limit)
 	return ts, err
 }
 

@@ -81,7 +81,7 @@ const MaxPage = 200
 
 // Trees returns up to limit trees of a product (MaxPage if limit is not between 1
 // and that), newest first, of those below the serial before; zero means from the
-// newest.
+// newest. Those beyond the product's retention are left out.
 func (r *Repos) Trees(ctx context.Context, product string, before int64, limit int) ([]Tree, error) {
 	if limit < 1 || limit > MaxPage {
 		limit = MaxPage

@@ -80,7 +80,7 @@ func (r *Retention) Apply(ctx context.Context, now time.Time, dryRun bool) ([]Re
 
 func (r *Retention) apply(ctx context.Context, p product.Product, now time.Time, dryRun bool) (Retired, error) {
 	out := Retired{Product: p.Name}
-	shown, past, err := r.shown(ctx, p.Name)
+	shown, err := r.shown(ctx, p.Name)
 	if err != nil {
 		return out, err
 	}
@@ -94,8 +94,12 @@ func (r *Retention) apply(ctx context.Context, p product.Product, now time.Time,
 		slices.Sort(out.Serials)
 		return out, nil
 	}
-	if len(shown) == 0 || !past && shown[len(shown)-1].Serial >= out.Oldest {
-		return out, nil
+	past, err := r.Repos.Retired(ctx, db.Now())
+	if err != nil {
+		return out, err
+	}
+	if len(shown) == 0 || past[p.Name] == 0 && shown[len(shown)-1].Serial >= out.Oldest {
+		return out, nil // neither is there anything to give up, nor was there ever
 	}
 	waits, err := r.pruning(ctx, p.Name)
 	if err != nil {
@@ -114,23 +118,19 @@ func (r *Retention) apply(ctx context.Context, p product.Product, now time.Time,
 	return out, err
 }
 
-// shown returns the serials of a product that are kept by now, the newest first, and
-// whether there were others.
-func (r *Retention) shown(ctx context.Context, name string) (kept []product.Showing, past bool, err error) {
+// shown returns the serials of a product that are kept by now, the newest first.
+func (r *Retention) shown(ctx context.Context, name string) (kept []product.Showing, err error) {
 	for before := int64(0); ; {
 		trees, err := r.Repos.Trees(ctx, name, before, repo.MaxPage)
 		if err != nil {
-			return nil, false, err
+			return nil, err
 		}
 		for _, t := range trees {
-			if !t.Retired.IsZero() {
-				return kept, true, nil // and all before it
-			}
 			kept = append(kept, product.Showing{Serial: t.Serial, Since: t.At.Time})
 			before = t.Serial
 		}
 		if len(trees) < repo.MaxPage {
-			return kept, false, nil
+			return kept, nil
 		}
 	}
 }
