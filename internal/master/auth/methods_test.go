@@ -44,8 +44,8 @@ var unasked = map[string]string{
 		build/given.SRPMs.Fetch build/given.SRPMs.Held build/given.SRPMs.Upload
 		build/repository.Repositories.Extend build/repository.Repositories.Flavours build/repository.Repositories.Link build/repository.Repositories.Of build/repository.Repositories.Root
 		fleet.Fleet.Flush fleet.Fleet.Read fleet.Fleet.Run provenance.Provenance.Evidence provenance.Provenance.Pending provenance.Provenance.Run provenance.Provenance.Stated provenance.Provenance.WaitNotarized
-		queue.Queue.CleanLogs queue.Queue.Run queue.Queue.RunLocal queue/measure.Usage.Recount revision.Store.Apply
-		repo.Repos.Extend repo.Repos.ExtendSnapshot repo.Repos.Pin repo.Repos.SaveTree repo.Repos.Seal
+		queue.Queue.CleanLogs queue.Queue.Run queue.Queue.RunLocal queue/measure.Usage.Recount retention.Retention.Apply revision.Store.Apply
+		repo.Repos.Extend repo.Repos.ExtendSnapshot repo.Repos.Pin repo.Repos.Retired repo.Repos.SaveTree repo.Repos.Seal
 		sign.Signing.DocumentSignature sign.Signing.Intended source.Sources.Import source.Sources.Resolve source.Sources.SRPM testrun.Tests.Run`,
 }
 
