@@ -14,6 +14,8 @@ import (
 	"sync"
 	"time"
 
+	"golang.org/x/sync/errgroup"
+
 	"albs/internal/albs"
 	"albs/internal/master/artifact"
 	"albs/internal/master/build"
@@ -244,7 +246,11 @@ func (g *Gatherer) build(ctx, settled context.Context, f *plan.Facts, id albs.Bu
 			return err
 		}
 	}
-	for _, c := range found {
+	// Proofs are most of what planning costs, and each is a thing of its own.
+	proofs, gctx := errgroup.WithContext(ctx)
+	proofs.SetLimit(provers)
+	for i := range found {
+		c := &found[i]
 		if !c.Source() {
 			c.Tests = testrun.Verdict{State: testrun.Missing, Reason: "it was never tested"}
 			if v, ok := verdicts[c.Unsigned]; ok {
@@ -253,14 +259,20 @@ func (g *Gatherer) build(ctx, settled context.Context, f *plan.Facts, id albs.Bu
 		}
 		if a, ok := signed[c.Unsigned]; ok {
 			c.Signed, c.Size = a.Digest, a.Size
-			if c.Notarized, err = g.notarized(ctx, settled, c.Unsigned, c.Signed); err != nil {
+			proofs.Go(func() (err error) {
+				c.Notarized, err = g.notarized(gctx, settled, c.Unsigned, c.Signed)
 				return err
-			}
+			})
 		}
-		f.Packages = append(f.Packages, c)
 	}
+	if err := proofs.Wait(); err != nil {
+		return err
+	}
+	f.Packages = append(f.Packages, found...)
 	return nil
 }
+
+const provers = 8 // packages whose proofs are looked at at once
 
 // packages lists the RPMs and SRPMs of a build, each once for a platform and arch.
 func (g *Gatherer) packages(ctx context.Context, b build.Build) ([]plan.Candidate, error) {
