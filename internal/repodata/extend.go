@@ -34,8 +34,8 @@ func Empty(ctx context.Context, blobs Blobs, revision int64) (*Snapshot, error) 
 
 // Extend makes the snapshot that change makes of from, which may be nil for an empty
 // repository and is not changed itself. All blobs of the new snapshot are durable on
-// return; a crash or an error before leaves blobs that no snapshot names. The new one is
-// not sealed. Revision goes into repomd.xml, also as the time stamp of each file: Unix
+// return; a crash or an error before leaves blobs that nobody names, the new root perhaps
+// among them though it lacks others. The new snapshot is not sealed. Revision goes into repomd.xml, also as the time stamp of each file: Unix
 // time in seconds is the natural choice.
 //
 // Adding what is there already, digest and path alike, changes nothing. It gives
