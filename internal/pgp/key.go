@@ -274,24 +274,28 @@ func (k *Key) At(t time.Time) *Key {
 // Sign returns a binary v4 signature packet over header and whether it is an RSA
 // one, on which depends the tag that it has in an RPM (rpm.Splice).
 func (k *Key) Sign(header []byte) (sig []byte, isRSA bool, err error) {
-	sig, err = k.sign(bytes.NewReader(header))
+	sig, err = k.sign(bytes.NewReader(header), packet.SigTypeBinary)
 	return sig, k.signer().PubKeyAlgo != packet.PubKeyAlgoEdDSA, err
 }
 
 // SignArmored returns an ASCII-armored detached signature over all of r, as
 // repomd.xml.asc has it.
 func (k *Key) SignArmored(r io.Reader) ([]byte, error) {
-	sig, err := k.sign(r)
+	sig, err := k.sign(r, packet.SigTypeBinary)
 	if err != nil {
 		return nil, err
 	}
+	return armorSignature(sig)
+}
+
+func armorSignature(sig []byte) ([]byte, error) {
 	return encode(openpgp.SignatureType, func(w io.Writer) error {
 		_, err := w.Write(sig)
 		return err
 	})
 }
 
-func (k *Key) sign(r io.Reader) ([]byte, error) {
+func (k *Key) sign(r io.Reader, typ packet.SignatureType) ([]byte, error) {
 	at := k.at
 	if at.IsZero() {
 		at = time.Now()
@@ -300,7 +304,7 @@ func (k *Key) sign(r io.Reader) ([]byte, error) {
 	config := configAt(at)
 	public := k.signer()
 	sig := &packet.Signature{
-		Version: 4, SigType: packet.SigTypeBinary, PubKeyAlgo: public.PubKeyAlgo,
+		Version: 4, SigType: typ, PubKeyAlgo: public.PubKeyAlgo,
 		Hash: config.Hash(), CreationTime: at, IssuerKeyId: &public.KeyId,
 	}
 	h, err := sig.PrepareSign(config)

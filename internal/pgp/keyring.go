@@ -28,7 +28,7 @@ type Signature struct {
 // error if b is not exactly one, or one of an algorithm or hash that this
 // package's policy refuses.
 func ParseSignature(b []byte) (Signature, error) {
-	sig, err := parse(b)
+	sig, err := parse(b, packet.SigTypeBinary)
 	if err != nil {
 		return Signature{}, err
 	}
@@ -39,7 +39,7 @@ func ParseSignature(b []byte) (Signature, error) {
 	}, nil
 }
 
-func parse(b []byte) (*packet.Signature, error) {
+func parse(b []byte, typ packet.SignatureType) (*packet.Signature, error) {
 	if len(b) > maxSignature {
 		return nil, albs.Errorf(albs.Invalid, "signature packet has %d bytes, %d are allowed", len(b), maxSignature)
 	}
@@ -55,8 +55,10 @@ func parse(b []byte) (*packet.Signature, error) {
 	switch {
 	case !ok || r.Len() != 0:
 		return refuse("it isn't one signature and nothing else")
-	case sig.Version != 4 || sig.SigType != packet.SigTypeBinary:
-		return refuse("it isn't a binary signature of version 4")
+	case sig.Version != 4 || sig.SigType != typ:
+		return refuse(map[packet.SignatureType]string{
+			packet.SigTypeBinary: "it isn't a binary signature of version 4", packet.SigTypeText: "it isn't a signature of text, of version 4",
+		}[typ])
 	case sig.IssuerKeyId == nil:
 		return refuse("it names no issuer")
 	case !strongHash(sig.Hash):
@@ -149,7 +151,11 @@ func (kr *Keyring) Keys() []PublicKey {
 // stolen it can date a signature back. It returns an Invalid error if the signature doesn't hold, and
 // the reader's own error if signed can't be read.
 func (kr *Keyring) Verify(signed io.Reader, sigPacket []byte) (string, time.Time, error) {
-	sig, err := parse(sigPacket)
+	return kr.verify(signed, sigPacket, packet.SigTypeBinary)
+}
+
+func (kr *Keyring) verify(signed io.Reader, sigPacket []byte, typ packet.SignatureType) (string, time.Time, error) {
+	sig, err := parse(sigPacket, typ)
 	if err != nil {
 		return "", time.Time{}, err
 	}

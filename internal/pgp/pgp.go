@@ -180,6 +180,13 @@ func readEntities(body []byte) (openpgp.EntityList, error) {
 	return list, nil
 }
 
+// Dearmor returns the packets of armored public keys, as a key ring of gpgv has them. It
+// is Invalid if they can't be read.
+func Dearmor(public []byte) ([]byte, error) {
+	bodies, err := readArmored(public, openpgp.PublicKeyType)
+	return bytes.Join(bodies, nil), err
+}
+
 // encode armors what write writes.
 func encode(blockType string, write func(io.Writer) error) ([]byte, error) {
 	var b bytes.Buffer

@@ -189,7 +189,7 @@ func TestSign(t *testing.T) {
 		if want := (Signature{KeyID: k.Fingerprint()[24:], RSA: isRSA, At: signTime}); err != nil || info.KeyID != want.KeyID || info.RSA != want.RSA || !info.At.Equal(want.At) {
 			t.Errorf("%s: ParseSignature = %+v, %v; want %+v", alg, info, err, want)
 		}
-		full, err := parse(sig)
+		full, err := parse(sig, packet.SigTypeBinary)
 		if err != nil || full.Hash != crypto.SHA256 || len(full.Notations) != 0 || !bytes.Equal(full.IssuerFingerprint, k.entity.PrimaryKey.Fingerprint) {
 			t.Errorf("%s: signature %+v, %v", alg, full, err)
 		}
