@@ -48,6 +48,7 @@ var allowed = map[string][]string{
 	"blob/scrub":       {"albs", "blob", "disk"},   // where it is, kept
 	"git":              {"albs", "disk", "egress"}, // the CA bundle for git
 	"pgp":              {"albs"},
+	"tty":              {},               // a person at a terminal, unseen
 	"sshkey":           {"albs", "disk"}, // people's own keys, in files of theirs
 	"rpm":              {"albs", "pgp"},
 	"repodata":         {"albs", "rpm", "repodata/intake"},
@@ -113,9 +114,9 @@ var allowed = map[string][]string{
 		"master/platform", "master/product", "master/build/status", "master/build/repository", "master/build/settle", "master/build", "master/testrun", "rpm", "pgp", "failure"},
 	// what people give repositories beside packages; release takes it over
 	"master/record":          {"albs", "master/db", "master/auth", "master/artifact", "master/provenance", "master/product", "repodata", "repodata/record"},
-	"master/release/place":   {"albs", "master/platform/reference", "rpm"},                                                                                                                      // where packages go: pure
-	"master/release/closure": {"albs", "rpm"},                                                                                                                                                   // what a release would leave without a provider: pure
-	"master/release/plan":    {"albs", "master/release/closure", "repodata/record", "master/platform/reference", "master/product", "master/testrun", "master/release/place", "repodata", "rpm"}, // what a release comes to: pure
+	"master/release/place":   {"albs", "master/platform/reference", "rpm"},                                                                                                                                // where packages go: pure
+	"master/release/closure": {"albs", "rpm"},                                                                                                                                                             // what a release would leave without a provider: pure
+	"master/release/plan":    {"albs", "attest", "master/release/closure", "repodata/record", "master/platform/reference", "master/product", "master/testrun", "master/release/place", "repodata", "rpm"}, // what a release comes to: pure; attest: its effects, which people sign
 	// what a plan is made of, found in the modules that know
 	"master/release/gather": {"albs", "master/release/place", "master/release/plan", "master/release/closure", "master/platform/reference", "master/db", "master/artifact", "master/provenance",
 		"master/platform", "master/product", "master/record", "master/repo", "master/build", "master/build/status", "master/testrun", "master/sign", "repodata", "repodata/record", "rpm"},
@@ -169,9 +170,9 @@ var allowed = map[string][]string{
 	"worker/guard":        {"worker", "albs"},
 	"worker/node":         {"worker", "worker/depot", "worker/guard", "albs", "disk", "sandbox", "sandbox/emulator", "buildroot", "rpm"},
 	"worker/tester":       {"worker", "worker/depot", "worker/guard", "albs", "sandbox", "sandbox/emulator", "rpm", "repodata"},
-	"worker/signer":       {"worker", "albs", "disk", "sandbox", "rpm", "pgp", "sshkey", "attest", "worker/signer/token"}, // disk: keys, ledger state, the journal's lock; sshkey: whose approvals count
-	"worker/signer/token": {"albs"},                                                                                       // PKCS#11, which needs C and a tag, apart from what is signed
-	"worker/releaser":     {"worker", "worker/depot", "albs", "bucket", "disk", "blob", "repodata", "pgp", "attest"},      // bucket: a public place; disk: a full one
+	"worker/signer":       {"worker", "albs", "disk", "sandbox", "rpm", "pgp", "sshkey", "tty", "attest", "worker/signer/token"}, // disk: keys, ledger state, the journal's lock; sshkey: whose approvals count
+	"worker/signer/token": {"albs"},                                                                                              // PKCS#11, which needs C and a tag, apart from what is signed
+	"worker/releaser":     {"worker", "worker/depot", "albs", "bucket", "disk", "blob", "repodata", "pgp", "attest"},             // bucket: a public place; disk: a full one
 
 	// the shell around them
 	"client": {"albs"},
@@ -186,7 +187,8 @@ var allowed = map[string][]string{
 	"cli/remote/releases": {"cli/remote/ask", "cli/watch", "cli/terminal", "client", "albs"},
 	"cli/remote/trust":    {"cli/remote/ask", "cli/terminal", "client", "albs", "attest"},
 	"cli/remote/farm":     {"cli/remote/ask", "cli/terminal", "client", "albs"},
-	"cli/remote":          {"cli/remote/ask", "cli/remote/catalog", "cli/remote/builds", "cli/remote/releases", "cli/remote/trust", "cli/remote/farm"},
+	"cli/remote/approval": {"cli/remote/ask", "cli/terminal", "client", "albs", "attest", "sshkey", "tty"}, // what people sign with keys of their own
+	"cli/remote":          {"cli/remote/approval", "cli/remote/ask", "cli/remote/catalog", "cli/remote/builds", "cli/remote/releases", "cli/remote/trust", "cli/remote/farm"},
 	"cli": append([]string{"cli/terminal", "cli/remote", "cli/remote/ask", "config", "telemetry", "master", "worker", "worker/depot",
 		"albs", "disk", "rpm", "repodata", "egress", "attest", "sbom", "advisory"}, roles...), // disk: a CA file, bounded
 }

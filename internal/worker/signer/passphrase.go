@@ -1,22 +1,18 @@
 package signer
 
 import (
-	"bufio"
 	"bytes"
 	"context"
 	"crypto/rand"
 	"encoding/base64"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"path/filepath"
-	"time"
-
-	"golang.org/x/sys/unix"
 
 	"albs/internal/albs"
 	"albs/internal/disk"
+	"albs/internal/tty"
 )
 
 const (
@@ -141,31 +137,17 @@ func makePassphrase(path string) (bool, error) {
 // if there are words for that. It is Invalid if there is no terminal or nothing is typed,
 // and ctx's error if that ends first.
 func (s secret) ask(ctx context.Context, path, fresh string) (p []byte, err error) {
-	tty, err := os.OpenFile(path, os.O_RDWR|unix.O_NOCTTY, 0)
+	t, err := tty.Open(path)
 	if err != nil {
 		return nil, albs.Errorf(albs.Invalid, "there is no terminal to ask for %s at (%s_from: prompt): %w", s.name, s.option, err)
 	}
-	defer tty.Close()
-	restore, err := silence(tty)
-	if err != nil {
-		return nil, albs.Errorf(albs.Invalid, "%s can't be asked for at %s: %w", s.name, path, err)
-	}
-	defer func() { err = errors.Join(err, restore()) }()
-	defer context.AfterFunc(ctx, func() { tty.SetReadDeadline(time.Now()) })()
-	in := bufio.NewReaderSize(tty, maxSecret)
+	defer func() { err = errors.Join(err, t.Close()) }()
 	line := func(prompt string) ([]byte, error) {
-		if _, err := io.WriteString(tty, prompt); err != nil {
-			return nil, err
+		b, err := t.Line(ctx, prompt)
+		if err != nil && ctx.Err() == nil {
+			err = albs.Errorf(albs.Invalid, "nothing was typed for %s: %w", s.name, err)
 		}
-		b, err := in.ReadSlice('\n')
-		_, werr := io.WriteString(tty, "\r\n")
-		switch {
-		case ctx.Err() != nil:
-			return nil, ctx.Err()
-		case err != nil || werr != nil:
-			return nil, albs.Errorf(albs.Invalid, "nothing was typed for %s: %w", s.name, errors.Join(err, werr))
-		}
-		return bytes.Clone(bytes.TrimRight(b, "\r\n")), nil
+		return b, err
 	}
 	if p, err = line(s.prompt); err != nil {
 		return nil, err
@@ -185,29 +167,4 @@ func (s secret) ask(ctx context.Context, path, fresh string) (p []byte, err erro
 		return nil, albs.Errorf(albs.Invalid, "two different ones were typed for %s", s.name)
 	}
 	return p, nil
-}
-
-// silence has a terminal show nothing of what is typed, until restore.
-func silence(tty *os.File) (restore func() error, err error) {
-	conn, err := tty.SyscallConn() // Fd would make reads wait beyond their deadline
-	if err != nil {
-		return nil, err
-	}
-	control := func(f func(fd int) error) error {
-		var err error
-		return errors.Join(conn.Control(func(fd uintptr) { err = f(int(fd)) }), err)
-	}
-	var old *unix.Termios
-	err = control(func(fd int) (err error) {
-		if old, err = unix.IoctlGetTermios(fd, unix.TCGETS); err != nil {
-			return err
-		}
-		quiet := *old
-		quiet.Lflag &^= unix.ECHO | unix.ECHONL
-		quiet.Lflag |= unix.ICANON | unix.ISIG
-		return unix.IoctlSetTermios(fd, unix.TCSETSF, &quiet)
-	})
-	return func() error {
-		return control(func(fd int) error { return unix.IoctlSetTermios(fd, unix.TCSETSF, old) })
-	}, err
 }
