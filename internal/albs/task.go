@@ -305,7 +305,8 @@ type TestCase struct {
 }
 
 // SignSpec asks for signatures by one key. Packages get header signatures,
-// Documents detached ones.
+// Documents of a release detached ones, and other Files these or, with Clear, a
+// clear-signed copy. A task has one of the three.
 type SignSpec struct {
 	// Key is the fingerprint of the key, upper-case hex.
 	Key string `json:"key"`
@@ -313,7 +314,15 @@ type SignSpec struct {
 	Product   string `json:"product"`
 	Packages  []File `json:"packages,omitempty"`
 	Documents []File `json:"documents,omitempty"`
+	Files     []File `json:"files,omitempty"`
+	Clear     bool   `json:"clear,omitempty"`
+	// Effects are what people approved of this and more (attest.Effects), to be read; nil
+	// if nobody approved anything.
+	Effects *File `json:"effects,omitempty"`
 }
+
+// Items returns all that is to be signed.
+func (s SignSpec) Items() []File { return slices.Concat(s.Packages, s.Documents, s.Files) }
 
 // SignResult gives a signature for each thing asked for, by the digest of the
 // unsigned bytes.
@@ -322,7 +331,8 @@ type SignResult struct {
 }
 
 // Signature is one OpenPGP signature packet: over the RPM's main header for a
-// package, over the whole file for a document (then ASCII-armored).
+// package, over the whole file for a document (then ASCII-armored); or a whole
+// clear-signed copy.
 type Signature struct {
 	Of    Digest `json:"of"`
 	Bytes []byte `json:"bytes"`

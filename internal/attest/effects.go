@@ -31,6 +31,8 @@ type RepositoryEffects struct {
 	Path    string          `json:"path"`
 	Changes []PackageEffect `json:"changes"`
 	Records []RecordEffect  `json:"records,omitempty"`
+	// Metadata is how the repository's own metadata is compressed, where that changes.
+	Metadata string `json:"metadata,omitempty"`
 }
 
 // PackageEffect is a signed package that is added, or removed.

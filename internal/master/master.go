@@ -226,7 +226,7 @@ func Open(ctx context.Context, c Config, log zerolog.Logger) (m *Master, err err
 		Repos: repos, Builds: m.builds, Log: log,
 	})
 	m.signs = sign.New(sign.Parts{
-		DB: m.db, Events: m.events, Queue: m.queue, Artifacts: artifacts, Provenance: m.prov,
+		DB: m.db, Events: m.events, Auth: m.auth, Queue: m.queue, Artifacts: artifacts, Provenance: m.prov,
 		Products: m.products, Builds: m.builds, Tests: m.tests,
 	})
 	records := record.New(record.Parts{DB: m.db, Events: m.events, Artifacts: artifacts, Provenance: m.prov, Products: m.products})

@@ -18,14 +18,15 @@ var named = map[string]map[string]string{
 	"platform":  {"mirror_pin": "digest"},
 	"build":     {"build": "linked", "build_item": "imported srpm noarch", "build_artifact": "digest"},
 	"testrun":   {"test_log": "digest", "test_package": "digest"},
-	"sign":      {"signed_package": "unsigned signed", "sign_package": "unsigned", "sign_document": "digest", "document_signature": "digest"},
+	"sign":      {"signed_package": "unsigned signed", "sign_package": "unsigned", "sign_document": "digest effects", "document_signature": "digest", "sign_request": "effects", "sign_allowed": "digest"},
 	"record":    {"product_record": "files"},
 	"reference": {"reference_repository": "provides"},
 	"release":   {"release": "files tree", "release_repository": "snapshot repomd sealed", "released_package": "digest"},
 	"": {
 		"account":              "name created_at disabled_at",
+		"account_key":          "keyid public created_at removed_at",
 		"account_role":         "role",
-		"approval":             "subject digest note at expires_at",                                                                                        // digest: over a plan's effects
+		"approval":             "subject digest note at expires_at keyid envelope",                                                                         // digest: over effects, which release and sign keep
 		"artifact":             "digest kind name rpm_name rpm_version rpm_release rpm_arch source_rpm header_sha256 payload_sha256 unsigned signed_by at", // it tells of what others name
 		"attempt":              "worker evidence claimed_at ended_at ended outcome result reason",                                                          // evidence, result: statements, and over what was reported
 		"build":                "key owner team product options created_at ordering request deleted_at deleted_by flavours",                                // request: its SRPMs are the items'
@@ -53,11 +54,12 @@ var named = map[string]map[string]string{
 		"released_package":     "product path file",
 		"repository":           "name at forgotten_at",
 		"session":              "hash created_at expires_at",
-		"sign_document":        "name key product",
+		"sign_allowed":         "product name note actor at",
+		"sign_document":        "name key product requester created_at expires_at",
 		"sign_key":             "fingerprint name user_id algorithm products public created_at",
 		"sign_keygen":          "name user_id algorithm products requester created_at fingerprint",
 		"sign_package":         "kind name",
-		"sign_request":         "key product requester created_at",
+		"sign_request":         "key product requester created_at expires_at",
 		"signed_package":       "key at",
 		"source_file":          "algorithm hex digest added_at", // a cache: builds name what they use
 		"statement":            "subject predicate envelope created_at",

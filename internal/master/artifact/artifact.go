@@ -37,6 +37,7 @@ const (
 	Tree     Kind = "tree"     // an exported commit, tar
 	Source   Kind = "source"   // a look-aside file
 	Document Kind = "document" // repomd.xml, keys, trees of a product, signatures
+	Given    Kind = "file"     // what a person gave to be signed
 )
 
 // Artifact is one file by its content. The fields from NEVRA on are of RPMs and
@@ -135,7 +136,7 @@ func (s *Artifacts) Save(ctx context.Context, r io.Reader, limit int64, name str
 // inspect fills in what the bytes say of themselves.
 func (s *Artifacts) inspect(ctx context.Context, a Artifact) (Artifact, error) {
 	switch a.Kind {
-	case Log, Record, Tree, Source, Document:
+	case Log, Record, Tree, Source, Document, Given:
 		return a, nil
 	case RPM, SRPM:
 	default:

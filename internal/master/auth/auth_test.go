@@ -425,7 +425,8 @@ func TestApprovals(t *testing.T) {
 		approve := func(u User, d albs.Digest, ttl time.Duration) error {
 			ctx := With(t.Context(), Actor{Kind: KindPerson, User: u.ID, Name: u.Name})
 			return f.d.InTx(ctx, func(tx db.Tx) error {
-				return f.Approve(ctx, tx, "release:3", d, db.At(f.now.Add(ttl)), "looks good")
+				_, err := f.Approve(ctx, tx, "release:3", d, db.At(f.now.Add(ttl)), Word{Note: "looks good"})
+				return err
 			})
 		}
 		names := func(d albs.Digest) string {
@@ -445,7 +446,8 @@ func TestApprovals(t *testing.T) {
 		}{{"", effects}, {strings.Repeat("x", maxSubject+1), effects}, {"release:3", ""}, {"release:3", "abc"}} {
 			ctx := With(t.Context(), Actor{Kind: KindPerson, User: alice.ID, Name: alice.Name})
 			err := f.d.InTx(ctx, func(tx db.Tx) error {
-				return f.Approve(ctx, tx, bad.subject, bad.digest, db.At(f.now.Add(time.Hour)), "")
+				_, err := f.Approve(ctx, tx, bad.subject, bad.digest, db.At(f.now.Add(time.Hour)), Word{})
+				return err
 			})
 			wantKind(t, fmt.Sprintf("Approve of %.20q, digest %q", bad.subject, bad.digest), err, albs.Invalid)
 		}
@@ -471,7 +473,8 @@ func TestApprovals(t *testing.T) {
 		}
 		for _, ctx := range []context.Context{t.Context(), System(t.Context(), "loop"), With(t.Context(), Actor{Kind: KindWorker})} {
 			err := f.d.InTx(ctx, func(tx db.Tx) error {
-				return f.Approve(ctx, tx, "release:3", effects, db.At(f.now.Add(time.Hour)), "")
+				_, err := f.Approve(ctx, tx, "release:3", effects, db.At(f.now.Add(time.Hour)), Word{})
+				return err
 			})
 			wantKind(t, "Approve by "+From(ctx).String(), err, albs.Forbidden)
 		}

@@ -30,6 +30,7 @@ var unasked = map[string]string{
 		record.Records.Of release.Releases.CountOf release.Releases.Get release.Releases.List
 		revision.Store.All revision.Store.ByID revision.Store.Get revision.Store.GetRevision revision.Store.History
 		repo.Repos.Contain repo.Repos.Current repo.Repos.Find repo.Repos.Open repo.Repos.ReadTree repo.Repos.TreeAt repo.Repos.TreeOf repo.Repos.TreeShown repo.Repos.Trees repo/history.History.Diff repo/history.History.Show
+		release.Releases.Effects sign.Signing.AllowedFiles sign.Signing.File sign.Signing.FileEffects sign.Signing.Files sign.Signing.RequestEffects
 		sign.Signing.Key sign.Signing.Keygen sign.Signing.Keys sign.Signing.Request sign.Signing.Requests sign.Signing.Signed
 		testrun.Tests.Of testrun.Tests.Verdict`,
 	// It finds out who someone is, or ends that: a secret is asked for instead.

@@ -64,6 +64,8 @@ const (
 	StoreCollect    Verb = "store.collect"
 	UserManage      Verb = "user.manage"
 	TokenManage     Verb = "token.manage"
+	UserKey         Verb = "user.key"
+	SignAllow       Verb = "sign.allow"
 	TestWaive       Verb = "test.waive"
 	ReadPrivate     Verb = "read.private"
 )
@@ -103,6 +105,8 @@ type rule struct {
 //	store.collect                                                 x
 //	user.manage
 //	token.manage                                                           x
+//	user.key                                                               x
+//	sign.allow                             x
 //	test.waive                             x
 //	read.private           x               x             x        x        x
 //
@@ -126,6 +130,8 @@ var policy = []rule{
 	{verb: StoreCollect, roles: []Role{Operator}},
 	{verb: UserManage},
 	{verb: TokenManage, owner: true},
+	{verb: UserKey, owner: true},
+	{verb: SignAllow, roles: []Role{ProductMaintainer}},
 	{verb: TestWaive, roles: []Role{ProductMaintainer}},
 	{verb: ReadPrivate, roles: []Role{Contributor, ProductMaintainer, Signer, Operator}, owner: true},
 }

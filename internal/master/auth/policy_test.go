@@ -31,6 +31,8 @@ var want = map[Verb]string{
 	StoreCollect:    "operator admin",
 	UserManage:      "admin",
 	TokenManage:     "admin owner",
+	UserKey:         "admin owner",
+	SignAllow:       "product_maintainer admin",
 	TestWaive:       "product_maintainer admin",
 	ReadPrivate:     "contributor product_maintainer signer operator admin owner",
 }

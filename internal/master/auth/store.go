@@ -281,18 +281,54 @@ func disableWorker(ctx context.Context, tx db.Tx, id albs.WorkerID, at db.Time) 
 	return err
 }
 
+const keyColumns = `SELECT id, account_id, keyid, public, created_at, removed_at FROM account_key`
+
+func insertKey(ctx context.Context, tx db.Tx, k Key) (id int64, err error) {
+	err = tx.GetContext(ctx, &id, `INSERT INTO account_key (account_id, keyid, public, created_at) VALUES ($1, $2, $3, $4) RETURNING id`,
+		k.User, k.KeyID, k.Public, k.CreatedAt)
+	return id, err
+}
+
+func allKeys(ctx context.Context, q db.Q, id albs.UserID) (out []Key, err error) {
+	if err = q.SelectContext(ctx, &out, keyColumns+` WHERE account_id = $1 ORDER BY id DESC`, id); err != nil {
+		return nil, fmt.Errorf("list keys of user %d: %w", id, err)
+	}
+	return out, nil
+}
+
+func keysInUse(ctx context.Context, q db.Q, id albs.UserID) (out []Key, err error) {
+	if err = q.SelectContext(ctx, &out, keyColumns+` WHERE account_id = $1 AND removed_at IS NULL ORDER BY id`, id); err != nil {
+		return nil, fmt.Errorf("read keys of user %d: %w", id, err)
+	}
+	return out, nil
+}
+
+func keyByID(ctx context.Context, q db.Q, id int64) (k Key, err error) {
+	err = q.GetContext(ctx, &k, keyColumns+` WHERE id = $1`, id)
+	return k, db.Found(err, "key %d of a person", id)
+}
+
+func removeKey(ctx context.Context, tx db.Tx, id int64, at db.Time) error {
+	if _, err := tx.ExecContext(ctx, `UPDATE account_key SET removed_at = $1 WHERE id = $2`, at, id); err != nil {
+		return fmt.Errorf("remove key %d: %w", id, err)
+	}
+	return nil
+}
+
 // upsertApproval touches no row while an approval of the same person for the
-// same digest is in force; an expired one is replaced.
+// same digest is in force, unless that is a session's word and this one is signed; an
+// expired one is replaced.
 func upsertApproval(ctx context.Context, tx db.Tx, p Approval) (sql.Result, error) {
-	return tx.ExecContext(ctx, `INSERT INTO approval (subject, digest, account_id, note, at, expires_at)
-		VALUES ($1, $2, $3, $4, $5, $6)
+	return tx.ExecContext(ctx, `INSERT INTO approval (subject, digest, account_id, note, at, expires_at, keyid, envelope)
+		VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
 		ON CONFLICT (subject, digest, account_id) DO UPDATE
-		SET note = excluded.note, at = excluded.at, expires_at = excluded.expires_at
-		WHERE approval.expires_at <= excluded.at`, p.Subject, p.Digest, p.User, p.Note, p.At, p.ExpiresAt)
+		SET note = excluded.note, at = excluded.at, expires_at = excluded.expires_at, keyid = excluded.keyid, envelope = excluded.envelope
+		WHERE approval.expires_at <= excluded.at OR approval.keyid <> excluded.keyid AND excluded.keyid <> ''`,
+		p.Subject, p.Digest, p.User, p.Note, p.At, p.ExpiresAt, p.KeyID, p.Envelope)
 }
 
 func approvals(ctx context.Context, q db.Q, subject string, d albs.Digest, now db.Time) (out []Approval, err error) {
-	err = q.SelectContext(ctx, &out, `SELECT p.id, p.subject, p.digest, p.account_id, a.name, p.note, p.at, p.expires_at
+	err = q.SelectContext(ctx, &out, `SELECT p.id, p.subject, p.digest, p.account_id, a.name, p.note, p.at, p.expires_at, p.keyid, p.envelope
 		FROM approval p JOIN account a ON a.id = p.account_id
 		WHERE p.subject = $1 AND p.digest = $2 AND p.expires_at > $3 AND a.disabled_at IS NULL
 		ORDER BY p.at, p.id`, subject, d, now)

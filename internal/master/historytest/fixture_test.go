@@ -418,7 +418,7 @@ func (f *sound) publish() {
 	f.state(f.snapshot.Repomd(), attest.ReleaseApproved,
 		attest.ReleaseApprovedBody{Product: "demo", Release: 1, Plan: plan, Approvals: []attest.ApprovedBy{{Person: "bob"}}}, true)
 	f.state(f.snapshot.Repomd(), attest.SignIntent, attest.SignIntentBody{}, true)
-	f.exec(`INSERT INTO document_signature (digest, key, armored, at) VALUES ($1, $2, $3, $4)`,
+	f.exec(`INSERT INTO document_signature (digest, key, clear, armored, at) VALUES ($1, $2, FALSE, $3, $4)`,
 		f.snapshot.Repomd(), f.key.Fingerprint(), string(f.get(f.snapshot.Signature())), now)
 	f.task(publishTask+1, albs.KindSign, 1, albs.TaskQueued, albs.TaskLeased, albs.TaskSucceeded)
 	f.attempt(publishTask+1, 1, "ok", albs.Spec{Sign: &albs.SignSpec{Key: f.key.Fingerprint(), Documents: []albs.File{{Digest: f.snapshot.Repomd()}}}})

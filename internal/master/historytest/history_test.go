@@ -153,7 +153,7 @@ func TestPlanted(t *testing.T) {
 			if err != nil {
 				f.t.Fatal(err)
 			}
-			f.exec(`INSERT INTO document_signature (digest, key, armored, at) VALUES ($1, $2, $3, $4)`, d, f.key.Fingerprint(), string(asc), db.Now())
+			f.exec(`INSERT INTO document_signature (digest, key, clear, armored, at) VALUES ($1, $2, FALSE, $3, $4)`, d, f.key.Fingerprint(), string(asc), db.Now())
 			f.spec(d)
 		}, "I5: document ", ""},
 		{"I5 unsigned package shown", func(f *sound) {

@@ -220,7 +220,7 @@ func (c *checker) asked(ctx context.Context) (map[string]ask, error) {
 			c.broken("I5", "the spec of a sign task can't be read: %.80q", r.Spec)
 			continue
 		}
-		for _, f := range append(s.Sign.Packages, s.Sign.Documents...) {
+		for _, f := range s.Sign.Items() {
 			out[string(f.Digest)+" "+s.Sign.Key] = ask{s.Sign.Product, r.Claimed}
 		}
 	}
@@ -228,15 +228,17 @@ func (c *checker) asked(ctx context.Context) (map[string]ask, error) {
 }
 
 // documents: I5, a signed document is what an approved release came to by word of
-// the ledger, a task asked for its signature, and the signature holds.
+// the ledger, or a file that may be signed by that word, a task asked for its signature, and
+// the signature holds.
 func (c *checker) documents(ctx context.Context) error {
 	var rows []struct {
 		Digest  albs.Digest
 		Key     string
+		Clear   bool
 		Armored string
 		Public  string
 	}
-	err := c.DB.SelectContext(ctx, &rows, `SELECT d.digest, d.key, d.armored, k.public
+	err := c.DB.SelectContext(ctx, &rows, `SELECT d.digest, d.key, d.clear, d.armored, k.public
 		FROM document_signature d JOIN sign_key k ON k.fingerprint = d.key`)
 	if err != nil {
 		return fmt.Errorf("read signed documents: %w", err)
@@ -254,6 +256,11 @@ func (c *checker) documents(ctx context.Context) error {
 		at, err := c.noted(ctx, r.Digest, attest.ReleaseApproved)
 		if err != nil {
 			return err
+		}
+		if at == 0 {
+			if at, err = c.noted(ctx, r.Digest, attest.SignAllowed); err != nil {
+				return err
+			}
 		}
 		if at == 0 {
 			c.broken("I5", "document %s was signed and no approval of it is in the ledger", r.Digest.Short())
@@ -274,7 +281,11 @@ func (c *checker) documents(ctx context.Context) error {
 		}
 		kr, err := pgp.ReadKeyring([]byte(r.Public))
 		if err == nil {
-			_, _, err = kr.VerifyArmored(bytes.NewReader(b), []byte(r.Armored))
+			verify := kr.VerifyArmored
+			if r.Clear {
+				verify = kr.VerifyClear
+			}
+			_, _, err = verify(bytes.NewReader(b), []byte(r.Armored))
 		}
 		if err != nil {
 			c.broken("I5", "the signature of document %s: %v", r.Digest.Short(), err)

@@ -103,6 +103,26 @@ type Approvals struct {
 	Count int `yaml:"count" json:"count"`
 	// Distinct keeps the person who made the plan from being counted.
 	Distinct bool `yaml:"distinct" json:"distinct"`
+	// Signed counts only approvals that people signed with keys of their own; one that a
+	// session gave is no more than the master's word.
+	Signed bool `yaml:"signed" json:"signed,omitempty"`
+	// Requests has requests for signatures approved too, by the same rules: of a build's
+	// packages before they are signed, and of other files.
+	Requests bool `yaml:"requests" json:"requests,omitempty"`
+}
+
+// Counts reports whether an approval counts, by whether the person's own key signed it and
+// whether that person had a hand in what is approved.
+func (a Approvals) Counts(signed, own bool) bool {
+	return (signed || !a.Signed) && !(own && a.Distinct)
+}
+
+// Words is what is asked for, in the plural.
+func (a Approvals) Words() string {
+	if a.Signed {
+		return "approvals by people's own keys"
+	}
+	return "approvals"
 }
 
 // Bounds of a product.

@@ -1,6 +1,7 @@
 package release
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -11,6 +12,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"albs/internal/albs"
+	"albs/internal/attest"
 	"albs/internal/master/artifact"
 	"albs/internal/master/release/plan"
 	"albs/internal/master/repo"
@@ -25,6 +27,7 @@ type next struct {
 	documents    map[albs.Digest]artifact.Artifact // the repomd.xml that are to be signed, by digest
 	key          *artifact.Artifact                // the key file, if it is a new one
 	files        []repodata.TreeFile
+	effects      artifact.Artifact // of the plan, which people approved and the signer reads
 }
 
 const extensions = 4 // repositories that are extended at once
@@ -42,6 +45,9 @@ func (r *Releases) prepare(ctx context.Context, plan plan.Plan) (next, error) {
 		return n, errMoved // the plan doesn't know what was released since
 	}
 	n.from = serial
+	if n.effects, err = r.artifacts.Save(ctx, bytes.NewReader(plan.Effects().Encode()), attest.MaxEffects, "effects.json", artifact.Document); err != nil {
+		return n, err
+	}
 	shown := map[string]albs.Digest{}
 	for _, t := range tree.Repositories {
 		shown[t.Path] = t.Snapshot

@@ -185,7 +185,7 @@ func (r *Releases) void(ctx context.Context, row releaseRow, plan plan.Plan) err
 // seal states the approval of every repomd.xml that is to be signed, asks for the
 // signatures, and returns the tasks that make them.
 func (r *Releases) seal(ctx context.Context, tx db.Tx, row releaseRow, plan plan.Plan, n next, approvals []auth.Approval) ([]albs.TaskID, error) {
-	var kept []artifact.Artifact
+	kept := []artifact.Artifact{n.effects}
 	if n.key != nil {
 		kept = append(kept, *n.key)
 	}
@@ -215,7 +215,7 @@ func (r *Releases) seal(ctx context.Context, tx db.Tx, row releaseRow, plan plan
 			continue
 		}
 		signed[p.Repomd] = true
-		task, err := r.signs.SignDocument(ctx, tx, sign.Document{File: doc.File(), Product: row.Product, Key: plan.Key, Topic: Topic(row.ID)})
+		task, err := r.signs.SignDocument(ctx, tx, sign.Document{File: doc.File(), Product: row.Product, Key: plan.Key, Topic: Topic(row.ID), Effects: n.effects.File()})
 		if err != nil {
 			return nil, err
 		}

@@ -1,13 +1,12 @@
 package sign
 
 import (
+	"cmp"
 	"context"
 
 	"albs/internal/albs"
-	"albs/internal/attest"
 	"albs/internal/master/artifact"
 	"albs/internal/master/db"
-	"albs/internal/master/queue"
 )
 
 // Document is a file to be signed as a whole, such as a repomd.xml.
@@ -16,6 +15,9 @@ type Document struct {
 	Product string
 	Key     string // name or fingerprint
 	Topic   string // of the task's events; "" is the product's
+	// Effects are those that people approved, whose digest the approval's statement has as
+	// its plan; a signer that counts only people's own signatures reads them.
+	Effects albs.File
 }
 
 // MaxDocument bounds a document that may be signed, in bytes.
@@ -41,27 +43,11 @@ func (s *Signing) SignDocument(ctx context.Context, tx db.Tx, d Document) (albs.
 	if err != nil {
 		return 0, err
 	}
-	if id, err := s.store.documentTask(ctx, tx, d.Digest, k.Fingerprint); err != nil || id != 0 {
+	row := documentRow{Digest: d.Digest, Name: d.Name, Size: d.Size, Key: k.Fingerprint, Product: d.Product, Effects: d.Effects.Digest}
+	if id, err := s.store.documentTask(ctx, tx, row); err != nil || id != 0 {
 		return id, err
 	}
-	if d.Topic == "" {
-		d.Topic = "product:" + d.Product
-	}
-	id, err := s.queue.Enqueue(ctx, tx, queue.NewTask{
-		Kind: albs.KindSign, Lane: "product:" + d.Product, Topic: d.Topic, Needs: []string{"key:" + k.Fingerprint},
-	})
-	if err != nil {
-		return 0, err
-	}
-	row := documentRow{TaskID: id, Digest: d.Digest, Name: d.Name, Size: d.Size, Key: k.Fingerprint, Product: d.Product}
-	if err := s.store.addDocument(ctx, tx, row); err != nil {
-		return 0, err
-	}
-	why := attest.SignIntentBody{Task: id, Fingerprint: k.Fingerprint, Product: d.Product}
-	if err := s.intend(ctx, tx, []albs.File{d.File}, why); err != nil {
-		return 0, err
-	}
-	return id, nil
+	return s.addDocument(ctx, tx, row, cmp.Or(d.Topic, "product:"+d.Product))
 }
 
 // DocumentSignature returns the armored detached signature of a document by a key,
@@ -71,5 +57,5 @@ func (s *Signing) DocumentSignature(ctx context.Context, d albs.Digest, key stri
 	if err != nil {
 		return nil, err
 	}
-	return s.store.documentSignature(ctx, s.store.d, d, k.Fingerprint)
+	return s.store.documentSignature(ctx, s.store.d, d, k.Fingerprint, false)
 }

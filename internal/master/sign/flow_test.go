@@ -102,7 +102,7 @@ func setup(t *testing.T, d *db.DB, productName string) *fixture {
 		Repos: m.Repos, Builds: builds, Log: zerolog.Nop(),
 	})
 	f := &fixture{d: d, prov: m.Provenance, Signing: New(Parts{
-		DB: d, Events: m.Events, Queue: m.Queue, Artifacts: m.Artifacts, Provenance: m.Provenance,
+		DB: d, Events: m.Events, Auth: m.Auth, Queue: m.Queue, Artifacts: m.Artifacts, Provenance: m.Provenance,
 		Products: m.Products, Builds: builds, Tests: tests,
 	})}
 	f.admin = auth.With(t.Context(), auth.Actor{Kind: auth.KindPerson, User: 1, Name: "ada", Grants: []auth.Grant{{Role: auth.Admin}}})
@@ -393,13 +393,13 @@ func TestChangedMeanwhile(t *testing.T) {
 		if err := d.InTx(t.Context(), func(tx db.Tx) error { return builds.Retire(t.Context(), tx, b.Items[0].ID) }); err != nil {
 			t.Fatal(err)
 		}
-		if err := f.open(f.admin, &row, b, packages); albs.KindOf(err) != albs.Conflict || !strings.Contains(err.Error(), "were replaced") {
+		if err := f.open(f.admin, &row, b, packages, nil); albs.KindOf(err) != albs.Conflict || !strings.Contains(err.Error(), "were replaced") {
 			t.Errorf("a request for packages that were replaced meanwhile = %v, want Conflict", err)
 		}
 		if err := f.builds.Delete(f.admin, f.build); err != nil {
 			t.Fatal(err)
 		}
-		if err := f.open(f.admin, &row, b, packages); albs.KindOf(err) != albs.NotFound || !strings.Contains(err.Error(), "was deleted by ada") {
+		if err := f.open(f.admin, &row, b, packages, nil); albs.KindOf(err) != albs.NotFound || !strings.Contains(err.Error(), "was deleted by ada") {
 			t.Errorf("a request for a build that was deleted meanwhile = %v, want NotFound that says by whom", err)
 		}
 		if r, _, err := f.Requests(t.Context(), Filter{Build: f.build}); err != nil || len(r) > 0 {

@@ -77,18 +77,33 @@ func (h signHandler) Offer(ctx context.Context, t queue.Task, o queue.Offer) (al
 	for _, f := range j.files() {
 		digests = append(digests, f.Digest)
 	}
-	if j.document != nil {
-		spec.Product, spec.Documents = j.document.Product, j.files()
-	} else {
+	switch d := j.document; {
+	case d == nil:
 		spec.Product, spec.Packages = j.request.Product, j.files()
+	case d.File:
+		spec.Product, spec.Files, spec.Clear = d.Product, j.files(), d.Clear
+	default:
+		spec.Product, spec.Documents = d.Product, j.files()
+	}
+	if asked, ok := j.wish(); ok {
+		if err := h.approvedEnough(ctx, asked); err != nil {
+			return albs.Spec{}, nil, err
+		}
+	}
+	if spec.Effects, err = h.effectsOf(ctx, j); err != nil {
+		return albs.Spec{}, nil, err
+	}
+	if spec.Effects != nil {
+		digests = append(digests, spec.Effects.Digest) // what people said of them is evidence too
 	}
 	if err := h.settle(ctx, digests); err != nil {
 		return albs.Spec{}, nil, err
 	}
-	if j.document != nil {
-		err = h.approved(ctx, *j.document)
-	} else {
+	switch {
+	case j.document == nil:
 		err = h.offerable(ctx, j)
+	case !j.document.File:
+		err = h.approved(ctx, *j.document)
 	}
 	if err != nil {
 		return albs.Spec{}, nil, err
@@ -98,6 +113,43 @@ func (h signHandler) Offer(ctx context.Context, t queue.Task, o queue.Offer) (al
 		return albs.Spec{}, nil, err
 	}
 	return albs.Spec{Sign: &spec}, evidence, nil
+}
+
+// wish returns what people are to approve of the task before it goes out, if anything: a
+// release's documents were approved with the release.
+func (j job) wish() (wish, bool) {
+	switch {
+	case j.document == nil:
+		return j.request.wish(), true
+	case j.document.File:
+		return j.document.wish(), true
+	}
+	return wish{}, false
+}
+
+// effectsOf returns the effects that the task is a part of, if anybody has approved them:
+// nil else, for then no signer asks for them.
+func (h signHandler) effectsOf(ctx context.Context, j job) (*albs.File, error) {
+	d := j.request.Effects
+	if j.document != nil {
+		d = j.document.Effects
+	}
+	if d == "" {
+		return nil, nil
+	}
+	said, err := h.provenance.History(ctx, d)
+	if errors.Is(err, albs.NotFound) || err == nil && len(said) == 0 {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	a, err := h.artifacts.Get(ctx, h.store.d, d)
+	if err != nil {
+		return nil, err
+	}
+	f := a.File()
+	return &f, nil
 }
 
 // settleTime is how long an offer waits for what was stated a moment ago.
@@ -200,7 +252,7 @@ func (h signHandler) Admit(ctx context.Context, l queue.Lease, outcome albs.Outc
 // match says whether a result has exactly one signature for each thing asked for.
 func match(spec albs.SignSpec, r albs.SignResult) (map[albs.Digest][]byte, error) {
 	asked := map[albs.Digest]bool{}
-	for _, f := range append(append([]albs.File{}, spec.Packages...), spec.Documents...) {
+	for _, f := range spec.Items() {
 		asked[f.Digest] = true
 	}
 	out := make(map[albs.Digest][]byte, len(r.Signatures))
@@ -229,7 +281,13 @@ func (h signHandler) admitDocument(ctx context.Context, l queue.Lease, j job, ar
 		return nil, fmt.Errorf("open %s: %w", j.document.Name, err)
 	}
 	defer r.Close()
-	switch by, _, err := kr.VerifyArmored(r, armored); {
+	var by string
+	if j.document.Clear {
+		by, _, err = kr.VerifyClear(r, armored)
+	} else {
+		by, _, err = kr.VerifyArmored(r, armored)
+	}
+	switch {
 	case err != nil:
 		return nil, fmt.Errorf("signature of %s: %w", j.document.Name, err)
 	case by != j.key.Fingerprint:
@@ -241,7 +299,7 @@ func (h signHandler) admitDocument(ctx context.Context, l queue.Lease, j job, ar
 	}
 	who := auth.From(ctx).String()
 	return func(ctx context.Context, tx db.Tx) error {
-		if err := h.store.addDocumentSignature(ctx, tx, j.document.Digest, j.key.Fingerprint, string(armored), db.Now()); err != nil {
+		if err := h.store.addDocumentSignature(ctx, tx, *j.document, string(armored), db.Now()); err != nil {
 			return err
 		}
 		if err := h.stateResults(ctx, tx, task.ID, j, map[albs.Digest][]byte{j.document.Digest: armored}, ""); err != nil {

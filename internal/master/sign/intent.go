@@ -56,11 +56,7 @@ func (s *Signing) state(ctx context.Context, tx db.Tx, f albs.File, predicate st
 // files lists what the task has signed.
 func (j job) files() []albs.File {
 	if d := j.document; d != nil {
-		return []albs.File{{Name: d.Name, Digest: d.Digest, Size: d.Size}}
+		return []albs.File{d.file()}
 	}
-	var out []albs.File
-	for _, p := range j.packages {
-		out = append(out, p.file())
-	}
-	return out
+	return filesOf(j.packages)
 }

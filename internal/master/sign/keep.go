@@ -9,7 +9,8 @@ import (
 )
 
 // roots are the packages that are signed or about to be, their signed copies, and the
-// documents likewise. A signature is for good.
+// documents likewise; what people approved of it, and what may be signed. A signature is for
+// good.
 func (s *Signing) roots(ctx context.Context, _ db.Time, yield func(artifact.Ref) error) error {
 	kept, err := s.store.kept(ctx, s.store.d)
 	if err != nil {

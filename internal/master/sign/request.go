@@ -99,6 +99,7 @@ type Request struct {
 	Reason    string // why it failed, one line
 	Tasks     []queue.Task
 	Packages  []Package
+	Approvals Approvals
 }
 
 // Cause returns why a request failed, by its Reason; nil if it didn't.
@@ -146,7 +147,15 @@ func (s *Signing) SignBuild(ctx context.Context, id albs.BuildID, key string) (R
 		return Request{}, err
 	}
 	row := requestRow{BuildID: id, Key: k.Fingerprint, Product: b.Product, Requester: auth.From(ctx).Name, CreatedAt: db.Now()}
-	err = s.open(ctx, &row, b, packages)
+	var effects *artifact.Artifact
+	if b.Product != "" {
+		a, expires, err := s.saveEffects(ctx, b.Product, k.Fingerprint, false, filesOf(packages))
+		if err != nil {
+			return Request{}, err
+		}
+		effects, row.Effects, row.ExpiresAt = &a, a.Digest, expires
+	}
+	err = s.open(ctx, &row, b, packages, effects)
 	if db.IsUnique(err) { // another asked at the same moment
 		if row.ID, err = s.store.openRequest(ctx, s.store.d, id, k.Fingerprint); err == nil && row.ID == 0 {
 			err = albs.Errorf(albs.Conflict, "build %d has just been signed with key %s", id, k.Name)
@@ -159,7 +168,7 @@ func (s *Signing) SignBuild(ctx context.Context, id albs.BuildID, key string) (R
 }
 
 // open makes the request, or finds the one that is open, of a build that still is as b was.
-func (s *Signing) open(ctx context.Context, row *requestRow, b build.Build, packages []packageRow) error {
+func (s *Signing) open(ctx context.Context, row *requestRow, b build.Build, packages []packageRow, effects *artifact.Artifact) error {
 	return s.store.d.InTx(ctx, func(tx db.Tx) (err error) {
 		if err := s.builds.Unchanged(ctx, tx, b); err != nil {
 			return err
@@ -167,8 +176,19 @@ func (s *Signing) open(ctx context.Context, row *requestRow, b build.Build, pack
 		if row.ID, err = s.store.openRequest(ctx, tx, row.BuildID, row.Key); err != nil || row.ID != 0 {
 			return err
 		}
-		return s.insert(ctx, tx, row, packages, b.Lane())
+		if err := s.insert(ctx, tx, row, packages, b.Lane()); err != nil || effects == nil {
+			return err
+		}
+		return s.keepEffects(ctx, tx, *effects)
 	})
+}
+
+func filesOf(packages []packageRow) []albs.File {
+	var out []albs.File
+	for _, p := range packages {
+		out = append(out, p.file())
+	}
+	return out
 }
 
 // packages lists what there is to sign of a build, each digest once.
@@ -235,12 +255,8 @@ func (s *Signing) insert(ctx context.Context, tx db.Tx, row *requestRow, package
 		if err := s.store.addTask(ctx, tx, id, row.ID, chunk); err != nil {
 			return err
 		}
-		var files []albs.File
-		for _, p := range chunk {
-			files = append(files, p.file())
-		}
 		why := attest.SignIntentBody{Task: id, Fingerprint: row.Key, Product: row.Product, Requester: row.Requester}
-		if err := s.intend(ctx, tx, files, why); err != nil {
+		if err := s.intend(ctx, tx, filesOf(chunk), why); err != nil {
 			return err
 		}
 		tasks = append(tasks, id)
@@ -358,6 +374,9 @@ func (s *Signing) view(ctx context.Context, row requestRow) (Request, error) {
 		}
 	}
 	out.Status = statusOf(states)
+	if out.Approvals, err = s.approvals(ctx, s.store.d, row.wish()); err != nil {
+		return wrap(err)
+	}
 	packages, err := s.store.packagesOfRequest(ctx, s.store.d, row.ID, row.Key)
 	if err != nil {
 		return wrap(err)

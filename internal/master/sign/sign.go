@@ -1,5 +1,5 @@
 // Package sign owns the registry of signing keys (public parts only), the requests
-// to have builds signed, and the detached signatures of documents.
+// to have builds and other files signed, and the signatures of documents.
 //
 // Private keys are the signer's, and so is the decision: what goes to it is
 // evidence, the master's statements with proofs from the ledger, and it refuses
@@ -10,8 +10,9 @@
 //
 // Invariants: nothing is offered to a signer before the ledger proves it, and proves
 // the intent to sign it, which has a result in the ledger too in the end; a package
-// has one signed copy by a key at most, and a document one signature; what is
-// signed is the package that was notarized and nothing else in it.
+// has one signed copy by a key at most, and a document one signature of each form; what is
+// signed is the package that was notarized and nothing else in it; another file is signed
+// only if albs made it or it is on its product's list.
 package sign
 
 import (
@@ -21,6 +22,7 @@ import (
 	"albs/internal/albs"
 	"albs/internal/attest"
 	"albs/internal/master/artifact"
+	"albs/internal/master/auth"
 	"albs/internal/master/build"
 	"albs/internal/master/db"
 	"albs/internal/master/event"
@@ -34,6 +36,7 @@ import (
 type Parts struct {
 	DB         *db.DB
 	Events     *event.Log
+	Auth       *auth.Auth
 	Queue      *queue.Queue
 	Artifacts  *artifact.Artifacts
 	Provenance *provenance.Provenance
@@ -46,6 +49,7 @@ type Parts struct {
 type Signing struct {
 	store      store
 	events     *event.Log
+	auth       *auth.Auth
 	queue      *queue.Queue
 	artifacts  *artifact.Artifacts
 	provenance *provenance.Provenance
@@ -58,7 +62,7 @@ type Signing struct {
 // sign and keygen.
 func New(p Parts) *Signing {
 	s := &Signing{
-		store: store{p.DB}, events: p.Events, queue: p.Queue, artifacts: p.Artifacts, provenance: p.Provenance,
+		store: store{p.DB}, events: p.Events, auth: p.Auth, queue: p.Queue, artifacts: p.Artifacts, provenance: p.Provenance,
 		products: p.Products, builds: p.Builds, tests: p.Tests,
 	}
 	p.Queue.Register(albs.KindSign, signHandler{s})

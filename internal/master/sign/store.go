@@ -43,9 +43,11 @@ type requestRow struct {
 	Product   string       `db:"product"`
 	Requester string       `db:"requester"`
 	CreatedAt db.Time      `db:"created_at"`
+	Effects   albs.Digest  `db:"effects"` // that people approve; "" if there is nothing to
+	ExpiresAt db.Time      `db:"expires_at"`
 }
 
-const requestColumns = `id, build_id, key, product, requester, created_at`
+const requestColumns = `id, build_id, key, product, requester, created_at, effects, expires_at`
 
 type packageRow struct {
 	Unsigned albs.Digest `db:"unsigned"`
@@ -66,7 +68,18 @@ type documentRow struct {
 	Size    int64       `db:"size"`
 	Key     string      `db:"key"`
 	Product string      `db:"product"`
+	Effects albs.Digest `db:"effects"` // approved, or to be; "" of before there was that
+
+	File      bool    `db:"file"` // that a person has signed; else a release's
+	Clear     bool    `db:"clear"`
+	Requester string  `db:"requester"` // what follows is of files only
+	CreatedAt db.Time `db:"created_at"`
+	ExpiresAt db.Time `db:"expires_at"`
 }
+
+const documentColumns = `task_id, digest, name, size, key, product, effects, file, clear, requester, created_at, expires_at`
+
+func (d documentRow) file() albs.File { return albs.File{Name: d.Name, Digest: d.Digest, Size: d.Size} }
 
 // keys.
 
@@ -155,8 +168,8 @@ func (s store) openRequest(ctx context.Context, q db.Q, build albs.BuildID, key 
 }
 
 func (s store) addRequest(ctx context.Context, tx db.Tx, r *requestRow) error {
-	err := tx.GetContext(ctx, &r.ID, `INSERT INTO sign_request (build_id, key, product, requester, created_at, ended)
-		VALUES ($1, $2, $3, $4, $5, FALSE) RETURNING id`, r.BuildID, r.Key, r.Product, r.Requester, r.CreatedAt)
+	err := tx.GetContext(ctx, &r.ID, `INSERT INTO sign_request (build_id, key, product, requester, created_at, effects, expires_at, ended)
+		VALUES ($1, $2, $3, $4, $5, $6, $7, FALSE) RETURNING id`, r.BuildID, r.Key, r.Product, r.Requester, r.CreatedAt, r.Effects, r.ExpiresAt)
 	if err != nil {
 		return fmt.Errorf("insert sign request: %w", err)
 	}
@@ -277,11 +290,12 @@ func (s store) addSigned(ctx context.Context, tx db.Tx, unsigned albs.Digest, ke
 
 // documents.
 
-// documentTask returns the task that signs a document or has signed it, 0 if
+// documentTask returns the task that signs a document in that way or has signed it, 0 if
 // there is none.
-func (s store) documentTask(ctx context.Context, q db.Q, d albs.Digest, key string) (albs.TaskID, error) {
+func (s store) documentTask(ctx context.Context, q db.Q, d documentRow) (albs.TaskID, error) {
 	var id albs.TaskID
-	err := q.GetContext(ctx, &id, `SELECT task_id FROM sign_document WHERE digest = $1 AND key = $2 AND NOT ended`, d, key)
+	err := q.GetContext(ctx, &id, `SELECT task_id FROM sign_document WHERE digest = $1 AND key = $2 AND file = $3 AND clear = $4 AND NOT ended`,
+		d.Digest, d.Key, d.File, d.Clear)
 	if errors.Is(err, sql.ErrNoRows) {
 		return 0, nil
 	}
@@ -292,8 +306,8 @@ func (s store) documentTask(ctx context.Context, q db.Q, d albs.Digest, key stri
 }
 
 func (s store) addDocument(ctx context.Context, tx db.Tx, d documentRow) error {
-	_, err := tx.ExecContext(ctx, `INSERT INTO sign_document (task_id, digest, name, size, key, product, ended)
-		VALUES ($1, $2, $3, $4, $5, $6, FALSE)`, d.TaskID, d.Digest, d.Name, d.Size, d.Key, d.Product)
+	_, err := tx.ExecContext(ctx, `INSERT INTO sign_document (`+documentColumns+`, ended) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, FALSE)`,
+		d.TaskID, d.Digest, d.Name, d.Size, d.Key, d.Product, d.Effects, d.File, d.Clear, d.Requester, d.CreatedAt, d.ExpiresAt)
 	if err != nil {
 		return fmt.Errorf("insert document: %w", err)
 	}
@@ -302,8 +316,61 @@ func (s store) addDocument(ctx context.Context, tx db.Tx, d documentRow) error {
 
 func (s store) document(ctx context.Context, q db.Q, task albs.TaskID) (documentRow, error) {
 	var d documentRow
-	err := q.GetContext(ctx, &d, `SELECT task_id, digest, name, size, key, product FROM sign_document WHERE task_id = $1`, task)
+	err := q.GetContext(ctx, &d, `SELECT `+documentColumns+` FROM sign_document WHERE task_id = $1`, task)
 	return d, db.Found(err, "document to sign by task %d", task)
+}
+
+// file returns a file that a person has signed, by its task, or NotFound.
+func (s store) file(ctx context.Context, q db.Q, task albs.TaskID) (documentRow, error) {
+	var d documentRow
+	err := q.GetContext(ctx, &d, `SELECT `+documentColumns+` FROM sign_document WHERE task_id = $1 AND file`, task)
+	return d, db.Found(err, "file to sign %d", task)
+}
+
+// files returns those below f.Before, newest first, one more than f.Limit if there are
+// more.
+func (s store) files(ctx context.Context, f FileFilter) (out []documentRow, err error) {
+	var w db.Where
+	w.If(f.Before > 0, "task_id < $%d", f.Before)
+	w.If(f.Product != "", "product = $%d", f.Product)
+	where, args := w.SQL()
+	err = s.d.SelectContext(ctx, &out, fmt.Sprintf(`SELECT `+documentColumns+` FROM sign_document WHERE file AND %s ORDER BY task_id DESC LIMIT $%d`,
+		where, len(args)+1), append(args, f.Limit+1)...)
+	return out, err
+}
+
+// allow reports whether the file wasn't on the list before.
+func (s store) allow(ctx context.Context, tx db.Tx, a Allowed) (bool, error) {
+	r, err := tx.ExecContext(ctx, `INSERT INTO sign_allowed (product, digest, name, note, actor, at) VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT DO NOTHING`,
+		a.Product, a.Digest, a.Name, a.Note, a.By, a.At)
+	if err != nil {
+		return false, fmt.Errorf("insert allowed file: %w", err)
+	}
+	n, err := r.RowsAffected()
+	return n > 0, err
+}
+
+func (s store) isAllowed(ctx context.Context, q db.Q, product string, d albs.Digest) (bool, error) {
+	return exists(ctx, q, `SELECT count(*) FROM sign_allowed WHERE product = $1 AND digest = $2`, product, d)
+}
+
+func (s store) allowed(ctx context.Context, q db.Q, product string) (out []Allowed, err error) {
+	if err = q.SelectContext(ctx, &out, `SELECT product, digest, name, note, actor, at FROM sign_allowed WHERE product = $1 ORDER BY name, digest LIMIT 1000`, product); err != nil {
+		return nil, fmt.Errorf("list allowed files: %w", err)
+	}
+	return out, nil
+}
+
+// disallow is NotFound if the file isn't on the list.
+func (s store) disallow(ctx context.Context, tx db.Tx, product string, d albs.Digest) error {
+	r, err := tx.ExecContext(ctx, `DELETE FROM sign_allowed WHERE product = $1 AND digest = $2`, product, d)
+	if err != nil {
+		return fmt.Errorf("remove allowed file: %w", err)
+	}
+	if n, err := r.RowsAffected(); err != nil || n > 0 {
+		return err
+	}
+	return albs.Errorf(albs.NotFound, "%s is not on product %s's list of files to sign", d.Short(), product)
 }
 
 // endDocument notes that a task has ended without a signature.
@@ -312,19 +379,19 @@ func (s store) endDocument(ctx context.Context, tx db.Tx, task albs.TaskID) erro
 	return db.One(r, err, "the document of task %d is gone", task)
 }
 
-// addDocumentSignature keeps the first signature of a document by a key.
-func (s store) addDocumentSignature(ctx context.Context, tx db.Tx, d albs.Digest, key, armored string, at db.Time) error {
-	_, err := tx.ExecContext(ctx, `INSERT INTO document_signature (digest, key, armored, at) VALUES ($1, $2, $3, $4) ON CONFLICT DO NOTHING`,
-		d, key, armored, at)
+// addDocumentSignature keeps the first signature of a document by a key, of each form.
+func (s store) addDocumentSignature(ctx context.Context, tx db.Tx, d documentRow, armored string, at db.Time) error {
+	_, err := tx.ExecContext(ctx, `INSERT INTO document_signature (digest, key, clear, armored, at) VALUES ($1, $2, $3, $4, $5) ON CONFLICT DO NOTHING`,
+		d.Digest, d.Key, d.Clear, armored, at)
 	if err != nil {
 		return fmt.Errorf("insert document signature: %w", err)
 	}
 	return nil
 }
 
-func (s store) documentSignature(ctx context.Context, q db.Q, d albs.Digest, key string) ([]byte, error) {
+func (s store) documentSignature(ctx context.Context, q db.Q, d albs.Digest, key string, clear bool) ([]byte, error) {
 	var armored string
-	err := q.GetContext(ctx, &armored, `SELECT armored FROM document_signature WHERE digest = $1 AND key = $2`, d, key)
+	err := q.GetContext(ctx, &armored, `SELECT armored FROM document_signature WHERE digest = $1 AND key = $2 AND clear = $3`, d, key, clear)
 	if err != nil {
 		return nil, db.Found(err, "signature of document %s by key %s", d.Short(), key)
 	}
@@ -338,7 +405,7 @@ func (s store) intended(ctx context.Context, q db.Q) (int, error) {
 		(SELECT count(*) FROM sign_request r JOIN sign_task t ON t.request_id = r.id JOIN sign_package p ON p.task_id = t.task_id
 			WHERE NOT r.ended AND NOT t.ended)
 		+ (SELECT count(*) FROM sign_document d WHERE NOT d.ended
-			AND NOT EXISTS (SELECT 1 FROM document_signature s WHERE s.digest = d.digest AND s.key = d.key))`)
+			AND NOT EXISTS (SELECT 1 FROM document_signature s WHERE s.digest = d.digest AND s.key = d.key AND s.clear = d.clear))`)
 	return n, err
 }
 
@@ -355,6 +422,8 @@ func (s store) signs(ctx context.Context, q db.Q, id albs.BuildID) (bool, error)
 func (s store) kept(ctx context.Context, q db.Q) (ds []albs.Digest, err error) {
 	err = q.SelectContext(ctx, &ds, `SELECT unsigned FROM signed_package UNION SELECT signed FROM signed_package
 		UNION SELECT p.unsigned FROM sign_package p JOIN sign_task t ON t.task_id = p.task_id WHERE NOT t.ended
-		UNION SELECT digest FROM document_signature UNION SELECT digest FROM sign_document WHERE NOT ended`)
+		UNION SELECT digest FROM document_signature UNION SELECT digest FROM sign_document WHERE NOT ended
+		UNION SELECT effects FROM sign_document WHERE effects <> '' UNION SELECT effects FROM sign_request WHERE effects <> ''
+		UNION SELECT digest FROM sign_allowed`)
 	return ds, err
 }

@@ -45,7 +45,7 @@ func Open(t testing.TB, d *db.DB, out *egress.Egress, log zerolog.Logger) *Modul
 		Repos: m.Repos, Builds: m.Builds, Log: log,
 	})
 	m.Signs = sign.New(sign.Parts{
-		DB: m.DB, Events: m.Events, Queue: m.Queue, Artifacts: m.Artifacts, Provenance: m.Provenance,
+		DB: m.DB, Events: m.Events, Auth: m.Auth, Queue: m.Queue, Artifacts: m.Artifacts, Provenance: m.Provenance,
 		Products: m.Products, Builds: m.Builds, Tests: m.Tests,
 	})
 	m.Releases = release.New(release.Parts{

@@ -6,10 +6,10 @@
 package plan
 
 import (
-	"encoding/json"
 	"time"
 
 	"albs/internal/albs"
+	"albs/internal/attest"
 	"albs/internal/master/product"
 	"albs/internal/master/release/place"
 	"albs/internal/master/testrun"
@@ -135,57 +135,35 @@ func (r Refusal) String() string {
 	return r.Package + ": " + r.Reason
 }
 
-// Digest returns the digest over the plan's effects: what will be added and
+// Effects returns what people approve: what will be added and
 // dropped where, signed by which key, with which verdicts, by which decisions, and
-// until when people's word for it holds. It is that which people approve; counts, notes
+// until when people's word for it holds. Counts, notes
 // and the serial don't belong to it, for another release may change them without
 // touching this one.
-func (p Plan) Digest() albs.Digest {
-	type added struct {
-		File    string        `json:"file"`
-		Digest  albs.Digest   `json:"digest"`
-		Tests   testrun.State `json:"tests,omitempty"`
-		Removed bool          `json:"removed,omitempty"`
-	}
-	type decided struct {
-		Action  place.Action `json:"action"`
-		Package string       `json:"package"`
-		To      string       `json:"to"`
-		Reason  string       `json:"reason"`
-	}
-	type effect struct {
-		Path     string               `json:"path"`
-		Changes  []added              `json:"changes"`
-		Records  []RecordChange       `json:"records,omitempty"`
-		Metadata repodata.Compression `json:"metadata,omitempty"`
-	}
-	var e struct {
-		Product      string    `json:"product"`
-		Key          string    `json:"key"`
-		Expires      time.Time `json:"expires"`
-		Repositories []effect  `json:"repositories"`
-		Dropped      []string  `json:"dropped"`
-		Decisions    []decided `json:"decisions,omitempty"`
-	}
-	e.Product, e.Key, e.Expires, e.Dropped = p.Product, p.Key, p.Expires.UTC(), p.Dropped
+func (p Plan) Effects() attest.Effects {
+	e := attest.Effects{Product: p.Product, Key: p.Key, Expires: p.Expires, Dropped: p.Dropped}
 	for _, d := range p.Decisions {
-		e.Decisions = append(e.Decisions, decided{d.Action, d.Package, d.To, d.Reason})
+		e.Decisions = append(e.Decisions, attest.DecisionEffect{Action: string(d.Action), Package: d.Package, To: d.To, Reason: d.Reason})
 	}
 	for _, r := range p.Repositories {
-		f := effect{Path: r.Path, Records: r.Records, Metadata: r.Metadata}
+		f := attest.RepositoryEffects{Path: r.Path, Metadata: string(r.Metadata)}
 		for _, c := range r.Packages {
 			if c.Action != Keep {
-				f.Changes = append(f.Changes, added{c.File, c.Digest, c.Tests, c.Action == Remove})
+				f.Changes = append(f.Changes, attest.PackageEffect{File: c.File, Digest: c.Digest, Tests: string(c.Tests), Removed: c.Action == Remove})
 			}
+		}
+		for _, c := range r.Records {
+			f.Records = append(f.Records, attest.RecordEffect{
+				Action: string(c.Action), Type: c.Type, Name: c.Name, Digest: c.Digest, Size: c.Size, OpenDigest: c.OpenDigest, OpenSize: c.OpenSize, Before: c.Before,
+			})
 		}
 		e.Repositories = append(e.Repositories, f)
 	}
-	b, err := json.Marshal(e)
-	if err != nil {
-		return "" // strings, times and numbers always encode; "" is never approved
-	}
-	return albs.DigestOf(b)
+	return e
 }
+
+// Digest returns the digest over the plan's effects. It is that which people approve.
+func (p Plan) Digest() albs.Digest { return p.Effects().Digest() }
 
 // Added counts the packages that the plan adds, each file once.
 func (p Plan) Added() int {
