@@ -7,7 +7,7 @@ RUN CGO_ENABLED=0 go build -trimpath -ldflags='-s -w' -o /albs .
 
 FROM debian:bookworm-slim
 RUN apt-get update && apt-get install -y --no-install-recommends \
-        ca-certificates git rpm dnf bubblewrap uidmap elfutils debugedit dwz file && \
+        ca-certificates git rpm gpgv dnf bubblewrap uidmap elfutils debugedit dwz file && \
     rm -rf /var/lib/apt/lists/* && \
     useradd --create-home --add-subids-for-system albs
 COPY --from=build /albs /usr/bin/albs

@@ -13,16 +13,19 @@ import (
 // stated is what the master said that a package is.
 type stated struct {
 	header, payload albs.Digest
-	source          bool     // it is a source package
-	platforms       []string // that it was built for
-	document        bool     // it is a document of a release
-	approvals       int      // people who approved that
+	source          bool          // it is a source package
+	platforms       []string      // that it was built for
+	document        bool          // it is a document of a release
+	approvals       int           // people who approved that
+	plans           []albs.Digest // effects that people approved, and that it is of
+	file            bool          // it may be signed as a file
 	intents         []attest.SignIntentBody
+	taken           []attest.ApprovalTakenBody // of effects: who approved them
 }
 
 // believe verifies a lease's evidence for what is to be signed, makes the ledger's
 // state durable, and returns what the master stated each thing to be, the intent to
-// sign it by this very task, key and product among it. Evidence that shows too
+// sign it by this very task, key and product among it, and of effects who approved them. Evidence that shows too
 // little, or shows it of something else, is Forbidden; a ledger that doesn't continue
 // the one remembered is a Conflict, for a person to look into.
 func (s *signer) believe(l worker.Lease, spec albs.SignSpec) (map[albs.Digest]stated, error) {
@@ -32,9 +35,11 @@ func (s *signer) believe(l worker.Lease, spec albs.SignSpec) (map[albs.Digest]st
 	}
 	trust := s.trust
 	verify, want := attest.VerifyEvidence, spec.Packages
-	if len(spec.Documents) > 0 {
-		verify, want = attest.VerifyApproval, spec.Documents
-		trust.Products = []string{spec.Product} // the approval must be for the product that the key's policy was asked about
+	switch kindOf(spec) { // what is said of these must be for the product that the key's policy was asked about
+	case repomdKind:
+		verify, want, trust.Products = attest.VerifyApproval, spec.Documents, []string{spec.Product}
+	case filesKind:
+		verify, want, trust.Products = attest.VerifyAllowed, spec.Files, []string{spec.Product}
 	}
 	digests := make([]albs.Digest, len(want))
 	for i, f := range want {
@@ -100,7 +105,15 @@ func (s stated) with(sub attest.Subject, st attest.Statement, product string) (s
 		for _, a := range body.Approvals {
 			people[a.Person] = true
 		}
-		s.approvals = max(s.approvals, len(people))
+		s.approvals, s.plans = max(s.approvals, len(people)), append(s.plans, body.Plan)
+	case attest.SignAllowed:
+		s.file = true
+	case attest.ApprovalTaken:
+		var body attest.ApprovalTakenBody
+		if err := st.Body(&body); err != nil {
+			return s, err
+		}
+		s.taken = append(s.taken, body)
 	case attest.SignIntent:
 		var body attest.SignIntentBody
 		if err := st.Body(&body); err != nil {

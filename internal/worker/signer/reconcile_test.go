@@ -38,7 +38,7 @@ func TestSameSignatureAgain(t *testing.T) {
 	w := newWorld(t)
 	script := filepath.Join(t.TempDir(), "bwrap")
 	write(t, script, "#!/bin/sh\nexit 1\n", 0o700)
-	w.engine = &rpmkeys{bwrap: script, program: "rpmkeys"}
+	w.engines = &engines{bwrap: script, rpmkeys: "rpmkeys", gpgv: "gpgv"}
 	spec := albs.SignSpec{Key: w.key.Fingerprint(), Product: "demo", Packages: w.files}
 	id, outcome, r := w.run(t, workertest.Task{Spec: albs.Spec{Sign: &spec}}, w.evidence(t, 0, w.about(t, w.files...)...).Encode())
 	if outcome != albs.OutcomeInfra {
@@ -47,7 +47,7 @@ func TestSameSignatureAgain(t *testing.T) {
 	for first := time.Now().Unix(); time.Now().Unix() <= first; { // signatures count seconds
 		time.Sleep(10 * time.Millisecond)
 	}
-	w.engine = nil
+	w.engines = nil
 	// The first signer may have begun another attempt before it was shut down.
 	for n, stopped := 2, true; stopped; n++ {
 		outcome, r = w.attempt(t, id, n)

@@ -9,7 +9,6 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
-	"slices"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -25,6 +24,7 @@ import (
 const (
 	maxItems    = 500
 	maxDocument = 1 << 20
+	maxFile     = 16 << 20
 )
 
 // sign makes the signatures of one task. Forbidden says that the signer refuses:
@@ -32,8 +32,9 @@ const (
 // errQuota, that the key's quota has no room for them now.
 func (s *signer) sign(ctx context.Context, w *worker.Session, spec albs.SignSpec) (albs.SignResult, error) {
 	var r albs.SignResult
-	if n := len(spec.Packages) + len(spec.Documents); n == 0 || n > maxItems || len(spec.Packages) > 0 && len(spec.Documents) > 0 {
-		return r, albs.Errorf(albs.Invalid, "a sign task has 1 to %d packages, or as many documents", maxItems)
+	items := spec.Items()
+	if n := len(items); n == 0 || n > maxItems || n != max(len(spec.Packages), len(spec.Documents), len(spec.Files)) || spec.Clear && len(spec.Files) == 0 {
+		return r, albs.Errorf(albs.Invalid, "a sign task has 1 to %d packages, or as many documents or files, of which these alone may be clear-signed", maxItems)
 	}
 	k, err := s.keys.usable(spec.Key)
 	if err != nil {
@@ -51,12 +52,15 @@ func (s *signer) sign(ctx context.Context, w *worker.Session, spec albs.SignSpec
 	if err != nil {
 		return r, err
 	}
-	for _, f := range slices.Concat(spec.Packages, spec.Documents) {
+	for _, f := range items {
 		if err := allowed.shown(spec.Key, f.Name, stated[f.Digest]); err != nil {
 			return r, err
 		}
 	}
-	if err := s.quota.take(allowed, spec.Key, len(spec.Packages)+len(spec.Documents)); err != nil {
+	if err := s.approved(ctx, w, p, allowed, spec, stated); err != nil {
+		return r, err
+	}
+	if err := s.quota.take(allowed, spec.Key, len(items)); err != nil {
 		return r, err
 	}
 	dir, err := os.MkdirTemp(filepath.Join(s.dir, "tmp"), "task-*")
@@ -65,8 +69,11 @@ func (s *signer) sign(ctx context.Context, w *worker.Session, spec albs.SignSpec
 	}
 	defer os.RemoveAll(dir)
 	j := &job{signer: s, session: w, spec: spec, key: k, stated: stated, dir: dir}
-	if len(spec.Documents) > 0 {
-		return j.documents(ctx)
+	switch kindOf(spec) {
+	case repomdKind:
+		return j.documents(ctx, "document", spec.Documents, maxDocument)
+	case filesKind:
+		return j.documents(ctx, "file", spec.Files, maxFile)
 	}
 	return j.packages(ctx)
 }
@@ -100,7 +107,7 @@ func (j *job) packages(ctx context.Context) (albs.SignResult, error) {
 		for i := range names {
 			names[i] = signedName(i)
 		}
-		return j.engine.check(ctx, j.dir, []byte(j.key.file.Public), names)
+		return j.engines.packages(ctx, j.dir, []byte(j.key.file.Public), names)
 	})
 	if err != nil {
 		return albs.SignResult{}, err
@@ -200,15 +207,17 @@ func (j *job) signPackage(ctx context.Context, i int) ([]byte, error) {
 	return sig, nil
 }
 
-func (j *job) documents(ctx context.Context) (albs.SignResult, error) {
-	contents := make([][]byte, len(j.spec.Documents))
-	for i, f := range j.spec.Documents {
+// documents signs files as a whole: each a what of at most limit bytes. The signatures are
+// checked by this program's own engine and by gpgv.
+func (j *job) documents(ctx context.Context, what string, files []albs.File, limit int64) (albs.SignResult, error) {
+	contents := make([][]byte, len(files))
+	for i, f := range files {
 		path := filepath.Join(j.dir, unsignedName(i))
-		if err := j.fetch(ctx, f, path, maxDocument); err != nil {
+		if err := j.fetch(ctx, f, path, limit); err != nil {
 			return albs.SignResult{}, err
 		}
 		var err error
-		if contents[i], err = disk.ReadFile(path, maxDocument); err != nil {
+		if contents[i], err = disk.ReadFile(path, limit); err != nil {
 			return albs.SignResult{}, fmt.Errorf("read %.200q: %w", f.Name, err)
 		}
 		if albs.DigestOf(contents[i]) != f.Digest {
@@ -216,7 +225,7 @@ func (j *job) documents(ctx context.Context) (albs.SignResult, error) {
 		}
 	}
 	signatures := make([][]byte, len(contents))
-	err := j.journaled("document", j.spec.Documents, signatures, func() error {
+	err := j.journaled(what, files, signatures, func() error {
 		kr, err := pgp.ReadKeyring([]byte(j.key.file.Public))
 		if err != nil {
 			return err
@@ -226,22 +235,39 @@ func (j *job) documents(ctx context.Context) (albs.SignResult, error) {
 				return err
 			}
 			j.operations.Add(1)
-			sig, err := j.key.private.At(j.dated[i]).SignArmored(bytes.NewReader(b))
-			if err != nil {
+			if signatures[i], err = j.signDocument(kr, b, j.dated[i]); err != nil {
 				return err
 			}
-			if _, _, err := kr.VerifyArmored(bytes.NewReader(b), sig); err != nil {
-				return err
+			if err := os.WriteFile(filepath.Join(j.dir, signatureName(i)), signatures[i], 0o600); err != nil {
+				return fmt.Errorf("lay out signature: %w", err)
 			}
-			signatures[i] = sig
 		}
-		return nil
+		return j.engines.documents(ctx, j.dir, []byte(j.key.file.Public), len(files), j.spec.Clear)
 	})
 	if err != nil {
 		return albs.SignResult{}, err
 	}
-	say(j.session, "%d documents signed with key %s", len(contents), j.key.file.Fingerprint)
-	return result(j.spec.Documents, signatures), nil
+	say(j.session, "%d %ss signed with key %s", len(contents), what, j.key.file.Fingerprint)
+	return result(files, signatures), nil
+}
+
+// signDocument returns the signature of b that bears the date at, or its clear-signed copy,
+// after the own engine has checked it.
+func (j *job) signDocument(kr *pgp.Keyring, b []byte, at time.Time) ([]byte, error) {
+	private, verify := j.key.private.At(at), kr.VerifyArmored
+	var sig []byte
+	var err error
+	if j.spec.Clear {
+		verify = kr.VerifyClear
+		sig, err = private.SignClear(b)
+	} else {
+		sig, err = private.SignArmored(bytes.NewReader(b))
+	}
+	if err != nil {
+		return nil, err
+	}
+	_, _, err = verify(bytes.NewReader(b), sig)
+	return sig, err
 }
 
 // journaled puts the intent to sign each file on disk, has do fill in signatures,
@@ -314,6 +340,8 @@ func (j *job) fetch(ctx context.Context, f albs.File, path string, limit int64) 
 
 func unsignedName(i int) string { return fmt.Sprintf("%03d.unsigned", i) }
 func signedName(i int) string   { return fmt.Sprintf("%03d.rpm", i) }
+
+func signatureName(i int) string { return fmt.Sprintf("%03d.asc", i) }
 
 func result(files []albs.File, signatures [][]byte) albs.SignResult {
 	var r albs.SignResult

@@ -8,14 +8,16 @@
 // remembers. A row changed in the master's database gets nothing signed. The
 // package is then fetched, its digest checked, its header read here and held to its
 // name and to the statement. After signing, the signed copy is checked by a second
-// engine, rpmkeys, in a sandbox that doesn't see the directory of keys.
+// engine, rpmkeys or, of what is no package, gpgv, in a sandbox that doesn't see the
+// directory of keys. Where the operator's policy wants it, people's own signatures decide:
+// over exactly what is signed, by keys that the policy has and no part of the master.
 //
 // Config.Dir, mode 0700, holds
 //
 //	passphrase       the keys' passphrase, if it has no other place
 //	keys/FPR.json    one key: public part, sealed private part or which one of the token
 //	                 it is, products, the time of its use, whether it is revoked
-//	policy.yaml      the operator's: what each key may sign, and how often
+//	policy.yaml      the operator's: what each key may sign, how often, and who approves
 //	journal.jsonl    each intent to sign, its date, and how it ended; append-only, chained
 //	state.json       the newest state of the ledger that was verified
 //	tmp/             packages in work
@@ -147,7 +149,8 @@ func (c Config) Check(apart bool) ([]string, error) {
 
 // Run makes keys and signs until ctx is done. It fails with Invalid if the
 // configuration, the passphrase, the PIN or a file of Dir is bad, with Conflict if another
-// signer works in Dir, and with Unavailable if rpmkeys, bubblewrap or the token is missing.
+// signer works in Dir, and with Unavailable if rpmkeys, gpgv, bubblewrap or the token is
+// missing.
 // A token that goes away later is waited for.
 func Run(ctx context.Context, c Config, version string, m worker.Master, log zerolog.Logger) error {
 	// A program that falls writes what it has in memory to a disk, keys among it.
@@ -159,7 +162,7 @@ func Run(ctx context.Context, c Config, version string, m worker.Master, log zer
 		return err
 	}
 	defer s.close()
-	if s.engine, err = findRPMKeys(); err != nil {
+	if s.engines, err = findEngines(); err != nil {
 		return err
 	}
 	return s.work(ctx, c.Spool, version, m)
@@ -181,7 +184,7 @@ type signer struct {
 	trust   attest.Trust
 	keys    *keys
 	journal *journal
-	engine  rpmkeys
+	engines engines
 	quota   *quota
 	log     zerolog.Logger
 	// operations counts the uses of private keys since the start, which the log tells

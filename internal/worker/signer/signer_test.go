@@ -449,7 +449,7 @@ func TestEngineRefuses(t *testing.T) {
 	w := newWorld(t)
 	script := filepath.Join(t.TempDir(), "bwrap")
 	write(t, script, "#!/bin/sh\ncase \"$*\" in *--checksig*) echo DIGESTS SIGNATURES NOT OK; exit 1;; esac\n", 0o700)
-	w.engine = &rpmkeys{bwrap: script, program: "rpmkeys"}
+	w.engines = &engines{bwrap: script, rpmkeys: "rpmkeys", gpgv: "gpgv"}
 	outcome, r := w.sign(t, albs.SignSpec{Key: w.key.Fingerprint(), Product: "demo", Packages: w.files}, w.evidence(t, 0, w.about(t, w.files...)...))
 	if outcome != albs.OutcomeFailed || r.Sign != nil || !strings.Contains(r.Reason, "NOT OK") {
 		t.Errorf("ended as %s: %+v", outcome, r)
@@ -466,7 +466,7 @@ func TestOwnEngineRefuses(t *testing.T) {
 	w := newWorld(t)
 	script := filepath.Join(t.TempDir(), "bwrap")
 	write(t, script, "#!/bin/sh\n", 0o700)
-	w.engine = &rpmkeys{bwrap: script, program: "rpmkeys"}
+	w.engines = &engines{bwrap: script, rpmkeys: "rpmkeys", gpgv: "gpgv"}
 	path := filepath.Join(w.config.Dir, "keys", w.key.Fingerprint()+".json")
 	var f keyFile
 	if err := json.Unmarshal(must[[]byte](t)(os.ReadFile(path)), &f); err != nil {
@@ -642,7 +642,7 @@ func TestJournal(t *testing.T) {
 func TestRotation(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	engine := must[rpmkeys](t)(findRPMKeys())
+	engine := must[engines](t)(findEngines())
 	next := must[*pgp.Key](t)(pgp.Generate("Demo 2 <demo@example.org>", pgp.RSA4096, time.Now()))
 	dir, names := t.TempDir(), []string{signedName(0), signedName(1)}
 	for i, k := range []*pgp.Key{w.key, next} {
@@ -657,16 +657,16 @@ func TestRotation(t *testing.T) {
 		write(t, filepath.Join(dir, names[i]), signed.String(), 0o600)
 	}
 	old, fresh := must[[]byte](t)(w.key.Public()), must[[]byte](t)(next.Public())
-	if err := engine.check(t.Context(), dir, slices.Concat(fresh, old), names); err != nil {
+	if err := engine.packages(t.Context(), dir, slices.Concat(fresh, old), names); err != nil {
 		t.Errorf("rpm with both keys: %v", err)
 	}
 	if err := os.RemoveAll(filepath.Join(dir, "db")); err != nil {
 		t.Fatal(err)
 	}
-	if err := engine.check(t.Context(), dir, fresh, names[1:]); err != nil {
+	if err := engine.packages(t.Context(), dir, fresh, names[1:]); err != nil {
 		t.Errorf("rpm with the new key, the new one's package: %v", err)
 	}
-	if err := engine.check(t.Context(), dir, fresh, names[:1]); albs.KindOf(err) != albs.Invalid {
+	if err := engine.packages(t.Context(), dir, fresh, names[:1]); albs.KindOf(err) != albs.Invalid {
 		t.Errorf("rpm with the new key, the old one's package: %v", err)
 	}
 	// The file with a certificate of revocation in it can be imported, and the new key
@@ -676,18 +676,18 @@ func TestRotation(t *testing.T) {
 		if err := os.RemoveAll(filepath.Join(dir, "db")); err != nil {
 			t.Fatal(err)
 		}
-		if err := engine.check(t.Context(), dir, file, names[1:]); err != nil {
+		if err := engine.packages(t.Context(), dir, file, names[1:]); err != nil {
 			t.Errorf("rpm with a revoked key and the new one: %v", err)
 		}
 	}
-	t.Logf("rpm with the revoked key, its package: %v", engine.check(t.Context(), dir, revoked, names[:1]))
+	t.Logf("rpm with the revoked key, its package: %v", engine.packages(t.Context(), dir, revoked, names[:1]))
 }
 
 // TestSecondEngine has rpmkeys look at what is not as it should be.
 func TestSecondEngine(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	engine := must[rpmkeys](t)(findRPMKeys())
+	engine := must[engines](t)(findEngines())
 	public := must[[]byte](t)(w.key.Public())
 	main := must[[]byte](t)(rpm.Header(bytes.NewReader(w.packages[0])))
 	sig, isRSA, err := w.key.Sign(main)
@@ -714,7 +714,7 @@ func TestSecondEngine(t *testing.T) {
 	} {
 		dir := t.TempDir()
 		write(t, filepath.Join(dir, signedName(0)), string(tt.content), 0o600)
-		if err := engine.check(t.Context(), dir, tt.public, []string{signedName(0)}); albs.KindOf(err) != tt.want {
+		if err := engine.packages(t.Context(), dir, tt.public, []string{signedName(0)}); albs.KindOf(err) != tt.want {
 			t.Errorf("%s: check = %v, want kind %q", tt.name, err, tt.want)
 		}
 	}

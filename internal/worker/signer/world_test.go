@@ -78,7 +78,7 @@ type world struct {
 	tasks      int   // that were run
 	operations int64 // uses of private keys by all signers that have ended
 
-	engine *rpmkeys // in place of the host's, if it isn't nil
+	engines *engines // in place of the host's, if it isn't nil
 	// get answers for the master when a blob is asked for, if it isn't nil; shutdown
 	// ends the signer.
 	get func(ctx context.Context, shutdown func(), d albs.Digest) []byte
@@ -102,9 +102,9 @@ func (w *world) start(ctx context.Context, m worker.Master) error {
 		return err
 	}
 	defer s.close()
-	if w.engine != nil {
-		s.engine = *w.engine
-	} else if s.engine, err = findRPMKeys(); err != nil {
+	if w.engines != nil {
+		s.engines = *w.engines
+	} else if s.engines, err = findEngines(); err != nil {
 		return err
 	}
 	defer func() { w.operations += s.operations.Load() }()
@@ -123,7 +123,7 @@ func must[T any](t testing.TB) func(v T, err error) T {
 
 func newWorld(t *testing.T, products ...string) *world {
 	t.Helper()
-	for _, tool := range []string{"rpmbuild", "rpmkeys", "bwrap"} {
+	for _, tool := range []string{"rpmbuild", "rpmkeys", "gpgv", "bwrap"} {
 		if _, err := exec.LookPath(tool); err != nil {
 			t.Skipf("%s is not installed", tool)
 		}
