@@ -158,6 +158,8 @@ var admitted = map[auth.Verb]string{
 	auth.ReleaseApprove:  "maintainer signer admin",
 	auth.ReleasePublish:  "maintainer admin",
 	auth.ReleaseRollback: "maintainer admin",
+	auth.SignAllow:       "maintainer admin",
+	auth.ReadPrivate:     "contributor maintainer signer operator admin",
 }
 
 var everybody = []string{"anon", "contributor", "maintainer", "signer", "operator", "admin", "node", "revoked"}

@@ -3,7 +3,6 @@ package api
 import (
 	"errors"
 	"io"
-	"mime"
 	"net/http"
 
 	"github.com/danielgtaylor/huma/v2"
@@ -37,7 +36,7 @@ func (s *Server) routeUploads() {
 
 func (s *Server) uploadSRPM(w http.ResponseWriter, r *http.Request) {
 	r.Body = face.LongBody(w, r, maxSRPM)
-	name, file, err := uploaded(r)
+	name, file, err := rest.Uploaded(r)
 	if err != nil {
 		s.Fail(w, r, err)
 		return
@@ -52,38 +51,6 @@ func (s *Server) uploadSRPM(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	rest.WriteJSON(w, http.StatusCreated, uploadView{Digest: a.Digest, Name: a.Name, Size: a.Size, NEVRA: a.NEVRA.String()})
-}
-
-// uploaded finds the file in the request. It reads no more than what stands
-// before it.
-func uploaded(r *http.Request) (name string, file io.Reader, err error) {
-	kind, _, err := mime.ParseMediaType(r.Header.Get("Content-Type"))
-	if err != nil && r.Header.Get("Content-Type") != "" {
-		return "", nil, albs.Errorf(albs.Invalid, "the Content-Type is malformed: %w", err)
-	}
-	if kind != "multipart/form-data" {
-		if name = r.URL.Query().Get("name"); name == "" {
-			return "", nil, albs.Errorf(albs.Invalid, "give the SRPM's file name as ?name=")
-		}
-		return name, r.Body, nil
-	}
-	form, err := r.MultipartReader()
-	if err != nil {
-		return "", nil, albs.Errorf(albs.Invalid, "the form is malformed: %w", err)
-	}
-	for range 10 {
-		part, err := form.NextPart()
-		if errors.Is(err, io.EOF) {
-			break
-		}
-		if err != nil {
-			return "", nil, albs.Errorf(albs.Invalid, "the form is malformed: %w", err)
-		}
-		if part.FileName() != "" {
-			return part.FileName(), part, nil
-		}
-	}
-	return "", nil, albs.Errorf(albs.Invalid, "the form has no file")
 }
 
 // watched remembers how reading from a client failed.

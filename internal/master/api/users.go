@@ -17,6 +17,9 @@ func (s *Server) routeUsers() {
 	rest.Handle(s.Server, rest.Operation(patch, "/api/v1/users/{user_id}/disable", "Close an account for good"), s.disableUser)
 	rest.Handle(s.Server, rest.Operation(patch, "/api/v1/users/{user_id}/roles/add", "Give a role"), s.changeRole(s.Auth.Grant))
 	rest.Handle(s.Server, rest.Operation(patch, "/api/v1/users/{user_id}/roles/remove", "Take a role away"), s.changeRole(s.Auth.Revoke))
+	rest.Handle(s.Server, rest.Operation(get, "/api/v1/users/{user_id}/keys/", "List a person's keys for approvals, removed ones among them"), s.listUserKeys)
+	rest.Handle(s.Server, rest.Created(rest.Operation(post, "/api/v1/users/{user_id}/keys/", "Register the public part of a key by which a person signs approvals")), s.addUserKey)
+	rest.Handle(s.Server, rest.Operation(remove, "/api/v1/user-keys/{key_id}/", "End the use of such a key"), s.removeUserKey)
 	rest.Handle(s.Server, rest.Operation(get, "/api/v1/roles/", "List the roles that there are"), s.listRoles)
 	rest.Handle(s.Server, rest.Operation(get, "/api/v1/teams/", "List teams"), s.listTeams)
 }
@@ -115,6 +118,55 @@ func (s *Server) changeRole(change func(context.Context, albs.UserID, auth.Role,
 		}
 		return s.userByID(ctx, in.User)
 	}
+}
+
+type userKeyView struct {
+	ID          int64       `json:"id"`
+	User        albs.UserID `json:"user_id"`
+	KeyID       string      `json:"keyid" doc:"As envelopes name it"`
+	Fingerprint string      `json:"fingerprint" doc:"As ssh-keygen -l prints it"`
+	Public      string      `json:"public" doc:"As a file .pub has it"`
+	CreatedAt   time.Time   `json:"created_at"`
+	RemovedAt   *time.Time  `json:"removed_at" doc:"Its approvals count no more since"`
+}
+
+func viewUserKey(k auth.Key) userKeyView {
+	return userKeyView{k.ID, k.User, k.KeyID, k.Fingerprint(), k.Public, k.CreatedAt.Time, rest.TimeOf(k.RemovedAt.Time)}
+}
+
+func (s *Server) listUserKeys(ctx context.Context, in *userInput) (*rest.Body[[]userKeyView], error) {
+	keys, err := s.Auth.Keys(ctx, in.User)
+	if err != nil {
+		return nil, err
+	}
+	out := make([]userKeyView, len(keys))
+	for i, k := range keys {
+		out[i] = viewUserKey(k)
+	}
+	return rest.Answer(out), nil
+}
+
+type addUserKeyInput struct {
+	User albs.UserID `path:"user_id" minimum:"1"`
+	Body struct {
+		Public string `json:"public" maxLength:"1024" doc:"The line of a file .pub, as ssh-keygen -t ed25519 writes it"`
+	}
+}
+
+func (s *Server) addUserKey(ctx context.Context, in *addUserKeyInput) (*rest.Body[userKeyView], error) {
+	k, err := s.Auth.AddKey(ctx, in.User, in.Body.Public)
+	if err != nil {
+		return nil, err
+	}
+	return rest.Answer(viewUserKey(k)), nil
+}
+
+type userKeyInput struct {
+	Key int64 `path:"key_id" minimum:"1"`
+}
+
+func (s *Server) removeUserKey(ctx context.Context, in *userKeyInput) (*struct{}, error) {
+	return nil, s.Auth.RemoveKey(ctx, in.Key)
 }
 
 type roleView struct {

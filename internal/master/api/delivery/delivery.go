@@ -58,6 +58,8 @@ func Register(s *rest.Server, p Parts) *Resources {
 	r.routeHistory()
 	r.routeKeys()
 	r.routeSignTasks()
+	r.routeSignFiles()
+	r.routeApprovals()
 	r.routeReleases()
 	r.routeArtifacts()
 	r.routeTrace()

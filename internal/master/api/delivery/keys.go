@@ -179,6 +179,7 @@ type SignTaskView struct {
 	Requester  string            `json:"requester"`
 	Packages   []SignPackageView `json:"packages"`
 	Failure    *FailureView      `json:"failure,omitempty" doc:"Of a request that failed: why"`
+	ApprovalsView
 }
 
 // SignPackageView is one package of such a request.
@@ -203,7 +204,7 @@ func (s *Resources) ViewSignTasks(ctx context.Context, requests ...sign.Request)
 		out[i] = SignTaskView{
 			ID: r.ID, Build: r.Build, SignKey: keys[r.Key], Status: int(r.Status), StatusText: r.Status.String(), ErrorMessage: r.Reason,
 			CreatedAt: r.CreatedAt, Product: r.Product, Requester: r.Requester, Packages: []SignPackageView{},
-			Failure: ViewFailure(r.Cause(), 0),
+			Failure: ViewFailure(r.Cause(), 0), ApprovalsView: viewSignApprovals(r.Approvals),
 		}
 		for _, p := range r.Packages {
 			out[i].Packages = append(out[i].Packages, SignPackageView{p.Name, p.Digest, p.Signed})

@@ -67,24 +67,12 @@ type ReleaseView struct {
 	Failure    *FailureView   `json:"failure,omitempty" doc:"Of a release that failed: why"`
 }
 
-// ApprovalView is a person's word for a plan.
-type ApprovalView struct {
-	Username  string      `json:"username"`
-	Digest    albs.Digest `json:"digest"`
-	Note      string      `json:"note"`
-	At        time.Time   `json:"at"`
-	ExpiresAt time.Time   `json:"expires_at"`
-}
-
 func viewRelease(r release.Release) ReleaseView {
 	out := ReleaseView{
 		ID: r.ID, Status: int(r.Status), StatusText: r.Status.String(), BuildIDs: append([]albs.BuildID{}, r.Builds...),
 		Product: rest.NameView{Name: r.Product}, Owner: rest.OwnerView{ID: r.PlannerID, Username: r.Planner}, CreatedAt: r.Created, ChangedAt: r.Changed,
 		Kind: r.Kind, Reason: r.Reason, Team: r.Team, Digest: r.Digest, ExpiresAt: rest.TimeOf(r.Expires), Approved: r.Approved(),
-		Approvals: []ApprovalView{}, Needed: r.Needed, Serial: r.Serial, From: r.From, BackTo: r.BackTo, Tree: r.Tree, Task: r.Task, Failure: ViewFailure(r.Cause(), 0),
-	}
-	for _, a := range r.Approvals {
-		out.Approvals = append(out.Approvals, ApprovalView{a.Name, a.Digest, a.Note, a.At.Time, a.ExpiresAt.Time})
+		Approvals: viewApprovals(r.Approvals), Needed: r.Needed, Serial: r.Serial, From: r.From, BackTo: r.BackTo, Tree: r.Tree, Task: r.Task, Failure: ViewFailure(r.Cause(), 0),
 	}
 	return out
 }
@@ -316,18 +304,15 @@ func (s *Resources) decide(ctx context.Context, in *decideInput) (*rest.Body[Rel
 
 type approveInput struct {
 	ID   albs.ReleaseID `path:"release_id" minimum:"1"`
-	Body struct {
-		Digest string `json:"digest" doc:"Of the plan as it was shown"`
-		Note   string `json:"note,omitempty" maxLength:"1000"`
-	}
+	Body approvalBody
 }
 
 func (s *Resources) approve(ctx context.Context, in *approveInput) (*rest.Body[ReleaseView], error) {
-	d, err := albs.ParseDigest(in.Body.Digest)
+	d, word, err := in.Body.word()
 	if err != nil {
-		return nil, albs.Errorf(albs.Invalid, "body.digest: %w", err)
+		return nil, err
 	}
-	r, err := s.Releases.Approve(ctx, in.ID, d, in.Body.Note)
+	r, err := s.Releases.ApproveBy(ctx, in.ID, d, word)
 	if err != nil {
 		return nil, err
 	}

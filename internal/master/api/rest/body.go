@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"io"
+	"mime"
 	"net/http"
 	"time"
 
@@ -33,4 +34,37 @@ func readBody(w http.ResponseWriter, r *http.Request) error {
 	_ = control.SetReadDeadline(time.Time{})
 	r.Body = io.NopCloser(bytes.NewReader(b))
 	return nil
+}
+
+// Uploaded finds the file in a request: the body with its name in ?name=, or the first
+// file of a multipart form. It reads no more than what stands before it. The error is
+// Invalid.
+func Uploaded(r *http.Request) (name string, file io.Reader, err error) {
+	kind, _, err := mime.ParseMediaType(r.Header.Get("Content-Type"))
+	if err != nil && r.Header.Get("Content-Type") != "" {
+		return "", nil, albs.Errorf(albs.Invalid, "the Content-Type is malformed: %w", err)
+	}
+	if kind != "multipart/form-data" {
+		if name = r.URL.Query().Get("name"); name == "" {
+			return "", nil, albs.Errorf(albs.Invalid, "give the file's name as ?name=")
+		}
+		return name, r.Body, nil
+	}
+	form, err := r.MultipartReader()
+	if err != nil {
+		return "", nil, albs.Errorf(albs.Invalid, "the form is malformed: %w", err)
+	}
+	for range 10 {
+		part, err := form.NextPart()
+		if errors.Is(err, io.EOF) {
+			break
+		}
+		if err != nil {
+			return "", nil, albs.Errorf(albs.Invalid, "the form is malformed: %w", err)
+		}
+		if part.FileName() != "" {
+			return part.FileName(), part, nil
+		}
+	}
+	return "", nil, albs.Errorf(albs.Invalid, "the form has no file")
 }
