@@ -124,6 +124,8 @@ type Product struct {
 		Approvals struct {
 			Count    int  `json:"count"`
 			Distinct bool `json:"distinct"`
+			Signed   bool `json:"signed"`
+			Requests bool `json:"requests"`
 		} `json:"approvals"`
 		Closure   string `json:"closure"` // "" is advisory
 		Retention struct {

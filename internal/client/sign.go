@@ -78,6 +78,8 @@ type SignTask struct {
 	Reason    string       `json:"error_message"`
 	Requester string       `json:"requester"`
 	Created   time.Time    `json:"created_at"`
+	Approvals []Approval   `json:"approvals"`
+	Needed    int          `json:"approvals_needed"` // 0 where nobody has to
 	Packages  []struct {
 		Name     string      `json:"name"`
 		Unsigned albs.Digest `json:"sha256"`

@@ -9,6 +9,7 @@ package remote
 import (
 	urfave "github.com/urfave/cli/v2"
 
+	"albs/internal/cli/remote/approval"
 	"albs/internal/cli/remote/ask"
 	"albs/internal/cli/remote/builds"
 	"albs/internal/cli/remote/catalog"
@@ -21,7 +22,7 @@ import (
 func Commands(a *ask.App) []*urfave.Command {
 	var all []*urfave.Command
 	for _, group := range []func(*ask.App) []*urfave.Command{
-		catalog.Commands, builds.Commands, releases.Commands, trust.Commands, farm.Commands,
+		catalog.Commands, builds.Commands, releases.Commands, approval.Commands, trust.Commands, farm.Commands,
 	} {
 		all = append(all, group(a)...)
 	}

@@ -30,7 +30,7 @@ func Misused(c *urfave.Context, format string, args ...any) error {
 
 func onUsage(c *urfave.Context, err error, _ bool) error {
 	msg := flagWords(err.Error())
-	if c.Command != nil && len(c.Command.Subcommands) > 0 || c.Command == nil || c.Command.UsageText == "" {
+	if c.Command == nil || c.Command.UsageText == "" || onlyHolds(c.Command) {
 		return &usageError{msg: msg, hint: "try: " + strings.TrimSpace(c.Command.HelpName) + " --help"}
 	}
 	return Misused(c, "%s", msg)
@@ -142,6 +142,12 @@ func (t *Terminal) prepare(root *urfave.App) {
 	prepare(root.Commands, root.Name)
 }
 
+// groupUsage ends the usage of a command that only holds others.
+const groupUsage = " COMMAND …"
+
+// onlyHolds reports, of a command that was prepared, whether it does nothing by itself.
+func onlyHolds(c *urfave.Command) bool { return strings.HasSuffix(c.UsageText, groupUsage) }
+
 func prepare(cs []*urfave.Command, path string) {
 	for _, c := range cs {
 		c.HideHelpCommand = true
@@ -152,9 +158,9 @@ func prepare(cs []*urfave.Command, path string) {
 			}
 		}
 		name := path + " " + c.Name
-		if len(c.Subcommands) > 0 {
-			c.Action, c.UsageText = group, name+" COMMAND …"
-			prepare(c.Subcommands, name)
+		prepare(c.Subcommands, name)
+		if len(c.Subcommands) > 0 && c.Action == nil {
+			c.Action, c.UsageText = group, name+groupUsage
 			continue
 		}
 		c.UsageText = name
@@ -179,11 +185,11 @@ func flagsFirst(root *urfave.App, args []string) []string {
 	for ; at < len(args) && len(cs) > 0; at++ {
 		i := slices.IndexFunc(cs, func(c *urfave.Command) bool { return c.HasName(args[at]) })
 		if i < 0 {
-			return args
+			break
 		}
 		leaf, cs = cs[i], cs[i].Subcommands
 	}
-	if leaf == nil || len(cs) > 0 {
+	if leaf == nil || onlyHolds(leaf) {
 		return args
 	}
 	var flags, rest []string

@@ -58,6 +58,12 @@ func (a app) showProduct(p client.Product) error {
 	if p.Spec.Approvals.Distinct {
 		approvals += ", not of who plans"
 	}
+	if p.Spec.Approvals.Signed {
+		approvals += ", by people's own keys"
+	}
+	if p.Spec.Approvals.Requests {
+		approvals += ", of requests for signatures too"
+	}
 	if err := a.Facts("product", p.Name, "title", p.Title, "team", p.Team.Name, "platforms", ask.Named(p.Platforms), "key", p.Spec.Key,
 		"tests", p.Spec.Gate.Tests, "approvals", approvals, "closure", cmp.Or(p.Spec.Closure, "advisory"), "retention", retention(p), "revision", terminal.Decimal(p.Revision), "digest", string(p.Digest),
 		"changed", terminal.When(p.At), "by", p.Actor); err != nil {

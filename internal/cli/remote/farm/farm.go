@@ -13,8 +13,10 @@ type app struct{ *ask.App }
 // Commands returns the commands in the order of their use.
 func Commands(on *ask.App) []*urfave.Command {
 	a := app{on}
+	users := ask.Listed("albs user list shows all", a.userCommand())
+	users.Subcommands = append(users.Subcommands, a.userKeyCommand()) // which has a list of its own
 	return []*urfave.Command{
-		ask.Listed("albs user list shows all", a.userCommand()),
+		users,
 		a.tokenCommand(),
 		ask.Listed("albs worker list shows all", a.workerCommand()),
 		a.queueCommand(),

@@ -14,14 +14,16 @@ import (
 
 func (a app) signCommand() *urfave.Command {
 	return ask.Answers(&urfave.Command{
-		Name: "sign", Usage: "have all packages of a build signed", ArgsUsage: "BUILD --key NAME|FINGERPRINT [--wait]",
+		Name: "sign", Usage: "have all packages of a build signed, or another file", ArgsUsage: "BUILD --key NAME|FINGERPRINT [--wait]",
 		Description: "The signer signs what the ledger proves and the key's policy allows, and nothing else. The unsigned packages stay.\n" +
+			"Where the product wants a request approved, it waits for that: albs approve sign:REQUEST\n" +
 			"For example: albs sign 7 --key demo --wait",
 		Flags: []urfave.Flag{
 			&urfave.StringFlag{Name: "key", Usage: "the key to sign with, by `NAME` or fingerprint"},
 			terminal.WaitFlag("everything is signed and the ledger proves it"),
 		},
-		Action: ask.Numbered(a.App, "build", 1, a.signBuild),
+		Action:      ask.Numbered(a.App, "build", 1, a.signBuild),
+		Subcommands: a.signCommands(),
 	})
 }
 
@@ -34,6 +36,9 @@ func (a app) signBuild(c *urfave.Context, cl *client.Client, build albs.BuildID)
 		return err
 	}
 	if !c.Bool("wait") {
+		if need := doc.Value.Needed; need > 0 && !c.Bool("json") {
+			return a.Say("build %d waits for %d approvals before it is signed: albs approve sign:%d --key FILE", build, need, doc.Value.ID)
+		}
 		return a.Result(c, doc.JSON, "build %d is being signed with key %s, %d packages", build, doc.Value.Key.Name, len(doc.Value.Packages))
 	}
 	m := a.NewMeter()
