@@ -35,9 +35,8 @@ const (
 	Log      Kind = "log"      // a log of an attempt, complete
 	Record   Kind = "record"   // a buildroot record, JSON
 	Tree     Kind = "tree"     // an exported commit, tar
-	Source   Kind = "source"   // a look-aside file
+	Source   Kind = "source"   // a file from outside: look-aside, or given to be signed
 	Document Kind = "document" // repomd.xml, keys, trees of a product, signatures
-	Given    Kind = "file"     // what a person gave to be signed
 )
 
 // Artifact is one file by its content. The fields from NEVRA on are of RPMs and
@@ -136,7 +135,7 @@ func (s *Artifacts) Save(ctx context.Context, r io.Reader, limit int64, name str
 // inspect fills in what the bytes say of themselves.
 func (s *Artifacts) inspect(ctx context.Context, a Artifact) (Artifact, error) {
 	switch a.Kind {
-	case Log, Record, Tree, Source, Document, Given:
+	case Log, Record, Tree, Source, Document:
 		return a, nil
 	case RPM, SRPM:
 	default:

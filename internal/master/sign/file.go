@@ -89,7 +89,7 @@ func (s *Signing) SignFile(ctx context.Context, w FileWish) (File, error) {
 	if err != nil {
 		return File{}, err
 	}
-	kept, err := s.artifacts.Save(ctx, bytes.NewReader(w.Content), MaxFile, w.Name, artifact.Given)
+	kept, err := s.artifacts.Save(ctx, bytes.NewReader(w.Content), MaxFile, w.Name, artifact.Source)
 	if err != nil {
 		return File{}, err
 	}
