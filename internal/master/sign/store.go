@@ -169,7 +169,7 @@ func (s store) openRequest(ctx context.Context, q db.Q, build albs.BuildID, key 
 
 func (s store) addRequest(ctx context.Context, tx db.Tx, r *requestRow) error {
 	err := tx.GetContext(ctx, &r.ID, `INSERT INTO sign_request (build_id, key, product, requester, created_at, effects, expires_at, ended)
-		VALUES ($1, $2, $3, $4, $5, $6, $7, FALSE) RETURNING id`, r.BuildID, r.Key, r.Product, r.Requester, r.CreatedAt, r.Effects, r.ExpiresAt)
+		VALUES ($1, $2, $3, $4, $5, COALESCE($6, ''), $7, FALSE) RETURNING id`, r.BuildID, r.Key, r.Product, r.Requester, r.CreatedAt, r.Effects, r.ExpiresAt)
 	if err != nil {
 		return fmt.Errorf("insert sign request: %w", err)
 	}
@@ -306,7 +306,7 @@ func (s store) documentTask(ctx context.Context, q db.Q, d documentRow) (albs.Ta
 }
 
 func (s store) addDocument(ctx context.Context, tx db.Tx, d documentRow) error {
-	_, err := tx.ExecContext(ctx, `INSERT INTO sign_document (`+documentColumns+`, ended) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, FALSE)`,
+	_, err := tx.ExecContext(ctx, `INSERT INTO sign_document (`+documentColumns+`, ended) VALUES ($1, $2, $3, $4, $5, $6, COALESCE($7, ''), $8, $9, $10, $11, $12, FALSE)`,
 		d.TaskID, d.Digest, d.Name, d.Size, d.Key, d.Product, d.Effects, d.File, d.Clear, d.Requester, d.CreatedAt, d.ExpiresAt)
 	if err != nil {
 		return fmt.Errorf("insert document: %w", err)
