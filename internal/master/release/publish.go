@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"slices"
 	"time"
 
 	"albs/internal/albs"
@@ -189,7 +188,7 @@ func (r *Releases) seal(ctx context.Context, tx db.Tx, row releaseRow, plan plan
 	if n.key != nil {
 		kept = append(kept, *n.key)
 	}
-	var tasks []albs.TaskID
+	var unsigned []albs.File
 	signed := map[albs.Digest]bool{}
 	for _, p := range n.repositories {
 		if p.Sealed != "" {
@@ -215,12 +214,16 @@ func (r *Releases) seal(ctx context.Context, tx db.Tx, row releaseRow, plan plan
 			continue
 		}
 		signed[p.Repomd] = true
-		task, err := r.signs.SignDocument(ctx, tx, sign.Document{File: doc.File(), Product: row.Product, Key: plan.Key, Topic: Topic(row.ID), Effects: n.effects.File()})
+		unsigned = append(unsigned, doc.File())
+	}
+	var tasks []albs.TaskID
+	if len(unsigned) > 0 {
+		var err error
+		tasks, err = r.signs.SignDocuments(ctx, tx, sign.Documents{
+			Files: unsigned, Product: row.Product, Key: plan.Key, Topic: Topic(row.ID), Effects: n.effects.File(),
+		})
 		if err != nil {
 			return nil, err
-		}
-		if !slices.Contains(tasks, task) {
-			tasks = append(tasks, task)
 		}
 	}
 	if err := r.artifacts.Add(ctx, tx, kept...); err != nil {

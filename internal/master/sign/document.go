@@ -3,18 +3,19 @@ package sign
 import (
 	"cmp"
 	"context"
+	"slices"
 
 	"albs/internal/albs"
 	"albs/internal/master/artifact"
 	"albs/internal/master/db"
 )
 
-// Document is a file to be signed as a whole, such as a repomd.xml.
-type Document struct {
-	albs.File
+// Documents are files to be signed as wholes, such as the repomd.xml of a release.
+type Documents struct {
+	Files   []albs.File // each digest once
 	Product string
 	Key     string // name or fingerprint
-	Topic   string // of the task's events; "" is the product's
+	Topic   string // of the tasks' events; "" is the product's
 	// Effects are those that people approved, whose digest the approval's statement has as
 	// its plan; a signer that counts only people's own signatures reads them.
 	Effects albs.File
@@ -23,31 +24,51 @@ type Document struct {
 // MaxDocument bounds a document that may be signed, in bytes.
 const MaxDocument = 1 << 20
 
-// SignDocument asks in tx for a detached signature, and returns the task that makes
-// it. While such a task is under way, and
-// once it has succeeded, it is returned again. The signer will ask for an approval:
-// a statement release-approved of the product about the document. Errors: Invalid for
-// what is no document, NotFound for an unknown key, Conflict for one that isn't active
-// or was made for other products, TooLarge beyond MaxDocument.
-func (s *Signing) SignDocument(ctx context.Context, tx db.Tx, d Document) (albs.TaskID, error) {
-	if err := artifact.CheckName(d.Name); err != nil {
-		return 0, err
-	}
-	if !d.Digest.Valid() || d.Product == "" || d.Size <= 0 {
-		return 0, albs.Errorf(albs.Invalid, "a document to sign has a sha256, a size and a product")
-	}
-	if d.Size > MaxDocument {
-		return 0, albs.Errorf(albs.TooLarge, "%s has %d bytes, documents of at most %d are signed", d.Name, d.Size, MaxDocument)
+// SignDocuments asks in tx for detached signatures, and returns the tasks that make them,
+// each once: as few as there can be, for every one costs the same waits whatever it signs.
+// Where such a task is under way for a document, and once it has succeeded, it is returned
+// again. The signer will ask for an approval of each: a statement release-approved of the
+// product about the document. Errors: Invalid for what is no document, NotFound for an
+// unknown key, Conflict for one that isn't active or was made for other products, TooLarge
+// for a document beyond MaxDocument.
+func (s *Signing) SignDocuments(ctx context.Context, tx db.Tx, d Documents) ([]albs.TaskID, error) {
+	for _, f := range d.Files {
+		if err := artifact.CheckName(f.Name); err != nil {
+			return nil, err
+		}
+		if !f.Digest.Valid() || d.Product == "" || f.Size <= 0 {
+			return nil, albs.Errorf(albs.Invalid, "a document to sign has a sha256, a size and a product")
+		}
+		if f.Size > MaxDocument {
+			return nil, albs.Errorf(albs.TooLarge, "%s has %d bytes, documents of at most %d are signed", f.Name, f.Size, MaxDocument)
+		}
 	}
 	k, err := s.usable(ctx, tx, d.Key, d.Product)
 	if err != nil {
-		return 0, err
+		return nil, err
 	}
-	row := documentRow{Digest: d.Digest, Name: d.Name, Size: d.Size, Key: k.Fingerprint, Product: d.Product, Effects: d.Effects.Digest}
-	if id, err := s.store.documentTask(ctx, tx, row); err != nil || id != 0 {
-		return id, err
+	var tasks []albs.TaskID
+	var left []documentRow
+	for _, f := range d.Files {
+		row := documentRow{Digest: f.Digest, Name: f.Name, Size: f.Size, Key: k.Fingerprint, Product: d.Product, Effects: d.Effects.Digest}
+		id, err := s.store.documentTask(ctx, tx, row)
+		switch {
+		case err != nil:
+			return nil, err
+		case id == 0:
+			left = append(left, row)
+		case !slices.Contains(tasks, id):
+			tasks = append(tasks, id)
+		}
 	}
-	return s.addDocument(ctx, tx, row, cmp.Or(d.Topic, "product:"+d.Product))
+	for rows := range slices.Chunk(left, maxPackages) {
+		id, err := s.addDocuments(ctx, tx, rows, cmp.Or(d.Topic, "product:"+d.Product))
+		if err != nil {
+			return nil, err
+		}
+		tasks = append(tasks, id)
+	}
+	return tasks, nil
 }
 
 // DocumentSignature returns the armored detached signature of a document by a key,

@@ -114,7 +114,7 @@ func (s *Signing) SignFile(ctx context.Context, w FileWish) (File, error) {
 				return err
 			}
 		}
-		row.TaskID, err = s.addDocument(ctx, tx, row, "product:"+w.Product)
+		row.TaskID, err = s.addDocuments(ctx, tx, []documentRow{row}, "product:"+w.Product)
 		return err
 	})
 	if err != nil {
@@ -343,18 +343,24 @@ func (s *Signing) read(ctx context.Context, d albs.Digest, limit int64) ([]byte,
 	return b, nil
 }
 
-// addDocument queues in tx the task that signs a document or file, and states why.
-func (s *Signing) addDocument(ctx context.Context, tx db.Tx, row documentRow, topic string) (albs.TaskID, error) {
+// addDocuments queues in tx the task that signs documents of one wish, or a file, and
+// states why.
+func (s *Signing) addDocuments(ctx context.Context, tx db.Tx, rows []documentRow, topic string) (albs.TaskID, error) {
+	first := rows[0]
 	id, err := s.queue.Enqueue(ctx, tx, queue.NewTask{
-		Kind: albs.KindSign, Lane: "product:" + row.Product, Topic: topic, Needs: []string{"key:" + row.Key},
+		Kind: albs.KindSign, Lane: "product:" + first.Product, Topic: topic, Needs: []string{"key:" + first.Key},
 	})
 	if err != nil {
 		return 0, err
 	}
-	row.TaskID = id
-	if err := s.store.addDocument(ctx, tx, row); err != nil {
-		return 0, err
+	var files []albs.File
+	for _, row := range rows {
+		row.TaskID = id
+		if err := s.store.addDocument(ctx, tx, row); err != nil {
+			return 0, err
+		}
+		files = append(files, row.file())
 	}
-	why := attest.SignIntentBody{Task: id, Fingerprint: row.Key, Product: row.Product, Requester: row.Requester}
-	return id, s.intend(ctx, tx, []albs.File{row.file()}, why)
+	why := attest.SignIntentBody{Task: id, Fingerprint: first.Key, Product: first.Product, Requester: first.Requester}
+	return id, s.intend(ctx, tx, files, why)
 }

@@ -420,15 +420,21 @@ func TestDocument(t *testing.T) {
 		if _, err := f.artifacts.Blobs().Put(t.Context(), file.Digest, bytes.NewReader(doc)); err != nil {
 			t.Fatal(err)
 		}
-		enqueue := func(product string) (id albs.TaskID, err error) {
+		enqueue := func(product string, files ...albs.File) (id albs.TaskID, err error) {
 			err = d.InTx(t.Context(), func(tx db.Tx) error {
-				id, err = f.SignDocument(t.Context(), tx, Document{File: file, Product: product, Key: "demo key"})
+				ids, err := f.SignDocuments(t.Context(), tx, Documents{Files: append(files, file), Product: product, Key: "demo key"})
+				if err == nil && len(ids) != 1+min(len(files), 1) {
+					t.Errorf("there are the tasks %v for %d documents", ids, 1+len(files))
+				}
+				if err == nil {
+					id = ids[len(ids)-1]
+				}
 				return err
 			})
 			return id, err
 		}
 		if _, err := enqueue("other"); albs.KindOf(err) != albs.Conflict {
-			t.Errorf("SignDocument for a product that the key isn't for = %v", err)
+			t.Errorf("SignDocuments for a product that the key isn't for = %v", err)
 		}
 		first, err := enqueue("demo")
 		if err != nil {
@@ -469,7 +475,7 @@ func TestDocument(t *testing.T) {
 		}
 		second, err := enqueue("demo")
 		if err != nil || second == first {
-			t.Fatalf("SignDocument after a refusal = %v, %v", second, err)
+			t.Fatalf("SignDocuments after a refusal = %v, %v", second, err)
 		}
 		var sig []byte
 		until(t, "the document is signed", func() bool {
@@ -477,8 +483,38 @@ func TestDocument(t *testing.T) {
 			return err == nil
 		})
 		if again, err := enqueue("demo"); err != nil || again != second {
-			t.Errorf("SignDocument of a signed one = %v, %v; want task %v", again, err, second)
+			t.Errorf("SignDocuments of a signed one = %v, %v; want task %v", again, err, second)
 		}
+		// Others beside it are one task more, whose documents fail or are signed together.
+		var others []albs.File
+		for _, text := range []string{"<repomd>one</repomd>", "<repomd>two</repomd>"} {
+			o := albs.File{Name: "repomd.xml", Digest: albs.DigestOf([]byte(text)), Size: int64(len(text))}
+			if _, err := f.artifacts.Blobs().Put(t.Context(), o.Digest, strings.NewReader(text)); err != nil {
+				t.Fatal(err)
+			}
+			others = append(others, o)
+		}
+		approve(others[0], "demo")
+		half, err := enqueue("demo", others...)
+		if err != nil || half == second {
+			t.Fatalf("SignDocuments of two others = %v, %v", half, err)
+		}
+		until(t, "a task of which nobody approved one document is refused", func() bool {
+			task, err := f.queue.Task(t.Context(), half)
+			return err == nil && task.State == albs.TaskFailed && strings.Contains(task.Reason, "nobody approved")
+		})
+		approve(others[1], "demo")
+		if whole, err := enqueue("demo", others...); err != nil || whole == half {
+			t.Fatalf("SignDocuments of two others, approved = %v, %v", whole, err)
+		}
+		until(t, "both are signed", func() bool {
+			for _, o := range others {
+				if _, err := f.DocumentSignature(t.Context(), o.Digest, "demo key"); err != nil {
+					return false
+				}
+			}
+			return true
+		})
 		kr, err := pgp.ReadKeyring(k.Public)
 		if err != nil {
 			t.Fatal(err)
@@ -515,12 +551,13 @@ func TestExchangedKey(t *testing.T) {
 	h := signHandler{f.Signing}
 
 	doc := []byte("<repomd/>")
-	j.document = &documentRow{Digest: albs.DigestOf(doc), Name: "repomd.xml", Size: int64(len(doc))}
-	_, err = f.artifacts.Blobs().Put(t.Context(), j.document.Digest, bytes.NewReader(doc))
+	d := albs.DigestOf(doc)
+	j.documents = []documentRow{{Digest: d, Name: "repomd.xml", Size: int64(len(doc)), Key: j.key.Fingerprint}}
+	_, err = f.artifacts.Blobs().Put(t.Context(), d, bytes.NewReader(doc))
 	must(err)
 	armored, err := other.SignArmored(bytes.NewReader(doc))
 	must(err)
-	if _, err := h.admitDocument(t.Context(), queue.Lease{}, j, armored); albs.KindOf(err) != albs.Invalid || !strings.Contains(err.Error(), "by key") {
+	if _, err := h.admitDocuments(t.Context(), queue.Lease{}, j, map[albs.Digest][]byte{d: armored}); albs.KindOf(err) != albs.Invalid || !strings.Contains(err.Error(), "by key") {
 		t.Errorf("a document's signature by an exchanged key: %v", err)
 	}
 

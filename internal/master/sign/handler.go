@@ -27,12 +27,12 @@ import (
 // signHandler has packages or a document signed.
 type signHandler struct{ *Signing }
 
-// job is what a sign task is about: packages of a request, or a document.
+// job is what a sign task is about: packages of a request, documents of one wish, or a file.
 type job struct {
-	key      Key
-	request  requestRow
-	packages []packageRow
-	document *documentRow
+	key       Key
+	request   requestRow
+	packages  []packageRow
+	documents []documentRow // alike but for what they are of; or the one file
 }
 
 func (h signHandler) job(ctx context.Context, q db.Q, task albs.TaskID) (job, error) {
@@ -46,11 +46,10 @@ func (h signHandler) job(ctx context.Context, q db.Q, task albs.TaskID) (job, er
 			return j, fmt.Errorf("packages of sign task %d: %w", task, err)
 		}
 	case errors.Is(err, albs.NotFound):
-		d, err := h.store.document(ctx, q, task)
-		if err != nil {
+		if j.documents, err = h.store.documentsOfTask(ctx, q, task); err != nil {
 			return j, err
 		}
-		j.document, key = &d, d.Key
+		key = j.documents[0].Key
 	default:
 		return j, err
 	}
@@ -77,13 +76,13 @@ func (h signHandler) Offer(ctx context.Context, t queue.Task, o queue.Offer) (al
 	for _, f := range j.files() {
 		digests = append(digests, f.Digest)
 	}
-	switch d := j.document; {
-	case d == nil:
+	switch {
+	case len(j.documents) == 0:
 		spec.Product, spec.Packages = j.request.Product, j.files()
-	case d.File:
-		spec.Product, spec.Files, spec.Clear = d.Product, j.files(), d.Clear
+	case j.documents[0].File:
+		spec.Product, spec.Files, spec.Clear = j.documents[0].Product, j.files(), j.documents[0].Clear
 	default:
-		spec.Product, spec.Documents = d.Product, j.files()
+		spec.Product, spec.Documents = j.documents[0].Product, j.files()
 	}
 	if asked, ok := j.wish(); ok {
 		if err := h.approvedEnough(ctx, asked); err != nil {
@@ -99,14 +98,18 @@ func (h signHandler) Offer(ctx context.Context, t queue.Task, o queue.Offer) (al
 	if err := h.settle(ctx, digests); err != nil {
 		return albs.Spec{}, nil, err
 	}
-	switch {
-	case j.document == nil:
-		err = h.offerable(ctx, j)
-	case !j.document.File:
-		err = h.approved(ctx, *j.document)
+	if len(j.documents) == 0 {
+		if err := h.offerable(ctx, j); err != nil {
+			return albs.Spec{}, nil, err
+		}
 	}
-	if err != nil {
-		return albs.Spec{}, nil, err
+	for _, d := range j.documents {
+		if d.File {
+			continue
+		}
+		if err := h.approved(ctx, d); err != nil {
+			return albs.Spec{}, nil, err
+		}
 	}
 	evidence, err := h.evidence(ctx, t.ID, digests, o.Ledger)
 	if err != nil {
@@ -119,10 +122,10 @@ func (h signHandler) Offer(ctx context.Context, t queue.Task, o queue.Offer) (al
 // release's documents were approved with the release.
 func (j job) wish() (wish, bool) {
 	switch {
-	case j.document == nil:
+	case len(j.documents) == 0:
 		return j.request.wish(), true
-	case j.document.File:
-		return j.document.wish(), true
+	case j.documents[0].File:
+		return j.documents[0].wish(), true
 	}
 	return wish{}, false
 }
@@ -131,8 +134,8 @@ func (j job) wish() (wish, bool) {
 // nil else, for then no signer asks for them.
 func (h signHandler) effectsOf(ctx context.Context, j job) (*albs.File, error) {
 	d := j.request.Effects
-	if j.document != nil {
-		d = j.document.Effects
+	if len(j.documents) > 0 {
+		d = j.documents[0].Effects
 	}
 	if d == "" {
 		return nil, nil
@@ -243,8 +246,8 @@ func (h signHandler) Admit(ctx context.Context, l queue.Lease, outcome albs.Outc
 	if err != nil {
 		return nil, err
 	}
-	if j.document != nil {
-		return h.admitDocument(ctx, l, j, signatures[j.document.Digest])
+	if len(j.documents) > 0 {
+		return h.admitDocuments(ctx, l, j, signatures)
 	}
 	return h.admitPackages(ctx, l, j, signatures)
 }
@@ -271,27 +274,15 @@ func match(spec albs.SignSpec, r albs.SignResult) (map[albs.Digest][]byte, error
 	return out, nil
 }
 
-func (h signHandler) admitDocument(ctx context.Context, l queue.Lease, j job, armored []byte) (func(context.Context, db.Tx) error, error) {
+func (h signHandler) admitDocuments(ctx context.Context, l queue.Lease, j job, signatures map[albs.Digest][]byte) (func(context.Context, db.Tx) error, error) {
 	kr, err := pgp.ReadKeyring(j.key.Public)
 	if err != nil {
 		return nil, fmt.Errorf("registered key %s: %w", j.key.Name, err)
 	}
-	r, err := h.artifacts.Blobs().Open(ctx, j.document.Digest)
-	if err != nil {
-		return nil, fmt.Errorf("open %s: %w", j.document.Name, err)
-	}
-	defer r.Close()
-	var by string
-	if j.document.Clear {
-		by, _, err = kr.VerifyClear(r, armored)
-	} else {
-		by, _, err = kr.VerifyArmored(r, armored)
-	}
-	switch {
-	case err != nil:
-		return nil, fmt.Errorf("signature of %s: %w", j.document.Name, err)
-	case by != j.key.Fingerprint:
-		return nil, albs.Errorf(albs.Invalid, "the signature of %s is by key %s, not by %s", j.document.Name, by, j.key.Fingerprint)
+	for _, d := range j.documents {
+		if err := h.checkDocument(ctx, d, j.key, kr, signatures[d.Digest]); err != nil {
+			return nil, err
+		}
 	}
 	task, err := h.queue.Task(ctx, l.Token.Task)
 	if err != nil {
@@ -299,16 +290,47 @@ func (h signHandler) admitDocument(ctx context.Context, l queue.Lease, j job, ar
 	}
 	who := auth.From(ctx).String()
 	return func(ctx context.Context, tx db.Tx) error {
-		if err := h.store.addDocumentSignature(ctx, tx, *j.document, string(armored), db.Now()); err != nil {
+		for _, d := range j.documents {
+			if err := h.store.addDocumentSignature(ctx, tx, d, string(signatures[d.Digest]), db.Now()); err != nil {
+				return err
+			}
+		}
+		if err := h.stateResults(ctx, tx, task.ID, j, signatures, ""); err != nil {
 			return err
 		}
-		if err := h.stateResults(ctx, tx, task.ID, j, map[albs.Digest][]byte{j.document.Digest: armored}, ""); err != nil {
-			return err
+		for _, d := range j.documents {
+			err := h.events.Add(ctx, tx, "document.signed", task.Topic, who, map[string]any{
+				"task": task.ID, "digest": d.Digest, "name": d.Name, "key": j.key.Fingerprint,
+			})
+			if err != nil {
+				return err
+			}
 		}
-		return h.events.Add(ctx, tx, "document.signed", task.Topic, who, map[string]any{
-			"task": task.ID, "digest": j.document.Digest, "name": j.document.Name, "key": j.key.Fingerprint,
-		})
+		return nil
 	}, nil
+}
+
+// checkDocument says whether sig is a signature of the document by the key, which kr
+// should hold.
+func (h signHandler) checkDocument(ctx context.Context, d documentRow, k Key, kr *pgp.Keyring, sig []byte) error {
+	r, err := h.artifacts.Blobs().Open(ctx, d.Digest)
+	if err != nil {
+		return fmt.Errorf("open %s: %w", d.Name, err)
+	}
+	defer r.Close()
+	var by string
+	if d.Clear {
+		by, _, err = kr.VerifyClear(r, sig)
+	} else {
+		by, _, err = kr.VerifyArmored(r, sig)
+	}
+	switch {
+	case err != nil:
+		return fmt.Errorf("signature of %s: %w", d.Name, err)
+	case by != k.Fingerprint:
+		return albs.Errorf(albs.Invalid, "the signature of %s is by key %s, not by %s", d.Name, by, k.Fingerprint)
+	}
+	return nil
 }
 
 // fresh is a signed copy that was made of a new signature.
@@ -471,8 +493,8 @@ func (h signHandler) Ended(ctx context.Context, tx db.Tx, t queue.Task) error {
 	if err := h.stateResults(ctx, tx, t.ID, j, nil, cmp.Or(t.Reason, string(t.State))); err != nil {
 		return err
 	}
-	if j.document != nil {
-		return h.store.endDocument(ctx, tx, t.ID)
+	if len(j.documents) > 0 {
+		return h.store.endDocuments(ctx, tx, t.ID)
 	}
 	return h.end(ctx, tx, t.ID, j.request, auth.From(ctx).String())
 }

@@ -55,8 +55,9 @@ func (s *Signing) state(ctx context.Context, tx db.Tx, f albs.File, predicate st
 
 // files lists what the task has signed.
 func (j job) files() []albs.File {
-	if d := j.document; d != nil {
-		return []albs.File{d.file()}
+	var out []albs.File
+	for _, d := range j.documents {
+		out = append(out, d.file())
 	}
-	return filesOf(j.packages)
+	return append(out, filesOf(j.packages)...)
 }

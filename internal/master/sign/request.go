@@ -19,7 +19,7 @@ import (
 	"albs/internal/master/testrun"
 )
 
-// maxPackages bounds one sign task: its evidence has to fit a lease
+// maxPackages bounds one sign task, of documents too: its evidence has to fit a lease
 // (queue.MaxSpec), at some 15 KiB for a package. A larger build gets more tasks.
 const maxPackages = 50
 

@@ -314,10 +314,13 @@ func (s store) addDocument(ctx context.Context, tx db.Tx, d documentRow) error {
 	return nil
 }
 
-func (s store) document(ctx context.Context, q db.Q, task albs.TaskID) (documentRow, error) {
-	var d documentRow
-	err := q.GetContext(ctx, &d, `SELECT `+documentColumns+` FROM sign_document WHERE task_id = $1`, task)
-	return d, db.Found(err, "document to sign by task %d", task)
+// documentsOfTask returns what a task is to sign, at least one document, or NotFound.
+func (s store) documentsOfTask(ctx context.Context, q db.Q, task albs.TaskID) (ds []documentRow, err error) {
+	err = q.SelectContext(ctx, &ds, `SELECT `+documentColumns+` FROM sign_document WHERE task_id = $1 ORDER BY digest`, task)
+	if err == nil && len(ds) == 0 {
+		err = sql.ErrNoRows
+	}
+	return ds, db.Found(err, "documents to sign by task %d", task)
 }
 
 // file returns a file that a person has signed, by its task, or NotFound.
@@ -373,10 +376,10 @@ func (s store) disallow(ctx context.Context, tx db.Tx, product string, d albs.Di
 	return albs.Errorf(albs.NotFound, "%s is not on product %s's list of files to sign", d.Short(), product)
 }
 
-// endDocument notes that a task has ended without a signature.
-func (s store) endDocument(ctx context.Context, tx db.Tx, task albs.TaskID) error {
+// endDocuments notes that a task has ended without signatures.
+func (s store) endDocuments(ctx context.Context, tx db.Tx, task albs.TaskID) error {
 	r, err := tx.ExecContext(ctx, `UPDATE sign_document SET ended = TRUE WHERE task_id = $1`, task)
-	return db.One(r, err, "the document of task %d is gone", task)
+	return db.One(r, err, "the documents of task %d are gone", task)
 }
 
 // addDocumentSignature keeps the first signature of a document by a key, of each form.
