@@ -1,7 +1,8 @@
 // Package store is the tables of the queue: tasks, what each comes after, and the
 // attempts at them. All SQL of package queue is here, and nobody else writes these tables
-// but queue/measure, which keeps the lengths of chains there. What may be written when is
-// queue's to know: a statement here checks only what must not be looked at apart from it.
+// but queue/measure, which keeps the lengths of chains there, and queue/keep, which has
+// tasks forgotten. What may be written when is queue's to know: a statement here checks
+// only what must not be looked at apart from it.
 package store
 
 import (
