@@ -113,8 +113,8 @@ func New(p Parts, c Config) *Builds {
 		repos: p.Repos, own: repository.New(p.DB, p.Repos, p.Platforms), log: p.Log,
 		given: given.SRPMs{DB: p.DB, Events: p.Events, Artifacts: p.Artifacts, Provenance: p.Provenance, Sources: p.Sources},
 	}
-	p.Queue.Register(albs.KindImport, importHandler{b})
-	p.Queue.Register(albs.KindGraph, graphHandler{b})
+	p.Queue.Register(albs.KindImport, importHandler{ownHandler{b}})
+	p.Queue.Register(albs.KindGraph, graphHandler{ownHandler{b}})
 	p.Queue.Register(albs.KindSource, sourceHandler{b})
 	p.Queue.Register(albs.KindBuild, buildHandler{b})
 	p.Artifacts.Root("build", keep.Roots(p.DB))

@@ -96,7 +96,7 @@ func TestGraphContract(t *testing.T) {
 	}
 	t.Run("graph", func(t *testing.T) {
 		queuetest.Run(t, queuetest.Case{
-			DB: f.db, Queue: f.queue, Worker: me, Lease: *l, Handler: graphHandler{f.Builds}, Good: albs.Result{Graph: &albs.GraphResult{Nodes: 2, Edges: 1}},
+			DB: f.db, Queue: f.queue, Worker: me, Lease: *l, Handler: graphHandler{ownHandler{f.Builds}}, Good: albs.Result{Graph: &albs.GraphResult{Nodes: 2, Edges: 1}},
 			Garbage: map[string]albs.Result{"another kind's": {Import: &albs.ImportResult{}}},
 		})
 	})

@@ -27,12 +27,20 @@ func (b *Builds) importSource(ctx context.Context, t queue.Task, log io.Writer) 
 	return albs.Result{Import: &r}, nil
 }
 
-// importHandler takes in what importSource found.
-type importHandler struct{ *Builds }
+// ownHandler is what the kinds have in common that the master does itself: the spec is as
+// it was enqueued, and nobody reads anything for it.
+type ownHandler struct{ *Builds }
 
-func (h importHandler) Offer(_ context.Context, t queue.Task, _ queue.Offer) (albs.Spec, json.RawMessage, error) {
+func (ownHandler) Offer(_ context.Context, t queue.Task, _ queue.Offer) (albs.Spec, json.RawMessage, error) {
 	return t.Spec, nil, nil
 }
+
+func (ownHandler) InVain(context.Context, db.Tx, queue.Task) error { return nil }
+
+func (ownHandler) Reads(context.Context, queue.Lease, albs.Digest) (bool, error) { return false, nil }
+
+// importHandler takes in what importSource found.
+type importHandler struct{ ownHandler }
 
 func (h importHandler) Admit(ctx context.Context, l queue.Lease, outcome albs.Outcome, r albs.Result) (func(context.Context, db.Tx) error, error) {
 	if outcome == albs.OutcomeExcluded {
@@ -53,10 +61,4 @@ func (h importHandler) Admit(ctx context.Context, l queue.Lease, outcome albs.Ou
 
 func (h importHandler) Ended(ctx context.Context, tx db.Tx, t queue.Task) error {
 	return h.failed(ctx, tx, t)
-}
-
-func (h importHandler) InVain(context.Context, db.Tx, queue.Task) error { return nil }
-
-func (h importHandler) Reads(context.Context, queue.Lease, albs.Digest) (bool, error) {
-	return false, nil
 }

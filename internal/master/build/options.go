@@ -41,19 +41,14 @@ func (b *Builds) targets(ctx context.Context, n NewBuild) ([]option.Target, erro
 		if err != nil {
 			return nil, err
 		}
-		arches := t.Arches
-		if len(arches) == 0 {
-			arches = p.Arches
-		}
-		for i, a := range arches {
-			if !slices.Contains(p.Arches, a) || slices.Contains(arches[:i], a) {
-				return nil, albs.Errorf(albs.Invalid, "platform %s is built for %v: %s is not among them or named twice", t.Platform, p.Arches, a)
-			}
+		target, err := option.TargetOf(p, t.Arches)
+		if err != nil {
+			return nil, err
 		}
 		if slices.ContainsFunc(targets, func(x option.Target) bool { return x.Name == t.Platform }) {
 			return nil, albs.Errorf(albs.Invalid, "platform %s is named twice", t.Platform)
 		}
-		targets = append(targets, option.Target{Platform: p, Wanted: arches})
+		targets = append(targets, target)
 	}
 	return targets, nil
 }
@@ -68,8 +63,8 @@ func secure(ctx context.Context, team string, targets []option.Target) error {
 		return err
 	}
 	for _, t := range targets {
-		if len(t.SecureBootMacros) == 0 {
-			return albs.Errorf(albs.Invalid, "platform %s has no secure_boot_macros: nothing would be built otherwise for secure boot", t.Name)
+		if err := t.TakesSecureBoot(); err != nil {
+			return err
 		}
 	}
 	return nil

@@ -54,11 +54,7 @@ func (b *Builds) findOrder(ctx context.Context, t queue.Task, log io.Writer) (al
 }
 
 // graphHandler gives the rebuilds of a platform their order.
-type graphHandler struct{ *Builds }
-
-func (h graphHandler) Offer(_ context.Context, t queue.Task, _ queue.Offer) (albs.Spec, json.RawMessage, error) {
-	return t.Spec, nil, nil
-}
+type graphHandler struct{ ownHandler }
 
 func (h graphHandler) Admit(ctx context.Context, l queue.Lease, outcome albs.Outcome, r albs.Result) (func(context.Context, db.Tx) error, error) {
 	if outcome == albs.OutcomeExcluded {
@@ -94,12 +90,7 @@ func (h graphHandler) Admit(ctx context.Context, l queue.Lease, outcome albs.Out
 }
 
 // What a failed attempt left is nothing: there is nothing to undo.
-func (h graphHandler) Ended(context.Context, db.Tx, queue.Task) error  { return nil }
-func (h graphHandler) InVain(context.Context, db.Tx, queue.Task) error { return nil }
-
-func (h graphHandler) Reads(context.Context, queue.Lease, albs.Digest) (bool, error) {
-	return false, nil
-}
+func (h graphHandler) Ended(context.Context, db.Tx, queue.Task) error { return nil }
 
 // follow makes the rebuilds of a platform that are still blocked come after their
 // source, the gate if there is one, and the rebuilds that the graph says.

@@ -122,6 +122,29 @@ type Target struct {
 	Wanted []albs.Arch
 }
 
+// TargetOf returns a platform of a request with the arches that it wants, all of the
+// platform's if none; Invalid if one of them isn't the platform's or is named twice.
+func TargetOf(p platform.Platform, wanted []albs.Arch) (Target, error) {
+	if len(wanted) == 0 {
+		wanted = p.Arches
+	}
+	for i, a := range wanted {
+		if !slices.Contains(p.Arches, a) || slices.Contains(wanted[:i], a) {
+			return Target{}, albs.Errorf(albs.Invalid, "platform %s is built for %v: %s is not among them or named twice", p.Name, p.Arches, a)
+		}
+	}
+	return Target{Platform: p, Wanted: wanted}, nil
+}
+
+// TakesSecureBoot returns an Invalid error unless the platform is made for builds for
+// secure boot.
+func (t Target) TakesSecureBoot() error {
+	if len(t.SecureBootMacros) == 0 {
+		return albs.Errorf(albs.Invalid, "platform %s has no secure_boot_macros: nothing would be built otherwise for secure boot", t.Name)
+	}
+	return nil
+}
+
 // Takes returns an Invalid error unless the platform can do what the options ask for.
 func (t Target) Takes(o Options) error {
 	if len(o.Modules) > 0 && t.ModuleID == "" {

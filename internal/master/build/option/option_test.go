@@ -2,6 +2,7 @@ package option
 
 import (
 	"errors"
+	"slices"
 	"strings"
 	"testing"
 
@@ -77,6 +78,29 @@ func TestDistOf(t *testing.T) {
 	s := Options{Define: map[string]string{"dist": ".mine"}}.Switches("x-1-1.el9_2", ".el9")
 	if s.Define["dist"] != ".mine" {
 		t.Errorf("dist = %v", s.Define)
+	}
+}
+
+func TestTargetOf(t *testing.T) {
+	t.Parallel()
+	p := platform.Platform{Spec: platform.Spec{Name: "el9", Arches: []albs.Arch{albs.X8664, albs.I686}}}
+	for name, tc := range map[string]struct{ wanted, want []albs.Arch }{
+		"all":     {nil, p.Arches},
+		"one":     {[]albs.Arch{albs.I686}, []albs.Arch{albs.I686}},
+		"another": {[]albs.Arch{albs.X8664, albs.AArch64}, nil},
+		"twice":   {[]albs.Arch{albs.I686, albs.I686}, nil},
+	} {
+		got, err := TargetOf(p, tc.wanted)
+		if !slices.Equal(got.Wanted, tc.want) || (err == nil) != (tc.want != nil) || err != nil && !errors.Is(err, albs.Invalid) {
+			t.Errorf("%s: TargetOf = %v, %v; want %v", name, got.Wanted, err, tc.want)
+		}
+	}
+	if err := (Target{Platform: p}).TakesSecureBoot(); !errors.Is(err, albs.Invalid) {
+		t.Errorf("without macros TakesSecureBoot = %v, want Invalid", err)
+	}
+	p.SecureBootMacros = map[string]string{"vendor": "B"}
+	if err := (Target{Platform: p}).TakesSecureBoot(); err != nil {
+		t.Errorf("with macros TakesSecureBoot = %v", err)
 	}
 }
 

@@ -11,6 +11,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"albs/internal/albs"
@@ -265,21 +266,32 @@ func Artifacts(ctx context.Context, q db.Q, id albs.BuildID) ([]Artifact, error)
 	return out, err
 }
 
-// Made is a package and a build that has it.
-type Made struct {
-	Digest albs.Digest  `db:"digest"`
-	Build  albs.BuildID `db:"build_id"`
-}
+const perLook = 5000 // digests, each twice; a database takes 32,000 arguments
 
-// MadeOf returns the builds that have the packages, as what they made or were given.
-func MadeOf(ctx context.Context, q db.Q, ds []albs.Digest) (rows []Made, err error) {
-	query, args, err := db.In(`SELECT digest, build_id FROM build_artifact WHERE digest IN (?)
-		UNION SELECT srpm AS digest, build_id FROM build_item WHERE srpm IN (?)`, ds, ds)
-	if err != nil {
-		return nil, err
+// MadeOf returns of which build each of the packages is, as what it made or was given,
+// those of none left out. A package that several builds have is the first one's.
+func MadeOf(ctx context.Context, q db.Q, ds []albs.Digest) (map[albs.Digest]albs.BuildID, error) {
+	out := make(map[albs.Digest]albs.BuildID, len(ds))
+	for some := range slices.Chunk(ds, perLook) {
+		query, args, err := db.In(`SELECT digest, build_id FROM build_artifact WHERE digest IN (?)
+			UNION SELECT srpm AS digest, build_id FROM build_item WHERE srpm IN (?)`, some, some)
+		if err != nil {
+			return nil, err
+		}
+		var rows []struct {
+			Digest albs.Digest  `db:"digest"`
+			Build  albs.BuildID `db:"build_id"`
+		}
+		if err := q.SelectContext(ctx, &rows, query, args...); err != nil {
+			return nil, err
+		}
+		for _, r := range rows {
+			if first, ok := out[r.Digest]; !ok || r.Build < first {
+				out[r.Digest] = r.Build
+			}
+		}
 	}
-	err = q.SelectContext(ctx, &rows, query, args...)
-	return rows, err
+	return out, nil
 }
 
 // Held returns the files of a build's repository of a platform and arch, by name.
