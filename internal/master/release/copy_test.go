@@ -80,7 +80,7 @@ func TestCopy(t *testing.T) {
 		f.wantKind("Copy by a stranger", err, albs.Forbidden, "")
 
 		// By the name of a source package, with what belongs to it, in its newest version.
-		r, err := f.Copy(f.planner, "stable", plan.Copy{Product: "demo", Packages: []string{"hello"}})
+		r, err := f.Copy(f.planner, "stable", plan.Copy{Product: "demo", Packages: []string{"hello-doc", "hello"}})
 		f.must(err)
 		got := added(r.Plan)
 		demo, err := f.Get(t.Context(), 2)

@@ -90,14 +90,15 @@ func (g *Gatherer) copiedFrom(ctx context.Context, f *plan.Facts, c plan.Copy, r
 		if err != nil {
 			return err
 		}
-		word := -1
-		if len(c.Packages) > 0 {
-			if word = c.Wants(e.NEVRA, sourceName(a)); word < 0 {
-				continue
-			}
-			meant[word] = true
+		words := c.Wants(e.NEVRA, sourceName(a))
+		if len(c.Packages) > 0 && len(words) == 0 {
+			continue
 		}
-		named := word >= 0 && c.Packages[word] == e.NEVRA.String()
+		named := false
+		for _, i := range words {
+			meant[i] = true
+			named = named || c.Packages[i] == e.NEVRA.String()
+		}
 		if last := newest[key{e.Name, e.Arch}]; !named && !modular[e.NEVRA] && last != e.NEVRA {
 			f.Left = append(f.Left, plan.Left{Package: e.NEVRA.String(), Repository: r.Path, Reason: "it is older than " + last.String()})
 			continue

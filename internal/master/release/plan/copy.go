@@ -29,13 +29,19 @@ type Left struct {
 	Reason     string `json:"reason"`
 }
 
-// maxLeft bounds what a plan tells of packages left out; a note has the number of others.
+// maxLeft bounds what a plan tells of packages left out; a note has the number of all.
 const maxLeft = 1000
 
-// Wants reports which of the words a package is meant by: its NEVRA, its name, or its
-// source package's; -1 for none.
-func (c Copy) Wants(n rpm.NEVRA, source string) int {
-	return slices.IndexFunc(c.Packages, func(word string) bool { return word == n.String() || word == n.Name || word == source })
+// Wants returns by which of the words a package is meant, as their places: by its NEVRA,
+// its name, or its source package's.
+func (c Copy) Wants(n rpm.NEVRA, source string) []int {
+	var out []int
+	for i, word := range c.Packages {
+		if word == n.String() || word == n.Name || word == source {
+			out = append(out, i)
+		}
+	}
+	return out
 }
 
 // leave notes a copied package as left out, unless a person decided about it: then it is
@@ -85,8 +91,9 @@ func (m *maker) copied() {
 		return cmp.Or(strings.Compare(a.Package, b.Package), strings.Compare(a.Repository, b.Repository), strings.Compare(a.Reason, b.Reason))
 	})
 	m.plan.Left = slices.Compact(m.plan.Left)
-	if n := len(m.plan.Left) - maxLeft; n > 0 {
-		m.plan.Left = m.plan.Left[:maxLeft]
-		m.plan.Notes = append(m.plan.Notes, fmt.Sprintf("%d more packages of product %s are left out", n, from.Product))
+	if len(m.plan.Left) > 0 {
+		first := m.plan.Left[0]
+		m.plan.Notes = append(m.plan.Notes, fmt.Sprintf("%d packages of product %s are left out, as %s in %s: %s", len(m.plan.Left), from.Product, first.Package, first.Repository, first.Reason))
+		m.plan.Left = m.plan.Left[:min(len(m.plan.Left), maxLeft)]
 	}
 }
