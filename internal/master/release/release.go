@@ -391,10 +391,14 @@ func (row *releaseRow) setPlan(p plan.Plan) error {
 		return fmt.Errorf("encode plan: %w", err)
 	}
 	row.Plan, row.Digest, row.ExpiresAt = string(b), p.Digest(), db.At(p.Expires)
+	row.read = nil
 	return nil
 }
 
 func (row releaseRow) plan() (plan.Plan, error) {
+	if row.read != nil {
+		return *row.read, nil
+	}
 	var p plan.Plan
 	if err := json.Unmarshal([]byte(row.Plan), &p); err != nil {
 		return p, fmt.Errorf("plan of release %d: %w", row.ID, err)
@@ -437,6 +441,7 @@ func (r *Releases) Get(ctx context.Context, id albs.ReleaseID) (Release, error) 
 	if out.Plan, err = row.plan(); err != nil {
 		return Release{}, err
 	}
+	row.read = &out.Plan // for those below
 	if out.Builds, err = r.store.builds(ctx, r.d, id); err != nil {
 		return Release{}, err
 	}

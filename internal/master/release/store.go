@@ -6,6 +6,7 @@ import (
 
 	"albs/internal/albs"
 	"albs/internal/master/db"
+	"albs/internal/master/release/plan"
 )
 
 type store struct{ d *db.DB }
@@ -31,6 +32,8 @@ type releaseRow struct {
 	TaskID     albs.TaskID    `db:"task_id"`
 	CreatedAt  db.Time        `db:"created_at"`
 	ChangedAt  db.Time        `db:"changed_at"`
+
+	read *plan.Plan // what Plan says, once somebody has read it; a large one takes long
 }
 
 // releaseColumns are all but the plan, which lists leave out.

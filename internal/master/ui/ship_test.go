@@ -336,7 +336,7 @@ func TestShip(t *testing.T) {
 	// What readers see.
 	shown := anon.page("/product/demo")
 	contains(t, "product", shown, "serial 1", "2 packages", `href="/repo/demo/BaseOS/x86_64/os"`, "[demo-BaseOS-os]", "gpgcheck=1", f.url+"/repos/product/demo/")
-	contains(t, "configuration", anon.page("/product/demo/el9.repo"), "[demo-AppStream-os]\n", "repo_gpgcheck=1\n", "!<")
+	contains(t, "configuration", anon.page("/product/demo/repo/el9.repo"), "[demo-AppStream-os]\n", "repo_gpgcheck=1\n", "!<")
 	repository := anon.page("/repo/demo/BaseOS/x86_64/os")
 	contains(t, "repository", repository, "hello", "1.0-1", "x86_64", "shown now", `value="demo/BaseOS/x86_64/os@1"`, `data-topic="product:demo"`)
 	contains(t, "search", anon.page("/repo/demo/BaseOS/x86_64/os?q=nothing&at=1"), "No package of it is called like that", "!data-topic")
@@ -377,7 +377,7 @@ func TestShip(t *testing.T) {
 	}
 
 	for path, want := range map[string]int{
-		"/product/none": 404, "/product/demo/el10.repo": 404, "/product/demo/diff?from=1": 400, "/product/demo/diff?from=1&to=9": 404, "/product/demo/rollback?to=3": 409, "/product/demo/rollback?to=x": 400, "/repo/demo/none": 404, "/repo/none/x": 404, "/repo/demo/BaseOS/x86_64/os?at=yesterday": 400,
+		"/product/none": 404, "/product/demo/repo/el10.repo": 404, "/product/demo/diff?from=1": 400, "/product/demo/diff?from=1&to=9": 404, "/product/demo/rollback?to=3": 409, "/product/demo/rollback?to=x": 400, "/repo/demo/none": 404, "/repo/none/x": 404, "/repo/demo/BaseOS/x86_64/os?at=yesterday": 400,
 		"/repo/demo/BaseOS/x86_64/os?page=0": 400, "/diff?from=x&to=y": 400, "/releases?status=9": 400, "/releases?before=x": 400, "/release/9": 404, "/release/x": 404, "/release/1?show=x": 400, "/release/1/decide": 400, "/release/create?builds=x": 400,
 		"/key/none": 404, "/signing/99": 404, "/signing?build=x": 400, "/build/99/sign": 404, "/release/create?product=none": 404, "/products?q=" + strings.Repeat("a", 300): 400, "/events?topic=release:99": 404,
 	} {
@@ -461,14 +461,16 @@ func TestProductForms(t *testing.T) {
 			t.Errorf("%s of type %s = %s\n%s", text, typ, a.Status, a.text)
 		}
 	}
-	// Nothing was published, so the repository itself has no page yet.
-	if a := give(pam, "group", comps); a.StatusCode != http.StatusNotFound || a.Request.URL.Path != "/repo/distro/BaseOS/x86_64/os" {
-		t.Errorf("comps = %s at %s\n%s", a.Status, a.Request.URL, a.text)
-	}
+	contains(t, "a repository of which nothing is shown", anon.page("/repo/distro/BaseOS/x86_64/os"), "Nothing of it is shown yet", "sign in first", "!As they were given")
+	given := give(pam, "group", comps).shown(t, "/repo/distro/BaseOS/x86_64/os")
+	contains(t, "a repository that was given comps", given, "As they were given", "take it away")
 	contains(t, "product", anon.page("/product/distro"), "1 metadata file waits for the next release", "group of")
-	a := pam.post("/product/distro/records/take", url.Values{"repository": {"BaseOS/x86_64/os"}, "type": {"group"}})
-	if a.StatusCode != http.StatusNotFound || a.Request.URL.Path != "/repo/distro/BaseOS/x86_64/os" {
-		t.Errorf("comps taken away = %s at %s", a.Status, a.Request.URL)
+	taken := pam.post("/product/distro/records/take", url.Values{"repository": {"BaseOS/x86_64/os"}, "type": {"group"}}).shown(t, "/repo/distro/BaseOS/x86_64/os")
+	contains(t, "a repository of which comps were taken", taken, "!As they were given")
+	for path, want := range map[string]int{"/repo/distro/none": 404, "/repo/distro/BaseOS/x86_64/os?at=1": 404} {
+		if a := anon.get(path); a.StatusCode != want {
+			t.Errorf("GET %s = %s, want %d", path, a.Status, want)
+		}
 	}
 	contains(t, "product", anon.page("/product/distro"), "!metadata file")
 }

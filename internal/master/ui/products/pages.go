@@ -60,7 +60,7 @@ func (u *Pages) Routes(r chi.Router) {
 	u.Get(r, "/product/{product}/diff", u.changesPage)
 	u.Get(r, "/product/{product}/rollback", u.rollbackPage)
 	u.PostSlow(r, "/product/{product}/rollback", u.rollback)
-	u.Get(r, "/product/{product}/{platform}.repo", u.repoFile)
+	u.Get(r, "/product/{product}/repo/{file}", u.repoFile)
 	u.Get(r, "/repo/{product}/*", u.repositoryPage)
 	u.PostSlow(r, "/product/{product}/records/give", u.giveRecord)
 	u.Post(r, "/product/{product}/records/take", u.takeRecord)

@@ -3,6 +3,7 @@ package products
 import (
 	"cmp"
 	"context"
+	"errors"
 	"net/http"
 	"net/url"
 	"slices"
@@ -11,6 +12,7 @@ import (
 
 	"github.com/go-chi/chi/v5"
 
+	"albs/internal/albs"
 	"albs/internal/master/auth"
 	"albs/internal/master/product"
 	"albs/internal/master/record"
@@ -29,9 +31,8 @@ type repositoryView struct {
 	Path    string
 	At      string // the moment that was asked for; "" for now
 	Search  string
-	Tree    serial // the serial of that moment
-	Shown   history.Shown
-	Current bool // it is what readers see
+	Shown   history.Shown // with serial 0 if the product has it and doesn't show it yet
+	Current bool          // it is what readers see
 	Bytes   int64
 	Rows    []repodata.Entry
 	Pager   page.Pager
@@ -82,7 +83,12 @@ func (u *Pages) repositoryPage(w http.ResponseWriter, r *http.Request) error {
 			return err
 		}
 	}
-	if v.Shown, err = u.History.Show(ctx, refOf(v.Product, v.Path, v.At)); err != nil {
+	v.Shown, err = u.History.Show(ctx, refOf(v.Product, v.Path, v.At))
+	wanted := slices.ContainsFunc(spec.Repositories, func(r product.Repository) bool { return r.Path == v.Path })
+	if errors.Is(err, albs.NotFound) && v.At == "" && wanted {
+		err = nil // it is to be, and may be given records
+	}
+	if err != nil {
 		return err
 	}
 	v.Ref = refOf(v.Product, v.Path, strconv.FormatInt(v.Shown.Serial, 10))

@@ -22,7 +22,7 @@ type use struct {
 func usesOf(base string, s product.Spec) []use {
 	var out []use
 	for _, p := range s.Platforms {
-		out = append(out, use{p, fmt.Sprintf("%s/product/%s/%s.repo", base, s.Name, p), repoText(base, s, p)})
+		out = append(out, use{p, fmt.Sprintf("%s/product/%s/repo/%s.repo", base, s.Name, p), repoText(base, s, p)})
 	}
 	return out
 }
@@ -78,13 +78,13 @@ func (u *Pages) repoFile(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	name := chi.URLParam(r, "platform")
+	file := chi.URLParam(r, "file")
 	for _, x := range usesOf(u.base(r), p.Spec) {
-		if x.Platform == name {
+		if x.Platform+".repo" == file {
 			w.Header().Set("Content-Type", "text/plain; charset=utf-8")
 			_, _ = w.Write([]byte(x.Text)) // an error says that the client is gone
 			return nil
 		}
 	}
-	return albs.Errorf(albs.NotFound, "product %s is not for platform %s", p.Name, words.Inert(words.Cut(name, 100)))
+	return albs.Errorf(albs.NotFound, "product %s has no file %s: there is one for each platform, as PLATFORM.repo", p.Name, words.Inert(words.Cut(file, 100)))
 }
