@@ -27,10 +27,10 @@ import (
 
 // How many a page shows.
 const (
-	perPage   = 30 // products
-	perLine   = 12 // serials of a line of history
-	perRecent = 10 // releases of a product's page
-	maxMapped = 200
+	perPage   = 30  // products
+	perLine   = 12  // serials of a line of history
+	perRecent = 10  // releases of a product's page
+	maxMapped = 200 // releases that are looked through for those of the serials
 )
 
 type productsView struct {

@@ -9,7 +9,6 @@ import (
 	"albs/internal/master/queue"
 	"albs/internal/master/release"
 	"albs/internal/master/ui/logs"
-	"albs/internal/master/ui/words"
 )
 
 const (
@@ -95,6 +94,3 @@ func (u *Pages) told(ctx context.Context, p *progress) error {
 	p.Lines, _, err = u.logs.Lines(ctx, ref, max(e.Lines-lastLines+1, 1), lastLines)
 	return err
 }
-
-// State is how the publication stands, for words.LookOf.
-func (p progress) State() string { return words.LookOf(p.Publish.State).Word }
