@@ -520,3 +520,40 @@ func TestLargePlan(t *testing.T) {
 	contains(t, "a later page", anon.page("/release/1?page=50&repository=BaseOS/s390x/os"), "There is no such page")
 	contains(t, "one package", anon.page("/release/1?q=package-0042&repository=BaseOS/s390x/os"), "package-0042-1.0-1.el9.s390x", "!package-0042-1.0-1.el9.x86_64<", "!page=2")
 }
+
+// TestApproveSigning: where a product asks for it, a build is signed once another person
+// has approved that on its page.
+func TestApproveSigning(t *testing.T) {
+	t.Parallel()
+	f := shipping(t)
+	spec, err := product.Parse(strings.NewReader(strings.TrimSpace(demoYAML) + "\napprovals: {count: 1, distinct: true, requests: true}\n"))
+	must(t, err)
+	_, err = f.Products.Apply(auth.System(t.Context(), "test"), spec)
+	must(t, err)
+	key := f.key()
+	id := f.addBuild(hello(t, "1.0"))
+	asks, alf := f.browse("signer"), f.browse("approver")
+	a := asks.post(fmt.Sprintf("/build/%d/sign", id), url.Values{"key": {key}})
+	path := a.Request.URL.Path
+	contains(t, "request", a.shown(t, "/signing/1"), "0 of 1", "disabled>Approve", "you asked for it")
+	contains(t, "product", alf.page("/product/demo"), "of requests to sign too")
+	page := alf.page(path)
+	contains(t, "request as another sees it", page, `action="/signing/1/approve"`, "exactly these 3 packages")
+	if a := alf.post(path+"/approve", url.Values{"digest": {strings.Repeat("0", 64)}}); a.StatusCode != http.StatusConflict {
+		t.Errorf("approval of something else = %s", a.Status)
+	}
+	if a := f.browse("contributor").post(path+"/approve", url.Values{"digest": {digest(t, page)}}); a.StatusCode != http.StatusForbidden {
+		t.Errorf("approval by a contributor = %s", a.Status)
+	}
+	page = alf.post(path+"/approve", url.Values{"digest": {digest(t, page)}, "note": {"<b>fine</b>"}}).shown(t, path)
+	contains(t, "approved request", page, "1 of 1", "approver", "&lt;b&gt;fine&lt;/b&gt;", "by a session", "it has the approvals that it needs")
+	f.until("it is signed", func() bool {
+		r, err := f.Signs.Request(t.Context(), 1)
+		must(t, err)
+		if r.Status == sign.Failed {
+			t.Fatalf("signing failed: %s", r.Reason)
+		}
+		return r.Status == sign.Completed
+	})
+	contains(t, "signed request", alf.page(path), "3 of 3 packages signed")
+}

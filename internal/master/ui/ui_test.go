@@ -250,7 +250,7 @@ func TestUnsafe(t *testing.T) {
 		if method != http.MethodPost {
 			t.Errorf("%s %s: a page can't send that without the module", method, route)
 		}
-		paths[strings.NewReplacer("{build}", "1", "{task}", "1", "{worker}", "1", "{item}", "1", "{release}", "1", "{product}", "distro", "{key}", "x").Replace(route)] = http.StatusUnauthorized
+		paths[strings.NewReplacer("{build}", "1", "{task}", "1", "{worker}", "1", "{item}", "1", "{release}", "1", "{product}", "distro", "{key}", "x", "{request}", "1").Replace(route)] = http.StatusUnauthorized
 		return nil
 	})
 	must(t, err)

@@ -52,6 +52,7 @@ func (u *Pages) Routes(r chi.Router) {
 	u.Post(r, "/key/{key}/deactivate", u.deactivate)
 	u.Get(r, "/signing", u.requestsPage)
 	u.Get(r, "/signing/{request}", u.requestPage)
+	u.Post(r, "/signing/{request}/approve", u.approve)
 	u.Get(r, "/build/{build}/sign", u.signPage)
 	u.PostSlow(r, "/build/{build}/sign", u.sign)
 }

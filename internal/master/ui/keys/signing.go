@@ -1,15 +1,18 @@
 package keys
 
 import (
+	"context"
 	"fmt"
 	"net/http"
 	"slices"
 	"strconv"
+	"time"
 
 	"albs/internal/albs"
 	"albs/internal/master/auth"
 	"albs/internal/master/build"
 	"albs/internal/master/build/status"
+	"albs/internal/master/product"
 	"albs/internal/master/sign"
 	"albs/internal/master/ui/page"
 	"albs/internal/master/ui/words"
@@ -60,9 +63,10 @@ func (u *Pages) requestsPage(w http.ResponseWriter, r *http.Request) error {
 
 type requestView struct {
 	sign.Request
-	Signed int
-	Rows   []sign.Package
-	Pager  page.Pager
+	Approve string // why the person can't approve it; "" if that can be done
+	Signed  int
+	Rows    []sign.Package
+	Pager   page.Pager
 }
 
 func (u *Pages) requestPage(w http.ResponseWriter, r *http.Request) error {
@@ -88,11 +92,59 @@ func (u *Pages) requestPage(w http.ResponseWriter, r *http.Request) error {
 			v.Signed++
 		}
 	}
+	if q.Approvals.Needed > 0 {
+		p, err := u.Products.Get(ctx, q.Product)
+		if err != nil {
+			return err
+		}
+		v.Approve = whyNotApprove(ctx, q, p, time.Now())
+	}
 	if v.Rows, v.Pager, err = page.Paged(r, q.Packages, perPage); err != nil {
 		return err
 	}
 	p.Body = v
 	return u.Render(w, r, http.StatusOK, "keys/request", p)
+}
+
+// whyNotApprove says why the person who asks can't approve a request now; "" if that person
+// can. The module says it again to who does it nevertheless.
+func whyNotApprove(ctx context.Context, q sign.Request, p product.Product, now time.Time) string {
+	who := auth.From(ctx)
+	if err := auth.Can(ctx, auth.ReleaseApprove, p.Object()); err != nil {
+		return page.WhyNot(err)
+	}
+	switch a := q.Approvals; {
+	case len(a.Given) >= a.Needed:
+		return "it has the approvals that it needs"
+	case !a.Expires.After(now):
+		return "the time for it is over: ask for the signatures anew"
+	case p.Approvals.Distinct && q.Requester == who.Name:
+		return "you asked for it: another person's word is needed"
+	case slices.ContainsFunc(a.Given, func(g auth.Approval) bool { return g.User == who.User }):
+		return "you approved it already"
+	case p.Approvals.Signed:
+		return fmt.Sprintf("the product counts only what people sign with keys of their own: albs approve %s --key FILE", sign.RequestTopic(q.ID))
+	}
+	return ""
+}
+
+// approve records a person's word for exactly what a request comes to.
+func (u *Pages) approve(w http.ResponseWriter, r *http.Request) error {
+	n, err := page.Number(r, "request")
+	if err != nil {
+		return err
+	}
+	if err := page.Form(w, r); err != nil {
+		return err
+	}
+	d, err := albs.ParseDigest(r.PostForm.Get("digest"))
+	if err != nil {
+		return albs.Errorf(albs.Invalid, "the form doesn't say what is approved: load the page again")
+	}
+	if _, err := u.Signs.ApproveRequest(r.Context(), n, d, auth.Word{Note: r.PostForm.Get("note")}); err != nil {
+		return err
+	}
+	return page.Changed(w, r, fmt.Sprintf("/signing/%d", n))
 }
 
 // signView asks with which key a build is to be signed.

@@ -196,6 +196,8 @@ func whyNotApprove(ctx context.Context, r release.Release, p product.Product, no
 		return "you planned it, or decided about it: another person's word is needed"
 	case slices.ContainsFunc(r.Approvals, func(a auth.Approval) bool { return a.User == who }):
 		return "you approved it already"
+	case p.Approvals.Signed:
+		return fmt.Sprintf("the product counts only what people sign with keys of their own: albs approve %d --key FILE", r.ID)
 	}
 	return ""
 }

@@ -41,7 +41,7 @@ func TestTemplates(t *testing.T) {
 			Packages: []plan.Change{{Action: plan.Add, NEVRA: bad, Digest: d, Size: 9, Build: 7, Tests: testrun.Failed, Reason: bad, Place: "BaseOS", Match: place.Closest.String(), Updates: bad, Module: bad}, {Action: plan.Keep, NEVRA: "b", Digest: d, BuiltFor: "kitten"}, {Action: plan.Remove, NEVRA: "c", Digest: d}},
 			Records:  []plan.RecordChange{{Action: plan.Add, Record: repodata.Record{Type: bad, Digest: d}}}}}}
 	rel := release.Release{ID: 3, Kind: release.Publication, Product: "distro", Planner: bad, Status: release.Failed, Reason: bad, Digest: d, Expires: now, Serial: 5, From: 4, Created: now, Changed: now,
-		Builds: []albs.BuildID{7, 8}, Plan: sound, Needed: 2, Approvals: []auth.Approval{{Name: bad, Digest: d, Note: bad}}}
+		Builds: []albs.BuildID{7, 8}, Plan: sound, Needed: 2, Approvals: []auth.Approval{{Name: bad, Digest: d, Note: bad}, {Name: bad, KeyID: bad}}}
 	back := release.Release{ID: 4, Kind: release.Rollback, Product: "distro", BackTo: 2, Status: release.Completed}
 	rows := rowsOf(sound)
 	task := queue.Task{ID: 9, Kind: albs.KindPublish, State: albs.TaskFailed, Reason: bad}
@@ -90,6 +90,7 @@ func TestWhyNotApprove(t *testing.T) {
 		{"refused", func(r *release.Release) { r.Plan.Refusals = []plan.Refusal{{Reason: "x"}} }, distinct, as(t, 2, auth.Signer), "refused"},
 		{"expired", func(r *release.Release) { r.Expires = now }, distinct, as(t, 2, auth.Signer), "expired"},
 		{"twice", func(r *release.Release) { r.Approvals = []auth.Approval{{User: 2}} }, distinct, as(t, 2, auth.Signer), "already"},
+		{"where keys of people's own count", func(*release.Release) {}, product.Product{Spec: product.Spec{Approvals: product.Approvals{Count: 1, Signed: true}}}, as(t, 2, auth.Signer), "albs approve 3 --key"},
 		{"public", func(r *release.Release) { r.Status = release.Completed }, distinct, as(t, 2, auth.Signer), "it is released"},
 		{"rollback", func(r *release.Release) { r.Kind = release.Rollback }, distinct, as(t, 2, auth.Signer), "rollback"},
 	} {
