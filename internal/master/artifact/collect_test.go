@@ -360,7 +360,7 @@ func interleave(t *testing.T, c db.Config) {
 		d := names[rng.IntN(len(names))]
 		return d, w.named[d], true
 	}
-	acts, removed, inside, commits, nested := 0, 0, 0, 0, 0
+	acts, removed, inside, commits, collections, nested := 0, 0, 0, 0, 0, 0
 	act := func() {
 		acts++
 		w.s = masters[rng.IntN(len(masters))]
@@ -405,15 +405,17 @@ func interleave(t *testing.T, c db.Config) {
 			}
 		}
 	}
-	depth := 0
+	depth, seldom := 0, 0
 	collect := func() {
 		depth++
 		defer func() { depth-- }()
+		seldom = 3 + rng.IntN(1+len(w.held)/4) // or a large store would see few collections
 		w.s = masters[rng.IntN(len(masters))]
+		collections++
 		removed += w.collect(false).Removed
 	}
 	w.cut = func() {
-		switch n := rng.IntN(60); {
+		switch n := rng.IntN(20 * seldom); {
 		case n < 20:
 			inside++
 			act()
@@ -440,7 +442,7 @@ func interleave(t *testing.T, c db.Config) {
 		}
 	}
 	w.whole()
-	t.Logf("%d acts, %d within collections, %d collections within others, %d commits, %d blobs removed", acts, inside, nested, commits, removed)
+	t.Logf("%d acts, %d within collections, %d collections, %d of them within others, %d commits, %d blobs removed", acts, inside, collections, nested, commits, removed)
 	if removed == 0 || inside == 0 || commits == 0 || nested == 0 && len(masters) > 1 {
 		t.Errorf("nothing was put to the test")
 	}

@@ -32,16 +32,28 @@ type sharing struct {
 	s     *artifact.Artifacts
 	blobs blob.Store
 	clock *db.Gate // the clock moves only while nobody is between storing and naming
+
+	recent []albs.Digest // what this one has named of late
+}
+
+// hesitant removes a blob some time after it was told to, in which others can do what
+// they are not to.
+type hesitant struct{ blob.Store }
+
+func (h hesitant) Remove(ctx context.Context, d albs.Digest) error {
+	time.Sleep(20 * time.Millisecond)
+	return h.Store.Remove(ctx, d)
 }
 
 const sharedTables = `CREATE TABLE shared_name (id BIGSERIAL PRIMARY KEY, digest TEXT NOT NULL, gone_at TIMESTAMPTZ);
 	CREATE TABLE shared_clock (at TIMESTAMPTZ NOT NULL, removed BIGINT NOT NULL)`
 
 func share(d *db.DB, dir string) (*sharing, error) {
-	blobs, err := blob.NewDir(dir)
+	local, err := blob.NewDir(dir)
 	if err != nil {
 		return nil, err
 	}
+	blobs := hesitant{local}
 	p := &sharing{d: d, s: artifact.New(d, blobs, nil), blobs: blobs, clock: d.Gate("clock")}
 	p.s.Root("shared", func(ctx context.Context, since db.Time, yield func(artifact.Ref) error) error {
 		var named []albs.Digest
@@ -76,6 +88,22 @@ func (p *sharing) readable(ctx context.Context, d albs.Digest) error {
 	return nil
 }
 
+// look has what was named some acts ago be readable, if it still is named.
+func (p *sharing) look(ctx context.Context) error {
+	if len(p.recent) < 10 {
+		return nil
+	}
+	d := p.recent[0]
+	p.recent = p.recent[1:]
+	return p.clock.Pass(ctx, func(q db.Q) error {
+		var n int
+		if err := q.GetContext(ctx, &n, `SELECT count(*) FROM shared_name WHERE digest = $1 AND gone_at IS NULL`, d); err != nil || n == 0 {
+			return err
+		}
+		return p.readable(ctx, d)
+	})
+}
+
 // act does one thing out of many.
 func (p *sharing) act(ctx context.Context, n int) error {
 	content := fmt.Append(nil, "content ", rand.IntN(30))
@@ -84,6 +112,7 @@ func (p *sharing) act(ctx context.Context, n int) error {
 		return d, db.Found(err, "name")
 	}
 	name := func(q db.Q, d albs.Digest) error {
+		p.recent = append(p.recent, d)
 		_, err := q.ExecContext(ctx, `INSERT INTO shared_name (digest) VALUES ($1)`, d)
 		return err
 	}
@@ -167,9 +196,10 @@ func TestAsMaster(t *testing.T) {
 		t.Fatal(err)
 	}
 	for {
-		err := p.act(t.Context(), rand.IntN(20))
-		if err != nil && !errors.Is(err, albs.Unavailable) {
-			t.Fatal(err)
+		for _, err := range []error{p.act(t.Context(), rand.IntN(20)), p.look(t.Context())} {
+			if err != nil && !errors.Is(err, albs.Unavailable) {
+				t.Fatal(err)
+			}
 		}
 	}
 }
