@@ -26,7 +26,8 @@ const (
 //
 // Errors: Forbidden without release.plan on the product's team, NotFound for an unknown
 // product or serial, or a package that isn't shown there, Invalid for a copy onto itself or
-// a word that names no package, Conflict if the other product shows nothing, TooLarge.
+// a word that names no package, Conflict if the other product shows nothing or
+// the serial is beyond its retention, TooLarge.
 func (r *Releases) Copy(ctx context.Context, productName string, c plan.Copy) (Release, error) {
 	p, err := r.products.Get(ctx, productName)
 	if err != nil {

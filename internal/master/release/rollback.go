@@ -24,7 +24,8 @@ import (
 //
 // Errors: Forbidden without release.rollback on the team, NotFound for an unknown
 // serial, Invalid for one that is not an earlier one, Conflict if nothing was shown
-// before, the product shows another serial by now, or a release of it is being published.
+// before, the serial is beyond the product's retention, the product shows another one by
+// now, or a release of it is being published.
 func (r *Releases) rollback(ctx context.Context, p product.Product, now, to int64, why string) (Release, error) {
 	if err := auth.Can(ctx, auth.ReleaseRollback, p.Object()); err != nil {
 		return Release{}, err

@@ -75,7 +75,8 @@ type Shown struct {
 }
 
 // Show returns what the repository that ref names held. Errors: Invalid as ParseRef,
-// NotFound if the product showed nothing then, or no such repository. Anyone may ask.
+// NotFound if the product showed nothing then, or no such repository, Conflict if what it
+// showed is beyond its retention. Anyone may ask.
 func (h *History) Show(ctx context.Context, ref string) (Shown, error) {
 	r, err := ParseRef(ref)
 	if err != nil {

@@ -177,5 +177,28 @@ func TestShow(t *testing.T) {
 		if _, err := h.Diff(ctx, "demo/el/os", "nothing"); albs.KindOf(err) != albs.Invalid {
 			t.Errorf("Diff with nothing = %v, want Invalid", err)
 		}
+
+		// What is given up can't be asked for, and isn't listed.
+		err = d.InTx(ctx, func(tx db.Tx) error {
+			serials, err := m.Repos.Retire(ctx, tx, "demo", 9)
+			if err == nil && !cmp.Equal(serials, []int64{1}) {
+				t.Errorf("Retire = %v, want the serial that isn't shown", serials)
+			}
+			return err
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, ref := range []string{"demo/el/os@1", at(first)} {
+			if _, err := h.Show(ctx, ref); albs.KindOf(err) != albs.Conflict || !strings.Contains(err.Error(), "the oldest serial that is there is 2") {
+				t.Errorf("Show(%s) of what was given up = %v", ref, err)
+			}
+		}
+		if _, err := h.Diff(ctx, "demo/el/os@1", "demo/el/os"); albs.KindOf(err) != albs.Conflict {
+			t.Errorf("Diff with what was given up = %v, want Conflict", err)
+		}
+		if all, err := h.Moments(ctx, "demo", "el/os", 0, 5); err != nil || len(all) != 1 || all[0].Serial != 2 {
+			t.Errorf("Moments = %+v, %v, want serial 2 alone", all, err)
+		}
 	})
 }
