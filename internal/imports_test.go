@@ -120,8 +120,8 @@ var allowed = map[string][]string{
 	// what a plan is made of, found in the modules that know
 	"master/release/gather": {"albs", "master/release/place", "master/release/plan", "master/release/closure", "master/platform/reference", "master/db", "master/artifact", "master/provenance",
 		"master/platform", "master/product", "master/record", "master/repo", "master/build", "master/build/status", "master/testrun", "master/sign", "repodata", "repodata/record", "rpm"},
-	"master/release": {"albs", "master/release/place", "master/release/plan", "master/release/gather", "master/platform/reference", "master/db", "master/event", "master/auth", "master/queue", "master/artifact", "master/provenance", "attest",
-		"master/platform", "master/product", "master/record", "master/repo", "master/build", "master/build/status", "master/testrun", "master/sign", "rpm", "repodata", "sbom", "failure"},
+	"master/release": {"albs", "pgp", "master/release/place", "master/release/plan", "master/release/gather", "master/platform/reference", "master/db", "master/event", "master/auth", "master/queue", "master/artifact", "master/provenance", "attest",
+		"master/platform", "master/product", "master/record", "master/repo", "master/build", "master/build/status", "master/testrun", "master/sign", "rpm", "repodata", "sbom", "failure"}, // pgp: which keys a file of keys has
 	"master/trace": {"albs", "ledger", "attest", "master/artifact", "master/provenance", "rpm"}, // ledger: where a statement stands in it
 	"master/errata": {"albs", "master/db", "master/event", "master/auth", "master/artifact", "master/provenance", "attest", "master/source",
 		"master/platform", "master/product", "master/repo", "master/build", "master/sign", "master/release", "rpm", "repodata", "advisory", "egress"},

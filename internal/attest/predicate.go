@@ -21,6 +21,7 @@ const (
 	Approval        = "approval"         // effects, and the person who approves them; by that person's key
 	ApprovalTaken   = "approval-taken"   // effects, and whose approval of them came
 	SignAllowed     = "sign-allowed"     // another file than a package, and the product whose keys may sign it
+	KeyRevoked      = "key-revoked"      // a public key with the certificate of its revocation, and who wanted that
 )
 
 // predicateTypes are the predicates' type URIs. Build is SLSA's provenance v1 and
@@ -37,6 +38,7 @@ var predicateTypes = map[string]string{
 	Approval:        "urn:albs:predicate:approval:v1",
 	ApprovalTaken:   "urn:albs:predicate:approval-taken:v1",
 	SignAllowed:     "urn:albs:predicate:sign-allowed:v1",
+	KeyRevoked:      "urn:albs:predicate:key-revoked:v1",
 }
 
 // Predicates returns the short names of all predicates, sorted.
@@ -204,6 +206,14 @@ type SignBody struct {
 	Fingerprint string      `json:"fingerprint"` // of the key, upper-case hex
 	Build       int64       `json:"build"`
 	Requester   string      `json:"requester"`
+}
+
+// KeyRevokedBody says that a package key was revoked, by a certificate of its own.
+type KeyRevokedBody struct {
+	Fingerprint string `json:"fingerprint"` // upper-case hex
+	Reason      string `json:"reason"`      // compromised, superseded or retired
+	Text        string `json:"text,omitempty"`
+	Requester   string `json:"requester"`
 }
 
 // ApprovedBy is one person's word for a plan.

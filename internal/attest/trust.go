@@ -9,8 +9,9 @@ import (
 	"albs/internal/rpm"
 )
 
-// MaxTrust bounds a trust file.
-const MaxTrust = 16 << 10
+// MaxTrust bounds a trust file. A package key of RSA-4096 with a subkey has some 6 KiB,
+// and keys that were used before stay in it.
+const MaxTrust = 256 << 10
 
 // trustFormat is the format's name and version.
 const trustFormat = "trust/v1"

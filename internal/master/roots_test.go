@@ -56,10 +56,11 @@ var named = map[string]map[string]string{
 		"session":              "hash created_at expires_at",
 		"sign_allowed":         "product name note actor at",
 		"sign_document":        "name key product requester created_at expires_at",
-		"sign_key":             "fingerprint name user_id algorithm products public created_at",
-		"sign_keygen":          "name user_id algorithm products requester created_at fingerprint",
+		"sign_key":             "fingerprint name user_id algorithm products public created_at subkey kept not_before not_after revoked_at revoked_public",
+		"sign_keygen":          "name user_id algorithm products requester created_at fingerprint not_before not_after",
 		"sign_package":         "kind name",
 		"sign_request":         "key product requester created_at expires_at",
+		"sign_revocation":      "key reason text requester created_at",
 		"signed_package":       "key at",
 		"source_file":          "algorithm hex digest added_at", // a cache: builds name what they use
 		"statement":            "subject predicate envelope created_at",

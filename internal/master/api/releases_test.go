@@ -65,6 +65,12 @@ func TestKeys(t *testing.T) {
 			t.Errorf("key %s = %+v", name, v)
 		}
 	}
+	var packages delivery.KeyPackagesView
+	if f.call(t, "anon", get, keys+"distro-1/packages", nil, 200).into(t, &packages); packages.Total != 0 || packages.Packages == nil {
+		t.Errorf("packages of a key that signed none = %+v", packages)
+	}
+	f.call(t, "anon", get, keys+"distro-1/revocation", nil, 404).problem(t)
+	f.call(t, "signer", post, keys+"distro-1/revoke", `{"reason":"lost"}`, 422).problem(t)
 	a := f.call(t, "anon", get, all[0].PublicURL, nil, 200)
 	if string(a.body) != string(public) || a.Header.Get("Content-Type") != "application/pgp-keys" {
 		t.Errorf("public key = %q, %v", a.body, a.Header)
@@ -96,8 +102,13 @@ func TestKeys(t *testing.T) {
 
 	var v delivery.KeyView
 	f.call(t, "signer", patch, keys+"distro-1/deactivate", nil, 200).into(t, &v)
-	if v.Active {
-		t.Error("the key is active still")
+	if v.Active || v.Unusable == "" {
+		t.Errorf("the key is active still: %+v", v)
+	}
+	var end delivery.RevocationView
+	f.call(t, "signer", post, keys+"distro-1/revoke", `{"reason":"superseded","text":"distro-2 is there"}`, 202).into(t, &end)
+	if end.Fingerprint != key.Fingerprint() || end.Reason != "superseded" || end.Text != "distro-2 is there" || end.State != albs.TaskQueued || end.Requester != "signer" {
+		t.Errorf("the revocation is %+v", end)
 	}
 }
 

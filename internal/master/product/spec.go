@@ -26,6 +26,10 @@ type Spec struct {
 	// Key is the key that signs packages and metadata, by fingerprint or by the
 	// name under which it was made; without one nothing can be released.
 	Key string `yaml:"key" json:"key,omitempty"`
+	// Keys are further ones: those that come after Key, or went before. They are published
+	// beside it, and the first that may be used takes the place of a Key that may not,
+	// since its time is over or it was revoked.
+	Keys []string `yaml:"keys" json:"keys,omitempty"`
 	// Metadata is how the metadata of all the product's repositories is compressed. Empty
 	// leaves it to the platform of each.
 	Metadata repodata.Compression `yaml:"metadata" json:"metadata,omitempty"`
@@ -56,6 +60,14 @@ func (s Spec) ClosurePolicy() Closure {
 		return Advised
 	}
 	return s.Closure
+}
+
+// AllKeys returns the product's keys, by fingerprint or name, the one to use first.
+func (s Spec) AllKeys() []string {
+	if s.Key == "" {
+		return nil
+	}
+	return append([]string{s.Key}, s.Keys...)
 }
 
 // Repository is one repository of a product.
@@ -132,6 +144,7 @@ const (
 	maxPath         = 200
 	maxApprovals    = 16
 	maxTitle        = 200
+	maxKeys         = 16
 )
 
 // Parse reads a product's YAML and checks all that needs no database. What it
@@ -167,8 +180,10 @@ func (s Spec) check() error {
 		return bad("title is one line of at most %d bytes", maxTitle)
 	case !nameForm.MatchString(s.Team):
 		return bad("team %.80q is not a team's name", s.Team)
-	case s.Key != "" && !fingerprintForm.MatchString(s.Key) && !keyNameForm.MatchString(s.Key):
-		return bad("key %.80q is neither a fingerprint of 40 upper-case hex digits nor a key's name", s.Key)
+	case len(s.Keys) > maxKeys:
+		return bad("keys has at most %d entries", maxKeys)
+	case s.Key == "" && len(s.Keys) > 0:
+		return bad("keys come beside key, which is not set")
 	case s.Gate.Tests != Required && s.Gate.Tests != Advisory:
 		return bad("gate.tests %.40q is neither %s nor %s", s.Gate.Tests, Required, Advisory)
 	case !slices.Contains([]Closure{"", Closed, Advised, Unchecked}, s.Closure):
@@ -182,6 +197,14 @@ func (s Spec) check() error {
 	}
 	if err := s.Metadata.Check(); err != nil {
 		return bad("metadata: %w", err)
+	}
+	for i, k := range s.AllKeys() {
+		if !fingerprintForm.MatchString(k) && !keyNameForm.MatchString(k) {
+			return bad("key %.80q is neither a fingerprint of 40 upper-case hex digits nor a key's name", k)
+		}
+		if slices.Contains(s.AllKeys()[:i], k) {
+			return bad("key %.80q is named twice", k)
+		}
 	}
 	for i, p := range s.Platforms {
 		if !nameForm.MatchString(p) {

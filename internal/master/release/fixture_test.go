@@ -252,7 +252,7 @@ func (f *fixture) until(what string, ok func() bool) {
 // makeKey has the signer make the product's key, and that of others.
 func (f *fixture) makeKey(name, alg string, others ...string) {
 	f.t.Helper()
-	task, err := f.signs.GenerateKey(f.admin, name, "Demo <demo@example.org>", alg, append([]string{"demo"}, others...)...)
+	task, err := f.signs.GenerateKey(f.admin, sign.NewKey{Name: name, UserID: "Demo <demo@example.org>", Algorithm: alg, Products: append([]string{"demo"}, others...)})
 	f.must(err)
 	f.until("the key is made", func() bool {
 		k, err := f.signs.Keygen(f.t.Context(), task)

@@ -2,6 +2,7 @@ package release
 
 import (
 	"errors"
+	"fmt"
 	"io"
 	"os"
 	"os/exec"
@@ -730,5 +731,71 @@ func TestKeyRotation(t *testing.T) {
 	}
 	if metadata[demoOS+"/repodata/repomd.xml"] == now[demoOS+"/repodata/repomd.xml"] {
 		t.Error("the release changed nothing")
+	}
+}
+
+// TestRevokedKey: a product goes on with its next key, says so, refuses what only the
+// revoked one signed, and publishes the certificate beside what is shown of its packages.
+func TestRevokedKey(t *testing.T) {
+	t.Parallel()
+	f := running(t, dbtest.Open(t, dbtest.SQLite(t)))
+	old := f.key
+	f.makeKey("next key", pgp.Ed25519)
+	next := f.key
+	spec := demoSpec()
+	spec.Keys = []string{"next key"}
+	_, err := f.products.Apply(f.admin, spec)
+	f.must(err)
+	published := func() []pgp.PublicKey {
+		b, err := os.ReadFile(filepath.Join(f.public, "demo/current/RPM-GPG-KEY-demo"))
+		f.must(err)
+		kr, err := pgp.ReadKeyring(b)
+		f.must(err)
+		return kr.Keys()
+	}
+	r := f.release(f.signedBuild(rpmbuild(t, "1", "one")))
+	if keys := published(); r.Plan.Key != old || len(keys) != 2 || keys[0].Fingerprint != old || keys[1].Fingerprint != next {
+		t.Errorf("a release by %s publishes %+v", r.Plan.Key, keys)
+	}
+	second := f.signedBuild(rpmbuild(t, "2", "two"))
+	if shown, err := f.ShownBy(t.Context(), "demo key"); err != nil || len(shown) == 0 || shown[0].Product != "demo" || len(shown[0].Packages) == 0 {
+		t.Errorf("ShownBy = %+v, %v", shown, err)
+	}
+	if shown, err := f.ShownBy(t.Context(), next); err != nil || len(shown) != 0 {
+		t.Errorf("ShownBy of a key that signed nothing = %+v, %v", shown, err)
+	}
+	_, err = f.ShownBy(t.Context(), "none")
+	f.wantKind("ShownBy of no key", err, albs.NotFound, "none")
+
+	_, err = f.signs.RevokeKey(f.admin, "demo key", pgp.Compromised, "")
+	f.must(err)
+	f.until("the key is revoked", func() bool {
+		k, err := f.signs.Key(t.Context(), old)
+		f.must(err)
+		return !k.RevokedAt.IsZero()
+	})
+	plan, err := f.Plan(f.planner, "demo", []albs.BuildID{second})
+	f.must(err)
+	if len(plan.Plan.Refusals) == 0 || !strings.Contains(plan.Plan.Refusals[0].Reason, "signed with key demo key alone, which is revoked") {
+		t.Errorf("a plan of what only the revoked key signed is refused as %v", plan.Plan.Refusals)
+	}
+	f.signBuild(second, "next key")
+	r = f.release(second)
+	notes := strings.Join(r.Plan.Notes, "\n")
+	if r.Plan.Key != next || !strings.Contains(notes, "key next key ("+next+") is used, since key demo key of product demo was revoked at") ||
+		!strings.Contains(notes, demoOS+" goes on to show ") || !strings.Contains(notes, "signed with key demo key, which is revoked") {
+		t.Errorf("the plan is by %s and says:\n%s", r.Plan.Key, notes)
+	}
+	if keys := published(); len(keys) != 2 || keys[0].Fingerprint != next || keys[0].Revoked || keys[1].Fingerprint != old || !keys[1].Revoked {
+		t.Errorf("the key file has %+v", keys)
+	}
+
+	// With no key left there is no release, and each key's reason is said.
+	_, err = f.signs.RevokeKey(f.admin, next, pgp.Retired, "")
+	f.must(err)
+	plan, err = f.Plan(f.planner, "demo", []albs.BuildID{f.addBuild(rpmbuild(t, "3", "three"))})
+	f.must(err)
+	if got := fmt.Sprint(plan.Plan.Refusals); !strings.Contains(got, "key demo key of product demo was revoked") || !strings.Contains(got, "key next key of product demo ") || plan.Plan.Key != "" {
+		t.Errorf("a plan without a key is refused as %s", got)
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"time"
 
@@ -17,6 +18,7 @@ import (
 	"albs/internal/master/release/plan"
 	"albs/internal/master/repo"
 	"albs/internal/master/sign"
+	"albs/internal/pgp"
 	"albs/internal/repodata"
 )
 
@@ -143,14 +145,11 @@ func (r *Releases) document(ctx context.Context, d albs.Digest) (artifact.Artifa
 
 const maxKeyFile = 1 << 20
 
-// keyFile puts RPM-GPG-KEY-<product> among the tree's files: the keys that the
-// tree before had, for what they signed stays published, and the plan's.
+// keyFile puts RPM-GPG-KEY-<product> among the tree's files: the plan's key, the
+// product's others, and those that the tree before had, for what they signed stays
+// published. Those that were revoked since have the certificate of that.
 func (r *Releases) keyFile(ctx context.Context, plan plan.Plan, tree repodata.Tree, n *next) error {
 	name := "RPM-GPG-KEY-" + plan.Product
-	k, err := r.signs.Key(ctx, plan.Key)
-	if err != nil {
-		return err
-	}
 	var held string
 	var shown repodata.TreeFile
 	for _, f := range tree.Files {
@@ -168,12 +167,22 @@ func (r *Releases) keyFile(ctx context.Context, plan plan.Plan, tree repodata.Tr
 		}
 		held, shown = string(b), f
 	}
-	if strings.Contains(held, strings.TrimSpace(string(k.Public))) {
+	p, err := r.products.Get(ctx, plan.Product)
+	if err != nil {
+		return err
+	}
+	keys, err := r.signs.Keys(ctx)
+	if err != nil {
+		return err
+	}
+	text, err := keyText(plan.Key, p.AllKeys(), held, keys)
+	if err != nil {
+		return fmt.Errorf("key file: %w", err)
+	}
+	if text == held {
 		n.files = append(n.files, shown)
 		return nil
 	}
-	// The newest first: who imports only one key takes that.
-	text := strings.TrimSpace(string(k.Public)) + "\n" + held
 	a, err := r.artifacts.Save(ctx, strings.NewReader(text), maxKeyFile, name, artifact.Document)
 	if err != nil {
 		return fmt.Errorf("key file: %w", err)
@@ -181,4 +190,40 @@ func (r *Releases) keyFile(ctx context.Context, plan plan.Plan, tree repodata.Tr
 	n.key = &a
 	n.files = append(n.files, repodata.TreeFile{Path: name, Digest: a.Digest, Size: a.Size})
 	return nil
+}
+
+// keyText returns a key file that begins with the key to use, since who imports only
+// one takes that, goes on with what else the product names, and ends with what was held.
+func keyText(use string, named []string, held string, all []sign.Key) (string, error) {
+	var out []string
+	add := func(public []byte) {
+		if text := strings.TrimSpace(string(public)); text != "" && !slices.Contains(out, text) {
+			out = append(out, text)
+		}
+	}
+	for _, name := range append([]string{use}, named...) {
+		for _, k := range all {
+			if k.Fingerprint == name || k.Name == name {
+				add(k.Public)
+			}
+		}
+	}
+	const end = "-----END PGP PUBLIC KEY BLOCK-----"
+	for _, block := range strings.SplitAfter(held, end) {
+		if !strings.Contains(block, end) {
+			continue
+		}
+		kr, err := pgp.ReadKeyring([]byte(block))
+		if err != nil {
+			return "", err
+		}
+		for _, shown := range kr.Keys() {
+			if i := slices.IndexFunc(all, func(k sign.Key) bool { return k.Fingerprint == shown.Fingerprint }); i >= 0 {
+				add(all[i].Public) // it may have been revoked since
+			} else {
+				add([]byte(block))
+			}
+		}
+	}
+	return strings.Join(out, "\n") + "\n", nil
 }

@@ -203,7 +203,7 @@ func until(t *testing.T, what string, ok func() bool) {
 // key has a key made and returns it.
 func (f *fixture) key(t *testing.T, name, alg string, products ...string) Key {
 	t.Helper()
-	task, err := f.GenerateKey(f.admin, name, "Demo <demo@example.org>", alg, products...)
+	task, err := f.GenerateKey(f.admin, NewKey{Name: name, UserID: "Demo <demo@example.org>", Algorithm: alg, Products: products})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -286,7 +286,7 @@ func TestSignBuild(t *testing.T) {
 		f := setup(t, d, "")
 		dir := f.worker(t)
 		k := f.key(t, "demo", pgp.Ed25519)
-		if _, err := f.GenerateKey(f.admin, "demo", "Demo <demo@example.org>", pgp.Ed25519); albs.KindOf(err) != albs.Conflict {
+		if _, err := f.GenerateKey(f.admin, NewKey{Name: "demo", UserID: "Demo <demo@example.org>", Algorithm: pgp.Ed25519}); albs.KindOf(err) != albs.Conflict {
 			t.Errorf("a second key of the name = %v", err)
 		}
 		r, err := f.SignBuild(f.admin, f.build, "demo")
@@ -600,7 +600,7 @@ func TestGate(t *testing.T) {
 	if _, err := f.SignBuild(eve, f.build, "demo"); albs.KindOf(err) != albs.Forbidden {
 		t.Errorf("SignBuild by an operator = %v", err)
 	}
-	if _, err := f.GenerateKey(eve, "eve", "Eve <eve@example.org>", pgp.Ed25519, "demo"); albs.KindOf(err) != albs.Forbidden {
+	if _, err := f.GenerateKey(eve, NewKey{Name: "eve", UserID: "Eve <eve@example.org>", Algorithm: pgp.Ed25519, Products: []string{"demo"}}); albs.KindOf(err) != albs.Forbidden {
 		t.Errorf("GenerateKey by an operator = %v", err)
 	}
 	for name, bad := range map[string][2]string{
@@ -608,11 +608,11 @@ func TestGate(t *testing.T) {
 		"a path as name":        {"../key", "A <a@example.org>"},
 		"no user id":            {"key", "<>"},
 	} {
-		if _, err := f.GenerateKey(f.admin, bad[0], bad[1], pgp.Ed25519); albs.KindOf(err) != albs.Invalid {
+		if _, err := f.GenerateKey(f.admin, NewKey{Name: bad[0], UserID: bad[1], Algorithm: pgp.Ed25519}); albs.KindOf(err) != albs.Invalid {
 			t.Errorf("GenerateKey with %s = %v", name, err)
 		}
 	}
-	if _, err := f.GenerateKey(f.admin, "old", "A <a@example.org>", "dsa1024"); albs.KindOf(err) != albs.Invalid {
+	if _, err := f.GenerateKey(f.admin, NewKey{Name: "old", UserID: "A <a@example.org>", Algorithm: "dsa1024"}); albs.KindOf(err) != albs.Invalid {
 		t.Errorf("GenerateKey of an unknown algorithm = %v", err)
 	}
 
@@ -652,7 +652,7 @@ func TestAdmit(t *testing.T) {
 			}
 			return l
 		}
-		if _, err := f.GenerateKey(f.admin, "demo", "Demo <demo@example.org>", pgp.Ed25519); err != nil {
+		if _, err := f.GenerateKey(f.admin, NewKey{Name: "demo", UserID: "Demo <demo@example.org>", Algorithm: pgp.Ed25519}); err != nil {
 			t.Fatal(err)
 		}
 		public, err := k.Public()
@@ -664,7 +664,7 @@ func TestAdmit(t *testing.T) {
 		if err := f.queue.Complete(me, l.Token, albs.OutcomeExcluded, albs.Result{}); albs.KindOf(err) != albs.Invalid {
 			t.Errorf("a key that is excluded: Complete = %v", err)
 		}
-		if _, err := f.GenerateKey(f.admin, "demo", "Demo <demo@example.org>", pgp.Ed25519); err != nil {
+		if _, err := f.GenerateKey(f.admin, NewKey{Name: "demo", UserID: "Demo <demo@example.org>", Algorithm: pgp.Ed25519}); err != nil {
 			t.Fatalf("GenerateKey after a refused report = %v", err)
 		}
 		l = claim("kind:keygen")
@@ -676,7 +676,7 @@ func TestAdmit(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if _, err := f.GenerateKey(f.admin, "second", "Demo <demo@example.org>", pgp.Ed25519); err != nil {
+		if _, err := f.GenerateKey(f.admin, NewKey{Name: "second", UserID: "Demo <demo@example.org>", Algorithm: pgp.Ed25519}); err != nil {
 			t.Fatal(err)
 		}
 		l = claim("kind:keygen")

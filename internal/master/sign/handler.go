@@ -69,8 +69,8 @@ func (h signHandler) Offer(ctx context.Context, t queue.Task, o queue.Offer) (al
 		return albs.Spec{}, nil, err
 	}
 	spec := albs.SignSpec{Key: j.key.Fingerprint}
-	if !j.key.Active {
-		return albs.Spec{}, nil, albs.Errorf(albs.Invalid, "key %s is not active any more", j.key.Name)
+	if why := j.key.Unusable(time.Now()); why != "" {
+		return albs.Spec{}, nil, albs.Errorf(albs.Invalid, "key %s %s", j.key.Name, why)
 	}
 	var digests []albs.Digest
 	for _, f := range j.files() {

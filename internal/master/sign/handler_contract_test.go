@@ -42,7 +42,7 @@ func TestHandlerContract(t *testing.T) {
 	must(err)
 	foreign, err := other.Public()
 	must(err)
-	_, err = f.GenerateKey(f.admin, "demo", user, pgp.Ed25519)
+	_, err = f.GenerateKey(f.admin, NewKey{Name: "demo", UserID: user, Algorithm: pgp.Ed25519})
 	must(err)
 	c := queuetest.Case{
 		DB: f.d, Queue: f.queue, Handler: keygenHandler{f.Signing}, Worker: me, Lease: claim("kind:keygen"),

@@ -106,13 +106,19 @@ func TestCheckPublic(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	good := albs.KeygenResult{Fingerprint: k.Fingerprint(), Public: public}
+	revoked, err := k.Revoke(pgp.Retired, "", time.Now())
+	if err != nil {
+		t.Fatal(err)
+	}
+	good := albs.KeygenResult{Fingerprint: k.Fingerprint(), Public: public, Kept: albs.KeptInToken}
 	tests := []struct {
 		name    string
 		r       albs.KeygenResult
 		id, alg string
 		want    albs.Kind
 	}{
+		{"revoked", albs.KeygenResult{Fingerprint: k.Fingerprint(), Public: revoked}, id, pgp.Ed25519, albs.Invalid},
+		{"kept nowhere", albs.KeygenResult{Fingerprint: k.Fingerprint(), Public: public, Kept: "pocket"}, id, pgp.Ed25519, albs.Invalid},
 		{"as asked", good, id, pgp.Ed25519, ""},
 		{"another algorithm", good, id, pgp.RSA4096, albs.Invalid},
 		{"another user id", good, "Eve <eve@example.org>", pgp.Ed25519, albs.Invalid},
@@ -123,8 +129,11 @@ func TestCheckPublic(t *testing.T) {
 		{"too much", albs.KeygenResult{Fingerprint: k.Fingerprint(), Public: make([]byte, maxPublic+1)}, id, pgp.Ed25519, albs.TooLarge},
 	}
 	for _, tt := range tests {
-		if err := checkPublic(tt.r, tt.id, tt.alg); albs.KindOf(err) != tt.want {
+		if _, err := checkPublic(tt.r, keygenRow{UserID: tt.id, Algorithm: tt.alg}); albs.KindOf(err) != tt.want {
 			t.Errorf("%s: checkPublic = %v, want kind %q", tt.name, err, tt.want)
 		}
+	}
+	if _, err := checkPublic(good, keygenRow{UserID: id, Algorithm: pgp.Ed25519, Subkey: true}); albs.KindOf(err) != albs.Invalid {
+		t.Errorf("without the subkey that was asked for: %v", err)
 	}
 }

@@ -13,28 +13,48 @@ import (
 type store struct{ d *db.DB }
 
 type keyRow struct {
-	Fingerprint string  `db:"fingerprint"`
-	Name        string  `db:"name"`
-	UserID      string  `db:"user_id"`
-	Algorithm   string  `db:"algorithm"`
-	Products    string  `db:"products"`
-	Public      string  `db:"public"`
-	CreatedAt   db.Time `db:"created_at"`
-	Active      bool    `db:"active"`
+	Fingerprint   string  `db:"fingerprint"`
+	Name          string  `db:"name"`
+	UserID        string  `db:"user_id"`
+	Algorithm     string  `db:"algorithm"`
+	Products      string  `db:"products"`
+	Public        string  `db:"public"`
+	CreatedAt     db.Time `db:"created_at"`
+	Active        bool    `db:"active"`
+	Subkey        string  `db:"subkey"`
+	Kept          string  `db:"kept"`
+	NotBefore     db.Time `db:"not_before"`
+	NotAfter      db.Time `db:"not_after"`
+	RevokedAt     db.Time `db:"revoked_at"`
+	RevokedPublic string  `db:"revoked_public"`
 }
 
-const keyColumns = `fingerprint, name, user_id, algorithm, products, public, created_at, active`
+const keyColumns = `fingerprint, name, user_id, algorithm, products, public, created_at, active, subkey, kept, not_before, not_after, revoked_at, revoked_public`
 
 type keygenRow struct {
 	TaskID      albs.TaskID    `db:"task_id"`
 	Name        string         `db:"name"`
 	UserID      string         `db:"user_id"`
 	Algorithm   string         `db:"algorithm"`
+	Subkey      bool           `db:"subkey"`
 	Products    string         `db:"products"`
+	NotBefore   db.Time        `db:"not_before"`
+	NotAfter    db.Time        `db:"not_after"`
 	Requester   string         `db:"requester"`
 	CreatedAt   db.Time        `db:"created_at"`
 	Fingerprint sql.NullString `db:"fingerprint"`
 }
+
+type revocationRow struct {
+	TaskID    albs.TaskID `db:"task_id"`
+	Key       string      `db:"key"`
+	Reason    string      `db:"reason"`
+	Text      string      `db:"text"`
+	Requester string      `db:"requester"`
+	CreatedAt db.Time     `db:"created_at"`
+}
+
+const revocationColumns = `task_id, key, reason, text, requester, created_at`
 
 type requestRow struct {
 	ID        int64        `db:"id"`
@@ -84,8 +104,9 @@ func (d documentRow) file() albs.File { return albs.File{Name: d.Name, Digest: d
 // keys.
 
 func (s store) addKey(ctx context.Context, tx db.Tx, k keyRow) error {
-	_, err := tx.ExecContext(ctx, `INSERT INTO sign_key (fingerprint, name, user_id, algorithm, products, public, created_at, active)
-		VALUES ($1, $2, $3, $4, $5, $6, $7, $8)`, k.Fingerprint, k.Name, k.UserID, k.Algorithm, k.Products, k.Public, k.CreatedAt, k.Active)
+	_, err := tx.ExecContext(ctx, `INSERT INTO sign_key (fingerprint, name, user_id, algorithm, products, public, created_at, active, subkey, kept, not_before, not_after)
+		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)`,
+		k.Fingerprint, k.Name, k.UserID, k.Algorithm, k.Products, k.Public, k.CreatedAt, k.Active, k.Subkey, k.Kept, k.NotBefore, k.NotAfter)
 	if err != nil {
 		return fmt.Errorf("insert key: %w", err)
 	}
@@ -133,8 +154,9 @@ func (s store) deactivate(ctx context.Context, tx db.Tx, fingerprint string) (bo
 }
 
 func (s store) addKeygen(ctx context.Context, tx db.Tx, k keygenRow) error {
-	_, err := tx.ExecContext(ctx, `INSERT INTO sign_keygen (task_id, name, user_id, algorithm, products, requester, created_at, ended)
-		VALUES ($1, $2, $3, $4, $5, $6, $7, FALSE)`, k.TaskID, k.Name, k.UserID, k.Algorithm, k.Products, k.Requester, k.CreatedAt)
+	_, err := tx.ExecContext(ctx, `INSERT INTO sign_keygen (task_id, name, user_id, algorithm, products, requester, created_at, ended, subkey, not_before, not_after)
+		VALUES ($1, $2, $3, $4, $5, $6, $7, FALSE, $8, $9, $10)`,
+		k.TaskID, k.Name, k.UserID, k.Algorithm, k.Products, k.Requester, k.CreatedAt, k.Subkey, k.NotBefore, k.NotAfter)
 	if err != nil {
 		return fmt.Errorf("insert key wish: %w", err)
 	}
@@ -143,7 +165,7 @@ func (s store) addKeygen(ctx context.Context, tx db.Tx, k keygenRow) error {
 
 func (s store) keygen(ctx context.Context, q db.Q, task albs.TaskID) (keygenRow, error) {
 	var k keygenRow
-	err := q.GetContext(ctx, &k, `SELECT task_id, name, user_id, algorithm, products, requester, created_at, fingerprint
+	err := q.GetContext(ctx, &k, `SELECT task_id, name, user_id, algorithm, products, requester, created_at, fingerprint, subkey, not_before, not_after
 		FROM sign_keygen WHERE task_id = $1`, task)
 	return k, db.Found(err, "key generation by task %d", task)
 }
@@ -153,6 +175,66 @@ func (s store) endKeygen(ctx context.Context, tx db.Tx, task albs.TaskID, finger
 	r, err := tx.ExecContext(ctx, `UPDATE sign_keygen SET ended = TRUE, fingerprint = $2 WHERE task_id = $1`,
 		task, sql.NullString{String: fingerprint, Valid: fingerprint != ""})
 	return db.One(r, err, "the key generation of task %d is gone", task)
+}
+
+// revocations.
+
+func (s store) addRevocation(ctx context.Context, tx db.Tx, r revocationRow) error {
+	_, err := tx.ExecContext(ctx, `INSERT INTO sign_revocation (task_id, key, reason, text, requester, created_at, ended)
+		VALUES ($1, $2, $3, $4, $5, $6, FALSE)`, r.TaskID, r.Key, r.Reason, r.Text, r.Requester, r.CreatedAt)
+	if err != nil {
+		return fmt.Errorf("insert revocation: %w", err)
+	}
+	return nil
+}
+
+// revocation returns the wish that a task does, or NotFound.
+func (s store) revocation(ctx context.Context, q db.Q, task albs.TaskID) (revocationRow, error) {
+	var r revocationRow
+	err := q.GetContext(ctx, &r, `SELECT `+revocationColumns+` FROM sign_revocation WHERE task_id = $1`, task)
+	return r, db.Found(err, "revocation by task %d", task)
+}
+
+// lastRevocation returns the newest wish that a key ends, or NotFound.
+func (s store) lastRevocation(ctx context.Context, q db.Q, key string) (revocationRow, error) {
+	var r revocationRow
+	err := q.GetContext(ctx, &r, `SELECT `+revocationColumns+` FROM sign_revocation WHERE key = $1 ORDER BY task_id DESC LIMIT 1`, key)
+	return r, db.Found(err, "revocation of key %s", key)
+}
+
+// openRevocation returns the task that is to revoke a key, 0 if there is none.
+func (s store) openRevocation(ctx context.Context, q db.Q, key string) (albs.TaskID, error) {
+	var id albs.TaskID
+	err := q.GetContext(ctx, &id, `SELECT task_id FROM sign_revocation WHERE key = $1 AND NOT ended`, key)
+	if errors.Is(err, sql.ErrNoRows) {
+		return 0, nil
+	}
+	return id, err
+}
+
+func (s store) endRevocation(ctx context.Context, tx db.Tx, task albs.TaskID) error {
+	r, err := tx.ExecContext(ctx, `UPDATE sign_revocation SET ended = TRUE WHERE task_id = $1`, task)
+	return db.One(r, err, "the revocation of task %d is gone", task)
+}
+
+// revoke keeps a key's certificate of revocation.
+func (s store) revoke(ctx context.Context, tx db.Tx, key, public string, at db.Time) error {
+	r, err := tx.ExecContext(ctx, `UPDATE sign_key SET active = FALSE, revoked_at = $2, revoked_public = $3 WHERE fingerprint = $1`, key, at, public)
+	return db.One(r, err, "key %s is gone", key)
+}
+
+// signedBy returns what a key signed, the signed copies by digest.
+func (s store) signedBy(ctx context.Context, q db.Q, key string) ([]albs.Digest, error) {
+	var out []albs.Digest
+	err := q.SelectContext(ctx, &out, `SELECT signed FROM signed_package WHERE key = $1`, key)
+	return out, err
+}
+
+// keysOf returns the fingerprints of the keys that an unsigned package is signed with.
+func (s store) keysOf(ctx context.Context, q db.Q, unsigned albs.Digest) ([]string, error) {
+	var out []string
+	err := q.SelectContext(ctx, &out, `SELECT key FROM signed_package WHERE unsigned = $1 ORDER BY at, key`, unsigned)
+	return out, err
 }
 
 // requests.

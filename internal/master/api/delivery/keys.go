@@ -16,7 +16,12 @@ import (
 
 func (s *Resources) routeKeys() {
 	rest.Handle(s.Server, rest.Operation(rest.Get, "/api/v1/sign-keys/", "List signing keys"), s.listKeys)
-	op := rest.Operation(rest.Post, "/api/v1/sign-keys/generate", "Have a signer make a key, which never leaves it")
+	op := rest.Operation(rest.Post, "/api/v1/sign-keys/{key}/revoke", "Have the signer revoke a key, for good")
+	op.DefaultStatus = http.StatusAccepted
+	rest.Handle(s.Server, op, s.revokeKey)
+	rest.Handle(s.Server, rest.Operation(rest.Get, "/api/v1/sign-keys/{key}/revocation", "Show how far a key's revocation is"), s.getRevocation)
+	rest.Handle(s.Server, rest.Operation(rest.Get, "/api/v1/sign-keys/{key}/packages", "List the packages signed with a key that products show now"), s.keyPackages)
+	op = rest.Operation(rest.Post, "/api/v1/sign-keys/generate", "Have a signer make a key, which never leaves it")
 	op.DefaultStatus = http.StatusAccepted
 	rest.Handle(s.Server, op, s.generateKey)
 	rest.Handle(s.Server, rest.Operation(rest.Get, "/api/v1/sign-keys/generate/{task_id}/", "Show how far the making of a key is"), s.getKeygen)
@@ -45,13 +50,21 @@ type KeyView struct {
 	Algorithm string    `json:"algorithm"`
 	Products  []string  `json:"products" doc:"The only products that it signs for; all if there are none"`
 	CreatedAt time.Time `json:"created_at"`
+
+	Subkey    string     `json:"subkey,omitempty" doc:"The fingerprint of the subkey that signs, if the key itself only certifies"`
+	Kept      string     `json:"kept,omitempty" enum:"file,token" doc:"Where the signer has the private part"`
+	NotBefore *time.Time `json:"not_before,omitempty" doc:"It signs from then on"`
+	NotAfter  *time.Time `json:"not_after,omitempty" doc:"And until then"`
+	RevokedAt *time.Time `json:"revoked_at,omitempty"`
+	Unusable  string     `json:"unusable,omitempty" doc:"Why it signs nothing now"`
 }
 
 func viewKey(k sign.Key) KeyView {
 	return KeyView{
 		ID: keyNumber(k.Fingerprint), Name: k.Name, KeyID: k.Fingerprint[max(len(k.Fingerprint)-16, 0):], Fingerprint: k.Fingerprint,
 		PublicURL: "/api/v1/sign-keys/" + k.Fingerprint + "/public", Active: k.Active, UserID: k.UserID, Algorithm: k.Algorithm,
-		Products: append([]string{}, k.Products...), CreatedAt: k.CreatedAt,
+		Products: append([]string{}, k.Products...), CreatedAt: k.CreatedAt, Subkey: k.Subkey, Kept: k.Kept,
+		NotBefore: rest.TimeOf(k.NotBefore), NotAfter: rest.TimeOf(k.NotAfter), RevokedAt: rest.TimeOf(k.RevokedAt), Unusable: k.Unusable(time.Now()),
 	}
 }
 
@@ -96,6 +109,75 @@ func (s *Resources) deactivateKey(ctx context.Context, in *keyInput) (*rest.Body
 	return s.getKey(ctx, in)
 }
 
+type revokeInput struct {
+	Key  string `path:"key" maxLength:"200" doc:"Fingerprint or name"`
+	Body struct {
+		Reason string `json:"reason" enum:"compromised,superseded,retired"`
+		Text   string `json:"text,omitempty" maxLength:"200" doc:"For people, in the certificate"`
+	}
+}
+
+// RevocationView is a wish that a key ends, and how far that is.
+type RevocationView struct {
+	Task        albs.TaskID    `json:"task_id"`
+	State       albs.TaskState `json:"state"`
+	StateReason string         `json:"state_reason" doc:"Why it failed, or what it waits for"`
+	Fingerprint string         `json:"fingerprint"`
+	Reason      string         `json:"reason"`
+	Text        string         `json:"text"`
+	Requester   string         `json:"requester"`
+	CreatedAt   time.Time      `json:"created_at"`
+}
+
+func (s *Resources) revokeKey(ctx context.Context, in *revokeInput) (*rest.Body[RevocationView], error) {
+	if _, err := s.Signs.RevokeKey(ctx, in.Key, in.Body.Reason, in.Body.Text); err != nil {
+		return nil, err
+	}
+	return s.getRevocation(ctx, &keyInput{in.Key})
+}
+
+func (s *Resources) getRevocation(ctx context.Context, in *keyInput) (*rest.Body[RevocationView], error) {
+	r, err := s.Signs.Revocation(ctx, in.Key)
+	if err != nil {
+		return nil, err
+	}
+	return rest.Answer(RevocationView{
+		Task: r.Task.ID, State: r.Task.State, StateReason: r.Task.Reason, Fingerprint: r.Key, Reason: r.Reason, Text: r.Text,
+		Requester: r.Requester, CreatedAt: r.CreatedAt,
+	}), nil
+}
+
+// KeyPackageView is a package that a product shows.
+type KeyPackageView struct {
+	Product    string      `json:"product"`
+	Repository string      `json:"repository"`
+	NEVRA      string      `json:"nevra"`
+	SHA256     albs.Digest `json:"sha256"`
+}
+
+// KeyPackagesView is what products show of a key's packages.
+type KeyPackagesView struct {
+	Total    int              `json:"total"`
+	Packages []KeyPackageView `json:"packages" doc:"The first 1000, by product, repository and file"`
+}
+
+const maxKeyPackages = 1000
+
+func (s *Resources) keyPackages(ctx context.Context, in *keyInput) (*rest.Body[KeyPackagesView], error) {
+	found, err := s.Releases.ShownBy(ctx, in.Key)
+	if err != nil {
+		return nil, err
+	}
+	out := KeyPackagesView{Packages: []KeyPackageView{}}
+	for _, f := range found {
+		out.Total += len(f.Packages)
+		for _, e := range f.Packages[:min(len(f.Packages), maxKeyPackages-len(out.Packages))] {
+			out.Packages = append(out.Packages, KeyPackageView{f.Product, f.Path, e.NEVRA.String(), e.Digest})
+		}
+	}
+	return rest.Answer(out), nil
+}
+
 func (s *Resources) publicKey(w http.ResponseWriter, r *http.Request) {
 	k, err := s.Signs.Key(r.Context(), chi.URLParam(r, "key"))
 	if err != nil {
@@ -115,6 +197,10 @@ type generateInput struct {
 		UserID    string   `json:"user_id" doc:"What it says in itself, as AlmaLinux 9 <packager@example.org>"`
 		Algorithm string   `json:"algorithm,omitempty" default:"rsa4096" doc:"rsa4096 or ed25519"`
 		Products  []string `json:"products,omitempty" doc:"The only products that it will sign for"`
+
+		Subkey    bool      `json:"subkey,omitempty" doc:"The key certifies, and a subkey of it signs"`
+		NotBefore time.Time `json:"not_before,omitzero" doc:"It will sign from then on"`
+		NotAfter  time.Time `json:"not_after,omitzero" doc:"And until then"`
 	}
 }
 
@@ -137,7 +223,9 @@ func (s *Resources) generateKey(ctx context.Context, in *generateInput) (*rest.B
 	if b.Algorithm == "" {
 		b.Algorithm = "rsa4096"
 	}
-	task, err := s.Signs.GenerateKey(ctx, b.Name, b.UserID, b.Algorithm, b.Products...)
+	task, err := s.Signs.GenerateKey(ctx, sign.NewKey{
+		Name: b.Name, UserID: b.UserID, Algorithm: b.Algorithm, Subkey: b.Subkey, Products: b.Products, NotBefore: b.NotBefore, NotAfter: b.NotAfter,
+	})
 	if err != nil {
 		return nil, err
 	}

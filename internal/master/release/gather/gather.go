@@ -11,6 +11,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -194,24 +195,35 @@ func (g *Gatherer) places(ctx context.Context, f *plan.Facts) error {
 	return nil
 }
 
-// key finds the product's key, or why there is none.
+// key finds the first of the product's keys that may be used now, or why there is none.
 func (g *Gatherer) key(ctx context.Context, f *plan.Facts) error {
 	if f.Product.Key == "" {
 		f.Problems = append(f.Problems, plan.Refusal{Reason: fmt.Sprintf("product %s has no key: have one made and name it in the product", f.Product.Name)})
 		return nil
 	}
-	k, err := g.Signs.Key(ctx, f.Product.Key)
-	if errors.Is(err, albs.NotFound) {
-		f.Problems = append(f.Problems, plan.Refusal{Reason: fmt.Sprintf("key %s of product %s doesn't exist", f.Product.Key, f.Product.Name)})
-		return nil
+	var unusable []string
+	for _, name := range f.Product.AllKeys() {
+		k, err := g.Signs.Key(ctx, name)
+		if errors.Is(err, albs.NotFound) {
+			unusable = append(unusable, fmt.Sprintf("key %s of product %s doesn't exist", name, f.Product.Name))
+			continue
+		}
+		if err != nil {
+			return err
+		}
+		why := k.Unusable(time.Now())
+		if why == "" {
+			f.Key = k.Fingerprint
+			if len(unusable) > 0 {
+				f.Notes = append(f.Notes, fmt.Sprintf("key %s (%s) is used, since %s", k.Name, k.Fingerprint, strings.Join(unusable, ", and ")))
+			}
+			return nil
+		}
+		unusable = append(unusable, fmt.Sprintf("key %s of product %s %s", name, f.Product.Name, why))
 	}
-	if err != nil {
-		return err
+	for _, why := range unusable {
+		f.Problems = append(f.Problems, plan.Refusal{Reason: why})
 	}
-	if !k.Active {
-		f.Problems = append(f.Problems, plan.Refusal{Reason: fmt.Sprintf("key %s of product %s is not active any more", f.Product.Key, f.Product.Name)})
-	}
-	f.Key = k.Fingerprint
 	return nil
 }
 
@@ -263,6 +275,8 @@ func (g *Gatherer) build(ctx, settled context.Context, f *plan.Facts, id albs.Bu
 				c.Notarized, err = g.notarized(gctx, settled, c.Unsigned, c.Signed)
 				return err
 			})
+		} else if c.Revoked, err = g.Signs.Revoked(ctx, c.Unsigned); err != nil {
+			return errors.Join(err, proofs.Wait())
 		}
 	}
 	if err := proofs.Wait(); err != nil {
@@ -369,7 +383,11 @@ func (g *Gatherer) shown(ctx context.Context, f *plan.Facts) error {
 		}
 		f.Shown[t.Path] = in
 	}
-	return nil
+	left, err := g.shownByRevoked(ctx, tree)
+	for _, l := range left {
+		f.Notes = append(f.Notes, fmt.Sprintf("%s goes on to show %d packages signed with key %s, which is revoked: release builds with a higher release in their place", l.Path, len(l.Packages), l.Key))
+	}
+	return err
 }
 
 // maxEntries bounds what is remembered of snapshots: some 60 MB.

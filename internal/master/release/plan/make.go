@@ -36,6 +36,7 @@ type Candidate struct {
 	Shown    albs.Digest // the signed copy there
 	SignedBy string      // and the fingerprint of its key
 	Tests    testrun.Verdict
+	Revoked  string // the name of a revoked key that signed it, if no other one did
 }
 
 // Source reports whether the package is a source package.
@@ -90,6 +91,8 @@ type Facts struct {
 	Strong map[string]map[albs.Arch]albs.Arch
 	// Unread are sentences about references that were never read.
 	Unread []string
+	// Notes are what people should know of what was gathered.
+	Notes []string
 }
 
 // ReleasedFile names a package that was released into a repository of the product.
@@ -103,7 +106,7 @@ type ReleasedFile struct {
 func Make(f Facts) Plan {
 	m := maker{facts: f, plan: Plan{
 		Product: f.Product.Name, Revision: f.Product.Revision, Key: f.Key, Gate: f.Product.Gate.Tests,
-		Serial: f.Serial, Expires: f.Expires, Decisions: f.Decisions, Refusals: slices.Clone(f.Problems), Notes: slices.Clone(f.Unread),
+		Serial: f.Serial, Expires: f.Expires, Decisions: f.Decisions, Refusals: slices.Clone(f.Problems), Notes: slices.Concat(f.Notes, f.Unread),
 	}, byPath: map[string]*Repository{}, places: map[string]string{}}
 	m.repositories()
 	for _, c := range m.chosen() {
@@ -253,7 +256,10 @@ func (m *maker) place(c Candidate) {
 		refuse("product %s requires passed tests, and its tests are %s: %s", m.plan.Product, c.Tests.State, c.Tests.Reason)
 	}
 	if c.Signed == "" {
-		if m.facts.Key != "" { // without a key nothing can be signed, which is said once
+		switch {
+		case c.Revoked != "":
+			refuse("it is signed with key %s alone, which is revoked: have build %d signed with the product's key", c.Revoked, c.Build)
+		case m.facts.Key != "": // without a key nothing can be signed, which is said once
 			refuse("%s", m.unsigned(c))
 		}
 		return

@@ -35,7 +35,7 @@ type keyRow struct {
 // usesOf are the products that name a key.
 func usesOf(k sign.Key, all []product.Product) (out []string) {
 	for _, p := range all {
-		if p.Key == k.Fingerprint || p.Key == k.Name {
+		if slices.ContainsFunc(p.AllKeys(), func(name string) bool { return name == k.Fingerprint || name == k.Name }) {
 			out = append(out, p.Name)
 		}
 	}
@@ -87,6 +87,9 @@ func (u *Pages) making(ctx context.Context) ([]sign.Keygen, error) {
 	}
 	var out []sign.Keygen
 	for _, t := range tasks {
+		if t.Spec.Keygen != nil && t.Spec.Keygen.Revoke != nil {
+			continue
+		}
 		k, err := u.Signs.Keygen(ctx, t.ID)
 		if err != nil {
 			return nil, err
@@ -105,7 +108,9 @@ func (u *Pages) generate(w http.ResponseWriter, r *http.Request) error {
 	}
 	f := r.PostForm
 	products := slices.DeleteFunc(f["product"], func(s string) bool { return s == "" })
-	if _, err := u.Signs.GenerateKey(r.Context(), f.Get("name"), f.Get("user_id"), f.Get("algorithm"), products...); err != nil {
+	if _, err := u.Signs.GenerateKey(r.Context(), sign.NewKey{
+		Name: f.Get("name"), UserID: f.Get("user_id"), Algorithm: f.Get("algorithm"), Products: products,
+	}); err != nil {
 		return err
 	}
 	return page.Changed(w, r, "/keys")

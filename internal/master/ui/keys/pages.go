@@ -35,7 +35,10 @@ type Pages struct {
 func Group() page.Group {
 	return page.Group{Folder: "keys", Functions: template.FuncMap{
 		"keystate": func(k sign.Key) string {
-			if k.Active {
+			switch {
+			case !k.RevokedAt.IsZero():
+				return "revoked"
+			case k.Active:
 				return "active"
 			}
 			return "inactive"
