@@ -19,6 +19,54 @@ type Key struct {
 	Products    []string  `json:"products"`
 	Active      bool      `json:"active"`
 	Created     time.Time `json:"created_at"`
+	Subkey      string    `json:"subkey"` // fingerprint of the subkey that signs, "" if the key does
+	Kept        string    `json:"kept"`   // file, token or ""
+	NotBefore   time.Time `json:"not_before"`
+	NotAfter    time.Time `json:"not_after"`
+	Revoked     time.Time `json:"revoked_at"`
+	Unusable    string    `json:"unusable"` // why it signs nothing now
+}
+
+// Key returns a key by its name or fingerprint, or NotFound.
+func (c *Client) Key(ctx context.Context, key string) (Doc[Key], error) {
+	return get[Key](ctx, c, "/sign-keys/"+url.PathEscape(key)+"/")
+}
+
+// KeyPackages is what products show of the packages that a key signed.
+type KeyPackages struct {
+	Total    int `json:"total"`
+	Packages []struct {
+		Product    string      `json:"product"`
+		Repository string      `json:"repository"`
+		NEVRA      string      `json:"nevra"`
+		Digest     albs.Digest `json:"sha256"`
+	} `json:"packages"`
+}
+
+// KeyPackages lists the packages signed with a key that products show now.
+func (c *Client) KeyPackages(ctx context.Context, key string) (Doc[KeyPackages], error) {
+	return get[KeyPackages](ctx, c, "/sign-keys/"+url.PathEscape(key)+"/packages")
+}
+
+// Revocation is a wish that a key ends.
+type Revocation struct {
+	Task        albs.TaskID    `json:"task_id"`
+	State       albs.TaskState `json:"state"`
+	StateReason string         `json:"state_reason"`
+	Fingerprint string         `json:"fingerprint"`
+	Reason      string         `json:"reason"`
+	Text        string         `json:"text"`
+}
+
+// RevokeKey has the signer revoke a key: compromised, superseded or retired, and words
+// for people.
+func (c *Client) RevokeKey(ctx context.Context, key, reason, text string) (Doc[Revocation], error) {
+	return send[Revocation](ctx, c, http.MethodPost, "/sign-keys/"+url.PathEscape(key)+"/revoke", map[string]string{"reason": reason, "text": text})
+}
+
+// Revocation returns where the revocation of a key stands, or NotFound.
+func (c *Client) Revocation(ctx context.Context, key string) (Doc[Revocation], error) {
+	return get[Revocation](ctx, c, "/sign-keys/"+url.PathEscape(key)+"/revocation")
 }
 
 // Keys lists all keys by name.
@@ -41,6 +89,10 @@ type NewKey struct {
 	UserID    string   `json:"user_id"`
 	Algorithm string   `json:"algorithm"`          // rsa4096 or ed25519
 	Products  []string `json:"products,omitempty"` // none for all
+
+	Subkey    bool      `json:"subkey,omitempty"`
+	NotBefore time.Time `json:"not_before,omitzero"`
+	NotAfter  time.Time `json:"not_after,omitzero"`
 }
 
 // GenerateKey has a signer make a key that never leaves it.

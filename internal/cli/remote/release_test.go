@@ -85,7 +85,55 @@ func TestKeysSigningReleases(t *testing.T) {
 		{
 			name: "key generate, odd algorithm", args: []string{"key", "generate", "demo", "--user-id", "x", "--algorithm", "dsa"},
 			want: result{2, "", "albs: --algorithm \"dsa\" is neither rsa4096 nor ed25519\n" +
-				"usage: albs key generate NAME --user-id \"Name <mail@example.org>\" [--algorithm rsa4096|ed25519] [--product P]… [--wait] [--json]\n"},
+				"usage: albs key generate NAME --user-id \"Name <mail@example.org>\" [--algorithm rsa4096|ed25519] [--product P]… [--subkey] [--not-before T] [--not-after T] [--wait] [--json]\n"},
+		},
+		{
+			name: "key generate for a time", args: []string{"key", "generate", "demo", "--user-id", "x", "--subkey", "--not-before", "2027-01-31", "--not-after", "2028-01-31T12:00:00Z"},
+			answers: map[string][]answer{
+				"POST /sign-keys/generate": {{status: 202, body: keygenDoc("queued", "", "")}},
+			},
+			want: result{0, "key demo is being made; albs key list shows it when it is there\n", ""},
+			saw:  []string{`POST /sign-keys/generate {"name":"demo","user_id":"x","algorithm":"rsa4096","subkey":true,"not_before":"2027-01-31T00:00:00Z","not_after":"2028-01-31T12:00:00Z"}`},
+		},
+		{
+			name: "key show", args: []string{"key", "show", "demo"},
+			answers: map[string][]answer{
+				"GET /sign-keys/demo/":                        ok(`{"name":"demo","fingerprint":"` + fingerprint + `","subkey":"` + strings.Repeat("A", 40) + `","algorithm":"rsa4096","user_id":"Demo <d@example.org>","products":["demo"],"active":false,"kept":"token","created_at":"2026-11-22T10:00:00Z","not_before":"2026-11-23T00:00:00Z","revoked_at":"2026-11-24T10:00:00Z","unusable":"was revoked"}`),
+				"GET /sign-keys/" + fingerprint + "/packages": ok(`{"total":3,"packages":[{"product":"demo","repository":"el/os","nevra":"hello-0:1.0-1.noarch","sha256":"` + strings.Repeat("e", 64) + `"}]}`),
+			},
+			want: result{0, "KEY             demo\n" +
+				"fingerprint     " + fingerprint + "\n" +
+				"signing subkey  " + strings.Repeat("A", 40) + "\n" +
+				"user id         Demo <d@example.org>\n" +
+				"algorithm       rsa4096\n" +
+				"kept in         token\n" +
+				"products        demo\n" +
+				"made            2026-11-22 10:00\n" +
+				"signs from      2026-11-23 00:00\n" +
+				"revoked         2026-11-24 10:00\n" +
+				"state           revoked\n" +
+				"products show 3 packages that it signed:\n" +
+				"PRODUCT  REPOSITORY  PACKAGE\n" +
+				"demo     el/os       hello-0:1.0-1.noarch\n" +
+				"…                    and 2 more\n", ""},
+		},
+		{
+			name: "key revoke", args: []string{"key", "revoke", "demo", "--reason", "compromised", "--text", "it was lost", "--wait"},
+			answers: map[string][]answer{
+				"POST /sign-keys/demo/revoke":    {{status: 202, body: `{"task_id":4,"state":"queued","reason":"compromised"}`}},
+				"GET /sign-keys/demo/revocation": ok(`{"task_id":4,"state":"leased","reason":"compromised"}`, `{"task_id":4,"state":"succeeded","reason":"compromised"}`),
+			},
+			want: result{0, "key demo is revoked; albs key show demo lists what products show of its packages\n", ""},
+			saw:  []string{`POST /sign-keys/demo/revoke {"reason":"compromised","text":"it was lost"}`},
+		},
+		{
+			name: "key revoke that fails", args: []string{"key", "revoke", "demo", "--reason", "retired", "--wait"},
+			answers: map[string][]answer{
+				"POST /sign-keys/demo/revoke":    {{status: 202, body: `{"task_id":4,"state":"queued","reason":"retired"}`}},
+				"GET /sign-keys/demo/revocation": ok(`{"task_id":4,"state":"failed","state_reason":"it is elsewhere","reason":"retired"}`),
+			},
+			want: result{1, "", "albs: key demo signs nothing new, and was not revoked: failed: it is elsewhere\n"},
+			saw:  []string{`POST /sign-keys/demo/revoke {"reason":"retired","text":""}`},
 		},
 		{
 			name: "key list", args: []string{"key", "list"},
