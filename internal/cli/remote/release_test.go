@@ -115,7 +115,7 @@ func TestKeysSigningReleases(t *testing.T) {
 				"products show 3 packages that it signed:\n" +
 				"PRODUCT  REPOSITORY  PACKAGE\n" +
 				"demo     el/os       hello-0:1.0-1.noarch\n" +
-				"…                    and 2 more\n", ""},
+				"…        …           and 2 more\n", ""},
 		},
 		{
 			name: "key revoke", args: []string{"key", "revoke", "demo", "--reason", "compromised", "--text", "it was lost", "--wait"},

@@ -14,6 +14,7 @@ func TestFlagsFirst(t *testing.T) {
 		&urfave.StringFlag{Name: "team", Aliases: []string{"t"}}, &urfave.StringSliceFlag{Name: "git"}, &urfave.BoolFlag{Name: "json"}, &urfave.DurationFlag{Name: "for"},
 	}}
 	root := &urfave.App{Commands: []*urfave.Command{{Name: "user", Subcommands: []*urfave.Command{leaf}}, {Name: "sign"}}}
+	prepare(root.Commands, "albs")
 	for _, tc := range []struct{ in, want string }{
 		{"albs user grant alice contributor --team demo", "albs user grant --team demo -- alice contributor"},
 		{"albs user grant --json alice -t demo contributor", "albs user grant --json -t demo -- alice contributor"},

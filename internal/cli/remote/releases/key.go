@@ -188,7 +188,7 @@ func (a app) showKey(c *urfave.Context, cl *client.Client) error {
 		t.Row(p.Product, p.Repository, p.NEVRA)
 	}
 	if more := shown.Value.Total - len(shown.Value.Packages); more > 0 {
-		t.Row("…", "", fmt.Sprintf("and %d more", more))
+		t.Row("…", "…", fmt.Sprintf("and %d more", more))
 	}
 	return a.Table(t, "")
 }

@@ -35,7 +35,7 @@ func TestTemplates(t *testing.T) {
 	approved.Approvals = sign.Approvals{Digest: d, Expires: now, Needed: 2, Given: []auth.Approval{{Name: bad, Note: bad, Digest: d}, {Name: bad, KeyID: bad}}}
 	pager := page.Pager{From: 1, To: 2, All: 9, Next: "/x"}
 	pagetest.Execute(t, Group(), map[string][]any{
-		"keys": {keysView{}, keysView{Keys: []keyRow{{k, []string{"a", "b"}}, {Key: ended}}, Making: []sign.Keygen{{Task: task, Name: bad, Requester: bad, Algorithm: "rsa4096", CreatedAt: now}}, Products: []string{"a"}},
+		"keys": {keysView{}, keysView{Keys: []keyRow{{k, []string{"a", "b"}}, {Key: ended}}, Making: []sign.Keygen{{NewKey: sign.NewKey{Name: bad, Algorithm: "rsa4096"}, Task: task, Requester: bad, CreatedAt: now}}, Products: []string{"a"}},
 			keysView{Why: bad}},
 		"key":      {keyView{}, keyView{keyRow{k, []string{"a"}}, pgp.PublicKey{Subkey: "AB", Revoked: true}, []page.Action{{URL: "/x", Label: "End", Sure: "x"}, {Label: "End", Why: bad}}}, keyView{keyRow: keyRow{Key: ended}, Self: pgp.PublicKey{Expires: now}}},
 		"requests": {requestsView{}, requestsView{Build: 7, Requests: []sign.Request{request, {ID: 2, Status: sign.Idle}}, Next: "/n", First: "/f"}},
