@@ -208,6 +208,9 @@ func (a *app) welcome(c *config.Config, roles []albs.Role, m *master.Master) err
 	line(albs.RoleTester, "test roots", c.Tester.Sandbox.Dir)
 	line(albs.RoleSigner, "keys", c.Signer.Dir)
 	line(albs.RoleReleaser, "public", c.Releaser.Public)
+	for _, p := range c.Releaser.Places {
+		line(albs.RoleReleaser, "place", p.String())
+	}
 	if m != nil && m.AdminToken != "" {
 		fmt.Fprintf(&b, "  admin token:  %s\n  It expires in a day, and until it is used each start shows a new one: export it as ALBS_TOKEN, then albs user add, albs token create.\n", m.AdminToken)
 	}

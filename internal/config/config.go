@@ -134,18 +134,23 @@ func (c *Config) Place(data, listen, version string, roles []albs.Role) error {
 	set(&c.Releaser.Public, under(albs.RoleReleaser, "public"))
 	set(&c.Releaser.Spool, under(albs.RoleReleaser, "spool"))
 
-	if !slices.Contains(roles, albs.RoleMaster) {
-		return nil
-	}
-	s3 := &c.Master.Blobs.S3
-	for _, secret := range []struct {
+	type secret struct {
 		file string
 		to   *string
-	}{
-		{c.Master.Database.DSNFile, &c.Master.Database.DSN},
-		{s3.AccessKeyFile, &s3.AccessKey},
-		{s3.SecretKeyFile, &s3.SecretKey},
-	} {
+	}
+	var secrets []secret
+	if slices.Contains(roles, albs.RoleMaster) {
+		s3 := &c.Master.Blobs.S3
+		secrets = append(secrets, secret{c.Master.Database.DSNFile, &c.Master.Database.DSN},
+			secret{s3.AccessKeyFile, &s3.AccessKey}, secret{s3.SecretKeyFile, &s3.SecretKey})
+	}
+	if slices.Contains(roles, albs.RoleReleaser) {
+		for i := range c.Releaser.Places {
+			s3 := &c.Releaser.Places[i].S3
+			secrets = append(secrets, secret{s3.AccessKeyFile, &s3.AccessKey}, secret{s3.SecretKeyFile, &s3.SecretKey})
+		}
+	}
+	for _, secret := range secrets {
 		if secret.file == "" {
 			continue
 		}
@@ -166,6 +171,11 @@ func (c *Config) Warnings() []string {
 	}
 	if client.InClear(c.Master.Blobs.S3.Endpoint) {
 		out = append(out, "master.blobs.s3.endpoint "+c.Master.Blobs.S3.Endpoint+" is another host and spoken to by http: who listens on the way reads all blobs; use https")
+	}
+	for _, p := range c.Releaser.Places {
+		if client.InClear(p.S3.Endpoint) {
+			out = append(out, "place "+p.Name+": s3.endpoint "+p.S3.Endpoint+" is another host and spoken to by http: who sits on the way can change what is published before it is read back; use https")
+		}
 	}
 	return out
 }
@@ -251,6 +261,9 @@ func (c *Config) Check(roles []albs.Role) error {
 		}
 	}
 	if err := c.Node.Config.Check(); err != nil {
+		return err
+	}
+	if err := c.Releaser.Check(); err != nil {
 		return err
 	}
 	if c.Connect.Master != "" {

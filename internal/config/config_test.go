@@ -17,6 +17,7 @@ import (
 	"albs/internal/egress"
 	"albs/internal/sandbox"
 	"albs/internal/worker/node"
+	"albs/internal/worker/releaser"
 	"albs/internal/worker/tester"
 )
 
@@ -262,6 +263,38 @@ func TestPlaceSecrets(t *testing.T) {
 	}
 	if err := c.Place(dir, "", "", []albs.Role{albs.RoleNode}); err != nil {
 		t.Errorf("Place of a node = %v", err)
+	}
+}
+
+// TestPlacesOfReleaser: what further places need comes from its files too.
+func TestPlacesOfReleaser(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	file := func(name string) string { return filepath.Join(dir, name) }
+	for _, name := range []string{"access", "secret"} {
+		if err := os.WriteFile(file(name), []byte("the "+name+"\n"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	s3 := bucket.Config{Endpoint: "http://s3.lan", Bucket: "b", AccessKeyFile: file("access"), SecretKeyFile: file("secret")}
+	c := Config{LogLevel: "info", Releaser: releaser.Config{Places: []releaser.Place{{Name: "cdn", URL: "https://cdn.lan", S3: s3}}}}
+	for role, want := range map[albs.Role]bool{albs.RoleReleaser: true, albs.RoleNode: false} {
+		if err := c.Check([]albs.Role{role}); (err == nil) != want {
+			t.Errorf("Check for %s = %v", role, err)
+		}
+	}
+	if got := c.Warnings(); len(got) != 1 || !strings.Contains(got[0], "place cdn") {
+		t.Errorf("Warnings = %q, want one of http", got)
+	}
+	if err := c.Place(dir, "", "", []albs.Role{albs.RoleMaster, albs.RoleReleaser}); err != nil {
+		t.Fatal(err)
+	}
+	if got := c.Releaser.Places[0].S3; got.AccessKey != "the access" || got.SecretKey != "the secret" {
+		t.Errorf("read %q, %q", got.AccessKey, got.SecretKey)
+	}
+	c.Releaser.Places[0].Rsync.Host = "mirror.lan"
+	if err := c.Check([]albs.Role{albs.RoleReleaser}); !errors.Is(err, albs.Invalid) {
+		t.Errorf("Check of a place in two places = %v", err)
 	}
 }
 

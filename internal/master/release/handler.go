@@ -5,6 +5,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"strings"
+	"unicode/utf8"
 
 	"albs/internal/albs"
 	"albs/internal/attest"
@@ -130,7 +132,7 @@ func (h handler) Admit(ctx context.Context, l queue.Lease, outcome albs.Outcome,
 			return err
 		}
 		tx.AfterCommit(func() { h.reach.forget(row.Tree) })
-		row.Status, row.Reason, row.ChangedAt = Completed, "", db.Now()
+		row.Status, row.Reason, row.ChangedAt = Completed, behind(r.Reason), db.Now()
 		if err := h.store.update(ctx, tx, row, InProgress); err != nil {
 			return err
 		}
@@ -144,6 +146,27 @@ func (h handler) Admit(ctx context.Context, l queue.Lease, outcome albs.Outcome,
 		}
 		return h.tell(ctx, tx, EventPublished, row)
 	}, nil
+}
+
+// maxBehind bounds what a releaser tells of further places, in bytes.
+const maxBehind = 2000
+
+// behind is what is said of a release that further places didn't show when it was
+// published. The releaser brings them along by itself, so it is no failure.
+func behind(said string) string {
+	if said == "" {
+		return ""
+	}
+	said = strings.Map(func(c rune) rune {
+		if c < ' ' || c == utf8.RuneError {
+			return ' '
+		}
+		return c
+	}, said)
+	if len(said) > maxBehind {
+		said = strings.ToValidUTF8(said[:maxBehind], "") + "…"
+	}
+	return said + " (the releaser goes on trying, and its log says when it is done)"
 }
 
 // EventPublished is the kind of the event that a product shows a new serial, by a

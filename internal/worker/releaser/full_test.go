@@ -145,7 +145,7 @@ func TestHalfTheRepositories(t *testing.T) {
 	for n := 0; ; n += step {
 		w.public = inMemory(t)
 		w.mustPublish(first)
-		tree, doc, err := fetchTree(t.Context(), second, w.blobs)
+		tree, err := fetchTree(t.Context(), second, w.blobs)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -154,7 +154,7 @@ func TestHalfTheRepositories(t *testing.T) {
 			t.Fatal(err)
 		}
 		left := n
-		_, err = p.publish(t.Context(), tree, doc, away{w.blobs, &left}, func(context.Context) error { return nil }, io.Discard)
+		_, err = p.publish(t.Context(), tree, away{w.blobs, &left}, func(context.Context) error { return nil }, io.Discard)
 		if err := p.Close(); err != nil {
 			t.Fatal(err)
 		}

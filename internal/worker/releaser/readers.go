@@ -20,9 +20,9 @@ const mirrorList = "mirrorlist"
 // repoFile names the file beside each repository that a client's /etc/yum.repos.d takes.
 func repoFile(product string) string { return product + ".repo" }
 
-// checkURL refuses what can't be the address of a public place, as Invalid. None at all
-// is fine.
-func checkURL(s string) error {
+// checkURL refuses what can't be the address of a public place, as Invalid; key is where
+// it was given. None at all is fine.
+func checkURL(key, s string) error {
 	if s == "" {
 		return nil
 	}
@@ -30,7 +30,7 @@ func checkURL(s string) error {
 	// A .repo file has one line for it, in which dnf puts the value of what follows a $.
 	if err != nil || strings.ContainsAny(s, " ,$") || u.Opaque != "" || u.User != nil || u.RawQuery != "" || u.ForceQuery || u.Fragment != "" ||
 		!(u.Scheme == "file" && u.Host == "" && path.IsAbs(u.Path) || (u.Scheme == "https" || u.Scheme == "http") && u.Host != "") {
-		return albs.Errorf(albs.Invalid, "releaser.url is %q: it takes the address of the public place, as https://repo.example.org/albs", s)
+		return albs.Errorf(albs.Invalid, "%s is %q: it takes the address of the public place, as https://repo.example.org/albs", key, s)
 	}
 	return nil
 }
@@ -47,28 +47,31 @@ func invites(t repodata.Tree, isRepo map[string]bool, name string) bool {
 	return false
 }
 
-// address is where readers find a name of the place.
-func (p *place) address(product, name string) (string, error) {
-	u, err := url.Parse(p.url)
+// readers is where readers find the products of a place, as Config.URL says it.
+type readers string
+
+// address is where they find a name of a product's place.
+func (at readers) address(product, name string) (string, error) {
+	u, err := url.Parse(string(at))
 	if err != nil {
 		return "", fmt.Errorf("parse address of the public place: %w", err)
 	}
 	return u.JoinPath(product, name).String(), nil
 }
 
-// invite lays the two files by which readers find a repository of tree t that is being
-// made in dir. A place without an address has none of them.
-func (p *place) invite(dir string, t repodata.Tree, r repodata.TreeRepo) error {
-	if p.url == "" {
-		return nil
+// invitation returns the two files by which readers find repository r of tree t, which
+// lies in the tree of that serial, by their names. A place without an address has none.
+func (at readers) invitation(t repodata.Tree, r repodata.TreeRepo, serial int64) (map[string]string, error) {
+	if at == "" {
+		return nil, nil
 	}
-	own, err := p.address(t.Product, path.Join(treeName(t.Serial), r.Path)+"/")
+	own, err := at.address(t.Product, path.Join(treeName(serial), r.Path)+"/")
 	if err != nil {
-		return err
+		return nil, err
 	}
-	list, err := p.address(t.Product, path.Join("current", r.Path, mirrorList))
+	list, err := at.address(t.Product, path.Join("current", r.Path, mirrorList))
 	if err != nil {
-		return err
+		return nil, err
 	}
 	id := strings.Map(func(c rune) rune {
 		if strings.ContainsRune("-._", c) || c >= '0' && c <= '9' || c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' {
@@ -80,9 +83,9 @@ func (p *place) invite(dir string, t repodata.Tree, r repodata.TreeRepo) error {
 	var keys []string
 	for _, f := range t.Files {
 		if strings.HasPrefix(f.Path, "RPM-GPG-KEY-") {
-			key, err := p.address(t.Product, path.Join("current", f.Path))
+			key, err := at.address(t.Product, path.Join("current", f.Path))
 			if err != nil {
-				return err
+				return nil, err
 			}
 			keys = append(keys, key)
 		}
@@ -91,7 +94,16 @@ func (p *place) invite(dir string, t repodata.Tree, r repodata.TreeRepo) error {
 		text += "gpgkey=" + strings.Join(keys, " ") + "\n"
 	}
 	text += "gpgcheck=1\nrepo_gpgcheck=1\nenabled=1\n"
-	for name, text := range map[string]string{mirrorList: own + "\n", repoFile(t.Product): text} {
+	return map[string]string{mirrorList: own + "\n", repoFile(t.Product): text}, nil
+}
+
+// invite lays those files of a repository of tree t that is being made in dir.
+func (p *place) invite(dir string, t repodata.Tree, r repodata.TreeRepo) error {
+	files, err := readers(p.url).invitation(t, r, t.Serial)
+	if err != nil {
+		return err
+	}
+	for name, text := range files {
 		err := p.write(path.Join(dir, r.Path, name), func(w io.Writer) error { _, err := io.WriteString(w, text); return err })
 		if err != nil {
 			return err

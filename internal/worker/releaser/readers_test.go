@@ -31,6 +31,8 @@ type farm struct {
 	*world
 	key  *pgp.Key
 	made map[string][]byte // signed packages by file name
+	// invitation returns the .repo file that clients take; nil is the directory's.
+	invitation func() ([]byte, error)
 
 	mu       sync.Mutex
 	missing  []string       // what was asked for and isn't there
@@ -156,7 +158,13 @@ func (f *farm) show(serial int64, s *repodata.Snapshot) error {
 func (f *farm) dnf(dir string, args ...string) (string, error) {
 	f.t.Helper()
 	repos := filepath.Join(dir, "repos")
-	invitation, err := os.ReadFile(filepath.Join(f.public, product, "current", repo, "seed.repo"))
+	take := f.invitation
+	if take == nil {
+		take = func() ([]byte, error) {
+			return os.ReadFile(filepath.Join(f.public, product, "current", repo, "seed.repo"))
+		}
+	}
+	invitation, err := take()
 	if err == nil {
 		err = os.MkdirAll(repos, 0o755)
 	}
@@ -392,7 +400,7 @@ func TestCheckURL(t *testing.T) {
 		"https://repo.example.org/?": false, "https://repo.example.org/#a": false, "https://repo.example.org/$releasever": false,
 		"https://repo.example.org/a b": false, "https://repo.example.org/a,b": false, "https://repo.example.org/\n[x]": false,
 	} {
-		if err := checkURL(url); (err == nil) != good || err != nil && albs.KindOf(err) != albs.Invalid {
+		if err := checkURL("url", url); (err == nil) != good || err != nil && albs.KindOf(err) != albs.Invalid {
 			t.Errorf("checkURL(%q) = %v, want it to pass: %v", url, err, good)
 		}
 	}

@@ -1,5 +1,7 @@
 // Package releaser is the role that shows products to the public: it lays a
-// sealed tree beside the one that is shown, and then moves one link.
+// sealed tree beside the one that is shown, and then moves one link. Further places, in
+// buckets and on other hosts, are then brought to what the directory shows; inBucket and
+// onHost say how those are made.
 //
 // A product's public place is a directory:
 //
@@ -32,10 +34,10 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"path"
 	"time"
 
 	"github.com/rs/zerolog"
+	"golang.org/x/sync/errgroup"
 
 	"albs/internal/albs"
 	"albs/internal/repodata"
@@ -50,20 +52,27 @@ type Config struct {
 	// https. Without it no mirrorlist and no .repo file is published. Another one counts
 	// from the next serial.
 	URL string `yaml:"url"`
+	// Places are further places: each is brought to what Public shows.
+	Places []Place `yaml:"places"`
 	// Spool keeps what could not be reported yet.
 	Spool string `yaml:"spool"`
 }
 
-// Run publishes what m has to publish until ctx is done.
+// Run publishes what m has to publish until ctx is done, and brings further places to
+// what the directory shows.
 func Run(ctx context.Context, c Config, version string, m worker.Master, log zerolog.Logger) error {
 	if c.Public == "" || c.Spool == "" {
 		return albs.Errorf(albs.Invalid, "the releaser needs the directories releaser.public and releaser.spool")
 	}
-	if err := checkURL(c.URL); err != nil {
+	if err := c.Check(); err != nil {
 		return err
 	}
 	if err := os.MkdirAll(c.Public, 0o755); err != nil {
 		return fmt.Errorf("make public directory: %w", err)
+	}
+	others, err := newFollowers(c, log)
+	if err != nil {
+		return err
 	}
 	offer := worker.Offer{Version: version, Labels: []string{"kind:" + string(albs.KindPublish), "kind:" + string(albs.KindPrune)}}
 	l := worker.Loop{
@@ -76,33 +85,50 @@ func Run(ctx context.Context, c Config, version string, m worker.Master, log zer
 				}
 				return albs.OutcomeOK, albs.Result{Prune: &r}, nil
 			}
-			r, err := publish(ctx, c, s)
+			r, behind, err := publish(ctx, c, others, s)
 			if err != nil {
 				return "", albs.Result{}, err
 			}
-			return albs.OutcomeOK, albs.Result{Publish: &r}, nil
+			return albs.OutcomeOK, albs.Result{Publish: &r, Reason: behind}, nil
 		},
 	}
-	return l.Run(ctx)
+	g, ctx := errgroup.WithContext(ctx)
+	for _, f := range others {
+		g.Go(func() error { return f.run(ctx) })
+	}
+	g.Go(func() error { return l.Run(ctx) })
+	return g.Wait()
 }
 
-func publish(ctx context.Context, c Config, s *worker.Session) (albs.PublishResult, error) {
+// publish shows the tree of a task, and returns for people which further places don't
+// show it yet.
+func publish(ctx context.Context, c Config, others followers, s *worker.Session) (r albs.PublishResult, behind string, err error) {
 	spec := s.Lease.Spec.Publish
 	if spec == nil {
-		return albs.PublishResult{}, albs.Errorf(albs.Invalid, "the task names nothing to publish")
+		return r, "", albs.Errorf(albs.Invalid, "the task names nothing to publish")
 	}
 	src := session{s}
-	tree, doc, err := fetchTree(ctx, *spec, src)
+	t, err := fetchTree(ctx, *spec, src)
 	if err != nil {
-		return albs.PublishResult{}, err
+		return r, "", err
 	}
-	p, err := openPlace(c.Public, spec.Product)
+	log := s.Log("publish")
+	if r, err = show(ctx, c, t, src, s.Check, log); err != nil {
+		return r, "", err
+	}
+	// The release is public. A place that is away holds up neither it nor the others.
+	return r, others.follow(ctx, t.Product, log), nil
+}
+
+// show brings the directory to the tree.
+func show(ctx context.Context, c Config, t tree, src source, check func(context.Context) error, log io.Writer) (r albs.PublishResult, err error) {
+	p, err := openPlace(c.Public, t.Product)
 	if err != nil {
-		return albs.PublishResult{}, err
+		return r, err
 	}
-	defer p.Close()
+	defer func() { err = errors.Join(err, p.Close()) }()
 	p.url = c.URL
-	return p.publish(ctx, tree, doc, src, s.Check, s.Log("publish"))
+	return p.publish(ctx, t, src, check, log)
 }
 
 func prune(ctx context.Context, c Config, s *worker.Session) (albs.PruneResult, error) {
@@ -140,56 +166,38 @@ func (session) Write(context.Context, io.Reader, int64) (albs.Digest, int64, err
 
 var errReadOnly = errors.New("a releaser stores no blobs")
 
-// fetchTree returns the tree of a task with its document. It is Invalid if the
-// document is not the tree that the task is about.
-func fetchTree(ctx context.Context, spec albs.PublishSpec, src source) (repodata.Tree, []byte, error) {
-	var doc bytes.Buffer
-	if err := src.Fetch(ctx, spec.Tree, repodata.MaxTreeBytes, &doc); err != nil {
-		return repodata.Tree{}, nil, fmt.Errorf("fetch tree: %w", err)
-	}
-	if d := albs.DigestOf(doc.Bytes()); d != spec.Tree {
-		return repodata.Tree{}, nil, fmt.Errorf("fetch tree: the bytes hash to %s, not to %s", d, spec.Tree)
-	}
-	tree, err := repodata.ParseTree(doc.Bytes())
-	if err != nil {
-		return repodata.Tree{}, nil, err
-	}
-	if tree.Product != spec.Product || tree.Serial != spec.Serial {
-		return repodata.Tree{}, nil, albs.Errorf(albs.Invalid, "the tree is serial %d of %s, the task is to publish serial %d of %s",
-			tree.Serial, tree.Product, spec.Serial, spec.Product)
-	}
-	return tree, doc.Bytes(), nil
+// tree is a tree with its document.
+type tree struct {
+	repodata.Tree
+	doc []byte
 }
 
-// publish brings the place to the tree of document doc. It may be repeated after
-// any crash: what is there already stays, and a tree that is shown already is
-// success. Another tree of the serial that is shown, and any lower serial, is
-// Invalid. check is asked right before the link moves.
-func (p *place) publish(ctx context.Context, tree repodata.Tree, doc []byte, src source, check func(context.Context) error, log io.Writer) (albs.PublishResult, error) {
-	result := albs.PublishResult{Serial: tree.Serial, Tree: albs.DigestOf(doc), Location: path.Join(tree.Product, "current")}
-	shown, digest, err := p.shown()
-	if err != nil {
-		return result, err
+func (t tree) digest() albs.Digest { return albs.DigestOf(t.doc) }
+
+// fetchTree returns the tree of a task. It is Invalid if the document is not the tree
+// that the task is about.
+func fetchTree(ctx context.Context, spec albs.PublishSpec, src source) (tree, error) {
+	var doc bytes.Buffer
+	if err := src.Fetch(ctx, spec.Tree, repodata.MaxTreeBytes, &doc); err != nil {
+		return tree{}, fmt.Errorf("fetch tree: %w", err)
 	}
-	if shown == tree.Serial && digest == result.Tree {
-		fmt.Fprintf(log, "serial %d is shown already\n", shown)
-		p.dirty["."] = struct{}{} // the link may be younger than the last sync
-		return result, p.sync()
+	t := tree{doc: doc.Bytes()}
+	if d := t.digest(); d != spec.Tree {
+		return tree{}, fmt.Errorf("fetch tree: the bytes hash to %s, not to %s", d, spec.Tree)
 	}
-	if shown >= tree.Serial {
-		return result, albs.Errorf(albs.Invalid, "%s shows serial %d already; serial %d would be a step back", tree.Product, shown, tree.Serial)
+	var err error
+	if t.Tree, err = repodata.ParseTree(t.doc); err != nil {
+		return tree{}, err
 	}
-	if err := p.lay(ctx, tree, doc, shown, src, log); err != nil {
-		return result, err
+	if t.Product != spec.Product || t.Serial != spec.Serial {
+		return tree{}, albs.Errorf(albs.Invalid, "the tree is serial %d of %s, the task is to publish serial %d of %s",
+			t.Serial, t.Product, spec.Serial, spec.Product)
 	}
-	// The one effect that the master can't fence: last of all, and only while the
-	// lease is certainly ours.
-	if err := check(ctx); err != nil {
-		return result, err
-	}
-	if err := p.show(tree.Serial); err != nil {
-		return result, err
-	}
-	fmt.Fprintf(log, "serial %d is shown in place of %d\n", tree.Serial, shown)
-	return result, nil
+	return t, nil
+}
+
+// publish brings the directory to the tree; see bring.
+func (p *place) publish(ctx context.Context, t tree, src source, check func(context.Context) error, log io.Writer) (albs.PublishResult, error) {
+	result := albs.PublishResult{Serial: t.Serial, Tree: t.digest(), Location: location(t.Product)}
+	return result, bring(ctx, directory{p, t, src, log}, t.Serial, result.Tree, check, log)
 }

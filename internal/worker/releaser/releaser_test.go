@@ -160,7 +160,7 @@ func (w *world) save(t repodata.Tree) albs.PublishSpec {
 // publish does what a task does; wrap may stand between it and the folder.
 func (w *world) publish(spec albs.PublishSpec, wrap func(folder) folder) (string, error) {
 	w.t.Helper()
-	tree, doc, err := fetchTree(w.t.Context(), spec, w.blobs)
+	tree, err := fetchTree(w.t.Context(), spec, w.blobs)
 	if err != nil {
 		return "", err
 	}
@@ -174,7 +174,7 @@ func (w *world) publish(spec albs.PublishSpec, wrap func(folder) folder) (string
 		p.root = wrap(p.root)
 	}
 	var log strings.Builder
-	got, err := p.publish(w.t.Context(), tree, doc, w.blobs, func(context.Context) error { return nil }, &log)
+	got, err := p.publish(w.t.Context(), tree, w.blobs, func(context.Context) error { return nil }, &log)
 	if want := (albs.PublishResult{Serial: spec.Serial, Tree: spec.Tree, Location: "seed/current"}); err == nil && got != want {
 		w.t.Errorf("publish = %+v, want %+v", got, want)
 	}
@@ -337,7 +337,7 @@ func TestRefusals(t *testing.T) {
 		}
 		w.shows(5, one)
 	}
-	if _, _, err := fetchTree(t.Context(), w.tree(6, two), liar{w.blobs, w.tree(6, one).Tree}); err == nil || !strings.Contains(err.Error(), "the bytes hash to") {
+	if _, err := fetchTree(t.Context(), w.tree(6, two), liar{w.blobs, w.tree(6, one).Tree}); err == nil || !strings.Contains(err.Error(), "the bytes hash to") {
 		t.Errorf("fetchTree of another tree's bytes = %v", err)
 	}
 	for _, name := range []string{"", ".", "..", "a/b", "/"} {
@@ -354,7 +354,7 @@ func TestCheckBeforeShow(t *testing.T) {
 	one := w.snapshot(nil, 1, alpha)
 	w.mustPublish(w.tree(1, one))
 	spec := w.tree(2, w.snapshot(one, 2, beta))
-	tree, doc, err := fetchTree(t.Context(), spec, w.blobs)
+	tree, err := fetchTree(t.Context(), spec, w.blobs)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -366,7 +366,7 @@ func TestCheckBeforeShow(t *testing.T) {
 		t.Errorf("a second releaser = %v, want Unavailable", err)
 	}
 	gone := albs.Errorf(albs.StaleLease, "gone")
-	if _, err := p.publish(t.Context(), tree, doc, w.blobs, func(context.Context) error { return gone }, io.Discard); !errors.Is(err, albs.StaleLease) {
+	if _, err := p.publish(t.Context(), tree, w.blobs, func(context.Context) error { return gone }, io.Discard); !errors.Is(err, albs.StaleLease) {
 		t.Errorf("publish = %v, want the check's error", err)
 	}
 	p.Close()
