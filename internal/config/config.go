@@ -134,6 +134,15 @@ func (c *Config) Place(data, listen, version string, roles []albs.Role) error {
 	set(&c.Releaser.Public, under(albs.RoleReleaser, "public"))
 	set(&c.Releaser.Spool, under(albs.RoleReleaser, "spool"))
 
+	// Roles in one process can read each other's folders, and what they hold of blobs is a copy.
+	if slices.Contains(roles, albs.RoleMaster) {
+		for r, dir := range map[albs.Role]string{albs.RoleReleaser: c.Releaser.Public, albs.RoleNode: c.Node.Depot.Dir, albs.RoleTester: c.Tester.Depot.Dir} {
+			if slices.Contains(roles, r) {
+				c.Master.Blobs.Copies = append(c.Master.Blobs.Copies, dir)
+			}
+		}
+	}
+
 	type secret struct {
 		file string
 		to   *string

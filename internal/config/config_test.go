@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"reflect"
 	"runtime"
+	"slices"
 	"strings"
 	"testing"
 
@@ -182,6 +183,8 @@ func TestCheck(t *testing.T) {
 	halfBucket, backwards := withBucket, Config{}
 	halfBucket.Master.Blobs.S3.Bucket = ""
 	backwards.Master.Blobs.Scrub = -1
+	near := Config{}
+	near.Master.Blobs.Copies = []string{"backup"}
 	connected := Config{Connect: Connect{Master: "https://albs.example.org"}}
 	for name, c := range map[string]struct {
 		c     Config
@@ -195,6 +198,7 @@ func TestCheck(t *testing.T) {
 		"a master with a bucket":   {withBucket, []albs.Role{albs.RoleMaster}, true},
 		"a node with a bucket":     {withBucket, []albs.Role{albs.RoleNode}, false},
 		"a bucket without a name":  {halfBucket, []albs.Role{albs.RoleMaster}, false},
+		"a copy somewhere":         {near, []albs.Role{albs.RoleMaster}, false},
 		"scrubbing backwards":      {backwards, []albs.Role{albs.RoleMaster}, false},
 		"a master that connects":   {connected, []albs.Role{albs.RoleMaster}, false},
 		"a node that connects":     {connected, []albs.Role{albs.RoleNode}, true},
@@ -266,7 +270,8 @@ func TestPlaceSecrets(t *testing.T) {
 	}
 }
 
-// TestPlacesOfReleaser: what further places need comes from its files too.
+// TestPlacesOfReleaser: what further places need comes from its files too, and what roles of
+// one process hold of blobs is a copy for the scrubber.
 func TestPlacesOfReleaser(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
@@ -291,6 +296,9 @@ func TestPlacesOfReleaser(t *testing.T) {
 	}
 	if got := c.Releaser.Places[0].S3; got.AccessKey != "the access" || got.SecretKey != "the secret" {
 		t.Errorf("read %q, %q", got.AccessKey, got.SecretKey)
+	}
+	if got := c.Master.Blobs.Copies; !slices.Equal(got, []string{c.Releaser.Public}) {
+		t.Errorf("the master's copies are %q, want the public place", got)
 	}
 	c.Releaser.Places[0].Rsync.Host = "mirror.lan"
 	if err := c.Check([]albs.Role{albs.RoleReleaser}); !errors.Is(err, albs.Invalid) {

@@ -90,12 +90,20 @@ type Blobs struct {
 	// Scrub is how often all of them are read to see whether they are still right;
 	// scrub.Every if 0.
 	Scrub time.Duration `yaml:"scrub"`
+	// Copies are folders on this host from which a file whose bytes have rotted is put
+	// back, as scrub.Folder reads them.
+	Copies []string `yaml:"copies"`
 }
 
 // Check returns what is wrong with the configuration as it is written, as Invalid.
 func (b Blobs) Check() error {
 	if b.Scrub < 0 {
 		return albs.Errorf(albs.Invalid, "scrub is below zero")
+	}
+	for _, dir := range b.Copies {
+		if !filepath.IsAbs(dir) {
+			return albs.Errorf(albs.Invalid, "copies: %.200q isn't an absolute path", dir)
+		}
 	}
 	if err := b.S3.Check(); err != nil {
 		return fmt.Errorf("s3: %w", err)
@@ -172,9 +180,6 @@ func Open(ctx context.Context, c Config, log zerolog.Logger) (m *Master, err err
 	if err != nil {
 		return m, err
 	}
-	if m.scrub, err = scrub.New(blobs, path("scrub.json"), c.Blobs.Scrub, log); err != nil {
-		return m, err
-	}
 	staging, err := blob.NewStaging(path("staging"))
 	if err != nil {
 		return m, err
@@ -198,6 +203,12 @@ func Open(ctx context.Context, c Config, log zerolog.Logger) (m *Master, err err
 	m.events = event.New(m.db, log)
 	m.auth = auth.New(m.db, m.events, log)
 	artifacts := artifact.New(m.db, blobs, staging)
+	m.scrub, err = scrub.New(blobs, path("scrub.json"), scrub.Options{
+		Every: c.Blobs.Scrub, Copies: c.Blobs.copies(scrub.Cache(blobs)), What: m.what(artifacts),
+	}, log)
+	if err != nil {
+		return m, err
+	}
 	c.Queue.LogDir, c.Queue.LocalDir = path("logs"), path("local")
 	if m.queue, err = queue.New(m.db, m.events, artifacts, blobs, c.Queue, log); err != nil {
 		return m, err

@@ -1,6 +1,7 @@
 // Package scrub reads all blobs of a store again and again, slowly, so that bytes that
-// rot where nobody looks are found while there may still be a copy of them. It finds
-// and tells; it mends nothing, for it has no other copy.
+// rot where nobody looks are found while there may still be a copy of them. Where it
+// knows of one that hashes to the blob's name it puts those bytes back; else it says
+// what is lost.
 package scrub
 
 import (
@@ -48,30 +49,48 @@ type state struct {
 // Scrubber reads the blobs of a store. Its place is kept in a file, so that a restart
 // goes on and doesn't begin again; another cycle over the same blobs does no harm.
 type Scrubber struct {
-	store blob.Store
-	file  string
-	every time.Duration
-	log   zerolog.Logger
+	store  blob.Store
+	file   string
+	every  time.Duration
+	copies []Copy
+	what   func(ctx context.Context, d albs.Digest) (string, error)
+	log    zerolog.Logger
 
-	pause   func(ctx context.Context, d time.Duration) error // tests don't wait
-	read    prometheus.Counter
-	corrupt prometheus.Gauge
-	ended   prometheus.Gauge
+	pause    func(ctx context.Context, d time.Duration) error // tests don't wait
+	read     prometheus.Counter
+	repaired prometheus.Counter
+	corrupt  prometheus.Gauge
+	ended    prometheus.Gauge
 
 	state state // of whoever runs Run
 }
 
-// New returns the scrubber of store that begins a cycle every so often (0 is Every)
-// and keeps its place in file. A file that can't be read, or isn't the scrubber's, is
-// Internal.
-func New(store blob.Store, file string, every time.Duration, log zerolog.Logger) (*Scrubber, error) {
-	if every == 0 {
-		every = Every
+// Options is what a scrubber may be given beside its store.
+type Options struct {
+	// Every is the time from one cycle to the next; 0 is Every.
+	Every time.Duration
+	// Copies are where the bytes of blobs may lie too, the nearest first.
+	Copies []Copy
+	// What says, for people, what a blob is and what needs it; nil says nothing.
+	What func(ctx context.Context, d albs.Digest) (string, error)
+}
+
+// New returns the scrubber of store that keeps its place in file. A file that can't be
+// read, or isn't the scrubber's, is Internal.
+func New(store blob.Store, file string, o Options, log zerolog.Logger) (*Scrubber, error) {
+	if o.Every == 0 {
+		o.Every = Every
+	}
+	if o.What == nil {
+		o.What = func(context.Context, albs.Digest) (string, error) { return "", nil }
 	}
 	s := &Scrubber{
-		store: store, file: file, every: every, log: log, pause: pause,
+		store: store, file: file, every: o.Every, copies: o.Copies, what: o.What, log: log, pause: pause,
 		read: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "albs_blobs_scrubbed_total", Help: "Blobs that the scrubber has read, since the start.",
+		}),
+		repaired: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "albs_blobs_repaired_total", Help: "Blobs that were corrupt and were put back from a copy, since the start.",
 		}),
 		corrupt: prometheus.NewGauge(prometheus.GaugeOpts{
 			Name: "albs_blobs_corrupt", Help: "Blobs whose stored bytes didn't hash to their name when the scrubber last read them.",
@@ -95,7 +114,7 @@ func New(store blob.Store, file string, every time.Duration, log zerolog.Logger)
 
 // Metrics returns what operators watch of it.
 func (s *Scrubber) Metrics() []prometheus.Collector {
-	return []prometheus.Collector{s.read, s.corrupt, s.ended}
+	return []prometheus.Collector{s.read, s.repaired, s.corrupt, s.ended}
 }
 
 // Run reads until ctx is done, whose error it returns. A store that can't be read, or a
@@ -157,7 +176,8 @@ func (s *Scrubber) cycle(ctx context.Context) error {
 	return s.keep()
 }
 
-// look reads one blob and notes what it found; an error is that it couldn't.
+// look reads one blob, puts it back if it is corrupt and can be, and notes what it found;
+// an error is that it couldn't.
 func (s *Scrubber) look(ctx context.Context, name albs.Digest) error {
 	err := s.store.Verify(ctx, name)
 	bad := errors.Is(err, blob.ErrCorrupt)
@@ -165,10 +185,25 @@ func (s *Scrubber) look(ctx context.Context, name albs.Digest) error {
 		return err
 	}
 	s.read.Inc()
+	if bad {
+		from, err := s.repair(ctx, name)
+		if err != nil {
+			return err
+		}
+		if from != "" {
+			s.repaired.Inc()
+			s.log.Warn().Str("blob", string(name)).Str("from", from).Msg("the stored bytes of a blob were not those of its name: the right ones were put back from a copy")
+			bad = false
+		}
+	}
 	at, known := slices.BinarySearch(s.state.Corrupt, name)
 	switch {
 	case bad:
-		s.log.Error().Str("blob", string(name)).Msg("the stored bytes of a blob are not those of its name: it is read no more until the right ones are put back")
+		what, err := s.what(ctx, name)
+		if err != nil {
+			what = "unknown: " + err.Error()
+		}
+		s.log.Error().Str("blob", string(name)).Str("lost", what).Msg("the stored bytes of a blob are not those of its name, and no copy is known: it is read no more until the right ones are put back")
 		if !known && len(s.state.Corrupt) < maxCorrupt {
 			s.state.Corrupt = slices.Insert(s.state.Corrupt, at, name)
 		}
@@ -178,6 +213,33 @@ func (s *Scrubber) look(ctx context.Context, name albs.Digest) error {
 	}
 	s.tell()
 	return nil
+}
+
+// repair puts the bytes of a copy in the place of corrupt ones and returns where they
+// came from, "" if no copy has the right ones. The store hashes what it is given, and
+// what it holds then is read again.
+func (s *Scrubber) repair(ctx context.Context, name albs.Digest) (from string, err error) {
+	for _, c := range s.copies {
+		r, err := c.Open(ctx, name)
+		if err == nil {
+			_, err = s.store.Put(ctx, name, r)
+			err = errors.Join(err, r.Close())
+		}
+		if err == nil {
+			err = s.store.Verify(ctx, name)
+		}
+		switch {
+		case err == nil:
+			return c.Name, nil
+		case ctx.Err() != nil:
+			return "", ctx.Err()
+		case errors.Is(err, albs.NotFound), errors.Is(err, blob.ErrCorrupt), errors.Is(err, albs.Invalid):
+			// It hasn't the right ones: the next may.
+		default:
+			s.log.Warn().Err(err).Str("blob", string(name)).Str("from", c.Name).Msg("a corrupt blob can't be put back from a copy; the next is tried")
+		}
+	}
+	return "", nil
 }
 
 // keep writes down the place.

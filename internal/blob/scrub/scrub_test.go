@@ -23,6 +23,7 @@ import (
 type place struct {
 	store  blob.Store
 	damage func(t *testing.T, d albs.Digest)
+	forget func(t *testing.T, d albs.Digest) // what the store has of a blob elsewhere
 }
 
 func flip(b []byte) []byte {
@@ -47,22 +48,27 @@ func places(t *testing.T, f func(t *testing.T, p place)) {
 			if err := errors.Join(os.Chmod(file, 0o600), os.WriteFile(file, flip(b), 0o600)); err != nil {
 				t.Fatal(err)
 			}
-		}})
+		}, func(*testing.T, albs.Digest) {}})
 	})
 	t.Run("s3", func(t *testing.T) {
 		t.Parallel()
 		c := s3test.Config(t)
-		s, err := blob.NewS3(t.Context(), c, t.TempDir())
+		cache := t.TempDir()
+		s, err := blob.NewS3(t.Context(), c, cache)
 		if err != nil {
 			t.Fatal(err)
 		}
-		f(t, place{s, func(t *testing.T, d albs.Digest) { s3test.Change(t, c, d, flip) }})
+		f(t, place{s, func(t *testing.T, d albs.Digest) { s3test.Change(t, c, d, flip) }, func(t *testing.T, d albs.Digest) {
+			if err := os.Remove(filepath.Join(cache, "sha256", string(d[:2]), string(d[2:]))); err != nil {
+				t.Fatal(err)
+			}
+		}})
 	})
 }
 
 func scrubber(t *testing.T, s blob.Store, file string, log *bytes.Buffer) *Scrubber {
 	t.Helper()
-	x, err := New(s, file, 0, zerolog.New(log))
+	x, err := New(s, file, Options{}, zerolog.New(log))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -223,7 +229,7 @@ func TestBadPlace(t *testing.T) {
 	if err := os.WriteFile(file, []byte("{"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := New(nil, file, 0, zerolog.Nop()); !errors.Is(err, albs.Internal) || !strings.Contains(err.Error(), "remove it") {
+	if _, err := New(nil, file, Options{}, zerolog.Nop()); !errors.Is(err, albs.Internal) || !strings.Contains(err.Error(), "remove it") {
 		t.Errorf("New = %v", err)
 	}
 }

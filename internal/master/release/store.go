@@ -285,3 +285,9 @@ func (s store) showing(ctx context.Context, q db.Q, product string, first, last 
 		product, first, last, Completed, Reverted)
 	return ids, err
 }
+
+// holding returns where a package was released, the oldest release first.
+func (s store) holding(ctx context.Context, q db.Q, d albs.Digest) (out []Held, err error) {
+	err = q.SelectContext(ctx, &out, `SELECT product, path, release_id FROM released_package WHERE digest = $1 ORDER BY release_id, product, path`, d)
+	return out, err
+}
