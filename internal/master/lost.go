@@ -29,11 +29,11 @@ func (m *Master) what(artifacts *artifact.Artifacts) func(context.Context, albs.
 		if err != nil {
 			return "", err
 		}
-		return named(a, held), nil
+		return inWords(a, held), nil
 	}
 }
 
-func named(a artifact.Artifact, held []release.Held) string {
+func inWords(a artifact.Artifact, held []release.Held) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "%s %s", a.Kind, a.Name)
 	if a.SignedBy != "" {

@@ -27,7 +27,7 @@ func TestNamed(t *testing.T) {
 		"signed":       {signed, one, "signed by ABCD"},
 		"often":        {plain, many, "and 5 more"},
 	} {
-		if got := named(tt.a, tt.held); !strings.Contains(got, tt.want) {
+		if got := inWords(tt.a, tt.held); !strings.Contains(got, tt.want) {
 			t.Errorf("%s: %q, want %q in it", name, got, tt.want)
 		}
 	}
