@@ -60,15 +60,15 @@ type closureView struct {
 	Broken  []closure.Broken
 	Unknown []closure.Broken
 	More    int // of either that aren't listed
-	Unread  []string
 }
 
-// closureOf is nil for what has nothing to tell.
+// closureOf is nil for what has nothing to tell. What couldn't be looked at is among the
+// plan's notes.
 func closureOf(c *plan.Closure) *closureView {
-	if c == nil || len(c.Broken)+len(c.Unknown)+len(c.Unread)+c.More == 0 {
+	if c == nil || len(c.Broken)+len(c.Unknown)+c.More == 0 {
 		return nil
 	}
-	v := closureView{Barring: c.Policy == product.Closed, Unread: c.Unread}
+	v := closureView{Barring: c.Policy == product.Closed}
 	var b, u int
 	v.Broken, b = head(c.Broken, maxRefused)
 	v.Unknown, u = head(c.Unknown, maxTold)
