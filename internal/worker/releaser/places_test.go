@@ -428,7 +428,7 @@ func TestPlacesKilled(t *testing.T) {
 		for n, serial := 0, int64(2); ; n, serial = n+step, serial+1 {
 			old := snapshots[len(snapshots)-1]
 			// A package comes, or it goes again: each round has metadata that is new.
-			next := v.snapshot(old, serial)
+			var next *repodata.Snapshot
 			if len(snapshots)%2 == 1 {
 				next = v.snapshot(one, serial, names[len(snapshots)/2%2])
 			} else {
