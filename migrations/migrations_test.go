@@ -101,7 +101,7 @@ func TestArtifactIndexes(t *testing.T) {
 				got = append(got, i.String())
 			}
 		}
-		if diff := cmp.Diff([]string{"artifact(digest) unique", "artifact(id) unique", "artifact(unsigned)"}, got); diff != "" {
+		if diff := cmp.Diff([]string{"artifact(digest) unique", "artifact(id) unique", "artifact(rpm_name,rpm_version,rpm_release,rpm_arch)", "artifact(unsigned)"}, got); diff != "" {
 			t.Error(diff)
 		}
 	})

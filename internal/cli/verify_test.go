@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -32,7 +33,7 @@ func TestVerifyFails(t *testing.T) {
 	}{
 		{"no trust file", []string{"x.rpm", "--bundle", bad, "--trust", filepath.Join(dir, "none")}, terminal.ExitFailed, "albs: read "},
 		{"a trust file that is none", []string{"x.rpm", "--bundle", bad, "--trust", bad}, input, "albs: " + bad + " is NOT verified: "},
-		{"a trust file without end", []string{"x.rpm", "--bundle", bad, "--trust", large}, input, "albs: " + large + " has more than 16384 bytes: it isn't a trust file, as albs trust export saves it\n"},
+		{"a trust file without end", []string{"x.rpm", "--bundle", bad, "--trust", large}, input, "albs: " + large + fmt.Sprintf(" has more than %d bytes", attest.MaxTrust) + ": it isn't a trust file, as albs trust export saves it\n"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			t.Parallel()

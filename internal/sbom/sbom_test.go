@@ -251,6 +251,10 @@ func TestSPDXReads(t *testing.T) {
 			SPDXTagValue: func(b []byte) (*spdx.Document, error) { return tagvalue.Read(bytes.NewReader(b)) },
 			SPDXRDF:      func(b []byte) (*spdx.Document, error) { return rdf.Read(bytes.NewReader(b)) },
 		} {
+			if racing && f == SPDXRDF {
+				t.Log("SPDX's reader of RDF has races of its own: it is asked where the race detector is off")
+				continue
+			}
 			got, err := read(write(t, b, f))
 			if err != nil {
 				t.Errorf("%s as %s can't be read: %v", name, f, err)

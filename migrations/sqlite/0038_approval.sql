@@ -41,6 +41,7 @@ CREATE TABLE document_signature_new (
 INSERT INTO document_signature_new (digest, key, clear, armored, at) SELECT digest, key, 0, armored, at FROM document_signature;
 DROP TABLE document_signature;
 ALTER TABLE document_signature_new RENAME TO document_signature;
+CREATE INDEX document_signature_key ON document_signature (key);
 
 -- Files that may be signed for a product, by digest.
 CREATE TABLE sign_allowed (

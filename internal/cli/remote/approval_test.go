@@ -95,17 +95,15 @@ func TestApprove(t *testing.T) {
 					t.Errorf("it doesn't say %q:\n%s%s", s, got.stdout, got.stderr)
 				}
 			}
-			f.mu.Lock()
-			defer f.mu.Unlock()
-			if (len(f.saw) > 0) != (tc.signed != "") {
-				t.Fatalf("the server saw %q", f.saw)
+			if (len(f.seen()) > 0) != (tc.signed != "") {
+				t.Fatalf("the server saw %q", f.seen())
 			}
 			if tc.signed == "" {
 				return
 			}
 			var sent struct{ Digest, Envelope string }
-			if err := json.Unmarshal([]byte(strings.TrimPrefix(f.saw[0], "POST "+tc.path+"approve/ ")), &sent); err != nil {
-				t.Fatalf("the server saw %q: %v", f.saw, err)
+			if err := json.Unmarshal([]byte(strings.TrimPrefix(f.seen()[0], "POST "+tc.path+"approve/ ")), &sent); err != nil {
+				t.Fatalf("the server saw %q: %v", f.seen(), err)
 			}
 			e, err := attest.ParseEnvelope([]byte(sent.Envelope))
 			if err != nil {
@@ -144,8 +142,8 @@ func TestUserKey(t *testing.T) {
 			t.Errorf("user key %q = %+v", tc.args, got)
 		}
 	}
-	if len(f.saw) != 3 || f.saw[0] != `POST /users/2/keys/ {"public":"`+line+`\n"}` {
-		t.Errorf("the server saw %q", f.saw)
+	if len(f.seen()) != 3 || f.seen()[0] != `POST /users/2/keys/ {"public":"`+line+`\n"}` {
+		t.Errorf("the server saw %q", f.seen())
 	}
 }
 

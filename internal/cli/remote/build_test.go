@@ -89,7 +89,7 @@ func TestCreateBuild(t *testing.T) {
 			`"},{"url":"https://git/x,y.git","git_ref":"imports/c9/z-1"},{"url":"https://x/b-1-1.src.rpm"}],"product":"demo","order":"auto","break":["one→a"],"mock_options":{"with":["a","b"],"without":["c"],` +
 			`"definitions":{"dist":".x","opts":"-a,-b=1"},"yum_exclude":["gcc*"],"module_enable":["perl:5.32"],"target_arch":"i686"},"platform_flavors":["epel","beta"],"linked_builds":[3,4]}`,
 	}
-	if d := cmp.Diff(want, f.saw); d != "" {
+	if d := cmp.Diff(want, f.seen()); d != "" {
 		t.Errorf("requests (-want +got):\n%s", d)
 	}
 }
@@ -335,7 +335,7 @@ func TestBuildCommands(t *testing.T) {
 			if d := cmp.Diff(tc.want, got, cmp.AllowUnexported(result{})); d != "" {
 				t.Errorf("(-want +got):\n%s", d)
 			}
-			if d := cmp.Diff(tc.saw, f.saw); d != "" {
+			if d := cmp.Diff(tc.saw, f.seen()); d != "" {
 				t.Errorf("requests (-want +got):\n%s", d)
 			}
 		})
@@ -360,8 +360,8 @@ func TestBreakOff(t *testing.T) {
 		if d := cmp.Diff(result{1, "", "albs: broken off; build 5 goes on: albs build watch 5\n"}, got, cmp.AllowUnexported(result{})); d != "" {
 			t.Errorf("albs %s (-want +got):\n%s", args, d)
 		}
-		if len(f.saw) > 0 {
-			t.Errorf("albs %s changed something: %q", args, f.saw)
+		if len(f.seen()) > 0 {
+			t.Errorf("albs %s changed something: %q", args, f.seen())
 		}
 	}
 }

@@ -49,7 +49,7 @@ func TestBuildFile(t *testing.T) {
 		`POST /builds/ {"order":"listed","platforms":[{"arch_list":["x86_64"],"name":"seed"}],"tasks":[{"git_ref":"5.10","mock_options":{"definitions":{"dist":".x"},"without":["x"]},"url":"https://git/one.git"},` +
 			`{"srpm":"` + digest + `"},{"url":"https://x/b-1-1.src.rpm"},{"srpm":"` + strings.Repeat("d", 64) + `"}]}`,
 	}
-	if d := cmp.Diff(want, f.saw); d != "" {
+	if d := cmp.Diff(want, f.seen()); d != "" {
 		t.Errorf("requests (-want +got):\n%s", d)
 	}
 }
@@ -88,8 +88,8 @@ func TestBuildFileRefused(t *testing.T) {
 			}
 			f, url := newFake(t, refused)
 			got := command(t, url, append([]string{"build", "create", "--file", file}, tt.args...)...)
-			if got.code != tt.code || got.stdout != "" || !strings.HasPrefix(strings.ReplaceAll(got.stderr, file, "FILE"), tt.stderr) || len(f.saw) != tt.saw {
-				t.Errorf("%+v after %q, want %d: %s", got, f.saw, tt.code, tt.stderr)
+			if got.code != tt.code || got.stdout != "" || !strings.HasPrefix(strings.ReplaceAll(got.stderr, file, "FILE"), tt.stderr) || len(f.seen()) != tt.saw {
+				t.Errorf("%+v after %q, want %d: %s", got, f.seen(), tt.code, tt.stderr)
 			}
 		})
 	}

@@ -358,10 +358,10 @@ func TestCommands(t *testing.T) {
 			if d := cmp.Diff(result{tc.code, tc.stdout, tc.stderr}, got, cmp.AllowUnexported(result{})); d != "" {
 				t.Errorf("(-want +got):\n%s", d)
 			}
-			if d := cmp.Diff(tc.saw, f.saw); d != "" {
+			if d := cmp.Diff(tc.saw, f.seen()); d != "" {
 				t.Errorf("requests (-want +got):\n%s", d)
 			}
-			for _, tok := range f.tokens {
+			for _, tok := range f.given() {
 				if tok != "Bearer albs_test" {
 					t.Errorf("Authorization %q", tok)
 				}
@@ -420,13 +420,13 @@ func TestTokenFile(t *testing.T) {
 			f, url := newFake(t, map[string][]answer{"GET /platforms/": ok("[]")})
 			got := commandWith(t, t.Context(), map[string]string{"ALBS_URL": url, "HOME": home, "ALBS_TOKEN": tc.env}, "", "platform", "list")
 			if tc.err != "" {
-				if got.code != 1 || !strings.HasPrefix(got.stderr, tc.err) || len(f.tokens) != 0 {
-					t.Errorf("got %+v after %d requests, want %q and none", got, len(f.tokens), tc.err)
+				if got.code != 1 || !strings.HasPrefix(got.stderr, tc.err) || len(f.given()) != 0 {
+					t.Errorf("got %+v after %d requests, want %q and none", got, len(f.given()), tc.err)
 				}
 				return
 			}
-			if got.code != 0 || len(f.tokens) != 1 || f.tokens[0] != tc.want {
-				t.Errorf("got %+v with %q, want 0 with %q", got, f.tokens, tc.want)
+			if got.code != 0 || len(f.given()) != 1 || f.given()[0] != tc.want {
+				t.Errorf("got %+v with %q, want 0 with %q", got, f.given(), tc.want)
 			}
 		})
 	}

@@ -38,7 +38,7 @@ func TestFlavourCommands(t *testing.T) {
 		if d := cmp.Diff(tc.want, command(t, url, tc.args...), cmp.AllowUnexported(result{})); d != "" {
 			t.Errorf("%s (-want +got):\n%s", tc.name, d)
 		}
-		if d := cmp.Diff(tc.saw, f.saw); d != "" {
+		if d := cmp.Diff(tc.saw, f.seen()); d != "" {
 			t.Errorf("%s: requests (-want +got):\n%s", tc.name, d)
 		}
 	}

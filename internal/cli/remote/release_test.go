@@ -333,7 +333,7 @@ func TestKeysSigningReleases(t *testing.T) {
 			if d := cmp.Diff(tc.want, got, cmp.AllowUnexported(result{})); d != "" {
 				t.Errorf("(-want +got):\n%s", d)
 			}
-			if d := cmp.Diff(tc.saw, f.saw); d != "" {
+			if d := cmp.Diff(tc.saw, f.seen()); d != "" {
 				t.Errorf("requests (-want +got):\n%s", d)
 			}
 		})

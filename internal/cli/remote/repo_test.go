@@ -72,7 +72,7 @@ func TestRepoMetadata(t *testing.T) {
 		if diff := cmp.Diff(tc.want, command(t, url, append([]string{"repo", "metadata"}, tc.args...)...), cmp.AllowUnexported(result{})); diff != "" {
 			t.Errorf("%s (-want +got):\n%s", tc.name, diff)
 		}
-		if diff := cmp.Diff(tc.saw, f.saw); diff != "" {
+		if diff := cmp.Diff(tc.saw, f.seen()); diff != "" {
 			t.Errorf("%s: the server saw (-want +got):\n%s", tc.name, diff)
 		}
 	}

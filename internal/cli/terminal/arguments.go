@@ -146,7 +146,7 @@ func (t *Terminal) prepare(root *urfave.App) {
 const groupUsage = " COMMAND …"
 
 // onlyHolds reports, of a command that was prepared, whether it does nothing by itself.
-func onlyHolds(c *urfave.Command) bool { return strings.HasSuffix(c.UsageText, groupUsage) }
+func onlyHolds(c *urfave.Command) bool { return strings.Contains(c.UsageText, groupUsage) }
 
 func prepare(cs []*urfave.Command, path string) {
 	for _, c := range cs {

@@ -54,8 +54,8 @@ func (a app) keyCommand() *urfave.Command {
 			}),
 			ask.Answers(&urfave.Command{
 				Name: "revoke", Usage: "end a key, for good", ArgsUsage: "NAME|FINGERPRINT --reason compromised|superseded|retired [--text TEXT] [--wait]",
-				Description: "The signer certifies that the key is revoked and never uses it again. Whoever has that certificate, which the next\n" +
-					"release publishes in the file of keys, takes nothing that the key signed, whenever that was. It can't be undone.\n" +
+				Description: "The signer certifies that the key is revoked and never uses it again. It can't be undone.\n" +
+					"The next release publishes that certificate in the file of keys: who has it takes nothing that the key signed, whenever that was.\n" +
 					"To go on to another key while packages of the old one stay good, only change the product's key.\n" +
 					`For example: albs key revoke demo --reason compromised --text "the token was lost" --wait`,
 				Flags: []urfave.Flag{

@@ -39,7 +39,7 @@ func (a app) signCommands() []*urfave.Command {
 		}),
 		ask.Answers(&urfave.Command{
 			Name: "list", Usage: "list files that people have signed, the newest first", ArgsUsage: "[--product P] [--before TASK]",
-			Description: "Up to 100 are listed. What waits for approval is approved with: albs approve file:TASK",
+			Description: "Up to 100 are listed. What waits for approval is approved with albs approve file:TASK.",
 			Flags:       []urfave.Flag{product, &urfave.Int64Flag{Name: "before", Usage: "only those older than `TASK`"}},
 			Action: ask.Shows(a.App, 0, func(c *urfave.Context, cl *client.Client) (client.Doc[[]client.SignedFile], error) {
 				return cl.SignedFiles(c.Context, c.String("product"), albs.TaskID(c.Int64("before")))
@@ -54,14 +54,16 @@ func (a app) signCommands() []*urfave.Command {
 		}),
 		ask.Answers(&urfave.Command{
 			Name: "disallow", Usage: "take a file off that list", ArgsUsage: "SHA256 --product P",
-			Description: "What was asked for before is signed all the same.",
-			Flags:       []urfave.Flag{product},
-			Action:      terminal.Action(1, 1, a.disallowFile),
+			Description: "What was asked for before is signed all the same.\n" +
+				"For example: albs sign disallow e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855 --product demo",
+			Flags:  []urfave.Flag{product},
+			Action: terminal.Action(1, 1, a.disallowFile),
 		}),
 		ask.Answers(&urfave.Command{
 			Name: "allowed", Usage: "show that list", ArgsUsage: "--product P",
-			Description: "Documents that albs makes aren't listed: they may be signed anyway.",
-			Flags:       []urfave.Flag{product},
+			Description: "Documents that albs makes aren't listed: they may be signed anyway.\n" +
+				"For example: albs sign allowed --product demo",
+			Flags: []urfave.Flag{product},
 			Action: terminal.Action(0, 0, func(c *urfave.Context) error {
 				return a.onList(c, func(cl *client.Client) (client.Doc[[]client.AllowedFile], error) {
 					return cl.AllowedFiles(c.Context, c.String("product"))
