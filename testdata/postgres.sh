@@ -2,7 +2,8 @@
 # postgres.sh COMMAND [ARG…]: runs COMMAND beside a throw-away PostgreSQL cluster
 # whose DSN is in ALBS_TEST_POSTGRES, and removes the cluster afterwards. The exit
 # code is COMMAND's. The cluster listens on a Unix socket in its own directory
-# only. Run by root it belongs to the user postgres, for the server refuses root.
+# only, where other users get by the password in the DSN: the tests' masters run as some.
+# Run by root it belongs to the user postgres, for the server refuses root.
 # Where no server is installed, COMMAND runs without one and says so by its skips.
 set -eu
 
@@ -43,7 +44,11 @@ trap stop EXIT
 trap 'exit 130' INT
 trap 'exit 143' TERM
 
-$as "$bin/initdb" -D "$dir/data" -U albs -A trust -E UTF8 --locale=C.UTF-8 --no-sync >"$dir/initdb.log" 2>&1 ||
+secret=$(od -An -N 20 -tx1 /dev/urandom | tr -d ' \n')
+printf '%s\n' "$secret" | $as sh -c 'umask 077; cat >"$1"' sh "$dir/password"
+$as chmod 711 "$dir"
+# md5, for tests connect thousands of times.
+$as "$bin/initdb" -D "$dir/data" -U albs -A md5 --pwfile="$dir/password" -E UTF8 --locale=C.UTF-8 --no-sync >"$dir/initdb.log" 2>&1 ||
 	{ cat "$dir/initdb.log" >&2; exit 1; }
 # Nothing here outlives a crash, so nothing is synced.
 $as "$bin/pg_ctl" -D "$dir/data" -w -t 60 -l "$dir/data/server.log" -o "-k $dir -c listen_addresses= \
@@ -51,4 +56,4 @@ $as "$bin/pg_ctl" -D "$dir/data" -w -t 60 -l "$dir/data/server.log" -o "-k $dir 
 	{ cat "$dir/data/server.log" >&2; exit 1; }
 
 cd "$OLDPWD"
-ALBS_TEST_POSTGRES="host=$dir user=albs dbname=postgres sslmode=disable" "$@"
+ALBS_TEST_POSTGRES="host=$dir user=albs password=$secret dbname=postgres sslmode=disable" "$@"

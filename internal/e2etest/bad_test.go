@@ -424,8 +424,8 @@ func TestColumnsDontCount(t *testing.T) {
 // edit reads or changes the database of a master whose process has ended.
 func (s *site) edit(master string, who identity, f func(ctx context.Context, d *db.DB) error) {
 	s.t.Helper()
-	file := filepath.Join(s.dir, master, "master/albs.db")
-	d, err := db.Open(s.t.Context(), db.Config{File: file})
+	c := s.database(master)
+	d, err := db.Open(s.t.Context(), c)
 	if err != nil {
 		s.t.Fatal(err)
 	}
@@ -435,7 +435,10 @@ func (s *site) edit(master string, who identity, f func(ctx context.Context, d *
 	if err := d.Close(); err != nil {
 		s.t.Fatal(err)
 	}
-	all, err := filepath.Glob(file + "*")
+	if c.File == "" {
+		return
+	}
+	all, err := filepath.Glob(c.File + "*")
 	if err != nil {
 		s.t.Fatal(err)
 	}

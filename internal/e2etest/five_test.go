@@ -2,6 +2,7 @@ package e2etest
 
 import (
 	"errors"
+	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -10,9 +11,7 @@ import (
 	"testing"
 	"time"
 
-	"albs/internal/blob/s3test"
 	"albs/internal/client"
-	"albs/internal/master/db/dbtest"
 )
 
 // TestFiveProcesses goes the whole way with every role in a process of its own, over
@@ -31,7 +30,7 @@ func TestFiveProcesses(t *testing.T) {
 	if !apart {
 		t.Log("only root can change users: all five processes run as one")
 	}
-	s.five(who, nil)
+	s.five(who)
 
 	if apart {
 		for _, r := range allRoles {
@@ -45,49 +44,40 @@ func TestFiveProcesses(t *testing.T) {
 		if readable(t, who["node"], key) || !readable(t, who["signer"], key) {
 			t.Error("the node's user can read the signer's key, or the signer's can't")
 		}
-		if database := filepath.Join(s.dir, "master/master/albs.db"); readable(t, who["node"], database) || !readable(t, who["master"], database) {
-			t.Error("the node's user can read the master's database, or the master's can't")
+		secret := s.database("master").File
+		if secret == "" {
+			secret = filepath.Join(s.dir, fmt.Sprintf("dsn-%d", who["master"].uid))
+		}
+		if readable(t, who["node"], secret) || !readable(t, who["master"], secret) {
+			t.Error("the node's user can read the master's database or the way to it, or the master's can't")
 		}
 	}
 	s.check("master", "releaser")
 }
 
 // TestPostgresAndS3 goes the same way with a PostgreSQL database and the blobs in a
-// bucket: the master as the tests' own user, who can reach the server.
+// bucket.
 func TestPostgresAndS3(t *testing.T) {
 	t.Parallel()
-	c := dbtest.Postgres(t)
 	s := newSite(t)
-	s.s3 = s3test.Config(t)
-	s.secrets = append(s.secrets, c.DSN, s.s3.SecretKey)
-	dsn := filepath.Join(s.dir, "dsn")
-	if err := os.WriteFile(dsn, []byte(c.DSN+"\n"), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	who := map[string]identity{"master": self}
-	for _, r := range allRoles[1:] {
+	s.goOutside()
+	who := map[string]identity{}
+	for _, r := range allRoles {
 		who[r] = ordinary(t)
 	}
-	s.five(who, yes{"master": yes{
-		"database": yes{"dsn_file": dsn},
-		"blobs": yes{"s3": yes{
-			"endpoint": s.s3.Endpoint, "bucket": s.s3.Bucket, "prefix": s.s3.Prefix,
-			"access_key_file": s.s3.AccessKeyFile, "secret_key_file": s.s3.SecretKeyFile,
-		}},
-	}})
+	s.five(who)
 	if _, err := os.Stat(filepath.Join(s.dir, "master/master/blobs")); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("the master has blobs in its directory: %v", err)
 	}
-	s.stop()
-	s.checkIn(c, "master", "releaser")
+	s.check("master", "releaser")
 }
 
-// five has every role played by a process of its own, the master's configured with
-// change, and a commit become a released package.
-func (s *site) five(who map[string]identity, change yes) {
+// five has every role played by a process of its own, and a commit become a released
+// package.
+func (s *site) five(who map[string]identity) {
 	t := s.t
 	t.Helper()
-	s.serve("master", who["master"], []string{"master"}, change)
+	s.serve("master", who["master"], []string{"master"}, nil)
 	s.people()
 	s.tiny()
 	s.product("tiny")

@@ -26,9 +26,11 @@ import (
 
 	"albs/internal/albs"
 	"albs/internal/blob"
+	"albs/internal/blob/s3test"
 	"albs/internal/client"
 	"albs/internal/ledger"
 	"albs/internal/master/db"
+	"albs/internal/master/db/dbtest"
 	"albs/internal/master/historytest"
 )
 
@@ -56,6 +58,7 @@ type site struct {
 	secrets []string      // that must be nowhere
 	master  string        // the program that plays the master, where it isn't the usual one
 	env     []string      // of all processes, beside the usual
+	dsn     string        // of the database; "" is in the master's directory
 	s3      blob.S3Config // where the blobs are; the zero value is in the master's directory
 	mu      sync.Mutex
 	procs   []*process
@@ -65,9 +68,58 @@ type site struct {
 func newSite(t *testing.T) *site {
 	t.Helper()
 	listen := freeAddress(t)
-	return &site{
+	s := &site{
 		t: t, dir: folder(t, self, t.Name()), seed: seed(t), forge: theForge(t), lease: longLease,
 		listen: listen, url: "http://" + listen,
+	}
+	if os.Getenv(outside) != "" {
+		s.goOutside()
+	}
+	return s
+}
+
+// outside, set to anything, has all tests run with a database and blobs outside of the
+// master; else TestPostgresAndS3 alone does. testdata/postgres.sh and testdata/s3.sh have
+// to run them.
+const outside = "ALBS_E2E_OUTSIDE"
+
+// goOutside has the site's master keep its database in PostgreSQL and its blobs in a
+// bucket of an S3 server.
+func (s *site) goOutside() {
+	s.t.Helper()
+	s.dsn, s.s3 = dbtest.Postgres(s.t).DSN, s3test.Config(s.t)
+	s.secrets = append(s.secrets, s.dsn, s.s3.SecretKey)
+}
+
+// database is that of the master whose process has that name.
+func (s *site) database(master string) db.Config {
+	if s.dsn != "" {
+		return db.Config{DSN: s.dsn}
+	}
+	return db.Config{File: filepath.Join(s.dir, master, "master/albs.db")}
+}
+
+// means returns where the configuration of a master that runs as who says its database
+// and its blobs are.
+func (s *site) means(who identity) yes {
+	s.t.Helper()
+	if s.dsn == "" {
+		return nil
+	}
+	secret := func(name, text string) string {
+		file := filepath.Join(s.dir, fmt.Sprintf("%s-%d", name, who.uid))
+		if err := os.WriteFile(file, []byte(text+"\n"), 0o600); err != nil {
+			s.t.Fatal(err)
+		}
+		who.own(s.t, file)
+		return file
+	}
+	return yes{
+		"database": yes{"dsn_file": secret("dsn", s.dsn)},
+		"blobs": yes{"s3": yes{
+			"endpoint": s.s3.Endpoint, "bucket": s.s3.Bucket, "prefix": s.s3.Prefix,
+			"access_key_file": secret("access-key", s.s3.AccessKey), "secret_key_file": secret("secret-key", s.s3.SecretKey),
+		}},
 	}
 }
 
@@ -116,6 +168,7 @@ func (s *site) config(who identity, roles []string, change yes) string {
 				"egress": yes{"allow": []string{s.forge.host, "file://" + s.seed}, "ca_files": []string{s.forge.ca}},
 				"queue":  yes{"lease": s.lease.String(), "backoff": "200ms"},
 			}
+			set(c["master"].(yes), s.means(who))
 		case "node", "tester":
 			sandbox["dir"] = kept(s.t, who, fmt.Sprintf("roots-%d", who.uid))
 			c[r] = yes{"sandbox": sandbox, "egress": local}
@@ -582,15 +635,10 @@ func (s *site) check(master, releaser string) {
 
 // checkStopped is check for a site whose processes have ended.
 func (s *site) checkStopped(master, releaser string) {
-	s.t.Helper()
-	s.checkIn(db.Config{File: filepath.Join(s.dir, master, "master/albs.db")}, master, releaser)
-}
-
-func (s *site) checkIn(c db.Config, master, releaser string) {
 	t := s.t
 	t.Helper()
 	ctx := t.Context()
-	d, err := db.Open(ctx, c)
+	d, err := db.Open(ctx, s.database(master))
 	if err != nil {
 		t.Fatal(err)
 	}

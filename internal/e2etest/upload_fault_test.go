@@ -49,7 +49,7 @@ func (s *site) uploads(round, token string) {
 				if _, err := me.Put(ctx, lease.Token, file.Digest, held, &breaks{strings.NewReader(foreign[held:to])}); err == nil {
 					t.Errorf("an upload that broke off at %d %% succeeded", percent)
 				}
-				if _, err := os.Stat(s.blob(file.Digest)); err == nil {
+				if s.stored(file.Digest) {
 					t.Errorf("%d %% of an upload are a blob", percent)
 				}
 				if got := s.get("/blobs/" + string(file.Digest)); got != http.StatusNotFound {
@@ -132,9 +132,17 @@ func (s *site) uploads(round, token string) {
 // record is a buildroot record as short as can be.
 const record = "{}"
 
-// blob is where the master keeps what has that digest.
-func (s *site) blob(d albs.Digest) string {
-	return filepath.Join(s.dir, "master/master/blobs/sha256", string(d[:2]), string(d[2:]))
+// stored reports whether the master called "master" keeps what has that digest.
+func (s *site) stored(d albs.Digest) bool {
+	s.t.Helper()
+	blobs, err := s.blobs(filepath.Join(s.dir, "master/master"))
+	if err == nil {
+		_, err = blobs.Stat(s.t.Context(), d)
+	}
+	if err != nil && !errors.Is(err, albs.NotFound) {
+		s.t.Fatal(err)
+	}
+	return err == nil
 }
 
 // breaks is a reader that fails at its end.
