@@ -94,7 +94,7 @@ func TestLife(t *testing.T) {
 
 func live(t *testing.T, d *db.DB) {
 	l := &life{
-		fixture: setup(t, d), groups: 25, versions: 4, packages: 22, trees: 8, oldest: map[string]int64{},
+		fixture: setup(t, d), groups: 25, versions: 4, packages: 30, trees: 8, oldest: map[string]int64{},
 		builds: map[string]albs.BuildID{}, files: map[string][]string{}, was: map[string][]map[string]bool{}, now: time.Now(),
 	}
 	changes := 150
