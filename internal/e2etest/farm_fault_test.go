@@ -108,8 +108,11 @@ func shiftTimes(ctx context.Context, d *db.DB, by time.Duration) error {
 		"fleet_worker": {"seen_at"},
 	} {
 		for _, c := range columns {
-			_, err := d.ExecContext(ctx, fmt.Sprintf(`UPDATE %s SET %s = strftime('%%Y-%%m-%%dT%%H:%%M:%%f000Z', %[2]s, $1) WHERE %[2]s IS NOT NULL`, table, c),
-				fmt.Sprintf("%+.0f seconds", by.Seconds()))
+			shifted := `strftime('%Y-%m-%dT%H:%M:%f000Z', ` + c + `, $1)`
+			if d.Postgres() {
+				shifted = c + ` + CAST($1 AS interval)`
+			}
+			_, err := d.ExecContext(ctx, fmt.Sprintf(`UPDATE %s SET %s = %s WHERE %[2]s IS NOT NULL`, table, c, shifted), fmt.Sprintf("%+.0f seconds", by.Seconds()))
 			if err != nil {
 				return fmt.Errorf("shift %s of %s: %w", c, table, err)
 			}
