@@ -60,7 +60,8 @@ func (v *verified[M]) forget(name albs.Digest) {
 	delete(v.marks, name)
 }
 
-// seed makes quick sums this process's own: nobody can make other bytes of the same sum.
+// seed makes quick sums this process's own: who doesn't know it can't aim at one. The sum
+// is no cryptographic hash, and counts only while the file's mark is the same.
 var seed = maphash.MakeSeed()
 
 // newQuick returns a hash for quick sums, ten times as fast as sha256. A quick sum tells

@@ -25,12 +25,11 @@ type Made struct {
 // OfProgram returns the bill of a program in Go, of which the file tells by itself from
 // which modules it was made. It is Invalid if r isn't one. A program that neither says
 // nor names when it was made is dated 1970. tool is the version of the albs that asks.
-func OfProgram(path string, r io.ReadSeeker, made Made, by Party, base, tool string) (Bill, error) {
-	at, ok := r.(io.ReaderAt)
-	if !ok {
-		return Bill{}, albs.Errorf(albs.Invalid, "%s can't be read at any place", path)
-	}
-	info, err := buildinfo.Read(at)
+func OfProgram(path string, r interface {
+	io.ReadSeeker
+	io.ReaderAt
+}, made Made, by Party, base, tool string) (Bill, error) {
+	info, err := buildinfo.Read(r)
 	if err != nil {
 		return Bill{}, albs.Errorf(albs.Invalid, "%s is no program that Go made: %w", path, err)
 	}

@@ -480,7 +480,7 @@ func TestOfProgram(t *testing.T) {
 		t.Errorf("of a script: %v", err)
 	}
 	if testing.Short() {
-		t.Skip("-short: it links a whole program")
+		t.Skip("it links a whole program: not with -short")
 	}
 	own := filepath.Join(t.TempDir(), "albs")
 	if out, err := exec.CommandContext(t.Context(), "go", "build", "-o", own, "albs").CombinedOutput(); err != nil {

@@ -37,7 +37,7 @@ func (b *browser) picture(name string) {
 // keeping up with what the others do.
 func TestShipInBrowser(t *testing.T) {
 	if testing.Short() {
-		t.Skip("the whole way in a browser takes long; TestShip goes it without one")
+		t.Skip("the whole way in a browser takes long: not with -short; TestShip goes it without one")
 	}
 	t.Parallel()
 	f := shipping(t)
