@@ -210,8 +210,8 @@ run rpm --root "$demo/client/root" --dbpath "$dbpath" -q --qf '%{NEVRA}  signed 
 say "anyone checks a package offline: no server, one trust file"
 rpm=$(find -L "$public/$PLATFORM/main/x86_64/os/Packages" -name 'pngcheck-[0-9]*.x86_64.rpm' | head -n 1)
 run albs trust export --output "$demo/trust.json"
-run albs artifact bundle "$rpm" --output "$demo/pngcheck.jsonl"
-ALBS_URL=http://127.0.0.1:1 ALBS_TOKEN='' run albs verify "$rpm" --bundle "$demo/pngcheck.jsonl" --trust "$demo/trust.json"
+run albs artifact bundle "$rpm" --output "$demo"
+ALBS_URL=http://127.0.0.1:1 ALBS_TOKEN='' run albs verify "$rpm" --bundle "$demo" --trust "$demo/trust.json"
 
 say "done in $((SECONDS - began)) s"
 echo "packages: $packages — built, tested, signed, released, installed with gpgcheck=1 and repo_gpgcheck=1, verified"

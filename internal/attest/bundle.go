@@ -7,20 +7,29 @@ import (
 	"albs/internal/ledger"
 )
 
-// Bounds of a bundle. A package's chain has five statements or so.
+// Endings of the files that lie beside a package, which come after its whole name.
+const (
+	EnvelopesSuffix = ".intoto.jsonl" // Bundle.Envelopes
+	ProofSuffix     = ".ledger-proof" // Bundle.Proof
+	LogProofSuffix  = ".tlog-proof"   // of the public log of releases, see package tlog
+)
+
+// Bounds of each half of a bundle. A package's chain has five statements or so.
 const (
 	MaxBundle     = 8 << 20
 	maxStatements = 512
 )
 
-// Values of the member "albs" of a bundle's lines that are no envelopes.
+// Values of the member "albs" of a proof's lines.
 const (
 	proofFormat = "ledger-proof/v1"
 	stateFormat = "ledger-state/v1"
 )
 
-// Bundle is what lies beside a package: statements, the proof of each that it is in
-// the ledger, and the signed state that the proofs lead to.
+// Bundle is what lies beside a package: statements in chain order, the proof of each
+// that it is in the ledger, and the signed state that the proofs lead to. It is kept in
+// two halves: the envelopes, which other tools read and which never change once a
+// package is released, and the proofs, which are as good from any later state.
 type Bundle struct {
 	Statements []Proven    `json:"statements"`
 	State      SignedState `json:"state"`
@@ -34,7 +43,7 @@ type Proven struct {
 	Proof    ledger.Proof `json:"proof"`
 }
 
-// proofLine and stateLine are lines of an encoded bundle.
+// proofLine and stateLine are lines of an encoded proof.
 type proofLine struct {
 	Albs  string       `json:"albs"`
 	Key   string       `json:"key"`
@@ -46,62 +55,81 @@ type stateLine struct {
 	SignedState
 }
 
-// Encode returns the bundle as JSON lines: the envelopes, then a ledger-proof/v1
-// for each in the same order, then one ledger-state/v1.
-func (b Bundle) Encode() []byte {
-	var buf bytes.Buffer
-	line := func(p []byte) { buf.Write(p); buf.WriteByte('\n') }
+// Envelopes returns the statements' DSSE envelopes, one a line, in order: what lies
+// beside a package as NAME.rpm.intoto.jsonl (in-toto's bundle of attestations).
+func (b Bundle) Envelopes() []byte {
+	var out []byte
 	for _, p := range b.Statements {
-		line(encode(p.Envelope))
+		out = append(append(out, encode(p.Envelope)...), '\n')
 	}
-	for _, p := range b.Statements {
-		line(encode(proofLine{proofFormat, p.Key, p.Proof}))
-	}
-	line(encode(stateLine{stateFormat, b.State}))
-	return buf.Bytes()
+	return out
 }
 
-// ParseBundle reads what Encode wrote, and nothing else. Nothing is verified. The
-// error is a BrokenLink: of the link that the line is for, or LinkInput if the
-// lines as a whole make no bundle.
-func ParseBundle(b []byte) (Bundle, error) {
-	if len(b) > MaxBundle {
-		return Bundle{}, broken(LinkInput, "a bundle has at most %d bytes", MaxBundle)
+// Proof returns, as JSON lines, a ledger-proof/v1 for each envelope in the same order
+// and one ledger-state/v1: what lies beside a package as NAME.rpm.ledger-proof.
+func (b Bundle) Proof() []byte {
+	var out []byte
+	for _, p := range b.Statements {
+		out = append(append(out, encode(proofLine{proofFormat, p.Key, p.Proof})...), '\n')
 	}
-	if len(b) == 0 || b[len(b)-1] != '\n' {
-		return Bundle{}, broken(LinkInput, "the bundle doesn't end with a whole line")
+	return append(append(out, encode(stateLine{stateFormat, b.State})...), '\n')
+}
+
+// ParseBundle reads what Envelopes and Proof wrote, and nothing else. Nothing is
+// verified. The error is a BrokenLink: of the link that a line is for, or LinkInput if
+// the two as a whole make no bundle.
+func ParseBundle(envelopes, proof []byte) (Bundle, error) {
+	said, err := lines(envelopes, "file of statements")
+	if err != nil {
+		return Bundle{}, err
 	}
-	if n := bytes.Count(b, []byte("\n")); n%2 == 0 || n < 3 || n > 2*maxStatements+1 {
-		return Bundle{}, broken(LinkInput, "a bundle has a line for each statement, one for each proof and one for the state, not %d", n)
+	proven, err := lines(proof, "ledger proof")
+	if err != nil {
+		return Bundle{}, err
 	}
-	lines := bytes.Split(b[:len(b)-1], []byte("\n"))
-	n := len(lines) / 2
+	n := len(said)
+	if n > maxStatements || len(proven) != n+1 {
+		return Bundle{}, broken(LinkInput, "there are %d statements and %d lines of proof; each statement, at most %d, has one and the state another", n, len(proven), maxStatements)
+	}
 	out := Bundle{Statements: make([]Proven, n)}
 	for i := range n {
-		e, err := ParseEnvelope(lines[i])
+		e, err := ParseEnvelope(said[i])
 		if err != nil {
-			return Bundle{}, broken(LinkStatement, "line %d of the bundle is no envelope: %w", i+1, err)
+			return Bundle{}, broken(LinkStatement, "line %d of the statements is no envelope: %w", i+1, err)
 		}
 		var p proofLine
-		err = decode(lines[n+i], &p)
+		err = decode(proven[i], &p)
 		if err == nil && p.Albs != proofFormat {
 			err = albs.Errorf(albs.Invalid, "it is not of the format %s", proofFormat)
 		}
 		if err != nil {
-			return Bundle{}, broken(LinkInclusion, "line %d of the bundle is no ledger proof: %w", n+i+1, err)
+			return Bundle{}, broken(LinkInclusion, "line %d of the ledger proof is none: %w", i+1, err)
 		}
 		out.Statements[i] = Proven{Envelope: e, Key: p.Key, Proof: p.Proof}
 	}
 	var s stateLine
-	err := decode(lines[2*n], &s)
+	err = decode(proven[n], &s)
 	if err == nil && s.Albs != stateFormat {
 		err = albs.Errorf(albs.Invalid, "it is not of the format %s", stateFormat)
 	}
 	if err != nil {
-		return Bundle{}, broken(LinkState, "line %d of the bundle is no ledger state: %w", 2*n+1, err)
+		return Bundle{}, broken(LinkState, "line %d of the ledger proof is no ledger state: %w", n+1, err)
 	}
 	out.State = s.SignedState
 	return out, nil
+}
+
+// lines splits what into whole lines, of which there is at least one.
+func lines(b []byte, what string) ([][]byte, error) {
+	switch {
+	case len(b) > MaxBundle:
+		return nil, broken(LinkInput, "a %s has at most %d bytes", what, MaxBundle)
+	case len(b) == 0 || b[len(b)-1] != '\n':
+		return nil, broken(LinkInput, "the %s doesn't end with a whole line", what)
+	case bytes.Count(b, []byte("\n")) > maxStatements+1:
+		return nil, broken(LinkInput, "a %s has at most %d lines", what, maxStatements+1)
+	}
+	return bytes.Split(b[:len(b)-1], []byte("\n")), nil
 }
 
 // fact is a statement that has been verified: the master signed it and it is in the

@@ -192,17 +192,17 @@ func FuzzParseBundle(f *testing.F) {
 		State:      s.SignState(state, time.Unix(1, 0)),
 	}
 	trust := attest.Trust{Albs: "trust/v1", Ledger: state.Ledger, MasterKeys: []string{attest.PublicKey(s.Public())}, Builders: []string{"b"}}
-	f.Add(bundle.Encode())
-	f.Fuzz(func(t *testing.T, b []byte) {
-		bundle, err := attest.ParseBundle(b)
+	f.Add(bundle.Envelopes(), bundle.Proof())
+	f.Fuzz(func(t *testing.T, envelopes, proof []byte) {
+		bundle, err := attest.ParseBundle(envelopes, proof)
 		if err != nil {
 			if albs.KindOf(err) != albs.Invalid {
 				t.Errorf("ParseBundle: %v", err)
 			}
 			return
 		}
-		if !bytes.Equal(bundle.Encode(), b) {
-			t.Errorf("%q is accepted, but encoded as %q", b, bundle.Encode())
+		if !bytes.Equal(bundle.Envelopes(), envelopes) || !bytes.Equal(bundle.Proof(), proof) {
+			t.Errorf("%q and %q are accepted, but encoded as %q and %q", envelopes, proof, bundle.Envelopes(), bundle.Proof())
 		}
 		if _, err := attest.VerifyEvidence(attest.Evidence{Bundle: bundle}, []albs.Digest{h}, trust, ledger.State{}); albs.KindOf(err) != albs.Invalid {
 			t.Errorf("VerifyEvidence: %v", err)

@@ -25,8 +25,7 @@ import (
 func TestVerifyTellsTheChain(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	encoded := w.bundle.Encode()
-	b, err := attest.ParseBundle(encoded)
+	b, err := attest.ParseBundle(w.bundle.Envelopes(), w.bundle.Proof())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -63,7 +62,7 @@ func TestVerifyTellsTheChain(t *testing.T) {
 		report.State != w.bundle.State.State || !report.StateAt.Equal(w.bundle.State.At) {
 		t.Errorf("report = %+v", report)
 	}
-	t.Logf("the bundle has %d bytes", len(encoded))
+	t.Logf("the bundle has %d bytes of statements and %d of proof", len(w.bundle.Envelopes()), len(w.bundle.Proof()))
 }
 
 func wantLink(t *testing.T, what string, err error, links ...attest.Link) {
@@ -85,8 +84,8 @@ func wantLink(t *testing.T, what string, err error, links ...attest.Link) {
 func TestEveryMutantOfTheBundleIsRefused(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	lines := bytes.Split(bytes.TrimSuffix(w.bundle.Encode(), []byte("\n")), []byte("\n"))
-	n := len(lines) / 2
+	n := len(w.bundle.Statements)
+	lines := bytes.Split(slices.Concat(w.bundle.Envelopes(), bytes.TrimSuffix(w.bundle.Proof(), []byte("\n"))), []byte("\n"))
 	mutants := 0
 	for i, line := range lines {
 		link := attest.LinkStatement
@@ -98,12 +97,9 @@ func TestEveryMutantOfTheBundleIsRefused(t *testing.T) {
 		}
 		try := func(what string, mutant []byte) {
 			mutants++
-			changed := bytes.Join([][]byte{bytes.Join(lines[:i], []byte("\n")), mutant, bytes.Join(lines[i+1:], []byte("\n"))}, []byte("\n"))
-			changed = append(bytes.TrimPrefix(changed, []byte("\n")), '\n')
-			if i == 2*n {
-				changed = append(bytes.Join(append(append([][]byte{}, lines[:i]...), mutant), []byte("\n")), '\n')
-			}
-			b, err := attest.ParseBundle(changed)
+			changed := slices.Clone(lines)
+			changed[i] = mutant
+			b, err := attest.ParseBundle(joined(changed[:n]), joined(changed[n:]))
 			if err == nil {
 				_, err = w.verify(t, w.signed, b, w.trust)
 			}
@@ -133,6 +129,9 @@ func TestEveryMutantOfTheBundleIsRefused(t *testing.T) {
 	}
 	t.Logf("%d mutants", mutants)
 }
+
+// joined makes a file of lines.
+func joined(lines [][]byte) []byte { return append(bytes.Join(lines, []byte("\n")), '\n') }
 
 // canonical encodes a mutated line in the order of members that albs writes, so
 // that it isn't refused for its form alone.
@@ -170,30 +169,39 @@ func canonical(t *testing.T, tree any, i, n int) []byte {
 func TestBundlesOfOtherLines(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	lines := strings.SplitAfter(string(w.bundle.Encode()), "\n")
-	lines = lines[:len(lines)-1]
-	n := len(lines) / 2
-	refuse := func(what string, text string, links ...attest.Link) {
+	split := func(b []byte) []string { l := strings.SplitAfter(string(b), "\n"); return l[:len(l)-1] }
+	said, proof := split(w.bundle.Envelopes()), split(w.bundle.Proof())
+	n := len(said)
+	refuse := func(what string, said, proof []string, links ...attest.Link) {
 		t.Helper()
-		b, err := attest.ParseBundle([]byte(text))
+		b, err := attest.ParseBundle([]byte(strings.Join(said, "")), []byte(strings.Join(proof, "")))
 		if err == nil {
 			_, err = w.verify(t, w.signed, b, w.trust)
 		}
 		wantLink(t, what, err, links...)
 	}
-	refuse("empty", "", attest.LinkInput)
-	refuse("no newline", strings.TrimSuffix(strings.Join(lines, ""), "\n"), attest.LinkInput)
-	refuse("no state", strings.Join(lines[:2*n], ""), attest.LinkInput)
-	refuse("a line twice", lines[0]+strings.Join(lines, ""), attest.LinkInput)
-	refuse("too large", strings.Repeat("x", attest.MaxBundle+1), attest.LinkInput)
-	swapped := append([]string{lines[1], lines[0]}, lines[2:]...)
-	refuse("two statements swapped", strings.Join(swapped, ""), attest.LinkInclusion)
+	without := func(l []string, i int) []string { return slices.Delete(slices.Clone(l), i, i+1) }
+	large := []string{strings.Repeat("x", attest.MaxBundle+1)}
+	refuse("no statements", nil, proof, attest.LinkInput)
+	refuse("no proof", said, nil, attest.LinkInput)
+	refuse("an empty line of statements", []string{"\n"}, proof, attest.LinkInput)
+	refuse("only a state", []string{"\n"}, proof[n:], attest.LinkInput)
+	refuse("statements without a newline", append(said[:n-1:n-1], strings.TrimSuffix(said[n-1], "\n")), proof, attest.LinkInput)
+	refuse("a proof without a newline", said, append(proof[:n:n], strings.TrimSuffix(proof[n], "\n")), attest.LinkInput)
+	refuse("no state", said, proof[:n], attest.LinkInput)
+	refuse("a statement twice", append(said[:1:1], said...), proof, attest.LinkInput)
+	refuse("a proof twice", said, append(proof[:1:1], proof...), attest.LinkInput)
+	refuse("too large statements", large, proof, attest.LinkInput)
+	refuse("too large proof", said, large, attest.LinkInput)
+	refuse("too many lines", slices.Repeat([]string{"\n"}, 2000), slices.Repeat([]string{"\n"}, 2001), attest.LinkInput)
+	refuse("proofs in the statements' place", proof[:n], proof, attest.LinkStatement)
+	refuse("statements in the proofs' place", said, append(said[:n:n], proof[n]), attest.LinkInclusion)
+	refuse("two statements swapped", append([]string{said[1], said[0]}, said[2:]...), proof, attest.LinkInclusion)
 	for i := range n {
 		if w.bundle.Statements[i].Key == attest.StatementKey(albs.DigestOf(w.unsigned), attest.Test, 1) {
 			continue // the failed test, which a later one overrules
 		}
-		without := strings.Join(lines[:i], "") + strings.Join(lines[i+1:n+i], "") + strings.Join(lines[n+i+1:], "")
-		refuse("without "+w.bundle.Statements[i].Key, without, attest.LinkChain)
+		refuse("without "+w.bundle.Statements[i].Key, without(said, i), without(proof, i), attest.LinkChain)
 	}
 }
 

@@ -80,9 +80,9 @@ func TestUsage(t *testing.T) {
 		{"token revoke x", "albs: \"x\" is no token's number\n"},
 		{"worker add n", "albs: --role is missing\n"},
 		{"worker add n --role master", "albs: --role \"master\" is none of node, tester, signer and releaser\n"},
-		{"artifact bundle x", "albs: --output is missing\n"},
+		{"artifact bundle", "albs: an argument is missing\nusage: albs artifact bundle FILE|SHA256 [--output DIR]\n"},
 		{"trust export", "albs: --output is missing\n"},
-		{"verify x.rpm", "albs: --bundle is missing\nusage: albs verify FILE.rpm --bundle BUNDLE --trust TRUST [--json]\n"},
+		{"verify x.rpm", "albs: --trust is missing\nusage: albs verify FILE.rpm --trust TRUST [--bundle DIR|FILE] [--json]\n"},
 		{"verify x.rpm --bundle b", "albs: --trust is missing\n"},
 	} {
 		t.Run(tc.args, func(t *testing.T) {

@@ -20,12 +20,14 @@ func (a *app) verifyCommand() *urfave.Command {
 	return &urfave.Command{
 		Name:      "verify",
 		Usage:     "check a package offline: signature, digests, statements, and that the ledger holds them",
-		ArgsUsage: "FILE.rpm --bundle BUNDLE --trust TRUST [--json]",
-		Description: "BUNDLE comes from \"albs artifact bundle\", TRUST from \"albs trust export\"; get TRUST once, from someone you trust.\n" +
-			"For example: albs verify hello-1-1.x86_64.rpm --bundle hello-1-1.x86_64.rpm.bundle --trust albs-trust.json\n" +
+		ArgsUsage: "FILE.rpm --trust TRUST [--bundle DIR|FILE] [--json]",
+		Description: "No server is asked.\n" +
+			"FILE.rpm" + attest.EnvelopesSuffix + " and FILE.rpm" + attest.ProofSuffix + " lie beside a published package, or come from \"albs artifact bundle\";\n" +
+			"TRUST comes from \"albs trust export\": get it once, from someone you trust.\n" +
+			"For example: albs verify hello-1-1.x86_64.rpm --trust albs-trust.json\n" +
 			"Exit codes: 0 the whole chain holds, 1 a file can't be read, 2 usage, and one for each link that may be broken:\n" + exitCodes(),
 		Flags: []urfave.Flag{
-			&urfave.StringFlag{Name: "bundle", Usage: "the package's `FILE` of statements and proofs"},
+			&urfave.StringFlag{Name: "bundle", Usage: "the `DIR` with the files that lie beside the package elsewhere, or its FILE" + attest.EnvelopesSuffix},
 			&urfave.StringFlag{Name: "trust", Usage: "the `FILE` that says which keys, builders and products are trusted"},
 			terminal.JSONFlag(),
 		},
@@ -34,18 +36,18 @@ func (a *app) verifyCommand() *urfave.Command {
 }
 
 func (a *app) verify(c *urfave.Context) error {
-	if err := terminal.Needs(c, "bundle", "trust"); err != nil {
+	if err := terminal.Needs(c, "trust"); err != nil {
 		return err
 	}
 	trust, err := readParsed(a, c.String("trust"), "a trust file, as albs trust export saves it", attest.MaxTrust, attest.ParseTrust)
 	if err != nil {
 		return err
 	}
-	bundle, err := readParsed(a, c.String("bundle"), "the package's bundle, as albs artifact bundle saves it", attest.MaxBundle, attest.ParseBundle)
+	path := c.Args().First()
+	bundle, err := a.readBundle(beside(path, c.String("bundle")))
 	if err != nil {
 		return err
 	}
-	path := c.Args().First()
 	f, err := os.Open(path)
 	if err != nil {
 		return albs.Errorf(albs.Invalid, "read the package: %w", err)
@@ -77,6 +79,31 @@ func (a *app) verify(c *urfave.Context) error {
 		return err
 	}
 	return a.Say("%s is verified: the chain holds from the file to the ledger's state of %s", report.Package, terminal.When(report.StateAt))
+}
+
+// beside returns how the names of the files begin that lie beside the package at path,
+// or where there is one, in the place that --bundle names.
+func beside(path, place string) string {
+	switch base, whole := strings.CutSuffix(place, attest.EnvelopesSuffix); {
+	case place == "":
+		return path
+	case whole:
+		return base
+	}
+	return filepath.Join(place, filepath.Base(path))
+}
+
+// readBundle reads the two halves of a bundle.
+func (a *app) readBundle(base string) (attest.Bundle, error) {
+	const what = "what lies beside the package in its repository, or albs artifact bundle saves"
+	same := func(b []byte) ([]byte, error) { return b, nil }
+	envelopes, err := readParsed(a, base+attest.EnvelopesSuffix, what, attest.MaxBundle, same)
+	if err != nil {
+		return attest.Bundle{}, err
+	}
+	return readParsed(a, base+attest.ProofSuffix, what, attest.MaxBundle, func(proof []byte) (attest.Bundle, error) {
+		return attest.ParseBundle(envelopes, proof)
+	})
 }
 
 // readParsed reads a file of at most limit bytes, which is to be what, and parses it.

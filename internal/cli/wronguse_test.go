@@ -181,6 +181,8 @@ func TestWrongUse(t *testing.T) {
 	w.must("trust", "export", "--output", trust)
 	config := func(name, text string) string { return w.file(name, text, 0o600) }
 	token := w.file("worker.token", "albs_wx\n", 0o600)
+	wrong := w.file("wrong.intoto.jsonl", "{}\n", 0o644)
+	w.file("wrong.ledger-proof", "{}\n{}\n", 0o644)
 	serve := func(args ...string) []string {
 		return append([]string{"serve", "--listen", "127.0.0.1:0", "--data", filepath.Join(t.TempDir(), "data")}, args...)
 	}
@@ -307,9 +309,9 @@ func TestWrongUse(t *testing.T) {
 		{"output to a full disk", admin, []string{"trust", "export", "--output", "/dev/full"}, 1, "no space left on device", "choose another place with --output"},
 
 		// Proofs.
-		{"verify without a bundle", nil, []string{"verify", "x.rpm", "--trust", trust}, 2, "--bundle is missing", "usage: albs verify FILE.rpm --bundle BUNDLE"},
+		{"verify without a bundle", nil, []string{"verify", "x.rpm", "--trust", trust}, 1, "x.rpm.intoto.jsonl: no such file", "albs artifact bundle"},
 		{"verify without its trust file", nil, []string{"verify", "x.rpm", "--bundle", trust, "--trust", filepath.Join(w.dir, "none")}, 1, "no such file", "albs trust export"},
-		{"verify with a wrong bundle", nil, []string{"verify", "x.rpm", "--bundle", trust, "--trust", trust}, attest.LinkInput.ExitCode(), "is NOT verified", "albs artifact bundle"},
+		{"verify with a wrong bundle", nil, []string{"verify", "x.rpm", "--bundle", wrong, "--trust", trust}, attest.LinkStatement.ExitCode(), "is NOT verified", "albs artifact bundle"},
 		{"verify with a wrong trust file", nil, []string{"verify", "x.rpm", "--bundle", trust, "--trust", token}, attest.LinkInput.ExitCode(), "is NOT verified", "albs trust export"},
 
 		{"a trace of what is no name", admin, []string{"trace", "hello"}, 1, "is neither the sha256 of a file", "nor the NEVRA of a package"},

@@ -44,10 +44,15 @@ func (c *Client) Document(ctx context.Context, path, media string, limit int64) 
 	return b, nil
 }
 
-// Bundle downloads the statements and proofs of a package, as albs verify wants
-// them; limit bounds it.
-func (c *Client) Bundle(ctx context.Context, d albs.Digest, limit int64) ([]byte, error) {
-	return c.Document(ctx, artifactPath(d, "bundle"), "application/jsonl", limit)
+// Bundle downloads the statements that lead to a package, and the proof that the
+// ledger holds them, as albs verify wants them; limit bounds each.
+func (c *Client) Bundle(ctx context.Context, d albs.Digest, limit int64) (envelopes, proof []byte, err error) {
+	const lines = "application/jsonl"
+	if envelopes, err = c.Document(ctx, artifactPath(d, "bundle"), lines, limit); err != nil {
+		return nil, nil, err
+	}
+	proof, err = c.Document(ctx, artifactPath(d, "ledger-proof"), lines, limit)
+	return envelopes, proof, err
 }
 
 // Trust downloads what a stranger needs to verify packages of this server; limit

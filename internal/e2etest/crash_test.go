@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"albs/internal/albs"
+	"albs/internal/attest"
 	"albs/internal/master/failpoint"
 )
 
@@ -61,12 +62,13 @@ func TestMasterDiesBetween(t *testing.T) {
 				if f.Kind != "rpm" {
 					continue
 				}
-				bundle := filepath.Join(s.dir, "bundle.jsonl")
 				s.until(30*time.Second, "the ledger has "+f.Name, func() bool {
-					return s.try("", "artifact", "bundle", string(f.Digest), "--output", bundle).code == 0
+					return s.try("", "artifact", "bundle", string(f.Digest), "--output", s.dir).code == 0
 				})
-				if err := os.Remove(bundle); err != nil {
-					t.Fatal(err)
+				for _, suffix := range []string{attest.EnvelopesSuffix, attest.ProofSuffix} {
+					if err := os.Remove(filepath.Join(s.dir, f.Name+suffix)); err != nil {
+						t.Fatal(err)
+					}
 				}
 			}
 		}

@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"albs/internal/albs"
+	"albs/internal/attest"
 	"albs/internal/client"
 	"albs/internal/sandbox/emulator"
 )
@@ -71,9 +72,8 @@ approvals: {count: 1, distinct: true}
 	if log := s.run(s.alice, "build", "logs", b, task, "--stream", "build"); !regexp.MustCompile(`(?m)^aarch64$`).MatchString(log) {
 		t.Errorf("build.log doesn't say aarch64:\n%s", log)
 	}
-	bundle := filepath.Join(s.dir, "bundle")
-	s.run("", "artifact", "bundle", string(found.Digest), "--output", bundle)
-	text, err := os.ReadFile(bundle)
+	s.run("", "artifact", "bundle", string(found.Digest), "--output", s.dir)
+	text, err := os.ReadFile(filepath.Join(s.dir, found.Name+attest.EnvelopesSuffix))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,6 +1,7 @@
 package remote
 
 import (
+	"bytes"
 	"context"
 	"net/http"
 	"os"
@@ -8,9 +9,11 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/dustin/go-humanize"
 	"github.com/google/go-cmp/cmp"
 
 	"albs/internal/albs"
+	"albs/internal/attest"
 )
 
 const fingerprint = "0123456789ABCDEF0123456789ABCDEF01234567"
@@ -376,12 +379,15 @@ func TestWaitBreakOff(t *testing.T) {
 func TestArtifacts(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
-	file, out := filepath.Join(dir, "a.rpm"), filepath.Join(dir, "a.jsonl")
+	file := filepath.Join(dir, "a.rpm")
 	if err := os.WriteFile(file, []byte("a package"), 0o644); err != nil {
 		t.Fatal(err)
 	}
 	const d = "b69132c7aa6f2fab4e6a0a96e1d34a4d7fc3dbbd6f6f5a1b9f0c52cb3b9ba47c"
 	sum := fileDigest(t, file)
+	one, two := attest.Bundle{Statements: make([]attest.Proven, 1)}, attest.Bundle{Statements: make([]attest.Proven, 2)}
+	lines := func(b []byte) answer { return answer{media: "application/jsonl", body: string(b)} }
+	sized := func(b []byte) string { return humanize.IBytes(uint64(len(b))) }
 	for _, tc := range []struct {
 		name    string
 		args    []string
@@ -402,14 +408,24 @@ func TestArtifacts(t *testing.T) {
 			want: result{0, "TIME              STATEMENT  ABOUT  SHA256" + strings.Repeat(" ", 60) + "LEDGER\n2026-11-22 11:00  build      a.rpm  " + d + "  tx 7\n2026-11-22 11:10  sign       -      " + d + "  pending\n", ""},
 		},
 		{
-			name: "bundle", args: []string{"artifact", "bundle", file, "--output", out},
-			answers: map[string][]answer{"GET /artifacts/" + sum + "/bundle": {{media: "application/jsonl", body: "{}\n"}}},
-			want:    result{0, "", "3 B of proof about a.rpm is in " + out + "\n"},
+			name: "bundle", args: []string{"artifact", "bundle", file},
+			answers: map[string][]answer{"GET /artifacts/" + sum + "/bundle": {lines(one.Envelopes())}, "GET /artifacts/" + sum + "/ledger-proof": {lines(two.Proof()), lines(one.Proof())}},
+			want:    result{0, "", sized(one.Envelopes()) + " is in " + file + ".intoto.jsonl\n" + sized(one.Proof()) + " is in " + file + ".ledger-proof\n"},
 		},
 		{
-			name: "bundle to stdout", args: []string{"artifact", "bundle", d, "-o", "-"},
-			answers: map[string][]answer{"GET /artifacts/" + d + "/bundle": {{media: "application/jsonl", body: "{}\n"}}},
-			want:    result{0, "{}\n", "3 B of proof about " + d + " is in -\n"},
+			name: "bundle of a digest", args: []string{"artifact", "bundle", d, "-o", dir},
+			answers: map[string][]answer{"GET /artifacts/" + d + "/": ok(`{"name":"b.rpm"}`), "GET /artifacts/" + d + "/bundle": {lines(two.Envelopes())}, "GET /artifacts/" + d + "/ledger-proof": {lines(two.Proof())}},
+			want:    result{0, "", sized(two.Envelopes()) + " is in " + dir + "/b.rpm.intoto.jsonl\n" + sized(two.Proof()) + " is in " + dir + "/b.rpm.ledger-proof\n"},
+		},
+		{
+			name: "bundle under a name that leaves the folder", args: []string{"artifact", "bundle", d, "-o", dir},
+			answers: map[string][]answer{"GET /artifacts/" + d + "/": ok(`{"name":"../b.rpm"}`)},
+			want:    result{1, "", "albs: the server calls it \"../b.rpm\", which is no name for a file\n"},
+		},
+		{
+			name: "bundle whose halves never fit", args: []string{"artifact", "bundle", file},
+			answers: map[string][]answer{"GET /artifacts/" + sum + "/bundle": {lines(one.Envelopes())}, "GET /artifacts/" + sum + "/ledger-proof": {lines(two.Proof())}},
+			want:    result{1, "", "albs: the server's bundle: input: there are 1 statements and 3 lines of proof; each statement, at most 512, has one and the state another\n"},
 		},
 		{
 			name: "neither file nor digest", args: []string{"artifact", "show", filepath.Join(dir, "none")},
@@ -423,8 +439,13 @@ func TestArtifacts(t *testing.T) {
 			}
 		})
 	}
-	if b, err := os.ReadFile(out); err != nil || string(b) != "{}\n" {
-		t.Errorf("the bundle's file has %q, %v", b, err)
+	for path, want := range map[string][]byte{
+		file + ".intoto.jsonl": one.Envelopes(), file + ".ledger-proof": one.Proof(),
+		filepath.Join(dir, "b.rpm.intoto.jsonl"): two.Envelopes(), filepath.Join(dir, "b.rpm.ledger-proof"): two.Proof(),
+	} {
+		if b, err := os.ReadFile(path); err != nil || !bytes.Equal(b, want) {
+			t.Errorf("%s has %q, %v", path, b, err)
+		}
 	}
 }
 

@@ -1,7 +1,6 @@
 package api
 
 import (
-	"encoding/json"
 	"fmt"
 	"net/http"
 	"os"
@@ -11,6 +10,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"albs/internal/albs"
+	"albs/internal/attest"
 	"albs/internal/master/api/delivery"
 	"albs/internal/master/artifact"
 	"albs/internal/master/auth"
@@ -301,15 +301,14 @@ func TestArtifacts(t *testing.T) {
 	if len(history) == 0 || history[0].Subject != d || history[0].Receipt == nil {
 		t.Errorf("history = %+v", history)
 	}
-	bundle := f.call(t, "anon", get, path+"bundle", nil, 200)
-	lines := strings.Split(strings.TrimSpace(string(bundle.body)), "\n")
-	for _, l := range lines {
-		if !json.Valid([]byte(l)) {
-			t.Errorf("line of the bundle: %s", l)
-		}
+	bundle, proof := f.call(t, "anon", get, path+"bundle", nil, 200), f.call(t, "anon", get, path+"ledger-proof", nil, 200)
+	if b, err := attest.ParseBundle(bundle.body, proof.body); err != nil || len(b.Statements) == 0 {
+		t.Errorf("the bundle has %d statements, %v", len(b.Statements), err)
 	}
-	if len(lines) < 3 || bundle.Header.Get("Content-Type") != "application/jsonl" {
-		t.Errorf("bundle = %d lines, %v", len(lines), bundle.Header)
+	for suffix, part := range map[string]answer{attest.EnvelopesSuffix: bundle, attest.ProofSuffix: proof} {
+		if part.Header.Get("Content-Type") != "application/jsonl" || !strings.HasSuffix(part.Header.Get("Content-Disposition"), "albs-rich-1.0~rc1-3.el9.src.rpm"+suffix) {
+			t.Errorf("the part %s has %v", suffix, part.Header)
+		}
 	}
 	if b := f.call(t, "anon", get, "/api/v1/trust", nil, 200); string(b.body) != `{"albs":"trust/v1"}` {
 		t.Errorf("trust = %s", b.body)
@@ -334,10 +333,10 @@ func TestArtifacts(t *testing.T) {
 	}
 
 	none := "/api/v1/artifacts/" + strings.Repeat("0", 64) + "/"
-	for _, p := range []string{none, none + "download", none + "history", none + "bundle"} {
+	for _, p := range []string{none, none + "download", none + "history", none + "bundle", none + "ledger-proof"} {
 		f.call(t, "anon", get, p, nil, 404).problem(t)
 	}
-	for _, p := range []string{"abc/", "abc/download", "abc/history", "abc/bundle"} {
+	for _, p := range []string{"abc/", "abc/download", "abc/history", "abc/bundle", "abc/ledger-proof"} {
 		f.call(t, "anon", get, "/api/v1/artifacts/"+p, nil, 400).problem(t)
 	}
 }

@@ -1,6 +1,7 @@
 package provenance
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"slices"
@@ -69,7 +70,8 @@ func (s proven) bundled() attest.Proven {
 
 // Bundle returns what lies beside the package d for strangers to verify: the
 // statements about it and, if it is a signed copy, about the unsigned package, the
-// source statements of its SRPM, the proof of each, and the ledger's state signed
+// source statements of its SRPM, in the order in which they were made, so that equal
+// statements give equal bytes; the proof of each, and the ledger's state signed
 // now. How it came to be signed is left to the ledger. Anyone may ask. NotFound if nothing was stated about d, Unavailable while a
 // statement is on its way to the ledger, Conflict if a row contradicts it.
 func (p *Provenance) Bundle(ctx context.Context, d albs.Digest) (attest.Bundle, error) {
@@ -81,6 +83,7 @@ func (p *Provenance) Bundle(ctx context.Context, d albs.Digest) (attest.Bundle, 
 	if err != nil {
 		return attest.Bundle{}, fmt.Errorf("bundle: %w", err)
 	}
+	slices.SortFunc(found, func(a, b proven) int { return cmp.Compare(a.row.ID, b.row.ID) })
 	b := attest.Bundle{State: p.signer.SignState(state, time.Now())}
 	for _, s := range found {
 		b.Statements = append(b.Statements, s.bundled())

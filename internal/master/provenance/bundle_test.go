@@ -154,7 +154,7 @@ func TestBundle(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		read, err := attest.ParseBundle(b.Encode())
+		read, err := attest.ParseBundle(b.Envelopes(), b.Proof())
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -1,10 +1,11 @@
 package trust
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"os"
-	"path"
+	"path/filepath"
 	"strings"
 
 	"github.com/dustin/go-humanize"
@@ -34,10 +35,10 @@ func (a app) artifactCommand() *urfave.Command {
 				Action:      onFile(a, (*client.Client).History, a.showHistory),
 			}),
 			{
-				Name: "bundle", Usage: "download a package's statements and proofs, for albs verify", ArgsUsage: "FILE|SHA256 --output FILE",
-				Description: "The bundle goes with the package to whoever is to verify it.\n" +
-					"For example: albs artifact bundle hello-1-1.x86_64.rpm --output hello-1-1.x86_64.rpm.bundle",
-				Flags:  []urfave.Flag{ask.OutputFlag()},
+				Name: "bundle", Usage: "download a package's statements and their proof, for albs verify", ArgsUsage: "FILE|SHA256 [--output DIR]",
+				Description: "NAME.rpm" + attest.EnvelopesSuffix + " and NAME.rpm" + attest.ProofSuffix + " are written beside FILE, or into DIR, and go with the package to whoever is to verify it.\n" +
+					"For example: albs artifact bundle hello-1-1.x86_64.rpm",
+				Flags:  []urfave.Flag{&urfave.StringFlag{Name: "output", Aliases: []string{"o"}, Usage: "the `DIR` to write to; of a SHA256 it is the working directory otherwise"}},
 				Action: terminal.Action(1, 1, a.saveBundle),
 			},
 		},
@@ -110,10 +111,8 @@ func (a app) showHistory(facts []client.Fact) error {
 }
 
 func (a app) saveBundle(c *urfave.Context) error {
-	if err := terminal.Needs(c, "output"); err != nil {
-		return err
-	}
-	d, err := digest(c.Args().First())
+	arg := c.Args().First()
+	d, err := digest(arg)
 	if err != nil {
 		return err
 	}
@@ -121,11 +120,51 @@ func (a app) saveBundle(c *urfave.Context) error {
 	if err != nil {
 		return err
 	}
-	n, err := a.Download(c, func() ([]byte, error) { return cl.Bundle(c.Context, d, attest.MaxBundle) })
+	base := arg
+	if albs.Digest(arg).Valid() {
+		doc, err := cl.Artifact(c.Context, d)
+		if err != nil {
+			return err
+		}
+		if base = doc.Value.Name; base != filepath.Base(base) || strings.HasPrefix(base, ".") { // a server may say anything
+			return albs.Errorf(albs.Invalid, "the server calls it %.120q, which is no name for a file", base)
+		}
+	}
+	if dir := c.String("output"); dir != "" {
+		base = filepath.Join(dir, filepath.Base(base))
+	}
+	envelopes, proof, err := fitting(c.Context, cl, d)
 	if err != nil {
 		return err
 	}
-	return a.Note("%s of proof about %s is in %s", humanize.IBytes(uint64(n)), path.Base(strings.TrimRight(c.Args().First(), "/")), c.String("output"))
+	for _, f := range []struct {
+		suffix string
+		b      []byte
+	}{{attest.EnvelopesSuffix, envelopes}, {attest.ProofSuffix, proof}} {
+		if err := a.SaveFile(base+f.suffix, bytes.NewReader(f.b)); err != nil {
+			return err
+		}
+		if err := a.Note("%s is in %s", humanize.IBytes(uint64(len(f.b))), base+f.suffix); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// fitting downloads both halves of a bundle. They are asked for one after the other,
+// and something may be stated in between: then the halves don't fit, and are asked for
+// again.
+func fitting(ctx context.Context, cl *client.Client, d albs.Digest) (envelopes, proof []byte, err error) {
+	for range 3 {
+		envelopes, proof, err = cl.Bundle(ctx, d, attest.MaxBundle)
+		if err != nil {
+			return nil, nil, err
+		}
+		if _, err = attest.ParseBundle(envelopes, proof); err == nil {
+			return envelopes, proof, nil
+		}
+	}
+	return nil, nil, fmt.Errorf("the server's bundle: %w", err)
 }
 
 func (a app) trustCommand() *urfave.Command {

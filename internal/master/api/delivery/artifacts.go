@@ -13,6 +13,7 @@ import (
 	"github.com/go-chi/chi/v5"
 
 	"albs/internal/albs"
+	"albs/internal/attest"
 	"albs/internal/master/api/rest"
 	"albs/internal/master/artifact"
 	"albs/internal/master/auth"
@@ -34,10 +35,15 @@ func (s *Resources) routeArtifacts() {
 	op.Responses["206"] = &huma.Response{Description: "A range of it", Content: map[string]*huma.MediaType{"application/octet-stream": {}}}
 	s.Raw(op, s.download)
 
-	op = rest.Operation(rest.Get, "/api/v1/artifacts/{sha256}/bundle", "Download the proof of a file's origin, for albs verify")
+	op = rest.Operation(rest.Get, "/api/v1/artifacts/{sha256}/bundle", "Download the statements that lead to a file, for albs verify and others: NAME.intoto.jsonl")
 	op.Parameters = rest.PathParams(op.Path)
-	op.Responses = rest.Answers(http.StatusOK, "DSSE envelopes, ledger proofs and a signed ledger state, one a line", bundleType)
-	s.Raw(op, s.bundle)
+	op.Responses = rest.Answers(http.StatusOK, "DSSE envelopes in the order in which they were made, one a line", bundleType)
+	s.Raw(op, s.beside(attest.EnvelopesSuffix, attest.Bundle.Envelopes))
+
+	op = rest.Operation(rest.Get, "/api/v1/artifacts/{sha256}/ledger-proof", "Download the proof that the ledger holds those statements: NAME.ledger-proof")
+	op.Parameters = rest.PathParams(op.Path)
+	op.Responses = rest.Answers(http.StatusOK, "For each line of the bundle a ledger proof, then a signed ledger state", bundleType)
+	s.Raw(op, s.beside(attest.ProofSuffix, attest.Bundle.Proof))
 
 	op = rest.Operation(rest.Get, "/api/v1/trust", "Download what a stranger needs to verify packages of this server")
 	op.Responses = rest.Answers(http.StatusOK, "The trust document", "application/json")
@@ -155,20 +161,28 @@ func (s *Resources) download(w http.ResponseWriter, r *http.Request) {
 	})
 }
 
-func (s *Resources) bundle(w http.ResponseWriter, r *http.Request) {
-	d, err := albs.ParseDigest(chi.URLParam(r, "sha256"))
-	if err != nil {
-		s.Fail(w, r, err)
-		return
+// beside serves one of the files that lie beside a package, by the name that it has there.
+func (s *Resources) beside(suffix string, part func(attest.Bundle) []byte) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		d, err := albs.ParseDigest(chi.URLParam(r, "sha256"))
+		if err != nil {
+			s.Fail(w, r, err)
+			return
+		}
+		a, err := s.Artifacts.Find(r.Context(), d)
+		if err != nil {
+			s.Fail(w, r, err)
+			return
+		}
+		b, err := s.Provenance.Bundle(r.Context(), d)
+		if err != nil {
+			s.Fail(w, r, err)
+			return
+		}
+		w.Header().Set("Content-Type", bundleType)
+		w.Header().Set("Content-Disposition", mime.FormatMediaType("attachment", map[string]string{"filename": a.Name + suffix}))
+		http.ServeContent(w, r, "", time.Time{}, bytes.NewReader(part(b)))
 	}
-	b, err := s.Provenance.Bundle(r.Context(), d)
-	if err != nil {
-		s.Fail(w, r, err)
-		return
-	}
-	w.Header().Set("Content-Type", bundleType)
-	w.Header().Set("Content-Disposition", `attachment; filename="`+string(d)+`.bundle.jsonl"`)
-	http.ServeContent(w, r, "", time.Time{}, bytes.NewReader(b.Encode()))
 }
 
 func (s *Resources) trust(w http.ResponseWriter, r *http.Request) {
