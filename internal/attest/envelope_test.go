@@ -12,6 +12,7 @@ import (
 	"albs/internal/albs"
 	"albs/internal/attest"
 	"albs/internal/ledger"
+	"albs/internal/pgp"
 )
 
 func statement(t testing.TB) attest.Statement {
@@ -212,6 +213,20 @@ func FuzzParseBundle(f *testing.F) {
 
 func FuzzParseTrust(f *testing.F) {
 	f.Add(attest.Trust{Ledger: strings.Repeat("0", 32), MasterKeys: []string{attest.PublicKey(master(f, 1).Public())}, Builders: []string{"b"}}.Encode())
+	key, err := pgp.Generate("Hello <hello@example.org>", pgp.Ed25519, time.Unix(1, 0))
+	if err != nil {
+		f.Fatal(err)
+	}
+	armored, err := key.Public()
+	if err != nil {
+		f.Fatal(err)
+	}
+	compact, err := attest.PackageKey(armored)
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Add(attest.Trust{Ledger: strings.Repeat("0", 32), MasterKeys: []string{attest.PublicKey(master(f, 1).Public())}, Builders: []string{"b"},
+		PackageKeys: []string{compact, string(armored)}}.Encode())
 	f.Fuzz(func(t *testing.T, b []byte) {
 		trust, err := attest.ParseTrust(b)
 		if err != nil {

@@ -59,7 +59,11 @@ func newWorld(t testing.TB) *world {
 	if err != nil {
 		t.Fatal(err)
 	}
-	public, err := key.Public()
+	armored, err := key.Public()
+	if err != nil {
+		t.Fatal(err)
+	}
+	public, err := attest.PackageKey(armored)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -67,7 +71,7 @@ func newWorld(t testing.TB) *world {
 	w.signed = sign(t, w.unsigned, key)
 	w.srpm = albs.DigestOf([]byte("the source package"))
 	w.trust = attest.Trust{
-		Albs: "trust/v1", Ledger: w.state(t).Ledger, MasterKeys: []string{attest.PublicKey(w.signer.Public())}, PackageKeys: []string{string(public)},
+		Albs: "trust/v1", Ledger: w.state(t).Ledger, MasterKeys: []string{attest.PublicKey(w.signer.Public())}, PackageKeys: []string{public},
 		Builders: []string{builder}, Products: []string{product}, RequireTest: true, RequireRelease: true,
 	}
 

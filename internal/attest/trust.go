@@ -5,13 +5,17 @@ import (
 	"encoding/base64"
 	"encoding/hex"
 	"slices"
+	"strings"
 
+	"albs/internal/albs"
 	"albs/internal/rpm"
 )
 
-// MaxTrust bounds a trust file. A package key of RSA-4096 with a subkey has some 6 KiB,
-// and keys that were used before stay in it.
-const MaxTrust = 256 << 10
+// MaxTrust bounds a trust file, which has to stay small enough to be handed on by any
+// way that one trusts. A key of RSA-4096 takes 2 KiB of it, with a subkey that signs
+// 3.7 KiB, and keys that were used before stay; for a farm with more, a file for some of
+// its products is exported.
+const MaxTrust = 16 << 10
 
 // trustFormat is the format's name and version.
 const trustFormat = "trust/v1"
@@ -23,7 +27,8 @@ type Trust struct {
 	Ledger string `json:"ledger"`
 	// MasterKeys are the Ed25519 public keys of master, raw, in base64.
 	MasterKeys []string `json:"master_keys"`
-	// PackageKeys are the OpenPGP keys that packages are signed with, armored.
+	// PackageKeys are the OpenPGP keys that packages are signed with, as PackageKey
+	// spells them, or armored.
 	// Without one no signed package is accepted; a signer, which looks at unsigned
 	// packages, needs none.
 	PackageKeys []string `json:"package_keys"`
@@ -66,6 +71,24 @@ func ParseTrust(b []byte) (Trust, error) {
 // PublicKey returns how MasterKeys spells a master key.
 func PublicKey(k ed25519.PublicKey) string { return base64.StdEncoding.EncodeToString(k) }
 
+// PackageKey returns how PackageKeys spells OpenPGP public keys: what verification needs
+// of them, in base64. It is Invalid if they can't be read or are refused.
+func PackageKey(public []byte) (string, error) {
+	b, err := rpm.CompactKeys(public)
+	return base64.StdEncoding.EncodeToString(b), err
+}
+
+// packageKey reads what PackageKeys may spell.
+func packageKey(s string) ([]byte, error) {
+	if strings.HasPrefix(s, "-") { // no letter of base64
+		return []byte(s), nil
+	}
+	if strings.ContainsAny(s, "\r\n") { // which the decoder passes over
+		return nil, albs.Errorf(albs.Invalid, "it has more than one line")
+	}
+	return base64.StdEncoding.Strict().DecodeString(s)
+}
+
 // trusted is a Trust with its keys read.
 type trusted struct {
 	Trust
@@ -94,11 +117,13 @@ func (t Trust) open() (*trusted, error) {
 	if err != nil {
 		return nil, broken(LinkInput, "the trust file can't be used: %w", err)
 	}
-	var armored [][]byte
-	for _, k := range t.PackageKeys {
-		armored = append(armored, []byte(k))
+	keys := make([][]byte, len(t.PackageKeys))
+	for i, k := range t.PackageKeys {
+		if keys[i], err = packageKey(k); err != nil {
+			return nil, broken(LinkInput, "package key %d of the trust file is neither armored nor base64: %w", i+1, err)
+		}
 	}
-	packages, err := rpm.ReadKeyring(armored...)
+	packages, err := rpm.ReadKeyring(keys...)
 	if err != nil {
 		return nil, broken(LinkInput, "a package key of the trust file can't be read: %w", err)
 	}

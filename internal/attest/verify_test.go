@@ -5,7 +5,6 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"io"
 	"maps"
 	"slices"
@@ -249,8 +248,7 @@ func TestEveryMutantOfTheTrustIsRefused(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	all := []attest.Link{attest.LinkInput, attest.LinkStatement, attest.LinkState, attest.LinkSignature, attest.LinkPolicy}
-	harmless := map[string]bool{ // ask for less, or the same; the last byte is behind the armored key
-		fmt.Sprint("[package_keys 0] byte ", len(w.trust.PackageKeys[0])-1): true,
+	harmless := map[string]bool{ // ask for less, or the same
 		"[require_test] negated": true, "[require_release] negated": true,
 		"[master_keys] longer": true, "[package_keys] longer": true, "[builders] longer": true, "[products] longer": true,
 	}

@@ -234,7 +234,7 @@ func play(ctx context.Context, c *config.Config, roles []albs.Role, m *master.Ma
 		case err := <-masterDone:
 			return fmt.Errorf("master: %w", err)
 		}
-		trust, err := m.Trust(ctx)
+		trust, err := m.Trust(ctx, "", false)
 		if err != nil {
 			stopMaster()
 			<-masterDone // what it uses is closed next

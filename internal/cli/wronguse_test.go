@@ -305,6 +305,7 @@ func TestWrongUse(t *testing.T) {
 		{"no file to sign", admin, []string{"sign", "file", filepath.Join(w.dir, "none"), "--key", "demo", "--output", filepath.Join(w.dir, "x")}, 1, "no such file or directory", "name the file to sign"},
 		{"no public key", admin, []string{"user", "key", "add", token}, 1, "is no public key of Ed25519", "ssh-keygen -t ed25519"},
 		{"no SRPM", admin, []string{"build", "create", "--platform", "seed", "--srpm", filepath.Join(w.dir, "none.src.rpm")}, 1, "no such file or directory", "an SRPM is named by a file here"},
+		{"trust in no product", admin, []string{"trust", "export", "--product", "none", "--output", filepath.Join(w.dir, "x")}, 1, "there is no product \"none\"", "albs product list"},
 		{"output into nothing", admin, []string{"trust", "export", "--output", filepath.Join(w.dir, "none", "x")}, 1, "no such file or directory", "choose another place with --output"},
 		{"output to a full disk", admin, []string{"trust", "export", "--output", "/dev/full"}, 1, "no space left on device", "choose another place with --output"},
 

@@ -6,6 +6,7 @@ import (
 	"io"
 	"mime"
 	"net/http"
+	"net/url"
 
 	"albs/internal/albs"
 )
@@ -55,8 +56,19 @@ func (c *Client) Bundle(ctx context.Context, d albs.Digest, limit int64) (envelo
 	return envelopes, proof, err
 }
 
-// Trust downloads what a stranger needs to verify packages of this server; limit
-// bounds it.
-func (c *Client) Trust(ctx context.Context, limit int64) ([]byte, error) {
-	return c.Document(ctx, "/trust", jsonType, limit)
+// Trust downloads what a stranger needs to verify packages of a product, of all if it is
+// ""; without their keys it is what a signer needs. limit bounds it.
+func (c *Client) Trust(ctx context.Context, product string, keys bool, limit int64) ([]byte, error) {
+	q := url.Values{}
+	if product != "" {
+		q.Set("product", product)
+	}
+	if !keys {
+		q.Set("keys", "false")
+	}
+	path := "/trust"
+	if len(q) > 0 {
+		path += "?" + q.Encode()
+	}
+	return c.Document(ctx, path, jsonType, limit)
 }

@@ -259,8 +259,8 @@ func Open(ctx context.Context, c Config, log zerolog.Logger) (m *Master, err err
 	rest := api.New(api.Parts{
 		Auth: m.auth, Events: m.events, Queue: m.queue, Artifacts: artifacts, Provenance: m.prov, Platforms: platforms, References: m.references,
 		Products: m.products, Records: records, History: shown, Traces: traces, Builds: m.builds, Tests: m.tests, Signs: m.signs, Releases: m.releases, Collector: m.gc,
-		Trust: func(ctx context.Context) ([]byte, error) {
-			t, err := m.Trust(ctx)
+		Trust: func(ctx context.Context, product string, keys bool) ([]byte, error) {
+			t, err := m.Trust(ctx, product, keys)
 			return t.Encode(), err
 		},
 		Log: log,
@@ -369,19 +369,35 @@ func (m *Master) Local(ctx context.Context, role albs.Role, own, emulated []albs
 	return auth.With(ctx, me), m.queue, nil
 }
 
-// Trust returns what a stranger needs to verify this master's packages offline.
-func (m *Master) Trust(ctx context.Context) (attest.Trust, error) {
+// Trust returns what a stranger needs to verify the packages of a product offline, or
+// those of all if name is "". Without the packages' keys it is what a signer needs. It is
+// NotFound if there is no such product, and TooLarge beyond attest.MaxTrust.
+func (m *Master) Trust(ctx context.Context, name string, packages bool) (attest.Trust, error) {
 	t := attest.Trust{Builders: m.builds.Builders()}
 	keys, err := m.signs.Keys(ctx)
 	if err != nil {
 		return t, err
 	}
 	for _, k := range keys {
-		t.PackageKeys = append(t.PackageKeys, string(k.Public))
+		// A revoked key verifies nothing any more.
+		if !packages || !k.RevokedAt.IsZero() || name != "" && !slices.Contains(k.Products, name) {
+			continue
+		}
+		compact, err := attest.PackageKey(k.Public)
+		if err != nil {
+			return t, fmt.Errorf("public key %s: %w", k.Name, err)
+		}
+		t.PackageKeys = append(t.PackageKeys, compact)
 	}
 	products, err := m.products.All(ctx)
 	if err != nil {
 		return t, err
+	}
+	if name != "" {
+		products = slices.DeleteFunc(products, func(p product.Product) bool { return p.Name != name })
+		if len(products) == 0 {
+			return t, albs.Errorf(albs.NotFound, "there is no product %.120q", name)
+		}
 	}
 	t.RequireTest = len(products) > 0
 	for _, p := range products {

@@ -75,13 +75,14 @@ func parse(b []byte, typ packet.SignatureType) (*packet.Signature, error) {
 // used by many goroutines at once.
 type Keyring struct{ keys openpgp.EntityList }
 
-// ReadKeyring reads public keys, any number of armored blocks in each argument.
+// ReadKeyring reads public keys: in each argument any number of armored blocks, or
+// their bare packets, as Compact returns them.
 // It returns an Invalid error if one of them can't be read, is refused by this
 // package's policy or is a private key.
-func ReadKeyring(armored ...[]byte) (*Keyring, error) {
+func ReadKeyring(keys ...[]byte) (*Keyring, error) {
 	kr := &Keyring{}
-	for _, a := range armored {
-		bodies, err := readArmored(a, openpgp.PublicKeyType)
+	for _, k := range keys {
+		bodies, err := readPublic(k)
 		if err != nil {
 			return nil, err
 		}
@@ -104,6 +105,53 @@ func ReadKeyring(armored ...[]byte) (*Keyring, error) {
 		}
 	}
 	return kr, nil
+}
+
+// readPublic returns the packets of public keys that are armored, or aren't: the first
+// bit of a packet is set, and no text of armor has it.
+func readPublic(b []byte) ([][]byte, error) {
+	if len(b) == 0 || b[0] < 0x80 {
+		return readArmored(b, openpgp.PublicKeyType)
+	}
+	if len(b) > maxArmored {
+		return nil, albs.Errorf(albs.Invalid, "OpenPGP keys have %d bytes, %d are allowed", len(b), maxArmored)
+	}
+	return [][]byte{b}, nil
+}
+
+// Compact returns, as bare packets, what of public keys it takes to verify by them: each
+// primary key with its revocation, its primary user id as its owner certified it, and the
+// subkeys that sign and aren't revoked. The certifications of others go, which make up
+// most of a well-known key, and so do subkeys for anything else. Whatever the keys
+// verify, these do. It is Invalid for what ReadKeyring refuses.
+func Compact(public []byte) ([]byte, error) {
+	kr, err := ReadKeyring(public)
+	if err != nil {
+		return nil, err
+	}
+	var out bytes.Buffer
+	for _, e := range kr.keys {
+		own := openpgp.Entity{PrimaryKey: e.PrimaryKey, Revocations: e.Revocations}
+		if e.SelfSignature != nil {
+			own.Signatures = []*packet.Signature{e.SelfSignature}
+		}
+		if id := e.PrimaryIdentity(); id != nil {
+			kept := *id
+			if kept.Signatures = slices.Clone(id.Revocations); id.SelfSignature != nil {
+				kept.Signatures = append([]*packet.Signature{id.SelfSignature}, kept.Signatures...)
+			}
+			own.Identities = map[string]*openpgp.Identity{id.Name: &kept}
+		}
+		for _, s := range e.Subkeys {
+			if s.Sig != nil && s.Sig.FlagSign && len(s.Revocations) == 0 {
+				own.Subkeys = append(own.Subkeys, s)
+			}
+		}
+		if err := own.Serialize(&out); err != nil {
+			return nil, albs.Errorf(albs.Invalid, "write public key %s: %w", fingerprint(e.PrimaryKey), err)
+		}
+	}
+	return out.Bytes(), nil
 }
 
 // PublicKey is what a public key says of itself.

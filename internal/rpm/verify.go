@@ -19,7 +19,10 @@ type Keyring = pgp.Keyring
 
 // ReadKeyring is pgp.ReadKeyring for packages that verify RPMs and have nothing
 // else to do with OpenPGP.
-func ReadKeyring(armored ...[]byte) (*Keyring, error) { return pgp.ReadKeyring(armored...) }
+func ReadKeyring(keys ...[]byte) (*Keyring, error) { return pgp.ReadKeyring(keys...) }
+
+// CompactKeys is pgp.Compact, likewise.
+func CompactKeys(public []byte) ([]byte, error) { return pgp.Compact(public) }
 
 // Verified is a package whose signature, header and payload hold.
 type Verified struct {

@@ -310,9 +310,15 @@ func TestArtifacts(t *testing.T) {
 			t.Errorf("the part %s has %v", suffix, part.Header)
 		}
 	}
-	if b := f.call(t, "anon", get, "/api/v1/trust", nil, 200); string(b.body) != `{"albs":"trust/v1"}` {
-		t.Errorf("trust = %s", b.body)
+	for query, want := range map[string]string{
+		"": `{"albs":"trust/v1","products":[""],"keys":true}`, "?product=demo": `{"albs":"trust/v1","products":["demo"],"keys":true}`,
+		"?keys=false": `{"albs":"trust/v1","products":[""],"keys":false}`,
+	} {
+		if b := f.call(t, "anon", get, "/api/v1/trust"+query, nil, 200); string(b.body) != want {
+			t.Errorf("trust%s = %s", query, b.body)
+		}
 	}
+	f.call(t, "anon", get, "/api/v1/trust?keys=perhaps", nil, 400).problem(t)
 	facetest.Impatient(t, f.Server, a.Href)
 	facetest.Impatient(t, f.Server, path+"bundle")
 

@@ -144,7 +144,7 @@ func intentOfOther(st attest.Statement, task albs.TaskID) (bool, error) {
 
 // Trust returns t with what the master itself knows filled in: the id of the
 // ledger and its own key. Package keys, builders, products and requirements are
-// the caller's.
+// the caller's. It is TooLarge beyond attest.MaxTrust.
 func (p *Provenance) Trust(ctx context.Context, t attest.Trust) (attest.Trust, error) {
 	state, err := p.advance(ctx)
 	if err != nil {
@@ -152,5 +152,9 @@ func (p *Provenance) Trust(ctx context.Context, t attest.Trust) (attest.Trust, e
 	}
 	t.Ledger = state.Ledger
 	t.MasterKeys = append(slices.Clone(t.MasterKeys), attest.PublicKey(p.signer.Public()))
-	return attest.ParseTrust(t.Encode()) // a trust that nobody could use is refused here
+	b := t.Encode()
+	if len(b) > attest.MaxTrust {
+		return attest.Trust{}, albs.Errorf(albs.TooLarge, "the trust file would have %d bytes, and it has at most %d so that it stays easy to hand on: export one for each product", len(b), attest.MaxTrust)
+	}
+	return attest.ParseTrust(b) // a trust that nobody could use is refused here
 }

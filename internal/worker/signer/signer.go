@@ -280,7 +280,7 @@ func (s *signer) reconcile(unfinished []entry) error {
 func (c Config) trust() (attest.Trust, error) {
 	if c.TrustFile == "" {
 		if c.Trust == nil {
-			return attest.Trust{}, albs.Errorf(albs.Invalid, "a signer apart from its master needs signer.trust_file: albs trust export writes it on the master")
+			return attest.Trust{}, albs.Errorf(albs.Invalid, "a signer apart from its master needs signer.trust_file: albs trust export --signer writes it on the master")
 		}
 		return attest.ParseTrust(c.Trust.Encode())
 	}

@@ -173,10 +173,14 @@ func (a app) trustCommand() *urfave.Command {
 		Usage:       "what strangers need to verify this server's packages",
 		Description: "The trust file names the master, the ledger, the builders and the keys whose statements count.",
 		Subcommands: []*urfave.Command{{
-			Name: "export", Usage: "download the trust file, for albs verify", ArgsUsage: "--output FILE",
+			Name: "export", Usage: "download the trust file, for albs verify", ArgsUsage: "--output FILE [--product PRODUCT] [--signer]",
 			Description: "The file is believed by whoever verifies with it: hand it on by a way that can't be tampered with.\n" +
 				"For example: albs trust export --output albs-trust.json",
-			Flags:  []urfave.Flag{ask.OutputFlag()},
+			Flags: []urfave.Flag{
+				ask.OutputFlag(),
+				&urfave.StringFlag{Name: "product", Usage: "trust this `PRODUCT` and its keys alone, where one file of all would be too large"},
+				&urfave.BoolFlag{Name: "signer", Usage: "leave out the packages' keys: for signer.trust_file"},
+			},
 			Action: terminal.Action(0, 0, a.exportTrust),
 		}},
 	}
@@ -191,7 +195,7 @@ func (a app) exportTrust(c *urfave.Context) error {
 		return err
 	}
 	if _, err := a.Download(c, func() ([]byte, error) {
-		b, err := cl.Trust(c.Context, attest.MaxTrust)
+		b, err := cl.Trust(c.Context, c.String("product"), !c.Bool("signer"), attest.MaxTrust)
 		if err != nil {
 			return nil, err
 		}

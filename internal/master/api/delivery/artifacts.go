@@ -7,6 +7,7 @@ import (
 	"io"
 	"mime"
 	"net/http"
+	"strconv"
 	"time"
 
 	"github.com/danielgtaylor/huma/v2"
@@ -46,6 +47,10 @@ func (s *Resources) routeArtifacts() {
 	s.Raw(op, s.beside(attest.ProofSuffix, attest.Bundle.Proof))
 
 	op = rest.Operation(rest.Get, "/api/v1/trust", "Download what a stranger needs to verify packages of this server")
+	op.Parameters = []*huma.Param{
+		rest.QueryParam("product", huma.TypeString, "Trust this product alone; all if it is absent"),
+		rest.QueryParam("keys", huma.TypeBoolean, "With the keys of packages, which a signer doesn't need; true if it is absent"),
+	}
 	op.Responses = rest.Answers(http.StatusOK, "The trust document", "application/json")
 	s.Raw(op, s.trust)
 }
@@ -186,7 +191,15 @@ func (s *Resources) beside(suffix string, part func(attest.Bundle) []byte) http.
 }
 
 func (s *Resources) trust(w http.ResponseWriter, r *http.Request) {
-	doc, err := s.Trust(r.Context())
+	keys := true
+	if v := r.URL.Query().Get("keys"); v != "" {
+		var err error
+		if keys, err = strconv.ParseBool(v); err != nil {
+			s.Fail(w, r, albs.Errorf(albs.Invalid, "keys is true or false, not %.40q", v))
+			return
+		}
+	}
+	doc, err := s.Trust(r.Context(), r.URL.Query().Get("product"), keys)
 	if err != nil {
 		s.Fail(w, r, err)
 		return

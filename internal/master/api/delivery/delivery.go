@@ -36,8 +36,9 @@ type Parts struct {
 	Signs      *sign.Signing
 	Releases   *release.Releases
 	// Trust returns the trust document as JSON (attest.Trust): what a stranger
-	// needs to verify this master's packages.
-	Trust func(ctx context.Context) ([]byte, error)
+	// needs to verify the packages of a product, or of all if product is ""; without
+	// their keys it is a signer's.
+	Trust func(ctx context.Context, product string, keys bool) ([]byte, error)
 }
 
 // Resources answer their operations, and tell of signatures and products to the

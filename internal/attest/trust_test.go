@@ -1,0 +1,95 @@
+package attest_test
+
+import (
+	"crypto/rand"
+	"crypto/rsa"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"albs/internal/albs"
+	"albs/internal/attest"
+	"albs/internal/pgp"
+)
+
+// TestTrustOfAFarmIsSmall wants room for four keys of RSA-4096 with a subkey each, as a
+// distribution has that has changed its keys, in the file of a farm of some products.
+func TestTrustOfAFarmIsSmall(t *testing.T) {
+	t.Parallel()
+	var pairs [2]*rsa.PrivateKey // what OpenPGP makes of them is another key for each name
+	for i := range pairs {
+		var err error
+		if pairs[i], err = rsa.GenerateKey(rand.Reader, 4096); err != nil {
+			t.Fatal(err)
+		}
+	}
+	trust := attest.Trust{
+		Ledger:      strings.Repeat("0123456789abcdef", 2),
+		MasterKeys:  []string{attest.PublicKey(master(t, 1).Public()), attest.PublicKey(master(t, 2).Public())},
+		Products:    []string{"almalinux-8", "almalinux-9", "almalinux-10", "almalinux-kitten"},
+		RequireTest: true, RequireRelease: true,
+	}
+	for i := range 3 {
+		trust.Builders = append(trust.Builders, fmt.Sprintf("https://build.example.org/builders/apart-%d/v1", i))
+	}
+	for i := range 4 {
+		key, err := pgp.New(fmt.Sprintf("AlmaLinux OS %d <packager@almalinux.example.org>", 8+i), pairs[0], pairs[1], time.Unix(int64(1_600_000_000+i), 0))
+		if err != nil {
+			t.Fatal(err)
+		}
+		public, err := key.Public()
+		if err != nil {
+			t.Fatal(err)
+		}
+		compact, err := attest.PackageKey(public)
+		if err != nil {
+			t.Fatal(err)
+		}
+		trust.PackageKeys = append(trust.PackageKeys, compact)
+	}
+	b := trust.Encode()
+	t.Logf("the trust file has %d bytes of at most %d", len(b), attest.MaxTrust)
+	if _, err := attest.ParseTrust(b); err != nil {
+		t.Error(err)
+	}
+}
+
+// TestPackageKeysOfATrust takes keys in both spellings, and nothing that is neither.
+func TestPackageKeysOfATrust(t *testing.T) {
+	t.Parallel()
+	key, err := pgp.Generate("Hello <hello@example.org>", pgp.Ed25519, time.Unix(1, 0))
+	if err != nil {
+		t.Fatal(err)
+	}
+	armored, err := key.Public()
+	if err != nil {
+		t.Fatal(err)
+	}
+	compact, err := attest.PackageKey(armored)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if again, err := attest.PackageKey(armored); err != nil || again != compact {
+		t.Errorf("PackageKey = %q and then %q, %v", compact, again, err)
+	}
+	for _, bad := range []string{"", "no key", strings.Repeat("x", 1<<20+1)} {
+		if _, err := attest.PackageKey([]byte(bad)); albs.KindOf(err) != albs.Invalid {
+			t.Errorf("PackageKey of %.10q = %v", bad, err)
+		}
+	}
+	trust := attest.Trust{Ledger: strings.Repeat("0", 32), MasterKeys: []string{attest.PublicKey(master(t, 1).Public())}, Builders: []string{"b"}}
+	for spelled, good := range map[string]bool{
+		compact: true, string(armored): true,
+		"": false, "-----BEGIN": false, "AAAA": false, compact[:len(compact)-4]: false, compact + "=": false, compact + "\n": false, " " + compact: false,
+	} {
+		trust.PackageKeys = []string{spelled}
+		_, err := attest.ParseTrust(trust.Encode())
+		if good && err != nil {
+			t.Errorf("%.40q: %v", spelled, err)
+		}
+		if !good {
+			wantLink(t, fmt.Sprintf("%.40q", spelled), err, attest.LinkInput)
+		}
+	}
+}
