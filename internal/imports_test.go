@@ -206,6 +206,8 @@ var confined = map[string][]string{
 	"github.com/CycloneDX/cyclonedx-go": {"sbom"},
 	"github.com/spdx/tools-golang":      {"sbom"},
 	"github.com/github/go-spdx":         {"sbom"},
+	"github.com/transparency-dev":       {"tlog"},
+	"golang.org/x/mod":                  {"tlog"},
 }
 
 // pkg is what `go list` says of a package. Imports are those of its non-test files.
