@@ -65,7 +65,7 @@ var allowed = map[string][]string{
 	"sandbox/rpmdb":    {"albs"}, // what rpm says of a root: pure
 	"buildroot":        {"albs", "rpm", "sandbox", "sandbox/ccache", "sandbox/dnf", "sandbox/emulator"},
 	"ledger":           {"albs", "disk"}, // its lock, ledger.json, full disks
-	"tlog":             {"albs"},
+	"tlog":             {"albs", "disk"}, // its lock and its key, full disks
 	"attest":           {"albs", "ledger", "tlog", "rpm"},
 	"sbom":             {"albs", "rpm", "repodata"},
 	"advisory":         {"albs", "rpm", "repodata"},
@@ -208,6 +208,7 @@ var confined = map[string][]string{
 	"github.com/github/go-spdx":         {"sbom"},
 	"github.com/transparency-dev":       {"tlog"},
 	"golang.org/x/mod":                  {"tlog"},
+	"k8s.io/klog":                       {"tlog"}, // to be silenced
 }
 
 // pkg is what `go list` says of a package. Imports are those of its non-test files.
