@@ -1,6 +1,6 @@
 // Package git runs the git binary for the master: it resolves refs, keeps one
-// bare mirror a repository, exports, lists and reads the files of a commit, and packs
-// its history.
+// bare mirror a repository, exports, lists and reads the files of a commit, packs
+// its history, and reads the commits of it.
 //
 // URLs and refs are checked before a process is started, arguments are an argv
 // and never a shell's, the environment is fixed, hooks, helpers and every

@@ -44,20 +44,9 @@ func (m *Mirrors) History(ctx context.Context, url, commit string, most Bounds, 
 		return 0, err
 	}
 	defer unlock()
-	commits, whole, err := m.reach(ctx, dir, commit, most.Commits)
+	reached, err := m.whole(ctx, dir, url, commit, most)
 	if err != nil {
 		return 0, err
-	}
-	if !whole {
-		if err := m.deepen(ctx, dir, url, commit, most.Bytes); err != nil {
-			return 0, err
-		}
-		if commits, whole, err = m.reach(ctx, dir, commit, most.Commits); err != nil {
-			return 0, err
-		}
-		if !whole {
-			return 0, albs.Errorf(albs.Invalid, "%s is a shallow repository: it doesn't have all that came before commit %s", url, commit)
-		}
 	}
 	tmp := dir + ".history"
 	if err := os.RemoveAll(tmp); err != nil { // of a master that was killed
@@ -71,27 +60,46 @@ func (m *Mirrors) History(ctx context.Context, url, commit string, most Bounds, 
 	if err := m.pack(ctx, dir, commit, most.Bytes, pack); err != nil {
 		return 0, fmt.Errorf("pack the history of %s of %s: %w", commit, url, err)
 	}
-	return commits, writeGitDir(w, commit, pack, filepath.Join(tmp, "history.idx"))
+	return len(reached), writeGitDir(w, commit, pack, filepath.Join(tmp, "history.idx"))
 }
 
-// reach counts the commits that are reached from commit in the mirror, and tells
+// whole returns all commits that are reached from commit, and fetches what the mirror
+// lacks of them. The caller holds the mirror's lock.
+func (m *Mirrors) whole(ctx context.Context, dir, url, commit string, most Bounds) ([]string, error) {
+	reached, whole, err := m.reach(ctx, dir, commit, most.Commits)
+	if err != nil || whole {
+		return reached, err
+	}
+	if err := m.deepen(ctx, dir, url, commit, most.Bytes); err != nil {
+		return nil, err
+	}
+	if reached, whole, err = m.reach(ctx, dir, commit, most.Commits); err != nil {
+		return nil, err
+	}
+	if !whole {
+		return nil, albs.Errorf(albs.Invalid, "%s is a shallow repository: it doesn't have all that came before commit %s", url, commit)
+	}
+	return reached, nil
+}
+
+// reach lists the commits that are reached from commit in the mirror, and tells
 // whether that is all there are. More than most of them is TooLarge.
-func (m *Mirrors) reach(ctx context.Context, dir, commit string, most int) (count int, whole bool, err error) {
+func (m *Mirrors) reach(ctx context.Context, dir, commit string, most int) (reached []string, whole bool, err error) {
 	var out bytes.Buffer
 	args := []string{"rev-list", fmt.Sprintf("--max-count=%d", most+1), "--end-of-options", commit}
 	if err := m.local(ctx, dir, command{args: args, stdout: &out, limit: maxListing}); err != nil {
-		return 0, false, fmt.Errorf("list the history of %s: %w", commit, err)
+		return nil, false, fmt.Errorf("list the history of %s: %w", commit, err)
 	}
-	reached := strings.Fields(out.String())
+	reached = strings.Fields(out.String())
 	if len(reached) > most {
-		return 0, false, albs.Errorf(albs.TooLarge, "commit %s has more than %d commits before it: a longer history isn't taken", commit, most)
+		return nil, false, albs.Errorf(albs.TooLarge, "commit %s has more than %d commits before it: a longer history isn't taken", commit, most)
 	}
 	shallow, err := os.ReadFile(filepath.Join(dir, "shallow")) // gitrepository-layout(5): whose parents aren't there
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return 0, false, albs.Errorf(albs.Unavailable, "read what the mirror lacks: %w", err)
+		return nil, false, albs.Errorf(albs.Unavailable, "read what the mirror lacks: %w", err)
 	}
 	cut := strings.Fields(string(shallow))
-	return len(reached), !slices.ContainsFunc(reached, func(c string) bool { return slices.Contains(cut, c) }), nil
+	return reached, !slices.ContainsFunc(reached, func(c string) bool { return slices.Contains(cut, c) }), nil
 }
 
 // deepen fetches all that came before a commit. The caller holds the mirror's lock.
