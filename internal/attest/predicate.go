@@ -27,6 +27,7 @@ const (
 // predicateTypes are the predicates' type URIs. Build is SLSA's provenance v1 and
 // test in-toto's test result; the others are albs's own.
 var predicateTypes = map[string]string{
+	Commit:          commitType,
 	Source:          "urn:albs:predicate:source:v1",
 	Build:           "https://slsa.dev/provenance/v1",
 	Test:            "https://in-toto.io/attestation/test-result/v0.1",

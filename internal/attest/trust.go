@@ -41,6 +41,9 @@ type Trust struct {
 	// can't have one.
 	RequireTest    bool `json:"require_test"`
 	RequireRelease bool `json:"require_release"`
+	// RequireCommit asks that the commit of every source was notarized; what was uploaded
+	// has none.
+	RequireCommit bool `json:"require_commit"`
 }
 
 // Encode returns the trust file.

@@ -41,8 +41,9 @@ type Step struct {
 //	file —signature by a trusted key, header and payload digests—
 //	     —sign statement→ unsigned package —build statement→ SRPM —source statement→ commit
 //
-// with the test statement of the unsigned package and the release statement of the
-// file where there are, or where the trust file requires them. Every statement of
+// with the test statement of the unsigned package, the release statement of the file
+// and the commit statements of the commit where there are, or where the trust file
+// requires them. Every statement of
 // the bundle is signed by a trusted master key, proven to be in the state of the
 // ledger that the master signed, and has its place in the chain.
 //
@@ -332,21 +333,28 @@ func (c *chain) sourced(srpm albs.Digest, commit string) error {
 	if len(found) == 0 {
 		return broken(LinkChain, "no statement says where source package %s came from", srpm)
 	}
-	named := commit == ""
+	named, notarized := commit == "", false
 	for _, f := range found {
 		var s SourceBody
 		if err := f.read(&s); err != nil {
 			return err
 		}
 		git := s.Repository != "" && validCommit(s.Commit)
-		if upload := s.Repository == "" && s.Commit == "" && s.Uploader != ""; !git && !upload {
+		upload := s.Repository == "" && s.Commit == "" && s.Uploader != ""
+		if !git && !upload {
 			return broken(LinkChain, "%s names neither a commit of a repository nor an uploader", f.key)
 		}
 		named = named || s.Commit == commit
 		switch {
 		case f.used: // another build of the same source package
+			notarized = true // or that build had been refused
 		case git:
 			c.step(f, LinkChain, "source package made from commit %s of %s", s.Commit, s.Repository)
+			told, err := c.committed(s)
+			if err != nil {
+				return err
+			}
+			notarized = notarized || told
 		case s.URL != "":
 			c.step(f, LinkChain, "source package fetched from %s for %s", s.URL, s.Uploader)
 		default:
@@ -355,6 +363,9 @@ func (c *chain) sourced(srpm albs.Digest, commit string) error {
 	}
 	if !named {
 		return broken(LinkChain, "the build names commit %s, but no statement says that source package %s was made from it", commit, srpm.Short())
+	}
+	if c.trust.RequireCommit && !notarized {
+		return broken(LinkChain, "no statement says that a commit was notarized from which source package %s came", srpm.Short())
 	}
 	return nil
 }
