@@ -22,6 +22,7 @@ const (
 	ApprovalTaken   = "approval-taken"   // effects, and whose approval of them came
 	SignAllowed     = "sign-allowed"     // another file than a package, and the product whose keys may sign it
 	KeyRevoked      = "key-revoked"      // a public key with the certificate of its revocation, and who wanted that
+	SBOM            = "sbom"             // a package, signed or not, or a document, and the bills of materials of it
 )
 
 // predicateTypes are the predicates' type URIs. Build is SLSA's provenance v1 and
@@ -40,6 +41,7 @@ var predicateTypes = map[string]string{
 	ApprovalTaken:   "urn:albs:predicate:approval-taken:v1",
 	SignAllowed:     "urn:albs:predicate:sign-allowed:v1",
 	KeyRevoked:      "urn:albs:predicate:key-revoked:v1",
+	SBOM:            "urn:albs:predicate:sbom:v1",
 }
 
 // Predicates returns the short names of all predicates, sorted.

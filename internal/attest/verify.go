@@ -80,6 +80,9 @@ func Verify(ctx context.Context, file io.ReaderAt, size int64, b Bundle, trust T
 	if err := c.released(v); err != nil {
 		return Report{}, err
 	}
+	if err := c.billed(v.FileDigest, contentOf(v)); err != nil {
+		return Report{}, err
+	}
 	if err := c.nothingLeft(); err != nil {
 		return Report{}, err
 	}
@@ -207,6 +210,9 @@ func (c *chain) signed(v *rpm.Verified) (albs.Digest, error) {
 // made follows what made an unsigned package: a source package has source
 // statements of its own and was not built from another one, nor tested.
 func (c *chain) made(unsigned albs.Digest, has content) error {
+	if err := c.billed(unsigned, has); err != nil {
+		return err
+	}
 	sources := c.about(unsigned, Source)
 	if len(sources) == 0 {
 		return c.built(unsigned, has)

@@ -370,6 +370,16 @@ func (w *walk) link(n Node, s provenance.Examined) (from albs.Digest, err error)
 		}
 		from, l.From = b.Unsigned, string(b.Unsigned)
 		l.Text = fmt.Sprintf("signed with key %s for %s", b.Fingerprint, b.Requester)
+	case attest.SBOM:
+		var b attest.SBOMBody
+		if err := s.Statement.Body(&b); err != nil {
+			return "", err
+		}
+		var formats []string
+		for _, d := range b.Documents {
+			formats = append(formats, d.Name)
+		}
+		l.Text = "has a bill of materials: " + strings.Join(formats, ", ")
 	case attest.Release:
 		var b attest.ReleaseBody
 		if err := s.Statement.Body(&b); err != nil {
