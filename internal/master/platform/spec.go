@@ -26,6 +26,8 @@ type Spec struct {
 	Dist string `yaml:"dist" json:"dist"`
 	// Releasever is dnf's release version.
 	Releasever string `yaml:"releasever" json:"releasever"`
+	// OS is the distribution that packages are of, as bills of materials name it.
+	OS OS `yaml:"os" json:"os,omitzero"`
 	// Arches are what the platform is built for, in the order in which lists show them.
 	Arches []albs.Arch `yaml:"arches" json:"arches"`
 	// WeakArches are those of Arches that follow another one.
@@ -82,6 +84,13 @@ type Spec struct {
 	MaxSilence Duration `yaml:"max_silence" json:"max_silence,omitzero"`
 	// Room is what tasks need of their workers' machines.
 	Room Rooms `yaml:"room" json:"room,omitzero"`
+}
+
+// OS is a distribution in the words of its os-release(5), which scanners compare.
+type OS struct {
+	ID      string `yaml:"id" json:"id"`                     // "almalinux"
+	Name    string `yaml:"name" json:"name,omitempty"`       // "AlmaLinux"; the id if it is empty
+	Version string `yaml:"version" json:"version,omitempty"` // "9"; empty where there is none, as in a rolling one
 }
 
 // WeakArch is an arch whose failures don't hold up the one that it depends on.
@@ -238,6 +247,8 @@ var (
 	requirementForm = regexp.MustCompile(`^[A-Za-z0-9_/@(][A-Za-z0-9 _./@()+~^:=<>*,-]{0,199}$`)
 	patternForm     = regexp.MustCompile(`^[A-Za-z0-9_*][A-Za-z0-9_.+*-]{0,99}$`)
 	dirForm         = regexp.MustCompile(`^(/[A-Za-z0-9_][A-Za-z0-9._-]{0,63}){1,8}$`)
+	osIDForm        = regexp.MustCompile(`^[a-z0-9][a-z0-9._-]{0,63}$`)
+	osNameForm      = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9 ._+/-]{0,63}$`)
 	moduleIDForm    = regexp.MustCompile(`^platform:[A-Za-z0-9][A-Za-z0-9._-]{0,31}$`)
 	placeholderForm = regexp.MustCompile(`\{(name|file|hashtype|hash)\}`)
 	luaForm         = regexp.MustCompile(`%\{[?!]*lua\b`)
@@ -259,6 +270,12 @@ func (s Spec) check() error {
 		return bad("releasever %.80q is not a release version such as 9", s.Releasever)
 	case s.ModuleID != "" && !moduleIDForm.MatchString(s.ModuleID):
 		return bad("module_id %.80q is not of the form platform:el9", s.ModuleID)
+	case s.OS != (OS{}) && !osIDForm.MatchString(s.OS.ID):
+		return bad("os.id %.80q is not the ID of an os-release such as almalinux", s.OS.ID)
+	case s.OS.Name != "" && !osNameForm.MatchString(s.OS.Name):
+		return bad("os.name %.80q is not the name of a distribution such as AlmaLinux", s.OS.Name)
+	case s.OS.Version != "" && !releaseverForm.MatchString(s.OS.Version):
+		return bad("os.version %.80q is not a version such as 9", s.OS.Version)
 	case !dirForm.MatchString(s.RPMDB.Path) || path.Clean(s.RPMDB.Path) != s.RPMDB.Path:
 		return bad("rpmdb.path %.80q is not a plain absolute path such as /var/lib/rpm", s.RPMDB.Path)
 	case !slices.Contains(backends, s.RPMDB.Backend):

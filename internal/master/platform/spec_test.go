@@ -32,6 +32,7 @@ references:
 lookaside: ["https://sources.example/{name}/{file}/{hashtype}/{hash}/{file}"]
 timeout: 12h
 rpmautospec: true
+os: {id: example, name: Example Linux, version: "9"}
 `
 
 func TestParse(t *testing.T) {
@@ -94,6 +95,10 @@ func TestParseRefuses(t *testing.T) {
 		{"dist with a hyphen", "dist: .el9", "dist: .el-9", "is not a dist tag"},
 		{"dist with a macro", "dist: .el9", `dist: ".%(id)"`, "is not a dist tag"},
 		{"releasever as an option", `releasever: "9"`, `releasever: "--9"`, "releasever"},
+		{"system without an id", "id: example, ", "", "os.id"},
+		{"system in capitals", "id: example", "id: Example", "os.id"},
+		{"system with a line break", "name: Example Linux", `name: "Example\nLinux"`, "os.name"},
+		{"system of an odd version", `version: "9"}`, `version: "9 or so"}`, "os.version"},
 		{"arch unknown", "[x86_64, aarch64, s390x]", "[x86_64, aarch64, s390x, mips]", "arch \"mips\" is not one of"},
 		{"arch of packages only", "[x86_64, aarch64, s390x]", "[x86_64, aarch64, s390x, noarch]", "is not one of"},
 		{"arch twice", "[x86_64, aarch64, s390x]", "[x86_64, aarch64, s390x, x86_64]", "names x86_64 twice"},
