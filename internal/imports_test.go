@@ -51,6 +51,7 @@ var allowed = map[string][]string{
 	"tty":              {},               // a person at a terminal, unseen
 	"sshkey":           {"albs", "disk"}, // people's own keys, in files of theirs
 	"rpm":              {"albs", "pgp"},
+	"rpm/depend":       {"rpm"}, // which provides meet which requirements: pure
 	"repodata":         {"albs", "rpm", "repodata/intake"},
 	"repodata/intake":  {"albs"},                                       // others' bytes within bounds: what every reader of them has in common
 	"repodata/record":  {"albs", "repodata", "repodata/intake", "rpm"}, // what people give for a repository, checked: pure
@@ -115,7 +116,7 @@ var allowed = map[string][]string{
 	// what people give repositories beside packages; release takes it over
 	"master/record":          {"albs", "master/db", "master/auth", "master/artifact", "master/provenance", "master/product", "repodata", "repodata/record"},
 	"master/release/place":   {"albs", "master/platform/reference", "rpm"},                                                                                                                                // where packages go: pure
-	"master/release/closure": {"albs", "rpm"},                                                                                                                                                             // what a release would leave without a provider: pure
+	"master/release/closure": {"albs", "rpm", "rpm/depend"},                                                                                                                                               // what a release would leave without a provider: pure
 	"master/release/plan":    {"albs", "attest", "master/release/closure", "repodata/record", "master/platform/reference", "master/product", "master/testrun", "master/release/place", "repodata", "rpm"}, // what a release comes to: pure; attest: its effects, which people sign
 	// what a plan is made of, found in the modules that know
 	"master/release/gather": {"albs", "master/release/place", "master/release/plan", "master/release/closure", "master/platform/reference", "master/db", "master/artifact", "master/provenance",

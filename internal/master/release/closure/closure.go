@@ -13,50 +13,11 @@ import (
 	"strings"
 
 	"albs/internal/rpm"
+	"albs/internal/rpm/depend"
 )
 
 // Capability is what a package provides or requires.
-type Capability struct {
-	// Name may be a path, and of a requirement a boolean dependency in parentheses.
-	Name string
-	// Op has rpm.Less, rpm.Equal and rpm.Greater; 0 stands for any version.
-	Op uint8
-	rpm.EVR
-}
-
-// String returns the capability as a spec file has it.
-func (c Capability) String() string {
-	return rpm.Dependency{Name: c.Name, Flags: uint32(c.Op), EVR: c.EVR}.String()
-}
-
-const operators = rpm.Less | rpm.Equal | rpm.Greater
-
-// Of returns a dependency of a header as a Capability.
-func Of(d rpm.Dependency) Capability {
-	return Capability{d.Name, uint8(d.Flags & operators), d.EVR}
-}
-
-// meets reports whether the two overlap, as rpm has it: without a version on either side
-// they do, and a release counts only if both have one.
-func (c Capability) meets(o Capability) bool {
-	if c.Name != o.Name {
-		return false
-	}
-	if c.Op == 0 || o.Op == 0 {
-		return true
-	}
-	a, b := c.EVR, o.EVR
-	if a.Release == "" || b.Release == "" {
-		a.Release, b.Release = "", ""
-	}
-	switch sense := rpm.Compare(a, b); {
-	case sense < 0:
-		return c.Op&rpm.Greater != 0 || o.Op&rpm.Less != 0
-	case sense > 0:
-		return c.Op&rpm.Less != 0 || o.Op&rpm.Greater != 0
-	}
-	return c.Op&o.Op != 0
-}
+type Capability = depend.Capability
 
 // Package is what the rule has to know of one package.
 type Package struct {
@@ -107,7 +68,7 @@ type requirement struct {
 func (w World) Wanted() map[string]bool {
 	look, names := w.requirements()
 	for _, r := range look {
-		for _, c := range r.what.parts() {
+		for _, c := range r.what.Parts() {
 			names[c.Name] = true
 		}
 	}
@@ -119,14 +80,14 @@ func (w World) Wanted() map[string]bool {
 func (p Package) Keep(names map[string]bool) Package {
 	other := func(c Capability) bool { return !names[c.Name] }
 	p.Provides = slices.DeleteFunc(p.Provides, other)
-	p.Requires = slices.DeleteFunc(p.Requires, func(c Capability) bool { return other(c) && !c.rich() })
+	p.Requires = slices.DeleteFunc(p.Requires, func(c Capability) bool { return other(c) && !c.Rich() })
 	p.Files = slices.DeleteFunc(p.Files, func(f string) bool { return !names[f] })
 	return p
 }
 
 // Rich drops all but the boolean requirements.
 func (p Package) Rich() Package {
-	p.Requires = slices.DeleteFunc(p.Requires, func(c Capability) bool { return !c.rich() })
+	p.Requires = slices.DeleteFunc(p.Requires, func(c Capability) bool { return !c.Rich() })
 	p.Provides, p.Files = nil, nil
 	return p
 }
@@ -170,7 +131,7 @@ func (w World) requirements() (out []requirement, lost map[string]bool) {
 				continue
 			}
 			for _, c := range p.Requires {
-				if lost[c.Name] || c.rich() && slices.ContainsFunc(c.parts(), func(part Capability) bool { return lost[part.Name] }) {
+				if lost[c.Name] || c.Rich() && slices.ContainsFunc(c.Parts(), func(part Capability) bool { return lost[part.Name] }) {
 					out = append(out, requirement{i, p, true, c})
 				}
 			}
@@ -213,15 +174,15 @@ func (w World) Check() (broken, unknown []Broken) {
 	look, _ := w.requirements()
 	names := map[string]bool{}
 	for _, r := range look {
-		for _, c := range r.what.parts() {
+		for _, c := range r.what.Parts() {
 			names[c.Name] = true
 		}
 	}
 	before, after := providers{}, providers{}
 	for _, c := range w.Beneath {
 		if names[c.Name] {
-			before.add(c, nil)
-			after.add(c, nil)
+			before.Add(c, nil)
+			after.Add(c, nil)
 		}
 	}
 	for i := range w.Repositories {
@@ -234,12 +195,12 @@ func (w World) Check() (broken, unknown []Broken) {
 			for p := range side.of {
 				for _, c := range p.Provides {
 					if names[c.Name] {
-						side.into.add(c, p)
+						side.into.Add(c, p)
 					}
 				}
 				for _, f := range p.Files {
 					if names[f] {
-						side.into.add(Capability{Name: f}, p)
+						side.into.Add(Capability{Name: f}, p)
 					}
 				}
 			}
@@ -251,14 +212,14 @@ func (w World) Check() (broken, unknown []Broken) {
 	}
 	found, vague := map[at]*Broken{}, map[at]*Broken{}
 	for _, r := range look {
-		if after.meet(r.what) {
+		if after.Meet(r.what) {
 			continue
 		}
-		if (r.shown || w.required(r)) && !before.meet(r.what) {
+		if (r.shown || w.required(r)) && !before.Meet(r.what) {
 			continue // it lacks that today
 		}
 		into := found
-		if after.vague(r.what) {
+		if isVague(after, r.what) {
 			into = vague
 		}
 		k := at{r.repository, r.of}
@@ -294,54 +255,24 @@ func sorted[K comparable](m map[K]*Broken) []Broken {
 
 // providers are capabilities by name, each with the package that has it, nil for one that
 // lies beneath.
-type providers map[string][]provided
-
-type provided struct {
-	Capability
-	by *Package
-}
-
-func (ps providers) add(c Capability, by *Package) {
-	ps[c.Name] = append(ps[c.Name], provided{c, by})
-}
+type providers = depend.Providers[*Package]
 
 // primaryFile reports whether primary metadata lists a path: a rule that dates from yum.
 func primaryFile(path string) bool {
 	return strings.HasPrefix(path, "/etc/") || path == "/usr/lib/sendmail" || strings.Contains(path, "bin/")
 }
 
-// vague reports whether a requirement that isn't met turns on a path that may be there
+// isVague reports whether a requirement that isn't met turns on a path that may be there
 // though no metadata lists it.
-func (ps providers) vague(c Capability) bool {
-	return slices.ContainsFunc(c.parts(), func(part Capability) bool {
+func isVague(ps providers, c Capability) bool {
+	return slices.ContainsFunc(c.Parts(), func(part Capability) bool {
 		return strings.HasPrefix(part.Name, "/") && !primaryFile(part.Name) && len(ps[part.Name]) == 0
 	})
 }
 
-// meet reports whether a requirement is met.
-func (ps providers) meet(c Capability) bool {
-	if !c.rich() {
-		return slices.ContainsFunc(ps[c.Name], func(p provided) bool { return p.meets(c) })
-	}
-	e, err := parse(c.Name)
-	return err != nil || ps.eval(e).met // rpm refuses what it can't read; it isn't ours to judge
-}
-
-// missingOK is rpm's flag of a requirement that may be missing (rpmds.h), which metadata
-// lists among the recommended.
-const missingOK = 1 << 19
-
 // FromHeader returns what a header says. What rpm itself provides is left out.
 func FromHeader(h *rpm.Package) Package {
-	p := Package{NEVRA: h.NEVRA, Modular: h.Modularity != ""}
-	for _, d := range h.Provides {
-		p.Provides = append(p.Provides, Of(d))
-	}
-	for _, d := range h.Requires {
-		if d.Flags&missingOK == 0 && !strings.HasPrefix(d.Name, "rpmlib(") {
-			p.Requires = append(p.Requires, Of(d))
-		}
-	}
+	p := Package{NEVRA: h.NEVRA, Modular: h.Modularity != "", Provides: depend.Provides(h), Requires: depend.Requires(h)}
 	for _, f := range h.Files {
 		p.Files = append(p.Files, f.Path)
 	}

@@ -1,4 +1,4 @@
-package closure
+package depend
 
 import (
 	"fmt"
@@ -7,13 +7,14 @@ import (
 	"albs/internal/rpm"
 )
 
-// rich reports whether the requirement is a boolean dependency
+// Rich reports whether the requirement is a boolean dependency
 // (https://rpm-software-management.github.io/rpm/manual/boolean_dependencies.html).
-func (c Capability) rich() bool { return strings.HasPrefix(c.Name, "(") }
+func (c Capability) Rich() bool { return strings.HasPrefix(c.Name, "(") }
 
-// parts returns the plain capabilities that a requirement is made of.
-func (c Capability) parts() []Capability {
-	if !c.rich() {
+// Parts returns the plain capabilities that a requirement is made of; none if it can't be
+// read.
+func (c Capability) Parts() []Capability {
+	if !c.Rich() {
 		return []Capability{c}
 	}
 	e, err := parse(c.Name)
@@ -140,59 +141,4 @@ func (p *parser) chain() (*expression, error) {
 		return nil, err
 	}
 	return &expression{op: op, left: left, right: right}, nil
-}
-
-// outcome is whether an expression is met, and by which packages, for with and without,
-// which are about one package.
-type outcome struct {
-	met bool
-	by  map[*Package]bool
-}
-
-func (ps providers) eval(e *expression) outcome {
-	if e.op == "" {
-		o := outcome{by: map[*Package]bool{}}
-		for _, p := range ps[e.leaf.Name] {
-			if p.meets(e.leaf) {
-				o.met, o.by[p.by] = true, true
-			}
-		}
-		return o
-	}
-	// Of an else, the left is the condition and the right what is wanted without it.
-	condition, otherwise := e.right, (*expression)(nil)
-	if e.right.op == "else" {
-		condition, otherwise = e.right.left, e.right.right
-	}
-	a := ps.eval(e.left)
-	switch e.op {
-	case "and":
-		return outcome{met: a.met && ps.eval(e.right).met}
-	case "or":
-		b := ps.eval(e.right)
-		for p := range b.by {
-			a.by[p] = true
-		}
-		return outcome{a.met || b.met, a.by}
-	case "if", "unless":
-		// What isn't in any repository is installed nowhere.
-		if holds := ps.eval(condition).met; holds == (e.op == "if") {
-			return a
-		}
-		if otherwise != nil {
-			return ps.eval(otherwise)
-		}
-		return outcome{met: true, by: map[*Package]bool{}}
-	case "with", "without":
-		b := ps.eval(e.right)
-		o := outcome{by: map[*Package]bool{}}
-		for p := range a.by {
-			// Of packages that lie beneath it isn't known which is which: there any will do.
-			if p == nil || b.by[p] == (e.op == "with") {
-				o.met, o.by[p] = true, true
-			}
-		}
-		return o
-	}
-	return a
 }
