@@ -36,6 +36,7 @@ const (
 	tagArch          = 1022
 	tagFileSizes     = 1028
 	tagFileModes     = 1030
+	tagFileTimes     = 1034
 	tagFileDigests   = 1035
 	tagFileLinks     = 1036
 	tagFileFlags     = 1037
@@ -48,9 +49,15 @@ const (
 	tagChangeTime    = 1080
 	tagChangeName    = 1081
 	tagChangeText    = 1082
+	tagCookie        = 1094
+	tagFileDevices   = 1095
+	tagFileInodes    = 1096
 	tagDirIndexes    = 1116
 	tagBaseNames     = 1117
 	tagDirNames      = 1118
+	tagOptFlags      = 1122
+	tagPayloadFormat = 1124
+	tagSourceID      = 1146
 	tagLongFileSizes = 5008
 	tagLongSize      = 5009
 	tagFileDigestAlg = 5011
@@ -58,6 +65,9 @@ const (
 	tagModularity    = 5096
 	tagPayloadAlg    = 5093
 	tagPayloadPlain  = 5097 // digest of the payload before compression
+
+	tagPayloadCompressor = 1125
+	tagPayloadFlags      = 1126
 )
 
 // Scripts of a package, what runs each, and of triggers what they wait for.
