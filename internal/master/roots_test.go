@@ -62,8 +62,11 @@ var named = map[string]map[string]string{
 		"sign_request":         "key product requester created_at expires_at",
 		"sign_revocation":      "key reason text requester created_at",
 		"signed_package":       "key at",
+		"source_commit":        "repository commit_id subject ref author title committed_at notarized_at", // subject: of an object of git
 		"source_file":          "algorithm hex digest added_at", // a cache: builds name what they use
+		"source_ref":           "repository ref commit_id previous actor at",
 		"statement":            "subject predicate envelope created_at",
+		"statement_commit":     "commit_id subject",
 		"task":                 "kind lane class topic state reason worker lease_until not_before_at created_at started_at changed_at key forgotten_at",
 		"task_history":         "kind key runs",
 		"team":                 "name created_at",

@@ -14,16 +14,32 @@ import (
 
 // chain returns the statements that lead to d, with their proofs at state, and
 // those on their way: all that is said of d; of the unsigned package, if d is a
-// signed copy, likewise; and the source statements of the SRPM that the package
-// was built from. Each step is what a proven statement says, never what a row does.
+// signed copy, likewise; the source statements of the SRPM that the package was built
+// from, and the commit statements of their commits. Each step is what a proven statement says, never what a row does.
 func (p *Provenance) chain(ctx context.Context, d albs.Digest, state ledger.State) ([]proven, []statement, error) {
 	found, pending, err := p.prove(ctx, d, state)
 	if err != nil {
 		return nil, nil, err
 	}
 	seen := map[albs.Digest]bool{d: true}
+	named := map[NamedCommit]bool{}
 	for i := 0; i < len(found); i++ { // found grows
 		from := found[i].statement
+		if from.Short() == attest.Source {
+			var s attest.SourceBody
+			if err := from.Body(&s); err != nil {
+				return nil, nil, fmt.Errorf("follow statement %d: %w", found[i].row.ID, err)
+			}
+			if n := (NamedCommit{s.Repository, s.Commit}); s.Commit != "" && !named[n] {
+				named[n] = true
+				f, w, err := p.commitsOf(ctx, s, state)
+				if err != nil {
+					return nil, nil, err
+				}
+				found, pending = append(found, f...), append(pending, w...)
+			}
+			continue
+		}
 		next, err := madeFrom(from)
 		if err != nil {
 			return nil, nil, fmt.Errorf("follow statement %d: %w", found[i].row.ID, err)
@@ -70,8 +86,8 @@ func (s proven) bundled() attest.Proven {
 
 // Bundle returns what lies beside the package d for strangers to verify: the
 // statements about it and, if it is a signed copy, about the unsigned package, the
-// source statements of its SRPM, in the order in which they were made, so that equal
-// statements give equal bytes; the proof of each, and the ledger's state signed
+// source statements of its SRPM and those of their commits, in the order in which they
+// were made, so that equal statements give equal bytes; the proof of each, and the ledger's state signed
 // now. How it came to be signed is left to the ledger. Anyone may ask. NotFound if nothing was stated about d, Unavailable while a
 // statement is on its way to the ledger, Conflict if a row contradicts it.
 func (p *Provenance) Bundle(ctx context.Context, d albs.Digest) (attest.Bundle, error) {
@@ -92,7 +108,7 @@ func (p *Provenance) Bundle(ctx context.Context, d albs.Digest) (attest.Bundle, 
 }
 
 // Evidence returns what a signer decides by for the unsigned packages or documents ds
-// in a task: their statements and those of their SRPMs, of the intents to sign those
+// in a task: their statements and those of their SRPMs and commits, of the intents to sign those
 // of the task, each once, with proofs, the ledger's signed state, and how it continues the state at transaction from, which the signer
 // remembers; 0 if it remembers none. Errors are those of Bundle; a from that the
 // ledger hasn't reached is a Conflict.

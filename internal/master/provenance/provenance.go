@@ -50,13 +50,16 @@ type Provenance struct {
 	trusted ledger.State // zero until first read
 	leads   bool         // this process delivers
 	broken  error        // the ledger is not the one remembered: for good
-	away    error        // the last failure to look or deliver; at first, that nobody looked
+	// verified are the commits that were proven to be notarized, with the subjects of
+	// their statements.
+	verified map[NamedCommit]albs.Digest
+	away     error // the last failure to look or deliver; at first, that nobody looked
 }
 
 // New returns a Provenance over the rows of d and the ledger l, whose statements
 // are signed by signer. It does no I/O.
 func New(d *db.DB, events Events, artifacts *artifact.Artifacts, l ledger.Ledger, signer *attest.Signer, log zerolog.Logger) *Provenance {
-	return &Provenance{d: d, events: events, artifacts: artifacts, ledger: l, signer: signer, log: log, away: errUnseen}
+	return &Provenance{d: d, events: events, artifacts: artifacts, ledger: l, signer: signer, log: log, away: errUnseen, verified: map[NamedCommit]albs.Digest{}}
 }
 
 var errUnseen = albs.Errorf(albs.Unavailable, "the ledger has not been looked at yet")
@@ -72,6 +75,8 @@ type Fact struct {
 	// Files get a record in the ledger, each in the transaction of its statement if
 	// it is a subject. A file that has one keeps it.
 	Files []artifact.Artifact
+	// Records are further records, of what is no file of this master.
+	Records []Record
 	// Metadata goes into the records, in ALBS's words: build_id, build_host,
 	// build_arch, built_by, source_type, git_url, git_ref, git_commit …
 	Metadata map[string]string
@@ -118,6 +123,14 @@ func (p *Provenance) State(ctx context.Context, tx db.Tx, f Fact) error {
 		if err := insertOutbox(ctx, tx, id, file); err != nil {
 			return fmt.Errorf("queue statement %d: %w", id, err)
 		}
+		if c := s.Digest[attest.GitCommit]; c != "" && f.Predicate == attest.Commit {
+			if err := insertCommit(ctx, tx, c, s.File()); err != nil {
+				return fmt.Errorf("note the commit of statement %d: %w", id, err)
+			}
+		}
+	}
+	if err := p.recordOthers(ctx, tx, f.Records, now); err != nil {
+		return err
 	}
 	for _, a := range f.Files {
 		file, err := p.record(ctx, tx, a.Digest, records, now)

@@ -5,6 +5,7 @@ import (
 	"fmt"
 
 	"albs/internal/albs"
+	"albs/internal/attest"
 	"albs/internal/ledger"
 	"albs/internal/master/db"
 )
@@ -139,6 +140,28 @@ func setNumber(ctx context.Context, q db.Q, id, n int64) error {
 func statementsAbout(ctx context.Context, q db.Q, d albs.Digest) (out []statement, err error) {
 	err = q.SelectContext(ctx, &out, `SELECT id, subject, predicate, n, envelope, created_at, tx_id FROM statement
 		WHERE subject = $1 ORDER BY id`, string(d))
+	return out, err
+}
+
+// insertCommit notes that statements about subject are about a git commit.
+func insertCommit(ctx context.Context, tx db.Tx, commit string, subject albs.Digest) error {
+	_, err := tx.ExecContext(ctx, `INSERT INTO statement_commit (commit_id, subject) VALUES ($1, $2) ON CONFLICT (commit_id, subject) DO NOTHING`,
+		commit, subject)
+	return err
+}
+
+// commitStatements returns the statements about the subjects that git commits are noted
+// to have, in the order of their making.
+func commitStatements(ctx context.Context, q db.Q, commits []string) (out []statement, err error) {
+	if len(commits) == 0 {
+		return nil, nil
+	}
+	query, args, err := db.In(`SELECT id, subject, predicate, n, envelope, created_at, tx_id FROM statement
+		WHERE predicate = ? AND subject IN (SELECT subject FROM statement_commit WHERE commit_id IN (?)) ORDER BY id`, attest.Commit, commits)
+	if err != nil {
+		return nil, err
+	}
+	err = q.SelectContext(ctx, &out, query, args...)
 	return out, err
 }
 
