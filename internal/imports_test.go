@@ -19,7 +19,7 @@ import (
 var (
 	// modules of the master, lowest first; each may import those that its row names.
 	modules = []string{
-		"master/event", "master/auth", "master/artifact", "master/fleet", "master/queue", "master/provenance", "master/source", "master/repo",
+		"master/event", "master/auth", "master/artifact", "master/fleet", "master/queue", "master/provenance", "master/source", "master/source/notary", "master/repo",
 		"master/platform", "master/platform/reference", "master/product", "master/build/status", "master/build/repository", "master/build/settle", "master/build", "master/testrun", "master/sign", "master/record", "master/release/place", "master/release/plan", "master/release", "master/trace", "master/errata",
 		"master/retention", "master/gc", "master/notice", "master/content",
 	}
@@ -81,11 +81,13 @@ var allowed = map[string][]string{
 	"master/artifact":  {"albs", "master/db", "master/event", "master/auth", "blob", "rpm"},
 	"master/queue": {"albs", "master/db", "master/event", "master/auth", "master/artifact", "worker", "master/fleet", "master/failpoint",
 		"master/queue/keep", "master/queue/life", "master/queue/logfile", "master/queue/measure", "master/queue/schedule", "master/queue/spec", "master/queue/store"},
-	"master/provenance":   {"albs", "disk", "master/db", "master/event", "master/auth", "master/artifact", "rpm", "ledger", "tlog", "attest", "master/failpoint"}, // disk: the statement key
-	"master/source":       {"albs", "master/db", "master/event", "master/auth", "master/artifact", "master/provenance", "attest", "git", "egress"},
-	"master/repo":         {"albs", "master/db", "master/event", "master/auth", "master/artifact", "rpm", "repodata"},
-	"master/repo/history": {"albs", "master/repo", "repodata", "rpm"}, // what was shown when, for people
-	"master/revision":     {"albs", "master/db", "master/auth"},       // what platform and product have in common, and nobody else's
+	"master/provenance": {"albs", "disk", "master/db", "master/event", "master/auth", "master/artifact", "rpm", "ledger", "tlog", "attest", "master/failpoint"}, // disk: the statement key
+	"master/source":     {"albs", "master/db", "master/event", "master/auth", "master/artifact", "master/provenance", "attest", "git", "egress"},
+	// whose commits are testified to: a task of the queue
+	"master/source/notary": {"albs", "master/db", "master/event", "master/auth", "master/queue", "master/provenance", "attest", "git"},
+	"master/repo":          {"albs", "master/db", "master/event", "master/auth", "master/artifact", "rpm", "repodata"},
+	"master/repo/history":  {"albs", "master/repo", "repodata", "rpm"}, // what was shown when, for people
+	"master/revision":      {"albs", "master/db", "master/auth"},       // what platform and product have in common, and nobody else's
 	"master/platform": {"albs", "master/db", "master/event", "master/auth", "master/artifact", "master/provenance", "master/repo", "master/revision",
 		"rpm", "repodata", "egress"}, // artifact: here and below, whoever names digests says so to the collection of blobs
 	// what other repositories list, which is foreign and large: kept apart from what platforms are

@@ -11,15 +11,16 @@ type TaskKind string
 // The kinds of task. A new kind of work is a new kind here, a Handler in the
 // module that owns it and a loop in the role that does it.
 const (
-	KindImport  TaskKind = "import"  // master: git commit and look-aside files → exported source
-	KindGraph   TaskKind = "graph"   // master: what the SRPMs of a platform say → the order of their rebuilds
-	KindSource  TaskKind = "source"  // node: exported source → one SRPM
-	KindBuild   TaskKind = "build"   // node: SRPM → RPMs of one arch
-	KindTest    TaskKind = "test"    // tester: install, check, remove
-	KindSign    TaskKind = "sign"    // signer: header and detached signatures
-	KindKeygen  TaskKind = "keygen"  // signer: make a key that stays there, or revoke one
-	KindPublish TaskKind = "publish" // releaser: a sealed tree to the public place
-	KindPrune   TaskKind = "prune"   // releaser: what is beyond a product's retention out of the public place
+	KindImport   TaskKind = "import"   // master: git commit and look-aside files → exported source
+	KindNotarize TaskKind = "notarize" // master: the commits of refs → statements about them
+	KindGraph    TaskKind = "graph"    // master: what the SRPMs of a platform say → the order of their rebuilds
+	KindSource   TaskKind = "source"   // node: exported source → one SRPM
+	KindBuild    TaskKind = "build"    // node: SRPM → RPMs of one arch
+	KindTest     TaskKind = "test"     // tester: install, check, remove
+	KindSign     TaskKind = "sign"     // signer: header and detached signatures
+	KindKeygen   TaskKind = "keygen"   // signer: make a key that stays there, or revoke one
+	KindPublish  TaskKind = "publish"  // releaser: a sealed tree to the public place
+	KindPrune    TaskKind = "prune"    // releaser: what is beyond a product's retention out of the public place
 )
 
 // Role is a part that the one binary can play.
@@ -40,7 +41,7 @@ var Roles = []Role{RoleMaster, RoleNode, RoleTester, RoleSigner, RoleReleaser}
 // Role returns the role that does tasks of kind k; "" for an unknown kind.
 func (k TaskKind) Role() Role {
 	switch k {
-	case KindImport, KindGraph:
+	case KindImport, KindNotarize, KindGraph:
 		return RoleMaster
 	case KindSource, KindBuild:
 		return RoleNode
@@ -92,15 +93,16 @@ const (
 // Spec is all that a worker learns of a task. Exactly the member of the task's
 // kind is set.
 type Spec struct {
-	Import  *ImportSpec  `json:"import,omitempty"`
-	Graph   *GraphSpec   `json:"graph,omitempty"`
-	Source  *SourceSpec  `json:"source,omitempty"`
-	Build   *BuildSpec   `json:"build,omitempty"`
-	Test    *TestSpec    `json:"test,omitempty"`
-	Sign    *SignSpec    `json:"sign,omitempty"`
-	Keygen  *KeygenSpec  `json:"keygen,omitempty"`
-	Publish *PublishSpec `json:"publish,omitempty"`
-	Prune   *PruneSpec   `json:"prune,omitempty"`
+	Import   *ImportSpec   `json:"import,omitempty"`
+	Notarize *NotarizeSpec `json:"notarize,omitempty"`
+	Graph    *GraphSpec    `json:"graph,omitempty"`
+	Source   *SourceSpec   `json:"source,omitempty"`
+	Build    *BuildSpec    `json:"build,omitempty"`
+	Test     *TestSpec     `json:"test,omitempty"`
+	Sign     *SignSpec     `json:"sign,omitempty"`
+	Keygen   *KeygenSpec   `json:"keygen,omitempty"`
+	Publish  *PublishSpec  `json:"publish,omitempty"`
+	Prune    *PruneSpec    `json:"prune,omitempty"`
 }
 
 // Root returns the root that the task is done in, the zero Root for kinds without.
@@ -124,15 +126,16 @@ type Result struct {
 	// Logs are uploaded log files, complete, by the names under which they streamed.
 	Logs []File `json:"logs,omitempty"`
 
-	Import  *ImportResult  `json:"import,omitempty"`
-	Graph   *GraphResult   `json:"graph,omitempty"`
-	Source  *SourceResult  `json:"source,omitempty"`
-	Build   *BuildResult   `json:"build,omitempty"`
-	Test    *TestResult    `json:"test,omitempty"`
-	Sign    *SignResult    `json:"sign,omitempty"`
-	Keygen  *KeygenResult  `json:"keygen,omitempty"`
-	Publish *PublishResult `json:"publish,omitempty"`
-	Prune   *PruneResult   `json:"prune,omitempty"`
+	Import   *ImportResult   `json:"import,omitempty"`
+	Notarize *NotarizeResult `json:"notarize,omitempty"`
+	Graph    *GraphResult    `json:"graph,omitempty"`
+	Source   *SourceResult   `json:"source,omitempty"`
+	Build    *BuildResult    `json:"build,omitempty"`
+	Test     *TestResult     `json:"test,omitempty"`
+	Sign     *SignResult     `json:"sign,omitempty"`
+	Keygen   *KeygenResult   `json:"keygen,omitempty"`
+	Publish  *PublishResult  `json:"publish,omitempty"`
+	Prune    *PruneResult    `json:"prune,omitempty"`
 }
 
 // File is one file by name and content. Name is a base name, never a path.
@@ -205,6 +208,29 @@ type ImportResult struct {
 	// History is a tar of the folder .git with the commit's history, for a spec that
 	// rpmautospec is to fill in on a platform that asks for it.
 	History Digest `json:"history,omitempty"`
+}
+
+// NotarizeSpec asks for statements about the commits of a repository that refs have and
+// that weren't notarized yet.
+type NotarizeSpec struct {
+	URL  string     `json:"url"`
+	Refs []NamedRef `json:"refs"`
+	// WithoutUpstream goes on where the commit that another one changes isn't notarized.
+	WithoutUpstream bool   `json:"without_upstream,omitempty"`
+	Requester       string `json:"requester"`
+}
+
+// NamedRef is a branch or tag by its full name, and the commit that it names.
+type NamedRef struct {
+	Name   string `json:"name"`
+	Commit string `json:"commit"`
+}
+
+// NotarizeResult counts what was stated in the attempt that came to the end.
+type NotarizeResult struct {
+	Commits   int      `json:"commits"`             // of which nothing was stated before
+	Refs      int      `json:"refs"`                // that name another commit than before
+	Rewritten []string `json:"rewritten,omitempty"` // refs whose earlier commit is no part of their history any more
 }
 
 // GraphSpec asks for the order in which the packages of a build are rebuilt on one

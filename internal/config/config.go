@@ -240,6 +240,9 @@ func (c *Config) Check(roles []albs.Role) error {
 	if err := c.Master.Blobs.Check(); err != nil {
 		return fmt.Errorf("master.blobs: %w", err)
 	}
+	if err := c.Master.Notarize.Check(); err != nil {
+		return fmt.Errorf("master.notarize: %w", err)
+	}
 	for part, p := range map[string]egress.Policy{"master": c.Master.Egress, "node": c.Node.Egress, "tester": c.Tester.Egress} {
 		if _, err := egress.New(p); err != nil {
 			return fmt.Errorf("%s: %w", part, err)

@@ -53,6 +53,7 @@ import (
 	"albs/internal/master/retention"
 	"albs/internal/master/sign"
 	"albs/internal/master/source"
+	"albs/internal/master/source/notary"
 	"albs/internal/master/testrun"
 	"albs/internal/master/trace"
 	"albs/internal/master/ui"
@@ -67,6 +68,7 @@ type Config struct {
 	Queue    queue.Config  `yaml:"queue"`
 	Build    build.Config  `yaml:"build"`
 	Sources  source.Limits `yaml:"sources"`
+	Notarize notary.Config `yaml:"notarize"`
 	API      api.Config    `yaml:"api"`
 	// Collect says what is kept for how long.
 	Collect gc.Config `yaml:"collect"`
@@ -141,6 +143,7 @@ type Master struct {
 	events     *event.Log
 	queue      *queue.Queue
 	prov       *provenance.Provenance
+	notary     *notary.Notary
 	builds     *build.Builds
 	tests      *testrun.Tests
 	signs      *sign.Signing
@@ -221,6 +224,10 @@ func Open(ctx context.Context, c Config, log zerolog.Logger) (m *Master, err err
 	m.references = reference.New(m.db, artifacts, platforms, out, log)
 	m.products = product.New(m.db, m.events, platforms)
 	sources := source.New(m.db, artifacts, mirrors, out, c.Sources)
+	m.notary, err = notary.New(notary.Parts{DB: m.db, Events: m.events, Queue: m.queue, Provenance: m.prov, Git: mirrors, Log: log}, c.Notarize)
+	if err != nil {
+		return m, err
+	}
 	if m.listener, err = net.Listen("tcp", c.Listen); err != nil {
 		return m, albs.Errorf(albs.Unavailable, "can't listen on %s: %w; --listen names another ADDRESS:PORT, of which port 0 takes a free one", c.Listen, err)
 	}
@@ -434,6 +441,7 @@ func (m *Master) Run(ctx context.Context, ready chan<- struct{}) error {
 	loop("queue", m.queue.Run)
 	loop("provenance", m.prov.Run)
 	loop("imports", func(ctx context.Context) error { return m.builds.Run(ctx, me) })
+	loop("notary", func(ctx context.Context) error { return m.notary.Run(ctx, me) })
 	loop("tests", m.tests.Run)
 	loop("references", m.references.Run)
 	loop("collection", m.gc.Run)

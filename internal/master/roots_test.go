@@ -63,7 +63,7 @@ var named = map[string]map[string]string{
 		"sign_revocation":      "key reason text requester created_at",
 		"signed_package":       "key at",
 		"source_commit":        "repository commit_id subject ref author title committed_at notarized_at", // subject: of an object of git
-		"source_file":          "algorithm hex digest added_at", // a cache: builds name what they use
+		"source_file":          "algorithm hex digest added_at",                                           // a cache: builds name what they use
 		"source_ref":           "repository ref commit_id previous actor at",
 		"statement":            "subject predicate envelope created_at",
 		"statement_commit":     "commit_id subject",

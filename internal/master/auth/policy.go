@@ -52,6 +52,7 @@ const (
 	BuildRetry      Verb = "build.retry"
 	BuildDelete     Verb = "build.delete"
 	BuildSecureBoot Verb = "build.secureboot"
+	SourceNotarize  Verb = "source.notarize"
 	PlatformApply   Verb = "platform.apply"
 	ProductApply    Verb = "product.apply"
 	SignRequest     Verb = "sign.request"
@@ -93,6 +94,7 @@ type rule struct {
 //	build.retry            x               x                      x        x
 //	build.delete                           x                      x        x
 //	build.secureboot                       x
+//	source.notarize                        x                                   (of any team)
 //	platform.apply                                                x
 //	product.apply                          x                      x
 //	sign.request                                         x
@@ -118,6 +120,7 @@ var policy = []rule{
 	{verb: BuildRetry, roles: []Role{Contributor, ProductMaintainer, Operator}, owner: true},
 	{verb: BuildDelete, roles: []Role{ProductMaintainer, Operator}, owner: true},
 	{verb: BuildSecureBoot, roles: []Role{ProductMaintainer}},
+	{verb: SourceNotarize, roles: []Role{ProductMaintainer}, loose: true},
 	{verb: PlatformApply, roles: []Role{Operator}},
 	{verb: ProductApply, roles: []Role{ProductMaintainer, Operator}},
 	{verb: SignRequest, roles: []Role{Signer}},

@@ -19,6 +19,7 @@ var want = map[Verb]string{
 	BuildRetry:      "contributor product_maintainer operator admin owner",
 	BuildDelete:     "product_maintainer operator admin owner",
 	BuildSecureBoot: "product_maintainer admin",
+	SourceNotarize:  "product_maintainer admin",
 	PlatformApply:   "operator admin",
 	ProductApply:    "product_maintainer operator admin",
 	SignRequest:     "signer admin",
@@ -54,7 +55,7 @@ func TestPolicy(t *testing.T) {
 			expect := slices.Contains(may, string(role))
 			check(t, ctx, r.verb, Object{Team: "desktop", Owner: other}, expect, string(role))
 			check(t, ctx, r.verb, Object{Team: "kernel", Owner: other}, expect && role.Global(), string(role)+" of another team")
-			check(t, ctx, r.verb, Object{Owner: other}, expect && (role.Global() || r.verb == BuildCreate), string(role)+", object of no team")
+			check(t, ctx, r.verb, Object{Owner: other}, expect && (role.Global() || slices.Contains([]Verb{BuildCreate, SourceNotarize}, r.verb)), string(role)+", object of no team")
 		}
 		plain := With(t.Context(), Actor{Kind: KindPerson, User: me, Name: "alice"})
 		check(t, plain, r.verb, Object{Team: "desktop", Owner: me}, slices.Contains(may, "owner"), "owner")

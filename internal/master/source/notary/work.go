@@ -1,0 +1,324 @@
+package notary
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+	"time"
+
+	"albs/internal/albs"
+	"albs/internal/attest"
+	"albs/internal/git"
+	"albs/internal/master/auth"
+	"albs/internal/master/db"
+	"albs/internal/master/provenance"
+	"albs/internal/master/queue"
+)
+
+// Bounds of one repository.
+const (
+	maxHistory = 256 << 20 // bytes on the wire
+	maxCommits = 20_000    // that led to one
+	batch      = 200       // commits of one transaction
+	maxParents = 1000
+	maxText    = 200 // bytes of a name, a mail address or a title
+	maxTold    = 5   // refs of a failure that are told one by one
+)
+
+// notarize is the master's own task.
+func (n *Notary) notarize(ctx context.Context, t queue.Task, log io.Writer) (albs.Result, error) {
+	spec := *t.Spec.Notarize
+	var done albs.NotarizeResult
+	var failed []string
+	var kind albs.Kind
+	for i, ref := range spec.Refs {
+		fmt.Fprintf(log, "%s at %s (%d of %d refs)\n", ref.Name, ref.Commit, i+1, len(spec.Refs))
+		err := n.ref(ctx, spec, ref, &done, log)
+		switch albs.KindOf(err) {
+		case "":
+		case albs.Invalid, albs.NotFound, albs.Forbidden, albs.TooLarge: // of this ref: others may be well
+			fmt.Fprintf(log, "%s: %v\n", ref.Name, err)
+			failed = append(failed, fmt.Sprintf("%s: %v", ref.Name, err))
+			kind = cmp.Or(kind, albs.KindOf(err))
+		default:
+			return albs.Result{}, err
+		}
+	}
+	fmt.Fprintf(log, "%d commits and %d refs are stated\n", done.Commits, done.Refs)
+	if len(failed) > 0 {
+		more := ""
+		if len(failed) > maxTold {
+			more = fmt.Sprintf("; and %d more, which the log tells", len(failed)-maxTold)
+		}
+		return albs.Result{}, albs.Errorf(kind, "%d of %d refs were not notarized: %s%s", len(failed), len(spec.Refs), strings.Join(failed[:min(len(failed), maxTold)], "; "), more)
+	}
+	return albs.Result{Notarize: &done}, nil
+}
+
+// ref states what is new of one ref.
+func (n *Notary) ref(ctx context.Context, spec albs.NotarizeSpec, ref albs.NamedRef, done *albs.NotarizeResult, log io.Writer) error {
+	last, err := n.store.lastRef(ctx, n.DB, spec.URL, ref.Name)
+	if err != nil {
+		return err
+	}
+	if last.Commit == ref.Commit {
+		fmt.Fprintln(log, "it names the commit that it named before")
+		return nil
+	}
+	body := attest.CommitBody{
+		Repository: provenance.GitURI(spec.URL), Ref: ref.Name, Requester: spec.Requester, Head: true, Previous: last.Commit,
+	}
+	if err := n.upstream(ctx, spec, ref, &body); err != nil {
+		return err
+	}
+	reached, err := n.Git.Ancestry(ctx, spec.URL, ref.Commit, git.Bounds{Commits: maxCommits, Bytes: maxHistory})
+	if err != nil {
+		return err
+	}
+	body.Rewritten = last.Commit != "" && !slices.Contains(reached, last.Commit)
+	known, err := n.store.known(ctx, spec.URL, reached)
+	if err != nil {
+		return err
+	}
+	fresh := slices.DeleteFunc(slices.Clone(reached[1:]), func(c string) bool { return known[c] })
+	slices.Reverse(fresh)
+	for i := 0; i < len(fresh); i += batch {
+		some := fresh[i:min(i+batch, len(fresh))]
+		stated, err := n.states(ctx, spec, ref.Name, some)
+		if err != nil {
+			return err
+		}
+		done.Commits += stated
+		fmt.Fprintf(log, "%d of %d commits before it\n", i+len(some), len(fresh))
+	}
+	stated, err := n.head(ctx, spec, last, body, reached)
+	if err != nil {
+		return err
+	}
+	done.Commits += stated
+	done.Refs++
+	if body.Rewritten {
+		done.Rewritten = append(done.Rewritten, ref.Name)
+		fmt.Fprintf(log, "its history was rewritten: %s, which it named before, is no part of it\n", last.Commit)
+	}
+	return nil
+}
+
+// upstream finds the commit that a changed tag's changes, which has to be notarized.
+func (n *Notary) upstream(ctx context.Context, spec albs.NotarizeSpec, ref albs.NamedRef, body *attest.CommitBody) error {
+	name := n.rules.of(ref.Name)
+	if name == "" {
+		return nil
+	}
+	why := ""
+	commit, _, err := n.Git.Resolve(ctx, spec.URL, name)
+	switch albs.KindOf(err) {
+	case "":
+	case albs.NotFound, albs.Invalid:
+		why = fmt.Sprintf("%s, which it changes, isn't in the repository", name)
+	default:
+		return err
+	}
+	if why == "" {
+		uri := provenance.GitURI(spec.URL)
+		of := provenance.NamedCommit{Repository: uri, Commit: commit}
+		found, err := n.Provenance.Commits(ctx, of)
+		if err != nil {
+			return err
+		}
+		// One on its way to the ledger is there before this one, which goes the same way behind it.
+		if s := found[of]; s.Standing == provenance.Verified || s.Standing == provenance.Pending {
+			record, err := n.recordOf(ctx, s.SHA256, uri)
+			if err != nil {
+				return err
+			}
+			body.Upstream = &attest.CommitLink{Repository: uri, Ref: name, Commit: commit, SHA256: s.SHA256, Record: record}
+			return nil
+		}
+		why = fmt.Sprintf("commit %s of %s, which it changes, isn't notarized", commit, name)
+	}
+	if !spec.WithoutUpstream {
+		return albs.Errorf(albs.Invalid, "%s: notarize that too, or go on without upstream knowingly", why)
+	}
+	body.WithoutUpstream = name
+	return nil
+}
+
+// recordOf returns the key of ALBS's record of a commit, by the statements about it that
+// the ledger has; "" if none names one.
+func (n *Notary) recordOf(ctx context.Context, subject albs.Digest, repository string) (albs.Digest, error) {
+	said, err := n.Provenance.Stated(ctx, subject, attest.Commit)
+	if err != nil {
+		return "", err
+	}
+	for _, s := range said {
+		var b attest.CommitBody
+		if err := s.Body(&b); err != nil {
+			return "", err
+		}
+		if b.Repository == repository && b.Record != "" {
+			return b.Record, nil
+		}
+	}
+	return "", nil
+}
+
+// states states commits that aren't what a ref names, and returns of how many nothing was
+// stated before.
+func (n *Notary) states(ctx context.Context, spec albs.NotarizeSpec, ref string, commits []string) (stated int, err error) {
+	type seen struct {
+		git.Commit
+		subject albs.Digest
+	}
+	var all []seen
+	err = n.Git.Objects(ctx, spec.URL, commits, func(c git.Commit, raw []byte) error {
+		all = append(all, seen{c, albs.DigestOf(raw)})
+		return checkParents(c)
+	})
+	if err != nil {
+		return 0, err
+	}
+	err = n.DB.InTx(ctx, func(tx db.Tx) error {
+		stated = 0
+		for _, c := range all {
+			added, err := n.store.addCommit(ctx, tx, rowOf(spec.URL, ref, c.Commit, c.subject))
+			if err != nil {
+				return err
+			}
+			if !added { // by another master, or another request
+				continue
+			}
+			stated++
+			body := attest.CommitBody{Repository: provenance.GitURI(spec.URL), Ref: ref, Requester: spec.Requester}
+			if err := n.state(ctx, tx, spec.URL, c.Commit, c.subject, body); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	return stated, err
+}
+
+// head states what a ref names, with ALBS's record of it.
+func (n *Notary) head(ctx context.Context, spec albs.NotarizeSpec, last refRow, body attest.CommitBody, reached []string) (stated int, err error) {
+	var c git.Commit
+	var subject albs.Digest
+	err = n.Git.Objects(ctx, spec.URL, reached[:1], func(g git.Commit, raw []byte) error {
+		c, subject = g, albs.DigestOf(raw)
+		return checkParents(g)
+	})
+	if err != nil {
+		return 0, err
+	}
+	record, err := n.record(ctx, spec.URL, c, reached[1:], body.Upstream)
+	if err != nil {
+		return 0, err
+	}
+	var records []provenance.Record
+	if record != nil {
+		records, body.Record = []provenance.Record{*record}, record.Key
+	}
+	err = n.DB.InTx(ctx, func(tx db.Tx) error {
+		stated = 0
+		now, err := n.store.lastRef(ctx, tx, spec.URL, body.Ref)
+		if err != nil {
+			return err
+		}
+		if now.ID != last.ID {
+			return albs.Errorf(albs.Unavailable, "%s of %s was notarized by another request a moment ago", body.Ref, spec.URL)
+		}
+		added, err := n.store.addCommit(ctx, tx, rowOf(spec.URL, body.Ref, c, subject))
+		if err != nil {
+			return err
+		}
+		if added {
+			stated = 1
+		}
+		if err := n.store.addRef(ctx, tx, refRow{
+			Repository: spec.URL, Ref: body.Ref, Commit: c.ID, Previous: body.Previous, Rewritten: body.Rewritten, Actor: spec.Requester, At: db.Now(),
+		}); err != nil {
+			return err
+		}
+		if err := n.state(ctx, tx, spec.URL, c, subject, body, records...); err != nil {
+			return err
+		}
+		return n.Events.Add(ctx, tx, "source.notarized", Topic, auth.From(ctx).String(), map[string]any{
+			"repository": spec.URL, "ref": body.Ref, "commit": c.ID, "previous": body.Previous, "rewritten": body.Rewritten, "requester": spec.Requester,
+			"without_upstream": body.WithoutUpstream,
+		})
+	})
+	return stated, err
+}
+
+// record returns ALBS's record of a commit, nil if there can be none: for its people can't
+// be told, or it has too long a history for the ledger's values.
+func (n *Notary) record(ctx context.Context, url string, c git.Commit, ancestors []string, upstream *attest.CommitLink) (*provenance.Record, error) {
+	text, err := RecordText(c, ancestors)
+	if err != nil {
+		return nil, nil //nolint:nilerr // others' form can't hold it; the statement does
+	}
+	files, err := n.Git.List(ctx, url, c.ID)
+	if err != nil {
+		return nil, err
+	}
+	r := provenance.Record{Key: albs.DigestOf(text), Name: recordName(url, c.ID), Kind: recordKind}
+	for _, f := range files {
+		r.Size += f.Size
+	}
+	metadata := map[string]any{"git": json.RawMessage(text), "sbom_api_ver": "0.2"}
+	if upstream != nil && upstream.Record != "" {
+		metadata["upstream_commit_sbom_hash"] = upstream.Record
+	}
+	r.Metadata = metadata
+	if !r.Fits() {
+		return nil, nil
+	}
+	return &r, nil
+}
+
+// state fills body with what the commit says and states it.
+func (n *Notary) state(ctx context.Context, tx db.Tx, url string, c git.Commit, subject albs.Digest, body attest.CommitBody, records ...provenance.Record) error {
+	body.Tree, body.Parents = c.Tree, c.Parents
+	body.Author, body.Committer = personOf(c.Author), personOf(c.Committer)
+	return n.Provenance.State(ctx, tx, provenance.Fact{
+		Subjects:  []attest.Subject{{Name: nameOf(url, c.ID), Digest: map[string]string{attest.SHA256: string(subject), attest.GitCommit: c.ID}}},
+		Predicate: attest.Commit, Body: body, Records: records,
+	})
+}
+
+func checkParents(c git.Commit) error {
+	if len(c.Parents) > maxParents {
+		return albs.Errorf(albs.TooLarge, "commit %s has %d parents, at most %d are taken", c.ID, len(c.Parents), maxParents)
+	}
+	return nil
+}
+
+func personOf(p git.Person) attest.CommitPerson {
+	return attest.CommitPerson{Name: short(p.Name), Email: short(p.Email), When: p.When.UTC().Truncate(time.Second)}
+}
+
+func rowOf(url, ref string, c git.Commit, subject albs.Digest) commitRow {
+	title, _, _ := strings.Cut(strings.TrimSpace(c.Message), "\n")
+	return commitRow{
+		Repository: url, Commit: c.ID, Subject: subject, Ref: ref, Author: short(c.Author.Name + " <" + c.Author.Email + ">"), Title: short(title),
+		CommittedAt: db.At(c.Committer.When), NotarizedAt: db.Now(),
+	}
+}
+
+// short bounds a text of people and leaves nothing in it that moves a cursor.
+func short(s string) string {
+	s = strings.Map(func(r rune) rune {
+		if r < ' ' || r >= 0x7f && r < 0xa0 {
+			return ' '
+		}
+		return r
+	}, s)
+	if len(s) > maxText {
+		s = strings.ToValidUTF8(s[:maxText], "") + "…"
+	}
+	return s
+}
