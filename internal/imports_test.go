@@ -188,7 +188,7 @@ var allowed = map[string][]string{
 	"cli/remote/catalog":  {"cli/remote/ask", "cli/terminal", "client", "albs"},
 	"cli/remote/builds":   {"cli/remote/ask", "cli/watch", "cli/terminal", "client", "albs"},
 	"cli/remote/releases": {"cli/remote/ask", "cli/watch", "cli/terminal", "client", "albs"},
-	"cli/remote/trust":    {"cli/remote/ask", "cli/terminal", "client", "albs", "attest"},
+	"cli/remote/trust":    {"cli/remote/ask", "cli/watch", "cli/terminal", "client", "albs", "attest"},
 	"cli/remote/farm":     {"cli/remote/ask", "cli/terminal", "client", "albs"},
 	"cli/remote/approval": {"cli/remote/ask", "cli/terminal", "client", "albs", "attest", "sshkey", "tty"}, // what people sign with keys of their own
 	"cli/remote":          {"cli/remote/approval", "cli/remote/ask", "cli/remote/catalog", "cli/remote/builds", "cli/remote/releases", "cli/remote/trust", "cli/remote/farm"},

@@ -126,6 +126,9 @@ func TestHelp(t *testing.T) {
 	}
 }
 
+// maxREFs is how many branches and tags a command takes.
+const maxREFs = 200
+
 // optional are the parts of a usage line that may be left out.
 var optional = regexp.MustCompile(`\[[^\]]*\]`)
 
@@ -168,7 +171,10 @@ func checkHelp(t *testing.T, c *urfave.Command, name string) {
 			t.Errorf("with an argument too few: %+v", got)
 		}
 	}
-	named := arguments + strings.Count(c.ArgsUsage, "[TASK]") + strings.Count(c.ArgsUsage, "[NAME]")
+	named := arguments + strings.Count(c.ArgsUsage, "[TASK]") + strings.Count(c.ArgsUsage, "[NAME]") + strings.Count(c.ArgsUsage, "[URL]")
+	if strings.Contains(c.ArgsUsage, "[REF…]") { // any number, within reason
+		named += maxREFs
+	}
 	if got := command(t, t.Context(), nil, append(words, slices.Repeat([]string{"1"}, named+1)...)...); got.code != terminal.ExitUsage || !strings.Contains(got.stderr, "one argument too many") {
 		t.Errorf("with an argument too many: %+v", got)
 	}

@@ -35,6 +35,7 @@ import (
 	"albs/internal/master/release"
 	"albs/internal/master/repo/history"
 	"albs/internal/master/sign"
+	"albs/internal/master/source/notary"
 	"albs/internal/master/testrun"
 	"albs/internal/master/trace"
 	"albs/internal/worker"
@@ -58,6 +59,7 @@ type Parts struct {
 	Traces     *trace.Traces
 	Builds     *build.Builds
 	Tests      *testrun.Tests
+	Notary     *notary.Notary
 	Signs      *sign.Signing
 	Releases   *release.Releases
 	Collector  *gc.Collector
@@ -88,7 +90,7 @@ func New(p Parts, c Config) *Server {
 	s.routeUploads()
 	s.delivery = delivery.Register(s.Server, delivery.Parts{
 		Artifacts: p.Artifacts, Provenance: p.Provenance, Platforms: p.Platforms, References: p.References, Products: p.Products, Records: p.Records, History: p.History, Traces: p.Traces,
-		Signs: p.Signs, Releases: p.Releases, Trust: p.Trust,
+		Notary: p.Notary, Signs: p.Signs, Releases: p.Releases, Trust: p.Trust,
 	})
 	s.routeUsers()
 	s.routeTokens()

@@ -113,6 +113,12 @@ var policies = []rest.Policy{
 	allow(get, "/api/v1/artifacts/{sha256}/ledger-proof", rest.Open),
 	allow(get, "/api/v1/trace", rest.Open),
 	allow(get, "/api/v1/trust", rest.Open),
+	allow(get, "/api/v1/sources/", rest.Open),
+	allow(post, "/api/v1/sources/notarize/", auth.SourceNotarize),
+	allow(get, "/api/v1/sources/notarize/{task_id}/", rest.Open),
+	allow(get, "/api/v1/sources/commits/", rest.Open),
+	allow(get, "/api/v1/sources/commits/{commit}/", rest.Open),
+	allow(get, "/api/v1/sources/refs/", rest.Open),
 
 	allow(get, "/api/v1/whoami", rest.Self),
 	allow(get, "/api/v1/users/", auth.UserManage),

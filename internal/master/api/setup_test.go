@@ -78,7 +78,7 @@ func setup(t *testing.T, c Config) *fixture {
 	c.Cookie = cookie
 	f.Server = New(Parts{
 		Auth: m.Auth, Events: m.Events, Queue: m.Queue, Artifacts: m.Artifacts, Provenance: m.Provenance,
-		Platforms: m.Platforms, References: m.References, Products: m.Products, Records: m.Records, History: history.New(m.Repos), Builds: m.Builds, Tests: m.Tests, Signs: m.Signs, Releases: m.Releases, Collector: collector,
+		Platforms: m.Platforms, References: m.References, Products: m.Products, Records: m.Records, History: history.New(m.Repos), Notary: m.Notary, Builds: m.Builds, Tests: m.Tests, Signs: m.Signs, Releases: m.Releases, Collector: collector,
 		Trust: func(_ context.Context, product string, keys bool) ([]byte, error) {
 			return fmt.Appendf(nil, `{"albs":"trust/v1","products":[%q],"keys":%v}`, product, keys), nil
 		}, Log: log,

@@ -16,5 +16,6 @@ func Commands(on *ask.App) []*urfave.Command {
 		ask.Listed("albs build show lists a build's files", a.artifactCommand()),
 		a.traceCommand(),
 		ask.Listed("albs product list shows all products", a.trustCommand()),
+		a.sourceCommand(),
 	}
 }

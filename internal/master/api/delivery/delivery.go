@@ -20,6 +20,7 @@ import (
 	"albs/internal/master/release"
 	"albs/internal/master/repo/history"
 	"albs/internal/master/sign"
+	"albs/internal/master/source/notary"
 	"albs/internal/master/trace"
 )
 
@@ -33,6 +34,7 @@ type Parts struct {
 	Records    *record.Records
 	History    *history.History
 	Traces     *trace.Traces
+	Notary     *notary.Notary
 	Signs      *sign.Signing
 	Releases   *release.Releases
 	// Trust returns the trust document as JSON (attest.Trust): what a stranger
@@ -64,5 +66,6 @@ func Register(s *rest.Server, p Parts) *Resources {
 	r.routeReleases()
 	r.routeArtifacts()
 	r.routeTrace()
+	r.routeSources()
 	return r
 }

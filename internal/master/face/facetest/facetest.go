@@ -13,18 +13,21 @@ import (
 	"github.com/rs/zerolog"
 
 	"albs/internal/egress"
+	"albs/internal/git"
 	"albs/internal/master/auth"
 	"albs/internal/master/build"
 	"albs/internal/master/db"
 	"albs/internal/master/mastertest"
 	"albs/internal/master/release"
 	"albs/internal/master/sign"
+	"albs/internal/master/source/notary"
 	"albs/internal/master/testrun"
 )
 
 // Modules are all of a master's. None of their loops runs.
 type Modules struct {
 	*mastertest.Modules
+	Notary   *notary.Notary
 	Builds   *build.Builds
 	Tests    *testrun.Tests
 	Signs    *sign.Signing
@@ -36,6 +39,13 @@ type Modules struct {
 func Open(t testing.TB, d *db.DB, out *egress.Egress, log zerolog.Logger) *Modules {
 	t.Helper()
 	m := &Modules{Modules: mastertest.Open(t, d, mastertest.Config{Outside: out, Log: log})}
+	mirrors, err := git.New(t.TempDir(), out)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if m.Notary, err = notary.New(notary.Parts{DB: m.DB, Events: m.Events, Queue: m.Queue, Provenance: m.Provenance, Git: mirrors, Log: log}, notary.Config{}); err != nil {
+		t.Fatal(err)
+	}
 	m.Builds = build.New(build.Parts{
 		DB: m.DB, Events: m.Events, Queue: m.Queue, Artifacts: m.Artifacts, Provenance: m.Provenance, Sources: m.Sources(t, out),
 		Platforms: m.Platforms, Products: m.Products, Repos: m.Repos, Log: log,

@@ -94,7 +94,8 @@ const (
 
 // Job is a wish that was taken, and how far it is.
 type Job struct {
-	Task queue.Task
+	Task     queue.Task
+	Progress string // the last line of its log
 	albs.NotarizeSpec
 }
 
@@ -225,7 +226,8 @@ func (n *Notary) Job(ctx context.Context, task albs.TaskID) (Job, error) {
 	if t.Kind != albs.KindNotarize || t.Spec.Notarize == nil {
 		return Job{}, albs.Errorf(albs.NotFound, "task %d notarizes nothing", task)
 	}
-	return Job{t, *t.Spec.Notarize}, nil
+	progress, err := n.progress(ctx, task)
+	return Job{t, progress, *t.Spec.Notarize}, err
 }
 
 // Repository is one of which commits are notarized.
