@@ -136,7 +136,8 @@ var quiet = sync.OnceFunc(func() {
 // Open opens the log for appending, and begins it if its folder is new. before is the
 // checkpoint that is remembered of it, the zero Checkpoint if none: a log that doesn't
 // have all of that is a Conflict and nothing is written, for it would tell two stories.
-// Conflict also if another process has the log open. Close ends it.
+// Conflict also if another process has the log open; Unavailable while the quorum doesn't
+// cosign that a new log is empty. Close ends it.
 func Open(ctx context.Context, c Config, before Checkpoint) (l *Log, err error) {
 	quiet()
 	s, vkey, err := loadKey(c.Key)
@@ -188,6 +189,9 @@ func Open(ctx context.Context, c Config, before Checkpoint) (l *Log, err error) 
 		WithWitnesses(group, &tessera.WitnessOptions{Timeout: witnessTimeout, FailOpen: c.Quorum == 0})
 	a, _, r, err := tessera.NewAppender(l.ctx, d, o)
 	if err != nil {
+		if _, cerr := l.Checkpoint(l.vkey); c.Quorum > 0 && errors.Is(cerr, albs.NotFound) {
+			return l, albs.Errorf(albs.Unavailable, "the log %s can't begin before its witnesses have cosigned that it is empty: %w", l.origin, err)
+		}
 		return l, disk.Trouble(err, "open the log")
 	}
 	l.add, l.size = a.Add, r.IntegratedSize

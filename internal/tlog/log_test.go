@@ -377,7 +377,7 @@ func TestWitnesses(t *testing.T) {
 		t.Errorf("with one of three witnesses %+v was published, %v", c, err)
 	}
 	ws[1].setAway(false)
-	if c, err = l.Published(bounded(t), 5); err != nil {
+	if _, err := l.Published(bounded(t), 5); err != nil {
 		t.Errorf("with two of three again: %v", err)
 	}
 }
