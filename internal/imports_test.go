@@ -200,6 +200,8 @@ var allowed = map[string][]string{
 // entry that ends in "/" stands for every package below it, not for itself.
 var confined = map[string][]string{
 	"github.com/codenotary/immudb":      {"ledger"},
+	"google.golang.org/grpc":            {"ledger"},
+	"google.golang.org/protobuf":        {"ledger"},
 	"github.com/ProtonMail/go-crypto":   {"pgp"},
 	"github.com/miekg/pkcs11":           {"worker/signer/token"},
 	"golang.org/x/crypto":               {"sshkey"},

@@ -209,12 +209,12 @@ func checkHelp(t *testing.T, c *urfave.Command, name string) {
 func TestVersion(t *testing.T) {
 	t.Parallel()
 	got := command(t, t.Context(), nil, "version")
-	if want := "albs " + version + " " + runtime.GOOS + "/" + runtime.GOARCH + ", ledger: embedded, PKCS#11: " + pkcs11() + "\n"; got.code != 0 || got.stdout != want {
+	if want := "albs " + version + " " + runtime.GOOS + "/" + runtime.GOARCH + ", ledger: embedded, immudb server, PKCS#11: " + pkcs11() + "\n"; got.code != 0 || got.stdout != want {
 		t.Errorf("albs version = %+v, want %q", got, want)
 	}
 	var v map[string]string
 	got = command(t, t.Context(), nil, "version", "--json")
-	if err := json.Unmarshal([]byte(got.stdout), &v); err != nil || got.code != 0 || v["version"] != version || v["arch"] != runtime.GOARCH || v["ledger"] != "embedded" {
+	if err := json.Unmarshal([]byte(got.stdout), &v); err != nil || got.code != 0 || v["version"] != version || v["arch"] != runtime.GOARCH || v["ledger"] != "embedded, immudb server" {
 		t.Errorf("albs version --json = %+v, %v", got, err)
 	}
 }

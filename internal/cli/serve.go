@@ -203,6 +203,10 @@ func (a *app) welcome(c *config.Config, roles []albs.Role, m *master.Master) err
 		held = "database, cache of blobs, ledger, logs"
 		line(albs.RoleMaster, "blobs", fmt.Sprintf("%s, bucket %s", s3.Endpoint, path.Join(s3.Bucket, s3.Prefix)))
 	}
+	if s := c.Master.Ledger.Server; s.Address != "" {
+		held = strings.Replace(held, " ledger,", "", 1)
+		line(albs.RoleMaster, "ledger", fmt.Sprintf("%s, database %s", s.Address, s.Database))
+	}
 	line(albs.RoleMaster, "master", c.Master.Dir+" ("+held+")")
 	line(albs.RoleNode, "build roots", c.Node.Sandbox.Dir)
 	line(albs.RoleTester, "test roots", c.Tester.Sandbox.Dir)

@@ -34,7 +34,7 @@ var version = func() string {
 }()
 
 // ledgers are the ledgers that the program can keep its statements in.
-const ledgers = "embedded"
+const ledgers = "embedded, immudb server"
 
 // pkcs11 says whether a signer can have keys in a PKCS#11 token.
 func pkcs11() string {

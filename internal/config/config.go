@@ -151,7 +151,8 @@ func (c *Config) Place(data, listen, version string, roles []albs.Role) error {
 	if slices.Contains(roles, albs.RoleMaster) {
 		s3 := &c.Master.Blobs.S3
 		secrets = append(secrets, secret{c.Master.Database.DSNFile, &c.Master.Database.DSN},
-			secret{s3.AccessKeyFile, &s3.AccessKey}, secret{s3.SecretKeyFile, &s3.SecretKey})
+			secret{s3.AccessKeyFile, &s3.AccessKey}, secret{s3.SecretKeyFile, &s3.SecretKey},
+			secret{c.Master.Ledger.Server.PasswordFile, &c.Master.Ledger.Server.Password})
 	}
 	if slices.Contains(roles, albs.RoleReleaser) {
 		for i := range c.Releaser.Places {
@@ -180,6 +181,9 @@ func (c *Config) Warnings() []string {
 	}
 	if client.InClear(c.Master.Blobs.S3.Endpoint) {
 		out = append(out, "master.blobs.s3.endpoint "+c.Master.Blobs.S3.Endpoint+" is another host and spoken to by http: who listens on the way reads all blobs; use https")
+	}
+	if c.Master.Ledger.Server.InClear() {
+		out = append(out, "master.ledger.server.address "+c.Master.Ledger.Server.Address+" is another host and spoken to without tls: who listens on the way has the password; set tls: true")
 	}
 	for _, p := range c.Releaser.Places {
 		if client.InClear(p.S3.Endpoint) {
@@ -242,6 +246,9 @@ func (c *Config) Check(roles []albs.Role) error {
 	}
 	if err := c.Master.Notarize.Check(); err != nil {
 		return fmt.Errorf("master.notarize: %w", err)
+	}
+	if err := c.Master.Ledger.Check(); err != nil {
+		return fmt.Errorf("master.ledger: %w", err)
 	}
 	for part, p := range map[string]egress.Policy{"master": c.Master.Egress, "node": c.Node.Egress, "tester": c.Tester.Egress} {
 		if _, err := egress.New(p); err != nil {

@@ -16,6 +16,7 @@ import (
 	"albs/internal/blob"
 	"albs/internal/bucket"
 	"albs/internal/egress"
+	"albs/internal/ledger"
 	"albs/internal/sandbox"
 	"albs/internal/worker/node"
 	"albs/internal/worker/releaser"
@@ -183,6 +184,11 @@ func TestCheck(t *testing.T) {
 	halfBucket, backwards := withBucket, Config{}
 	halfBucket.Master.Blobs.S3.Bucket = ""
 	backwards.Master.Blobs.Scrub = -1
+	served := Config{}
+	served.Master.Ledger.Server = ledger.ServerConfig{Address: "immudb.lan:3322", Database: "albs", User: "albs", PasswordFile: "/p", TLS: true}
+	halfServed, uncovered := served, served
+	halfServed.Master.Ledger.Server.Database, uncovered.Master.Ledger.Server.CAFile = "", "/ca"
+	uncovered.Master.Ledger.Server.TLS = false
 	near := Config{}
 	near.Master.Blobs.Copies = []string{"backup"}
 	connected := Config{Connect: Connect{Master: "https://albs.example.org"}}
@@ -198,6 +204,10 @@ func TestCheck(t *testing.T) {
 		"a master with a bucket":   {withBucket, []albs.Role{albs.RoleMaster}, true},
 		"a node with a bucket":     {withBucket, []albs.Role{albs.RoleNode}, false},
 		"a bucket without a name":  {halfBucket, []albs.Role{albs.RoleMaster}, false},
+		"a ledger elsewhere":       {served, []albs.Role{albs.RoleMaster}, true},
+		"a node with a ledger":     {served, []albs.Role{albs.RoleNode}, false},
+		"a ledger without a name":  {halfServed, []albs.Role{albs.RoleMaster}, false},
+		"an authority without TLS": {uncovered, []albs.Role{albs.RoleMaster}, false},
 		"a copy somewhere":         {near, []albs.Role{albs.RoleMaster}, false},
 		"scrubbing backwards":      {backwards, []albs.Role{albs.RoleMaster}, false},
 		"a master that connects":   {connected, []albs.Role{albs.RoleMaster}, false},

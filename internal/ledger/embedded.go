@@ -26,8 +26,6 @@ const (
 	// maxReads bounds concurrent reads: immudb fails, rather than waits, once its
 	// transaction holders are in use.
 	maxReads = 8
-	// maxBatch bounds the bytes of the values in one transaction of several Appends.
-	maxBatch = 4 << 20
 	// minFree is how much free space an Append wants. immudb doesn't recover from
 	// a full disk in the middle of a transaction without being reopened.
 	minFree = 64 << 20
@@ -49,10 +47,8 @@ type Embedded struct {
 	st   *store.ImmuStore
 	lock *os.File
 
-	reads    chan struct{} // a token per running read
-	requests chan *request
-	quit     chan struct{} // closed by Close
-	stopped  chan struct{} // closed when the writer has ended
+	reads  chan struct{} // a token per running read
+	writer *writer
 
 	mu     sync.RWMutex // held for reading by every call, for writing by Close
 	closed bool
@@ -127,7 +123,7 @@ func OpenEmbedded(dir string) (*Embedded, error) {
 	if err != nil {
 		return nil, errors.Join(err, disk.Unlock(lock))
 	}
-	go e.write()
+	e.writer = startWriter(e)
 	return e, nil
 }
 
@@ -143,11 +139,8 @@ func open(dir string, lock *os.File) (*Embedded, error) {
 	}
 	e := &Embedded{
 		dir: place, id: d.ID, st: st, lock: lock,
-		reads:    make(chan struct{}, maxReads),
-		requests: make(chan *request),
-		quit:     make(chan struct{}),
-		stopped:  make(chan struct{}),
-		faults:   f,
+		reads:  make(chan struct{}, maxReads),
+		faults: f,
 	}
 	if err := e.checkID(); err != nil {
 		st.Close()
@@ -205,8 +198,7 @@ func (e *Embedded) Close() error {
 		return nil
 	}
 	e.closed = true
-	close(e.quit)
-	<-e.stopped
+	e.writer.stop()
 	err := e.st.Close()
 	e.faults.fail(nil)
 	if cerr := disk.Unlock(e.lock); err == nil {

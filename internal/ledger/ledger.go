@@ -1,7 +1,8 @@
 // Package ledger keeps entries, key and value, in a log that can only grow and
 // that proves what it holds. Ledger is the contract, Embedded the ledger in a
-// directory of this process (immudb's embedded store; immudb is imported nowhere
-// else), Verify and VerifyConsistency the checks, pure and offline.
+// directory of this process (immudb's embedded store), Server that in a database of
+// an immudb server (immudb is imported nowhere else); Verify, VerifyConsistency and
+// Chain are the checks, pure and offline.
 //
 // Invariants: the first value of a key stays its value; what Append acknowledged
 // survives a crash; a value is returned only if its transaction proves it.
@@ -22,9 +23,11 @@ const (
 	MaxKey     = 256       // bytes of a key
 	MaxValue   = 256 << 10 // bytes of a value
 	MaxEntries = 1024      // entries of one Append
+	MaxAppend  = 16 << 20  // bytes of keys and values of one Append
 )
 
-// Entry is one thing to keep.
+// Entry is one thing to keep. A key doesn't begin with a zero byte: that is what an
+// immudb server puts before each.
 type Entry struct {
 	Key   []byte
 	Value []byte
@@ -56,8 +59,9 @@ type Receipt struct {
 // all, so the ledger may be ahead of what its user remembers, and never behind.
 //
 // Errors, beside those named below: Internal if a value or proof doesn't check
-// against the ledger's own hashes, Unavailable if its storage failed or it is
-// closed. An ended context is its own error.
+// against the ledger's own hashes, Unavailable if its storage failed, its server is
+// away or it is closed, Forbidden if its server refuses the user or the database. An
+// ended context is its own error.
 type Ledger interface {
 	// Append writes the entries in one transaction, durable on return of nil. An
 	// entry that is there already with the same value is not written again; the
@@ -86,6 +90,11 @@ type Ledger interface {
 	// that at from, for VerifyConsistency. Invalid if from is 0 or beyond to,
 	// Conflict if the ledger hasn't come as far as to.
 	Consistency(ctx context.Context, from, to uint64) (Consistency, error)
+
+	// Transaction returns the transaction id with all that it holds, which makes up
+	// its header; nothing is said of the transactions around it, for which there is
+	// Chain. Invalid if id is 0, Conflict if the ledger hasn't come as far.
+	Transaction(ctx context.Context, id uint64) (Transaction, error)
 
 	// Close ends the ledger; an Append that runs is finished first. All else is
 	// Unavailable afterwards.

@@ -37,9 +37,12 @@ type Consistency struct {
 // Proof proves that an entry is in the transaction Link.From (as leaf Leaf of its
 // tree of entries), and that transaction in Link.To.
 type Proof struct {
-	Leaf int           `json:"leaf"`
-	Path []albs.Digest `json:"path,omitempty"`
-	Link Consistency   `json:"link"`
+	// Prefixed is of a ledger on an immudb server, which puts a zero byte before each
+	// key and each value.
+	Prefixed bool          `json:"prefixed,omitempty"`
+	Leaf     int           `json:"leaf"`
+	Path     []albs.Digest `json:"path,omitempty"`
+	Link     Consistency   `json:"link"`
 }
 
 // Receipt returns where and when the entry was written. It is true only of a
@@ -61,7 +64,7 @@ func refuse(err error) error { return albs.Errorf(albs.Invalid, "%w", err) }
 // counts: there is one proof only for each entry and state.
 func Verify(p Proof, key, value []byte, at State) error {
 	from := p.Link.From
-	if len(key) == 0 || len(key) > MaxKey || len(value) == 0 || len(value) > MaxValue ||
+	if checkKey(key) != nil || len(value) == 0 || len(value) > MaxValue ||
 		from.Entries < 1 || from.Entries > MaxEntries || p.Leaf < 0 || p.Leaf >= from.Entries {
 		return refuse(errForm)
 	}
@@ -72,6 +75,9 @@ func Verify(p Proof, key, value []byte, at State) error {
 	hdr, err := from.immudb()
 	if err != nil {
 		return refuse(err)
+	}
+	if p.Prefixed {
+		key, value = prefixed(key), prefixed(value)
 	}
 	digest := store.EntrySpecDigest_v1(&store.EntrySpec{Key: key, Value: value})
 	proof := &htree.InclusionProof{Leaf: p.Leaf, Width: from.Entries, Terms: path}
@@ -122,6 +128,10 @@ func (c Consistency) verify(fromAlh albs.Digest, to State) error {
 	}
 	return nil
 }
+
+// prefixed returns what an immudb server makes of a key or a value: with one byte
+// before it that says what it is, which is zero for an entry as such.
+func prefixed(b []byte) []byte { return append([]byte{0}, b...) }
 
 // immudb returns h as immudb's header, whose Alh panics on what is checked here.
 func (h Header) immudb() (*store.TxHeader, error) {

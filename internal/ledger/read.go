@@ -27,8 +27,8 @@ func (e *Embedded) Get(ctx context.Context, key []byte) ([]byte, Receipt, error)
 // get finds key by the index, which is trusted for nothing but the number of the
 // transaction: entry and value are read from the logs and checked by hash.
 func (e *Embedded) get(ctx context.Context, key []byte) (value []byte, hdr *store.TxHeader, err error) {
-	if len(key) == 0 || len(key) > MaxKey {
-		return nil, nil, albs.Errorf(albs.Invalid, "a key has 1 to %d bytes, not %d", MaxKey, len(key))
+	if err := checkKey(key); err != nil {
+		return nil, nil, err
 	}
 	defer recovered(&err, "read ledger")
 	ctx, cancel := e.faults.bound(ctx)
@@ -150,4 +150,34 @@ func (e *Embedded) link(ctx context.Context, from, to uint64) (Consistency, erro
 		From: headerOf(src), To: headerOf(dst),
 		Inclusion: digestsOf(dual.InclusionProof), Prefix: digestsOf(dual.ConsistencyProof),
 	}, nil
+}
+
+// Transaction implements Ledger.
+func (e *Embedded) Transaction(ctx context.Context, id uint64) (t Transaction, err error) {
+	leave, err := e.read(ctx)
+	if err != nil {
+		return Transaction{}, err
+	}
+	defer leave()
+	if err := within(id, e.st.LastCommittedTxID()); err != nil {
+		return Transaction{}, err
+	}
+	defer recovered(&err, "read ledger transaction")
+	hdr, err := e.st.ReadTxHeader(id, false, false)
+	if err != nil {
+		return Transaction{}, storageError(ctx, err, "read ledger transaction")
+	}
+	tx := store.NewTx(hdr.NEntries, MaxKey)
+	if err := e.st.ReadTx(id, false, tx); err != nil {
+		return Transaction{}, storageError(ctx, err, "read ledger transaction")
+	}
+	t.Header = headerOf(hdr)
+	for _, entry := range tx.Entries() {
+		value, err := e.st.ReadValue(entry)
+		if err != nil {
+			return Transaction{}, storageError(ctx, err, "read ledger value")
+		}
+		t.Items = append(t.Items, Item{Key: entry.Key(), Value: value})
+	}
+	return t, t.check()
 }

@@ -6,10 +6,14 @@ import (
 	"errors"
 	"fmt"
 
-	"github.com/codenotary/immudb/embedded/store"
-	"golang.org/x/sys/unix"
-
 	"albs/internal/albs"
+)
+
+const (
+	// maxBatch bounds the bytes of the values in one transaction of several Appends.
+	maxBatch = 4 << 20
+	// maxTries bounds how often a transaction is tried while others write the same keys.
+	maxTries = 8
 )
 
 // request is one Append on its way through the writer.
@@ -20,29 +24,15 @@ type request struct {
 	done    chan error // buffered, so that the writer never waits for a caller that left
 }
 
-// Append implements Ledger. One writer gathers the Appends that wait into one
-// transaction; each of them is still written as a whole or not at all.
-func (e *Embedded) Append(ctx context.Context, entries []Entry) (Receipt, error) {
-	r := &request{done: make(chan error, 1)}
-	if err := r.take(entries); err != nil {
-		return Receipt{}, err
+// checkKey returns Invalid for a key that no entry can have.
+func checkKey(key []byte) error {
+	switch {
+	case len(key) == 0 || len(key) > MaxKey:
+		return albs.Errorf(albs.Invalid, "a key has 1 to %d bytes, not %d", MaxKey, len(key))
+	case key[0] == 0:
+		return albs.Errorf(albs.Invalid, "a key doesn't begin with a zero byte")
 	}
-	leave, err := e.enter()
-	if err != nil {
-		return Receipt{}, err
-	}
-	defer leave()
-	select {
-	case e.requests <- r:
-	case <-ctx.Done():
-		return Receipt{}, fmt.Errorf("append to ledger: %w", ctx.Err())
-	}
-	select {
-	case err := <-r.done:
-		return r.receipt, err
-	case <-ctx.Done():
-		return Receipt{}, fmt.Errorf("append to ledger: %w", ctx.Err())
-	}
+	return nil
 }
 
 // take checks the entries, drops doubles and keeps copies: the writer may still
@@ -64,16 +54,21 @@ func (r *request) take(entries []Entry) error {
 		case len(en.Value) > MaxValue:
 			return albs.Errorf(albs.TooLarge, "the value of ledger entry %.80q has %d bytes, more than %d", en.Key, len(en.Value), MaxValue)
 		}
+		if err := checkKey(en.Key); err != nil {
+			return err
+		}
 		if v, ok := seen[string(en.Key)]; ok {
 			if !bytes.Equal(v, en.Value) {
 				return conflict(en.Key)
 			}
 			continue
 		}
+		if r.size += len(en.Key) + len(en.Value); r.size > MaxAppend {
+			return albs.Errorf(albs.TooLarge, "the entries of one append have more than %d bytes", MaxAppend)
+		}
 		en = Entry{Key: bytes.Clone(en.Key), Value: bytes.Clone(en.Value)}
 		seen[string(en.Key)] = en.Value
 		r.entries = append(r.entries, en)
-		r.size += len(en.Value)
 	}
 	return nil
 }
@@ -82,18 +77,67 @@ func conflict(key []byte) error {
 	return albs.Errorf(albs.Conflict, "ledger entry %.80q has another value; the first one stays", key)
 }
 
-// write is the writer's loop. It ends when the ledger closes, which it does only
-// once no Append is running.
-func (e *Embedded) write() {
-	defer close(e.stopped)
+// target is what a writer writes to.
+type target interface {
+	// ready returns why nothing can be written now, or nil.
+	ready() error
+	// first returns the first value of key and its receipt, or NotFound.
+	first(ctx context.Context, key []byte) ([]byte, Receipt, error)
+	// commit writes the entries as one transaction and returns when it is durable and
+	// first finds them. errThere if one of the keys has a value already; then nothing
+	// was written.
+	commit(entries []Entry) (Receipt, error)
+}
+
+var errThere = errors.New("a key has a value already")
+
+// writer gathers the Appends that wait into one transaction; each of them is still
+// written as a whole or not at all.
+type writer struct {
+	target
+	requests chan *request
+	quit     chan struct{} // closed by stop
+	stopped  chan struct{} // closed when the loop has ended
+}
+
+func startWriter(to target) *writer {
+	w := &writer{target: to, requests: make(chan *request), quit: make(chan struct{}), stopped: make(chan struct{})}
+	go w.write()
+	return w
+}
+
+// stop ends the writer. No append may be running.
+func (w *writer) stop() {
+	close(w.quit)
+	<-w.stopped
+}
+
+// append is Ledger's Append, of entries that were taken into r.
+func (w *writer) append(ctx context.Context, r *request) (Receipt, error) {
+	select {
+	case w.requests <- r:
+	case <-ctx.Done():
+		return Receipt{}, fmt.Errorf("append to ledger: %w", ctx.Err())
+	}
+	select {
+	case err := <-r.done:
+		return r.receipt, err
+	case <-ctx.Done():
+		return Receipt{}, fmt.Errorf("append to ledger: %w", ctx.Err())
+	}
+}
+
+// write is the writer's loop.
+func (w *writer) write() {
+	defer close(w.stopped)
 	var held *request // taken, but too big for the transaction before
 	for {
 		first := held
 		held = nil
 		if first == nil {
 			select {
-			case first = <-e.requests:
-			case <-e.quit:
+			case first = <-w.requests:
+			case <-w.quit:
 				return
 			}
 		}
@@ -102,7 +146,7 @@ func (e *Embedded) write() {
 	gather:
 		for {
 			select {
-			case r := <-e.requests:
+			case r := <-w.requests:
 				if count+len(r.entries) > MaxEntries || size+r.size > maxBatch {
 					held = r
 					break gather
@@ -113,24 +157,47 @@ func (e *Embedded) write() {
 				break gather
 			}
 		}
-		e.settle(batch)
+		w.settle(batch)
 	}
 }
 
 // settle decides each request of a batch in its order, commits what is new in one
-// transaction and answers all.
-func (e *Embedded) settle(batch []*request) {
-	if err := e.ready(); err != nil {
-		for _, r := range batch {
-			r.done <- err
+// transaction and answers all. Most entries are new, so at first it looks for none
+// of them: the commit fails if one is there.
+func (w *writer) settle(batch []*request) {
+	err := w.ready()
+	for tries := 0; err == nil; tries++ {
+		var fresh []Entry
+		if fresh, batch = w.sift(batch, tries > 0); len(batch) == 0 {
+			return
 		}
-		return
+		var receipt Receipt
+		receipt, err = w.commit(fresh)
+		switch {
+		case err == nil:
+			for _, r := range batch {
+				r.receipt = receipt
+				r.done <- nil
+			}
+			return
+		case errors.Is(err, errThere) && tries < maxTries:
+			err = nil
+		case errors.Is(err, errThere):
+			err = albs.Errorf(albs.Unavailable, "append to ledger: others write the same entries; tried %d times", tries+1)
+		}
 	}
-	var fresh []Entry
-	added := make(map[string][]byte)
-	var written []*request // wait for the commit
 	for _, r := range batch {
-		mine, err := e.sift(r, added)
+		r.done <- err
+	}
+}
+
+// sift returns the entries that a batch adds to the ledger, and the requests that
+// wait for their commit; the others it answers. Unless it is to look it takes all
+// for new.
+func (w *writer) sift(batch []*request, look bool) (fresh []Entry, wait []*request) {
+	added := make(map[string][]byte)
+	for _, r := range batch {
+		mine, err := w.lacking(r, added, look)
 		if err != nil || len(mine) == 0 {
 			r.done <- err
 			continue
@@ -141,22 +208,16 @@ func (e *Embedded) settle(batch []*request) {
 				fresh = append(fresh, en)
 			}
 		}
-		written = append(written, r)
+		wait = append(wait, r)
 	}
-	if len(fresh) == 0 {
-		return
-	}
-	receipt, err := e.commit(fresh)
-	for _, r := range written {
-		r.receipt = receipt
-		r.done <- err
-	}
+	return fresh, wait
 }
 
-// sift returns the entries of r that are not yet in the ledger, those that the
+// lacking returns the entries of r that are not yet in the ledger, those that the
 // batch adds among them. For none it sets r's receipt.
-func (e *Embedded) sift(r *request, added map[string][]byte) ([]Entry, error) {
+func (w *writer) lacking(r *request, added map[string][]byte, look bool) ([]Entry, error) {
 	var mine []Entry
+	r.receipt = Receipt{}
 	for _, en := range r.entries {
 		if v, ok := added[string(en.Key)]; ok {
 			if !bytes.Equal(v, en.Value) {
@@ -165,7 +226,11 @@ func (e *Embedded) sift(r *request, added map[string][]byte) ([]Entry, error) {
 			mine = append(mine, en)
 			continue
 		}
-		value, hdr, err := e.get(context.Background(), en.Key)
+		if !look {
+			mine = append(mine, en)
+			continue
+		}
+		value, at, err := w.first(context.Background(), en.Key)
 		switch {
 		case errors.Is(err, albs.NotFound):
 			mine = append(mine, en)
@@ -173,50 +238,9 @@ func (e *Embedded) sift(r *request, added map[string][]byte) ([]Entry, error) {
 			return nil, err
 		case !bytes.Equal(value, en.Value):
 			return nil, conflict(en.Key)
-		case hdr.ID > r.receipt.TxID:
-			r.receipt = receiptOf(hdr.ID, hdr.Ts)
+		case at.TxID > r.receipt.TxID:
+			r.receipt = at
 		}
 	}
 	return mine, nil
-}
-
-// commit writes entries, of which none is in the ledger, as one transaction and
-// returns when it is durable and indexed.
-func (e *Embedded) commit(entries []Entry) (r Receipt, err error) {
-	defer recovered(&err, "append to ledger")
-	ctx := e.faults.failed
-	tx, err := e.st.NewWriteOnlyTx(ctx)
-	if err != nil {
-		return Receipt{}, storageError(ctx, err, "append to ledger")
-	}
-	for _, en := range entries {
-		err := tx.Set(en.Key, nil, en.Value)
-		if err == nil {
-			err = tx.AddPrecondition(&store.PreconditionKeyMustNotExist{Key: en.Key})
-		}
-		if err != nil {
-			return Receipt{}, errors.Join(storageError(ctx, err, "append to ledger"), tx.Cancel())
-		}
-	}
-	hdr, err := tx.Commit(ctx)
-	if err != nil {
-		return Receipt{}, storageError(ctx, err, "append to ledger")
-	}
-	return receiptOf(hdr.ID, hdr.Ts), nil
-}
-
-// ready refuses to begin a transaction after a fault, or on a disk that is nearly
-// full.
-func (e *Embedded) ready() error {
-	if e.faults.failed.Err() != nil {
-		return context.Cause(e.faults.failed)
-	}
-	var fs unix.Statfs_t
-	if err := unix.Statfs(e.dir, &fs); err != nil {
-		return albs.Errorf(albs.Unavailable, "look at the ledger's storage: %w", err)
-	}
-	if free := fs.Bavail * uint64(fs.Bsize); free < minFree {
-		return albs.Errorf(albs.NoSpace, "the ledger's storage has %d MiB left and wants %d; free some and try again", free>>20, minFree>>20)
-	}
-	return nil
 }

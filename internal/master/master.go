@@ -65,6 +65,7 @@ import (
 type Config struct {
 	Database db.Config     `yaml:"database"`
 	Blobs    Blobs         `yaml:"blobs"`
+	Ledger   Ledger        `yaml:"ledger"`
 	Queue    queue.Config  `yaml:"queue"`
 	Build    build.Config  `yaml:"build"`
 	Sources  source.Limits `yaml:"sources"`
@@ -131,6 +132,43 @@ func (b Blobs) open(ctx context.Context, dir string) (blob.Store, error) {
 	return blob.NewDir(local)
 }
 
+// Ledger says where the ledger is.
+type Ledger struct {
+	// Server is the immudb server that has it; without one the master's directory does,
+	// and then there can be no second master.
+	Server ledger.ServerConfig `yaml:"server"`
+}
+
+// Check returns what is wrong with the configuration as it is written, as Invalid.
+func (l Ledger) Check() error {
+	if l.Server == (ledger.ServerConfig{}) {
+		return nil
+	}
+	if err := l.Server.Check(); err != nil {
+		return fmt.Errorf("server: %w", err)
+	}
+	return nil
+}
+
+// open opens the ledger, in dir if it is on no server. A server may be away: what
+// waits for it is kept in the outbox. One that refuses won't come to its senses.
+func (l Ledger) open(ctx context.Context, dir string, log zerolog.Logger) (ledger.Ledger, error) {
+	if l.Server == (ledger.ServerConfig{}) {
+		return ledger.OpenEmbedded(dir)
+	}
+	s, err := ledger.OpenServer(l.Server)
+	if err != nil {
+		return nil, err
+	}
+	switch _, err := s.State(ctx); {
+	case errors.Is(err, albs.Unavailable):
+		log.Warn().Err(err).Msg("the ledger's server is away: statements wait for it")
+	case err != nil:
+		return nil, errors.Join(err, s.Close())
+	}
+	return s, nil
+}
+
 // Master is an open master.
 type Master struct {
 	config     Config
@@ -138,7 +176,7 @@ type Master struct {
 	lock       *os.File // of the directory
 	db         *db.DB
 	scrub      *scrub.Scrubber
-	ledger     *ledger.Embedded
+	ledger     ledger.Ledger
 	auth       *auth.Auth
 	events     *event.Log
 	queue      *queue.Queue
@@ -187,7 +225,7 @@ func Open(ctx context.Context, c Config, log zerolog.Logger) (m *Master, err err
 	if err != nil {
 		return m, err
 	}
-	if m.ledger, err = ledger.OpenEmbedded(path("ledger")); err != nil {
+	if m.ledger, err = c.Ledger.open(ctx, path("ledger"), log); err != nil {
 		return m, err
 	}
 	key, err := provenance.LoadOrCreateKey(path("master.key"))

@@ -30,6 +30,7 @@ func Run(t *testing.T, open func(t *testing.T) (l ledger.Ledger, again func() le
 		"mutated proofs":           mutatedProofs,
 		"a proof of another entry": borrowedProofs,
 		"consistency":              consistency,
+		"transactions":             transactions,
 		"check":                    check,
 		"concurrent calls":         concurrent,
 		"racing values":            racing,
@@ -151,6 +152,10 @@ func bounds(t *testing.T, l ledger.Ledger) {
 	for i := range many {
 		many[i] = entry(fmt.Sprint("many/", i), "v")
 	}
+	large := make([]ledger.Entry, ledger.MaxAppend/ledger.MaxValue)
+	for i := range large {
+		large[i] = entry(fmt.Sprint("large/", i), string(make([]byte, ledger.MaxValue)))
+	}
 	for _, c := range []struct {
 		name    string
 		entries []ledger.Entry
@@ -159,16 +164,18 @@ func bounds(t *testing.T, l ledger.Ledger) {
 		{"no entry", nil, albs.Invalid},
 		{"no key", []ledger.Entry{entry("", "v")}, albs.Invalid},
 		{"no value", []ledger.Entry{entry("k", "")}, albs.Invalid},
+		{"a zero byte before the key", []ledger.Entry{entry("\x00k", "v")}, albs.Invalid},
 		{"long key", []ledger.Entry{entry(long+"x", "v")}, albs.TooLarge},
 		{"long value", []ledger.Entry{entry("k", string(make([]byte, ledger.MaxValue+1)))}, albs.TooLarge},
 		{"many entries", many, albs.TooLarge},
+		{"many bytes", large, albs.TooLarge},
 	} {
 		_, err := l.Append(t.Context(), c.entries)
 		wantKind(t, c.name, err, c.kind)
 	}
 	mustAppend(t, l, many[:ledger.MaxEntries]...)
 	now := mustState(t, l)
-	for _, key := range []string{"", long + "x"} {
+	for _, key := range []string{"", "\x00", long + "x"} {
 		_, _, err := l.Get(t.Context(), []byte(key))
 		wantKind(t, "Get of a key that none can have", err, albs.Invalid)
 		_, err = l.Prove(t.Context(), []byte(key), now)
@@ -469,6 +476,73 @@ func consistency(t *testing.T, l ledger.Ledger) {
 	wantKind(t, "Consistency into the future", err, albs.Conflict)
 }
 
+// transactions reads a whole ledger: what it holds is what was written, and its chain
+// ends with the ledger's state, also if the reading was interrupted.
+func transactions(t *testing.T, l ledger.Ledger) {
+	want := map[string]string{}
+	for i, n := range []int{1, 2, 3, 1, 7, 1, 1, 20, 1} {
+		var entries []ledger.Entry
+		for j := range n {
+			entries = append(entries, entry(fmt.Sprint(i, "/", j), fmt.Sprint("value ", i, j)))
+			want[string(entries[j].Key)] = string(entries[j].Value)
+		}
+		mustAppend(t, l, entries...)
+	}
+	now := mustState(t, l)
+	var chain ledger.Chain
+	got := map[string]string{}
+	for id := uint64(1); id <= now.TxID; id++ {
+		tx, err := l.Transaction(t.Context(), id)
+		if err != nil {
+			t.Fatalf("Transaction(%d): %v", id, err)
+		}
+		tx = throughJSON(t, tx)
+		Mutate(t, tx, func(what string, m ledger.Transaction) {
+			c := chain
+			if cmp.Equal(m, tx) { // another spelling of the same bytes
+				return
+			}
+			if c.Add(m) == nil && c.Alh == tx.Alh() {
+				t.Errorf("the chain accepts transaction %d with %s changed", id, what)
+			}
+		})
+		before := throughJSON(t, chain)
+		if err := chain.Add(tx); err != nil {
+			t.Fatalf("Chain.Add(%d): %v", id, err)
+		}
+		again := chain
+		for _, other := range []ledger.Transaction{tx, {}} {
+			if again.Add(other) == nil || !cmp.Equal(again, chain) {
+				t.Errorf("after transaction %d the chain accepts transaction %d", id, other.Header.ID)
+			}
+		}
+		if before.TxID > 0 {
+			before.Peaks[0] = albs.DigestOf(nil)
+			if before.Add(tx) == nil {
+				t.Errorf("a chain with another tree accepts transaction %d", id)
+			}
+		}
+		for _, i := range tx.Items {
+			if !i.Plain() {
+				t.Errorf("transaction %d has an entry that nobody wrote: %q", id, i.Key)
+			}
+			if key := string(i.Key); key != "albs/ledger" {
+				got[key] = string(i.Value)
+			}
+		}
+	}
+	if chain.TxID != now.TxID || chain.Alh != now.Alh {
+		t.Errorf("the chain ends with %d, %s, the ledger with %+v", chain.TxID, chain.Alh, now)
+	}
+	if d := cmp.Diff(want, got); d != "" {
+		t.Errorf("what was read isn't what was written: %s", d)
+	}
+	_, err := l.Transaction(t.Context(), 0)
+	wantKind(t, "Transaction 0", err, albs.Invalid)
+	_, err = l.Transaction(t.Context(), now.TxID+1)
+	wantKind(t, "Transaction of the future", err, albs.Conflict)
+}
+
 func check(t *testing.T, l ledger.Ledger) {
 	if err := ledger.Check(t.Context(), l, ledger.State{}); err != nil {
 		t.Errorf("Check without a remembered state: %v", err)
@@ -684,4 +758,6 @@ func closed(t *testing.T, l ledger.Ledger) {
 	wantKind(t, "Prove", err, albs.Unavailable)
 	_, err = l.Consistency(t.Context(), 1, 1)
 	wantKind(t, "Consistency", err, albs.Unavailable)
+	_, err = l.Transaction(t.Context(), 1)
+	wantKind(t, "Transaction", err, albs.Unavailable)
 }
