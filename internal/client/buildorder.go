@@ -19,6 +19,9 @@ type BuildItem struct {
 	Reason   string      `json:"reason"`
 	Started  time.Time   `json:"started_at"`
 	Finished time.Time   `json:"finished_at"`
+	// Verified tells that the ledger proves where the source is from; else Unverified why.
+	Verified   bool   `json:"is_cas_authenticated"`
+	Unverified string `json:"unverified"`
 }
 
 // Attempt is one try at a task.

@@ -97,7 +97,11 @@ func (s *Server) showBuild(ctx context.Context, id albs.BuildID) (buildView, err
 	if err != nil {
 		return buildView{}, err
 	}
-	out := viewBuild(b)
+	sources, err := s.Builds.Sources(ctx, b)
+	if err != nil {
+		return buildView{}, err
+	}
+	out := viewBuild(b, sources)
 	runs, err := s.Tests.Of(ctx, id)
 	if err != nil {
 		return buildView{}, err
@@ -382,7 +386,7 @@ type buildView struct {
 // build may have thousands, and the lines of one are up to 2 KiB.
 const maxQuoted = 20
 
-func viewBuild(b build.Build) buildView {
+func viewBuild(b build.Build, sources map[albs.ItemID]build.Source) buildView {
 	quoted := 0
 	shorten := func(t taskView) taskView {
 		if t.Failure != nil && t.Failure.Log != "" {
@@ -419,12 +423,12 @@ func viewBuild(b build.Build) buildView {
 			out.Packages = append(out.Packages, it.Package)
 		}
 		for _, t := range it.Tasks {
-			out.Tasks = append(out.Tasks, shorten(viewTask(b.ID, it, t, files[t.ID])))
+			out.Tasks = append(out.Tasks, shorten(viewTask(b.ID, it, sources[it.ID], t, files[t.ID])))
 		}
 		for _, t := range it.Earlier {
-			out.EarlierTasks = append(out.EarlierTasks, shorten(viewTask(b.ID, it, t, files[t.ID])))
+			out.EarlierTasks = append(out.EarlierTasks, shorten(viewTask(b.ID, it, sources[it.ID], t, files[t.ID])))
 		}
-		out.Items = append(out.Items, viewItem(it))
+		out.Items = append(out.Items, viewItem(it, sources[it.ID]))
 	}
 	for _, g := range b.Gates {
 		out.GraphTasks = append(out.GraphTasks, graphTaskView{Task: g.Task.ID, Platform: g.Platform, State: g.Task.State, Reason: g.Task.Reason, Logs: logsOf(b.ID, g.Task.ID)})

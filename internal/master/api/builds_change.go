@@ -75,12 +75,16 @@ type itemView struct {
 	FinishedAt *time.Time    `json:"finished_at"`
 	Dropped    bool          `json:"dropped" doc:"It was cancelled by itself, and nothing waits for it"`
 	Tasks      []albs.TaskID `json:"tasks"`
+
+	CASVerified bool   `json:"is_cas_authenticated" doc:"The source is verified: the ledger proves that its commit is notarized, as of this answer"`
+	Unverified  string `json:"unverified,omitempty" doc:"Why it isn't, and what to do"`
 }
 
-func viewItem(it build.Item) itemView {
+func viewItem(it build.Item, source build.Source) itemView {
 	v := itemView{
 		ID: it.ID, Index: it.Place, Package: it.Package, Platform: it.Platform, Arches: it.Arches, State: it.Status.State, Reason: it.Status.Reason,
 		StartedAt: rest.TimeOf(it.Status.Started), FinishedAt: rest.TimeOf(it.Status.Finished), Dropped: it.Dropped, Tasks: []albs.TaskID{},
+		CASVerified: source.Verified, Unverified: source.Why,
 	}
 	for _, t := range it.Tasks {
 		v.Tasks = append(v.Tasks, t.ID)

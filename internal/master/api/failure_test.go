@@ -66,7 +66,7 @@ func TestManyFailures(t *testing.T) {
 		}}}}
 		b.Items = append(b.Items, it)
 	}
-	v := viewBuild(b)
+	v := viewBuild(b, nil)
 	for i, task := range v.Tasks {
 		f := task.Failure
 		if f == nil || f.Text != "a.c:7: no" || f.Line != 9 || f.Log != failure.Build {

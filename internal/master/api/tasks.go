@@ -69,6 +69,8 @@ type taskView struct {
 	StartedAt    *time.Time     `json:"started_at"`
 	FinishedAt   *time.Time     `json:"finished_at"`
 	BuiltSRPM    *string        `json:"built_srpm_url"`
+	CASVerified  bool           `json:"is_cas_authenticated" doc:"The source is verified: the ledger proves that its commit is notarized, as of this answer"`
+	CommitHash   *string        `json:"alma_commit_cas_hash" doc:"The sha256 of a verified commit's object, under which its statements stand in the ledger"`
 	TestTasks    []runView      `json:"test_tasks"`
 
 	Kind       albs.TaskKind         `json:"kind" doc:"import, source or build"`
@@ -129,13 +131,17 @@ func logsOf(id albs.BuildID, task albs.TaskID) string {
 	return "/api/v1/builds/" + id.String() + "/tasks/" + task.String() + "/logs/"
 }
 
-func viewTask(id albs.BuildID, it build.Item, t build.Task, files []artifactView) taskView {
+func viewTask(id albs.BuildID, it build.Item, source build.Source, t build.Task, files []artifactView) taskView {
 	out := taskView{
 		ID: t.ID, TS: rest.TimeOf(t.Changed.Time), Index: it.Place, Arch: t.Arch, Platform: rest.NameView{Name: it.Platform},
 		Ref:       refView{URL: it.URL, Ref: unqualified(it.Ref), Commit: it.Commit, SRPM: string(it.SRPM.Digest)},
 		Artifacts: files, RPMModules: []string{}, TestTasks: []runView{}, StartedAt: rest.TimeOf(t.Started.Time), FinishedAt: finished(t.Task),
 		Kind: t.Kind, Package: it.Package, State: t.State, Reason: t.Reason, Cause: t.Cause, Attempts: t.Attempts, Worker: t.Worker,
 		Logs: logsOf(id, t.ID),
+	}
+	if out.CASVerified = source.Verified; source.Verified {
+		hash := string(source.SHA256)
+		out.CommitHash = &hash
 	}
 	if it.SRPMURL != "" {
 		n := 3

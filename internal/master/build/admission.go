@@ -20,6 +20,8 @@ type admission struct {
 	item   store.Item
 	build  store.Build
 	worker auth.Actor
+	// commit is the sha256 of the object of the item's commit, "" unless it is notarized.
+	commit albs.Digest
 	// started is when the attempt was claimed.
 	started time.Time
 	// files are the attempt's logs.
@@ -38,6 +40,7 @@ func (b *Builds) begin(ctx context.Context, l queue.Lease, r albs.Result) (admis
 	if in.build, err = store.GetBuild(ctx, b.db, in.task.BuildID); err != nil {
 		return in, err
 	}
+	in.commit = b.notarized(ctx, in.item.URL, in.item.Commit)
 	attempts, err := b.queue.Attempts(ctx, l.Token.Task)
 	if err != nil {
 		return in, err

@@ -14,7 +14,7 @@ import (
 
 func (in admission) origin() statement.Origin {
 	it := in.item
-	return statement.Origin{URL: it.URL, Ref: it.Ref, Commit: it.Commit, SRPM: it.SRPM, SRPMName: it.SRPMName, SRPMURL: it.SRPMURL}
+	return statement.Origin{URL: it.URL, Ref: it.Ref, Commit: it.Commit, SRPM: it.SRPM, SRPMName: it.SRPMName, SRPMURL: it.SRPMURL, Notarized: in.commit}
 }
 
 func (in admission) metadata() map[string]string {

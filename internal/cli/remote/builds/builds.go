@@ -7,6 +7,7 @@ import (
 	"context"
 	"crypto/rand"
 	"errors"
+	"fmt"
 	"maps"
 	"os"
 	"path/filepath"
@@ -293,13 +294,13 @@ func (a app) printBuild(b client.Build, tests []client.TestRun) error {
 		"flavours", flavoursOf(b), "linked", builds(b.LinkedBuilds), "secure boot", secureBoot(b), "warning", strings.Join(warnings(b), "; ")); err != nil {
 		return err
 	}
-	items := terminal.NewTable("ITEM", "PACKAGE", "PLATFORM", "STATE", "TOOK", "WHY")
+	items := terminal.NewTable("ITEM", "PACKAGE", "PLATFORM", "SOURCE", "STATE", "TOOK", "WHY")
 	for _, it := range b.Items {
 		why := it.Reason
 		if it.State == "succeeded" {
 			why = ""
 		}
-		items.Row(terminal.Decimal(it.ID), it.Package, it.Platform, it.State, a.Took(it.Started, it.Finished), ask.Shorten(why))
+		items.Row(terminal.Decimal(it.ID), it.Package, it.Platform, verified(it), it.State, a.Took(it.Started, it.Finished), ask.Shorten(why))
 	}
 	if err := a.Section(items); err != nil {
 		return err
@@ -414,6 +415,35 @@ func warnings(b client.Build) []string {
 	out := b.Warnings
 	for _, d := range b.Noarch {
 		out = append(out, d.Package+" came out otherwise for "+string(d.Second.Arch)+": "+strings.Join(d.Differs, ", "))
+	}
+	return append(out, unverified(b)...)
+}
+
+func verified(it client.BuildItem) string {
+	if it.Verified {
+		return "verified"
+	}
+	return "unverified"
+}
+
+// maxUnverified is how many reasons are told why sources aren't verified.
+const maxUnverified = 3
+
+// unverified says why sources aren't verified, each thing once.
+func unverified(b client.Build) []string {
+	var out []string
+	more := 0
+	for _, it := range b.Items {
+		switch {
+		case it.Verified || it.Unverified == "" || slices.Contains(out, it.Unverified):
+		case len(out) < maxUnverified:
+			out = append(out, it.Unverified)
+		default:
+			more++
+		}
+	}
+	if more > 0 {
+		out = append(out, fmt.Sprintf("and %d more sources are not verified", more))
 	}
 	return out
 }

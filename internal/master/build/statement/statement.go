@@ -16,9 +16,12 @@ import (
 // SRPM and SRPMName are those of the SRPM that was made, too.
 type Origin struct {
 	URL, Ref, Commit string // of a commit
-	SRPM             albs.Digest
-	SRPMName         string
-	SRPMURL          string // where a given SRPM was fetched, "" for others
+	// Notarized is the sha256 of the commit's object, about which statements are; "" if
+	// there are none yet.
+	Notarized albs.Digest
+	SRPM      albs.Digest
+	SRPMName  string
+	SRPMURL   string // where a given SRPM was fetched, "" for others
 }
 
 // Source is what is stated of an SRPM that was made from a commit.
@@ -35,6 +38,9 @@ func (o Origin) Metadata(build albs.BuildID, host string, arch albs.Arch, owner 
 	m := map[string]string{"build_id": build.String(), "build_host": host, "build_arch": string(arch), "built_by": owner}
 	if o.URL != "" {
 		m["source_type"], m["git_url"], m["git_ref"], m["git_commit"] = "git", o.URL, o.Ref, o.Commit
+		if o.Notarized != "" {
+			m["alma_commit_sbom_hash"] = string(o.Notarized)
+		}
 	} else {
 		m["source_type"], m["srpm_sha256"] = "srpm", string(o.SRPM)
 		if o.SRPMURL != "" {

@@ -41,6 +41,8 @@ func TestMetadata(t *testing.T) {
 	}{
 		{"a commit", Origin{URL: "https://git.example/a", Ref: "main", Commit: "c0ffee", SRPM: digest},
 			map[string]string{"source_type": "git", "git_url": "https://git.example/a", "git_ref": "main", "git_commit": "c0ffee"}},
+		{"a notarized one", Origin{URL: "https://git.example/a", Ref: "main", Commit: "c0ffee", SRPM: digest, Notarized: digest},
+			map[string]string{"source_type": "git", "git_url": "https://git.example/a", "git_ref": "main", "git_commit": "c0ffee", "alma_commit_sbom_hash": string(digest)}},
 		{"an SRPM", Origin{SRPM: digest}, map[string]string{"source_type": "srpm", "srpm_sha256": string(digest)}},
 		{"a fetched one", Origin{SRPM: digest, SRPMURL: "https://x.example/a"}, map[string]string{"source_type": "srpm", "srpm_sha256": string(digest), "srpm_url": "https://x.example/a"}},
 	} {

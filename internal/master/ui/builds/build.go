@@ -44,8 +44,10 @@ type buildView struct {
 	Releases  []release.Release
 	Warnings  []string
 	Noarch    []settle.Difference
-	Graphs    []order.Graph
-	Ordered   []string // platforms on which packages may need each other
+	// Unverified are the sources of which the ledger doesn't prove where they are from.
+	Unverified unverified
+	Graphs     []order.Graph
+	Ordered    []string // platforms on which packages may need each other
 }
 
 type taskFailure struct {
@@ -65,12 +67,16 @@ type facts struct {
 	latest   map[albs.TaskID]testrun.Run // by the rebuild that it tests
 	requests []sign.Request              // the newest first
 	releases []release.Release           // the newest first
+	sources  map[albs.ItemID]build.Source
 }
 
 func (u *Pages) factsOf(ctx context.Context, id albs.BuildID) (facts, error) {
 	f := facts{latest: make(map[albs.TaskID]testrun.Run)}
 	var err error
 	if f.build, err = u.Builds.Get(ctx, id); err != nil {
+		return f, err
+	}
+	if f.sources, err = u.Builds.Sources(ctx, f.build); err != nil {
 		return f, err
 	}
 	if f.runs, err = u.Tests.Of(ctx, id); err != nil {
@@ -116,6 +122,7 @@ func (u *Pages) buildPage(w http.ResponseWriter, r *http.Request) error {
 	}
 	v.Repos = reposOf(f)
 	v.Warnings, v.Noarch = warningsOf(f.build)
+	v.Unverified = unverifiedOf(f)
 	v.Ordered = ordered(f.build)
 	if v.Graphs, err = u.graphs(ctx, f.build); err != nil {
 		return err
@@ -154,6 +161,30 @@ func warningsOf(b build.Build) (warnings []string, noarch []settle.Difference) {
 		}
 	}
 	return warnings, noarch
+}
+
+// unverified are sources that aren't verified.
+type unverified struct {
+	N   int
+	Why []string // of the first ones, each thing once
+}
+
+// maxUnverified is how many reasons a build's page tells one by one.
+const maxUnverified = 3
+
+func unverifiedOf(f facts) unverified {
+	var v unverified
+	for _, it := range f.build.Items {
+		s := f.sources[it.ID]
+		if s.Verified {
+			continue
+		}
+		v.N++
+		if len(v.Why) < maxUnverified && !slices.Contains(v.Why, s.Why) {
+			v.Why = append(v.Why, s.Why)
+		}
+	}
+	return v
 }
 
 // actions says what the person who asks may do with a build.

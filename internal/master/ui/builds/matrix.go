@@ -25,7 +25,8 @@ type matrix struct {
 
 type row struct {
 	build.Item
-	Import, Source *cell // nil if the SRPM was given
+	Origin         build.Source // whether it is verified
+	Import, Source *cell        // nil if the SRPM was given
 	Cells          []*cell
 }
 
@@ -63,7 +64,7 @@ func matricesOf(f facts) []matrix {
 }
 
 func rowOf(f facts, it build.Item, arches []albs.Arch) row {
-	r := row{Item: it, Cells: make([]*cell, len(arches))}
+	r := row{Item: it, Origin: f.sources[it.ID], Cells: make([]*cell, len(arches))}
 	for _, t := range it.Tasks {
 		c := &cell{Task: t.Task}
 		if run, ok := f.latest[t.ID]; ok {
