@@ -128,6 +128,7 @@ type Product struct {
 			Requests bool `json:"requests"`
 		} `json:"approvals"`
 		Closure   string `json:"closure"` // "" is advisory
+		Sources   string `json:"sources"` // "" is any
 		Retention struct {
 			Trees    int    `json:"trees"` // 0 is any number
 			Days     int    `json:"days"`  // 0 is any time

@@ -444,11 +444,12 @@ func (m *Master) Trust(ctx context.Context, name string, packages bool) (attest.
 			return t, albs.Errorf(albs.NotFound, "there is no product %.120q", name)
 		}
 	}
-	t.RequireTest = len(products) > 0
+	t.RequireTest, t.RequireCommit = len(products) > 0, len(products) > 0
 	for _, p := range products {
 		t.Products = append(t.Products, p.Name)
 		// Only what every product promises can be asked of every package.
 		t.RequireTest = t.RequireTest && p.Gate.Tests == product.Required
+		t.RequireCommit = t.RequireCommit && p.Sources == product.VerifiedSources
 	}
 	return m.prov.Trust(ctx, t)
 }

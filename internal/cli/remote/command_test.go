@@ -332,7 +332,7 @@ func TestCommands(t *testing.T) {
 			name: "product show", args: []string{"product", "show", "demo"},
 			answers: map[string][]answer{"GET /products/demo/": ok(product)},
 			stdout: "product:    demo\ntitle:      Three packages\nteam:       demo\nplatforms:  seed\nkey:        demo\ntests:      required\n" +
-				"approvals:  1, not of who plans\nclosure:    advisory\nretention:  the newest 10 serials and those shown within 90 days, the packages that these name\nrevision:   1\nchanged:    2026-11-22 10:00\nby:         user:admin\n\n" +
+				"approvals:  1, not of who plans\nclosure:    advisory\nsources:    any\nretention:  the newest 10 serials and those shown within 90 days, the packages that these name\nrevision:   1\nchanged:    2026-11-22 10:00\nby:         user:admin\n\n" +
 				"REPOSITORY           PLATFORM  ARCH    KIND\nseed/main/x86_64/os  seed      x86_64  rpm\n",
 		},
 		{

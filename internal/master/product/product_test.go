@@ -97,6 +97,7 @@ func TestParseRefuses(t *testing.T) {
 		{"metadata", "team: core", "team: core\nmetadata: xz", "metadata is compressed by gzip or zstd"},
 		{"gate", "tests: advisory", "tests: none", "neither required nor advisory"},
 		{"closure", "gate: {tests: advisory}", "gate: {tests: advisory}\nclosure: always", "neither required nor advisory nor off"},
+		{"sources", "gate: {tests: advisory}", "gate: {tests: advisory}\nsources: trusted", "neither verified nor any"},
 		{"nobody approves", "count: 2", "count: 0", "approvals.count"},
 		{"everybody approves", "count: 2", "count: 100", "approvals.count"},
 	}

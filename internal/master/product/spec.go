@@ -40,6 +40,8 @@ type Spec struct {
 	// Closure is what it means that a release would leave requirements of packages without
 	// a provider; empty stands for Advised.
 	Closure Closure `yaml:"closure" json:"closure,omitempty"`
+	// Sources say whether packages have to come from verified ones; empty stands for Any.
+	Sources Sources `yaml:"sources" json:"sources,omitempty"`
 	// Retention says how much of the product's past is kept.
 	Retention Retention `yaml:"retention" json:"retention,omitzero"`
 }
@@ -53,6 +55,23 @@ const (
 	Advised   Closure = "advisory" // they are shown
 	Unchecked Closure = "off"      // nobody looks for them
 )
+
+// Sources says where packages may come from.
+type Sources string
+
+// The policies on sources.
+const (
+	VerifiedSources Sources = "verified" // from commits that are notarized, by the ledger's proof
+	AnySources      Sources = "any"
+)
+
+// SourcesPolicy returns the policy that holds.
+func (s Spec) SourcesPolicy() Sources {
+	if s.Sources == "" {
+		return AnySources
+	}
+	return s.Sources
+}
 
 // ClosurePolicy returns the policy that holds.
 func (s Spec) ClosurePolicy() Closure {
@@ -188,6 +207,8 @@ func (s Spec) check() error {
 		return bad("gate.tests %.40q is neither %s nor %s", s.Gate.Tests, Required, Advisory)
 	case !slices.Contains([]Closure{"", Closed, Advised, Unchecked}, s.Closure):
 		return bad("closure %.40q is neither %s nor %s nor %s", s.Closure, Closed, Advised, Unchecked)
+	case !slices.Contains([]Sources{"", VerifiedSources, AnySources}, s.Sources):
+		return bad("sources %.40q is neither %s nor %s", s.Sources, VerifiedSources, AnySources)
 	case s.Approvals.Count < 1 || s.Approvals.Count > maxApprovals:
 		return bad("approvals.count %d is not between 1 and %d", s.Approvals.Count, maxApprovals)
 	case len(s.Platforms) == 0 || len(s.Platforms) > maxPlatforms:

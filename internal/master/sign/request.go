@@ -266,7 +266,8 @@ func (s *Signing) insert(ctx context.Context, tx db.Tx, row *requestRow, package
 	})
 }
 
-// gate says whether the product lets the packages be signed: where tests are
+// gate says whether the product lets the packages be signed: where it wants verified
+// sources, the ledger must prove that every package has one, and where tests are
 // required, every RPM must have passed its latest ones. It is Conflict with the
 // first reason.
 func (s *Signing) gate(ctx context.Context, id albs.BuildID, name string, packages []packageRow) error {
@@ -276,6 +277,11 @@ func (s *Signing) gate(ctx context.Context, id albs.BuildID, name string, packag
 	p, err := s.products.Get(ctx, name)
 	if err != nil {
 		return err
+	}
+	if p.Sources == product.VerifiedSources {
+		if err := s.verified(ctx, name, packages); err != nil {
+			return err
+		}
 	}
 	if p.Gate.Tests != product.Required {
 		return nil
@@ -291,6 +297,20 @@ func (s *Signing) gate(ctx context.Context, id albs.BuildID, name string, packag
 		return err
 	}
 	return judge(name, packages, verdicts)
+}
+
+// verified says whether all packages come from verified sources.
+func (s *Signing) verified(ctx context.Context, product string, packages []packageRow) error {
+	for _, row := range packages {
+		why, err := s.provenance.Unverified(ctx, row.Unsigned)
+		if err != nil {
+			return err
+		}
+		if why != "" {
+			return albs.Errorf(albs.Conflict, "product %s takes packages of verified sources only: %s: %s", product, row.Name, why)
+		}
+	}
+	return nil
 }
 
 // judge is the gate's rule. SRPMs have no verdict: they are not tested.

@@ -65,7 +65,7 @@ func (a app) showProduct(p client.Product) error {
 		approvals += ", of requests for signatures too"
 	}
 	if err := a.Facts("product", p.Name, "title", p.Title, "team", p.Team.Name, "platforms", ask.Named(p.Platforms), "key", p.Spec.Key,
-		"tests", p.Spec.Gate.Tests, "approvals", approvals, "closure", cmp.Or(p.Spec.Closure, "advisory"), "retention", retention(p), "revision", terminal.Decimal(p.Revision), "digest", string(p.Digest),
+		"tests", p.Spec.Gate.Tests, "approvals", approvals, "closure", cmp.Or(p.Spec.Closure, "advisory"), "sources", cmp.Or(p.Spec.Sources, "any"), "retention", retention(p), "revision", terminal.Decimal(p.Revision), "digest", string(p.Digest),
 		"changed", terminal.When(p.At), "by", p.Actor); err != nil {
 		return err
 	}

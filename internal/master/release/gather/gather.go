@@ -137,6 +137,9 @@ func (g *Gatherer) Facts(ctx context.Context, w Wish) (plan.Facts, error) {
 			return f, err
 		}
 	}
+	if err := g.origins(ctx, &f); err != nil {
+		return f, err
+	}
 	for _, c := range f.Packages { // of other platforms, which are compatible or not
 		if _, ok := f.Arches[c.Platform]; !ok {
 			pf, err := g.Platforms.Get(ctx, c.Platform)

@@ -27,7 +27,9 @@ type Candidate struct {
 	Signed    albs.Digest // by the product's key; "" if it isn't
 	Size      int64       // of the signed package
 	Notarized bool        // both are in the ledger, by proof
-	Module    string      // the label of its module, name:stream:version:context; "" for none
+	// Unverified is why its source isn't verified, where the product wants it to be.
+	Unverified string
+	Module     string // the label of its module, name:stream:version:context; "" for none
 
 	// What follows is of a package that is copied from another product.
 
@@ -254,6 +256,9 @@ func (m *maker) place(c Candidate) {
 	}
 	if m.facts.Product.Gate.Tests == product.Required && !c.Source() && c.Tests.State != testrun.Passed {
 		refuse("product %s requires passed tests, and its tests are %s: %s", m.plan.Product, c.Tests.State, c.Tests.Reason)
+	}
+	if c.Unverified != "" {
+		refuse("product %s takes packages of verified sources only, and %s", m.plan.Product, c.Unverified)
 	}
 	if c.Signed == "" {
 		switch {

@@ -150,6 +150,24 @@ func TestMake(t *testing.T) {
 			refused: []string{"a-1-1.x86_64: it isn't signed", "b-1-1.x86_64: the ledger doesn't prove", "c-1-1.x86_64: product demo requires passed tests, and its tests are failed: 1 of 2", "d-1-1.x86_64: product demo requires passed tests, and its tests are pending"},
 		},
 		{
+			name: "sources have to be verified",
+			facts: func(t *testing.T) Facts {
+				a, b := candidate(t, "a-1-1.x86_64", x86), candidate(t, "b-1-1.src", src)
+				a.Unverified, b.Unverified = "commit 0123 of x is not notarized", "its source package was given"
+				f := facts(a, b, candidate(t, "c-1-1.x86_64", x86))
+				f.Product.Sources = product.VerifiedSources
+				return f
+			},
+			want: []string{
+				"os/x86_64 add a-1-1.x86_64.rpm " + signed("a-1-1.x86_64", x86), "os/x86_64 add c-1-1.x86_64.rpm " + signed("c-1-1.x86_64", x86),
+				"source add b-1-1.src.rpm " + signed("b-1-1.src", src),
+			},
+			refused: []string{
+				"a-1-1.x86_64: product demo takes packages of verified sources only, and commit 0123 of x is not notarized",
+				"b-1-1.src: product demo takes packages of verified sources only, and its source package was given",
+			},
+		},
+		{
 			name: "tests are advisory",
 			facts: func(t *testing.T) Facts {
 				c := candidate(t, "a-1-1.x86_64", x86)
