@@ -24,7 +24,7 @@ var unasked = map[string]string{
 		auth.Auth.Teams auth.Auth.Workers
 		build.Builds.Causes build.Builds.CountOf build.Builds.Get build.Builds.Graph build.Builds.Kept build.Builds.List build.Builds.Made build.Builds.OfCommit build.Builds.OfSRPM build.Builds.Packages build.Builds.Schedule build.Builds.Sources
 		platform/reference.Index.Find platform/reference.Index.States
-		provenance.Provenance.Bundle provenance.Provenance.Commits provenance.Provenance.Examine provenance.Provenance.History provenance.Provenance.Notarized provenance.Provenance.Trust
+		provenance.Provenance.Bundle provenance.Provenance.Commits provenance.Provenance.Examine provenance.Provenance.ExamineCommit provenance.Provenance.History provenance.Provenance.Notarized provenance.Provenance.Trust
 		queue.Queue.Attempts queue.Queue.List queue.Queue.Logs queue.Queue.ReadLog queue.Queue.Stats queue.Queue.Task queue.Queue.Tasks
 		queue.Queue.Why queue.Queue.Whys queue.Queue.Worker queue.Queue.Workers
 		record.Records.Of release.Releases.CountOf release.Releases.Get release.Releases.Holding release.Releases.List release.Releases.ShownBy

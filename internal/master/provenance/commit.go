@@ -77,6 +77,37 @@ func (p *Provenance) Commits(ctx context.Context, wanted ...NamedCommit) (map[Na
 	return out, nil
 }
 
+// ExamineCommit is Examine for a git commit of a repository, or of any if repository is
+// "": the statements of the predicate commit about it. Anyone may ask.
+func (p *Provenance) ExamineCommit(ctx context.Context, repository, commit string) ([]Examined, error) {
+	state, err := p.advance(ctx)
+	if err != nil {
+		return nil, err
+	}
+	rows, err := commitStatements(ctx, p.d, []string{commit})
+	if err != nil {
+		return nil, fmt.Errorf("look up commit %.40s: %w", commit, err)
+	}
+	var out []Examined
+	for _, row := range rows {
+		e, err := p.examine(ctx, row, state)
+		if err != nil {
+			return nil, err
+		}
+		if e.Standing != Failed { // of one that failed it can't be told where it is of
+			named, body, err := p.openCommit(row)
+			if err != nil {
+				return nil, err
+			}
+			if named != commit || repository != "" && body.Repository != repository {
+				continue
+			}
+		}
+		out = append(out, e)
+	}
+	return out, nil
+}
+
 // stand adds to out what one statement comes to, if it is about a commit in there of
 // which nothing better is known.
 func (p *Provenance) stand(ctx context.Context, row statement, state ledger.State, out map[NamedCommit]CommitStanding) error {

@@ -129,7 +129,7 @@ type walk struct {
 	nodes map[string]*Node
 	order []string
 	links []Link
-	seen  map[string]bool // files that were examined
+	seen  map[string]bool // files and commits that were examined
 	cut   bool
 }
 
@@ -146,7 +146,12 @@ func (w *walk) start(ctx context.Context, what string) error {
 		}
 		n, ok := w.nodes[what]
 		if !ok {
-			return albs.Errorf(albs.NotFound, "no build was made of commit %s", what)
+			if err := w.notarized(ctx, what); err != nil {
+				return err
+			}
+			if n, ok = w.nodes[what]; !ok {
+				return albs.Errorf(albs.NotFound, "commit %s is not notarized, and no build was made of it", what)
+			}
 		}
 		n.Asked = true
 		return nil
@@ -281,7 +286,7 @@ func (w *walk) examine(ctx context.Context, d albs.Digest) (from []albs.Digest, 
 	said := map[string]bool{}
 	for _, s := range e.Statements {
 		said[s.Predicate] = true
-		made, err := w.link(n, s)
+		made, err := w.link(ctx, n, s)
 		if err != nil {
 			return nil, fmt.Errorf("%s %d about %s: %w", s.Predicate, s.N, d.Short(), err)
 		}
@@ -327,7 +332,7 @@ func (w *walk) node(ctx context.Context, d albs.Digest) (Node, error) {
 }
 
 // link adds what a statement about n says, and returns the file that n was made from.
-func (w *walk) link(n Node, s provenance.Examined) (from albs.Digest, err error) {
+func (w *walk) link(ctx context.Context, n Node, s provenance.Examined) (from albs.Digest, err error) {
 	l := Link{To: n.ID, Says: s.Predicate, Standing: s.Standing, Trouble: s.Trouble, At: s.At, Receipt: s.Receipt, Text: s.Predicate}
 	if s.Standing == provenance.Failed {
 		w.links = append(w.links, l)
@@ -343,6 +348,11 @@ func (w *walk) link(n Node, s provenance.Examined) (from albs.Digest, err error)
 		source := sourceNode(b)
 		if w.add(source) {
 			l.From = source.ID
+			if b.Commit != "" {
+				if err := w.commit(ctx, b.Repository, b.Ref, b.Commit); err != nil {
+					return "", err
+				}
+			}
 		}
 		l.Text = "made into a source package"
 	case attest.Build:
@@ -391,6 +401,86 @@ func (w *walk) link(n Node, s provenance.Examined) (from albs.Digest, err error)
 	return from, nil
 }
 
+// commit links what is said of the commit of a source, whose node is there, and of the
+// commit that it changes.
+func (w *walk) commit(ctx context.Context, repository, ref, id string) error {
+	at := repository + " " + id
+	if w.seen[at] {
+		return nil
+	}
+	w.seen[at] = true
+	said, err := w.Provenance.ExamineCommit(ctx, repository, id)
+	if err != nil {
+		return fmt.Errorf("commit %.40s: %w", id, err)
+	}
+	if len(said) == 0 {
+		w.links = append(w.links, Link{To: id, Says: attest.Commit, Standing: provenance.Missing, Text: provenance.WhyUnverified(strings.TrimPrefix(repository, "git+"), ref, id, "")})
+		return nil
+	}
+	for _, s := range said {
+		if err := w.committed(ctx, id, s); err != nil {
+			return fmt.Errorf("%s %d about %.40s: %w", s.Predicate, s.N, id, err)
+		}
+	}
+	return nil
+}
+
+// committed adds one statement about a commit.
+func (w *walk) committed(ctx context.Context, id string, s provenance.Examined) error {
+	l := Link{To: id, Says: s.Predicate, Standing: s.Standing, Trouble: s.Trouble, At: s.At, Receipt: s.Receipt, Text: s.Predicate}
+	if s.Standing == provenance.Failed {
+		w.links = append(w.links, l)
+		return nil
+	}
+	l.Statement = &s.Statement
+	var b attest.CommitBody
+	if err := s.Statement.Body(&b); err != nil {
+		return err
+	}
+	l.Text = fmt.Sprintf("notarized in %s for %s", b.Ref, b.Requester)
+	if b.Rewritten {
+		l.Text += fmt.Sprintf(", after its history was rewritten: it named %.12s before", b.Previous)
+	}
+	if b.WithoutUpstream != "" {
+		l.Text += fmt.Sprintf(", without %s, which it changes and which was not notarized", b.WithoutUpstream)
+	}
+	if u := b.Upstream; u != nil {
+		l.Text += ", changed from " + u.Ref
+		if w.add(commitNode(u.Repository, u.Ref, u.Commit)) {
+			l.From = u.Commit
+			if err := w.commit(ctx, u.Repository, u.Ref, u.Commit); err != nil {
+				return err
+			}
+		}
+	}
+	w.links = append(w.links, l)
+	return nil
+}
+
+// notarized adds a commit of which no build was made, if it is notarized in some
+// repository.
+func (w *walk) notarized(ctx context.Context, id string) error {
+	said, err := w.Provenance.ExamineCommit(ctx, "", id)
+	if err != nil {
+		return fmt.Errorf("commit %.40s: %w", id, err)
+	}
+	for _, s := range said {
+		var b attest.CommitBody
+		if s.Standing == provenance.Failed {
+			b.Ref = "of a repository that can't be told"
+		} else if err := s.Statement.Body(&b); err != nil {
+			return err
+		}
+		if !w.add(commitNode(b.Repository, b.Ref, id)) {
+			return nil
+		}
+		if err := w.committed(ctx, id, s); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // release links a signed package to each repository that it was published in.
 func (w *walk) release(n Node, l Link, b attest.ReleaseBody) error {
 	var people []string
@@ -416,7 +506,11 @@ func sourceNode(b attest.SourceBody) Node {
 		}
 		return Node{ID: name, Kind: Upload, Name: name}
 	}
-	return Node{ID: b.Commit, Kind: Commit, Name: fmt.Sprintf("%s at %s (%s)", strings.TrimPrefix(b.Repository, "git+"), b.Commit[:min(12, len(b.Commit))], b.Ref)}
+	return commitNode(b.Repository, b.Ref, b.Commit)
+}
+
+func commitNode(repository, ref, id string) Node {
+	return Node{ID: id, Kind: Commit, Name: fmt.Sprintf("%s at %s (%s)", strings.TrimPrefix(repository, "git+"), id[:min(12, len(id))], ref)}
 }
 
 // trace sorts what was found.

@@ -19,6 +19,8 @@ import (
 	"albs/internal/rpm"
 )
 
+const hello = "git+https://git.example/hello.git"
+
 const sha = "0123456789abcdef0123456789abcdef01234567"
 
 // rows are what builds say that was made of what.
@@ -73,6 +75,20 @@ func (w *world) say(t *testing.T, predicate string, body any, as ...artifact.Art
 	}
 }
 
+// commit states that a commit is notarized, and what it changes.
+func (w *world) commit(t *testing.T, id string, upstream *attest.CommitLink) {
+	t.Helper()
+	err := w.DB.InTx(t.Context(), func(tx db.Tx) error {
+		return w.Modules.Provenance.State(t.Context(), tx, provenance.Fact{
+			Subjects:  []attest.Subject{{Digest: map[string]string{attest.SHA256: string(digest(id)), attest.GitCommit: id}}},
+			Predicate: attest.Commit, Body: attest.CommitBody{Repository: hello, Ref: "refs/heads/main", Tree: sha, Requester: "alice", Upstream: upstream},
+		})
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
 func (w *world) notarize(t *testing.T) {
 	t.Helper()
 	stop := mastertest.Run(t, w.Modules.Provenance.Run)
@@ -96,7 +112,8 @@ func (w *world) chain(t *testing.T) (srpm, pkg, sub, signed artifact.Artifact) {
 	srpm, pkg, sub = file("hello", "src", artifact.SRPM), file("hello", "x86_64", artifact.RPM), file("hello-doc", "x86_64", artifact.RPM)
 	signed = pkg
 	signed.Digest, signed.Unsigned, signed.SignedBy = digest("signed"), pkg.Digest, "ABCD"
-	w.say(t, attest.Source, attest.SourceBody{Repository: "git+https://git.example/hello.git", Ref: "main", Commit: sha}, srpm)
+	w.say(t, attest.Source, attest.SourceBody{Repository: hello, Ref: "main", Commit: sha}, srpm)
+	w.commit(t, sha, nil)
 	w.say(t, attest.Build, attest.BuildBody{
 		BuildDefinition: attest.BuildDefinition{
 			ExternalParameters: attest.ExternalParameters{Platform: "el9"}, InternalParameters: attest.InternalParameters{Node: "node-1"},
@@ -132,7 +149,7 @@ func lines(tr Trace) []string {
 
 var whole = []string{
 	"commit []", "srpm hello-1-2.src [verified]", "package hello-1-2.x86_64 [verified]", "signed hello-1-2.x86_64 [verified]", "repository []", "repository []",
-	"commit -source verified-> srpm hello-1-2.src", "srpm hello-1-2.src -build verified-> package hello-1-2.x86_64", " -test verified-> package hello-1-2.x86_64",
+	" -commit verified-> commit", "commit -source verified-> srpm hello-1-2.src", "srpm hello-1-2.src -build verified-> package hello-1-2.x86_64", " -test verified-> package hello-1-2.x86_64",
 	"package hello-1-2.x86_64 -sign verified-> signed hello-1-2.x86_64",
 	"signed hello-1-2.x86_64 -release verified-> repository", "signed hello-1-2.x86_64 -release verified-> repository",
 }
@@ -154,7 +171,7 @@ func TestOf(t *testing.T) {
 		w.notarize(t)
 		forward := []string{
 			"commit []", "srpm hello-1-2.src [verified]", "package hello-1-2.x86_64 [verified]", "package hello-doc-1-2.x86_64 [verified]", "signed hello-1-2.x86_64 [verified]", "repository []", "repository []",
-			"commit -source verified-> srpm hello-1-2.src", "srpm hello-1-2.src -build verified-> package hello-1-2.x86_64", " -test verified-> package hello-1-2.x86_64",
+			" -commit verified-> commit", "commit -source verified-> srpm hello-1-2.src", "srpm hello-1-2.src -build verified-> package hello-1-2.x86_64", " -test verified-> package hello-1-2.x86_64",
 			"srpm hello-1-2.src -build verified-> package hello-doc-1-2.x86_64", " -test missing-> package hello-doc-1-2.x86_64",
 			"package hello-1-2.x86_64 -sign verified-> signed hello-1-2.x86_64",
 			"signed hello-1-2.x86_64 -release verified-> repository", "signed hello-1-2.x86_64 -release verified-> repository",
@@ -169,7 +186,7 @@ func TestOf(t *testing.T) {
 			"hello-1-2.src":        asking(forward, 1),
 			string(sub.Digest): {
 				"commit []", "srpm hello-1-2.src [verified]", "package hello-doc-1-2.x86_64 [verified] asked",
-				"commit -source verified-> srpm hello-1-2.src", "srpm hello-1-2.src -build verified-> package hello-doc-1-2.x86_64", " -test missing-> package hello-doc-1-2.x86_64",
+				" -commit verified-> commit", "commit -source verified-> srpm hello-1-2.src", "srpm hello-1-2.src -build verified-> package hello-doc-1-2.x86_64", " -test missing-> package hello-doc-1-2.x86_64",
 			},
 		} {
 			tr, err := w.Of(t.Context(), what)
@@ -201,7 +218,7 @@ func TestGaps(t *testing.T) {
 	w := open(t, dbtest.Open(t, dbtest.SQLite(t)))
 	srpm, pkg, _, signed := w.chain(t)
 	tr, err := w.Of(t.Context(), string(signed.Digest))
-	if err != nil || tr.Whole || strings.Count(strings.Join(lines(tr), "\n"), "pending") != 9 {
+	if err != nil || tr.Whole || strings.Count(strings.Join(lines(tr), "\n"), "pending") != 10 {
 		t.Errorf("before the ledger has it: %v, %q", err, lines(tr))
 	}
 	w.notarize(t)
@@ -240,4 +257,40 @@ func TestBound(t *testing.T) {
 	if err != nil || !tr.Cut || len(tr.Nodes) != maxNodes {
 		t.Errorf("a trace of %d nodes, cut %v, %v", len(tr.Nodes), tr.Cut, err)
 	}
+}
+
+// TestCommits: a commit that isn't notarized is a gap, and one that changes another leads
+// from it; a notarized commit is found without a build.
+func TestCommits(t *testing.T) {
+	t.Parallel()
+	w := open(t, dbtest.Open(t, dbtest.SQLite(t)))
+	up, lone := strings.Repeat("ab", 20), strings.Repeat("cd", 20)
+	srpm := file("hello", "src", artifact.SRPM)
+	w.say(t, attest.Source, attest.SourceBody{Repository: hello, Ref: "main", Commit: sha}, srpm)
+	w.rows.commit[sha] = []albs.Digest{srpm.Digest}
+	w.notarize(t)
+	check := func(what string, whole bool, want ...string) {
+		t.Helper()
+		tr, err := w.Of(t.Context(), what)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if diff := cmp.Diff(want, lines(tr)); diff != "" || tr.Whole != whole {
+			t.Errorf("%s, whole %t (-want +got):\n%s", what, tr.Whole, diff)
+		}
+	}
+	check(sha, false, "commit [] asked", "srpm hello-1-2.src [verified]", " -commit missing-> commit", "commit -source verified-> srpm hello-1-2.src")
+	w.commit(t, up, nil)
+	w.commit(t, sha, &attest.CommitLink{Repository: hello, Ref: "refs/tags/imports/c9/hello-1-2", Commit: up, SHA256: digest(up)})
+	w.notarize(t)
+	check(sha, true, "commit [] asked", "commit []", "srpm hello-1-2.src [verified]",
+		"commit -commit verified-> commit", " -commit verified-> commit", "commit -source verified-> srpm hello-1-2.src")
+	check(up, true, "commit [] asked", " -commit verified-> commit")
+	w.commit(t, lone, &attest.CommitLink{Repository: hello, Ref: "refs/tags/imports/c9/hello-0-0", Commit: strings.Repeat("ef", 20), SHA256: digest("x")})
+	w.notarize(t)
+	check(lone, false, "commit [] asked", "commit []", "commit -commit verified-> commit", " -commit missing-> commit")
+	if _, err := w.DB.ExecContext(t.Context(), `UPDATE statement SET envelope = replace(envelope, 'a', 'b') WHERE subject = $1`, digest(up)); err != nil {
+		t.Fatal(err)
+	}
+	check(up, false, "commit [] asked", " -commit failed-> commit")
 }
