@@ -21,7 +21,7 @@ var (
 	modules = []string{
 		"master/event", "master/auth", "master/artifact", "master/fleet", "master/queue", "master/provenance", "master/source", "master/source/notary", "master/repo",
 		"master/platform", "master/platform/reference", "master/product", "master/build/status", "master/build/repository", "master/build/settle", "master/build", "master/testrun", "master/sign", "master/record", "master/release/place", "master/release/plan", "master/release", "master/trace", "master/errata",
-		"master/retention", "master/gc", "master/notice", "master/content",
+		"master/bill", "master/retention", "master/gc", "master/notice", "master/content",
 	}
 	roles = []string{"worker/node", "worker/tester", "worker/signer", "worker/releaser"}
 )
@@ -52,7 +52,7 @@ var allowed = map[string][]string{
 	"sshkey":           {"albs", "disk"}, // people's own keys, in files of theirs
 	"rpm":              {"albs", "pgp"},
 	"rpm/depend":       {"rpm"}, // which provides meet which requirements: pure
-	"repodata":         {"albs", "rpm", "repodata/intake"},
+	"repodata":         {"albs", "rpm", "rpm/depend", "repodata/intake"},
 	"repodata/intake":  {"albs"},                                       // others' bytes within bounds: what every reader of them has in common
 	"repodata/record":  {"albs", "repodata", "repodata/intake", "rpm"}, // what people give for a repository, checked: pure
 	"sandbox":          {"albs", "sandbox/cargo", "sandbox/ccache", "sandbox/cgroup", "sandbox/dnf", "sandbox/emulator", "sandbox/lent", "sandbox/loopback", "sandbox/rpmdb"},
@@ -68,7 +68,7 @@ var allowed = map[string][]string{
 	"ledger":           {"albs", "disk"}, // its lock, ledger.json, full disks
 	"tlog":             {"albs", "disk"}, // its lock and its key, full disks
 	"attest":           {"albs", "ledger", "tlog", "rpm"},
-	"sbom":             {"albs", "rpm", "repodata"},
+	"sbom":             {"albs", "rpm", "rpm/depend", "repodata"},
 	"advisory":         {"albs", "rpm", "repodata"},
 	"failure":          {"albs"}, // rules over logs, pure
 
@@ -125,6 +125,9 @@ var allowed = map[string][]string{
 		"master/platform", "master/product", "master/record", "master/repo", "master/build", "master/build/status", "master/testrun", "master/sign", "repodata", "repodata/record", "rpm"},
 	"master/release": {"albs", "pgp", "master/release/place", "master/release/plan", "master/release/gather", "master/platform/reference", "master/db", "master/event", "master/auth", "master/queue", "master/artifact", "master/provenance", "attest",
 		"master/platform", "master/product", "master/record", "master/repo", "master/build", "master/build/status", "master/testrun", "master/sign", "rpm", "repodata", "sbom", "failure"}, // pgp: which keys a file of keys has
+	// what all of it consists of, once it is there
+	"master/bill": {"albs", "attest", "master/db", "master/event", "master/auth", "master/queue", "master/artifact", "master/provenance", "master/repo", "master/platform", "master/platform/reference",
+		"master/product", "master/build", "master/build/keep", "master/release", "master/release/plan", "repodata", "rpm", "rpm/depend", "sbom"},
 	"master/trace": {"albs", "ledger", "attest", "master/artifact", "master/provenance", "rpm"}, // ledger: where a statement stands in it
 	"master/errata": {"albs", "master/db", "master/event", "master/auth", "master/artifact", "master/provenance", "attest", "master/source",
 		"master/platform", "master/product", "master/repo", "master/build", "master/sign", "master/release", "rpm", "repodata", "advisory", "egress"},

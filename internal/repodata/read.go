@@ -10,6 +10,7 @@ import (
 	"albs/internal/albs"
 	"albs/internal/repodata/intake"
 	"albs/internal/rpm"
+	"albs/internal/rpm/depend"
 )
 
 const (
@@ -44,6 +45,16 @@ type Capability struct {
 	// Flags is "EQ", "LT", "LE", "GE" or "GT"; empty means no version.
 	Flags                   string
 	Epoch, Version, Release string
+}
+
+// operators are the comparisons of metadata in rpm's bits.
+var operators = map[string]uint8{"EQ": rpm.Equal, "LT": rpm.Less, "GT": rpm.Greater, "LE": rpm.Less | rpm.Equal, "GE": rpm.Greater | rpm.Equal}
+
+// Depend returns what metadata lists as the rule of dependencies takes it. An epoch that
+// is no number is none.
+func (c Capability) Depend() depend.Capability {
+	epoch, _ := strconv.Atoi(c.Epoch)
+	return depend.Capability{Name: c.Name, Op: operators[c.Flags], EVR: rpm.EVR{Epoch: epoch, Version: c.Version, Release: c.Release}}
 }
 
 // ReadPrimary calls yield for each package of a primary.xml, plain or compressed by

@@ -141,7 +141,7 @@ func dependency(c Component) cdx.Dependency {
 }
 
 // compositions say of which components all dependencies are known, and of which none
-// may be.
+// may be; and of a set, whether all that is within it is listed.
 func (b Bill) compositions() *[]cdx.Composition {
 	var whole, unknown []cdx.BOMReference
 	for _, c := range b.all() {
@@ -158,6 +158,13 @@ func (b Bill) compositions() *[]cdx.Composition {
 	}
 	if len(unknown) > 0 {
 		out = append(out, cdx.Composition{Aggregate: cdx.CompositionAggregateUnknown, Dependencies: &unknown})
+	}
+	if b.Kind == Build || b.Kind == Release || b.Kind == Image {
+		c := cdx.Composition{Aggregate: cdx.CompositionAggregateComplete, Assemblies: &[]cdx.BOMReference{cdx.BOMReference(b.Root.Ref)}}
+		if b.Root.Partial {
+			c.Aggregate = cdx.CompositionAggregateIncomplete
+		}
+		out = append(out, c)
 	}
 	if len(out) == 0 {
 		return nil

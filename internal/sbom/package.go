@@ -19,7 +19,9 @@ type File struct {
 }
 
 // RefOf is what a bill calls the package with that digest.
-func RefOf(d albs.Digest) string { return "rpm-" + string(d) }
+func RefOf(d albs.Digest) string { return refPrefix + string(d) }
+
+const refPrefix = "rpm-"
 
 // OfPackage returns the component that a package's headers describe, and those that it
 // says to have bundled, which it contains. What it needs and was built from the caller
@@ -155,6 +157,15 @@ const (
 	PropertyHeader    = "albs:package:headerSha256"
 	PropertyPayload   = "albs:package:payloadSha256"
 	PropertyLicense   = "albs:package:license" // as the header spells it
+	PropertyUnsigned  = "albs:package:unsignedSha256"
+	PropertySignedBy  = "albs:package:signedBy" // fingerprint of the key
+
+	PropertyReleaseID  = "albs:release:ID"
+	PropertyProduct    = "albs:release:product"
+	PropertySerial     = "albs:release:serial"
+	PropertyTree       = "albs:release:treeSha256"
+	PropertyRepository = "albs:release:repository" // a path, and the digest of its snapshot
+	PropertyUnlisted   = "albs:release:unlisted"   // how many more packages there are
 )
 
 // properties are all of a component's: the licence as it was written is one where the
@@ -176,17 +187,13 @@ func Alone(p *rpm.Package, f File, d Distribution, by Party, base, tool string) 
 		b.Made = time.Unix(0, 0)
 	}
 	if p.SourceRPM != "" {
-		source := Component{Ref: "source-" + p.SourceRPM, Type: Source, Name: p.Name, File: p.SourceRPM}
-		if n, err := rpm.ParseNEVRA(strings.TrimSuffix(p.SourceRPM, ".rpm")); err == nil {
-			n.Epoch = 0
-			source.Name, source.Version, source.PURL = n.Name, n.EVR().String(), PURL(n, d, "")
-		}
+		source := sourceNamed(p.SourceRPM, p.Name, d)
 		b.Root.From = source.Ref
 		b.Others = append(b.Others, source)
 	}
 	if d.ID != "" {
 		b.Others = append(b.Others, d.Component())
-		b.Root.Needs = append(b.Root.Needs, systemRef)
+		b.Root.Needs = append(b.Root.Needs, d.Ref())
 	}
 	b.Supplier.Name = cmp.Or(b.Supplier.Name, p.Vendor)
 	return b

@@ -1,6 +1,7 @@
 package sbom
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strings"
@@ -77,11 +78,11 @@ func (d Distribution) distro() string {
 	return strings.Trim(d.ID+"-"+major, "-")
 }
 
-// systemRef is what every bill calls its distribution.
-const systemRef = "system"
+// Ref is what a bill calls the distribution.
+func (d Distribution) Ref() string { return strings.Trim("system-"+d.ID+"-"+d.Version, "-") }
 
 // Component returns the distribution as a component, which scanners want to see before
 // they look at packages.
 func (d Distribution) Component() Component {
-	return Component{Ref: systemRef, Type: System, Name: d.ID, Version: d.Version, Summary: strings.TrimSpace(d.Name + " " + d.Version)}
+	return Component{Ref: d.Ref(), Type: System, Name: d.ID, Version: d.Version, Summary: strings.TrimSpace(cmp.Or(d.Name, d.ID) + " " + d.Version)}
 }

@@ -177,8 +177,9 @@ type Component struct {
 	// are all of it.
 	Needs    []string `json:"needs,omitempty"`
 	Resolved bool     `json:"resolved,omitempty"`
-	// Contains are the Refs of what is within it.
+	// Contains are the Refs of what is within it, and Partial tells that there is more.
 	Contains []string `json:"contains,omitempty"`
+	Partial  bool     `json:"partial,omitempty"`
 }
 
 // Commit is a git commit.
@@ -207,6 +208,33 @@ func (b Bill) Write(f Format) ([]byte, error) {
 	}
 	_, err = ParseFormat(string(f))
 	return nil, err
+}
+
+// Encode returns the bill itself as JSON, from which ParseBill makes it again, and the
+// formats with it; the same facts give the same bytes. Invalid as Write.
+func (b Bill) Encode() ([]byte, error) {
+	b, err := b.ordered()
+	if err != nil {
+		return nil, err
+	}
+	var out bytes.Buffer
+	e := json.NewEncoder(&out)
+	e.SetEscapeHTML(false)
+	if err := e.Encode(b); err != nil {
+		return nil, fmt.Errorf("encode the bill: %w", err)
+	}
+	return out.Bytes(), nil
+}
+
+// ParseBill reads what Encode wrote; it is Invalid if that is no bill.
+func ParseBill(text []byte) (Bill, error) {
+	var b Bill
+	d := json.NewDecoder(bytes.NewReader(text))
+	d.DisallowUnknownFields()
+	if err := d.Decode(&b); err != nil {
+		return Bill{}, albs.Errorf(albs.Invalid, "read the bill: %w", err)
+	}
+	return b.ordered()
 }
 
 // ordered returns the bill with every list in one order, whatever the caller's was.

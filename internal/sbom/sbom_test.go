@@ -78,7 +78,7 @@ func packageBill() Bill {
 func buildBill() Bill {
 	b := Bill{
 		Kind: Build, Made: time.Date(2026, 11, 22, 11, 0, 0, 5, time.FixedZone("x", 3600)), Supplier: us, Base: "https://build.example/spdx", Tool: "1.2",
-		Root:   Component{Ref: "build-7", Type: Set, Name: "build-7", Properties: []Property{{PropertyBuildID, "7"}, {PropertyAuthor, "alice <alice@example.org>"}}, Needs: []string{systemRef}},
+		Root:   Component{Ref: "build-7", Type: Set, Name: "build-7", Properties: []Property{{PropertyBuildID, "7"}, {PropertyAuthor, "alice <alice@example.org>"}}, Needs: []string{alma.Ref()}},
 		Others: []Component{alma.Component()},
 	}
 	for i := range 12 {
@@ -98,7 +98,7 @@ func releaseBill() Bill {
 	refs := b.Root.Contains
 	for i := range b.Others {
 		if j := slices.Index(refs, b.Others[i].Ref); j >= 0 {
-			b.Others[i].Needs, b.Others[i].Resolved = []string{refs[(j+1)%len(refs)], systemRef}, true
+			b.Others[i].Needs, b.Others[i].Resolved = []string{refs[(j+1)%len(refs)], alma.Ref()}, true
 		}
 	}
 	return b

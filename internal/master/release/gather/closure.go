@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"slices"
-	"strconv"
 
 	"golang.org/x/sync/errgroup"
 
@@ -104,7 +103,7 @@ func (g *Gatherer) surround(ctx context.Context, f plan.Facts, in plan.World, w 
 		}
 	}
 	names := w.Wanted()
-	states, err := g.References.Provided(ctx, pf, in.Arch, names, func(c repodata.Capability) { w.Beneath = append(w.Beneath, capability(c)) })
+	states, err := g.References.Provided(ctx, pf, in.Arch, names, func(c repodata.Capability) { w.Beneath = append(w.Beneath, c.Depend()) })
 	if err != nil {
 		return nil, err
 	}
@@ -155,10 +154,10 @@ func (g *Gatherer) listed(ctx context.Context, shown plan.Shown, keep func(closu
 		err := s.Listed(ctx, g.Repos.Blobs(), part, func(l repodata.Listed) error {
 			p := closure.Package{NEVRA: l.NEVRA, Modular: modular[l.NEVRA], Files: l.Files}
 			for _, c := range l.Provides {
-				p.Provides = append(p.Provides, capability(c))
+				p.Provides = append(p.Provides, c.Depend())
 			}
 			for _, c := range l.Requires {
-				p.Requires = append(p.Requires, capability(c))
+				p.Requires = append(p.Requires, c.Depend())
 			}
 			p = keep(p)
 			// What was dropped of the lists is not to be held on to.
@@ -171,14 +170,4 @@ func (g *Gatherer) listed(ctx context.Context, shown plan.Shown, keep func(closu
 		}
 	}
 	return out, nil
-}
-
-// operators are the comparisons of metadata in rpm's bits.
-var operators = map[string]uint8{"EQ": rpm.Equal, "LT": rpm.Less, "GT": rpm.Greater, "LE": rpm.Less | rpm.Equal, "GE": rpm.Greater | rpm.Equal}
-
-// capability returns what metadata lists as the rule takes it. An epoch that is no number
-// is none.
-func capability(c repodata.Capability) closure.Capability {
-	epoch, _ := strconv.Atoi(c.Epoch)
-	return closure.Capability{Name: c.Name, Op: operators[c.Flags], EVR: rpm.EVR{Epoch: epoch, Version: c.Version, Release: c.Release}}
 }
