@@ -196,7 +196,7 @@ var allowed = map[string][]string{
 	"cli/remote/approval": {"cli/remote/ask", "cli/terminal", "client", "albs", "attest", "sshkey", "tty"}, // what people sign with keys of their own
 	"cli/remote":          {"cli/remote/approval", "cli/remote/ask", "cli/remote/catalog", "cli/remote/builds", "cli/remote/releases", "cli/remote/trust", "cli/remote/farm"},
 	"cli": append([]string{"cli/terminal", "cli/remote", "cli/remote/ask", "config", "telemetry", "master", "worker", "worker/depot",
-		"albs", "disk", "rpm", "repodata", "egress", "attest", "sbom", "advisory"}, roles...), // disk: a CA file, bounded
+		"albs", "disk", "rpm", "repodata", "egress", "attest", "tlog", "sbom", "advisory"}, roles...), // disk: a CA file, bounded
 }
 
 // confined says which packages alone may import a path or what lies below it. An

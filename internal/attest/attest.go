@@ -36,6 +36,7 @@ const (
 	LinkDigest    Link = "digest"           // the bytes of the package
 	LinkChain     Link = "chain"            // from signed file to unsigned, to SRPM, to source
 	LinkPolicy    Link = "policy"           // what the trust file accepts: builders, products
+	LinkLog       Link = "transparency log" // the release in a public log
 )
 
 // ExitCode returns the code with which albs verify ends for a broken link: 3 and
@@ -56,8 +57,10 @@ func (l Link) ExitCode() int {
 		return 8
 	case LinkPolicy:
 		return 9
+	case LinkLog:
+		return 11
 	}
-	return 10
+	return 10 // LinkInput
 }
 
 // BrokenLink is the error of a verification that failed: which link is broken, and

@@ -2,9 +2,13 @@ package attest
 
 import (
 	"bytes"
+	"fmt"
+	"slices"
 
 	"albs/internal/albs"
 	"albs/internal/ledger"
+	"albs/internal/rpm"
+	"albs/internal/tlog"
 )
 
 // Endings of the files that lie beside a package, which come after its whole name.
@@ -33,6 +37,9 @@ const (
 type Bundle struct {
 	Statements []Proven    `json:"statements"`
 	State      SignedState `json:"state"`
+	// Log is what proves that the release is in a public log, a c2sp.org/tlog-proof@v1
+	// that lies beside the package too; nil if there is none. It is Verify's alone.
+	Log []byte `json:"-"`
 }
 
 // Proven is a statement's envelope with the ledger key under which it stands and
@@ -117,6 +124,39 @@ func ParseBundle(envelopes, proof []byte) (Bundle, error) {
 	}
 	out.State = s.SignedState
 	return out, nil
+}
+
+// Leaf returns what the public log of releases says of a signed package whose file has
+// that digest: the repositories are those that b's statements of its releases name.
+// Nothing is verified. It is NotFound if there is no such statement, and Invalid if one
+// can't be read.
+func (b Bundle) Leaf(p *rpm.Package, file albs.Digest) (tlog.Leaf, error) {
+	l := tlog.Leaf{
+		NEVRA: fmt.Sprintf("%s-%d:%s-%s.%s", p.Name, p.Epoch, p.Version, p.NEVRA.Release, p.Arch),
+		File:  file, Header: p.HeaderSHA256, Payload: p.PayloadSHA256, Bundle: albs.DigestOf(b.Envelopes()),
+	}
+	for _, s := range b.Statements {
+		st, err := s.Envelope.statement()
+		if err != nil {
+			return tlog.Leaf{}, err
+		}
+		if st.Short() != Release || st.Subject[0].File() != file {
+			continue
+		}
+		var r ReleaseBody
+		if err := st.Body(&r); err != nil {
+			return tlog.Leaf{}, err
+		}
+		for _, path := range r.Repositories {
+			l.Repositories = append(l.Repositories, r.Product+"/"+path)
+		}
+	}
+	if len(l.Repositories) == 0 {
+		return tlog.Leaf{}, albs.Errorf(albs.NotFound, "no statement says into which repositories %s was released", file)
+	}
+	slices.Sort(l.Repositories)
+	l.Repositories = slices.Compact(l.Repositories)
+	return l, nil
 }
 
 // lines splits what into whole lines, of which there is at least one.

@@ -78,6 +78,11 @@ func (e Envelope) Open(keys ...ed25519.PublicKey) (Statement, error) {
 	if err := verifyBy(keys, e.Signatures[0].KeyID, e.PayloadType, e.Payload, e.Signatures[0].Sig); err != nil {
 		return Statement{}, albs.Errorf(albs.Invalid, "%w", err)
 	}
+	return e.statement()
+}
+
+// statement reads the payload, whoever signed it.
+func (e Envelope) statement() (Statement, error) {
 	if e.PayloadType != payloadStatement {
 		return Statement{}, albs.Errorf(albs.Invalid, "the envelope's payloadType is %.80q", e.PayloadType)
 	}

@@ -9,6 +9,7 @@ import (
 
 	"albs/internal/albs"
 	"albs/internal/rpm"
+	"albs/internal/tlog"
 )
 
 // MaxTrust bounds a trust file, which has to stay small enough to be handed on by any
@@ -44,6 +45,10 @@ type Trust struct {
 	// RequireCommit asks that the commit of every source was notarized; what was uploaded
 	// has none.
 	RequireCommit bool `json:"require_commit"`
+	// Log says which public log of releases is believed, nil if none is, and RequireLog
+	// asks that every package is proven to be in it; without, one that isn't is told.
+	Log        *tlog.Policy `json:"log,omitempty"`
+	RequireLog bool         `json:"require_log"`
 }
 
 // Encode returns the trust file.
@@ -112,6 +117,13 @@ func (t Trust) open() (*trusted, error) {
 		return nil, bad("names no builder")
 	case slices.Contains(t.Products, ""):
 		return nil, bad("names a product without a name")
+	case t.RequireLog && t.Log == nil:
+		return nil, bad("asks for a public log and names none")
+	}
+	if t.Log != nil {
+		if err := t.Log.Check(); err != nil {
+			return nil, broken(LinkInput, "the trust file can't be used: %w", err)
+		}
 	}
 	if id, err := hex.DecodeString(t.Ledger); err != nil || len(id) != 16 {
 		return nil, bad("names no ledger")

@@ -10,6 +10,7 @@ import (
 
 	"albs/internal/albs"
 	"albs/internal/attest"
+	"albs/internal/attest/attesttest"
 	"albs/internal/pgp"
 )
 
@@ -30,6 +31,11 @@ func TestTrustOfAFarmIsSmall(t *testing.T) {
 		Products:    []string{"almalinux-8", "almalinux-9", "almalinux-10", "almalinux-kitten"},
 		RequireTest: true, RequireRelease: true,
 	}
+	log, err := attesttest.NewLog("log.almalinux.example.org/albs2026", 3, 2)
+	if err != nil {
+		t.Fatal(err)
+	}
+	trust.Log, trust.RequireLog = &log.Policy, true
 	for i := range 3 {
 		trust.Builders = append(trust.Builders, fmt.Sprintf("https://build.example.org/builders/apart-%d/v1", i))
 	}

@@ -13,6 +13,7 @@ import (
 	"albs/internal/albs"
 	"albs/internal/ledger"
 	"albs/internal/rpm"
+	"albs/internal/tlog"
 )
 
 // Report is the chain of a package that was verified, link by link.
@@ -23,6 +24,18 @@ type Report struct {
 	Steps       []Step       `json:"steps"`
 	State       ledger.State `json:"state"`
 	StateAt     time.Time    `json:"state_at"`
+	Log         *LogEntry    `json:"log,omitempty"` // nil if it isn't proven to be in a public log
+	// Missing is what the trust file doesn't ask for and nothing proves, a clause each.
+	Missing []string `json:"missing"`
+}
+
+// LogEntry says where a package's release is in a public log, and how many of the trusted
+// witnesses have seen the log at that Size.
+type LogEntry struct {
+	Origin    string `json:"origin"`
+	Index     uint64 `json:"index"`
+	Size      uint64 `json:"size"`
+	Witnesses int    `json:"witnesses"`
 }
 
 // Step is one link that holds, with a sentence for people. A statement's step
@@ -45,7 +58,9 @@ type Step struct {
 // and the commit statements of the commit where there are, or where the trust file
 // requires them. Every statement of
 // the bundle is signed by a trusted master key, proven to be in the state of the
-// ledger that the master signed, and has its place in the chain.
+// ledger that the master signed, and has its place in the chain. Where the bundle has a
+// proof of the public log of releases and the trust file names one, the release is in it
+// with those very statements.
 //
 // A failed verification is a *BrokenLink; any other error is the reader's or ctx's.
 func Verify(ctx context.Context, file io.ReaderAt, size int64, b Bundle, trust Trust) (Report, error) {
@@ -64,7 +79,7 @@ func Verify(ctx context.Context, file io.ReaderAt, size int64, b Bundle, trust T
 	c := &chain{trust: t, facts: facts}
 	c.report = Report{
 		Package: v.Package.NEVRA.String(), File: v.FileDigest, Fingerprint: v.Fingerprint,
-		State: b.State.State, StateAt: b.State.At,
+		State: b.State.State, StateAt: b.State.At, Missing: []string{},
 	}
 	c.step(nil, LinkSignature, "the package %s is signed by key %s", v.Package.NEVRA, v.Fingerprint)
 	c.step(nil, LinkDigest, "file %s, header %s and payload %s are what signature and header say",
@@ -84,6 +99,9 @@ func Verify(ctx context.Context, file io.ReaderAt, size int64, b Bundle, trust T
 		return Report{}, err
 	}
 	if err := c.nothingLeft(); err != nil {
+		return Report{}, err
+	}
+	if err := c.logged(b, v); err != nil {
 		return Report{}, err
 	}
 	c.step(nil, LinkState, "all of it is in ledger %s as the master signed it at %s, transaction %d",
@@ -143,6 +161,13 @@ func (c *chain) step(f *fact, l Link, format string, args ...any) {
 		s.Receipt = &f.receipt
 	}
 	c.report.Steps = append(c.report.Steps, s)
+}
+
+// missing puts into the report what isn't proven, once.
+func (c *chain) missing(what string) {
+	if !slices.Contains(c.report.Missing, what) {
+		c.report.Missing = append(c.report.Missing, what)
+	}
 }
 
 // about lists the statements of a predicate about the file d.
@@ -311,8 +336,11 @@ func (c *chain) tested(unsigned albs.Digest, has content) error {
 			last[body.Root()] = told{f, body}
 		}
 	}
-	if len(last) == 0 && c.trust.RequireTest {
-		return broken(LinkChain, "no statement says that %s was tested", unsigned)
+	if len(last) == 0 {
+		if c.trust.RequireTest {
+			return broken(LinkChain, "no statement says that %s was tested", unsigned)
+		}
+		c.missing("no statement says that it was tested")
 	}
 	for _, root := range slices.Sorted(maps.Keys(last)) {
 		t, where := last[root], ""
@@ -370,8 +398,11 @@ func (c *chain) sourced(srpm albs.Digest, commit string) error {
 	if !named {
 		return broken(LinkChain, "the build names commit %s, but no statement says that source package %s was made from it", commit, srpm.Short())
 	}
-	if c.trust.RequireCommit && !notarized {
-		return broken(LinkChain, "no statement says that a commit was notarized from which source package %s came", srpm.Short())
+	if !notarized {
+		if c.trust.RequireCommit {
+			return broken(LinkChain, "no statement says that a commit was notarized from which source package %s came", srpm.Short())
+		}
+		c.missing("no statement says that the commit of its source was notarized")
 	}
 	return nil
 }
@@ -379,9 +410,15 @@ func (c *chain) sourced(srpm albs.Digest, commit string) error {
 // released looks at the release statements of the signed file.
 func (c *chain) released(v *rpm.Verified) error {
 	found := c.about(v.FileDigest, Release)
-	if len(found) == 0 && c.trust.RequireRelease {
-		return broken(LinkChain, "no statement says that %s was released", v.FileDigest)
+	if len(found) == 0 {
+		if c.trust.RequireRelease {
+			return broken(LinkChain, "no statement says that %s was released", v.FileDigest)
+		}
+		c.missing("no statement says that it was released")
+		return nil
 	}
+	var refused error
+	accepted := false
 	for _, f := range found {
 		var r ReleaseBody
 		if err := f.read(&r); err != nil {
@@ -390,11 +427,42 @@ func (c *chain) released(v *rpm.Verified) error {
 		if err := contentOf(v).check(f); err != nil {
 			return err
 		}
+		// Products may share a package: what others do with it is in nobody's way.
 		if err := c.trust.acceptsProduct(r.Product); err != nil {
-			return err
+			refused, f.used = err, true
+			continue
 		}
+		accepted = true
 		c.step(f, LinkChain, "released in %s by release %d, tree %d", r.Product, r.Release, r.Serial)
 	}
+	if !accepted {
+		return refused
+	}
+	return nil
+}
+
+// logged checks the proof that the release is in a public log.
+func (c *chain) logged(b Bundle, v *rpm.Verified) error {
+	switch {
+	case b.Log == nil && c.trust.RequireLog:
+		return broken(LinkLog, "nothing proves that it is in the public log of releases, which the trust file asks for")
+	case b.Log == nil:
+		c.missing("nothing proves that it is in a public log of releases")
+		return nil
+	case c.trust.Log == nil:
+		c.missing("it has a proof of a public log of releases, but the trust file names none to check that against")
+		return nil
+	}
+	leaf, err := b.Leaf(v.Package, v.FileDigest)
+	if err != nil {
+		return broken(LinkLog, "%w", err)
+	}
+	in, err := tlog.Verify(b.Log, leaf.Encode(), *c.trust.Log)
+	if err != nil {
+		return broken(LinkLog, "%w", err)
+	}
+	c.report.Log = &LogEntry{Origin: in.Origin, Index: in.Index, Size: in.Size, Witnesses: in.Witnesses}
+	c.step(nil, LinkLog, "its release is number %d of the %d in the public log %s, as %d trusted witnesses have seen it", in.Index, in.Size, in.Origin, in.Witnesses)
 	return nil
 }
 

@@ -633,7 +633,7 @@ func TestExitCodesDiffer(t *testing.T) {
 	t.Parallel()
 	seen := map[int]attest.Link{}
 	for _, l := range []attest.Link{attest.LinkSignature, attest.LinkDigest, attest.LinkStatement, attest.LinkChain,
-		attest.LinkInclusion, attest.LinkState, attest.LinkPolicy, attest.LinkInput} {
+		attest.LinkInclusion, attest.LinkState, attest.LinkPolicy, attest.LinkLog, attest.LinkInput} {
 		if c := l.ExitCode(); c < 3 || seen[c] != "" {
 			t.Errorf("%s and %q have exit code %d", l, seen[c], c)
 		}

@@ -13,6 +13,7 @@ import (
 	"albs/internal/albs"
 	"albs/internal/attest"
 	"albs/internal/cli/terminal"
+	"albs/internal/tlog"
 )
 
 // verifyCommand checks a package offline; it never opens a connection.
@@ -101,9 +102,16 @@ func (a *app) readBundle(base string) (attest.Bundle, error) {
 	if err != nil {
 		return attest.Bundle{}, err
 	}
-	return readParsed(a, base+attest.ProofSuffix, what, attest.MaxBundle, func(proof []byte) (attest.Bundle, error) {
+	b, err := readParsed(a, base+attest.ProofSuffix, what, attest.MaxBundle, func(proof []byte) (attest.Bundle, error) {
 		return attest.ParseBundle(envelopes, proof)
 	})
+	if err != nil {
+		return attest.Bundle{}, err
+	}
+	if _, err := os.Stat(base + attest.LogProofSuffix); err == nil { // not every package is in a public log
+		b.Log, err = readParsed(a, base+attest.LogProofSuffix, what, tlog.MaxProof, same)
+	}
+	return b, err
 }
 
 // readParsed reads a file of at most limit bytes, which is to be what, and parses it.
@@ -135,7 +143,7 @@ func broken(what string, err error) error {
 // links are those of the chain, in the order in which they are checked.
 var links = []attest.Link{
 	attest.LinkInput, attest.LinkStatement, attest.LinkState, attest.LinkInclusion,
-	attest.LinkSignature, attest.LinkDigest, attest.LinkChain, attest.LinkPolicy,
+	attest.LinkSignature, attest.LinkDigest, attest.LinkChain, attest.LinkPolicy, attest.LinkLog,
 }
 
 // exitCodes lists the codes for the help.
