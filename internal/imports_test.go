@@ -73,7 +73,7 @@ var allowed = map[string][]string{
 	"failure":          {"albs"}, // rules over logs, pure
 
 	// the master
-	"master":           append([]string{"!", "worker/depot", "config", "cli", "cli/remote", "cli/watch", "cli/terminal"}, roles...),
+	"master":           append([]string{"!", "worker/depot", "config", "cli", "cli/remote", "cli/verify", "cli/watch", "cli/terminal"}, roles...),
 	"master/db":        {"albs", "migrations"},
 	"master/failpoint": {}, // where a test has the master die
 	"master/event":     {"albs", "master/db", "master/failpoint"},
@@ -182,7 +182,7 @@ var allowed = map[string][]string{
 
 	// the shell around them
 	"client": {"albs"},
-	"config": {"!", "cli", "cli/remote", "cli/watch", "cli/terminal"},
+	"config": {"!", "cli", "cli/remote", "cli/verify", "cli/watch", "cli/terminal"},
 	// What only asks a server must not be able to play a role: a command of cli/remote
 	// knows what the API tells, and a role is started in cli alone.
 	"cli/terminal":        {"albs", "disk"}, // files that a person names, bounded
@@ -195,8 +195,9 @@ var allowed = map[string][]string{
 	"cli/remote/farm":     {"cli/remote/ask", "cli/terminal", "client", "albs"},
 	"cli/remote/approval": {"cli/remote/ask", "cli/terminal", "client", "albs", "attest", "sshkey", "tty"}, // what people sign with keys of their own
 	"cli/remote":          {"cli/remote/approval", "cli/remote/ask", "cli/remote/catalog", "cli/remote/builds", "cli/remote/releases", "cli/remote/trust", "cli/remote/farm"},
-	"cli": append([]string{"cli/terminal", "cli/remote", "cli/remote/ask", "config", "telemetry", "master", "worker", "worker/depot",
-		"albs", "disk", "rpm", "repodata", "egress", "attest", "tlog", "sbom", "advisory"}, roles...), // disk: a CA file, bounded
+	"cli/verify":          {"cli/terminal", "albs", "disk", "repodata", "egress", "attest", "tlog"}, // egress: the repository that a person names
+	"cli": append([]string{"cli/terminal", "cli/remote", "cli/remote/ask", "cli/verify", "config", "telemetry", "master", "worker", "worker/depot",
+		"albs", "disk", "rpm", "repodata", "egress", "attest", "sbom", "advisory"}, roles...), // disk: a CA file, bounded
 }
 
 // confined says which packages alone may import a path or what lies below it. An
@@ -210,7 +211,7 @@ var confined = map[string][]string{
 	"golang.org/x/crypto":               {"sshkey"},
 	"github.com/jmoiron/sqlx":           {"master", "master/"},
 	"github.com/minio/minio-go":         {"bucket"},
-	"os/exec":                           {"git", "sandbox", "sandbox/emulator", "sandbox/lent", "buildroot", "worker/"},
+	"os/exec":                           {"git", "sandbox", "sandbox/emulator", "sandbox/lent", "buildroot", "worker/", "cli/verify"}, // verify: rpm, for what is installed
 	"github.com/CycloneDX/cyclonedx-go": {"sbom"},
 	"github.com/spdx/tools-golang":      {"sbom"},
 	"github.com/github/go-spdx":         {"sbom"},
@@ -380,8 +381,8 @@ func TestViolations(t *testing.T) {
 		{name: "sqlx in a module", pkg: "internal/master/repo", imports: "github.com/jmoiron/sqlx"},
 		{name: "sqlx elsewhere", pkg: "internal/blob", imports: "github.com/jmoiron/sqlx", want: "blob imports github.com/jmoiron/sqlx, which only [master master/] may"},
 		{name: "exec in a role", pkg: "internal/worker/signer", imports: "os/exec"},
-		{name: "exec in the contract", pkg: "internal/worker", imports: "os/exec", want: "worker imports os/exec, which only [git sandbox sandbox/emulator sandbox/lent buildroot worker/] may"},
-		{name: "exec in the master", pkg: "internal/master/source", imports: "os/exec", want: "master/source imports os/exec, which only [git sandbox sandbox/emulator sandbox/lent buildroot worker/] may"},
+		{name: "exec in the contract", pkg: "internal/worker", imports: "os/exec", want: "worker imports os/exec, which only [git sandbox sandbox/emulator sandbox/lent buildroot worker/ cli/verify] may"},
+		{name: "exec in the master", pkg: "internal/master/source", imports: "os/exec", want: "master/source imports os/exec, which only [git sandbox sandbox/emulator sandbox/lent buildroot worker/ cli/verify] may"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {

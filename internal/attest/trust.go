@@ -145,6 +145,16 @@ func (t Trust) open() (*trusted, error) {
 	return &trusted{Trust: t, masters: masters, packages: packages}, nil
 }
 
+// Keyring returns the keys that packages and the metadata of repositories are signed
+// with. The error is a BrokenLink of LinkInput, if the trust file can't be used.
+func (t Trust) Keyring() (*rpm.Keyring, error) {
+	opened, err := t.open()
+	if err != nil {
+		return nil, err
+	}
+	return opened.packages, nil
+}
+
 func (t *trusted) acceptsBuilder(id string) error {
 	if !slices.Contains(t.Builders, id) {
 		return broken(LinkPolicy, "the trust file doesn't accept the builder %.120q", id)

@@ -77,14 +77,59 @@ func Verify(ctx context.Context, file io.ReaderAt, size int64, b Bundle, trust T
 		return Report{}, err
 	}
 	c := &chain{trust: t, facts: facts}
+	c.begin(v, b)
+	c.step(nil, LinkDigest, "file %s, header %s and payload %s are what signature and header say",
+		v.FileDigest.Short(), v.Package.HeaderSHA256.Short(), v.Package.PayloadSHA256.Short())
+	return c.follow(v, b)
+}
+
+// VerifyInstalled is Verify for an installed package, of which the database of rpm keeps
+// the main header and the signatures over it (their OpenPGP packets). The file is the one
+// that a sign statement of that header names; neither it nor the payload can be looked at
+// any more, which the report says. A failed verification is a *BrokenLink.
+func VerifyInstalled(header []byte, packets [][]byte, b Bundle, trust Trust) (Report, error) {
+	t, err := trust.open()
+	if err != nil {
+		return Report{}, err
+	}
+	facts, err := b.facts(t)
+	if err != nil {
+		return Report{}, err
+	}
+	v, err := rpm.VerifyHeader(header, packets, t.packages)
+	if err != nil {
+		return Report{}, broken(LinkSignature, "the header is not one that a trusted key signed: %w", err)
+	}
+	for _, f := range facts {
+		if f.predicate != Sign || f.subject().Digest[HeaderSHA256] != string(v.Package.HeaderSHA256) {
+			continue
+		}
+		if v.FileDigest != "" && v.FileDigest != f.subject().File() {
+			return Report{}, broken(LinkChain, "two sign statements are about the header, and about different files")
+		}
+		v.FileDigest = f.subject().File()
+	}
+	if v.FileDigest == "" {
+		return Report{}, broken(LinkDigest, "the header has sha256 %s; no sign statement of the bundle is about it", v.Package.HeaderSHA256)
+	}
+	c := &chain{trust: t, facts: facts}
+	c.begin(v, b)
+	c.step(nil, LinkDigest, "header %s is what the signature says", v.Package.HeaderSHA256.Short())
+	c.missing("the installed files were not looked at: rpm --verify compares them with the header")
+	return c.follow(v, b)
+}
+
+// begin puts into the report whose chain it is.
+func (c *chain) begin(v *rpm.Verified, b Bundle) {
 	c.report = Report{
 		Package: v.Package.NEVRA.String(), File: v.FileDigest, Fingerprint: v.Fingerprint,
 		State: b.State.State, StateAt: b.State.At, Missing: []string{},
 	}
 	c.step(nil, LinkSignature, "the package %s is signed by key %s", v.Package.NEVRA, v.Fingerprint)
-	c.step(nil, LinkDigest, "file %s, header %s and payload %s are what signature and header say",
-		v.FileDigest.Short(), v.Package.HeaderSHA256.Short(), v.Package.PayloadSHA256.Short())
+}
 
+// follow walks the statements from the signed package v to its source and to its release.
+func (c *chain) follow(v *rpm.Verified, b Bundle) (Report, error) {
 	unsigned, err := c.signed(v)
 	if err != nil {
 		return Report{}, err

@@ -22,6 +22,7 @@ import (
 	"albs/internal/cli/remote"
 	"albs/internal/cli/remote/ask"
 	"albs/internal/cli/terminal"
+	"albs/internal/cli/verify"
 	"albs/internal/worker/node"
 )
 
@@ -53,6 +54,6 @@ func root(r *ask.App) *urfave.App {
 		Usage:       "builds, tests, signs and releases RPM packages",
 		UsageText:   "albs COMMAND …   (albs COMMAND --help tells more)",
 		Description: "The server is ALBS_URL, " + ask.DefaultURL + " if unset. A token comes from ALBS_TOKEN or from the file ~/.config/albs/token (mode 0600).",
-		Commands:    append(commands, a.verifyCommand(), a.sbomCommand(), a.versionCommand()),
+		Commands:    append(commands, verify.Command(r.Terminal), a.sbomCommand(), a.versionCommand()),
 	}
 }

@@ -181,6 +181,7 @@ func TestWrongUse(t *testing.T) {
 	w.must("trust", "export", "--output", trust)
 	config := func(name, text string) string { return w.file(name, text, 0o600) }
 	token := w.file("worker.token", "albs_wx\n", 0o600)
+	pkg := w.file("x.rpm", "x", 0o644)
 	wrong := w.file("wrong.intoto.jsonl", "{}\n", 0o644)
 	w.file("wrong.ledger-proof", "{}\n{}\n", 0o644)
 	serve := func(args ...string) []string {
@@ -310,10 +311,10 @@ func TestWrongUse(t *testing.T) {
 		{"output to a full disk", admin, []string{"trust", "export", "--output", "/dev/full"}, 1, "no space left on device", "choose another place with --output"},
 
 		// Proofs.
-		{"verify without a bundle", nil, []string{"verify", "x.rpm", "--trust", trust}, 1, "x.rpm.intoto.jsonl: no such file", "albs artifact bundle"},
+		{"verify without a bundle", nil, []string{"verify", pkg, "--trust", trust}, attest.LinkInput.ExitCode(), "there is no " + pkg + ".intoto.jsonl", "albs artifact bundle"},
 		{"verify without its trust file", nil, []string{"verify", "x.rpm", "--bundle", trust, "--trust", filepath.Join(w.dir, "none")}, 1, "no such file", "albs trust export"},
-		{"verify with a wrong bundle", nil, []string{"verify", "x.rpm", "--bundle", wrong, "--trust", trust}, attest.LinkStatement.ExitCode(), "is NOT verified", "albs artifact bundle"},
-		{"verify with a wrong trust file", nil, []string{"verify", "x.rpm", "--bundle", trust, "--trust", token}, attest.LinkInput.ExitCode(), "is NOT verified", "albs trust export"},
+		{"verify with a wrong bundle", nil, []string{"verify", pkg, "--bundle", wrong, "--trust", trust}, attest.LinkStatement.ExitCode(), "is NOT verified", "line 1 of the statements"},
+		{"verify with a wrong trust file", nil, []string{"verify", "x.rpm", "--bundle", trust, "--trust", token}, attest.LinkInput.ExitCode(), "can't be used", "albs trust export"},
 
 		{"a trace of what is no name", admin, []string{"trace", "hello"}, 1, "is neither the sha256 of a file", "nor the NEVRA of a package"},
 		{"a trace of nobody's package", admin, []string{"trace", "hello-1-1.x86_64"}, 1, "there is no package hello-1-1.x86_64", "albs build show lists a build's files"},

@@ -64,9 +64,10 @@ func Header(r io.Reader) ([]byte, error) {
 	return f.main.raw, nil
 }
 
-func (f *front) decode() (*Package, error) {
-	p := &Package{HeaderStart: f.start(), HeaderEnd: f.end(), HeaderSHA256: albs.DigestOf(f.main.raw)}
-	m := newDecoder(f.main, "main header")
+// decode returns what a main header says.
+func (h *header) decode() (*Package, error) {
+	p := &Package{HeaderSHA256: albs.DigestOf(h.raw)}
+	m := newDecoder(h, "main header")
 	p.readFacts(m)
 	p.readDependencies(m)
 	p.readFiles(m)
@@ -78,7 +79,15 @@ func (f *front) decode() (*Package, error) {
 	if fault := p.fault(); fault != "" {
 		return nil, invalid("the %s of package %.80q breaks rpm's grammar", fault, p.String())
 	}
+	return p, nil
+}
 
+func (f *front) decode() (*Package, error) {
+	p, err := f.main.decode()
+	if err != nil {
+		return nil, err
+	}
+	p.HeaderStart, p.HeaderEnd = f.start(), f.end()
 	s := newDecoder(f.sig, "signature header")
 	if n := s.size(tagSigLongSize, tagSigSize); n > 0 {
 		p.Size = f.start() + n

@@ -91,6 +91,36 @@ func Verify(r io.Reader, kr *Keyring) (*Verified, error) {
 	return v, nil
 }
 
+// VerifyHeader is Verify for a main header alone, as the database of installed packages
+// keeps it, and the OpenPGP packets of the signatures over it. Of what comes back
+// FileDigest is empty, and nothing is known of the payload but what the header says. It
+// is Invalid if the header can't be read, there is no packet, or one isn't a signature of
+// it by a key of kr.
+func VerifyHeader(header []byte, packets [][]byte, kr *Keyring) (*Verified, error) {
+	r := bytes.NewReader(header)
+	h, err := readHeader(r, tagMainRegion, true, "main header")
+	if err != nil {
+		return nil, err
+	}
+	if r.Len() > 0 {
+		return nil, invalid("%d bytes follow the main header", r.Len())
+	}
+	p, err := h.decode()
+	if err != nil {
+		return nil, err
+	}
+	if len(packets) == 0 {
+		return nil, albs.Errorf(albs.Invalid, "RPM %s: it bears no signature over its header", p.NEVRA)
+	}
+	v := &Verified{Package: p}
+	for _, packet := range packets {
+		if v.Fingerprint, v.SignedAt, err = kr.Verify(bytes.NewReader(header), packet); err != nil {
+			return nil, albs.Errorf(albs.Invalid, "RPM %s: header signature: %w", p.NEVRA, err)
+		}
+	}
+	return v, nil
+}
+
 // hashBoth feeds all of r to a and b, on two cores at a time: hashing is what
 // verification of a large package costs.
 func hashBoth(r io.Reader, a, b hash.Hash) (int64, error) {
