@@ -21,6 +21,7 @@ const (
 	KindKeygen   TaskKind = "keygen"   // signer: make a key that stays there, or revoke one
 	KindPublish  TaskKind = "publish"  // releaser: a sealed tree to the public place
 	KindPrune    TaskKind = "prune"    // releaser: what is beyond a product's retention out of the public place
+	KindProve    TaskKind = "prove"    // releaser: statements and proofs beside released packages
 )
 
 // Role is a part that the one binary can play.
@@ -49,7 +50,7 @@ func (k TaskKind) Role() Role {
 		return RoleTester
 	case KindSign, KindKeygen:
 		return RoleSigner
-	case KindPublish, KindPrune:
+	case KindPublish, KindPrune, KindProve:
 		return RoleReleaser
 	}
 	return ""
@@ -103,6 +104,7 @@ type Spec struct {
 	Keygen   *KeygenSpec   `json:"keygen,omitempty"`
 	Publish  *PublishSpec  `json:"publish,omitempty"`
 	Prune    *PruneSpec    `json:"prune,omitempty"`
+	Prove    *ProveSpec    `json:"prove,omitempty"`
 }
 
 // Root returns the root that the task is done in, the zero Root for kinds without.
@@ -136,6 +138,7 @@ type Result struct {
 	Keygen   *KeygenResult   `json:"keygen,omitempty"`
 	Publish  *PublishResult  `json:"publish,omitempty"`
 	Prune    *PruneResult    `json:"prune,omitempty"`
+	Prove    *ProveResult    `json:"prove,omitempty"`
 }
 
 // File is one file by name and content. Name is a base name, never a path.
@@ -434,4 +437,30 @@ type PruneResult struct {
 	Waiting  []int64 `json:"waiting,omitempty"`  // serials that readers may still be reading: they go later
 	Packages int     `json:"packages,omitempty"` // names of packages
 	Bytes    int64   `json:"bytes,omitempty"`    // of these packages
+}
+
+// ProveSpec asks for what is to lie beside released packages of a product in the public
+// place.
+type ProveSpec struct {
+	Product  string         `json:"product"`
+	Packages []ProvePackage `json:"packages"`
+}
+
+// ProvePackage is one package and what is told of it.
+type ProvePackage struct {
+	// Paths are the names of the package in the product's tree: REPOSITORY/Packages/…
+	Paths []string `json:"paths"`
+	// Package is the digest of the package itself.
+	Package Digest `json:"package"`
+	// Statements, LedgerProof and LogProof are the digests of the files that are to lie
+	// beside it, by the endings that attest gives them.
+	Statements  Digest `json:"statements"`
+	LedgerProof Digest `json:"ledger_proof"`
+	LogProof    Digest `json:"log_proof"`
+}
+
+// ProveResult says what of it lies in the public place.
+type ProveResult struct {
+	Packages int `json:"packages,omitempty"` // names of packages that have all three files
+	Gone     int `json:"gone,omitempty"`     // names that the place hasn't any more
 }

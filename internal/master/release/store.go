@@ -291,3 +291,22 @@ func (s store) holding(ctx context.Context, q db.Q, d albs.Digest) (out []Held, 
 	err = q.SelectContext(ctx, &out, `SELECT product, path, release_id FROM released_package WHERE digest = $1 ORDER BY release_id, product, path`, d)
 	return out, err
 }
+
+// added returns the packages that a release was the first to release somewhere.
+func (s store) added(ctx context.Context, q db.Q, id albs.ReleaseID) (out []Added, err error) {
+	err = q.SelectContext(ctx, &out, `SELECT release_id, product, path, file, digest FROM released_package WHERE release_id = $1 ORDER BY path, file`, id)
+	if err != nil {
+		return nil, fmt.Errorf("read what release %d added: %w", id, err)
+	}
+	return out, nil
+}
+
+// addedAfter returns the released packages that come after one, by their key.
+func (s store) addedAfter(ctx context.Context, q db.Q, last Added, limit int) (out []Added, err error) {
+	err = q.SelectContext(ctx, &out, `SELECT release_id, product, path, file, digest FROM released_package
+		WHERE (product, path, file) > ($1, $2, $3) ORDER BY product, path, file LIMIT $4`, last.Product, last.Path, last.File, limit)
+	if err != nil {
+		return nil, fmt.Errorf("read released packages: %w", err)
+	}
+	return out, nil
+}

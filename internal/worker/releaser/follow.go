@@ -29,6 +29,10 @@ const (
 // remote is a target that keeps to what the directory has.
 type remote interface {
 	target
+	// prove brings what the directory has beside packages to those that the place shows.
+	// It is called only while the place shows what the directory does, and may be
+	// repeated.
+	prove(ctx context.Context) error
 	// prune removes what the directory has no more. It is called only while the place shows
 	// what the directory does, and long after that was switched to.
 	prune(ctx context.Context) error
@@ -138,6 +142,9 @@ func (f *follower) bring(ctx context.Context, product string, log io.Writer) (er
 	defer from.Close()
 	t := f.open(from, log)
 	err = bring(ctx, t, from.t.Serial, from.t.digest(), func(ctx context.Context) error { return ctx.Err() }, log)
+	if err == nil {
+		err = t.prove(ctx)
+	}
 	f.note(product, err)
 	if err != nil {
 		return err

@@ -50,10 +50,12 @@ type named struct {
 	digests map[albs.Digest]bool
 }
 
-// stays reports whether a file of the pool is needed, by its name in the place.
+// stays reports whether a file of the pool is needed, by its name in the place: a package
+// that a tree names, and what lies beside one.
 func (n named) stays(name string) bool {
 	if d, ok := digestIn(name); ok {
 		return n.digests[d]
 	}
-	return n.names[name]
+	of, _ := besides(name)
+	return n.names[of]
 }

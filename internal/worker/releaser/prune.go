@@ -144,7 +144,8 @@ func (p *place) prunePool(ctx context.Context, result *albs.PruneResult) error {
 			return fmt.Errorf("remove from the pool: %w", err)
 		}
 		p.dirty[path.Dir(name)] = struct{}{}
-		if _, ok := digestIn(name); !ok {
+		_, byContent := digestIn(name)
+		if _, beside := besides(name); !byContent && !beside {
 			result.Packages++
 			result.Bytes += info.Size()
 		}

@@ -16,7 +16,7 @@
 //	PRODUCT/trees/SERIAL/REPO/PRODUCT.repo what a client's /etc/yum.repos.d takes
 //	PRODUCT/trees/old/…                    a tree while it is removed
 //	PRODUCT/past.json                      since when trees are known not to be shown any more
-//	PRODUCT/pool/REPO/Packages/…           each package once, add-only until retention
+//	PRODUCT/pool/REPO/Packages/…           each package once, add-only until retention, and what is told of it beside it
 //	PRODUCT/pool/.digest/ab/SHA256         the same files by content
 //
 // Invariants: a tree has its name only once it is complete and on disk, and the
@@ -74,16 +74,23 @@ func Run(ctx context.Context, c Config, version string, m worker.Master, log zer
 	if err != nil {
 		return err
 	}
-	offer := worker.Offer{Version: version, Labels: []string{"kind:" + string(albs.KindPublish), "kind:" + string(albs.KindPrune)}}
+	offer := worker.Offer{Version: version, Labels: []string{"kind:" + string(albs.KindPublish), "kind:" + string(albs.KindPrune), "kind:" + string(albs.KindProve)}}
 	l := worker.Loop{
 		Master: m, Offer: func() worker.Offer { return offer }, Parallel: 1, Spool: c.Spool, StopEarly: true, Log: log,
 		Job: func(ctx context.Context, s *worker.Session) (albs.Outcome, albs.Result, error) {
-			if s.Lease.Kind == albs.KindPrune {
+			switch s.Lease.Kind {
+			case albs.KindPrune:
 				r, err := prune(ctx, c, s)
 				if err != nil {
 					return "", albs.Result{}, err
 				}
 				return albs.OutcomeOK, albs.Result{Prune: &r}, nil
+			case albs.KindProve:
+				r, behind, err := prove(ctx, c, others, s)
+				if err != nil {
+					return "", albs.Result{}, err
+				}
+				return albs.OutcomeOK, albs.Result{Prove: &r, Reason: behind}, nil
 			}
 			r, behind, err := publish(ctx, c, others, s)
 			if err != nil {

@@ -119,6 +119,8 @@ func (f *Fake) Add(task Task, evidence json.RawMessage) albs.TaskID {
 		kind = albs.KindPublish
 	case s.Prune != nil:
 		kind = albs.KindPrune
+	case s.Prove != nil:
+		kind = albs.KindProve
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()

@@ -1,0 +1,260 @@
+package releaser
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path"
+	"strings"
+
+	"golang.org/x/sync/errgroup"
+
+	"albs/internal/albs"
+	"albs/internal/attest"
+	"albs/internal/bucket"
+	"albs/internal/repodata"
+	"albs/internal/worker"
+)
+
+// endings are those of the files that lie beside a package, in the order in which they
+// are laid: who finds the last finds all.
+var endings = []string{attest.EnvelopesSuffix, attest.ProofSuffix, attest.LogProofSuffix}
+
+// besides returns the name of the package that a file lies beside; of any other file it
+// is the file's own name.
+func besides(name string) (of string, beside bool) {
+	for _, e := range endings {
+		if of, ok := strings.CutSuffix(name, e); ok && strings.HasSuffix(of, ".rpm") {
+			return of, true
+		}
+	}
+	return name, false
+}
+
+// prove lays what a task names beside packages, and returns for people which further
+// places don't have it yet.
+func prove(ctx context.Context, c Config, others followers, s *worker.Session) (r albs.ProveResult, behind string, err error) {
+	spec := s.Lease.Spec.Prove
+	if spec == nil {
+		return r, "", albs.Errorf(albs.Invalid, "the task names no packages")
+	}
+	log := s.Log("prove")
+	if r, err = proveIn(ctx, c, *spec, session{s}, log); err != nil {
+		return r, "", err
+	}
+	return r, others.follow(ctx, spec.Product, log), nil
+}
+
+func proveIn(ctx context.Context, c Config, spec albs.ProveSpec, src source, log io.Writer) (r albs.ProveResult, err error) {
+	p, err := openPlace(c.Public, spec.Product)
+	if err != nil {
+		return r, err
+	}
+	defer func() { err = errors.Join(err, p.Close()) }()
+	return p.prove(ctx, spec, src, log)
+}
+
+// prove lays the files of each package beside its names in the pool. It may be repeated
+// after any crash: a file is there whole or not at all, one that is there already stays,
+// and trees don't name them, so none is touched. A package that retention has removed is
+// passed over; a name that is another package's is Invalid.
+func (p *place) prove(ctx context.Context, spec albs.ProveSpec, src source, log io.Writer) (r albs.ProveResult, err error) {
+	if err := p.settle(); err != nil {
+		return r, err
+	}
+	for _, k := range spec.Packages {
+		for _, at := range k.Paths {
+			if err := ctx.Err(); err != nil {
+				return r, err
+			}
+			name := path.Join("pool", at)
+			if !fs.ValidPath(at) || !strings.HasSuffix(at, ".rpm") || strings.HasPrefix(name, contents+"/") {
+				return r, albs.Errorf(albs.Invalid, "%.200q is no name of a package", at)
+			}
+			there, err := p.holds(name, k.Package)
+			if err != nil {
+				return r, err
+			}
+			if !there {
+				r.Gone++
+				continue
+			}
+			for i, d := range []albs.Digest{k.Statements, k.LedgerProof, k.LogProof} {
+				if err := p.beside(ctx, name+endings[i], d, src); err != nil {
+					return r, err
+				}
+			}
+			r.Packages++
+		}
+	}
+	fmt.Fprintf(log, "%d packages have their statements and proofs beside them, %d are gone\n", r.Packages, r.Gone)
+	return r, p.sync()
+}
+
+// holds reports whether a name in the pool is the package d, false if there is nothing of
+// that name. Being one inode with the file by digest is being it, as in pool.
+func (p *place) holds(name string, d albs.Digest) (bool, error) {
+	there, err := p.root.Stat(name)
+	if errors.Is(err, fs.ErrNotExist) {
+		return false, nil
+	}
+	if err != nil {
+		return false, fmt.Errorf("look into the pool: %w", err)
+	}
+	if have, err := p.root.Stat(path.Join(contents, string(d[:2]), string(d))); err == nil && os.SameFile(have, there) {
+		return true, nil
+	}
+	got, err := p.digest(name)
+	if err != nil {
+		return false, err
+	}
+	if got != d {
+		return false, albs.Errorf(albs.Invalid, "%s in the public place is not the package %s that was released under this name: a released package never changes", name, d.Short())
+	}
+	return true, nil
+}
+
+// beside lays one file. Another one of its name is replaced whole: it is told anew where
+// what a master knew was lost and the package released again.
+func (p *place) beside(ctx context.Context, name string, d albs.Digest, src source) error {
+	_, err := p.root.Stat(name)
+	if err == nil {
+		got, err := p.digest(name)
+		if err != nil {
+			return err
+		}
+		if got == d {
+			p.dirty[path.Dir(name)] = struct{}{} // its name may be younger than the last sync
+			return nil
+		}
+	} else if !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("look into the pool: %w", err)
+	}
+	return p.file(ctx, name, d, src)
+}
+
+// proofs calls yield for each file that lies beside a package of a repository as the
+// directory shows it, by its name in the repository.
+func (l *laid) proofs(r repodata.TreeRepo, yield func(name string) error) error {
+	packages := map[string]bool{}
+	err := l.packages(l.t.Serial, r.Path, func(p repodata.Listed) error { packages[p.Path] = true; return nil })
+	if err != nil {
+		return err
+	}
+	pool := path.Join("pool", r.Path)
+	err = fs.WalkDir(l.root.FS(), path.Join(pool, "Packages"), func(name string, e fs.DirEntry, err error) error {
+		if err != nil || e.IsDir() {
+			return err
+		}
+		name = strings.TrimPrefix(name, pool+"/")
+		if of, beside := besides(name); beside && packages[of] {
+			return yield(name)
+		}
+		return nil
+	})
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("look into the pool: %w", err)
+	}
+	return nil
+}
+
+func (h *onHost) prove(ctx context.Context) error {
+	var names strings.Builder
+	for _, r := range h.from.t.Repositories {
+		err := h.from.proofs(r, func(name string) error {
+			names.WriteString(path.Join("pool", r.Path, name) + "\x00")
+			return nil
+		})
+		if err != nil {
+			return err
+		}
+	}
+	if names.Len() == 0 {
+		return nil
+	}
+	sent, err := h.run(ctx, h.from.dir, names.String(), "-tp", modes, "--from0", "--files-from=-", "--out-format=%n", "./", h.home())
+	if err != nil {
+		return fmt.Errorf("send proofs: %w", err)
+	}
+	var fresh strings.Builder
+	n := 0
+	for line := range strings.Lines(sent) {
+		if name := strings.TrimSuffix(line, "\n"); !strings.HasSuffix(name, "/") {
+			fresh.WriteString(name + "\x00")
+			n++
+		}
+	}
+	if n == 0 {
+		return nil
+	}
+	fmt.Fprintf(h.log, "%d files beside packages are new on %s\n", n, h.c.Host)
+	return h.same(ctx, fresh.String(), "--from0", "--files-from=-", "./", h.home())
+}
+
+// prove puts the files beside the packages of the tree in which each repository is
+// whole. One that is there with the same size is taken for the same: what is told of a
+// package changes only with what was lost.
+func (b *inBucket) prove(ctx context.Context) error {
+	if b.lies == nil {
+		if err := b.find(ctx); err != nil {
+			return err
+		}
+	}
+	for _, r := range b.from.t.Repositories {
+		at, ok := b.lies[r.Path]
+		if !ok {
+			return fmt.Errorf("repository %s isn't in the bucket, though serial %d is shown", r.Path, b.from.t.Serial)
+		}
+		if err := b.proveIn(ctx, r, path.Join(treeName(at), r.Path)); err != nil {
+			return fmt.Errorf("repository %s: %w", r.Path, err)
+		}
+	}
+	return nil
+}
+
+func (b *inBucket) proveIn(ctx context.Context, r repodata.TreeRepo, base string) error {
+	var names []string
+	if err := b.from.proofs(r, func(name string) error { names = append(names, name); return nil }); err != nil || len(names) == 0 {
+		return err
+	}
+	there := map[string]int64{}
+	err := b.list(ctx, path.Join(base, "Packages"), func(name string, o bucket.Object) error { there[name] = o.Size; return nil })
+	if err != nil {
+		return err
+	}
+	n := 0
+	g, gctx := errgroup.WithContext(ctx)
+	g.SetLimit(inParallel)
+	for _, name := range names {
+		body, err := b.from.root.ReadFile(path.Join("pool", r.Path, name))
+		if err != nil {
+			return errors.Join(fmt.Errorf("read proof: %w", err), g.Wait())
+		}
+		to := path.Join(base, name)
+		if size, ok := there[to]; ok && size == int64(len(body)) {
+			continue
+		}
+		n++
+		g.Go(func() error {
+			return b.write(gctx, bucket.Put{Key: b.key(to), Cache: cacheNot, Type: contentType(name)}, body)
+		})
+	}
+	if err := errors.Join(g.Wait(), ctx.Err()); err != nil {
+		return err
+	}
+	if n > 0 {
+		fmt.Fprintf(b.log, "%s: %d files beside packages are new\n", r.Path, n)
+	}
+	return nil
+}
+
+// contentType is what a web server says of a file beside a package.
+func contentType(name string) string {
+	if strings.HasSuffix(name, attest.LogProofSuffix) {
+		return "text/plain; charset=utf-8"
+	}
+	return "application/jsonl"
+}
