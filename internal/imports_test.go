@@ -144,7 +144,7 @@ var allowed = map[string][]string{
 	// what all pages have in common, and what says things the same way on all of them; the groups of pages know these and not each other
 	"master/ui/words":    {},
 	"master/ui/page":     {"albs", "failure", "web", "master/face", "master/auth", "master/event", "master/ui/words"}, // failure: why something failed, in words
-	"master/ui/trust":    {"albs", "master/ui/page", "master/ui/words", "master/ui/picture", "master/provenance", "master/trace"},
+	"master/ui/trust":    {"albs", "master/ui/page", "master/ui/words", "master/ui/picture", "master/provenance", "master/source/notary", "master/trace"},
 	"master/ui/builds":   append([]string{"albs", "failure", "master/ui/page", "master/ui/words", "master/ui/logs", "master/ui/order", "master/ui/picture"}, modules...),
 	"master/ui/farm":     {"albs", "master/auth", "master/queue", "master/face/roster", "master/ui/page", "master/ui/words"},
 	"master/ui/keys":     append([]string{"albs", "pgp", "master/ui/page", "master/ui/words"}, modules...),                                                               // pgp: what a public key says of itself

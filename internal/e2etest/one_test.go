@@ -55,6 +55,7 @@ func TestOneProcess(t *testing.T) {
 	if !slices.Equal(files, want) {
 		t.Errorf("the build left\n%q, want\n%q", files, want)
 	}
+	notarize(s, b, map[string]string{"zlib": "imports/zlib", "pngcheck": "main", "perl-Try-Tiny": "main"})
 	id := s.release(first)
 	if r := ask[client.Release](s, s.alice, "release", "show", id); r.Status != client.ReleaseCompleted || r.Serial != 1 {
 		t.Errorf("release %s has status %d and serial %d, want completed and 1", id, r.Status, r.Serial)
@@ -80,6 +81,36 @@ func TestOneProcess(t *testing.T) {
 	}
 	install(s, public, "zlib-devel")
 	s.check("albs", "albs")
+}
+
+// notarize has the commits of a build's sources notarized, by the name of the package and
+// the ref, which turns them verified.
+func notarize(s *site, b client.Build, refs map[string]string) {
+	t := s.t
+	t.Helper()
+	for _, it := range b.Items {
+		if it.Verified || !strings.Contains(it.Unverified, "albs source notarize "+s.forge.url+"/rpms/"+it.Package+".git") {
+			t.Errorf("the source of %s is verified: %v, %s", it.Package, it.Verified, it.Unverified)
+		}
+		s.run(s.alice, "source", "notarize", s.forge.url+"/rpms/"+it.Package+".git", refs[it.Package], "--wait")
+	}
+	for end := time.Now().Add(5 * time.Minute); ; time.Sleep(200 * time.Millisecond) {
+		now := ask[client.Build](s, "", "build", "show", b.ID.String())
+		if !slices.ContainsFunc(now.Items, func(it client.BuildItem) bool { return !it.Verified }) {
+			break
+		}
+		if time.Now().After(end) {
+			t.Fatalf("the sources of notarized commits are %+v", now.Items)
+		}
+	}
+	url := s.forge.url + "/rpms/zlib.git"
+	commits := ask[[]client.SourceCommit](s, "", "source", "list", url)
+	if len(commits) == 0 || commits[0].Standing != "verified" {
+		t.Fatalf("the notarized commits of %s are %+v", url, commits)
+	}
+	if c := ask[client.SourceCommit](s, "", "source", "show", url, commits[0].Commit); len(c.Statements) == 0 || !c.Statements[0].Statement.Predicate.Record.Valid() {
+		t.Errorf("of commit %s is stated %+v", commits[0].Commit, c.Statements)
+	}
 }
 
 func read(t *testing.T, path string) string {

@@ -274,6 +274,8 @@ func TestShip(t *testing.T) {
 	t.Parallel()
 	f := shipping(t)
 	anon, pam, alf := f.browse(""), f.browse("maintainer"), f.browse("approver")
+	contains(t, "sources", anon.page("/source"), "No commit is notarized", "albs source notarize URL REF")
+	contains(t, "sources of a repository", anon.page("/source?repository=https://git.example/x"), "None is notarized", `href="/source"`)
 	contains(t, "products", anon.page("/products"), `href="/product/demo"`, "nothing yet", "disabled>New product")
 	contains(t, "product", anon.page("/product/demo"), "A demonstration", "<bdi>demo key</bdi>, which isn’t there", "not shown yet", "Nothing was published yet", "disabled>New release", "disabled>Roll back", "sign in first", `data-topic="product:demo"`)
 	contains(t, "keys", anon.page("/keys"), "There is no key yet", "sign in first", "!Have a signer make one")

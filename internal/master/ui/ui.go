@@ -30,12 +30,14 @@ import (
 	"albs/internal/master/build"
 	"albs/internal/master/event"
 	"albs/internal/master/product"
+	"albs/internal/master/provenance"
 	"albs/internal/master/queue"
 	"albs/internal/master/record"
 	"albs/internal/master/release"
 	"albs/internal/master/repo"
 	"albs/internal/master/repo/history"
 	"albs/internal/master/sign"
+	"albs/internal/master/source/notary"
 	"albs/internal/master/testrun"
 	"albs/internal/master/trace"
 	"albs/internal/master/ui/builds"
@@ -58,10 +60,13 @@ type Parts struct {
 	Signs    *sign.Signing
 	Releases *release.Releases
 	Traces   *trace.Traces
-	Products *product.Products
-	Repos    *repo.Repos
-	History  *history.History
-	Records  *record.Records
+	Notary   *notary.Notary
+	// Provenance tells how far notarized commits can be believed.
+	Provenance *provenance.Provenance
+	Products   *product.Products
+	Repos      *repo.Repos
+	History    *history.History
+	Records    *record.Records
 	// URL is how people reach the pages, for what they copy from them; "" stands for the
 	// address by which they asked.
 	URL string
@@ -83,7 +88,7 @@ type UI struct {
 // error is a mistake in a template, or a part that is missing.
 func New(p Parts) (*UI, error) {
 	if p.Queue == nil || p.Builds == nil || p.Tests == nil || p.Signs == nil || p.Releases == nil ||
-		p.Products == nil || p.Repos == nil || p.History == nil || p.Records == nil || p.Traces == nil {
+		p.Products == nil || p.Repos == nil || p.History == nil || p.Records == nil || p.Traces == nil || p.Notary == nil || p.Provenance == nil {
 		return nil, albs.Errorf(albs.Invalid, "the pages need all of their modules")
 	}
 	s, err := page.New(page.Parts{Auth: p.Auth, Events: p.Events, HTTPS: p.HTTPS, Log: p.Log}, groups()...)
@@ -114,7 +119,7 @@ func (u *UI) routes(r chi.Router) {
 		r.Use(middleware.Compress(5, "text/html", "text/css", "text/javascript", "image/svg+xml", "application/json"))
 		builds.New(u.Server, builds.Parts{Queue: m.Queue, Builds: m.Builds, Tests: m.Tests, Signs: m.Signs, Releases: m.Releases}).Routes(r)
 		(&farm.Pages{Server: u.Server, Queue: m.Queue}).Routes(r)
-		(&trust.Pages{Server: u.Server, Traces: m.Traces}).Routes(r)
+		(&trust.Pages{Server: u.Server, Traces: m.Traces, Notary: m.Notary, Provenance: m.Provenance}).Routes(r)
 		(&keys.Pages{Server: u.Server, Parts: keys.Parts{Queue: m.Queue, Products: m.Products, Builds: m.Builds, Signs: m.Signs}}).Routes(r)
 		(&products.Pages{Server: u.Server, Parts: products.Parts{
 			Products: m.Products, Repos: m.Repos, History: m.History, Records: m.Records, Signs: m.Signs, Releases: m.Releases, URL: m.URL,

@@ -36,7 +36,7 @@ func TestTemplates(t *testing.T) {
 		build: build.Build{ID: 7, Owner: pagetest.Bad, Product: "distro", CreatedAt: now, Options: build.Options{With: []string{"a"}, Without: []string{"b"}},
 			Status: status.Status{State: status.Failed, Reason: pagetest.Bad, Started: now, Finished: now, Done: 1, Total: 2}, Items: []build.Item{item},
 			Artifacts: []build.Artifact{{Task: 12, Item: 1, Digest: d, Kind: "rpm", Name: pagetest.Bad, Arch: albs.X8664}, {Task: 12, Item: 1, Digest: d, Kind: "log", Name: pagetest.Bad}}},
-		runs: []testrun.Run{run}, latest: map[albs.TaskID]testrun.Run{12: run},
+		runs: []testrun.Run{run}, latest: map[albs.TaskID]testrun.Run{12: run}, sources: map[albs.ItemID]build.Source{1: {Why: pagetest.Bad}},
 		requests: []sign.Request{{Key: "ABCD", Status: sign.Failed, Reason: "refused: " + pagetest.Bad, Requester: pagetest.Bad, CreatedAt: now, Packages: []sign.Package{{File: albs.File{Digest: d}, Signed: d}}}},
 		releases: []release.Release{{ID: 3, Product: "distro", Planner: pagetest.Bad, Status: release.Completed, Reason: pagetest.Bad, Serial: 4, Created: now}},
 	}
@@ -47,7 +47,7 @@ func TestTemplates(t *testing.T) {
 			Needs: []order.Need{{Package: pagetest.Bad, Requires: []string{pagetest.Bad}, Arches: []albs.Arch{albs.X8664}, Class: order.Cut, Broken: pagetest.Bad}, {Class: order.Vain}, {Class: order.Awaited}}}}}
 	view := buildView{
 		Build: f.build, Steps: stepsOf(f), Matrices: matricesOf(f), Requests: f.requests, Releases: f.releases, Files: filesOf(f), AllFiles: 2, Warnings: []string{pagetest.Bad}, Ordered: []string{"el9"}, Graphs: []order.Graph{who},
-		Noarch: []settle.Difference{{Package: pagetest.Bad, First: settle.Copy{Arch: albs.X8664, Digest: d}, Second: settle.Copy{Arch: albs.AArch64, Digest: d}, Differs: []string{pagetest.Bad}}}, Repos: reposOf(f),
+		Noarch: []settle.Difference{{Package: pagetest.Bad, First: settle.Copy{Arch: albs.X8664, Digest: d}, Second: settle.Copy{Arch: albs.AArch64, Digest: d}, Differs: []string{pagetest.Bad}}}, Repos: reposOf(f), Unverified: unverifiedOf(f),
 		Failures: []taskFailure{{Task: task, Label: pagetest.Bad, Log: queue.LogInfo{Attempt: 1, Stream: "build", Size: 7}, Waiting: 2, Cause: cause}}, MoreFails: 3,
 		Actions: []page.Action{{URL: "/x", Label: "Do", Why: pagetest.Bad}, {URL: "/y", Label: "Do"}, {URL: "/z", Label: "Do", Sure: "Really"}, {URL: "/w", Label: "Leave", Leads: true}},
 	}
@@ -64,6 +64,13 @@ func TestTemplates(t *testing.T) {
 		"log": {logView{Build: 7, Task: task, Label: pagetest.Bad, Attempt: att, Stream: "build", Lines: []logs.Line{{Number: 1, Text: words.Inert(pagetest.Bad), Cut: 5}}, Others: []queue.LogInfo{{Attempt: 2, Stream: "build"}}, Prev: 1, Next: 2, Base: "/b"},
 			logView{Attempt: att}},
 	})
+	if u := unverifiedOf(f); u.N != 1 || len(u.Why) != 1 {
+		t.Errorf("unverified sources %+v", u)
+	}
+	f.sources[1] = build.Source{Verified: true}
+	if u := unverifiedOf(f); u.N != 0 || len(u.Why) != 0 {
+		t.Errorf("unverified sources %+v of a verified one", u)
+	}
 	if s := stepsOf(f); s[4].State != "signed" || s[5].State != "completed" || s[3].State != string(status.Failed) {
 		t.Errorf("steps %+v", s)
 	}

@@ -7,16 +7,19 @@ import (
 	"github.com/go-chi/chi/v5"
 
 	"albs/internal/master/provenance"
+	"albs/internal/master/source/notary"
 	"albs/internal/master/trace"
 	"albs/internal/master/ui/page"
 	"albs/internal/master/ui/picture"
 	"albs/internal/master/ui/words"
 )
 
-// Pages answers for traces. It may be used concurrently.
+// Pages answers for traces and notarized sources. It may be used concurrently.
 type Pages struct {
 	*page.Server
-	Traces *trace.Traces
+	Traces     *trace.Traces
+	Notary     *notary.Notary
+	Provenance *provenance.Provenance
 }
 
 // looks are how a standing is shown.
@@ -45,4 +48,5 @@ func Group() page.Group {
 func (u *Pages) Routes(r chi.Router) {
 	u.Get(r, "/p", u.searchPage)
 	u.Get(r, "/p/{of}", u.tracePage)
+	u.Get(r, "/source", u.sourcePage)
 }

@@ -8,6 +8,7 @@ import (
 	"albs/internal/albs"
 	"albs/internal/ledger"
 	"albs/internal/master/provenance"
+	"albs/internal/master/source/notary"
 	"albs/internal/master/trace"
 	"albs/internal/master/ui/page/pagetest"
 )
@@ -32,7 +33,11 @@ func sample(name string) trace.Trace {
 
 func TestTemplates(t *testing.T) {
 	t.Parallel()
-	pagetest.Execute(t, Group(), map[string][]any{"trace": {traceView{}, viewOf(sample(pagetest.Bad)), viewOf(trace.Trace{Asked: "x", Whole: true})}})
+	pagetest.Execute(t, Group(), map[string][]any{"source": {
+		sourceView{}, sourceView{Repositories: []notary.Repository{{URL: pagetest.Bad, Commits: 3, Last: time.Now()}}, More: "/source?after=x"},
+		sourceView{URL: pagetest.Bad}, sourceView{URL: pagetest.Bad, More: "/source?before=1", Commits: []commit{{notary.Commit{Commit: pagetest.Bad, Ref: pagetest.Bad, Author: pagetest.Bad, Title: pagetest.Bad}, provenance.Pending}},
+			Refs: []notary.RefState{{Ref: pagetest.Bad, Commit: pagetest.Bad, Previous: pagetest.Bad, Rewritten: true, Actor: pagetest.Bad}, {Ref: "refs/heads/a9"}}},
+	}, "trace": {traceView{}, viewOf(sample(pagetest.Bad)), viewOf(trace.Trace{Asked: "x", Whole: true})}})
 }
 
 func TestViewOf(t *testing.T) {
