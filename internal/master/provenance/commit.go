@@ -221,5 +221,8 @@ func WhyUnverified(url, ref, commit, uploader string) string {
 	case commit == "":
 		return fmt.Sprintf("its source package was given by %s, and no commit stands behind it: build it from git", uploader)
 	}
+	if ref == "" || ref == "HEAD" || ref == commit {
+		ref = "BRANCH" // it has to be in the history of one
+	}
 	return fmt.Sprintf("commit %s of %s is not notarized: albs source notarize %s %s", commit[:min(12, len(commit))], url, url, ref)
 }

@@ -128,6 +128,23 @@ func TestCommits(t *testing.T) {
 	})
 }
 
+// TestWhyUnverified: what is to be done is something that can be done.
+func TestWhyUnverified(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct{ ref, commit, uploader, want string }{
+		{"a9", someCommit, "", "albs source notarize " + hello + " a9"},
+		{"refs/tags/v1", someCommit, "", "albs source notarize " + hello + " refs/tags/v1"},
+		{someCommit, someCommit, "", "albs source notarize " + hello + " BRANCH"},
+		{"HEAD", someCommit, "", "albs source notarize " + hello + " BRANCH"},
+		{"", "", "bob", "given by bob"},
+		{"", "", "", "no commit stands behind it"},
+	} {
+		if got := WhyUnverified(hello, c.ref, c.commit, c.uploader); !strings.Contains(got, c.want) {
+			t.Errorf("of ref %q and uploader %q: %q, want %q in it", c.ref, c.uploader, got, c.want)
+		}
+	}
+}
+
 // TestCommitRowsAreNotBelieved: what only the database says of a commit counts nothing.
 func TestCommitRowsAreNotBelieved(t *testing.T) {
 	each(t, func(t *testing.T, f *fixture) {

@@ -122,6 +122,10 @@ func (n *Notary) Notarize(ctx context.Context, w Wish) (albs.TaskID, error) {
 		}); err != nil {
 			return err
 		}
+		// What it keeps is its log, which goes some time after its end: the statements stay.
+		if err := n.Queue.Forget(ctx, tx, Topic); err != nil {
+			return err
+		}
 		return n.Events.Add(ctx, tx, "source.requested", Topic, auth.From(ctx).String(), map[string]any{
 			"task": task, "repository": w.URL, "refs": len(refs), "without_upstream": w.WithoutUpstream,
 		})
