@@ -35,6 +35,7 @@ import (
 	"albs/internal/master/api"
 	"albs/internal/master/artifact"
 	"albs/internal/master/auth"
+	"albs/internal/master/bill"
 	"albs/internal/master/build"
 	"albs/internal/master/content"
 	"albs/internal/master/db"
@@ -73,6 +74,8 @@ type Config struct {
 	API      api.Config    `yaml:"api"`
 	// Collect says what is kept for how long.
 	Collect gc.Config `yaml:"collect"`
+	// SBOM says who gives bills of materials.
+	SBOM bill.Config `yaml:"sbom"`
 	// Egress says what the master may reach: git hosts, look-aside caches, mirrors.
 	Egress egress.Policy `yaml:"egress"`
 
@@ -186,6 +189,7 @@ type Master struct {
 	tests      *testrun.Tests
 	signs      *sign.Signing
 	releases   *release.Releases
+	bills      *bill.Bills
 	references *reference.Index
 	gc         *gc.Collector
 	products   *product.Products
@@ -290,6 +294,11 @@ func Open(ctx context.Context, c Config, log zerolog.Logger) (m *Master, err err
 		DB: m.db, Events: m.events, Auth: m.auth, Queue: m.queue, Artifacts: artifacts, Provenance: m.prov,
 		Products: m.products, Platforms: platforms, References: m.references, Records: records, Repos: repos, Builds: m.builds, Tests: m.tests, Signs: m.signs, Log: log,
 	})
+
+	m.bills = bill.New(bill.Parts{
+		DB: m.db, Events: m.events, Queue: m.queue, Artifacts: artifacts, Provenance: m.prov, Platforms: platforms, References: m.references,
+		Products: m.products, Repos: repos, Builds: m.builds, Releases: m.releases, URL: c.URL, Version: c.Version, Log: log,
+	}, c.SBOM)
 
 	past := retention.New(retention.Parts{DB: m.db, Queue: m.queue, Products: m.products, Repos: repos, Releases: m.releases})
 	m.gc, err = gc.New(gc.Parts{DB: m.db, Artifacts: artifacts, Retention: past, Builds: m.builds, Logs: m.queue, Mirrors: mirrors, Log: log}, c.Collect)
@@ -482,6 +491,7 @@ func (m *Master) Run(ctx context.Context, ready chan<- struct{}) error {
 	loop("imports", func(ctx context.Context) error { return m.builds.Run(ctx, me) })
 	loop("notary", func(ctx context.Context) error { return m.notary.Run(ctx, me) })
 	loop("tests", m.tests.Run)
+	loop("bills", m.bills.Run)
 	loop("references", m.references.Run)
 	loop("collection", m.gc.Run)
 	loop("health", m.watch)

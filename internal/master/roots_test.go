@@ -21,6 +21,7 @@ var named = map[string]map[string]string{
 	"sign":      {"signed_package": "unsigned signed", "sign_package": "unsigned", "sign_document": "digest effects", "document_signature": "digest", "sign_request": "effects", "sign_allowed": "digest"},
 	"record":    {"product_record": "files"},
 	"reference": {"reference_repository": "provides"},
+	"bill":      {"bill": "model", "bill_document": "digest"},
 	"release":   {"release": "files tree", "release_repository": "snapshot repomd sealed", "released_package": "digest"},
 	"": {
 		"account":              "name created_at disabled_at",
@@ -29,7 +30,9 @@ var named = map[string]map[string]string{
 		"approval":             "subject digest note at expires_at keyid envelope",                                                                         // digest: over effects, which release and sign keep
 		"artifact":             "digest kind name rpm_name rpm_version rpm_release rpm_arch source_rpm header_sha256 payload_sha256 unsigned signed_by at", // it tells of what others name
 		"attempt":              "worker evidence claimed_at ended_at ended outcome result reason",                                                          // evidence, result: statements, and over what was reported
-		"build":                "key owner team product options created_at ordering request deleted_at deleted_by flavours",                                // request: its SRPMs are the items'
+		"bill":                 "kind subject name facts product created_at",                                                                               // subject: of a package, which its build or release keeps; facts: over what others keep
+		"bill_document":        "format",
+		"build":                "key owner team product options created_at ordering request deleted_at deleted_by flavours", // request: its SRPMs are the items'
 		"build_artifact":       "kind name arch",
 		"build_failure":        "kind cause",
 		"build_graph":          "platform graph",

@@ -1,0 +1,214 @@
+// Package bill makes the bills of materials of what the master has: of each package of a
+// build and the build when its work has ended, and of each package that a release made
+// public and the release when it is shown.
+//
+// It follows the events of both and looks at the tables, so that no build waits for a
+// bill. What a bill tells was read from the packages' own headers and is known of the
+// build; what they need is looked for among what lies beside and beneath them. The bill
+// itself is kept as JSON, and with it the formats that are attested (Attested), which the
+// master states of the package, or of the documents of a build or release. The other
+// formats are written when somebody asks.
+//
+// The same facts make the same bytes (package sbom), and a bill that says nothing new is
+// neither kept nor stated again. It is kept as long as what it is of: that of a build, and
+// of its packages, until the build is deleted, that of a release until its serial is
+// beyond the product's retention, and those of released packages for good, as these are.
+package bill
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+
+	"github.com/rs/zerolog"
+	"golang.org/x/sync/semaphore"
+
+	"albs/internal/albs"
+	"albs/internal/master/artifact"
+	"albs/internal/master/auth"
+	"albs/internal/master/build"
+	"albs/internal/master/db"
+	"albs/internal/master/event"
+	"albs/internal/master/platform"
+	"albs/internal/master/platform/reference"
+	"albs/internal/master/product"
+	"albs/internal/master/provenance"
+	"albs/internal/master/queue"
+	"albs/internal/master/release"
+	"albs/internal/master/repo"
+	"albs/internal/sbom"
+)
+
+// Attested are the formats that are kept and stated.
+var Attested = []sbom.Format{sbom.CycloneDXJSON, sbom.SPDXJSON}
+
+// Config says who gives the bills.
+type Config struct {
+	// Supplier is the name of the organization that gives the packages; "" leaves it to
+	// the vendor that their headers name.
+	Supplier string `yaml:"supplier"`
+	// URL is the supplier's, and Email whom to ask about a bill.
+	URL   string `yaml:"url"`
+	Email string `yaml:"email"`
+	// Namespace is the URL below which SPDX documents have their names; the master's own,
+	// with /sbom, if empty.
+	Namespace string `yaml:"namespace"`
+}
+
+// maxWords bounds each word of the configuration.
+const maxWords = 500
+
+// Check returns what is wrong with the configuration, as Invalid.
+func (c Config) Check() error {
+	for key, s := range map[string]string{"supplier": c.Supplier, "url": c.URL, "email": c.Email, "namespace": c.Namespace} {
+		if len(s) > maxWords || strings.ContainsFunc(s, func(r rune) bool { return r < ' ' }) {
+			return albs.Errorf(albs.Invalid, "%s is longer than %d bytes, or of several lines", key, maxWords)
+		}
+	}
+	for key, s := range map[string]string{"url": c.URL, "namespace": c.Namespace} {
+		if s != "" && !strings.HasPrefix(s, "https://") && !strings.HasPrefix(s, "http://") {
+			return albs.Errorf(albs.Invalid, "%s %.200q is no URL: write https://…", key, s)
+		}
+	}
+	if c.Email != "" && !strings.Contains(c.Email, "@") {
+		return albs.Errorf(albs.Invalid, "email %.200q is no address", c.Email)
+	}
+	if c.Supplier == "" && (c.URL != "" || c.Email != "") {
+		return albs.Errorf(albs.Invalid, "supplier has to be named with url and email")
+	}
+	return nil
+}
+
+// Builds are those that bills are made of; build.Builds is it.
+type Builds interface {
+	Get(ctx context.Context, id albs.BuildID) (build.Build, error)
+	There(ctx context.Context, from db.Q, id albs.BuildID) error
+	Packages(ctx context.Context, id albs.BuildID) ([]build.Artifact, error)
+	Made(ctx context.Context, ds []albs.Digest) (map[albs.Digest]albs.BuildID, error)
+}
+
+// Releases likewise; release.Releases is it.
+type Releases interface {
+	Get(ctx context.Context, id albs.ReleaseID) (release.Release, error)
+}
+
+// Parts are the modules that bills rest on. All are required.
+type Parts struct {
+	DB         *db.DB
+	Events     *event.Log
+	Queue      *queue.Queue
+	Artifacts  *artifact.Artifacts
+	Provenance *provenance.Provenance
+	Platforms  *platform.Platforms
+	References *reference.Index
+	Products   *product.Products
+	Repos      *repo.Repos
+	Builds     Builds
+	Releases   Releases
+	URL        string // of the master's pages
+	Version    string // of the program
+	Log        zerolog.Logger
+}
+
+// Bills makes bills and gives them. It may be used concurrently.
+type Bills struct {
+	Parts
+	config Config
+	store  store
+	// slots are who may write a format on request at once: a large release takes memory.
+	slots *semaphore.Weighted
+}
+
+// New returns the bills of a master.
+func New(p Parts, c Config) *Bills {
+	if c.Namespace == "" {
+		c.Namespace = p.URL + "/sbom"
+	}
+	c.Namespace = strings.TrimRight(c.Namespace, "/")
+	b := &Bills{Parts: p, config: c, store: store{p.DB}, slots: semaphore.NewWeighted(2)}
+	p.Artifacts.Root("bill", b.roots)
+	return b
+}
+
+// Run makes the bills of what has ended, until ctx is done, whose error it returns.
+func (b *Bills) Run(ctx context.Context) error {
+	return b.Events.Follow(auth.System(ctx, "write bills of materials"), "bill", b.follow)
+}
+
+// follow makes what an event gives cause to. What can't ever be made is told of and left.
+func (b *Bills) follow(ctx context.Context, e event.Event) error {
+	err := b.after(ctx, e)
+	switch {
+	case err == nil || errors.Is(err, albs.Unavailable) || ctx.Err() != nil:
+		return err
+	case errors.Is(err, albs.NotFound), errors.Is(err, albs.Conflict), errors.Is(err, albs.Invalid), errors.Is(err, albs.TooLarge):
+		// Deleted meanwhile, beyond retention, or beyond bounds.
+		b.Log.Warn().Err(err).Str("topic", e.Topic).Msg("no bill of materials was made")
+		return nil
+	}
+	return err
+}
+
+func (b *Bills) after(ctx context.Context, e event.Event) error {
+	if e.Kind == release.EventPublished {
+		var told release.Event
+		if err := json.Unmarshal(e.Data, &told); err != nil {
+			return albs.Errorf(albs.Invalid, "read event %d: %w", e.ID, err)
+		}
+		return b.released(ctx, told.Release)
+	}
+	if of, ok := strings.CutPrefix(e.Topic, "build:"); ok && ended(e.Kind) {
+		id, err := strconv.ParseInt(of, 10, 64)
+		if err != nil {
+			return albs.Errorf(albs.Invalid, "read event %d: %w", e.ID, err)
+		}
+		return b.built(ctx, albs.BuildID(id))
+	}
+	return nil
+}
+
+// ended reports whether an event of that kind may be the last of a build's work.
+func ended(kind string) bool {
+	state, ok := strings.CutPrefix(kind, "task.")
+	return ok && albs.TaskState(state).Final()
+}
+
+// made is a bill that was found out, with what is to be kept and stated of it.
+type made struct {
+	bill    sbom.Bill
+	subject string
+	name    string
+	facts   albs.Digest
+	about   *artifact.Artifact // the package; nil of builds and releases
+	build   albs.BuildID
+	release release.Release // zero of builds
+}
+
+// words returns a bill with what is said in every one.
+func (b *Bills) words(k sbom.Kind) sbom.Bill {
+	return sbom.Bill{
+		Kind: k, Supplier: sbom.Party{Name: b.config.Supplier, URL: b.config.URL, Email: b.config.Email},
+		Base: b.config.Namespace, Tool: b.Version,
+	}
+}
+
+// working reports whether some of a build's own tasks haven't ended. Tests have the same
+// topic and are another story.
+func (b *Bills) working(ctx context.Context, id albs.BuildID) (bool, error) {
+	for _, k := range []albs.TaskKind{albs.KindBuild, albs.KindSource, albs.KindImport, albs.KindGraph} {
+		open, err := b.Queue.List(ctx, queue.Filter{
+			Kind: k, Topic: build.Topic(id), Limit: 1,
+			States: []albs.TaskState{albs.TaskBlocked, albs.TaskQueued, albs.TaskLeased, albs.TaskStopping},
+		})
+		if err != nil {
+			return false, fmt.Errorf("tasks of build %d: %w", id, err)
+		}
+		if len(open) > 0 {
+			return true, nil
+		}
+	}
+	return false, nil
+}

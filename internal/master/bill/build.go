@@ -1,0 +1,278 @@
+package bill
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"albs/internal/albs"
+	"albs/internal/attest"
+	"albs/internal/master/artifact"
+	"albs/internal/master/build"
+	"albs/internal/repodata"
+	"albs/internal/rpm/depend"
+	"albs/internal/sbom"
+)
+
+// patience is how long a package's record may take to reach the ledger.
+const patience = 30 * time.Second
+
+// built makes the bills of a build whose work has ended, and of its packages, unless they
+// are made of the same already.
+func (b *Bills) built(ctx context.Context, id albs.BuildID) error {
+	if open, err := b.working(ctx, id); err != nil || open {
+		return err
+	}
+	now, err := b.Builds.Packages(ctx, id)
+	if err != nil {
+		return err
+	}
+	if len(now) == 0 {
+		return nil
+	}
+	facts := factsOf(now)
+	if have, err := b.store.facts(ctx, sbom.Build, id.String()); err != nil || have == facts {
+		return err
+	}
+	all, err := b.ofBuild(ctx, id)
+	if err != nil {
+		return fmt.Errorf("bill of build %d: %w", id, err)
+	}
+	return b.keep(ctx, all)
+}
+
+// factsOf names the packages of a build, so that others in their place are noticed.
+func factsOf(packages []build.Artifact) albs.Digest {
+	var lines []string
+	for _, p := range packages {
+		lines = append(lines, fmt.Sprintln(p.Digest, p.Arch))
+	}
+	slices.Sort(lines)
+	return albs.DigestOf([]byte(strings.Join(lines, "")))
+}
+
+// ofBuild finds out the bills of a build's packages and, the last one, of the build.
+func (b *Bills) ofBuild(ctx context.Context, id albs.BuildID) ([]made, error) {
+	v, err := b.Builds.Get(ctx, id)
+	if err != nil {
+		return nil, err
+	}
+	systems := map[string]sbom.Distribution{}
+	type key struct {
+		platform string
+		arch     albs.Arch
+	}
+	worlds := map[key][]albs.Digest{}
+	g := sbom.NewGroup()
+	var files []artifact.Artifact
+	add := func(it build.Item, d albs.Digest) (artifact.Artifact, error) {
+		a, err := b.Artifacts.Find(ctx, d)
+		if err != nil || g.Has(d) {
+			return a, err
+		}
+		h, err := b.Artifacts.Package(ctx, d)
+		if err != nil {
+			return a, fmt.Errorf("header of %s: %w", a.Name, err)
+		}
+		files = append(files, a)
+		m := g.Add(h, sbom.File{SHA256: d}, systems[it.Platform])
+		m.Properties = append(m.Properties, b.properties(a, v, it)...)
+		m.Commits = commits(it)
+		return a, nil
+	}
+	for _, it := range v.Items {
+		if _, ok := systems[it.Platform]; !ok {
+			if systems[it.Platform], err = b.system(ctx, it.Platform); err != nil {
+				return nil, err
+			}
+		}
+		if it.SRPM.Digest != "" {
+			if _, err := add(it, it.SRPM.Digest); err != nil {
+				return nil, err
+			}
+		}
+		for _, f := range v.Artifacts {
+			if f.Item != it.ID || f.Kind != string(artifact.RPM) && f.Kind != string(artifact.SRPM) {
+				continue
+			}
+			a, err := add(it, f.Digest)
+			if err != nil {
+				return nil, err
+			}
+			if a.Kind == artifact.RPM {
+				k := key{it.Platform, f.Arch}
+				worlds[k] = append(worlds[k], a.Digest)
+			}
+		}
+	}
+	if err := b.proven(ctx, files); err != nil {
+		return nil, err
+	}
+	var all []sbom.World
+	for k, members := range worlds {
+		w := sbom.World{Distribution: systems[k.platform], Members: members}
+		if w.Beneath, err = b.beneath(ctx, k.platform, k.arch, g.Wanted(members)); err != nil {
+			return nil, err
+		}
+		all = append(all, w)
+	}
+	g.Resolve(all)
+	end := endOf(v)
+	var out []made
+	for _, a := range files {
+		one, err := b.ofPackage(ctx, g, a, end)
+		if err != nil {
+			return nil, err
+		}
+		one.build = id
+		out = append(out, one)
+	}
+	whole := b.words(sbom.Build)
+	whole.Made = end
+	whole.Root = sbom.Component{
+		Ref: "build", Type: sbom.Set, Name: "build-" + id.String(),
+		Properties: []sbom.Property{
+			{Name: sbom.PropertyBuildID, Value: id.String()}, {Name: sbom.PropertyBuildURL, Value: b.buildURL(id)}, {Name: sbom.PropertyAuthor, Value: v.Owner},
+			{Name: sbom.PropertyBuilt, Value: v.CreatedAt.UTC().Format(time.RFC3339)},
+		},
+	}
+	if whole, err = g.Whole(whole, nil); err != nil {
+		return nil, err
+	}
+	now := slices.DeleteFunc(slices.Clone(v.Artifacts), func(f build.Artifact) bool {
+		return f.Kind != string(artifact.RPM) && f.Kind != string(artifact.SRPM)
+	})
+	return append(out, made{bill: whole, subject: id.String(), name: whole.Root.Name, facts: factsOf(now), build: id}), nil
+}
+
+// endOf is when the last of a build's tasks ended.
+func endOf(v build.Build) time.Time {
+	end := v.CreatedAt
+	for _, it := range v.Items {
+		for _, t := range it.Tasks {
+			if t.State.Final() && t.Changed.After(end) {
+				end = t.Changed.Time
+			}
+		}
+	}
+	return end.UTC().Truncate(time.Second)
+}
+
+// proven waits until the ledger proves what is said of the files: a bill that names the
+// record of a file has seen it.
+func (b *Bills) proven(ctx context.Context, files []artifact.Artifact) error {
+	ds := make([]albs.Digest, len(files))
+	for i, f := range files {
+		ds[i] = f.Digest
+	}
+	wait, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	err := b.Provenance.WaitNotarized(wait, ds...)
+	if err == nil || wait.Err() == nil {
+		return err
+	}
+	if left, again := b.Provenance.Pending(ctx); again == nil && left == 0 && b.Provenance.Healthy() == nil {
+		return albs.Errorf(albs.Conflict, "the ledger lacks the record of a package, and none is on its way: %w", err)
+	}
+	return albs.Errorf(albs.Unavailable, "the ledger doesn't prove the packages yet: %w", err)
+}
+
+// system returns the distribution that a platform is; zero if it doesn't say so, or is
+// known no more.
+func (b *Bills) system(ctx context.Context, name string) (sbom.Distribution, error) {
+	p, err := b.Platforms.Get(ctx, name)
+	if albs.KindOf(err) == albs.NotFound {
+		return sbom.Distribution{}, nil
+	}
+	return sbom.Distribution{ID: p.OS.ID, Name: p.OS.Name, Version: p.OS.Version}, err
+}
+
+// beneath returns what the platform's own repositories provide of what is wanted. Of those
+// that were never read it isn't known, and what they have is said to be met by nothing.
+func (b *Bills) beneath(ctx context.Context, name string, arch albs.Arch, wanted map[string]bool) (out []depend.Capability, err error) {
+	p, err := b.Platforms.Get(ctx, name)
+	if albs.KindOf(err) == albs.NotFound {
+		return nil, nil
+	}
+	if err == nil {
+		_, err = b.References.Provided(ctx, p, arch, wanted, func(c repodata.Capability) { out = append(out, c.Depend()) })
+	}
+	if err != nil {
+		return nil, fmt.Errorf("what platform %s provides: %w", name, err)
+	}
+	return out, nil
+}
+
+func (b *Bills) buildURL(id albs.BuildID) string { return b.URL + "/build/" + id.String() }
+
+// properties are what is known of a package beside its header.
+func (b *Bills) properties(a artifact.Artifact, v build.Build, it build.Item) []sbom.Property {
+	var out []sbom.Property
+	add := func(name, value string) {
+		if value != "" {
+			out = append(out, sbom.Property{Name: name, Value: value})
+		}
+	}
+	add(sbom.PropertyRecord, string(a.Digest))
+	add(sbom.PropertyPackageType, "rpm")
+	add(sbom.PropertyUnsigned, string(a.Unsigned))
+	add(sbom.PropertySignedBy, a.SignedBy)
+	if v.ID == 0 {
+		return out
+	}
+	add(sbom.PropertyBuildID, v.ID.String())
+	add(sbom.PropertyBuildURL, b.buildURL(v.ID))
+	add(sbom.PropertyAuthor, v.Owner)
+	for _, f := range v.Artifacts {
+		if (f.Digest == a.Digest || f.Digest == a.Unsigned) && f.Item == it.ID && f.Kind == string(artifact.RPM) {
+			add(sbom.PropertyTargetArch, string(f.Arch))
+			break
+		}
+	}
+	if it.URL != "" {
+		add(sbom.PropertySourceType, "git")
+		add(sbom.PropertyGitURL, it.URL)
+		add(sbom.PropertyGitRef, it.Ref)
+		add(sbom.PropertyGitCommit, it.Commit)
+		return out
+	}
+	add(sbom.PropertySourceType, "srpm")
+	add(sbom.PropertySRPMURL, it.SRPMURL)
+	add(sbom.PropertySRPMDigest, string(it.SRPM.Digest))
+	add(sbom.PropertySRPMNEVRA, strings.TrimSuffix(it.SRPM.Name, ".rpm"))
+	return out
+}
+
+func commits(it build.Item) []sbom.Commit {
+	if it.URL == "" || it.Commit == "" {
+		return nil
+	}
+	return []sbom.Commit{{URL: it.URL, SHA: it.Commit}}
+}
+
+// ofPackage returns the bill of a package of a group, at being the newest thing told of.
+func (b *Bills) ofPackage(ctx context.Context, g *sbom.Group, a artifact.Artifact, at time.Time) (made, error) {
+	bill := b.words(sbom.Package)
+	bill.Made = at
+	bill, err := g.Of(a.Digest, bill)
+	if err != nil {
+		return made{}, err
+	}
+	if bill.Root.SHA512, err = b.sha512(ctx, a.Digest); err != nil {
+		return made{}, fmt.Errorf("read %s: %w", a.Name, err)
+	}
+	return made{bill: bill, subject: string(a.Digest), name: a.Name, about: &a}, nil
+}
+
+// body is what is stated of a bill's documents.
+func (m made) body(documents []attest.Descriptor) attest.SBOMBody {
+	return attest.SBOMBody{
+		Kind: string(m.bill.Kind), Build: int64(m.build), Release: int64(m.release.ID), Product: m.release.Product,
+		Serial: m.release.Serial, Tree: m.release.Tree, Documents: documents,
+	}
+}
+
+func number(n int64) string { return strconv.FormatInt(n, 10) }
