@@ -13,6 +13,7 @@ const (
 	Source          = "source"           // an SRPM or an upload, and where it came from
 	Build           = "build"            // an unsigned RPM, and how it was built
 	Test            = "test"             // an unsigned RPM, and how its tests went
+	Rebuild         = "rebuild"          // an unsigned RPM, and how it came out when it was built once more
 	SignIntent      = "sign-intent"      // what is about to be signed, with which key and for whom
 	SignResult      = "sign-result"      // the same, and how that ended
 	Sign            = "sign"             // a signed RPM, and what was signed by which key
@@ -32,6 +33,7 @@ var predicateTypes = map[string]string{
 	Source:          "urn:albs:predicate:source:v1",
 	Build:           "https://slsa.dev/provenance/v1",
 	Test:            "https://in-toto.io/attestation/test-result/v0.1",
+	Rebuild:         "urn:albs:predicate:rebuild:v1",
 	SignIntent:      "urn:albs:predicate:sign-intent:v1",
 	SignResult:      "urn:albs:predicate:sign-result:v1",
 	Sign:            "urn:albs:predicate:sign:v1",

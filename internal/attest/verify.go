@@ -43,7 +43,7 @@ type LogEntry struct {
 type Step struct {
 	Link      Link            `json:"link"`
 	Text      string          `json:"text"`
-	Predicate string          `json:"predicate,omitempty"` // source, build, test, sign or release
+	Predicate string          `json:"predicate,omitempty"` // source, build, test, rebuild, sign or release
 	Key       string          `json:"key,omitempty"`
 	Receipt   *ledger.Receipt `json:"receipt,omitempty"`
 }
@@ -54,9 +54,9 @@ type Step struct {
 //	file —signature by a trusted key, header and payload digests—
 //	     —sign statement→ unsigned package —build statement→ SRPM —source statement→ commit
 //
-// with the test statement of the unsigned package, the release statement of the file
-// and the commit statements of the commit where there are, or where the trust file
-// requires them. Every statement of
+// with the test and rebuild statements of the unsigned package, the release statement of
+// the file and the commit statements of the commit where there are, or where the trust
+// file requires them. Every statement of
 // the bundle is signed by a trusted master key, proven to be in the state of the
 // ledger that the master signed, and has its place in the chain. Where the bundle has a
 // proof of the public log of releases and the trust file names one, the release is in it
@@ -295,10 +295,13 @@ func (c *chain) made(unsigned albs.Digest, has content) error {
 	return c.sourced(unsigned, "")
 }
 
-// built follows test and build statements of an unsigned package, and the source
+// built follows test, rebuild and build statements of an unsigned package, and the source
 // statements of what it was built from.
 func (c *chain) built(unsigned albs.Digest, has content) error {
 	if err := c.tested(unsigned, has); err != nil {
+		return err
+	}
+	if err := c.rebuilt(unsigned, has); err != nil {
 		return err
 	}
 	found := c.about(unsigned, Build)
