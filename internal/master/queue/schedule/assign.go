@@ -167,7 +167,7 @@ func (a *assigner) find(q *queue) bool {
 // may reports whether a member of a crew that can do the queue's head may have it.
 func (a *assigner) may(q *queue, member int) bool {
 	w, l, r := &a.v.Waiting[member], q.lane, &q.lane.Ready[q.head]
-	if !w.Room.Holds(l.Room, w.Taken.Plus(a.spent[w.ID])) {
+	if !w.Room.Holds(l.Room, w.Taken.Plus(a.spent[w.ID])) || !w.meant(l.Needs) {
 		return false
 	}
 	return !slices.Contains(r.Refused, w.ID) || !a.elsewhere(l, r)

@@ -60,6 +60,16 @@ func TestAssign(t *testing.T) {
 			View{Lanes: []Lane{{Owner: "a", Needs: x86, Ready: readyIDs(1)}, {Owner: "a", Needs: arm, Ready: readyIDs(2)}},
 				Waiting: crowd(both, x86)}, []Assignment{{0, 0, 1}, {1, 0, 0}}},
 
+		{"a task for one worker goes to that one", View{Lanes: []Lane{{Owner: "a", Needs: append([]string{}, "arch:x86_64", Only("w2")), Ready: readyIDs(1)}}, Waiting: crowd(x86, x86, x86)},
+			[]Assignment{{0, 0, 1}}},
+		{"and to nobody while that one is away", View{Lanes: []Lane{{Owner: "a", Needs: []string{"arch:x86_64", Only("w9")}, Ready: readyIDs(1)}}, Waiting: crowd(x86, x86)}, nil},
+		{"a task for others goes to another", View{Lanes: []Lane{{Owner: "a", Needs: []string{"arch:x86_64", Except("w1")}, Ready: readyIDs(1)}}, Waiting: crowd(x86, x86)},
+			[]Assignment{{0, 0, 1}}},
+		{"and to none if there is no other", View{Lanes: []Lane{{Owner: "a", Needs: []string{"arch:x86_64", Except("w1")}, Ready: readyIDs(1)}}, Waiting: crowd(x86)}, nil},
+		{"who is meant still needs the labels", View{Lanes: []Lane{{Owner: "a", Needs: []string{"arch:x86_64", "big", Only("w1")}, Ready: readyIDs(1)}}, Waiting: crowd(x86)}, nil},
+		{"a name takes nothing from the labels behind it", View{Lanes: []Lane{{Owner: "a", Needs: []string{Except("w2"), "x", "z"}, Ready: readyIDs(1)}}, Waiting: crowd([]string{"x", "z"}, []string{"x", "z"})},
+			[]Assignment{{0, 0, 0}}},
+
 		{"the owner that used less goes first",
 			View{Lanes: []Lane{{Owner: "a", Needs: x86, Ready: readyIDs(1, 2)}, {Owner: "b", Needs: x86, Ready: readyIDs(8, 9)}},
 				Usage: map[string]float64{"a": 3000, "b": 100}, Waiting: crowd(x86, x86)}, []Assignment{{1, 0, 0}, {1, 1, 1}}},

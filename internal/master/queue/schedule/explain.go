@@ -166,7 +166,7 @@ func lacking(q Question) string {
 	}
 	var none []string
 	for _, n := range q.Lane.Needs {
-		offered := slices.ContainsFunc(q.Workers, func(w Worker) bool { return has(w.Labels, []string{n}) })
+		offered := slices.ContainsFunc(q.Workers, func(w Worker) bool { return has(w.Labels, []string{n}) && w.meant([]string{n}) })
 		if !offered {
 			none = append(none, n)
 		}

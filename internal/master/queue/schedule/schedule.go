@@ -156,13 +156,17 @@ const (
 // has to know the others.
 func (w *Worker) Bar(l *Lane, r *Ready) Bar {
 	b := w.laneBar(l)
+	if !w.meant(l.Needs) {
+		b = Label
+	}
 	if (b == None || b == Full) && w.Excludes(r.Key) != "" {
 		return Excluded
 	}
 	return b
 }
 
-// laneBar is the part of Bar that is the same for the whole lane.
+// laneBar is the part of Bar that is the same for the whole lane and for all workers that
+// are alike.
 func (w *Worker) laneBar(l *Lane) Bar {
 	switch {
 	case !has(w.Labels, l.Needs):
@@ -198,9 +202,36 @@ func (w *Worker) Excludes(key string) string {
 	return ""
 }
 
-// has reports whether all needs are among the labels; both are sorted.
+// How a task names the worker that is to have it, or is not to, among its needs. No label
+// of an identity has such a form.
+const (
+	only   = "worker="
+	except = "worker!="
+)
+
+// Only returns the need of a task that is for the worker of a name alone.
+func Only(worker string) string { return only + worker }
+
+// Except returns the need of a task that is for any worker but that of a name.
+func Except(worker string) string { return except + worker }
+
+// names reports whether a need is one of Only or Except.
+func names(need string) bool { return strings.HasPrefix(need, only) || strings.HasPrefix(need, except) }
+
+// meant reports whether nothing of what needs say of names keeps w away.
+func (w *Worker) meant(needs []string) bool {
+	return !slices.ContainsFunc(needs, func(n string) bool {
+		return names(n) && n != Only(w.Name) && (!strings.HasPrefix(n, except) || n == Except(w.Name))
+	})
+}
+
+// has reports whether all needs but those that name a worker are among the labels; both
+// are sorted.
 func has(labels, needs []string) bool {
 	for _, n := range needs {
+		if names(n) {
+			continue
+		}
 		i, ok := slices.BinarySearch(labels, n)
 		if !ok {
 			return false
