@@ -80,25 +80,23 @@ func (m *Mirrors) Ancestry(ctx context.Context, url, commit string, most Bounds)
 	return m.whole(ctx, dir, url, commit, most)
 }
 
-// Objects hands the objects of commits, which Ancestry has listed, to take in their
-// order, each as git cat-file prints it and checked against its id. TooLarge is a
-// commit of more than 256 KiB; an error of take ends it.
-func (m *Mirrors) Objects(ctx context.Context, url string, commits []string, take func(Commit, []byte) error) error {
-	if err := m.check(url); err != nil {
+// Objects hands the objects of commits, which Ancestry has listed of head, to take in
+// their order, each as git cat-file prints it and checked against its id. NotFound is a
+// commit that the mirror doesn't have, TooLarge one of more than 256 KiB; an error of take
+// ends it.
+func (m *Mirrors) Objects(ctx context.Context, url, head string, commits []string, take func(Commit, []byte) error) error {
+	dir, err := m.ensure(ctx, url, head)
+	if err != nil {
 		return err
+	}
+	for _, c := range commits {
+		if !validCommit(c) {
+			return albs.Errorf(albs.Invalid, "%.80q is not a full commit id (40 lower-case hex digits)", c)
+		}
 	}
 	for len(commits) > 0 {
 		some := commits[:min(objects, len(commits))]
 		commits = commits[len(some):]
-		dir, err := m.ensure(ctx, url, some[0])
-		if err != nil {
-			return err
-		}
-		for _, c := range some {
-			if !validCommit(c) {
-				return albs.Errorf(albs.Invalid, "%.80q is not a full commit id (40 lower-case hex digits)", c)
-			}
-		}
 		if err := m.objects(ctx, dir, some, take); err != nil {
 			return fmt.Errorf("read commits of %s: %w", url, err)
 		}

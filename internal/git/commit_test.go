@@ -111,13 +111,17 @@ func TestAncestry(t *testing.T) {
 		t.Fatalf("Ancestry = %d commits from %s, want the %d of git rev-list", len(got), got[0], len(want))
 	}
 	var seen []string
-	err = m.Objects(t.Context(), url, got, func(c Commit, raw []byte) error {
+	asked := s.Requests()
+	err = m.Objects(t.Context(), url, head, got, func(c Commit, raw []byte) error {
 		if c.ID != idOf(string(raw)) || c.Author.Email != "tester@example.org" {
 			t.Errorf("commit %s by %+v", c.ID, c.Author)
 		}
 		seen = append(seen, c.ID)
 		return nil
 	})
+	if s.Requests() != asked {
+		t.Errorf("reading what is there took %d requests", s.Requests()-asked)
+	}
 	if err != nil || !slices.Equal(seen, got) {
 		t.Fatalf("Objects gave %d of %d commits, %v", len(seen), len(got), err)
 	}
@@ -126,12 +130,12 @@ func TestAncestry(t *testing.T) {
 	}
 	blob := s.Git("hello", "rev-parse", head+":a")
 	for _, id := range []string{blob, someParent} {
-		if err := m.Objects(t.Context(), url, []string{head, id}, func(Commit, []byte) error { return nil }); !errors.Is(err, albs.NotFound) {
+		if err := m.Objects(t.Context(), url, head, []string{head, id}, func(Commit, []byte) error { return nil }); !errors.Is(err, albs.NotFound) {
 			t.Errorf("%s, which is no commit: %v, want NotFound", id, err)
 		}
 	}
 	stop := errors.New("stop")
-	if err := m.Objects(t.Context(), url, got, func(Commit, []byte) error { return stop }); !errors.Is(err, stop) {
+	if err := m.Objects(t.Context(), url, head, got, func(Commit, []byte) error { return stop }); !errors.Is(err, stop) {
 		t.Errorf("take's error came back as %v", err)
 	}
 }

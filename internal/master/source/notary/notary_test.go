@@ -285,10 +285,10 @@ func TestLongHistory(t *testing.T) {
 	spec := albs.NotarizeSpec{URL: f.url, Refs: []albs.NamedRef{{Name: "refs/heads/main", Commit: head}}, Requester: "alice"}
 	done := slices.Clone(reached[201:])
 	slices.Reverse(done)
-	if n, err := f.states(t.Context(), spec, "refs/heads/main", done); err != nil || n != 250 {
+	if n, err := f.states(t.Context(), spec, spec.Refs[0], done); err != nil || n != 250 {
 		t.Fatalf("an attempt that came to an end: %d commits, %v", n, err)
 	}
-	if n, err := f.states(t.Context(), spec, "refs/heads/main", done[:10]); err != nil || n != 0 {
+	if n, err := f.states(t.Context(), spec, spec.Refs[0], done[:10]); err != nil || n != 0 {
 		t.Fatalf("the same again: %d commits, %v", n, err)
 	}
 	var log strings.Builder

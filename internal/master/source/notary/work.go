@@ -88,7 +88,7 @@ func (n *Notary) ref(ctx context.Context, spec albs.NotarizeSpec, ref albs.Named
 	slices.Reverse(fresh)
 	for i := 0; i < len(fresh); i += batch {
 		some := fresh[i:min(i+batch, len(fresh))]
-		stated, err := n.states(ctx, spec, ref.Name, some)
+		stated, err := n.states(ctx, spec, ref, some)
 		if err != nil {
 			return err
 		}
@@ -169,13 +169,13 @@ func (n *Notary) recordOf(ctx context.Context, subject albs.Digest, repository s
 
 // states states commits that aren't what a ref names, and returns of how many nothing was
 // stated before.
-func (n *Notary) states(ctx context.Context, spec albs.NotarizeSpec, ref string, commits []string) (stated int, err error) {
+func (n *Notary) states(ctx context.Context, spec albs.NotarizeSpec, ref albs.NamedRef, commits []string) (stated int, err error) {
 	type seen struct {
 		git.Commit
 		subject albs.Digest
 	}
 	var all []seen
-	err = n.Git.Objects(ctx, spec.URL, commits, func(c git.Commit, raw []byte) error {
+	err = n.Git.Objects(ctx, spec.URL, ref.Commit, commits, func(c git.Commit, raw []byte) error {
 		all = append(all, seen{c, albs.DigestOf(raw)})
 		return checkParents(c)
 	})
@@ -185,7 +185,7 @@ func (n *Notary) states(ctx context.Context, spec albs.NotarizeSpec, ref string,
 	err = n.DB.InTx(ctx, func(tx db.Tx) error {
 		stated = 0
 		for _, c := range all {
-			added, err := n.store.addCommit(ctx, tx, rowOf(spec.URL, ref, c.Commit, c.subject))
+			added, err := n.store.addCommit(ctx, tx, rowOf(spec.URL, ref.Name, c.Commit, c.subject))
 			if err != nil {
 				return err
 			}
@@ -193,7 +193,7 @@ func (n *Notary) states(ctx context.Context, spec albs.NotarizeSpec, ref string,
 				continue
 			}
 			stated++
-			body := attest.CommitBody{Repository: provenance.GitURI(spec.URL), Ref: ref, Requester: spec.Requester}
+			body := attest.CommitBody{Repository: provenance.GitURI(spec.URL), Ref: ref.Name, Requester: spec.Requester}
 			if err := n.state(ctx, tx, spec.URL, c.Commit, c.subject, body); err != nil {
 				return err
 			}
@@ -207,7 +207,7 @@ func (n *Notary) states(ctx context.Context, spec albs.NotarizeSpec, ref string,
 func (n *Notary) head(ctx context.Context, spec albs.NotarizeSpec, last refRow, body attest.CommitBody, reached []string) (stated int, err error) {
 	var c git.Commit
 	var subject albs.Digest
-	err = n.Git.Objects(ctx, spec.URL, reached[:1], func(g git.Commit, raw []byte) error {
+	err = n.Git.Objects(ctx, spec.URL, reached[0], reached[:1], func(g git.Commit, raw []byte) error {
 		c, subject = g, albs.DigestOf(raw)
 		return checkParents(g)
 	})
