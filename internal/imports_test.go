@@ -168,7 +168,7 @@ var allowed = map[string][]string{
 
 	// the api's machinery, which knows no resource, and its resources of what goes out
 	"master/api/rest":     {"albs", "master/auth", "master/face"},
-	"master/api/delivery": append([]string{"albs", "attest", "disk", "failure", "repodata", "repodata/record", "master/repo/history", "master/api/rest", "master/face"}, modules...), // attest: what lies beside a package; repodata: what a record's file is, and its bounds; disk: a full temporary folder
+	"master/api/delivery": append([]string{"albs", "attest", "disk", "failure", "repodata", "repodata/record", "sbom", "master/repo/history", "master/api/rest", "master/face"}, modules...), // attest: what lies beside a package; sbom: which formats there are; repodata: what a record's file is, and its bounds; disk: a full temporary folder
 
 	// the workers
 	"worker":              {"albs", "disk", "telemetry"}, // disk: the spool

@@ -41,12 +41,15 @@ func run(ctx context.Context, r *ask.App, args []string) int {
 	return r.Run(ctx, root(r), args, r.Explain)
 }
 
-// app has the commands of one run that need no server.
-type app struct{ *terminal.Terminal }
+// app has the commands of one run that need no server, or don't always.
+type app struct {
+	*terminal.Terminal
+	server *ask.App
+}
 
 // root is the command tree.
 func root(r *ask.App) *urfave.App {
-	a := &app{r.Terminal}
+	a := &app{r.Terminal, r}
 	commands := []*urfave.Command{a.serveCommand(), a.configCommand(), a.dbCommand()}
 	commands = append(commands, remote.Commands(r)...)
 	return &urfave.App{

@@ -7,8 +7,10 @@ import (
 	"encoding/hex"
 	"errors"
 	"io"
+	"io/fs"
 	"os"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -20,22 +22,29 @@ import (
 	"albs/internal/sbom"
 )
 
-// sbomCommand writes bills of materials of files; it never opens a connection.
+// sbomCommand writes bills of materials: of files without a connection, of what a server
+// has by asking for the one that it made.
 func (a *app) sbomCommand() *urfave.Command {
 	return &urfave.Command{
 		Name:  "sbom",
-		Usage: "write a bill of materials of a file, without a server",
-		Description: "It tells what the file says of itself, and is the same each time. Nothing is looked up:\n" +
-			"what a package requires is not resolved, and the document says so.",
+		Usage: "write a bill of materials of a package, build, release, image or program",
+		Description: "Of a file it tells what the file says of itself, without a server, and is the same each time.\n" +
+			"What a package requires is not resolved then, and the document says so. Of builds, releases and their packages the\n" +
+			"server has made bills that tell it, and has stated the digests of those in " + string(sbom.CycloneDXJSON) + " and " + string(sbom.SPDXJSON) + ".",
 		Subcommands: []*urfave.Command{
 			{
-				Name: "package", Usage: "write one of an RPM package", ArgsUsage: "FILE.rpm [--format F] [--output FILE] [--distribution ID:VERSION] [--supplier NAME] [--namespace URL]",
-				Description: "ID and VERSION are those of the distribution's os-release. Scanners find nothing for a package of which they aren't told.\n" +
-					"For example: albs sbom package hello-1-1.x86_64.rpm --format cyclonedx-json --distribution almalinux:9.4",
+				Name: "package", Usage: "write one of an RPM package, or download the server's", ArgsUsage: "FILE.rpm|SHA256|NEVRA [--format F] [--output FILE] [--distribution ID:VERSION] [--supplier NAME] [--namespace URL]",
+				Description: "What isn't a file here is asked of the server, which knows more.\n" +
+					"ID and VERSION are those of the distribution's os-release. Scanners find nothing for a package of which they aren't told.\n" +
+					"For example: albs sbom package ./hello-1-1.x86_64.rpm --format cyclonedx-json --distribution almalinux:9.4",
 				Flags: append(sbomFlags(),
 					&urfave.StringFlag{Name: "distribution", Usage: "the distribution that the package is of, as `ID:VERSION`"}),
-				Action: terminal.Action(1, 1, func(c *urfave.Context) error { return a.sbomOf(c, ofPackage) }),
+				Action: terminal.Action(1, 1, a.sbomOfPackage),
 			},
+			a.sbomOfServer("build", "download one of a build and all of its packages", "Once all tasks of the build have ended, the server makes it.\n"+
+				"For example: albs sbom build 7 --format cyclonedx-json --output build-7.cdx.json"),
+			a.sbomOfServer("release", "download one of all that a product shows by a release", "Once the release is public, the server makes it.\n"+
+				"For example: albs sbom release 3 --output release-3.spdx.json"),
 			{
 				Name: "program", Usage: "write one of a program in Go, as albs itself", ArgsUsage: "FILE [--format F] [--output FILE] [--supplier NAME] [--namespace URL] [--version V] [--date TIME]",
 				Description: "It lists the modules that the program was made from, as the file itself tells.\n" +
@@ -49,7 +58,8 @@ func (a *app) sbomCommand() *urfave.Command {
 	}
 }
 
-func sbomFlags() []urfave.Flag {
+// formatFlags are those of every command here.
+func formatFlags() []urfave.Flag {
 	var names []string
 	for _, f := range sbom.Formats() {
 		names = append(names, string(f))
@@ -57,9 +67,63 @@ func sbomFlags() []urfave.Flag {
 	return []urfave.Flag{
 		&urfave.StringFlag{Name: "format", Usage: "the `FORMAT`: " + strings.Join(names, ", "), Value: string(sbom.SPDXJSON)},
 		&urfave.StringFlag{Name: "output", Aliases: []string{"o"}, Usage: "the `FILE` to write, - for stdout", Value: "-"},
+	}
+}
+
+func sbomFlags() []urfave.Flag {
+	return append(formatFlags(),
 		&urfave.StringFlag{Name: "supplier", Usage: "the `NAME` of who supplies it"},
 		&urfave.StringFlag{Name: "namespace", Usage: "the `URL` below which SPDX documents have their names", Value: "https://albs.invalid/spdx"},
+	)
+}
+
+// maxBill bounds what is taken of a server.
+const maxBill = 256 << 20
+
+// sbomOfServer is a command that downloads the bill of something that has a number.
+func (a *app) sbomOfServer(of, usage, description string) *urfave.Command {
+	return &urfave.Command{
+		Name: of, Usage: usage, ArgsUsage: strings.ToUpper(of) + " [--format F] [--output FILE]", Description: description, Flags: formatFlags(),
+		Action: terminal.Action(1, 1, func(c *urfave.Context) error {
+			if n, err := strconv.ParseInt(c.Args().First(), 10, 64); err != nil || n < 1 {
+				return terminal.Misused(c, "%q is no number of a %s", c.Args().First(), of)
+			}
+			return a.download(c, of)
+		}),
 	}
+}
+
+// download saves the bill that the server has.
+func (a *app) download(c *urfave.Context, of string) error {
+	format, err := sbom.ParseFormat(c.String("format"))
+	if err != nil {
+		return terminal.Misused(c, "--format: %v", err)
+	}
+	cl, err := a.server.Connect()
+	if err != nil {
+		return err
+	}
+	_, err = a.server.Download(c, func() ([]byte, error) {
+		return cl.SBOM(c.Context, of, c.Args().First(), string(format), format.MediaType(), maxBill)
+	})
+	return err
+}
+
+// sbomOfPackage is of a file, if there is one of that name, else of what the server has.
+func (a *app) sbomOfPackage(c *urfave.Context) error {
+	what := c.Args().First()
+	if _, err := os.Lstat(what); errors.Is(err, fs.ErrNotExist) {
+		_, err := rpm.ParseNEVRA(strings.TrimSuffix(what, ".rpm"))
+		if albs.Digest(what).Valid() || err == nil {
+			for _, flag := range []string{"distribution", "supplier", "namespace"} {
+				if c.IsSet(flag) {
+					return terminal.Misused(c, "there is no file %s, and --%s is of a file", what, flag)
+				}
+			}
+			return a.download(c, "package")
+		}
+	}
+	return a.sbomOf(c, ofPackage)
 }
 
 // sbomOf writes the bill that of makes of the file that the command names.

@@ -1,10 +1,15 @@
 package cli
 
 import (
+	"io"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/google/go-cmp/cmp"
 
 	"albs/internal/sbom"
 )
@@ -53,6 +58,47 @@ func TestSBOMRefuses(t *testing.T) {
 		got := command(t, t.Context(), nil, append([]string{"sbom"}, strings.Fields(tc.args)...)...)
 		if got.code != tc.code || !strings.HasPrefix(got.stderr, tc.stderr) || got.stdout != "" {
 			t.Errorf("albs sbom %s: %+v, want code %d and %q", tc.args, got, tc.code, tc.stderr)
+		}
+	}
+}
+
+// TestSBOMOfServer: what is no file is asked of the server, under its name and format.
+func TestSBOMOfServer(t *testing.T) {
+	t.Parallel()
+	var asked []string
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		asked = append(asked, r.URL.String())
+		f := sbom.Format(r.URL.Query().Get("format"))
+		w.Header().Set("Content-Type", f.MediaType())
+		_, _ = io.WriteString(w, "the bill")
+	}))
+	defer server.Close()
+	env := map[string]string{"ALBS_URL": server.URL}
+	sum := strings.Repeat("ab", 32)
+	file := filepath.Join(t.TempDir(), "bill")
+	for _, args := range []string{
+		"package " + sum, "package hello-1:1-1.x86_64.rpm --format cyclonedx-xml", "build 7 --format spdx-rdf", "release 3 --format cyclonedx-json",
+	} {
+		if got := command(t, t.Context(), env, append([]string{"sbom"}, strings.Fields(args)...)...); got.code != 0 || got.stdout != "the bill" {
+			t.Errorf("albs sbom %s: %+v", args, got)
+		}
+	}
+	if got := command(t, t.Context(), env, "sbom", "build", "7", "--output", file); got.code != 0 {
+		t.Errorf("into a file: %+v", got)
+	}
+	if b, err := os.ReadFile(file); err != nil || string(b) != "the bill" {
+		t.Errorf("the file has %q, %v", b, err)
+	}
+	want := []string{
+		"/api/v1/sbom/package/" + sum + "?format=spdx-json", "/api/v1/sbom/package/hello-1:1-1.x86_64.rpm?format=cyclonedx-xml",
+		"/api/v1/sbom/build/7?format=spdx-rdf", "/api/v1/sbom/release/3?format=cyclonedx-json", "/api/v1/sbom/build/7?format=spdx-json",
+	}
+	if diff := cmp.Diff(want, asked); diff != "" {
+		t.Errorf("asked for (-want +got):\n%s", diff)
+	}
+	for _, args := range []string{"build x", "release 0", "build 7 --format spdx-xml", "package hello-1-1.x86_64 --distribution a:1", "package " + sum + " --supplier x"} {
+		if got := command(t, t.Context(), env, append([]string{"sbom"}, strings.Fields(args)...)...); got.code != 2 {
+			t.Errorf("albs sbom %s: %+v, want that it is wrong", args, got)
 		}
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"mime"
 	"net/http"
 	"net/url"
+	"strings"
 
 	"albs/internal/albs"
 )
@@ -54,6 +55,13 @@ func (c *Client) Bundle(ctx context.Context, d albs.Digest, limit int64) (envelo
 	}
 	proof, err = c.Document(ctx, artifactPath(d, "ledger-proof"), lines, limit)
 	return envelopes, proof, err
+}
+
+// SBOM downloads the bill of materials of a package (by its sha256 or NEVRA), build or
+// release (by its number), which of says, in a format of that media type; limit bounds it.
+func (c *Client) SBOM(ctx context.Context, of, what, format, media string, limit int64) ([]byte, error) {
+	media, _, _ = strings.Cut(media, ";")
+	return c.Document(ctx, "/sbom/"+url.PathEscape(of)+"/"+url.PathEscape(what)+"?format="+url.QueryEscape(format), media, limit)
 }
 
 // Trust downloads what a stranger needs to verify packages of a product, of all if it is

@@ -63,6 +63,7 @@ func TestOneProcess(t *testing.T) {
 	public := filepath.Join(s.dir, "albs/releaser/public/demo/current")
 	install(s, public, "zlib", "pngcheck", "perl-Try-Tiny")
 	refuse(s, public)
+	bills(s, first, id, public)
 	verify(s, public)
 
 	former := metadata(t, public)

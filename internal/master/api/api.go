@@ -23,6 +23,7 @@ import (
 	"albs/internal/master/api/rest"
 	"albs/internal/master/artifact"
 	"albs/internal/master/auth"
+	"albs/internal/master/bill"
 	"albs/internal/master/build"
 	"albs/internal/master/event"
 	"albs/internal/master/gc"
@@ -57,6 +58,7 @@ type Parts struct {
 	Records    *record.Records
 	History    *history.History
 	Traces     *trace.Traces
+	Bills      *bill.Bills
 	Builds     *build.Builds
 	Tests      *testrun.Tests
 	Notary     *notary.Notary
@@ -89,7 +91,7 @@ func New(p Parts, c Config) *Server {
 	s.routeTests()
 	s.routeUploads()
 	s.delivery = delivery.Register(s.Server, delivery.Parts{
-		Artifacts: p.Artifacts, Provenance: p.Provenance, Platforms: p.Platforms, References: p.References, Products: p.Products, Records: p.Records, History: p.History, Traces: p.Traces,
+		Artifacts: p.Artifacts, Provenance: p.Provenance, Platforms: p.Platforms, References: p.References, Products: p.Products, Records: p.Records, History: p.History, Traces: p.Traces, Bills: p.Bills,
 		Notary: p.Notary, Signs: p.Signs, Releases: p.Releases, Trust: p.Trust,
 	})
 	s.routeUsers()

@@ -27,7 +27,7 @@ var unasked = map[string]string{
 		provenance.Provenance.Bundle provenance.Provenance.Commits provenance.Provenance.Examine provenance.Provenance.ExamineCommit provenance.Provenance.History provenance.Provenance.Notarized provenance.Provenance.Trust
 		queue.Queue.Attempts queue.Queue.List queue.Queue.Logs queue.Queue.ReadLog queue.Queue.Stats queue.Queue.Task queue.Queue.Tasks
 		queue.Queue.Why queue.Queue.Whys queue.Queue.Worker queue.Queue.Workers
-		record.Records.Of release.Releases.CountOf release.Releases.Get release.Releases.Holding release.Releases.List release.Releases.ShownBy
+		bill.Bills.OfBuild bill.Bills.OfPackage bill.Bills.OfRelease record.Records.Of release.Releases.CountOf release.Releases.Get release.Releases.Holding release.Releases.List release.Releases.ShownBy
 		revision.Store.All revision.Store.ByID revision.Store.Get revision.Store.GetRevision revision.Store.History
 		repo.Repos.Contain repo.Repos.Current repo.Repos.Find repo.Repos.Open repo.Repos.ReadTree repo.Repos.TreeAt repo.Repos.TreeOf repo.Repos.TreeShown repo.Repos.Trees repo/history.History.Diff repo/history.History.Holdings repo/history.History.Moments repo/history.History.Show
 		release.Releases.Effects sign.Signing.AllowedFiles sign.Signing.File sign.Signing.FileEffects sign.Signing.Files sign.Signing.RequestEffects
@@ -41,7 +41,7 @@ var unasked = map[string]string{
 	"inside": `
 		artifact.Artifacts.Admit artifact.Artifacts.AdmitLogs artifact.Artifacts.Collect artifact.Artifacts.DropStaged artifact.Artifacts.OpenStaged artifact.Artifacts.Package artifact.Artifacts.Reach artifact.Artifacts.Renew artifact.Artifacts.Save
 		artifact.Artifacts.Stage artifact.Artifacts.Staged artifact.Artifacts.StagedLeases
-		auth.Auth.Bootstrap auth.Auth.LocalWorker build.Builds.Run build.Builds.TestRoot gc.Collector.Collect gc.Collector.Run platform.Platforms.Root platform.Platforms.Roots platform/reference.Index.Provided platform/reference.Index.Run
+		auth.Auth.Bootstrap auth.Auth.LocalWorker bill.Bills.Run build.Builds.Run build.Builds.TestRoot gc.Collector.Collect gc.Collector.Run platform.Platforms.Root platform.Platforms.Roots platform/reference.Index.Provided platform/reference.Index.Run
 		build/given.SRPMs.Fetch build/given.SRPMs.Held build/given.SRPMs.Upload
 		build/repository.Repositories.Extend build/repository.Repositories.Flavours build/repository.Repositories.Link build/repository.Repositories.Of build/repository.Repositories.Root
 		fleet.Fleet.Flush fleet.Fleet.Read fleet.Fleet.Run provenance.Provenance.Evidence provenance.Provenance.Pending provenance.Provenance.Run provenance.Provenance.Stated provenance.Provenance.Unverified provenance.Provenance.WaitNotarized

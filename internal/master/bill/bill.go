@@ -195,13 +195,14 @@ func (b *Bills) words(k sbom.Kind) sbom.Bill {
 	}
 }
 
-// working reports whether some of a build's own tasks haven't ended. Tests have the same
-// topic and are another story.
+// working reports whether some of a build's own tasks are still to end. Those blocked
+// while nothing else is to be done wait in vain. Tests have the same topic and are another
+// story.
 func (b *Bills) working(ctx context.Context, id albs.BuildID) (bool, error) {
 	for _, k := range []albs.TaskKind{albs.KindBuild, albs.KindSource, albs.KindImport, albs.KindGraph} {
 		open, err := b.Queue.List(ctx, queue.Filter{
 			Kind: k, Topic: build.Topic(id), Limit: 1,
-			States: []albs.TaskState{albs.TaskBlocked, albs.TaskQueued, albs.TaskLeased, albs.TaskStopping},
+			States: []albs.TaskState{albs.TaskQueued, albs.TaskLeased, albs.TaskStopping},
 		})
 		if err != nil {
 			return false, fmt.Errorf("tasks of build %d: %w", id, err)

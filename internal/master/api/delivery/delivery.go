@@ -12,6 +12,7 @@ import (
 
 	"albs/internal/master/api/rest"
 	"albs/internal/master/artifact"
+	"albs/internal/master/bill"
 	"albs/internal/master/platform"
 	"albs/internal/master/platform/reference"
 	"albs/internal/master/product"
@@ -35,6 +36,7 @@ type Parts struct {
 	History    *history.History
 	Traces     *trace.Traces
 	Notary     *notary.Notary
+	Bills      *bill.Bills
 	Signs      *sign.Signing
 	Releases   *release.Releases
 	// Trust returns the trust document as JSON (attest.Trust): what a stranger
@@ -67,5 +69,6 @@ func Register(s *rest.Server, p Parts) *Resources {
 	r.routeArtifacts()
 	r.routeTrace()
 	r.routeSources()
+	r.routeSBOM()
 	return r
 }

@@ -7,6 +7,7 @@ import (
 	"slices"
 
 	"albs/internal/albs"
+	"albs/internal/master/artifact"
 	"albs/internal/master/auth"
 	"albs/internal/master/build"
 	"albs/internal/master/build/settle"
@@ -38,7 +39,8 @@ type buildView struct {
 	MoreFails int // failures that aren't listed
 	Actions   []page.Action
 	Files     []file
-	AllFiles  int // files that there are
+	AllFiles  int  // files that there are
+	Bill      bool // there is a bill of materials, or soon will be
 	Repos     []repoLink
 	Requests  []sign.Request
 	Releases  []release.Release
@@ -117,6 +119,7 @@ func (u *Pages) buildPage(w http.ResponseWriter, r *http.Request) error {
 	}
 	v.Files = filesOf(f)
 	v.AllFiles = len(v.Files)
+	v.Bill = !f.build.Status.Finished.IsZero() && slices.ContainsFunc(f.build.Artifacts, func(a build.Artifact) bool { return a.Kind == string(artifact.RPM) || a.Kind == string(artifact.SRPM) })
 	if v.AllFiles > maxShownFiles {
 		v.Files = nil
 	}

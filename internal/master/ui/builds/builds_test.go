@@ -46,7 +46,7 @@ func TestTemplates(t *testing.T) {
 		Packages: []order.Package{{Name: pagetest.Bad, State: status.Failed, More: 2, Rows: []order.Row{{Arch: albs.X8664, Task: 12, State: "excluded", Why: pagetest.Bad}},
 			Needs: []order.Need{{Package: pagetest.Bad, Requires: []string{pagetest.Bad}, Arches: []albs.Arch{albs.X8664}, Class: order.Cut, Broken: pagetest.Bad}, {Class: order.Vain}, {Class: order.Awaited}}}}}
 	view := buildView{
-		Build: f.build, Steps: stepsOf(f), Matrices: matricesOf(f), Requests: f.requests, Releases: f.releases, Files: filesOf(f), AllFiles: 2, Warnings: []string{pagetest.Bad}, Ordered: []string{"el9"}, Graphs: []order.Graph{who},
+		Build: f.build, Steps: stepsOf(f), Matrices: matricesOf(f), Requests: f.requests, Releases: f.releases, Files: filesOf(f), AllFiles: 2, Bill: true, Warnings: []string{pagetest.Bad}, Ordered: []string{"el9"}, Graphs: []order.Graph{who},
 		Noarch: []settle.Difference{{Package: pagetest.Bad, First: settle.Copy{Arch: albs.X8664, Digest: d}, Second: settle.Copy{Arch: albs.AArch64, Digest: d}, Differs: []string{pagetest.Bad}}}, Repos: reposOf(f), Unverified: unverifiedOf(f),
 		Failures: []taskFailure{{Task: task, Label: pagetest.Bad, Log: queue.LogInfo{Attempt: 1, Stream: "build", Size: 7}, Waiting: 2, Cause: cause}}, MoreFails: 3,
 		Actions: []page.Action{{URL: "/x", Label: "Do", Why: pagetest.Bad}, {URL: "/y", Label: "Do"}, {URL: "/z", Label: "Do", Sure: "Really"}, {URL: "/w", Label: "Leave", Leads: true}},

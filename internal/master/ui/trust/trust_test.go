@@ -23,6 +23,7 @@ func sample(name string) trace.Trace {
 			{ID: string(e), Kind: trace.Package, Name: name, SHA256: e, Record: provenance.Failed, Trouble: name, Asked: true},
 		},
 		Links: []trace.Link{
+			{To: string(d), Says: "sbom", Standing: provenance.Verified, Text: name},
 			{From: name, To: string(d), Says: "source", Standing: provenance.Verified, Text: name, At: time.Now(), Receipt: &ledger.Receipt{TxID: 7}},
 			{From: string(d), To: string(e), Says: "build", Standing: provenance.Failed, Trouble: name, Text: name},
 			{To: string(e), Says: "test", Standing: provenance.Missing, Text: "nothing says that it was tested"},
@@ -49,7 +50,7 @@ func TestViewOf(t *testing.T) {
 	if v.Things[1].Worst != provenance.Verified || v.Things[2].Worst != provenance.Failed || len(v.Things[2].Links) != 3 {
 		t.Errorf("the things are %+v", v.Things)
 	}
-	if got := fmt.Sprint(v.Counts); got != "[{verified 1} {pending 1} {missing 1} {failed 1}]" {
+	if got := fmt.Sprint(v.Counts); got != "[{verified 2} {pending 1} {missing 1} {failed 1}]" {
 		t.Errorf("the counts are %s", got)
 	}
 	many := sample("hello")
