@@ -69,6 +69,8 @@ var allowed = map[string][]string{
 	"tlog":             {"albs", "disk"}, // its lock and its key, full disks
 	"attest":           {"albs", "ledger", "tlog", "rpm"},
 	"sbom":             {"albs", "rpm", "rpm/depend", "repodata"},
+	"iso":              {"albs"},
+	"sbom/image":       {"albs", "rpm", "sbom"}, // bills of installation images: what their .treeinfo says
 	"advisory":         {"albs", "rpm", "repodata"},
 	"failure":          {"albs"}, // rules over logs, pure
 
@@ -197,7 +199,7 @@ var allowed = map[string][]string{
 	"cli/remote":          {"cli/remote/approval", "cli/remote/ask", "cli/remote/catalog", "cli/remote/builds", "cli/remote/releases", "cli/remote/trust", "cli/remote/farm"},
 	"cli/verify":          {"cli/terminal", "albs", "disk", "repodata", "egress", "attest", "tlog"}, // egress: the repository that a person names
 	"cli": append([]string{"cli/terminal", "cli/remote", "cli/remote/ask", "cli/verify", "config", "telemetry", "master", "worker", "worker/depot",
-		"albs", "disk", "rpm", "repodata", "egress", "attest", "sbom", "advisory"}, roles...), // disk: a CA file, bounded
+		"albs", "disk", "rpm", "repodata", "egress", "attest", "sbom", "sbom/image", "iso", "advisory"}, roles...), // disk: a CA file, bounded
 }
 
 // confined says which packages alone may import a path or what lies below it. An

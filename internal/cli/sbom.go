@@ -9,6 +9,7 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -18,8 +19,10 @@ import (
 
 	"albs/internal/albs"
 	"albs/internal/cli/terminal"
+	"albs/internal/iso"
 	"albs/internal/rpm"
 	"albs/internal/sbom"
+	"albs/internal/sbom/image"
 )
 
 // sbomCommand writes bills of materials: of files without a connection, of what a server
@@ -45,6 +48,16 @@ func (a *app) sbomCommand() *urfave.Command {
 				"For example: albs sbom build 7 --format cyclonedx-json --output build-7.cdx.json"),
 			a.sbomOfServer("release", "download one of all that a product shows by a release", "Once the release is public, the server makes it.\n"+
 				"For example: albs sbom release 3 --output release-3.spdx.json"),
+			{
+				Name: "iso", Usage: "write one of an installation image and all packages in it", ArgsUsage: "DIR|FILE.iso [--format F] [--output FILE] [--distribution ID:VERSION] [--supplier NAME] [--namespace URL]",
+				Description: "DIR is an image that is mounted or unpacked, with its .treeinfo; of FILE.iso the digest is told too.\n" +
+					"Every package is read whole, which takes as long as sha256sum. By which packages of the image\n" +
+					"requirements are met is found out.\n" +
+					"For example: albs sbom iso ./AlmaLinux-9.4-x86_64-dvd.iso --format cyclonedx-json --output dvd.cdx.json",
+				Flags: append(sbomFlags(),
+					&urfave.StringFlag{Name: "distribution", Usage: "the distribution that it is of, as `ID:VERSION`, if .treeinfo doesn't have it right"}),
+				Action: terminal.Action(1, 1, a.sbomOfImage),
+			},
 			{
 				Name: "program", Usage: "write one of a program in Go, as albs itself", ArgsUsage: "FILE [--format F] [--output FILE] [--supplier NAME] [--namespace URL] [--version V] [--date TIME]",
 				Description: "It lists the modules that the program was made from, as the file itself tells.\n" +
@@ -160,14 +173,85 @@ func ofProgram(c *urfave.Context, path string, f *os.File) (sbom.Bill, error) {
 	return sbom.OfProgram(path, f, made, sbom.Party{Name: c.String("supplier")}, c.String("namespace"), version)
 }
 
-func ofPackage(c *urfave.Context, path string, f *os.File) (sbom.Bill, error) {
-	var d sbom.Distribution
+// distribution is the one that --distribution names, zero if it isn't there.
+func distribution(c *urfave.Context) (d sbom.Distribution, err error) {
 	if s := c.String("distribution"); s != "" {
 		var ok bool
 		if d.ID, d.Version, ok = strings.Cut(s, ":"); !ok || slices.Contains([]string{d.ID, d.Version}, "") {
-			return sbom.Bill{}, terminal.Misused(c, "--distribution %q: give ID:VERSION, as almalinux:9.4", s)
+			return d, terminal.Misused(c, "--distribution %q: give ID:VERSION, as almalinux:9.4", s)
 		}
 		d.Name = d.ID
+	}
+	return d, nil
+}
+
+// sbomOfImage writes the bill of an image: of a folder, or of the files in an ISO 9660
+// image.
+func (a *app) sbomOfImage(c *urfave.Context) error {
+	format, err := sbom.ParseFormat(c.String("format"))
+	if err != nil {
+		return terminal.Misused(c, "--format: %v", err)
+	}
+	d, err := distribution(c)
+	if err != nil {
+		return err
+	}
+	name := c.Args().First()
+	info, err := os.Stat(name)
+	if err != nil {
+		return albs.Errorf(albs.Invalid, "read the image: %w", err)
+	}
+	var files fs.FS
+	var root sbom.Component
+	switch {
+	case info.IsDir():
+		dir, err := os.OpenRoot(name) // a link in it leads nowhere else
+		if err != nil {
+			return albs.Errorf(albs.Invalid, "read the image: %w", err)
+		}
+		defer func() { _ = dir.Close() }()
+		files = dir.FS()
+	case info.Mode().IsRegular():
+		f, err := os.Open(name)
+		if err != nil {
+			return albs.Errorf(albs.Invalid, "read the image: %w", err)
+		}
+		defer func() { _ = f.Close() }()
+		if files, err = iso.Open(f, info.Size()); err != nil {
+			return albs.Errorf(albs.Invalid, "%s: %w", name, err)
+		}
+		sums, err := sumsOf(io.NewSectionReader(f, 0, info.Size()))
+		if err != nil {
+			return err
+		}
+		root = sbom.Component{File: filepath.Base(name), SHA256: string(sums.SHA256), SHA512: sums.SHA512}
+	default:
+		return albs.Errorf(albs.Invalid, "%s is neither a folder nor a regular file", name)
+	}
+	bill, err := image.Of(c.Context, files, d, root, sbom.Party{Name: c.String("supplier")}, c.String("namespace"), version)
+	if err != nil {
+		return albs.Errorf(albs.KindOf(err), "%s: %w", name, err)
+	}
+	out, err := bill.Write(format)
+	if err != nil {
+		return err
+	}
+	return a.SaveFile(c.String("output"), bytes.NewReader(out))
+}
+
+// sumsOf reads all of r.
+func sumsOf(r io.Reader) (sbom.File, error) {
+	sum256, sum512 := sha256.New(), sha512.New()
+	if _, err := io.Copy(io.MultiWriter(sum256, sum512), r); err != nil {
+		return sbom.File{}, albs.Errorf(albs.Invalid, "read the file: %w", err)
+	}
+	return sbom.File{SHA256: albs.Digest(hex.EncodeToString(sum256.Sum(nil))), SHA512: hex.EncodeToString(sum512.Sum(nil))}, nil
+}
+
+func ofPackage(c *urfave.Context, path string, f *os.File) (sbom.Bill, error) {
+	d, err := distribution(c)
+	if err != nil {
+		return sbom.Bill{}, err
 	}
 	sum256, sum512 := sha256.New(), sha512.New()
 	all := io.TeeReader(f, io.MultiWriter(sum256, sum512))

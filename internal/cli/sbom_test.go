@@ -1,10 +1,13 @@
 package cli
 
 import (
+	"encoding/json"
+	"errors"
 	"io"
 	"net/http"
 	"net/http/httptest"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -100,5 +103,63 @@ func TestSBOMOfServer(t *testing.T) {
 		if got := command(t, t.Context(), env, append([]string{"sbom"}, strings.Fields(args)...)...); got.code != 2 {
 			t.Errorf("albs sbom %s: %+v, want that it is wrong", args, got)
 		}
+	}
+}
+
+// TestSBOMOfImage: of a folder and of the image that is made of it the same packages are
+// told; what the bill says is package image's to test.
+func TestSBOMOfImage(t *testing.T) {
+	t.Parallel()
+	dir, out := t.TempDir(), filepath.Join(t.TempDir(), "made.iso")
+	write := func(name, text string) {
+		t.Helper()
+		if err := os.MkdirAll(filepath.Join(dir, filepath.Dir(name)), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	rich, err := os.ReadFile("../rpm/testdata/albs-rich-1.0~rc1-3.el9.noarch.rpm")
+	if err != nil {
+		t.Fatal(err)
+	}
+	write("Minimal/Packages/a/albs-rich-1.0~rc1-3.el9.noarch.rpm", string(rich))
+	write(".treeinfo", "[general]\nfamily = AlmaLinux\nversion = 9.4\nvariants = Minimal\n[variant-Minimal]\npackages = Minimal/Packages\n")
+	args := func(of string) []string {
+		return []string{"sbom", "iso", of, "--supplier", "Example", "--format", "cyclonedx-json"}
+	}
+	folder := command(t, t.Context(), nil, args(dir)...)
+	if folder.code != 0 || !strings.Contains(folder.stdout, `"name": "AlmaLinux 9.4 Minimal ISO"`) || !strings.Contains(folder.stdout, "pkg:rpm/almalinux/albs-rich@") {
+		t.Errorf("of a folder: %+v", folder)
+	}
+	for _, tc := range []struct{ path, want string }{
+		{filepath.Join(dir, ".treeinfo"), "it is no ISO 9660 image"}, {filepath.Join(dir, "Minimal"), "it has no .treeinfo"}, {filepath.Join(dir, "none"), "no such file"}, {"/dev/null", "neither a folder nor a regular file"},
+	} {
+		if got := command(t, t.Context(), nil, args(tc.path)...); got.code != 1 || !strings.Contains(got.stderr, tc.want) || got.stdout != "" {
+			t.Errorf("of %s: %+v, want %q", tc.path, got, tc.want)
+		}
+	}
+	if got := command(t, t.Context(), nil, append(args(dir), "--distribution", "x")...); got.code != 2 {
+		t.Errorf("of a distribution without a version: %+v", got)
+	}
+	xorriso, err := exec.LookPath("xorriso")
+	if err != nil {
+		t.Skip("xorriso is not installed: the image itself isn't tested")
+	}
+	if said, err := exec.CommandContext(t.Context(), xorriso, "-as", "mkisofs", "-quiet", "-R", "-o", out, dir).CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s", err, said)
+	}
+	image := command(t, t.Context(), nil, args(out)...)
+	var a, b struct {
+		Components   any
+		Dependencies any
+		Metadata     struct{ Component struct{ Hashes []any } }
+	}
+	if err := errors.Join(json.Unmarshal([]byte(folder.stdout), &a), json.Unmarshal([]byte(image.stdout), &b)); err != nil || image.code != 0 {
+		t.Fatalf("of the image: %v, %+v", err, image)
+	}
+	if diff := cmp.Diff(a.Components, b.Components) + cmp.Diff(a.Dependencies, b.Dependencies); diff != "" || len(b.Metadata.Component.Hashes) != 2 {
+		t.Errorf("the image has %v, and what the folder hasn't (-folder +image):\n%s", b.Metadata.Component.Hashes, diff)
 	}
 }

@@ -160,6 +160,7 @@ const (
 	PropertyUnsigned  = "albs:package:unsignedSha256"
 	PropertySignedBy  = "albs:package:signedBy" // fingerprint of the key
 
+	PropertyVariant    = "albs:image:variant"
 	PropertyReleaseID  = "albs:release:ID"
 	PropertyProduct    = "albs:release:product"
 	PropertySerial     = "albs:release:serial"
