@@ -104,8 +104,18 @@ func releaseBill() Bill {
 	return b
 }
 
+// imageBill is that of an image, which is a file too, of a part of whose packages it tells.
+func imageBill() Bill {
+	b := releaseBill()
+	b.Kind, b.Root = Image, Component{
+		Ref: "image", Type: System, Name: "AlmaLinux 9.4 DVD ISO", File: "dvd.iso", SHA256: string(digest("dvd")), SHA512: strings.Repeat("cd", 64),
+		Needs: b.Root.Needs, Contains: b.Root.Contains[:11], Partial: true,
+	}
+	return b
+}
+
 func bills() map[string]Bill {
-	return map[string]Bill{"package": packageBill(), "build": buildBill(), "release": releaseBill()}
+	return map[string]Bill{"package": packageBill(), "build": buildBill(), "release": releaseBill(), "image": imageBill()}
 }
 
 func write(t *testing.T, b Bill, f Format) []byte {

@@ -22,6 +22,7 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/rs/zerolog"
 	"golang.org/x/sync/semaphore"
@@ -120,6 +121,8 @@ type Bills struct {
 	store  store
 	// slots are who may write a format on request at once: a large release takes memory.
 	slots *semaphore.Weighted
+	// patience is how long a package's record may take to reach the ledger.
+	patience time.Duration
 }
 
 // New returns the bills of a master.
@@ -128,7 +131,7 @@ func New(p Parts, c Config) *Bills {
 		c.Namespace = p.URL + "/sbom"
 	}
 	c.Namespace = strings.TrimRight(c.Namespace, "/")
-	b := &Bills{Parts: p, config: c, store: store{p.DB}, slots: semaphore.NewWeighted(2)}
+	b := &Bills{Parts: p, config: c, store: store{p.DB}, slots: semaphore.NewWeighted(2), patience: 30 * time.Second}
 	p.Artifacts.Root("bill", b.roots)
 	return b
 }

@@ -17,9 +17,6 @@ import (
 	"albs/internal/sbom"
 )
 
-// patience is how long a package's record may take to reach the ledger.
-const patience = 30 * time.Second
-
 // built makes the bills of a build whose work has ended, and of its packages, unless they
 // are made of the same already.
 func (b *Bills) built(ctx context.Context, id albs.BuildID) error {
@@ -168,7 +165,7 @@ func (b *Bills) proven(ctx context.Context, files []artifact.Artifact) error {
 	for i, f := range files {
 		ds[i] = f.Digest
 	}
-	wait, cancel := context.WithTimeout(ctx, patience)
+	wait, cancel := context.WithTimeout(ctx, b.patience)
 	defer cancel()
 	err := b.Provenance.WaitNotarized(wait, ds...)
 	if err == nil || wait.Err() == nil {
