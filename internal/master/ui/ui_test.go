@@ -68,7 +68,8 @@ func TestPages(t *testing.T) {
 	contains(t, "files", files, "buildroot.json", "passed", `href="/p/`)
 	_, name, _ := strings.Cut(files, "noarch.rpm</bdi>")
 	_, name, _ = strings.Cut(name, `href="/p/`)
-	contains(t, "trace", anon.page("/p/"+name[:64]), "Trace of", "albs-rich-1.0~rc1-3.el9.noarch.rpm", "built for el9", "tests passed", `id="trace-picture"`)
+	contains(t, "trace", anon.page("/p/"+name[:64]), "Trace of", "albs-rich-1.0~rc1-3.el9.noarch.rpm", "built for el9", "tests passed", `id="trace-picture"`,
+		fmt.Sprintf(`href="/api/v1/artifacts/%s/bundle"`, name[:64]), fmt.Sprintf(`href="/api/v1/artifacts/%s/ledger-proof"`, name[:64]), `href="/api/v1/trust"`)
 	contains(t, "trace by name", anon.page("/p/albs-rich-2:1.0~rc1-3.el9.noarch"), "built for el9")
 	contains(t, "search for a trace", anon.page("/p"), "Trace a package")
 
