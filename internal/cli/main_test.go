@@ -178,7 +178,7 @@ func checkHelp(t *testing.T, c *urfave.Command, name string) {
 			t.Errorf("with an argument too few: %+v", got)
 		}
 	}
-	named := arguments + strings.Count(c.ArgsUsage, "[TASK]") + strings.Count(c.ArgsUsage, "[NAME]") + strings.Count(c.ArgsUsage, "[URL]")
+	named := arguments + strings.Count(c.ArgsUsage, "[TASK]") + strings.Count(c.ArgsUsage, "[NAME]") + strings.Count(c.ArgsUsage, "[URL]") + strings.Count(c.ArgsUsage, "[FILE]")
 	if strings.Contains(c.ArgsUsage, "[REF…]") { // any number, within reason
 		named += maxREFs
 	}

@@ -122,12 +122,18 @@ type Chain struct {
 // the transaction before by its hash and all before by the root of their tree, which
 // proofs lead through. Invalid if any of that isn't so; then the chain is as before.
 func (c *Chain) Add(t Transaction) error {
-	hdr, err := t.Header.immudb()
-	if err != nil {
-		return refuse(err)
-	}
 	if err := t.verify(); err != nil {
 		return albs.Errorf(albs.Invalid, "transaction %d: %w", t.Header.ID, err)
+	}
+	return c.Skip(t.Header)
+}
+
+// Skip reads the next transaction by its header alone, where its items are damaged, so
+// that those behind it can be read.
+func (c *Chain) Skip(h Header) error {
+	hdr, err := h.immudb()
+	if err != nil {
+		return refuse(err)
 	}
 	peaks, err := hashes(c.Peaks)
 	if err != nil {
@@ -137,8 +143,8 @@ func (c *Chain) Add(t Transaction) error {
 	if c.TxID == 0 {
 		prev = albs.DigestOf(nil)
 	}
-	if hdr.ID != c.TxID+1 || t.Header.PrevAlh != prev || c.TxID > 0 && (len(peaks) == 0 || digestOf(rootOf(peaks)) != t.Header.BlRoot) {
-		return albs.Errorf(albs.Invalid, "transaction %d: %w", t.Header.ID, errChain)
+	if hdr.ID != c.TxID+1 || h.PrevAlh != prev || c.TxID > 0 && (len(peaks) == 0 || digestOf(rootOf(peaks)) != h.BlRoot) {
+		return albs.Errorf(albs.Invalid, "transaction %d: %w", h.ID, errChain)
 	}
 	alh := hdr.Alh()
 	node := sha256.Sum256(append([]byte{0}, alh[:]...))

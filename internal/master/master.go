@@ -184,6 +184,7 @@ type Master struct {
 	events     *event.Log
 	queue      *queue.Queue
 	prov       *provenance.Provenance
+	checker    *provenance.Checker
 	notary     *notary.Notary
 	builds     *build.Builds
 	tests      *testrun.Tests
@@ -260,6 +261,9 @@ func Open(ctx context.Context, c Config, log zerolog.Logger) (m *Master, err err
 	}
 	artifacts.Root("queue", keep.Roots(m.db))
 	m.prov = provenance.New(m.db, m.events, artifacts, m.ledger, attest.NewSigner(key), log)
+	if m.checker, err = provenance.NewChecker(m.prov, path("ledger-check.json")); err != nil {
+		return m, err
+	}
 	repos := repo.New(m.db, artifacts, m.events)
 	platforms := platform.New(m.db, m.events, out, repos, log)
 	artifacts.Root("platform", platforms.Roots)
@@ -312,7 +316,7 @@ func Open(ctx context.Context, c Config, log zerolog.Logger) (m *Master, err err
 	shown := history.New(repos)
 	rest := api.New(api.Parts{
 		Auth: m.auth, Events: m.events, Queue: m.queue, Artifacts: artifacts, Provenance: m.prov, Platforms: platforms, References: m.references,
-		Products: m.products, Records: records, History: shown, Traces: traces, Bills: m.bills, Notary: m.notary, Builds: m.builds, Tests: m.tests, Signs: m.signs, Releases: m.releases, Collector: m.gc,
+		Products: m.products, Records: records, History: shown, Traces: traces, Bills: m.bills, Notary: m.notary, Builds: m.builds, Tests: m.tests, Signs: m.signs, Releases: m.releases, Collector: m.gc, Checker: m.checker,
 		Trust: func(ctx context.Context, product string, keys bool) ([]byte, error) {
 			t, err := m.Trust(ctx, product, keys)
 			return t.Encode(), err
@@ -372,6 +376,7 @@ func (m *Master) faces(rest, pages, files http.Handler) http.Handler {
 	registry := telemetry.NewRegistry()
 	registry.MustRegister(m.gauges()...)
 	registry.MustRegister(m.gc.Metrics()...)
+	registry.MustRegister(m.checker.Metrics()...)
 	r := chi.NewRouter()
 	r.Use(telemetry.Requests(m.log, registry))
 	r.Handle("/api/*", rest)
@@ -488,6 +493,7 @@ func (m *Master) Run(ctx context.Context, ready chan<- struct{}) error {
 	loop("events", m.events.Run)
 	loop("queue", m.queue.Run)
 	loop("provenance", m.prov.Run)
+	loop("ledger check", m.checker.Run)
 	loop("imports", func(ctx context.Context) error { return m.builds.Run(ctx, me) })
 	loop("notary", func(ctx context.Context) error { return m.notary.Run(ctx, me) })
 	loop("tests", m.tests.Run)

@@ -290,6 +290,26 @@ func TestCommands(t *testing.T) {
 			code:    1, stderr: "albs: a collection runs: wait until it has ended\n", saw: []string{"POST /gc/?dry_run=false {}"},
 		},
 		{
+			name: "ledger check", args: []string{"ledger", "check"},
+			answers: map[string][]answer{
+				"POST /ledger/check/?from=place": ok(`{"runs":3}`),
+				"GET /ledger/check/": {ok(`{"runs":3,"step":"read transactions","done":7,"of":9}`)[0],
+					ok(`{"runs":4,"last":{"from":7,"state":{"tx":9},"transactions":9,"statements":4,"records":3,"others":2,"rows":7,"artifacts":3,"pending":1,"wrong":0,"faults":[],"error":""}}`)[0]},
+			},
+			stdout: "transactions:            9, of which 7 to 9 were read now\nstatements:              4\nrecords of files:        3\nother entries:           2\nrows of the database:    7\nkept files:              3\nwaiting for the ledger:  1\nwrong:                   0\n",
+			saw:    []string{"POST /ledger/check/?from=place {}"},
+		},
+		{
+			name: "ledger check that finds something, as JSON", args: []string{"ledger", "check", "--from", "start", "--json"},
+			answers: map[string][]answer{"POST /ledger/check/?from=start": ok(`{"runs":0}`), "GET /ledger/check/": ok(`{"runs":1,"last":{"wrong":2}}`)},
+			code:    1, stdout: "{\n  \"wrong\": 2\n}\n", stderr: "albs: 2 things are wrong in the ledger: release nothing before a person has looked\n",
+			saw: []string{"POST /ledger/check/?from=start {}"},
+		},
+		{
+			name: "ledger check of an export without a trust file", args: []string{"ledger", "check", "x.jsonl"},
+			code: 2, stderr: "albs: --trust is missing\nusage: albs ledger check [FILE] [--trust TRUST] [--from start] [--json]\n",
+		},
+		{
 			name: "platform apply", args: []string{"platform", "apply", yaml},
 			answers: map[string][]answer{"POST /platforms/": ok(goodPlatform)},
 			stdout:  "platform seed is at revision 3\n", saw: []string{"POST /platforms/ name: seed"},

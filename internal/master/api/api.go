@@ -65,6 +65,7 @@ type Parts struct {
 	Signs      *sign.Signing
 	Releases   *release.Releases
 	Collector  *gc.Collector
+	Checker    *provenance.Checker
 	// Trust returns the trust document as JSON (attest.Trust): what a stranger
 	// needs to verify the packages of a product, or of all if product is ""; without
 	// their keys it is a signer's.
@@ -98,6 +99,7 @@ func New(p Parts, c Config) *Server {
 	s.routeTokens()
 	s.routeWorkers()
 	s.routeCollection()
+	s.routeLedger()
 	s.routeEvents()
 	s.routeWire(worker.NewHandler(p.Queue, wireActor, p.Log))
 	s.Seal()

@@ -149,6 +149,9 @@ var policies = []rest.Policy{
 
 	allow(get, "/api/v1/gc/", auth.StoreCollect),
 	allow(post, "/api/v1/gc/", auth.StoreCollect),
+	allow(get, "/api/v1/ledger/check/", auth.LedgerCheck),
+	allow(post, "/api/v1/ledger/check/", auth.LedgerCheck),
+	allow(get, "/api/v1/ledger/export", auth.LedgerCheck),
 
 	allow(get, "/api/v1/events", rest.Open),
 

@@ -25,6 +25,7 @@ import (
 	"albs/internal/master/face/facetest"
 	"albs/internal/master/gc"
 	"albs/internal/master/mastertest"
+	"albs/internal/master/provenance"
 	"albs/internal/master/repo/history"
 	"albs/internal/master/retention"
 	"albs/internal/telemetry/telemetrytest"
@@ -75,16 +76,18 @@ func setup(t *testing.T, c Config) *fixture {
 		Retention: retention.New(retention.Parts{DB: m.DB, Queue: m.Queue, Products: m.Products, Repos: m.Repos, Releases: m.Releases}),
 	}, gc.Config{})
 	must(err)
+	checker, err := provenance.NewChecker(m.Provenance, filepath.Join(t.TempDir(), "ledger-check.json"))
+	must(err)
 	c.Cookie = cookie
 	f.Server = New(Parts{
 		Auth: m.Auth, Events: m.Events, Queue: m.Queue, Artifacts: m.Artifacts, Provenance: m.Provenance,
-		Platforms: m.Platforms, References: m.References, Products: m.Products, Records: m.Records, History: history.New(m.Repos), Notary: m.Notary, Builds: m.Builds, Tests: m.Tests, Signs: m.Signs, Releases: m.Releases, Collector: collector,
+		Platforms: m.Platforms, References: m.References, Products: m.Products, Records: m.Records, History: history.New(m.Repos), Notary: m.Notary, Builds: m.Builds, Tests: m.Tests, Signs: m.Signs, Releases: m.Releases, Collector: collector, Checker: checker,
 		Trust: func(_ context.Context, product string, keys bool) ([]byte, error) {
 			return fmt.Appendf(nil, `{"albs":"trust/v1","products":[%q],"keys":%v}`, product, keys), nil
 		}, Log: log,
 	}, c)
 
-	mastertest.Run(t, m.Queue.Run, m.Provenance.Run, collector.Run)
+	mastertest.Run(t, m.Queue.Run, m.Provenance.Run, collector.Run, checker.Run)
 	server := httptest.NewServer(f.Server)
 	f.url = server.URL
 	t.Cleanup(func() {

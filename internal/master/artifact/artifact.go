@@ -231,6 +231,12 @@ func (s *Artifacts) Find(ctx context.Context, d albs.Digest) (Artifact, error) {
 	return get(ctx, s.d, d)
 }
 
+// After returns at most limit artifacts of some kinds that came after the one with
+// that id, in the order of their arrival.
+func (s *Artifacts) After(ctx context.Context, id int64, limit int, kinds ...Kind) ([]Artifact, error) {
+	return after(ctx, s.d, id, limit, kinds)
+}
+
 // Copies returns the signed copies of an unsigned package, in the order of their
 // arrival.
 func (s *Artifacts) Copies(ctx context.Context, unsigned albs.Digest) ([]Artifact, error) {

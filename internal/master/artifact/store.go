@@ -75,6 +75,23 @@ func copies(ctx context.Context, q db.Q, unsigned albs.Digest) ([]Artifact, erro
 	return out, nil
 }
 
+// after returns artifacts of some kinds behind the one with that id, in the order of ids.
+func after(ctx context.Context, q db.Q, id int64, limit int, kinds []Kind) ([]Artifact, error) {
+	query, args, err := db.In(columns+` WHERE kind IN (?) AND id > ? ORDER BY id LIMIT ?`, kinds, id, limit)
+	if err != nil {
+		return nil, err
+	}
+	var rows []row
+	if err := q.SelectContext(ctx, &rows, query, args...); err != nil {
+		return nil, fmt.Errorf("read artifacts: %w", err)
+	}
+	out := make([]Artifact, len(rows))
+	for i, r := range rows {
+		out[i] = r.artifact()
+	}
+	return out, nil
+}
+
 // named returns the packages of a NEVRA, source packages and signed copies too.
 func named(ctx context.Context, q db.Q, n rpm.NEVRA, limit int) ([]Artifact, error) {
 	var rows []row

@@ -63,6 +63,7 @@ const (
 	ReleaseRollback Verb = "release.rollback"
 	WorkerManage    Verb = "worker.manage"
 	StoreCollect    Verb = "store.collect"
+	LedgerCheck     Verb = "ledger.check"
 	UserManage      Verb = "user.manage"
 	TokenManage     Verb = "token.manage"
 	UserKey         Verb = "user.key"
@@ -131,6 +132,7 @@ var policy = []rule{
 	{verb: ReleaseRollback, roles: []Role{ProductMaintainer}},
 	{verb: WorkerManage, roles: []Role{Operator}},
 	{verb: StoreCollect, roles: []Role{Operator}},
+	{verb: LedgerCheck, roles: []Role{Operator}},
 	{verb: UserManage},
 	{verb: TokenManage, owner: true},
 	{verb: UserKey, owner: true},

@@ -30,6 +30,7 @@ var want = map[Verb]string{
 	ReleaseRollback: "product_maintainer admin",
 	WorkerManage:    "operator admin",
 	StoreCollect:    "operator admin",
+	LedgerCheck:     "operator admin",
 	UserManage:      "admin",
 	TokenManage:     "admin owner",
 	UserKey:         "admin owner",

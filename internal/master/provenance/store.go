@@ -196,3 +196,25 @@ func remember(ctx context.Context, tx db.Tx, s ledger.State, at db.Time) error {
 		WHERE ledger_state.tx_id <= excluded.tx_id`, s.Ledger, int64(s.TxID), s.Alh, at)
 	return err
 }
+
+// statementOf returns the row of a statement, or NotFound.
+func statementOf(ctx context.Context, q db.Q, subject albs.Digest, predicate string, n int64) (statement, error) {
+	var r statement
+	err := q.GetContext(ctx, &r, `SELECT id, subject, predicate, n, envelope, created_at, tx_id FROM statement
+		WHERE subject = $1 AND predicate = $2 AND n = $3`, string(subject), predicate, n)
+	return r, db.Found(err, "statement %s %d about %.80s", predicate, n, subject)
+}
+
+// deliveredAfter returns statements of which the database says that the ledger has them.
+func deliveredAfter(ctx context.Context, q db.Q, id int64, limit int) (out []statement, err error) {
+	err = q.SelectContext(ctx, &out, `SELECT id, subject, predicate, n, envelope, created_at, tx_id FROM statement
+		WHERE id > $1 AND tx_id IS NOT NULL ORDER BY id LIMIT $2`, id, limit)
+	return out, err
+}
+
+// recordedAfter is deliveredAfter for records of files.
+func recordedAfter(ctx context.Context, q db.Q, d albs.Digest, limit int) (out []fileRow, err error) {
+	err = q.SelectContext(ctx, &out, `SELECT digest, value, tx_id FROM file_record
+		WHERE digest > $1 AND tx_id IS NOT NULL ORDER BY digest LIMIT $2`, string(d), limit)
+	return out, err
+}

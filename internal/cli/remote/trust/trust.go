@@ -17,5 +17,6 @@ func Commands(on *ask.App) []*urfave.Command {
 		a.traceCommand(),
 		ask.Listed("albs product list shows all products", a.trustCommand()),
 		a.sourceCommand(),
+		a.ledgerCommand(),
 	}
 }
