@@ -140,6 +140,31 @@ function copies() {
 }
 copies();
 
+// A file is traced by its sha256, which is taken here: one that is chosen, or dropped
+// anywhere on the page. Browsers do so by https, or on this machine, and in memory.
+const largest = 2 ** 30;
+function hashes() {
+  const label = document.querySelector("[data-hash]");
+  if (!label || !crypto.subtle) return;
+  label.hidden = false;
+  const say = text => { document.getElementById("flash").textContent = text; };
+  const trace = async file => {
+    if (!file) return;
+    if (file.size > largest) return say("It is too large to be hashed here; sha256sum does it.");
+    say("");
+    try {
+      const sum = new Uint8Array(await crypto.subtle.digest("SHA-256", await file.arrayBuffer()));
+      location.assign("/p/" + [...sum].map(b => b.toString(16).padStart(2, "0")).join(""));
+    } catch {
+      say("The file can't be read.");
+    }
+  };
+  label.querySelector("input").addEventListener("change", e => trace(e.target.files[0]));
+  document.addEventListener("dragover", e => e.preventDefault());
+  document.addEventListener("drop", e => { e.preventDefault(); trace(e.dataTransfer.files[0]); });
+}
+hashes();
+
 // Times tell how long ago they are, as the server said it when the page was made.
 function span(s) {
   if (s < 60) return Math.max(0, Math.floor(s)) + " s";

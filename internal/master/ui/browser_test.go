@@ -2,6 +2,7 @@ package ui
 
 import (
 	"context"
+	"encoding/base64"
 	"fmt"
 	"os"
 	"strings"
@@ -203,6 +204,21 @@ func TestBrowser(t *testing.T) {
 	}
 	b.calm()
 
+	// A file that is chosen or dropped is hashed here, and leads to its trace.
+	source, err := os.ReadFile(srpmFile)
+	must(t, err)
+	traced := fmt.Sprintf("location.pathname === '/p/%s' && document.querySelector('#trace-list')", made.Items[0].SRPM.Digest)
+	for _, how := range []string{
+		"const i = document.querySelector('[data-hash] input'); i.files = d.files; i.dispatchEvent(new Event('change'))",
+		"document.dispatchEvent(new DragEvent('drop', { dataTransfer: d, bubbles: true, cancelable: true }))",
+	} {
+		b.open(f.url + "/p")
+		b.until("document.querySelector('[data-hash] input')?.checkVisibility()")
+		b.do(chromedp.Evaluate[chromedp.Void]("{ const d = new DataTransfer(); d.items.add(new File([Uint8Array.from(atob('" + base64.StdEncoding.EncodeToString(source) + "'), c => c.charCodeAt(0))], 'x.rpm')); " + how + " }"))
+		b.until(traced)
+	}
+	b.calm()
+
 	// A form does its work without leaving the page.
 	b.open(f.url + "/login?next=/build/1")
 	b.do(chromedp.SendKeys(chromedp.CSS("input[name=token]"), f.tokens["contributor"]))
@@ -237,7 +253,7 @@ func TestBrowser(t *testing.T) {
 
 	// Nothing is wider than a small screen.
 	b.do(chromedp.EmulateViewport(360, 740))
-	for _, path := range []string{"/", "/build/1", "/build/1/files", fmt.Sprintf("/build/1/task/%d", l.Token.Task), fmt.Sprintf("/build/1/task/%d/log/build", l.Token.Task), "/queue", "/login", "/nothing", "/build/4", "/build/4/graph", "/build/4/clone"} {
+	for _, path := range []string{"/", "/build/1", "/build/1/files", fmt.Sprintf("/build/1/task/%d", l.Token.Task), fmt.Sprintf("/build/1/task/%d/log/build", l.Token.Task), "/queue", "/login", "/nothing", "/p", "/build/4", "/build/4/graph", "/build/4/clone"} {
 		b.open(f.url + path)
 		b.until("document.readyState === 'complete'")
 		w, err := chromedp.Run(b.ctx, chromedp.Evaluate[int]("document.documentElement.scrollWidth - document.documentElement.clientWidth"))
