@@ -282,6 +282,7 @@ func verify(s *site, public string) {
 	s.run("", "trust", "export", "--output", trust)
 	s.run("", "artifact", "bundle", file, "--output", beside)
 	traced(s, file)
+	crawl(s, public+"/seed/main/x86_64/os", trust)
 	const nowhere = "http://127.0.0.1:1"
 	if a := s.at(nowhere, "", "verify", file, "--bundle", beside, "--trust", trust); a.code != 0 {
 		t.Fatalf("albs verify ended with %d:\n%s%s", a.code, a.stdout, a.stderr)
@@ -316,6 +317,34 @@ func verify(s *site, public string) {
 		if a := s.at(nowhere, "", "verify", filepath.Join(dir, filepath.Base(file)), "--trust", trust); a.code != tc.code {
 			t.Errorf("albs verify with a changed %s ended with %d, want %d: %s", tc.name, a.code, tc.code, a.stderr)
 		}
+	}
+}
+
+// crawl checks a copy of a public repository as anyone would who has found it: each
+// package with its whole chain. Then it takes one file away, and the gap is found.
+func crawl(s *site, repository, trust string) {
+	t := s.t
+	t.Helper()
+	copied := filepath.Join(t.TempDir(), "os")
+	if out, err := exec.CommandContext(t.Context(), "cp", "--recursive", "--dereference", repository, copied).CombinedOutput(); err != nil {
+		t.Fatalf("copy %s: %v: %s", repository, err, out)
+	}
+	packages, err := filepath.Glob(copied + "/Packages/*/*.rpm")
+	if err != nil || len(packages) < 3 {
+		t.Fatalf("%s has the packages %q, %v", repository, packages, err)
+	}
+	for _, p := range packages {
+		s.run("", "artifact", "bundle", p)
+	}
+	const nowhere = "http://127.0.0.1:1"
+	if a := s.at(nowhere, "", "verify", "--repo", copied, "--trust", trust); a.code != 0 || !strings.Contains(a.stdout, fmt.Sprintf("%d of %d packages", len(packages), len(packages))) {
+		t.Errorf("albs verify --repo ended with %d:\n%s%s", a.code, a.stdout, a.stderr)
+	}
+	if err := os.Remove(packages[1] + attest.EnvelopesSuffix); err != nil {
+		t.Fatal(err)
+	}
+	if a := s.at(nowhere, "", "verify", "--repo", copied, "--trust", trust); a.code != attest.LinkInput.ExitCode() || !strings.Contains(a.stdout, filepath.Base(packages[1])+" is NOT verified") {
+		t.Errorf("albs verify --repo with a gap ended with %d:\n%s%s", a.code, a.stdout, a.stderr)
 	}
 }
 
