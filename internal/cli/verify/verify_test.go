@@ -118,6 +118,8 @@ type result struct {
 	stdout, stderr string
 }
 
+var parsing sync.Mutex // urfave's --help is one variable for all
+
 // run runs albs verify.
 func (w *world) run(t *testing.T, args ...string) result {
 	t.Helper()
@@ -127,6 +129,8 @@ func (w *world) run(t *testing.T, args ...string) result {
 	if !slices.Contains(args, "--trust") {
 		args = append(args, "--trust", w.trust)
 	}
+	parsing.Lock()
+	defer parsing.Unlock()
 	code := term.Run(t.Context(), root, append([]string{"albs", "verify"}, args...), error.Error)
 	return result{code, stdout.String(), stderr.String()}
 }
