@@ -171,6 +171,9 @@ func (n *Notary) resolve(ctx context.Context, w Wish) ([]albs.NamedRef, error) {
 	}
 	for _, asked := range w.Refs {
 		if isPattern(asked) {
+			if err := checkPattern(asked); err != nil {
+				return nil, err
+			}
 			before := len(out)
 			for _, r := range listed {
 				if fits(asked, r.Name) {

@@ -243,10 +243,22 @@ func TestNotarize(t *testing.T) {
 			t.Errorf("said without upstream: %+v", said)
 		}
 
+		if got := f.ends(Wish{Refs: []string{lone}, WithoutUpstream: true}); got.State != albs.TaskSucceeded || len(f.said(next)) != 2 {
+			t.Errorf("without upstream again: %s, and said is %+v", got.State, f.said(next))
+		}
+		// Once there is one, it is said behind.
+		f.forge.Tag("hello", "imports/c9/hello-9-9.el9", imported)
+		if got := f.ends(Wish{Refs: []string{"imports/c9/hello-9-9.el9", lone}}); got.State != albs.TaskSucceeded {
+			t.Fatalf("with upstream at last: %s, %s", got.State, got.Reason)
+		}
+		if said := f.said(next); len(said) != 3 || said[2].WithoutUpstream != "" || said[2].Upstream == nil || said[2].Upstream.Commit != imported || said[2].Previous != "" {
+			t.Errorf("said with upstream at last: %+v", said)
+		}
+
 		// All the rest; a tag of something else fails alone.
 		f.forge.Tag("hello", "blob", f.forge.Git("hello", "rev-parse", first+":hello.spec"))
 		got = f.ends(Wish{All: true, WithoutUpstream: true})
-		if got.State != albs.TaskFailed || !strings.Contains(got.Reason, "1 of 7 refs were not notarized: refs/tags/blob: ") {
+		if got.State != albs.TaskFailed || !strings.Contains(got.Reason, "1 of 8 refs were not notarized: refs/tags/blob: ") {
 			t.Errorf("all refs, one of them no commit: %s, %s", got.State, got.Reason)
 		}
 		if len(f.said(first)) != 1 {
@@ -330,6 +342,8 @@ func TestRefused(t *testing.T) {
 		{"HEAD", f.alice, Wish{URL: f.url, Refs: []string{"HEAD"}}, albs.Invalid},
 		{"an unknown branch", f.alice, Wish{URL: f.url, Refs: []string{"nowhere"}}, albs.NotFound},
 		{"a pattern that fits none", f.alice, Wish{URL: f.url, Refs: []string{"imports/*"}}, albs.NotFound},
+		{"half a pattern", f.alice, Wish{URL: f.url, Refs: []string{"imports/[a"}}, albs.Invalid},
+		{"a pattern beyond all refs", f.alice, Wish{URL: f.url, Refs: []string{strings.Repeat("*", 301)}}, albs.Invalid},
 		{"an option", f.alice, Wish{URL: f.url, Refs: []string{"--upload-pack=x"}}, albs.Invalid},
 		{"too many", f.alice, Wish{URL: f.url, Refs: many}, albs.TooLarge},
 	} {

@@ -84,6 +84,17 @@ func (rs rules) of(ref string) string {
 // isPattern reports whether a person's word for refs may fit several.
 func isPattern(s string) bool { return strings.ContainsAny(s, "*?[") }
 
+// maxPattern bounds a pattern: no ref is longer.
+const maxPattern = 300
+
+// checkPattern returns an Invalid error unless s is a pattern as path.Match has them.
+func checkPattern(s string) error {
+	if _, err := path.Match(s, ""); err != nil || len(s) > maxPattern {
+		return albs.Errorf(albs.Invalid, "%.80q is no pattern of refs: * stands for anything but a slash, ? for one character, [a-c] for one of some, in at most %d bytes", s, maxPattern)
+	}
+	return nil
+}
+
 // fits reports whether a ref, by its full name, is one of those that pattern means: the
 // full name or the one that people use, in which a * doesn't go beyond a slash.
 func fits(pattern, ref string) bool {

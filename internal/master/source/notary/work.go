@@ -65,21 +65,33 @@ func (n *Notary) ref(ctx context.Context, spec albs.NotarizeSpec, ref albs.Named
 	if err != nil {
 		return err
 	}
-	if last.Commit == ref.Commit {
-		fmt.Fprintln(log, "it names the commit that it named before")
-		return nil
-	}
 	body := attest.CommitBody{
 		Repository: provenance.GitURI(spec.URL), Ref: ref.Name, Requester: spec.Requester, Head: true, Previous: last.Commit,
 	}
+	again := last.Commit == ref.Commit
+	if again {
+		lacking, err := n.lacksUpstream(ctx, spec.URL, ref)
+		if err != nil {
+			return err
+		}
+		if !lacking {
+			fmt.Fprintln(log, "it names the commit that it named before")
+			return nil
+		}
+		body.Previous = ""
+	}
 	if err := n.upstream(ctx, spec, ref, &body); err != nil {
 		return err
+	}
+	if again && body.Upstream == nil {
+		fmt.Fprintln(log, "it names the commit that it named before, whose upstream isn't notarized still")
+		return nil
 	}
 	reached, err := n.Git.Ancestry(ctx, spec.URL, ref.Commit, git.Bounds{Commits: maxCommits, Bytes: maxHistory})
 	if err != nil {
 		return err
 	}
-	body.Rewritten = last.Commit != "" && !slices.Contains(reached, last.Commit)
+	body.Rewritten = body.Previous != "" && !slices.Contains(reached, body.Previous)
 	known, err := n.store.known(ctx, spec.URL, reached)
 	if err != nil {
 		return err
@@ -106,6 +118,32 @@ func (n *Notary) ref(ctx context.Context, spec albs.NotarizeSpec, ref albs.Named
 		fmt.Fprintf(log, "its history was rewritten: %s, which it named before, is no part of it\n", last.Commit)
 	}
 	return nil
+}
+
+// lacksUpstream reports whether what was stated last of a ref and its commit says that
+// upstream wasn't notarized.
+func (n *Notary) lacksUpstream(ctx context.Context, url string, ref albs.NamedRef) (lacking bool, err error) {
+	if n.rules.of(ref.Name) == "" {
+		return false, nil
+	}
+	row, err := n.store.commit(ctx, url, ref.Commit)
+	if err != nil {
+		return false, err
+	}
+	said, err := n.Provenance.Stated(ctx, row.Subject, attest.Commit)
+	if err != nil {
+		return false, err
+	}
+	for _, s := range said {
+		var b attest.CommitBody
+		if err := s.Body(&b); err != nil {
+			return false, err
+		}
+		if b.Repository == provenance.GitURI(url) && b.Ref == ref.Name && b.Head {
+			lacking = b.WithoutUpstream != ""
+		}
+	}
+	return lacking, nil
 }
 
 // upstream finds the commit that a changed tag's changes, which has to be notarized.
