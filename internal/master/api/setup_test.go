@@ -20,6 +20,7 @@ import (
 	"albs/internal/egress"
 	"albs/internal/master/api/rest"
 	"albs/internal/master/auth"
+	"albs/internal/master/bill"
 	"albs/internal/master/db"
 	"albs/internal/master/db/dbtest"
 	"albs/internal/master/face/facetest"
@@ -79,9 +80,13 @@ func setup(t *testing.T, c Config) *fixture {
 	checker, err := provenance.NewChecker(m.Provenance, filepath.Join(t.TempDir(), "ledger-check.json"))
 	must(err)
 	c.Cookie = cookie
+	bills := bill.New(bill.Parts{
+		DB: m.DB, Events: m.Events, Queue: m.Queue, Artifacts: m.Artifacts, Provenance: m.Provenance, Platforms: m.Platforms, References: m.References,
+		Products: m.Products, Repos: m.Repos, Builds: m.Builds, Releases: m.Releases, URL: "https://albs.example", Log: log,
+	}, bill.Config{})
 	f.Server = New(Parts{
 		Auth: m.Auth, Events: m.Events, Queue: m.Queue, Artifacts: m.Artifacts, Provenance: m.Provenance,
-		Platforms: m.Platforms, References: m.References, Products: m.Products, Records: m.Records, History: history.New(m.Repos), Notary: m.Notary, Builds: m.Builds, Tests: m.Tests, Signs: m.Signs, Releases: m.Releases, Collector: collector, Checker: checker,
+		Bills: bills, Platforms: m.Platforms, References: m.References, Products: m.Products, Records: m.Records, History: history.New(m.Repos), Notary: m.Notary, Builds: m.Builds, Tests: m.Tests, Signs: m.Signs, Releases: m.Releases, Collector: collector, Checker: checker,
 		Trust: func(_ context.Context, product string, keys bool) ([]byte, error) {
 			return fmt.Appendf(nil, `{"albs":"trust/v1","products":[%q],"keys":%v}`, product, keys), nil
 		}, Log: log,
