@@ -27,11 +27,13 @@ type Group struct {
 	// named are source packages of which only the file name is known, and packages that
 	// are needed and not told of.
 	named map[string]Component
+	// sources are source packages of which no header was read, by their files.
+	sources map[string]Component
 }
 
 // NewGroup returns an empty group.
 func NewGroup() *Group {
-	return &Group{members: map[string]*Member{}, systems: map[string]Component{}, named: map[string]Component{}}
+	return &Group{members: map[string]*Member{}, systems: map[string]Component{}, named: map[string]Component{}, sources: map[string]Component{}}
 }
 
 // Add adds a package by its headers and returns it, for the caller to add what else it
@@ -59,6 +61,14 @@ func (g *Group) Len() int { return len(g.members) }
 
 // Has reports whether the package of that digest is one of them.
 func (g *Group) Has(d albs.Digest) bool { return g.members[RefOf(d)] != nil }
+
+// Source tells of a source package from which members may be built and that isn't one
+// itself.
+func (g *Group) Source(n rpm.NEVRA, sum albs.Digest, d Distribution) {
+	c := g.Slim(Part{Ref: RefOf(sum), NEVRA: n}, d)
+	c.Type = Source
+	g.sources[c.File] = c
+}
 
 // World are packages that are installed from together, of one arch of one system.
 type World struct {
@@ -126,7 +136,10 @@ func (g *Group) Resolve(worlds []World) {
 			continue
 		}
 		if m.From = sources[m.part.SourceRPM]; m.From == "" {
-			c := sourceNamed(m.part.SourceRPM, m.Name, g.distribution(m))
+			c, ok := g.sources[m.part.SourceRPM]
+			if !ok {
+				c = sourceNamed(m.part.SourceRPM, m.Name, g.distribution(m))
+			}
 			g.named[c.Ref], m.From = c, c.Ref
 		}
 	}
@@ -204,14 +217,11 @@ func (g *Group) neighbour(ref string) (Component, error) {
 	return c, nil
 }
 
-// Whole returns the bill of the group: root with the packages that listed chooses, all if
-// that is nil. What those need beside is there too, and not within root.
-func (g *Group) Whole(b Bill, listed func(albs.Digest) bool) (Bill, error) {
+// Whole returns the bill of the group, of which b has the root. What the packages need
+// beside is there too, and not within root.
+func (g *Group) Whole(b Bill) (Bill, error) {
 	told, near := map[string]bool{}, map[string]bool{}
 	for _, m := range g.sorted() {
-		if listed != nil && !listed(albs.Digest(m.SHA256)) {
-			continue
-		}
 		told[m.Ref] = true
 		b.Root.Contains = append(b.Root.Contains, m.Ref)
 		b.Others = append(append(b.Others, m.Component), m.Bundled...)

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
+	"maps"
 	"os/exec"
 	"slices"
 	"strings"
@@ -345,6 +346,18 @@ func (f *fixture) statements(d albs.Digest) []attest.SBOMBody {
 	return out
 }
 
+// into collects bills.
+func into(all *[]made) func(context.Context, made) error {
+	return func(_ context.Context, m made) error { *all = append(*all, m); return nil }
+}
+
+// all are the bills of a build and its packages.
+func (f *fixture) all(id albs.BuildID) (all []made) {
+	f.t.Helper()
+	f.must(f.ofBuild(f.t.Context(), id, into(&all)))
+	return all
+}
+
 func each(t *testing.T, do func(f *fixture)) {
 	t.Parallel()
 	dbtest.Each(t, func(t *testing.T, d *db.DB) { do(open(t, d)) })
@@ -427,8 +440,7 @@ func TestBuild(t *testing.T) {
 
 		// Made again, it is the same, and nobody says it twice.
 		before := f.read(f.OfBuild(ctx, 7, sbom.SPDXJSON))
-		all, err := f.ofBuild(ctx, 7)
-		f.must(err)
+		all := f.all(7)
 		for _, m := range all {
 			for _, format := range Attested {
 				text, err := m.bill.Write(format)
@@ -439,7 +451,11 @@ func TestBuild(t *testing.T) {
 				}
 			}
 		}
-		f.must(f.keep(ctx, all))
+		k := keeping{Bills: f.Bills}
+		for _, m := range all {
+			f.must(k.add(ctx, m))
+		}
+		f.must(k.end(ctx))
 		f.ended(7)
 		if n := len(f.statements(hello.Digest)); n != 1 {
 			f.t.Errorf("the same was stated %d times", n)
@@ -539,15 +555,17 @@ func TestRelease(t *testing.T) {
 		// Made again it is the same, though now no package is new.
 		r, err := f.shown(ctx, f.releases[3])
 		f.must(err)
-		for _, fresh := range [][]albs.Digest{nil, r.digests()} {
-			all, err := f.ofRelease(ctx, f.releases[3], r, fresh, maxListed)
+		var all []made
+		f.must(f.ofFresh(ctx, f.releases[3], r, r.digests(), into(&all)))
+		f.must(f.ofRelease(ctx, f.releases[3], r, maxListed, into(&all)))
+		if len(all) != 5 {
+			f.t.Errorf("there are %d bills", len(all))
+		}
+		for _, m := range all {
+			text, err := m.bill.Write(sbom.SPDXJSON)
 			f.must(err)
-			for _, m := range all {
-				text, err := m.bill.Write(sbom.SPDXJSON)
-				f.must(err)
-				if given := f.read(f.document(ctx, m.bill.Kind, m.subject, sbom.SPDXJSON, "")); !bytes.Equal(text, given) {
-					f.t.Errorf("%s is another one when it is made again:\n%s", m.name, cmp.Diff(string(given), string(text)))
-				}
+			if given := f.read(f.document(ctx, m.bill.Kind, m.subject, sbom.SPDXJSON, "")); !bytes.Equal(text, given) {
+				f.t.Errorf("%s is another one when it is made again:\n%s", m.name, cmp.Diff(string(given), string(text)))
 			}
 		}
 
@@ -585,8 +603,8 @@ func TestLarge(t *testing.T) {
 		f.must(err)
 		i := slices.IndexFunc(signed, func(a artifact.Artifact) bool { return a.NEVRA.Name == "hello" && a.Kind == artifact.RPM })
 		r.Plan = planOf(signed[i].Digest)
-		all, err := f.ofRelease(ctx, r, s, nil, 3)
-		f.must(err)
+		var all []made
+		f.must(f.ofRelease(ctx, r, s, 3, into(&all)))
 		if len(all) != 1 {
 			f.t.Fatalf("there are %d bills", len(all))
 		}
@@ -599,6 +617,11 @@ func TestLarge(t *testing.T) {
 		}
 		if diff := cmp.Diff([]string{"hello-libs", "hello.src", "zlib"}, rests(b, "hello")); diff != "" {
 			f.t.Errorf("the package rests on (-want +got):\n%s", diff)
+		}
+		for _, c := range *b.Components { // the source package has a digest though it isn't listed
+			if strings.Contains(c.PackageURL, "arch=src") && (c.Hashes == nil || !strings.HasPrefix(c.BOMRef, "rpm-")) {
+				f.t.Errorf("the source package is %+v", c)
+			}
 		}
 		last := (*b.Compositions)[len(*b.Compositions)-1]
 		if last.Aggregate != cdx.CompositionAggregateIncomplete || properties(b.Metadata.Component)[sbom.PropertyUnlisted] != "3" {
@@ -670,4 +693,25 @@ func repoChange(add []artifact.Artifact) repo.Change { return repo.Change{Add: a
 // planOf is a plan that adds one package.
 func planOf(d albs.Digest) plan.Plan {
 	return plan.Plan{Repositories: []plan.Repository{{Path: "el/os", Packages: []plan.Change{{Action: plan.Add, Digest: d}}}}}
+}
+
+// TestListed: what the bill of a release lists.
+func TestListed(t *testing.T) {
+	t.Parallel()
+	ds := make([]albs.Digest, 4)
+	for i := range ds {
+		ds[i] = albs.DigestOf([]byte{byte(i)})
+	}
+	shown := slices.Sorted(slices.Values(ds[:3]))
+	r := release.Release{Plan: planOf(ds[0])}
+	r.Plan.Repositories = append(r.Plan.Repositories, planOf(ds[0]).Repositories[0], planOf(ds[3]).Repositories[0]) // twice, and one that isn't shown
+	for limit, want := range map[int][]albs.Digest{3: shown, 4: shown, 2: {ds[0]}, 0: nil} {
+		got := slices.Sorted(maps.Keys(listed(r, shown, limit)))
+		if !slices.Equal(got, want) {
+			t.Errorf("up to %d it lists %v, want %v", limit, got, want)
+		}
+	}
+	if got := listed(release.Release{}, shown, 2); len(got) != 0 {
+		t.Errorf("a rollback to more than the limit lists %v", got)
+	}
 }

@@ -34,11 +34,11 @@ func (b *Bills) built(ctx context.Context, id albs.BuildID) error {
 	if have, err := b.store.facts(ctx, sbom.Build, id.String()); err != nil || have == facts {
 		return err
 	}
-	all, err := b.ofBuild(ctx, id)
-	if err != nil {
+	k := keeping{Bills: b}
+	if err := b.ofBuild(ctx, id, k.add); err != nil {
 		return fmt.Errorf("bill of build %d: %w", id, err)
 	}
-	return b.keep(ctx, all)
+	return k.end(ctx)
 }
 
 // factsOf names the packages of a build, so that others in their place are noticed.
@@ -52,10 +52,10 @@ func factsOf(packages []build.Artifact) albs.Digest {
 }
 
 // ofBuild finds out the bills of a build's packages and, the last one, of the build.
-func (b *Bills) ofBuild(ctx context.Context, id albs.BuildID) ([]made, error) {
+func (b *Bills) ofBuild(ctx context.Context, id albs.BuildID, yield func(context.Context, made) error) error {
 	v, err := b.Builds.Get(ctx, id)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	systems := map[string]sbom.Distribution{}
 	type key struct {
@@ -83,12 +83,12 @@ func (b *Bills) ofBuild(ctx context.Context, id albs.BuildID) ([]made, error) {
 	for _, it := range v.Items {
 		if _, ok := systems[it.Platform]; !ok {
 			if systems[it.Platform], err = b.system(ctx, it.Platform); err != nil {
-				return nil, err
+				return err
 			}
 		}
 		if it.SRPM.Digest != "" {
 			if _, err := add(it, it.SRPM.Digest); err != nil {
-				return nil, err
+				return err
 			}
 		}
 		for _, f := range v.Artifacts {
@@ -97,7 +97,7 @@ func (b *Bills) ofBuild(ctx context.Context, id albs.BuildID) ([]made, error) {
 			}
 			a, err := add(it, f.Digest)
 			if err != nil {
-				return nil, err
+				return err
 			}
 			if a.Kind == artifact.RPM {
 				k := key{it.Platform, f.Arch}
@@ -106,26 +106,27 @@ func (b *Bills) ofBuild(ctx context.Context, id albs.BuildID) ([]made, error) {
 		}
 	}
 	if err := b.proven(ctx, files); err != nil {
-		return nil, err
+		return err
 	}
 	var all []sbom.World
 	for k, members := range worlds {
 		w := sbom.World{Distribution: systems[k.platform], Members: members}
 		if w.Beneath, err = b.beneath(ctx, k.platform, k.arch, g.Wanted(members)); err != nil {
-			return nil, err
+			return err
 		}
 		all = append(all, w)
 	}
 	g.Resolve(all)
 	end := endOf(v)
-	var out []made
 	for _, a := range files {
 		one, err := b.ofPackage(ctx, g, a, end)
-		if err != nil {
-			return nil, err
+		if err == nil {
+			one.build = id
+			err = yield(ctx, one)
 		}
-		one.build = id
-		out = append(out, one)
+		if err != nil {
+			return err
+		}
 	}
 	whole := b.words(sbom.Build)
 	whole.Made = end
@@ -136,13 +137,13 @@ func (b *Bills) ofBuild(ctx context.Context, id albs.BuildID) ([]made, error) {
 			{Name: sbom.PropertyBuilt, Value: v.CreatedAt.UTC().Format(time.RFC3339)},
 		},
 	}
-	if whole, err = g.Whole(whole, nil); err != nil {
-		return nil, err
+	if whole, err = g.Whole(whole); err != nil {
+		return err
 	}
 	now := slices.DeleteFunc(slices.Clone(v.Artifacts), func(f build.Artifact) bool {
 		return f.Kind != string(artifact.RPM) && f.Kind != string(artifact.SRPM)
 	})
-	return append(out, made{bill: whole, subject: id.String(), name: whole.Root.Name, facts: factsOf(now), build: id}), nil
+	return yield(ctx, made{bill: whole, subject: id.String(), name: whole.Root.Name, facts: factsOf(now), build: id})
 }
 
 // endOf is when the last of a build's tasks ended.

@@ -35,27 +35,34 @@ type written struct {
 // together is how many bills are put on record in one transaction.
 const together = 20
 
-// keep writes bills that say something new, and states them. Each transaction is whole,
-// and the last of all has what tells that all are there: the build's or the release's.
-func (b *Bills) keep(ctx context.Context, all []made) error {
-	var ready []written
-	for i, m := range all {
-		w, news, err := b.write(ctx, m)
-		if err != nil {
-			return fmt.Errorf("keep bill of %s %s: %w", m.bill.Kind, m.name, err)
-		}
-		if news {
-			ready = append(ready, w)
-		}
-		if len(ready) < together && i < len(all)-1 {
-			continue
-		}
-		if err := b.record(ctx, ready); err != nil {
-			return err
-		}
-		ready = nil
+// keeping takes bills one by one and keeps those that say something new. Each transaction
+// is whole, and the last of all has what tells that all are there: the build's or the
+// release's.
+type keeping struct {
+	*Bills
+	ready []written
+}
+
+// add makes a bill's blobs, and puts on record what is ready if that is enough.
+func (k *keeping) add(ctx context.Context, m made) error {
+	w, news, err := k.write(ctx, m)
+	if err != nil {
+		return fmt.Errorf("keep bill of %s %s: %w", m.bill.Kind, m.name, err)
 	}
-	return nil
+	if news {
+		k.ready = append(k.ready, w)
+	}
+	if len(k.ready) < together {
+		return nil
+	}
+	return k.end(ctx)
+}
+
+// end puts on record what is ready.
+func (k *keeping) end(ctx context.Context) error {
+	err := k.record(ctx, k.ready)
+	k.ready = nil
+	return err
 }
 
 // write makes the blobs of a bill, and reports whether it is another than the one that is

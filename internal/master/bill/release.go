@@ -3,7 +3,6 @@ package bill
 import (
 	"context"
 	"fmt"
-	"maps"
 	"slices"
 	"time"
 
@@ -21,6 +20,10 @@ import (
 // them; of a larger one it lists what the release added, and says how many there are
 // beside.
 const maxListed = 5000
+
+// maxRead is how many packages are looked at together for bills of their own: what the
+// first release of a distribution adds takes its turns.
+const maxRead = 1000
 
 // released makes the bills of a release that is public, and of those of its packages that
 // have none yet.
@@ -43,11 +46,16 @@ func (b *Bills) released(ctx context.Context, id albs.ReleaseID) error {
 	if err != nil {
 		return err
 	}
-	all, err := b.ofRelease(ctx, r, shown, fresh, maxListed)
-	if err != nil {
+	k := keeping{Bills: b}
+	for some := range slices.Chunk(fresh, maxRead) {
+		if err := b.ofFresh(ctx, r, shown, some, k.add); err != nil {
+			return fmt.Errorf("bills of packages of release %d: %w", id, err)
+		}
+	}
+	if err := b.ofRelease(ctx, r, shown, maxListed, k.add); err != nil {
 		return fmt.Errorf("bill of release %d: %w", id, err)
 	}
-	return b.keep(ctx, all)
+	return k.end(ctx)
 }
 
 // shown is what a product shows by a release.
@@ -61,6 +69,7 @@ type shownRepository struct {
 	as       product.Repository // zero of one that the product has no more
 	open     *repodata.Snapshot
 	packages []albs.Digest
+	sources  []repodata.Entry // those of packages that are source packages
 }
 
 func (s shown) digests() []albs.Digest {
@@ -98,6 +107,9 @@ func (b *Bills) shown(ctx context.Context, r release.Release) (shown, error) {
 		}
 		err := repo.open.Packages(ctx, b.Repos.Blobs(), func(e repodata.Entry) error {
 			repo.packages = append(repo.packages, e.Digest)
+			if e.Arch == string(albs.Src) {
+				repo.sources = append(repo.sources, e)
+			}
 			return nil
 		})
 		if err != nil {
@@ -108,47 +120,63 @@ func (b *Bills) shown(ctx context.Context, r release.Release) (shown, error) {
 	return out, nil
 }
 
-// ofRelease finds out the bills of the packages that are fresh and, the last one, of the
-// release, of which all packages are listed up to a limit.
-func (b *Bills) ofRelease(ctx context.Context, r release.Release, s shown, fresh []albs.Digest, limit int) ([]made, error) {
-	all := s.digests()
-	told := map[albs.Digest]bool{} // by the bill of the release
-	if len(all) <= limit {
-		for _, d := range all {
-			told[d] = true
-		}
-	} else {
-		for _, d := range added(r.Plan) {
-			if _, there := slices.BinarySearch(all, d); there {
-				told[d] = true
-			}
-		}
-	}
-	read := maps.Clone(told)
-	for _, d := range fresh {
-		read[d] = true
-	}
-	g, files, err := b.group(ctx, s, read)
+// ofFresh finds out the bills of packages that a release shows.
+func (b *Bills) ofFresh(ctx context.Context, r release.Release, s shown, fresh []albs.Digest, yield func(context.Context, made) error) error {
+	g, files, err := b.group(ctx, s, set(fresh))
 	if err != nil {
-		return nil, err
+		return err
 	}
-	if err := b.proven(ctx, filesOf(files, fresh)); err != nil {
-		return nil, err
-	}
-	worlds, err := b.worlds(ctx, s, g)
-	if err != nil {
-		return nil, err
-	}
-	g.Resolve(worlds)
-
-	var out []made
+	var proven []artifact.Artifact
 	for _, d := range fresh {
-		one, err := b.ofPackage(ctx, g, files[d], s.at)
+		proven = append(proven, files[d])
+	}
+	if err := b.proven(ctx, proven); err != nil {
+		return err
+	}
+	for _, a := range proven {
+		one, err := b.ofPackage(ctx, g, a, s.at)
+		if err == nil {
+			one.release = r
+			err = yield(ctx, one)
+		}
 		if err != nil {
-			return nil, err
+			return err
 		}
-		one.release = r
-		out = append(out, one)
+	}
+	return nil
+}
+
+func set(ds []albs.Digest) map[albs.Digest]bool {
+	out := make(map[albs.Digest]bool, len(ds))
+	for _, d := range ds {
+		out[d] = true
+	}
+	return out
+}
+
+// listed are the packages that the bill of a release tells of: all up to a limit, else
+// those that it added.
+func listed(r release.Release, all []albs.Digest, limit int) map[albs.Digest]bool {
+	if len(all) <= limit {
+		return set(all)
+	}
+	told := added(r.Plan)
+	slices.Sort(told)
+	told = slices.DeleteFunc(slices.Compact(told), func(d albs.Digest) bool {
+		_, there := slices.BinarySearch(all, d)
+		return !there
+	})
+	return set(told[:min(len(told), limit)])
+}
+
+// ofRelease finds out the bill of a release, of which all packages are listed up to a
+// limit. What it tells of packages was proven when bills of their own were made.
+func (b *Bills) ofRelease(ctx context.Context, r release.Release, s shown, limit int, yield func(context.Context, made) error) error {
+	all := s.digests()
+	told := listed(r, all, limit)
+	g, _, err := b.group(ctx, s, told)
+	if err != nil {
+		return err
 	}
 	whole := b.words(sbom.Release)
 	whole.Made = s.at
@@ -165,18 +193,10 @@ func (b *Bills) ofRelease(ctx context.Context, r release.Release, s shown, fresh
 	if whole.Root.Partial {
 		whole.Root.Properties = append(whole.Root.Properties, sbom.Property{Name: sbom.PropertyUnlisted, Value: number(int64(len(all) - len(told)))})
 	}
-	if whole, err = g.Whole(whole, func(d albs.Digest) bool { return told[d] }); err != nil {
-		return nil, err
+	if whole, err = g.Whole(whole); err != nil {
+		return err
 	}
-	return append(out, made{bill: whole, subject: r.ID.String(), name: fmt.Sprintf("%s-%d", r.Product, r.Serial), facts: r.Tree, release: r}), nil
-}
-
-func filesOf(files map[albs.Digest]artifact.Artifact, ds []albs.Digest) []artifact.Artifact {
-	var out []artifact.Artifact
-	for _, d := range ds {
-		out = append(out, files[d])
-	}
-	return out
+	return yield(ctx, made{bill: whole, subject: r.ID.String(), name: fmt.Sprintf("%s-%d", r.Product, r.Serial), facts: r.Tree, release: r})
 }
 
 // added are the packages that a plan adds.
@@ -191,8 +211,8 @@ func added(p plan.Plan) (out []albs.Digest) {
 	return out
 }
 
-// group reads those packages that are shown and chosen, with what is known of their
-// builds.
+// group reads those packages that are shown and chosen, with what is known of their builds
+// and by what their requirements are met.
 func (b *Bills) group(ctx context.Context, s shown, read map[albs.Digest]bool) (*sbom.Group, map[albs.Digest]artifact.Artifact, error) {
 	g, files := sbom.NewGroup(), map[albs.Digest]artifact.Artifact{}
 	var unsigned []albs.Digest
@@ -221,6 +241,11 @@ func (b *Bills) group(ctx context.Context, s shown, read map[albs.Digest]bool) (
 				return nil, nil, err
 			}
 		}
+		for _, e := range r.sources {
+			if !read[e.Digest] {
+				g.Source(e.NEVRA, e.Digest, systems[r.as.Platform])
+			}
+		}
 		for _, d := range r.packages {
 			if !read[d] || g.Has(d) {
 				continue
@@ -238,6 +263,11 @@ func (b *Bills) group(ctx context.Context, s shown, read map[albs.Digest]bool) (
 			m.Commits = commits(it)
 		}
 	}
+	worlds, err := b.worlds(ctx, s, g)
+	if err != nil {
+		return nil, nil, err
+	}
+	g.Resolve(worlds)
 	return g, files, nil
 }
 

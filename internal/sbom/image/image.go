@@ -70,7 +70,7 @@ func Of(ctx context.Context, fsys fs.FS, d sbom.Distribution, root sbom.Componen
 	for _, v := range info.Variants {
 		b.Root.Properties = append(b.Root.Properties, sbom.Property{Name: sbom.PropertyVariant, Value: v.ID})
 	}
-	return g.Whole(b, nil)
+	return g.Whole(b)
 }
 
 // read returns a whole file of at most limit bytes.
