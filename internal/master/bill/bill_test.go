@@ -203,6 +203,12 @@ func (f *fixture) build(id albs.BuildID) {
 		f.t.Skip("rpmbuild is not installed")
 	}
 	f.must(err)
+	f.must(f.DB.InTx(f.t.Context(), func(tx db.Tx) error { // the commit is notarized
+		return f.Modules.Provenance.State(f.t.Context(), tx, provenance.Fact{
+			Subjects:  []attest.Subject{{Name: commit, Digest: map[string]string{attest.SHA256: string(albs.DigestOf([]byte(commit))), attest.GitCommit: commit}}},
+			Predicate: attest.Commit, Body: attest.CommitBody{Repository: "git+https://git.example/hello.git", Ref: "refs/heads/main", Tree: commit, Requester: "olga"},
+		})
+	}))
 	at := time.Date(2026, 11, 22, 10, 0, 0, 0, time.UTC)
 	v := build.Build{ID: id, Owner: "olga", CreatedAt: at}
 	it := build.Item{ID: 1, Platform: "el", Arches: []albs.Arch{albs.X8664}, Package: "hello", URL: "https://git.example/hello.git", Ref: "main", Commit: commit}
@@ -381,7 +387,8 @@ func TestBuild(t *testing.T) {
 		for name, want := range map[string]string{
 			sbom.PropertyGitCommit: commit, sbom.PropertyGitURL: "https://git.example/hello.git", sbom.PropertyGitRef: "main", sbom.PropertySourceType: "git",
 			sbom.PropertyBuildID: "7", sbom.PropertyBuildURL: "https://albs.example/build/7", sbom.PropertyAuthor: "olga", sbom.PropertyTargetArch: "x86_64",
-			sbom.PropertyRecord: string(hello.Digest), sbom.PropertyEpoch: "1", sbom.PropertyPackageType: "rpm",
+			sbom.PropertyGitRecord: string(albs.DigestOf([]byte(commit))),
+			sbom.PropertyRecord:    string(hello.Digest), sbom.PropertyEpoch: "1", sbom.PropertyPackageType: "rpm",
 		} {
 			if got[name] != want {
 				f.t.Errorf("%s is %q, want %q", name, got[name], want)
@@ -389,6 +396,9 @@ func TestBuild(t *testing.T) {
 		}
 		if n := len(*b.Metadata.Component.Hashes); n != 2 || b.Metadata.Timestamp != "2026-11-22T11:00:00Z" {
 			f.t.Errorf("the package has %d hashes and is of %s", n, b.Metadata.Timestamp)
+		}
+		if refs := *b.Metadata.Component.ExternalReferences; refs[0].Type != cdx.ERTypeDistribution || refs[0].URL != "https://albs.example/blobs/"+string(hello.Digest) || len(*refs[0].Hashes) != 2 {
+			f.t.Errorf("the package can be had at %+v", refs)
 		}
 		aggregates := map[cdx.CompositionAggregate]bool{}
 		for _, c := range *b.Compositions {

@@ -12,6 +12,7 @@ import (
 	"albs/internal/attest"
 	"albs/internal/master/artifact"
 	"albs/internal/master/build"
+	"albs/internal/master/provenance"
 	"albs/internal/repodata"
 	"albs/internal/rpm/depend"
 	"albs/internal/sbom"
@@ -75,10 +76,7 @@ func (b *Bills) ofBuild(ctx context.Context, id albs.BuildID, yield func(context
 			return a, fmt.Errorf("header of %s: %w", a.Name, err)
 		}
 		files = append(files, a)
-		m := g.Add(h, sbom.File{SHA256: d}, systems[it.Platform])
-		m.Properties = append(m.Properties, b.properties(a, v, it)...)
-		m.Commits = commits(it)
-		return a, nil
+		return a, b.describe(ctx, g.Add(h, b.file(d), systems[it.Platform]), a, v, it)
 	}
 	for _, it := range v.Items {
 		if _, ok := systems[it.Platform]; !ok {
@@ -206,12 +204,17 @@ func (b *Bills) beneath(ctx context.Context, name string, arch albs.Arch, wanted
 
 func (b *Bills) buildURL(id albs.BuildID) string { return b.URL + "/build/" + id.String() }
 
-// properties are what is known of a package beside its header.
-func (b *Bills) properties(a artifact.Artifact, v build.Build, it build.Item) []sbom.Property {
-	var out []sbom.Property
+// file is a package as the master gives it to anybody.
+func (b *Bills) file(d albs.Digest) sbom.File {
+	return sbom.File{SHA256: d, URL: b.URL + "/blobs/" + string(d)}
+}
+
+// describe adds what is known of a package beside its header: v is the build that it is
+// of, and it the item there; both are zero if the build is gone.
+func (b *Bills) describe(ctx context.Context, m *sbom.Member, a artifact.Artifact, v build.Build, it build.Item) error {
 	add := func(name, value string) {
 		if value != "" {
-			out = append(out, sbom.Property{Name: name, Value: value})
+			m.Properties = append(m.Properties, sbom.Property{Name: name, Value: value})
 		}
 	}
 	add(sbom.PropertyRecord, string(a.Digest))
@@ -219,7 +222,7 @@ func (b *Bills) properties(a artifact.Artifact, v build.Build, it build.Item) []
 	add(sbom.PropertyUnsigned, string(a.Unsigned))
 	add(sbom.PropertySignedBy, a.SignedBy)
 	if v.ID == 0 {
-		return out
+		return nil
 	}
 	add(sbom.PropertyBuildID, v.ID.String())
 	add(sbom.PropertyBuildURL, b.buildURL(v.ID))
@@ -235,20 +238,22 @@ func (b *Bills) properties(a artifact.Artifact, v build.Build, it build.Item) []
 		add(sbom.PropertyGitURL, it.URL)
 		add(sbom.PropertyGitRef, it.Ref)
 		add(sbom.PropertyGitCommit, it.Commit)
-		return out
+		m.Commits = []sbom.Commit{{URL: it.URL, SHA: it.Commit}}
+		of := provenance.NamedCommit{Repository: provenance.GitURI(it.URL), Commit: it.Commit}
+		notarized, err := b.Provenance.Commits(ctx, of)
+		if err != nil {
+			return err
+		}
+		if c := notarized[of]; c.Standing == provenance.Verified {
+			add(sbom.PropertyGitRecord, string(c.SHA256))
+		}
+		return nil
 	}
 	add(sbom.PropertySourceType, "srpm")
 	add(sbom.PropertySRPMURL, it.SRPMURL)
 	add(sbom.PropertySRPMDigest, string(it.SRPM.Digest))
 	add(sbom.PropertySRPMNEVRA, strings.TrimSuffix(it.SRPM.Name, ".rpm"))
-	return out
-}
-
-func commits(it build.Item) []sbom.Commit {
-	if it.URL == "" || it.Commit == "" {
-		return nil
-	}
-	return []sbom.Commit{{URL: it.URL, SHA: it.Commit}}
+	return nil
 }
 
 // ofPackage returns the bill of a package of a group, at being the newest thing told of.

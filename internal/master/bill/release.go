@@ -254,13 +254,14 @@ func (b *Bills) group(ctx context.Context, s shown, read map[albs.Digest]bool) (
 			if err != nil {
 				return nil, nil, fmt.Errorf("header of %s: %w", files[d].Name, err)
 			}
-			m := g.Add(h, sbom.File{SHA256: d}, systems[r.as.Platform])
+			m := g.Add(h, b.file(d), systems[r.as.Platform])
 			v, it, err := b.origin(ctx, builds, of[files[d].Unsigned], files[d].Unsigned)
 			if err != nil {
 				return nil, nil, err
 			}
-			m.Properties = append(m.Properties, b.properties(files[d], v, it)...)
-			m.Commits = commits(it)
+			if err := b.describe(ctx, m, files[d], v, it); err != nil {
+				return nil, nil, err
+			}
 		}
 	}
 	worlds, err := b.worlds(ctx, s, g)
