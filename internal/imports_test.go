@@ -20,7 +20,7 @@ var (
 	// modules of the master, lowest first; each may import those that its row names.
 	modules = []string{
 		"master/event", "master/auth", "master/artifact", "master/fleet", "master/queue", "master/provenance", "master/source", "master/source/notary", "master/repo",
-		"master/platform", "master/platform/reference", "master/product", "master/build/status", "master/build/repository", "master/build/settle", "master/build", "master/testrun", "master/sign", "master/record", "master/release/place", "master/release/plan", "master/release", "master/trace", "master/errata",
+		"master/platform", "master/platform/reference", "master/product", "master/build/status", "master/build/repository", "master/build/settle", "master/build", "master/testrun", "master/rebuild", "master/sign", "master/record", "master/release/place", "master/release/plan", "master/release", "master/trace", "master/errata",
 		"master/bill", "master/retention", "master/gc", "master/notice", "master/content",
 	}
 	roles = []string{"worker/node", "worker/tester", "worker/signer", "worker/releaser"}
@@ -115,6 +115,9 @@ var allowed = map[string][]string{
 		"master/source", "master/platform", "master/product", "master/repo", "rpm", "repodata", "sbom", "failure"},
 	"master/testrun": {"albs", "master/db", "master/event", "master/auth", "master/queue", "master/artifact", "master/provenance", "attest",
 		"master/source", "master/platform", "master/product", "master/repo", "master/build", "master/build/keep", "rpm", "failure"}, // failure: here and in sign and release, why what they ask for failed
+	// builds done once more, and compared with what there was
+	"master/rebuild": {"albs", "master/db", "master/event", "master/auth", "master/queue", "master/queue/schedule", "master/artifact", "master/provenance", "attest",
+		"master/repo", "master/build", "rpm"}, // schedule: how a need names a node
 	"master/sign": {"albs", "master/db", "master/event", "master/auth", "master/queue", "master/artifact", "master/provenance", "attest",
 		"master/platform", "master/product", "master/build/status", "master/build/repository", "master/build/settle", "master/build", "master/testrun", "rpm", "pgp", "failure"},
 	// what people give repositories beside packages; release takes it over
@@ -146,7 +149,7 @@ var allowed = map[string][]string{
 	// what all pages have in common, and what says things the same way on all of them; the groups of pages know these and not each other
 	"master/ui/words":    {},
 	"master/ui/page":     {"albs", "failure", "web", "master/face", "master/auth", "master/event", "master/ui/words"}, // failure: why something failed, in words
-	"master/ui/trust":    {"albs", "master/ui/page", "master/ui/words", "master/ui/picture", "master/provenance", "master/source/notary", "master/trace"},
+	"master/ui/trust":    {"albs", "master/ui/page", "master/ui/words", "master/ui/picture", "master/auth", "master/provenance", "master/rebuild", "master/source/notary", "master/trace"},
 	"master/ui/builds":   append([]string{"albs", "failure", "master/ui/page", "master/ui/words", "master/ui/logs", "master/ui/order", "master/ui/picture"}, modules...),
 	"master/ui/farm":     {"albs", "master/auth", "master/queue", "master/face/roster", "master/ui/page", "master/ui/words"},
 	"master/ui/keys":     append([]string{"albs", "pgp", "master/ui/page", "master/ui/words"}, modules...),                                                               // pgp: what a public key says of itself

@@ -143,7 +143,7 @@ func TestArches(t *testing.T) {
 func TestTaskWords(t *testing.T) {
 	t.Parallel()
 	for kind, want := range map[albs.TaskKind]albs.Role{
-		albs.KindImport: albs.RoleMaster, albs.KindNotarize: albs.RoleMaster, albs.KindGraph: albs.RoleMaster, albs.KindSource: albs.RoleNode, albs.KindBuild: albs.RoleNode, albs.KindTest: albs.RoleTester,
+		albs.KindImport: albs.RoleMaster, albs.KindNotarize: albs.RoleMaster, albs.KindGraph: albs.RoleMaster, albs.KindSource: albs.RoleNode, albs.KindBuild: albs.RoleNode, albs.KindRebuild: albs.RoleNode, albs.KindTest: albs.RoleTester,
 		albs.KindSign: albs.RoleSigner, albs.KindKeygen: albs.RoleSigner, albs.KindPublish: albs.RoleReleaser, "x": "",
 	} {
 		if got := kind.Role(); got != want || want != "" && !slices.Contains(albs.Roles, got) {

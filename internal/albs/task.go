@@ -16,6 +16,7 @@ const (
 	KindGraph    TaskKind = "graph"    // master: what the SRPMs of a platform say → the order of their rebuilds
 	KindSource   TaskKind = "source"   // node: exported source → one SRPM
 	KindBuild    TaskKind = "build"    // node: SRPM → RPMs of one arch
+	KindRebuild  TaskKind = "rebuild"  // node: a build once more, by the spec that it had, to be compared
 	KindTest     TaskKind = "test"     // tester: install, check, remove
 	KindSign     TaskKind = "sign"     // signer: header and detached signatures
 	KindKeygen   TaskKind = "keygen"   // signer: make a key that stays there, or revoke one
@@ -44,7 +45,7 @@ func (k TaskKind) Role() Role {
 	switch k {
 	case KindImport, KindNotarize, KindGraph:
 		return RoleMaster
-	case KindSource, KindBuild:
+	case KindSource, KindBuild, KindRebuild:
 		return RoleNode
 	case KindTest:
 		return RoleTester
@@ -92,7 +93,7 @@ const (
 )
 
 // Spec is all that a worker learns of a task. Exactly the member of the task's
-// kind is set.
+// kind is set; a rebuild is specified, and reported, as a build.
 type Spec struct {
 	Import   *ImportSpec   `json:"import,omitempty"`
 	Notarize *NotarizeSpec `json:"notarize,omitempty"`

@@ -47,6 +47,7 @@ import (
 	"albs/internal/master/provenance"
 	"albs/internal/master/queue"
 	"albs/internal/master/queue/keep"
+	"albs/internal/master/rebuild"
 	"albs/internal/master/record"
 	"albs/internal/master/release"
 	"albs/internal/master/repo"
@@ -293,6 +294,9 @@ func Open(ctx context.Context, c Config, log zerolog.Logger) (m *Master, err err
 		DB: m.db, Events: m.events, Auth: m.auth, Queue: m.queue, Artifacts: artifacts, Provenance: m.prov,
 		Products: m.products, Builds: m.builds, Tests: m.tests,
 	})
+	rebuilds := rebuild.New(rebuild.Parts{
+		DB: m.db, Events: m.events, Queue: m.queue, Artifacts: artifacts, Provenance: m.prov, Repos: repos, Builds: m.builds, Log: log,
+	})
 	records := record.New(record.Parts{DB: m.db, Events: m.events, Artifacts: artifacts, Provenance: m.prov, Products: m.products})
 	m.releases = release.New(release.Parts{
 		DB: m.db, Events: m.events, Auth: m.auth, Queue: m.queue, Artifacts: artifacts, Provenance: m.prov,
@@ -321,10 +325,10 @@ func Open(ctx context.Context, c Config, log zerolog.Logger) (m *Master, err err
 			t, err := m.Trust(ctx, product, keys)
 			return t.Encode(), err
 		},
-		Log: log,
+		Rebuilds: rebuilds, Log: log,
 	}, c.API)
 	pages, err := ui.New(ui.Parts{
-		Auth: m.auth, Events: m.events, Queue: m.queue, Builds: m.builds, Tests: m.tests, Signs: m.signs, Releases: m.releases,
+		Auth: m.auth, Events: m.events, Queue: m.queue, Builds: m.builds, Tests: m.tests, Rebuilds: rebuilds, Signs: m.signs, Releases: m.releases,
 		Products: m.products, Repos: repos, History: shown, Records: records, Traces: traces, Notary: m.notary, Provenance: m.prov, URL: c.URL, HTTPS: https, Log: log,
 	})
 	if err != nil {

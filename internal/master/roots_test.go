@@ -19,6 +19,7 @@ var named = map[string]map[string]string{
 	"build":     {"build": "linked", "build_item": "imported srpm noarch", "build_artifact": "digest"},
 	"testrun":   {"test_log": "digest", "test_package": "digest"},
 	"sign":      {"signed_package": "unsigned signed", "sign_package": "unsigned", "sign_document": "digest effects", "document_signature": "digest", "sign_request": "effects", "sign_allowed": "digest"},
+	"rebuild":   {"rebuild_file": "digest"},
 	"record":    {"product_record": "files"},
 	"reference": {"reference_repository": "provides"},
 	"bill":      {"bill": "model", "bill_document": "digest"},
@@ -49,7 +50,10 @@ var named = map[string]map[string]string{
 		"outbox":               "digest",
 		"platform":             "name digest spec actor at",
 		"product":              "name digest spec actor at",
-		"product_record":       "product path type digest actor at", // digest: of the file uncompressed; files name what is kept
+		"product_record":       "product path type digest actor at",                                                              // digest: of the file uncompressed; files name what is kept
+		"rebuild":              "platform arch built_on built_in needs requester created_at ended_at node record verdict reason", // built_in: the build keeps it; record: among rebuild_file
+		"rebuild_package":      "digest name rebuilt verdict differing ignored",                                                  // digest: the build keeps it; rebuilt: for a while, among rebuild_file
+		"rebuild_file":         "name kind",
 		"reference_package":    "name version release arch source",
 		"reference_repository": "url repomd listed_at looked_at failure",                                        // repomd: read and not kept
 		"release":              "kind product team planner reason plan digest expires_at created_at changed_at", // plan: it is computed anew

@@ -32,6 +32,7 @@ import (
 	"albs/internal/master/product"
 	"albs/internal/master/provenance"
 	"albs/internal/master/queue"
+	"albs/internal/master/rebuild"
 	"albs/internal/master/record"
 	"albs/internal/master/release"
 	"albs/internal/master/repo/history"
@@ -61,6 +62,7 @@ type Parts struct {
 	Bills      *bill.Bills
 	Builds     *build.Builds
 	Tests      *testrun.Tests
+	Rebuilds   *rebuild.Rebuilds
 	Notary     *notary.Notary
 	Signs      *sign.Signing
 	Releases   *release.Releases
@@ -90,6 +92,7 @@ func New(p Parts, c Config) *Server {
 	s.routeQueue()
 	s.routeLogs()
 	s.routeTests()
+	s.routeRebuilds()
 	s.routeUploads()
 	s.delivery = delivery.Register(s.Server, delivery.Parts{
 		Artifacts: p.Artifacts, Provenance: p.Provenance, Platforms: p.Platforms, References: p.References, Products: p.Products, Records: p.Records, History: p.History, Traces: p.Traces, Bills: p.Bills,

@@ -48,6 +48,11 @@ var policies = []rest.Policy{
 	allow(get, "/api/v1/tests/{build_task_id}/logs", rest.Open),
 	allow(get, "/api/v1/tests/{build_task_id}/{revision}", rest.Open),
 
+	allow(get, "/api/v1/rebuilds/", rest.Open),
+	allow(post, "/api/v1/rebuilds/", auth.BuildCreate),
+	allow(get, "/api/v1/rebuilds/{rebuild_id}/", rest.Open),
+	allow(patch, "/api/v1/rebuilds/{rebuild_id}/cancel", auth.BuildCancel),
+
 	allow(get, "/api/v1/platforms/", rest.Open),
 	allow(post, "/api/v1/platforms/", auth.PlatformApply),
 	allow(put, "/api/v1/platforms/", auth.PlatformApply),

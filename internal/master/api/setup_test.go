@@ -89,7 +89,7 @@ func setup(t *testing.T, c Config) *fixture {
 		Bills: bills, Platforms: m.Platforms, References: m.References, Products: m.Products, Records: m.Records, History: history.New(m.Repos), Notary: m.Notary, Builds: m.Builds, Tests: m.Tests, Signs: m.Signs, Releases: m.Releases, Collector: collector, Checker: checker,
 		Trust: func(_ context.Context, product string, keys bool) ([]byte, error) {
 			return fmt.Appendf(nil, `{"albs":"trust/v1","products":[%q],"keys":%v}`, product, keys), nil
-		}, Log: log,
+		}, Rebuilds: m.Rebuilds, Log: log,
 	}, c)
 
 	mastertest.Run(t, m.Queue.Run, m.Provenance.Run, collector.Run, checker.Run)

@@ -35,7 +35,7 @@ const (
 	Log      Kind = "log"      // a log of an attempt, complete
 	Record   Kind = "record"   // a buildroot record, JSON
 	Tree     Kind = "tree"     // an exported commit, tar
-	Source   Kind = "source"   // a file from outside: look-aside, or given to be signed
+	Source   Kind = "source"   // a file that is no work of the farm's: look-aside, given to be signed, or left by a rebuild to be looked at
 	Document Kind = "document" // repomd.xml, keys, trees of a product, signatures
 )
 

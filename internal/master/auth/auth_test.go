@@ -344,7 +344,7 @@ func TestWorkers(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		labels := []string{"arch:i686", "arch:x86_64", "big", "kind:build", "kind:source", "place:rack-1"}
+		labels := []string{"arch:i686", "arch:x86_64", "big", "kind:build", "kind:rebuild", "kind:source", "place:rack-1"}
 		got, err := f.Authenticate(t.Context(), secret)
 		if err != nil {
 			t.Fatal(err)

@@ -31,7 +31,7 @@ func (b *Builds) stateBuild(ctx context.Context, tx db.Tx, in admission, package
 	spec := *in.lease.Spec.Build
 	run := statement.Run{
 		Origin: in.origin(), Platform: in.item.Platform, Spec: spec, SecureBoot: in.build.SecureBoot,
-		Builder: statement.Builder(b.config.BuilderID, in.worker.Allows(LabelTogether), spec.Root),
+		Builder: b.Builder(in.worker, spec.Root),
 		Node:    in.worker.Name, Emulated: in.worker.Allows(albs.EmulatedLabel(spec.Root.Arch)),
 		Task: in.lease.Token.Task, Attempt: in.lease.Attempt, Record: record.Digest,
 		Started: in.started, Finished: db.Now().Time,

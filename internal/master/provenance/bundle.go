@@ -123,7 +123,7 @@ func (p *Provenance) Evidence(ctx context.Context, task albs.TaskID, ds []albs.D
 	e := attest.Evidence{Bundle: attest.Bundle{State: p.signer.SignState(state, time.Now())}}
 	seen := map[string]bool{}
 	for _, d := range ds {
-		found, err := p.complete(ctx, d, state, attest.SignResult, attest.SBOM) // a bill decides nothing
+		found, err := p.complete(ctx, d, state, attest.SignResult, attest.SBOM, attest.Rebuild) // neither a bill nor a rebuild decides anything
 		if err != nil {
 			return attest.Evidence{}, fmt.Errorf("evidence: %w", err)
 		}

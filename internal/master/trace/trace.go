@@ -373,6 +373,12 @@ func (w *walk) link(ctx context.Context, n Node, s provenance.Examined) (from al
 			return "", err
 		}
 		l.Text = fmt.Sprintf("tests %s: %d passed, %d failed", strings.ToLower(b.Result), len(b.PassedTests), len(b.FailedTests))
+	case attest.Rebuild:
+		var b attest.RebuildBody
+		if err := s.Statement.Body(&b); err != nil {
+			return "", err
+		}
+		l.Text = b.String()
 	case attest.Sign:
 		var b attest.SignBody
 		if err := s.Statement.Body(&b); err != nil {

@@ -85,7 +85,7 @@ func setup(t *testing.T) *fixture {
 	must(t, err)
 	m := facetest.Open(t, f.d, out, log)
 	f.m = m
-	f.Parts = Parts{Auth: m.Auth, Events: m.Events, Queue: m.Queue, Builds: m.Builds, Tests: m.Tests, Signs: m.Signs, Releases: m.Releases,
+	f.Parts = Parts{Auth: m.Auth, Events: m.Events, Queue: m.Queue, Builds: m.Builds, Tests: m.Tests, Rebuilds: m.Rebuilds, Signs: m.Signs, Releases: m.Releases,
 		Products: m.Products, Repos: m.Repos, History: history.New(m.Repos), Records: m.Records, Traces: trace.New(trace.Parts{Artifacts: m.Artifacts, Provenance: m.Provenance, Builds: m.Builds}), Notary: m.Notary, Provenance: m.Provenance, Log: log}
 	f.UI, err = New(f.Parts)
 	must(t, err)
@@ -206,8 +206,9 @@ func (l *lease) fail(reason string) {
 	must(l.f.t, l.f.Queue.Complete(l.ctx, l.Token, albs.OutcomeFailed, albs.Result{Reason: reason}))
 }
 
-// succeed ends the task with what it was to make: always the one package there is.
-func (l *lease) succeed() {
+// succeed ends the task with what it was to make: always the one package there is, which
+// it returns if it was that.
+func (l *lease) succeed() (built albs.Digest) {
 	l.f.t.Helper()
 	read := func(path string) albs.File {
 		b, err := os.ReadFile(path)
@@ -215,12 +216,15 @@ func (l *lease) succeed() {
 		return l.upload(filepath.Base(path), b)
 	}
 	r := albs.Result{}
-	record := func() albs.File { return l.upload("buildroot.json", fmt.Appendf(nil, `{"task":%d}`, l.Token.Task)) }
+	record := func() albs.File {
+		return l.upload("buildroot.json", fmt.Appendf(nil, `{"format":"albs-buildroot/v1","task":%d,"packages":[{"name":"bash","sha256":"%s"}]}`, l.Token.Task, albs.DigestOf(nil)))
+	}
 	switch l.Kind {
 	case albs.KindSource:
 		r.Source = &albs.SourceResult{SRPM: read(srpmFile), Record: record()}
-	case albs.KindBuild:
+	case albs.KindBuild, albs.KindRebuild:
 		r.Build = &albs.BuildResult{Packages: []albs.File{read(rpmFile)}, Record: record()}
+		built = r.Build.Packages[0].Digest
 	case albs.KindTest:
 		r.Test = &albs.TestResult{}
 		for _, p := range l.Spec.Test.Packages {
@@ -228,6 +232,7 @@ func (l *lease) succeed() {
 		}
 	}
 	must(l.f.t, l.f.Queue.Complete(l.ctx, l.Token, albs.OutcomeOK, r))
+	return built
 }
 
 // client is a browser without JavaScript.

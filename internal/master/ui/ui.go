@@ -32,6 +32,7 @@ import (
 	"albs/internal/master/product"
 	"albs/internal/master/provenance"
 	"albs/internal/master/queue"
+	"albs/internal/master/rebuild"
 	"albs/internal/master/record"
 	"albs/internal/master/release"
 	"albs/internal/master/repo"
@@ -57,6 +58,7 @@ type Parts struct {
 	Queue    *queue.Queue
 	Builds   *build.Builds
 	Tests    *testrun.Tests
+	Rebuilds *rebuild.Rebuilds
 	Signs    *sign.Signing
 	Releases *release.Releases
 	Traces   *trace.Traces
@@ -87,7 +89,7 @@ type UI struct {
 // New parses the templates and returns the pages of a master. It does no I/O; an
 // error is a mistake in a template, or a part that is missing.
 func New(p Parts) (*UI, error) {
-	if p.Queue == nil || p.Builds == nil || p.Tests == nil || p.Signs == nil || p.Releases == nil ||
+	if p.Queue == nil || p.Builds == nil || p.Tests == nil || p.Rebuilds == nil || p.Signs == nil || p.Releases == nil ||
 		p.Products == nil || p.Repos == nil || p.History == nil || p.Records == nil || p.Traces == nil || p.Notary == nil || p.Provenance == nil {
 		return nil, albs.Errorf(albs.Invalid, "the pages need all of their modules")
 	}
@@ -117,9 +119,9 @@ func (u *UI) routes(r chi.Router) {
 		r.Use(u.Front)
 		// Streams are of a type that isn't named here, and stay as they are.
 		r.Use(middleware.Compress(5, "text/html", "text/css", "text/javascript", "image/svg+xml", "application/json"))
-		builds.New(u.Server, builds.Parts{Queue: m.Queue, Builds: m.Builds, Tests: m.Tests, Signs: m.Signs, Releases: m.Releases}).Routes(r)
+		builds.New(u.Server, builds.Parts{Queue: m.Queue, Builds: m.Builds, Tests: m.Tests, Rebuilds: m.Rebuilds, Signs: m.Signs, Releases: m.Releases}).Routes(r)
 		(&farm.Pages{Server: u.Server, Queue: m.Queue}).Routes(r)
-		(&trust.Pages{Server: u.Server, Traces: m.Traces, Notary: m.Notary, Provenance: m.Provenance}).Routes(r)
+		(&trust.Pages{Server: u.Server, Traces: m.Traces, Rebuilds: m.Rebuilds, Notary: m.Notary, Provenance: m.Provenance}).Routes(r)
 		(&keys.Pages{Server: u.Server, Parts: keys.Parts{Queue: m.Queue, Products: m.Products, Builds: m.Builds, Signs: m.Signs}}).Routes(r)
 		(&products.Pages{Server: u.Server, Parts: products.Parts{
 			Products: m.Products, Repos: m.Repos, History: m.History, Records: m.Records, Signs: m.Signs, Releases: m.Releases, URL: m.URL,

@@ -139,7 +139,7 @@ func (c Config) offer(version string, g *guard.Guard) worker.Offer {
 	if o.Pause != "" {
 		return o
 	}
-	o.Labels = []string{"kind:" + string(albs.KindSource), "kind:" + string(albs.KindBuild), "arch:" + string(c.Arch)}
+	o.Labels = []string{"kind:" + string(albs.KindSource), "kind:" + string(albs.KindBuild), "kind:" + string(albs.KindRebuild), "arch:" + string(c.Arch)}
 	if c.SecureBoot {
 		o.Labels = append(o.Labels, "secureboot")
 	}

@@ -15,6 +15,7 @@ func Commands(on *ask.App) []*urfave.Command {
 	return []*urfave.Command{
 		ask.Listed("albs build show lists a build's files", a.artifactCommand()),
 		a.traceCommand(),
+		a.rebuildCommand(),
 		ask.Listed("albs product list shows all products", a.trustCommand()),
 		a.sourceCommand(),
 		a.ledgerCommand(),

@@ -266,6 +266,14 @@ func Artifacts(ctx context.Context, q db.Q, id albs.BuildID) ([]Artifact, error)
 	return out, err
 }
 
+// LeftBy returns the RPMs that an attempt left, by name, those that were replaced too.
+func LeftBy(ctx context.Context, q db.Q, task albs.TaskID, attempt int) ([]Artifact, error) {
+	var out []Artifact
+	err := q.SelectContext(ctx, &out, `SELECT `+artifactColumns+` FROM build_artifact
+		WHERE task_id = $1 AND attempt = $2 AND kind IN ('rpm', $3) ORDER BY name`, task, attempt, replaced)
+	return out, err
+}
+
 const perLook = 5000 // digests, each twice; a database takes 32,000 arguments
 
 // MadeOf returns of which build each of the packages is, as what it made or was given,

@@ -18,6 +18,7 @@ import (
 	"albs/internal/master/build"
 	"albs/internal/master/db"
 	"albs/internal/master/mastertest"
+	"albs/internal/master/rebuild"
 	"albs/internal/master/release"
 	"albs/internal/master/sign"
 	"albs/internal/master/source/notary"
@@ -30,6 +31,7 @@ type Modules struct {
 	Notary   *notary.Notary
 	Builds   *build.Builds
 	Tests    *testrun.Tests
+	Rebuilds *rebuild.Rebuilds
 	Signs    *sign.Signing
 	Releases *release.Releases
 }
@@ -51,6 +53,10 @@ func Open(t testing.TB, d *db.DB, out *egress.Egress, log zerolog.Logger) *Modul
 		Platforms: m.Platforms, Products: m.Products, Repos: m.Repos, Log: log,
 	}, build.Config{})
 	m.Tests = testrun.New(testrun.Parts{
+		DB: m.DB, Events: m.Events, Queue: m.Queue, Artifacts: m.Artifacts, Provenance: m.Provenance,
+		Repos: m.Repos, Builds: m.Builds, Log: log,
+	})
+	m.Rebuilds = rebuild.New(rebuild.Parts{
 		DB: m.DB, Events: m.Events, Queue: m.Queue, Artifacts: m.Artifacts, Provenance: m.Provenance,
 		Repos: m.Repos, Builds: m.Builds, Log: log,
 	})

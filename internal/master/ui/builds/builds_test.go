@@ -7,6 +7,7 @@ import (
 	"albs/internal/master/build/settle"
 	"albs/internal/master/build/status"
 	"albs/internal/master/queue"
+	"albs/internal/master/rebuild"
 	"albs/internal/master/release"
 	"albs/internal/master/sign"
 	"albs/internal/master/testrun"
@@ -53,6 +54,8 @@ func TestTemplates(t *testing.T) {
 	}
 	att := attempt{Attempt: queue.Attempt{Number: 2, Worker: pagetest.Bad, Reason: pagetest.Bad, Outcome: albs.OutcomeFailed}, Logs: []queue.LogInfo{{Attempt: 2, Stream: "build"}}, Files: f.build.Artifacts, Cause: page.CauseOf(&failure.Cause{Kind: failure.Node, Text: pagetest.Bad}, 7, 12, 1)}
 	att.Claimed.Time, att.Ended.Time = now, now
+	again := rebuild.Rebuild{ID: 5, Task: task, Node: pagetest.Bad, BuiltOn: pagetest.Bad, Verdict: "differs", Reason: pagetest.Bad, Files: []albs.File{{Name: pagetest.Bad, Digest: d}},
+		Packages: []rebuild.Package{{Digest: d, Name: pagetest.Bad, Verdict: "differs", Differing: []string{pagetest.Bad}, Ignored: []string{"BUILDTIME", pagetest.Bad}}, {Digest: d, Name: "x"}}}
 	pagetest.Execute(t, Group(), map[string][]any{
 		"builds": {buildsView{}, buildsView{Filled: true, Filter: build.Filter{Package: "<img src=x>"}, Next: "/builds?before=1", First: "/builds",
 			Builds: []build.Summary{{ID: 7, Owner: pagetest.Bad, Product: "distro", Status: f.build.Status, Packages: []string{pagetest.Bad, "b", "c", "d", "e"}, Platforms: []string{"el9", "el10"}}}}},
@@ -60,7 +63,7 @@ func TestTemplates(t *testing.T) {
 		"graph": {graphPage{Graph: who, Platforms: []string{"el9", "el10"}}, graphPage{}},
 		"clone": {cloneView{Build: f.build, Key: "K"}, cloneView{Build: f.build, Why: pagetest.Bad}},
 		"files": {view, buildView{}},
-		"task":  {taskView{Build: 7, Task: task, Item: item, Label: pagetest.Bad, Wait: pagetest.Bad, Cause: cause, Attempts: []attempt{att, {}}, Run: &run, Actions: []page.Action{{URL: "/x", Label: "Retry"}, {URL: "/y", Label: "Leave", Leads: true}, {URL: "/z", Label: "Leave", Sure: "x", Leads: true}}}, taskView{}},
+		"task":  {taskView{Build: 7, Task: task, Item: item, Label: pagetest.Bad, Wait: pagetest.Bad, Cause: cause, Attempts: []attempt{att, {}}, Run: &run, Rebuilds: []rebuild.Rebuild{again, {ID: 6, Node: "a", BuiltOn: "b"}}, Actions: []page.Action{{URL: "/x", Label: "Retry"}, {URL: "/y", Label: "Leave", Leads: true}, {URL: "/z", Label: "Leave", Sure: "x", Leads: true}}}, taskView{}},
 		"log": {logView{Build: 7, Task: task, Label: pagetest.Bad, Attempt: att, Stream: "build", Lines: []logs.Line{{Number: 1, Text: words.Inert(pagetest.Bad), Cut: 5}}, Others: []queue.LogInfo{{Attempt: 2, Stream: "build"}}, Prev: 1, Next: 2, Base: "/b"},
 			logView{Attempt: att}},
 	})

@@ -11,6 +11,7 @@ import (
 	"albs/internal/albs"
 	"albs/internal/master/build"
 	"albs/internal/master/queue"
+	"albs/internal/master/rebuild"
 	"albs/internal/master/release"
 	"albs/internal/master/sign"
 	"albs/internal/master/testrun"
@@ -32,6 +33,7 @@ type Parts struct {
 	Queue    *queue.Queue
 	Builds   *build.Builds
 	Tests    *testrun.Tests
+	Rebuilds *rebuild.Rebuilds
 	Signs    *sign.Signing
 	Releases *release.Releases
 }
@@ -80,4 +82,5 @@ func (u *Pages) Routes(r chi.Router) {
 	u.Post(r, "/build/{build}/delete", u.deleteBuild)
 	u.Post(r, "/build/{build}/item/{item}/fresh", u.freshItem)
 	u.Post(r, "/build/{build}/task/{task}/retry", u.retryTask)
+	u.Post(r, "/build/{build}/task/{task}/rebuild", u.rebuildTask)
 }

@@ -10,6 +10,7 @@ import (
 	"albs/internal/master/auth"
 	"albs/internal/master/build"
 	"albs/internal/master/queue"
+	"albs/internal/master/rebuild"
 	"albs/internal/master/testrun"
 	"albs/internal/master/ui/page"
 	"albs/internal/master/ui/words"
@@ -26,6 +27,7 @@ type taskView struct {
 	Cause    *page.Cause // why it failed; nil where nothing is known
 	Attempts []attempt
 	Run      *testrun.Run
+	Rebuilds []rebuild.Rebuild // of what it built, or it is the task of the one
 	Actions  []page.Action
 }
 
@@ -102,8 +104,63 @@ func (u *Pages) taskPage(w http.ResponseWriter, r *http.Request) error {
 			v.Actions = append(v.Actions, fresh)
 		}
 	}
+	if err := u.addRebuilds(ctx, &v, f.build); err != nil {
+		return err
+	}
 	p.Title, p.Body = fmt.Sprintf("Task %d of build %d", t.ID, id), v
 	return u.Render(w, r, http.StatusOK, "builds/task", p)
+}
+
+// maxRebuilds is how many rebuilds of a task's packages are shown, the newest.
+const maxRebuilds = 10
+
+// addRebuilds adds what rebuilds of the task's packages came to, and the way to one more;
+// of a task that is a rebuild, that one.
+func (u *Pages) addRebuilds(ctx context.Context, v *taskView, b build.Build) error {
+	var err error
+	switch v.Task.Kind {
+	case albs.KindRebuild:
+		all, err := u.Rebuilds.List(ctx, rebuild.Filter{Build: b.ID, Limit: 200})
+		if err != nil {
+			return err
+		}
+		v.Rebuilds = slices.DeleteFunc(all, func(r rebuild.Rebuild) bool { return r.Task.ID != v.Task.ID })
+		for _, r := range v.Rebuilds {
+			v.Label = fmt.Sprintf("rebuild of task %d · %s · %s", r.Of, r.Arch, r.Platform)
+		}
+	case albs.KindBuild:
+		if v.Rebuilds, err = u.Rebuilds.List(ctx, rebuild.Filter{Task: v.Task.ID, Limit: maxRebuilds}); err != nil {
+			return err
+		}
+		v.Rebuilds = v.Rebuilds[:min(len(v.Rebuilds), maxRebuilds)]
+		again := page.ActionOf(fmt.Sprintf("/build/%d/task/%d/rebuild", v.Build, v.Task.ID), "Rebuild and compare",
+			auth.Can(ctx, auth.BuildCreate, auth.Object{Team: b.Team}), v.Task.State == albs.TaskSucceeded, "there is nothing to compare with")
+		if again.Why == "" && slices.ContainsFunc(v.Rebuilds, func(r rebuild.Rebuild) bool { return !r.Ended() }) {
+			again.Why = "a rebuild of it is under way"
+		}
+		v.Actions = append(v.Actions, again)
+	}
+	return nil
+}
+
+// rebuildTask has what a task built be built once more.
+func (u *Pages) rebuildTask(w http.ResponseWriter, r *http.Request) error {
+	id, t, err := u.taskOf(r)
+	if err != nil {
+		return err
+	}
+	b, err := u.Builds.Get(r.Context(), id)
+	if err != nil {
+		return err
+	}
+	i := slices.IndexFunc(b.Artifacts, func(a build.Artifact) bool { return a.Task == t.ID && a.Kind == "rpm" })
+	if i < 0 {
+		return albs.Errorf(albs.Conflict, "task %d has no package that could be compared", t.ID)
+	}
+	if _, err := u.Rebuilds.Create(r.Context(), rebuild.Request{Of: string(b.Artifacts[i].Digest)}); err != nil {
+		return err
+	}
+	return page.Changed(w, r, fmt.Sprintf("/build/%d/task/%d", id, t.ID))
 }
 
 // locate finds the task's place in the build.

@@ -7,6 +7,7 @@ import (
 	"github.com/go-chi/chi/v5"
 
 	"albs/internal/master/provenance"
+	"albs/internal/master/rebuild"
 	"albs/internal/master/source/notary"
 	"albs/internal/master/trace"
 	"albs/internal/master/ui/page"
@@ -18,6 +19,7 @@ import (
 type Pages struct {
 	*page.Server
 	Traces     *trace.Traces
+	Rebuilds   *rebuild.Rebuilds
 	Notary     *notary.Notary
 	Provenance *provenance.Provenance
 }
@@ -48,5 +50,6 @@ func Group() page.Group {
 func (u *Pages) Routes(r chi.Router) {
 	u.Get(r, "/p", u.searchPage)
 	u.Get(r, "/p/{of}", u.tracePage)
+	u.Post(r, "/p/{of}/rebuild", u.rebuild)
 	u.Get(r, "/source", u.sourcePage)
 }

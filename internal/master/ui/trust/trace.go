@@ -1,6 +1,7 @@
 package trust
 
 import (
+	"fmt"
 	"net/http"
 	"net/url"
 	"strings"
@@ -8,7 +9,9 @@ import (
 	"github.com/go-chi/chi/v5"
 
 	"albs/internal/albs"
+	"albs/internal/master/auth"
 	"albs/internal/master/provenance"
+	"albs/internal/master/rebuild"
 	"albs/internal/master/trace"
 	"albs/internal/master/ui/page"
 	"albs/internal/master/ui/picture"
@@ -30,6 +33,7 @@ type traceView struct {
 	// Width and Height are of the picture, 0 if there is none.
 	Width, Height int
 	Lines         []line
+	Actions       []page.Action
 }
 
 type thing struct {
@@ -137,5 +141,40 @@ func (u *Pages) tracePage(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	return u.Render(w, r, http.StatusOK, "trust/trace", page.Page{Title: "Trace of " + words.Inert(words.Cut(of, 80)), Body: viewOf(t)})
+	v := viewOf(t)
+	if d := asked(t); d != "" {
+		// Whose build it is, and what that person may, is looked at when it is asked for.
+		may := auth.Can(r.Context(), auth.BuildCreate, auth.Object{})
+		again := page.ActionOf("/p/"+string(d)+"/rebuild", "Rebuild and compare", may, true, "")
+		again.Sure = "The build that made it is done once more, from the same source package and in a root of the same packages, by another node if there is one. What comes out is compared and then forgotten."
+		again.Leads = true
+		v.Actions = append(v.Actions, again)
+	}
+	return u.Render(w, r, http.StatusOK, "trust/trace", page.Page{Title: "Trace of " + words.Inert(words.Cut(of, 80)), Body: v})
+}
+
+// asked is the one package that a trace is of, signed or not; "" if it is of something else.
+func asked(t trace.Trace) (d albs.Digest) {
+	for _, n := range t.Nodes {
+		if n.Asked && (n.Kind == trace.Package || n.Kind == trace.Signed) {
+			if d != "" {
+				return ""
+			}
+			d = n.SHA256
+		}
+	}
+	return d
+}
+
+// rebuild has what made a package be done once more, and shows the task that does it.
+func (u *Pages) rebuild(w http.ResponseWriter, r *http.Request) error {
+	d, err := albs.ParseDigest(chi.URLParam(r, "of"))
+	if err != nil {
+		return err
+	}
+	b, err := u.Rebuilds.Create(r.Context(), rebuild.Request{Of: string(d)})
+	if err != nil {
+		return err
+	}
+	return page.Changed(w, r, fmt.Sprintf("/build/%d/task/%d", b.Build, b.Task.ID))
 }

@@ -10,6 +10,7 @@ import (
 	"albs/internal/master/provenance"
 	"albs/internal/master/source/notary"
 	"albs/internal/master/trace"
+	"albs/internal/master/ui/page"
 	"albs/internal/master/ui/page/pagetest"
 )
 
@@ -34,11 +35,13 @@ func sample(name string) trace.Trace {
 
 func TestTemplates(t *testing.T) {
 	t.Parallel()
+	offered := viewOf(sample(pagetest.Bad))
+	offered.Actions = []page.Action{{URL: "/x", Label: "Rebuild", Sure: "Really", Leads: true}, {Label: "Rebuild", Why: pagetest.Bad}}
 	pagetest.Execute(t, Group(), map[string][]any{"source": {
 		sourceView{}, sourceView{Repositories: []notary.Repository{{URL: pagetest.Bad, Commits: 3, Last: time.Now()}}, More: "/source?after=x"},
 		sourceView{URL: pagetest.Bad}, sourceView{URL: pagetest.Bad, More: "/source?before=1", Commits: []commit{{notary.Commit{Commit: pagetest.Bad, Ref: pagetest.Bad, Author: pagetest.Bad, Title: pagetest.Bad}, provenance.Pending}},
 			Refs: []notary.RefState{{Ref: pagetest.Bad, Commit: pagetest.Bad, Previous: pagetest.Bad, Rewritten: true, Actor: pagetest.Bad}, {Ref: "refs/heads/a9"}}},
-	}, "trace": {traceView{}, viewOf(sample(pagetest.Bad)), viewOf(trace.Trace{Asked: "x", Whole: true})}})
+	}, "trace": {traceView{}, offered, viewOf(sample(pagetest.Bad)), viewOf(trace.Trace{Asked: "x", Whole: true})}})
 }
 
 func TestViewOf(t *testing.T) {
@@ -59,5 +62,23 @@ func TestViewOf(t *testing.T) {
 	}
 	if v := viewOf(many); v.Width != 0 || len(v.Things) != maxPictured+3 {
 		t.Errorf("a trace of %d things has a picture", len(v.Things))
+	}
+}
+
+// TestAsked: a rebuild is offered of the one package that a trace is of.
+func TestAsked(t *testing.T) {
+	t.Parallel()
+	one := sample("hello")
+	if got := asked(one); got != albs.DigestOf([]byte("b")) {
+		t.Errorf("asked of a package = %s", got)
+	}
+	one.Nodes[2].Kind = trace.SRPM
+	if got := asked(one); got != "" {
+		t.Errorf("asked of a source package = %s", got)
+	}
+	one.Nodes[2].Kind = trace.Signed
+	one.Nodes = append(one.Nodes, trace.Node{Kind: trace.Package, SHA256: albs.DigestOf([]byte("c")), Asked: true})
+	if got := asked(one); got != "" {
+		t.Errorf("asked of two packages = %s", got)
 	}
 }

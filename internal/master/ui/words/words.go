@@ -58,6 +58,11 @@ var looks = map[string]Look{
 	"upgraded":   {"upgraded", "up", "run"},
 	"downgraded": {"downgraded", "down", "wait"},
 	"replaced":   {"replaced", "move", "wait"},
+	// of what a rebuild came to
+	"bit-identical":     {"bit-identical", "ok", "ok"},
+	"payload-identical": {"payload-identical", "ok", "ok"},
+	"inputs-differ":     {"inputs differ", "none", "wait"},
+	"differs":           {"differs", "bad", "bad"},
 	// of a repository
 	"new":   {"new", "plus", "ok"},
 	"gone":  {"gone", "bad", "bad"},
