@@ -116,6 +116,8 @@ type InternalParameters struct {
 	// Emulated tells that the node's identity is one that runs the arch's programs by
 	// an emulator; which, the buildroot record says.
 	Emulated bool `json:"emulated,omitempty"`
+	// Macros is the digest of the platform's macros, in the form of the buildroot record's.
+	Macros albs.Digest `json:"macros,omitempty"`
 	// CCache names the owner whose builds share the compiler cache that the node could
 	// use: what was made of the inputs may rest on those builds too. "" is none.
 	CCache string `json:"ccache,omitempty"`

@@ -280,7 +280,7 @@ func mockMacroFile(root albs.Root, s albs.Switches) ([]byte, error) {
 		}
 	}
 	maps.Copy(all, s.Define)
-	return sandbox.MacroFile(all)
+	return albs.MacroFile(all)
 }
 
 // mockLog sends what mock says of itself to its standard error; the logs of the steps

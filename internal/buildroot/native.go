@@ -66,7 +66,7 @@ type work struct {
 // is to be closed also after an error.
 func (n *Native) begin(ctx context.Context, spec albs.Root, repos []sandbox.Repo, target albs.Arch, logs Logs) (*work, error) {
 	logs = logs.whole()
-	macros, err := sandbox.MacroFile(spec.Macros)
+	macros, err := albs.MacroFile(spec.Macros)
 	if err != nil {
 		return nil, err
 	}

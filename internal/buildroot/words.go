@@ -10,7 +10,6 @@ import (
 	"strings"
 
 	"albs/internal/albs"
-	"albs/internal/sandbox"
 )
 
 // What is here reads rpm's words and checks those of the job; no I/O.
@@ -117,7 +116,7 @@ func arguments(s albs.Switches) ([]string, error) {
 			args = append(args, []string{"--with", "--without"}[i], n)
 		}
 	}
-	if _, err := sandbox.MacroFile(s.Define); err != nil {
+	if _, err := albs.MacroFile(s.Define); err != nil {
 		return nil, err
 	}
 	for _, name := range slices.Sorted(maps.Keys(s.Define)) {

@@ -114,7 +114,7 @@ func (e *Engine) Base(ctx context.Context, root albs.Root, repos []Repo, log io.
 	if err := e.checkArch(root.Arch); err != nil {
 		return nil, err
 	}
-	macros, err := MacroFile(root.Macros)
+	macros, err := albs.MacroFile(root.Macros)
 	if err != nil {
 		return nil, err
 	}

@@ -21,11 +21,11 @@ var hostileMacros = []map[string]string{
 func TestMacroFile(t *testing.T) {
 	t.Parallel()
 	for _, m := range hostileMacros {
-		if b, err := MacroFile(m); albs.KindOf(err) != albs.Invalid {
+		if b, err := albs.MacroFile(m); albs.KindOf(err) != albs.Invalid {
 			t.Errorf("MacroFile(%.60q) = %q, %v, want Invalid", m, b, err)
 		}
 	}
-	b, err := MacroFile(map[string]string{"rhel": "9", "dist": ".el9", "with_x": "", "opt(ab:)": "%{-a:x}%{1}"})
+	b, err := albs.MacroFile(map[string]string{"rhel": "9", "dist": ".el9", "with_x": "", "opt(ab:)": "%{-a:x}%{1}"})
 	if want := "%dist .el9\n%opt(ab:) %{-a:x}%{1}\n%rhel 9\n%with_x %{nil}\n"; err != nil || string(b) != want {
 		t.Errorf("MacroFile = %q, %v; want %q", b, err, want)
 	}
@@ -47,7 +47,7 @@ func FuzzMacroFile(f *testing.F) {
 		f.Add(body)
 	}
 	f.Fuzz(func(t *testing.T, body string) {
-		b, err := MacroFile(map[string]string{"aaa": body, "zzz_sentinel": "here"})
+		b, err := albs.MacroFile(map[string]string{"aaa": body, "zzz_sentinel": "here"})
 		if err != nil {
 			return
 		}

@@ -169,6 +169,7 @@ func (pl Platform) Compose(arch albs.Arch, purpose Purpose, with ...Flavour) (al
 	case Build, SecureBoot:
 		root.Packages, root.Network = slices.Clone(pl.Packages), pl.Network
 		root.Macros = map[string]string{"dist": pl.Dist}
+		maps.Copy(root.Macros, pl.Reproducible.macros())
 		maps.Copy(root.Macros, pl.Macros)
 		if purpose == SecureBoot {
 			maps.Copy(root.Macros, pl.SecureBootMacros)

@@ -49,6 +49,8 @@ type Spec struct {
 	Compatible []string `yaml:"compatible" json:"compatible,omitempty"`
 	// Macros are rpm macros of every build, name without % → body.
 	Macros map[string]string `yaml:"macros" json:"macros,omitempty"`
+	// Reproducible asks for builds that come out the same when they are done again.
+	Reproducible Reproducible `yaml:"reproducible" json:"reproducible,omitzero"`
 	// SecureBootMacros are those of builds for secure boot, beside the others and in
 	// place of those of their names.
 	SecureBootMacros map[string]string `yaml:"secure_boot_macros" json:"secure_boot_macros,omitempty"`
@@ -295,6 +297,9 @@ func (s Spec) check() error {
 		return err
 	}
 	if err := s.checkSecureBoot(bad); err != nil {
+		return err
+	}
+	if err := s.checkReproducible(bad); err != nil {
 		return err
 	}
 	if err := checkRequirements("packages", s.Packages, bad); err != nil {

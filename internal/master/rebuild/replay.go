@@ -42,6 +42,11 @@ func agree(spec albs.BuildSpec, body attest.BuildBody) (record albs.Digest, err 
 	case d.InternalParameters.Network != spec.Root.Network:
 		return "", other("the network")
 	}
+	if said := d.InternalParameters.Macros; said != "" { // older statements say nothing of them
+		if b, err := albs.MacroFile(spec.Root.Macros); err != nil || albs.DigestOf(b) != said {
+			return "", other("the macros")
+		}
+	}
 	for _, r := range spec.Root.Repos {
 		want := r.Snapshot
 		if r.Snapshot == "" {

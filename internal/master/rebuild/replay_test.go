@@ -22,7 +22,7 @@ func TestAgree(t *testing.T) {
 		s := albs.BuildSpec{
 			SRPM: albs.File{Name: "a.src.rpm", Digest: d("srpm")}, Arch: albs.X8664,
 			Switches: albs.Switches{With: []string{"x"}, Without: []string{"y"}, Define: map[string]string{"z": "1"}},
-			Root:     albs.Root{Excludes: []string{"e"}, Modules: []string{"m:1"}, Repos: []albs.Repo{{ID: "build", Snapshot: d("snapshot"), Own: true}, {ID: "base", Mirror: "https://m", Repomd: d("repomd")}}},
+			Root:     albs.Root{Macros: map[string]string{"dist": ".el9"}, Excludes: []string{"e"}, Modules: []string{"m:1"}, Repos: []albs.Repo{{ID: "build", Snapshot: d("snapshot"), Own: true}, {ID: "base", Mirror: "https://m", Repomd: d("repomd")}}},
 		}
 		change(&s)
 		return s
@@ -36,6 +36,7 @@ func TestAgree(t *testing.T) {
 		"the arch":            func(s *albs.BuildSpec) { s.Arch = albs.I686 },
 		"the options":         func(s *albs.BuildSpec) { s.With = nil },
 		"the root's packages": func(s *albs.BuildSpec) { s.Root.Modules = nil },
+		"the macros":          func(s *albs.BuildSpec) { s.Root.Macros = map[string]string{"dist": ".el8"} },
 		"the network":         func(s *albs.BuildSpec) { s.Root.Network = true },
 		"repository base":     func(s *albs.BuildSpec) { s.Root.Repos[1].Repomd = d("later") },
 		"repository build":    func(s *albs.BuildSpec) { s.Root.Repos[0].Snapshot = d("later") },

@@ -97,7 +97,7 @@ func (r Run) Build() attest.BuildBody {
 				SecureBoot: r.SecureBoot,
 			},
 			InternalParameters: attest.InternalParameters{
-				Node: r.Node, Attempt: r.Attempt, Network: r.Spec.Root.Network, Emulated: r.Emulated, CCache: r.ccache(),
+				Node: r.Node, Attempt: r.Attempt, Network: r.Spec.Root.Network, Emulated: r.Emulated, Macros: macros(r.Spec.Root.Macros), CCache: r.ccache(),
 			},
 			ResolvedDependencies: deps,
 		},
@@ -109,6 +109,16 @@ func (r Run) Build() attest.BuildBody {
 			},
 		},
 	}
+}
+
+// macros is the digest of a root's macros; "" of those that rpm can't read, with which no
+// root was made.
+func macros(of map[string]string) albs.Digest {
+	b, err := albs.MacroFile(of)
+	if err != nil {
+		return ""
+	}
+	return albs.DigestOf(b)
 }
 
 // ccache names whose compiler cache a run could use; "" for none.

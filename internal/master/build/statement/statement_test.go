@@ -83,6 +83,10 @@ func TestBuild(t *testing.T) {
 			t.Errorf("%s is pinned by %v, want %s", d.Name, d.Digest, want)
 		}
 	}
+	run.Spec.Root.Macros = map[string]string{"dist": ".el9", "_buildhost": "b.example"}
+	if got, want := run.Build().BuildDefinition.InternalParameters.Macros, albs.DigestOf([]byte("%_buildhost b.example\n%dist .el9\n")); got != want {
+		t.Errorf("the macros are stated as %s, want %s", got, want)
+	}
 	run.Spec.Owner = "product:x"
 	for cached, want := range map[bool]string{false: "", true: "product:x"} {
 		run.Spec.Root.CCache = cached
