@@ -14,7 +14,7 @@ func (s *Server) routeRebuilds() {
 	op := rest.Operation(post, "/api/v1/rebuilds/", "Build once more what made a package, and compare what comes out")
 	op.Description = "It is built from the same source package, in a root of the same packages, by another node if there is one. What comes out is compared and becomes no package of a build. " +
 		"409 if it can't be done: the build was deleted, its inputs are gone, or a rebuild of it is under way."
-	rest.Handle(s.Server, op, s.createRebuild)
+	rest.Handle(s.Server, rest.Slow(op), s.createRebuild) // each package's statements are looked at
 	rest.Handle(s.Server, rest.Operation(get, "/api/v1/rebuilds/", "List rebuilds, the newest first"), s.listRebuilds)
 	rest.Handle(s.Server, rest.Operation(get, "/api/v1/rebuilds/{rebuild_id}/", "Show a rebuild with what came of each package"), s.getRebuild)
 	rest.Handle(s.Server, rest.Operation(patch, "/api/v1/rebuilds/{rebuild_id}/cancel", "Cancel a rebuild that is under way"), s.cancelRebuild)

@@ -219,6 +219,8 @@ var references = []struct{ who, query string }{
 	{"a build's item", `SELECT i.srpm AS digest FROM build_item i JOIN build b ON b.id = i.build_id WHERE i.srpm IS NOT NULL AND b.deleted_at IS NULL`},
 	{"a test's log", `SELECT l.digest FROM test_log l JOIN test_run r ON r.id = l.run_id JOIN build b ON b.id = r.build_id WHERE b.deleted_at IS NULL`},
 	{"a test", `SELECT p.digest FROM test_package p JOIN test_run r ON r.id = p.run_id JOIN build b ON b.id = r.build_id WHERE b.deleted_at IS NULL`},
+	// Packages that it left are kept for a while only.
+	{"a rebuild", `SELECT f.digest FROM rebuild_file f JOIN rebuild r ON r.id = f.rebuild_id JOIN build b ON b.id = r.build_id WHERE b.deleted_at IS NULL AND f.kind <> 'source'`},
 	{"a signed package", `SELECT unsigned AS digest FROM artifact WHERE unsigned IS NOT NULL`},
 	{"a wish for a signature", `SELECT p.unsigned AS digest FROM sign_package p JOIN sign_task t ON t.task_id = p.task_id WHERE NOT t.ended`},
 	{"a signature", `SELECT signed AS digest FROM signed_package`},

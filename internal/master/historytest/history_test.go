@@ -92,6 +92,10 @@ func TestPlanted(t *testing.T) {
 			f.exec(`UPDATE build_artifact SET digest = $1 WHERE kind = 'log'`, other)
 		}, "I4: a build names ", ""},
 
+		{"I4 file of a rebuild without a row", func(f *sound) {
+			f.exec(`INSERT INTO rebuild (id, task_id, build_id, of_task, of_attempt, platform, arch, built_on, built_in, needs, requester_id, requester, created_at) VALUES (1, 99, 1, 2, 1, '', '', '', '', '', 1, '', $1)`, db.Now())
+			f.exec(`INSERT INTO rebuild_file (rebuild_id, attempt, name, kind, digest) VALUES (1, 1, 'log', 'log', $1)`, other)
+		}, "I4: a rebuild names ", ""},
 		{"I5 signed and never built", func(f *sound) {
 			later := f.key.At(time.Now().Add(time.Hour))
 			unknown := f.sign(f.get(f.unsigned), later)

@@ -137,7 +137,8 @@ func (c *checker) recorded(ctx context.Context, state ledger.State) error {
 	err = c.DB.SelectContext(ctx, &bare, `SELECT digest, name FROM artifact
 		WHERE (unsigned IS NOT NULL
 			OR EXISTS (SELECT 1 FROM build_artifact b WHERE b.digest = artifact.digest)
-			OR EXISTS (SELECT 1 FROM test_log l WHERE l.digest = artifact.digest))
+			OR EXISTS (SELECT 1 FROM test_log l WHERE l.digest = artifact.digest)
+			OR EXISTS (SELECT 1 FROM rebuild_file r WHERE r.digest = artifact.digest))
 		AND NOT EXISTS (SELECT 1 FROM file_record f WHERE f.digest = artifact.digest)`)
 	if err != nil {
 		return fmt.Errorf("read files without records: %w", err)
