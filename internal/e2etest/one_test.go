@@ -28,13 +28,11 @@ func TestOneProcess(t *testing.T) {
 	s.serve("albs", ordinary(t), allRoles, nil)
 	s.people()
 	s.platform("seed", nil)
-	s.product("seed")
+	s.product("seed", "sources: verified")
 	s.key("rsa4096")
 
-	first := s.build("seed",
-		s.forge.url+"/rpms/zlib.git#imports/zlib",
-		s.forge.url+"/rpms/pngcheck.git#main",
-		s.forge.url+"/rpms/perl-Try-Tiny.git#main")
+	sources := []string{s.forge.url + "/rpms/zlib.git#imports/zlib", s.forge.url + "/rpms/pngcheck.git#main", s.forge.url + "/rpms/perl-Try-Tiny.git#main"}
+	first := s.build("seed", sources...)
 	b := s.built(first)
 	var files []string
 	for _, task := range b.Tasks {
@@ -55,7 +53,7 @@ func TestOneProcess(t *testing.T) {
 	if !slices.Equal(files, want) {
 		t.Errorf("the build left\n%q, want\n%q", files, want)
 	}
-	notarize(s, b, map[string]string{"zlib": "imports/zlib", "pngcheck": "main", "perl-Try-Tiny": "main"})
+	notarize(s, b, sources...)
 	id := s.release(first)
 	if r := ask[client.Release](s, s.alice, "release", "show", id); r.Status != client.ReleaseCompleted || r.Serial != 1 {
 		t.Errorf("release %s has status %d and serial %d, want completed and 1", id, r.Status, r.Serial)
@@ -67,8 +65,9 @@ func TestOneProcess(t *testing.T) {
 	verify(s, public)
 
 	former := metadata(t, public)
-	second := s.build("seed", s.forge.repository(t, "libfoo", map[string]string{"libfoo.spec": read(t, filepath.Join(module, "testdata/specs/libfoo.spec"))}))
-	s.built(second)
+	libfoo := s.forge.repository(t, "libfoo", map[string]string{"libfoo.spec": read(t, filepath.Join(module, "testdata/specs/libfoo.spec"))})
+	second := s.build("seed", libfoo)
+	notarize(s, s.built(second), libfoo)
 	s.release(second)
 	if got := metadata(t, public); mapsEqual(got, former) {
 		t.Error("the second release changed no metadata")
@@ -84,33 +83,38 @@ func TestOneProcess(t *testing.T) {
 	s.check("albs", "albs")
 }
 
-// notarize has the commits of a build's sources notarized, by the name of the package and
-// the ref, which turns them verified.
-func notarize(s *site, b client.Build, refs map[string]string) {
+// notarize has the sources of a build notarized, each URL#REF, which turns them verified.
+// Before that the product, which wants such, has nothing of it signed.
+func notarize(s *site, b client.Build, sources ...string) {
 	t := s.t
 	t.Helper()
 	for _, it := range b.Items {
-		if it.Verified || !strings.Contains(it.Unverified, "albs source notarize "+s.forge.url+"/rpms/"+it.Package+".git") {
+		if it.Verified || !strings.Contains(it.Unverified, "albs source notarize "+s.forge.url+"/rpms/") {
 			t.Errorf("the source of %s is verified: %v, %s", it.Package, it.Verified, it.Unverified)
 		}
-		s.run(s.alice, "source", "notarize", s.forge.url+"/rpms/"+it.Package+".git", refs[it.Package], "--wait")
+	}
+	if a := s.try(s.alice, "sign", b.ID.String(), "--key", "demo"); a.code != 1 || !strings.Contains(a.stderr, "takes packages of verified sources only") {
+		t.Errorf("signing what comes from unverified sources ended with %+v", a)
+	}
+	for _, source := range sources {
+		url, ref, _ := strings.Cut(source, "#")
+		s.run(s.alice, "source", "notarize", url, ref, "--wait")
+		commits := ask[[]client.SourceCommit](s, "", "source", "list", url)
+		if len(commits) == 0 {
+			t.Fatalf("no commit of %s is notarized", url)
+		}
+		if c := ask[client.SourceCommit](s, "", "source", "show", url, commits[0].Commit); len(c.Statements) == 0 || !c.Statements[0].Statement.Predicate.Record.Valid() {
+			t.Errorf("of commit %s is stated %+v", commits[0].Commit, c.Statements)
+		}
 	}
 	for end := time.Now().Add(5 * time.Minute); ; time.Sleep(200 * time.Millisecond) {
 		now := ask[client.Build](s, "", "build", "show", b.ID.String())
 		if !slices.ContainsFunc(now.Items, func(it client.BuildItem) bool { return !it.Verified }) {
-			break
+			return
 		}
 		if time.Now().After(end) {
 			t.Fatalf("the sources of notarized commits are %+v", now.Items)
 		}
-	}
-	url := s.forge.url + "/rpms/zlib.git"
-	commits := ask[[]client.SourceCommit](s, "", "source", "list", url)
-	if len(commits) == 0 || commits[0].Standing != "verified" {
-		t.Fatalf("the notarized commits of %s are %+v", url, commits)
-	}
-	if c := ask[client.SourceCommit](s, "", "source", "show", url, commits[0].Commit); len(c.Statements) == 0 || !c.Statements[0].Statement.Predicate.Record.Valid() {
-		t.Errorf("of commit %s is stated %+v", commits[0].Commit, c.Statements)
 	}
 }
 

@@ -547,7 +547,7 @@ func (s *site) tiny() {
 }
 
 // product applies the product demo of a platform.
-func (s *site) product(platform string) {
+func (s *site) product(platform string, more ...string) {
 	s.t.Helper()
 	s.run(s.admin, "product", "apply", s.file("product.yaml", fmt.Sprintf(`
 name: demo
@@ -561,7 +561,8 @@ repositories:
   - {path: %[1]s/main/source, platform: %[1]s, arch: src, kind: source}
 gate: {tests: required}
 approvals: {count: 1, distinct: true}
-`, platform)))
+%[2]s
+`, platform, strings.Join(more, "\n"))))
 }
 
 // key has the signer make the product's key.
