@@ -20,6 +20,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -121,6 +122,10 @@ type Bills struct {
 	store  store
 	// slots are who may write a format on request at once: a large release takes memory.
 	slots *semaphore.Weighted
+	// waiting are tasks of builds that weren't done when they were looked at: until then
+	// the build's others needn't be looked at, of which it may have tens of thousands. It is
+	// the follower's own.
+	waiting map[albs.BuildID]albs.TaskID
 	// patience is how long a package's record may take to reach the ledger.
 	patience time.Duration
 }
@@ -131,7 +136,7 @@ func New(p Parts, c Config) *Bills {
 		c.Namespace = p.URL + "/sbom"
 	}
 	c.Namespace = strings.TrimRight(c.Namespace, "/")
-	b := &Bills{Parts: p, config: c, store: store{p.DB}, slots: semaphore.NewWeighted(2), patience: 30 * time.Second}
+	b := &Bills{Parts: p, config: c, store: store{p.DB}, slots: semaphore.NewWeighted(2), waiting: map[albs.BuildID]albs.TaskID{}, patience: 30 * time.Second}
 	p.Artifacts.Root("bill", b.roots)
 	return b
 }
@@ -168,10 +173,43 @@ func (b *Bills) after(ctx context.Context, e event.Event) error {
 		if err != nil {
 			return albs.Errorf(albs.Invalid, "read event %d: %w", e.ID, err)
 		}
-		return b.built(ctx, albs.BuildID(id))
+		return b.task(ctx, albs.BuildID(id), e)
 	}
 	return nil
 }
+
+// task takes in that a task of a build's has ended.
+func (b *Bills) task(ctx context.Context, id albs.BuildID, e event.Event) error {
+	var told struct {
+		Task albs.TaskID   `json:"task"`
+		Kind albs.TaskKind `json:"kind"`
+	}
+	if err := json.Unmarshal(e.Data, &told); err != nil {
+		return albs.Errorf(albs.Invalid, "read event %d: %w", e.ID, err)
+	}
+	if !slices.Contains(kinds, told.Kind) || b.waiting[id] != 0 && b.waiting[id] != told.Task {
+		return nil
+	}
+	open, err := b.working(ctx, id)
+	if err != nil {
+		return err
+	}
+	if open == 0 {
+		delete(b.waiting, id)
+		return b.built(ctx, id)
+	}
+	if len(b.waiting) >= maxWaiting {
+		clear(b.waiting)
+	}
+	b.waiting[id] = open
+	return nil
+}
+
+// kinds are the tasks that make packages; tests have the same topic and are another story.
+var kinds = []albs.TaskKind{albs.KindBuild, albs.KindSource, albs.KindImport, albs.KindGraph}
+
+// maxWaiting is how many builds are remembered that go on.
+const maxWaiting = 10_000
 
 // ended reports whether an event of that kind may be the last of a build's work.
 func ended(kind string) bool {
@@ -198,21 +236,20 @@ func (b *Bills) words(k sbom.Kind) sbom.Bill {
 	}
 }
 
-// working reports whether some of a build's own tasks are still to end. Those blocked
-// while nothing else is to be done wait in vain. Tests have the same topic and are another
-// story.
-func (b *Bills) working(ctx context.Context, id albs.BuildID) (bool, error) {
-	for _, k := range []albs.TaskKind{albs.KindBuild, albs.KindSource, albs.KindImport, albs.KindGraph} {
+// working returns a task of a build's own that is still to end, 0 if there is none. Those
+// blocked while nothing else is to be done wait in vain.
+func (b *Bills) working(ctx context.Context, id albs.BuildID) (albs.TaskID, error) {
+	for _, k := range kinds {
 		open, err := b.Queue.List(ctx, queue.Filter{
 			Kind: k, Topic: build.Topic(id), Limit: 1,
 			States: []albs.TaskState{albs.TaskQueued, albs.TaskLeased, albs.TaskStopping},
 		})
 		if err != nil {
-			return false, fmt.Errorf("tasks of build %d: %w", id, err)
+			return 0, fmt.Errorf("tasks of build %d: %w", id, err)
 		}
 		if len(open) > 0 {
-			return true, nil
+			return open[0].ID, nil
 		}
 	}
-	return false, nil
+	return 0, nil
 }

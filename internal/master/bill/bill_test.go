@@ -276,7 +276,13 @@ func (f *fixture) after(e event.Event) { f.t.Helper(); f.must(f.Bills.after(f.t.
 
 func (f *fixture) ended(id albs.BuildID) {
 	f.t.Helper()
-	f.after(event.Event{Kind: "task.succeeded", Topic: build.Topic(id)})
+	f.task(id, 1)
+}
+
+// task tells that a rebuild of a build has ended.
+func (f *fixture) task(id albs.BuildID, task albs.TaskID) {
+	f.t.Helper()
+	f.after(event.Event{Kind: "task.succeeded", Topic: build.Topic(id), Data: json.RawMessage(`{"kind":"build","task":` + task.String() + `}`)})
 }
 
 func (f *fixture) released(id albs.ReleaseID) {
@@ -486,31 +492,60 @@ func TestBuild(t *testing.T) {
 	})
 }
 
-// TestWorking: while a task of the build is to be done there is no bill.
+// TestWorking: while a task of the build is to be done there is no bill, and the ends of
+// others are no cause to look.
 func TestWorking(t *testing.T) {
 	each(t, func(f *fixture) {
+		ctx := auth.System(f.t.Context(), "test")
 		f.build(7)
-		f.Modules.Queue.Register(albs.KindBuild, nothing{})
-		f.must(f.DB.InTx(auth.System(f.t.Context(), "test"), func(tx db.Tx) error {
-			_, err := f.Modules.Queue.Enqueue(auth.System(f.t.Context(), "test"), tx, queue.NewTask{Kind: albs.KindBuild, Lane: "user:olga", Topic: build.Topic(7)})
-			return err
-		}))
-		f.ended(7)
-		if _, err := f.OfBuild(f.t.Context(), 7, sbom.SPDXJSON); albs.KindOf(err) != albs.NotFound {
-			f.t.Errorf("while a task waits: %v", err)
+		for _, k := range []albs.TaskKind{albs.KindBuild, albs.KindTest} {
+			f.Modules.Queue.Register(k, nothing{})
+		}
+		var waits albs.TaskID
+		add := func(k albs.TaskKind) {
+			f.must(f.DB.InTx(ctx, func(tx db.Tx) (err error) {
+				waits, err = f.Modules.Queue.Enqueue(ctx, tx, queue.NewTask{Kind: k, Lane: "user:olga", Topic: build.Topic(7)})
+				return err
+			}))
+		}
+		bill := func() bool {
+			_, err := f.OfBuild(ctx, 7, sbom.SPDXJSON)
+			if err != nil && albs.KindOf(err) != albs.NotFound {
+				f.t.Error(err)
+			}
+			return err == nil
+		}
+		add(albs.KindBuild)
+		f.task(7, waits+100)
+		if bill() {
+			f.t.Error("there is a bill while a task waits")
 		}
 		// Events of other things, and of work that begins, are no cause.
 		for _, e := range []event.Event{
 			{Kind: "task.queued", Topic: "build:8"}, {Kind: "build.created", Topic: "build:8"}, {Kind: "release.planned", Topic: "release:1"}, {Kind: "task.succeeded", Topic: "release:1"},
+			{Kind: "task.succeeded", Topic: "build:8", Data: json.RawMessage(`{"kind":"test","task":1}`)},
 		} {
 			f.after(e)
 		}
-		if err := f.Bills.after(f.t.Context(), event.Event{Kind: "task.failed", Topic: "build:8"}); albs.KindOf(err) != albs.NotFound {
+		_, err := f.DB.ExecContext(ctx, `UPDATE task SET state = 'failed' WHERE id = $1`, waits)
+		f.must(err)
+		done := waits
+		f.task(7, waits+100) // it was waited for another one
+		if bill() {
+			f.t.Error("it was looked at a build though the task that it waited for hasn't ended")
+		}
+		add(albs.KindTest) // whose end is not waited for
+		f.task(7, done)
+		if !bill() {
+			f.t.Error("there is no bill though all has ended but a test")
+		}
+		failed := event.Event{Kind: "task.failed", Topic: "build:8", Data: json.RawMessage(`{"kind":"build","task":1}`)}
+		if err := f.Bills.after(ctx, failed); albs.KindOf(err) != albs.NotFound {
 			f.t.Errorf("of a build that is gone: %v", err)
 		}
 		// A follower goes on after what can't be made.
-		for _, e := range []event.Event{{Kind: "task.failed", Topic: "build:8"}, {Kind: "task.failed", Topic: "build:x"}, {Kind: release.EventPublished, Data: json.RawMessage(`"x"`)}} {
-			if err := f.follow(f.t.Context(), e); err != nil {
+		for _, e := range []event.Event{failed, {Kind: "task.failed", Topic: "build:x"}, {Kind: "task.failed", Topic: "build:8", Data: json.RawMessage(`"x"`)}, {Kind: release.EventPublished, Data: json.RawMessage(`"x"`)}} {
+			if err := f.follow(ctx, e); err != nil {
 				f.t.Errorf("after %s of %s the follower stands: %v", e.Kind, e.Topic, err)
 			}
 		}

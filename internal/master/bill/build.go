@@ -21,9 +21,6 @@ import (
 // built makes the bills of a build whose work has ended, and of its packages, unless they
 // are made of the same already.
 func (b *Bills) built(ctx context.Context, id albs.BuildID) error {
-	if open, err := b.working(ctx, id); err != nil || open {
-		return err
-	}
 	now, err := b.Builds.Packages(ctx, id)
 	if err != nil {
 		return err
