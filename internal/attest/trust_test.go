@@ -4,6 +4,7 @@ import (
 	"crypto/rand"
 	"crypto/rsa"
 	"fmt"
+	"math/big"
 	"strings"
 	"testing"
 	"time"
@@ -18,13 +19,11 @@ import (
 // distribution has that has changed its keys, in the file of a farm of some products.
 func TestTrustOfAFarmIsSmall(t *testing.T) {
 	t.Parallel()
-	var pairs [2]*rsa.PrivateKey // what OpenPGP makes of them is another key for each name
-	for i := range pairs {
-		var err error
-		if pairs[i], err = rsa.GenerateKey(rand.Reader, 4096); err != nil {
-			t.Fatal(err)
-		}
+	primary, err := rsa.GenerateKey(rand.Reader, 4096) // what OpenPGP makes of it is another key for each name
+	if err != nil {
+		t.Fatal(err)
 	}
+	subkey := sibling(t, primary)
 	trust := attest.Trust{
 		Ledger:      strings.Repeat("0123456789abcdef", 2),
 		MasterKeys:  []string{attest.PublicKey(master(t, 1).Public()), attest.PublicKey(master(t, 2).Public())},
@@ -40,7 +39,7 @@ func TestTrustOfAFarmIsSmall(t *testing.T) {
 		trust.Builders = append(trust.Builders, fmt.Sprintf("https://build.example.org/builders/apart-%d/v1", i))
 	}
 	for i := range 4 {
-		key, err := pgp.New(fmt.Sprintf("AlmaLinux OS %d <packager@almalinux.example.org>", 8+i), pairs[0], pairs[1], time.Unix(int64(1_600_000_000+i), 0))
+		key, err := pgp.New(fmt.Sprintf("AlmaLinux OS %d <packager@almalinux.example.org>", 8+i), primary, subkey, time.Unix(int64(1_600_000_000+i), 0))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -58,6 +57,26 @@ func TestTrustOfAFarmIsSmall(t *testing.T) {
 	t.Logf("the trust file has %d bytes of at most %d", len(b), attest.MaxTrust)
 	if _, err := attest.ParseTrust(b); err != nil {
 		t.Error(err)
+	}
+}
+
+// sibling returns another key, as large, of the same primes: to make primes takes seconds,
+// and nothing is hidden here.
+func sibling(t *testing.T, k *rsa.PrivateKey) *rsa.PrivateKey {
+	t.Helper()
+	one := big.NewInt(1)
+	phi := new(big.Int).Mul(new(big.Int).Sub(k.Primes[0], one), new(big.Int).Sub(k.Primes[1], one))
+	for e := int64(k.E) + 2; ; e += 2 {
+		d := new(big.Int).ModInverse(big.NewInt(e), phi)
+		if d == nil {
+			continue
+		}
+		s := &rsa.PrivateKey{PublicKey: rsa.PublicKey{N: k.N, E: int(e)}, D: d, Primes: k.Primes}
+		s.Precompute()
+		if err := s.Validate(); err != nil {
+			t.Fatal(err)
+		}
+		return s
 	}
 }
 
