@@ -20,7 +20,7 @@ var (
 	// modules of the master, lowest first; each may import those that its row names.
 	modules = []string{
 		"master/event", "master/auth", "master/artifact", "master/fleet", "master/queue", "master/provenance", "master/source", "master/source/notary", "master/repo",
-		"master/platform", "master/platform/reference", "master/product", "master/build/status", "master/build/repository", "master/build/settle", "master/build", "master/testrun", "master/rebuild", "master/sign", "master/record", "master/release/place", "master/release/plan", "master/release", "master/trace", "master/errata",
+		"master/platform", "master/platform/reference", "master/product", "master/build/status", "master/build/repository", "master/build/settle", "master/build", "master/testrun", "master/rebuild", "master/sign", "master/record", "master/release/place", "master/release/plan", "master/release", "master/transparency", "master/trace", "master/errata",
 		"master/bill", "master/retention", "master/gc", "master/notice", "master/content",
 	}
 	roles = []string{"worker/node", "worker/tester", "worker/signer", "worker/releaser"}
@@ -133,7 +133,9 @@ var allowed = map[string][]string{
 	// what all of it consists of, once it is there
 	"master/bill": {"albs", "attest", "master/db", "master/event", "master/auth", "master/queue", "master/artifact", "master/provenance", "master/repo", "master/platform", "master/platform/reference",
 		"master/product", "master/build", "master/build/keep", "master/release", "master/release/plan", "repodata", "rpm", "rpm/depend", "sbom"},
-	"master/trace": {"albs", "ledger", "attest", "master/artifact", "master/provenance", "rpm"}, // ledger: where a statement stands in it
+	// released packages in the public log, and what is told of them beside them; disk: evidence, kept
+	"master/transparency": {"albs", "disk", "tlog", "attest", "master/db", "master/event", "master/auth", "master/queue", "master/artifact", "master/provenance", "master/repo", "master/release"},
+	"master/trace":        {"albs", "ledger", "attest", "master/artifact", "master/provenance", "rpm"}, // ledger: where a statement stands in it
 	"master/errata": {"albs", "master/db", "master/event", "master/auth", "master/artifact", "master/provenance", "attest", "master/source",
 		"master/platform", "master/product", "master/repo", "master/build", "master/sign", "master/release", "rpm", "repodata", "advisory", "egress"},
 	// what products keep of what they have shown: in the master and in the public place

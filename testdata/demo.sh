@@ -207,11 +207,18 @@ HOME=$demo/client/home "${enter[@]}" dnf -q -c "$demo/client/dnf.conf" --install
 # shellcheck disable=SC2086 # a list of words
 run rpm --root "$demo/client/root" --dbpath "$dbpath" -q --qf '%{NEVRA}  signed %{RSAHEADER:pgpsig}\n' $packages
 
-say "anyone checks a package offline: no server, one trust file"
+say "its statements, the ledger's proof and that of the public log lie beside each package"
 rpm=$(find -L "$public/$PLATFORM/main/x86_64/os/Packages" -name 'pngcheck-[0-9]*.x86_64.rpm' | head -n 1)
+for _ in $(seq 120); do
+	[ ! -e "$rpm.tlog-proof" ] || break
+	sleep 0.5
+done
+run ls "${rpm%/*}"
+run albs transparency show
+
+say "anyone checks a package offline: no server, one trust file"
 run albs trust export --output "$demo/trust.json"
-run albs artifact bundle "$rpm" --output "$demo"
-ALBS_URL=http://127.0.0.1:1 ALBS_TOKEN='' run albs verify "$rpm" --bundle "$demo" --trust "$demo/trust.json"
+ALBS_URL=http://127.0.0.1:1 ALBS_TOKEN='' run albs verify "$rpm" --trust "$demo/trust.json"
 
 say "done in $((SECONDS - began)) s"
 echo "packages: $packages — built, tested, signed, released, installed with gpgcheck=1 and repo_gpgcheck=1, verified"

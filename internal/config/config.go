@@ -253,6 +253,9 @@ func (c *Config) Check(roles []albs.Role) error {
 	if err := c.Master.SBOM.Check(); err != nil {
 		return fmt.Errorf("master.sbom: %w", err)
 	}
+	if err := c.Master.Transparency.Check(); err != nil {
+		return fmt.Errorf("master.transparency: %w", err)
+	}
 	for part, p := range map[string]egress.Policy{"master": c.Master.Egress, "node": c.Node.Egress, "tester": c.Tester.Egress} {
 		if _, err := egress.New(p); err != nil {
 			return fmt.Errorf("%s: %w", part, err)

@@ -2,6 +2,7 @@ package e2etest
 
 import (
 	"bytes"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -291,6 +292,7 @@ func verify(s *site, public string) {
 	if a := s.at(nowhere, "", "verify", file, "--bundle", beside, "--trust", trust); a.code != 0 {
 		t.Fatalf("albs verify ended with %d:\n%s%s", a.code, a.stdout, a.stderr)
 	}
+	logged(s, file)
 	p, err := rpm.ReadFile(file)
 	if err != nil {
 		t.Fatal(err)
@@ -349,6 +351,48 @@ func crawl(s *site, repository, trust string) {
 	}
 	if a := s.at(nowhere, "", "verify", "--repo", copied, "--trust", trust); a.code != attest.LinkInput.ExitCode() || !strings.Contains(a.stdout, filepath.Base(packages[1])+" is NOT verified") {
 		t.Errorf("albs verify --repo with a gap ended with %d:\n%s%s", a.code, a.stdout, a.stderr)
+	}
+}
+
+// logged waits until what is told of a published package lies beside it, and checks it by
+// that alone; and it has the server hold its public log to what it released.
+func logged(s *site, file string) {
+	t := s.t
+	t.Helper()
+	s.until(5*time.Minute, "the proof of the public log lies beside "+filepath.Base(file), func() bool {
+		_, err := os.Stat(file + attest.LogProofSuffix)
+		return err == nil
+	})
+	trust := filepath.Join(t.TempDir(), "trust.json") // the log may be younger than the other one
+	s.run("", "trust", "export", "--output", trust)
+	a := s.at("http://127.0.0.1:1", "", "verify", file, "--trust", trust, "--json")
+	var r attest.Report
+	if err := json.Unmarshal([]byte(a.stdout), &r); a.code != 0 || err != nil || r.Log == nil || r.Log.Size == 0 {
+		t.Errorf("albs verify beside the published package ended with %d, %v:\n%s%s", a.code, err, a.stdout, a.stderr)
+	}
+	dir := t.TempDir()
+	for _, from := range []string{file, file + attest.EnvelopesSuffix, file + attest.ProofSuffix, file + attest.LogProofSuffix} {
+		b := []byte(read(t, from))
+		if strings.HasSuffix(from, attest.LogProofSuffix) {
+			flip(b, bytes.Index(b, []byte("\n\n"))-5)
+		}
+		if err := os.WriteFile(filepath.Join(dir, filepath.Base(from)), b, 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if a := s.at("http://127.0.0.1:1", "", "verify", filepath.Join(dir, filepath.Base(file)), "--trust", trust); a.code != 11 {
+		t.Errorf("albs verify with a changed proof of the log ended with %d, want 11: %s", a.code, a.stderr)
+	}
+	var check client.TransparencyReport
+	s.until(5*time.Minute, "all that was released is in the public log", func() bool {
+		check = ask[client.TransparencyReport](s, s.admin, "transparency", "check")
+		return check.Pending == 0
+	})
+	if check.Found > 0 || check.Leaves == 0 || check.Packages < check.Leaves {
+		t.Errorf("albs transparency check says %+v", check)
+	}
+	if at := ask[client.Transparency](s, "", "transparency", "show"); len(at.Logs) != 1 || at.Trouble != "" {
+		t.Errorf("albs transparency show says %+v", at)
 	}
 }
 

@@ -58,6 +58,7 @@ import (
 	"albs/internal/master/source/notary"
 	"albs/internal/master/testrun"
 	"albs/internal/master/trace"
+	"albs/internal/master/transparency"
 	"albs/internal/master/ui"
 	"albs/internal/telemetry"
 	"albs/internal/worker"
@@ -73,6 +74,8 @@ type Config struct {
 	Sources  source.Limits `yaml:"sources"`
 	Notarize notary.Config `yaml:"notarize"`
 	API      api.Config    `yaml:"api"`
+	// Transparency says where the public log of releases is, and who witnesses it.
+	Transparency transparency.Config `yaml:"transparency"`
 	// Collect says what is kept for how long.
 	Collect gc.Config `yaml:"collect"`
 	// SBOM says who gives bills of materials.
@@ -192,6 +195,7 @@ type Master struct {
 	signs      *sign.Signing
 	releases   *release.Releases
 	bills      *bill.Bills
+	public     *transparency.Transparency // the public log of releases
 	references *reference.Index
 	gc         *gc.Collector
 	products   *product.Products
@@ -307,6 +311,13 @@ func Open(ctx context.Context, c Config, log zerolog.Logger) (m *Master, err err
 		DB: m.db, Events: m.events, Queue: m.queue, Artifacts: artifacts, Provenance: m.prov, Platforms: platforms, References: m.references,
 		Products: m.products, Repos: repos, Builds: m.builds, Releases: m.releases, URL: c.URL, Version: c.Version, Log: log,
 	}, c.SBOM)
+	if c.Transparency.Dir == "" {
+		c.Transparency.Dir = path("transparency")
+	}
+	m.public = transparency.New(transparency.Parts{
+		DB: m.db, Events: m.events, Queue: m.queue, Artifacts: artifacts, Provenance: m.prov, Releases: m.releases,
+		URL: c.URL, Client: out.Client(), Log: log,
+	}, c.Transparency)
 
 	past := retention.New(retention.Parts{DB: m.db, Queue: m.queue, Products: m.products, Repos: repos, Releases: m.releases})
 	m.gc, err = gc.New(gc.Parts{DB: m.db, Artifacts: artifacts, Retention: past, Builds: m.builds, Logs: m.queue, Mirrors: mirrors, Log: log}, c.Collect)
@@ -320,7 +331,7 @@ func Open(ctx context.Context, c Config, log zerolog.Logger) (m *Master, err err
 	shown := history.New(repos)
 	rest := api.New(api.Parts{
 		Auth: m.auth, Events: m.events, Queue: m.queue, Artifacts: artifacts, Provenance: m.prov, Platforms: platforms, References: m.references,
-		Products: m.products, Records: records, History: shown, Traces: traces, Bills: m.bills, Notary: m.notary, Builds: m.builds, Tests: m.tests, Signs: m.signs, Releases: m.releases, Collector: m.gc, Checker: m.checker,
+		Products: m.products, Records: records, History: shown, Traces: traces, Bills: m.bills, Notary: m.notary, Builds: m.builds, Tests: m.tests, Signs: m.signs, Releases: m.releases, Logs: m.public, Collector: m.gc, Checker: m.checker,
 		Trust: func(ctx context.Context, product string, keys bool) ([]byte, error) {
 			t, err := m.Trust(ctx, product, keys)
 			return t.Encode(), err
@@ -334,7 +345,7 @@ func Open(ctx context.Context, c Config, log zerolog.Logger) (m *Master, err err
 	if err != nil {
 		return m, err
 	}
-	files := content.New(content.Parts{Artifacts: artifacts, Repos: repos, Log: log})
+	files := content.New(content.Parts{Artifacts: artifacts, Repos: repos, Logs: m.public, Log: log})
 	m.handler = m.faces(rest, pages, files)
 	if m.AdminToken, err = m.auth.Bootstrap(ctx); err != nil {
 		return m, err
@@ -381,12 +392,14 @@ func (m *Master) faces(rest, pages, files http.Handler) http.Handler {
 	registry.MustRegister(m.gauges()...)
 	registry.MustRegister(m.gc.Metrics()...)
 	registry.MustRegister(m.checker.Metrics()...)
+	registry.MustRegister(m.public.Metrics()...)
 	r := chi.NewRouter()
 	r.Use(telemetry.Requests(m.log, registry))
 	r.Handle("/api/*", rest)
 	r.Handle("/worker/*", rest)
 	r.Handle("/repos/*", files)
 	r.Handle("/blobs/*", files)
+	r.Handle("/transparency/*", files)
 	r.Handle("/metrics", telemetry.Metrics(registry))
 	r.Handle("/healthz", m.health)
 	r.Handle("/*", pages)
@@ -469,6 +482,11 @@ func (m *Master) Trust(ctx context.Context, name string, packages bool) (attest.
 		t.RequireTest = t.RequireTest && p.Gate.Tests == product.Required
 		t.RequireCommit = t.RequireCommit && p.Sources == product.VerifiedSources
 	}
+	if packages { // a signer sees none that is in the log yet
+		if t.Log, err = m.public.Policy(ctx); err != nil {
+			return t, err
+		}
+	}
 	return m.prov.Trust(ctx, t)
 }
 
@@ -502,6 +520,7 @@ func (m *Master) Run(ctx context.Context, ready chan<- struct{}) error {
 	loop("notary", func(ctx context.Context) error { return m.notary.Run(ctx, me) })
 	loop("tests", m.tests.Run)
 	loop("bills", m.bills.Run)
+	loop("transparency", m.public.Run)
 	loop("references", m.references.Run)
 	loop("collection", m.gc.Run)
 	loop("health", m.watch)

@@ -40,6 +40,7 @@ import (
 	"albs/internal/master/source/notary"
 	"albs/internal/master/testrun"
 	"albs/internal/master/trace"
+	"albs/internal/master/transparency"
 	"albs/internal/worker"
 )
 
@@ -66,6 +67,7 @@ type Parts struct {
 	Notary     *notary.Notary
 	Signs      *sign.Signing
 	Releases   *release.Releases
+	Logs       *transparency.Transparency
 	Collector  *gc.Collector
 	Checker    *provenance.Checker
 	// Trust returns the trust document as JSON (attest.Trust): what a stranger
@@ -96,7 +98,7 @@ func New(p Parts, c Config) *Server {
 	s.routeUploads()
 	s.delivery = delivery.Register(s.Server, delivery.Parts{
 		Artifacts: p.Artifacts, Provenance: p.Provenance, Platforms: p.Platforms, References: p.References, Products: p.Products, Records: p.Records, History: p.History, Traces: p.Traces, Bills: p.Bills,
-		Notary: p.Notary, Signs: p.Signs, Releases: p.Releases, Trust: p.Trust,
+		Notary: p.Notary, Signs: p.Signs, Releases: p.Releases, Logs: p.Logs, Trust: p.Trust,
 	})
 	s.routeUsers()
 	s.routeTokens()

@@ -121,6 +121,8 @@ var policies = []rest.Policy{
 	allow(get, "/api/v1/sbom/build/{build_id}", rest.Open),
 	allow(get, "/api/v1/sbom/release/{release_id}", rest.Open),
 	allow(get, "/api/v1/trust", rest.Open),
+	allow(get, "/api/v1/transparency/", rest.Open),
+	allow(post, "/api/v1/transparency/check", auth.StoreCollect),
 	allow(get, "/api/v1/sources/", rest.Open),
 	allow(post, "/api/v1/sources/notarize/", auth.SourceNotarize),
 	allow(get, "/api/v1/sources/notarize/{task_id}/", rest.Open),

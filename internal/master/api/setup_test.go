@@ -29,6 +29,7 @@ import (
 	"albs/internal/master/provenance"
 	"albs/internal/master/repo/history"
 	"albs/internal/master/retention"
+	"albs/internal/master/transparency"
 	"albs/internal/telemetry/telemetrytest"
 )
 
@@ -87,6 +88,9 @@ func setup(t *testing.T, c Config) *fixture {
 	f.Server = New(Parts{
 		Auth: m.Auth, Events: m.Events, Queue: m.Queue, Artifacts: m.Artifacts, Provenance: m.Provenance,
 		Bills: bills, Platforms: m.Platforms, References: m.References, Products: m.Products, Records: m.Records, History: history.New(m.Repos), Notary: m.Notary, Builds: m.Builds, Tests: m.Tests, Signs: m.Signs, Releases: m.Releases, Collector: collector, Checker: checker,
+		Logs: transparency.New(transparency.Parts{
+			DB: m.DB, Events: m.Events, Queue: m.Queue, Artifacts: m.Artifacts, Provenance: m.Provenance, Releases: m.Releases, Log: log,
+		}, transparency.Config{Dir: t.TempDir()}),
 		Trust: func(_ context.Context, product string, keys bool) ([]byte, error) {
 			return fmt.Appendf(nil, `{"albs":"trust/v1","products":[%q],"keys":%v}`, product, keys), nil
 		}, Rebuilds: m.Rebuilds, Log: log,

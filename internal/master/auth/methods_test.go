@@ -33,6 +33,7 @@ var unasked = map[string]string{
 		release.Releases.Effects sign.Signing.AllowedFiles sign.Signing.File sign.Signing.FileEffects sign.Signing.Files sign.Signing.RequestEffects
 		sign.Signing.Key sign.Signing.Keygen sign.Signing.Keys sign.Signing.Request sign.Signing.Requests sign.Signing.Revocation sign.Signing.Revoked sign.Signing.Signed sign.Signing.SignedBy source/notary.Notary.Commit source/notary.Notary.Commits source/notary.Notary.Job source/notary.Notary.Refs source/notary.Notary.Repositories trace.Traces.Of
 		rebuild.Rebuilds.Get rebuild.Rebuilds.List rebuild.Rebuilds.Of
+		transparency.Transparency.Open transparency.Transparency.Policy transparency.Transparency.State
 		testrun.Tests.Of testrun.Tests.Verdict`,
 	// It finds out who someone is, or ends that: a secret is asked for instead.
 	"secret": `auth.Auth.Authenticate auth.Auth.Login auth.Auth.Logout auth.Auth.Session`,
@@ -49,7 +50,7 @@ var unasked = map[string]string{
 		queue.Queue.CleanLogs queue.Queue.Run queue.Queue.RunLocal queue/measure.Usage.Recount retention.Retention.Apply revision.Store.Apply
 		release.Releases.Added release.Releases.EachAdded release/gather.Gatherer.Closure release/gather.Gatherer.Current release/gather.Gatherer.Entries release/gather.Gatherer.Facts release/gather.Gatherer.ShownBy
 		repo.Repos.Extend repo.Repos.ExtendSnapshot repo.Repos.Pin repo.Repos.Retired repo.Repos.SaveTree repo.Repos.Seal
-		sign.Signing.DocumentSignature sign.Signing.Intended source/notary.Notary.Run source.Sources.Import source.Sources.Resolve source.Sources.SRPM testrun.Tests.Run`,
+		sign.Signing.DocumentSignature sign.Signing.Intended source/notary.Notary.Run source.Sources.Import source.Sources.Resolve source.Sources.SRPM testrun.Tests.Run transparency.Transparency.Run`,
 }
 
 // TestEveryMethodAsks reads the modules: a method that faces may call for a person asks

@@ -6,10 +6,11 @@
 //	                                  its debug data are under ARCH/debug/
 //	/repos/product/NAME/…             the tree that a product shows: repositories and keys
 //	/blobs/SHA256                     one artifact
+//	/transparency/N/…                 the Nth public log of releases, as c2sp.org/tlog-tiles lays it out
 //
 // It owns no data and changes nothing. Every path is looked up as a name in a
-// snapshot, a tree or the artifacts' rows and never in a file system; there are no
-// listings. Bytes are hashed as a whole before the first of them is sent, and the
+// snapshot, a tree or the artifacts' rows and never in a file system, but for the logs,
+// whose few kinds of names are spelled out; there are no listings. Bytes are hashed as a whole before the first of them is sent, and the
 // ETag is their digest. A place for many readers is the releaser's, not this.
 package content
 
@@ -17,7 +18,9 @@ import (
 	"context"
 	"errors"
 	"io"
+	"io/fs"
 	"net/http"
+	"os"
 	"path"
 	"strings"
 	"sync"
@@ -35,7 +38,15 @@ import (
 type Parts struct {
 	Artifacts *artifact.Artifacts
 	Repos     *repo.Repos
+	Logs      Logs
 	Log       zerolog.Logger
+}
+
+// Logs are the public logs of releases; transparency.Transparency keeps them.
+type Logs interface {
+	// Open returns the file behind a name below /transparency/, and whether it never
+	// changes; NotFound for a name that isn't public.
+	Open(ctx context.Context, name string) (file string, fixed bool, err error)
 }
 
 // content answers the requests.
@@ -52,7 +63,7 @@ type tree struct {
 	files        map[string]albs.Digest
 }
 
-// New returns the handler of everything below /repos/ and /blobs/. It answers GET
+// New returns the handler of everything below /repos/, /blobs/ and /transparency/. It answers GET
 // and HEAD, with ranges and conditions.
 func New(p Parts) http.Handler {
 	c := &content{Parts: p, trees: make(map[albs.Digest]tree)}
@@ -61,6 +72,7 @@ func New(p Parts) http.Handler {
 	mux.HandleFunc("GET /repos/build/{id}/{platform}/{arch}/debug/{path...}", c.build("/debug"))
 	mux.HandleFunc("GET /repos/product/{name}/{path...}", c.product)
 	mux.HandleFunc("GET /blobs/{digest}", c.blob)
+	mux.HandleFunc("GET /transparency/{path...}", c.log)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { mux.ServeHTTP(face.Patient(w), face.Timely(w, r)) })
 }
 
@@ -194,6 +206,37 @@ func (c *content) blob(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	c.send(w, r, a.Name, d)
+}
+
+// log serves a file of a public log.
+func (c *content) log(w http.ResponseWriter, r *http.Request) {
+	name, fixed, err := c.Logs.Open(r.Context(), r.PathValue("path"))
+	if err != nil {
+		c.refuse(w, r, err)
+		return
+	}
+	f, err := os.Open(name)
+	if errors.Is(err, fs.ErrNotExist) {
+		err = albs.Errorf(albs.NotFound, "the log has no %.200q", r.PathValue("path"))
+	}
+	if err != nil {
+		c.refuse(w, r, err)
+		return
+	}
+	defer f.Close()
+	h := w.Header()
+	h.Set("Content-Type", "text/plain; charset=utf-8")
+	if strings.Contains(r.PathValue("path"), "/tile/") {
+		h.Set("Content-Type", "application/octet-stream")
+	}
+	h.Set("X-Content-Type-Options", "nosniff")
+	h.Set("Content-Security-Policy", "default-src 'none'; sandbox")
+	h.Set("Access-Control-Allow-Origin", "*") // monitors in browsers
+	h.Set("Cache-Control", "no-cache")
+	if fixed {
+		h.Set("Cache-Control", "public, max-age=31536000, immutable")
+	}
+	http.ServeContent(w, r, "", time.Time{}, f)
 }
 
 // types are the media types of what is served, by the end of the name; logs and

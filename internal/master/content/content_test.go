@@ -2,6 +2,7 @@ package content_test
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"io"
 	"io/fs"
@@ -50,6 +51,48 @@ type fixture struct {
 	url       string
 }
 
+// logs are public logs in a folder, of which every file is one.
+type logs string
+
+func (l logs) Open(_ context.Context, name string) (string, bool, error) {
+	if strings.Contains(name, "key") {
+		return "", false, albs.Errorf(albs.NotFound, "it is none of yours")
+	}
+	return filepath.Join(string(l), name), strings.HasSuffix(name, "/000"), nil
+}
+
+// TestLogs serves the files of a public log, each as what it is.
+func TestLogs(t *testing.T) {
+	t.Parallel()
+	f := setup(t)
+	for name, text := range map[string]string{"1/checkpoint": "log\n3\n", "1/tile/0/000": "tile", "1.key": "secret"} {
+		file := filepath.Join(f.dir, name)
+		if err := errors.Join(os.MkdirAll(filepath.Dir(file), 0o755), os.WriteFile(file, []byte(text), 0o644)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for name, want := range map[string][4]string{
+		"1/checkpoint": {"200 OK", "text/plain; charset=utf-8", "no-cache", "log\n3\n"},
+		"1/tile/0/000": {"200 OK", "application/octet-stream", "public, max-age=31536000, immutable", "tile"},
+		"1/tile/0/001": {"404 Not Found", "text/plain; charset=utf-8", "no-store", ""},
+		"1.key":        {"404 Not Found", "text/plain; charset=utf-8", "no-store", ""},
+	} {
+		resp, err := http.Get(f.url + "/transparency/" + name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		b, err := io.ReadAll(resp.Body)
+		_ = resp.Body.Close()
+		got := [4]string{resp.Status, resp.Header.Get("Content-Type"), resp.Header.Get("Cache-Control"), string(b)}
+		if want[3] == "" {
+			got[3] = ""
+		}
+		if err != nil || got != want {
+			t.Errorf("%s: %q, %v, want %q", name, got, err, want)
+		}
+	}
+}
+
 func setup(t *testing.T) *fixture {
 	t.Helper()
 	if _, err := rpms(); errors.Is(err, exec.ErrNotFound) {
@@ -68,7 +111,7 @@ func setup(t *testing.T) *fixture {
 	}
 	f.artifacts = artifact.New(f.d, blobs, staging)
 	f.repos = repo.New(f.d, f.artifacts, event.New(f.d, zerolog.Nop()))
-	f.handler = content.New(content.Parts{Artifacts: f.artifacts, Repos: f.repos, Log: zerolog.Nop()})
+	f.handler = content.New(content.Parts{Artifacts: f.artifacts, Repos: f.repos, Logs: logs(f.dir), Log: zerolog.Nop()})
 	srv := httptest.NewServer(f.handler)
 	t.Cleanup(srv.Close)
 	f.url = srv.URL

@@ -17,6 +17,7 @@ func Commands(on *ask.App) []*urfave.Command {
 		a.traceCommand(),
 		a.rebuildCommand(),
 		ask.Listed("albs product list shows all products", a.trustCommand()),
+		a.transparencyCommand(),
 		a.sourceCommand(),
 		a.ledgerCommand(),
 	}

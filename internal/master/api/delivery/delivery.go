@@ -23,6 +23,7 @@ import (
 	"albs/internal/master/sign"
 	"albs/internal/master/source/notary"
 	"albs/internal/master/trace"
+	"albs/internal/master/transparency"
 )
 
 // Parts are the modules that the resources speak for. All are required.
@@ -39,6 +40,7 @@ type Parts struct {
 	Bills      *bill.Bills
 	Signs      *sign.Signing
 	Releases   *release.Releases
+	Logs       *transparency.Transparency
 	// Trust returns the trust document as JSON (attest.Trust): what a stranger
 	// needs to verify the packages of a product, or of all if product is ""; without
 	// their keys it is a signer's.
@@ -68,6 +70,7 @@ func Register(s *rest.Server, p Parts) *Resources {
 	r.routeReleases()
 	r.routeArtifacts()
 	r.routeTrace()
+	r.routeTransparency()
 	r.routeSources()
 	r.routeSBOM()
 	return r

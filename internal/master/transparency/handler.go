@@ -1,0 +1,39 @@
+package transparency
+
+import (
+	"context"
+	"encoding/json"
+
+	"albs/internal/albs"
+	"albs/internal/master/db"
+	"albs/internal/master/queue"
+)
+
+// handler has what is told of packages laid beside them. What a task couldn't lay is
+// asked for again after a while.
+type handler struct{ *Transparency }
+
+func (handler) Offer(_ context.Context, t queue.Task, _ queue.Offer) (albs.Spec, json.RawMessage, error) {
+	return t.Spec, nil, nil
+}
+
+func (h handler) Admit(_ context.Context, l queue.Lease, outcome albs.Outcome, r albs.Result) (func(context.Context, db.Tx) error, error) {
+	switch {
+	case outcome == albs.OutcomeExcluded:
+		return nil, albs.Errorf(albs.Invalid, "a releaser excludes nothing")
+	case outcome != albs.OutcomeOK:
+		return nil, nil
+	case r.Prove == nil:
+		return nil, albs.Errorf(albs.Invalid, "the attempt reports success and doesn't say what was laid")
+	}
+	return func(ctx context.Context, tx db.Tx) error { return h.store.done(ctx, tx, l.Token.Task) }, nil
+}
+
+func (h handler) Ended(ctx context.Context, tx db.Tx, t queue.Task) error {
+	tx.AfterCommit(func() { h.Events.Nudge(topic) })
+	return h.store.failed(ctx, tx, t.ID)
+}
+
+func (handler) InVain(context.Context, db.Tx, queue.Task) error { return nil }
+
+func (handler) Reads(context.Context, queue.Lease, albs.Digest) (bool, error) { return false, nil }

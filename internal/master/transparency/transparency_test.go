@@ -1,0 +1,519 @@
+package transparency
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/rs/zerolog"
+
+	"albs/internal/albs"
+	"albs/internal/attest"
+	"albs/internal/master/artifact"
+	"albs/internal/master/auth"
+	"albs/internal/master/db"
+	"albs/internal/master/db/dbtest"
+	"albs/internal/master/mastertest"
+	"albs/internal/master/provenance"
+	"albs/internal/master/release"
+	"albs/internal/rpm/rpmtest"
+	"albs/internal/tlog"
+	"albs/internal/worker"
+	"albs/internal/worker/workertest"
+)
+
+// rpms builds small RPMs with the real rpmbuild, once, and returns them by file name.
+var rpms = sync.OnceValues(func() (map[string][]byte, error) {
+	var spec strings.Builder
+	spec.WriteString("Name: alpha\nVersion: 1\nRelease: 1\nSummary: A\nLicense: MIT\nBuildArch: noarch\n%description\nA.\n%files\n")
+	for _, n := range []string{"beta", "gamma"} {
+		fmt.Fprintf(&spec, "%%package -n %s\nSummary: B\n%%description -n %s\nB.\n%%files -n %s\n", n, n, n)
+	}
+	return rpmtest.Build(spec.String())
+})
+
+const (
+	alpha = "alpha-1-1.noarch.rpm"
+	beta  = "beta-1-1.noarch.rpm"
+	gamma = "gamma-1-1.noarch.rpm"
+)
+
+// fixture is a master in which packages are released by decree.
+type fixture struct {
+	*mastertest.Modules
+	t        *testing.T
+	dir      string
+	releaser auth.Actor
+	admin    context.Context
+
+	mu    sync.Mutex
+	added []release.Added
+}
+
+func (f *fixture) Added(_ context.Context, id albs.ReleaseID) (out []release.Added, err error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for _, a := range f.added {
+		if a.Release == id {
+			out = append(out, a)
+		}
+	}
+	return out, nil
+}
+
+func (f *fixture) EachAdded(_ context.Context, yield func(release.Added) error) error {
+	f.mu.Lock()
+	all := slices.Clone(f.added)
+	f.mu.Unlock()
+	for _, a := range all {
+		if err := yield(a); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func setup(t *testing.T, d *db.DB) *fixture {
+	t.Helper()
+	if _, err := rpms(); errors.Is(err, exec.ErrNotFound) {
+		t.Skip("rpmbuild is not installed here")
+	} else if err != nil {
+		t.Fatal(err)
+	}
+	f := &fixture{Modules: mastertest.Open(t, d, mastertest.Config{}), t: t, dir: filepath.Join(t.TempDir(), "transparency")}
+	f.releaser = auth.Actor{Kind: auth.KindWorker, Worker: 1, Name: "r1", Role: albs.RoleReleaser, Labels: []string{"kind:publish", "kind:prune", "kind:prove"}}
+	token, err := f.Auth.Bootstrap(t.Context())
+	f.must(err)
+	admin, err := f.Auth.Authenticate(t.Context(), token)
+	f.must(err)
+	f.admin = auth.With(t.Context(), admin)
+	return f
+}
+
+func (f *fixture) must(err error) {
+	f.t.Helper()
+	if err != nil {
+		f.t.Fatal(err)
+	}
+}
+
+// open returns the module, not running. Of a fixture one is enough: the second takes the
+// queue's handler over.
+func (f *fixture) open(c Config) *Transparency {
+	if c.Dir == "" {
+		c.Dir = f.dir
+	}
+	return New(Parts{
+		DB: f.DB, Events: f.Events, Queue: f.Queue, Artifacts: f.Artifacts, Provenance: f.Provenance, Releases: f,
+		URL: "https://albs.example.org:8443", Client: http.DefaultClient, Log: zerolog.Nop(),
+	}, c)
+}
+
+// release states that packages were released into repositories of the product demo, and
+// tells of it unless it is to be lost.
+func (f *fixture) release(id albs.ReleaseID, lost bool, paths []string, files ...string) {
+	f.t.Helper()
+	made, err := rpms()
+	f.must(err)
+	ctx := auth.System(f.t.Context(), "test")
+	var as []artifact.Artifact
+	for _, name := range files {
+		a, err := f.Artifacts.Save(ctx, bytes.NewReader(made[name]), 1<<20, name, artifact.RPM)
+		f.must(err)
+		as = append(as, a)
+	}
+	f.must(f.DB.InTx(ctx, func(tx db.Tx) error {
+		if err := f.Artifacts.Add(ctx, tx, as...); err != nil {
+			return err
+		}
+		_, err := tx.ExecContext(ctx, `INSERT INTO release (id, kind, product, team, planner_id, planner, status, reason, plan, digest, expires_at,
+			from_serial, serial, offered, back_to, files, task_id, created_at, changed_at)
+			VALUES ($1, 'publish', 'demo', 'core', 1, 'pam', 3, '', '{}', $2, $3, 0, 1, 1, 0, '[]', 0, $3, $3)`, id, albs.DigestOf(nil), db.Now())
+		if err != nil {
+			return err
+		}
+		for _, a := range as {
+			err := f.Provenance.State(ctx, tx, provenance.Fact{
+				Subjects: []attest.Subject{provenance.SubjectOf(a)}, Predicate: attest.Release,
+				Body: attest.ReleaseBody{Product: "demo", Repositories: paths, Release: int64(id), Serial: int64(id), Tree: albs.DigestOf(nil), Plan: albs.DigestOf(nil)},
+			})
+			if err != nil {
+				return err
+			}
+		}
+		f.mu.Lock()
+		defer f.mu.Unlock()
+		for _, a := range as {
+			for _, p := range paths {
+				f.added = append(f.added, release.Added{Release: id, Product: "demo", Path: p, File: a.Name, Digest: a.Digest})
+			}
+		}
+		if lost {
+			return nil
+		}
+		return f.Events.Add(ctx, tx, release.EventPublished, release.Topic(id), "worker:r1", release.Event{Release: id, Product: "demo"})
+	}))
+}
+
+// until waits for a condition, long enough for a machine that has much to do.
+func (f *fixture) until(what string, ok func() bool) {
+	f.t.Helper()
+	for end := time.Now().Add(5 * time.Minute); !ok(); time.Sleep(10 * time.Millisecond) {
+		if time.Now().After(end) {
+			f.t.Fatalf("waited in vain until %s", what)
+		}
+	}
+}
+
+// state is the module's, and has to satisfy ok.
+func (f *fixture) reaches(t *Transparency, what string, ok func(State) bool) State {
+	f.t.Helper()
+	var s State
+	f.until(what, func() bool {
+		var err error
+		s, err = t.State(f.t.Context())
+		f.must(err)
+		return ok(s)
+	})
+	return s
+}
+
+// claim takes the next task of a releaser.
+func (f *fixture) claim() *worker.Lease {
+	f.t.Helper()
+	var l *worker.Lease
+	f.until("there is a task", func() (ok bool) {
+		var err error
+		l, err = f.as().Claim(f.t.Context(), worker.Offer{Labels: f.releaser.Labels})
+		f.must(err)
+		return l != nil
+	})
+	return l
+}
+
+func (f *fixture) as() worker.Master {
+	return workertest.As(f.Queue, func(ctx context.Context) context.Context { return auth.With(ctx, f.releaser) })
+}
+
+func (f *fixture) lay(l *worker.Lease) {
+	f.t.Helper()
+	f.must(f.as().Complete(f.t.Context(), l.Token, albs.OutcomeOK, albs.Result{Prove: &albs.ProveResult{Packages: len(l.Spec.Prove.Packages)}}))
+}
+
+func (f *fixture) get(l *worker.Lease, d albs.Digest) []byte {
+	f.t.Helper()
+	r, err := f.as().Get(f.t.Context(), l.Token, d, 0, -1)
+	f.must(err)
+	defer r.Close()
+	var b bytes.Buffer
+	_, err = b.ReadFrom(r)
+	f.must(err)
+	return b.Bytes()
+}
+
+// verify checks what a releaser is to lay beside a package as a stranger does.
+func (f *fixture) verify(t *Transparency, l *worker.Lease, k albs.ProvePackage) tlog.Inclusion {
+	f.t.Helper()
+	b, err := attest.ParseBundle(f.get(l, k.Statements), f.get(l, k.LedgerProof))
+	f.must(err)
+	p, err := f.Artifacts.Package(f.t.Context(), k.Package)
+	f.must(err)
+	leaf, err := b.Leaf(p, k.Package)
+	f.must(err)
+	policy, err := t.Policy(f.t.Context())
+	f.must(err)
+	in, err := tlog.Verify(f.get(l, k.LogProof), leaf.Encode(), *policy)
+	f.must(err)
+	return in
+}
+
+// TestCarry has packages go all the way, on both databases.
+func TestCarry(t *testing.T) {
+	t.Parallel()
+	dbtest.Each(t, func(t *testing.T, d *db.DB) {
+		f := setup(t, d)
+		tr := f.open(Config{})
+		f.release(1, false, []string{"el/os", "el/other"}, alpha, beta)
+		stop := mastertest.Run(t, f.Queue.Run, f.Events.Run, tr.Run)
+		// The ledger is away: nothing is told before it can be proven.
+		f.reaches(tr, "the packages wait", func(s State) bool { return s.Waiting == 2 })
+		if n, err := f.Queue.Stats(t.Context()); err != nil || len(n) > 0 {
+			t.Errorf("there are tasks %v, %v", n, err)
+		}
+		mastertest.Run(t, f.Provenance.Run)
+		l := f.claim()
+		if l.Kind != albs.KindProve || len(l.Spec.Prove.Packages) != 2 {
+			t.Fatalf("the task is %s %+v", l.Kind, l.Spec.Prove)
+		}
+		for i, k := range l.Spec.Prove.Packages {
+			name := []string{alpha, beta}[i]
+			if want := []string{"el/os/Packages/" + name[:1] + "/" + name, "el/other/Packages/" + name[:1] + "/" + name}; !slices.Equal(k.Paths, want) {
+				t.Errorf("the paths are %v, want %v", k.Paths, want)
+			}
+			in := f.verify(tr, l, k)
+			if in.Origin != "albs.example.org/releases" || in.Index != uint64(i) || in.Size != 2 {
+				t.Errorf("the proof says %+v", in)
+			}
+		}
+		f.lay(l)
+		f.reaches(tr, "all is laid", func(s State) bool { return s.Laid == 2 })
+		check(f, tr, 2, 4, 0)
+
+		// Whoever dies between the log and the database finds the leaves in the log.
+		stop()
+		_, err := d.ExecContext(t.Context(), `UPDATE transparency_leaf SET step = 2, log_id = NULL, place = NULL, log_proof = NULL, task_id = 0`)
+		f.must(err)
+		f.release(2, false, []string{"el/os"}, gamma)
+		f.until("the third is taken in and the log goes on", func() bool {
+			if _, err := tr.carry(auth.System(t.Context(), "test")); err != nil {
+				t.Fatal(err)
+			}
+			err := f.Events.Follow(bounded(t), "transparency", tr.follow)
+			if !errors.Is(err, context.DeadlineExceeded) {
+				t.Fatal(err)
+			}
+			s, err := tr.State(t.Context())
+			f.must(err)
+			return s.Proven == 3
+		})
+		s, err := tr.State(t.Context())
+		f.must(err)
+		if s.Logs[0].Size != 3 || len(s.Logs) != 1 {
+			t.Errorf("the logs are %+v, want one of three leaves", s.Logs)
+		}
+		check(f, tr, 3, 5, 0)
+	})
+}
+
+// bounded ends soon.
+func bounded(t *testing.T) context.Context {
+	ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
+	t.Cleanup(cancel)
+	return ctx
+}
+
+// check walks the log and the releases.
+func check(f *fixture, tr *Transparency, leaves, packages, pending int, faults ...string) {
+	f.t.Helper()
+	r, err := tr.Check(f.admin)
+	f.must(err)
+	if r.Leaves != leaves || r.Packages != packages || r.Pending != pending || r.Found != len(faults) {
+		f.t.Errorf("the check says %+v, want %d leaves, %d packages, %d pending, faults %q", r, leaves, packages, pending, faults)
+	}
+	for i, want := range faults {
+		if i < len(r.Faults) && !strings.Contains(r.Faults[i], want) {
+			f.t.Errorf("fault %d is %q, want %q in it", i, r.Faults[i], want)
+		}
+	}
+}
+
+// running is a fixture whose loops run, with a package that has gone all the way.
+func running(t *testing.T, c Config) (*fixture, *Transparency, func()) {
+	f := setup(t, dbtest.Open(t, dbtest.SQLite(t)))
+	tr := f.open(c)
+	mastertest.Run(t, f.Queue.Run, f.Events.Run, f.Provenance.Run)
+	stop := mastertest.Run(t, tr.Run)
+	f.release(1, false, []string{"el/os"}, alpha)
+	f.lay(f.claim())
+	f.reaches(tr, "the first is laid", func(s State) bool { return s.Laid == 1 })
+	return f, tr, stop
+}
+
+// TestCheck finds what the log and the releases don't have in common.
+func TestCheck(t *testing.T) {
+	t.Parallel()
+	f, tr, _ := running(t, Config{})
+	if _, err := tr.Check(t.Context()); !errors.Is(err, albs.Forbidden) && !errors.Is(err, albs.Unauthenticated) {
+		t.Errorf("Check by nobody: %v, want a refusal", err)
+	}
+	// One whose event was lost is taken in.
+	f.release(2, true, []string{"el/os"}, beta)
+	check(f, tr, 1, 2, 1)
+	f.lay(f.claim())
+	f.reaches(tr, "the second is laid", func(s State) bool { return s.Laid == 2 })
+	check(f, tr, 2, 2, 0)
+	if err := tr.Healthy(); err != nil {
+		t.Error(err)
+	}
+
+	f.mu.Lock()
+	first := f.added[0]
+	f.added = f.added[1:]
+	f.mu.Unlock()
+	check(f, tr, 2, 1, 0, "never released there")
+	if err := tr.Healthy(); !errors.Is(err, albs.Conflict) {
+		t.Errorf("Healthy = %v, want Conflict", err)
+	}
+	f.mu.Lock()
+	other := first
+	other.Path = "el/other"
+	f.added = append(f.added, first, other)
+	f.mu.Unlock()
+	check(f, tr, 2, 3, 0, "isn't in the log where it should be")
+	f.mu.Lock()
+	f.added = f.added[:len(f.added)-1]
+	f.mu.Unlock()
+	check(f, tr, 2, 2, 0)
+
+	// A leaf that is changed on disk.
+	entries := filepath.Join(f.dir, "1/tile/entries/000.p/2")
+	b, err := os.ReadFile(entries)
+	f.must(err)
+	f.must(os.WriteFile(entries, bytes.Replace(b, []byte("alpha"), []byte("omega"), 1), 0o644))
+	r, err := tr.Check(f.admin)
+	if err != nil || r.Found == 0 || !strings.Contains(r.Faults[0], "doesn't fit together") {
+		t.Errorf("the check says %+v, %v", r, err)
+	}
+}
+
+// TestNotLaid: what a releaser couldn't lay is told and asked for again, but not at once.
+func TestNotLaid(t *testing.T) {
+	t.Parallel()
+	f, tr, _ := running(t, Config{})
+	f.release(2, false, []string{"el/os"}, beta)
+	l := f.claim()
+	f.must(f.as().Complete(t.Context(), l.Token, albs.OutcomeFailed, albs.Result{Reason: "the disk is on fire"}))
+	s := f.reaches(tr, "it is told", func(s State) bool { return s.Trouble != "" })
+	if want := fmt.Sprintf("task %d ", l.Token.Task); !strings.Contains(s.Trouble, want) || s.Proven != 1 {
+		t.Errorf("the state is %+v, want %q in its trouble", s, want)
+	}
+	_, err := f.DB.ExecContext(t.Context(), `UPDATE transparency_leaf SET changed_at = $1 WHERE step = 4`, db.At(time.Now().Add(-askAgain)))
+	f.must(err)
+	f.Events.Nudge(topic)
+	again := f.claim()
+	if again.Token.Task == l.Token.Task || len(again.Spec.Prove.Packages) != 1 {
+		t.Errorf("the next task is %+v", again)
+	}
+	f.lay(again)
+	f.reaches(tr, "the second is laid", func(s State) bool { return s.Laid == 2 && s.Trouble == "" })
+}
+
+// TestPutBack: a log that lost what was published gets nothing more, and an operator
+// begins another; what was proven stays so.
+func TestPutBack(t *testing.T) {
+	t.Parallel()
+	f, tr, stop := running(t, Config{})
+	old := filepath.Join(t.TempDir(), "old")
+	f.must(os.CopyFS(old, os.DirFS(filepath.Join(f.dir, "1"))))
+	f.release(2, false, []string{"el/os"}, beta)
+	l := f.claim()
+	second := l.Spec.Prove.Packages[0]
+	f.lay(l)
+	f.reaches(tr, "the second is laid", func(s State) bool { return s.Laid == 2 })
+	proof, err := f.Artifacts.Open(t.Context(), second.LogProof, 0, -1)
+	f.must(err)
+	var before bytes.Buffer
+	_, err = before.ReadFrom(proof)
+	f.must(err)
+
+	f.must(os.RemoveAll(filepath.Join(f.dir, "1")))
+	f.must(os.CopyFS(filepath.Join(f.dir, "1"), os.DirFS(old)))
+	f.release(3, false, []string{"el/os"}, gamma)
+	s := f.reaches(tr, "it is noticed", func(s State) bool { return s.Trouble != "" })
+	if err := tr.Healthy(); !errors.Is(err, albs.Conflict) || !strings.Contains(s.Trouble, "published") || s.Entered != 1 {
+		t.Errorf("Healthy = %v, the state %+v", err, s)
+	}
+	stop()
+
+	anew := f.open(Config{Origin: "log.example.org/2026"})
+	mastertest.Run(t, anew.Run)
+	l = f.claim()
+	if in := f.verify(anew, l, l.Spec.Prove.Packages[0]); in.Origin != "log.example.org/2026" || in.Size != 1 {
+		t.Errorf("the new log's proof says %+v", in)
+	}
+	f.lay(l)
+	f.reaches(anew, "the third is laid", func(s State) bool { return s.Laid == 3 && s.Trouble == "" && len(s.Logs) == 2 })
+	policy, err := anew.Policy(t.Context())
+	f.must(err)
+	var leaf string
+	f.must(f.DB.GetContext(t.Context(), &leaf, `SELECT leaf FROM transparency_leaf WHERE release_id = 2`))
+	if in, err := tlog.Verify(before.Bytes(), []byte(leaf), *policy); err != nil || in.Index != 1 {
+		t.Errorf("what was proven before: %+v, %v", in, err)
+	}
+	// What was ended isn't taken up again.
+	if _, err := f.open(Config{Origin: "albs.example.org/releases"}).current(t.Context()); !errors.Is(err, albs.Invalid) {
+		t.Errorf("the first log again: %v, want Invalid", err)
+	}
+}
+
+// TestRefused: without the witness's word no package is told of, and what it said is
+// kept.
+func TestRefused(t *testing.T) {
+	t.Parallel()
+	f := setup(t, dbtest.Open(t, dbtest.SQLite(t)))
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		http.Error(w, "it forked", http.StatusUnprocessableEntity)
+	}))
+	t.Cleanup(s.Close)
+	_, vkey := witness(t)
+	tr := f.open(Config{Witnesses: []tlog.Witness{{URL: s.URL, Key: vkey}}, Quorum: 1})
+	tr.patience = time.Second
+	mastertest.Run(t, f.Queue.Run, f.Events.Run, f.Provenance.Run, tr.Run)
+	f.release(1, false, []string{"el/os"}, alpha)
+	state := f.reaches(tr, "it is noticed", func(s State) bool { return s.Trouble != "" })
+	if !strings.Contains(state.Trouble, "refuses to cosign (422): it forked") || state.Entered != 1 || state.Proven != 0 {
+		t.Errorf("the state is %+v", state)
+	}
+	kept, err := filepath.Glob(filepath.Join(f.dir, "evidence/*.txt"))
+	if err != nil || len(kept) == 0 {
+		t.Fatalf("the evidence is %v, %v", kept, err)
+	}
+	b, err := os.ReadFile(kept[0])
+	if err != nil || !strings.Contains(string(b), "it forked") || !strings.Contains(string(b), "albs.example.org/releases\n") {
+		t.Errorf("the evidence is %q, %v", b, err)
+	}
+}
+
+func TestConfigCheck(t *testing.T) {
+	t.Parallel()
+	_, vkey := witness(t)
+	w := tlog.Witness{URL: "https://w.example", Key: vkey}
+	for name, tt := range map[string]struct {
+		c    Config
+		want string
+	}{
+		"nothing":             {Config{}, ""},
+		"all":                 {Config{Dir: "/srv/log", Origin: "log.example/x", Witnesses: []tlog.Witness{w}, Quorum: 1}, ""},
+		"a relative folder":   {Config{Dir: "log"}, "absolute"},
+		"an origin with a +":  {Config{Origin: "a+b"}, "origin"},
+		"no witness's key":    {Config{Witnesses: []tlog.Witness{{URL: "https://w.example", Key: "x"}}}, "no key of a witness"},
+		"no URL":              {Config{Witnesses: []tlog.Witness{{URL: "w.example", Key: vkey}}}, "URL"},
+		"a witness twice":     {Config{Witnesses: []tlog.Witness{w, w}}, "same key"},
+		"more than there are": {Config{Witnesses: []tlog.Witness{w}, Quorum: 2}, "quorum"},
+	} {
+		err := tt.c.Check()
+		if (tt.want == "") != (err == nil) || err != nil && (!errors.Is(err, albs.Invalid) || !strings.Contains(err.Error(), tt.want)) {
+			t.Errorf("%s: %v, want %q", name, err, tt.want)
+		}
+	}
+}
+
+// TestOpen gives nobody what is beside the log.
+func TestOpen(t *testing.T) {
+	t.Parallel()
+	f, tr, _ := running(t, Config{})
+	for name, want := range map[string]bool{
+		"1/checkpoint": true, "1/log.vkey": true, "1/tile/entries/000.p/1": true, "1/.state/treeState": false, "1.key": false, "2/checkpoint": false,
+		"01/checkpoint": false, "1/../1.key": false, "": false, "evidence/x.txt": false,
+	} {
+		file, _, err := tr.Open(t.Context(), name)
+		if (err == nil) != want || err != nil && !errors.Is(err, albs.NotFound) {
+			t.Errorf("Open(%q) = %q, %v", name, file, err)
+		}
+		if err == nil {
+			_, err := os.Stat(file)
+			f.must(err)
+		}
+	}
+}
