@@ -145,6 +145,7 @@ var admitted = map[auth.Verb]string{
 	rest.Wire:            "node",
 	auth.BuildCreate:     "contributor maintainer operator admin",
 	auth.SourceNotarize:  "maintainer admin",
+	auth.LedgerCheck:     "operator admin",
 	auth.BuildCancel:     "contributor maintainer signer operator admin", // owners may
 	auth.BuildRetry:      "contributor maintainer signer operator admin",
 	auth.BuildDelete:     "contributor maintainer signer operator admin",
