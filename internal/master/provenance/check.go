@@ -23,12 +23,11 @@ import (
 )
 
 const (
-	checkEach   = 7 * 24 * time.Hour // the whole ledger is read anew
-	checkPage   = 500
-	keepPlace   = 5 * time.Second
-	maxPlace    = 4 << 20
-	checkPause  = time.Minute // before a check that couldn't go on is tried again
-	checkLeader = "ledger.check"
+	checkEach  = 7 * 24 * time.Hour // the whole ledger is read anew
+	checkPage  = 500
+	keepPlace  = 5 * time.Second
+	maxPlace   = 4 << 20
+	checkPause = time.Minute // before a check that couldn't go on is tried again
 )
 
 // place is how far a Checker has come, as it is kept in its file.
@@ -152,42 +151,40 @@ func (c *Checker) Export(ctx context.Context, w io.Writer) error {
 }
 
 // Run checks until ctx is done, whose error it returns. A check that a restart cut off
-// goes on. Of several masters one checks.
+// goes on. Each of several masters checks for itself: it changes nothing.
 func (c *Checker) Run(ctx context.Context) error {
-	return c.p.d.Leader(ctx, checkLeader, func(ctx context.Context) error {
-		for again := c.place.Running; ; {
-			anew := false
-			if !again {
-				select {
-				case <-ctx.Done():
-					return ctx.Err()
-				case <-time.After(max(0, time.Until(c.place.Begun.Add(checkEach)))):
-					anew = true
-				case anew = <-c.asked:
-				}
-			}
-			r := c.Check(auth.System(ctx, "audit"), anew)
-			if ctx.Err() != nil {
+	for again := c.place.Running; ; {
+		anew := false
+		if !again {
+			select {
+			case <-ctx.Done():
 				return ctx.Err()
-			}
-			again = r.Error != ""
-			switch {
-			case again:
-				c.p.log.Error().Str("error", r.Error).Msg("check the ledger")
-				select {
-				case <-ctx.Done():
-					return ctx.Err()
-				case <-time.After(checkPause):
-				case <-c.asked: // at once, then
-				}
-			case r.Wrong > 0:
-				c.p.log.Error().Int("wrong", r.Wrong).Interface("faults", r.Faults[:min(len(r.Faults), 10)]).
-					Msg("the ledger, or what the database says of it, is not as it should be: albs ledger check tells all; look before anything more is released")
-			default:
-				c.p.log.Info().Uint64("transactions", r.Transactions).Int("statements", r.Statements).Int("records", r.Records).Msg("the ledger was checked")
+			case <-time.After(max(0, time.Until(c.place.Begun.Add(checkEach)))):
+				anew = true
+			case anew = <-c.asked:
 			}
 		}
-	})
+		r := c.Check(auth.System(ctx, "audit"), anew)
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		again = r.Error != ""
+		switch {
+		case again:
+			c.p.log.Error().Str("error", r.Error).Msg("check the ledger")
+			select {
+			case <-ctx.Done():
+				return ctx.Err()
+			case <-time.After(checkPause):
+			case <-c.asked: // at once, then
+			}
+		case r.Wrong > 0:
+			c.p.log.Error().Int("wrong", r.Wrong).Interface("faults", r.Faults[:min(len(r.Faults), 10)]).
+				Msg("the ledger, or what the database says of it, is not as it should be: albs ledger check tells all; look before anything more is released")
+		default:
+			c.p.log.Info().Uint64("transactions", r.Transactions).Int("statements", r.Statements).Int("records", r.Records).Msg("the ledger was checked")
+		}
+	}
 }
 
 // Check checks once. One at a time.
