@@ -65,6 +65,7 @@ var measures = []struct {
 	{"metadata-50000", metadata(50_000)},
 	{"release-1000-of-12", releaseMany},
 	{"release-whole", releaseWhole},
+	{"notarize", notarize},
 	{"verify-offline", verifyOffline("verify-offline", 10, 0)},
 	{"verify-offline-100", verifyOffline("verify-offline-100", 100, verifyMost)},
 }
