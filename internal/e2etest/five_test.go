@@ -55,8 +55,8 @@ func TestFiveProcesses(t *testing.T) {
 	s.check("master", "releaser")
 }
 
-// TestPostgresAndS3 goes the same way with a PostgreSQL database and the blobs in a
-// bucket.
+// TestPostgresAndS3 goes the same way with a PostgreSQL database, the blobs in a bucket
+// and the ledger on an immudb server.
 func TestPostgresAndS3(t *testing.T) {
 	t.Parallel()
 	s := newSite(t)
@@ -66,9 +66,12 @@ func TestPostgresAndS3(t *testing.T) {
 		who[r] = ordinary(t)
 	}
 	s.five(who)
-	if _, err := os.Stat(filepath.Join(s.dir, "master/master/blobs")); !errors.Is(err, fs.ErrNotExist) {
-		t.Errorf("the master has blobs in its directory: %v", err)
+	for _, inside := range []string{"blobs", "ledger"} {
+		if _, err := os.Stat(filepath.Join(s.dir, "master/master", inside)); !errors.Is(err, fs.ErrNotExist) {
+			t.Errorf("the master has %s in its directory: %v", inside, err)
+		}
 	}
+	s.audit()
 	s.check("master", "releaser")
 }
 

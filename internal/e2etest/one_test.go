@@ -81,6 +81,7 @@ func TestOneProcess(t *testing.T) {
 		t.Errorf("after a rollback %s is shown (%v), want serial 3", target, err)
 	}
 	install(s, public, "zlib-devel")
+	s.audit()
 	s.check("albs", "albs")
 }
 

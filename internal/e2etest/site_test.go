@@ -29,6 +29,7 @@ import (
 	"albs/internal/blob/s3test"
 	"albs/internal/client"
 	"albs/internal/ledger"
+	"albs/internal/ledger/ledgertest"
 	"albs/internal/master/db"
 	"albs/internal/master/db/dbtest"
 	"albs/internal/master/historytest"
@@ -55,11 +56,12 @@ type site struct {
 	admin   string         // tokens
 	alice   string
 	bob     string
-	secrets []string      // that must be nowhere
-	master  string        // the program that plays the master, where it isn't the usual one
-	env     []string      // of all processes, beside the usual
-	dsn     string        // of the database; "" is in the master's directory
-	s3      blob.S3Config // where the blobs are; the zero value is in the master's directory
+	secrets []string            // that must be nowhere
+	master  string              // the program that plays the master, where it isn't the usual one
+	env     []string            // of all processes, beside the usual
+	dsn     string              // of the database; "" is in the master's directory
+	s3      blob.S3Config       // where the blobs are; the zero value is in the master's directory
+	served  ledger.ServerConfig // where the ledger is; likewise
 	mu      sync.Mutex
 	procs   []*process
 }
@@ -78,17 +80,21 @@ func newSite(t *testing.T) *site {
 	return s
 }
 
-// outside, set to anything, has all tests run with a database and blobs outside of the
-// master; else TestPostgresAndS3 alone does. testdata/postgres.sh and testdata/s3.sh have
-// to run them.
+// outside, set to anything, has all tests run with database, blobs and ledger outside of
+// the master; else TestPostgresAndS3 and TestTwoMasters alone do. testdata/postgres.sh,
+// testdata/s3.sh and testdata/immudb.sh have to run them.
 const outside = "ALBS_E2E_OUTSIDE"
 
-// goOutside has the site's master keep its database in PostgreSQL and its blobs in a
-// bucket of an S3 server.
+// goOutside has the site's masters keep their database in PostgreSQL, their blobs in a
+// bucket of an S3 server and their ledger on an immudb server.
 func (s *site) goOutside() {
 	s.t.Helper()
+	if s.dsn != "" {
+		return
+	}
 	s.dsn, s.s3 = dbtest.Postgres(s.t).DSN, s3test.Config(s.t)
-	s.secrets = append(s.secrets, s.dsn, s.s3.SecretKey)
+	s.served = ledgertest.StartImmudb(s.t, "").Database(s.t)
+	s.secrets = append(s.secrets, s.dsn, s.s3.SecretKey, s.served.Password)
 }
 
 // database is that of the master whose process has that name.
@@ -99,8 +105,8 @@ func (s *site) database(master string) db.Config {
 	return db.Config{File: filepath.Join(s.dir, master, "master/albs.db")}
 }
 
-// means returns where the configuration of a master that runs as who says its database
-// and its blobs are.
+// means returns where the configuration of a master that runs as who says its database,
+// its blobs and its ledger are.
 func (s *site) means(who identity) yes {
 	s.t.Helper()
 	if s.dsn == "" {
@@ -116,6 +122,9 @@ func (s *site) means(who identity) yes {
 	}
 	return yes{
 		"database": yes{"dsn_file": secret("dsn", s.dsn)},
+		"ledger": yes{"server": yes{
+			"address": s.served.Address, "database": s.served.Database, "user": s.served.User, "password_file": secret("immudb-password", s.served.Password),
+		}},
 		"blobs": yes{"s3": yes{
 			"endpoint": s.s3.Endpoint, "bucket": s.s3.Bucket, "prefix": s.s3.Prefix,
 			"access_key_file": secret("access-key", s.s3.AccessKey), "secret_key_file": secret("secret-key", s.s3.SecretKey),
@@ -649,10 +658,7 @@ func (s *site) checkStopped(master, releaser string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	l, err := ledger.OpenEmbedded(filepath.Join(dir, "ledger"))
-	if err != nil {
-		t.Fatal(err)
-	}
+	l := s.ledger(dir)
 	defer l.Close()
 	place := historytest.Place{
 		DB: d, Blobs: blobs, Ledger: l, Public: filepath.Join(s.dir, releaser, "releaser/public"),
@@ -679,6 +685,37 @@ func (s *site) checkStopped(master, releaser string) {
 	}
 	owner := info.Sys().(*syscall.Stat_t)
 	identity{"the master's", int(owner.Uid), int(owner.Gid)}.ownAll(t, dir)
+}
+
+// ledger opens the ledger of the master whose directory is dir.
+func (s *site) ledger(dir string) (l ledger.Ledger) {
+	s.t.Helper()
+	var err error
+	if s.served.Address != "" {
+		l, err = ledger.OpenServer(s.served)
+	} else {
+		l, err = ledger.OpenEmbedded(filepath.Join(dir, "ledger"))
+	}
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	return l
+}
+
+// audit has the master check its whole ledger, and an export of it checked without it.
+func (s *site) audit() {
+	s.t.Helper()
+	s.until(time.Minute, "no check of the ledger runs", func() bool { // one begins with the master
+		a := s.try(s.admin, "ledger", "check", "--from", "start")
+		if a.code != 0 && !strings.Contains(a.stderr, "a check of the ledger runs") {
+			s.t.Fatalf("the check of the ledger: %+v", a)
+		}
+		return a.code == 0
+	})
+	export, trust := filepath.Join(s.dir, "ledger.jsonl"), filepath.Join(s.dir, "audit-trust.json")
+	s.run(s.admin, "ledger", "export", "--output", export)
+	s.run(s.alice, "trust", "export", "--output", trust)
+	s.run("", "ledger", "check", export, "--trust", trust)
 }
 
 // blobs opens the blobs of the master whose directory is dir, as they are stored.
