@@ -63,6 +63,7 @@ func TestOneProcess(t *testing.T) {
 	install(s, public, "zlib", "pngcheck", "perl-Try-Tiny")
 	refuse(s, public)
 	bills(s, first, id, public)
+	rebuilt(s, public)
 	verify(s, public)
 
 	former := metadata(t, public)
@@ -276,6 +277,26 @@ func glob(t *testing.T, pattern string) string {
 		t.Fatalf("%s matches %q (%v), want one file", pattern, found, err)
 	}
 	return found[0]
+}
+
+// rebuilt has what made a released package be done once more, here by the node that built
+// it, for there is one, and wants a stranger to be told what came of that.
+func rebuilt(s *site, public string) {
+	t := s.t
+	t.Helper()
+	file := glob(t, public+"/seed/main/x86_64/os/Packages/p/pngcheck-3*.x86_64.rpm")
+	if said := s.run(s.alice, "rebuild", file, "--wait"); !strings.Contains(said, "(the same node)") || !strings.Contains(said, "bit-identical") {
+		t.Errorf("albs rebuild of a released package says\n%s", said)
+	}
+	beside, trust := t.TempDir(), filepath.Join(s.dir, "trust-of-rebuilt.json")
+	s.run("", "trust", "export", "--output", trust)
+	s.until(time.Minute, "the ledger has what was said of the rebuild", func() bool {
+		return s.try("", "artifact", "bundle", file, "--output", beside).code == 0
+	})
+	a := s.at("http://127.0.0.1:1", "", "verify", file, "--bundle", beside, "--trust", trust)
+	if a.code != 0 || !strings.Contains(a.stdout, "rebuilt on the same node") {
+		t.Errorf("albs verify ended with %d and says\n%s%s", a.code, a.stdout, a.stderr)
+	}
 }
 
 // verify checks a published package offline, and that one changed byte breaks the
