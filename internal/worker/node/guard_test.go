@@ -45,7 +45,7 @@ func TestPause(t *testing.T) {
 	}
 	d.free.Store(10 * gib)
 	o := c.offer("1", g)
-	if want := "kind:source kind:build arch:x86_64 arch:aarch64 emulated:aarch64"; strings.Join(o.Labels, " ") != want || o.Pause != "" {
+	if want := "kind:source kind:build kind:rebuild arch:x86_64 arch:aarch64 emulated:aarch64"; strings.Join(o.Labels, " ") != want || o.Pause != "" {
 		t.Errorf("offer with enough disk = %+v, want the labels %s", o, want)
 	}
 	if got := strings.Count(said.String(), "\n"); got != 2 || !strings.Contains(said.String(), "no task is taken") || !strings.Contains(said.String(), "taken again") {

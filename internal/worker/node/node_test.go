@@ -59,7 +59,7 @@ func newWorld(t *testing.T, allow ...string) *world {
 		Spool: filepath.Join(dir, "spool"), Work: filepath.Join(dir, "work"), Arch: albs.X8664, MinFree: 1,
 	}}
 	w.fake.Term = 3 * time.Second // a stop is heard within a third of it
-	w.bearer = w.fake.AddWorker("kind:source", "kind:build", "arch:x86_64")
+	w.bearer = w.fake.AddWorker("kind:source", "kind:build", "kind:rebuild", "arch:x86_64")
 	return w
 }
 
