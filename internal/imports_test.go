@@ -65,9 +65,9 @@ var allowed = map[string][]string{
 	"sandbox/loopback": {},       // ports in a network without a way out
 	"sandbox/rpmdb":    {"albs"}, // what rpm says of a root: pure
 	"buildroot":        {"albs", "rpm", "sandbox", "sandbox/ccache", "sandbox/dnf", "sandbox/emulator"},
-	"ledger":           {"albs", "disk"}, // its lock, ledger.json, full disks
-	"tlog":             {"albs", "disk"}, // its lock and its key, full disks
-	"attest":           {"albs", "ledger", "tlog", "rpm"},
+	"ledger":           {"albs", "disk"},                          // its lock, ledger.json, full disks
+	"tlog":             {"albs", "disk"},                          // its lock and its key, full disks
+	"attest":           {"albs", "disk", "ledger", "tlog", "rpm"}, // disk: the file of a statement key
 	"sbom":             {"albs", "rpm", "rpm/depend", "repodata"},
 	"iso":              {"albs"},
 	"sbom/image":       {"albs", "rpm", "sbom"}, // bills of installation images: what their .treeinfo says
@@ -83,7 +83,7 @@ var allowed = map[string][]string{
 	"master/artifact":  {"albs", "master/db", "master/event", "master/auth", "blob", "rpm"},
 	"master/queue": {"albs", "master/db", "master/event", "master/auth", "master/artifact", "worker", "master/fleet", "master/failpoint",
 		"master/queue/keep", "master/queue/life", "master/queue/logfile", "master/queue/measure", "master/queue/schedule", "master/queue/spec", "master/queue/store"},
-	"master/provenance": {"albs", "disk", "master/db", "master/event", "master/auth", "master/artifact", "rpm", "ledger", "tlog", "attest", "master/failpoint"}, // disk: the statement key
+	"master/provenance": {"albs", "disk", "master/db", "master/event", "master/auth", "master/artifact", "rpm", "ledger", "tlog", "attest", "master/failpoint"}, // disk: what a check of the ledger came to
 	"master/source":     {"albs", "master/db", "master/event", "master/auth", "master/artifact", "master/provenance", "attest", "git", "egress"},
 	// whose commits are testified to: a task of the queue
 	"master/source/notary": {"albs", "master/db", "master/event", "master/auth", "master/queue", "master/provenance", "attest", "git"},

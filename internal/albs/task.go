@@ -341,11 +341,13 @@ type SignSpec struct {
 	// Key is the fingerprint of the key, upper-case hex.
 	Key string `json:"key"`
 	// Product is the product whose policy the signer holds for the key.
-	Product   string `json:"product"`
-	Packages  []File `json:"packages,omitempty"`
-	Documents []File `json:"documents,omitempty"`
-	Files     []File `json:"files,omitempty"`
-	Clear     bool   `json:"clear,omitempty"`
+	Product string `json:"product"`
+	// Build is the one that the packages are of, for the signer's statements about them.
+	Build     BuildID `json:"build,omitempty"`
+	Packages  []File  `json:"packages,omitempty"`
+	Documents []File  `json:"documents,omitempty"`
+	Files     []File  `json:"files,omitempty"`
+	Clear     bool    `json:"clear,omitempty"`
 	// Effects are what people approved of this and more (attest.Effects), to be read; nil
 	// if nobody approved anything.
 	Effects *File `json:"effects,omitempty"`
@@ -366,6 +368,9 @@ type SignResult struct {
 type Signature struct {
 	Of    Digest `json:"of"`
 	Bytes []byte `json:"bytes"`
+	// Statement is what the signer states of the signed copy of a package
+	// (attest.Envelope, encoded); files have none.
+	Statement []byte `json:"statement,omitempty"`
 }
 
 // KeygenSpec asks the signer to make a key in its own store, or to revoke one.

@@ -1,11 +1,11 @@
-// Package attest says what the master testifies to and how a stranger checks it:
+// Package attest says what master, signer and releaser testify to and how a stranger checks it:
 // in-toto statements, DSSE envelopes, the bundle beside a package, the trust file,
 // and Verify, which needs nothing but these and the package, offline. Evidence is
 // the same for a signer, about packages that are not signed yet; effects and the
 // approvals of them are what people say to it, by keys of their own.
 //
 // It owns the predicate types, the keys under which statements stand in the
-// ledger, and the formats of bundle, trust, evidence and effects. It decides nothing about
+// ledger, the file of a key that signs them, and the formats of bundle, trust, evidence and effects. It decides nothing about
 // when a statement is made and keeps nothing.
 //
 // Formats: statement https://in-toto.io/Statement/v1, envelope
@@ -29,7 +29,7 @@ type Link string
 // The links, in the order in which Verify checks them.
 const (
 	LinkInput     Link = "input"            // bundle, trust or evidence can't be read as such
-	LinkStatement Link = "statement"        // the signature of a statement by the master
+	LinkStatement Link = "statement"        // the signature of a statement, by who may make it
 	LinkState     Link = "ledger state"     // the signed state of the ledger
 	LinkInclusion Link = "ledger inclusion" // a statement in the ledger
 	LinkSignature Link = "file signature"   // the package's own signature, over its header

@@ -172,7 +172,7 @@ func lines(b []byte, what string) ([][]byte, error) {
 	return bytes.Split(b[:len(b)-1], []byte("\n")), nil
 }
 
-// fact is a statement that has been verified: the master signed it and it is in the
+// fact is a statement that has been verified: who may make it signed it, and it is in the
 // ledger under its key.
 type fact struct {
 	statement Statement
@@ -204,7 +204,7 @@ func (b Bundle) facts(t *trusted) ([]*fact, error) {
 	}
 	var facts []*fact
 	for i, p := range b.Statements {
-		s, err := p.Envelope.Open(t.masters...)
+		s, err := p.Envelope.Open(t.stated(p.Envelope.predicate())...)
 		if err != nil {
 			return nil, broken(LinkStatement, "statement %d: %w", i+1, err)
 		}

@@ -25,7 +25,7 @@ func pae(payloadType string, payload []byte) []byte {
 	return fmt.Appendf(nil, "DSSEv1 %d %s %d %s", len(payloadType), payloadType, len(payload), payload)
 }
 
-// KeyID names a key of statements, the master's or a person's: the first 16 bytes of the sha256 of the raw public
+// KeyID names a key of statements, a role's or a person's: the first 16 bytes of the sha256 of the raw public
 // key, in hex. It finds a key, and proves nothing.
 func KeyID(public ed25519.PublicKey) string {
 	sum := sha256.Sum256(public)
@@ -96,7 +96,30 @@ func (e Envelope) statement() (Statement, error) {
 	return s, nil
 }
 
-// Signer signs with one key, the master's or a person's. It may be used by many goroutines.
+// Says returns nil if the envelope holds exactly the statement st and the key signed it,
+// else an Invalid error.
+func (e Envelope) Says(st Statement, key ed25519.PublicKey) error {
+	if _, err := e.Open(key); err != nil {
+		return err
+	}
+	if !bytes.Equal(e.Payload, encode(st)) {
+		return albs.Errorf(albs.Invalid, "the %s statement about %s says something else than what happened", st.Short(), st.Subject[0].Name)
+	}
+	return nil
+}
+
+// predicate returns the short name of the predicate that the envelope is about, as its
+// bytes say, which nobody may have signed; "" if they say nothing of the kind. It chooses
+// the keys that may have signed it.
+func (e Envelope) predicate() string {
+	var s Statement
+	if json.Unmarshal(e.Payload, &s) != nil {
+		return ""
+	}
+	return s.Short()
+}
+
+// Signer signs with one key, that of a role or a person's. It may be used by many goroutines.
 type Signer struct {
 	key ed25519.PrivateKey
 	id  string
@@ -201,7 +224,7 @@ func verifyBy(keys []ed25519.PublicKey, id string, payloadType string, payload, 
 	return fmt.Errorf("it is signed by %.64q, which is no trusted key", id)
 }
 
-// publicKeys decodes the master keys of a trust file.
+// publicKeys decodes the keys of statements of a trust file.
 func publicKeys(list []string) ([]ed25519.PublicKey, error) {
 	var keys []ed25519.PublicKey
 	for _, s := range list {

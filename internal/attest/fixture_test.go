@@ -25,10 +25,13 @@ const (
 	commit  = "0123456789abcdef0123456789abcdef01234567"
 )
 
-// world is a ledger, a master's key, a package's key and a package's whole chain.
+// world is a ledger, the keys of master, signer and releaser, a package's key and a
+// package's whole chain.
 type world struct {
 	ledger   *ledger.Embedded
-	signer   *attest.Signer
+	signer   *attest.Signer // the master's
+	signs    *attest.Signer // the signer's
+	releases *attest.Signer // the releaser's
 	trust    attest.Trust
 	key      *pgp.Key
 	unsigned []byte
@@ -67,11 +70,12 @@ func newWorld(t testing.TB) *world {
 	if err != nil {
 		t.Fatal(err)
 	}
-	w := &world{ledger: l, signer: master(t, 1), key: key, unsigned: built(t, "hello-1-1.noarch.rpm"), n: map[string]int{}}
+	w := &world{ledger: l, signer: master(t, 1), signs: master(t, 3), releases: master(t, 4), key: key, unsigned: built(t, "hello-1-1.noarch.rpm"), n: map[string]int{}}
 	w.signed = sign(t, w.unsigned, key)
 	w.srpm = albs.DigestOf([]byte("the source package"))
 	w.trust = attest.Trust{
 		Albs: "trust/v1", Ledger: w.state(t).Ledger, MasterKeys: []string{attest.PublicKey(w.signer.Public())}, PackageKeys: []string{public},
+		SignerKeys: []string{attest.PublicKey(w.signs.Public())}, ReleaserKeys: []string{attest.PublicKey(w.releases.Public())},
 		Builders: []string{builder}, Products: []string{product}, RequireTest: true, RequireRelease: true,
 	}
 
@@ -141,10 +145,18 @@ func (w *world) state(t testing.TB) ledger.State {
 	return s
 }
 
-// say signs a statement and writes it, with a file record, into the ledger.
+// say has the one who may do so sign a statement, and writes it, with a file record, into
+// the ledger.
 func (w *world) say(t testing.TB, s attest.Subject, predicate string, body any) attest.Proven {
 	t.Helper()
-	return w.sayAs(t, w.signer, s, predicate, body)
+	by := w.signer
+	switch predicate {
+	case attest.Sign:
+		by = w.signs
+	case attest.Release:
+		by = w.releases
+	}
+	return w.sayAs(t, by, s, predicate, body)
 }
 
 func (w *world) sayAs(t testing.TB, signer *attest.Signer, s attest.Subject, predicate string, body any) attest.Proven {

@@ -24,6 +24,7 @@ const (
 	SignAllowed     = "sign-allowed"     // another file than a package, and the product whose keys may sign it
 	KeyRevoked      = "key-revoked"      // a public key with the certificate of its revocation, and who wanted that
 	SBOM            = "sbom"             // a package, signed or not, or a document, and the bills of materials of it
+	WorkerKey       = "worker-key"       // a worker's identity, and the key of its own statements
 )
 
 // predicateTypes are the predicates' type URIs. Build is SLSA's provenance v1 and
@@ -44,6 +45,7 @@ var predicateTypes = map[string]string{
 	SignAllowed:     "urn:albs:predicate:sign-allowed:v1",
 	KeyRevoked:      "urn:albs:predicate:key-revoked:v1",
 	SBOM:            "urn:albs:predicate:sbom:v1",
+	WorkerKey:       "urn:albs:predicate:worker-key:v1",
 }
 
 // Predicates returns the short names of all predicates, sorted.
@@ -207,12 +209,15 @@ type SignResultBody struct {
 	Reason      string      `json:"reason,omitempty"`
 }
 
-// SignBody says what was signed.
+// SignBody says what was signed. It is the signer's statement.
 type SignBody struct {
 	Unsigned    albs.Digest `json:"unsigned"`    // the package before
 	Fingerprint string      `json:"fingerprint"` // of the key, upper-case hex
-	Build       int64       `json:"build"`
-	Requester   string      `json:"requester"`
+	// Task is the one of the intent; 0 in what was stated before signers had keys of
+	// their own.
+	Task      albs.TaskID `json:"task,omitempty"`
+	Build     int64       `json:"build"`
+	Requester string      `json:"requester"`
 }
 
 // KeyRevokedBody says that a package key was revoked, by a certificate of its own.
@@ -242,7 +247,7 @@ type ReleaseApprovedBody struct {
 	Approvals  []ApprovedBy `json:"approvals"`
 }
 
-// ReleaseBody says where a package was published.
+// ReleaseBody says where a package was published. It is the releaser's statement.
 type ReleaseBody struct {
 	Product      string       `json:"product"`
 	Repositories []string     `json:"repositories"`

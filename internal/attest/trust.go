@@ -28,6 +28,11 @@ type Trust struct {
 	Ledger string `json:"ledger"`
 	// MasterKeys are the Ed25519 public keys of master, raw, in base64.
 	MasterKeys []string `json:"master_keys"`
+	// SignerKeys and ReleaserKeys are those of signers and releasers, spelled likewise.
+	// Where there are any, what a package was signed as is the word of one of the first
+	// alone, and where it was released of one of the second; else of a master key.
+	SignerKeys   []string `json:"signer_keys,omitempty"`
+	ReleaserKeys []string `json:"releaser_keys,omitempty"`
 	// PackageKeys are the OpenPGP keys that packages are signed with, as PackageKey
 	// spells them, or armored.
 	// Without one no signed package is accepted; a signer, which looks at unsigned
@@ -76,8 +81,17 @@ func ParseTrust(b []byte) (Trust, error) {
 	return t, nil
 }
 
-// PublicKey returns how MasterKeys spells a master key.
+// PublicKey returns how MasterKeys spells a key.
 func PublicKey(k ed25519.PublicKey) string { return base64.StdEncoding.EncodeToString(k) }
+
+// ParsePublicKey reads what PublicKey returned, and nothing else; the error is Invalid.
+func ParsePublicKey(s string) (ed25519.PublicKey, error) {
+	keys, err := publicKeys([]string{s})
+	if err != nil {
+		return nil, err
+	}
+	return keys[0], nil
+}
 
 // PackageKey returns how PackageKeys spells OpenPGP public keys: what verification needs
 // of them, in base64. It is Invalid if they can't be read or are refused.
@@ -100,8 +114,24 @@ func packageKey(s string) ([]byte, error) {
 // trusted is a Trust with its keys read.
 type trusted struct {
 	Trust
-	masters  []ed25519.PublicKey
+	masters, signers, releasers []ed25519.PublicKey
+
 	packages *rpm.Keyring
+}
+
+// stated returns the keys of which one must have signed a statement of a predicate.
+func (t *trusted) stated(predicate string) []ed25519.PublicKey {
+	keys := t.masters
+	switch Stater(predicate) {
+	case albs.RoleSigner:
+		keys = t.signers
+	case albs.RoleReleaser:
+		keys = t.releasers
+	}
+	if len(keys) == 0 {
+		return t.masters
+	}
+	return keys
 }
 
 // open reads the keys of t and checks that nothing is missing without which nothing
@@ -128,9 +158,15 @@ func (t Trust) open() (*trusted, error) {
 	if id, err := hex.DecodeString(t.Ledger); err != nil || len(id) != 16 {
 		return nil, bad("names no ledger")
 	}
-	masters, err := publicKeys(t.MasterKeys)
-	if err != nil {
-		return nil, broken(LinkInput, "the trust file can't be used: %w", err)
+	out := &trusted{Trust: t}
+	var err error
+	for _, k := range []struct {
+		read *[]ed25519.PublicKey
+		of   []string
+	}{{&out.masters, t.MasterKeys}, {&out.signers, t.SignerKeys}, {&out.releasers, t.ReleaserKeys}} {
+		if *k.read, err = publicKeys(k.of); err != nil {
+			return nil, broken(LinkInput, "the trust file can't be used: %w", err)
+		}
 	}
 	keys := make([][]byte, len(t.PackageKeys))
 	for i, k := range t.PackageKeys {
@@ -138,11 +174,10 @@ func (t Trust) open() (*trusted, error) {
 			return nil, broken(LinkInput, "package key %d of the trust file is neither armored nor base64: %w", i+1, err)
 		}
 	}
-	packages, err := rpm.ReadKeyring(keys...)
-	if err != nil {
+	if out.packages, err = rpm.ReadKeyring(keys...); err != nil {
 		return nil, broken(LinkInput, "a package key of the trust file can't be read: %w", err)
 	}
-	return &trusted{Trust: t, masters: masters, packages: packages}, nil
+	return out, nil
 }
 
 // Keyring returns the keys that packages and the metadata of repositories are signed

@@ -56,11 +56,10 @@ type Step struct {
 //
 // with the test and rebuild statements of the unsigned package, the release statement of
 // the file and the commit statements of the commit where there are, or where the trust
-// file requires them. Every statement of
-// the bundle is signed by a trusted master key, proven to be in the state of the
-// ledger that the master signed, and has its place in the chain. Where the bundle has a
-// proof of the public log of releases and the trust file names one, the release is in it
-// with those very statements.
+// file requires them. Every statement of the bundle is signed by a trusted key of who may
+// make it (Stater), proven to be in the state of the ledger that the master signed, and has
+// its place in the chain. Where the bundle has a proof of the public log of releases and the
+// trust file names one, the release is in it with those very statements.
 //
 // A failed verification is a *BrokenLink; any other error is the reader's or ctx's.
 func Verify(ctx context.Context, file io.ReaderAt, size int64, b Bundle, trust Trust) (Report, error) {

@@ -252,6 +252,7 @@ func TestEveryMutantOfTheTrustIsRefused(t *testing.T) {
 		"[require_test] negated": true, "[require_release] negated": true,
 		"[require_commit] negated": true, // asks for more, which breaks the chain: TestCommits
 		"[master_keys] longer":     true, "[package_keys] longer": true, "[builders] longer": true, "[products] longer": true,
+		"[signer_keys] longer": true, "[releaser_keys] longer": true,
 	}
 	decode := func() any {
 		var tree any
@@ -293,6 +294,11 @@ func TestEveryMutantOfTheTrustIsRefused(t *testing.T) {
 		{"another builder", func(t *attest.Trust) { t.Builders = []string{"x"} }, attest.LinkPolicy},
 		{"another product", func(t *attest.Trust) { t.Products = []string{"x"} }, attest.LinkPolicy},
 		{"no product", func(t *attest.Trust) { t.Products = nil }, attest.LinkPolicy},
+		{"another signer", func(t *attest.Trust) { t.SignerKeys = t.ReleaserKeys }, attest.LinkStatement},
+		{"another releaser", func(t *attest.Trust) { t.ReleaserKeys = t.SignerKeys }, attest.LinkStatement},
+		{"the master in the signer's place", func(t *attest.Trust) { t.SignerKeys = nil }, attest.LinkStatement},
+		{"the master in the releaser's place", func(t *attest.Trust) { t.ReleaserKeys = nil }, attest.LinkStatement},
+		{"a signer's key that is none", func(t *attest.Trust) { t.SignerKeys = []string{"x"} }, attest.LinkInput},
 		{"no package key", func(t *attest.Trust) { t.PackageKeys = nil }, attest.LinkSignature},
 		{"no master key", func(t *attest.Trust) { t.MasterKeys = nil }, attest.LinkInput},
 		{"no builder", func(t *attest.Trust) { t.Builders = nil }, attest.LinkInput},
@@ -429,6 +435,68 @@ func TestChainsThatTheMasterSignedButDontHold(t *testing.T) {
 	forged := w.sayAs(t, master(t, 2), unsigned, attest.Build, w.build())
 	_, err = w.verify(t, w.signed, w.prove(t, append(proven, forged)...), w.trust)
 	wantLink(t, "a statement by another master", err, attest.LinkStatement)
+}
+
+// TestWhoMayStateWhat has each of the three roles state each part of the chain.
+func TestWhoMayStateWhat(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	file, unsigned := w.subject(t, w.signed), w.subject(t, w.unsigned)
+	srpm := attest.Subject{Name: "hello-1-1.src.rpm", Digest: map[string]string{attest.SHA256: string(w.srpm)}}
+	roles := map[string]*attest.Signer{"master": w.signer, "signer": w.signs, "releaser": w.releases, "stranger": master(t, 9)}
+	parts := []struct {
+		predicate string
+		about     attest.Subject
+		body      any
+		by        string
+	}{
+		{attest.Source, srpm, source(), "master"},
+		{attest.Build, unsigned, w.build(), "master"},
+		{attest.Test, unsigned, attest.TestBody{Result: attest.Passed}, "master"},
+		{attest.Sign, file, w.signBody(), "signer"},
+		{attest.Release, file, attest.ReleaseBody{Product: product}, "releaser"},
+	}
+	old := w.trust // as it was written before signers and releasers had keys
+	old.SignerKeys, old.ReleaserKeys = nil, nil
+	both := w.trust // of a master that stated all by itself before
+	both.SignerKeys = append(both.SignerKeys, both.MasterKeys[0])
+	both.ReleaserKeys = append(both.ReleaserKeys, both.MasterKeys[0])
+	for i, part := range parts {
+		for role, by := range roles {
+			var all []attest.Proven
+			for j, p := range parts {
+				s := roles[p.by]
+				if i == j {
+					s = by
+				}
+				all = append(all, w.sayAs(t, s, p.about, p.predicate, p.body))
+			}
+			what := part.predicate + " by the " + role
+			b := w.prove(t, all...)
+			for name, c := range map[string]struct {
+				trust attest.Trust
+				holds bool
+			}{
+				"":                           {w.trust, role == part.by},
+				", the master trusted too":   {both, role == part.by || role == "master"},
+				", by a trust of the master": {old, false}, // the others' parts don't hold
+			} {
+				_, err := w.verify(t, w.signed, b, c.trust)
+				if !c.holds {
+					wantLink(t, what+name, err, attest.LinkStatement)
+				} else if err != nil {
+					t.Errorf("%s%s: %v", what, name, err)
+				}
+			}
+		}
+	}
+	var all []attest.Proven
+	for _, p := range parts {
+		all = append(all, w.sayAs(t, w.signer, p.about, p.predicate, p.body))
+	}
+	if _, err := w.verify(t, w.signed, w.prove(t, all...), old); err != nil {
+		t.Errorf("all by the master, and a trust of it alone: %v", err)
+	}
 }
 
 func edit[T any](v T, f func(*T)) T {

@@ -129,7 +129,8 @@ type Worker struct {
 	Taken       Room        `json:"taken"`
 	Runs        []WorkerRun `json:"runs"`
 	Exclude     []string    `json:"exclude"`
-	Pause       string      `json:"pause"` // why it takes nothing now, or less than it could; "" if it does
+	Pause       string      `json:"pause"`         // why it takes nothing now, or less than it could; "" if it does
+	Key         string      `json:"statement_key"` // of what it states by itself; "" of others, and until it has told
 	Drained     *Barred     `json:"drained"`
 	Quarantined *Barred     `json:"quarantined"`
 }
@@ -209,6 +210,11 @@ func (c *Client) UndrainWorker(ctx context.Context, id albs.WorkerID) (Doc[Worke
 // LiftWorker ends a worker's quarantine.
 func (c *Client) LiftWorker(ctx context.Context, id albs.WorkerID) (Doc[Worker], error) {
 	return send[Worker](ctx, c, http.MethodPatch, fmt.Sprintf("/workers/%d/lift", id), nil)
+}
+
+// RekeyWorker has the key of a worker's statements be forgotten.
+func (c *Client) RekeyWorker(ctx context.Context, id albs.WorkerID) (Doc[Worker], error) {
+	return send[Worker](ctx, c, http.MethodPatch, fmt.Sprintf("/workers/%d/rekey", id), nil)
 }
 
 // ExcludeFromWorker keeps packages and keys like the patterns from a worker, in place of

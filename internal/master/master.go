@@ -238,7 +238,7 @@ func Open(ctx context.Context, c Config, log zerolog.Logger) (m *Master, err err
 	if m.ledger, err = c.Ledger.open(ctx, path("ledger"), log); err != nil {
 		return m, err
 	}
-	key, err := provenance.LoadOrCreateKey(path("master.key"))
+	key, err := attest.LoadOrCreateKey(path("master.key"))
 	if err != nil {
 		return m, err
 	}
@@ -266,6 +266,7 @@ func Open(ctx context.Context, c Config, log zerolog.Logger) (m *Master, err err
 	}
 	artifacts.Root("queue", keep.Roots(m.db))
 	m.prov = provenance.New(m.db, m.events, artifacts, m.ledger, attest.NewSigner(key), log)
+	m.queue.Vet(m.prov.Meet)
 	if m.checker, err = provenance.NewChecker(m.prov, path("ledger-check.json")); err != nil {
 		return m, err
 	}

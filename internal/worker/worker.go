@@ -34,6 +34,10 @@ type Offer struct {
 	Pause   string   `json:"pause,omitempty"`  // for people: why the worker takes no task now (Labels is empty then), or fewer kinds of them than it could
 	Ledger  uint64   `json:"ledger,omitempty"` // transaction of the ledger state that the worker trusts; 0 for none
 	Wait    int      `json:"wait,omitempty"`   // seconds to wait for work, at most 30
+	// Key is the public key of what a signer or a releaser states by itself, as
+	// attest.PublicKey spells it; others have none. The master keeps the first that an
+	// identity tells.
+	Key string `json:"key,omitempty"`
 }
 
 // Lease is one attempt at one task, held until Until unless renewed.
@@ -77,6 +81,7 @@ type Master interface {
 	// Claim waits up to offer.Wait seconds for a task whose needs are among the
 	// offered labels and leases it. It returns nil, nil when there is none. The
 	// lease is durable on return; a claim whose answer is lost expires by itself.
+	// Forbidden if a label or the key isn't the identity's.
 	Claim(ctx context.Context, offer Offer) (*Lease, error)
 
 	// Renew extends the lease to one full term from now and returns its new end.

@@ -134,15 +134,15 @@ func TestCommands(t *testing.T) {
 		{
 			name: "worker list", args: []string{"worker", "list"},
 			answers: map[string][]answer{"GET /workers/": ok(`[` + node + `,
-				{"id":2,"name":"local-signer","role":"signer","state":"idle","labels":["kind:sign"],"offers":["kind:sign"],"created_at":"2026-11-22T11:00:00Z","used_at":null,"disabled_at":null},
+				{"id":2,"name":"local-signer","role":"signer","state":"idle","labels":["kind:sign"],"offers":["kind:sign"],"statement_key":"QUJDREVGR0hJSktMTU5PUA==","created_at":"2026-11-22T11:00:00Z","used_at":null,"disabled_at":null},
 				{"id":3,"name":"node-2","role":"node","state":"unseen","labels":["arch:x86_64"],"prefix":"albsw_b","created_at":"2026-11-22T11:00:00Z"},
 				{"id":4,"name":"node-3","role":"node","state":"quarantined","offers":["arch:x86_64"],"last_contact":"2026-11-22T11:59:58Z","prefix":"albsw_c","drained":{"since":"2026-11-22T11:00:00Z","reason":"x","by":"user:olga"},
 				 "quarantined":{"since":"2026-11-22T11:00:00Z","reason":"it fell silent with 3 different tasks within 60 min, the last was task 9"}}]`)},
-			stdout: "NAME          ROLE    STATE        RUNS   LAST CONTACT      LABELS                  WHY\n" +
-				"node-1        node    draining     12 13  2026-11-22 11:59  arch:x86_64 kind:build  new disk\n" +
-				"local-signer  signer  idle         -      in the server     kind:sign               -\n" +
-				"node-2        node    unseen       -      -                 arch:x86_64             -\n" +
-				"node-3        node    quarantined  -      2026-11-22 11:59  arch:x86_64             it fell silent with 3 different tasks within 60 min, the la…\n",
+			stdout: "NAME          ROLE    STATE        RUNS   LAST CONTACT      LABELS                  STATES BY      WHY\n" +
+				"node-1        node    draining     12 13  2026-11-22 11:59  arch:x86_64 kind:build  -              new disk\n" +
+				"local-signer  signer  idle         -      in the server     kind:sign               QUJDREVGR0hJ…  -\n" +
+				"node-2        node    unseen       -      -                 arch:x86_64             -              -\n" +
+				"node-3        node    quarantined  -      2026-11-22 11:59  arch:x86_64             -              it fell silent with 3 different tasks within 60 min, the la…\n",
 		},
 		{
 			name: "worker list, chosen", args: []string{"worker", "list", "--state", "away", "--after", "node-1"},
@@ -190,6 +190,11 @@ func TestCommands(t *testing.T) {
 			name: "worker lift", args: []string{"worker", "lift", "n"},
 			answers: map[string][]answer{"GET /workers/?name=n": ok(`[{"id":1,"name":"n"}]`), "PATCH /workers/1/lift": ok(`{"id":1,"state":"busy"}`)},
 			stdout:  "worker n is busy\n", saw: []string{"PATCH /workers/1/lift {}"},
+		},
+		{
+			name: "worker rekey", args: []string{"worker", "rekey", "s"},
+			answers: map[string][]answer{"GET /workers/?name=s": ok(`[{"id":1,"name":"s"}]`), "PATCH /workers/1/rekey": ok(`{"id":1,"state":"idle"}`)},
+			stdout:  "the statement key of worker s is forgotten; the next that it comes with is kept\n", saw: []string{"PATCH /workers/1/rekey {}"},
 		},
 		{
 			name: "worker exclude", args: []string{"worker", "exclude", "n", "--pattern", "kernel*", "--pattern", "*/*/s390x"},

@@ -152,6 +152,7 @@ var policies = []rest.Policy{
 	allow(patch, "/api/v1/workers/{worker_id}/drain", auth.WorkerManage),
 	allow(patch, "/api/v1/workers/{worker_id}/undrain", auth.WorkerManage),
 	allow(patch, "/api/v1/workers/{worker_id}/lift", auth.WorkerManage),
+	allow(patch, "/api/v1/workers/{worker_id}/rekey", auth.WorkerManage),
 	allow(put, "/api/v1/workers/{worker_id}/exclude", auth.WorkerManage),
 
 	allow(get, "/api/v1/gc/", auth.StoreCollect),

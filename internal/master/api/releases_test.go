@@ -11,6 +11,7 @@ import (
 	"albs/internal/master/api/delivery"
 	"albs/internal/pgp"
 	"albs/internal/worker"
+	"albs/internal/worker/workertest"
 )
 
 func TestKeys(t *testing.T) {
@@ -31,7 +32,7 @@ func TestKeys(t *testing.T) {
 	var w workerView
 	f.call(t, "operator", post, "/api/v1/workers/", `{"name":"signer-1","role":"signer"}`, 201).into(t, &w)
 	signer := worker.NewClient(f.url, w.Token, http.DefaultClient)
-	lease, err := signer.Claim(t.Context(), worker.Offer{Version: "1", Labels: []string{"kind:keygen"}, Wait: 10})
+	lease, err := signer.Claim(t.Context(), worker.Offer{Version: "1", Labels: []string{"kind:keygen"}, Wait: 10, Key: workertest.Key})
 	if err != nil || lease == nil {
 		t.Fatalf("Claim = %v, %v", lease, err)
 	}

@@ -22,6 +22,7 @@ func (s *Server) routeWorkers() {
 	rest.Handle(s.Server, rest.Operation(patch, one+"drain", "Give a worker nothing more; what it runs it finishes"), s.drainWorker)
 	rest.Handle(s.Server, rest.Operation(patch, one+"undrain", "Let a drained worker have work again"), s.undrainWorker)
 	rest.Handle(s.Server, rest.Operation(patch, one+"lift", "End a worker's quarantine"), s.liftWorker)
+	rest.Handle(s.Server, rest.Operation(patch, one+"rekey", "Forget the key of a signer's or releaser's statements, and keep the next that it tells"), s.rekeyWorker)
 	rest.Handle(s.Server, rest.Operation(put, one+"exclude", "Keep packages from a worker, in place of those before"), s.excludeFromWorker)
 }
 
@@ -45,6 +46,7 @@ type workerView struct {
 	Runs        []runsView   `json:"runs"`
 	Exclude     []string     `json:"exclude" doc:"Patterns of packages and keys that it doesn't get"`
 	Pause       string       `json:"pause,omitempty" doc:"Why it takes nothing now, or less than it could, by its own word"`
+	Key         string       `json:"statement_key,omitempty" doc:"The public key, Ed25519 in base64, of what a signer or releaser states by itself"`
 	Drained     *barredView  `json:"drained" doc:"It gets nothing by a person's word"`
 	Quarantined *barredView  `json:"quarantined" doc:"It gets nothing for what it lost"`
 }
@@ -73,11 +75,12 @@ type barredView struct {
 	By     string     `json:"by,omitempty"`
 }
 
-func viewWorker(w roster.Worker) workerView {
+// viewWorker shows a worker; keys are those of statements, by identity.
+func viewWorker(w roster.Worker, keys map[albs.WorkerID]string) workerView {
 	out := workerView{
 		ID: w.ID, Name: w.Name, Role: w.Role, Labels: append([]string{}, w.Labels...), Prefix: w.Prefix, CreatedAt: w.CreatedAt.Time,
 		UsedAt: rest.TimeOf(w.UsedAt.Time), DisabledAt: rest.TimeOf(w.DisabledAt.Time),
-		State: w.State(), Offers: []string{}, Runs: []runsView{}, Exclude: []string{},
+		State: w.State(), Offers: []string{}, Runs: []runsView{}, Exclude: []string{}, Key: keys[w.ID],
 	}
 	k := w.Known
 	if k == nil {
@@ -110,9 +113,13 @@ func (s *Server) listWorkers(ctx context.Context, in *listWorkersInput) (*rest.B
 	if err != nil {
 		return nil, err
 	}
+	keys, err := s.Provenance.WorkerKeys(ctx)
+	if err != nil {
+		return nil, err
+	}
 	out := make([]workerView, len(p.Workers))
 	for i, w := range p.Workers {
-		out[i] = viewWorker(w)
+		out[i] = viewWorker(w, keys)
 	}
 	return rest.Answer(out), nil
 }
@@ -133,7 +140,7 @@ func (s *Server) addWorker(ctx context.Context, in *addWorkerInput) (*rest.Body[
 	if err != nil {
 		return nil, err
 	}
-	out := viewWorker(roster.Worker{Worker: w})
+	out := viewWorker(roster.Worker{Worker: w}, nil)
 	out.Token = token
 	return rest.Answer(out), nil
 }
@@ -147,7 +154,11 @@ func (s *Server) getWorker(ctx context.Context, in *workerInput) (*rest.Body[wor
 	if err != nil {
 		return nil, err
 	}
-	return rest.Answer(viewWorker(w)), nil
+	keys, err := s.Provenance.WorkerKeys(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return rest.Answer(viewWorker(w, keys)), nil
 }
 
 func (s *Server) disableWorker(ctx context.Context, in *workerInput) (*rest.Body[workerView], error) {
@@ -188,6 +199,17 @@ func (s *Server) undrainWorker(ctx context.Context, in *workerInput) (*rest.Body
 
 func (s *Server) liftWorker(ctx context.Context, in *workerInput) (*rest.Body[workerView], error) {
 	return s.decide(ctx, in.Worker, s.Queue.Fleet().Lift)
+}
+
+func (s *Server) rekeyWorker(ctx context.Context, in *workerInput) (*rest.Body[workerView], error) {
+	w, err := roster.Get(ctx, s.Auth, s.Queue, in.Worker)
+	if err != nil {
+		return nil, err
+	}
+	if err := s.Provenance.ForgetKey(ctx, w.Worker); err != nil {
+		return nil, err
+	}
+	return s.getWorker(ctx, in)
 }
 
 type excludeInput struct {

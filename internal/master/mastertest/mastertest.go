@@ -97,6 +97,7 @@ func Open(t testing.TB, d *db.DB, c Config) *Modules {
 	must(err)
 	m.Artifacts.Root("queue", keep.Roots(d))
 	m.Provenance = provenance.New(d, m.Events, m.Artifacts, l, attest.NewSigner(key), c.Log)
+	m.Queue.Vet(m.Provenance.Meet)
 	m.Repos = repo.New(d, m.Artifacts, m.Events)
 	m.Platforms = platform.New(d, m.Events, c.Outside, m.Repos, c.Log)
 	m.Artifacts.Root("platform", m.Platforms.Roots)

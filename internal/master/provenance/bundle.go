@@ -159,8 +159,9 @@ func intentOfOther(st attest.Statement, task albs.TaskID) (bool, error) {
 }
 
 // Trust returns t with what the master itself knows filled in: the id of the
-// ledger and its own key. Package keys, builders, products and requirements are
-// the caller's. It is TooLarge beyond attest.MaxTrust.
+// ledger, its own key, and those that signers and releasers have or had. Package keys,
+// builders, products and requirements are the caller's. It is TooLarge beyond
+// attest.MaxTrust.
 func (p *Provenance) Trust(ctx context.Context, t attest.Trust) (attest.Trust, error) {
 	state, err := p.advance(ctx)
 	if err != nil {
@@ -168,6 +169,12 @@ func (p *Provenance) Trust(ctx context.Context, t attest.Trust) (attest.Trust, e
 	}
 	t.Ledger = state.Ledger
 	t.MasterKeys = append(slices.Clone(t.MasterKeys), attest.PublicKey(p.signer.Public()))
+	if t.SignerKeys, err = p.keysOf(ctx, albs.RoleSigner, attest.Sign); err != nil {
+		return attest.Trust{}, err
+	}
+	if t.ReleaserKeys, err = p.keysOf(ctx, albs.RoleReleaser, attest.Release); err != nil {
+		return attest.Trust{}, err
+	}
 	b := t.Encode()
 	if len(b) > attest.MaxTrust {
 		return attest.Trust{}, albs.Errorf(albs.TooLarge, "the trust file would have %d bytes, and it has at most %d so that it stays easy to hand on: export one for each product", len(b), attest.MaxTrust)

@@ -331,7 +331,7 @@ func (c *Checker) item(ctx context.Context, id uint64, i ledger.Item) error {
 	}
 	t.Statements++
 	said := statement{Subject: subject, Predicate: predicate, N: n, Envelope: string(i.Value)}
-	if _, _, err := c.p.open(said); err != nil {
+	if _, _, err := c.p.open(ctx, said); err != nil {
 		fault("%v", err)
 	}
 	row, err := statementOf(ctx, c.p.d, subject, predicate, n)

@@ -95,7 +95,7 @@ func (p *Provenance) ExamineCommit(ctx context.Context, repository, commit strin
 			return nil, err
 		}
 		if e.Standing != Failed { // of one that failed it can't be told where it is of
-			named, body, err := p.openCommit(row)
+			named, body, err := p.openCommit(ctx, row)
 			if err != nil {
 				return nil, err
 			}
@@ -111,7 +111,7 @@ func (p *Provenance) ExamineCommit(ctx context.Context, repository, commit strin
 // stand adds to out what one statement comes to, if it is about a commit in there of
 // which nothing better is known.
 func (p *Provenance) stand(ctx context.Context, row statement, state ledger.State, out map[NamedCommit]CommitStanding) error {
-	commit, body, err := p.openCommit(row)
+	commit, body, err := p.openCommit(ctx, row)
 	if err != nil {
 		return err
 	}
@@ -132,8 +132,8 @@ func (p *Provenance) stand(ctx context.Context, row statement, state ledger.Stat
 
 // openCommit reads which commit a row is about, and what it says. A row that the
 // master's key didn't sign is about none.
-func (p *Provenance) openCommit(row statement) (string, attest.CommitBody, error) {
-	_, st, err := p.open(row)
+func (p *Provenance) openCommit(ctx context.Context, row statement) (string, attest.CommitBody, error) {
+	_, st, err := p.open(ctx, row)
 	if err != nil {
 		return "", attest.CommitBody{}, nil //nolint:nilerr // examine says what is wrong with it, to whom it concerns
 	}
@@ -162,14 +162,14 @@ func (p *Provenance) commitsOf(ctx context.Context, source attest.SourceBody, st
 			return nil, nil, err
 		}
 		for _, s := range f {
-			if commit, body, err := p.openCommit(s.row); err != nil {
+			if commit, body, err := p.openCommit(ctx, s.row); err != nil {
 				return nil, nil, err
 			} else if s.row.Predicate == attest.Commit && commit == source.Commit && body.Repository == source.Repository {
 				found = append(found, s)
 			}
 		}
 		for _, s := range w {
-			if commit, body, err := p.openCommit(s); err != nil {
+			if commit, body, err := p.openCommit(ctx, s); err != nil {
 				return nil, nil, err
 			} else if s.Predicate == attest.Commit && commit == source.Commit && body.Repository == source.Repository {
 				pending = append(pending, s)

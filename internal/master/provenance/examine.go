@@ -129,10 +129,7 @@ func (p *Provenance) examine(ctx context.Context, row statement, state ledger.St
 	e := Examined{Predicate: row.Predicate, N: row.N, At: row.CreatedAt.Time, Standing: Verified}
 	proof, ok, err := p.proveEntry(ctx, statementKey(row.Subject, row.Predicate, row.N), row.Envelope, row.TxID, state)
 	if err == nil {
-		var openErr error
-		if _, e.Statement, openErr = p.open(row); openErr != nil {
-			err = tampered("statement %d about %s: %v", row.ID, row.Subject.Short(), openErr)
-		}
+		_, e.Statement, err = p.opened(ctx, row)
 	}
 	switch {
 	case albs.KindOf(err) == albs.Conflict:

@@ -47,9 +47,9 @@ func (p *Provenance) prove(ctx context.Context, d albs.Digest, state ledger.Stat
 			pending = append(pending, row)
 			continue
 		}
-		envelope, st, err := p.open(row)
+		envelope, st, err := p.opened(ctx, row)
 		if err != nil {
-			return nil, nil, tampered("statement %d about %s: %v", row.ID, d.Short(), err)
+			return nil, nil, err
 		}
 		found = append(found, proven{row, envelope, st, key, proof})
 	}
@@ -143,9 +143,9 @@ func (p *Provenance) Stated(ctx context.Context, d albs.Digest, predicate string
 		if _, _, err := p.proveEntry(ctx, statementKey(d, predicate, n), row.Envelope, row.TxID, state); err != nil {
 			return nil, fmt.Errorf("%s %d about %s: %w", predicate, n, d.Short(), err)
 		}
-		_, st, err := p.open(row)
+		_, st, err := p.opened(ctx, row)
 		if err != nil {
-			return nil, tampered("%s %d about %s: %v", predicate, n, d.Short(), err)
+			return nil, fmt.Errorf("%s %d: %w", predicate, n, err)
 		}
 		out = append(out, st)
 	}
@@ -225,9 +225,9 @@ func (p *Provenance) History(ctx context.Context, d albs.Digest) ([]Event, error
 		out = append(out, Event{s.row.Subject, s.row.Predicate, s.row.N, s.row.CreatedAt.Time, &r, s.statement})
 	}
 	for _, row := range pending {
-		_, st, err := p.open(row)
+		_, st, err := p.opened(ctx, row)
 		if err != nil {
-			return nil, tampered("statement %d about %s: %v", row.ID, row.Subject.Short(), err)
+			return nil, err
 		}
 		out = append(out, Event{row.Subject, row.Predicate, row.N, row.CreatedAt.Time, nil, st})
 	}

@@ -1,20 +1,22 @@
-// Package provenance makes the master's statements and brings them, and a record
-// of each file, into the ledger; and it answers from there what is true of a
+// Package provenance makes the master's statements and brings them, those that signers
+// and releasers made of what they did, and a record of each file, into the ledger; and it answers from there what is true of a
 // digest: notarized or not, its history, the bundle that a stranger verifies.
 //
-// It owns the rows of statements and file records, the outbox, and the ledger's
-// state as last verified. What a predicate holds is defined in attest; when to
+// It owns the rows of statements and file records, the outbox, the ledger's
+// state as last verified, and which key is whose worker's (worker.go). What a predicate holds is defined in attest; when to
 // state it is decided by the module that did the work.
 //
 // Invariants: a change and the statement that tells of it are one transaction
 // (State); the outbox reaches the ledger in order, at least once, and counts
 // once; the trusted state only ever advances by proof; and no answer rests on a
 // row of this database: rows are looked up here and believed only if the ledger
-// proves them and the master's key signed them.
+// proves them and the master's key signed them, or that of a worker whom the master
+// stated to have it.
 package provenance
 
 import (
 	"context"
+	"crypto/ed25519"
 	"fmt"
 	"sync"
 
@@ -53,7 +55,8 @@ type Provenance struct {
 	// verified are the commits that were proven to be notarized, with the subjects of
 	// their statements.
 	verified map[NamedCommit]albs.Digest
-	away     error // the last failure to look or deliver; at first, that nobody looked
+	away     error                        // the last failure to look or deliver; at first, that nobody looked
+	known    map[string]ed25519.PublicKey // keys of workers, by role and key id: what was stated once stays true
 }
 
 // New returns a Provenance over the rows of d and the ledger l, whose statements
@@ -72,6 +75,11 @@ type Fact struct {
 	// Predicate is the predicate's short name in attest, Body its struct.
 	Predicate string
 	Body      any
+	// Envelopes are the statements, encoded, as a worker made them of what it did itself,
+	// by the file of their subjects, and Key is the worker's, of KeyOf. Each must say exactly
+	// what this Fact does. Without any the master makes them.
+	Envelopes map[albs.Digest][]byte
+	Key       ed25519.PublicKey
 	// Files get a record in the ledger, each in the transaction of its statement if
 	// it is a subject. A file that has one keeps it.
 	Files []artifact.Artifact
@@ -95,8 +103,8 @@ func SubjectOf(a artifact.Artifact) attest.Subject {
 // State signs the fact and writes it, with the records of its files, into rows
 // and outbox in the caller's transaction: it is durable when tx commits, and Run
 // carries it to the ledger from there. It does no I/O but tx. A subject without
-// a valid sha256 and an unknown predicate are Invalid; a statement or record too
-// long for the ledger is TooLarge.
+// a valid sha256, an unknown predicate, and an envelope that lacks or says something else
+// are Invalid; a statement or record too long for the ledger is TooLarge.
 func (p *Provenance) State(ctx context.Context, tx db.Tx, f Fact) error {
 	now := db.Now()
 	records := make(map[albs.Digest]string, len(f.Files))

@@ -1,17 +1,30 @@
 package provenance
 
 import (
+	"context"
 	"fmt"
 
 	"albs/internal/albs"
 	"albs/internal/attest"
 )
 
-// sign returns the envelope of what f says of s.
+// sign returns the envelope of what f says of s: the worker's, if f has those, or the
+// master's own.
 func (p *Provenance) sign(s attest.Subject, f Fact) (string, error) {
 	st, err := attest.New(s, f.Predicate, f.Body)
 	if err != nil {
 		return "", err
+	}
+	if f.Envelopes != nil {
+		b := f.Envelopes[s.File()]
+		if len(b) == 0 {
+			return "", albs.Errorf(albs.Invalid, "the worker brought no statement of it")
+		}
+		e, err := attest.ParseEnvelope(b)
+		if err != nil {
+			return "", err
+		}
+		return string(b), e.Says(st, f.Key)
 	}
 	e, err := p.signer.Sign(st)
 	if err != nil {
@@ -21,14 +34,18 @@ func (p *Provenance) sign(s attest.Subject, f Fact) (string, error) {
 	return string(b), err
 }
 
-// open returns what a row holds, if the master's key signed it and it is about
-// the row's subject.
-func (p *Provenance) open(row statement) (attest.Envelope, attest.Statement, error) {
+// open returns what a row holds, if the master's key signed it, or that of a worker who
+// may state such things, and it is about the row's subject.
+func (p *Provenance) open(ctx context.Context, row statement) (attest.Envelope, attest.Statement, error) {
 	e, err := attest.ParseEnvelope([]byte(row.Envelope))
 	if err != nil {
 		return attest.Envelope{}, attest.Statement{}, err
 	}
-	st, err := e.Open(p.signer.Public())
+	keys, err := p.stating(ctx, row.Predicate, e)
+	if err != nil {
+		return attest.Envelope{}, attest.Statement{}, err
+	}
+	st, err := e.Open(keys...)
 	if err != nil {
 		return attest.Envelope{}, attest.Statement{}, err
 	}
@@ -36,6 +53,17 @@ func (p *Provenance) open(row statement) (attest.Envelope, attest.Statement, err
 		return attest.Envelope{}, attest.Statement{}, albs.Errorf(albs.Invalid, "it is about something else")
 	}
 	return e, st, nil
+}
+
+// opened is open for a row that the ledger proved: what it holds is tampered with if it
+// can't be opened, unless the database can't be asked.
+func (p *Provenance) opened(ctx context.Context, row statement) (attest.Envelope, attest.Statement, error) {
+	e, st, err := p.open(ctx, row)
+	switch albs.KindOf(err) {
+	case albs.Invalid, albs.TooLarge:
+		err = tampered("statement %d about %s: %v", row.ID, row.Subject.Short(), err)
+	}
+	return e, st, err
 }
 
 func statementKey(d albs.Digest, predicate string, n int64) []byte {

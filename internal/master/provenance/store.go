@@ -56,6 +56,27 @@ func insertOutbox(ctx context.Context, tx db.Tx, statement int64, d albs.Digest)
 	return err
 }
 
+// workerKeys returns what was stated of the keys of workers, the oldest first. The
+// predicate is spelled out, or SQLite wouldn't take the index for it.
+func workerKeys(ctx context.Context, q db.Q) (out []statement, err error) {
+	err = q.SelectContext(ctx, &out, `SELECT id, subject, predicate, n, envelope, created_at, tx_id FROM statement
+		WHERE predicate = 'worker-key' ORDER BY id`)
+	return out, err
+}
+
+// firstOf returns the oldest statement of a predicate, or NotFound.
+func firstOf(ctx context.Context, q db.Q, predicate string) (row statement, err error) {
+	err = q.GetContext(ctx, &row, `SELECT id, subject, predicate, n, envelope, created_at, tx_id FROM statement
+		WHERE predicate = $1 ORDER BY id LIMIT 1`, predicate)
+	return row, db.Found(err, "statement %s", predicate)
+}
+
+// countAbout returns how many statements of a predicate about a subject there are.
+func countAbout(ctx context.Context, q db.Q, subject albs.Digest, predicate string) (n int, err error) {
+	err = q.GetContext(ctx, &n, `SELECT COUNT(*) FROM statement WHERE subject = $1 AND predicate = $2`, string(subject), predicate)
+	return n, err
+}
+
 // parcel is one row of the outbox with what it names.
 type parcel struct {
 	ID        int64       `db:"id"`

@@ -48,7 +48,8 @@ type waiter struct {
 	got     chan *store.Task // receives once: a claim, or nil if it leaves
 }
 
-// Claim implements worker.Master. Forbidden if a label is beyond the identity.
+// Claim implements worker.Master. Forbidden if a label is beyond the identity, or the key
+// is another's.
 func (q *Queue) Claim(ctx context.Context, offer worker.Offer) (*worker.Lease, error) {
 	me, err := q.identify(ctx)
 	if err != nil {
@@ -64,6 +65,12 @@ func (q *Queue) Claim(ctx context.Context, offer worker.Offer) (*worker.Lease, e
 		if !me.Allows(l) {
 			q.log.Warn().Str("worker", me.Name).Str("label", l).Msg("offer beyond the worker's identity refused")
 			return nil, albs.Errorf(albs.Forbidden, "the identity of worker %s doesn't allow it to offer %s", me.Name, l)
+		}
+	}
+	if q.meet != nil {
+		if err := q.meet(ctx, me, offer.Key); err != nil {
+			q.log.Warn().Err(err).Str("worker", me.Name).Msg("offer refused for its statement key")
+			return nil, err
 		}
 	}
 	if offer.Cores < 0 || offer.Memory < 0 || offer.Disk < 0 {

@@ -129,6 +129,7 @@ type Queue struct {
 	clock    *clock
 	log      zerolog.Logger
 	handlers map[albs.TaskKind]Handler
+	meet     func(ctx context.Context, me auth.Actor, key string) error
 	fleet    *fleet.Fleet
 	usage    *measure.Usage
 
@@ -179,6 +180,10 @@ func New(d *db.DB, events *event.Log, uploads Uploads, blobs Blobs, c Config, lo
 // Register makes h the handler of kind. It must not be called once tasks are
 // enqueued or claimed.
 func (q *Queue) Register(kind albs.TaskKind, h Handler) { q.handlers[kind] = h }
+
+// Vet has meet be asked about the statement key that each worker offers before it gets
+// anything; its error is the claim's. It must not be called once tasks are claimed.
+func (q *Queue) Vet(meet func(ctx context.Context, me auth.Actor, key string) error) { q.meet = meet }
 
 func (q *Queue) handler(kind albs.TaskKind) (Handler, error) {
 	if h := q.handlers[kind]; h != nil {

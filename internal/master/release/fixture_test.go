@@ -3,6 +3,7 @@ package release
 import (
 	"bytes"
 	"context"
+	"crypto/ed25519"
 	"fmt"
 	"os"
 	"os/exec"
@@ -109,6 +110,7 @@ type fixture struct {
 	left   historytest.Place // what is there to be checked
 	key    string            // fingerprint of the product's key
 	keys   string            // directory of the signer's
+	states string            // directory of the releaser's own
 
 	admin, planner, approver, stranger context.Context
 	signer, releaser                   auth.Actor
@@ -147,7 +149,7 @@ func setupWith(t *testing.T, d *db.DB, outside platform.Outside) *fixture {
 			t.Skipf("%s is not installed", tool)
 		}
 	}
-	f := &fixture{t: t, public: filepath.Join(t.TempDir(), "public"), keys: filepath.Join(t.TempDir(), "signer")}
+	f := &fixture{t: t, public: filepath.Join(t.TempDir(), "public"), keys: filepath.Join(t.TempDir(), "signer"), states: filepath.Join(t.TempDir(), "releaser")}
 	m := mastertest.Open(t, d, mastertest.Config{Outside: outside, Queue: queue.Config{Backoff: 50 * time.Millisecond}})
 	f.left = historytest.Place{DB: d, Blobs: m.Blobs, Ledger: m.Ledger, Public: f.public}
 	builds := build.New(build.Parts{
@@ -230,6 +232,19 @@ func (f *fixture) startSigner() (stop func()) {
 	f.must(err)
 	c := signer.Config{Dir: f.keys, Spool: filepath.Join(f.t.TempDir(), "spool"), Trust: &trust}
 	return mastertest.Run(f.t, func(ctx context.Context) error { return signer.Run(ctx, c, "test", f.as(f.signer), zerolog.Nop()) })
+}
+
+// statementKey is the key of a worker's statements, the real one's too.
+func (f *fixture) statementKey(a auth.Actor) string {
+	f.t.Helper()
+	dir := f.keys
+	if a.Role == albs.RoleReleaser {
+		dir = f.states
+	}
+	f.must(os.MkdirAll(dir, 0o700))
+	key, err := attest.LoadOrCreateKey(filepath.Join(dir, "statement.key"))
+	f.must(err)
+	return attest.PublicKey(key.Public().(ed25519.PublicKey))
 }
 
 // startReleaser starts the real releaser.

@@ -445,7 +445,7 @@ func TestFailures(t *testing.T) {
 		task := l.Token.Task
 		f.must(f.as(f.releaser).Complete(t.Context(), l.Token, albs.OutcomeInfra, albs.Result{Reason: "the power went"}))
 		f.until("the task can be claimed again", func() bool {
-			l, err = f.as(f.releaser).Claim(t.Context(), worker.Offer{Labels: []string{"kind:publish"}})
+			l, err = f.as(f.releaser).Claim(t.Context(), worker.Offer{Labels: []string{"kind:publish"}, Key: f.statementKey(f.releaser)})
 			f.must(err)
 			return l != nil
 		})
@@ -552,7 +552,7 @@ func TestFailures(t *testing.T) {
 // claim waits for a task that the worker may do.
 func (f *fixture) claim(a auth.Actor, labels ...string) *worker.Lease {
 	f.t.Helper()
-	l, err := f.as(a).Claim(f.t.Context(), worker.Offer{Labels: labels, Wait: 30})
+	l, err := f.as(a).Claim(f.t.Context(), worker.Offer{Labels: labels, Wait: 30, Key: f.statementKey(a)})
 	f.must(err)
 	if l == nil {
 		f.t.Fatalf("there is no task for %v", labels)

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"io"
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -69,7 +70,6 @@ type fixture struct {
 	*Signing
 	d       *db.DB
 	prov    *provenance.Provenance
-	trust   attest.Trust
 	admin   context.Context
 	signer  auth.Actor
 	build   albs.BuildID
@@ -183,12 +183,25 @@ func (f *fixture) worker(t *testing.T) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	f.trust = trust
 	dir := filepath.Join(t.TempDir(), "signer")
 	c := signer.Config{Dir: dir, Spool: filepath.Join(t.TempDir(), "spool"), Trust: &trust}
 	master := workertest.As(f.queue, func(ctx context.Context) context.Context { return auth.With(ctx, f.signer) })
 	mastertest.Run(t, func(ctx context.Context) error { return signer.Run(ctx, c, "test", master, zerolog.Nop()) })
 	return dir
+}
+
+// stranger returns the trust of somebody who has this public key and what albs trust tells
+// now.
+func (f *fixture) stranger(t *testing.T, public []byte) attest.Trust {
+	t.Helper()
+	trust, err := f.prov.Trust(t.Context(), attest.Trust{Builders: []string{builderID}, PackageKeys: []string{string(public)}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(trust.SignerKeys) != 1 || trust.SignerKeys[0] == trust.MasterKeys[0] {
+		t.Errorf("the signer's keys are %q, want one of its own", trust.SignerKeys)
+	}
+	return trust
 }
 
 func until(t *testing.T, what string, ok func() bool) {
@@ -331,7 +344,6 @@ func TestSignBuild(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		f.trust.PackageKeys = []string{string(k.Public)}
 		for _, u := range f.rpms {
 			a := signed[u.Digest]
 			if a.Unsigned != u.Digest || a.SignedBy != k.Fingerprint || a.Name != u.Name || a.HeaderSHA256 != u.HeaderSHA256 {
@@ -353,7 +365,7 @@ func TestSignBuild(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if _, err := attest.Verify(t.Context(), b, b.Size(), bundle, f.trust); err != nil {
+			if _, err := attest.Verify(t.Context(), b, b.Size(), bundle, f.stranger(t, k.Public)); err != nil {
 				t.Errorf("a stranger doesn't believe %s: %v", u.Name, err)
 			}
 		}
@@ -646,7 +658,7 @@ func TestAdmit(t *testing.T) {
 		me := auth.With(t.Context(), f.signer)
 		claim := func(labels ...string) *worker.Lease {
 			t.Helper()
-			l, err := f.queue.Claim(me, worker.Offer{Labels: labels, Wait: 30})
+			l, err := f.queue.Claim(me, offer(labels...))
 			if err != nil || l == nil {
 				t.Fatalf("Claim = %v, %v", l, err)
 			}
@@ -684,50 +696,37 @@ func TestAdmit(t *testing.T) {
 		if err := f.queue.Complete(me, l.Token, albs.OutcomeOK, again); albs.KindOf(err) != albs.Invalid || !strings.Contains(err.Error(), "registered already") {
 			t.Errorf("a key that is registered already: Complete = %v", err)
 		}
-		// sign returns what a signer reports that signs with key, each package but for
-		// those that header replaces.
-		sign := func(l *worker.Lease, key *pgp.Key, header func(i int) []byte) albs.Result {
-			var r albs.SignResult
-			for i, p := range l.Spec.Sign.Packages {
-				sig, _, err := key.Sign(header(i))
-				if err != nil {
-					t.Fatal(err)
-				}
-				r.Signatures = append(r.Signatures, albs.Signature{Of: p.Digest, Bytes: sig})
-			}
-			return albs.Result{Sign: &r}
-		}
-		files, err := rpms()
-		if err != nil {
-			t.Fatal(err)
-		}
-		var l2 *worker.Lease
-		header := func(i int) []byte {
-			b, err := rpm.Header(bytes.NewReader(files[l2.Spec.Sign.Packages[i].Name]))
-			if err != nil {
-				t.Fatal(err)
-			}
-			return b
-		}
-		bad := map[string]func() albs.Result{
-			"by another key":     func() albs.Result { return sign(l2, other, header) },
-			"of another package": func() albs.Result { return sign(l2, k, func(i int) []byte { return header((i + 1) % 3) }) },
-			"garbage":            func() albs.Result { r := sign(l2, k, header); r.Sign.Signatures[1].Bytes = []byte("x"); return r },
-			"one is missing":     func() albs.Result { r := sign(l2, k, header); r.Sign.Signatures = r.Sign.Signatures[:2]; return r },
-			"nothing at all":     func() albs.Result { return albs.Result{} },
-		}
+		bad := misstated(t, k)
+		maps.Copy(bad, map[string]func(l worker.Lease) albs.Result{
+			"by another key": func(l worker.Lease) albs.Result { return report(t, l, other, same, states, nil) },
+			"of another package": func(l worker.Lease) albs.Result {
+				return report(t, l, k, func(i int) int { return (i + 1) % 3 }, states, nil)
+			},
+			"garbage": func(l worker.Lease) albs.Result {
+				r := report(t, l, k, same, states, nil)
+				r.Sign.Signatures[1].Bytes = []byte("x")
+				return r
+			},
+			"one is missing": func(l worker.Lease) albs.Result {
+				r := report(t, l, k, same, states, nil)
+				r.Sign.Signatures = r.Sign.Signatures[:2]
+				return r
+			},
+			"nothing at all": func(worker.Lease) albs.Result { return albs.Result{} },
+		})
 		for name, result := range bad {
 			r, err := f.SignBuild(f.admin, f.build, "demo")
 			if err != nil {
 				t.Fatal(err)
 			}
-			l2 = claim("kind:sign", "key:"+k.Fingerprint())
-			if err := f.queue.Complete(me, l2.Token, albs.OutcomeOK, result()); albs.KindOf(err) != albs.Invalid {
+			l2 := claim("kind:sign", "key:"+k.Fingerprint())
+			if err := f.queue.Complete(me, l2.Token, albs.OutcomeOK, result(*l2)); albs.KindOf(err) != albs.Invalid {
 				t.Errorf("%s: Complete = %v", name, err)
 			}
 			if r, err = f.Request(t.Context(), r.ID); err != nil || r.Status != Failed || r.Packages[0].Signed != "" {
 				t.Errorf("%s: Request = %+v, %v", name, r, err)
 			}
+			f.untouched(t, name)
 		}
 		if f.told(t, EventSigned) != 0 || f.told(t, "sign.failed") != len(bad) {
 			t.Errorf("the ends were told as %d signed, %d failed", f.told(t, EventSigned), f.told(t, "sign.failed"))
@@ -737,7 +736,7 @@ func TestAdmit(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		l2 = claim("kind:sign", "key:"+k.Fingerprint())
+		l2 := claim("kind:sign", "key:"+k.Fingerprint())
 		kept := albs.DigestOf([]byte("kept"))
 		err = d.InTx(t.Context(), func(tx db.Tx) error {
 			return f.store.addSigned(t.Context(), tx, l2.Spec.Sign.Packages[0].Digest, k.Fingerprint(), kept, db.Now())
@@ -745,7 +744,7 @@ func TestAdmit(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if err := f.queue.Complete(me, l2.Token, albs.OutcomeOK, sign(l2, k, header)); err != nil {
+		if err := f.queue.Complete(me, l2.Token, albs.OutcomeOK, report(t, *l2, k, same, states, nil)); err != nil {
 			t.Fatal(err)
 		}
 		if r, err = f.Request(t.Context(), r.ID); err != nil || r.Status != Completed {

@@ -3,6 +3,7 @@ package sign
 import (
 	"cmp"
 	"context"
+	"crypto/ed25519"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -78,7 +79,7 @@ func (h signHandler) Offer(ctx context.Context, t queue.Task, o queue.Offer) (al
 	}
 	switch {
 	case len(j.documents) == 0:
-		spec.Product, spec.Packages = j.request.Product, j.files()
+		spec.Product, spec.Build, spec.Packages = j.request.Product, j.request.BuildID, j.files()
 	case j.documents[0].File:
 		spec.Product, spec.Files, spec.Clear = j.documents[0].Product, j.files(), j.documents[0].Clear
 	default:
@@ -249,7 +250,11 @@ func (h signHandler) Admit(ctx context.Context, l queue.Lease, outcome albs.Outc
 	if len(j.documents) > 0 {
 		return h.admitDocuments(ctx, l, j, signatures)
 	}
-	return h.admitPackages(ctx, l, j, signatures)
+	statements := make(map[albs.Digest][]byte, len(r.Sign.Signatures))
+	for _, s := range r.Sign.Signatures {
+		statements[s.Of] = s.Statement
+	}
+	return h.admitPackages(ctx, l, j, signatures, statements)
 }
 
 // match says whether a result has exactly one signature for each thing asked for.
@@ -335,14 +340,21 @@ func (h signHandler) checkDocument(ctx context.Context, d documentRow, k Key, kr
 
 // fresh is a signed copy that was made of a new signature.
 type fresh struct {
-	unsigned albs.Digest
-	artifact artifact.Artifact
+	unsigned  albs.Digest
+	artifact  artifact.Artifact
+	statement []byte // the signer's own, about the copy
 }
 
-func (h signHandler) admitPackages(ctx context.Context, l queue.Lease, j job, signatures map[albs.Digest][]byte) (func(context.Context, db.Tx) error, error) {
+// admitPackages takes signatures of packages, and statements, both by the unsigned package:
+// what the signer states must be what this master finds, by the key that it is known by.
+func (h signHandler) admitPackages(ctx context.Context, l queue.Lease, j job, signatures, statements map[albs.Digest][]byte) (func(context.Context, db.Tx) error, error) {
 	kr, err := rpm.ReadKeyring(j.key.Public)
 	if err != nil {
 		return nil, fmt.Errorf("registered key %s: %w", j.key.Name, err)
+	}
+	by, err := h.provenance.KeyOf(ctx, auth.From(ctx))
+	if err != nil {
+		return nil, err
 	}
 	made := make([]*fresh, len(j.packages))
 	g, gctx := errgroup.WithContext(ctx)
@@ -359,7 +371,7 @@ func (h signHandler) admitPackages(ctx context.Context, l queue.Lease, j job, si
 			if err != nil {
 				return fmt.Errorf("signature of %s: %w", p.Name, err)
 			}
-			made[i] = &fresh{p.Unsigned, a}
+			made[i] = &fresh{p.Unsigned, a, statements[p.Unsigned]}
 			return nil
 		})
 	}
@@ -372,7 +384,7 @@ func (h signHandler) admitPackages(ctx context.Context, l queue.Lease, j job, si
 			if f == nil {
 				continue
 			}
-			if err := h.keep(ctx, tx, j, *f); err != nil {
+			if err := h.keep(ctx, tx, l.Token.Task, j, *f, by); err != nil {
 				return err
 			}
 		}
@@ -437,8 +449,9 @@ func (h signHandler) splice(ctx context.Context, p packageRow, packet []byte, ke
 // maxGrowth bounds what a signature adds to a package.
 const maxGrowth = 64 << 10
 
-// keep writes what there is to say of a new signed copy.
-func (h signHandler) keep(ctx context.Context, tx db.Tx, j job, f fresh) error {
+// keep writes what there is to say of a new signed copy, as the signer whose key is by
+// states it.
+func (h signHandler) keep(ctx context.Context, tx db.Tx, task albs.TaskID, j job, f fresh, by ed25519.PublicKey) error {
 	there, err := h.store.signedPackage(ctx, tx, f.unsigned, j.key.Fingerprint)
 	if err != nil {
 		return err
@@ -455,8 +468,9 @@ func (h signHandler) keep(ctx context.Context, tx db.Tx, j job, f fresh) error {
 	err = h.provenance.State(ctx, tx, provenance.Fact{
 		Subjects: []attest.Subject{provenance.SubjectOf(f.artifact)}, Predicate: attest.Sign,
 		Body: attest.SignBody{
-			Unsigned: f.unsigned, Fingerprint: j.key.Fingerprint, Build: int64(j.request.BuildID), Requester: j.request.Requester,
+			Unsigned: f.unsigned, Fingerprint: j.key.Fingerprint, Task: task, Build: int64(j.request.BuildID), Requester: j.request.Requester,
 		},
+		Envelopes: map[albs.Digest][]byte{f.artifact.Digest: f.statement}, Key: by,
 		Files:    []artifact.Artifact{f.artifact},
 		Metadata: map[string]string{"build_id": j.request.BuildID.String(), "signed_by": j.key.Fingerprint},
 	})

@@ -10,7 +10,6 @@ import (
 	"albs/internal/master/db/dbtest"
 	"albs/internal/master/queue/queuetest"
 	"albs/internal/pgp"
-	"albs/internal/rpm"
 	"albs/internal/worker"
 )
 
@@ -27,7 +26,7 @@ func TestHandlerContract(t *testing.T) {
 	me := auth.With(t.Context(), f.signer)
 	claim := func(labels ...string) worker.Lease {
 		t.Helper()
-		l, err := f.queue.Claim(me, worker.Offer{Labels: labels, Wait: 30})
+		l, err := f.queue.Claim(me, offer(labels...))
 		if err != nil || l == nil {
 			t.Fatalf("Claim = %v, %v", l, err)
 		}
@@ -62,19 +61,7 @@ func TestHandlerContract(t *testing.T) {
 	_, err = f.SignBuild(f.admin, f.build, "demo")
 	must(err)
 	l := claim("kind:sign", "key:"+k.Fingerprint())
-	files, err := rpms()
-	must(err)
-	sign := func(key *pgp.Key) []albs.Signature {
-		var s []albs.Signature
-		for _, p := range l.Spec.Sign.Packages {
-			header, err := rpm.Header(bytes.NewReader(files[p.Name]))
-			must(err)
-			b, _, err := key.Sign(header)
-			must(err)
-			s = append(s, albs.Signature{Of: p.Digest, Bytes: b})
-		}
-		return s
-	}
+	sign := func(key *pgp.Key) []albs.Signature { return report(t, l, key, same, states, nil).Sign.Signatures }
 	result := func(s ...albs.Signature) albs.Result { return albs.Result{Sign: &albs.SignResult{Signatures: s}} }
 	good := sign(k)
 	exchanged := append([]albs.Signature{{Of: good[0].Of, Bytes: good[1].Bytes}, {Of: good[1].Of, Bytes: good[0].Bytes}}, good[2:]...)
@@ -92,6 +79,9 @@ func TestHandlerContract(t *testing.T) {
 			"another kind's":        c.Good,
 		},
 		Foreign: []albs.Digest{albs.DigestOf([]byte("kept"))},
+	}
+	for name, said := range misstated(t, k) {
+		c.Garbage[name] = said(l)
 	}
 	t.Run("sign", func(t *testing.T) { queuetest.Run(t, c) })
 }

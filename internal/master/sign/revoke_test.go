@@ -90,8 +90,7 @@ func TestRevoke(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			f.trust.PackageKeys = []string{string(public)}
-			_, err = attest.Verify(t.Context(), b, b.Size(), bundle, f.trust)
+			_, err = attest.Verify(t.Context(), b, b.Size(), bundle, f.stranger(t, public))
 			return err
 		}
 		if err := verify(k.Public); err != nil {

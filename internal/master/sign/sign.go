@@ -6,7 +6,8 @@
 // what they don't show. Here it is decided what may be asked for at all, by the
 // build's state, the product's gate and the key; and what an answer is worth: a
 // signature is taken only if it verifies by the registered public key over a copy
-// that this package spliced itself.
+// that this package spliced itself, and the signer's own statement about that copy says
+// just what is found here.
 //
 // Invariants: nothing is offered to a signer before the ledger proves it, and proves
 // the intent to sign it, which has a result in the ledger too in the end; a package

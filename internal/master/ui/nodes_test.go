@@ -16,12 +16,13 @@ import (
 	"albs/internal/master/ui/page"
 	"albs/internal/master/ui/page/pagetest"
 	"albs/internal/worker"
+	"albs/internal/worker/workertest"
 )
 
 // offers has a role's worker ask for work that there isn't.
 func (f *fixture) offers(role albs.Role, labels ...string) {
 	f.t.Helper()
-	l, err := f.Queue.Claim(f.nodes[role], worker.Offer{Version: "v1.2", Labels: labels, Cores: 8, Memory: 16 << 30, Disk: 100 << 30})
+	l, err := f.Queue.Claim(f.nodes[role], worker.Offer{Version: "v1.2", Labels: labels, Cores: 8, Memory: 16 << 30, Disk: 100 << 30, Key: workertest.KeyOf(role)})
 	if err != nil || l != nil {
 		f.t.Fatalf("Claim = %v, %v", l, err)
 	}

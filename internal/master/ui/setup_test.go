@@ -31,6 +31,7 @@ import (
 	"albs/internal/master/ui/page"
 	"albs/internal/master/ui/page/pagetest"
 	"albs/internal/worker"
+	"albs/internal/worker/workertest"
 )
 
 const (
@@ -175,7 +176,7 @@ type lease struct {
 func (f *fixture) claim(kind albs.TaskKind, needs ...string) *lease {
 	f.t.Helper()
 	ctx := f.nodes[kind.Role()]
-	l, err := f.Queue.Claim(ctx, worker.Offer{Labels: append([]string{"kind:" + string(kind)}, needs...), Wait: 20})
+	l, err := f.Queue.Claim(ctx, worker.Offer{Labels: append([]string{"kind:" + string(kind)}, needs...), Wait: 20, Key: workertest.KeyOf(kind.Role())})
 	if err != nil || l == nil {
 		f.t.Fatalf("Claim(%s %v) = %v, %v", kind, needs, l, err)
 	}

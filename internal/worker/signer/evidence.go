@@ -20,6 +20,7 @@ type stated struct {
 	plans           []albs.Digest // effects that people approved, and that it is of
 	file            bool          // it may be signed as a file
 	intents         []attest.SignIntentBody
+	wanted          attest.SignIntentBody      // the intent of this task
 	taken           []attest.ApprovalTakenBody // of effects: who approved them
 }
 
@@ -68,11 +69,15 @@ func (s *signer) believe(l worker.Lease, spec albs.SignSpec) (map[albs.Digest]st
 		}
 	}
 	for _, f := range want {
-		if !slices.ContainsFunc(out[f.Digest].intents, func(i attest.SignIntentBody) bool {
+		st := out[f.Digest]
+		i := slices.IndexFunc(st.intents, func(i attest.SignIntentBody) bool {
 			return i.Task == l.Token.Task && i.Fingerprint == spec.Key && i.Product == spec.Product
-		}) {
+		})
+		if i < 0 {
 			return nil, albs.Errorf(albs.Forbidden, "refused: the ledger has no intent to sign %.200q with this key, for this product, by this task", f.Name)
 		}
+		st.wanted = st.intents[i]
+		out[f.Digest] = st
 	}
 	return out, nil
 }

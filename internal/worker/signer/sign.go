@@ -14,6 +14,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"albs/internal/albs"
+	"albs/internal/attest"
 	"albs/internal/disk"
 	"albs/internal/pgp"
 	"albs/internal/rpm"
@@ -68,7 +69,7 @@ func (s *signer) sign(ctx context.Context, w *worker.Session, spec albs.SignSpec
 		return r, fmt.Errorf("make a folder of work: %w", err)
 	}
 	defer os.RemoveAll(dir)
-	j := &job{signer: s, session: w, spec: spec, key: k, stated: stated, dir: dir}
+	j := &job{signer: s, session: w, spec: spec, key: k, stated: stated, statements: make([][]byte, len(items)), dir: dir}
 	switch kindOf(spec) {
 	case repomdKind:
 		return j.documents(ctx, "document", spec.Documents, maxDocument)
@@ -87,6 +88,8 @@ type job struct {
 	stated  map[albs.Digest]stated // of what is to be signed, as the master stated it
 	dir     string                 // of this task alone
 	dated   []time.Time            // what each signature bears
+
+	statements [][]byte // of each signed copy of a package, as this signer states it
 }
 
 func (j *job) packages(ctx context.Context) (albs.SignResult, error) {
@@ -113,7 +116,7 @@ func (j *job) packages(ctx context.Context) (albs.SignResult, error) {
 		return albs.SignResult{}, err
 	}
 	say(j.session, "%d packages signed with key %s", n, j.key.file.Fingerprint)
-	return result(j.spec.Packages, signatures), nil
+	return j.result(j.spec.Packages, signatures), nil
 }
 
 // fetchPackage fetches a package and holds it to its name and to what was stated of
@@ -204,7 +207,31 @@ func (j *job) signPackage(ctx context.Context, i int) ([]byte, error) {
 	if v.Package.HeaderSHA256 != j.stated[f.Digest].header {
 		return nil, wrap(albs.Errorf(albs.Internal, "the signed copy has another header"))
 	}
+	if j.statements[i], err = j.state(f, v); err != nil {
+		return nil, wrap(err)
+	}
 	return sig, nil
+}
+
+// state returns this signer's statement about the signed copy v of a package. Attempts at
+// one task make the same, for they make the same copy.
+func (j *job) state(f albs.File, v *rpm.Verified) ([]byte, error) {
+	st, err := attest.New(
+		attest.Subject{Name: f.Name, Digest: map[string]string{
+			attest.SHA256: string(v.FileDigest), attest.HeaderSHA256: string(v.Package.HeaderSHA256), attest.PayloadSHA256: string(v.Package.PayloadSHA256),
+		}},
+		attest.Sign, attest.SignBody{
+			Unsigned: f.Digest, Fingerprint: v.Fingerprint, Task: j.session.Lease.Token.Task, Build: int64(j.spec.Build),
+			Requester: j.stated[f.Digest].wanted.Requester,
+		})
+	if err != nil {
+		return nil, err
+	}
+	e, err := j.states.Sign(st)
+	if err != nil {
+		return nil, err
+	}
+	return e.Encode()
 }
 
 // documents signs files as a whole: each a what of at most limit bytes. The signatures are
@@ -248,7 +275,7 @@ func (j *job) documents(ctx context.Context, what string, files []albs.File, lim
 		return albs.SignResult{}, err
 	}
 	say(j.session, "%d %ss signed with key %s", len(contents), what, j.key.file.Fingerprint)
-	return result(files, signatures), nil
+	return j.result(files, signatures), nil
 }
 
 // signDocument returns the signature of b that bears the date at, or its clear-signed copy,
@@ -343,10 +370,10 @@ func signedName(i int) string   { return fmt.Sprintf("%03d.rpm", i) }
 
 func signatureName(i int) string { return fmt.Sprintf("%03d.asc", i) }
 
-func result(files []albs.File, signatures [][]byte) albs.SignResult {
+func (j *job) result(files []albs.File, signatures [][]byte) albs.SignResult {
 	var r albs.SignResult
 	for i, f := range files {
-		r.Signatures = append(r.Signatures, albs.Signature{Of: f.Digest, Bytes: signatures[i]})
+		r.Signatures = append(r.Signatures, albs.Signature{Of: f.Digest, Bytes: signatures[i], Statement: j.statements[i]})
 	}
 	return r
 }

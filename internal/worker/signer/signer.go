@@ -12,11 +12,15 @@
 // directory of keys. Where the operator's policy wants it, people's own signatures decide:
 // over exactly what is signed, by keys that the policy has and no part of the master.
 //
+// What was signed it states itself, by a key of its own that the master knows it by: which
+// package has become which signed copy, by which key, and for whom.
+//
 // Config.Dir, mode 0700, holds
 //
 //	passphrase       the keys' passphrase, if it has no other place
 //	keys/FPR.json    one key: public part, sealed private part or which one of the token
 //	                 it is, products, the time of its use, whether it is revoked
+//	statement.key    the key of this signer's own statements
 //	policy.yaml      the operator's: what each key may sign, how often, and who approves
 //	journal.jsonl    each intent to sign, its date, and how it ended; append-only, chained
 //	state.json       the newest state of the ledger that was verified
@@ -182,6 +186,7 @@ func (s *signer) work(ctx context.Context, spool, version string, m worker.Maste
 type signer struct {
 	dir     string
 	trust   attest.Trust
+	states  *attest.Signer // of its own statements
 	keys    *keys
 	journal *journal
 	engines engines
@@ -223,6 +228,11 @@ func open(ctx context.Context, c Config, log zerolog.Logger) (_ *signer, err err
 	if err := clearDir(filepath.Join(c.Dir, "tmp")); err != nil {
 		return nil, err
 	}
+	own, err := attest.LoadOrCreateKey(filepath.Join(c.Dir, statementKeyName))
+	if err != nil {
+		return nil, err
+	}
+	s.states = attest.NewSigner(own)
 	passphrase, made, err := c.passphrase(ctx)
 	if err != nil {
 		return nil, err
@@ -320,7 +330,7 @@ func (s *signer) offer(version string) worker.Offer {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return worker.Offer{Version: version, Labels: labels, Pause: why, Ledger: s.known.State.TxID}
+	return worker.Offer{Version: version, Labels: labels, Pause: why, Ledger: s.known.State.TxID, Key: attest.PublicKey(s.states.Public())}
 }
 
 func (s *signer) job(ctx context.Context, w *worker.Session) (albs.Outcome, albs.Result, error) {
@@ -389,7 +399,10 @@ func (s *signer) remember(st attest.SignedState) error {
 	return nil
 }
 
-const stateName = "state.json"
+const (
+	stateName        = "state.json"
+	statementKeyName = "statement.key"
+)
 
 // readState returns the remembered state, the zero one at the first start. A file
 // that can't be read is an error: without it a rollback of the ledger would pass.

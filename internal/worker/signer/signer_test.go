@@ -28,7 +28,7 @@ import (
 func TestSignPackages(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	spec := albs.SignSpec{Key: w.key.Fingerprint(), Product: "demo", Packages: w.files}
+	spec := albs.SignSpec{Key: w.key.Fingerprint(), Product: "demo", Build: 7, Packages: w.files}
 	public := must[[]byte](t)(w.key.Public())
 	kr := must[*rpm.Keyring](t)(rpm.ReadKeyring(public))
 	// Twice: first knowing nothing of the ledger, then from the state remembered,
@@ -48,8 +48,20 @@ func TestSignPackages(t *testing.T) {
 			if err := rpm.Splice(&signed, bytes.NewReader(w.packages[i]), sig.Bytes, parsed.RSA); err != nil {
 				t.Fatal(err)
 			}
-			if v, err := rpm.Verify(&signed, kr); err != nil || v.Fingerprint != w.key.Fingerprint() || sig.Of != w.files[i].Digest {
+			copied := albs.DigestOf(signed.Bytes())
+			v, err := rpm.Verify(&signed, kr)
+			if err != nil || v.Fingerprint != w.key.Fingerprint() || sig.Of != w.files[i].Digest {
 				t.Errorf("signature %d: %v, %v", i, v, err)
+			}
+			// The signer states by the key that it offers, which outlives its process.
+			about := subjectOf(v.Package, copied)
+			about.Name = w.files[i].Name
+			says := must[attest.Statement](t)(attest.New(about, attest.Sign, attest.SignBody{
+				Unsigned: sig.Of, Fingerprint: v.Fingerprint, Task: albs.TaskID(w.tasks), Build: 7, Requester: "ada",
+			}))
+			e := must[attest.Envelope](t)(attest.ParseEnvelope(sig.Statement))
+			if err := e.Says(says, w.statementKey(t)); err != nil {
+				t.Errorf("the statement %d, %s: %v", i, e.Payload, err)
 			}
 		}
 		if got := w.known(t); got != w.state(t).TxID {

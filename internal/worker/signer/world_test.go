@@ -247,7 +247,7 @@ func (w *world) intend(t *testing.T, why attest.SignIntentBody, files ...albs.Fi
 // about are the statements of files, and that the next task is to sign them.
 func (w *world) about(t *testing.T, files ...albs.File) []attest.Proven {
 	t.Helper()
-	out := w.intend(t, attest.SignIntentBody{}, files...)
+	out := w.intend(t, attest.SignIntentBody{Requester: "ada"}, files...)
 	for _, f := range files {
 		out = append(out, w.said[f.Digest]...)
 	}
@@ -301,6 +301,12 @@ func (w *world) attempt(t *testing.T, id albs.TaskID, n int) (albs.Outcome, albs
 			t.Fatalf("the task doesn't end; the signer's log:\n%s", w.log)
 		}
 	}
+}
+
+// statementKey is the key of the signer's own statements as its file has it now.
+func (w *world) statementKey(t *testing.T) ed25519.PublicKey {
+	t.Helper()
+	return must[ed25519.PrivateKey](t)(attest.LoadOrCreateKey(filepath.Join(w.config.Dir, "statement.key"))).Public().(ed25519.PublicKey)
 }
 
 func (w *world) sign(t *testing.T, spec albs.SignSpec, e attest.Evidence) (albs.Outcome, albs.Result) {

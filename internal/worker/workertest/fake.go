@@ -16,6 +16,17 @@ import (
 	"albs/internal/worker"
 )
 
+// Key is what a signer or releaser offers as the key of its statements that makes none.
+const Key = "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA="
+
+// KeyOf returns what a worker of a role that makes no statements offers as their key.
+func KeyOf(r albs.Role) string {
+	if r == albs.RoleSigner || r == albs.RoleReleaser {
+		return Key
+	}
+	return ""
+}
+
 const fakeAttempts = 2 // that end as infra, after which a task fails
 
 // Fake is a master in memory: a worker.Master that keeps the contract, for tests

@@ -37,6 +37,7 @@ func (a app) workerCommand() *urfave.Command {
 			ask.Answers(&urfave.Command{
 				Name: "list", Usage: "list workers: how they stand and what they run", ArgsUsage: "[--state S] [--after NAME]",
 				Description: "RUNS are numbers of tasks; LABELS are what it offers or, if it never asked for work, what it may.\n" +
+					"STATES BY is how the key begins by which a signer or releaser states what it did.\n" +
 					"STATE is busy, idle, draining or drained (albs worker drain), quarantined (it lost too much), away (not heard of for some time),\n" +
 					"unseen (it never asked for work) or disabled.",
 				Flags: []urfave.Flag{
@@ -46,9 +47,10 @@ func (a app) workerCommand() *urfave.Command {
 				Action: terminal.Action(0, 0, a.listWorkers),
 			}),
 			ask.Answers(&urfave.Command{
-				Name: "show", Usage: "show a worker: its load, labels, last contact and tasks", ArgsUsage: "NAME",
-				Description: "Of cores, memory and disk it says how much the tasks that run there need, and how much the machine offers.",
-				Action:      a.withWorker(1, a.showWorker),
+				Name: "show", Usage: "show a worker: its load, labels, keys, last contact and tasks", ArgsUsage: "NAME",
+				Description: "Of cores, memory and disk it says how much the tasks that run there need, and how much the machine offers.\n" +
+					"The statement key is the one by which a signer or releaser states what it did, as albs trust export has it.",
+				Action: a.withWorker(1, a.showWorker),
 			}),
 			ask.Answers(&urfave.Command{
 				Name: "drain", Usage: "give a worker nothing more; what it runs it finishes", ArgsUsage: "NAME [--reason TEXT]",
@@ -81,6 +83,13 @@ func (a app) workerCommand() *urfave.Command {
 					}
 					return a.withWorker(1, a.excludeFromWorker)(c)
 				}),
+			}),
+			ask.Answers(&urfave.Command{
+				Name: "rekey", Usage: "forget the key of a signer's or releaser's statements", ArgsUsage: "NAME",
+				Description: "A worker's key is kept when it first asks for work, and another one is refused: whoever has the worker's token could come with it.\n" +
+					"When the worker's directory was lost, this lets it come with a new one. What the old key stated stays true and in the trust that\n" +
+					"albs trust export writes; fetch that anew once the worker has asked for work again.",
+				Action: a.withWorker(1, a.rekeyWorker),
 			}),
 			ask.Answers(&urfave.Command{
 				Name: "disable", Usage: "close a worker's identity for good", ArgsUsage: "NAME",
@@ -184,7 +193,7 @@ func (a app) listWorkers(c *urfave.Context) error {
 	if err != nil || c.Bool("json") {
 		return a.JSONOr(doc.JSON, err)
 	}
-	t := terminal.NewTable("NAME", "ROLE", "STATE", "RUNS", "LAST CONTACT", "LABELS", "WHY")
+	t := terminal.NewTable("NAME", "ROLE", "STATE", "RUNS", "LAST CONTACT", "LABELS", "STATES BY", "WHY")
 	for _, w := range doc.Value {
 		var runs []string
 		for _, r := range w.Runs {
@@ -194,7 +203,7 @@ func (a app) listWorkers(c *urfave.Context) error {
 		if w.State == "unseen" {
 			labels = w.Labels
 		}
-		t.Row(w.Name, string(w.Role), w.State, ask.Shorten(strings.Join(runs, " ")), contact(w), strings.Join(labels, " "), ask.Shorten(whyBarred(w)))
+		t.Row(w.Name, string(w.Role), w.State, ask.Shorten(strings.Join(runs, " ")), contact(w), strings.Join(labels, " "), keyStart(w.Key), ask.Shorten(whyBarred(w)))
 	}
 	none := "there are no workers; enroll one with: albs worker add NAME --role node --arch x86_64"
 	if q != (client.WorkerQuery{}) {
@@ -207,6 +216,15 @@ func (a app) listWorkers(c *urfave.Context) error {
 		return a.Note("there may be more: %s --after %s", c.Command.HelpName, doc.Value[n-1].Name)
 	}
 	return nil
+}
+
+// keyStart is as much of a statement key as tells one from another; albs worker show has
+// the whole.
+func keyStart(key string) string {
+	if len(key) > 12 {
+		return key[:12] + "…"
+	}
+	return key
 }
 
 // contact is when a worker was heard of.
@@ -239,7 +257,7 @@ func (a app) showWorker(c *urfave.Context, cl *client.Client, w client.Worker) e
 	}
 	w = doc.Value
 	facts := []string{"worker", w.Name, "role", string(w.Role), "state", w.State, "last contact", contact(w), "version", w.Version,
-		"offers", strings.Join(w.Offers, " "), "may offer", strings.Join(w.Labels, " "), "excludes", strings.Join(w.Exclude, " "),
+		"offers", strings.Join(w.Offers, " "), "may offer", strings.Join(w.Labels, " "), "excludes", strings.Join(w.Exclude, " "), "statement key", w.Key,
 		"enrolled", terminal.When(w.Created), "disabled", terminal.When(w.Disabled)}
 	facts = append(facts, "cores", load(int64(w.Taken.Cores), int64(w.Capacity.Cores), func(n int64) string { return terminal.Decimal(n) }),
 		"memory", load(w.Taken.Memory, w.Capacity.Memory, gib), "disk", load(w.Taken.Disk, w.Capacity.Disk, gib))
@@ -302,6 +320,14 @@ func (a app) liftWorker(c *urfave.Context, cl *client.Client, w client.Worker) e
 		return err
 	}
 	return a.Result(c, doc.JSON, "worker %s is %s", w.Name, doc.Value.State)
+}
+
+func (a app) rekeyWorker(c *urfave.Context, cl *client.Client, w client.Worker) error {
+	doc, err := cl.RekeyWorker(c.Context, w.ID)
+	if err != nil {
+		return err
+	}
+	return a.Result(c, doc.JSON, "the statement key of worker %s is forgotten; the next that it comes with is kept", w.Name)
 }
 
 func (a app) excludeFromWorker(c *urfave.Context, cl *client.Client, w client.Worker) error {

@@ -1,4 +1,4 @@
-package provenance
+package attest
 
 import (
 	"crypto/ed25519"
@@ -18,7 +18,7 @@ const (
 	maxKey  = 4 << 10
 )
 
-// LoadOrCreateKey returns the Ed25519 key of the master's own statements from the
+// LoadOrCreateKey returns the Ed25519 key of a role's own statements, as the master's, from the
 // file at path, and makes one there, mode 0600 and durable, if there is none. A
 // file that others may read or write is Forbidden, one that holds something else
 // Invalid; neither is touched. The file belongs into every backup: a lost key
