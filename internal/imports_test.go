@@ -185,7 +185,7 @@ var allowed = map[string][]string{
 	"worker/tester":       {"worker", "worker/depot", "worker/guard", "albs", "sandbox", "sandbox/emulator", "rpm", "repodata"},
 	"worker/signer":       {"worker", "albs", "disk", "sandbox", "rpm", "pgp", "sshkey", "tty", "attest", "worker/signer/token"}, // disk: keys, ledger state, the journal's lock; sshkey: whose approvals count
 	"worker/signer/token": {"albs"},                                                                                              // PKCS#11, which needs C and a tag, apart from what is signed
-	"worker/releaser":     {"worker", "worker/depot", "albs", "bucket", "disk", "blob", "repodata", "pgp", "attest"},             // bucket: a public place; disk: a full one
+	"worker/releaser":     {"worker", "worker/depot", "albs", "bucket", "disk", "blob", "repodata", "pgp", "rpm", "attest"},      // bucket: a public place; disk: a full one; rpm: which package lies there
 
 	// the shell around them
 	"client": {"albs"},

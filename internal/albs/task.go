@@ -416,6 +416,20 @@ type PublishSpec struct {
 	// Tree is the digest of the tree's document; the format is repodata.Tree.
 	Tree   Digest `json:"tree"`
 	Serial int64  `json:"serial"`
+	// Release, Effects and Approvals are what the releaser states, beside where they are,
+	// of the packages that are added, which the effects (attest.Effects, to be read) name.
+	// A rollback adds none and has none of this.
+	Release   ReleaseID    `json:"release,omitempty"`
+	Effects   File         `json:"effects,omitzero"`
+	Approvals []ApprovedBy `json:"approvals,omitempty"`
+}
+
+// ApprovedBy is one person's word for a plan.
+type ApprovedBy struct {
+	Person string    `json:"person"`
+	At     time.Time `json:"at"`
+	// KeyID is that of the person's own key, if it signed the approval.
+	KeyID string `json:"keyid,omitempty"`
 }
 
 // PublishResult says what the public place holds after the switch.
@@ -424,6 +438,9 @@ type PublishResult struct {
 	Tree   Digest `json:"tree"`
 	// Location is where the product can be reached in the public place, a path.
 	Location string `json:"location"`
+	// Statements are what the releaser states of each package that was added, uploaded: an
+	// attest.Envelope a line. Without packages there are none.
+	Statements File `json:"statements,omitzero"`
 }
 
 // PruneSpec asks for the removal of what is beyond a product's retention. What a tree in

@@ -108,6 +108,16 @@ func (e Envelope) Says(st Statement, key ed25519.PublicKey) error {
 	return nil
 }
 
+// About returns the sha256 of the file that the envelope is about, as its bytes say, which
+// nobody may have signed; "" if they say nothing of the kind.
+func (e Envelope) About() albs.Digest {
+	var s Statement
+	if json.Unmarshal(e.Payload, &s) != nil || len(s.Subject) != 1 {
+		return ""
+	}
+	return s.Subject[0].File()
+}
+
 // predicate returns the short name of the predicate that the envelope is about, as its
 // bytes say, which nobody may have signed; "" if they say nothing of the kind. It chooses
 // the keys that may have signed it.

@@ -229,12 +229,7 @@ type KeyRevokedBody struct {
 }
 
 // ApprovedBy is one person's word for a plan.
-type ApprovedBy struct {
-	Person string    `json:"person"`
-	At     time.Time `json:"at"`
-	// KeyID is that of the person's own key, if it signed the approval.
-	KeyID string `json:"keyid,omitempty"`
-}
+type ApprovedBy = albs.ApprovedBy
 
 // ReleaseApprovedBody says that a repository's metadata is what an approved plan
 // comes to. The signer signs a repomd.xml for nothing else.

@@ -132,6 +132,7 @@ func (c *Config) Place(data, listen, version string, roles []albs.Role) error {
 	set(&c.Signer.Dir, under(albs.RoleSigner, "keys"))
 	set(&c.Signer.Spool, under(albs.RoleSigner, "spool"))
 	set(&c.Releaser.Public, under(albs.RoleReleaser, "public"))
+	set(&c.Releaser.Dir, under(albs.RoleReleaser, "keys"))
 	set(&c.Releaser.Spool, under(albs.RoleReleaser, "spool"))
 
 	// Roles in one process can read each other's folders, and what they hold of blobs is a copy.

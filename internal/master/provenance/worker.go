@@ -41,8 +41,6 @@ func (p *Provenance) Meet(ctx context.Context, me auth.Actor, key string) error 
 		return nil
 	case !states(me.Role):
 		return albs.Errorf(albs.Forbidden, "worker %s is a %s, which states nothing by itself and has no key for that", me.Name, me.Role)
-	case key == "" && me.Role != albs.RoleSigner:
-		return nil
 	case key == "":
 		return albs.Errorf(albs.Forbidden, "%s %s tells no key of its statements: it is of an older albs than the master; update it", me.Role, me.Name)
 	}

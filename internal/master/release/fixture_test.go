@@ -249,7 +249,7 @@ func (f *fixture) statementKey(a auth.Actor) string {
 
 // startReleaser starts the real releaser.
 func (f *fixture) startReleaser() (stop func()) {
-	c := releaser.Config{Public: f.public, Spool: filepath.Join(f.t.TempDir(), "spool")}
+	c := releaser.Config{Public: f.public, Dir: f.states, Spool: filepath.Join(f.t.TempDir(), "spool")}
 	return mastertest.Run(f.t, func(ctx context.Context) error { return releaser.Run(ctx, c, "test", f.as(f.releaser), zerolog.Nop()) })
 }
 

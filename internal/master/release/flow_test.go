@@ -130,6 +130,7 @@ func TestRelease(t *testing.T) {
 // place has and the bundles say.
 func (f *fixture) verify(r Release) {
 	f.t.Helper()
+	f.releasedBy()
 	public, err := os.ReadFile(filepath.Join(f.public, "demo/current/RPM-GPG-KEY-demo"))
 	f.must(err)
 	trust, err := f.provenance.Trust(f.t.Context(), attest.Trust{
@@ -449,7 +450,7 @@ func TestFailures(t *testing.T) {
 			f.must(err)
 			return l != nil
 		})
-		if *l.Spec.Publish != lost {
+		if !cmp.Equal(*l.Spec.Publish, lost) {
 			t.Errorf("the second attempt is to show %+v, the first one was %+v", *l.Spec.Publish, lost)
 		}
 		f.must(f.d.InTx(t.Context(), func(tx db.Tx) error { return f.queue.Cancel(f.admin, tx, task, "enough") }))

@@ -1,6 +1,7 @@
 package release
 
 import (
+	"maps"
 	"testing"
 
 	"albs/internal/albs"
@@ -31,13 +32,14 @@ func TestHandlerContract(t *testing.T) {
 	p := l.Spec.Publish
 	c := queuetest.Case{
 		DB: d, Queue: f.queue, Handler: handler{f.Releases}, Worker: auth.With(t.Context(), f.releaser), Lease: *l,
-		Good: albs.Result{Publish: &albs.PublishResult{Serial: p.Serial, Tree: p.Tree}},
+		Good: albs.Result{Publish: &albs.PublishResult{Serial: p.Serial, Tree: p.Tree, Statements: f.stated(l, f.releaserStates(), nil, nil)}},
 		Garbage: map[string]albs.Result{
 			"another serial": {Publish: &albs.PublishResult{Serial: p.Serial + 1, Tree: p.Tree}},
 			"another tree":   {Publish: &albs.PublishResult{Serial: p.Serial, Tree: albs.DigestOf(nil)}},
 			"another kind's": {Build: &albs.BuildResult{}},
 		},
 	}
+	maps.Copy(c.Garbage, f.misstated(l))
 	for _, a := range packages {
 		c.Foreign = append(c.Foreign, a.Digest)
 	}

@@ -1,9 +1,14 @@
 package release
 
 import (
+	"bytes"
 	"testing"
 
+	"github.com/google/go-cmp/cmp"
+
 	"albs/internal/albs"
+	"albs/internal/attest"
+	"albs/internal/master/artifact"
 	"albs/internal/master/db"
 	"albs/internal/master/db/dbtest"
 	"albs/internal/repodata"
@@ -19,8 +24,17 @@ func TestOffer(t *testing.T) {
 	begun := func(n next) releaseRow {
 		t.Helper()
 		row := f.planned(Publication, "a")
-		f.must(f.d.InTx(ctx, func(tx db.Tx) error { return f.start(ctx, tx, row, n, nil) }))
-		row, err := f.store.get(ctx, f.d, row.ID)
+		what, err := row.plan()
+		f.must(err)
+		effects, err := f.artifacts.Save(ctx, bytes.NewReader(what.Effects().Encode()), attest.MaxEffects, "effects.json", artifact.Document)
+		f.must(err)
+		f.must(f.d.InTx(ctx, func(tx db.Tx) error {
+			if err := f.artifacts.Add(ctx, tx, effects); err != nil {
+				return err
+			}
+			return f.start(ctx, tx, row, n, nil)
+		}))
+		row, err = f.store.get(ctx, f.d, row.ID)
 		f.must(err)
 		return row
 	}
@@ -38,7 +52,7 @@ func TestOffer(t *testing.T) {
 		t.Fatalf("Offer = %+v", spec)
 	}
 	again, _, err := h.Offer(ctx, task, worker.Offer{})
-	if err != nil || *again.Publish != *spec.Publish {
+	if err != nil || !cmp.Equal(again.Publish, spec.Publish) {
 		t.Errorf("the next attempt is to show %+v, %v, want %+v", again.Publish, err, spec.Publish)
 	}
 

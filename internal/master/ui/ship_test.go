@@ -80,7 +80,7 @@ func shipping(t *testing.T) *fixture {
 	trust, err := f.m.Provenance.Trust(t.Context(), attest.Trust{Builders: []string{builderID}, Products: []string{"demo"}})
 	must(t, err)
 	s := signer.Config{Dir: filepath.Join(t.TempDir(), "signer"), Spool: filepath.Join(t.TempDir(), "spool"), Trust: &trust}
-	r := releaser.Config{Public: filepath.Join(t.TempDir(), "public"), Spool: filepath.Join(t.TempDir(), "spool")}
+	r := releaser.Config{Public: filepath.Join(t.TempDir(), "public"), Dir: filepath.Join(t.TempDir(), "releaser"), Spool: filepath.Join(t.TempDir(), "spool")}
 	signs, publishes := as("s1", albs.RoleSigner), as("r1", albs.RoleReleaser)
 	mastertest.Run(t,
 		func(ctx context.Context) error { return signer.Run(ctx, s, "test", signs, zerolog.Nop()) },

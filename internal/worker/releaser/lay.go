@@ -177,7 +177,9 @@ func (p *place) repository(ctx context.Context, tree string, shown int64, r repo
 		looked[d] = true
 	}
 	fresh := 0
+	p.pooled[r.Path] = map[albs.Digest]string{}
 	err = s.PackagesBut(ctx, src, looked, func(e repodata.Entry) error {
+		p.pooled[r.Path][e.Digest] = e.Path
 		added, err := p.pool(ctx, path.Join(pool, e.Path), e, src)
 		if added {
 			fresh++
@@ -268,7 +270,7 @@ func (p *place) carry(old, base string, since map[string]time.Time) (map[string]
 // that name that turns out to be the package (the place was copied without its
 // hard links) is taken for it; one that doesn't is Invalid, and stays.
 func (p *place) pool(ctx context.Context, name string, e repodata.Entry, src source) (added bool, err error) {
-	content := path.Join(contents, string(e.Digest[:2]), string(e.Digest))
+	content := contentName(e.Digest)
 	if p.written[content] != nil { // under another name of it
 		if err := p.name(); err != nil {
 			return false, err
@@ -310,6 +312,9 @@ func (p *place) pool(ctx context.Context, name string, e repodata.Entry, src sou
 	}
 	return true, p.link(content, name)
 }
+
+// contentName is the name of a package in the pool by what it holds.
+func contentName(d albs.Digest) string { return path.Join(contents, string(d[:2]), string(d)) }
 
 // digest hashes a file of the place.
 func (p *place) digest(name string) (albs.Digest, error) {

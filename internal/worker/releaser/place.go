@@ -75,6 +75,9 @@ type place struct {
 	made    map[string]bool     // folders that are there
 	dirty   map[string]struct{} // folders with names that may not be on disk yet
 	written map[string]*written // files that are whole and have no name yet, by what it will be
+	// pooled is what was looked for in the pool, by repository of the tree: each package with
+	// its name there. What is known to be there from the tree before isn't looked for.
+	pooled map[string]map[albs.Digest]string
 }
 
 // written is a file whose bytes may not be on disk yet.
@@ -120,6 +123,7 @@ func openPlace(public, product string) (*place, error) {
 	return &place{
 		root: rooted{root}, dir: dir, lock: lock, close: root.Close,
 		made: map[string]bool{".": true}, dirty: make(map[string]struct{}), written: make(map[string]*written),
+		pooled: make(map[string]map[albs.Digest]string),
 	}, nil
 }
 

@@ -23,8 +23,9 @@
 // link points to it only then; the link moves only under the product's lock and
 // only to a higher serial; nothing that a published tree refers to is changed, or removed
 // (prune.go) before the tree is. The
-// releaser has no key and decides nothing: what it publishes was approved, signed
-// and sealed before.
+// releaser decides nothing: what it publishes was approved, signed and sealed before. What
+// a release added it states itself, after it has looked at how that lies there, by the key
+// of its own in Config.Dir (state.go).
 package releaser
 
 import (
@@ -40,6 +41,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"albs/internal/albs"
+	"albs/internal/attest"
 	"albs/internal/repodata"
 	"albs/internal/worker"
 )
@@ -52,6 +54,9 @@ type Config struct {
 	// https. Without it no mirrorlist and no .repo file is published. Another one counts
 	// from the next serial.
 	URL string `yaml:"url"`
+	// Dir is the releaser's own directory, which nobody else may read: its file
+	// statement.key signs what the releaser states. Back it up.
+	Dir string `yaml:"dir"`
 	// Places are further places: each is brought to what Public shows.
 	Places []Place `yaml:"places"`
 	// Spool keeps what could not be reported yet.
@@ -61,8 +66,8 @@ type Config struct {
 // Run publishes what m has to publish until ctx is done, and brings further places to
 // what the directory shows.
 func Run(ctx context.Context, c Config, version string, m worker.Master, log zerolog.Logger) error {
-	if c.Public == "" || c.Spool == "" {
-		return albs.Errorf(albs.Invalid, "the releaser needs the directories releaser.public and releaser.spool")
+	if c.Public == "" || c.Spool == "" || c.Dir == "" {
+		return albs.Errorf(albs.Invalid, "the releaser needs the directories releaser.public, releaser.dir and releaser.spool")
 	}
 	if err := c.Check(); err != nil {
 		return err
@@ -70,11 +75,16 @@ func Run(ctx context.Context, c Config, version string, m worker.Master, log zer
 	if err := os.MkdirAll(c.Public, 0o755); err != nil {
 		return fmt.Errorf("make public directory: %w", err)
 	}
+	me := &own{dir: c.Dir}
+	var err error
+	if me.states, err = openStates(c.Dir); err != nil {
+		return err
+	}
 	others, err := newFollowers(c, log)
 	if err != nil {
 		return err
 	}
-	offer := worker.Offer{Version: version, Labels: []string{"kind:" + string(albs.KindPublish), "kind:" + string(albs.KindPrune), "kind:" + string(albs.KindProve)}}
+	offer := worker.Offer{Version: version, Labels: []string{"kind:" + string(albs.KindPublish), "kind:" + string(albs.KindPrune), "kind:" + string(albs.KindProve)}, Key: attest.PublicKey(me.states.Public())}
 	l := worker.Loop{
 		Master: m, Offer: func() worker.Offer { return offer }, Parallel: 1, Spool: c.Spool, StopEarly: true, Log: log,
 		Job: func(ctx context.Context, s *worker.Session) (albs.Outcome, albs.Result, error) {
@@ -92,7 +102,7 @@ func Run(ctx context.Context, c Config, version string, m worker.Master, log zer
 				}
 				return albs.OutcomeOK, albs.Result{Prove: &r, Reason: behind}, nil
 			}
-			r, behind, err := publish(ctx, c, others, s)
+			r, behind, err := publish(ctx, c, me, others, s)
 			if err != nil {
 				return "", albs.Result{}, err
 			}
@@ -107,9 +117,9 @@ func Run(ctx context.Context, c Config, version string, m worker.Master, log zer
 	return g.Wait()
 }
 
-// publish shows the tree of a task, and returns for people which further places don't
-// show it yet.
-func publish(ctx context.Context, c Config, others followers, s *worker.Session) (r albs.PublishResult, behind string, err error) {
+// publish shows the tree of a task, states what it added, and returns for people which
+// further places don't show it yet.
+func publish(ctx context.Context, c Config, me *own, others followers, s *worker.Session) (r albs.PublishResult, behind string, err error) {
 	spec := s.Lease.Spec.Publish
 	if spec == nil {
 		return r, "", albs.Errorf(albs.Invalid, "the task names nothing to publish")
@@ -119,23 +129,33 @@ func publish(ctx context.Context, c Config, others followers, s *worker.Session)
 	if err != nil {
 		return r, "", err
 	}
+	added, err := additions(ctx, *spec, src) // before anything is shown: they may not be there
+	if err != nil {
+		return r, "", err
+	}
 	log := s.Log("publish")
-	if r, err = show(ctx, c, t, src, s.Check, log); err != nil {
+	if r, err = show(ctx, c, t, added, src, s.Check, log); err != nil {
+		return r, "", err
+	}
+	if r.Statements, err = me.state(ctx, s, *spec, added); err != nil {
 		return r, "", err
 	}
 	// The release is public. A place that is away holds up neither it nor the others.
 	return r, others.follow(ctx, t.Product, log), nil
 }
 
-// show brings the directory to the tree.
-func show(ctx context.Context, c Config, t tree, src source, check func(context.Context) error, log io.Writer) (r albs.PublishResult, err error) {
+// show brings the directory to the tree, and looks at how what was added lies there.
+func show(ctx context.Context, c Config, t tree, added []laidPackage, src source, check func(context.Context) error, log io.Writer) (r albs.PublishResult, err error) {
 	p, err := openPlace(c.Public, t.Product)
 	if err != nil {
 		return r, err
 	}
 	defer func() { err = errors.Join(err, p.Close()) }()
 	p.url = c.URL
-	return p.publish(ctx, t, src, check, log)
+	if r, err = p.publish(ctx, t, src, check, log); err != nil {
+		return r, err
+	}
+	return r, p.witness(ctx, t, added, src)
 }
 
 func prune(ctx context.Context, c Config, s *worker.Session) (albs.PruneResult, error) {

@@ -818,7 +818,7 @@ func TestRun(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	ran := make(chan error, 1)
 	go func() {
-		ran <- Run(ctx, Config{Public: filepath.Join(w.public), Spool: t.TempDir()}, "test", m, zerolog.Nop())
+		ran <- Run(ctx, Config{Public: filepath.Join(w.public), Dir: t.TempDir(), Spool: t.TempDir()}, "test", m, zerolog.Nop())
 	}()
 	got := <-m.done
 	cancel()
