@@ -160,6 +160,7 @@ const (
 	PropertyUnsigned  = "albs:package:unsignedSha256"
 	PropertySignedBy  = "albs:package:signedBy" // fingerprint of the key
 
+	PropertyBuildroot  = "albs:build:buildrootRecordSha256" // all packages of the root in which it was built
 	PropertyVariant    = "albs:image:variant"
 	PropertyReleaseID  = "albs:release:ID"
 	PropertyProduct    = "albs:release:product"

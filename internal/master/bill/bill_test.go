@@ -41,6 +41,9 @@ import (
 	"albs/internal/sbom"
 )
 
+// record is the buildroot record of the build.
+var record = albs.DigestOf([]byte("record"))
+
 const commit = "0123456789abcdef0123456789abcdef01234567"
 
 // packages are what rpmbuild makes of a package with a library that it needs, of
@@ -109,7 +112,7 @@ func (f *fixture) There(ctx context.Context, _ db.Q, id albs.BuildID) error {
 
 func (f *fixture) Packages(ctx context.Context, id albs.BuildID) ([]build.Artifact, error) {
 	b, err := f.Get(ctx, id)
-	return b.Artifacts, err
+	return slices.DeleteFunc(slices.Clone(b.Artifacts), func(a build.Artifact) bool { return a.Kind == "record" }), err
 }
 
 func (f *fixture) Made(_ context.Context, ds []albs.Digest) (map[albs.Digest]albs.BuildID, error) {
@@ -222,6 +225,7 @@ func (f *fixture) build(id albs.BuildID) {
 		}
 		v.Artifacts = append(v.Artifacts, build.Artifact{Item: 1, Digest: a.Digest, Kind: string(a.Kind), Name: name, Arch: arch})
 	}
+	v.Artifacts = append(v.Artifacts, build.Artifact{Item: 1, Digest: record, Kind: "record", Name: "record.json"}, build.Artifact{Item: 1, Task: 9, Digest: albs.DigestOf(nil), Kind: "record"})
 	v.Items = []build.Item{it}
 	f.builds[id] = v
 }
@@ -393,6 +397,7 @@ func TestBuild(t *testing.T) {
 		for name, want := range map[string]string{
 			sbom.PropertyGitCommit: commit, sbom.PropertyGitURL: "https://git.example/hello.git", sbom.PropertyGitRef: "main", sbom.PropertySourceType: "git",
 			sbom.PropertyBuildID: "7", sbom.PropertyBuildURL: "https://albs.example/build/7", sbom.PropertyAuthor: "olga", sbom.PropertyTargetArch: "x86_64",
+			sbom.PropertyBuildroot: string(record),
 			sbom.PropertyGitRecord: string(albs.DigestOf([]byte(commit))),
 			sbom.PropertyRecord:    string(hello.Digest), sbom.PropertyEpoch: "1", sbom.PropertyPackageType: "rpm",
 		} {

@@ -227,6 +227,7 @@ func (b *Bills) describe(ctx context.Context, m *sbom.Member, a artifact.Artifac
 	for _, f := range v.Artifacts {
 		if (f.Digest == a.Digest || f.Digest == a.Unsigned) && f.Item == it.ID && f.Kind == string(artifact.RPM) {
 			add(sbom.PropertyTargetArch, string(f.Arch))
+			add(sbom.PropertyBuildroot, recordOf(v, f))
 			break
 		}
 	}
@@ -251,6 +252,17 @@ func (b *Bills) describe(ctx context.Context, m *sbom.Member, a artifact.Artifac
 	add(sbom.PropertySRPMDigest, string(it.SRPM.Digest))
 	add(sbom.PropertySRPMNEVRA, strings.TrimSuffix(it.SRPM.Name, ".rpm"))
 	return nil
+}
+
+// recordOf returns the digest of the record of the root in which a package was built; "" if
+// there is none.
+func recordOf(v build.Build, of build.Artifact) string {
+	for _, f := range v.Artifacts {
+		if f.Kind == string(artifact.Record) && f.Task == of.Task && f.Attempt == of.Attempt {
+			return string(f.Digest)
+		}
+	}
+	return ""
 }
 
 // ofPackage returns the bill of a package of a group, at being the newest thing told of.

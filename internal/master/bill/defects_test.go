@@ -153,7 +153,9 @@ func TestDefects(t *testing.T) {
 					d := albs.Digest((*c.Hashes)[0].Value)
 					sums[string(d)] = albs.DigestOf(f.bytesOf(d)) == d
 				}
-				for _, a := range f.builds[7].Artifacts {
+				packages, err := f.Packages(ctx, 7)
+				f.must(err)
+				for _, a := range packages {
 					if !sums[string(a.Digest)] {
 						return false
 					}
@@ -162,7 +164,7 @@ func TestDefects(t *testing.T) {
 				b := f.builds[7]
 				b.ID, b.Artifacts = 9, append(slices.Clone(b.Artifacts), build.Artifact{Item: 1, Digest: albs.DigestOf([]byte("none")), Kind: "rpm", Arch: albs.X8664})
 				f.builds[9] = b
-				err := f.ofBuild(ctx, 9, into(new([]made)))
+				err = f.ofBuild(ctx, 9, into(new([]made)))
 				return albs.KindOf(err) == albs.NotFound
 			}},
 			{"D16", "nobody supplies it, is to be asked, or says when the facts were found", func(o told) bool {
