@@ -18,7 +18,7 @@ import (
 func TestTwoMasters(t *testing.T) {
 	t.Parallel()
 	if testing.Short() {
-		t.Skip("four builds by two masters take a minute; this is for the long tests")
+		t.Skip("two builds by two masters take a minute; this is for the long tests")
 	}
 	s := newSite(t)
 	s.goOutside()

@@ -57,7 +57,7 @@ func TestCheck(t *testing.T) {
 		f.exec(t, `UPDATE statement SET envelope = '{}' WHERE subject = $1`, file(2).Digest)
 		f.exec(t, `DELETE FROM statement WHERE subject = $1`, file(3).Digest)
 		f.exec(t, `UPDATE file_record SET value = '{}' WHERE digest = $1`, file(4).Digest)
-		f.exec(t, `INSERT INTO file_record (digest, value, created_at, tx_id) VALUES ($1, 'x', '', 2)`, file(50).Digest)
+		f.exec(t, `INSERT INTO file_record (digest, value, created_at, tx_id) VALUES ($1, 'x', $2, 2)`, file(50).Digest, db.Now())
 		if err := f.d.InTx(t.Context(), func(tx db.Tx) error { return f.artifacts.Add(t.Context(), tx, file(60)) }); err != nil {
 			t.Fatal(err)
 		}
