@@ -92,9 +92,9 @@ const (
 )
 
 // Inspect returns what an entry of the ledger is, and Invalid if it isn't what its key
-// says: a statement about another subject, or signed by none of keys; a record of
-// another file.
-func Inspect(key, value []byte, keys ...ed25519.PublicKey) (Sort, error) {
+// says: a statement about another subject, or signed by none of the keys that keys names
+// for its predicate; a record of another file, for which keys may be nil.
+func Inspect(key, value []byte, keys func(predicate string) []ed25519.PublicKey) (Sort, error) {
 	if d, err := albs.ParseDigest(string(key)); err == nil {
 		r, err := ParseRecord(value)
 		if err == nil && r.Hash != d {
@@ -109,7 +109,10 @@ func Inspect(key, value []byte, keys ...ed25519.PublicKey) (Sort, error) {
 	if err != nil {
 		return SortStatement, err
 	}
-	s, err := e.Open(keys...)
+	if keys == nil {
+		return SortStatement, albs.Errorf(albs.Invalid, "no key is trusted for statements")
+	}
+	s, err := e.Open(keys(e.predicate())...)
 	if err != nil {
 		return SortStatement, err
 	}
@@ -120,14 +123,14 @@ func Inspect(key, value []byte, keys ...ed25519.PublicKey) (Sort, error) {
 }
 
 // Count inspects the entries of a transaction, whose first entry of a key counts.
-func (t *Tally) Count(tx ledger.Transaction, keys ...ed25519.PublicKey) {
+func (t *Tally) Count(tx ledger.Transaction, keys func(predicate string) []ed25519.PublicKey) {
 	t.Transactions++
 	for _, i := range tx.Items {
 		if !i.Plain() {
 			t.Others++
 			continue
 		}
-		sort, err := Inspect(i.Key, i.Value, keys...)
+		sort, err := Inspect(i.Key, i.Value, keys)
 		switch sort {
 		case SortStatement:
 			t.Statements++
@@ -193,7 +196,7 @@ func CheckExport(ctx context.Context, r io.Reader, trust Trust, seen func(id uin
 		if err := chain.Add(*line.Transaction); err != nil {
 			return tally, SignedState{}, err
 		}
-		tally.Count(*line.Transaction, trusted.masters...)
+		tally.Count(*line.Transaction, trusted.kept)
 		if seen != nil {
 			seen(chain.TxID)
 		}

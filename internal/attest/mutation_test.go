@@ -60,6 +60,8 @@ var broken = map[string][]attest.Link{
 	"trust albs":          {attest.LinkInput},
 	"trust ledger":        {attest.LinkInput, attest.LinkState},
 	"trust master_keys":   {attest.LinkInput, attest.LinkState},
+	"trust signer_keys":   {attest.LinkInput, attest.LinkStatement},
+	"trust releaser_keys": {attest.LinkInput, attest.LinkStatement},
 	"trust package_keys":  {attest.LinkInput, attest.LinkSignature},
 	"trust builders":      {attest.LinkInput, attest.LinkPolicy},
 	"trust products":      {attest.LinkInput, attest.LinkPolicy},

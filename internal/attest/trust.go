@@ -134,6 +134,13 @@ func (t *trusted) stated(predicate string) []ed25519.PublicKey {
 	return keys
 }
 
+// kept returns the keys of which one must have signed a statement of a predicate that the
+// ledger has: those of stated, and the master's, whose word all of it was before others
+// had keys.
+func (t *trusted) kept(predicate string) []ed25519.PublicKey {
+	return slices.Concat(t.stated(predicate), t.masters)
+}
+
 // open reads the keys of t and checks that nothing is missing without which nothing
 // could be accepted.
 func (t Trust) open() (*trusted, error) {

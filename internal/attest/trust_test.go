@@ -25,8 +25,9 @@ func TestTrustOfAFarmIsSmall(t *testing.T) {
 	}
 	subkey := sibling(t, primary)
 	trust := attest.Trust{
-		Ledger:      strings.Repeat("0123456789abcdef", 2),
-		MasterKeys:  []string{attest.PublicKey(master(t, 1).Public()), attest.PublicKey(master(t, 2).Public())},
+		Ledger:     strings.Repeat("0123456789abcdef", 2),
+		MasterKeys: []string{attest.PublicKey(master(t, 1).Public()), attest.PublicKey(master(t, 2).Public())},
+		SignerKeys: []string{attest.PublicKey(master(t, 3).Public())}, ReleaserKeys: []string{attest.PublicKey(master(t, 4).Public())},
 		Products:    []string{"almalinux-8", "almalinux-9", "almalinux-10", "almalinux-kitten"},
 		RequireTest: true, RequireRelease: true,
 	}

@@ -30,14 +30,16 @@ const (
 // NoLog says in Release that a package gets no proof of the public log.
 const NoLog = "log"
 
-// Farm is a master's key, a ledger, a package key and a public log with two witnesses.
+// Farm is the keys of master, signer and releaser, a ledger, a package key and a public log
+// with two witnesses.
 type Farm struct {
 	// Trust is the trust file that believes all of it and asks for all.
 	Trust attest.Trust
 	Key   *pgp.Key
 	Log   *Log
 
-	signer *attest.Signer
+	signer *attest.Signer            // the master's
+	states map[string]*attest.Signer // those of others, by predicate
 	ledger *ledger.Embedded
 	n      map[string]int // statements by subject and predicate
 }
@@ -55,7 +57,10 @@ func New(dir string) (*Farm, error) {
 	if err != nil {
 		return nil, err
 	}
-	f := &Farm{ledger: l, n: map[string]int{}, signer: attest.NewSigner(ed25519.NewKeyFromSeed(bytes.Repeat([]byte{1}, ed25519.SeedSize)))}
+	key := func(seed byte) *attest.Signer {
+		return attest.NewSigner(ed25519.NewKeyFromSeed(bytes.Repeat([]byte{seed}, ed25519.SeedSize)))
+	}
+	f := &Farm{ledger: l, n: map[string]int{}, signer: key(1), states: map[string]*attest.Signer{attest.Sign: key(2), attest.Release: key(3)}}
 	if err := f.open(); err != nil {
 		return nil, errors.Join(err, l.Close())
 	}
@@ -85,8 +90,10 @@ func (f *Farm) open() (err error) {
 		return err
 	}
 	f.Trust = attest.Trust{
-		Albs: "trust/v1", Ledger: state.Ledger, MasterKeys: []string{attest.PublicKey(f.signer.Public())}, PackageKeys: []string{key},
-		Builders: []string{Builder}, Products: []string{Product}, RequireTest: true, RequireRelease: true, RequireCommit: true, Log: &f.Log.Policy, RequireLog: true,
+		Albs: "trust/v1", Ledger: state.Ledger, MasterKeys: []string{attest.PublicKey(f.signer.Public())},
+		SignerKeys: []string{attest.PublicKey(f.states[attest.Sign].Public())}, ReleaserKeys: []string{attest.PublicKey(f.states[attest.Release].Public())},
+		PackageKeys: []string{key},
+		Builders:    []string{Builder}, Products: []string{Product}, RequireTest: true, RequireRelease: true, RequireCommit: true, Log: &f.Log.Policy, RequireLog: true,
 	}
 	return nil
 }
@@ -184,7 +191,11 @@ func (f *Farm) say(s attest.Subject, predicate string, body any) (attest.Proven,
 	if err != nil {
 		return attest.Proven{}, err
 	}
-	e, err := f.signer.Sign(st)
+	by := f.signer
+	if other, ok := f.states[predicate]; ok {
+		by = other
+	}
+	e, err := by.Sign(st)
 	if err != nil {
 		return attest.Proven{}, err
 	}

@@ -318,7 +318,7 @@ func (c *Checker) item(ctx context.Context, id uint64, i ledger.Item) error {
 	}
 	if d, err := albs.ParseDigest(string(i.Key)); err == nil {
 		t.Records++
-		if _, err := attest.Inspect(i.Key, i.Value); err != nil {
+		if _, err := attest.Inspect(i.Key, i.Value, nil); err != nil {
 			fault("%v", err)
 		}
 		row, err := recordOf(ctx, c.p.d, d)
