@@ -353,6 +353,16 @@ func verify(s *site, public string) {
 func crawl(s *site, repository, trust string) {
 	t := s.t
 	t.Helper()
+	released, err := filepath.Glob(repository + "/Packages/*/*.rpm")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, p := range released {
+		s.until(5*time.Minute, "what is told of "+filepath.Base(p)+" lies beside it", func() bool {
+			_, err := os.Stat(p + attest.LogProofSuffix)
+			return err == nil
+		})
+	}
 	copied := filepath.Join(t.TempDir(), "os")
 	if out, err := exec.CommandContext(t.Context(), "cp", "--recursive", "--dereference", repository, copied).CombinedOutput(); err != nil {
 		t.Fatalf("copy %s: %v: %s", repository, err, out)
@@ -360,9 +370,6 @@ func crawl(s *site, repository, trust string) {
 	packages, err := filepath.Glob(copied + "/Packages/*/*.rpm")
 	if err != nil || len(packages) < 3 {
 		t.Fatalf("%s has the packages %q, %v", repository, packages, err)
-	}
-	for _, p := range packages {
-		s.run("", "artifact", "bundle", p)
 	}
 	const nowhere = "http://127.0.0.1:1"
 	if a := s.at(nowhere, "", "verify", "--repo", copied, "--trust", trust); a.code != 0 || !strings.Contains(a.stdout, fmt.Sprintf("%d of %d packages", len(packages), len(packages))) {
@@ -388,8 +395,10 @@ func logged(s *site, file string) {
 	trust := filepath.Join(t.TempDir(), "trust.json") // the log may be younger than the other one
 	s.run("", "trust", "export", "--output", trust)
 	a := s.at("http://127.0.0.1:1", "", "verify", file, "--trust", trust, "--json")
-	var r attest.Report
-	if err := json.Unmarshal([]byte(a.stdout), &r); a.code != 0 || err != nil || r.Log == nil || r.Log.Size == 0 {
+	var r struct {
+		Packages []struct{ Report attest.Report }
+	}
+	if err := json.Unmarshal([]byte(a.stdout), &r); a.code != 0 || err != nil || len(r.Packages) != 1 || r.Packages[0].Report.Log == nil || r.Packages[0].Report.Log.Size == 0 {
 		t.Errorf("albs verify beside the published package ended with %d, %v:\n%s%s", a.code, err, a.stdout, a.stderr)
 	}
 	dir := t.TempDir()

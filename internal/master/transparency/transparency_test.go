@@ -3,6 +3,7 @@ package transparency
 import (
 	"bytes"
 	"context"
+	"crypto/ed25519"
 	"errors"
 	"fmt"
 	"net/http"
@@ -55,6 +56,7 @@ type fixture struct {
 	t        *testing.T
 	dir      string
 	releaser auth.Actor
+	key      string // of the releaser's statements
 	admin    context.Context
 
 	mu    sync.Mutex
@@ -93,6 +95,9 @@ func setup(t *testing.T, d *db.DB) *fixture {
 	}
 	f := &fixture{Modules: mastertest.Open(t, d, mastertest.Config{}), t: t, dir: filepath.Join(t.TempDir(), "transparency")}
 	f.releaser = auth.Actor{Kind: auth.KindWorker, Worker: 1, Name: "r1", Role: albs.RoleReleaser, Labels: []string{"kind:publish", "kind:prune", "kind:prove"}}
+	public, _, err := ed25519.GenerateKey(nil)
+	f.must(err)
+	f.key = attest.PublicKey(public)
 	token, err := f.Auth.Bootstrap(t.Context())
 	f.must(err)
 	admin, err := f.Auth.Authenticate(t.Context(), token)
@@ -195,7 +200,7 @@ func (f *fixture) claim() *worker.Lease {
 	var l *worker.Lease
 	f.until("there is a task", func() (ok bool) {
 		var err error
-		l, err = f.as().Claim(f.t.Context(), worker.Offer{Labels: f.releaser.Labels})
+		l, err = f.as().Claim(f.t.Context(), worker.Offer{Labels: f.releaser.Labels, Key: f.key})
 		f.must(err)
 		return l != nil
 	})
