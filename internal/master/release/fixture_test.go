@@ -178,7 +178,7 @@ func setupWith(t *testing.T, d *db.DB, outside platform.Outside) *fixture {
 	f.approver = f.person("alf", auth.ProductMaintainer)
 	f.stranger = f.person("eve", "")
 	f.signer = auth.Actor{Kind: auth.KindWorker, Worker: 1, Name: "s1", Role: albs.RoleSigner, Labels: []string{"kind:sign", "kind:keygen", "key:*"}}
-	f.releaser = auth.Actor{Kind: auth.KindWorker, Worker: 2, Name: "r1", Role: albs.RoleReleaser, Labels: []string{"kind:publish", "kind:prune"}}
+	f.releaser = auth.Actor{Kind: auth.KindWorker, Worker: 2, Name: "r1", Role: albs.RoleReleaser, Labels: []string{"kind:publish", "kind:prune", "kind:prove"}}
 
 	_, err = m.Platforms.Apply(f.admin, mastertest.Platform("el", albs.X8664, albs.I686))
 	f.must(err)
