@@ -138,7 +138,8 @@ func (c *checker) recorded(ctx context.Context, state ledger.State) error {
 		WHERE (unsigned IS NOT NULL
 			OR EXISTS (SELECT 1 FROM build_artifact b WHERE b.digest = artifact.digest)
 			OR EXISTS (SELECT 1 FROM test_log l WHERE l.digest = artifact.digest)
-			OR EXISTS (SELECT 1 FROM rebuild_file r WHERE r.digest = artifact.digest))
+			OR EXISTS (SELECT 1 FROM rebuild_file r WHERE r.digest = artifact.digest)
+			OR EXISTS (SELECT 1 FROM tree t WHERE t.digest = artifact.digest))
 		AND NOT EXISTS (SELECT 1 FROM file_record f WHERE f.digest = artifact.digest)`)
 	if err != nil {
 		return fmt.Errorf("read files without records: %w", err)

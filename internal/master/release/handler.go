@@ -13,6 +13,7 @@ import (
 
 	"albs/internal/albs"
 	"albs/internal/attest"
+	"albs/internal/master/artifact"
 	"albs/internal/master/auth"
 	"albs/internal/master/db"
 	"albs/internal/master/provenance"
@@ -119,6 +120,14 @@ func (h handler) compose(ctx context.Context, row releaseRow) (releaseRow, error
 		}
 		if err := h.store.setRepositories(ctx, tx, row.ID, repos); err != nil {
 			return err
+		}
+		doc, err := h.artifacts.Get(ctx, tx, row.Tree)
+		if err != nil {
+			return err
+		}
+		// Before a releaser shows it: a rollback adds nothing of which a statement would tell.
+		if err := h.provenance.State(ctx, tx, provenance.Fact{Files: []artifact.Artifact{doc}}); err != nil {
+			return fmt.Errorf("record tree: %w", err)
 		}
 		return h.store.update(ctx, tx, row, InProgress)
 	})
