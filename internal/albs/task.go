@@ -218,13 +218,14 @@ type ImportResult struct {
 // that weren't notarized yet.
 type NotarizeSpec struct {
 	URL  string     `json:"url"`
-	Refs []NamedRef `json:"refs"`
+	Refs []NamedRef `json:"refs"` // as they were when it was asked for; what they name when it is done is stated
 	// WithoutUpstream goes on where the commit that another one changes isn't notarized.
 	WithoutUpstream bool   `json:"without_upstream,omitempty"`
 	Requester       string `json:"requester"`
 }
 
-// NamedRef is a branch or tag by its full name, and the commit that it names.
+// NamedRef is a branch or tag by its full name, and the commit that it named when it was
+// looked at.
 type NamedRef struct {
 	Name   string `json:"name"`
 	Commit string `json:"commit"`

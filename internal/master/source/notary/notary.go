@@ -1,9 +1,12 @@
 // Package notary testifies to git commits: that the master saw them in a repository, in
 // the history of a ref, who made them by their own word, and what they change.
 //
-// It owns the rows that list what was notarized and what refs named, which are for lists
-// alone: whether a commit is notarized is asked of provenance, which proves it. Its work
-// is a task of the queue that the master does itself.
+// It owns the rows that list what was notarized and what refs named. Whether a commit is
+// notarized is asked of provenance, which proves it, never of the rows. They do say where
+// the work goes on: which commits need no statement any more, and what a ref named before.
+// Who writes in the database can so have a commit left out, and a rewritten history go
+// unseen or one told that wasn't; what was stated stays. What commits a repository and its
+// refs have is what the master saw in the task, which it does itself.
 //
 // Invariants: of each commit of a repository there is a statement before there is one of
 // a ref that has it; a commit is stated when its row is written, in one transaction; a ref
@@ -100,9 +103,10 @@ type Job struct {
 }
 
 // Notarize has the commits of refs notarized, all that led to each of them, and returns
-// the task that does it. Which commits the refs name is looked up now. Errors: Forbidden
-// without source.notarize, Invalid, NotFound for an unknown repository or ref, or a
-// pattern that fits none, TooLarge for more refs than one task takes, Unavailable.
+// the task that does it. Which refs there are is looked up now, what they name again when
+// it is done: that is what is stated. Errors: Forbidden without source.notarize, Invalid,
+// NotFound for an unknown repository or ref, or a pattern that fits none, TooLarge for more
+// refs than one task takes, Unavailable.
 func (n *Notary) Notarize(ctx context.Context, w Wish) (albs.TaskID, error) {
 	if err := auth.Can(ctx, auth.SourceNotarize, auth.Object{}); err != nil {
 		return 0, err
@@ -154,11 +158,10 @@ func (n *Notary) resolve(ctx context.Context, w Wish) ([]albs.NamedRef, error) {
 	}
 	var listed []git.Ref
 	if w.All || slices.ContainsFunc(w.Refs, isPattern) {
-		all, err := n.Git.Refs(ctx, w.URL)
-		if err != nil {
-			return nil, fmt.Errorf("list the refs of %s: %w", w.URL, err)
+		var err error
+		if listed, err = n.listed(ctx, w.URL); err != nil {
+			return nil, err
 		}
-		listed = slices.DeleteFunc(all, func(r git.Ref) bool { return git.ValidRef(r.Name) != nil })
 	}
 	if w.All {
 		if len(listed) > maxRefs {
@@ -205,6 +208,15 @@ func (n *Notary) resolve(ctx context.Context, w Wish) ([]albs.NamedRef, error) {
 		add(albs.NamedRef{Name: name, Commit: commit})
 	}
 	return out, nil
+}
+
+// listed returns the branches and tags that a repository has now.
+func (n *Notary) listed(ctx context.Context, url string) ([]git.Ref, error) {
+	all, err := n.Git.Refs(ctx, url)
+	if err != nil {
+		return nil, fmt.Errorf("list the refs of %s: %w", url, err)
+	}
+	return slices.DeleteFunc(all, func(r git.Ref) bool { return git.ValidRef(r.Name) != nil }), nil
 }
 
 func tooMany(n int) error {

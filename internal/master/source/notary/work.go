@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"slices"
@@ -27,17 +28,36 @@ const (
 	maxParents = 1000
 	maxText    = 200 // bytes of a name, a mail address or a title
 	maxTold    = 5   // refs of a failure that are told one by one
+	maxLooks   = 4   // at one ref
 )
 
-// notarize is the master's own task.
+// errMoved has a ref looked at again: what was seen of it isn't what there is.
+var errMoved = albs.Errorf(albs.Unavailable, "the ref has moved")
+
+// notarize is the master's own task. What a ref names is seen now, and by the master: the
+// task's row tells what it named when that was asked for, and anyone who writes there could
+// have it tell a commit of a fork, which hosts give by its id.
 func (n *Notary) notarize(ctx context.Context, t queue.Task, log io.Writer) (albs.Result, error) {
 	spec := *t.Spec.Notarize
 	var done albs.NotarizeResult
 	var failed []string
 	var kind albs.Kind
+	listed, err := n.listed(ctx, spec.URL)
+	if err != nil {
+		return albs.Result{}, err
+	}
+	names := make(map[string]string, len(listed))
+	for _, r := range listed {
+		names[r.Name] = r.Commit
+	}
 	for i, ref := range spec.Refs {
-		fmt.Fprintf(log, "%s at %s (%d of %d refs)\n", ref.Name, ref.Commit, i+1, len(spec.Refs))
-		err := n.ref(ctx, spec, ref, &done, log)
+		asked := ref.Commit
+		ref.Commit = names[ref.Name]
+		fmt.Fprintf(log, "%s at %s (%d of %d refs)\n", ref.Name, cmp.Or(ref.Commit, "no commit"), i+1, len(spec.Refs))
+		if ref.Commit != asked {
+			fmt.Fprintf(log, "it named %s when that was asked for\n", asked)
+		}
+		err := n.follow(ctx, spec, ref, &done, log)
 		switch albs.KindOf(err) {
 		case "":
 		case albs.Invalid, albs.NotFound, albs.Forbidden, albs.TooLarge: // of this ref: others may be well
@@ -59,7 +79,25 @@ func (n *Notary) notarize(ctx context.Context, t queue.Task, log io.Writer) (alb
 	return albs.Result{Notarize: &done}, nil
 }
 
-// ref states what is new of one ref.
+// follow states what is new of one ref, which named a commit, or none, a while ago.
+func (n *Notary) follow(ctx context.Context, spec albs.NotarizeSpec, ref albs.NamedRef, done *albs.NotarizeResult, log io.Writer) error {
+	if ref.Commit == "" {
+		return albs.Errorf(albs.NotFound, "%s has no such branch or tag any more", spec.URL)
+	}
+	for range maxLooks {
+		err := n.ref(ctx, spec, ref, done, log)
+		if !errors.Is(err, errMoved) {
+			return err
+		}
+		if ref.Commit, _, err = n.Git.Resolve(ctx, spec.URL, ref.Name); err != nil {
+			return err
+		}
+		fmt.Fprintf(log, "it has moved: %s at %s\n", ref.Name, ref.Commit)
+	}
+	return albs.Errorf(albs.Unavailable, "it has moved each of the %d times that it was looked at", maxLooks)
+}
+
+// ref states what is new of one ref, or returns errMoved.
 func (n *Notary) ref(ctx context.Context, spec albs.NotarizeSpec, ref albs.NamedRef, done *albs.NotarizeResult, log io.Writer) error {
 	last, err := n.store.lastRef(ctx, n.DB, spec.URL, ref.Name)
 	if err != nil {
@@ -91,7 +129,17 @@ func (n *Notary) ref(ctx context.Context, spec albs.NotarizeSpec, ref albs.Named
 	if err != nil {
 		return err
 	}
-	body.Rewritten = body.Previous != "" && !slices.Contains(reached, body.Previous)
+	if body.Rewritten = body.Previous != "" && !slices.Contains(reached, body.Previous); body.Rewritten {
+		// Another request may have looked later, and stated so before: to be behind it, this
+		// look has to follow what was read of it.
+		now, _, err := n.Git.Resolve(ctx, spec.URL, ref.Name)
+		if err != nil {
+			return err
+		}
+		if now != ref.Commit {
+			return errMoved
+		}
+	}
 	known, err := n.store.known(ctx, spec.URL, reached)
 	if err != nil {
 		return err

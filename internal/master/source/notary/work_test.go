@@ -1,0 +1,107 @@
+package notary
+
+import (
+	"errors"
+	"io"
+	"strings"
+	"testing"
+
+	"albs/internal/albs"
+	"albs/internal/master/db/dbtest"
+	"albs/internal/master/queue"
+)
+
+// during is a log that does something at each line that is like one.
+type during struct {
+	like string
+	do   func()
+}
+
+func (d *during) Write(b []byte) (int, error) {
+	if strings.Contains(string(b), d.like) {
+		d.do()
+	}
+	return len(b), nil
+}
+
+func taskOf(spec albs.NotarizeSpec) queue.Task {
+	return queue.Task{Spec: albs.Spec{Notarize: &spec}}
+}
+
+// asked is a request as it was when the ref named the commit.
+func (f *fixture) asked(ref, commit string) queue.Task {
+	return taskOf(albs.NotarizeSpec{URL: f.url, Refs: []albs.NamedRef{{Name: ref, Commit: commit}}, Requester: "alice"})
+}
+
+// done does a task to its end.
+func (f *fixture) done(t queue.Task, log io.Writer) *albs.NotarizeResult {
+	f.t.Helper()
+	r, err := f.notarize(f.t.Context(), t, log)
+	if err != nil {
+		f.t.Fatal(err)
+	}
+	return r.Notarize
+}
+
+// named returns what a ref named, the newest first.
+func (f *fixture) named(ref string) []RefState {
+	f.t.Helper()
+	all, err := f.Refs(f.t.Context(), f.url, ref, 0, 0)
+	if err != nil {
+		f.t.Fatal(err)
+	}
+	return all
+}
+
+// TestDelayed: a request that is done behind a later one calls no history rewritten that
+// wasn't, whether it waited before it looked or after.
+func TestDelayed(t *testing.T) {
+	t.Parallel()
+	f := setup(t, dbtest.Open(t, dbtest.SQLite(t)))
+	const main = "refs/heads/main"
+	first := f.forge.AddRepo("hello", map[string]string{"a": "0"})
+	second := f.forge.Commit("hello", "main", map[string]string{"a": "1"})
+	f.done(f.asked(main, second), io.Discard)
+	if r := f.done(f.asked(main, first), io.Discard); r.Refs != 0 || len(r.Rewritten) > 0 || len(f.named(main)) != 1 {
+		t.Errorf("an older request stated %+v, and the ref named %+v", r, f.named(main))
+	}
+
+	var third string
+	between := &during{like: main + " at " + second}
+	between.do = func() {
+		between.do = func() {}
+		third = f.forge.Commit("hello", "main", map[string]string{"a": "2"})
+		f.done(f.asked(main, third), io.Discard)
+	}
+	if r := f.done(f.asked(main, second), between); r.Refs != 0 || len(r.Rewritten) > 0 {
+		t.Errorf("a request that looked before the other one stated %+v", r)
+	}
+	if all := f.named(main); len(all) != 2 || all[0].Commit != third || all[0].Previous != second || all[0].Rewritten {
+		t.Errorf("the ref named %+v", all)
+	}
+}
+
+// TestForeignCommit: a commit that the host gives by its id, and that no ref of the
+// repository has, isn't stated whatever the task's row says.
+func TestForeignCommit(t *testing.T) {
+	t.Parallel()
+	f := setup(t, dbtest.Open(t, dbtest.SQLite(t)))
+	const main = "refs/heads/main"
+	head := f.forge.AddRepo("hello", map[string]string{"a": "0"})
+	foreign := f.forge.Git("hello", "commit-tree", "-p", head, "-m", "of a fork", f.forge.Git("hello", "rev-parse", "main^{tree}"))
+	if err := f.Git.Fetch(t.Context(), f.url, foreign); err != nil {
+		t.Fatalf("the host doesn't give it: %v", err)
+	}
+	f.done(f.asked(main, foreign), io.Discard)
+	if _, err := f.Commit(t.Context(), f.url, foreign); !errors.Is(err, albs.NotFound) {
+		t.Errorf("of a fork's commit is said something: %v", err)
+	}
+	if all := f.named(main); len(all) != 1 || all[0].Commit != head {
+		t.Errorf("the ref named %+v", all)
+	}
+	for _, gone := range []string{"refs/heads/gone", "main", foreign} {
+		if _, err := f.notarize(t.Context(), f.asked(gone, head), io.Discard); !errors.Is(err, albs.NotFound) {
+			t.Errorf("%s: %v, want NotFound", gone, err)
+		}
+	}
+}
