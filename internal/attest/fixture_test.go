@@ -25,6 +25,9 @@ const (
 	commit  = "0123456789abcdef0123456789abcdef01234567"
 )
 
+// builtIn is the record of the root that the package was built in.
+var builtIn = albs.DigestOf([]byte("old"))
+
 // world is a ledger, the keys of master, signer and releaser, a package's key and a
 // package's whole chain.
 type world struct {
@@ -106,9 +109,11 @@ func (w *world) build() attest.BuildBody {
 		BuildDefinition: attest.BuildDefinition{
 			BuildType:          attest.BuildType,
 			ExternalParameters: attest.ExternalParameters{Platform: "hello-9", Arch: albs.X8664},
+			InternalParameters: attest.InternalParameters{Node: "east", Attempt: 1},
 			ResolvedDependencies: []attest.Descriptor{
 				{Name: attest.DependencySRPM, Digest: map[string]string{attest.SHA256: string(w.srpm)}},
 				{URI: "git+https://example.org/hello", Digest: map[string]string{attest.GitCommit: commit}},
+				{Name: attest.DependencyBuildroot, Digest: map[string]string{attest.SHA256: string(builtIn)}},
 			},
 		},
 		RunDetails: attest.RunDetails{Builder: attest.Builder{ID: builder}, Metadata: attest.RunMetadata{InvocationID: "task/1/attempt/1"}},

@@ -42,9 +42,10 @@ type RebuildBody struct {
 // verdicts are what a RebuildBody may say.
 var verdicts = []string{string(rpm.BitIdentical), string(rpm.PayloadIdentical), string(rpm.Different), InputsDiffer}
 
-// rebuilt looks at the statements of what rebuilds of an unsigned package came to, and
-// tells the newest of each node and builder. One that differs is told and breaks nothing:
-// most packages aren't reproducible, and who wants only those that are reads the report.
+// rebuilt looks at the statements of what rebuilds of an unsigned package came to, each of
+// which has to be of a build that a statement tells of, and tells the newest of each node
+// and builder. One that differs is told and breaks nothing: most packages aren't
+// reproducible, and who wants only those that are reads the report.
 func (c *chain) rebuilt(unsigned albs.Digest, has content) error {
 	type place struct{ node, builder string }
 	type told struct {
@@ -63,6 +64,9 @@ func (c *chain) rebuilt(unsigned albs.Digest, has content) error {
 		if !slices.Contains(verdicts, body.Verdict) || body.Node == "" {
 			return broken(LinkChain, "%s says of a rebuild on node %.80q that it ended %.40q", f.key, body.Node, body.Verdict)
 		}
+		if err := c.again(unsigned, f, body); err != nil {
+			return err
+		}
 		f.used = true
 		at := place{body.Node, body.Builder.ID}
 		if before, ok := last[at]; !ok || f.n > before.n {
@@ -76,6 +80,31 @@ func (c *chain) rebuilt(unsigned albs.Digest, has content) error {
 		c.step(t.fact, LinkChain, "%s", t.body)
 	}
 	return nil
+}
+
+// again breaks the chain unless one of the builds that a package is stated to come from is
+// the one that a rebuild says it did again: on that node, in that root.
+func (c *chain) again(unsigned albs.Digest, f *fact, body RebuildBody) error {
+	for _, build := range c.about(unsigned, Build) {
+		var b BuildBody
+		if err := build.read(&b); err != nil {
+			return err
+		}
+		if b.RunDetails.Metadata.InvocationID == body.Of && b.BuildDefinition.InternalParameters.Node == body.BuiltOn && b.BuiltIn() == body.BuiltIn {
+			return nil
+		}
+	}
+	return broken(LinkChain, "%s is of a build %.80q on node %.80q in the root %s, and no statement tells of that", f.key, body.Of, body.BuiltOn, body.BuiltIn.Short())
+}
+
+// BuiltIn returns the digest of the buildroot record that a build names, "" if it names
+// none.
+func (b BuildBody) BuiltIn() albs.Digest {
+	i := slices.IndexFunc(b.BuildDefinition.ResolvedDependencies, func(d Descriptor) bool { return d.Name == DependencyBuildroot })
+	if i < 0 {
+		return ""
+	}
+	return albs.Digest(b.BuildDefinition.ResolvedDependencies[i].Digest[SHA256])
 }
 
 // String says in a line what came of the rebuild, with the first of what differs.

@@ -15,7 +15,7 @@ import (
 func rebuild(verdict, node, by string, differing ...string) attest.RebuildBody {
 	return attest.RebuildBody{
 		Verdict: verdict, Node: node, BuiltOn: "east", Builder: attest.Builder{ID: by}, InvocationID: "task/7/attempt/1", Of: "task/1/attempt/1",
-		Record: albs.DigestOf([]byte("new")), BuiltIn: albs.DigestOf([]byte("old")), Differing: differing, At: time.Now().UTC(),
+		Record: albs.DigestOf([]byte("new")), BuiltIn: builtIn, Differing: differing, At: time.Now().UTC(),
 	}
 }
 
@@ -57,13 +57,19 @@ func TestVerifyTellsRebuilds(t *testing.T) {
 }
 
 // TestVerifyRefusesRebuilds: a rebuild of another content, with a verdict that nobody
-// knows or of nowhere, and one that is about the signed copy, break the chain.
+// knows or of nowhere, of a build that no statement tells of, and one that is about the
+// signed copy, break the chain.
 func TestVerifyRefusesRebuilds(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	about := w.subject(t, w.unsigned)
 	other := w.subject(t, w.unsigned)
 	other.Digest[attest.PayloadSHA256] = string(albs.DigestOf([]byte("other")))
+	of := func(change func(*attest.RebuildBody)) attest.RebuildBody {
+		b := rebuild(string(rpm.BitIdentical), "west", builder)
+		change(&b)
+		return b
+	}
 	for name, c := range map[string]struct {
 		subject attest.Subject
 		body    attest.RebuildBody
@@ -72,6 +78,10 @@ func TestVerifyRefusesRebuilds(t *testing.T) {
 		"another payload":    {other, rebuild(string(rpm.BitIdentical), "west", builder), "another header or payload"},
 		"an unknown verdict": {about, rebuild("splendid", "west", builder), `ended "splendid"`},
 		"no node":            {about, rebuild(string(rpm.BitIdentical), "", builder), "ended"},
+		"another root":       {about, of(func(b *attest.RebuildBody) { b.BuiltIn = b.Record }), "no statement tells of that"},
+		"no root":            {about, of(func(b *attest.RebuildBody) { b.BuiltIn = "" }), "no statement tells of that"},
+		"another node":       {about, of(func(b *attest.RebuildBody) { b.BuiltOn = "west" }), "no statement tells of that"},
+		"another build":      {about, of(func(b *attest.RebuildBody) { b.Of = "task/2/attempt/1" }), "no statement tells of that"},
 		"of the signed copy": {w.subject(t, w.signed), rebuild(string(rpm.BitIdentical), "west", builder), "no place in the chain"},
 	} {
 		b := w.prove(t, append(w.bundle.Statements[:len(w.bundle.Statements):len(w.bundle.Statements)], w.say(t, c.subject, attest.Rebuild, c.body))...)

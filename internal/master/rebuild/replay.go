@@ -23,8 +23,7 @@ func agree(spec albs.BuildSpec, body attest.BuildBody) (record albs.Digest, err 
 			stated[r.Name] = albs.Digest(r.Digest[attest.SHA256])
 		}
 	}
-	record = stated[attest.DependencyBuildroot]
-	if !record.Valid() {
+	if record = body.BuiltIn(); !record.Valid() {
 		return "", albs.Errorf(albs.Conflict, "nothing says in what it was built")
 	}
 	other := func(what string) error {
