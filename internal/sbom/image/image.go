@@ -17,8 +17,9 @@ import (
 	"albs/internal/sbom"
 )
 
-// maxPackages bounds the packages of an image, and maxFolders the folders of a variant's: an
-// image may have one folder in many places.
+// maxPackages bounds the files of packages of an image, each of which is read whole, and
+// maxFolders the folders of a variant's: an image may have one folder, or one file, in many
+// places.
 const (
 	maxPackages = 50_000
 	maxFolders  = 1000
@@ -53,9 +54,10 @@ func Of(ctx context.Context, fsys fs.FS, d sbom.Distribution, root sbom.Componen
 		}
 	}
 	g := sbom.NewGroup()
+	w := walk{fsys: fsys, as: d, into: g, left: maxPackages}
 	var all []albs.Digest
 	for _, v := range info.Variants {
-		found, err := packages(ctx, fsys, v, d, g)
+		found, err := w.packages(ctx, v)
 		if err != nil {
 			return sbom.Bill{}, fmt.Errorf("variant %s: %w", v.ID, err)
 		}
@@ -90,10 +92,18 @@ func read(fsys fs.FS, name string, limit int64) ([]byte, error) {
 	return b, nil
 }
 
-// packages adds the packages of a variant to a group, and returns which they are.
-func packages(ctx context.Context, fsys fs.FS, v Variant, d sbom.Distribution, g *sbom.Group) (out []albs.Digest, err error) {
+// walk reads the packages of an image into a group.
+type walk struct {
+	fsys fs.FS
+	as   sbom.Distribution
+	into *sbom.Group
+	left int // files that may still be read
+}
+
+// packages adds the packages of a variant, and returns which they are.
+func (w *walk) packages(ctx context.Context, v Variant) (out []albs.Digest, err error) {
 	folders := 0
-	err = fs.WalkDir(fsys, v.Packages, func(name string, e fs.DirEntry, err error) error {
+	err = fs.WalkDir(w.fsys, v.Packages, func(name string, e fs.DirEntry, err error) error {
 		switch {
 		case err != nil:
 			if errors.Is(err, fs.ErrNotExist) {
@@ -109,10 +119,11 @@ func packages(ctx context.Context, fsys fs.FS, v Variant, d sbom.Distribution, g
 			return nil
 		case !e.Type().IsRegular() || path.Ext(name) != ".rpm":
 			return nil
-		case g.Len() >= maxPackages:
+		case w.left == 0:
 			return albs.Errorf(albs.TooLarge, "there are more than %d packages", maxPackages)
 		}
-		sum, err := one(fsys, name, d, g)
+		w.left--
+		sum, err := w.one(name)
 		if err != nil {
 			return fmt.Errorf("package %.200q: %w", name, err)
 		}
@@ -123,8 +134,8 @@ func packages(ctx context.Context, fsys fs.FS, v Variant, d sbom.Distribution, g
 }
 
 // one adds a package.
-func one(fsys fs.FS, name string, d sbom.Distribution, g *sbom.Group) (albs.Digest, error) {
-	f, err := fsys.Open(name)
+func (w *walk) one(name string) (albs.Digest, error) {
+	f, err := w.fsys.Open(name)
 	if err != nil {
 		return "", err
 	}
@@ -139,7 +150,7 @@ func one(fsys fs.FS, name string, d sbom.Distribution, g *sbom.Group) (albs.Dige
 		return "", err
 	}
 	sum := albs.Digest(hex.EncodeToString(h.Sum(nil)))
-	m := g.Add(p, sbom.File{SHA256: sum}, d)
+	m := w.into.Add(p, sbom.File{SHA256: sum}, w.as)
 	m.File = path.Base(name)
 	return sum, nil
 }

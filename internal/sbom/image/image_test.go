@@ -238,6 +238,26 @@ func TestOf(t *testing.T) {
 	}
 }
 
+// TestTooMany: each file counts, in whichever variant and though it is another's copy.
+func TestTooMany(t *testing.T) {
+	t.Parallel()
+	read := func(left int) error {
+		w := walk{fsys: files(t), into: sbom.NewGroup(), left: left}
+		for _, folder := range []string{"AppStream", "BaseOS"} {
+			if _, err := w.packages(t.Context(), Variant{ID: folder, Packages: folder + "/Packages"}); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+	if err := read(3); err != nil {
+		t.Errorf("three files, where three may be: %v", err)
+	}
+	if err := read(2); albs.KindOf(err) != albs.TooLarge {
+		t.Errorf("three files of two packages, where two may be: %v", err)
+	}
+}
+
 func many(f fstest.MapFS) {
 	for i := range maxFolders {
 		f[path.Join("BaseOS/Packages", strings.Repeat("x", i%200+1), strings.Repeat("y", i/200+1), "a")] = &fstest.MapFile{}
