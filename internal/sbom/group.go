@@ -56,9 +56,6 @@ func (g *Group) system(d Distribution) string {
 	return d.Ref()
 }
 
-// Len returns how many packages there are.
-func (g *Group) Len() int { return len(g.members) }
-
 // Has reports whether the package of that digest is one of them.
 func (g *Group) Has(d albs.Digest) bool { return g.members[RefOf(d)] != nil }
 
@@ -128,8 +125,8 @@ func (g *Group) Resolve(worlds []World) {
 			sources[m.File] = m.Ref
 		}
 	}
-	for ref, m := range g.members {
-		if n, ok := needed[ref]; ok {
+	for _, m := range g.sorted() { // of a source that several name counts what the last one tells
+		if n, ok := needed[m.Ref]; ok {
 			m.Needs, m.Resolved = n.Refs, n.All
 		}
 		if m.part.SourceRPM == "" || m.From != "" {

@@ -112,8 +112,8 @@ func TestWorlds(t *testing.T) {
 	g := NewGroup()
 	p := &rpm.Package{NEVRA: rpm.NEVRA{Name: "a", Version: "1", Release: "1", Arch: "noarch"}, SourceRPM: "a-1-1.src.rpm", Requires: []rpm.Dependency{dep("x", "")}}
 	g.Add(p, File{SHA256: digest("a")}, alma)
-	if g.Add(p, File{SHA256: digest("a")}, other); g.Len() != 1 || !g.Has(digest("a")) || g.Has(digest("b")) {
-		t.Errorf("the group has %d packages", g.Len())
+	if g.Add(p, File{SHA256: digest("a")}, other); len(g.members) != 1 || !g.Has(digest("a")) || g.Has(digest("b")) {
+		t.Errorf("the group has %d packages", len(g.members))
 	}
 	member := []albs.Digest{digest("a"), digest("unknown")}
 	x := Part{Ref: RefOf(digest("x")), NEVRA: rpm.NEVRA{Name: "x", Version: "1", Release: "1", Arch: "x86_64"}, Provides: []depend.Capability{{Name: "x"}}}
@@ -150,6 +150,34 @@ func TestWorlds(t *testing.T) {
 	g.Resolve([]World{{Members: member}, {Members: member, Beneath: []depend.Capability{{Name: "x"}}}})
 	if b, err := g.Of(digest("a"), Bill{}); err != nil || b.Root.Resolved || len(b.Root.Needs) != 0 {
 		t.Errorf("it needs %+v, %v", b.Root.Needs, err)
+	}
+}
+
+// TestOneSource: a source package that several name is told of in the same way each time,
+// though only their own names tell what it is called.
+func TestOneSource(t *testing.T) {
+	t.Parallel()
+	of := func() string {
+		g := NewGroup()
+		for _, name := range []string{"a", "b", "c"} {
+			g.Add(&rpm.Package{NEVRA: rpm.NEVRA{Name: name, Version: "1", Release: "1", Arch: "noarch"}, SourceRPM: "nameless.src.rpm"}, File{SHA256: digest(name)}, alma)
+		}
+		g.Resolve(nil)
+		b, err := g.Whole(Bill{Root: Component{Ref: "root"}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		text, err := b.Encode()
+		if err != nil {
+			t.Fatal(err)
+		}
+		return string(text)
+	}
+	want := of()
+	for range 50 {
+		if diff := cmp.Diff(want, of()); diff != "" {
+			t.Fatalf("the same packages have another bill (-want +got):\n%s", diff)
+		}
 	}
 }
 
