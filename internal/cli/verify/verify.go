@@ -236,7 +236,7 @@ func (read reader) bundle() (attest.Bundle, error) {
 		case err != nil:
 			return attest.Bundle{}, err
 		}
-		part[i] = slices.Concat([]byte{}, b) // an empty proof is one, and holds nowhere
+		part[i] = append([]byte{}, b...) // never nil: an empty proof is one, and holds nowhere
 	}
 	b, err := attest.ParseBundle(part[0], part[1])
 	b.Log = part[2]

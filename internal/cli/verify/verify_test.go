@@ -228,6 +228,11 @@ func TestFiles(t *testing.T) {
 	w.run(t, log, test, "--trust", w.file(t, "lax.json", lax.Encode())).want(t, "what nobody asks for", 0,
 		"of 1 packages: nothing proves that it is in a public log of releases\n", "of 1 packages: no statement says that it was tested\n", "2 of 2 packages are verified")
 	w.run(t, test, "--trust", filepath.Join(w.dir, "lax.json")).want(t, "one that nobody asks for", 0, "not proven: no statement says that it was tested\n")
+	hollow := w.publish(t, hello, "hollow")
+	if err := os.Truncate(hollow+attest.LogProofSuffix, 0); err != nil {
+		t.Fatal(err)
+	}
+	w.run(t, hollow, "--trust", filepath.Join(w.dir, "lax.json")).want(t, "an empty proof, where none is asked for", 11, "transparency log: ")
 
 	var told struct {
 		Verified, Failed int
