@@ -61,7 +61,7 @@ func (p *Provenance) lead(ctx context.Context) error {
 			}
 			wait := look
 			switch {
-			case p.isBroken():
+			case p.whyBroken() != nil:
 				<-ctx.Done()
 				return ctx.Err()
 			case err != nil:

@@ -48,10 +48,13 @@ type Provenance struct {
 	signer    *attest.Signer
 	log       zerolog.Logger
 
-	mu      sync.Mutex
-	trusted ledger.State // zero until first read
-	leads   bool         // this process delivers
-	broken  error        // the ledger is not the one remembered: for good
+	// turn is held by whoever asks the ledger how far it has come, which may take long.
+	turn    chan struct{}
+	trusted ledger.State // of who holds turn; zero until first read
+
+	mu     sync.Mutex // never held while ledger or database are asked
+	leads  bool       // this process delivers
+	broken error      // the ledger is not the one remembered: for good
 	// verified are the commits that were proven to be notarized, with the subjects of
 	// their statements.
 	verified map[NamedCommit]albs.Digest
@@ -62,7 +65,10 @@ type Provenance struct {
 // New returns a Provenance over the rows of d and the ledger l, whose statements
 // are signed by signer. It does no I/O.
 func New(d *db.DB, events Events, artifacts *artifact.Artifacts, l ledger.Ledger, signer *attest.Signer, log zerolog.Logger) *Provenance {
-	return &Provenance{d: d, events: events, artifacts: artifacts, ledger: l, signer: signer, log: log, away: errUnseen, verified: map[NamedCommit]albs.Digest{}}
+	return &Provenance{
+		d: d, events: events, artifacts: artifacts, ledger: l, signer: signer, log: log,
+		turn: make(chan struct{}, 1), away: errUnseen, verified: map[NamedCommit]albs.Digest{},
+	}
 }
 
 var errUnseen = albs.Errorf(albs.Unavailable, "the ledger has not been looked at yet")

@@ -3,20 +3,32 @@ package provenance
 import (
 	"context"
 	"fmt"
+	"time"
 
 	"albs/internal/albs"
 	"albs/internal/ledger"
 )
 
+// turnTime bounds how long advance waits for those before it: a ledger that stands still
+// keeps each of them for as long as it bounds a call, and may not keep all in a row.
+const turnTime = 15 * time.Second
+
 // advance returns the ledger's newest state after proving that it continues the
 // one trusted so far, which at first is the one that the database remembers. A
 // ledger that is another, is behind or has another history breaks the trust for
-// the life of the process: every later call fails with the same Conflict.
+// the life of the process: every later call fails with the same Conflict. One that
+// doesn't answer is Unavailable.
 func (p *Provenance) advance(ctx context.Context) (ledger.State, error) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if p.broken != nil {
-		return ledger.State{}, p.broken
+	select {
+	case p.turn <- struct{}{}:
+		defer func() { <-p.turn }()
+	case <-ctx.Done():
+		return ledger.State{}, fmt.Errorf("read the ledger's state: %w", ctx.Err())
+	case <-time.After(turnTime):
+		return ledger.State{}, albs.Errorf(albs.Unavailable, "read the ledger's state: it has not answered others for %v", turnTime)
+	}
+	if err := p.whyBroken(); err != nil {
+		return ledger.State{}, err
 	}
 	if p.trusted == (ledger.State{}) {
 		s, err := remembered(ctx, p.d)
@@ -42,7 +54,7 @@ func (p *Provenance) advance(ctx context.Context) (ledger.State, error) {
 			err = found // it says what is wrong
 		}
 		if albs.KindOf(err) == albs.Conflict {
-			p.broken = err
+			p.setBroken(err)
 			p.log.Error().Err(err).Msg("the ledger does not continue what was remembered of it: nothing is notarized until a person has looked")
 		}
 		return ledger.State{}, err
@@ -94,8 +106,15 @@ func (p *Provenance) isLeading() bool {
 	return p.leads
 }
 
-func (p *Provenance) isBroken() bool {
+func (p *Provenance) setBroken(err error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return p.broken != nil
+	p.broken = err
+}
+
+// whyBroken returns nil while the trust in the ledger isn't broken.
+func (p *Provenance) whyBroken() error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.broken
 }
