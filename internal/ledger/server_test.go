@@ -10,7 +10,9 @@ import (
 	"encoding/pem"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
+	"net"
 	"os"
 	"path/filepath"
 	"sync"
@@ -304,6 +306,98 @@ func TestServerThatComesAndGoes(t *testing.T) {
 	for key, n := range seen {
 		if n != 1 {
 			t.Errorf("%s is there %d times", key, n)
+		}
+	}
+}
+
+// TestServerBehindADeadConnection: a connection that leads nowhere any more, as after a
+// machine was lost, is given up, while the server can be reached by another.
+func TestServerBehindADeadConnection(t *testing.T) {
+	t.Parallel()
+	if testing.Short() {
+		t.Skip("it waits for a connection to be given up")
+	}
+	s := ledgertest.StartImmudb(t, "")
+	c := s.Database(t)
+	between := newWire(t, c.Address)
+	c.Address = between.Addr().String()
+	l := ledgertest.OpenServer(t, c)
+	want := mustState(t, l)
+	between.cut()
+	eventually(t, func() error {
+		now, err := l.State(t.Context())
+		if err == nil && now != want {
+			t.Errorf("State = %+v, want %+v", now, want)
+		}
+		return err
+	})
+}
+
+// wire carries connections to an address.
+type wire struct {
+	net.Listener
+	dead []chan struct{} // of each connection; under mu
+	mu   sync.Mutex
+}
+
+func newWire(t *testing.T, to string) *wire {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	w := &wire{Listener: l}
+	var wg sync.WaitGroup
+	t.Cleanup(wg.Wait)
+	t.Cleanup(func() { l.Close() })
+	wg.Go(func() {
+		for {
+			from, err := l.Accept()
+			if err != nil {
+				return // the test ends
+			}
+			context.AfterFunc(t.Context(), func() { from.Close() })
+			on, err := net.Dial("tcp", to)
+			if err != nil {
+				from.Close()
+				continue
+			}
+			context.AfterFunc(t.Context(), func() { on.Close() })
+			dead := make(chan struct{})
+			w.mu.Lock()
+			w.dead = append(w.dead, dead)
+			w.mu.Unlock()
+			wg.Go(func() { carry(on, from, dead) })
+			wg.Go(func() { carry(from, on, dead) })
+		}
+	})
+	return w
+}
+
+// cut has nothing come through by the connections that there are, which stay open.
+func (w *wire) cut() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for _, dead := range w.dead {
+		close(dead)
+	}
+	w.dead = nil
+}
+
+// carry writes to one end what it reads from the other, and once dead, nothing.
+func carry(to io.Writer, from io.Reader, dead <-chan struct{}) {
+	b := make([]byte, 32<<10)
+	for {
+		n, err := from.Read(b)
+		if err != nil {
+			return
+		}
+		select {
+		case <-dead:
+		default:
+			if _, err := to.Write(b[:n]); err != nil {
+				return
+			}
 		}
 	}
 }
