@@ -120,7 +120,11 @@ func (p *place) lists(ctx context.Context, r repodata.TreeRepo, wanted map[albs.
 		return nil
 	}
 	seen := p.pooled[r.Path]
-	if len(seen) == 0 { // the tree was complete already
+	all := true
+	for d := range wanted {
+		all = all && seen[d] != ""
+	}
+	if !all { // the tree was complete already, or one before had some of them
 		seen = map[albs.Digest]string{}
 		s, err := repodata.Open(ctx, src, r.Snapshot)
 		if err != nil {

@@ -110,6 +110,26 @@ func TestStatements(t *testing.T) {
 	}
 }
 
+// TestStatementsOfWhatLayThere: what an attempt showed whose statements never came is stated
+// with a later tree, in which it is no news.
+func TestStatementsOfWhatLayThere(t *testing.T) {
+	t.Parallel()
+	w := setup(t)
+	states, err := openStates(filepath.Join(t.TempDir(), "own"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	one := w.snapshot(nil, 1, alpha)
+	w.mustPublish(w.tree(1, one))
+	spec := w.tree(2, w.snapshot(one, 2, gamma))
+	spec.Release = 7
+	spec.Effects = w.effects(product, attest.RepositoryEffects{Path: repo, Changes: []attest.PackageEffect{w.adds(alpha), w.adds(gamma)}})
+	got, err := w.witnessed(spec, states, w.blobs)
+	if err != nil || bytes.Count(got, []byte("\n")) != 2 {
+		t.Errorf("it states %s, %v, want a line for each of two packages", got, err)
+	}
+}
+
 // TestWhatIsNotThere are releases whose additions don't lie as they should: nothing is
 // stated of them.
 func TestWhatIsNotThere(t *testing.T) {
