@@ -507,6 +507,9 @@ func TestFailures(t *testing.T) {
 		l = f.claim(f.releaser, "kind:publish")
 		f.must(f.as(f.releaser).Complete(t.Context(), l.Token, albs.OutcomeFailed, albs.Result{Reason: "the place is gone"}))
 		back = f.ended(back.ID, Failed)
+		if want := fmt.Sprintf("may show serial %d nevertheless", l.Spec.Publish.Serial); !strings.Contains(back.Reason, want) {
+			t.Errorf("the reason is %q, want %q in it: it may have failed after the link was moved", back.Reason, want)
+		}
 		_, err = f.Publish(f.stranger, back.ID)
 		f.wantKind("Publish of a rollback by a stranger", err, albs.Forbidden, "")
 		_, err = f.Replan(f.planner, back.ID)

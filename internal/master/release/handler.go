@@ -344,9 +344,9 @@ func (h handler) reverted(ctx context.Context, tx db.Tx, row releaseRow) error {
 	return nil
 }
 
-// Ended lets the release be published again. Without the releaser's word it is not
-// known whether it moved the link before it was lost; the next publication has a
-// higher serial in any case.
+// Ended lets the release be published again. Once a releaser was given the tree, it is not
+// known whether it moved the link before it was lost or failed: it states what it added
+// only then. The next publication has a higher serial in any case.
 func (h handler) Ended(ctx context.Context, tx db.Tx, t queue.Task) error {
 	row, err := h.store.byTask(ctx, tx, t.ID)
 	if errors.Is(err, albs.NotFound) {
@@ -360,7 +360,7 @@ func (h handler) Ended(ctx context.Context, tx db.Tx, t queue.Task) error {
 	}
 	tx.AfterCommit(func() { h.reach.forget(row.Tree) })
 	row.Status, row.Reason, row.ChangedAt = Failed, t.Reason, db.Now()
-	if row.Tree != "" && (t.State == albs.TaskCancelled || t.Lost > 0) {
+	if row.Tree != "" {
 		row.Reason += fmt.Sprintf(" (the public place may show serial %d nevertheless; publish again to have it settled)", row.Serial)
 	}
 	if err := h.store.update(ctx, tx, row, InProgress); err != nil {
