@@ -3,6 +3,7 @@ package transparency
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -21,9 +22,11 @@ import (
 )
 
 const (
-	// maxTogether is how many leaves are appended at once, and laid by one task: its spec
-	// has some 600 bytes for each.
+	// maxTogether is how many leaves are appended at once, and laid by one task.
 	maxTogether = 500
+	// maxAsked bounds the packages of one task, in bytes as JSON; one package alone may have
+	// more. The rest of queue.MaxSpec is for what the spec says else.
+	maxAsked = queue.MaxSpec / 2
 	// publishTimeout bounds the wait for a checkpoint: witnesses have been asked a few times
 	// by then.
 	publishTimeout = time.Minute
@@ -386,33 +389,39 @@ func (t *Transparency) proveAll(ctx context.Context, l tlog.Reader, r logRow, c 
 }
 
 // ask has releasers lay the files of leaves that are proven, each product's in tasks of
-// its own.
+// its own. What can't be asked for holds up no other.
 func (t *Transparency) ask(ctx context.Context) error {
-	for {
-		rows, err := t.store.toAsk(ctx, t.DB, db.At(time.Now().Add(-askAgain)), maxTogether)
+	var errs []error
+	before := db.At(time.Now().Add(-askAgain))
+	for after := int64(0); ; {
+		rows, err := t.store.toAsk(ctx, t.DB, before, after, maxTogether)
 		if err != nil {
 			return err
-		}
-		if len(rows) == 0 {
-			break
 		}
 		names, err := t.store.names(ctx, t.DB, rows)
 		if err != nil {
 			return err
 		}
-		var products []string
-		of := map[string][]leafRow{}
-		for _, row := range rows {
-			if of[row.Product] == nil {
-				products = append(products, row.Product)
-			}
-			of[row.Product] = append(of[row.Product], row)
+		orders, err := orders(rows, names)
+		if err != nil {
+			return err
 		}
-		for _, p := range products {
-			if err := t.askFor(ctx, p, of[p], names); err != nil {
-				return err
+		for _, o := range orders {
+			err := t.order(ctx, o)
+			if ctx.Err() != nil {
+				return ctx.Err()
+			}
+			if err != nil && len(errs) < 3 { // more of them say no more
+				errs = append(errs, fmt.Errorf("what is told of packages of %s: %w", o.spec.Product, err))
 			}
 		}
+		if len(rows) < maxTogether {
+			break
+		}
+		after = rows[len(rows)-1].ID
+	}
+	if len(errs) > 0 {
+		return errors.Join(errs...)
 	}
 	failed, err := t.store.notLaid(ctx, t.DB)
 	if err == nil && failed != 0 {
@@ -421,23 +430,49 @@ func (t *Transparency) ask(ctx context.Context) error {
 	return err
 }
 
-func (t *Transparency) askFor(ctx context.Context, product string, rows []leafRow, names map[int64][]nameRow) error {
-	spec := albs.ProveSpec{Product: product}
+// order is a task that is to be made, and the leaves whose files it is to lay.
+type order struct {
+	spec albs.ProveSpec
+	rows []leafRow
+}
+
+// orders returns the tasks that lay the files of rows: each product's in their order, and no
+// more in one than go into it.
+func orders(rows []leafRow, names map[int64][]nameRow) (out []order, err error) {
+	type filled struct{ at, bytes int }
+	open := map[string]*filled{} // by product
 	for _, row := range rows {
 		k := albs.ProvePackage{Package: row.Package, Statements: row.Statements, LedgerProof: row.LedgerProof, LogProof: row.LogProof}
 		for _, n := range names[row.ID] {
 			k.Paths = append(k.Paths, n.Path+"/"+repo.Path(n.File))
 		}
-		spec.Packages = append(spec.Packages, k)
+		b, err := json.Marshal(k)
+		if err != nil {
+			return nil, fmt.Errorf("encode what is told of a package: %w", err)
+		}
+		o := open[row.Product]
+		if o == nil || o.bytes+len(b) > maxAsked {
+			o = &filled{at: len(out)}
+			open[row.Product] = o
+			out = append(out, order{spec: albs.ProveSpec{Product: row.Product}})
+		}
+		o.bytes += len(b) + len(",")
+		to := &out[o.at]
+		to.spec.Packages, to.rows = append(to.spec.Packages, k), append(to.rows, row)
 	}
+	return out, nil
+}
+
+func (t *Transparency) order(ctx context.Context, o order) error {
+	product := o.spec.Product
 	return t.DB.InTx(ctx, func(tx db.Tx) error {
 		id, err := t.Queue.Enqueue(ctx, tx, queue.NewTask{
-			Kind: albs.KindProve, Lane: "product:" + product, Topic: Topic(product), Spec: albs.Spec{Prove: &spec},
+			Kind: albs.KindProve, Lane: "product:" + product, Topic: Topic(product), Spec: albs.Spec{Prove: &o.spec},
 		})
 		if err != nil {
 			return err
 		}
-		for _, row := range rows {
+		for _, row := range o.rows {
 			row.Step, row.Task = asked, id
 			if err := t.store.move(ctx, tx, row, proven); err != nil {
 				return err

@@ -156,9 +156,9 @@ func (s store) failed(ctx context.Context, tx db.Tx, task albs.TaskID) error {
 }
 
 // toAsk returns leaves that are proven and that no task was made for, or only one that
-// failed before a time.
-func (s store) toAsk(ctx context.Context, q db.Q, before db.Time, limit int) (out []leafRow, err error) {
-	err = q.SelectContext(ctx, &out, `SELECT `+leafColumns+` FROM transparency_leaf WHERE step = $1 AND (task_id = 0 OR changed_at < $2) ORDER BY id LIMIT $3`, proven, before, limit)
+// failed before a time. They come after one, and are at most limit.
+func (s store) toAsk(ctx context.Context, q db.Q, before db.Time, after int64, limit int) (out []leafRow, err error) {
+	err = q.SelectContext(ctx, &out, `SELECT `+leafColumns+` FROM transparency_leaf WHERE step = $1 AND (task_id = 0 OR changed_at < $2) AND id > $3 ORDER BY id LIMIT $4`, proven, before, after, limit)
 	if err != nil {
 		return nil, fmt.Errorf("read leaves: %w", err)
 	}

@@ -27,6 +27,7 @@ import (
 	"albs/internal/master/db/dbtest"
 	"albs/internal/master/mastertest"
 	"albs/internal/master/provenance"
+	"albs/internal/master/queue"
 	"albs/internal/master/release"
 	"albs/internal/rpm/rpmtest"
 	"albs/internal/tlog"
@@ -402,6 +403,47 @@ func TestNotLaid(t *testing.T) {
 	}
 	f.lay(again)
 	f.reaches(tr, "the second is laid", func(s State) bool { return s.Laid == 2 && s.Trouble == "" })
+}
+
+// TestAskMuch: packages with many long names are asked for in several tasks, and one of
+// which a task can't tell holds up no other.
+func TestAskMuch(t *testing.T) {
+	t.Parallel()
+	dbtest.Each(t, func(t *testing.T, d *db.DB) {
+		f := setup(t, d)
+		tr := f.open(Config{})
+		f.release(1, true, []string{"el/os"}, alpha)
+		var added []release.Added
+		names := func(product string, about albs.Digest, n int) {
+			for i := range n {
+				added = append(added, release.Added{Release: 1, Product: product, Path: fmt.Sprintf("%04d/%0500d", i, 0), File: alpha, Digest: about})
+			}
+		}
+		names("large", albs.DigestOf(nil), queue.MaxSpec/500+1)
+		for i := range 5 {
+			names("demo", albs.DigestOf([]byte{byte(i)}), 300) // some 160 KiB
+		}
+		f.must(d.InTx(t.Context(), func(tx db.Tx) error {
+			if err := tr.store.take(t.Context(), tx, added, db.Now()); err != nil {
+				return err
+			}
+			_, err := tx.ExecContext(t.Context(), `UPDATE transparency_leaf SET step = $1, statements = $2, ledger_proof = $2, log_proof = $2`, proven, albs.DigestOf(nil))
+			return err
+		}))
+		if err := tr.ask(auth.System(t.Context(), "test")); !errors.Is(err, albs.TooLarge) || !strings.Contains(err.Error(), "of large") {
+			t.Errorf("ask = %v, want TooLarge that names the product", err)
+		}
+		var tasks []int
+		f.must(d.SelectContext(t.Context(), &tasks, `SELECT COUNT(*) FROM transparency_leaf WHERE product = 'demo' AND step = $1 GROUP BY task_id ORDER BY task_id`, asked))
+		if want := []int{3, 2}; !slices.Equal(tasks, want) {
+			t.Errorf("the tasks have %v packages, want %v", tasks, want)
+		}
+		var left []string
+		f.must(d.SelectContext(t.Context(), &left, `SELECT product FROM transparency_leaf WHERE step = $1`, proven))
+		if want := []string{"large"}; !slices.Equal(left, want) {
+			t.Errorf("the products %v are yet to be asked for, want %v", left, want)
+		}
+	})
 }
 
 // TestPutBack: a log that lost what was published gets nothing more, and an operator
