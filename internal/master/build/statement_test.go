@@ -70,13 +70,15 @@ func TestStatements(t *testing.T) {
 			t.Errorf("built from %v to %v, the attempt was claimed at %v", times.StartedOn, times.FinishedOn, attempts[1].Claimed)
 		}
 		repo := l.Spec.Build.Root.Repos[0]
+		macros, err := albs.MacroFile(l.Spec.Build.Root.Macros)
+		must(t, err)
 		want := attest.BuildBody{
 			BuildDefinition: attest.BuildDefinition{
 				BuildType: attest.BuildType,
 				ExternalParameters: attest.ExternalParameters{
 					Source: attest.Descriptor{URI: "git+" + url + "#main"}, Platform: "el9-open", Arch: albs.X8664, With: []string{"docs"}, Without: []string{"tests"},
 				},
-				InternalParameters: attest.InternalParameters{Node: "node-1", Attempt: 2, Network: true, CCache: "user:alice"},
+				InternalParameters: attest.InternalParameters{Node: "node-1", Attempt: 2, Network: true, Macros: albs.DigestOf(macros), CCache: "user:alice"},
 				ResolvedDependencies: []attest.Descriptor{
 					{Name: attest.DependencySRPM, URI: filepath.Base(srpm), Digest: sha(srpmDigest)},
 					{Name: attest.DependencyBuildroot, Digest: sha(record)},
