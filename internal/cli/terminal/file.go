@@ -96,7 +96,7 @@ func writeWhole(path string, r io.Reader) (err error) {
 }
 
 func cannotWrite(path string, err error) error {
-	return albs.Errorf(albs.Invalid, "write %s: %w; choose another place with --output, - is stdout", path, plain(err))
+	return albs.Errorf(albs.Invalid, "write %s: %w; choose another place with --output", path, plain(err))
 }
 
 // plain is err without the path of a PathError, which its reader never chose.
