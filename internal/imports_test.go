@@ -151,7 +151,7 @@ var allowed = map[string][]string{
 	// what all pages have in common, and what says things the same way on all of them; the groups of pages know these and not each other
 	"master/ui/words":    {},
 	"master/ui/page":     {"albs", "failure", "web", "master/face", "master/auth", "master/event", "master/ui/words"}, // failure: why something failed, in words
-	"master/ui/trust":    {"albs", "master/ui/page", "master/ui/words", "master/ui/picture", "master/auth", "master/provenance", "master/rebuild", "master/source/notary", "master/trace"},
+	"master/ui/trust":    {"albs", "master/ui/page", "master/ui/words", "master/ui/picture", "master/auth", "master/provenance", "master/rebuild", "master/source/notary", "master/trace", "master/transparency"},
 	"master/ui/builds":   append([]string{"albs", "failure", "master/ui/page", "master/ui/words", "master/ui/logs", "master/ui/order", "master/ui/picture"}, modules...),
 	"master/ui/farm":     {"albs", "master/auth", "master/queue", "master/face/roster", "master/ui/page", "master/ui/words"},
 	"master/ui/keys":     append([]string{"albs", "pgp", "master/ui/page", "master/ui/words"}, modules...),                                                               // pgp: what a public key says of itself
@@ -198,7 +198,7 @@ var allowed = map[string][]string{
 	"cli/remote/catalog":  {"cli/remote/ask", "cli/terminal", "client", "albs"},
 	"cli/remote/builds":   {"cli/remote/ask", "cli/watch", "cli/terminal", "client", "albs"},
 	"cli/remote/releases": {"cli/remote/ask", "cli/watch", "cli/terminal", "client", "albs"},
-	"cli/remote/trust":    {"cli/remote/ask", "cli/watch", "cli/terminal", "client", "albs", "attest"},
+	"cli/remote/trust":    {"cli/remote/ask", "cli/watch", "cli/terminal", "client", "albs", "attest", "tlog"}, // tlog: the bound of a proof
 	"cli/remote/farm":     {"cli/remote/ask", "cli/terminal", "client", "albs"},
 	"cli/remote/approval": {"cli/remote/ask", "cli/terminal", "client", "albs", "attest", "sshkey", "tty"}, // what people sign with keys of their own
 	"cli/remote":          {"cli/remote/approval", "cli/remote/ask", "cli/remote/catalog", "cli/remote/builds", "cli/remote/releases", "cli/remote/trust", "cli/remote/farm"},

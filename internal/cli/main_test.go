@@ -80,7 +80,7 @@ func TestUsage(t *testing.T) {
 		{"token revoke x", "albs: \"x\" is no token's number\n"},
 		{"worker add n", "albs: --role is missing\n"},
 		{"worker add n --role master", "albs: --role \"master\" is none of node, tester, signer and releaser\n"},
-		{"artifact bundle", "albs: an argument is missing\nusage: albs artifact bundle FILE|SHA256 [--output DIR]\n"},
+		{"artifact bundle", "albs: an argument is missing\nusage: albs artifact bundle FILE|SHA256 [--output DIR] [--current]\n"},
 		{"trust export", "albs: --output is missing\n"},
 		{"verify", "albs: an argument is missing\nusage: albs verify [FILE.rpm…|NAME…] [--installed] [--repo URL] [--trust TRUST]"},
 		{"verify --repo . x.rpm", "albs: \"x.rpm\": --repo checks the packages that the repository lists"},

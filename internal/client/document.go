@@ -47,14 +47,25 @@ func (c *Client) Document(ctx context.Context, path, media string, limit int64) 
 }
 
 // Bundle downloads the statements that lead to a package, and the proof that the
-// ledger holds them, as albs verify wants them; limit bounds each.
-func (c *Client) Bundle(ctx context.Context, d albs.Digest, limit int64) (envelopes, proof []byte, err error) {
+// ledger holds them, as albs verify wants them; limit bounds each. Of a package in the
+// public log they are those that the log's proof is about, or if current, those of now.
+func (c *Client) Bundle(ctx context.Context, d albs.Digest, current bool, limit int64) (envelopes, proof []byte, err error) {
 	const lines = "application/jsonl"
-	if envelopes, err = c.Document(ctx, artifactPath(d, "bundle"), lines, limit); err != nil {
+	query := ""
+	if current {
+		query = "?current=true"
+	}
+	if envelopes, err = c.Document(ctx, artifactPath(d, "bundle"+query), lines, limit); err != nil {
 		return nil, nil, err
 	}
-	proof, err = c.Document(ctx, artifactPath(d, "ledger-proof"), lines, limit)
+	proof, err = c.Document(ctx, artifactPath(d, "ledger-proof"+query), lines, limit)
 	return envelopes, proof, err
+}
+
+// LogProof downloads the proof that the release of a package is in the public log, of at
+// most limit bytes; NotFound if there is none, or not yet.
+func (c *Client) LogProof(ctx context.Context, d albs.Digest, limit int64) ([]byte, error) {
+	return c.Document(ctx, artifactPath(d, "log-proof"), "text/plain", limit)
 }
 
 // SBOM downloads the bill of materials of a package (by its sha256 or NEVRA), build or

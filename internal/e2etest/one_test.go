@@ -291,7 +291,7 @@ func rebuilt(s *site, public string) {
 	beside, trust := t.TempDir(), filepath.Join(s.dir, "trust-of-rebuilt.json")
 	s.run("", "trust", "export", "--output", trust)
 	s.until(time.Minute, "the ledger has what was said of the rebuild", func() bool {
-		return s.try("", "artifact", "bundle", file, "--output", beside).code == 0
+		return s.try("", "artifact", "bundle", file, "--output", beside, "--current").code == 0
 	})
 	a := s.at("http://127.0.0.1:1", "", "verify", file, "--bundle", beside, "--trust", trust)
 	if a.code != 0 || !strings.Contains(a.stdout, "rebuilt on the same node") {
@@ -401,6 +401,7 @@ func logged(s *site, file string) {
 	if err := json.Unmarshal([]byte(a.stdout), &r); a.code != 0 || err != nil || len(r.Packages) != 1 || r.Packages[0].Report.Log == nil || r.Packages[0].Report.Log.Size == 0 {
 		t.Errorf("albs verify beside the published package ended with %d, %v:\n%s%s", a.code, err, a.stdout, a.stderr)
 	}
+	bundled(s, file, trust)
 	dir := t.TempDir()
 	for _, from := range []string{file, file + attest.EnvelopesSuffix, file + attest.ProofSuffix, file + attest.LogProofSuffix} {
 		b := []byte(read(t, from))
@@ -424,6 +425,27 @@ func logged(s *site, file string) {
 	}
 	if at := ask[client.Transparency](s, "", "transparency", "show"); len(at.Logs) != 1 || at.Trouble != "" {
 		t.Errorf("albs transparency show says %+v", at)
+	}
+}
+
+// bundled checks a copy of a package in the public log by what the server gives: the same
+// as lies beside the published one, though it was built again since.
+func bundled(s *site, file, trust string) {
+	t := s.t
+	t.Helper()
+	copied := filepath.Join(t.TempDir(), filepath.Base(file))
+	if err := os.WriteFile(copied, []byte(read(t, file)), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	s.run("", "artifact", "bundle", copied)
+	for _, suffix := range []string{attest.EnvelopesSuffix, attest.ProofSuffix, attest.LogProofSuffix} {
+		if read(t, copied+suffix) != read(t, file+suffix) {
+			t.Errorf("albs artifact bundle gives another %s than lies beside the package", suffix)
+		}
+	}
+	a := s.at("http://127.0.0.1:1", "", "verify", copied, "--trust", trust)
+	if a.code != 0 || !strings.Contains(a.stdout, "in the public log") {
+		t.Errorf("albs verify of what albs artifact bundle gave ended with %d and says\n%s%s", a.code, a.stdout, a.stderr)
 	}
 }
 

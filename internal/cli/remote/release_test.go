@@ -385,6 +385,12 @@ func TestArtifacts(t *testing.T) {
 	}
 	const d = "b69132c7aa6f2fab4e6a0a96e1d34a4d7fc3dbbd6f6f5a1b9f0c52cb3b9ba47c"
 	sum := fileDigest(t, file)
+	public := filepath.Join(dir, "c.rpm")
+	if err := os.WriteFile(public, []byte("a package in the public log"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	logged := fileDigest(t, public)
+	text := func(s string) answer { return answer{media: "text/plain", body: s} }
 	one, two := attest.Bundle{Statements: make([]attest.Proven, 1)}, attest.Bundle{Statements: make([]attest.Proven, 2)}
 	lines := func(b []byte) answer { return answer{media: "application/jsonl", body: string(b)} }
 	sized := func(b []byte) string { return humanize.IBytes(uint64(len(b))) }
@@ -428,6 +434,42 @@ func TestArtifacts(t *testing.T) {
 			want:    result{1, "", "albs: the server's bundle: input: there are 1 statements and 3 lines of proof; each statement, at most 512, has one and the state another\n"},
 		},
 		{
+			name: "bundle that enters the public log meanwhile", args: []string{"artifact", "bundle", public},
+			answers: map[string][]answer{
+				"GET /artifacts/" + logged + "/log-proof": {{status: 404}, text("two"), text("two")}, "GET /artifacts/" + logged + "/bundle": {lines(one.Envelopes()), lines(two.Envelopes())},
+				"GET /artifacts/" + logged + "/ledger-proof": {lines(one.Proof()), lines(two.Proof())},
+			},
+			want: result{0, "", sized(two.Envelopes()) + " is in " + public + ".intoto.jsonl\n" + sized(two.Proof()) + " is in " + public + ".ledger-proof\n3 B is in " + public + ".tlog-proof\n"},
+		},
+		{
+			name: "bundle that is released all the time", args: []string{"artifact", "bundle", file},
+			answers: map[string][]answer{
+				"GET /artifacts/" + sum + "/log-proof": {text("a"), text("b"), text("c"), text("d"), text("e"), text("f")}, "GET /artifacts/" + sum + "/bundle": {lines(one.Envelopes())},
+				"GET /artifacts/" + sum + "/ledger-proof": {lines(one.Proof())},
+			},
+			want: result{1, "", "albs: the server's bundle: its proof of the public log is another one each time\n"},
+		},
+		{
+			name: "current bundle", args: []string{"artifact", "bundle", file, "--current"},
+			answers: map[string][]answer{
+				"GET /artifacts/" + sum + "/log-proof": {text("a")}, "GET /artifacts/" + sum + "/bundle?current=true": {lines(one.Envelopes())},
+				"GET /artifacts/" + sum + "/ledger-proof?current=true": {lines(one.Proof())},
+			},
+			want: result{0, "", sized(one.Envelopes()) + " is in " + file + ".intoto.jsonl\n" + sized(one.Proof()) + " is in " + file + ".ledger-proof\n"},
+		},
+		{
+			name: "current bundle beside an older proof", args: []string{"artifact", "bundle", public, "--current"},
+			answers: map[string][]answer{
+				"GET /artifacts/" + logged + "/bundle?current=true": {lines(one.Envelopes())}, "GET /artifacts/" + logged + "/ledger-proof?current=true": {lines(one.Proof())},
+			},
+			want: result{1, "", "albs: " + public + ".tlog-proof is there already, and is about other statements than would lie beside it: choose another place with --output, or remove it\n"},
+		},
+		{
+			name: "bundle into no folder", args: []string{"artifact", "bundle", file, "--output", filepath.Join(dir, "none")},
+			answers: map[string][]answer{"GET /artifacts/" + sum + "/bundle": {lines(one.Envelopes())}, "GET /artifacts/" + sum + "/ledger-proof": {lines(one.Proof())}},
+			want:    result{1, "", "albs: write " + dir + "/none/a.rpm.intoto.jsonl: no such file or directory; choose another place with --output\n"},
+		},
+		{
 			name: "neither file nor digest", args: []string{"artifact", "show", filepath.Join(dir, "none")},
 			want: result{1, "", "albs: \"" + filepath.Join(dir, "none") + "\" is no sha256 of 64 hex digits, and no file either (open " + filepath.Join(dir, "none") + ": no such file or directory); albs build show lists files with theirs\n"},
 		},
@@ -442,6 +484,7 @@ func TestArtifacts(t *testing.T) {
 	for path, want := range map[string][]byte{
 		file + ".intoto.jsonl": one.Envelopes(), file + ".ledger-proof": one.Proof(),
 		filepath.Join(dir, "b.rpm.intoto.jsonl"): two.Envelopes(), filepath.Join(dir, "b.rpm.ledger-proof"): two.Proof(),
+		public + ".intoto.jsonl": two.Envelopes(), public + ".ledger-proof": two.Proof(), public + ".tlog-proof": []byte("two"),
 	} {
 		if b, err := os.ReadFile(path); err != nil || !bytes.Equal(b, want) {
 			t.Errorf("%s has %q, %v", path, b, err)

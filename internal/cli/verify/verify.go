@@ -48,7 +48,7 @@ func Command(t *terminal.Terminal) *urfave.Command {
 		ArgsUsage: "[FILE.rpm…|NAME…] [--installed] [--repo URL] [--trust TRUST] [--bundle DIR|FILE] [--root DIR] [--arch A] [--name P] [--jobs N] [--json]",
 		Description: "No albs server is asked. TRUST says whom to believe: get it once, from someone you trust.\n" +
 			"Beside FILE.rpm lie FILE.rpm" + attest.EnvelopesSuffix + ", FILE.rpm" + attest.ProofSuffix + " and, in a public log, FILE.rpm" + attest.LogProofSuffix + ",\n" +
-			"as in the public repository; \"albs artifact bundle\" downloads the first two, and \"albs trust export\" TRUST.\n" +
+			"as in the public repository; \"albs artifact bundle\" downloads them, and \"albs trust export\" TRUST.\n" +
 			"Of installed packages the header and its signature are checked, and what is stated about them; --bundle names a copy of those files.\n" +
 			"A repository is read as dnf reads it, its signature too, and each of its packages is checked with what lies beside it.\n" +
 			"For example: albs verify hello-1-1.x86_64.rpm --trust albs-trust.json\n" +

@@ -1,6 +1,7 @@
 package api
 
 import (
+	"bytes"
 	"fmt"
 	"net/http"
 	"os"
@@ -310,6 +311,7 @@ func TestArtifacts(t *testing.T) {
 			t.Errorf("the part %s has %v", suffix, part.Header)
 		}
 	}
+	f.proven(t, d, path, bundle.body)
 	for query, want := range map[string]string{
 		"": `{"albs":"trust/v1","products":[""],"keys":true}`, "?product=demo": `{"albs":"trust/v1","products":["demo"],"keys":true}`,
 		"?keys=false": `{"albs":"trust/v1","products":[""],"keys":false}`,
@@ -339,10 +341,65 @@ func TestArtifacts(t *testing.T) {
 	}
 
 	none := "/api/v1/artifacts/" + strings.Repeat("0", 64) + "/"
-	for _, p := range []string{none, none + "download", none + "history", none + "bundle", none + "ledger-proof"} {
+	for _, p := range []string{none, none + "download", none + "history", none + "bundle", none + "ledger-proof", none + "log-proof"} {
 		f.call(t, "anon", get, p, nil, 404).problem(t)
 	}
-	for _, p := range []string{"abc/", "abc/download", "abc/history", "abc/bundle", "abc/ledger-proof"} {
+	for _, p := range []string{"abc/", "abc/download", "abc/history", "abc/bundle", "abc/ledger-proof", "abc/log-proof"} {
 		f.call(t, "anon", get, "/api/v1/artifacts/"+p, nil, 400).problem(t)
 	}
+}
+
+// proven has the public log prove that the package d was released with statements that are
+// not those of now, and wants what lies beside it to be that, all of it, from then on.
+func (f *fixture) proven(t *testing.T, d albs.Digest, path string, bundle []byte) {
+	t.Helper()
+	f.call(t, "anon", get, path+"log-proof", nil, 404).problem(t)
+	ctx := t.Context()
+	var kept []artifact.Artifact
+	for _, content := range []string{"{}\n", "{}\n{}\n", "c2sp.org/tlog-proof@v1\n"} {
+		a, err := f.Artifacts.Save(ctx, strings.NewReader(content), 100, "x", artifact.Document)
+		if err != nil {
+			t.Fatal(err)
+		}
+		kept = append(kept, a)
+	}
+	err := f.db.InTx(ctx, func(tx db.Tx) error {
+		if err := f.Artifacts.Add(ctx, tx, kept...); err != nil {
+			return err
+		}
+		_, err := tx.ExecContext(ctx, `INSERT INTO release (id, kind, product, team, planner_id, planner, status, reason, plan, digest, expires_at,
+			from_serial, serial, offered, back_to, files, task_id, created_at, changed_at)
+			VALUES (1, 'publish', 'demo', 'core', 1, 'pam', 3, '', '{}', $1, $2, 0, 1, 1, 0, '[]', 0, $2, $2)`, d, db.Now())
+		if err != nil {
+			return err
+		}
+		_, err = tx.ExecContext(ctx, `INSERT INTO transparency_leaf (id, release_id, product, package, step, leaf, statements, ledger_proof, log_proof, task_id, changed_at)
+			VALUES (1, 1, 'demo', $1, 3, '', $2, $3, $4, 0, $5)`, d, kept[0].Digest, kept[1].Digest, kept[2].Digest, db.Now())
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	f.call(t, "anon", get, path+"log-proof", nil, 404).problem(t)
+	if b := f.call(t, "anon", get, path+"bundle", nil, 200); !bytes.Equal(b.body, bundle) {
+		t.Errorf("the bundle before the log's proof is %q", b.body)
+	}
+	if _, err := f.db.ExecContext(ctx, `UPDATE transparency_leaf SET step = 4`); err != nil {
+		t.Fatal(err)
+	}
+	for _, part := range []struct{ name, suffix, media, want string }{
+		{"bundle", attest.EnvelopesSuffix, "application/jsonl", "{}\n"},
+		{"ledger-proof", attest.ProofSuffix, "application/jsonl", "{}\n{}\n"},
+		{"log-proof", attest.LogProofSuffix, "text/plain", "c2sp.org/tlog-proof@v1\n"},
+	} {
+		a := f.call(t, "anon", get, path+part.name, nil, 200)
+		if string(a.body) != part.want || a.Header.Get("Content-Type") != part.media || !strings.HasSuffix(a.Header.Get("Content-Disposition"), ".src.rpm"+part.suffix) {
+			t.Errorf("the %s is %q, %v", part.name, a.body, a.Header)
+		}
+	}
+	now, proofNow := f.call(t, "anon", get, path+"bundle?current=true", nil, 200), f.call(t, "anon", get, path+"ledger-proof?current=true", nil, 200)
+	if _, err := attest.ParseBundle(now.body, proofNow.body); err != nil || !bytes.Equal(now.body, bundle) {
+		t.Errorf("the current bundle is %q, %v", now.body, err)
+	}
+	f.call(t, "anon", get, path+"bundle?current=perhaps", nil, 400).problem(t)
 }

@@ -116,6 +116,7 @@ var policies = []rest.Policy{
 	allow(get, "/api/v1/artifacts/{sha256}/history", rest.Open),
 	allow(get, "/api/v1/artifacts/{sha256}/bundle", rest.Open),
 	allow(get, "/api/v1/artifacts/{sha256}/ledger-proof", rest.Open),
+	allow(get, "/api/v1/artifacts/{sha256}/log-proof", rest.Open),
 	allow(get, "/api/v1/trace", rest.Open),
 	allow(get, "/api/v1/sbom/package/{sha256}", rest.Open),
 	allow(get, "/api/v1/sbom/build/{build_id}", rest.Open),

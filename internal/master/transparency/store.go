@@ -210,6 +210,15 @@ func (s store) files(ctx context.Context, q db.Q) ([]albs.Digest, error) {
 	return out, nil
 }
 
+// beside returns the last proven leaf of a package; NotFound if there is none.
+func (s store) beside(ctx context.Context, q db.Q, d albs.Digest) (l leafRow, err error) {
+	err = q.GetContext(ctx, &l, `SELECT `+leafColumns+` FROM transparency_leaf WHERE package = $1 AND step >= $2 ORDER BY id DESC LIMIT 1`, d, proven)
+	if err != nil {
+		return l, db.Found(err, "proof yet that %s was released in the public log", d)
+	}
+	return l, nil
+}
+
 // standing returns where all leaves are, without what they say.
 func (s store) standing(ctx context.Context, q db.Q) (out []leafRow, err error) {
 	err = q.SelectContext(ctx, &out, `SELECT release_id, package, step, log_id, place FROM transparency_leaf`)

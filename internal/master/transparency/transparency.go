@@ -290,6 +290,21 @@ func (t *Transparency) Policy(ctx context.Context) (*tlog.Policy, error) {
 	return p, nil
 }
 
+// Files are the digests of what lies beside a released package: each is kept, and the
+// log's proof is about these statements and no others.
+type Files struct{ Statements, LedgerProof, LogProof albs.Digest }
+
+// Beside returns what lies beside a signed package that the public log proves to be
+// released: of several releases that of the last, whose statements tell of all. Anyone may
+// ask. NotFound if there is no proof of it, or not yet.
+func (t *Transparency) Beside(ctx context.Context, d albs.Digest) (Files, error) {
+	l, err := t.store.beside(ctx, t.DB, d)
+	if err != nil {
+		return Files{}, err
+	}
+	return Files{Statements: l.Statements, LedgerProof: l.LedgerProof, LogProof: l.LogProof}, nil
+}
+
 // roots are the files beside packages: they may be laid anew as long as the package is
 // kept, which is for ever.
 func (t *Transparency) roots(ctx context.Context, _ db.Time, yield func(artifact.Ref) error) error {

@@ -231,15 +231,21 @@ func (f *fixture) get(l *worker.Lease, d albs.Digest) []byte {
 // verify checks what a releaser is to lay beside a package as a stranger does.
 func (f *fixture) verify(t *Transparency, l *worker.Lease, k albs.ProvePackage) tlog.Inclusion {
 	f.t.Helper()
-	b, err := attest.ParseBundle(f.get(l, k.Statements), f.get(l, k.LedgerProof))
+	return f.proven(t, k.Package, f.get(l, k.Statements), f.get(l, k.LedgerProof), f.get(l, k.LogProof))
+}
+
+// proven checks what is to lie beside a package d as a stranger does.
+func (f *fixture) proven(t *Transparency, d albs.Digest, statements, ledgerProof, logProof []byte) tlog.Inclusion {
+	f.t.Helper()
+	b, err := attest.ParseBundle(statements, ledgerProof)
 	f.must(err)
-	p, err := f.Artifacts.Package(f.t.Context(), k.Package)
+	p, err := f.Artifacts.Package(f.t.Context(), d)
 	f.must(err)
-	leaf, err := b.Leaf(p, k.Package)
+	leaf, err := b.Leaf(p, d)
 	f.must(err)
 	policy, err := t.Policy(f.t.Context())
 	f.must(err)
-	in, err := tlog.Verify(f.get(l, k.LogProof), leaf.Encode(), *policy)
+	in, err := tlog.Verify(logProof, leaf.Encode(), *policy)
 	f.must(err)
 	return in
 }
@@ -334,6 +340,68 @@ func running(t *testing.T, c Config) (*fixture, *Transparency, func()) {
 	f.lay(f.claim())
 	f.reaches(tr, "the first is laid", func(s State) bool { return s.Laid == 1 })
 	return f, tr, stop
+}
+
+// TestBeside: what lies beside a package fits together whatever is stated of it later, and
+// is another as soon as another release of it is proven, not before.
+func TestBeside(t *testing.T) {
+	t.Parallel()
+	f, tr, stop := running(t, Config{})
+	made, err := rpms()
+	f.must(err)
+	d := albs.DigestOf(made[alpha])
+	read := func(d albs.Digest) []byte {
+		t.Helper()
+		r, err := f.Artifacts.Open(t.Context(), d, 0, -1)
+		f.must(err)
+		defer r.Close()
+		var b bytes.Buffer
+		_, err = b.ReadFrom(r)
+		f.must(err)
+		return b.Bytes()
+	}
+	fits := func(index uint64) Files {
+		t.Helper()
+		files, err := tr.Beside(t.Context(), d)
+		f.must(err)
+		if in := f.proven(tr, d, read(files.Statements), read(files.LedgerProof), read(files.LogProof)); in.Index != index {
+			t.Errorf("the proof is of leaf %d, want %d", in.Index, index)
+		}
+		return files
+	}
+	first := fits(0)
+	if _, err := tr.Beside(t.Context(), albs.DigestOf(made[beta])); !errors.Is(err, albs.NotFound) {
+		t.Errorf("Beside of what wasn't released: %v, want NotFound", err)
+	}
+
+	ctx := auth.System(t.Context(), "test")
+	a, err := f.Artifacts.Find(ctx, d)
+	f.must(err)
+	f.must(f.DB.InTx(ctx, func(tx db.Tx) error {
+		return f.Provenance.State(ctx, tx, provenance.Fact{Subjects: []attest.Subject{provenance.SubjectOf(a)}, Predicate: attest.Test, Body: attest.TestBody{Result: attest.Passed}})
+	}))
+	f.until("the bundle of now has it", func() bool {
+		b, err := f.Provenance.Bundle(ctx, d)
+		if err != nil && !errors.Is(err, albs.Unavailable) {
+			t.Fatal(err)
+		}
+		return err == nil && albs.DigestOf(b.Envelopes()) != first.Statements
+	})
+	if now := fits(0); now != first {
+		t.Errorf("beside it lie %+v, want %+v", now, first)
+	}
+
+	f.release(2, false, []string{"el/other"}, alpha)
+	l := f.claim()
+	if second, k := fits(1), l.Spec.Prove.Packages[0]; second != (Files{k.Statements, k.LedgerProof, k.LogProof}) || second.Statements == first.Statements {
+		t.Errorf("beside it lie %+v, and the task lays %+v", second, k)
+	}
+	stop()
+	_, err = f.DB.ExecContext(ctx, `UPDATE transparency_leaf SET step = 3 WHERE release_id = 2`)
+	f.must(err)
+	if now := fits(0); now != first {
+		t.Errorf("before the second release is proven beside it lie %+v, want %+v", now, first)
+	}
 }
 
 // TestCheck finds what the log and the releases don't have in common.

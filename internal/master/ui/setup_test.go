@@ -28,6 +28,7 @@ import (
 	"albs/internal/master/product"
 	"albs/internal/master/repo/history"
 	"albs/internal/master/trace"
+	"albs/internal/master/transparency"
 	"albs/internal/master/ui/page"
 	"albs/internal/master/ui/page/pagetest"
 	"albs/internal/worker"
@@ -87,7 +88,8 @@ func setup(t *testing.T) *fixture {
 	m := facetest.Open(t, f.d, out, log)
 	f.m = m
 	f.Parts = Parts{Auth: m.Auth, Events: m.Events, Queue: m.Queue, Builds: m.Builds, Tests: m.Tests, Rebuilds: m.Rebuilds, Signs: m.Signs, Releases: m.Releases,
-		Products: m.Products, Repos: m.Repos, History: history.New(m.Repos), Records: m.Records, Traces: trace.New(trace.Parts{Artifacts: m.Artifacts, Provenance: m.Provenance, Builds: m.Builds}), Notary: m.Notary, Provenance: m.Provenance, Log: log}
+		Products: m.Products, Repos: m.Repos, History: history.New(m.Repos), Records: m.Records, Traces: trace.New(trace.Parts{Artifacts: m.Artifacts, Provenance: m.Provenance, Builds: m.Builds}), Notary: m.Notary, Provenance: m.Provenance, Log: log,
+		Logs: transparency.New(transparency.Parts{DB: m.DB, Events: m.Events, Queue: m.Queue, Artifacts: m.Artifacts, Provenance: m.Provenance, Releases: m.Releases, Log: log}, transparency.Config{Dir: t.TempDir()})}
 	f.UI, err = New(f.Parts)
 	must(t, err)
 

@@ -335,6 +335,14 @@ func TestShip(t *testing.T) {
 	contains(t, "other releases", anon.page("/releases?status=4"), "No release is like that")
 	contains(t, "build", anon.page(path), `href="/release/1"`)
 
+	var packaged albs.Digest
+	must(t, f.d.GetContext(t.Context(), &packaged, `SELECT digest FROM artifact WHERE unsigned IS NOT NULL ORDER BY id LIMIT 1`))
+	trace, logProof := "/p/"+string(packaged), `href="/api/v1/artifacts/`+string(packaged)+`/log-proof"`
+	contains(t, "trace before the public log", anon.page(trace), "Trace of", "!"+logProof)
+	_, err := f.d.ExecContext(t.Context(), `INSERT INTO transparency_leaf (id, release_id, product, package, step, leaf, task_id, changed_at) VALUES (1, 1, 'demo', $1, 4, '', 0, $2)`, packaged, db.Now())
+	must(t, err)
+	contains(t, "trace", anon.page(trace), logProof)
+
 	// What readers see.
 	shown := anon.page("/product/demo")
 	contains(t, "product", shown, "serial 1", "2 packages", `href="/repo/demo/BaseOS/x86_64/os"`, "[demo-BaseOS-os]", "gpgcheck=1", f.url+"/repos/product/demo/")

@@ -41,6 +41,7 @@ import (
 	"albs/internal/master/source/notary"
 	"albs/internal/master/testrun"
 	"albs/internal/master/trace"
+	"albs/internal/master/transparency"
 	"albs/internal/master/ui/builds"
 	"albs/internal/master/ui/farm"
 	"albs/internal/master/ui/keys"
@@ -65,10 +66,12 @@ type Parts struct {
 	Notary   *notary.Notary
 	// Provenance tells how far notarized commits can be believed.
 	Provenance *provenance.Provenance
-	Products   *product.Products
-	Repos      *repo.Repos
-	History    *history.History
-	Records    *record.Records
+	// Logs tell which packages the public log proves to be released.
+	Logs     *transparency.Transparency
+	Products *product.Products
+	Repos    *repo.Repos
+	History  *history.History
+	Records  *record.Records
 	// URL is how people reach the pages, for what they copy from them; "" stands for the
 	// address by which they asked.
 	URL string
@@ -90,7 +93,7 @@ type UI struct {
 // error is a mistake in a template, or a part that is missing.
 func New(p Parts) (*UI, error) {
 	if p.Queue == nil || p.Builds == nil || p.Tests == nil || p.Rebuilds == nil || p.Signs == nil || p.Releases == nil ||
-		p.Products == nil || p.Repos == nil || p.History == nil || p.Records == nil || p.Traces == nil || p.Notary == nil || p.Provenance == nil {
+		p.Products == nil || p.Repos == nil || p.History == nil || p.Records == nil || p.Traces == nil || p.Notary == nil || p.Provenance == nil || p.Logs == nil {
 		return nil, albs.Errorf(albs.Invalid, "the pages need all of their modules")
 	}
 	s, err := page.New(page.Parts{Auth: p.Auth, Events: p.Events, HTTPS: p.HTTPS, Log: p.Log}, groups()...)
@@ -121,7 +124,7 @@ func (u *UI) routes(r chi.Router) {
 		r.Use(middleware.Compress(5, "text/html", "text/css", "text/javascript", "image/svg+xml", "application/json"))
 		builds.New(u.Server, builds.Parts{Queue: m.Queue, Builds: m.Builds, Tests: m.Tests, Rebuilds: m.Rebuilds, Signs: m.Signs, Releases: m.Releases}).Routes(r)
 		(&farm.Pages{Server: u.Server, Queue: m.Queue}).Routes(r)
-		(&trust.Pages{Server: u.Server, Traces: m.Traces, Rebuilds: m.Rebuilds, Notary: m.Notary, Provenance: m.Provenance}).Routes(r)
+		(&trust.Pages{Server: u.Server, Traces: m.Traces, Rebuilds: m.Rebuilds, Notary: m.Notary, Provenance: m.Provenance, Logs: m.Logs}).Routes(r)
 		(&keys.Pages{Server: u.Server, Parts: keys.Parts{Queue: m.Queue, Products: m.Products, Builds: m.Builds, Signs: m.Signs}}).Routes(r)
 		(&products.Pages{Server: u.Server, Parts: products.Parts{
 			Products: m.Products, Repos: m.Repos, History: m.History, Records: m.Records, Signs: m.Signs, Releases: m.Releases, URL: m.URL,

@@ -3,6 +3,7 @@ package trust
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -16,6 +17,7 @@ import (
 	"albs/internal/cli/remote/ask"
 	"albs/internal/cli/terminal"
 	"albs/internal/client"
+	"albs/internal/tlog"
 )
 
 func (a app) artifactCommand() *urfave.Command {
@@ -35,10 +37,15 @@ func (a app) artifactCommand() *urfave.Command {
 				Action:      onFile(a, (*client.Client).History, a.showHistory),
 			}),
 			{
-				Name: "bundle", Usage: "download a package's statements and their proof, for albs verify", ArgsUsage: "FILE|SHA256 [--output DIR]",
-				Description: "NAME.rpm" + attest.EnvelopesSuffix + " and NAME.rpm" + attest.ProofSuffix + " are written beside FILE, or into DIR, and go with the package to whoever is to verify it.\n" +
+				Name: "bundle", Usage: "download what lies beside a package, for albs verify", ArgsUsage: "FILE|SHA256 [--output DIR] [--current]",
+				Description: "Its statements, NAME.rpm" + attest.EnvelopesSuffix + ", and their proof, NAME.rpm" + attest.ProofSuffix + ", are written beside FILE, or into DIR, and go with the package to whoever is to verify it.\n" +
+					"Of a package in the public log NAME.rpm" + attest.LogProofSuffix + " comes with them, and all three are as they lie beside it in the public place.\n" +
+					"What was stated since the release, as that it was rebuilt, --current has; the log's proof isn't about that.\n" +
 					"For example: albs artifact bundle hello-1-1.x86_64.rpm",
-				Flags:  []urfave.Flag{&urfave.StringFlag{Name: "output", Aliases: []string{"o"}, Usage: "the `DIR` to write to; of a SHA256 it is the working directory otherwise"}},
+				Flags: []urfave.Flag{
+					&urfave.StringFlag{Name: "output", Aliases: []string{"o"}, Usage: "the `DIR` to write to; of a SHA256 it is the working directory otherwise"},
+					&urfave.BoolFlag{Name: "current", Usage: "take the statements of now, without the proof of the public log"},
+				},
 				Action: terminal.Action(1, 1, a.saveBundle),
 			},
 		},
@@ -133,14 +140,19 @@ func (a app) saveBundle(c *urfave.Context) error {
 	if dir := c.String("output"); dir != "" {
 		base = filepath.Join(dir, filepath.Base(base))
 	}
-	envelopes, proof, err := fitting(c.Context, cl, d)
+	files, err := fitting(c.Context, cl, d, c.Bool("current"))
 	if err != nil {
 		return err
 	}
-	for _, f := range []struct {
-		suffix string
-		b      []byte
-	}{{attest.EnvelopesSuffix, envelopes}, {attest.ProofSuffix, proof}} {
+	if stale := base + attest.LogProofSuffix; files[2].b == nil {
+		if _, err := os.Lstat(stale); err == nil {
+			return albs.Errorf(albs.Conflict, "%s is there already, and is about other statements than would lie beside it: choose another place with --output, or remove it", stale)
+		}
+	}
+	for _, f := range files {
+		if f.b == nil {
+			continue
+		}
 		if err := a.SaveFile(base+f.suffix, bytes.NewReader(f.b)); err != nil {
 			return err
 		}
@@ -151,20 +163,52 @@ func (a app) saveBundle(c *urfave.Context) error {
 	return nil
 }
 
-// fitting downloads both halves of a bundle. They are asked for one after the other,
-// and something may be stated in between: then the halves don't fit, and are asked for
-// again.
-func fitting(ctx context.Context, cl *client.Client, d albs.Digest) (envelopes, proof []byte, err error) {
+// besideFile is a file that lies beside a package; b is nil if there is none.
+type besideFile struct {
+	suffix string
+	b      []byte
+}
+
+// fitting downloads what lies beside a package, without the proof of the public log if
+// current. One file is asked for after the other, and something may be stated or released in
+// between: then they don't fit, and are asked for again.
+func fitting(ctx context.Context, cl *client.Client, d albs.Digest, current bool) (files [3]besideFile, err error) {
+	var misfit error
 	for range 3 {
-		envelopes, proof, err = cl.Bundle(ctx, d, attest.MaxBundle)
+		log, err := logProof(ctx, cl, d, current)
 		if err != nil {
-			return nil, nil, err
+			return files, err
 		}
-		if _, err = attest.ParseBundle(envelopes, proof); err == nil {
-			return envelopes, proof, nil
+		envelopes, proof, err := cl.Bundle(ctx, d, current, attest.MaxBundle)
+		if err != nil {
+			return files, err
 		}
+		if _, misfit = attest.ParseBundle(envelopes, proof); misfit != nil {
+			continue
+		}
+		after, err := logProof(ctx, cl, d, current)
+		if err != nil {
+			return files, err
+		}
+		if !bytes.Equal(log, after) {
+			misfit = albs.Errorf(albs.Conflict, "its proof of the public log is another one each time")
+			continue
+		}
+		return [3]besideFile{{attest.EnvelopesSuffix, envelopes}, {attest.ProofSuffix, proof}, {attest.LogProofSuffix, log}}, nil
 	}
-	return nil, nil, fmt.Errorf("the server's bundle: %w", err)
+	return files, fmt.Errorf("the server's bundle: %w", misfit)
+}
+
+// logProof is nil if there is none.
+func logProof(ctx context.Context, cl *client.Client, d albs.Digest, current bool) ([]byte, error) {
+	if current {
+		return nil, nil
+	}
+	b, err := cl.LogProof(ctx, d, tlog.MaxProof)
+	if errors.Is(err, albs.NotFound) {
+		return nil, nil
+	}
+	return b, err
 }
 
 func (a app) trustCommand() *urfave.Command {

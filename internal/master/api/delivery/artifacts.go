@@ -3,6 +3,7 @@ package delivery
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"mime"
@@ -15,11 +16,13 @@ import (
 
 	"albs/internal/albs"
 	"albs/internal/attest"
+	"albs/internal/disk"
 	"albs/internal/master/api/rest"
 	"albs/internal/master/artifact"
 	"albs/internal/master/auth"
 	"albs/internal/master/content"
 	"albs/internal/master/provenance"
+	"albs/internal/master/transparency"
 )
 
 type digestInput struct {
@@ -36,15 +39,21 @@ func (s *Resources) routeArtifacts() {
 	op.Responses["206"] = &huma.Response{Description: "A range of it", Content: map[string]*huma.MediaType{"application/octet-stream": {}}}
 	s.Raw(op, s.download)
 
+	current := rest.QueryParam("current", huma.TypeBoolean, "As of now, also of a package in the public log, whose proof is about what was stated at its release; false if it is absent")
 	op = rest.Operation(rest.Get, "/api/v1/artifacts/{sha256}/bundle", "Download the statements that lead to a file, for albs verify and others: NAME.intoto.jsonl")
-	op.Parameters = rest.PathParams(op.Path)
+	op.Parameters = append(rest.PathParams(op.Path), current)
 	op.Responses = rest.Answers(http.StatusOK, "DSSE envelopes in the order in which they were made, one a line", bundleType)
-	s.Raw(op, s.beside(attest.EnvelopesSuffix, attest.Bundle.Envelopes))
+	s.Raw(op, s.beside(besideFile{attest.EnvelopesSuffix, bundleType, func(f transparency.Files) albs.Digest { return f.Statements }, attest.Bundle.Envelopes}))
 
 	op = rest.Operation(rest.Get, "/api/v1/artifacts/{sha256}/ledger-proof", "Download the proof that the ledger holds those statements: NAME.ledger-proof")
-	op.Parameters = rest.PathParams(op.Path)
+	op.Parameters = append(rest.PathParams(op.Path), current)
 	op.Responses = rest.Answers(http.StatusOK, "For each line of the bundle a ledger proof, then a signed ledger state", bundleType)
-	s.Raw(op, s.beside(attest.ProofSuffix, attest.Bundle.Proof))
+	s.Raw(op, s.beside(besideFile{attest.ProofSuffix, bundleType, func(f transparency.Files) albs.Digest { return f.LedgerProof }, attest.Bundle.Proof}))
+
+	op = rest.Operation(rest.Get, "/api/v1/artifacts/{sha256}/log-proof", "Download the proof that the release of a package, with those statements, is in the public log: NAME.tlog-proof")
+	op.Parameters = rest.PathParams(op.Path)
+	op.Responses = rest.Answers(http.StatusOK, "A c2sp.org/tlog-proof@v1", logProofType)
+	s.Raw(op, s.beside(besideFile{attest.LogProofSuffix, logProofType, func(f transparency.Files) albs.Digest { return f.LogProof }, nil}))
 
 	op = rest.Operation(rest.Get, "/api/v1/trust", "Download what a stranger needs to verify packages of this server")
 	op.Parameters = []*huma.Param{
@@ -58,7 +67,11 @@ func (s *Resources) routeArtifacts() {
 // DownloadPath is where a file is downloaded by its digest.
 func DownloadPath(d albs.Digest) string { return "/api/v1/artifacts/" + string(d) + "/download" }
 
-const bundleType = "application/jsonl"
+// What the files beside packages are served as.
+const (
+	bundleType   = "application/jsonl"
+	logProofType = "text/plain"
+)
 
 // ArtifactDetail is what is known of one file.
 type ArtifactDetail struct {
@@ -166,38 +179,89 @@ func (s *Resources) download(w http.ResponseWriter, r *http.Request) {
 	})
 }
 
-// beside serves one of the files that lie beside a package, by the name that it has there.
-func (s *Resources) beside(suffix string, part func(attest.Bundle) []byte) http.HandlerFunc {
+// besideFile is one of the files that lie beside a package.
+type besideFile struct {
+	suffix, media string
+	// fixed is the one that the public log's proof is about, and current the same as of
+	// now; nil if there is none but the fixed one.
+	fixed   func(transparency.Files) albs.Digest
+	current func(attest.Bundle) []byte
+}
+
+// beside serves a file that lies beside a package, by the name that it has there: of a
+// package in the public log as it was fixed for that, so that all of them fit together.
+func (s *Resources) beside(f besideFile) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
-		d, err := albs.ParseDigest(chi.URLParam(r, "sha256"))
+		name, b, err := s.readBeside(r, f)
 		if err != nil {
 			s.Fail(w, r, err)
 			return
 		}
-		a, err := s.Artifacts.Find(r.Context(), d)
-		if err != nil {
-			s.Fail(w, r, err)
-			return
-		}
-		b, err := s.Provenance.Bundle(r.Context(), d)
-		if err != nil {
-			s.Fail(w, r, err)
-			return
-		}
-		w.Header().Set("Content-Type", bundleType)
-		w.Header().Set("Content-Disposition", mime.FormatMediaType("attachment", map[string]string{"filename": a.Name + suffix}))
-		http.ServeContent(w, r, "", time.Time{}, bytes.NewReader(part(b)))
+		w.Header().Set("Content-Type", f.media)
+		w.Header().Set("Content-Disposition", mime.FormatMediaType("attachment", map[string]string{"filename": name + f.suffix}))
+		http.ServeContent(w, r, "", time.Time{}, bytes.NewReader(b))
 	}
 }
 
-func (s *Resources) trust(w http.ResponseWriter, r *http.Request) {
-	keys := true
-	if v := r.URL.Query().Get("keys"); v != "" {
-		var err error
-		if keys, err = strconv.ParseBool(v); err != nil {
-			s.Fail(w, r, albs.Errorf(albs.Invalid, "keys is true or false, not %.40q", v))
-			return
+// readBeside returns the name of the package that a request is about and what f is of it.
+func (s *Resources) readBeside(r *http.Request, f besideFile) (name string, b []byte, err error) {
+	d, err := albs.ParseDigest(chi.URLParam(r, "sha256"))
+	if err != nil {
+		return "", nil, err
+	}
+	current, err := switchedOn(r, "current", false)
+	if err != nil {
+		return "", nil, err
+	}
+	a, err := s.Artifacts.Find(r.Context(), d)
+	if err != nil {
+		return "", nil, err
+	}
+	if f.current == nil || !current {
+		files, err := s.Logs.Beside(r.Context(), d)
+		if err == nil {
+			b, err = s.document(r.Context(), f.fixed(files), a.Name+f.suffix)
+			return a.Name, b, err
 		}
+		if f.current == nil || !errors.Is(err, albs.NotFound) {
+			return "", nil, err
+		}
+	}
+	bundle, err := s.Provenance.Bundle(r.Context(), d)
+	if err != nil {
+		return "", nil, err
+	}
+	return a.Name, f.current(bundle), nil
+}
+
+// document reads a file that was kept of what was stated.
+func (s *Resources) document(ctx context.Context, d albs.Digest, name string) ([]byte, error) {
+	f, err := s.Artifacts.Open(ctx, d, 0, -1)
+	if err != nil {
+		return nil, err
+	}
+	b, err := disk.ReadAll(f, name, attest.MaxBundle)
+	return b, errors.Join(err, f.Close())
+}
+
+// switchedOn is what a query says of a boolean parameter.
+func switchedOn(r *http.Request, name string, otherwise bool) (bool, error) {
+	v := r.URL.Query().Get(name)
+	if v == "" {
+		return otherwise, nil
+	}
+	on, err := strconv.ParseBool(v)
+	if err != nil {
+		return false, albs.Errorf(albs.Invalid, "%s is true or false, not %.40q", name, v)
+	}
+	return on, nil
+}
+
+func (s *Resources) trust(w http.ResponseWriter, r *http.Request) {
+	keys, err := switchedOn(r, "keys", true)
+	if err != nil {
+		s.Fail(w, r, err)
+		return
 	}
 	doc, err := s.Trust(r.Context(), r.URL.Query().Get("product"), keys)
 	if err != nil {

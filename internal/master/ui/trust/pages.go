@@ -10,6 +10,7 @@ import (
 	"albs/internal/master/rebuild"
 	"albs/internal/master/source/notary"
 	"albs/internal/master/trace"
+	"albs/internal/master/transparency"
 	"albs/internal/master/ui/page"
 	"albs/internal/master/ui/picture"
 	"albs/internal/master/ui/words"
@@ -22,6 +23,7 @@ type Pages struct {
 	Rebuilds   *rebuild.Rebuilds
 	Notary     *notary.Notary
 	Provenance *provenance.Provenance
+	Logs       *transparency.Transparency
 }
 
 // looks are how a standing is shown.

@@ -1,6 +1,7 @@
 package trust
 
 import (
+	"errors"
 	"fmt"
 	"net/http"
 	"net/url"
@@ -42,6 +43,8 @@ type thing struct {
 	Links []link // that lead to it
 	// Worst is the worst standing of its record and of what leads to it.
 	Worst provenance.Standing
+	// Logged tells that the public log proves it to be released.
+	Logged bool
 }
 
 type link struct {
@@ -142,6 +145,15 @@ func (u *Pages) tracePage(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	v := viewOf(t)
+	for i, n := range t.Nodes {
+		if n.NEVRA == "" {
+			continue // no package
+		}
+		_, err := u.Logs.Beside(r.Context(), n.SHA256)
+		if v.Things[i].Logged = err == nil; err != nil && !errors.Is(err, albs.NotFound) {
+			return err
+		}
+	}
 	if d := asked(t); d != "" {
 		// Whose build it is, and what that person may, is looked at when it is asked for.
 		may := auth.Can(r.Context(), auth.BuildCreate, auth.Object{})

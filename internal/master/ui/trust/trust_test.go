@@ -36,6 +36,7 @@ func sample(name string) trace.Trace {
 func TestTemplates(t *testing.T) {
 	t.Parallel()
 	offered := viewOf(sample(pagetest.Bad))
+	offered.Things[1].Logged = true
 	offered.Actions = []page.Action{{URL: "/x", Label: "Rebuild", Sure: "Really", Leads: true}, {Label: "Rebuild", Why: pagetest.Bad}}
 	pagetest.Execute(t, Group(), map[string][]any{"source": {
 		sourceView{}, sourceView{Repositories: []notary.Repository{{URL: pagetest.Bad, Commits: 3, Last: time.Now()}}, More: "/source?after=x"},
