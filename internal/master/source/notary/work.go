@@ -29,10 +29,12 @@ const (
 	maxText    = 200 // bytes of a name, a mail address or a title
 	maxTold    = 5   // refs of a failure that are told one by one
 	maxLooks   = 4   // at one ref
+	maxAway    = 3   // refs, one after another, that something was away for
 )
 
-// errMoved has a ref looked at again: what was seen of it isn't what there is.
-var errMoved = albs.Errorf(albs.Unavailable, "the ref has moved")
+// errMoved has a ref looked at again: it isn't what it was, or another request has stated
+// what it names.
+var errMoved = albs.Errorf(albs.Unavailable, "the ref has moved, or another request was ahead")
 
 // notarize is the master's own task. What a ref names is seen now, and by the master: the
 // task's row tells what it named when that was asked for, and anyone who writes there could
@@ -42,6 +44,7 @@ func (n *Notary) notarize(ctx context.Context, t queue.Task, log io.Writer) (alb
 	var done albs.NotarizeResult
 	var failed []string
 	var kind albs.Kind
+	away := 0
 	listed, err := n.listed(ctx, spec.URL)
 	if err != nil {
 		return albs.Result{}, err
@@ -58,15 +61,23 @@ func (n *Notary) notarize(ctx context.Context, t queue.Task, log io.Writer) (alb
 			fmt.Fprintf(log, "it named %s when that was asked for\n", asked)
 		}
 		err := n.follow(ctx, spec, ref, &done, log)
-		switch albs.KindOf(err) {
+		switch k := albs.KindOf(err); k {
 		case "":
+			away = 0
+			continue
 		case albs.Invalid, albs.NotFound, albs.Forbidden, albs.TooLarge: // of this ref: others may be well
-			fmt.Fprintf(log, "%s: %v\n", ref.Name, err)
-			failed = append(failed, fmt.Sprintf("%s: %v", ref.Name, err))
-			kind = cmp.Or(kind, albs.KindOf(err))
+			away = 0
+			kind = cmp.Or(kind, k)
+		case albs.Unavailable: // they may be, too, and another attempt is worth it
+			if away++; away == maxAway || ctx.Err() != nil {
+				return albs.Result{}, err
+			}
+			kind = k
 		default:
 			return albs.Result{}, err
 		}
+		fmt.Fprintf(log, "%s: %v\n", ref.Name, err)
+		failed = append(failed, fmt.Sprintf("%s: %v", ref.Name, err))
 	}
 	fmt.Fprintf(log, "%d commits and %d refs are stated\n", done.Commits, done.Refs)
 	if len(failed) > 0 {
@@ -92,9 +103,9 @@ func (n *Notary) follow(ctx context.Context, spec albs.NotarizeSpec, ref albs.Na
 		if ref.Commit, _, err = n.Git.Resolve(ctx, spec.URL, ref.Name); err != nil {
 			return err
 		}
-		fmt.Fprintf(log, "it has moved: %s at %s\n", ref.Name, ref.Commit)
+		fmt.Fprintf(log, "it has moved, or another request was ahead: %s at %s\n", ref.Name, ref.Commit)
 	}
-	return albs.Errorf(albs.Unavailable, "it has moved each of the %d times that it was looked at", maxLooks)
+	return albs.Errorf(albs.Unavailable, "it has moved, or another request was ahead, each of the %d times that it was looked at", maxLooks)
 }
 
 // ref states what is new of one ref, or returns errMoved.
@@ -315,7 +326,7 @@ func (n *Notary) head(ctx context.Context, spec albs.NotarizeSpec, last refRow, 
 			return err
 		}
 		if now.ID != last.ID {
-			return albs.Errorf(albs.Unavailable, "%s of %s was notarized by another request a moment ago", body.Ref, spec.URL)
+			return errMoved
 		}
 		added, err := n.store.addCommit(ctx, tx, rowOf(spec.URL, body.Ref, c, subject))
 		if err != nil {

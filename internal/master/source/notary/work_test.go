@@ -3,6 +3,7 @@ package notary
 import (
 	"errors"
 	"io"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -103,5 +104,66 @@ func TestForeignCommit(t *testing.T) {
 		if _, err := f.notarize(t.Context(), f.asked(gone, head), io.Discard); !errors.Is(err, albs.NotFound) {
 			t.Errorf("%s: %v, want NotFound", gone, err)
 		}
+	}
+}
+
+// TestLikeRequests: one that another was ahead of ends well, and one that always is fails
+// for that ref alone.
+func TestLikeRequests(t *testing.T) {
+	t.Parallel()
+	f := setup(t, dbtest.Open(t, dbtest.SQLite(t)))
+	const main, other = "refs/heads/main", "refs/heads/other"
+	f.forge.AddRepo("hello", map[string]string{"a": "0"})
+	head := f.forge.Commit("hello", "main", map[string]string{"a": "1"})
+	last := f.forge.Commit("hello", "other", map[string]string{"a": "2"})
+
+	ahead := &during{like: "commits before it"}
+	ahead.do = func() {
+		ahead.do = func() {}
+		f.done(f.asked(main, head), io.Discard)
+	}
+	if r := f.done(f.asked(main, head), ahead); r.Refs != 0 || r.Commits != 1 || len(f.named(main)) != 1 {
+		t.Errorf("the second of two like requests stated %+v, and the ref named %+v", r, f.named(main))
+	}
+
+	n := 1
+	moves := &during{like: main + " at "}
+	moves.do = func() {
+		n++
+		f.done(f.asked(main, f.forge.Commit("hello", "main", map[string]string{"a": strconv.Itoa(n)})), io.Discard)
+	}
+	both := taskOf(albs.NotarizeSpec{URL: f.url, Refs: []albs.NamedRef{{Name: main, Commit: head}, {Name: other, Commit: last}}, Requester: "alice"})
+	_, err := f.notarize(t.Context(), both, moves)
+	if !errors.Is(err, albs.Unavailable) || !strings.Contains(err.Error(), "1 of 2 refs were not notarized: "+main+": ") {
+		t.Errorf("a ref that never rests: %v, want Unavailable", err)
+	}
+	if all := f.named(other); len(all) != 1 || all[0].Commit != last {
+		t.Errorf("the other ref named %+v", all)
+	}
+	for _, r := range f.named(main) {
+		if r.Rewritten {
+			t.Errorf("%s, behind %s, is called rewritten", r.Commit, r.Previous)
+		}
+	}
+}
+
+// TestAway: where nothing answers for one ref after another, the attempt ends.
+func TestAway(t *testing.T) {
+	t.Parallel()
+	f := setup(t, dbtest.Open(t, dbtest.SQLite(t)))
+	commit := f.forge.AddRepo("hello", map[string]string{"a": "0"}, "v1", "v2", "v3", "v4", "v5")
+	spec := albs.NotarizeSpec{URL: f.url, Requester: "alice"}
+	for i := range 5 {
+		spec.Refs = append(spec.Refs, albs.NamedRef{Name: "refs/tags/v" + strconv.Itoa(i+1), Commit: commit})
+	}
+	var log strings.Builder
+	away := &during{like: "(1 of 5 refs)", do: func() {
+		f.forge.Serve("/hello.git/info/refs", []byte("001e# service=git-upload-pack\n0000garbage"))
+	}}
+	if _, err := f.notarize(t.Context(), taskOf(spec), io.MultiWriter(&log, away)); !errors.Is(err, albs.Unavailable) {
+		t.Errorf("an attempt without a host: %v, want Unavailable", err)
+	}
+	if said := log.String(); !strings.Contains(said, "(3 of 5 refs)") || strings.Contains(said, "(4 of 5 refs)") {
+		t.Errorf("it went on or ended early:\n%s", said)
 	}
 }
