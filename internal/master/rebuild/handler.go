@@ -69,6 +69,9 @@ func (h handler) Admit(ctx context.Context, l queue.Lease, out albs.Outcome, r a
 	default:
 		return nil, albs.Errorf(albs.Invalid, "the package was built for the arch before, and is said to exclude it now: %.200s", r.Reason)
 	}
+	if l.Spec.Build == nil {
+		return nil, albs.Errorf(albs.Invalid, "what the node was given is no build")
+	}
 	if r.Build == nil {
 		return nil, albs.Errorf(albs.Invalid, "the attempt reports success and names no package")
 	}
@@ -78,15 +81,51 @@ func (h handler) Admit(ctx context.Context, l queue.Lease, out albs.Outcome, r a
 	if in.record, err = h.Artifacts.Admit(ctx, queue.Upload(l.Token), r.Build.Record, artifact.Record); err != nil {
 		return nil, err
 	}
-	if err := h.judge(ctx, &in, r.Build.Packages); err != nil {
+	packages, err := packagesOf(ctx, h.DB, []int64{w.ID})
+	if err != nil {
+		return nil, fmt.Errorf("read packages of rebuild %d: %w", w.ID, err)
+	}
+	if err := h.rests(ctx, w, *l.Spec.Build, packages); err != nil {
+		return nil, err
+	}
+	if err := h.judge(ctx, &in, packages, r.Build.Packages); err != nil {
 		return nil, err
 	}
 	return func(ctx context.Context, tx db.Tx) error { return h.conclude(ctx, tx, in) }, nil
 }
 
+// rests holds what is about to be stated, which rows tell, to what was stated of the build
+// of each package: rows may have changed since Create looked. Invalid if they don't agree,
+// which ends the attempt.
+func (h handler) rests(ctx context.Context, w row, spec albs.BuildSpec, packages []packageRow) error {
+	other := func(p packageRow, why string) error {
+		return albs.Errorf(albs.Invalid, "it isn't the build that %s is stated to come from that was done again: %s", p.Name, why)
+	}
+	id := invocation(w.OfTask, w.OfAttempt)
+	for _, p := range packages {
+		body, ok, err := h.builtBy(ctx, p.Digest, id)
+		switch {
+		case err != nil:
+			return err
+		case !ok:
+			return other(p, "nothing is stated of "+id)
+		}
+		record, err := agree(spec, body)
+		switch {
+		case err != nil:
+			return other(p, albs.UserMessage(err))
+		case record != w.BuiltIn:
+			return other(p, "it was built in "+record.Short()+", not "+w.BuiltIn.Short())
+		case body.BuildDefinition.InternalParameters.Node != w.BuiltOn:
+			return other(p, fmt.Sprintf("node %.80q built it, not %.80q", body.BuildDefinition.InternalParameters.Node, w.BuiltOn))
+		}
+	}
+	return nil
+}
+
 // judge finds the verdicts: first whether the two roots were equal, without which nothing
 // follows from the packages.
-func (h handler) judge(ctx context.Context, in *admission, left []albs.File) error {
+func (h handler) judge(ctx context.Context, in *admission, packages []packageRow, left []albs.File) error {
 	was, err := h.inputs(ctx, in.row.BuiltIn)
 	if err != nil {
 		return err
@@ -94,10 +133,6 @@ func (h handler) judge(ctx context.Context, in *admission, left []albs.File) err
 	now, err := h.inputs(ctx, in.record.Digest)
 	if err != nil {
 		return err
-	}
-	packages, err := packagesOf(ctx, h.DB, []int64{in.row.ID})
-	if err != nil {
-		return fmt.Errorf("read packages of rebuild %d: %w", in.row.ID, err)
 	}
 	differing := was.differing(now)
 	for _, p := range packages {

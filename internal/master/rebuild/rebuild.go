@@ -331,25 +331,36 @@ func (r *Rebuilds) own(ctx context.Context, o *origin, id string) error {
 		return albs.Errorf(albs.TooLarge, "the build left %d packages, at most %d are compared", len(o.left.Packages), maxPackagesOfTask)
 	}
 	for _, f := range o.left.Packages {
-		said, err := r.Provenance.Stated(ctx, f.Digest, attest.Build)
+		_, ok, err := r.builtBy(ctx, f.Digest, id)
 		if err != nil {
 			return err
 		}
-		for _, st := range said {
-			var body attest.BuildBody
-			if err := st.Body(&body); err != nil {
-				return fmt.Errorf("read how %s was built: %w", f.Name, err)
-			}
-			if body.RunDetails.Metadata.InvocationID == id {
-				o.packages = append(o.packages, f)
-				break
-			}
+		if ok {
+			o.packages = append(o.packages, f)
 		}
 	}
 	if len(o.packages) == 0 {
 		return albs.Errorf(albs.Conflict, "the attempt that built it has no package left")
 	}
 	return nil
+}
+
+// builtBy returns the statement that an attempt built a package, false if there is none.
+func (r *Rebuilds) builtBy(ctx context.Context, d albs.Digest, id string) (attest.BuildBody, bool, error) {
+	said, err := r.Provenance.Stated(ctx, d, attest.Build)
+	if err != nil {
+		return attest.BuildBody{}, false, err
+	}
+	for _, st := range said {
+		var body attest.BuildBody
+		if err := st.Body(&body); err != nil {
+			return body, false, fmt.Errorf("read how %s was built: %w", d.Short(), err)
+		}
+		if body.RunDetails.Metadata.InvocationID == id {
+			return body, true, nil
+		}
+	}
+	return attest.BuildBody{}, false, nil
 }
 
 // kept returns a Conflict that names the first input of a build that is gone. What a mirror

@@ -408,6 +408,48 @@ func TestInputsDiffer(t *testing.T) {
 	})
 }
 
+// TestRowsChanged: rows that say otherwise than what was stated of the build, since the
+// rebuild was created, end it, and nothing is stated.
+func TestRowsChanged(t *testing.T) {
+	t.Parallel()
+	f := setup(t, dbtest.Open(t, dbtest.SQLite(t)))
+	other := albs.DigestOf(record("2"))
+	for what, c := range map[string]struct {
+		change string
+		value  any
+		says   string
+	}{
+		"another root":      {`UPDATE rebuild SET built_in = $2 WHERE id = $1`, other, "not " + other.Short()},
+		"another node":      {`UPDATE rebuild SET built_on = $2 WHERE id = $1`, "west", "not \"west\""},
+		"another attempt":   {`UPDATE rebuild SET of_attempt = $2 WHERE id = $1`, 2, "nothing is stated of "},
+		"another task":      {`UPDATE rebuild SET of_task = $2 WHERE id = $1`, 99, "nothing is stated of task/99/attempt/1"},
+		"another spec":      {`UPDATE attempt SET spec = replace(spec, '"arch":"x86_64"', $2) WHERE task_id = (SELECT task_id FROM rebuild WHERE id = $1)`, `"arch":"i686"`, "differ in the arch"},
+		"no spec":           {`UPDATE attempt SET spec = $2 WHERE task_id = (SELECT task_id FROM rebuild WHERE id = $1)`, `{}`, "is no build"},
+		"a package of none": {`UPDATE rebuild_package SET digest = $2 WHERE rebuild_id = $1 AND name LIKE 'hello-data%'`, f.record, "nothing is stated of "},
+	} {
+		r := f.create(Request{Of: string(f.digestOf(hello))})
+		l := f.claim("east", albs.KindRebuild)
+		result := f.result("east", l, "first", record("2"))
+		must(t, f.DB.InTx(t.Context(), func(tx db.Tx) error {
+			res, err := tx.ExecContext(t.Context(), c.change, r.ID, c.value)
+			return db.One(res, err, "%s: nothing changed", what)
+		}))
+		err := f.Queue.Complete(f.workers["east"], l.Token, albs.OutcomeOK, albs.Result{Build: result})
+		if !errors.Is(err, albs.Invalid) || !strings.Contains(err.Error(), c.says) {
+			t.Errorf("%s: %v, want Invalid with %q", what, err, c.says)
+		}
+		got, err := f.Get(t.Context(), r.ID)
+		must(t, err)
+		if !got.Ended() || got.Verdict != "" || got.Task.State != albs.TaskFailed || !strings.Contains(got.Reason, c.says) {
+			t.Errorf("%s: it came to %+v", what, got)
+		}
+	}
+	said, err := f.Provenance.Stated(t.Context(), f.digestOf(hello), attest.Rebuild)
+	if err != nil || len(said) != 0 {
+		t.Errorf("%d rebuilds are stated, %v", len(said), err)
+	}
+}
+
 // TestPackageSets: a package that is missing differs, and one more is told.
 func TestPackageSets(t *testing.T) {
 	t.Parallel()
