@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
+	"unicode"
 
 	"albs/internal/albs"
 )
@@ -60,7 +62,26 @@ func (p installed) is(o installed) bool {
 	return p.String() == o.String() && p.Header == o.Header && p.Header != ""
 }
 
-// readInputs reads a buildroot record. Invalid if it is none, or tells of no package.
+// maxWord bounds a name, version, release or arch in bytes.
+const maxWord = 255
+
+// check returns an Invalid error unless p is made of words that go into a row, a signed
+// statement and a terminal as they are.
+func (p installed) check() error {
+	for _, word := range []string{p.Name, p.Version, p.Release, p.Arch} {
+		if !plain(word) {
+			return albs.Errorf(albs.Invalid, "the buildroot record names a package %.80q, and its words are at most %d bytes of printable text", p.String(), maxWord)
+		}
+	}
+	return nil
+}
+
+func plain(s string) bool {
+	return len(s) <= maxWord && !strings.ContainsFunc(s, func(c rune) bool { return !unicode.IsPrint(c) })
+}
+
+// readInputs reads a buildroot record. Invalid if it is none, tells of no package, or
+// names what can't be told.
 func readInputs(b []byte) (inputs, error) {
 	var in inputs
 	if len(b) > maxRecord {
@@ -72,11 +93,19 @@ func readInputs(b []byte) (inputs, error) {
 	if in.Format != recordFormat {
 		return in, albs.Errorf(albs.Invalid, "the buildroot record is of the format %.40q, not %s", in.Format, recordFormat)
 	}
+	if !plain(string(in.Target)) {
+		return in, albs.Errorf(albs.Invalid, "the buildroot record is of the target %.80q", in.Target)
+	}
 	switch n := len(in.Packages); {
 	case n == 0:
 		return in, albs.Errorf(albs.Invalid, "the buildroot record names no package")
 	case n > maxPackages:
 		return in, albs.Errorf(albs.TooLarge, "the buildroot record names %d packages, %d are allowed", n, maxPackages)
+	}
+	for _, p := range in.Packages {
+		if err := p.check(); err != nil {
+			return in, err
+		}
 	}
 	return in, nil
 }

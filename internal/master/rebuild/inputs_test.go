@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+	"unicode"
+	"unicode/utf8"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -86,8 +88,22 @@ func TestReadInputs(t *testing.T) {
 	if diff := cmp.Diff(want, got); err != nil || diff != "" {
 		t.Errorf("readInputs = %v (-want +got):\n%s", err, diff)
 	}
+	one := func(word, value string) string {
+		return `{"format":"` + recordFormat + `","packages":[{"name":"gcc"},{"` + word + `":"` + value + `"}]}`
+	}
+	for _, word := range []string{"name", "version", "release", "arch"} {
+		if _, err := readInputs([]byte(one(word, strings.Repeat("é", maxWord/2)))); err != nil {
+			t.Errorf("a long %s: %v", word, err)
+		}
+		for _, bad := range []string{`\u0000`, `a\u001b[2J`, `a\nb`, `\u202e`, strings.Repeat("é", maxWord/2+1)} {
+			if _, err := readInputs([]byte(one(word, bad))); !errors.Is(err, albs.Invalid) || strings.ContainsAny(err.Error(), "\x00\x1b\n\u202e") {
+				t.Errorf("a %s of %.20q: %v, want Invalid in plain words", word, bad, err)
+			}
+		}
+	}
 	for name, bad := range map[string]string{
-		"nothing": "", "another format": `{"format":"x"}`, "no package": `{"format":"` + recordFormat + `"}`, "no JSON": "x", "a digest that is none": `{"macro_file":"x"}`,
+		"a target that is none": `{"format":"` + recordFormat + `","target":"\u0000","packages":[{"name":"gcc"}]}`,
+		"nothing":               "", "another format": `{"format":"x"}`, "no package": `{"format":"` + recordFormat + `"}`, "no JSON": "x", "a digest that is none": `{"macro_file":"x"}`,
 	} {
 		if _, err := readInputs([]byte(bad)); !errors.Is(err, albs.Invalid) {
 			t.Errorf("%s: %v, want Invalid", name, err)
@@ -107,6 +123,7 @@ func FuzzReadInputs(f *testing.F) {
 		f.Fatal(err)
 	}
 	f.Add(b)
+	f.Add([]byte(`{"format":"albs-buildroot/v1","packages":[{"name":"gcc\u0000"}]}`))
 	f.Add([]byte(`{"format":"albs-buildroot/v1","packages":[{},{"name":"gcc","arch":"x86_64"},{"name":"gcc","arch":"x86_64"}]}`))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		in, err := readInputs(b)
@@ -116,8 +133,14 @@ func FuzzReadInputs(f *testing.F) {
 			}
 			return
 		}
-		if got := good.differing(in); len(got) > maxDiffering+1 {
+		got := good.differing(in)
+		if len(got) > maxDiffering+1 {
 			t.Fatalf("%d differences", len(got))
+		}
+		for _, line := range got {
+			if !utf8.ValidString(line) || strings.ContainsFunc(line, unicode.IsControl) {
+				t.Fatalf("a difference is told as %q", line)
+			}
 		}
 		in.differing(good)
 	})

@@ -566,12 +566,14 @@ func TestHandlerContract(t *testing.T) {
 		return albs.Result{Build: &r}
 	}
 	empty := f.upload("east", l, "buildroot.json", []byte("{}"))
+	unspeakable := f.upload("east", l, "buildroot.json", record("\x00"))
 	queuetest.Run(t, queuetest.Case{
 		DB: f.DB, Queue: f.Queue, Handler: handler{f.Rebuilds}, Worker: f.workers["east"], Lease: *l, Good: albs.Result{Build: good},
 		Garbage: map[string]albs.Result{
-			"no package":          with(func(r *albs.BuildResult) { r.Packages = nil }),
-			"no record":           with(func(r *albs.BuildResult) { r.Record = albs.File{} }),
-			"a record of nothing": with(func(r *albs.BuildResult) { r.Record = empty }),
+			"no package":            with(func(r *albs.BuildResult) { r.Packages = nil }),
+			"no record":             with(func(r *albs.BuildResult) { r.Record = albs.File{} }),
+			"a record of nothing":   with(func(r *albs.BuildResult) { r.Record = empty }),
+			"a record no row takes": with(func(r *albs.BuildResult) { r.Record = unspeakable }),
 			"another package": with(func(r *albs.BuildResult) {
 				r.Packages[0].Digest, r.Packages[0].Size = r.Packages[1].Digest, r.Packages[1].Size
 			}),
