@@ -46,7 +46,7 @@ var unasked = map[string]string{
 		auth.Auth.Bootstrap auth.Auth.LocalWorker bill.Bills.Run build.Builds.Left build.Builds.Run build.Builds.TestRoot gc.Collector.Collect gc.Collector.Run platform.Platforms.Root platform.Platforms.Roots platform/reference.Index.Provided platform/reference.Index.Run
 		build/given.SRPMs.Fetch build/given.SRPMs.Held build/given.SRPMs.Upload
 		build/repository.Repositories.Extend build/repository.Repositories.Flavours build/repository.Repositories.Link build/repository.Repositories.Of build/repository.Repositories.Root
-		fleet.Fleet.Flush fleet.Fleet.Read fleet.Fleet.Run provenance.Checker.Check provenance.Checker.Run provenance.Provenance.Evidence provenance.Provenance.KeyOf provenance.Provenance.Meet provenance.Provenance.Pending provenance.Provenance.Run provenance.Provenance.Stated provenance.Provenance.Unverified provenance.Provenance.WaitNotarized
+		fleet.Fleet.Flush fleet.Fleet.Read fleet.Fleet.Run provenance.Checker.Check provenance.Checker.Run provenance.Provenance.Evidence provenance.Provenance.KeyOf provenance.Provenance.Meet provenance.Provenance.OnTheWay provenance.Provenance.Pending provenance.Provenance.Run provenance.Provenance.Stated provenance.Provenance.Unverified provenance.Provenance.WaitNotarized
 		queue.Queue.CleanLogs queue.Queue.Run queue.Queue.RunLocal queue/measure.Usage.Recount retention.Retention.Apply revision.Store.Apply
 		release.Releases.Added release.Releases.EachAdded release/gather.Gatherer.Closure release/gather.Gatherer.Current release/gather.Gatherer.Entries release/gather.Gatherer.Facts release/gather.Gatherer.ShownBy
 		repo.Repos.Extend repo.Repos.ExtendSnapshot repo.Repos.Pin repo.Repos.Retired repo.Repos.SaveTree repo.Repos.Seal

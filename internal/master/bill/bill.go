@@ -146,18 +146,28 @@ func (b *Bills) Run(ctx context.Context) error {
 	return b.Events.Follow(auth.System(ctx, "write bills of materials"), "bill", b.follow)
 }
 
-// follow makes what an event gives cause to. What can't ever be made is told of and left.
+// follow makes what an event gives cause to. What a part that is away, or a full storage,
+// hinders is tried again; all else is told of and left, so that one package that can't be
+// read doesn't keep all later ones from their bills.
 func (b *Bills) follow(ctx context.Context, e event.Event) error {
 	err := b.after(ctx, e)
-	switch {
-	case err == nil || errors.Is(err, albs.Unavailable) || ctx.Err() != nil:
+	if err == nil || ctx.Err() != nil {
 		return err
-	case errors.Is(err, albs.NotFound), errors.Is(err, albs.Conflict), errors.Is(err, albs.Invalid), errors.Is(err, albs.TooLarge):
-		// Deleted meanwhile, beyond retention, or beyond bounds.
-		b.Log.Warn().Err(err).Str("topic", e.Topic).Msg("no bill of materials was made")
-		return nil
 	}
-	return err
+	told := b.Log.Warn()
+	switch albs.KindOf(err) {
+	case albs.Unavailable, albs.NoSpace:
+		return err
+	case albs.NotFound, albs.Conflict, albs.Invalid, albs.TooLarge:
+		// Deleted meanwhile, beyond retention, not proven, or beyond bounds.
+	default:
+		if errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled) {
+			return err
+		}
+		told = b.Log.Error()
+	}
+	told.Err(err).Str("topic", e.Topic).Msg("no bill of materials was made")
+	return nil
 }
 
 func (b *Bills) after(ctx context.Context, e event.Event) error {

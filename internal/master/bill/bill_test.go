@@ -139,6 +139,14 @@ func (r releases) Get(_ context.Context, id albs.ReleaseID) (release.Release, er
 
 func open(t *testing.T, d *db.DB) *fixture {
 	t.Helper()
+	f := undelivered(t, d)
+	mastertest.Run(t, f.Modules.Provenance.Run)
+	return f
+}
+
+// undelivered is a fixture of which nothing reaches the ledger.
+func undelivered(t *testing.T, d *db.DB) *fixture {
+	t.Helper()
 	f := &fixture{
 		t: t, Modules: mastertest.Open(t, d, mastertest.Config{}), builds: map[albs.BuildID]build.Build{}, releases: map[albs.ReleaseID]release.Release{},
 		public: map[string]artifact.Artifact{},
@@ -164,8 +172,22 @@ func open(t *testing.T, d *db.DB) *fixture {
 		Gate: product.Gate{Tests: product.Advisory}, Approvals: product.Approvals{Count: 1},
 	})
 	f.must(err)
-	mastertest.Run(t, f.Modules.Provenance.Run)
 	return f
+}
+
+// delivered waits until all that was stated is in the ledger.
+func (f *fixture) delivered() {
+	f.t.Helper()
+	for deadline := time.Now().Add(time.Minute); ; time.Sleep(10 * time.Millisecond) {
+		n, err := f.Modules.Provenance.Pending(f.t.Context())
+		f.must(err)
+		if n == 0 {
+			return
+		}
+		if time.Now().After(deadline) {
+			f.t.Fatalf("%d parcels still wait for the ledger", n)
+		}
+	}
 }
 
 func (f *fixture) must(err error) {
@@ -558,6 +580,53 @@ func TestWorking(t *testing.T) {
 }
 
 type nothing struct{ queue.Handler }
+
+// TestProven: what is on its way is waited for, and nothing else, whatever of others is.
+func TestProven(t *testing.T) {
+	t.Parallel()
+	dbtest.Each(t, func(t *testing.T, d *db.DB) {
+		f := undelivered(t, d)
+		f.build(7)
+		f.patience = time.Millisecond
+		if err := f.proven(t.Context(), []artifact.Artifact{f.public["hello.x86_64"]}); albs.KindOf(err) != albs.Unavailable {
+			t.Errorf("what is on its way: %v", err)
+		}
+		if err := f.proven(t.Context(), []artifact.Artifact{{Digest: albs.DigestOf([]byte("stray"))}}); albs.KindOf(err) != albs.Conflict {
+			t.Errorf("what nobody has said, while other things are on their way: %v", err)
+		}
+	})
+}
+
+// failing are builds that can't be read.
+type failing struct {
+	*fixture
+	err error
+}
+
+func (f failing) Packages(context.Context, albs.BuildID) ([]build.Artifact, error) { return nil, f.err }
+
+// TestBroken: the follower stands for what may pass alone.
+func TestBroken(t *testing.T) {
+	each(t, func(f *fixture) {
+		e := event.Event{Kind: "task.succeeded", Topic: build.Topic(7), Data: json.RawMessage(`{"kind":"build","task":1}`)}
+		for name, tt := range map[string]struct {
+			err    error
+			stands bool
+		}{
+			"a part is away":      {albs.Errorf(albs.Unavailable, "away"), true},
+			"the storage is full": {albs.Errorf(albs.NoSpace, "full"), true},
+			"it takes too long":   {context.DeadlineExceeded, true},
+			"a package is broken": {errors.New("the blob isn't what it was"), false},
+			"it was deleted":      {albs.Errorf(albs.NotFound, "gone"), false},
+			"nobody may":          {albs.Errorf(albs.Forbidden, "no"), false},
+		} {
+			f.Bills.Builds = failing{f, tt.err}
+			if err := f.follow(f.t.Context(), e); (err != nil) != tt.stands {
+				f.t.Errorf("%s: the follower is told %v", name, err)
+			}
+		}
+	})
+}
 
 func TestRelease(t *testing.T) {
 	each(t, func(f *fixture) {

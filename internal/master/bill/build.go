@@ -155,7 +155,8 @@ func endOf(v build.Build) time.Time {
 }
 
 // proven waits until the ledger proves what is said of the files: a bill that names the
-// record of a file has seen it.
+// record of a file has seen it. It is Unavailable while that is on its way, and a Conflict
+// if it is not there and nothing is.
 func (b *Bills) proven(ctx context.Context, files []artifact.Artifact) error {
 	ds := make([]albs.Digest, len(files))
 	for i, f := range files {
@@ -167,10 +168,21 @@ func (b *Bills) proven(ctx context.Context, files []artifact.Artifact) error {
 	if err == nil || wait.Err() == nil {
 		return err
 	}
-	if left, again := b.Provenance.Pending(ctx); again == nil && left == 0 && b.Provenance.Healthy() == nil {
-		return albs.Errorf(albs.Conflict, "the ledger lacks the record of a package, and none is on its way: %w", err)
+	on, again := b.Provenance.OnTheWay(ctx, ds...)
+	if again != nil {
+		return again
 	}
-	return albs.Errorf(albs.Unavailable, "the ledger doesn't prove the packages yet: %w", err)
+	if on {
+		return albs.Errorf(albs.Unavailable, "the ledger doesn't prove the packages yet: %w", err)
+	}
+	for _, d := range ds { // it may have arrived in the meantime
+		if ok, err := b.Provenance.Notarized(ctx, d); err != nil {
+			return err
+		} else if !ok {
+			return albs.Errorf(albs.Conflict, "the ledger lacks the record of package %s, or what is stated of it, and neither is on its way", d.Short())
+		}
+	}
+	return nil
 }
 
 // system returns the distribution that a platform is; zero if it doesn't say so, or is

@@ -121,6 +121,16 @@ func (p *Provenance) watch(ctx context.Context) error {
 // Pending returns how many parcels wait for the ledger.
 func (p *Provenance) Pending(ctx context.Context) (int, error) { return countOutbox(ctx, p.d) }
 
+// OnTheWay reports whether the record of one of the files, or a statement about one, waits
+// for the ledger. If nothing does, then what the ledger lacks of them it won't get.
+func (p *Provenance) OnTheWay(ctx context.Context, ds ...albs.Digest) (bool, error) {
+	on, err := waits(ctx, p.d, ds)
+	if err != nil {
+		return false, fmt.Errorf("look what waits for the ledger: %w", err)
+	}
+	return on, nil
+}
+
 // deliver carries one batch and returns its size. Careful, it asks the ledger for
 // each entry before; that is needed whenever some may be there already.
 func (p *Provenance) deliver(ctx context.Context, careful bool) (int, error) {

@@ -3,6 +3,7 @@ package provenance
 import (
 	"context"
 	"fmt"
+	"slices"
 
 	"albs/internal/albs"
 	"albs/internal/attest"
@@ -102,6 +103,22 @@ func parcels(ctx context.Context, q db.Q, limit int) (out []parcel, err error) {
 func countOutbox(ctx context.Context, q db.Q) (n int, err error) {
 	err = q.GetContext(ctx, &n, `SELECT COUNT(*) FROM outbox`)
 	return n, err
+}
+
+// waits reports whether a parcel names one of the files, or a statement about one.
+func waits(ctx context.Context, q db.Q, ds []albs.Digest) (bool, error) {
+	for some := range slices.Chunk(ds, 500) {
+		query, args, err := db.In(`SELECT COUNT(*) FROM outbox o LEFT JOIN statement s ON s.id = o.statement_id
+			WHERE o.digest IN (?) OR s.subject IN (?)`, some, some)
+		if err != nil {
+			return false, err
+		}
+		var n int
+		if err := q.GetContext(ctx, &n, query, args...); err != nil || n > 0 {
+			return n > 0, err
+		}
+	}
+	return false, nil
 }
 
 // deleteParcels removes delivered parcels; a Conflict says that some were gone:
