@@ -124,8 +124,11 @@ type Bills struct {
 	slots *semaphore.Weighted
 	// waiting are tasks of builds that weren't done when they were looked at: until then
 	// the build's others needn't be looked at, of which it may have tens of thousands. It is
-	// the follower's own.
+	// the follower's own, and of one time of following: what another master saw end in
+	// between would be waited for in vain.
 	waiting map[albs.BuildID]albs.TaskID
+	// following is the context of that time.
+	following context.Context
 	// patience is how long a package's record may take to reach the ledger.
 	patience time.Duration
 }
@@ -150,6 +153,10 @@ func (b *Bills) Run(ctx context.Context) error {
 // hinders is tried again; all else is told of and left, so that one package that can't be
 // read doesn't keep all later ones from their bills.
 func (b *Bills) follow(ctx context.Context, e event.Event) error {
+	if ctx != b.following {
+		b.following = ctx
+		clear(b.waiting)
+	}
 	err := b.after(ctx, e)
 	if err == nil || ctx.Err() != nil {
 		return err

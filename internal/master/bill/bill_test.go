@@ -561,6 +561,20 @@ func TestWorking(t *testing.T) {
 		if bill() {
 			f.t.Error("it was looked at a build though the task that it waited for hasn't ended")
 		}
+		e := event.Event{Kind: "task.succeeded", Topic: build.Topic(7), Data: json.RawMessage(`{"kind":"build","task":` + (waits + 100).String() + `}`)}
+		f.following = ctx
+		f.must(f.follow(ctx, e)) // likewise
+		if bill() {
+			f.t.Error("it forgot what it waited for")
+		}
+		f.waiting[8] = 1
+		anew, cancel := context.WithCancel(ctx)
+		defer cancel()
+		e.Topic = build.Topic(9) // of a build that is gone
+		if f.must(f.follow(anew, e)); len(f.waiting) != 0 {
+			f.t.Errorf("after another master followed it waits still: %v", f.waiting)
+		}
+		f.waiting[7] = done
 		add(albs.KindTest) // whose end is not waited for
 		f.task(7, done)
 		if !bill() {

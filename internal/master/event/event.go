@@ -120,7 +120,9 @@ const (
 // under name after each batch of 100 at most, so f sees up to as many events again
 // after a crash, none too few, and must be idempotent. An
 // event that f fails on is tried again, ever more slowly, and nothing behind it
-// is reached. Of several masters one follows under a name.
+// is reached. Of several masters one follows under a name, and the context that f gets
+// stays the same one as long as it is this one: with another context, others may have
+// followed in between.
 func (l *Log) Follow(ctx context.Context, name string, f func(ctx context.Context, e Event) error) error {
 	return l.db.Leader(ctx, "follow/"+name, func(ctx context.Context) error {
 		wake, stop := l.Wake("")
