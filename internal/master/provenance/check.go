@@ -366,20 +366,32 @@ func keyOfStatement(key string) (subject albs.Digest, predicate string, n int64,
 	return subject, parts[2], n, err == nil && n > 0
 }
 
-// rows holds what the database says to be in the ledger against it.
+// rows holds against the ledger, at state or since, what the database has and doesn't say
+// to be on its way there.
 func (c *Checker) rows(ctx context.Context, state ledger.State, r *Checked) error {
 	prove := func(key []byte, value string, txID *int64) error {
-		if uint64(*txID) > state.TxID {
-			return nil // it was delivered since
+		if txID != nil && uint64(*txID) > state.TxID { // it was delivered since, or so it says
+			now, err := c.p.advance(ctx)
+			if err != nil {
+				return err
+			}
+			state = now
 		}
-		_, ok, err := c.p.proveEntry(ctx, key, value, txID, state)
-		switch kind := albs.KindOf(err); {
-		case kind == albs.Conflict, kind == albs.Internal:
-			r.Add(attest.Fault{TxID: uint64(*txID), Key: string(key), What: err.Error()})
-		case err != nil:
-			return err
-		case !ok:
-			r.Add(attest.Fault{TxID: uint64(*txID), Key: string(key), What: "the ledger has it later than the database says"})
+		switch {
+		case txID == nil:
+			r.Add(attest.Fault{Key: string(key), What: "the database has it neither in the ledger nor on its way there: compare it with a backup"})
+		case uint64(*txID) > state.TxID:
+			r.Add(attest.Fault{Key: string(key), What: fmt.Sprintf("the database says that it is in transaction %d, and the ledger has %d", *txID, state.TxID)})
+		default:
+			_, ok, err := c.p.proveEntry(ctx, key, value, txID, state)
+			switch kind := albs.KindOf(err); {
+			case kind == albs.Conflict, kind == albs.Internal:
+				r.Add(attest.Fault{TxID: uint64(*txID), Key: string(key), What: err.Error()})
+			case err != nil:
+				return err
+			case !ok:
+				r.Add(attest.Fault{TxID: uint64(*txID), Key: string(key), What: "the ledger has it later than the database says"})
+			}
 		}
 		r.Rows++
 		if r.Rows%checkPage == 0 {
@@ -423,7 +435,7 @@ func (c *Checker) rows(ctx context.Context, state ledger.State, r *Checked) erro
 }
 
 // artifacts looks for the record of everything that is kept and has to have one; that
-// it is in the ledger was seen by rows.
+// it is in the ledger, or on its way there, was seen by rows.
 func (c *Checker) artifacts(ctx context.Context, r *Checked) error {
 	for id := int64(0); ; {
 		page, err := c.p.artifacts.After(ctx, id, checkPage, artifact.RPM, artifact.SRPM, artifact.Record, artifact.Log)

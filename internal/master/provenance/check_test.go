@@ -49,15 +49,27 @@ func TestCheck(t *testing.T) {
 		f.state(t, attest.Test, file(0))
 		f.drain(t)
 		f.state(t, attest.Test, file(1)) // pending
+		f.state(t, attest.Build, file(6))
 		again := c.Check(t.Context(), false)
-		if again.Error != "" || again.Wrong != 0 || again.From != r.State.TxID+1 || again.Statements != 7 || again.Pending != 1 {
+		if again.Error != "" || again.Wrong != 0 || again.From != r.State.TxID+1 || again.Statements != 7 || again.Rows != 13 || again.Pending != 2 {
 			t.Errorf("Check of what is new = %+v", again)
+		}
+		f.drain(t)
+		var since Checked
+		if err := c.rows(t.Context(), again.State, &since); err != nil || since.Wrong != 0 || since.Rows != 16 {
+			t.Errorf("with rows that were delivered since its state was read: %+v, %v", since, err)
 		}
 
 		f.exec(t, `UPDATE statement SET envelope = '{}' WHERE subject = $1`, file(2).Digest)
 		f.exec(t, `DELETE FROM statement WHERE subject = $1`, file(3).Digest)
 		f.exec(t, `UPDATE file_record SET value = '{}' WHERE digest = $1`, file(4).Digest)
 		f.exec(t, `INSERT INTO file_record (digest, value, created_at, tx_id) VALUES ($1, 'x', $2, 2)`, file(50).Digest, db.Now())
+		f.state(t, attest.Build, file(7))
+		f.exec(t, `DELETE FROM outbox WHERE digest = $1`, file(7).Digest)
+		f.exec(t, `UPDATE statement SET tx_id = 9223372036854775807 WHERE subject = $1`, file(7).Digest)
+		f.exec(t, `INSERT INTO file_record (digest, value, created_at, tx_id) VALUES ($1, 'x', $2, -1)`, file(51).Digest, db.Now())
+		f.state(t, attest.Build, file(8))
+		f.exec(t, `DELETE FROM outbox WHERE digest = $1`, file(8).Digest)
 		if err := f.d.InTx(t.Context(), func(tx db.Tx) error { return f.artifacts.Add(t.Context(), tx, file(60)) }); err != nil {
 			t.Fatal(err)
 		}
@@ -84,13 +96,18 @@ func TestCheck(t *testing.T) {
 			string(file(70).Digest) + ": the value is no record",
 			string(file(70).Digest) + ": the database lacks it",
 			key(2, attest.Build) + ": the ledger has another entry",
+			key(7, attest.Build) + ": the database says that it is in transaction 9223372036854775807",
+			string(file(7).Digest) + ": the database has it neither",
+			string(file(51).Digest) + ": the database says that it is in transaction -1",
+			key(8, attest.Build) + ": the database has it neither",
+			string(file(8).Digest) + ": the database has it neither",
 		} {
 			if !strings.Contains(got, want) {
 				t.Errorf("Check doesn't say %q but\n%s", want, got)
 			}
 		}
-		if r.Wrong != 11 {
-			t.Errorf("Check found %d things wrong, want 11:\n%s", r.Wrong, got)
+		if r.Wrong != 16 {
+			t.Errorf("Check found %d things wrong, want 16:\n%s", r.Wrong, got)
 		}
 	})
 }

@@ -243,16 +243,19 @@ func statementOf(ctx context.Context, q db.Q, subject albs.Digest, predicate str
 	return r, db.Found(err, "statement %s %d about %.80s", predicate, n, subject)
 }
 
-// deliveredAfter returns statements of which the database says that the ledger has them.
+// deliveredAfter returns statements that don't wait for the ledger: those of which the
+// database says that it has them, and, if rows were changed, others that never will be there.
 func deliveredAfter(ctx context.Context, q db.Q, id int64, limit int) (out []statement, err error) {
 	err = q.SelectContext(ctx, &out, `SELECT id, subject, predicate, n, envelope, created_at, tx_id FROM statement
-		WHERE id > $1 AND tx_id IS NOT NULL ORDER BY id LIMIT $2`, id, limit)
+		WHERE id > $1 AND (tx_id IS NOT NULL OR NOT EXISTS (SELECT 1 FROM outbox o WHERE o.statement_id = statement.id))
+		ORDER BY id LIMIT $2`, id, limit)
 	return out, err
 }
 
 // recordedAfter is deliveredAfter for records of files.
 func recordedAfter(ctx context.Context, q db.Q, d albs.Digest, limit int) (out []fileRow, err error) {
 	err = q.SelectContext(ctx, &out, `SELECT digest, value, tx_id FROM file_record
-		WHERE digest > $1 AND tx_id IS NOT NULL ORDER BY digest LIMIT $2`, string(d), limit)
+		WHERE digest > $1 AND (tx_id IS NOT NULL OR NOT EXISTS (SELECT 1 FROM outbox o WHERE o.digest = file_record.digest))
+		ORDER BY digest LIMIT $2`, string(d), limit)
 	return out, err
 }
