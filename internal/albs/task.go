@@ -487,4 +487,7 @@ type ProvePackage struct {
 type ProveResult struct {
 	Packages int `json:"packages,omitempty"` // names of packages that have all three files
 	Gone     int `json:"gone,omitempty"`     // names that the place hasn't any more
+	// Wrong are the packages of the task that couldn't be proven, as what lies under a name
+	// of theirs is another one; the attempt's reason says why.
+	Wrong []Digest `json:"wrong,omitempty"`
 }

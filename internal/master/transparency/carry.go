@@ -425,7 +425,7 @@ func (t *Transparency) ask(ctx context.Context) error {
 	}
 	failed, err := t.store.notLaid(ctx, t.DB)
 	if err == nil && failed != 0 {
-		err = albs.Errorf(albs.Unavailable, "task %d was to lay what is told of packages beside them and failed; it is asked for again within %v", failed, askAgain)
+		err = albs.Errorf(albs.Unavailable, "task %d was to lay what is told of packages beside them and didn't of all, its log says why; it is asked for again within %v", failed, askAgain)
 	}
 	return err
 }

@@ -26,7 +26,24 @@ func (h handler) Admit(_ context.Context, l queue.Lease, outcome albs.Outcome, r
 	case r.Prove == nil:
 		return nil, albs.Errorf(albs.Invalid, "the attempt reports success and doesn't say what was laid")
 	}
-	return func(ctx context.Context, tx db.Tx) error { return h.store.done(ctx, tx, l.Token.Task) }, nil
+	mine := map[albs.Digest]bool{}
+	for _, k := range l.Spec.Prove.Packages {
+		mine[k.Package] = true
+	}
+	for _, d := range r.Prove.Wrong {
+		if !mine[d] {
+			return nil, albs.Errorf(albs.Invalid, "the attempt says that %.64q is wrong, which it wasn't asked for", string(d))
+		}
+	}
+	return func(ctx context.Context, tx db.Tx) error {
+		if len(r.Prove.Wrong) > 0 {
+			tx.AfterCommit(func() { h.Events.Nudge(topic) })
+			if err := h.store.wrong(ctx, tx, l.Token.Task, r.Prove.Wrong); err != nil {
+				return err
+			}
+		}
+		return h.store.done(ctx, tx, l.Token.Task)
+	}, nil
 }
 
 func (h handler) Ended(ctx context.Context, tx db.Tx, t queue.Task) error {

@@ -26,6 +26,7 @@ func TestHandlerContract(t *testing.T) {
 		Good: albs.Result{Prove: &albs.ProveResult{Packages: 1}},
 		Garbage: map[string]albs.Result{
 			"nothing":        {},
+			"another's":      {Prove: &albs.ProveResult{Wrong: []albs.Digest{albs.DigestOf(nil)}}},
 			"another kind's": {Prune: &albs.PruneResult{}},
 		},
 		Foreign: []albs.Digest{f.added[1].Digest},

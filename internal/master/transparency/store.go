@@ -136,7 +136,7 @@ func (s store) move(ctx context.Context, tx db.Tx, l leafRow, from int) error {
 	return db.One(r, err, "leaf %d isn't where it was: another master carries it too", l.ID)
 }
 
-// done notes that the files of a task's leaves are laid.
+// done notes that the files of a task's leaves are laid, but of those that are wrong.
 func (s store) done(ctx context.Context, tx db.Tx, task albs.TaskID) error {
 	_, err := tx.ExecContext(ctx, `UPDATE transparency_leaf SET step = $2, changed_at = $3 WHERE task_id = $1 AND step = $4`, task, laid, db.Now(), asked)
 	if err != nil {
@@ -155,6 +155,18 @@ func (s store) failed(ctx context.Context, tx db.Tx, task albs.TaskID) error {
 	return nil
 }
 
+// wrong is failed of some packages of a task.
+func (s store) wrong(ctx context.Context, tx db.Tx, task albs.TaskID, packages []albs.Digest) error {
+	query, args, err := db.In(`UPDATE transparency_leaf SET step = ?, changed_at = ? WHERE task_id = ? AND step = ? AND package IN (?)`, proven, db.Now(), task, asked, packages)
+	if err != nil {
+		return err
+	}
+	if _, err := tx.ExecContext(ctx, query, args...); err != nil {
+		return fmt.Errorf("note what wasn't laid: %w", err)
+	}
+	return nil
+}
+
 // toAsk returns leaves that are proven and that no task was made for, or only one that
 // failed before a time. They come after one, and are at most limit.
 func (s store) toAsk(ctx context.Context, q db.Q, before db.Time, after int64, limit int) (out []leafRow, err error) {
@@ -165,7 +177,7 @@ func (s store) toAsk(ctx context.Context, q db.Q, before db.Time, after int64, l
 	return out, nil
 }
 
-// notLaid returns a task that failed to lay the files of leaves, 0 if there is none.
+// notLaid returns a task that didn't lay the files of all its leaves, 0 if there is none.
 func (s store) notLaid(ctx context.Context, q db.Q) (id albs.TaskID, err error) {
 	err = q.GetContext(ctx, &id, `SELECT COALESCE(MAX(task_id), 0) FROM transparency_leaf WHERE step = $1`, proven)
 	return id, err

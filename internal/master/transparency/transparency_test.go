@@ -471,6 +471,16 @@ func TestNotLaid(t *testing.T) {
 	}
 	f.lay(again)
 	f.reaches(tr, "the second is laid", func(s State) bool { return s.Laid == 2 && s.Trouble == "" })
+
+	// One that is wrong waits alone.
+	f.release(3, false, []string{"el/os"}, beta, gamma)
+	l = f.claim()
+	wrong := l.Spec.Prove.Packages[0].Package
+	f.must(f.as().Complete(t.Context(), l.Token, albs.OutcomeOK, albs.Result{Prove: &albs.ProveResult{Packages: 1, Wrong: []albs.Digest{wrong}}}))
+	s = f.reaches(tr, "it is told", func(s State) bool { return s.Trouble != "" })
+	if s.Laid != 3 || s.Proven != 1 {
+		t.Errorf("the state is %+v, want all but one laid", s)
+	}
 }
 
 // TestAskMuch: packages with many long names are asked for in several tasks, and one of

@@ -34,18 +34,23 @@ func besides(name string) (of string, beside bool) {
 	return name, false
 }
 
-// prove lays what a task names beside packages, and returns for people which further
-// places don't have it yet.
-func prove(ctx context.Context, c Config, others followers, s *worker.Session) (r albs.ProveResult, behind string, err error) {
+// prove lays what a task names beside packages, and returns for people what is wrong with
+// some of them, and which further places don't have it yet. It fails if all are wrong.
+func prove(ctx context.Context, c Config, others followers, s *worker.Session) (r albs.ProveResult, said string, err error) {
 	spec := s.Lease.Spec.Prove
 	if spec == nil {
 		return r, "", albs.Errorf(albs.Invalid, "the task names no packages")
 	}
 	log := s.Log("prove")
-	if r, err = proveIn(ctx, c, *spec, session{s}, log); err != nil {
+	r, err = proveIn(ctx, c, *spec, session{s}, log)
+	if err != nil && (len(r.Wrong) == 0 || len(r.Wrong) == len(spec.Packages)) {
 		return r, "", err
 	}
-	return r, others.follow(ctx, spec.Product, log), nil
+	var wrong string
+	if err != nil {
+		wrong = fmt.Sprintf("%d packages couldn't be proven: %s", len(r.Wrong), albs.UserMessage(err))
+	}
+	return r, strings.Join(drop([]string{wrong, others.follow(ctx, spec.Product, log)}), "; "), nil
 }
 
 func proveIn(ctx context.Context, c Config, spec albs.ProveSpec, src source, log io.Writer) (r albs.ProveResult, err error) {
@@ -57,41 +62,66 @@ func proveIn(ctx context.Context, c Config, spec albs.ProveSpec, src source, log
 	return p.prove(ctx, spec, src, log)
 }
 
+// maxWrong is how many wrong packages are told of in words: more of them say no more.
+const maxWrong = 3
+
 // prove lays the files of each package beside its names in the pool. It may be repeated
 // after any crash: a file is there whole or not at all, one that is there already stays,
 // and trees don't name them, so none is touched. A package that retention has removed is
-// passed over; a name that is another package's is Invalid.
+// passed over. One of which a name is another package's, or a file is none that the master
+// gives, is wrong and holds up no other: with an error of that kind the result is whole.
 func (p *place) prove(ctx context.Context, spec albs.ProveSpec, src source, log io.Writer) (r albs.ProveResult, err error) {
 	if err := p.settle(); err != nil {
 		return r, err
 	}
+	var wrong []error
 	for _, k := range spec.Packages {
-		for _, at := range k.Paths {
-			if err := ctx.Err(); err != nil {
-				return r, err
+		err := p.proveOne(ctx, k, src, &r)
+		switch kind := albs.KindOf(err); {
+		case err == nil:
+		case ctx.Err() != nil, kind != albs.Invalid && kind != albs.NotFound: // it would go no better with others
+			return albs.ProveResult{}, err
+		default:
+			fmt.Fprintf(log, "%s: %v\n", k.Package.Short(), err)
+			r.Wrong = append(r.Wrong, k.Package)
+			if len(wrong) < maxWrong {
+				wrong = append(wrong, err)
 			}
-			name := path.Join("pool", at)
-			if !fs.ValidPath(at) || !strings.HasSuffix(at, ".rpm") || strings.HasPrefix(name, contents+"/") {
-				return r, albs.Errorf(albs.Invalid, "%.200q is no name of a package", at)
-			}
-			there, err := p.holds(name, k.Package)
-			if err != nil {
-				return r, err
-			}
-			if !there {
-				r.Gone++
-				continue
-			}
-			for i, d := range []albs.Digest{k.Statements, k.LedgerProof, k.LogProof} {
-				if err := p.beside(ctx, name+endings[i], d, src); err != nil {
-					return r, err
-				}
-			}
-			r.Packages++
 		}
 	}
-	fmt.Fprintf(log, "%d packages have their statements and proofs beside them, %d are gone\n", r.Packages, r.Gone)
-	return r, p.sync()
+	if err := p.sync(); err != nil {
+		return albs.ProveResult{}, err
+	}
+	fmt.Fprintf(log, "%d packages have their statements and proofs beside them, %d are gone, %d are wrong\n", r.Packages, r.Gone, len(r.Wrong))
+	return r, errors.Join(wrong...)
+}
+
+// proveOne lays the files of a package beside each of its names, and counts these.
+func (p *place) proveOne(ctx context.Context, k albs.ProvePackage, src source, r *albs.ProveResult) error {
+	for _, at := range k.Paths {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		name := path.Join("pool", at)
+		if !fs.ValidPath(at) || !strings.HasSuffix(at, ".rpm") || strings.HasPrefix(name, contents+"/") {
+			return albs.Errorf(albs.Invalid, "%.200q is no name of a package", at)
+		}
+		there, err := p.holds(name, k.Package)
+		if err != nil {
+			return err
+		}
+		if !there {
+			r.Gone++
+			continue
+		}
+		for i, d := range []albs.Digest{k.Statements, k.LedgerProof, k.LogProof} {
+			if err := p.beside(ctx, name+endings[i], d, src); err != nil {
+				return err
+			}
+		}
+		r.Packages++
+	}
+	return nil
 }
 
 // holds reports whether a name in the pool is the package d, false if there is nothing of

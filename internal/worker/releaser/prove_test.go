@@ -77,7 +77,7 @@ func TestProve(t *testing.T) {
 		ofBeta, b := v.told(beta, "")
 		prove := func(want albs.ProveResult, packages ...albs.ProvePackage) {
 			t.Helper()
-			if got, err := v.prove(nil, packages...); err != nil || got != want {
+			if got, err := v.prove(nil, packages...); err != nil || !cmp.Equal(got, want) {
 				t.Fatalf("prove = %+v, %v, want %+v", got, err, want)
 			}
 			if v.f != nil {
@@ -107,6 +107,7 @@ func TestProve(t *testing.T) {
 		prove(albs.ProveResult{Packages: 1}, k)
 		v.tells(alpha, again)
 
+		latest := ofBeta
 		for why, k := range map[string]albs.ProvePackage{
 			"another package": {Paths: a.Paths, Package: b.Package},
 			"out of the pool": {Paths: []string{"../../x.rpm"}, Package: a.Package},
@@ -114,10 +115,20 @@ func TestProve(t *testing.T) {
 			"by content":      {Paths: []string{".digest/" + string(a.Package[:2]) + "/x.rpm"}, Package: a.Package},
 		} {
 			k.Statements, k.LedgerProof, k.LogProof = a.Statements, a.LedgerProof, a.LogProof
-			if got, err := v.prove(nil, k); !errors.Is(err, albs.Invalid) {
-				t.Errorf("%s: %+v, %v, want Invalid", why, got, err)
+			// It holds up no other.
+			word, next := v.told(beta, " beside "+why)
+			want := albs.ProveResult{Packages: 1, Wrong: []albs.Digest{k.Package}}
+			if got, err := v.prove(nil, k, next); !errors.Is(err, albs.Invalid) || !cmp.Equal(got, want) {
+				t.Errorf("%s: %+v, %v, want Invalid and %+v", why, got, err, want)
+			}
+			latest = word
+		}
+		if v.f != nil {
+			if _, err := v.along(); err != nil {
+				t.Fatal(err)
 			}
 		}
+		v.tells(beta, latest)
 	})
 }
 

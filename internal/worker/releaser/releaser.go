@@ -96,11 +96,11 @@ func Run(ctx context.Context, c Config, version string, m worker.Master, log zer
 				}
 				return albs.OutcomeOK, albs.Result{Prune: &r}, nil
 			case albs.KindProve:
-				r, behind, err := prove(ctx, c, others, s)
+				r, said, err := prove(ctx, c, others, s)
 				if err != nil {
 					return "", albs.Result{}, err
 				}
-				return albs.OutcomeOK, albs.Result{Prove: &r, Reason: behind}, nil
+				return albs.OutcomeOK, albs.Result{Prove: &r, Reason: said}, nil
 			}
 			r, behind, err := publish(ctx, c, me, others, s)
 			if err != nil {
