@@ -7,6 +7,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"unicode"
 
 	"albs/internal/albs"
 )
@@ -231,10 +232,17 @@ func (h *header) values() map[uint32]raw {
 // maxDifference bounds one line of what differs, in bytes: a path may have 4,096.
 const maxDifference = 200
 
-// short is a path as people read it, which begins a line of what differs.
+// short is a path as people read it, which begins a line of what differs, and as a signed
+// statement tells it: in one line, whatever a package calls its files.
 func short(path string) string {
-	if len(path) <= maxDifference {
-		return path
+	more := ""
+	if len(path) > maxDifference {
+		path, more = strings.ToValidUTF8(path[:maxDifference], ""), "…"
 	}
-	return strings.ToValidUTF8(path[:maxDifference], "") + "…"
+	return strings.Map(func(c rune) rune {
+		if unicode.IsPrint(c) {
+			return c
+		}
+		return '?' // no longer than what it stands for
+	}, path) + more
 }

@@ -87,6 +87,18 @@ func TestCompareBuilds(t *testing.T) {
 }
 
 // TestCompareBounds: what is told stays short, however much differs and however long paths are.
+func TestShort(t *testing.T) {
+	t.Parallel()
+	for path, want := range map[string]string{
+		"/usr/share/été 1": "/usr/share/été 1", "/a\x1b[2J\nb": "/a?[2J?b", "/\u202egnp": "/?gnp",
+		strings.Repeat("é", 200): strings.Repeat("é", 100) + "…", "a" + strings.Repeat("é", 200): "a" + strings.Repeat("é", 99) + "…",
+	} {
+		if got := short(path); got != want {
+			t.Errorf("short(%q) = %q, want %q", path, got, want)
+		}
+	}
+}
+
 func TestCompareBounds(t *testing.T) {
 	t.Parallel()
 	files := func(n int, dir string) []byte {
