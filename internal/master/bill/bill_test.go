@@ -23,6 +23,7 @@ import (
 	"albs/internal/master/artifact"
 	"albs/internal/master/auth"
 	"albs/internal/master/build"
+	builds "albs/internal/master/build/store"
 	"albs/internal/master/db"
 	"albs/internal/master/db/dbtest"
 	"albs/internal/master/event"
@@ -801,6 +802,59 @@ func TestRoots(t *testing.T) {
 		}
 		if err := f.roots(ctx, db.Now(), func(artifact.Ref) error { return io.EOF }); !errors.Is(err, io.EOF) {
 			f.t.Errorf("roots = %v, want yield's error", err)
+		}
+	})
+}
+
+// TestShared: the bill of a package that two builds have, or that was released as it is,
+// outlives the build for which it was made.
+func TestShared(t *testing.T) {
+	each(t, func(f *fixture) {
+		ctx := f.t.Context()
+		f.build(7)
+		f.ended(7)
+		hello, doc := f.public["hello.x86_64"], f.public["hello-doc.noarch"]
+		kept := func(d albs.Digest) bool { // when the time of grace is over
+			r, err := f.store.get(ctx, f.DB, sbom.Package, string(d))
+			f.must(err)
+			there := false
+			f.must(f.roots(ctx, db.At(time.Now().Add(time.Hour)), func(named artifact.Ref) error { there = there || named.Digest == r.Model; return nil }))
+			return there
+		}
+		at := db.Now()
+		for id, deleted := range map[albs.BuildID]any{7: at, 8: nil} {
+			_, err := f.DB.ExecContext(ctx, `INSERT INTO build (id, owner_id, owner, team, product, options, created_at, deleted_at) VALUES ($1, 1, 'olga', '', '', '{}', $2, $3)`, id, at, deleted)
+			f.must(err)
+		}
+		if kept(hello.Digest) {
+			f.t.Error("the bill of a deleted build's package is kept")
+		}
+		f.must(f.DB.InTx(ctx, func(tx db.Tx) error {
+			it := builds.Item{BuildID: 8, Platform: "el"}
+			if err := builds.AddItem(ctx, tx, &it); err != nil {
+				return err
+			}
+			return builds.AddArtifact(ctx, tx, builds.Artifact{BuildID: 8, ItemID: it.ID, TaskID: 1, Attempt: 1, Digest: hello.Digest, Kind: "rpm", Name: hello.Name, Arch: albs.X8664})
+		}))
+		if !kept(hello.Digest) || kept(doc.Digest) {
+			f.t.Errorf("of the two packages of the deleted build kept are: of the one that another has %v, of the other %v", kept(hello.Digest), kept(doc.Digest))
+		}
+
+		// A release takes the bill over, and no build gets it back.
+		f.publish(3, 1, doc)
+		f.released(3)
+		v := f.builds[7]
+		v.ID = 9
+		f.builds[9] = v
+		f.ended(9)
+		if !kept(doc.Digest) {
+			f.t.Error("the bill of a released package went with a build")
+		}
+		if n := len(f.statements(doc.Digest)); n != 2 {
+			f.t.Errorf("of the package are %d bills, want the build's and the release's", n)
+		}
+		if !kept(f.public["hello-libs.x86_64"].Digest) {
+			f.t.Error("what was given up wasn't made again for another build")
 		}
 	})
 }

@@ -73,17 +73,13 @@ func (b *Bills) OfPackage(ctx context.Context, what string, f sbom.Format) (Docu
 	for _, a := range found {
 		ds = append(ds, a.Digest)
 	}
-	without, err := b.store.without(ctx, ds)
+	have, err := b.store.of(ctx, ds)
 	if err != nil {
 		return Document{}, err
 	}
-	lacks := map[albs.Digest]bool{}
-	for _, d := range without {
-		lacks[d] = true
-	}
 	var best *artifact.Artifact
 	for i, a := range found {
-		if !lacks[a.Digest] && (best == nil || best.Unsigned == "" || a.Unsigned != "") {
+		if have[a.Digest].ID != 0 && (best == nil || best.Unsigned == "" || a.Unsigned != "") {
 			best = &found[i]
 		}
 	}

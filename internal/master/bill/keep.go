@@ -7,6 +7,8 @@ import (
 	"encoding/hex"
 	"fmt"
 	"io"
+	"maps"
+	"slices"
 
 	"albs/internal/albs"
 	"albs/internal/attest"
@@ -83,7 +85,7 @@ func (b *Bills) write(ctx context.Context, m made) (w written, news bool, err er
 	if err != nil && albs.KindOf(err) != albs.NotFound {
 		return w, false, err
 	}
-	if err == nil && have.Model == w.row.Model && have.Facts == w.row.Facts && have.BuildID == w.row.BuildID {
+	if err == nil && (have.Model == w.row.Model && have.Facts == w.row.Facts && have.BuildID == w.row.BuildID || have.lasts() && m.build != 0) {
 		return w, false, nil
 	}
 	if _, _, err := b.Artifacts.Blobs().Write(ctx, bytes.NewReader(model), maxDocument); err != nil {
@@ -150,7 +152,7 @@ func (b *Bills) sha512(ctx context.Context, d albs.Digest) (string, error) {
 	return hex.EncodeToString(h.Sum(nil)), nil
 }
 
-// roots are the bills of builds that are there, of releases within their product's
+// roots are the bills of builds that are there, whichever a package's was made for, of releases within their product's
 // retention, and of the packages of both.
 func (b *Bills) roots(ctx context.Context, since db.Time, yield func(artifact.Ref) error) error {
 	deleted, err := keep.Deleted(ctx, b.DB, since)
@@ -171,10 +173,14 @@ func (b *Bills) roots(ctx context.Context, since db.Time, yield func(artifact.Re
 		}
 		first := rows[0].ID
 		after = rows[len(rows)-1].ID
+		held, err := b.held(ctx, rows, deleted, since)
+		if err != nil {
+			return err
+		}
 		kept := map[int64]bool{}
 		for _, r := range rows {
 			// A package that was released stays for good, and so does what it is made of.
-			kept[r.ID] = !deleted[r.BuildID] && (r.Kind == sbom.Package || r.Serial == 0 || r.Serial > retired[r.Product])
+			kept[r.ID] = (!deleted[r.BuildID] || held[r.ID]) && (r.Kind == sbom.Package || r.Serial == 0 || r.Serial > retired[r.Product])
 			if !kept[r.ID] {
 				continue
 			}
@@ -195,4 +201,24 @@ func (b *Bills) roots(ctx context.Context, since db.Time, yield func(artifact.Re
 			}
 		}
 	}
+}
+
+// held returns those bills of packages that are kept though the build is deleted for which
+// they were made: another one has the package too.
+func (b *Bills) held(ctx context.Context, rows []row, deleted map[albs.BuildID]bool, since db.Time) (map[int64]bool, error) {
+	ids := map[albs.Digest]int64{}
+	for _, r := range rows {
+		if r.Kind == sbom.Package && deleted[r.BuildID] {
+			ids[albs.Digest(r.Subject)] = r.ID
+		}
+	}
+	have, err := keep.Holding(ctx, b.DB, slices.Collect(maps.Keys(ids)), since)
+	if err != nil {
+		return nil, err
+	}
+	out := make(map[int64]bool, len(have))
+	for d := range have {
+		out[ids[d]] = true
+	}
+	return out, nil
 }

@@ -26,7 +26,7 @@ const maxListed = 5000
 const maxRead = 1000
 
 // released makes the bills of a release that is public, and of those of its packages that
-// have none yet.
+// have none of a release yet.
 func (b *Bills) released(ctx context.Context, id albs.ReleaseID) error {
 	r, err := b.Releases.Get(ctx, id)
 	if err != nil {
@@ -42,10 +42,12 @@ func (b *Bills) released(ctx context.Context, id albs.ReleaseID) error {
 	if err != nil {
 		return fmt.Errorf("bill of release %d: %w", id, err)
 	}
-	fresh, err := b.store.without(ctx, shown.digests())
+	have, err := b.store.of(ctx, shown.digests())
 	if err != nil {
 		return err
 	}
+	// One that was made for a build goes with it, and a released package stays.
+	fresh := slices.DeleteFunc(shown.digests(), func(d albs.Digest) bool { return have[d].lasts() })
 	k := keeping{Bills: b}
 	for some := range slices.Chunk(fresh, maxRead) {
 		if err := b.ofFresh(ctx, r, shown, some, k.add); err != nil {

@@ -27,6 +27,9 @@ type row struct {
 	CreatedAt db.Time      `db:"created_at"`
 }
 
+// lasts tells of a package's bill that it is kept for good: a release made it.
+func (r row) lasts() bool { return r.Kind == sbom.Package && r.BuildID == 0 }
+
 const columns = `SELECT id, kind, subject, name, facts, model, build_id, product, serial, created_at FROM bill`
 
 // get returns the bill of something; NotFound if there is none.
@@ -75,23 +78,23 @@ func (s store) document(ctx context.Context, id int64, f sbom.Format) (d albs.Di
 	return d, err
 }
 
-// without returns those packages that have no bill, in their order.
-func (s store) without(ctx context.Context, ds []albs.Digest) ([]albs.Digest, error) {
-	have := map[albs.Digest]bool{}
+// of returns the bills that packages have.
+func (s store) of(ctx context.Context, ds []albs.Digest) (map[albs.Digest]row, error) {
+	out := make(map[albs.Digest]row, len(ds))
 	for some := range slices.Chunk(ds, 500) {
-		query, args, err := db.In(`SELECT subject FROM bill WHERE kind = ? AND subject IN (?)`, string(sbom.Package), some)
+		query, args, err := db.In(columns+` WHERE kind = ? AND subject IN (?)`, string(sbom.Package), some)
 		if err != nil {
 			return nil, err
 		}
-		var found []albs.Digest
+		var found []row
 		if err := s.d.SelectContext(ctx, &found, query, args...); err != nil {
 			return nil, fmt.Errorf("look up bills of packages: %w", err)
 		}
-		for _, d := range found {
-			have[d] = true
+		for _, r := range found {
+			out[albs.Digest(r.Subject)] = r
 		}
 	}
-	return slices.DeleteFunc(slices.Clone(ds), func(d albs.Digest) bool { return have[d] }), nil
+	return out, nil
 }
 
 // page is how many bills are read at once for the collection.

@@ -8,6 +8,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"slices"
 
 	"albs/internal/albs"
 	"albs/internal/master/artifact"
@@ -111,6 +112,22 @@ func Deleted(ctx context.Context, q db.Q, by db.Time) (map[albs.BuildID]bool, er
 	out := make(map[albs.BuildID]bool, len(ids))
 	for _, id := range ids {
 		out[id] = true
+	}
+	return out, nil
+}
+
+// Holding returns those of the files that are a build's which was not deleted by a time:
+// what it made or was given.
+func Holding(ctx context.Context, q db.Q, ds []albs.Digest, by db.Time) (map[albs.Digest]bool, error) {
+	out := make(map[albs.Digest]bool, len(ds))
+	for some := range slices.Chunk(ds, 500) {
+		held, err := held(ctx, q, some, by)
+		if err != nil {
+			return nil, fmt.Errorf("look which builds have files: %w", err)
+		}
+		for _, d := range held {
+			out[d] = true
+		}
 	}
 	return out, nil
 }

@@ -134,6 +134,22 @@ func TestRoots(t *testing.T) {
 		if diff := cmp.Diff(gone, deleted); diff != "" {
 			t.Errorf("Deleted (-want +got):\n%s", diff)
 		}
+		wanted, asked := map[albs.Digest]bool{}, []albs.Digest{digest("of nobody")}
+		for name, c := range cases {
+			for _, d := range []albs.Digest{digest(name + " 0 srpm"), digest(name + " 1 rpm")} {
+				asked = append(asked, d)
+				if c.kept {
+					wanted[d] = true
+				}
+			}
+		}
+		held, err := Holding(t.Context(), f.d, asked, ago(grace))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if diff := cmp.Diff(wanted, held); diff != "" {
+			t.Errorf("Holding (-want +got):\n%s", diff)
+		}
 	})
 }
 

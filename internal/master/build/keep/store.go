@@ -43,3 +43,15 @@ func deleted(ctx context.Context, q db.Q, by db.Time) (ids []albs.BuildID, err e
 	err = q.SelectContext(ctx, &ids, `SELECT id FROM build WHERE deleted_at <= $1`, by)
 	return ids, err
 }
+
+func held(ctx context.Context, q db.Q, of []albs.Digest, by db.Time) (ds []albs.Digest, err error) {
+	query, args, err := db.In(`SELECT a.digest FROM build_artifact a JOIN build b ON b.id = a.build_id
+			WHERE a.digest IN (?) AND (b.deleted_at IS NULL OR b.deleted_at > ?)
+		UNION SELECT i.srpm AS digest FROM build_item i JOIN build b ON b.id = i.build_id
+			WHERE i.srpm IN (?) AND (b.deleted_at IS NULL OR b.deleted_at > ?)`, of, by, of, by)
+	if err != nil {
+		return nil, err
+	}
+	err = q.SelectContext(ctx, &ds, query, args...)
+	return ds, err
+}
