@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path"
 	"path/filepath"
@@ -22,11 +23,24 @@ const statementKeyName = "statement.key"
 // statementsName is what the upload of the statements is called.
 const statementsName = "statements.jsonl"
 
-// openStates makes the releaser's own directory if it isn't there, and returns what
-// states by the key in it.
+// unsent is what the files are called in the releaser's own directory that have statements
+// until they are uploaded.
+const unsent = "statements-*"
+
+// openStates makes the releaser's own directory if it isn't there, removes what one that was
+// killed left in it, and returns what states by the key in it.
 func openStates(dir string) (*attest.Signer, error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, fmt.Errorf("make the releaser's directory: %w", err)
+	}
+	left, err := fs.Glob(os.DirFS(dir), unsent)
+	if err != nil {
+		return nil, fmt.Errorf("look into the releaser's directory: %w", err)
+	}
+	for _, name := range left {
+		if err := os.Remove(filepath.Join(dir, name)); err != nil {
+			return nil, fmt.Errorf("clear the releaser's directory: %w", err)
+		}
 	}
 	key, err := attest.LoadOrCreateKey(filepath.Join(dir, statementKeyName))
 	if err != nil {
@@ -206,7 +220,7 @@ func (o *own) state(ctx context.Context, s *worker.Session, spec albs.PublishSpe
 	if len(added) == 0 {
 		return albs.File{}, nil
 	}
-	f, err := os.CreateTemp(o.dir, "statements-*")
+	f, err := os.CreateTemp(o.dir, unsent)
 	if err != nil {
 		return albs.File{}, fmt.Errorf("write statements: %w", err)
 	}

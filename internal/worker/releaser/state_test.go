@@ -3,6 +3,8 @@ package releaser
 import (
 	"bytes"
 	"context"
+	"errors"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -188,9 +190,16 @@ func TestOwnKey(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	left := filepath.Join(dir, "statements-1234") // by one that was killed
+	if err := os.WriteFile(left, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
 	two, err := openStates(dir)
 	if err != nil || one.KeyID() != two.KeyID() {
 		t.Errorf("the second start has another key, %v", err)
+	}
+	if _, err := os.Stat(left); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("what was left is still there: %v", err)
 	}
 	var modes []os.FileMode
 	for _, name := range []string{dir, filepath.Join(dir, "statement.key")} {
