@@ -32,7 +32,7 @@ const (
 	publishTimeout = time.Minute
 	// askAgain is the pause after a task that laid nothing.
 	askAgain = 10 * time.Minute
-	// maxEvidence bounds how many refusals are kept.
+	// maxEvidence bounds how many refusals are kept, and how many are remembered.
 	maxEvidence = 1000
 )
 
@@ -492,23 +492,40 @@ func (t *Transparency) refusedWith() string {
 	return t.refusal
 }
 
-// keepRefusal keeps what a witness said that refuses, once, as evidence.
+// evidence is the folder of what witnesses said that refuse.
+func (t *Transparency) evidence() string { return filepath.Join(t.config.Dir, "evidence") }
+
+// keepRefusal keeps what a witness said that refuses, once, as evidence. Anyone may read
+// which file that is, so it has no folder there.
 func (t *Transparency) keepRefusal(r tlog.Refusal) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	file := filepath.Join(t.config.Dir, "evidence", string(r.Digest())+".txt")
-	t.refusal = fmt.Sprintf("%s; the evidence is in %s", r, file)
+	name := string(r.Digest()) + ".txt"
+	t.refusal = fmt.Sprintf("%s; the evidence is %s", r, name)
 	if t.refused[r.Digest()] || len(t.refused) >= maxEvidence {
 		return
 	}
 	t.refused[r.Digest()] = true
-	err := os.MkdirAll(filepath.Dir(file), 0o700)
-	if err == nil {
-		err = disk.CreateFile(file, r.Evidence(), 0o600)
-	}
+	file := filepath.Join(t.evidence(), name)
+	err := t.keepFile(file, r.Evidence())
 	if errors.Is(err, fs.ErrExist) {
 		return // it was said before the last start, too
 	}
 	t.Log.Error().AnErr("keeping", err).Str("witness", r.Witness).Int("status", r.Status).Str("evidence", file).
 		Msg("a witness refuses to cosign the public log: it may have been told another story")
+}
+
+// keepFile makes a file of evidence, unless there are enough of all times.
+func (t *Transparency) keepFile(file string, b []byte) error {
+	if err := os.MkdirAll(t.evidence(), 0o700); err != nil {
+		return fmt.Errorf("make the folder of evidence: %w", err)
+	}
+	kept, err := os.ReadDir(t.evidence())
+	if err != nil {
+		return fmt.Errorf("read the folder of evidence: %w", err)
+	}
+	if len(kept) >= maxEvidence {
+		return albs.Errorf(albs.TooLarge, "there are %d files of evidence already: take them elsewhere", len(kept))
+	}
+	return disk.CreateFile(file, b, 0o600)
 }

@@ -594,9 +594,35 @@ func TestRefused(t *testing.T) {
 	if err != nil || len(kept) == 0 {
 		t.Fatalf("the evidence is %v, %v", kept, err)
 	}
+	if strings.Contains(state.Trouble, f.dir) || !strings.Contains(state.Trouble, filepath.Base(kept[0])) {
+		t.Errorf("anyone may read %q, want the evidence's name and no folder in it", state.Trouble)
+	}
 	b, err := os.ReadFile(kept[0])
 	if err != nil || !strings.Contains(string(b), "it forked") || !strings.Contains(string(b), "albs.example.org/releases\n") {
 		t.Errorf("the evidence is %q, %v", b, err)
+	}
+}
+
+// TestEvidenceIsBounded: a witness that says something else each time fills no disk, however
+// often the master is started.
+func TestEvidenceIsBounded(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	if err := os.Mkdir(filepath.Join(dir, "evidence"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	for i := range maxEvidence - 1 {
+		if err := os.WriteFile(filepath.Join(dir, "evidence", fmt.Sprint(i)), nil, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	tr := &Transparency{Parts: Parts{Log: zerolog.Nop()}, config: Config{Dir: dir}, refused: map[albs.Digest]bool{}}
+	for i := range 3 {
+		tr.keepRefusal(tlog.Refusal{Witness: "https://w.example", Status: 422, Said: fmt.Append(nil, i)})
+	}
+	kept, err := os.ReadDir(filepath.Join(dir, "evidence"))
+	if err != nil || len(kept) != maxEvidence {
+		t.Errorf("%d files are kept, %v, want %d", len(kept), err, maxEvidence)
 	}
 }
 
