@@ -120,8 +120,8 @@ type Bills struct {
 	Parts
 	config Config
 	store  store
-	// slots are who may write a format on request at once: a large release takes memory.
-	slots *semaphore.Weighted
+	// slots are who may write a format on request at once, and rendered whose is there.
+	slots, rendered *semaphore.Weighted
 	// waiting are tasks of builds that weren't done when they were looked at: until then
 	// the build's others needn't be looked at, of which it may have tens of thousands. It is
 	// the follower's own, and of one time of following: what another master saw end in
@@ -139,7 +139,7 @@ func New(p Parts, c Config) *Bills {
 		c.Namespace = p.URL + "/sbom"
 	}
 	c.Namespace = strings.TrimRight(c.Namespace, "/")
-	b := &Bills{Parts: p, config: c, store: store{p.DB}, slots: semaphore.NewWeighted(2), waiting: map[albs.BuildID]albs.TaskID{}, patience: 30 * time.Second}
+	b := &Bills{Parts: p, config: c, store: store{p.DB}, slots: semaphore.NewWeighted(maxRendering), rendered: semaphore.NewWeighted(maxRendered), waiting: map[albs.BuildID]albs.TaskID{}, patience: 30 * time.Second}
 	p.Artifacts.Root("bill", b.roots)
 	return b
 }

@@ -1,14 +1,16 @@
 package bill
 
 import (
-	"bytes"
 	"context"
 	"fmt"
 	"io"
+	"os"
+	"slices"
 	"strings"
 	"time"
 
 	"albs/internal/albs"
+	"albs/internal/attest"
 	"albs/internal/master/artifact"
 	"albs/internal/rpm"
 	"albs/internal/sbom"
@@ -16,18 +18,38 @@ import (
 
 // Document is a bill in one format.
 type Document struct {
-	Name   string      // of its file
-	Digest albs.Digest // of the bytes
-	Size   int64
+	Name string // of its file
+	// Tag is another one for other bytes: their digest, or that of what they are written from.
+	Tag    albs.Digest
 	Format sbom.Format
 	Made   time.Time // when the bill was put on record
-	// Attested tells that the master has stated these bytes.
+	// Attested tells that the master has stated these bytes, as the ledger confirms.
 	Attested bool
-	open     func(offset, length int64) (io.ReadCloser, error)
+	// Kept tells that the bytes are there and needn't be written first.
+	Kept  bool
+	ready func(ctx context.Context) (*Bytes, error)
+}
+
+// Ready returns the bytes of the document, for the caller to close. Those of a format that
+// isn't kept are written into a file first. It is Unavailable if too many are being read.
+func (d Document) Ready(ctx context.Context) (*Bytes, error) { return d.ready(ctx) }
+
+// Bytes are those of a document.
+type Bytes struct {
+	Size  int64
+	open  func(offset, length int64) (io.ReadCloser, error)
+	close func()
 }
 
 // Open opens length bytes from off; length < 0 means to the end.
-func (d Document) Open(off, length int64) (io.ReadCloser, error) { return d.open(off, length) }
+func (b *Bytes) Open(off, length int64) (io.ReadCloser, error) { return b.open(off, length) }
+
+// Close gives up what was held for the document.
+func (b *Bytes) Close() {
+	if b.close != nil {
+		b.close()
+	}
+}
 
 // OfBuild returns the bill of a build in a format. NotFound if there is no such build, or
 // no bill of it yet: its work goes on, or it made no packages. Anyone may ask.
@@ -101,35 +123,94 @@ func (b *Bills) document(ctx context.Context, k sbom.Kind, subject string, f sbo
 		return Document{}, err
 	}
 	out := Document{Name: r.Name + f.Ending(), Format: f, Made: r.CreatedAt.Time}
-	if out.Digest, err = b.store.document(ctx, r.ID, f); err != nil {
+	if out.Tag, err = b.store.document(ctx, r.ID, f); err != nil {
 		return Document{}, fmt.Errorf("documents of bill %d: %w", r.ID, err)
 	}
-	if out.Digest != "" {
-		a, err := b.Artifacts.Find(ctx, out.Digest)
+	if out.Tag != "" {
+		a, err := b.Artifacts.Find(ctx, out.Tag)
 		if err != nil {
 			return Document{}, err
 		}
-		out.Size, out.Attested = a.Size, true
-		out.open = func(off, length int64) (io.ReadCloser, error) { return b.Artifacts.Open(ctx, a.Digest, off, length) }
+		out.Kept = true
+		out.ready = func(ctx context.Context) (*Bytes, error) {
+			return &Bytes{Size: a.Size, open: func(off, length int64) (io.ReadCloser, error) { return b.Artifacts.Open(ctx, a.Digest, off, length) }}, nil
+		}
+		if out.Attested, err = b.attested(ctx, r, f, a.Digest); err != nil {
+			b.Log.Warn().Err(err).Str("name", out.Name).Msg("a bill of materials is not said to be attested")
+		}
 		return out, nil
 	}
-	text, err := b.render(ctx, r.Model, f)
-	if err != nil {
-		return Document{}, fmt.Errorf("write %s of bill %d: %w", f, r.ID, err)
-	}
-	out.Digest, out.Size = albs.DigestOf(text), int64(len(text))
-	out.open = func(off, length int64) (io.ReadCloser, error) {
-		rest := text[min(off, out.Size):]
-		if length >= 0 && length < int64(len(rest)) {
-			rest = rest[:length]
+	out.Tag = albs.DigestOf([]byte(strings.Join([]string{string(r.Model), string(f), b.Version}, "\n")))
+	out.ready = func(ctx context.Context) (*Bytes, error) {
+		text, err := b.render(ctx, r.Model, f)
+		if err != nil {
+			return nil, fmt.Errorf("write %s of bill %d: %w", f, r.ID, err)
 		}
-		return io.NopCloser(bytes.NewReader(rest)), nil
+		return text, nil
 	}
 	return out, nil
 }
 
-// render writes a format that isn't kept, of the bill that is.
-func (b *Bills) render(ctx context.Context, model albs.Digest, f sbom.Format) ([]byte, error) {
+// attested reports whether the master has stated that a document is of the bill. The rows of
+// bills say nothing of that.
+func (b *Bills) attested(ctx context.Context, r row, f sbom.Format, d albs.Digest) (bool, error) {
+	about := d
+	if r.Kind == sbom.Package {
+		about = albs.Digest(r.Subject)
+	}
+	said, err := b.Provenance.Stated(ctx, about, attest.SBOM)
+	if err != nil {
+		return false, err
+	}
+	for _, s := range said {
+		var body attest.SBOMBody
+		if err := s.Body(&body); err != nil {
+			return false, err
+		}
+		if body.Kind == string(r.Kind) && slices.ContainsFunc(body.Documents, func(o attest.Descriptor) bool {
+			return o.Name == string(f) && o.Digest[attest.SHA256] == string(d)
+		}) {
+			return true, nil
+		}
+	}
+	return false, nil
+}
+
+const (
+	maxRendering = 2  // formats that are written at once: a large release takes memory
+	maxRendered  = 16 // that are there at once: each takes room on the disk
+)
+
+// render writes a format that isn't kept, of the bill that is, into a file that has no name
+// and ends with its Bytes: those who read slowly take no memory.
+func (b *Bills) render(ctx context.Context, model albs.Digest, f sbom.Format) (*Bytes, error) {
+	if !b.rendered.TryAcquire(1) {
+		return nil, albs.Errorf(albs.Unavailable, "%d bills of materials are being read in formats that aren't kept: try again later, or take one of %v", maxRendered, Attested)
+	}
+	file, err := b.renderInto(ctx, model, f)
+	if err != nil {
+		b.rendered.Release(1)
+		return nil, err
+	}
+	done := func() {
+		_ = file.Close()
+		b.rendered.Release(1)
+	}
+	info, err := file.Stat()
+	if err != nil {
+		done()
+		return nil, err
+	}
+	size := info.Size()
+	return &Bytes{Size: size, close: done, open: func(off, length int64) (io.ReadCloser, error) {
+		if length < 0 {
+			length = max(size-off, 0)
+		}
+		return io.NopCloser(io.NewSectionReader(file, off, length)), nil
+	}}, nil
+}
+
+func (b *Bills) renderInto(ctx context.Context, model albs.Digest, f sbom.Format) (file *os.File, err error) {
 	if err := b.slots.Acquire(ctx, 1); err != nil {
 		return nil, err
 	}
@@ -147,5 +228,20 @@ func (b *Bills) render(ctx context.Context, model albs.Digest, f sbom.Format) ([
 	if err != nil {
 		return nil, err
 	}
-	return bill.Write(f)
+	if text, err = bill.Write(f); err != nil {
+		return nil, err
+	}
+	file, err = os.CreateTemp("", "albs-bill-*")
+	if err != nil {
+		return nil, fmt.Errorf("make a temporary file: %w", err)
+	}
+	err = os.Remove(file.Name())
+	if err == nil {
+		_, err = file.Write(text)
+	}
+	if err != nil {
+		_ = file.Close()
+		return nil, fmt.Errorf("write a temporary file: %w", err)
+	}
+	return file, nil
 }

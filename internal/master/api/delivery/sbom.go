@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/danielgtaylor/huma/v2"
 	"github.com/go-chi/chi/v5"
@@ -20,6 +21,10 @@ import (
 
 // PathSBOM is where bills of materials are, by what they are of and its name.
 const PathSBOM = "/api/v1/sbom/"
+
+// sbomTime is how long a client may take for a bill that was written for it, of which there
+// are few at once.
+const sbomTime = 10 * time.Minute
 
 func (s *Resources) routeSBOM() {
 	for _, route := range []struct {
@@ -51,14 +56,32 @@ func (s *Resources) routeSBOM() {
 			h := w.Header()
 			h.Set("Content-Type", d.Format.MediaType())
 			h.Set("Content-Disposition", mime.FormatMediaType("attachment", map[string]string{"filename": d.Name}))
-			h.Set("ETag", fmt.Sprintf("%q", d.Digest))
+			tag := fmt.Sprintf("%q", d.Tag)
+			h.Set("ETag", tag)
 			h.Set("Cache-Control", "no-cache") // it is asked for by what it is of, of which there may be another one
 			h.Set("X-Albs-Attested", strconv.FormatBool(d.Attested))
-			rest.ServeRanges(w, r, d.Size, func(offset, length int64) (io.ReadCloser, error) {
-				if offset == 0 && length == d.Size {
+			if !d.Kept {
+				// Nothing is written for those who don't take it.
+				if r.Header.Get("If-None-Match") == tag {
+					w.WriteHeader(http.StatusNotModified)
+					return
+				}
+				if r.Method == http.MethodHead {
+					return
+				}
+				_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(sbomTime)) // not every server has deadlines
+			}
+			text, err := d.Ready(r.Context())
+			if err != nil {
+				s.Fail(w, r, err)
+				return
+			}
+			defer text.Close()
+			rest.ServeRanges(w, r, text.Size, func(offset, length int64) (io.ReadCloser, error) {
+				if offset == 0 && length == text.Size {
 					length = -1
 				}
-				return d.Open(offset, length)
+				return text.Open(offset, length)
 			})
 		})
 	}
