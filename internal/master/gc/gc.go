@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/rs/zerolog"
+	"golang.org/x/sync/errgroup"
 
 	"albs/internal/albs"
 	"albs/internal/master/artifact"
@@ -178,6 +179,10 @@ func (c *Collector) Ask(ctx context.Context, dryRun bool) (runs int, err error) 
 	if err := auth.Can(ctx, auth.StoreCollect, auth.Object{}); err != nil {
 		return 0, err
 	}
+	return c.ask(dryRun)
+}
+
+func (c *Collector) ask(dryRun bool) (runs int, err error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.state.Queued || c.state.Step != "" {
@@ -189,31 +194,55 @@ func (c *Collector) Ask(ctx context.Context, dryRun bool) (runs int, err error) 
 }
 
 // Run collects until ctx is done, whose error it returns. What fails is tried again
-// next time.
+// next time. Of several masters one collects by itself, each when it is asked to, and one
+// at a time.
 func (c *Collector) Run(ctx context.Context) error {
-	return c.DB.Leader(ctx, "gc", func(ctx context.Context) error {
-		var tick <-chan time.Time
-		if c.config.Every > 0 {
-			t := time.NewTicker(c.config.Every)
-			defer t.Stop()
-			tick = t.C
-		}
+	g, ctx := errgroup.WithContext(ctx)
+	if c.config.Every > 0 {
+		g.Go(func() error { return c.DB.Leader(ctx, "gc", c.remind) })
+	}
+	g.Go(func() error {
 		for {
-			dryRun := false
 			select {
 			case <-ctx.Done():
 				return ctx.Err()
-			case <-tick:
-			case dryRun = <-c.asked:
+			case dryRun := <-c.asked:
+				err := c.DB.Leader(ctx, "gc.collection", func(ctx context.Context) error {
+					c.now(ctx, dryRun)
+					return nil
+				})
+				if err != nil {
+					return err
+				}
 			}
-			r := c.Collect(auth.System(ctx, "retention"), dryRun, time.Now())
-			if r.Error != "" && ctx.Err() == nil {
-				c.Log.Error().Str("error", r.Error).Msg("collect garbage")
-			}
-			c.Log.Info().Bool("dry_run", dryRun).Int("builds", len(r.Builds)).Int("blobs", r.Blobs.Removed).Int64("bytes", r.Blobs.RemovedBytes).
-				Int("logs", r.Logs.Tasks).Int("mirrors", r.Mirrors).Msg("garbage collected")
 		}
 	})
+	return g.Wait()
+}
+
+// remind asks for a collection whenever it is time for one.
+func (c *Collector) remind(ctx context.Context) error {
+	t := time.NewTicker(c.config.Every)
+	defer t.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-t.C:
+			// Where it is refused one runs already.
+			_, _ = c.ask(false)
+		}
+	}
+}
+
+// now collects and says so in the log.
+func (c *Collector) now(ctx context.Context, dryRun bool) {
+	r := c.Collect(auth.System(ctx, "retention"), dryRun, time.Now())
+	if r.Error != "" && ctx.Err() == nil {
+		c.Log.Error().Str("error", r.Error).Msg("collect garbage")
+	}
+	c.Log.Info().Bool("dry_run", dryRun).Int("builds", len(r.Builds)).Int("blobs", r.Blobs.Removed).Int64("bytes", r.Blobs.RemovedBytes).
+		Int("logs", r.Logs.Tasks).Int("mirrors", r.Mirrors).Msg("garbage collected")
 }
 
 // Collect collects once, as of now. One at a time.

@@ -3,6 +3,7 @@ package gc
 import (
 	"context"
 	"errors"
+	"sync"
 	"testing"
 	"time"
 
@@ -156,6 +157,40 @@ func TestAsk(t *testing.T) {
 		t.Errorf("Ask while one is asked for = %v, want Conflict", err)
 	}
 	mastertest.Run(t, c.Run)
+	ended(t, c, before)
+}
+
+// TestAskBeside asks the one of several masters that doesn't collect by itself.
+func TestAskBeside(t *testing.T) {
+	t.Parallel()
+	d := dbtest.Open(t, dbtest.Postgres(t))
+	m := mastertest.Open(t, d, mastertest.Config{})
+	c, err := New(Parts{DB: m.DB, Artifacts: m.Artifacts, Retention: given{}, Builds: &builds{}, Logs: m.Queue, Mirrors: noMirrors{}, Log: zerolog.Nop()}, Config{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	leads := make(chan struct{})
+	lead := sync.OnceFunc(func() { close(leads) })
+	mastertest.Run(t, func(ctx context.Context) error {
+		return d.Leader(ctx, "gc", func(ctx context.Context) error {
+			lead()
+			<-ctx.Done()
+			return ctx.Err()
+		})
+	})
+	<-leads
+	mastertest.Run(t, c.Run)
+	before, err := c.Ask(auth.System(t.Context(), "test"), true)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ended(t, c, before)
+}
+
+// ended waits for the end of a dry run and looks at the state after it.
+func ended(t *testing.T, c *Collector, before int) {
+	t.Helper()
+	ctx := auth.System(t.Context(), "test")
 	tick := time.NewTicker(5 * time.Millisecond)
 	defer tick.Stop()
 	for deadline := time.After(time.Minute); ; {
