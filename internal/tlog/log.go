@@ -58,6 +58,8 @@ const (
 	batchSize = 1024
 	// witnessTimeout bounds the time that witnesses have for one checkpoint.
 	witnessTimeout = 15 * time.Second
+	// closeTimeout bounds the wait for what is on its way when the log is closed.
+	closeTimeout = 10 * time.Second
 )
 
 // LoadOrCreateKey returns the vkey of the log whose key is in the file at path, and makes
@@ -126,6 +128,11 @@ type Log struct {
 	every  time.Duration
 	ctx    context.Context // ends with Close
 	cancel context.CancelFunc
+	end    func(context.Context) error // waits until what was added is published; nil before it can be
+
+	mu     sync.Mutex
+	closed bool
+	adding sync.WaitGroup // begun under mu while it isn't closed
 }
 
 var quiet = sync.OnceFunc(func() {
@@ -187,14 +194,14 @@ func Open(ctx context.Context, c Config, before Checkpoint) (l *Log, err error) 
 		WithCheckpointRepublishInterval(0).
 		// Of a quorum of none, a checkpoint is published that nobody cosigned.
 		WithWitnesses(group, &tessera.WitnessOptions{Timeout: witnessTimeout, FailOpen: c.Quorum == 0})
-	a, _, r, err := tessera.NewAppender(l.ctx, d, o)
+	a, end, r, err := tessera.NewAppender(l.ctx, d, o)
 	if err != nil {
 		if _, cerr := l.Checkpoint(l.vkey); c.Quorum > 0 && errors.Is(cerr, albs.NotFound) {
 			return l, albs.Errorf(albs.Unavailable, "the log %s can't begin before its witnesses have cosigned that it is empty: %w", l.origin, err)
 		}
 		return l, disk.Trouble(err, "open the log")
 	}
-	l.add, l.size = a.Add, r.IntegratedSize
+	l.add, l.size, l.end = a.Add, r.IntegratedSize, end
 	// What is on disk behind the checkpoint may have been put back as well. Until the first
 	// interval has passed nothing is published.
 	return l, l.whole(ctx, before)
@@ -279,7 +286,7 @@ func (l *Log) Append(ctx context.Context, leaves ...[]byte) ([]uint64, error) {
 		err   error
 	}
 	done := make(chan []placed, 1)
-	go func() {
+	begun := l.begin(func() {
 		var futures []tessera.IndexFuture
 		for _, leaf := range leaves {
 			futures = append(futures, l.add(l.ctx, tessera.NewEntry(leaf)))
@@ -290,7 +297,10 @@ func (l *Log) Append(ctx context.Context, leaves ...[]byte) ([]uint64, error) {
 			out = append(out, placed{i.Index, err})
 		}
 		done <- out
-	}()
+	})
+	if !begun {
+		return nil, albs.Errorf(albs.Unavailable, "the log was closed")
+	}
 	select {
 	case <-ctx.Done():
 		return nil, ctx.Err()
@@ -339,9 +349,34 @@ func (l *Log) Published(ctx context.Context, size uint64) (Checkpoint, error) {
 	}
 }
 
-// Close ends it. What was appended stays; a checkpoint that wasn't published yet is when
-// the log is next open.
+// begin has do run, which Close waits for, and reports whether the log is open.
+func (l *Log) begin(do func()) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if !l.closed {
+		l.adding.Go(do)
+	}
+	return !l.closed
+}
+
+// Close ends it, once what is being appended is in the tree and published, if that is
+// soon: nothing writes to the folder when another may open it. What was appended stays; a
+// checkpoint that wasn't published yet is when the log is next open.
 func (l *Log) Close() error {
+	l.mu.Lock()
+	l.closed = true
+	l.mu.Unlock()
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(l.ctx), closeTimeout)
+	defer cancel()
+	added := make(chan struct{})
+	go func() { l.adding.Wait(); close(added) }()
+	select {
+	case <-added:
+		if l.end != nil {
+			_ = l.end(ctx) // the witnesses may take their time
+		}
+	case <-ctx.Done():
+	}
 	l.cancel()
 	return disk.Unlock(l.lock)
 }

@@ -152,6 +152,27 @@ func TestPublic(t *testing.T) {
 	}
 }
 
+// TestClose waits for what is being appended, though nobody else does any more.
+func TestClose(t *testing.T) {
+	t.Parallel()
+	p := newPlace(t, "log.example/one")
+	l := p.open(t, Checkpoint{})
+	gone, cancel := context.WithCancel(t.Context())
+	cancel()
+	if _, err := l.Append(gone, leaves(0, 3)...); err != nil && !errors.Is(err, context.Canceled) {
+		t.Fatal(err)
+	}
+	if err := l.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if c := mustCheckpoint(t, p); c.Size != 3 {
+		t.Errorf("%d leaves are published, want 3", c.Size)
+	}
+	if _, err := l.Append(t.Context(), leaves(3, 4)...); !errors.Is(err, albs.Unavailable) {
+		t.Errorf("Append to a closed log: %v, want Unavailable", err)
+	}
+}
+
 // TestPutBack: a log that lost leaves that were published, or has others, tells no
 // second story.
 func TestPutBack(t *testing.T) {
