@@ -27,6 +27,7 @@ type Rebuild struct {
 	Reason   string         `json:"reason"`
 	Created  time.Time      `json:"created_at"`
 	Ended    time.Time      `json:"ended_at"`
+	// Packages are what came of each, in an answer about this one.
 	Packages []struct {
 		Name      string      `json:"name"`
 		SHA256    albs.Digest `json:"sha256"`

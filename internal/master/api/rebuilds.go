@@ -15,7 +15,7 @@ func (s *Server) routeRebuilds() {
 	op.Description = "It is built from the same source package, in a root of the same packages, by another node if there is one. What comes out is compared and becomes no package of a build. " +
 		"409 if it can't be done: the build was deleted, its inputs are gone, or a rebuild of it is under way."
 	rest.Handle(s.Server, rest.Slow(op), s.createRebuild) // each package's statements are looked at
-	rest.Handle(s.Server, rest.Operation(get, "/api/v1/rebuilds/", "List rebuilds, the newest first"), s.listRebuilds)
+	rest.Handle(s.Server, rest.Operation(get, "/api/v1/rebuilds/", "List rebuilds, the newest first, without their packages"), s.listRebuilds)
 	rest.Handle(s.Server, rest.Operation(get, "/api/v1/rebuilds/{rebuild_id}/", "Show a rebuild with what came of each package"), s.getRebuild)
 	rest.Handle(s.Server, rest.Operation(patch, "/api/v1/rebuilds/{rebuild_id}/cancel", "Cancel a rebuild that is under way"), s.cancelRebuild)
 }
@@ -52,8 +52,8 @@ type rebuildView struct {
 	CreatedAt time.Time      `json:"created_at"`
 	EndedAt   *time.Time     `json:"ended_at"`
 
-	Packages []rebuiltView `json:"packages"`
-	Files    []rebuiltFile `json:"artifacts" doc:"What it left: logs, its buildroot record, and for two weeks packages that differ"`
+	Packages []rebuiltView `json:"packages,omitzero" doc:"In the answer about it alone"`
+	Files    []rebuiltFile `json:"artifacts,omitzero" doc:"What it left: logs, its buildroot record, and for two weeks packages that differ; in the answer about it alone"`
 	Logs     string        `json:"logs"`
 	Why      *whyView      `json:"why,omitempty" doc:"Of one that waits, in the answer about it alone: what for"`
 }
@@ -151,7 +151,9 @@ func (s *Server) listRebuilds(ctx context.Context, in *rebuildsInput) (*rest.Bod
 		out.Next = found[in.Limit-1].ID
 	}
 	for _, r := range found {
-		out.Rebuilds = append(out.Rebuilds, viewRebuild(r))
+		v := viewRebuild(r)
+		v.Packages, v.Files = nil, nil // not known here
+		out.Rebuilds = append(out.Rebuilds, v)
 	}
 	return rest.Answer(out), nil
 }

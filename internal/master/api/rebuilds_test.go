@@ -87,6 +87,11 @@ func TestRebuilds(t *testing.T) {
 		if len(page.Rebuilds) != want || (page.Next != 0) != (query == "?limit=1") {
 			t.Errorf("%q lists %d, next %d; want %d", query, len(page.Rebuilds), page.Next, want)
 		}
+		for _, r := range page.Rebuilds {
+			if r.Packages != nil || r.Files != nil {
+				t.Errorf("%q lists %+v with what came of each package", query, r)
+			}
+		}
 	}
 	f.call(t, "anon", get, "/api/v1/rebuilds/?sha256=x", nil, http.StatusBadRequest)
 	f.call(t, "anon", get, "/api/v1/rebuilds/99/", nil, http.StatusNotFound)

@@ -81,9 +81,9 @@ func (h handler) Admit(ctx context.Context, l queue.Lease, out albs.Outcome, r a
 	if in.record, err = h.Artifacts.Admit(ctx, queue.Upload(l.Token), r.Build.Record, artifact.Record); err != nil {
 		return nil, err
 	}
-	packages, err := packagesOf(ctx, h.DB, []int64{w.ID})
+	packages, err := packagesOf(ctx, h.DB, w.ID)
 	if err != nil {
-		return nil, fmt.Errorf("read packages of rebuild %d: %w", w.ID, err)
+		return nil, err
 	}
 	if err := h.rests(ctx, w, *l.Spec.Build, packages); err != nil {
 		return nil, err

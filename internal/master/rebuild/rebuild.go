@@ -111,8 +111,8 @@ type Rebuild struct {
 	Record   albs.Digest
 	Verdict  string // one of rpm.Match, or attest.InputsDiffer
 	Reason   string
-	Packages []Package
-	Files    []albs.File // that it left, by name; the sizes aren't told
+	Packages []Package   // not in a list
+	Files    []albs.File // that it left, by name; the sizes aren't told; not in a list
 }
 
 // Same reports whether the node that rebuilt is the one that had built.
@@ -434,11 +434,16 @@ func (r *Rebuilds) Get(ctx context.Context, id int64) (Rebuild, error) {
 	if err != nil {
 		return Rebuild{}, err
 	}
-	all, err := r.whole(ctx, []row{w})
+	return r.whole(ctx, w)
+}
+
+// ByTask returns the rebuild that a task does, or NotFound. Anyone may ask.
+func (r *Rebuilds) ByTask(ctx context.Context, id albs.TaskID) (Rebuild, error) {
+	w, err := byTask(ctx, r.DB, id)
 	if err != nil {
 		return Rebuild{}, err
 	}
-	return all[0], nil
+	return r.whole(ctx, w)
 }
 
 // Filter says which rebuilds List returns. Empty fields don't filter.
@@ -450,8 +455,8 @@ type Filter struct {
 	Package albs.Digest  // about which package, unsigned
 }
 
-// List returns rebuilds, the newest first, one more than f.Limit if there are more.
-// Anyone may ask.
+// List returns rebuilds, the newest first, one more than f.Limit if there are more, each
+// without its packages and files: there may be thousands of one. Anyone may ask.
 func (r *Rebuilds) List(ctx context.Context, f Filter) ([]Rebuild, error) {
 	if f.Limit <= 0 {
 		f.Limit = 20
@@ -461,48 +466,53 @@ func (r *Rebuilds) List(ctx context.Context, f Filter) ([]Rebuild, error) {
 	if err != nil {
 		return nil, fmt.Errorf("list rebuilds: %w", err)
 	}
-	return r.whole(ctx, rows)
+	return r.bare(ctx, rows...)
 }
 
-// whole adds to rows what belongs to them.
-func (r *Rebuilds) whole(ctx context.Context, rows []row) ([]Rebuild, error) {
-	var tasks []albs.TaskID
-	var ids []int64
-	for _, w := range rows {
-		tasks, ids = append(tasks, w.TaskID), append(ids, w.ID)
+// whole is what a row tells, with its packages and files.
+func (r *Rebuilds) whole(ctx context.Context, w row) (Rebuild, error) {
+	all, err := r.bare(ctx, w)
+	if err != nil {
+		return Rebuild{}, err
 	}
-	found, err := r.Queue.Tasks(ctx, tasks...)
+	x := all[0]
+	packages, err := packagesOf(ctx, r.DB, w.ID)
+	if err != nil {
+		return Rebuild{}, err
+	}
+	for _, p := range packages {
+		x.Packages = append(x.Packages, Package{Digest: p.Digest, Name: p.Name, Rebuilt: p.Rebuilt, Verdict: p.Verdict, Differing: p.Differing.V, Ignored: p.Ignored.V})
+	}
+	files, err := filesOf(ctx, r.DB, w.ID)
+	if err != nil {
+		return Rebuild{}, err
+	}
+	for _, f := range files {
+		x.Files = append(x.Files, albs.File{Name: f.Name, Digest: f.Digest})
+	}
+	return x, nil
+}
+
+// bare is what rows tell, with their tasks.
+func (r *Rebuilds) bare(ctx context.Context, rows ...row) ([]Rebuild, error) {
+	ids := make([]albs.TaskID, len(rows))
+	for i, w := range rows {
+		ids[i] = w.TaskID
+	}
+	found, err := r.Queue.Tasks(ctx, ids...)
 	if err != nil {
 		return nil, err
 	}
-	packages, err := packagesOf(ctx, r.DB, ids)
-	if err != nil {
-		return nil, fmt.Errorf("read packages of rebuilds: %w", err)
-	}
-	files, err := filesOf(ctx, r.DB, ids)
-	if err != nil {
-		return nil, fmt.Errorf("read files of rebuilds: %w", err)
+	tasks := make(map[albs.TaskID]queue.Task, len(found))
+	for _, t := range found {
+		tasks[t.ID] = t
 	}
 	out := make([]Rebuild, len(rows))
 	for i, w := range rows {
-		x := Rebuild{
-			ID: w.ID, Build: w.BuildID, Of: w.OfTask, Attempt: w.OfAttempt, Platform: w.Platform, Arch: w.Arch, BuiltOn: w.BuiltOn, BuiltIn: w.BuiltIn,
+		out[i] = Rebuild{
+			ID: w.ID, Task: tasks[w.TaskID], Build: w.BuildID, Of: w.OfTask, Attempt: w.OfAttempt, Platform: w.Platform, Arch: w.Arch, BuiltOn: w.BuiltOn, BuiltIn: w.BuiltIn,
 			Requester: w.Requester, CreatedAt: w.CreatedAt.Time, EndedAt: w.EndedAt.Time, Node: w.Node, Record: w.Record, Verdict: w.Verdict, Reason: w.Reason,
 		}
-		if j := slices.IndexFunc(found, func(t queue.Task) bool { return t.ID == w.TaskID }); j >= 0 {
-			x.Task = found[j]
-		}
-		for _, p := range packages {
-			if p.RebuildID == w.ID {
-				x.Packages = append(x.Packages, Package{Digest: p.Digest, Name: p.Name, Rebuilt: p.Rebuilt, Verdict: p.Verdict, Differing: p.Differing.V, Ignored: p.Ignored.V})
-			}
-		}
-		for _, f := range files {
-			if f.RebuildID == w.ID {
-				x.Files = append(x.Files, albs.File{Name: f.Name, Digest: f.Digest})
-			}
-		}
-		out[i] = x
 	}
 	return out, nil
 }

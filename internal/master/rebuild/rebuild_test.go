@@ -326,6 +326,17 @@ func TestRebuild(t *testing.T) {
 			if len(all) != 2 || all[0].ID != again.ID {
 				t.Errorf("of the %s there are %+v", what, all)
 			}
+			for _, r := range all {
+				if len(r.Packages)+len(r.Files) > 0 || r.Task.ID == 0 || r.Verdict == "" {
+					t.Errorf("the list of the %s has %+v", what, r)
+				}
+			}
+		}
+		if one, err := f.ByTask(t.Context(), again.Task.ID); err != nil || cmp.Diff(got, one) != "" {
+			t.Errorf("by its task it is %+v, %v", one, err)
+		}
+		if _, err := f.ByTask(t.Context(), f.task); !errors.Is(err, albs.NotFound) {
+			t.Errorf("by a task that built: %v", err)
 		}
 		if all, err := f.List(t.Context(), Filter{Before: again.ID, Limit: 1}); err != nil || len(all) != 1 || all[0].ID != r.ID {
 			t.Errorf("before the second there are %+v, %v", all, err)

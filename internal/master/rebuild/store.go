@@ -169,28 +169,20 @@ func list(ctx context.Context, q db.Q, f Filter) ([]row, error) {
 	return out, err
 }
 
-func packagesOf(ctx context.Context, q db.Q, ids []int64) (out []packageRow, err error) {
-	if len(ids) == 0 {
-		return nil, nil
-	}
-	query, args, err := db.In(`SELECT rebuild_id, digest, name, rebuilt, verdict, differing, ignored FROM rebuild_package WHERE rebuild_id IN (?) ORDER BY name, digest`, ids)
+func packagesOf(ctx context.Context, q db.Q, id int64) (out []packageRow, err error) {
+	err = q.SelectContext(ctx, &out, `SELECT rebuild_id, digest, name, rebuilt, verdict, differing, ignored FROM rebuild_package WHERE rebuild_id = $1 ORDER BY name, digest`, id)
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("read packages of rebuild %d: %w", id, err)
 	}
-	err = q.SelectContext(ctx, &out, query, args...)
-	return out, err
+	return out, nil
 }
 
-func filesOf(ctx context.Context, q db.Q, ids []int64) (out []fileRow, err error) {
-	if len(ids) == 0 {
-		return nil, nil
-	}
-	query, args, err := db.In(`SELECT rebuild_id, attempt, name, kind, digest FROM rebuild_file WHERE rebuild_id IN (?) ORDER BY attempt, name`, ids)
+func filesOf(ctx context.Context, q db.Q, id int64) (out []fileRow, err error) {
+	err = q.SelectContext(ctx, &out, `SELECT rebuild_id, attempt, name, kind, digest FROM rebuild_file WHERE rebuild_id = $1 ORDER BY attempt, name`, id)
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("read files of rebuild %d: %w", id, err)
 	}
-	err = q.SelectContext(ctx, &out, query, args...)
-	return out, err
+	return out, nil
 }
 
 // held returns the files of rebuilds of builds that were not deleted before since, but for

@@ -32,7 +32,7 @@ func TestRebuildPages(t *testing.T) {
 	again.succeed()
 	by := fmt.Sprintf("/build/1/task/%d", again.Token.Task)
 	contains(t, "the task's page", anon.page(of), "Rebuild 1", "bit-identical", "the same node", `href="`+by+`"`)
-	contains(t, "the rebuild's page", anon.page(by), fmt.Sprintf("rebuild of task %d", l.Token.Task), "bit-identical")
+	contains(t, "the rebuild's page", anon.page(by), fmt.Sprintf("rebuild of task %d", l.Token.Task), "bit-identical", `href="/p/`+string(built)+`"`)
 
 	trace := "/p/" + string(built)
 	contains(t, "alice's trace", alice.page(trace), `action="`+trace+`/rebuild"`, "rebuilt on the same node")

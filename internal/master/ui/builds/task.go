@@ -115,19 +115,17 @@ func (u *Pages) taskPage(w http.ResponseWriter, r *http.Request) error {
 const maxRebuilds = 10
 
 // addRebuilds adds what rebuilds of the task's packages came to, and the way to one more;
-// of a task that is a rebuild, that one.
+// of a task that is a rebuild, that one with what came of each package.
 func (u *Pages) addRebuilds(ctx context.Context, v *taskView, b build.Build) error {
 	var err error
 	switch v.Task.Kind {
 	case albs.KindRebuild:
-		all, err := u.Rebuilds.List(ctx, rebuild.Filter{Build: b.ID, Limit: 200})
+		r, err := u.Rebuilds.ByTask(ctx, v.Task.ID)
 		if err != nil {
 			return err
 		}
-		v.Rebuilds = slices.DeleteFunc(all, func(r rebuild.Rebuild) bool { return r.Task.ID != v.Task.ID })
-		for _, r := range v.Rebuilds {
-			v.Label = fmt.Sprintf("rebuild of task %d · %s · %s", r.Of, r.Arch, r.Platform)
-		}
+		v.Rebuilds = []rebuild.Rebuild{r}
+		v.Label = fmt.Sprintf("rebuild of task %d · %s · %s", r.Of, r.Arch, r.Platform)
 	case albs.KindBuild:
 		if v.Rebuilds, err = u.Rebuilds.List(ctx, rebuild.Filter{Task: v.Task.ID, Limit: maxRebuilds}); err != nil {
 			return err
