@@ -140,8 +140,8 @@ type Request struct {
 	Node, NotNode string
 }
 
-// most is how often the outcome of one attempt is compared: each time adds a statement to
-// the bundle of every package of it.
+// most is how many rebuilds of one attempt are made, whatever they come to: each that is
+// compared adds a statement to the bundle of every package of it.
 const most = 50
 
 // maxPackagesOfTask is how many packages a task may have left to be compared, as package
@@ -151,10 +151,10 @@ const maxPackagesOfTask = 5000
 // Create has the build that made a package done once more, from what is on record of it.
 // It is Forbidden without build.create on the team of the build (and build.secureboot if
 // it was one), NotFound for what the master doesn't have, Invalid for what is no package
-// that was built here, Unavailable while the statement about it is on its way to the
-// ledger, and Conflict where it can't be done: the build was deleted, its inputs are gone,
-// a rebuild of it is under way, or it was compared 50 times. Nothing is left of a refused
-// request.
+// that was built here, and Conflict where it can't be done: the build was deleted, its
+// inputs are gone, a rebuild of it is under way, or there were 50, with those that came to
+// no verdict. A statement about it that is on its way to the ledger counts as one that is
+// there, for the master signed it. Nothing is left of a refused request.
 func (r *Rebuilds) Create(ctx context.Context, n Request) (Rebuild, error) {
 	a, err := r.find(ctx, n.Of)
 	if err != nil {

@@ -87,7 +87,7 @@ func again(ctx context.Context, tx db.Tx, task albs.TaskID, attempt int) error {
 		}
 	}
 	if len(ids) >= most {
-		return albs.Errorf(albs.Conflict, "it was built again %d times already, which is enough", len(ids))
+		return albs.Errorf(albs.Conflict, "there were %d rebuilds of it already, which is enough", len(ids))
 	}
 	return nil
 }
