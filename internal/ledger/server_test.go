@@ -315,7 +315,7 @@ func TestServerThatComesAndGoes(t *testing.T) {
 func TestServerBehindADeadConnection(t *testing.T) {
 	t.Parallel()
 	if testing.Short() {
-		t.Skip("it waits for a connection to be given up")
+		t.Skip("it waits 15 s and more for a connection to be given up: not with -short")
 	}
 	s := ledgertest.StartImmudb(t, "")
 	c := s.Database(t)

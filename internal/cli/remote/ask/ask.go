@@ -6,6 +6,7 @@
 package ask
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"strings"
@@ -152,6 +153,17 @@ func (a *App) Outcome(c *urfave.Context, json []byte, err error, format string, 
 		return err
 	}
 	return a.Say(format, args...)
+}
+
+// PrintLast prints the outcome of the last run out of a document that tells of runs.
+func (a *App) PrintLast(doc []byte) error {
+	var runs struct {
+		Last json.RawMessage `json:"last"`
+	}
+	if err := json.Unmarshal(doc, &runs); err != nil {
+		return fmt.Errorf("read the answer: %w", err)
+	}
+	return a.PrintJSON(runs.Last)
 }
 
 // Because is a reason behind what happened, if there is one.

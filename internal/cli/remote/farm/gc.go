@@ -2,7 +2,6 @@ package farm
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"strings"
@@ -12,6 +11,7 @@ import (
 	"albs/internal/albs"
 	"albs/internal/cli/remote/ask"
 	"albs/internal/cli/terminal"
+	"albs/internal/cli/watch"
 	"albs/internal/client"
 )
 
@@ -36,33 +36,21 @@ func (a app) collect(c *urfave.Context, cl *client.Client, dryRun bool) error {
 		return err
 	}
 	var last client.Doc[client.Collection]
-	m := a.NewMeter()
-	err = a.Until(c.Context, cl, "", m, "the collection goes on; albs gc says so while it runs", func(ctx context.Context) (bool, error) {
-		if last, err = cl.Collection(ctx); err != nil {
-			return false, err
-		}
+	err = a.UntilRun(c.Context, cl, before, "the collection goes on; albs gc says so while it runs", func(ctx context.Context) (run watch.Run, err error) {
+		last, err = cl.Collection(ctx)
 		v := last.Value
-		switch {
-		case v.Runs < before:
-			return false, albs.Errorf(albs.Conflict, "the master was started anew meanwhile: ask again")
-		case v.Runs > before && v.Last != nil:
-			return true, nil
-		case v.Step != "":
-			m.Now(fmt.Sprintf("%s: %d", v.Step, v.Done))
+		if v.Step != "" {
+			run.Now = fmt.Sprintf("%s: %d", v.Step, v.Done)
 		}
-		return false, nil
+		run.Ended, run.Last = v.Runs, v.Last != nil
+		return run, err
 	})
 	if err != nil {
 		return err
 	}
 	r := last.Value.Last
 	if c.Bool("json") {
-		var doc struct {
-			Last json.RawMessage `json:"last"`
-		}
-		if err = json.Unmarshal(last.JSON, &doc); err == nil {
-			err = a.PrintJSON(doc.Last)
-		}
+		err = a.PrintLast(last.JSON)
 	} else {
 		err = a.Facts(
 			"builds deleted", ask.Numbers(r.Builds),

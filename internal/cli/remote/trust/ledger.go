@@ -13,6 +13,7 @@ import (
 	"albs/internal/attest"
 	"albs/internal/cli/remote/ask"
 	"albs/internal/cli/terminal"
+	"albs/internal/cli/watch"
 	"albs/internal/client"
 )
 
@@ -82,35 +83,24 @@ func (a app) checkLedger(c *urfave.Context) error {
 		return err
 	}
 	var last client.Doc[client.LedgerCheck]
-	m := a.NewMeter()
-	err = a.Until(c.Context, cl, "", m, "the check goes on; albs ledger check says so while it runs", func(ctx context.Context) (bool, error) {
-		if last, err = cl.LedgerCheck(ctx); err != nil {
-			return false, err
-		}
+	err = a.UntilRun(c.Context, cl, before, "the check goes on; albs ledger check says so while it runs", func(ctx context.Context) (run watch.Run, err error) {
+		last, err = cl.LedgerCheck(ctx)
 		v := last.Value
 		switch {
-		case v.Runs < before:
-			return false, albs.Errorf(albs.Conflict, "the master was started anew meanwhile, and goes on by itself: ask again")
-		case v.Runs > before && v.Last != nil:
-			return true, nil
 		case v.Of > 0:
-			m.Now(fmt.Sprintf("%s: %d of %d, %d%%", v.Step, v.Done, v.Of, v.Done*100/v.Of))
+			run.Now = fmt.Sprintf("%s: %d of %d, %d%%", v.Step, v.Done, v.Of, v.Done*100/v.Of)
 		case v.Step != "":
-			m.Now(fmt.Sprintf("%s: %d", v.Step, v.Done))
+			run.Now = fmt.Sprintf("%s: %d", v.Step, v.Done)
 		}
-		return false, nil
+		run.Ended, run.Last = v.Runs, v.Last != nil
+		return run, err
 	})
 	if err != nil {
 		return err
 	}
 	r := last.Value.Last
 	if c.Bool("json") {
-		var doc struct {
-			Last json.RawMessage `json:"last"`
-		}
-		if err = json.Unmarshal(last.JSON, &doc); err == nil {
-			err = a.PrintJSON(doc.Last)
-		}
+		err = a.PrintLast(last.JSON)
 	} else {
 		err = errors.Join(a.faults(r.Faults), a.Facts(
 			"transactions", fmt.Sprintf("%d, of which %d to %d were read now", r.Transactions, r.From, r.State.TxID),
