@@ -28,12 +28,7 @@ import (
 // packages builds three small RPMs with the real rpmbuild, once, and returns them
 // by file name.
 var packages = sync.OnceValues(func() (map[string][]byte, error) {
-	var spec strings.Builder
-	spec.WriteString("Name: Alpha\nVersion: 1\nRelease: 1\nSummary: A\nLicense: MIT\nBuildArch: noarch\n%description\nA.\n%files\n")
-	for _, n := range []string{"beta", "gamma"} {
-		fmt.Fprintf(&spec, "%%package -n %s\nSummary: B\n%%description -n %s\nB.\n%%files -n %s\n", n, n, n)
-	}
-	return rpmtest.Build(spec.String())
+	return rpmtest.Noarch("Alpha", "beta", "gamma")
 })
 
 const (

@@ -6,7 +6,19 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 )
+
+// Noarch returns small packages of these names, each NAME-1-1.noarch.rpm, and the source
+// package of the first, as Build does.
+func Noarch(name string, more ...string) (map[string][]byte, error) {
+	var spec strings.Builder
+	fmt.Fprintf(&spec, "Name: %s\nVersion: 1\nRelease: 1\nSummary: A\nLicense: MIT\nBuildArch: noarch\n%%description\nA.\n%%files\n", name)
+	for _, n := range more {
+		fmt.Fprintf(&spec, "%%package -n %s\nSummary: B\n%%description -n %s\nB.\n%%files -n %s\n", n, n, n)
+	}
+	return Build(spec.String())
+}
 
 // Build returns the packages that rpmbuild makes of a spec file's text, source
 // package included, by file name. Options, as "--target", "x86_64", are rpmbuild's.

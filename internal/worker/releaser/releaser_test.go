@@ -36,12 +36,7 @@ import (
 
 // rpms builds small RPMs with the real rpmbuild, once, and returns them by file name.
 var rpms = sync.OnceValues(func() (map[string][]byte, error) {
-	var spec strings.Builder
-	spec.WriteString("Name: alpha\nVersion: 1\nRelease: 1\nSummary: A\nLicense: MIT\nBuildArch: noarch\n%description\nA.\n%files\n")
-	for _, n := range []string{"beta", "gamma"} {
-		fmt.Fprintf(&spec, "%%package -n %s\nSummary: B\n%%description -n %s\nB.\n%%files -n %s\n", n, n, n)
-	}
-	return rpmtest.Build(spec.String())
+	return rpmtest.Noarch("alpha", "beta", "gamma")
 })
 
 const (
