@@ -606,11 +606,15 @@ func TestProven(t *testing.T) {
 		f := undelivered(t, d)
 		f.build(7)
 		f.patience = time.Millisecond
-		if err := f.proven(t.Context(), []artifact.Artifact{f.public["hello.x86_64"]}); albs.KindOf(err) != albs.Unavailable {
+		if err := f.proven(t.Context(), f.public["hello.x86_64"].Digest); albs.KindOf(err) != albs.Unavailable {
 			t.Errorf("what is on its way: %v", err)
 		}
-		if err := f.proven(t.Context(), []artifact.Artifact{{Digest: albs.DigestOf([]byte("stray"))}}); albs.KindOf(err) != albs.Conflict {
+		if err := f.proven(t.Context(), albs.DigestOf([]byte("stray"))); albs.KindOf(err) != albs.Conflict {
 			t.Errorf("what nobody has said, while other things are on their way: %v", err)
+		}
+		// A bill made before the commit's record is proven, and one made later, would differ.
+		if err := f.ofBuild(t.Context(), 7, into(&[]made{})); albs.KindOf(err) != albs.Unavailable || !strings.Contains(err.Error(), "commit "+commit[:12]) {
+			t.Errorf("a commit whose record is on its way: %v", err)
 		}
 	})
 }

@@ -128,14 +128,11 @@ func (b *Bills) ofFresh(ctx context.Context, r release.Release, s shown, fresh [
 	if err != nil {
 		return err
 	}
-	var proven []artifact.Artifact
-	for _, d := range fresh {
-		proven = append(proven, files[d])
-	}
-	if err := b.proven(ctx, proven); err != nil {
+	if err := b.proven(ctx, fresh...); err != nil {
 		return err
 	}
-	for _, a := range proven {
+	for _, d := range fresh {
+		a := files[d]
 		one, err := b.ofPackage(ctx, g, a, s.at)
 		if err == nil {
 			one.release = r

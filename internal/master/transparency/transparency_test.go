@@ -252,13 +252,24 @@ func TestCarry(t *testing.T) {
 		f := setup(t, d)
 		tr := f.open(Config{})
 		f.release(1, false, []string{"el/os", "el/other"}, alpha, beta)
-		stop := mastertest.Run(t, f.Queue.Run, f.Events.Run, tr.Run)
+		mastertest.Run(t, f.Queue.Run, f.Events.Run)
+		stop := mastertest.Run(t, tr.Run)
 		// The ledger is away: nothing is told before it can be proven.
 		f.reaches(tr, "the packages wait", func(s State) bool { return s.Waiting == 2 })
 		if n, err := f.Queue.Stats(t.Context()); err != nil || len(n) > 0 {
 			t.Errorf("there are tasks %v, %v", n, err)
 		}
+		// One task lays both, if both can be proven when it is made.
+		stop()
 		mastertest.Run(t, f.Provenance.Run)
+		made, err := rpms()
+		f.must(err)
+		f.until("the ledger has what is stated", func() bool {
+			on, err := f.Provenance.OnTheWay(t.Context(), albs.DigestOf(made[alpha]), albs.DigestOf(made[beta]))
+			f.must(err)
+			return !on
+		})
+		stop = mastertest.Run(t, tr.Run)
 		l := f.claim()
 		if l.Kind != albs.KindProve || len(l.Spec.Prove.Packages) != 2 {
 			t.Fatalf("the task is %s %+v", l.Kind, l.Spec.Prove)
@@ -279,7 +290,7 @@ func TestCarry(t *testing.T) {
 
 		// Whoever dies between the log and the database finds the leaves in the log.
 		stop()
-		_, err := d.ExecContext(t.Context(), `UPDATE transparency_leaf SET step = 2, log_id = NULL, place = NULL, log_proof = NULL, task_id = 0`)
+		_, err = d.ExecContext(t.Context(), `UPDATE transparency_leaf SET step = 2, log_id = NULL, place = NULL, log_proof = NULL, task_id = 0`)
 		f.must(err)
 		f.release(2, false, []string{"el/os"}, gamma)
 		f.until("the third is taken in and the log goes on", func() bool {
