@@ -8,7 +8,10 @@ import (
 	"time"
 
 	"albs/internal/albs"
+	"albs/internal/attest"
 	"albs/internal/master/api/delivery"
+	"albs/internal/master/db"
+	"albs/internal/master/provenance"
 	"albs/internal/pgp"
 	"albs/internal/worker"
 	"albs/internal/worker/workertest"
@@ -174,5 +177,66 @@ func TestReleases(t *testing.T) {
 	f.call(t, "anon", get, fmt.Sprintf("/api/v1/builds/%d/", b.ID), nil, 200).into(t, &v)
 	if v.Released || v.ReleaseID != nil {
 		t.Errorf("build says released = %t, %v", v.Released, v.ReleaseID)
+	}
+}
+
+// TestVerifiedSources: the plan of a product of verified sources refuses a package of which
+// no notarized commit is known, and says why, until there is one.
+func TestVerifiedSources(t *testing.T) {
+	t.Parallel()
+	f := setup(t, Config{})
+	const commit, uri, releases = "0123456789abcdef0123456789abcdef01234567", "git+https://git.example/rich", "/api/v1/releases/"
+	b, node, lease := f.leased(t)
+	finishes(t, node, lease)
+	f.call(t, "maintainer", post, "/api/v1/products/", productYAML+"sources: verified\n", http.StatusOK)
+
+	var r delivery.ReleaseView
+	f.call(t, "maintainer", post, releases+"new/", fmt.Sprintf(`{"builds":[%d],"product":"distro"}`, b.ID), http.StatusCreated).into(t, &r)
+	path := fmt.Sprintf("%s%d/", releases, r.ID)
+	// why plans once more, and returns why the source of the package isn't verified.
+	why := func() string {
+		t.Helper()
+		f.call(t, "maintainer", put, path, fmt.Sprintf(`{"builds":[%d]}`, b.ID), http.StatusOK).into(t, &r)
+		for _, refusal := range r.Plan.Refusals {
+			if _, reason, ok := strings.Cut(refusal.Reason, "product distro takes packages of verified sources only, and "); ok && strings.HasPrefix(refusal.Package, "albs-rich-2:1.0~rc1-3.el9") {
+				return reason
+			}
+		}
+		return ""
+	}
+	until := func(want string) {
+		t.Helper()
+		var got string
+		for end := time.Now().Add(2 * time.Minute); time.Now().Before(end); time.Sleep(20 * time.Millisecond) {
+			if got = why(); got == want {
+				return
+			}
+		}
+		t.Fatalf("the plan refuses the package because %q, want %q; its refusals are %v", got, want, r.Plan.Refusals)
+	}
+	until("its source package was given by contributor, and no commit stands behind it: build it from git")
+
+	state := func(s attest.Subject, predicate string, body any) {
+		t.Helper()
+		err := f.db.InTx(t.Context(), func(tx db.Tx) error {
+			return f.Provenance.State(t.Context(), tx, provenance.Fact{Subjects: []attest.Subject{s}, Predicate: predicate, Body: body})
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	srpm := lease.Spec.Build.SRPM.Digest
+	state(attest.Subject{Digest: map[string]string{attest.SHA256: string(srpm)}}, attest.Source, attest.SourceBody{Repository: uri, Ref: "main", Commit: commit})
+	until("commit 0123456789ab of https://git.example/rich is not notarized: albs source notarize https://git.example/rich main")
+	p := f.call(t, "admin", post, path+"approve/", `{"digest":"`+string(r.Digest)+`"}`, http.StatusConflict).problem(t)
+	if !strings.Contains(p.Detail, "its plan is refused") {
+		t.Errorf("approving it = %+v", p)
+	}
+
+	state(attest.Subject{Digest: map[string]string{attest.SHA256: string(albs.DigestOf([]byte("a commit"))), attest.GitCommit: commit}}, attest.Commit,
+		attest.CommitBody{Repository: uri, Ref: "refs/heads/main", Tree: commit, Requester: "alice"})
+	until("")
+	if len(r.Plan.Refusals) == 0 {
+		t.Error("a package without tests and signature is refused no more")
 	}
 }
