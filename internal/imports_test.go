@@ -183,9 +183,12 @@ var allowed = map[string][]string{
 	"worker/guard":        {"worker", "albs"},
 	"worker/node":         {"worker", "worker/depot", "worker/guard", "albs", "disk", "sandbox", "sandbox/emulator", "buildroot", "rpm"},
 	"worker/tester":       {"worker", "worker/depot", "worker/guard", "albs", "sandbox", "sandbox/emulator", "rpm", "repodata"},
-	"worker/signer":       {"worker", "albs", "disk", "sandbox", "rpm", "pgp", "sshkey", "tty", "attest", "worker/signer/token"}, // disk: keys, ledger state, the journal's lock; sshkey: whose approvals count
-	"worker/signer/token": {"albs"},                                                                                              // PKCS#11, which needs C and a tag, apart from what is signed
-	"worker/releaser":     {"worker", "worker/depot", "albs", "bucket", "disk", "blob", "repodata", "pgp", "rpm", "attest"},      // bucket: a public place; disk: a full one; rpm: which package lies there
+	"worker/signer":       {"worker", "albs", "disk", "sandbox", "rpm", "pgp", "sshkey", "tty", "attest", "worker/signer/token"},                                     // disk: keys, ledger state, the journal's lock; sshkey: whose approvals count
+	"worker/signer/token": {"albs"},                                                                                                                                  // PKCS#11, which needs C and a tag, apart from what is signed
+	"worker/releaser":     {"worker", "worker/depot", "albs", "disk", "blob", "repodata", "pgp", "rpm", "attest", "worker/releaser/further", "worker/releaser/laid"}, // disk: a full place; rpm: which package lies there
+	// what the directory shows, read; and what is made from it in buckets and on other hosts, of which the directory's own making knows nothing
+	"worker/releaser/laid":    {"albs", "attest", "repodata"}, // attest: what lies beside a package
+	"worker/releaser/further": {"albs", "attest", "bucket", "repodata", "worker/releaser/laid"},
 
 	// the shell around them
 	"client": {"albs"},

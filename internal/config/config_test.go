@@ -20,6 +20,7 @@ import (
 	"albs/internal/sandbox"
 	"albs/internal/worker/node"
 	"albs/internal/worker/releaser"
+	"albs/internal/worker/releaser/further"
 	"albs/internal/worker/tester"
 )
 
@@ -292,7 +293,7 @@ func TestPlacesOfReleaser(t *testing.T) {
 		}
 	}
 	s3 := bucket.Config{Endpoint: "http://s3.lan", Bucket: "b", AccessKeyFile: file("access"), SecretKeyFile: file("secret")}
-	c := Config{LogLevel: "info", Releaser: releaser.Config{Places: []releaser.Place{{Name: "cdn", URL: "https://cdn.lan", S3: s3}}}}
+	c := Config{LogLevel: "info", Releaser: releaser.Config{Places: []further.Place{{Name: "cdn", URL: "https://cdn.lan", S3: s3}}}}
 	for role, want := range map[albs.Role]bool{albs.RoleReleaser: true, albs.RoleNode: false} {
 		if err := c.Check([]albs.Role{role}); (err == nil) != want {
 			t.Errorf("Check for %s = %v", role, err)

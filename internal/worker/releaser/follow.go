@@ -15,7 +15,8 @@ import (
 	"github.com/rs/zerolog"
 
 	"albs/internal/albs"
-	"albs/internal/bucket"
+	"albs/internal/worker/releaser/further"
+	"albs/internal/worker/releaser/laid"
 )
 
 // How a follower goes on trying.
@@ -26,25 +27,13 @@ const (
 	pruneEvery = time.Hour
 )
 
-// remote is a target that keeps to what the directory has.
-type remote interface {
-	target
-	// prove brings what the directory has beside packages to those that the place shows.
-	// It is called only while the place shows what the directory does, and may be
-	// repeated.
-	prove(ctx context.Context) error
-	// prune removes what the directory has no more. It is called only while the place shows
-	// what the directory does, and long after that was switched to.
-	prune(ctx context.Context) error
-}
-
 // follower brings one further place to what the directory shows: within each release, and
 // by itself after a failure. It is never further than the directory, so an outage of
 // the place ends with the release that is shown by then.
 type follower struct {
-	place  Place
+	place  further.Place
 	public string
-	open   func(from *laid, log io.Writer) remote
+	open   further.Opener
 	log    zerolog.Logger
 
 	busy  chan struct{} // held while something is brought to the place
@@ -63,20 +52,15 @@ type followers []*follower
 func newFollowers(c Config, log zerolog.Logger) (followers, error) {
 	var out followers
 	for _, p := range c.Places {
+		open, err := p.Opener(c.Spool)
+		if err != nil {
+			return nil, err
+		}
 		f := &follower{
-			place: p, public: c.Public, log: log.With().Str("place", p.Name).Logger(),
+			place: p, open: open, public: c.Public, log: log.With().Str("place", p.Name).Logger(),
 			busy: make(chan struct{}, 1), wake: make(chan struct{}, 1), first: retryFirst,
 			prune:  func(shownFor time.Duration) bool { return shownFor > carryFor },
 			behind: map[string]string{}, pruned: map[string]time.Time{},
-		}
-		if p.S3 != (bucket.Config{}) {
-			b, err := bucket.New(p.S3, bucket.Usual)
-			if err != nil {
-				return nil, fmt.Errorf("place %s: %w", p.Name, err)
-			}
-			f.open = func(from *laid, log io.Writer) remote { return newInBucket(b, p, from, log) }
-		} else {
-			f.open = func(from *laid, log io.Writer) remote { return newOnHost(p, c.Spool, from, log) }
 		}
 		out = append(out, f)
 	}
@@ -90,7 +74,7 @@ func (fs followers) follow(ctx context.Context, product string, log io.Writer) s
 	out := &shared{w: log}
 	var wg sync.WaitGroup
 	for i, f := range fs {
-		if !f.place.has(product) {
+		if !f.place.Has(product) {
 			continue
 		}
 		wg.Go(func() {
@@ -132,7 +116,7 @@ func (f *follower) bring(ctx context.Context, product string, log io.Writer) (er
 		return ctx.Err()
 	}
 	defer func() { <-f.busy }()
-	from, err := openLaid(f.public, product)
+	from, err := laid.Open(f.public, product)
 	if errors.Is(err, albs.NotFound) {
 		return nil
 	}
@@ -141,22 +125,22 @@ func (f *follower) bring(ctx context.Context, product string, log io.Writer) (er
 	}
 	defer from.Close()
 	t := f.open(from, log)
-	err = bring(ctx, t, from.t.Serial, from.t.digest(), func(ctx context.Context) error { return ctx.Err() }, log)
+	err = further.Bring(ctx, t, from.Tree.Serial, from.Tree.Digest(), func(ctx context.Context) error { return ctx.Err() }, log)
 	if err == nil {
-		err = t.prove(ctx)
+		err = t.Prove(ctx)
 	}
 	f.note(product, err)
 	if err != nil {
 		return err
 	}
-	shownFor, err := from.shownFor()
+	shownFor, err := from.ShownFor()
 	if err != nil {
 		return err
 	}
 	if !f.prune(shownFor) || time.Since(f.pruned[product]) < pruneEvery {
 		return nil
 	}
-	if err := t.prune(ctx); err != nil {
+	if err := t.Prune(ctx); err != nil {
 		// Readers have what they need: what is left goes another time.
 		f.log.Warn().Err(err).Str("product", product).Msg("the place couldn't be rid of what the directory has no more; it is tried again")
 		return nil
@@ -221,7 +205,7 @@ func (f *follower) all(ctx context.Context) bool {
 	}
 	ok := true
 	for _, e := range entries {
-		if !e.IsDir() || !f.place.has(e.Name()) || !fs.ValidPath(e.Name()) {
+		if !e.IsDir() || !f.place.Has(e.Name()) || !fs.ValidPath(e.Name()) {
 			continue
 		}
 		if err := f.bring(ctx, e.Name(), io.Discard); err != nil {
@@ -252,26 +236,4 @@ type prefixed struct {
 func (p *prefixed) Write(b []byte) (int, error) {
 	_, err := p.w.Write(append([]byte(p.words), b...))
 	return len(b), err
-}
-
-// progress says now and then how far long work is.
-type progress struct {
-	log  io.Writer
-	mu   sync.Mutex
-	next time.Time
-}
-
-const sayEvery = 10 * time.Second
-
-func newProgress(log io.Writer) *progress {
-	return &progress{log: log, next: time.Now().Add(sayEvery)}
-}
-
-func (p *progress) say(format string, args ...any) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if now := time.Now(); now.After(p.next) {
-		p.next = now.Add(sayEvery)
-		fmt.Fprintf(p.log, format+"\n", args...)
-	}
 }

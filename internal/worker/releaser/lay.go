@@ -18,14 +18,7 @@ import (
 	"albs/internal/disk"
 	"albs/internal/repodata"
 	"albs/internal/worker"
-)
-
-const (
-	treeFile   = "tree.json"
-	pooledFile = "pooled.json"
-	leftFile   = "left.json"
-
-	contents = "pool/.digest" // the folder of packages by what they hold
+	"albs/internal/worker/releaser/laid"
 )
 
 // pooled tells of each repository of a tree, by path, the entry lists (see
@@ -49,8 +42,8 @@ func (p *place) lay(ctx context.Context, t repodata.Tree, doc []byte, shown int6
 	if err := ownNames(t); err != nil {
 		return err
 	}
-	final := treeName(t.Serial)
-	there, err := p.root.ReadFile(path.Join(final, treeFile))
+	final := laid.TreeName(t.Serial)
+	there, err := p.root.ReadFile(path.Join(final, laid.TreeFile))
 	if err == nil && bytes.Equal(there, doc) {
 		fmt.Fprintf(log, "serial %d is complete already\n", t.Serial)
 		p.dirty["trees"] = struct{}{} // its name may be younger than the last sync
@@ -69,14 +62,14 @@ func (p *place) lay(ctx context.Context, t repodata.Tree, doc []byte, shown int6
 	}
 	var known pooled
 	var since left
-	p.recall(shown, pooledFile, &known)
-	p.recall(shown, leftFile, &since)
+	p.recall(shown, laid.PooledFile, &known)
+	p.recall(shown, laid.LeftFile, &since)
 	now, carried := make(pooled, len(t.Repositories)), make(left, len(t.Repositories))
 	for _, r := range t.Repositories {
 		if now[r.Path], err = p.repository(ctx, unfinished, shown, r, known[r.Path], src, log); err != nil {
 			return fmt.Errorf("repository %s: %w", r.Path, err)
 		}
-		if carried[r.Path], err = p.carry(path.Join(treeName(shown), r.Path), path.Join(unfinished, r.Path), since[r.Path]); err != nil {
+		if carried[r.Path], err = p.carry(path.Join(laid.TreeName(shown), r.Path), path.Join(unfinished, r.Path), since[r.Path]); err != nil {
 			return fmt.Errorf("repository %s: %w", r.Path, err)
 		}
 		if err := p.invite(unfinished, t, r); err != nil {
@@ -88,8 +81,8 @@ func (p *place) lay(ctx context.Context, t repodata.Tree, doc []byte, shown int6
 			return fmt.Errorf("file %s: %w", f.Path, err)
 		}
 	}
-	own := map[string][]byte{treeFile: doc}
-	for name, v := range map[string]any{pooledFile: now, leftFile: carried} {
+	own := map[string][]byte{laid.TreeFile: doc}
+	for name, v := range map[string]any{laid.PooledFile: now, laid.LeftFile: carried} {
 		if own[name], err = json.Marshal(v); err != nil {
 			return fmt.Errorf("encode %s: %w", name, err)
 		}
@@ -121,7 +114,7 @@ func ownNames(t repodata.Tree) error {
 		paths = append(paths, f.Path)
 	}
 	for _, name := range paths {
-		if top, _, _ := strings.Cut(name, "/"); slices.Contains([]string{treeFile, pooledFile, leftFile}, top) || invites(t, isRepo, name) {
+		if top, _, _ := strings.Cut(name, "/"); slices.Contains([]string{laid.TreeFile, laid.PooledFile, laid.LeftFile}, top) || laid.Invites(t, isRepo, name) {
 			return albs.Errorf(albs.Invalid, "the tree has something at %s, which the public place has of its own", name)
 		}
 	}
@@ -152,7 +145,7 @@ func (p *place) settle() error {
 // recall fills v with what the tree of that serial noted in a file of its own. A note
 // that is missing or broken is none: each is a shortcut, or is made up for.
 func (p *place) recall(serial int64, name string, v any) {
-	b, err := p.root.ReadFile(path.Join(treeName(serial), name))
+	b, err := p.root.ReadFile(path.Join(laid.TreeName(serial), name))
 	if err == nil {
 		_ = json.Unmarshal(b, v) // broken: what it holds is looked for
 	}
@@ -189,7 +182,7 @@ func (p *place) repository(ctx context.Context, tree string, shown int64, r repo
 	if err != nil {
 		return nil, err
 	}
-	base, old := path.Join(tree, r.Path), path.Join(treeName(shown), r.Path)
+	base, old := path.Join(tree, r.Path), path.Join(laid.TreeName(shown), r.Path)
 	for _, f := range s.Files() {
 		if err := p.metadata(ctx, path.Join(base, f.Path), path.Join(old, f.Path), f, src); err != nil {
 			return nil, err
@@ -270,7 +263,7 @@ func (p *place) carry(old, base string, since map[string]time.Time) (map[string]
 // that name that turns out to be the package (the place was copied without its
 // hard links) is taken for it; one that doesn't is Invalid, and stays.
 func (p *place) pool(ctx context.Context, name string, e repodata.Entry, src source) (added bool, err error) {
-	content := contentName(e.Digest)
+	content := laid.ContentName(e.Digest)
 	if p.written[content] != nil { // under another name of it
 		if err := p.name(); err != nil {
 			return false, err
@@ -313,9 +306,6 @@ func (p *place) pool(ctx context.Context, name string, e repodata.Entry, src sou
 	return true, p.link(content, name)
 }
 
-// contentName is the name of a package in the pool by what it holds.
-func contentName(d albs.Digest) string { return path.Join(contents, string(d[:2]), string(d)) }
-
 // digest hashes a file of the place.
 func (p *place) digest(name string) (albs.Digest, error) {
 	f, err := p.root.Open(name)
@@ -333,4 +323,19 @@ func (p *place) digest(name string) (albs.Digest, error) {
 // file is write of what it fetches as d, hashed on the way.
 func (p *place) file(ctx context.Context, name string, d albs.Digest, src source, then ...func() error) error {
 	return p.write(name, func(w io.Writer) error { return src.Fetch(ctx, d, worker.MaxUpload, w) }, then...)
+}
+
+// invite lays those files of a repository of tree t that is being made in dir.
+func (p *place) invite(dir string, t repodata.Tree, r repodata.TreeRepo) error {
+	files, err := laid.Readers(p.url).Invitation(t, r, t.Serial)
+	if err != nil {
+		return err
+	}
+	for name, text := range files {
+		err := p.write(path.Join(dir, r.Path, name), func(w io.Writer) error { _, err := io.WriteString(w, text); return err })
+		if err != nil {
+			return err
+		}
+	}
+	return nil
 }

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"albs/internal/albs"
+	"albs/internal/worker/releaser/laid"
 )
 
 // leaveFor is how long a tree stays after readers get another one: dnf goes by a
@@ -56,6 +57,6 @@ func (n named) stays(name string) bool {
 	if d, ok := digestIn(name); ok {
 		return n.digests[d]
 	}
-	of, _ := besides(name)
+	of, _ := laid.Beside(name)
 	return n.names[of]
 }

@@ -10,20 +10,13 @@ import (
 	"path"
 	"path/filepath"
 	"slices"
-	"strconv"
 	"strings"
 
 	"golang.org/x/sync/errgroup"
 
 	"albs/internal/albs"
 	"albs/internal/disk"
-)
-
-// Modes of what readers get, set whatever the umask of the service is: a web server
-// has another user.
-const (
-	fileMode   = 0o644
-	folderMode = 0o755
+	"albs/internal/worker/releaser/laid"
 )
 
 const lockFile = ".lock"
@@ -59,7 +52,7 @@ type file interface {
 type rooted struct{ *os.Root }
 
 func (r rooted) Create(name string) (file, error) {
-	return r.OpenFile(name, os.O_CREATE|os.O_TRUNC|os.O_WRONLY, fileMode)
+	return r.OpenFile(name, os.O_CREATE|os.O_TRUNC|os.O_WRONLY, laid.FileMode)
 }
 
 func (r rooted) Sync(name string) error { return syncFolder(r.Open(name)) }
@@ -97,7 +90,7 @@ func openPlace(public, product string) (*place, error) {
 		return nil, albs.Errorf(albs.Invalid, "%.80q can't be a folder's name", product)
 	}
 	dir := filepath.Join(public, product)
-	if err := os.Mkdir(dir, folderMode); err != nil && !errors.Is(err, fs.ErrExist) {
+	if err := os.Mkdir(dir, laid.FolderMode); err != nil && !errors.Is(err, fs.ErrExist) {
 		return nil, fmt.Errorf("make public place: %w", err)
 	}
 	root, err := os.OpenRoot(dir)
@@ -106,7 +99,7 @@ func openPlace(public, product string) (*place, error) {
 	}
 	// Without the lock's file it is new, or whoever made it has died right after.
 	if _, err := root.Stat(lockFile); errors.Is(err, fs.ErrNotExist) {
-		if err := errors.Join(root.Chmod(".", folderMode), syncFolder(os.Open(public))); err != nil {
+		if err := errors.Join(root.Chmod(".", laid.FolderMode), syncFolder(os.Open(public))); err != nil {
 			return nil, errors.Join(fmt.Errorf("make public place: %w", err), root.Close())
 		}
 	}
@@ -137,33 +130,14 @@ func (p *place) Close() error {
 }
 
 // shown returns the serial and the tree that readers see, 0 if none.
-func (p *place) shown() (int64, albs.Digest, error) {
-	target, err := p.root.Readlink("current")
-	if errors.Is(err, fs.ErrNotExist) {
-		return 0, "", nil
-	}
-	if err != nil {
-		return 0, "", fmt.Errorf("read what is shown: %w", err)
-	}
-	serial, err := strconv.ParseInt(path.Base(target), 10, 64)
-	if err != nil || target != treeName(serial) {
-		return 0, "", fmt.Errorf("%s/current points to %q, which no releaser made", p.dir, target)
-	}
-	doc, err := p.root.ReadFile(path.Join(target, treeFile))
-	if err != nil {
-		return 0, "", fmt.Errorf("read the tree that is shown: %w", err)
-	}
-	return serial, albs.DigestOf(doc), nil
-}
-
-func treeName(serial int64) string { return path.Join("trees", strconv.FormatInt(serial, 10)) }
+func (p *place) shown() (int64, albs.Digest, error) { return laid.Shown(p.root, p.dir) }
 
 // show moves the link that readers follow.
 func (p *place) show(serial int64) error {
 	if err := p.root.Remove("current.new"); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("clear link: %w", err)
 	}
-	if err := p.root.Symlink(treeName(serial), "current.new"); err != nil {
+	if err := p.root.Symlink(laid.TreeName(serial), "current.new"); err != nil {
 		return disk.Trouble(err, "make the link of the public place")
 	}
 	if err := p.root.Rename("current.new", "current"); err != nil {
@@ -184,7 +158,7 @@ func (p *place) write(name string, fill func(io.Writer) error, then ...func() er
 	if err != nil {
 		return disk.Trouble(err, "create %s in the public place", name)
 	}
-	if err = f.Chmod(fileMode); err == nil {
+	if err = f.Chmod(laid.FileMode); err == nil {
 		err = fill(f)
 	}
 	if err != nil {
@@ -257,7 +231,7 @@ func (p *place) mkdir(name string) error {
 	if err := p.mkdir(path.Dir(name)); err != nil {
 		return err
 	}
-	err := p.root.Mkdir(name, folderMode)
+	err := p.root.Mkdir(name, laid.FolderMode)
 	switch {
 	case err == nil:
 		p.dirty[path.Dir(name)] = struct{}{}
@@ -265,7 +239,7 @@ func (p *place) mkdir(name string) error {
 		return disk.Trouble(err, "make folder %s in the public place", name)
 	}
 	// Of one that is there too: an attempt may have ended right here.
-	if err := p.root.Chmod(name, folderMode); err != nil {
+	if err := p.root.Chmod(name, laid.FolderMode); err != nil {
 		return disk.Trouble(err, "make folder %s in the public place", name)
 	}
 	p.made[name] = true

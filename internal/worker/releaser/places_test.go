@@ -27,6 +27,8 @@ import (
 	"albs/internal/blob/s3test"
 	"albs/internal/bucket"
 	"albs/internal/repodata"
+	"albs/internal/worker/releaser/further"
+	"albs/internal/worker/releaser/laid"
 )
 
 // venue is a place of some kind as its tests see it: how it is brought along, and what
@@ -95,10 +97,10 @@ func inDirectory(t *testing.T, w *world) *venue {
 }
 
 // follow gives the venue the follower of a place.
-func (v *venue) follow(p Place) {
+func (v *venue) follow(p further.Place) {
 	v.t.Helper()
 	p.Name, p.URL = v.kind, v.url
-	c := Config{Public: v.public, URL: "https://elsewhere.example.org", Spool: v.t.TempDir(), Places: []Place{p}}
+	c := Config{Public: v.public, URL: "https://elsewhere.example.org", Spool: v.t.TempDir(), Places: []further.Place{p}}
 	if err := c.Check(); err != nil {
 		v.t.Fatal(err)
 	}
@@ -109,17 +111,17 @@ func (v *venue) follow(p Place) {
 	v.world.url, v.f = c.URL, fs[0]
 	v.f.prune = func(time.Duration) bool { return false }
 	open := v.f.open
-	v.f.open = func(from *laid, log io.Writer) remote {
+	v.f.open = func(from *laid.Product, log io.Writer) further.Remote {
 		r := open(from, log)
 		if v.left == nil {
 			return r
 		}
 		switch r := r.(type) {
-		case *inBucket:
-			r.objects = mortalObjects{r.objects, v.left}
-		case *onHost:
-			run := r.run
-			r.run = func(ctx context.Context, dir, input string, args ...string) (string, error) {
+		case *further.InBucket:
+			r.Objects = mortalObjects{r.Objects, v.left}
+		case *further.OnHost:
+			run := r.Run
+			r.Run = func(ctx context.Context, dir, input string, args ...string) (string, error) {
 				if *v.left--; *v.left < 0 {
 					return "", errKilled
 				}
@@ -173,20 +175,20 @@ func inS3(t *testing.T, w *world) *venue {
 		}
 		http.ServeContent(rw, r, r.URL.Path, time.Time{}, bytes.NewReader(body))
 	}))
-	v.follow(Place{S3: c.Config})
+	v.follow(further.Place{S3: c.Config})
 	return v
 }
 
 func onMirror(t *testing.T, w *world) *venue {
 	m := newMirrorMaster(t)
 	v := folderVenue(w, "rsync", m.dir)
-	v.follow(Place{Rsync: m.c})
+	v.follow(further.Place{Rsync: m.c})
 	return v
 }
 
 // mortalObjects lets only some changes of a bucket happen.
 type mortalObjects struct {
-	objects
+	further.Objects
 	left *int
 }
 
@@ -205,21 +207,21 @@ func (m mortalObjects) Put(ctx context.Context, p bucket.Put) (bucket.Object, er
 	if err := m.alive(); err != nil {
 		return bucket.Object{}, err
 	}
-	return m.objects.Put(ctx, p)
+	return m.Objects.Put(ctx, p)
 }
 
 func (m mortalObjects) Copy(ctx context.Context, from bucket.Object, key, what string) (bucket.Object, error) {
 	if err := m.alive(); err != nil {
 		return bucket.Object{}, err
 	}
-	return m.objects.Copy(ctx, from, key, what)
+	return m.Objects.Copy(ctx, from, key, what)
 }
 
 func (m mortalObjects) Remove(ctx context.Context, key string) error {
 	if err := m.alive(); err != nil {
 		return err
 	}
-	return m.objects.Remove(ctx, key)
+	return m.Objects.Remove(ctx, key)
 }
 
 // bringTo brings the place to a tree, by the directory unless it is that.
@@ -315,9 +317,9 @@ func (v *venue) serial() int64 {
 			err = errors.Join(err, p.Close())
 		}
 	} else {
-		var from *laid
-		if from, err = openLaid(v.public, product); err == nil {
-			got, _, err = v.f.open(from, io.Discard).shown(v.t.Context())
+		var from *laid.Product
+		if from, err = laid.Open(v.public, product); err == nil {
+			got, _, err = v.f.open(from, io.Discard).Shown(v.t.Context())
 			err = errors.Join(err, from.Close())
 		}
 	}
@@ -378,8 +380,8 @@ func TestPlaces(t *testing.T) {
 			t.Errorf("the .repo file is %q, %v, want %q in it", invitation, err, want)
 		}
 		// What only the releaser needs isn't for further places.
-		if _, err := v.get(product + "/trees/4/" + pooledFile); v.f != nil && err == nil {
-			t.Errorf("the place has %s", pooledFile)
+		if _, err := v.get(product + "/trees/4/" + laid.PooledFile); v.f != nil && err == nil {
+			t.Errorf("the place has %s", laid.PooledFile)
 		}
 	})
 }
@@ -522,13 +524,13 @@ func TestStale(t *testing.T) {
 		if _, err := stale.publish(v.tree(6, two), nil); err != nil {
 			t.Fatal(err)
 		}
-		from, err := openLaid(stale.public, product)
+		from, err := laid.Open(stale.public, product)
 		if err != nil {
 			t.Fatal(err)
 		}
 		defer from.Close()
 		halted := v.f.open(from, io.Discard)
-		late := bring(t.Context(), halted, 6, from.t.digest(), func(context.Context) error {
+		late := further.Bring(t.Context(), halted, 6, from.Tree.Digest(), func(context.Context) error {
 			v.mustBring(v.tree(7, one))
 			return nil
 		}, io.Discard)
@@ -537,7 +539,7 @@ func TestStale(t *testing.T) {
 		}
 		v.mustHold(7, one)
 		// And one that had moved the pointer of a bucket, but not what follows.
-		if err := halted.settle(t.Context()); v.kind == "s3" && err == nil {
+		if err := halted.Settle(t.Context()); v.kind == "s3" && err == nil {
 			t.Error("what leads to repositories could be moved back")
 		}
 		v.mustHold(7, one)
@@ -583,13 +585,13 @@ func TestDamaged(t *testing.T) {
 			if _, err := v.publish(v.tree(2, two), nil); err != nil {
 				t.Fatal(err)
 			}
-			from, err := openLaid(v.public, product)
+			from, err := laid.Open(v.public, product)
 			if err != nil {
 				t.Fatal(err)
 			}
 			defer from.Close()
 			// All is there but the word that it is.
-			err = bring(t.Context(), v.f.open(from, io.Discard), 2, from.t.digest(), func(context.Context) error { return errKilled }, io.Discard)
+			err = further.Bring(t.Context(), v.f.open(from, io.Discard), 2, from.Tree.Digest(), func(context.Context) error { return errKilled }, io.Discard)
 			if !errors.Is(err, errKilled) {
 				t.Fatal(err)
 			}
@@ -648,7 +650,7 @@ func TestOutage(t *testing.T) {
 	w := setup(t)
 	m := newMirrorMaster(t)
 	v := folderVenue(w, "rsync", m.dir)
-	v.follow(Place{Rsync: m.c})
+	v.follow(further.Place{Rsync: m.c})
 	other := inS3(t, w)
 	v.f.first = time.Millisecond
 	all := followers{v.f, other.f}
@@ -776,7 +778,7 @@ func TestRefusing(t *testing.T) {
 		srv := httptest.NewServer(refusing(to, code))
 		c := v.f.place
 		c.S3.Endpoint = srv.URL
-		fs, err := newFollowers(Config{Public: v.public, Spool: t.TempDir(), Places: []Place{c}}, zerolog.Nop())
+		fs, err := newFollowers(Config{Public: v.public, Spool: t.TempDir(), Places: []further.Place{c}}, zerolog.Nop())
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -884,29 +886,29 @@ func installed(out string) string {
 // TestConfigCheck is the rule about what an operator may write of places.
 func TestConfigCheck(t *testing.T) {
 	t.Parallel()
-	s3 := Place{Name: "s3", URL: "https://cdn.example.org", S3: bucket.Config{Endpoint: "https://s3.example.org", Bucket: "b", AccessKeyFile: "/a", SecretKeyFile: "/s"}}
-	host := Place{Name: "eu", Rsync: Rsync{Host: "mirror.example.org", User: "albs", Path: "/srv/albs", KeyFile: "/etc/albs/key", KnownHostsFile: "/etc/albs/known"}}
+	s3 := further.Place{Name: "s3", URL: "https://cdn.example.org", S3: bucket.Config{Endpoint: "https://s3.example.org", Bucket: "b", AccessKeyFile: "/a", SecretKeyFile: "/s"}}
+	host := further.Place{Name: "eu", Rsync: further.Rsync{Host: "mirror.example.org", User: "albs", Path: "/srv/albs", KeyFile: "/etc/albs/key", KnownHostsFile: "/etc/albs/known"}}
 	for name, tt := range map[string]struct {
-		places func() []Place
+		places func() []further.Place
 		ok     bool
 	}{
-		"none":          {func() []Place { return nil }, true},
-		"two":           {func() []Place { return []Place{s3, host} }, true},
-		"twice":         {func() []Place { return []Place{host, host} }, false},
-		"no name":       {func() []Place { p := host; p.Name = ""; return []Place{p} }, false},
-		"a strange one": {func() []Place { p := host; p.Name = "a b"; return []Place{p} }, false},
-		"neither":       {func() []Place { return []Place{{Name: "x"}} }, false},
-		"both":          {func() []Place { p := s3; p.Rsync = host.Rsync; return []Place{p} }, false},
-		"no address":    {func() []Place { p := s3; p.URL = ""; return []Place{p} }, false},
-		"a wrong one":   {func() []Place { p := s3; p.URL = "ftp://x"; return []Place{p} }, false},
-		"no bucket":     {func() []Place { p := s3; p.S3.Bucket = ""; return []Place{p} }, false},
-		"an option":     {func() []Place { p := host; p.Rsync.Host = "-oProxyCommand=x"; return []Place{p} }, false},
-		"a command":     {func() []Place { p := host; p.Rsync.Path = "/srv/$(id)"; return []Place{p} }, false},
-		"a space":       {func() []Place { p := host; p.Rsync.KeyFile = "/etc/my key"; return []Place{p} }, false},
-		"a user's host": {func() []Place { p := host; p.Rsync.User = "a@b"; return []Place{p} }, false},
-		"a port":        {func() []Place { p := host; p.Rsync.Port = 70000; return []Place{p} }, false},
-		"no known host": {func() []Place { p := host; p.Rsync.KnownHostsFile = ""; return []Place{p} }, false},
-		"relative":      {func() []Place { p := host; p.Rsync.KeyFile = "key"; return []Place{p} }, false},
+		"none":          {func() []further.Place { return nil }, true},
+		"two":           {func() []further.Place { return []further.Place{s3, host} }, true},
+		"twice":         {func() []further.Place { return []further.Place{host, host} }, false},
+		"no name":       {func() []further.Place { p := host; p.Name = ""; return []further.Place{p} }, false},
+		"a strange one": {func() []further.Place { p := host; p.Name = "a b"; return []further.Place{p} }, false},
+		"neither":       {func() []further.Place { return []further.Place{{Name: "x"}} }, false},
+		"both":          {func() []further.Place { p := s3; p.Rsync = host.Rsync; return []further.Place{p} }, false},
+		"no address":    {func() []further.Place { p := s3; p.URL = ""; return []further.Place{p} }, false},
+		"a wrong one":   {func() []further.Place { p := s3; p.URL = "ftp://x"; return []further.Place{p} }, false},
+		"no bucket":     {func() []further.Place { p := s3; p.S3.Bucket = ""; return []further.Place{p} }, false},
+		"an option":     {func() []further.Place { p := host; p.Rsync.Host = "-oProxyCommand=x"; return []further.Place{p} }, false},
+		"a command":     {func() []further.Place { p := host; p.Rsync.Path = "/srv/$(id)"; return []further.Place{p} }, false},
+		"a space":       {func() []further.Place { p := host; p.Rsync.KeyFile = "/etc/my key"; return []further.Place{p} }, false},
+		"a user's host": {func() []further.Place { p := host; p.Rsync.User = "a@b"; return []further.Place{p} }, false},
+		"a port":        {func() []further.Place { p := host; p.Rsync.Port = 70000; return []further.Place{p} }, false},
+		"no known host": {func() []further.Place { p := host; p.Rsync.KnownHostsFile = ""; return []further.Place{p} }, false},
+		"relative":      {func() []further.Place { p := host; p.Rsync.KeyFile = "key"; return []further.Place{p} }, false},
 	} {
 		err := Config{Places: tt.places()}.Check()
 		if (err == nil) != tt.ok || err != nil && albs.KindOf(err) != albs.Invalid {

@@ -10,29 +10,10 @@ import (
 	"path"
 	"strings"
 
-	"golang.org/x/sync/errgroup"
-
 	"albs/internal/albs"
-	"albs/internal/attest"
-	"albs/internal/bucket"
-	"albs/internal/repodata"
 	"albs/internal/worker"
+	"albs/internal/worker/releaser/laid"
 )
-
-// endings are those of the files that lie beside a package, in the order in which they
-// are laid: who finds the last finds all.
-var endings = []string{attest.EnvelopesSuffix, attest.ProofSuffix, attest.LogProofSuffix}
-
-// besides returns the name of the package that a file lies beside; of any other file it
-// is the file's own name.
-func besides(name string) (of string, beside bool) {
-	for _, e := range endings {
-		if of, ok := strings.CutSuffix(name, e); ok && strings.HasSuffix(of, ".rpm") {
-			return of, true
-		}
-	}
-	return name, false
-}
 
 // prove lays what a task names beside packages, and returns for people what is wrong with
 // some of them, and which further places don't have it yet. It fails if all are wrong.
@@ -103,7 +84,7 @@ func (p *place) proveOne(ctx context.Context, k albs.ProvePackage, src source, r
 			return err
 		}
 		name := path.Join("pool", at)
-		if !fs.ValidPath(at) || !strings.HasSuffix(at, ".rpm") || strings.HasPrefix(name, contents+"/") {
+		if !fs.ValidPath(at) || !strings.HasSuffix(at, ".rpm") || strings.HasPrefix(name, laid.Contents+"/") {
 			return albs.Errorf(albs.Invalid, "%.200q is no name of a package", at)
 		}
 		there, err := p.holds(name, k.Package)
@@ -115,7 +96,7 @@ func (p *place) proveOne(ctx context.Context, k albs.ProvePackage, src source, r
 			continue
 		}
 		for i, d := range []albs.Digest{k.Statements, k.LedgerProof, k.LogProof} {
-			if err := p.beside(ctx, name+endings[i], d, src); err != nil {
+			if err := p.beside(ctx, name+laid.Endings[i], d, src); err != nil {
 				return err
 			}
 		}
@@ -134,7 +115,7 @@ func (p *place) holds(name string, d albs.Digest) (bool, error) {
 	if err != nil {
 		return false, fmt.Errorf("look into the pool: %w", err)
 	}
-	if have, err := p.root.Stat(path.Join(contents, string(d[:2]), string(d))); err == nil && os.SameFile(have, there) {
+	if have, err := p.root.Stat(path.Join(laid.Contents, string(d[:2]), string(d))); err == nil && os.SameFile(have, there) {
 		return true, nil
 	}
 	got, err := p.digest(name)
@@ -164,127 +145,4 @@ func (p *place) beside(ctx context.Context, name string, d albs.Digest, src sour
 		return fmt.Errorf("look into the pool: %w", err)
 	}
 	return p.file(ctx, name, d, src)
-}
-
-// proofs calls yield for each file that lies beside a package of a repository as the
-// directory shows it, by its name in the repository.
-func (l *laid) proofs(r repodata.TreeRepo, yield func(name string) error) error {
-	packages := map[string]bool{}
-	err := l.packages(l.t.Serial, r.Path, func(p repodata.Listed) error { packages[p.Path] = true; return nil })
-	if err != nil {
-		return err
-	}
-	pool := path.Join("pool", r.Path)
-	err = fs.WalkDir(l.root.FS(), path.Join(pool, "Packages"), func(name string, e fs.DirEntry, err error) error {
-		if err != nil || e.IsDir() {
-			return err
-		}
-		name = strings.TrimPrefix(name, pool+"/")
-		if of, beside := besides(name); beside && packages[of] {
-			return yield(name)
-		}
-		return nil
-	})
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return fmt.Errorf("look into the pool: %w", err)
-	}
-	return nil
-}
-
-func (h *onHost) prove(ctx context.Context) error {
-	var names strings.Builder
-	for _, r := range h.from.t.Repositories {
-		err := h.from.proofs(r, func(name string) error {
-			names.WriteString(path.Join("pool", r.Path, name) + "\x00")
-			return nil
-		})
-		if err != nil {
-			return err
-		}
-	}
-	if names.Len() == 0 {
-		return nil
-	}
-	sent, err := h.run(ctx, h.from.dir, names.String(), "-tp", modes, "--from0", "--files-from=-", "--out-format=%n", "./", h.home())
-	if err != nil {
-		return fmt.Errorf("send proofs: %w", err)
-	}
-	var fresh strings.Builder
-	n := 0
-	for line := range strings.Lines(sent) {
-		if name := strings.TrimSuffix(line, "\n"); !strings.HasSuffix(name, "/") {
-			fresh.WriteString(name + "\x00")
-			n++
-		}
-	}
-	if n == 0 {
-		return nil
-	}
-	fmt.Fprintf(h.log, "%d files beside packages are new on %s\n", n, h.c.Host)
-	return h.same(ctx, fresh.String(), "--from0", "--files-from=-", "./", h.home())
-}
-
-// prove puts the files beside the packages of the tree in which each repository is
-// whole. One that is there with the same size is taken for the same: what is told of a
-// package changes only with what was lost.
-func (b *inBucket) prove(ctx context.Context) error {
-	if b.lies == nil {
-		if err := b.find(ctx); err != nil {
-			return err
-		}
-	}
-	for _, r := range b.from.t.Repositories {
-		at, ok := b.lies[r.Path]
-		if !ok {
-			return fmt.Errorf("repository %s isn't in the bucket, though serial %d is shown", r.Path, b.from.t.Serial)
-		}
-		if err := b.proveIn(ctx, r, path.Join(treeName(at), r.Path)); err != nil {
-			return fmt.Errorf("repository %s: %w", r.Path, err)
-		}
-	}
-	return nil
-}
-
-func (b *inBucket) proveIn(ctx context.Context, r repodata.TreeRepo, base string) error {
-	var names []string
-	if err := b.from.proofs(r, func(name string) error { names = append(names, name); return nil }); err != nil || len(names) == 0 {
-		return err
-	}
-	there := map[string]int64{}
-	err := b.list(ctx, path.Join(base, "Packages"), func(name string, o bucket.Object) error { there[name] = o.Size; return nil })
-	if err != nil {
-		return err
-	}
-	n := 0
-	g, gctx := errgroup.WithContext(ctx)
-	g.SetLimit(inParallel)
-	for _, name := range names {
-		body, err := b.from.root.ReadFile(path.Join("pool", r.Path, name))
-		if err != nil {
-			return errors.Join(fmt.Errorf("read proof: %w", err), g.Wait())
-		}
-		to := path.Join(base, name)
-		if size, ok := there[to]; ok && size == int64(len(body)) {
-			continue
-		}
-		n++
-		g.Go(func() error {
-			return b.write(gctx, bucket.Put{Key: b.key(to), Cache: cacheNot, Type: contentType(name)}, body)
-		})
-	}
-	if err := errors.Join(g.Wait(), ctx.Err()); err != nil {
-		return err
-	}
-	if n > 0 {
-		fmt.Fprintf(b.log, "%s: %d files beside packages are new\n", r.Path, n)
-	}
-	return nil
-}
-
-// contentType is what a web server says of a file beside a package.
-func contentType(name string) string {
-	if strings.HasSuffix(name, attest.LogProofSuffix) {
-		return "text/plain; charset=utf-8"
-	}
-	return "application/jsonl"
 }

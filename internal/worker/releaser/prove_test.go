@@ -17,6 +17,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"albs/internal/albs"
+	"albs/internal/worker/releaser/laid"
 )
 
 // told returns what lies beside a package, by the ending, and the part of a task that
@@ -30,11 +31,11 @@ func (w *world) told(name, word string) (map[string]string, albs.ProvePackage) {
 	k := albs.ProvePackage{Paths: []string{repo + "/Packages/" + name[:1] + "/" + name}, Package: albs.DigestOf(made[name])}
 	files := map[string]string{}
 	for i, d := range []*albs.Digest{&k.Statements, &k.LedgerProof, &k.LogProof} {
-		text := fmt.Sprintf("%s of %s%s\n", endings[i], name, word)
+		text := fmt.Sprintf("%s of %s%s\n", laid.Endings[i], name, word)
 		if *d, _, err = w.blobs.Write(w.t.Context(), strings.NewReader(text), 1000); err != nil {
 			w.t.Fatal(err)
 		}
-		files[endings[i]] = text
+		files[laid.Endings[i]] = text
 	}
 	return files, k
 }
@@ -172,7 +173,7 @@ func TestKillWhileProving(t *testing.T) {
 	check := func(whole bool) error {
 		for name, files := range map[string]map[string]string{alpha: ofAlpha, beta: ofBeta} {
 			missing := false
-			for _, ending := range endings {
+			for _, ending := range laid.Endings {
 				got, err := os.ReadFile(filepath.Join(w.public, product, "pool", repo, "Packages", name[:1], name+ending))
 				switch {
 				case err != nil && whole:

@@ -14,6 +14,7 @@ import (
 
 	"albs/internal/albs"
 	"albs/internal/repodata"
+	"albs/internal/worker/releaser/laid"
 )
 
 const (
@@ -25,7 +26,7 @@ const (
 // holds.
 func digestIn(name string) (albs.Digest, bool) {
 	dir, base := path.Split(name)
-	if !strings.HasPrefix(dir, contents+"/") {
+	if !strings.HasPrefix(dir, laid.Contents+"/") {
 		return "", false
 	}
 	return albs.Digest(base), true
@@ -91,7 +92,7 @@ func (p *place) trees() ([]int64, error) {
 	}
 	var serials []int64
 	for _, e := range found {
-		if serial, err := strconv.ParseInt(e.Name(), 10, 64); err == nil && treeName(serial) == path.Join("trees", e.Name()) {
+		if serial, err := strconv.ParseInt(e.Name(), 10, 64); err == nil && laid.TreeName(serial) == path.Join("trees", e.Name()) {
 			serials = append(serials, serial)
 		}
 	}
@@ -100,7 +101,7 @@ func (p *place) trees() ([]int64, error) {
 
 // drop removes a tree. That it lost its name is on disk before any of its files go.
 func (p *place) drop(serial int64) error {
-	if err := p.root.Rename(treeName(serial), leaving); err != nil {
+	if err := p.root.Rename(laid.TreeName(serial), leaving); err != nil {
 		return fmt.Errorf("remove serial %d: %w", serial, err)
 	}
 	p.dirty["trees"] = struct{}{}
@@ -145,7 +146,7 @@ func (p *place) prunePool(ctx context.Context, result *albs.PruneResult) error {
 		}
 		p.dirty[path.Dir(name)] = struct{}{}
 		_, byContent := digestIn(name)
-		if _, beside := besides(name); !byContent && !beside {
+		if _, beside := laid.Beside(name); !byContent && !beside {
 			result.Packages++
 			result.Bytes += info.Size()
 		}
@@ -164,7 +165,7 @@ func (p *place) named(ctx context.Context) (named, error) {
 	}
 	read := make(map[string]bool) // primaries are named by their digest, and most trees share most of them
 	for _, serial := range serials {
-		doc, err := p.root.ReadFile(path.Join(treeName(serial), treeFile))
+		doc, err := p.root.ReadFile(path.Join(laid.TreeName(serial), laid.TreeFile))
 		if err != nil {
 			return n, fmt.Errorf("read serial %d: %w", serial, err)
 		}
@@ -176,7 +177,7 @@ func (p *place) named(ctx context.Context) (named, error) {
 			if err := ctx.Err(); err != nil {
 				return n, err
 			}
-			if err := p.list(path.Join(treeName(serial), r.Path), r.Path, read, n); err != nil {
+			if err := p.list(path.Join(laid.TreeName(serial), r.Path), r.Path, read, n); err != nil {
 				return n, fmt.Errorf("read %s of serial %d: %w", r.Path, serial, err)
 			}
 		}

@@ -1,7 +1,7 @@
 // Package releaser is the role that shows products to the public: it lays a
 // sealed tree beside the one that is shown, and then moves one link. Further places, in
-// buckets and on other hosts, are then brought to what the directory shows; inBucket and
-// onHost say how those are made.
+// buckets and on other hosts, are then brought to what the directory shows; those of package
+// further say how those are made.
 //
 // A product's public place is a directory:
 //
@@ -12,7 +12,7 @@
 //	PRODUCT/trees/SERIAL/left.json         since when metadata that it carries has been replaced
 //	PRODUCT/trees/SERIAL/REPO/repodata/…   the metadata of one snapshot, and for a day of those before
 //	PRODUCT/trees/SERIAL/REPO/Packages     → the repository's folder in the pool
-//	PRODUCT/trees/SERIAL/REPO/mirrorlist   the address of that repository in that tree
+//	PRODUCT/trees/SERIAL/REPO/mirrorlist   the address of that repository in that laid.Tree
 //	PRODUCT/trees/SERIAL/REPO/PRODUCT.repo what a client's /etc/yum.repos.d takes
 //	PRODUCT/trees/old/…                    a tree while it is removed
 //	PRODUCT/past.json                      since when trees are known not to be shown any more
@@ -44,6 +44,8 @@ import (
 	"albs/internal/attest"
 	"albs/internal/repodata"
 	"albs/internal/worker"
+	"albs/internal/worker/releaser/further"
+	"albs/internal/worker/releaser/laid"
 )
 
 // Config holds what an operator may set.
@@ -58,7 +60,7 @@ type Config struct {
 	// statement.key signs what the releaser states. Back it up.
 	Dir string `yaml:"dir"`
 	// Places are further places: each is brought to what Public shows.
-	Places []Place `yaml:"places"`
+	Places []further.Place `yaml:"places"`
 	// Spool keeps what could not be reported yet.
 	Spool string `yaml:"spool"`
 }
@@ -145,7 +147,7 @@ func publish(ctx context.Context, c Config, me *own, others followers, s *worker
 }
 
 // show brings the directory to the tree, and looks at how what was added lies there.
-func show(ctx context.Context, c Config, t tree, added []laidPackage, src source, check func(context.Context) error, log io.Writer) (r albs.PublishResult, err error) {
+func show(ctx context.Context, c Config, t laid.Tree, added []laidPackage, src source, check func(context.Context) error, log io.Writer) (r albs.PublishResult, err error) {
 	p, err := openPlace(c.Public, t.Product)
 	if err != nil {
 		return r, err
@@ -193,38 +195,30 @@ func (session) Write(context.Context, io.Reader, int64) (albs.Digest, int64, err
 
 var errReadOnly = errors.New("a releaser stores no blobs")
 
-// tree is a tree with its document.
-type tree struct {
-	repodata.Tree
-	doc []byte
-}
-
-func (t tree) digest() albs.Digest { return albs.DigestOf(t.doc) }
-
 // fetchTree returns the tree of a task. It is Invalid if the document is not the tree
 // that the task is about.
-func fetchTree(ctx context.Context, spec albs.PublishSpec, src source) (tree, error) {
+func fetchTree(ctx context.Context, spec albs.PublishSpec, src source) (laid.Tree, error) {
 	var doc bytes.Buffer
 	if err := src.Fetch(ctx, spec.Tree, repodata.MaxTreeBytes, &doc); err != nil {
-		return tree{}, fmt.Errorf("fetch tree: %w", err)
+		return laid.Tree{}, fmt.Errorf("fetch tree: %w", err)
 	}
-	t := tree{doc: doc.Bytes()}
-	if d := t.digest(); d != spec.Tree {
-		return tree{}, fmt.Errorf("fetch tree: the bytes hash to %s, not to %s", d, spec.Tree)
+	t := laid.Tree{Doc: doc.Bytes()}
+	if d := t.Digest(); d != spec.Tree {
+		return laid.Tree{}, fmt.Errorf("fetch tree: the bytes hash to %s, not to %s", d, spec.Tree)
 	}
 	var err error
-	if t.Tree, err = repodata.ParseTree(t.doc); err != nil {
-		return tree{}, err
+	if t.Tree, err = repodata.ParseTree(t.Doc); err != nil {
+		return laid.Tree{}, err
 	}
 	if t.Product != spec.Product || t.Serial != spec.Serial {
-		return tree{}, albs.Errorf(albs.Invalid, "the tree is serial %d of %s, the task is to publish serial %d of %s",
+		return laid.Tree{}, albs.Errorf(albs.Invalid, "the tree is serial %d of %s, the task is to publish serial %d of %s",
 			t.Serial, t.Product, spec.Serial, spec.Product)
 	}
 	return t, nil
 }
 
 // publish brings the directory to the tree; see bring.
-func (p *place) publish(ctx context.Context, t tree, src source, check func(context.Context) error, log io.Writer) (albs.PublishResult, error) {
-	result := albs.PublishResult{Serial: t.Serial, Tree: t.digest(), Location: location(t.Product)}
-	return result, bring(ctx, directory{p, t, src, log}, t.Serial, result.Tree, check, log)
+func (p *place) publish(ctx context.Context, t laid.Tree, src source, check func(context.Context) error, log io.Writer) (albs.PublishResult, error) {
+	result := albs.PublishResult{Serial: t.Serial, Tree: t.Digest(), Location: location(t.Product)}
+	return result, further.Bring(ctx, directory{p, t, src, log}, t.Serial, result.Tree, check, log)
 }

@@ -32,6 +32,7 @@ import (
 	"albs/internal/rpm"
 	"albs/internal/rpm/rpmtest"
 	"albs/internal/worker"
+	"albs/internal/worker/releaser/laid"
 )
 
 // rpms builds small RPMs with the real rpmbuild, once, and returns them by file name.
@@ -499,7 +500,7 @@ func TestMetadata(t *testing.T) {
 			continue
 		}
 		// Time passes.
-		file := filepath.Join(w.public, product, "current", leftFile)
+		file := filepath.Join(w.public, product, "current", laid.LeftFile)
 		b, err := os.ReadFile(file)
 		if err != nil {
 			t.Fatal(err)

@@ -13,12 +13,14 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+
+	"albs/internal/worker/releaser/further"
 )
 
 // mirrorMaster is a host that is reached by ssh: a real sshd on loopback with keys of
 // its own, which a process of its own serves each connection with, and a folder.
 type mirrorMaster struct {
-	c    Rsync
+	c    further.Rsync
 	dir  string
 	away atomic.Bool // connections are closed at once
 }
@@ -77,7 +79,7 @@ func newMirrorMaster(t *testing.T) *mirrorMaster {
 	if err := os.Mkdir(public, 0o755); err != nil {
 		t.Fatal(err)
 	}
-	m := &mirrorMaster{dir: public, c: Rsync{
+	m := &mirrorMaster{dir: public, c: further.Rsync{
 		Host: "127.0.0.1", Port: port, User: me.Username, Path: public, KeyFile: at("client"), KnownHostsFile: at("known"),
 	}}
 	var wg sync.WaitGroup

@@ -16,6 +16,7 @@ import (
 	"albs/internal/repodata"
 	"albs/internal/rpm"
 	"albs/internal/worker"
+	"albs/internal/worker/releaser/laid"
 )
 
 const statementKeyName = "statement.key"
@@ -100,7 +101,7 @@ func additions(ctx context.Context, spec albs.PublishSpec, src source) ([]laidPa
 // witness looks at each of what a release adds as it lies in the place: the tree's
 // repository lists it, and the name there is the file of that content, whose header is
 // read here. It fills in what of the package a signature leaves alone.
-func (p *place) witness(ctx context.Context, t tree, added []laidPackage, src source) error {
+func (p *place) witness(ctx context.Context, t laid.Tree, added []laidPackage, src source) error {
 	wanted := map[string]map[albs.Digest]bool{}
 	for _, a := range added {
 		for _, r := range a.repositories {
@@ -163,7 +164,7 @@ func (p *place) lists(ctx context.Context, r repodata.TreeRepo, wanted map[albs.
 		if err != nil {
 			return fmt.Errorf("look into the pool: %w", err)
 		}
-		have, err := p.root.Stat(contentName(d))
+		have, err := p.root.Stat(laid.ContentName(d))
 		if err != nil {
 			return fmt.Errorf("look into the pool: %w", err)
 		}
@@ -176,7 +177,7 @@ func (p *place) lists(ctx context.Context, r repodata.TreeRepo, wanted map[albs.
 
 // look reads the header of a package in the pool.
 func (p *place) look(about *attest.Subject) error {
-	f, err := p.root.Open(contentName(about.File()))
+	f, err := p.root.Open(laid.ContentName(about.File()))
 	if err != nil {
 		return fmt.Errorf("look into the pool: %w", err)
 	}

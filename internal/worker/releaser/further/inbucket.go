@@ -1,4 +1,4 @@
-package releaser
+package further
 
 import (
 	"bytes"
@@ -21,10 +21,11 @@ import (
 	"albs/internal/albs"
 	"albs/internal/bucket"
 	"albs/internal/repodata"
+	"albs/internal/worker/releaser/laid"
 )
 
-// objects is what a place does to its bucket.
-type objects interface {
+// Objects is what a place does to its bucket.
+type Objects interface {
 	Head(ctx context.Context, key, what string) (bucket.Object, error)
 	Get(ctx context.Context, key, what string, read func(io.Reader) error) (bucket.Object, error)
 	Put(ctx context.Context, p bucket.Put) (bucket.Object, error)
@@ -33,7 +34,7 @@ type objects interface {
 	List(ctx context.Context, prefix, after string) ([]bucket.Object, error)
 }
 
-// inBucket is a product's place in a bucket, where there are no links:
+// InBucket is a product's place in a bucket, where there are no links:
 //
 //	PRODUCT/current.json                  the pointer: which serial is shown, and its tree
 //	PRODUCT/current/REPO/mirrorlist       the address of that repository as it is shown
@@ -50,21 +51,21 @@ type objects interface {
 // The pointer and all below current are moved by compare and set, and each holds the
 // serial that it is of: a releaser that comes late moves none of them back. The pointer
 // is moved first and the others after it, one by one: a reader sees each repository
-// whole, and for seconds one of them new and another one old.
-type inBucket struct {
-	objects objects
-	base    string // of all keys, with a slash at its end
-	url     readers
-	from    *laid
+// whole, and for seconds one of them new and another one old. It is a Remote.
+type InBucket struct {
+	Objects Objects // which tests may stand before
+	base    string  // of all keys, with a slash at its end
+	url     laid.Readers
+	from    *laid.Product
 	log     io.Writer
 
 	pointer bucket.Object    // as it was read last; the zero value if there is none
 	lies    map[string]int64 // in which tree each repository is whole, by its path
 }
 
-func newInBucket(o objects, p Place, from *laid, log io.Writer) *inBucket {
-	base := path.Join(p.S3.Prefix, from.t.Product) + "/"
-	return &inBucket{objects: o, base: base, url: readers(p.URL), from: from, log: log}
+func newInBucket(o Objects, p Place, from *laid.Product, log io.Writer) *InBucket {
+	base := path.Join(p.S3.Prefix, from.Tree.Product) + "/"
+	return &InBucket{Objects: o, base: base, url: laid.Readers(p.URL), from: from, log: log}
 }
 
 // How readers may keep what they got.
@@ -82,9 +83,9 @@ type pointer struct {
 	Tree   albs.Digest `json:"tree"`
 }
 
-func (b *inBucket) key(elem ...string) string { return b.base + path.Join(elem...) }
+func (b *InBucket) key(elem ...string) string { return b.base + path.Join(elem...) }
 
-func (b *inBucket) shown(ctx context.Context) (int64, albs.Digest, error) {
+func (b *InBucket) Shown(ctx context.Context) (int64, albs.Digest, error) {
 	doc, o, err := b.read(ctx, b.key("current.json"), 4096)
 	if errors.Is(err, albs.NotFound) {
 		b.pointer = bucket.Object{}
@@ -101,18 +102,18 @@ func (b *inBucket) shown(ctx context.Context) (int64, albs.Digest, error) {
 	return p.Serial, p.Tree, nil
 }
 
-func (b *inBucket) lay(ctx context.Context, shown int64) error {
+func (b *InBucket) Lay(ctx context.Context, shown int64) error {
 	if err := b.find(ctx); err != nil {
 		return err
 	}
 	var l *laying
-	for _, r := range b.from.t.Repositories {
+	for _, r := range b.from.Tree.Repositories {
 		if at, ok := b.lies[r.Path]; ok {
 			fmt.Fprintf(b.log, "%s: as in serial %d\n", r.Path, at)
 			continue
 		}
 		if l == nil {
-			l = &laying{inBucket: b, known: b.from.known(shown)}
+			l = &laying{InBucket: b, known: b.from.Known(shown)}
 			if err := l.look(ctx); err != nil {
 				return err
 			}
@@ -120,16 +121,16 @@ func (b *inBucket) lay(ctx context.Context, shown int64) error {
 		if err := l.repository(ctx, r); err != nil {
 			return fmt.Errorf("repository %s: %w", r.Path, err)
 		}
-		b.lies[r.Path] = b.from.t.Serial
+		b.lies[r.Path] = b.from.Tree.Serial
 	}
-	return b.write(ctx, bucket.Put{Key: b.key(treeName(b.from.t.Serial), treeFile), Cache: cacheLong, Type: "application/json"}, b.from.t.doc)
+	return b.write(ctx, bucket.Put{Key: b.key(laid.TreeName(b.from.Tree.Serial), laid.TreeFile), Cache: cacheLong, Type: "application/json"}, b.from.Tree.Doc)
 }
 
 // find notes which repositories of the tree are whole already.
-func (b *inBucket) find(ctx context.Context) error {
+func (b *InBucket) find(ctx context.Context) error {
 	b.lies = map[string]int64{}
 	snapshots := map[string]albs.Digest{}
-	for _, r := range b.from.t.Repositories {
+	for _, r := range b.from.Tree.Repositories {
 		snapshots[r.Path] = r.Snapshot
 	}
 	return b.list(ctx, "laid", func(name string, _ bucket.Object) error {
@@ -161,7 +162,7 @@ func parseMark(name string) (m mark, ok bool) {
 
 // laying is what is known while repositories are laid.
 type laying struct {
-	*inBucket
+	*InBucket
 	known map[albs.Digest]bool          // packages that have been read back
 	pool  map[albs.Digest]bucket.Object // what is there
 }
@@ -185,14 +186,14 @@ func pooledDigest(name string) (albs.Digest, bool) {
 
 // repository makes a repository whole in the tree, and says so by its mark.
 func (l *laying) repository(ctx context.Context, r repodata.TreeRepo) error {
-	base := path.Join(treeName(l.from.t.Serial), r.Path)
+	base := path.Join(laid.TreeName(l.from.Tree.Serial), r.Path)
 	there := map[string]bucket.Object{}
 	err := l.list(ctx, base, func(name string, o bucket.Object) error { there[name] = o; return nil })
 	if err != nil {
 		return err
 	}
 	var all []repodata.Listed
-	err = l.from.packages(l.from.t.Serial, r.Path, func(p repodata.Listed) error {
+	err = l.from.Packages(l.from.Tree.Serial, r.Path, func(p repodata.Listed) error {
 		p.Provides = nil
 		all = append(all, p)
 		return nil
@@ -236,12 +237,12 @@ func (l *laying) repository(ctx context.Context, r repodata.TreeRepo) error {
 	if err := errors.Join(g.Wait(), ctx.Err()); err != nil {
 		return err
 	}
-	names, err := l.from.metadata(r)
+	names, err := l.from.Metadata(r)
 	if err != nil {
 		return err
 	}
 	for _, name := range names {
-		b, err := l.from.root.ReadFile(path.Join(base, name))
+		b, err := l.from.Root.ReadFile(path.Join(base, name))
 		if err != nil {
 			return fmt.Errorf("read metadata: %w", err)
 		}
@@ -249,7 +250,7 @@ func (l *laying) repository(ctx context.Context, r repodata.TreeRepo) error {
 			return err
 		}
 	}
-	m := mark{r.Path, r.Snapshot, l.from.t.Serial}
+	m := mark{r.Path, r.Snapshot, l.from.Tree.Serial}
 	if err := l.write(ctx, bucket.Put{Key: l.key(m.name())}, nil); err != nil {
 		return err
 	}
@@ -261,7 +262,7 @@ func (l *laying) repository(ctx context.Context, r repodata.TreeRepo) error {
 // meanwhile, or an earlier attempt did whose answer was lost, that is as good.
 func (l *laying) add(ctx context.Context, r repodata.TreeRepo, p repodata.Listed) (bucket.Object, error) {
 	key := l.key(poolName(p.Digest))
-	f, err := l.from.root.Open(path.Join("pool", r.Path, p.Path))
+	f, err := l.from.Root.Open(path.Join("pool", r.Path, p.Path))
 	if err != nil {
 		return bucket.Object{}, fmt.Errorf("read package: %w", err)
 	}
@@ -269,11 +270,11 @@ func (l *laying) add(ctx context.Context, r repodata.TreeRepo, p repodata.Listed
 	if info, err := f.Stat(); err != nil || info.Size() != p.Size {
 		return bucket.Object{}, albs.Errorf(albs.Invalid, "%s in the public place is not the package %s that was released under this name", p.Path, p.Digest.Short())
 	}
-	o, err := l.objects.Put(ctx, bucket.Put{
+	o, err := l.Objects.Put(ctx, bucket.Put{
 		Key: key, What: key + " in S3", Body: f, Size: p.Size, Hash: p.Digest, If: bucket.Condition{Absent: true}, Cache: cacheLong, Type: "application/x-rpm",
 	})
 	if bucket.Taken(err) {
-		o, err = l.objects.Head(ctx, key, key+" in S3")
+		o, err = l.Objects.Head(ctx, key, key+" in S3")
 	}
 	if err != nil {
 		return o, err
@@ -283,8 +284,8 @@ func (l *laying) add(ctx context.Context, r repodata.TreeRepo, p repodata.Listed
 
 // copy makes an object of one of the pool. A server that gives the copy another etag
 // has it read back.
-func (b *inBucket) copy(ctx context.Context, from bucket.Object, key string, d albs.Digest) error {
-	o, err := b.objects.Copy(ctx, from, key, key+" in S3")
+func (b *InBucket) copy(ctx context.Context, from bucket.Object, key string, d albs.Digest) error {
+	o, err := b.Objects.Copy(ctx, from, key, key+" in S3")
 	if err == nil && o.ETag != from.ETag {
 		err = b.readBack(ctx, key, d)
 	}
@@ -292,8 +293,8 @@ func (b *inBucket) copy(ctx context.Context, from bucket.Object, key string, d a
 }
 
 // readBack fails unless an object hashes to d.
-func (b *inBucket) readBack(ctx context.Context, key string, d albs.Digest) error {
-	_, err := b.objects.Get(ctx, key, key+" in S3", func(r io.Reader) error {
+func (b *InBucket) readBack(ctx context.Context, key string, d albs.Digest) error {
+	_, err := b.Objects.Get(ctx, key, key+" in S3", func(r io.Reader) error {
 		h := sha256.New()
 		if _, err := io.Copy(h, r); err != nil {
 			return err
@@ -307,18 +308,18 @@ func (b *inBucket) readBack(ctx context.Context, key string, d albs.Digest) erro
 }
 
 // write puts bytes as an object and reads them back.
-func (b *inBucket) write(ctx context.Context, p bucket.Put, body []byte) error {
+func (b *InBucket) write(ctx context.Context, p bucket.Put, body []byte) error {
 	p.What, p.Body, p.Size, p.Hash = p.Key+" in S3", bytes.NewReader(body), int64(len(body)), albs.DigestOf(body)
-	if _, err := b.objects.Put(ctx, p); err != nil {
+	if _, err := b.Objects.Put(ctx, p); err != nil {
 		return err
 	}
 	return b.readBack(ctx, p.Key, p.Hash)
 }
 
 // read returns a small object.
-func (b *inBucket) read(ctx context.Context, key string, most int64) ([]byte, bucket.Object, error) {
+func (b *InBucket) read(ctx context.Context, key string, most int64) ([]byte, bucket.Object, error) {
 	var doc []byte
-	o, err := b.objects.Get(ctx, key, key+" in S3", func(r io.Reader) (err error) {
+	o, err := b.Objects.Get(ctx, key, key+" in S3", func(r io.Reader) (err error) {
 		doc, err = io.ReadAll(io.LimitReader(r, most+1))
 		if err == nil && int64(len(doc)) > most {
 			err = albs.Errorf(albs.TooLarge, "%s in the bucket has more than %d bytes", key, most)
@@ -329,9 +330,9 @@ func (b *inBucket) read(ctx context.Context, key string, most int64) ([]byte, bu
 }
 
 // list calls yield for each object below a folder of the place, by its name there.
-func (b *inBucket) list(ctx context.Context, folder string, yield func(name string, o bucket.Object) error) error {
+func (b *InBucket) list(ctx context.Context, folder string, yield func(name string, o bucket.Object) error) error {
 	for after := ""; ; {
-		page, err := b.objects.List(ctx, b.key(folder)+"/", after)
+		page, err := b.Objects.List(ctx, b.key(folder)+"/", after)
 		if err != nil {
 			return err
 		}
@@ -347,9 +348,9 @@ func (b *inBucket) list(ctx context.Context, folder string, yield func(name stri
 	}
 }
 
-func (b *inBucket) show(ctx context.Context) error {
-	t := b.from.t
-	doc, err := json.Marshal(pointer{t.Serial, t.digest()})
+func (b *InBucket) Show(ctx context.Context) error {
+	t := b.from.Tree
+	doc, err := json.Marshal(pointer{t.Serial, t.Digest()})
 	if err != nil {
 		return fmt.Errorf("encode pointer: %w", err)
 	}
@@ -360,20 +361,20 @@ func (b *inBucket) show(ctx context.Context) error {
 	err = b.write(ctx, p, doc)
 	if bucket.Taken(err) {
 		// Another releaser moved it, or an earlier attempt of ours whose answer was lost.
-		shown, digest, rerr := b.shown(ctx)
+		shown, digest, rerr := b.Shown(ctx)
 		switch {
 		case rerr != nil:
 			return rerr
-		case shown == t.Serial && digest == t.digest():
+		case shown == t.Serial && digest == t.Digest():
 		case shown >= t.Serial:
-			return stepBack(shown, t.Serial)
+			return StepBack(shown, t.Serial)
 		default:
 			return albs.Errorf(albs.Unavailable, "another releaser shows serial %d meanwhile", shown)
 		}
 	} else if err != nil {
 		return err
 	}
-	return b.settle(ctx)
+	return b.Settle(ctx)
 }
 
 // turned is an object below current as this tree has it.
@@ -382,19 +383,19 @@ type turned struct {
 	body       []byte
 }
 
-// settle brings what is below current to the tree: its files first, and then, each by
+// Settle brings what is below current to the tree: its files first, and then, each by
 // itself, what leads to its repositories. What the tree doesn't have is left empty, and
 // not removed, for then the serial that it is of would be gone too.
-func (b *inBucket) settle(ctx context.Context) error {
+func (b *InBucket) Settle(ctx context.Context) error {
 	if b.lies == nil {
 		if err := b.find(ctx); err != nil {
 			return err
 		}
 	}
-	t := b.from.t
+	t := b.from.Tree
 	var files, lists []turned
 	for _, f := range t.Files {
-		body, err := b.from.root.ReadFile(path.Join(treeName(t.Serial), f.Path))
+		body, err := b.from.Root.ReadFile(path.Join(laid.TreeName(t.Serial), f.Path))
 		if err != nil {
 			return fmt.Errorf("read file: %w", err)
 		}
@@ -405,7 +406,7 @@ func (b *inBucket) settle(ctx context.Context) error {
 		if !ok {
 			return fmt.Errorf("repository %s isn't in the bucket, though serial %d is shown", r.Path, t.Serial)
 		}
-		invitation, err := b.url.invitation(t.Tree, r, at)
+		invitation, err := b.url.Invitation(t.Tree, r, at)
 		if err != nil {
 			return err
 		}
@@ -442,11 +443,11 @@ func (b *inBucket) settle(ctx context.Context) error {
 
 // turn brings an object below current to this serial by compare and set. It is Invalid
 // if the object is of a later one.
-func (b *inBucket) turn(ctx context.Context, c turned) error {
-	key, own := b.key("current", c.name), b.from.t.Serial
+func (b *InBucket) turn(ctx context.Context, c turned) error {
+	key, own := b.key("current", c.name), b.from.Tree.Serial
 	var was bucket.Object
 	for try := 0; ; try++ {
-		o, err := b.objects.Head(ctx, key, key+" in S3")
+		o, err := b.Objects.Head(ctx, key, key+" in S3")
 		if err != nil && !errors.Is(err, albs.NotFound) {
 			return err
 		}
@@ -455,7 +456,7 @@ func (b *inBucket) turn(ctx context.Context, c turned) error {
 		}
 		serial, _ := strconv.ParseInt(was.Meta["serial"], 10, 64)
 		if serial > own {
-			return stepBack(serial, own)
+			return StepBack(serial, own)
 		}
 		if serial == own && was.Size == int64(len(c.body)) {
 			return nil
@@ -470,18 +471,18 @@ func (b *inBucket) turn(ctx context.Context, c turned) error {
 	}
 }
 
-// prune removes what the directory has no more: repositories that no tree there names,
+// Prune removes what the directory has no more: repositories that no tree there names,
 // and packages that its pool hasn't. Marks go first, so that nothing is taken for whole
 // that isn't.
-func (b *inBucket) prune(ctx context.Context) error {
-	serials, err := b.from.serials()
+func (b *InBucket) Prune(ctx context.Context) error {
+	serials, err := b.from.Serials()
 	if err != nil {
 		return err
 	}
 	needed := map[mark]bool{} // without serials: whichever tree they are in
 	kept := map[int64]bool{}
 	for _, serial := range serials {
-		t, err := b.from.tree(serial)
+		t, err := b.from.At(serial)
 		if err != nil {
 			return err
 		}
@@ -495,7 +496,7 @@ func (b *inBucket) prune(ctx context.Context) error {
 	err = b.list(ctx, "laid", func(name string, _ bucket.Object) error {
 		m, ok := parseMark(name)
 		if ok && needed[mark{repo: m.repo, snapshot: m.snapshot}] {
-			whole = append(whole, path.Join(treeName(m.serial), m.repo)+"/")
+			whole = append(whole, path.Join(laid.TreeName(m.serial), m.repo)+"/")
 		} else if ok {
 			gone = append(gone, name)
 		}
@@ -511,7 +512,7 @@ func (b *inBucket) prune(ctx context.Context) error {
 	err = b.list(ctx, "trees", func(name string, _ bucket.Object) error {
 		first, rest, _ := strings.Cut(strings.TrimPrefix(name, "trees/"), "/")
 		serial, err := strconv.ParseInt(first, 10, 64)
-		if err != nil || serial >= b.from.t.Serial || rest == treeFile && kept[serial] {
+		if err != nil || serial >= b.from.Tree.Serial || rest == laid.TreeFile && kept[serial] {
 			return nil
 		}
 		for i, c := range name {
@@ -530,7 +531,7 @@ func (b *inBucket) prune(ctx context.Context) error {
 		if !ok {
 			return nil
 		}
-		_, err := b.from.root.Stat(path.Join("pool/.digest", string(d[:2]), string(d)))
+		_, err := b.from.Root.Stat(path.Join("pool/.digest", string(d[:2]), string(d)))
 		if errors.Is(err, fs.ErrNotExist) {
 			gone = append(gone, name)
 			return nil
@@ -541,7 +542,7 @@ func (b *inBucket) prune(ctx context.Context) error {
 		return err
 	}
 	for _, name := range gone {
-		if err := b.objects.Remove(ctx, b.key(name)); err != nil {
+		if err := b.Objects.Remove(ctx, b.key(name)); err != nil {
 			return err
 		}
 	}

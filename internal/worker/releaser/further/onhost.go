@@ -1,4 +1,4 @@
-package releaser
+package further
 
 import (
 	"bytes"
@@ -18,6 +18,7 @@ import (
 
 	"albs/internal/albs"
 	"albs/internal/repodata"
+	"albs/internal/worker/releaser/laid"
 )
 
 // Rsync says where a mirror master is and who comes. The zero value is none.
@@ -62,26 +63,26 @@ func (r Rsync) check() error {
 	return nil
 }
 
-// onHost is a product's place on a mirror master, by rsync over ssh: what the directory
+// OnHost is a product's place on a mirror master, by rsync over ssh: what the directory
 // has, but for files of the releaser's own and with the place's own addresses.
 // Packages go first, then the tree, both to names that nobody reads yet; they are read
 // back there and compared by checksum; then the link is sent, which rsync makes beside
 // the old one and renames, so that readers see one or the other. rsync can't compare and
 // set: the link is read right before, and a releaser that is halted for as long as
 // another one's release takes, between that and the rename, could still move it back.
-// That one's next look, or the other's, says so.
-type onHost struct {
+// That one's next look, or the other's, says so. It is a Remote.
+type OnHost struct {
 	c     Rsync
-	url   readers
+	url   laid.Readers
 	spool string
-	from  *laid
+	from  *laid.Product
 	log   io.Writer
-	// run runs rsync in a folder, with an input, and returns what it prints.
-	run func(ctx context.Context, dir, input string, args ...string) (string, error)
+	// Run runs rsync in a folder, with an input, and returns what it prints.
+	Run func(ctx context.Context, dir, input string, args ...string) (string, error)
 }
 
-func newOnHost(p Place, spool string, from *laid, log io.Writer) *onHost {
-	return &onHost{c: p.Rsync, url: readers(p.URL), spool: spool, from: from, log: log, run: p.Rsync.rsync}
+func newOnHost(p Place, spool string, from *laid.Product, log io.Writer) *OnHost {
+	return &OnHost{c: p.Rsync, url: laid.Readers(p.URL), spool: spool, from: from, log: log, Run: p.Rsync.rsync}
 }
 
 // ssh is the command that rsync reaches the host by: nothing of the account's or the
@@ -153,15 +154,15 @@ func (b *bounded) Write(p []byte) (int, error) {
 }
 
 // at is the argument that names a file of the place there.
-func (h *onHost) at(elem ...string) string {
+func (h *OnHost) at(elem ...string) string {
 	return h.c.User + "@" + h.c.Host + ":" + strings.TrimSuffix(h.c.Path, "/") + "/" + path.Join(elem...)
 }
 
 // home is the product's folder there.
-func (h *onHost) home() string { return h.at(h.from.t.Product) + "/" }
+func (h *OnHost) home() string { return h.at(h.from.Tree.Product) + "/" }
 
 // staging calls f with an empty folder on this host.
-func (h *onHost) staging(f func(dir string) error) error {
+func (h *OnHost) staging(f func(dir string) error) error {
 	if err := os.MkdirAll(h.spool, 0o700); err != nil {
 		return fmt.Errorf("make staging folder: %w", err)
 	}
@@ -172,12 +173,12 @@ func (h *onHost) staging(f func(dir string) error) error {
 	return errors.Join(f(dir), os.RemoveAll(dir))
 }
 
-func (h *onHost) shown(ctx context.Context) (serial int64, tree albs.Digest, err error) {
+func (h *OnHost) Shown(ctx context.Context) (serial int64, tree albs.Digest, err error) {
 	err = h.staging(func(dir string) (err error) {
 		if serial, err = h.link(ctx, dir); err != nil || serial == 0 {
 			return err
 		}
-		b, err := h.fetch(ctx, dir, path.Join(treeName(serial), treeFile), os.ReadFile)
+		b, err := h.fetch(ctx, dir, path.Join(laid.TreeName(serial), laid.TreeFile), os.ReadFile)
 		if err != nil {
 			return fmt.Errorf("read the tree that is shown on %s: %w", h.c.Host, err)
 		}
@@ -188,7 +189,7 @@ func (h *onHost) shown(ctx context.Context) (serial int64, tree albs.Digest, err
 }
 
 // link returns the serial that the link leads to, 0 if there is none, by way of a folder.
-func (h *onHost) link(ctx context.Context, dir string) (int64, error) {
+func (h *OnHost) link(ctx context.Context, dir string) (int64, error) {
 	b, err := h.fetch(ctx, dir, "current", func(name string) ([]byte, error) { s, err := os.Readlink(name); return []byte(s), err })
 	if errors.Is(err, fs.ErrNotExist) {
 		return 0, nil
@@ -198,7 +199,7 @@ func (h *onHost) link(ctx context.Context, dir string) (int64, error) {
 	}
 	target := string(b)
 	serial, err := strconv.ParseInt(path.Base(target), 10, 64)
-	if err != nil || target != treeName(serial) {
+	if err != nil || target != laid.TreeName(serial) {
 		return 0, fmt.Errorf("current on %s points to %q, which no releaser made", h.c.Host, target)
 	}
 	return serial, nil
@@ -206,10 +207,10 @@ func (h *onHost) link(ctx context.Context, dir string) (int64, error) {
 
 // fetch brings a file of the product into a folder and reads it there. Where it isn't,
 // and be it for the product's folder, read says so.
-func (h *onHost) fetch(ctx context.Context, dir, name string, read func(string) ([]byte, error)) ([]byte, error) {
-	name = path.Join(h.from.t.Product, name)
+func (h *OnHost) fetch(ctx context.Context, dir, name string, read func(string) ([]byte, error)) ([]byte, error) {
+	name = path.Join(h.from.Tree.Product, name)
 	from := h.c.User + "@" + h.c.Host + ":" + strings.TrimSuffix(h.c.Path, "/") + "/./" + name
-	if _, err := h.run(ctx, dir, "", "-lR", "--ignore-missing-args", from, "./"); err != nil {
+	if _, err := h.Run(ctx, dir, "", "-lR", "--ignore-missing-args", from, "./"); err != nil {
 		return nil, err
 	}
 	return read(filepath.Join(dir, name))
@@ -218,15 +219,15 @@ func (h *onHost) fetch(ctx context.Context, dir, name string, read func(string) 
 // modes are those of what readers get there, whatever the account's umask.
 const modes = "--chmod=D755,F644"
 
-func (h *onHost) lay(ctx context.Context, shown int64) error {
-	t := h.from.t
-	known := h.from.known(shown)
+func (h *OnHost) Lay(ctx context.Context, shown int64) error {
+	t := h.from.Tree
+	known := h.from.Known(shown)
 	var all, fresh strings.Builder
 	all.WriteString("trees\x00") // the folder
 	packages := 0
 	for _, r := range t.Repositories {
 		all.WriteString(path.Join("pool", r.Path, "Packages") + "\x00") // which may be empty
-		err := h.from.packages(t.Serial, r.Path, func(p repodata.Listed) error {
+		err := h.from.Packages(t.Serial, r.Path, func(p repodata.Listed) error {
 			name := path.Join("pool", r.Path, p.Path) + "\x00"
 			all.WriteString(name)
 			if !known[p.Digest] {
@@ -239,7 +240,7 @@ func (h *onHost) lay(ctx context.Context, shown int64) error {
 			return err
 		}
 	}
-	if _, err := h.run(ctx, h.from.dir, all.String(), "-tp", modes, "--from0", "--files-from=-", "./", h.home()); err != nil {
+	if _, err := h.Run(ctx, h.from.Dir, all.String(), "-tp", modes, "--from0", "--files-from=-", "./", h.home()); err != nil {
 		return fmt.Errorf("send packages: %w", err)
 	}
 	if packages > 0 {
@@ -249,37 +250,37 @@ func (h *onHost) lay(ctx context.Context, shown int64) error {
 	}
 	fmt.Fprintf(h.log, "%d new packages are on %s\n", packages, h.c.Host)
 	return h.staging(func(dir string) error {
-		args := []string{"--exclude=/" + pooledFile, "--exclude=/" + leftFile}
+		args := []string{"--exclude=/" + laid.PooledFile, "--exclude=/" + laid.LeftFile}
 		for _, r := range t.Repositories {
-			invitation, err := h.url.invitation(t.Tree, r, t.Serial)
+			invitation, err := h.url.Invitation(t.Tree, r, t.Serial)
 			if err != nil {
 				return err
 			}
 			for name, text := range invitation {
 				file := filepath.Join(dir, r.Path, name)
-				err := os.MkdirAll(filepath.Dir(file), folderMode)
+				err := os.MkdirAll(filepath.Dir(file), laid.FolderMode)
 				if err == nil {
-					err = os.WriteFile(file, []byte(text), fileMode)
+					err = os.WriteFile(file, []byte(text), laid.FileMode)
 				}
 				if err != nil {
 					return fmt.Errorf("stage files for readers: %w", err)
 				}
 			}
 			if len(invitation) == 0 { // nor has the place those of the directory
-				for _, name := range []string{mirrorList, repoFile(t.Product)} {
+				for _, name := range []string{laid.MirrorList, laid.RepoFile(t.Product)} {
 					args = append(args, "--exclude=/"+strings.ReplaceAll(path.Join(r.Path, name), "[", `\[`))
 				}
 			}
 		}
 		// Of a name that two folders have, rsync takes the first one's.
-		tree := treeName(t.Serial)
+		tree := laid.TreeName(t.Serial)
 		args = append(args, dir+"/", tree+"/", h.at(t.Product, tree)+"/")
 		send := []string{"-rltpc", modes}
 		if shown > 0 { // what it has already becomes a further name there
 			send = append(send, "--link-dest=../"+strconv.FormatInt(shown, 10))
 		}
 		send = append(send, args...)
-		if _, err := h.run(ctx, h.from.dir, "", send...); err != nil {
+		if _, err := h.Run(ctx, h.from.Dir, "", send...); err != nil {
 			return fmt.Errorf("send the tree: %w", err)
 		}
 		return h.same(ctx, "", append([]string{"-rl"}, args...)...)
@@ -287,8 +288,8 @@ func (h *onHost) lay(ctx context.Context, shown int64) error {
 }
 
 // same fails unless the files there have the same content, which both sides read.
-func (h *onHost) same(ctx context.Context, input string, args ...string) error {
-	differ, err := h.run(ctx, h.from.dir, input, append([]string{"-cn", "--out-format=%i %n"}, args...)...)
+func (h *OnHost) same(ctx context.Context, input string, args ...string) error {
+	differ, err := h.Run(ctx, h.from.Dir, input, append([]string{"-cn", "--out-format=%i %n"}, args...)...)
 	if err != nil {
 		return fmt.Errorf("read back: %w", err)
 	}
@@ -301,21 +302,21 @@ func (h *onHost) same(ctx context.Context, input string, args ...string) error {
 	return nil
 }
 
-func (h *onHost) show(ctx context.Context) error {
-	t := h.from.t
+func (h *OnHost) Show(ctx context.Context) error {
+	t := h.from.Tree
 	return h.staging(func(dir string) error {
 		shown, err := h.link(ctx, dir)
 		if err != nil {
 			return err
 		}
 		if shown >= t.Serial {
-			return stepBack(shown, t.Serial)
+			return StepBack(shown, t.Serial)
 		}
 		staged := filepath.Join(dir, ".staged")
-		if err := errors.Join(os.Mkdir(staged, 0o700), os.Symlink(treeName(t.Serial), filepath.Join(staged, "current"))); err != nil {
+		if err := errors.Join(os.Mkdir(staged, 0o700), os.Symlink(laid.TreeName(t.Serial), filepath.Join(staged, "current"))); err != nil {
 			return fmt.Errorf("stage link: %w", err)
 		}
-		if _, err := h.run(ctx, staged, "", "-l", "current", h.home()); err != nil {
+		if _, err := h.Run(ctx, staged, "", "-l", "current", h.home()); err != nil {
 			return fmt.Errorf("move the link on %s: %w", h.c.Host, err)
 		}
 		if shown, err = h.link(ctx, dir); err == nil && shown != t.Serial {
@@ -325,15 +326,15 @@ func (h *onHost) show(ctx context.Context) error {
 	})
 }
 
-// settle has nothing to do: rsync's rename of the link was the last step.
-func (h *onHost) settle(context.Context) error { return nil }
+// Settle has nothing to do: rsync's rename of the link was the last step.
+func (h *OnHost) Settle(context.Context) error { return nil }
 
-// prune removes there what the directory has no more of trees and of packages.
-func (h *onHost) prune(ctx context.Context) error {
-	if _, err := h.run(ctx, h.from.dir, "", "-d", "--delete", "--existing", "--ignore-existing", "trees/", h.at(h.from.t.Product, "trees")+"/"); err != nil {
+// Prune removes there what the directory has no more of trees and of packages.
+func (h *OnHost) Prune(ctx context.Context) error {
+	if _, err := h.Run(ctx, h.from.Dir, "", "-d", "--delete", "--existing", "--ignore-existing", "trees/", h.at(h.from.Tree.Product, "trees")+"/"); err != nil {
 		return fmt.Errorf("remove trees: %w", err)
 	}
-	_, err := h.run(ctx, h.from.dir, "", "-r", "--delete", "--existing", "--ignore-existing", "--exclude=/.digest", "pool/", h.at(h.from.t.Product, "pool")+"/")
+	_, err := h.Run(ctx, h.from.Dir, "", "-r", "--delete", "--existing", "--ignore-existing", "--exclude=/.digest", "pool/", h.at(h.from.Tree.Product, "pool")+"/")
 	if err != nil {
 		return fmt.Errorf("remove packages: %w", err)
 	}

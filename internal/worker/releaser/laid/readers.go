@@ -1,8 +1,7 @@
-package releaser
+package laid
 
 import (
 	"fmt"
-	"io"
 	"net/url"
 	"path"
 	"strings"
@@ -11,18 +10,18 @@ import (
 	"albs/internal/repodata"
 )
 
-// mirrorList names the file beside each repository that has the address of that
+// MirrorList names the file beside each repository that has the address of that
 // repository in its own tree and not in current. Who goes by it asks for the pointer
 // once and then reads one tree only, also when current moves meanwhile: repomd.xml and
 // its signature are two requests, and by current they may be of two serials.
-const mirrorList = "mirrorlist"
+const MirrorList = "mirrorlist"
 
-// repoFile names the file beside each repository that a client's /etc/yum.repos.d takes.
-func repoFile(product string) string { return product + ".repo" }
+// RepoFile names the file beside each repository that a client's /etc/yum.repos.d takes.
+func RepoFile(product string) string { return product + ".repo" }
 
-// checkURL refuses what can't be the address of a public place, as Invalid; key is where
+// CheckURL refuses what can't be the address of a public place, as Invalid; key is where
 // it was given. None at all is fine.
-func checkURL(key, s string) error {
+func CheckURL(key, s string) error {
 	if s == "" {
 		return nil
 	}
@@ -35,23 +34,23 @@ func checkURL(key, s string) error {
 	return nil
 }
 
-// invites reports whether the path of a file is that of a file by which readers find a
+// Invites reports whether the path of a file is that of a file by which readers find a
 // repository, or is below it.
-func invites(t repodata.Tree, isRepo map[string]bool, name string) bool {
+func Invites(t repodata.Tree, isRepo map[string]bool, name string) bool {
 	for i, c := range name {
 		if c == '/' && isRepo[name[:i]] {
 			first, _, _ := strings.Cut(name[i+1:], "/")
-			return first == mirrorList || first == repoFile(t.Product)
+			return first == MirrorList || first == RepoFile(t.Product)
 		}
 	}
 	return false
 }
 
-// readers is where readers find the products of a place, as Config.URL says it.
-type readers string
+// Readers is where readers find the products of a place, as Config.URL says it.
+type Readers string
 
 // address is where they find a name of a product's place.
-func (at readers) address(product, name string) (string, error) {
+func (at Readers) address(product, name string) (string, error) {
 	u, err := url.Parse(string(at))
 	if err != nil {
 		return "", fmt.Errorf("parse address of the public place: %w", err)
@@ -59,17 +58,17 @@ func (at readers) address(product, name string) (string, error) {
 	return u.JoinPath(product, name).String(), nil
 }
 
-// invitation returns the two files by which readers find repository r of tree t, which
+// Invitation returns the two files by which readers find repository r of tree t, which
 // lies in the tree of that serial, by their names. A place without an address has none.
-func (at readers) invitation(t repodata.Tree, r repodata.TreeRepo, serial int64) (map[string]string, error) {
+func (at Readers) Invitation(t repodata.Tree, r repodata.TreeRepo, serial int64) (map[string]string, error) {
 	if at == "" {
 		return nil, nil
 	}
-	own, err := at.address(t.Product, path.Join(treeName(serial), r.Path)+"/")
+	own, err := at.address(t.Product, path.Join(TreeName(serial), r.Path)+"/")
 	if err != nil {
 		return nil, err
 	}
-	list, err := at.address(t.Product, path.Join("current", r.Path, mirrorList))
+	list, err := at.address(t.Product, path.Join("current", r.Path, MirrorList))
 	if err != nil {
 		return nil, err
 	}
@@ -94,20 +93,5 @@ func (at readers) invitation(t repodata.Tree, r repodata.TreeRepo, serial int64)
 		text += "gpgkey=" + strings.Join(keys, " ") + "\n"
 	}
 	text += "gpgcheck=1\nrepo_gpgcheck=1\nenabled=1\n"
-	return map[string]string{mirrorList: own + "\n", repoFile(t.Product): text}, nil
-}
-
-// invite lays those files of a repository of tree t that is being made in dir.
-func (p *place) invite(dir string, t repodata.Tree, r repodata.TreeRepo) error {
-	files, err := readers(p.url).invitation(t, r, t.Serial)
-	if err != nil {
-		return err
-	}
-	for name, text := range files {
-		err := p.write(path.Join(dir, r.Path, name), func(w io.Writer) error { _, err := io.WriteString(w, text); return err })
-		if err != nil {
-			return err
-		}
-	}
-	return nil
+	return map[string]string{MirrorList: own + "\n", RepoFile(t.Product): text}, nil
 }
