@@ -1,6 +1,7 @@
 package attest
 
 import (
+	"fmt"
 	"slices"
 	"time"
 
@@ -53,6 +54,28 @@ type CommitLink struct {
 	Commit     string      `json:"commit"`
 	SHA256     albs.Digest `json:"sha256"` // the subject of its statement
 	Record     albs.Digest `json:"record,omitempty"`
+}
+
+// RefBody says what a branch or tag named when it was looked at. Its subject is
+// RefSubject's, so that the statements of one ref are numbered and none of them can go
+// unseen; each is made with a CommitBody of a Head.
+type RefBody struct {
+	Repository string      `json:"repository"` // git+https://…
+	Ref        string      `json:"ref"`        // by its full name
+	Commit     string      `json:"commit"`
+	SHA256     albs.Digest `json:"sha256"` // the subject of the commit's statement
+	// Previous and Rewritten are those of the CommitBody.
+	Previous  string `json:"previous,omitempty"`
+	Rewritten bool   `json:"rewritten,omitempty"`
+	Requester string `json:"requester"`
+}
+
+// RefSubject returns a ref of a repository as the subject of a Ref statement: its name for
+// people, and the sha256 of a text of the repository, as git+https://…, and the ref's full
+// name.
+func RefSubject(repository, ref string) Subject {
+	text := fmt.Sprintf("albs-ref/v1\n%s\n%s\n", repository, ref)
+	return Subject{Name: ref, Digest: map[string]string{SHA256: string(albs.DigestOf([]byte(text)))}}
 }
 
 // check holds what the chain relies on.

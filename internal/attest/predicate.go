@@ -25,6 +25,7 @@ const (
 	KeyRevoked      = "key-revoked"      // a public key with the certificate of its revocation, and who wanted that
 	SBOM            = "sbom"             // a package, signed or not, or a document, and the bills of materials of it
 	WorkerKey       = "worker-key"       // a worker's identity, and the key of its own statements
+	Ref             = "ref"              // a branch or tag of a git repository, and what it named
 )
 
 // predicateTypes are the predicates' type URIs. Build is SLSA's provenance v1 and
@@ -46,6 +47,7 @@ var predicateTypes = map[string]string{
 	KeyRevoked:      "urn:albs:predicate:key-revoked:v1",
 	SBOM:            "urn:albs:predicate:sbom:v1",
 	WorkerKey:       "urn:albs:predicate:worker-key:v1",
+	Ref:             "urn:albs:predicate:ref:v1",
 }
 
 // Predicates returns the short names of all predicates, sorted.

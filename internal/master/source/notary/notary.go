@@ -2,11 +2,11 @@
 // the history of a ref, who made them by their own word, and what they change.
 //
 // It owns the rows that list what was notarized and what refs named. Whether a commit is
-// notarized is asked of provenance, which proves it, never of the rows. They do say where
-// the work goes on: which commits need no statement any more, and what a ref named before.
-// Who writes in the database can so have a commit left out, and a rewritten history go
-// unseen or one told that wasn't; what was stated stays. What commits a repository and its
-// refs have is what the master saw in the task, which it does itself.
+// notarized, and what a ref named before, is asked of provenance, which proves it, never of
+// the rows. They do say where the work goes on: which commits need no statement any more.
+// Who writes in the database can so have a commit left out; what was stated stays. What
+// commits a repository and its refs have is what the master saw in the task, which it does
+// itself.
 //
 // Invariants: of each commit of a repository there is a statement before there is one of
 // a ref that has it; a commit is stated when its row is written, in one transaction; a ref

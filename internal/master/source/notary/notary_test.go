@@ -93,11 +93,17 @@ func (f *fixture) ends(w Wish) queue.Task {
 		}
 		return j.Task.State.Final()
 	})
+	f.delivered()
+	return j.Task
+}
+
+// delivered waits until the ledger has all that was stated.
+func (f *fixture) delivered() {
+	f.t.Helper()
 	f.until("the ledger has it", func() bool {
 		n, err := f.Modules.Provenance.Pending(f.t.Context())
 		return err == nil && n == 0
 	})
-	return j.Task
 }
 
 // said returns what is stated of a commit, all of it proven.

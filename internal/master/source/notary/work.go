@@ -110,16 +110,24 @@ func (n *Notary) follow(ctx context.Context, spec albs.NotarizeSpec, ref albs.Na
 
 // ref states what is new of one ref, or returns errMoved.
 func (n *Notary) ref(ctx context.Context, spec albs.NotarizeSpec, ref albs.NamedRef, done *albs.NotarizeResult, log io.Writer) error {
-	last, err := n.store.lastRef(ctx, n.DB, spec.URL, ref.Name)
+	// The row first: head finds that another request was ahead by it.
+	row, err := n.store.lastRef(ctx, n.DB, spec.URL, ref.Name)
 	if err != nil {
 		return err
+	}
+	last, err := n.before(ctx, spec.URL, ref.Name, row)
+	if err != nil {
+		return err
+	}
+	if last.Commit != row.Commit {
+		fmt.Fprintf(log, "it named %s before, by the ledger; the database, which was changed, says %s\n", last.Commit, cmp.Or(row.Commit, "nothing of it"))
 	}
 	body := attest.CommitBody{
 		Repository: provenance.GitURI(spec.URL), Ref: ref.Name, Requester: spec.Requester, Head: true, Previous: last.Commit,
 	}
 	again := last.Commit == ref.Commit
 	if again {
-		lacking, err := n.lacksUpstream(ctx, spec.URL, ref)
+		lacking, err := n.lacksUpstream(ctx, spec.URL, ref, last.SHA256)
 		if err != nil {
 			return err
 		}
@@ -166,7 +174,7 @@ func (n *Notary) ref(ctx context.Context, spec albs.NotarizeSpec, ref albs.Named
 		done.Commits += stated
 		fmt.Fprintf(log, "%d of %d commits before it\n", i+len(some), len(fresh))
 	}
-	stated, err := n.head(ctx, spec, last, body, reached)
+	stated, err := n.head(ctx, spec, row, body, reached)
 	if err != nil {
 		return err
 	}
@@ -179,17 +187,35 @@ func (n *Notary) ref(ctx context.Context, spec albs.NotarizeSpec, ref albs.Named
 	return nil
 }
 
-// lacksUpstream reports whether what was stated last of a ref and its commit says that
-// upstream wasn't notarized.
-func (n *Notary) lacksUpstream(ctx context.Context, url string, ref albs.NamedRef) (lacking bool, err error) {
+// before returns what a ref named the last time, the zero body if it was never looked at.
+// It is what was stated of the ref. Only where nothing was, as before there were such
+// statements, it is the last row, of which SHA256 isn't known.
+func (n *Notary) before(ctx context.Context, url, ref string, row refRow) (b attest.RefBody, err error) {
+	said, err := n.Provenance.Stated(ctx, attest.RefSubject(provenance.GitURI(url), ref).File(), attest.Ref)
+	if err != nil {
+		return b, err
+	}
+	if len(said) == 0 {
+		return attest.RefBody{Commit: row.Commit}, nil
+	}
+	err = said[len(said)-1].Body(&b)
+	return b, err
+}
+
+// lacksUpstream reports whether what was stated last of a ref and its commit, the subject,
+// says that upstream wasn't notarized.
+func (n *Notary) lacksUpstream(ctx context.Context, url string, ref albs.NamedRef, subject albs.Digest) (lacking bool, err error) {
 	if n.rules.of(ref.Name) == "" {
 		return false, nil
 	}
-	row, err := n.store.commit(ctx, url, ref.Commit)
-	if err != nil {
-		return false, err
+	if subject == "" {
+		row, err := n.store.commit(ctx, url, ref.Commit)
+		if err != nil {
+			return false, err
+		}
+		subject = row.Subject
 	}
-	said, err := n.Provenance.Stated(ctx, row.Subject, attest.Commit)
+	said, err := n.Provenance.Stated(ctx, subject, attest.Commit)
 	if err != nil {
 		return false, err
 	}
@@ -300,7 +326,8 @@ func (n *Notary) states(ctx context.Context, spec albs.NotarizeSpec, ref albs.Na
 	return stated, err
 }
 
-// head states what a ref names, with ALBS's record of it.
+// head states what a ref names, with ALBS's record of it, or returns errMoved if there is
+// another last row of the ref than last.
 func (n *Notary) head(ctx context.Context, spec albs.NotarizeSpec, last refRow, body attest.CommitBody, reached []string) (stated int, err error) {
 	var c git.Commit
 	var subject albs.Digest
@@ -341,6 +368,13 @@ func (n *Notary) head(ctx context.Context, spec albs.NotarizeSpec, last refRow, 
 			return err
 		}
 		if err := n.state(ctx, tx, spec.URL, c, subject, body, records...); err != nil {
+			return err
+		}
+		if err := n.Provenance.State(ctx, tx, provenance.Fact{
+			Subjects: []attest.Subject{attest.RefSubject(body.Repository, body.Ref)}, Predicate: attest.Ref, Body: attest.RefBody{
+				Repository: body.Repository, Ref: body.Ref, Commit: c.ID, SHA256: subject, Previous: body.Previous, Rewritten: body.Rewritten, Requester: spec.Requester,
+			},
+		}); err != nil {
 			return err
 		}
 		return n.Events.Add(ctx, tx, "source.notarized", Topic, auth.From(ctx).String(), map[string]any{

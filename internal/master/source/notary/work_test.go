@@ -2,13 +2,16 @@ package notary
 
 import (
 	"errors"
+	"fmt"
 	"io"
 	"strconv"
 	"strings"
 	"testing"
 
 	"albs/internal/albs"
+	"albs/internal/master/db"
 	"albs/internal/master/db/dbtest"
+	"albs/internal/master/mastertest"
 	"albs/internal/master/queue"
 )
 
@@ -165,5 +168,80 @@ func TestAway(t *testing.T) {
 	}
 	if said := log.String(); !strings.Contains(said, "(3 of 5 refs)") || strings.Contains(said, "(4 of 5 refs)") {
 		t.Errorf("it went on or ended early:\n%s", said)
+	}
+}
+
+// TestAlteredRows: a history that was rewritten is told though the row says otherwise of
+// what the ref named before, or was taken away; where the statements were, nothing is told
+// at all.
+func TestAlteredRows(t *testing.T) {
+	t.Parallel()
+	const main = "refs/heads/main"
+	for name, c := range map[string]struct {
+		alter   string
+		refused bool
+	}{
+		"a commit that came before": {alter: `UPDATE source_ref SET commit_id = '%s'`},
+		"no row":                    {alter: `DELETE FROM source_ref WHERE commit_id <> '%s'`},
+		"no statement":              {alter: `DELETE FROM statement WHERE predicate = 'ref' AND subject <> '%s'`, refused: true},
+		"no word of it":             {alter: `DELETE FROM statement WHERE predicate = 'ref' AND envelope <> '%s'; DELETE FROM source_ref; DELETE FROM source_commit`, refused: true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			f := setup(t, dbtest.Open(t, dbtest.SQLite(t)))
+			mastertest.Run(t, f.Modules.Provenance.Run)
+			first := f.forge.AddRepo("hello", map[string]string{"a": "0"})
+			second := f.forge.Commit("hello", "main", map[string]string{"a": "1"})
+			f.done(f.asked(main, second), io.Discard)
+			f.delivered()
+			f.forge.Git("hello", "update-ref", main, first)
+			third := f.forge.Commit("hello", "main", map[string]string{"a": "2"})
+			if _, err := f.Modules.DB.ExecContext(t.Context(), fmt.Sprintf(c.alter, first)); err != nil {
+				t.Fatal(err)
+			}
+
+			var log strings.Builder
+			r, err := f.notarize(t.Context(), f.asked(main, third), &log)
+			if c.refused {
+				if !errors.Is(err, albs.Conflict) || !strings.Contains(err.Error(), "the database was changed behind albs") {
+					t.Errorf("it came to %+v, %v, want a Conflict", r.Notarize, err)
+				}
+				return
+			}
+			if err != nil || len(r.Notarize.Rewritten) != 1 || !strings.Contains(log.String(), "it named "+second+" before, by the ledger") {
+				t.Errorf("it came to %+v, %v:\n%s", r.Notarize, err, log.String())
+			}
+			f.delivered()
+			if said := f.said(third); len(said) != 1 || !said[0].Rewritten || said[0].Previous != second {
+				t.Errorf("said is %+v", said)
+			}
+			if all := f.named(main); !all[0].Rewritten || all[0].Previous != second {
+				t.Errorf("the ref named %+v", all)
+			}
+			// The row is right again.
+			log.Reset()
+			if r, err := f.notarize(t.Context(), f.asked(main, third), &log); err != nil || r.Notarize.Refs != 0 || strings.Contains(log.String(), "by the ledger") {
+				t.Errorf("once more it came to %+v, %v:\n%s", r.Notarize, err, log.String())
+			}
+		})
+	}
+}
+
+// TestOlderRows: of a ref of which an older albs stated nothing, the row tells what it named.
+func TestOlderRows(t *testing.T) {
+	t.Parallel()
+	f := setup(t, dbtest.Open(t, dbtest.SQLite(t)))
+	const main = "refs/heads/main"
+	first := f.forge.AddRepo("hello", map[string]string{"a": "0"})
+	second := f.forge.Commit("hello", "main", map[string]string{"a": "1"})
+	err := f.Modules.DB.InTx(t.Context(), func(tx db.Tx) error {
+		return f.store.addRef(t.Context(), tx, refRow{Repository: f.url, Ref: main, Commit: second, Actor: "alice", At: db.Now()})
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	f.forge.Git("hello", "update-ref", main, first)
+	if r := f.done(f.asked(main, first), io.Discard); len(r.Rewritten) != 1 || f.named(main)[0].Previous != second {
+		t.Errorf("it came to %+v, and the ref named %+v", r, f.named(main))
 	}
 }
