@@ -450,7 +450,10 @@ func (m *Master) Local(ctx context.Context, role albs.Role, own, emulated []albs
 // those of all if name is "". Without the packages' keys it is what a signer needs. It is
 // NotFound if there is no such product, and TooLarge beyond attest.MaxTrust.
 func (m *Master) Trust(ctx context.Context, name string, packages bool) (attest.Trust, error) {
-	t := attest.Trust{Builders: m.builds.Builders()}
+	var t attest.Trust
+	for _, b := range m.builds.Builders() {
+		t.Builders = append(t.Builders, b.ID)
+	}
 	keys, err := m.signs.Keys(ctx)
 	if err != nil {
 		return t, err

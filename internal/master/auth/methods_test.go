@@ -22,7 +22,7 @@ var unasked = map[string]string{
 	"open": `
 		artifact.Artifacts.Copies artifact.Artifacts.Find artifact.Artifacts.Named artifact.Artifacts.Open
 		auth.Auth.Teams auth.Auth.Workers
-		build.Builds.Causes build.Builds.CountOf build.Builds.Get build.Builds.Graph build.Builds.Kept build.Builds.List build.Builds.Made build.Builds.OfCommit build.Builds.OfSRPM build.Builds.Packages build.Builds.Schedule build.Builds.Sources
+		build.Builds.BuiltBy build.Builds.Causes build.Builds.CountOf build.Builds.Get build.Builds.Graph build.Builds.Kept build.Builds.List build.Builds.Made build.Builds.OfCommit build.Builds.OfSRPM build.Builds.Packages build.Builds.Schedule build.Builds.Sources
 		platform/reference.Index.Find platform/reference.Index.States
 		provenance.Provenance.Bundle provenance.Provenance.Commits provenance.Provenance.Examine provenance.Provenance.ExamineCommit provenance.Provenance.History provenance.Provenance.Notarized provenance.Provenance.Trust provenance.Provenance.WorkerKeys
 		queue.Queue.Attempts queue.Queue.List queue.Queue.Logs queue.Queue.ReadLog queue.Queue.Stats queue.Queue.Task queue.Queue.Tasks

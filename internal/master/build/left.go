@@ -5,6 +5,7 @@ import (
 	"fmt"
 
 	"albs/internal/albs"
+	"albs/internal/attest"
 	"albs/internal/master/auth"
 	"albs/internal/master/build/statement"
 	"albs/internal/master/build/store"
@@ -49,5 +50,25 @@ func (b *Builds) Left(ctx context.Context, id albs.TaskID, attempt int) (Left, e
 
 // Builder returns the builder id under which what a worker does in root is stated.
 func (b *Builds) Builder(worker auth.Actor, root albs.Root) string {
-	return statement.Builder(b.config.BuilderID, worker.Allows(LabelTogether), root)
+	return statement.BuilderOf(b.config.BuilderID, worker.Allows(LabelTogether), root).ID
+}
+
+// BuiltBy returns the builder that the last statement about the building of a package
+// names, the zero Builder if there is none, or none that this master names now. Anyone may
+// ask. A row that contradicts the ledger is a Conflict.
+func (b *Builds) BuiltBy(ctx context.Context, rpm albs.Digest) (statement.Builder, error) {
+	said, err := b.provenance.Stated(ctx, rpm, attest.Build)
+	if err != nil || len(said) == 0 {
+		return statement.Builder{}, err
+	}
+	var body attest.BuildBody
+	if err := said[len(said)-1].Body(&body); err != nil {
+		return statement.Builder{}, err
+	}
+	for _, x := range b.Builders() {
+		if x.ID == body.RunDetails.Builder.ID {
+			return x, nil
+		}
+	}
+	return statement.Builder{}, nil
 }

@@ -59,5 +59,5 @@ func (b *Builds) state(ctx context.Context, tx db.Tx, in admission, predicate st
 // builds deserves less trust than what a node apart builds.
 const LabelTogether = "place:together"
 
-// Builders returns every builder id that this master's statements may name.
-func (b *Builds) Builders() []string { return statement.Builders(b.config.BuilderID) }
+// Builders returns every builder that this master's statements may name.
+func (b *Builds) Builders() []statement.Builder { return statement.Builders(b.config.BuilderID) }

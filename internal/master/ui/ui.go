@@ -124,7 +124,7 @@ func (u *UI) routes(r chi.Router) {
 		r.Use(middleware.Compress(5, "text/html", "text/css", "text/javascript", "image/svg+xml", "application/json"))
 		builds.New(u.Server, builds.Parts{Queue: m.Queue, Builds: m.Builds, Tests: m.Tests, Rebuilds: m.Rebuilds, Signs: m.Signs, Releases: m.Releases}).Routes(r)
 		(&farm.Pages{Server: u.Server, Queue: m.Queue}).Routes(r)
-		(&trust.Pages{Server: u.Server, Traces: m.Traces, Rebuilds: m.Rebuilds, Notary: m.Notary, Provenance: m.Provenance, Logs: m.Logs}).Routes(r)
+		(&trust.Pages{Server: u.Server, Traces: m.Traces, Rebuilds: m.Rebuilds, Notary: m.Notary, Provenance: m.Provenance, Logs: m.Logs, Builders: m.Builds.Builders()}).Routes(r)
 		(&keys.Pages{Server: u.Server, Parts: keys.Parts{Queue: m.Queue, Products: m.Products, Builds: m.Builds, Signs: m.Signs}}).Routes(r)
 		(&products.Pages{Server: u.Server, Parts: products.Parts{
 			Products: m.Products, Repos: m.Repos, History: m.History, Records: m.Records, Signs: m.Signs, Releases: m.Releases, URL: m.URL,

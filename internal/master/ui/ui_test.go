@@ -70,6 +70,9 @@ func TestPages(t *testing.T) {
 	_, name, _ = strings.Cut(name, `href="/p/`)
 	contains(t, "trace", anon.page("/p/"+name[:64]), "Trace of", "albs-rich-1.0~rc1-3.el9.noarch.rpm", "built for el9", "tests passed", `id="trace-picture"`,
 		fmt.Sprintf(`href="/api/v1/artifacts/%s/bundle"`, name[:64]), fmt.Sprintf(`href="/api/v1/artifacts/%s/ledger-proof"`, name[:64]), `href="/api/v1/trust"`)
+	contains(t, "builder of a trace", anon.page("/p/"+name[:64]), `href="/builder/apart/v1"`)
+	contains(t, "builder of a task", anon.page(fmt.Sprintf("/build/1/task/%d", l.Token.Task)), `href="/builder/apart/v1" title="urn:albs:builder/apart/v1">apart</a>`, "SLSA Build L3")
+	contains(t, "builder of a failed task", anon.page(fmt.Sprintf("/build/1/task/%d", other.Token.Task)), "!/builder/")
 	contains(t, "trace by name", anon.page("/p/albs-rich-2:1.0~rc1-3.el9.noarch"), "built for el9")
 	contains(t, "search for a trace", anon.page("/p"), "Trace a package")
 
@@ -90,6 +93,22 @@ func TestPages(t *testing.T) {
 	}
 	if len(html) > 100<<10 {
 		t.Errorf("the build page has %d bytes", len(html))
+	}
+}
+
+// TestBuilders: each id that statements name has a page that says what it is worth, without
+// signing in.
+func TestBuilders(t *testing.T) {
+	t.Parallel()
+	f := setup(t)
+	anon := f.browse("")
+	all := anon.page("/builder")
+	for _, b := range f.modules.Builds.Builders() {
+		contains(t, "builders", all, fmt.Sprintf(`href="%s"`, b.Path), b.ID)
+		contains(t, b.ID, anon.page(b.Path), "Builder <bdi class=\"hash\">"+b.ID, fmt.Sprintf("SLSA Build L%d is claimed", b.Level), "What is not claimed", "What holds of all builders here")
+	}
+	if a := anon.get("/builder/other/v1"); a.StatusCode != http.StatusNotFound {
+		t.Errorf("a builder that isn't there: %s", a.Status)
 	}
 }
 

@@ -128,31 +128,3 @@ func (r Run) ccache() string {
 	}
 	return r.Spec.Owner
 }
-
-// The isolation modes of builders; docs/design/builders.md says what each is worth.
-const (
-	apart     = "/apart/v1"     // a node on a host or under a user of its own
-	together  = "/together/v1"  // a node in the master's process
-	cached    = "/cached/v1"    // either, with a compiler cache that earlier builds wrote to
-	networked = "/networked/v1" // any, with the network reachable from the build
-)
-
-// Builder names the builder, below the farm's URI, by how a build in root was isolated
-// from the master, in whose process it may have been, from the network and from other
-// builds.
-func Builder(farm string, inProcess bool, root albs.Root) string {
-	switch {
-	case root.Network:
-		return farm + networked
-	case root.CCache:
-		return farm + cached
-	case inProcess:
-		return farm + together
-	}
-	return farm + apart
-}
-
-// Builders returns every name that Builder may give.
-func Builders(farm string) []string {
-	return []string{farm + apart, farm + together, farm + cached, farm + networked}
-}

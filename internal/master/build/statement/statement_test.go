@@ -24,9 +24,33 @@ func TestBuilder(t *testing.T) {
 		{false, albs.Root{Network: true}, "urn:x/networked/v1"},
 		{true, albs.Root{Network: true, CCache: true}, "urn:x/networked/v1"},
 	} {
-		got := Builder("urn:x", c.inProcess, c.root)
-		if got != c.want || !slices.Contains(Builders("urn:x"), got) {
-			t.Errorf("Builder(%t, %+v) = %s, want %s, and it among %v", c.inProcess, c.root, got, c.want, Builders("urn:x"))
+		got := BuilderOf("urn:x", c.inProcess, c.root)
+		if got.ID != c.want || !slices.Contains(Builders("urn:x"), got) || (got.Level == 3) != (got.Mode == Apart) {
+			t.Errorf("BuilderOf(%t, %+v) = %+v, want %s, and it among %v", c.inProcess, c.root, got, c.want, Builders("urn:x"))
+		}
+	}
+}
+
+// TestBuilderPath: an id that is a URL has its page at the URL's path.
+func TestBuilderPath(t *testing.T) {
+	t.Parallel()
+	const own = "/builder/apart/v1"
+	for farm, want := range map[string]string{
+		"urn:albs:builder":                 own,
+		"":                                 own, // which is no URL
+		"https://albs.example.org":         "/apart/v1",
+		"https://albs.example.org/builder": own,
+		"http://example.org/slsa/el9":      "/slsa/el9/apart/v1",
+		"https://example.org/{id}":         own,
+		"https://example.org/a*":           own,
+		"https://example.org/a%2fb":        own,
+		"https://example.org/../x":         own,
+		"https://example.org/a//b":         own,
+		"https://example.org/x?y=":         own,
+		"https://exa mple.org/x":           own,
+	} {
+		if got := Builders(farm)[0]; got.Path != want || got.ID != farm+"/apart/v1" {
+			t.Errorf("below %q there is %+v, want the path %s", farm, got, want)
 		}
 	}
 }

@@ -9,6 +9,7 @@ import (
 	"albs/internal/albs"
 	"albs/internal/master/auth"
 	"albs/internal/master/build"
+	"albs/internal/master/build/statement"
 	"albs/internal/master/queue"
 	"albs/internal/master/rebuild"
 	"albs/internal/master/testrun"
@@ -26,6 +27,7 @@ type taskView struct {
 	Wait     string      // why it doesn't run yet; "" if it did
 	Cause    *page.Cause // why it failed; nil where nothing is known
 	Attempts []attempt
+	Builder  statement.Builder // that the statement of what it built names
 	Run      *testrun.Run
 	Rebuilds []rebuild.Rebuild // of what it built, or it is the task of the one
 	Actions  []page.Action
@@ -89,6 +91,9 @@ func (u *Pages) taskPage(w http.ResponseWriter, r *http.Request) error {
 	if v.Attempts, err = u.attempts(ctx, f.build, t.ID); err != nil {
 		return err
 	}
+	if v.Builder, err = u.builtBy(ctx, f.build, t.ID); err != nil {
+		return err
+	}
 	whys, err := u.Queue.Whys(ctx, []albs.TaskID{t.ID})
 	if err != nil {
 		return err
@@ -109,6 +114,21 @@ func (u *Pages) taskPage(w http.ResponseWriter, r *http.Request) error {
 	}
 	p.Title, p.Body = fmt.Sprintf("Task %d of build %d", t.ID, id), v
 	return u.Render(w, r, http.StatusOK, "builds/task", p)
+}
+
+// builtBy returns the builder that the statement of a task's package names, the zero Builder
+// if there is none. Rows that contradict the ledger are for the trace to show.
+func (u *Pages) builtBy(ctx context.Context, b build.Build, id albs.TaskID) (statement.Builder, error) {
+	i := slices.IndexFunc(b.Artifacts, func(a build.Artifact) bool { return a.Task == id && a.Kind == "rpm" })
+	if i < 0 {
+		return statement.Builder{}, nil
+	}
+	by, err := u.Builds.BuiltBy(ctx, b.Artifacts[i].Digest)
+	switch albs.KindOf(err) {
+	case albs.Conflict, albs.Unavailable:
+		return statement.Builder{}, nil
+	}
+	return by, err
 }
 
 // maxRebuilds is how many rebuilds of a task's packages are shown, the newest.

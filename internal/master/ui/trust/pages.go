@@ -6,6 +6,7 @@ import (
 
 	"github.com/go-chi/chi/v5"
 
+	"albs/internal/master/build/statement"
 	"albs/internal/master/provenance"
 	"albs/internal/master/rebuild"
 	"albs/internal/master/source/notary"
@@ -16,7 +17,7 @@ import (
 	"albs/internal/master/ui/words"
 )
 
-// Pages answers for traces and notarized sources. It may be used concurrently.
+// Pages answers for traces, notarized sources and builders. It may be used concurrently.
 type Pages struct {
 	*page.Server
 	Traces     *trace.Traces
@@ -24,6 +25,8 @@ type Pages struct {
 	Notary     *notary.Notary
 	Provenance *provenance.Provenance
 	Logs       *transparency.Transparency
+	// Builders are those that statements of this master may name.
+	Builders []statement.Builder
 }
 
 // looks are how a standing is shown.
@@ -54,4 +57,5 @@ func (u *Pages) Routes(r chi.Router) {
 	u.Get(r, "/p/{of}", u.tracePage)
 	u.Post(r, "/p/{of}/rebuild", u.rebuild)
 	u.Get(r, "/source", u.sourcePage)
+	u.routeBuilders(r)
 }

@@ -11,6 +11,7 @@ import (
 
 	"albs/internal/albs"
 	"albs/internal/master/auth"
+	"albs/internal/master/build/statement"
 	"albs/internal/master/provenance"
 	"albs/internal/master/rebuild"
 	"albs/internal/master/trace"
@@ -49,7 +50,8 @@ type thing struct {
 
 type link struct {
 	trace.Link
-	Name string // of where it leads from
+	Name    string // of where it leads from
+	Builder *statement.Builder
 }
 
 type line struct {
@@ -145,6 +147,11 @@ func (u *Pages) tracePage(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	v := viewOf(t)
+	for _, th := range v.Things {
+		for i := range th.Links {
+			th.Links[i].Builder = u.builderOf(th.Links[i].Link)
+		}
+	}
 	for i, n := range t.Nodes {
 		if n.NEVRA == "" {
 			continue // no package

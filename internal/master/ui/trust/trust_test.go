@@ -2,11 +2,16 @@ package trust
 
 import (
 	"fmt"
+	"net/http"
+	"slices"
 	"testing"
 	"time"
 
+	"github.com/go-chi/chi/v5"
+
 	"albs/internal/albs"
 	"albs/internal/ledger"
+	"albs/internal/master/build/statement"
 	"albs/internal/master/provenance"
 	"albs/internal/master/source/notary"
 	"albs/internal/master/trace"
@@ -38,7 +43,13 @@ func TestTemplates(t *testing.T) {
 	offered := viewOf(sample(pagetest.Bad))
 	offered.Things[1].Logged = true
 	offered.Actions = []page.Action{{URL: "/x", Label: "Rebuild", Sure: "Really", Leads: true}, {Label: "Rebuild", Why: pagetest.Bad}}
-	pagetest.Execute(t, Group(), map[string][]any{"source": {
+	all := statement.Builders(pagetest.Bad)
+	offered.Things[1].Links[0].Builder = &all[0]
+	builders := []any{builderView{}, builderView{All: all}}
+	for _, b := range all {
+		builders = append(builders, builderView{One: &b, All: all})
+	}
+	pagetest.Execute(t, Group(), map[string][]any{"builder": builders, "source": {
 		sourceView{}, sourceView{Repositories: []notary.Repository{{URL: pagetest.Bad, Commits: 3, Last: time.Now()}}, More: "/source?after=x"},
 		sourceView{URL: pagetest.Bad}, sourceView{URL: pagetest.Bad, More: "/source?before=1", Commits: []commit{{notary.Commit{Commit: pagetest.Bad, Ref: pagetest.Bad, Author: pagetest.Bad, Title: pagetest.Bad}, provenance.Pending}},
 			Refs: []notary.RefState{{Ref: pagetest.Bad, Commit: pagetest.Bad, Previous: pagetest.Bad, Rewritten: true, Actor: pagetest.Bad}, {Ref: "refs/heads/a9"}}},
@@ -81,5 +92,27 @@ func TestAsked(t *testing.T) {
 	one.Nodes = append(one.Nodes, trace.Node{Kind: trace.Package, SHA256: albs.DigestOf([]byte("c")), Asked: true})
 	if got := asked(one); got != "" {
 		t.Errorf("asked of two packages = %s", got)
+	}
+}
+
+// TestBuilderRoutes: a builder whose id is a URL has its page at that path, beside the one
+// that every master has.
+func TestBuilderRoutes(t *testing.T) {
+	t.Parallel()
+	r := chi.NewRouter()
+	(&Pages{Server: &page.Server{}, Builders: statement.Builders("https://example.org/slsa")}).routeBuilders(r)
+	var got []string
+	if err := chi.Walk(r, func(_, route string, _ http.Handler, _ ...func(http.Handler) http.Handler) error {
+		got = append(got, route)
+		return nil
+	}); err != nil {
+		t.Fatal(err)
+	}
+	for _, mode := range []string{"apart", "together", "cached", "networked"} {
+		for _, want := range []string{"/slsa/" + mode + "/v1", "/builder/" + mode + "/v1"} {
+			if !slices.Contains(got, want) {
+				t.Errorf("there is no page %s, only %v", want, got)
+			}
+		}
 	}
 }
