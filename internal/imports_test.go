@@ -113,6 +113,7 @@ var allowed = map[string][]string{
 		"master/build/statement", "master/build/schedule", "master/build/store", "master/build/given", "master/build/cause", "master/build/keep",
 		"master/db", "master/event", "master/auth", "master/queue", "master/artifact", "master/provenance", "attest",
 		"master/source", "master/platform", "master/product", "master/repo", "rpm", "repodata", "sbom", "failure"},
+	"master/stream": {"albs", "master/db", "master/event", "master/auth", "master/artifact", "master/queue", "master/provenance"}, // records of the logs that workers stream
 	"master/testrun": {"albs", "master/db", "master/event", "master/auth", "master/queue", "master/artifact", "master/provenance", "attest",
 		"master/source", "master/platform", "master/product", "master/repo", "master/build", "master/build/keep", "rpm", "failure"}, // failure: here and in sign and release, why what they ask for failed
 	// builds done once more, and compared with what there was

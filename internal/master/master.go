@@ -56,6 +56,7 @@ import (
 	"albs/internal/master/sign"
 	"albs/internal/master/source"
 	"albs/internal/master/source/notary"
+	"albs/internal/master/stream"
 	"albs/internal/master/testrun"
 	"albs/internal/master/trace"
 	"albs/internal/master/transparency"
@@ -189,6 +190,7 @@ type Master struct {
 	queue      *queue.Queue
 	prov       *provenance.Provenance
 	checker    *provenance.Checker
+	streams    *stream.Streams
 	notary     *notary.Notary
 	builds     *build.Builds
 	tests      *testrun.Tests
@@ -267,6 +269,7 @@ func Open(ctx context.Context, c Config, log zerolog.Logger) (m *Master, err err
 	artifacts.Root("queue", keep.Roots(m.db))
 	m.prov = provenance.New(m.db, m.events, artifacts, m.ledger, attest.NewSigner(key), log)
 	m.queue.Vet(m.prov.Meet)
+	m.streams = stream.New(stream.Parts{DB: m.db, Events: m.events, Queue: m.queue, Provenance: m.prov, Log: log})
 	if m.checker, err = provenance.NewChecker(m.prov, path("ledger-check.json")); err != nil {
 		return m, err
 	}
@@ -519,6 +522,7 @@ func (m *Master) Run(ctx context.Context, ready chan<- struct{}) error {
 	loop("events", m.events.Run)
 	loop("queue", m.queue.Run)
 	loop("provenance", m.prov.Run)
+	loop("streamed logs", m.streams.Run)
 	loop("ledger check", m.checker.Run)
 	loop("imports", func(ctx context.Context) error { return m.builds.Run(ctx, me) })
 	loop("notary", func(ctx context.Context) error { return m.notary.Run(ctx, me) })

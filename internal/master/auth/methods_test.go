@@ -50,7 +50,7 @@ var unasked = map[string]string{
 		queue.Queue.CleanLogs queue.Queue.Run queue.Queue.RunLocal queue/measure.Usage.Recount retention.Retention.Apply revision.Store.Apply
 		release.Releases.Added release.Releases.EachAdded release/gather.Gatherer.Closure release/gather.Gatherer.Current release/gather.Gatherer.Entries release/gather.Gatherer.Facts release/gather.Gatherer.ShownBy
 		repo.Repos.Extend repo.Repos.ExtendSnapshot repo.Repos.Pin repo.Repos.Retired repo.Repos.SaveTree repo.Repos.Seal
-		sign.Signing.DocumentSignature sign.Signing.Intended source/notary.Notary.Run source.Sources.Import source.Sources.Resolve source.Sources.SRPM testrun.Tests.Run transparency.Transparency.Run`,
+		sign.Signing.DocumentSignature sign.Signing.Intended source/notary.Notary.Run source.Sources.Import source.Sources.Resolve source.Sources.SRPM stream.Streams.Run testrun.Tests.Run transparency.Transparency.Run`,
 }
 
 // TestEveryMethodAsks reads the modules: a method that faces may call for a person asks
