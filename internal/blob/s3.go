@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"path"
 	"strings"
 	"time"
@@ -149,24 +150,34 @@ func (s *S3) release(f *dirReader) {
 }
 
 // upload stores f in the bucket. If another stored the blob meanwhile, or an earlier
-// attempt did whose answer was lost, that is as good once it has been verified.
+// attempt did whose answer was lost, that is as good once it has been verified. One that
+// the put found and a reader doesn't is put again: it was removed in between, or the
+// server refuses puts beside one that it hasn't finished.
 func (s *S3) upload(ctx context.Context, f *dirReader, replace bool) error {
-	o, err := s.bucket.Put(ctx, bucket.Put{
-		Key: s.key(f.name), What: describe(f.name), Body: f.f, Size: f.Size(), Hash: f.name, If: bucket.Condition{Absent: !replace},
-	})
-	if !bucket.Taken(err) {
-		if err == nil {
-			s.verified.remember(f.name, objectOf(o), 0)
+	for i := 0; ; i++ {
+		o, err := s.bucket.Put(ctx, bucket.Put{
+			Key: s.key(f.name), What: describe(f.name), Body: f.f, Size: f.Size(), Hash: f.name, If: bucket.Condition{Absent: !replace},
+		})
+		if !bucket.Taken(err) {
+			if err == nil {
+				s.verified.remember(f.name, objectOf(o), 0)
+			}
+			return err
 		}
-		return err
-	}
-	switch verr := s.Verify(ctx, f.name); {
-	case errors.Is(verr, ErrCorrupt) && !replace:
-		return s.upload(ctx, f, true)
-	case errors.Is(verr, albs.NotFound):
-		return err
-	default:
-		return verr
+		switch verr := s.Verify(ctx, f.name); {
+		case errors.Is(verr, ErrCorrupt) && !replace:
+			replace = true
+			continue
+		case !errors.Is(verr, albs.NotFound):
+			return verr
+		case i+1 >= bucket.Attempts:
+			return albs.Errorf(albs.Unavailable, "%s: the server won't take it as it has it, and doesn't have it: %w", describe(f.name), err)
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(rand.N(bucket.Usual.Pause << i)):
+		}
 	}
 }
 

@@ -475,6 +475,39 @@ func TestS3Writes(t *testing.T) {
 	}
 }
 
+// TestS3Between: a put that is refused because the blob is there, while readers don't
+// find it, is made again, and one that is refused for ever ends.
+func TestS3Between(t *testing.T) {
+	t.Parallel()
+	for name, test := range map[string]struct {
+		refused int64
+		want    error
+	}{"for a moment": {2, nil}, "for ever": {1000, albs.Unavailable}} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			direct := s3test.Config(t)
+			var puts atomic.Int64
+			s := openS3(t, troubled(t, direct, func(w http.ResponseWriter, r *http.Request, _ http.Handler) bool {
+				if !method(http.MethodPut, "")(r) || puts.Add(1) > test.refused {
+					return false
+				}
+				w.WriteHeader(http.StatusPreconditionFailed)
+				return true
+			}))
+			b, d := random(1000)
+			if n, err := s.Put(t.Context(), d, bytes.NewReader(b)); !errors.Is(err, test.want) || err == nil && n != int64(len(b)) {
+				t.Errorf("Put = %d, %v, want %v", n, err, test.want)
+			}
+			if test.want == nil {
+				wantRead(t, openS3(t, direct), b)
+			}
+			if n := puts.Load(); n != min(test.refused+1, bucket.Attempts) {
+				t.Errorf("it was put %d times", n)
+			}
+		})
+	}
+}
+
 // TestS3Rot: a byte that rots under the server's feet, so that it tells the same etag
 // as ever, is found by Verify and mended by a Put; it is never read (T13).
 func TestS3Rot(t *testing.T) {
