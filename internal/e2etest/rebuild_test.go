@@ -11,7 +11,8 @@ import (
 	"albs/internal/client"
 )
 
-// dice is a package that comes out otherwise each time: by one of its files.
+// dice is a package that comes out otherwise each time: by one of its files, which begins
+// with words, for there are numbers that rpmbuild's libmagic takes for another class of file.
 const dice = `%global debug_package %{nil}
 Name: dice
 Version: 1
@@ -24,7 +25,7 @@ dice
 %install
 mkdir -p %{buildroot}/usr/share/dice
 echo 6 > %{buildroot}/usr/share/dice/sides
-echo "$RANDOM $RANDOM $(date +%%N)" > %{buildroot}/usr/share/dice/thrown
+echo "the dice fell $RANDOM $RANDOM $(date +%%N)" > %{buildroot}/usr/share/dice/thrown
 %files
 /usr/share/dice
 %changelog
