@@ -16,6 +16,7 @@ const (
 	EnvelopesSuffix = ".intoto.jsonl" // Bundle.Envelopes
 	ProofSuffix     = ".ledger-proof" // Bundle.Proof
 	LogProofSuffix  = ".tlog-proof"   // of the public log of releases, see package tlog
+	SummarySuffix   = ".vsa.json"     // EncodeSummary
 )
 
 // Bounds of each half of a bundle. A package's chain has five statements or so.
@@ -40,6 +41,9 @@ type Bundle struct {
 	// Log is what proves that the release is in a public log, a c2sp.org/tlog-proof@v1
 	// that lies beside the package too; nil if there is none. It is Verify's alone.
 	Log []byte `json:"-"`
+	// VSA is the file of the verification summary of the package with all of that, nil if there
+	// is none. It is Verify's alone.
+	VSA []byte `json:"-"`
 }
 
 // Proven is a statement's envelope with the ledger key under which it stands and

@@ -91,6 +91,26 @@ var broken = map[string][]attest.Link{
 	"log signature of log":     {attest.LinkLog},
 	"log signature of witness": {attest.LinkLog},
 
+	// The file of a verification summary, and its predicate, newly signed by the releaser.
+	"vsa payload":                      {attest.LinkStatement},
+	"vsa payloadType":                  {attest.LinkStatement},
+	"vsa signatures":                   {attest.LinkStatement},
+	"vsa signatures keyid":             {attest.LinkStatement},
+	"vsa signatures sig":               {attest.LinkStatement},
+	"summary verifier id":              {attest.LinkChain},
+	"summary timeVerified":             nil, // whenever it was
+	"summary resourceUri":              {attest.LinkChain},
+	"summary policy name":              {attest.LinkChain},
+	"summary policy uri":               {attest.LinkChain},
+	"summary policy digest":            nil, // whichever trust file it was, which is told
+	"summary inputAttestations":        {attest.LinkChain},
+	"summary verificationResult":       {attest.LinkChain},
+	"summary verifiedLevels":           {attest.LinkChain},
+	"summary slsaVersion":              {attest.LinkChain},
+	"summary inputAttestations uri":    {attest.LinkChain},
+	"summary inputAttestations name":   {attest.LinkChain},
+	"summary inputAttestations digest": {attest.LinkChain},
+
 	"package lead":              {attest.LinkSignature, attest.LinkDigest},
 	"package signature intro":   {attest.LinkSignature, attest.LinkDigest},
 	"package signature index":   {attest.LinkSignature, attest.LinkDigest},

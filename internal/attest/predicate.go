@@ -19,6 +19,7 @@ const (
 	Sign            = "sign"             // a signed RPM, and what was signed by which key
 	ReleaseApproved = "release-approved" // a repomd.xml that a release is about to sign, and who approved it
 	Release         = "release"          // a signed RPM, and where it was published
+	VSA             = "vsa"              // a signed RPM, and who verified it by what; it lies beside the package
 	Approval        = "approval"         // effects, and the person who approves them; by that person's key
 	ApprovalTaken   = "approval-taken"   // effects, and whose approval of them came
 	SignAllowed     = "sign-allowed"     // another file than a package, and the product whose keys may sign it
@@ -28,8 +29,8 @@ const (
 	Ref             = "ref"              // a branch or tag of a git repository, and what it named
 )
 
-// predicateTypes are the predicates' type URIs. Build is SLSA's provenance v1 and
-// test in-toto's test result; the others are albs's own.
+// predicateTypes are the predicates' type URIs. Build and vsa are SLSA's provenance and
+// verification summary v1, and test is in-toto's test result; the others are albs's own.
 var predicateTypes = map[string]string{
 	Commit:          commitType,
 	Source:          "urn:albs:predicate:source:v1",
@@ -41,6 +42,7 @@ var predicateTypes = map[string]string{
 	Sign:            "urn:albs:predicate:sign:v1",
 	ReleaseApproved: "urn:albs:predicate:release-approved:v1",
 	Release:         "urn:albs:predicate:release:v1",
+	VSA:             "https://slsa.dev/verification_summary/v1",
 	Approval:        "urn:albs:predicate:approval:v1",
 	ApprovalTaken:   "urn:albs:predicate:approval-taken:v1",
 	SignAllowed:     "urn:albs:predicate:sign-allowed:v1",

@@ -25,6 +25,8 @@ type Report struct {
 	State       ledger.State `json:"state"`
 	StateAt     time.Time    `json:"state_at"`
 	Log         *LogEntry    `json:"log,omitempty"` // nil if it isn't proven to be in a public log
+	// Summary is the verification summary beside the package, nil if there is none.
+	Summary *Summarized `json:"summary,omitempty"`
 	// Missing is what the trust file doesn't ask for and nothing proves, a clause each.
 	Missing []string `json:"missing"`
 }
@@ -43,7 +45,7 @@ type LogEntry struct {
 type Step struct {
 	Link      Link            `json:"link"`
 	Text      string          `json:"text"`
-	Predicate string          `json:"predicate,omitempty"` // source, build, test, rebuild, sign or release
+	Predicate string          `json:"predicate,omitempty"` // source, build, test, rebuild, sign, release or vsa
 	Key       string          `json:"key,omitempty"`
 	Receipt   *ledger.Receipt `json:"receipt,omitempty"`
 }
@@ -59,7 +61,8 @@ type Step struct {
 // file requires them. Every statement of the bundle is signed by a trusted key of who may
 // make it (Stater), proven to be in the state of the ledger that the master signed, and has
 // its place in the chain. Where the bundle has a proof of the public log of releases and the
-// trust file names one, the release is in it with those very statements.
+// trust file names one, the release is in it with those very statements; where it has a
+// verification summary, that is of this very package and these files.
 //
 // A failed verification is a *BrokenLink; any other error is the reader's or ctx's.
 func Verify(ctx context.Context, file io.ReaderAt, size int64, b Bundle, trust Trust) (Report, error) {
@@ -148,6 +151,9 @@ func (c *chain) follow(v *rpm.Verified, b Bundle) (Report, error) {
 	if err := c.logged(b, v); err != nil {
 		return Report{}, err
 	}
+	if err := c.summarized(b, v); err != nil {
+		return Report{}, err
+	}
 	c.step(nil, LinkState, "all of it is in ledger %s as the master signed it at %s, transaction %d",
 		b.State.State.Ledger, b.State.At.Format(time.RFC3339), b.State.State.TxID)
 	return c.report, nil
@@ -194,6 +200,8 @@ type chain struct {
 	trust  *trusted
 	facts  []*fact
 	report Report
+	// products are those whose releases of the package are accepted.
+	products []string
 }
 
 func (c *chain) step(f *fact, l Link, format string, args ...any) {
@@ -480,6 +488,7 @@ func (c *chain) released(v *rpm.Verified) error {
 			continue
 		}
 		accepted = true
+		c.products = append(c.products, r.Product)
 		c.step(f, LinkChain, "released in %s by release %d, tree %d", r.Product, r.Release, r.Serial)
 	}
 	if !accepted {

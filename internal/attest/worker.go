@@ -12,7 +12,7 @@ func Stater(predicate string) albs.Role {
 	switch predicate {
 	case Sign:
 		return albs.RoleSigner
-	case Release:
+	case Release, VSA:
 		return albs.RoleReleaser
 	}
 	return albs.RoleMaster

@@ -60,7 +60,7 @@ func New(dir string) (*Farm, error) {
 	key := func(seed byte) *attest.Signer {
 		return attest.NewSigner(ed25519.NewKeyFromSeed(bytes.Repeat([]byte{seed}, ed25519.SeedSize)))
 	}
-	f := &Farm{ledger: l, n: map[string]int{}, signer: key(1), states: map[string]*attest.Signer{attest.Sign: key(2), attest.Release: key(3)}}
+	f := &Farm{ledger: l, n: map[string]int{}, signer: key(1), states: map[string]*attest.Signer{attest.Sign: key(2), attest.Release: key(3), attest.VSA: key(3)}}
 	if err := f.open(); err != nil {
 		return nil, errors.Join(err, l.Close())
 	}
@@ -171,6 +171,33 @@ func (f *Farm) Release(unsigned []byte, but ...string) (Released, error) {
 	return out, err
 }
 
+// Where is the address of a package in a Farm's summaries.
+func (r Released) Where() string {
+	return "https://repo.example.org/" + Product + "/pool/" + r.Package.Filename()
+}
+
+// Summary is what the farm's releaser states after it verified a package by f.Trust.
+func (f *Farm) Summary(r Released) (attest.Statement, error) {
+	return r.Bundle.Summary(r.Package, albs.DigestOf(r.Signed), f.states[attest.Release].Public(), attest.Verification{
+		Product: Product, At: time.Now(), Policy: albs.DigestOf(f.Trust.Encode()), Where: r.Where(),
+	})
+}
+
+// Summarize lays the file of a statement beside a package, signed by the one who may make
+// statements of a predicate.
+func (f *Farm) Summarize(r *Released, st attest.Statement, by string) error {
+	signer := f.signer
+	if other, ok := f.states[by]; ok {
+		signer = other
+	}
+	e, err := signer.Sign(st)
+	if err != nil {
+		return err
+	}
+	r.Bundle.VSA, err = attest.EncodeSummary(e)
+	return err
+}
+
 // Sign returns the package with the signature of the farm's key.
 func (f *Farm) Sign(unsigned []byte) ([]byte, error) {
 	header, err := rpm.Header(bytes.NewReader(unsigned))
@@ -230,6 +257,9 @@ func (r Released) Save(dir string) (string, error) {
 	files := map[string][]byte{path: r.Signed, path + attest.EnvelopesSuffix: r.Bundle.Envelopes(), path + attest.ProofSuffix: r.Bundle.Proof()}
 	if r.Bundle.Log != nil {
 		files[path+attest.LogProofSuffix] = r.Bundle.Log
+	}
+	if r.Bundle.VSA != nil {
+		files[path+attest.SummarySuffix] = r.Bundle.VSA
 	}
 	for name, b := range files {
 		if err := os.WriteFile(name, b, 0o644); err != nil {

@@ -24,7 +24,7 @@ var unasked = map[string]string{
 		auth.Auth.Teams auth.Auth.Workers
 		build.Builds.BuiltBy build.Builds.Causes build.Builds.CountOf build.Builds.Get build.Builds.Graph build.Builds.Kept build.Builds.List build.Builds.Made build.Builds.OfCommit build.Builds.OfSRPM build.Builds.Packages build.Builds.Schedule build.Builds.Sources
 		platform/reference.Index.Find platform/reference.Index.States
-		provenance.Provenance.Bundle provenance.Provenance.Commits provenance.Provenance.Examine provenance.Provenance.ExamineCommit provenance.Provenance.History provenance.Provenance.Notarized provenance.Provenance.Trust provenance.Provenance.WorkerKeys
+		provenance.Provenance.Bundle provenance.Provenance.Commits provenance.Provenance.Envelopes provenance.Provenance.Examine provenance.Provenance.ExamineCommit provenance.Provenance.History provenance.Provenance.Notarized provenance.Provenance.Trust provenance.Provenance.WorkerKeys
 		queue.Queue.Attempts queue.Queue.List queue.Queue.Logs queue.Queue.ReadLog queue.Queue.Stats queue.Queue.Task queue.Queue.Tasks
 		queue.Queue.Why queue.Queue.Whys queue.Queue.Worker queue.Queue.Workers
 		bill.Bills.OfBuild bill.Bills.OfPackage bill.Bills.OfRelease bill.Document.Ready record.Records.Of release.Releases.CountOf release.Releases.Get release.Releases.Holding release.Releases.List release.Releases.ShownBy
@@ -46,7 +46,7 @@ var unasked = map[string]string{
 		auth.Auth.Bootstrap auth.Auth.LocalWorker bill.Bills.Run build.Builds.Left build.Builds.Run build.Builds.TestRoot gc.Collector.Collect gc.Collector.Run platform.Platforms.Root platform.Platforms.Roots platform/reference.Index.Provided platform/reference.Index.Run
 		build/given.SRPMs.Fetch build/given.SRPMs.Held build/given.SRPMs.Upload
 		build/repository.Repositories.Extend build/repository.Repositories.Flavours build/repository.Repositories.Link build/repository.Repositories.Of build/repository.Repositories.Root
-		fleet.Fleet.Flush fleet.Fleet.Read fleet.Fleet.Run provenance.Checker.Check provenance.Checker.Run provenance.Provenance.Evidence provenance.Provenance.KeyOf provenance.Provenance.Meet provenance.Provenance.OnTheWay provenance.Provenance.Pending provenance.Provenance.Run provenance.Provenance.Stated provenance.Provenance.Unverified provenance.Provenance.WaitNotarized
+		fleet.Fleet.Flush fleet.Fleet.Read fleet.Fleet.Run provenance.Checker.Check provenance.Checker.Run provenance.Provenance.Evidence provenance.Provenance.KeyOf provenance.Provenance.Meet provenance.Provenance.OnTheWay provenance.Provenance.Pending provenance.Provenance.Run provenance.Provenance.Stated provenance.Provenance.Unverified provenance.Provenance.Uploaded provenance.Provenance.WaitNotarized
 		queue.Queue.CleanLogs queue.Queue.Run queue.Queue.RunLocal queue/measure.Usage.Recount retention.Retention.Apply revision.Store.Apply
 		release.Releases.Added release.Releases.EachAdded release/gather.Gatherer.Closure release/gather.Gatherer.Current release/gather.Gatherer.Entries release/gather.Gatherer.Facts release/gather.Gatherer.ShownBy
 		repo.Repos.Extend repo.Repos.ExtendSnapshot repo.Repos.Pin repo.Repos.Retired repo.Repos.SaveTree repo.Repos.Seal

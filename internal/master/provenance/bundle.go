@@ -88,14 +88,14 @@ func (s proven) bundled() attest.Proven {
 // statements about it and, if it is a signed copy, about the unsigned package, the
 // source statements of its SRPM and those of their commits, in the order in which they
 // were made, so that equal statements give equal bytes; the proof of each, and the ledger's state signed
-// now. How it came to be signed is left to the ledger. Anyone may ask. NotFound if nothing was stated about d, Unavailable while a
+// now. How it came to be signed, and who verified all of it, is left to the ledger. Anyone may ask. NotFound if nothing was stated about d, Unavailable while a
 // statement is on its way to the ledger, Conflict if a row contradicts it.
 func (p *Provenance) Bundle(ctx context.Context, d albs.Digest) (attest.Bundle, error) {
 	state, err := p.advance(ctx)
 	if err != nil {
 		return attest.Bundle{}, err
 	}
-	found, err := p.complete(ctx, d, state, attest.SignIntent, attest.SignResult, attest.SignAllowed)
+	found, err := p.complete(ctx, d, state, attest.SignIntent, attest.SignResult, attest.SignAllowed, attest.VSA)
 	if err != nil {
 		return attest.Bundle{}, fmt.Errorf("bundle: %w", err)
 	}

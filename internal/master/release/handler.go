@@ -1,20 +1,16 @@
 package release
 
 import (
-	"bytes"
 	"context"
-	"crypto/ed25519"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"strings"
 	"unicode/utf8"
 
 	"albs/internal/albs"
 	"albs/internal/attest"
 	"albs/internal/master/artifact"
-	"albs/internal/master/auth"
 	"albs/internal/master/db"
 	"albs/internal/master/provenance"
 	"albs/internal/master/queue"
@@ -158,7 +154,7 @@ func (h handler) Admit(ctx context.Context, l queue.Lease, outcome albs.Outcome,
 	if err != nil {
 		return nil, err
 	}
-	said, err := h.said(ctx, l, r.Publish.Statements)
+	said, err := h.provenance.Uploaded(ctx, queue.Upload(l.Token), r.Publish.Statements)
 	if err != nil {
 		return nil, err
 	}
@@ -215,59 +211,9 @@ func behind(said string) string {
 // release or a rollback; its data is an Event, its topic the release's.
 const EventPublished = "release.published"
 
-// said are a releaser's statements.
-type said struct {
-	by        ed25519.PublicKey
-	envelopes map[albs.Digest][]byte // by the package that they are about
-}
-
-// maxStatements bounds them together, some 2 KiB for each package of a release.
-const maxStatements = 256 << 20
-
-// said reads the statements that a releaser uploaded; each is yet to be held to what
-// happened. Without packages to state there are none.
-func (h handler) said(ctx context.Context, l queue.Lease, f albs.File) (said, error) {
-	out := said{envelopes: map[albs.Digest][]byte{}}
-	if f == (albs.File{}) {
-		return out, nil
-	}
-	var err error
-	if out.by, err = h.provenance.KeyOf(ctx, auth.From(ctx)); err != nil {
-		return out, err
-	}
-	if f.Size < 0 || f.Size > maxStatements {
-		return out, albs.Errorf(albs.TooLarge, "the releaser's statements have %d bytes, %d are taken", f.Size, int64(maxStatements))
-	}
-	r, err := h.artifacts.OpenStaged(ctx, queue.Upload(l.Token), f.Digest, 0, -1)
-	if err != nil {
-		return out, fmt.Errorf("read the releaser's statements: %w", err)
-	}
-	defer r.Close()
-	b, err := io.ReadAll(io.LimitReader(r, f.Size+1))
-	if err != nil {
-		return out, fmt.Errorf("read the releaser's statements: %w", err)
-	}
-	if albs.DigestOf(b) != f.Digest || int64(len(b)) != f.Size {
-		return out, albs.Errorf(albs.Invalid, "the releaser's statements are not the file that it names")
-	}
-	for line := range bytes.Lines(b) {
-		line = bytes.TrimSuffix(line, []byte("\n"))
-		e, err := attest.ParseEnvelope(line)
-		if err != nil {
-			return out, fmt.Errorf("read the releaser's statements: %w", err)
-		}
-		d := e.About()
-		if !d.Valid() || out.envelopes[d] != nil {
-			return out, albs.Errorf(albs.Invalid, "the releaser states something of nothing, or twice of %.64q", string(d))
-		}
-		out.envelopes[d] = line
-	}
-	return out, nil
-}
-
 // released notes and states of every package that a release added where it is now, in the
 // words of the releaser, which must be those that spec asked for.
-func (h handler) released(ctx context.Context, tx db.Tx, row releaseRow, what plan.Plan, spec albs.PublishSpec, s said) error {
+func (h handler) released(ctx context.Context, tx db.Tx, row releaseRow, what plan.Plan, spec albs.PublishSpec, s provenance.Uploaded) error {
 	var rows []releasedRow
 	paths := map[albs.Digest][]string{}
 	for _, in := range what.Repositories {
@@ -281,8 +227,8 @@ func (h handler) released(ctx context.Context, tx db.Tx, row releaseRow, what pl
 	if err := h.store.addReleased(ctx, tx, row.Product, row.ID, rows); err != nil {
 		return err
 	}
-	if len(paths) != len(s.envelopes) {
-		return albs.Errorf(albs.Invalid, "the releaser states something of %d packages, and %d were released", len(s.envelopes), len(paths))
+	if len(paths) != len(s.Envelopes) {
+		return albs.Errorf(albs.Invalid, "the releaser states something of %d packages, and %d were released", len(s.Envelopes), len(paths))
 	}
 	for _, c := range rows {
 		in := paths[c.Digest]
@@ -300,7 +246,7 @@ func (h handler) released(ctx context.Context, tx db.Tx, row releaseRow, what pl
 				Product: row.Product, Repositories: in, Release: int64(row.ID), Serial: row.Serial, Tree: row.Tree, Plan: row.Digest,
 				Approvals: spec.Approvals,
 			},
-			Envelopes: s.envelopes, Key: s.by,
+			Envelopes: s.Envelopes, Key: s.Key,
 		})
 		if err != nil {
 			return fmt.Errorf("state release: %w", err)

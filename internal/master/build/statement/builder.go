@@ -6,6 +6,7 @@ import (
 	"regexp"
 
 	"albs/internal/albs"
+	"albs/internal/attest"
 )
 
 // The modes of isolation; docs/design/builders.md says what each is worth.
@@ -52,10 +53,8 @@ func BuilderOf(farm string, inProcess bool, root albs.Root) Builder {
 }
 
 func builder(farm, mode string) Builder {
-	b := Builder{ID: farm + "/" + mode + "/v1", Mode: mode, Level: 1, Path: OwnPath(mode)}
-	if mode == Apart {
-		b.Level = 3
-	}
+	id := farm + "/" + mode + "/v1"
+	b := Builder{ID: id, Mode: mode, Level: attest.BuildLevel(id), Path: OwnPath(mode)}
 	u, err := url.Parse(b.ID)
 	if err == nil && (u.Scheme == "https" || u.Scheme == "http") && u.RawQuery == "" && u.Fragment == "" && plainPath.MatchString(u.EscapedPath()) && path.Clean(u.Path) == u.Path {
 		b.Path = u.Path
