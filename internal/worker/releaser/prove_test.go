@@ -1,6 +1,7 @@
 package releaser
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -17,6 +18,8 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"albs/internal/albs"
+	"albs/internal/bucket"
+	"albs/internal/worker/releaser/further"
 	"albs/internal/worker/releaser/laid"
 )
 
@@ -104,9 +107,11 @@ func TestProve(t *testing.T) {
 		_, gone := v.told(alpha, "")
 		gone.Paths = []string{repo + "/Packages/n/none-1-1.noarch.rpm"}
 		prove(albs.ProveResult{Gone: 1}, gone)
-		again, k := v.told(alpha, " again, for it was lost")
-		prove(albs.ProveResult{Packages: 1}, k)
-		v.tells(alpha, again)
+		for _, word := range []string{" again, for it was lost", " twice, for it was lost"} { // of one size
+			again, k := v.told(alpha, word)
+			prove(albs.ProveResult{Packages: 1}, k)
+			v.tells(alpha, again)
+		}
 
 		latest := ofBeta
 		for why, k := range map[string]albs.ProvePackage{
@@ -221,4 +226,53 @@ func TestKillWhileProving(t *testing.T) {
 	if killed < 10 {
 		t.Errorf("there were %d rounds", killed)
 	}
+}
+
+// watched looks at a bucket whenever an object is about to be put.
+type watched struct {
+	further.Objects
+	put func(key string)
+}
+
+func (w watched) Put(ctx context.Context, p bucket.Put) (bucket.Object, error) {
+	w.put(p.Key)
+	return w.Objects.Put(ctx, p)
+}
+
+// TestProofsBeforeTheSwitch: what is told already of packages of a repository that changes
+// is in a bucket before readers are led there.
+func TestProofsBeforeTheSwitch(t *testing.T) {
+	t.Parallel()
+	v := inS3(t, setup(t))
+	one := v.snapshot(nil, 1, alpha)
+	v.mustBring(v.tree(1, one))
+	files, a := v.told(alpha, "")
+	if _, err := v.prove(nil, a); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := v.along(); err != nil {
+		t.Fatal(err)
+	}
+	open := v.f.open
+	looked := false
+	v.f.open = func(from *laid.Product, log io.Writer) further.Remote {
+		r := open(from, log).(*further.InBucket)
+		r.Objects = watched{r.Objects, func(key string) {
+			if !strings.HasSuffix(key, "/current.json") {
+				return
+			}
+			looked = true
+			for ending, want := range files {
+				if b, err := v.get(product + "/trees/2/" + repo + "/Packages/a/" + alpha + ending); err != nil || string(b) != want {
+					t.Errorf("before the switch %s is %q, %v", ending, b, err)
+				}
+			}
+		}}
+		return r
+	}
+	v.mustBring(v.tree(2, v.snapshot(one, 2, beta)))
+	if !looked {
+		t.Error("nothing was switched")
+	}
+	v.tells(alpha, files)
 }

@@ -250,6 +250,9 @@ func (l *laying) repository(ctx context.Context, r repodata.TreeRepo) error {
 			return err
 		}
 	}
+	if err := l.proveIn(ctx, r, base, there, maxBefore); err != nil {
+		return err
+	}
 	m := mark{r.Path, r.Snapshot, l.from.Tree.Serial}
 	if err := l.write(ctx, bucket.Put{Key: l.key(m.name())}, nil); err != nil {
 		return err
