@@ -488,6 +488,9 @@ type ProveResult struct {
 	Packages int `json:"packages,omitempty"` // names of packages that have all three files
 	Gone     int `json:"gone,omitempty"`     // names that the place hasn't any more
 	// Wrong are the packages of the task that couldn't be proven, as what lies under a name
-	// of theirs is another one; the attempt's reason says why.
+	// of theirs is another one, or of which it doesn't hold; the attempt's reason says why.
 	Wrong []Digest `json:"wrong,omitempty"`
+	// Summaries is the upload of what the releaser states of packages that it has verified,
+	// an envelope a line; the zero value if it verifies none.
+	Summaries File `json:"summaries,omitzero"`
 }

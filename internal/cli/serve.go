@@ -21,6 +21,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"albs/internal/albs"
+	"albs/internal/attest"
 	"albs/internal/cli/terminal"
 	"albs/internal/config"
 	"albs/internal/disk"
@@ -247,6 +248,11 @@ func play(ctx context.Context, c *config.Config, roles []albs.Role, m *master.Ma
 		// Products come and go while the signer runs; each one's gate decides on tests.
 		trust.RequireTest = false
 		c.Signer.Trust = &trust
+		c.Releaser.Trust = func(ctx context.Context, product string) (attest.Trust, error) {
+			t, err := m.Trust(ctx, product, true)
+			t.RequireTest, t.RequireRelease, t.RequireLog = false, true, true
+			return t, err
+		}
 	}
 	for _, r := range workers {
 		if !slices.Contains(roles, r.name) {
@@ -366,6 +372,9 @@ func (a *app) checkConfig(c *urfave.Context) error {
 			return err
 		}
 		warnings = append(warnings, more...)
+	}
+	if slices.Contains(roles, albs.RoleReleaser) && !slices.Contains(roles, albs.RoleMaster) {
+		warnings = append(warnings, tree.Releaser.Warnings()...)
 	}
 	for _, w := range warnings {
 		if err := a.Say("warning: %s", w); err != nil {

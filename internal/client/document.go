@@ -68,6 +68,12 @@ func (c *Client) LogProof(ctx context.Context, d albs.Digest, limit int64) ([]by
 	return c.Document(ctx, artifactPath(d, "log-proof"), "text/plain", limit)
 }
 
+// Summary downloads the verification summary of a package with all of that, of at most limit
+// bytes; NotFound if there is none, or not yet.
+func (c *Client) Summary(ctx context.Context, d albs.Digest, limit int64) ([]byte, error) {
+	return c.Document(ctx, artifactPath(d, "vsa"), "application/json", limit)
+}
+
 // SBOM downloads the bill of materials of a package (by its sha256 or NEVRA), build or
 // release (by its number), which of says, in a format of that media type; limit bounds it.
 func (c *Client) SBOM(ctx context.Context, of, what, format, media string, limit int64) ([]byte, error) {

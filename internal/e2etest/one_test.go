@@ -14,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"albs/internal/albs"
 	"albs/internal/attest"
 	"albs/internal/client"
 	"albs/internal/rpm"
@@ -388,8 +389,8 @@ func crawl(s *site, repository, trust string) {
 func logged(s *site, file string) {
 	t := s.t
 	t.Helper()
-	s.until(5*time.Minute, "the proof of the public log lies beside "+filepath.Base(file), func() bool {
-		_, err := os.Stat(file + attest.LogProofSuffix)
+	s.until(5*time.Minute, "the summary of its verification lies beside "+filepath.Base(file), func() bool {
+		_, err := os.Stat(file + attest.SummarySuffix)
 		return err == nil
 	})
 	trust := filepath.Join(t.TempDir(), "trust.json") // the log may be younger than the other one
@@ -400,6 +401,8 @@ func logged(s *site, file string) {
 	}
 	if err := json.Unmarshal([]byte(a.stdout), &r); a.code != 0 || err != nil || len(r.Packages) != 1 || r.Packages[0].Report.Log == nil || r.Packages[0].Report.Log.Size == 0 {
 		t.Errorf("albs verify beside the published package ended with %d, %v:\n%s%s", a.code, err, a.stdout, a.stderr)
+	} else if sum := r.Packages[0].Report.Summary; sum == nil || sum.Level != "SLSA_BUILD_LEVEL_1" || !strings.HasPrefix(sum.Verifier, "urn:albs:releaser:") {
+		t.Errorf("albs verify finds the summary %+v; all is in one process", sum)
 	}
 	bundled(s, file, trust)
 	dir := t.TempDir()
@@ -437,8 +440,12 @@ func bundled(s *site, file, trust string) {
 	if err := os.WriteFile(copied, []byte(read(t, file)), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	s.run("", "artifact", "bundle", copied)
-	for _, suffix := range []string{attest.EnvelopesSuffix, attest.ProofSuffix, attest.LogProofSuffix} {
+	s.until(5*time.Minute, "the ledger has the summary of "+filepath.Base(file), func() bool {
+		s.run("", "artifact", "bundle", copied)
+		_, err := os.Stat(copied + attest.SummarySuffix)
+		return err == nil
+	})
+	for _, suffix := range []string{attest.EnvelopesSuffix, attest.ProofSuffix, attest.LogProofSuffix, attest.SummarySuffix} {
 		if read(t, copied+suffix) != read(t, file+suffix) {
 			t.Errorf("albs artifact bundle gives another %s than lies beside the package", suffix)
 		}
@@ -446,6 +453,9 @@ func bundled(s *site, file, trust string) {
 	a := s.at("http://127.0.0.1:1", "", "verify", copied, "--trust", trust)
 	if a.code != 0 || !strings.Contains(a.stdout, "in the public log") {
 		t.Errorf("albs verify of what albs artifact bundle gave ended with %d and says\n%s%s", a.code, a.stdout, a.stderr)
+	}
+	if a := s.run("", "trace", string(albs.DigestOf([]byte(read(t, file))))); !strings.Contains(a, "PASSED, SLSA_BUILD_LEVEL_1") {
+		t.Errorf("albs trace doesn't tell of the summary:\n%s", a)
 	}
 }
 

@@ -37,6 +37,8 @@ type Farm struct {
 	Trust attest.Trust
 	Key   *pgp.Key
 	Log   *Log
+	// Product is what packages are released in; Trust has to believe it.
+	Product string
 
 	signer *attest.Signer            // the master's
 	states map[string]*attest.Signer // those of others, by predicate
@@ -60,7 +62,7 @@ func New(dir string) (*Farm, error) {
 	key := func(seed byte) *attest.Signer {
 		return attest.NewSigner(ed25519.NewKeyFromSeed(bytes.Repeat([]byte{seed}, ed25519.SeedSize)))
 	}
-	f := &Farm{ledger: l, n: map[string]int{}, signer: key(1), states: map[string]*attest.Signer{attest.Sign: key(2), attest.Release: key(3), attest.VSA: key(3)}}
+	f := &Farm{Product: Product, ledger: l, n: map[string]int{}, signer: key(1), states: map[string]*attest.Signer{attest.Sign: key(2), attest.Release: key(3), attest.VSA: key(3)}}
 	if err := f.open(); err != nil {
 		return nil, errors.Join(err, l.Close())
 	}
@@ -145,7 +147,7 @@ func (f *Farm) Release(unsigned []byte, but ...string) (Released, error) {
 	}
 	all = append(all,
 		said{about(signed), attest.Sign, attest.SignBody{Unsigned: albs.DigestOf(unsigned), Fingerprint: f.Key.Fingerprint(), Build: 1, Requester: "alice"}},
-		said{about(signed), attest.Release, attest.ReleaseBody{Product: Product, Repositories: []string{"x86_64/os"}, Release: 3, Serial: 4}})
+		said{about(signed), attest.Release, attest.ReleaseBody{Product: f.Product, Repositories: []string{"x86_64/os"}, Release: 3, Serial: 4}})
 	out := Released{Package: p, Signed: signed}
 	for _, s := range all {
 		if slices.Contains(but, s.predicate) {
@@ -176,10 +178,13 @@ func (r Released) Where() string {
 	return "https://repo.example.org/" + Product + "/pool/" + r.Package.Filename()
 }
 
+// Releaser signs what the farm's releaser states.
+func (f *Farm) Releaser() *attest.Signer { return f.states[attest.Release] }
+
 // Summary is what the farm's releaser states after it verified a package by f.Trust.
 func (f *Farm) Summary(r Released) (attest.Statement, error) {
-	return r.Bundle.Summary(r.Package, albs.DigestOf(r.Signed), f.states[attest.Release].Public(), attest.Verification{
-		Product: Product, At: time.Now(), Policy: albs.DigestOf(f.Trust.Encode()), Where: r.Where(),
+	return r.Bundle.Summary(r.Package, albs.DigestOf(r.Signed), f.Releaser().Public(), attest.Verification{
+		Product: f.Product, At: time.Now(), Policy: albs.DigestOf(f.Trust.Encode()), Where: r.Where(),
 	})
 }
 
@@ -249,6 +254,16 @@ func (f *Farm) prove(b *attest.Bundle) error {
 		}
 	}
 	return nil
+}
+
+// Later proves the statements about a package by a later state of the ledger: they stay, and
+// their proof is another one.
+func (f *Farm) Later(r *Released) error {
+	if _, err := f.ledger.Append(background, []ledger.Entry{{Key: []byte("later"), Value: []byte("x")}}); err != nil {
+		return err
+	}
+	r.Bundle.Statements = slices.Clone(r.Bundle.Statements)
+	return f.prove(&r.Bundle)
 }
 
 // Save writes the package and what lies beside it into dir, and returns its path.

@@ -48,6 +48,7 @@ func Command(t *terminal.Terminal) *urfave.Command {
 		ArgsUsage: "[FILE.rpm…|NAME…] [--installed] [--repo URL] [--trust TRUST] [--bundle DIR|FILE] [--root DIR] [--arch A] [--name P] [--jobs N] [--json]",
 		Description: "No albs server is asked. TRUST says whom to believe: get it once, from someone you trust.\n" +
 			"Beside FILE.rpm lie FILE.rpm" + attest.EnvelopesSuffix + ", FILE.rpm" + attest.ProofSuffix + " and, in a public log, FILE.rpm" + attest.LogProofSuffix + ",\n" +
+			"and FILE.rpm" + attest.SummarySuffix + ", by which the releaser says that it verified them: it is checked and told, and stands in for nothing,\n" +
 			"as in the public repository; \"albs artifact bundle\" downloads them, and \"albs trust export\" TRUST.\n" +
 			"Of installed packages the header and its signature are checked, and what is stated about them; --bundle names a copy of those files.\n" +
 			"A repository is read as dnf reads it, its signature too, and each of its packages is checked with what lies beside it.\n" +
@@ -220,16 +221,16 @@ func (a *app) gaps(all []verdict) error {
 type reader func(suffix string, limit int64) ([]byte, error)
 
 // bundle reads what lies beside a package. What isn't there is a broken link, but for the
-// proof of a public log, in which not every package is.
+// proof of a public log, in which not every package is, and a verification summary.
 func (read reader) bundle() (attest.Bundle, error) {
-	var part [3][]byte
+	var part [4][]byte
 	for i, f := range []struct {
 		suffix string
 		limit  int64
-	}{{attest.EnvelopesSuffix, attest.MaxBundle}, {attest.ProofSuffix, attest.MaxBundle}, {attest.LogProofSuffix, tlog.MaxProof}} {
+	}{{attest.EnvelopesSuffix, attest.MaxBundle}, {attest.ProofSuffix, attest.MaxBundle}, {attest.LogProofSuffix, tlog.MaxProof}, {attest.SummarySuffix, attest.MaxSummary}} {
 		b, err := read(f.suffix, f.limit)
 		switch {
-		case errors.Is(err, albs.NotFound) && f.suffix == attest.LogProofSuffix:
+		case errors.Is(err, albs.NotFound) && i > 1:
 			continue
 		case errors.Is(err, albs.NotFound), errors.Is(err, albs.TooLarge):
 			return attest.Bundle{}, link(attest.LinkInput, "%w; it lies beside the package in its repository, and albs artifact bundle downloads it", err)
@@ -239,7 +240,7 @@ func (read reader) bundle() (attest.Bundle, error) {
 		part[i] = append([]byte{}, b...) // never nil: an empty proof is one, and holds nowhere
 	}
 	b, err := attest.ParseBundle(part[0], part[1])
-	b.Log = part[2]
+	b.Log, b.VSA = part[2], part[3]
 	return b, err
 }
 

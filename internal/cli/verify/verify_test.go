@@ -113,6 +113,34 @@ func (w *world) publish(t *testing.T, name, folder string, but ...string) string
 	return w.save(t, w.release(t, name, but...), folder)
 }
 
+// TestSummary: the summary of who verified a package before is checked and told.
+func TestSummary(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	r := w.release(t, hello)
+	st, err := w.Summary(r)
+	if err == nil {
+		err = w.Summarize(&r, st, attest.VSA)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	path := w.save(t, r, "beside")
+	w.run(t, path).want(t, "a summary", 0, "verified by urn:albs:releaser:", "PASSED, SLSA_BUILD_LEVEL_3")
+	w.run(t, path, "--json").want(t, "a summary as JSON", 0, `"summary": {`, `"level": "SLSA_BUILD_LEVEL_3"`)
+	if err := w.Summarize(&r, st, attest.Sign); err != nil {
+		t.Fatal(err)
+	}
+	w.run(t, w.save(t, r, "signed")).want(t, "a summary by the signer", 5, "the verification summary")
+	if err := w.Later(&r); err == nil {
+		err = w.Summarize(&r, st, attest.VSA)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.run(t, w.save(t, r, "later")).want(t, "a summary of other files", 6, "other files beside it")
+}
+
 type result struct {
 	code           int
 	stdout, stderr string

@@ -341,10 +341,10 @@ func TestArtifacts(t *testing.T) {
 	}
 
 	none := "/api/v1/artifacts/" + strings.Repeat("0", 64) + "/"
-	for _, p := range []string{none, none + "download", none + "history", none + "bundle", none + "ledger-proof", none + "log-proof"} {
+	for _, p := range []string{none, none + "download", none + "history", none + "bundle", none + "ledger-proof", none + "log-proof", none + "vsa"} {
 		f.call(t, "anon", get, p, nil, 404).problem(t)
 	}
-	for _, p := range []string{"abc/", "abc/download", "abc/history", "abc/bundle", "abc/ledger-proof", "abc/log-proof"} {
+	for _, p := range []string{"abc/", "abc/download", "abc/history", "abc/bundle", "abc/ledger-proof", "abc/log-proof", "abc/vsa"} {
 		f.call(t, "anon", get, "/api/v1/artifacts/"+p, nil, 400).problem(t)
 	}
 }
@@ -396,6 +396,28 @@ func (f *fixture) proven(t *testing.T, d albs.Digest, path string, bundle []byte
 		if string(a.body) != part.want || a.Header.Get("Content-Type") != part.media || !strings.HasSuffix(a.Header.Get("Content-Disposition"), ".src.rpm"+part.suffix) {
 			t.Errorf("the %s is %q, %v", part.name, a.body, a.Header)
 		}
+	}
+	f.call(t, "anon", get, path+"vsa", nil, 404).problem(t)
+	a, err := f.Artifacts.Find(ctx, d)
+	if err != nil {
+		t.Fatal(err)
+	}
+	body := attest.VSABody{Verifier: attest.Builder{ID: "urn:x"}}
+	for _, k := range kept {
+		body.InputAttestations = append(body.InputAttestations, attest.Descriptor{Digest: map[string]string{attest.SHA256: string(k.Digest)}})
+	}
+	if err := f.db.InTx(ctx, func(tx db.Tx) error {
+		return f.Provenance.State(ctx, tx, provenance.Fact{Subjects: []attest.Subject{provenance.SubjectOf(a)}, Predicate: attest.VSA, Body: body})
+	}); err != nil {
+		t.Fatal(err)
+	}
+	if err := f.Provenance.WaitNotarized(ctx, d); err != nil {
+		t.Fatal(err)
+	}
+	summary := f.call(t, "anon", get, path+"vsa", nil, 200)
+	if e, err := attest.ParseSummary(summary.body); err != nil || e.About() != d || summary.Header.Get("Content-Type") != "application/json" ||
+		!strings.HasSuffix(summary.Header.Get("Content-Disposition"), ".src.rpm"+attest.SummarySuffix) {
+		t.Errorf("the summary is %q, %v, %v", summary.body, summary.Header, err)
 	}
 	now, proofNow := f.call(t, "anon", get, path+"bundle?current=true", nil, 200), f.call(t, "anon", get, path+"ledger-proof?current=true", nil, 200)
 	if _, err := attest.ParseBundle(now.body, proofNow.body); err != nil || !bytes.Equal(now.body, bundle) {

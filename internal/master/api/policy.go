@@ -115,6 +115,7 @@ var policies = []rest.Policy{
 	allow(get, "/api/v1/artifacts/{sha256}/download", rest.Open),
 	allow(get, "/api/v1/artifacts/{sha256}/history", rest.Open),
 	allow(get, "/api/v1/artifacts/{sha256}/bundle", rest.Open),
+	allow(get, "/api/v1/artifacts/{sha256}/vsa", rest.Open),
 	allow(get, "/api/v1/artifacts/{sha256}/ledger-proof", rest.Open),
 	allow(get, "/api/v1/artifacts/{sha256}/log-proof", rest.Open),
 	allow(get, "/api/v1/trace", rest.Open),

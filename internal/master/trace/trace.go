@@ -386,6 +386,12 @@ func (w *walk) link(ctx context.Context, n Node, s provenance.Examined) (from al
 		}
 		from, l.From = b.Unsigned, string(b.Unsigned)
 		l.Text = fmt.Sprintf("signed with key %s for %s", b.Fingerprint, b.Requester)
+	case attest.VSA:
+		var b attest.VSABody
+		if err := s.Statement.Body(&b); err != nil {
+			return "", err
+		}
+		l.Text = b.String()
 	case attest.SBOM:
 		var b attest.SBOMBody
 		if err := s.Statement.Body(&b); err != nil {

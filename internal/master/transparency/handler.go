@@ -3,6 +3,7 @@ package transparency
 import (
 	"context"
 	"encoding/json"
+	"fmt"
 
 	"albs/internal/albs"
 	"albs/internal/master/db"
@@ -17,7 +18,7 @@ func (handler) Offer(_ context.Context, t queue.Task, _ queue.Offer) (albs.Spec,
 	return t.Spec, nil, nil
 }
 
-func (h handler) Admit(_ context.Context, l queue.Lease, outcome albs.Outcome, r albs.Result) (func(context.Context, db.Tx) error, error) {
+func (h handler) Admit(ctx context.Context, l queue.Lease, outcome albs.Outcome, r albs.Result) (func(context.Context, db.Tx) error, error) {
 	switch {
 	case outcome == albs.OutcomeExcluded:
 		return nil, albs.Errorf(albs.Invalid, "a releaser excludes nothing")
@@ -35,7 +36,16 @@ func (h handler) Admit(_ context.Context, l queue.Lease, outcome albs.Outcome, r
 			return nil, albs.Errorf(albs.Invalid, "the attempt says that %.64q is wrong, which it wasn't asked for", string(d))
 		}
 	}
+	summaries, err := h.summaries(ctx, l, *r.Prove)
+	if err != nil {
+		return nil, err
+	}
 	return func(ctx context.Context, tx db.Tx) error {
+		for _, f := range summaries {
+			if err := h.Provenance.State(ctx, tx, f); err != nil {
+				return fmt.Errorf("state that a package was verified: %w", err)
+			}
+		}
 		if len(r.Prove.Wrong) > 0 {
 			tx.AfterCommit(func() { h.Events.Nudge(topic) })
 			if err := h.store.wrong(ctx, tx, l.Token.Task, r.Prove.Wrong); err != nil {

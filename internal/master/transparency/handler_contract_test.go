@@ -25,9 +25,11 @@ func TestHandlerContract(t *testing.T) {
 		DB: d, Queue: f.Queue, Handler: handler{tr}, Worker: auth.With(t.Context(), f.releaser), Lease: *l,
 		Good: albs.Result{Prove: &albs.ProveResult{Packages: 1}},
 		Garbage: map[string]albs.Result{
-			"nothing":        {},
-			"another's":      {Prove: &albs.ProveResult{Wrong: []albs.Digest{albs.DigestOf(nil)}}},
-			"another kind's": {Prune: &albs.PruneResult{}},
+			"nothing":              {},
+			"another's":            {Prove: &albs.ProveResult{Wrong: []albs.Digest{albs.DigestOf(nil)}}},
+			"what wasn't uploaded": {Prove: &albs.ProveResult{Summaries: albs.File{Name: "summaries.jsonl", Size: 2, Digest: albs.DigestOf(nil)}}},
+			"too much":             {Prove: &albs.ProveResult{Summaries: albs.File{Name: "summaries.jsonl", Size: 1 << 40, Digest: albs.DigestOf(nil)}}},
+			"another kind's":       {Prune: &albs.PruneResult{}},
 		},
 		Foreign: []albs.Digest{f.added[1].Digest},
 	})

@@ -52,7 +52,8 @@ type fixture struct {
 	t        *testing.T
 	dir      string
 	releaser auth.Actor
-	key      string // of the releaser's statements
+	states   *attest.Signer // the releaser's
+	key      string         // of its statements
 	admin    context.Context
 
 	mu    sync.Mutex
@@ -91,9 +92,10 @@ func setup(t *testing.T, d *db.DB) *fixture {
 	}
 	f := &fixture{Modules: mastertest.Open(t, d, mastertest.Config{}), t: t, dir: filepath.Join(t.TempDir(), "transparency")}
 	f.releaser = auth.Actor{Kind: auth.KindWorker, Worker: 1, Name: "r1", Role: albs.RoleReleaser, Labels: []string{"kind:publish", "kind:prune", "kind:prove"}}
-	public, _, err := ed25519.GenerateKey(nil)
+	_, private, err := ed25519.GenerateKey(nil)
 	f.must(err)
-	f.key = attest.PublicKey(public)
+	f.states = attest.NewSigner(private)
+	f.key = attest.PublicKey(f.states.Public())
 	token, err := f.Auth.Bootstrap(t.Context())
 	f.must(err)
 	admin, err := f.Auth.Authenticate(t.Context(), token)

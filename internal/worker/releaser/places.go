@@ -15,6 +15,11 @@ func (c Config) Check() error {
 	if err := laid.CheckURL("releaser.url", c.URL); err != nil {
 		return err
 	}
+	if c.TrustFile != "" {
+		if _, _, err := c.trust(); err != nil {
+			return err
+		}
+	}
 	names := map[string]bool{}
 	for i, p := range c.Places {
 		at := fmt.Sprintf("releaser.places[%d]", i)
@@ -25,6 +30,15 @@ func (c Config) Check() error {
 			return albs.Errorf(albs.Invalid, "%s: there is another place %s", at, p.Name)
 		}
 		names[p.Name] = true
+	}
+	return nil
+}
+
+// Warnings returns what an operator should know of the configuration of a releaser apart
+// from its master: sentences, none if all is well.
+func (c Config) Warnings() []string {
+	if c.TrustFile == "" {
+		return []string{noTrust + ": packages get no verification summaries, which say that the releaser verified them"}
 	}
 	return nil
 }

@@ -27,18 +27,24 @@ import (
 // says so. word makes it another one.
 func (w *world) told(name, word string) (map[string]string, albs.ProvePackage) {
 	w.t.Helper()
-	made, err := rpms()
-	if err != nil {
-		w.t.Fatal(err)
+	var texts [3]string
+	for i, ending := range laid.Endings[:3] {
+		texts[i] = fmt.Sprintf("%s of %s%s\n", ending, name, word)
 	}
-	k := albs.ProvePackage{Paths: []string{repo + "/Packages/" + name[:1] + "/" + name}, Package: albs.DigestOf(made[name])}
+	return w.tell(name, texts)
+}
+
+// tell is told for texts.
+func (w *world) tell(name string, texts [3]string) (map[string]string, albs.ProvePackage) {
+	w.t.Helper()
+	k := albs.ProvePackage{Paths: []string{repo + "/Packages/" + name[:1] + "/" + name}, Package: albs.DigestOf(w.rpms()[name])}
 	files := map[string]string{}
 	for i, d := range []*albs.Digest{&k.Statements, &k.LedgerProof, &k.LogProof} {
-		text := fmt.Sprintf("%s of %s%s\n", laid.Endings[i], name, word)
-		if *d, _, err = w.blobs.Write(w.t.Context(), strings.NewReader(text), 1000); err != nil {
+		var err error
+		if *d, _, err = w.blobs.Write(w.t.Context(), strings.NewReader(texts[i]), 1<<20); err != nil {
 			w.t.Fatal(err)
 		}
-		files[laid.Endings[i]] = text
+		files[laid.Endings[i]] = texts[i]
 	}
 	return files, k
 }
@@ -46,15 +52,22 @@ func (w *world) told(name, word string) (map[string]string, albs.ProvePackage) {
 // prove does what a task does; wrap may stand between it and the folder.
 func (w *world) prove(wrap func(folder) folder, packages ...albs.ProvePackage) (albs.ProveResult, error) {
 	w.t.Helper()
+	r, _, err := w.summarize(wrap, packages...)
+	return r, err
+}
+
+// summarize is prove, with the summaries.
+func (w *world) summarize(wrap func(folder) folder, packages ...albs.ProvePackage) (albs.ProveResult, []byte, error) {
+	w.t.Helper()
 	p, err := openPlace(w.public, product)
 	if err != nil {
-		return albs.ProveResult{}, err
+		return albs.ProveResult{}, nil, err
 	}
 	defer p.Close()
 	if wrap != nil {
 		p.root = wrap(p.root)
 	}
-	return p.prove(w.t.Context(), albs.ProveSpec{Product: product, Packages: packages}, w.blobs, io.Discard)
+	return p.prove(w.t.Context(), albs.ProveSpec{Product: product, Packages: packages}, w.v, w.blobs, io.Discard)
 }
 
 // tells checks that readers find all files beside a package.
@@ -171,14 +184,21 @@ func TestProvePruned(t *testing.T) {
 func TestKillWhileProving(t *testing.T) {
 	t.Parallel()
 	w := setup(t)
-	one := w.snapshot(nil, 1, alpha, beta)
-	first := w.tree(1, one)
 	ofAlpha, a := w.told(alpha, "")
 	ofBeta, b := w.told(beta, "")
+	killWhileProving(t, w, map[string]map[string]string{alpha: ofAlpha, beta: ofBeta}, a, b)
+}
+
+// killWhileProving proves packages of which that is told, a summary of what was told already
+// among it. Each round is killed one step later.
+func killWhileProving(t *testing.T, w *world, told map[string]map[string]string, packages ...albs.ProvePackage) {
+	t.Helper()
+	one := w.snapshot(nil, 1, slices.Collect(maps.Keys(told))...)
+	first := w.tree(1, one)
 	check := func(whole bool) error {
-		for name, files := range map[string]map[string]string{alpha: ofAlpha, beta: ofBeta} {
+		for name, files := range told {
 			missing := false
-			for _, ending := range laid.Endings {
+			for _, ending := range laid.Endings[:len(files)] {
 				got, err := os.ReadFile(filepath.Join(w.public, product, "pool", repo, "Packages", name[:1], name+ending))
 				switch {
 				case err != nil && whole:
@@ -201,7 +221,7 @@ func TestKillWhileProving(t *testing.T) {
 		unsynced := map[string]bool{}
 		var left atomic.Int64
 		left.Store(int64(n))
-		_, err := w.prove(func(f folder) folder { return mortal{volatile{f, unsynced, new(sync.Mutex)}, &left} }, a, b)
+		_, err := w.prove(func(f folder) folder { return mortal{volatile{f, unsynced, new(sync.Mutex)}, &left} }, packages...)
 		if err == nil {
 			break
 		}
@@ -213,7 +233,7 @@ func TestKillWhileProving(t *testing.T) {
 		if err := check(false); err != nil {
 			t.Errorf("killed after %d steps: %v", n, err)
 		}
-		if _, err := w.prove(func(f folder) folder { return volatile{f, unsynced, new(sync.Mutex)} }, a, b); err != nil {
+		if _, err := w.prove(func(f folder) folder { return volatile{f, unsynced, new(sync.Mutex)} }, packages...); err != nil {
 			t.Fatalf("after it was killed after %d steps: %v", n, err)
 		}
 		if err := check(true); err != nil {

@@ -25,7 +25,8 @@
 // (prune.go) before the tree is. The
 // releaser decides nothing: what it publishes was approved, signed and sealed before. What
 // a release added it states itself, after it has looked at how that lies there, by the key
-// of its own in Config.Dir (state.go).
+// of its own in Config.Dir (state.go); and likewise that a package verifies with what lies
+// beside it (summary.go).
 package releaser
 
 import (
@@ -61,8 +62,16 @@ type Config struct {
 	Dir string `yaml:"dir"`
 	// Places are further places: each is brought to what Public shows.
 	Places []further.Place `yaml:"places"`
+	// TrustFile says by what the releaser verifies what it released, as strangers do:
+	// what albs trust export writes. It is read for each task. Without it packages get no
+	// verification summary.
+	TrustFile string `yaml:"trust_file"`
 	// Spool keeps what could not be reported yet.
 	Spool string `yaml:"spool"`
+
+	// Trust is what the master in the same process trusts of a product; TrustFile comes
+	// before it.
+	Trust func(ctx context.Context, product string) (attest.Trust, error) `yaml:"-"`
 }
 
 // Run publishes what m has to publish until ctx is done, and brings further places to
@@ -82,6 +91,9 @@ func Run(ctx context.Context, c Config, version string, m worker.Master, log zer
 	if me.states, err = openStates(c.Dir); err != nil {
 		return err
 	}
+	if c.TrustFile == "" && c.Trust == nil {
+		log.Warn().Msg(noTrust + ": packages get no verification summaries")
+	}
 	others, err := newFollowers(c, log)
 	if err != nil {
 		return err
@@ -98,7 +110,7 @@ func Run(ctx context.Context, c Config, version string, m worker.Master, log zer
 				}
 				return albs.OutcomeOK, albs.Result{Prune: &r}, nil
 			case albs.KindProve:
-				r, said, err := prove(ctx, c, others, s)
+				r, said, err := prove(ctx, c, me, others, s)
 				if err != nil {
 					return "", albs.Result{}, err
 				}

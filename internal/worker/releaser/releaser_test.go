@@ -56,6 +56,21 @@ type world struct {
 	blobs  blobs
 	public string
 	url    string
+	made   map[string][]byte // packages by file name; nil is rpms
+	v      *verifier         // of what is proven
+}
+
+// rpms are the packages of the world.
+func (w *world) rpms() map[string][]byte {
+	w.t.Helper()
+	if w.made != nil {
+		return w.made
+	}
+	made, err := rpms()
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return made
 }
 
 type blobs struct{ *blob.Dir }
@@ -102,10 +117,7 @@ func setup(t *testing.T) *world {
 func (w *world) snapshot(from *repodata.Snapshot, revision int64, names ...string) *repodata.Snapshot {
 	w.t.Helper()
 	ctx := w.t.Context()
-	made, err := rpms()
-	if err != nil {
-		w.t.Fatal(err)
-	}
+	made := w.rpms()
 	var c repodata.Change
 	for _, n := range names {
 		p, err := rpm.Read(bytes.NewReader(made[n]))

@@ -209,7 +209,7 @@ func writeStatements(w io.Writer, s *attest.Signer, spec albs.PublishSpec, added
 			return err
 		}
 		if _, err := w.Write(append(b, '\n')); err != nil {
-			return fmt.Errorf("write statements: %w", err)
+			return err
 		}
 	}
 	return nil
@@ -221,16 +221,21 @@ func (o *own) state(ctx context.Context, s *worker.Session, spec albs.PublishSpe
 	if len(added) == 0 {
 		return albs.File{}, nil
 	}
+	return o.upload(ctx, s, statementsName, func(w io.Writer) error { return writeStatements(w, o.states, spec, added) })
+}
+
+// upload uploads statements that write writes, by way of a file that is gone then.
+func (o *own) upload(ctx context.Context, s *worker.Session, name string, write func(io.Writer) error) (albs.File, error) {
 	f, err := os.CreateTemp(o.dir, unsent)
 	if err != nil {
 		return albs.File{}, fmt.Errorf("write statements: %w", err)
 	}
 	defer os.Remove(f.Name())
 	defer f.Close()
-	if err := writeStatements(f, o.states, spec, added); err != nil {
-		return albs.File{}, err
+	if err := write(f); err != nil {
+		return albs.File{}, fmt.Errorf("write statements: %w", err)
 	}
-	return s.Upload(ctx, f.Name(), statementsName)
+	return s.Upload(ctx, f.Name(), name)
 }
 
 // own is the releaser's directory of its own.

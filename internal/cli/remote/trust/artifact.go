@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/dustin/go-humanize"
@@ -39,7 +40,7 @@ func (a app) artifactCommand() *urfave.Command {
 			{
 				Name: "bundle", Usage: "download what lies beside a package, for albs verify", ArgsUsage: "FILE|SHA256 [--output DIR] [--current]",
 				Description: "Its statements, NAME.rpm" + attest.EnvelopesSuffix + ", and their proof, NAME.rpm" + attest.ProofSuffix + ", are written beside FILE, or into DIR, and go with the package to whoever is to verify it.\n" +
-					"Of a package in the public log NAME.rpm" + attest.LogProofSuffix + " comes with them, and all three are as they lie beside it in the public place.\n" +
+					"Of a package in the public log NAME.rpm" + attest.LogProofSuffix + " comes with them, and, if the releaser has verified it, NAME.rpm" + attest.SummarySuffix + ": all are as they lie beside it in the public place.\n" +
 					"What was stated since the release, as that it was rebuilt, --current has; the log's proof isn't about that.\n" +
 					"For example: albs artifact bundle hello-1-1.x86_64.rpm",
 				Flags: []urfave.Flag{
@@ -144,9 +145,12 @@ func (a app) saveBundle(c *urfave.Context) error {
 	if err != nil {
 		return err
 	}
-	if stale := base + attest.LogProofSuffix; files[2].b == nil {
-		if _, err := os.Lstat(stale); err == nil {
-			return albs.Errorf(albs.Conflict, "%s is there already, and is about other statements than would lie beside it: choose another place with --output, or remove it", stale)
+	for _, f := range files {
+		if f.b != nil {
+			continue
+		}
+		if _, err := os.Lstat(base + f.suffix); err == nil {
+			return albs.Errorf(albs.Conflict, "%s is there already, and is about other statements than would lie beside it: choose another place with --output, or remove it", base+f.suffix)
 		}
 	}
 	for _, f := range files {
@@ -172,7 +176,7 @@ type besideFile struct {
 // fitting downloads what lies beside a package, without the proof of the public log if
 // current. One file is asked for after the other, and something may be stated or released in
 // between: then they don't fit, and are asked for again.
-func fitting(ctx context.Context, cl *client.Client, d albs.Digest, current bool) (files [3]besideFile, err error) {
+func fitting(ctx context.Context, cl *client.Client, d albs.Digest, current bool) (files [4]besideFile, err error) {
 	var misfit error
 	for range 3 {
 		log, err := logProof(ctx, cl, d, current)
@@ -194,21 +198,44 @@ func fitting(ctx context.Context, cl *client.Client, d albs.Digest, current bool
 			misfit = albs.Errorf(albs.Conflict, "its proof of the public log is another one each time")
 			continue
 		}
-		return [3]besideFile{{attest.EnvelopesSuffix, envelopes}, {attest.ProofSuffix, proof}, {attest.LogProofSuffix, log}}, nil
+		summary, err := none(func() ([]byte, error) { return cl.Summary(ctx, d, attest.MaxSummary) }, log == nil)
+		if err != nil {
+			return files, err
+		}
+		if summary != nil && !summarizes(summary, envelopes, proof, log) {
+			misfit = albs.Errorf(albs.Conflict, "its verification summary is of another release each time")
+			continue
+		}
+		return [4]besideFile{{attest.EnvelopesSuffix, envelopes}, {attest.ProofSuffix, proof}, {attest.LogProofSuffix, log}, {attest.SummarySuffix, summary}}, nil
 	}
 	return files, fmt.Errorf("the server's bundle: %w", misfit)
 }
 
 // logProof is nil if there is none.
 func logProof(ctx context.Context, cl *client.Client, d albs.Digest, current bool) ([]byte, error) {
-	if current {
+	return none(func() ([]byte, error) { return cl.LogProof(ctx, d, tlog.MaxProof) }, current)
+}
+
+// none is what get gets, nil if there is none or it isn't to be asked.
+func none(get func() ([]byte, error), without bool) ([]byte, error) {
+	if without {
 		return nil, nil
 	}
-	b, err := cl.LogProof(ctx, d, tlog.MaxProof)
+	b, err := get()
 	if errors.Is(err, albs.NotFound) {
 		return nil, nil
 	}
 	return b, err
+}
+
+// summarizes reports whether the file of a summary is about the others.
+func summarizes(summary []byte, others ...[]byte) bool {
+	e, err := attest.ParseSummary(summary)
+	var want []albs.Digest
+	for _, b := range others {
+		want = append(want, albs.DigestOf(b))
+	}
+	return err == nil && slices.Equal(attest.SummaryOf(e), want)
 }
 
 func (a app) trustCommand() *urfave.Command {

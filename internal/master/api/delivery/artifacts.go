@@ -55,6 +55,11 @@ func (s *Resources) routeArtifacts() {
 	op.Responses = rest.Answers(http.StatusOK, "A c2sp.org/tlog-proof@v1", logProofType)
 	s.Raw(op, s.beside(besideFile{attest.LogProofSuffix, logProofType, func(f transparency.Files) albs.Digest { return f.LogProof }, nil}))
 
+	op = rest.Operation(rest.Get, "/api/v1/artifacts/{sha256}/vsa", "Download the releaser's summary that it verified a package with all of that: NAME.vsa.json")
+	op.Parameters = rest.PathParams(op.Path)
+	op.Responses = rest.Answers(http.StatusOK, "A DSSE envelope with a SLSA verification summary", summaryType)
+	s.Raw(op, s.summary)
+
 	op = rest.Operation(rest.Get, "/api/v1/trust", "Download what a stranger needs to verify packages of this server")
 	op.Parameters = []*huma.Param{
 		rest.QueryParam("product", huma.TypeString, "Trust this product alone; all if it is absent"),
@@ -71,6 +76,7 @@ func DownloadPath(d albs.Digest) string { return "/api/v1/artifacts/" + string(d
 const (
 	bundleType   = "application/jsonl"
 	logProofType = "text/plain"
+	summaryType  = "application/json"
 )
 
 // ArtifactDetail is what is known of one file.
@@ -197,10 +203,38 @@ func (s *Resources) beside(f besideFile) http.HandlerFunc {
 			s.Fail(w, r, err)
 			return
 		}
-		w.Header().Set("Content-Type", f.media)
-		w.Header().Set("Content-Disposition", mime.FormatMediaType("attachment", map[string]string{"filename": name + f.suffix}))
-		http.ServeContent(w, r, "", time.Time{}, bytes.NewReader(b))
+		s.attach(w, r, name+f.suffix, f.media, b)
 	}
+}
+
+// summary serves the verification summary of a package.
+func (s *Resources) summary(w http.ResponseWriter, r *http.Request) {
+	name, b, err := s.readSummary(r)
+	if err != nil {
+		s.Fail(w, r, err)
+		return
+	}
+	s.attach(w, r, name+attest.SummarySuffix, summaryType, b)
+}
+
+func (s *Resources) readSummary(r *http.Request) (name string, b []byte, err error) {
+	d, err := albs.ParseDigest(chi.URLParam(r, "sha256"))
+	if err != nil {
+		return "", nil, err
+	}
+	a, err := s.Artifacts.Find(r.Context(), d)
+	if err != nil {
+		return "", nil, err
+	}
+	b, err = s.Logs.Summary(r.Context(), d)
+	return a.Name, b, err
+}
+
+// attach serves a file of that name.
+func (s *Resources) attach(w http.ResponseWriter, r *http.Request, name, media string, b []byte) {
+	w.Header().Set("Content-Type", media)
+	w.Header().Set("Content-Disposition", mime.FormatMediaType("attachment", map[string]string{"filename": name}))
+	http.ServeContent(w, r, "", time.Time{}, bytes.NewReader(b))
 }
 
 // readBeside returns the name of the package that a request is about and what f is of it.

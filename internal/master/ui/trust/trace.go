@@ -5,11 +5,13 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 
 	"github.com/go-chi/chi/v5"
 
 	"albs/internal/albs"
+	"albs/internal/attest"
 	"albs/internal/master/auth"
 	"albs/internal/master/build/statement"
 	"albs/internal/master/provenance"
@@ -46,6 +48,8 @@ type thing struct {
 	Worst provenance.Standing
 	// Logged tells that the public log proves it to be released.
 	Logged bool
+	// Summarized tells that the ledger has what the releaser says of having verified it.
+	Summarized bool
 }
 
 type link struct {
@@ -160,6 +164,9 @@ func (u *Pages) tracePage(w http.ResponseWriter, r *http.Request) error {
 		if v.Things[i].Logged = err == nil; err != nil && !errors.Is(err, albs.NotFound) {
 			return err
 		}
+		v.Things[i].Summarized = v.Things[i].Logged && slices.ContainsFunc(v.Things[i].Links, func(l link) bool {
+			return l.Says == attest.VSA && l.Standing == provenance.Verified
+		})
 	}
 	if d := asked(t); d != "" {
 		// Whose build it is, and what that person may, is looked at when it is asked for.

@@ -41,7 +41,7 @@ func sample(name string) trace.Trace {
 func TestTemplates(t *testing.T) {
 	t.Parallel()
 	offered := viewOf(sample(pagetest.Bad))
-	offered.Things[1].Logged = true
+	offered.Things[1].Logged, offered.Things[1].Summarized = true, true
 	offered.Actions = []page.Action{{URL: "/x", Label: "Rebuild", Sure: "Really", Leads: true}, {Label: "Rebuild", Why: pagetest.Bad}}
 	all := statement.Builders(pagetest.Bad)
 	offered.Things[1].Links[0].Builder = &all[0]

@@ -7,8 +7,9 @@ import (
 )
 
 // Endings are those of the files that lie beside a package, in the order in which they
-// are laid: who finds the last finds all.
-var Endings = []string{attest.EnvelopesSuffix, attest.ProofSuffix, attest.LogProofSuffix}
+// are laid: who finds one finds those before it. The last is only beside packages that
+// the releaser has verified.
+var Endings = []string{attest.EnvelopesSuffix, attest.ProofSuffix, attest.LogProofSuffix, attest.SummarySuffix}
 
 // Beside returns the name of the package that a file lies beside; of any other file it
 // is the file's own name.

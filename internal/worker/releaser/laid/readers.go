@@ -49,8 +49,11 @@ func Invites(t repodata.Tree, isRepo map[string]bool, name string) bool {
 // Readers is where readers find the products of a place, as Config.URL says it.
 type Readers string
 
-// address is where they find a name of a product's place.
-func (at Readers) address(product, name string) (string, error) {
+// Address is where they find a name of a product's place, "" if nobody said.
+func (at Readers) Address(product, name string) (string, error) {
+	if at == "" {
+		return "", nil
+	}
 	u, err := url.Parse(string(at))
 	if err != nil {
 		return "", fmt.Errorf("parse address of the public place: %w", err)
@@ -64,11 +67,11 @@ func (at Readers) Invitation(t repodata.Tree, r repodata.TreeRepo, serial int64)
 	if at == "" {
 		return nil, nil
 	}
-	own, err := at.address(t.Product, path.Join(TreeName(serial), r.Path)+"/")
+	own, err := at.Address(t.Product, path.Join(TreeName(serial), r.Path)+"/")
 	if err != nil {
 		return nil, err
 	}
-	list, err := at.address(t.Product, path.Join("current", r.Path, MirrorList))
+	list, err := at.Address(t.Product, path.Join("current", r.Path, MirrorList))
 	if err != nil {
 		return nil, err
 	}
@@ -82,7 +85,7 @@ func (at Readers) Invitation(t repodata.Tree, r repodata.TreeRepo, serial int64)
 	var keys []string
 	for _, f := range t.Files {
 		if strings.HasPrefix(f.Path, "RPM-GPG-KEY-") {
-			key, err := at.address(t.Product, path.Join("current", f.Path))
+			key, err := at.Address(t.Product, path.Join("current", f.Path))
 			if err != nil {
 				return nil, err
 			}
