@@ -523,7 +523,7 @@ func TestNewerSchemaIsRefused(t *testing.T) {
 // Masters that start at the same time must not both migrate.
 func TestOpenTogether(t *testing.T) {
 	t.Parallel()
-	c := dbtest.Postgres(t)
+	c := dbtest.Schema(t)
 	var g errgroup.Group
 	for range 4 {
 		g.Go(func() error {
@@ -633,9 +633,9 @@ func TestLeaderLosesItsConnection(t *testing.T) {
 		if terms++; terms == 2 {
 			return nil
 		}
-		// The lock's holder; dbtest names its connections after the schema.
+		// The lock's holder; dbtest names its connections after the database.
 		exec(t, d, `SELECT pg_terminate_backend(l.pid) FROM pg_locks l JOIN pg_stat_activity a ON a.pid = l.pid
-			WHERE l.locktype = 'advisory' AND a.application_name = current_schema() AND l.pid <> pg_backend_pid()`)
+			WHERE l.locktype = 'advisory' AND a.application_name = current_database() AND l.pid <> pg_backend_pid()`)
 		<-ctx.Done()
 		return ctx.Err()
 	})
@@ -646,9 +646,9 @@ func TestLeaderLosesItsConnection(t *testing.T) {
 
 func TestNotify(t *testing.T) {
 	t.Parallel()
-	c := dbtest.Postgres(t)
+	c := dbtest.Schema(t)
 	d1, d2 := dbtest.Open(t, c), dbtest.Open(t, c)
-	other := dbtest.Open(t, dbtest.Postgres(t))
+	other := dbtest.Open(t, dbtest.Schema(t))
 	ctx, cancel := context.WithCancel(t.Context())
 	heard := make(chan string, 100)
 	var wg sync.WaitGroup

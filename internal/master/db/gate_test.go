@@ -105,7 +105,7 @@ func TestGateLosesItsConnection(t *testing.T) {
 			return err
 		}
 		exec(t, d, `SELECT pg_terminate_backend(l.pid) FROM pg_locks l JOIN pg_stat_activity a ON a.pid = l.pid
-			WHERE l.locktype = 'advisory' AND a.application_name = current_schema() AND l.pid <> pg_backend_pid()`)
+			WHERE l.locktype = 'advisory' AND a.application_name = current_database() AND l.pid <> pg_backend_pid()`)
 		return held()
 	})
 	if !errors.Is(err, albs.Unavailable) {

@@ -6,9 +6,12 @@ package dbtest
 import (
 	"context"
 	"crypto/rand"
+	"crypto/sha256"
 	"database/sql"
 	"encoding/hex"
+	"errors"
 	"fmt"
+	"io/fs"
 	"net/url"
 	"os"
 	"path/filepath"
@@ -17,10 +20,11 @@ import (
 	"testing"
 
 	"albs/internal/master/db"
+	"albs/migrations"
 )
 
 // Env is the environment variable that holds the DSN of a PostgreSQL cluster
-// whose user may create schemas. testdata/postgres.sh runs a command with one.
+// whose user may create databases. testdata/postgres.sh runs a command with one.
 const Env = "ALBS_TEST_POSTGRES"
 
 // Each runs f as two parallel subtests, "sqlite" and "postgres", each with an
@@ -88,51 +92,166 @@ var migrated = sync.OnceValues(func() (b []byte, err error) {
 	return os.ReadFile(file)
 })
 
-// Postgres makes a schema for this test alone and returns a DSN whose search
-// path leads there; the schema is dropped when the test ends. It skips the test
-// when ALBS_TEST_POSTGRES is not set.
+// Postgres makes a migrated database for this test alone and returns its DSN; the
+// database is dropped when the test ends. It is a copy of one that the first test of the
+// cluster makes: to migrate takes six times as long. It skips the test when
+// ALBS_TEST_POSTGRES is not set.
 func Postgres(t testing.TB) db.Config {
+	t.Helper()
+	dsn := cluster(t)
+	from, err := template()
+	if err != nil {
+		t.Fatalf("migrate the tests' database: %v", err)
+	}
+	name := unique()
+	run(t, dsn, "CREATE DATABASE "+name+" TEMPLATE "+from)
+	t.Cleanup(func() { run(t, dsn, "DROP DATABASE "+name+" WITH (FORCE)") })
+	return config(t, dsn, map[string]string{"dbname": name, "search_path": schema, "application_name": name})
+}
+
+// Schema makes an empty schema for this test alone, in the database that the environment
+// names and where others have theirs, and returns a DSN whose search path leads there;
+// the schema is dropped when the test ends. It skips the test as Postgres does.
+func Schema(t testing.TB) db.Config {
+	t.Helper()
+	dsn, name := cluster(t), unique()
+	run(t, dsn, "CREATE SCHEMA "+name)
+	t.Cleanup(func() { run(t, dsn, "DROP SCHEMA "+name+" CASCADE") })
+	return config(t, dsn, map[string]string{"search_path": name, "application_name": name})
+}
+
+// schema is where the copies have their tables: not in public, so that no query that
+// names a schema passes.
+const schema = "albs"
+
+// cluster returns the DSN that the environment names, or skips the test.
+func cluster(t testing.TB) string {
 	t.Helper()
 	dsn := os.Getenv(Env)
 	if dsn == "" {
 		t.Skipf("%s is not set: run the tests by testdata/postgres.sh for PostgreSQL too", Env)
 	}
-	admin, err := sql.Open("postgres", dsn)
-	if err != nil {
-		t.Fatalf("open %s: %v", Env, err)
-	}
+	return dsn
+}
+
+// unique is the name of a database or a schema that nobody else has.
+func unique() string {
 	random := make([]byte, 8)
 	rand.Read(random)
-	schema := "test_" + hex.EncodeToString(random)
-	if _, err := admin.ExecContext(t.Context(), "CREATE SCHEMA "+schema); err != nil {
-		t.Fatalf("create schema: %v", err)
+	return "test_" + hex.EncodeToString(random)
+}
+
+// run runs a statement on a connection of its own. The test's context may be over.
+func run(t testing.TB, dsn, statement string) {
+	t.Helper()
+	d, err := sql.Open("postgres", dsn)
+	if err == nil {
+		_, err = d.Exec(statement)
+		err = errors.Join(err, d.Close())
 	}
-	t.Cleanup(func() {
-		defer admin.Close()
-		if _, err := admin.Exec("DROP SCHEMA " + schema + " CASCADE"); err != nil {
-			t.Errorf("drop schema: %v", err)
-		}
-	})
-	dsn, err = inSchema(dsn, schema)
+	if err != nil {
+		t.Errorf("%s: %v", statement, err)
+	}
+}
+
+func config(t testing.TB, dsn string, change map[string]string) db.Config {
+	t.Helper()
+	dsn, err := with(dsn, change)
 	if err != nil {
 		t.Fatalf("%s: %v", Env, err)
 	}
 	return db.Config{DSN: dsn}
 }
 
-// inSchema adds the search path to a DSN of either form, URL or key=value, and
-// the application name, by which the server lists the test's connections.
-func inSchema(dsn, schema string) (string, error) {
+// template returns the name of the cluster's database that has these migrations and that
+// nobody is connected to. Processes that need it at the same time make one.
+var template = sync.OnceValues(func() (string, error) {
+	ctx, dsn := context.Background(), os.Getenv(Env)
+	hash := sha256.New()
+	if err := fs.WalkDir(migrations.FS, "postgres", func(path string, e fs.DirEntry, err error) error {
+		if err != nil || e.IsDir() {
+			return err
+		}
+		b, err := fs.ReadFile(migrations.FS, path)
+		fmt.Fprintf(hash, "%s %d\n%s", path, len(b), b)
+		return err
+	}); err != nil {
+		return "", err
+	}
+	name := "albs_template_" + hex.EncodeToString(hash.Sum(nil)[:8])
+	pool, err := sql.Open("postgres", dsn)
+	if err != nil {
+		return "", err
+	}
+	defer pool.Close()
+	admin, err := pool.Conn(ctx) // one session has the lock
+	if err != nil {
+		return "", err
+	}
+	defer admin.Close()
+	if _, err := admin.ExecContext(ctx, "SELECT pg_advisory_lock(hashtext('albs_template'))"); err != nil {
+		return "", err
+	}
+	there := false
+	if err := admin.QueryRowContext(ctx, "SELECT EXISTS (SELECT 1 FROM pg_database WHERE datname = $1)", name).Scan(&there); err != nil || there {
+		return name, err
+	}
+	// It has its name when it is whole; the process that began it may have been killed.
+	begun := name + "_new"
+	for _, statement := range []string{"DROP DATABASE IF EXISTS " + begun + " WITH (FORCE)", "CREATE DATABASE " + begun} {
+		if _, err := admin.ExecContext(ctx, statement); err != nil {
+			return "", fmt.Errorf("%s: %w", statement, err)
+		}
+	}
+	if err := migrate(ctx, dsn, begun); err != nil {
+		return "", err
+	}
+	_, err = admin.ExecContext(ctx, "ALTER DATABASE "+begun+" RENAME TO "+name)
+	return name, err
+})
+
+// migrate makes the tables in the database of that name.
+func migrate(ctx context.Context, dsn, name string) error {
+	dsn, err := with(dsn, map[string]string{"dbname": name, "search_path": schema})
+	if err != nil {
+		return err
+	}
+	empty, err := sql.Open("postgres", dsn)
+	if err != nil {
+		return err
+	}
+	_, err = empty.ExecContext(ctx, "CREATE SCHEMA "+schema)
+	if err := errors.Join(err, empty.Close()); err != nil {
+		return err
+	}
+	d, err := db.Open(ctx, db.Config{DSN: dsn})
+	if err != nil {
+		return err
+	}
+	return d.Close()
+}
+
+// with changes settings in a DSN of either form, URL or key=value. The application name
+// is that of the database or the schema, by which the server lists the test's connections.
+func with(dsn string, change map[string]string) (string, error) {
 	if !strings.Contains(dsn, "://") {
-		return dsn + " search_path=" + schema + " application_name=" + schema, nil
+		for k, v := range change {
+			dsn += " " + k + "=" + v // the last one counts
+		}
+		return dsn, nil
 	}
 	u, err := url.Parse(dsn)
 	if err != nil {
 		return "", fmt.Errorf("parse DSN: %w", err)
 	}
 	q := u.Query()
-	q.Set("search_path", schema)
-	q.Set("application_name", schema)
+	for k, v := range change {
+		if k == "dbname" {
+			u.Path = "/" + v
+			continue
+		}
+		q.Set(k, v)
+	}
 	u.RawQuery = q.Encode()
 	return u.String(), nil
 }
