@@ -338,7 +338,7 @@ func (p *process) stop() {
 		p.t.Fatalf("%s has ended: %v\n%s", p.name, p.err, tail(p.log, 40))
 	}
 	// One that has said nothing yet may not be listening for signals.
-	for late := time.After(30 * time.Second); p.running() && p.said() == 0; {
+	for late := time.After(2 * time.Minute); p.running() && p.said() == 0; {
 		select {
 		case <-time.After(20 * time.Millisecond):
 		case <-late:
@@ -353,7 +353,7 @@ func (p *process) stop() {
 		if p.err != nil {
 			p.t.Errorf("%s ended with %v\n%s", p.name, p.err, tail(p.log, 40))
 		}
-	case <-time.After(30 * time.Second):
+	case <-time.After(2 * time.Minute):
 		p.t.Errorf("%s did not end within 30 s of SIGTERM", p.name)
 		p.kill()
 	}
@@ -374,11 +374,11 @@ var tokenLine = regexp.MustCompile(`(?m)^ *admin token: *(albs_\S+)$`)
 // await waits until the master answers.
 func (s *site) await(p *process) {
 	s.t.Helper()
-	s.until(60*time.Second, "the master answers", func() bool {
+	s.until(3*time.Minute, "the master answers", func() bool {
 		if !p.running() {
 			s.t.Fatalf("%s has ended: %v\n%s", p.name, p.err, tail(p.log, 40))
 		}
-		ctx, cancel := context.WithTimeout(s.t.Context(), 2*time.Second)
+		ctx, cancel := context.WithTimeout(s.t.Context(), 10*time.Second)
 		defer cancel()
 		r, err := http.NewRequestWithContext(ctx, http.MethodGet, s.url+"/api/v1/openapi.json", nil)
 		if err != nil {

@@ -438,7 +438,7 @@ func TestNoOrphan(t *testing.T) {
 		t.Helper()
 		tick := time.NewTicker(5 * time.Millisecond)
 		defer tick.Stop()
-		for end := time.After(30 * time.Second); !ok(); {
+		for end := time.After(2 * time.Minute); !ok(); {
 			select {
 			case <-tick.C:
 			case <-end:

@@ -273,7 +273,7 @@ func examine(t *testing.T, dir string, n int, remembered ledger.State) (noticed 
 			noticed = err
 		}
 	}()
-	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 	defer cancel()
 	note := func(err error) {
 		if noticed == nil {

@@ -242,7 +242,7 @@ func TestRefusedBeforeBody(t *testing.T) {
 			t.Fatal(err)
 		}
 		fmt.Fprintf(conn, "%s %s HTTP/1.1\r\nHost: albs\r\nContent-Type: application/json\r\nContent-Length: 1000\r\n\r\n", p.Method, filled(p.Path))
-		_ = conn.SetReadDeadline(time.Now().Add(10 * time.Second))
+		_ = conn.SetReadDeadline(time.Now().Add(time.Minute))
 		resp, err := http.ReadResponse(bufio.NewReader(conn), nil)
 		if err != nil {
 			t.Fatalf("%s: %v", p.Key(), err)

@@ -659,7 +659,7 @@ func (f *fixture) settled(id albs.BuildID, want ...albs.Arch) {
 	f.t.Helper()
 	wake, stop := f.events.Wake("")
 	defer stop()
-	deadline := time.After(30 * time.Second)
+	deadline := time.After(2 * time.Minute)
 	for {
 		got := f.built(id)
 		if len(got) >= len(want) {

@@ -291,7 +291,7 @@ func TestFromCommitToRepository(t *testing.T) {
 		packages, err := f.Packages(t.Context(), b.ID)
 		must(t, err)
 		for _, a := range packages {
-			ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+			ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 			must(t, f.provenance.WaitNotarized(ctx, a.Digest))
 			cancel()
 		}
@@ -651,7 +651,7 @@ func (f *fixture) wait(id albs.BuildID, want status.State) Build {
 	f.t.Helper()
 	wake, stop := f.events.Wake("")
 	defer stop()
-	deadline := time.After(30 * time.Second)
+	deadline := time.After(2 * time.Minute)
 	for {
 		b, err := f.Get(f.t.Context(), id)
 		must(f.t, err)

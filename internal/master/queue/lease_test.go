@@ -30,7 +30,7 @@ func (f *fixture) wantEvents(topic string, want ...string) {
 	for err == nil && len(es) < len(want) { // held back by other tests' transactions
 		select {
 		case <-wake:
-		case <-time.After(20 * time.Second):
+		case <-time.After(time.Minute):
 			f.t.Errorf("no more than %d events came", len(es))
 			want = nil
 		}
@@ -850,7 +850,7 @@ func TestLongPollEnds(t *testing.T) {
 	var g errgroup.Group
 	g.Go(func() error { return f.tx(func(db.Tx) error { close(writing); <-over; return nil }) })
 	<-writing
-	ctx, cancel := context.WithTimeout(f.as("a"), 20*time.Second)
+	ctx, cancel := context.WithTimeout(f.as("a"), time.Minute)
 	defer cancel()
 	o := offer
 	o.Wait = 1
@@ -899,8 +899,8 @@ func TestLongPollEndsBesideAnother(t *testing.T) {
 	}
 	select {
 	case <-ended:
-	case <-time.After(20 * time.Second):
-		t.Error("a claim of one second still waits after twenty")
+	case <-time.After(time.Minute):
+		t.Error("a claim of one second still waits after a minute")
 	}
 }
 

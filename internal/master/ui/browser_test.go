@@ -73,7 +73,7 @@ func startBrowser(t *testing.T) *browser {
 
 func (b *browser) do(a chromedp.Action[chromedp.Void]) {
 	b.t.Helper()
-	ctx, cancel := context.WithTimeout(b.ctx, 20*time.Second)
+	ctx, cancel := context.WithTimeout(b.ctx, time.Minute)
 	defer cancel()
 	if err := chromedp.Do(ctx, a); err != nil {
 		b.t.Fatalf("%v\n%s", err, b.text())
@@ -88,7 +88,7 @@ func (b *browser) text() string {
 // until waits for a JavaScript expression to hold; across navigations too.
 func (b *browser) until(expression string) {
 	b.t.Helper()
-	ctx, cancel := context.WithTimeout(b.ctx, 20*time.Second)
+	ctx, cancel := context.WithTimeout(b.ctx, time.Minute)
 	defer cancel()
 	for {
 		ok, err := chromedp.Run(ctx, chromedp.Evaluate[bool]("!!("+expression+")"))

@@ -182,7 +182,7 @@ func testClaimWakes(t *testing.T, f Fixture) {
 	if a := <-got; a.err != nil || a.lease == nil || a.lease.Token.Task != id {
 		t.Fatalf("Claim = %+v, %v; want task %d", a.lease, a.err, id)
 	}
-	if d := time.Since(began); d > 10*time.Second {
+	if d := time.Since(began); d > worker.MaxClaimWait*2/3*time.Second {
 		t.Errorf("the waiting claim was woken after %v", d)
 	}
 }
@@ -195,7 +195,7 @@ func testClaimEnds(t *testing.T, f Fixture) {
 	if l, _ := m.Claim(ctx, worker.Offer{Labels: offers, Wait: worker.MaxClaimWait}); l != nil {
 		t.Errorf("Claim = %+v, want none", l)
 	}
-	if d := time.Since(began); d > 10*time.Second {
+	if d := time.Since(began); d > worker.MaxClaimWait*2/3*time.Second {
 		t.Errorf("Claim outlived its context by %v", d)
 	}
 }
@@ -595,7 +595,7 @@ func testPutBroken(t *testing.T, f Fixture) {
 	}
 	// A master may still be taking the last bytes of a broken call; then the rest
 	// begins elsewhere, and Conflict says so.
-	for deadline := time.Now().Add(10 * time.Second); ; {
+	for deadline := time.Now().Add(time.Minute); ; {
 		held, err := m.Stat(ctx, l.Token, d)
 		want(t, "Stat", err, "")
 		n, err := m.Put(ctx, l.Token, d, held, strings.NewReader(content[held:]))

@@ -214,7 +214,7 @@ func twice(t *testing.T, c Case) {
 func unchanged(t *testing.T, c Case, but []string, f func()) {
 	t.Helper()
 	before := dump(t, c, c.DB, but)
-	for end := time.Now().Add(10 * time.Second); ; { // until the master's loops have nothing to do
+	for end := time.Now().Add(time.Minute); ; { // until the master's loops have nothing to do
 		time.Sleep(20 * time.Millisecond)
 		again := dump(t, c, c.DB, but)
 		if cmp.Equal(before, again) || time.Now().After(end) {
