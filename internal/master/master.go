@@ -462,8 +462,8 @@ func (m *Master) Trust(ctx context.Context, name string, packages bool) (attest.
 		return t, err
 	}
 	for _, k := range keys {
-		// A revoked key verifies nothing any more.
-		if !packages || !k.RevokedAt.IsZero() || name != "" && !slices.Contains(k.Products, name) {
+		// A revoked key verifies nothing any more; one made for no product signs for any.
+		if !packages || !k.RevokedAt.IsZero() || name != "" && len(k.Products) > 0 && !slices.Contains(k.Products, name) {
 			continue
 		}
 		compact, err := attest.PackageKey(k.Public)
