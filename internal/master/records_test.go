@@ -111,7 +111,10 @@ approvals: {count: 1, distinct: true}
 	mastertest.Run(t, func(ctx context.Context) error {
 		return signer.Run(ctx, signer.Config{Dir: filepath.Join(spool, "keys"), Spool: filepath.Join(spool, "signer"), Trust: &trust}, "test", s, zerolog.Nop())
 	}, func(ctx context.Context) error {
-		c := releaser.Config{Public: filepath.Join(spool, "public"), Dir: filepath.Join(spool, "own"), Spool: filepath.Join(spool, "releaser")}
+		c := releaser.Config{
+			Public: filepath.Join(spool, "public"), Dir: filepath.Join(spool, "own"), Spool: filepath.Join(spool, "releaser"),
+			Trust: func(ctx context.Context, product string) (attest.Trust, error) { return f.Trust(ctx, product, true) },
+		}
 		return releaser.Run(ctx, c, "test", r, zerolog.Nop())
 	})
 	key := of(f, func() (client.Doc[client.Keygen], error) {
@@ -431,6 +434,9 @@ func TestRecords(t *testing.T) {
 	}
 	f.until("what is public is in the public log", func() bool {
 		return count(`SELECT count(*) FROM artifact WHERE name LIKE $1`, "%"+attest.LogProofSuffix) == 2
+	})
+	f.until("the releaser has verified it", func() bool {
+		return count(`SELECT count(*) FROM statement WHERE predicate = $1`, attest.VSA) == 2
 	})
 	f.until("the ledger has all", func() bool {
 		n, err := f.prov.Pending(ctx)
