@@ -207,10 +207,10 @@ HOME=$demo/client/home "${enter[@]}" dnf -q -c "$demo/client/dnf.conf" --install
 # shellcheck disable=SC2086 # a list of words
 run rpm --root "$demo/client/root" --dbpath "$dbpath" -q --qf '%{NEVRA}  signed %{RSAHEADER:pgpsig}\n' $packages
 
-say "its statements, the ledger's proof and that of the public log lie beside each package"
+say "its statements, the ledger's proof and that of the public log, and who verified it, lie beside each package"
 rpm=$(find -L "$public/$PLATFORM/main/x86_64/os/Packages" -name 'pngcheck-[0-9]*.x86_64.rpm' | head -n 1)
 for _ in $(seq 120); do
-	[ ! -e "$rpm.tlog-proof" ] || break
+	[ ! -e "$rpm.vsa.json" ] || break # the last of them
 	sleep 0.5
 done
 run ls "${rpm%/*}"
