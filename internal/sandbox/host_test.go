@@ -1,14 +1,18 @@
 package sandbox
 
 import (
+	"errors"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"golang.org/x/sys/unix"
 
 	"albs/internal/albs"
 )
@@ -92,4 +96,44 @@ func TestBeyond(t *testing.T) {
 			t.Errorf("%s (-want +got):\n%s", tt.name, diff)
 		}
 	}
+}
+
+// TestUnlock: a lock that was given back is free, also while a child that is being
+// started still has the file open.
+func TestUnlock(t *testing.T) {
+	t.Parallel()
+	path := filepath.Join(t.TempDir(), "lock")
+	unlock, err := tryLock(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	files, err := filepath.Glob("/proc/self/fd/*")
+	if err != nil {
+		t.Fatal(err)
+	}
+	i := slices.IndexFunc(files, func(f string) bool {
+		to, err := os.Readlink(f)
+		return err == nil && to == path
+	})
+	if i < 0 {
+		t.Fatalf("none of %q is the lock", files)
+	}
+	held, err := strconv.Atoi(filepath.Base(files[i]))
+	if err != nil {
+		t.Fatal(err)
+	}
+	child, err := unix.FcntlInt(uintptr(held), unix.F_DUPFD_CLOEXEC, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer unix.Close(child)
+	if _, err := tryLock(path); !errors.Is(err, unix.EWOULDBLOCK) {
+		t.Errorf("a lock that is held was taken again: %v", err)
+	}
+	unlock()
+	again, err := tryLock(path)
+	if err != nil {
+		t.Fatalf("the lock was given back, and still: %v", err)
+	}
+	again()
 }

@@ -446,7 +446,12 @@ func lockFile(path string, how int) (func(), error) {
 	if err := unix.Flock(int(f.Fd()), how); err != nil {
 		return nil, errors.Join(err, f.Close())
 	}
-	return func() { f.Close() }, nil
+	return func() {
+		// A child that was just forked has the file too: closing alone would leave it the
+		// lock until it runs its program.
+		_ = unix.Flock(int(f.Fd()), unix.LOCK_UN)
+		f.Close()
+	}, nil
 }
 
 // RemoveAll deletes the folder of an engine that is no longer in use. Files in it
