@@ -130,13 +130,18 @@ func ParseBundle(envelopes, proof []byte) (Bundle, error) {
 	return out, nil
 }
 
+// LeafNEVRA spells what the public log calls a package: with the epoch always.
+func LeafNEVRA(p *rpm.Package) string {
+	return fmt.Sprintf("%s-%d:%s-%s.%s", p.Name, p.Epoch, p.Version, p.NEVRA.Release, p.Arch)
+}
+
 // Leaf returns what the public log of releases says of a signed package whose file has
 // that digest: the repositories are those that b's statements of its releases name.
 // Nothing is verified. It is NotFound if there is no such statement, and Invalid if one
 // can't be read.
 func (b Bundle) Leaf(p *rpm.Package, file albs.Digest) (tlog.Leaf, error) {
 	l := tlog.Leaf{
-		NEVRA: fmt.Sprintf("%s-%d:%s-%s.%s", p.Name, p.Epoch, p.Version, p.NEVRA.Release, p.Arch),
+		NEVRA: LeafNEVRA(p),
 		File:  file, Header: p.HeaderSHA256, Payload: p.PayloadSHA256, Bundle: albs.DigestOf(b.Envelopes()),
 	}
 	for _, s := range b.Statements {

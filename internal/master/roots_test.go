@@ -88,6 +88,7 @@ var named = map[string]map[string]string{
 		"transparency_log":     "origin vkey root checkpoint begun_at",
 		"transparency_name":    "path file",
 		"tree":                 "product at retired_at",
+		"withdrawn_package":    "path file digest", // digest: released_package keeps it
 		"worker":               "name role labels hash prefix created_at used_at disabled_at",
 	},
 }

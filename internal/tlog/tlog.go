@@ -17,8 +17,11 @@ import (
 // MaxLeaf bounds a leaf in bytes, as tlog-tiles does.
 const MaxLeaf = 1<<16 - 1
 
-// The first line of a leaf.
-const releaseFormat = "albs-release/v1"
+// The first lines of leaves.
+const (
+	releaseFormat    = "albs-release/v1"
+	withdrawalFormat = "albs-withdrawal/v1"
+)
 
 // Leaf is what the log says of a released package: which file it is, which
 // repositories it was released into, and what is told of where it came from.
@@ -85,9 +88,6 @@ func ParseLeaf(b []byte) (Leaf, error) {
 
 // check refuses a leaf whose text would say something else than its fields.
 func (l Leaf) check() error {
-	word := func(s string) bool {
-		return s != "" && !strings.ContainsFunc(s, func(r rune) bool { return r <= ' ' || r == 0x7f })
-	}
 	if !word(l.NEVRA) {
 		return albs.Errorf(albs.Invalid, "the leaf names no package")
 	}
@@ -96,12 +96,22 @@ func (l Leaf) check() error {
 			return albs.Errorf(albs.Invalid, "the leaf of %.200s has no sha256 where one belongs", l.NEVRA)
 		}
 	}
-	if len(l.Repositories) == 0 || slices.ContainsFunc(l.Repositories, func(r string) bool { return !word(r) }) {
-		return albs.Errorf(albs.Invalid, "the leaf of %.200s names no repository where one belongs", l.NEVRA)
+	return checkRepositories(l.NEVRA, l.Repositories)
+}
+
+// word reports whether s is one word of a line.
+func word(s string) bool {
+	return s != "" && !strings.ContainsFunc(s, func(r rune) bool { return r <= ' ' || r == 0x7f })
+}
+
+// checkRepositories refuses what are no repositories of a leaf of a package.
+func checkRepositories(nevra string, repositories []string) error {
+	if len(repositories) == 0 || slices.ContainsFunc(repositories, func(r string) bool { return !word(r) }) {
+		return albs.Errorf(albs.Invalid, "the leaf of %.200s names no repository where one belongs", nevra)
 	}
-	seen := slices.Sorted(slices.Values(l.Repositories))
-	if len(slices.Compact(seen)) != len(l.Repositories) {
-		return albs.Errorf(albs.Invalid, "the leaf of %.200s names a repository twice", l.NEVRA)
+	seen := slices.Sorted(slices.Values(repositories))
+	if len(slices.Compact(seen)) != len(repositories) {
+		return albs.Errorf(albs.Invalid, "the leaf of %.200s names a repository twice", nevra)
 	}
 	return nil
 }

@@ -252,6 +252,29 @@ func TestSuccession(t *testing.T) {
 		if n := len(back.Plan.Repositories[0].Packages); n != 1 || back.Plan.Repositories[0].Packages[0].Action != plan.Remove {
 			t.Errorf("the rollback's plan is %+v", back.Plan.Repositories)
 		}
+		// What it took away is on record, once for each repository, and nothing else is.
+		gone := map[string][]string{}
+		f.must(f.EachWithdrawn(t.Context(), func(w Withdrawn) error {
+			if w.Release != back.ID || w.Product != "demo" || !w.Digest.Valid() {
+				t.Errorf("withdrawn is %+v", w)
+			}
+			gone[w.Path] = append(gone[w.Path], w.File)
+			return nil
+		}))
+		went := map[string][]string{}
+		for path, files := range shownFirst {
+			for _, file := range files {
+				went[path] = append(went[path], strings.Replace(file, "1.0-1", "1.0-2", 1))
+			}
+		}
+		if diff := cmp.Diff(went, gone, anyOrder); diff != "" {
+			t.Errorf("withdrawn (-want +got):\n%s", diff)
+		}
+		for id, want := range map[albs.ReleaseID]int{back.ID: 5, one.ID: 0, two.ID: 0} {
+			if ws, err := f.Withdrawn(t.Context(), id); err != nil || len(ws) != want {
+				t.Errorf("release %d withdrew %+v, %v, want %d", id, ws, err, want)
+			}
+		}
 		f.ended(two.ID, Reverted)
 		f.ended(one.ID, Completed)
 		f.wantEvents(two.ID, "release.planned", "approval.given", "release.started", EventPublished, "release.reverted")

@@ -154,6 +154,10 @@ func (h handler) Admit(ctx context.Context, l queue.Lease, outcome albs.Outcome,
 	if err != nil {
 		return nil, err
 	}
+	gone, err := h.gone(ctx, row, tree)
+	if err != nil {
+		return nil, err
+	}
 	said, err := h.provenance.Uploaded(ctx, queue.Upload(l.Token), r.Publish.Statements)
 	if err != nil {
 		return nil, err
@@ -174,6 +178,9 @@ func (h handler) Admit(ctx context.Context, l queue.Lease, outcome albs.Outcome,
 		if err := h.store.update(ctx, tx, row, InProgress); err != nil {
 			return err
 		}
+		if err := h.store.addWithdrawn(ctx, tx, row.ID, gone); err != nil {
+			return err
+		}
 		if row.Kind == Rollback {
 			err = h.reverted(ctx, tx, row)
 		} else {
@@ -184,6 +191,22 @@ func (h handler) Admit(ctx context.Context, l queue.Lease, outcome albs.Outcome,
 		}
 		return h.tell(ctx, tx, EventPublished, row)
 	}, nil
+}
+
+// gone returns what readers find no more once a release shows its tree.
+func (h handler) gone(ctx context.Context, row releaseRow, tree repodata.Tree) ([]releasedRow, error) {
+	if row.FromSerial == 0 {
+		return nil, nil
+	}
+	t, err := h.repos.TreeAt(ctx, row.Product, row.FromSerial)
+	if err != nil {
+		return nil, err
+	}
+	from, err := h.repos.ReadTree(ctx, t.Digest)
+	if err != nil {
+		return nil, err
+	}
+	return h.withdrawing(ctx, from, tree)
 }
 
 // maxBehind bounds what a releaser tells of further places, in bytes.

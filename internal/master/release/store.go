@@ -310,3 +310,35 @@ func (s store) addedAfter(ctx context.Context, q db.Q, last Added, limit int) (o
 	}
 	return out, nil
 }
+
+// addWithdrawn notes what a release withdrew.
+func (s store) addWithdrawn(ctx context.Context, tx db.Tx, id albs.ReleaseID, rows []releasedRow) error {
+	for _, r := range rows {
+		_, err := tx.ExecContext(ctx, `INSERT INTO withdrawn_package (release_id, path, file, digest) VALUES ($1, $2, $3, $4)`, id, r.Path, r.File, r.Digest)
+		if err != nil {
+			return fmt.Errorf("note that %s was withdrawn from %s: %w", r.File, r.Path, err)
+		}
+	}
+	return nil
+}
+
+const withdrawnColumns = `w.release_id, r.product, w.path, w.file, w.digest FROM withdrawn_package w JOIN release r ON r.id = w.release_id`
+
+// withdrawn returns the packages that a release withdrew.
+func (s store) withdrawn(ctx context.Context, q db.Q, id albs.ReleaseID) (out []Withdrawn, err error) {
+	err = q.SelectContext(ctx, &out, `SELECT `+withdrawnColumns+` WHERE w.release_id = $1 ORDER BY w.path, w.file`, id)
+	if err != nil {
+		return nil, fmt.Errorf("read what release %d withdrew: %w", id, err)
+	}
+	return out, nil
+}
+
+// withdrawnAfter returns the withdrawn packages that come after one, by their key.
+func (s store) withdrawnAfter(ctx context.Context, q db.Q, last Withdrawn, limit int) (out []Withdrawn, err error) {
+	err = q.SelectContext(ctx, &out, `SELECT `+withdrawnColumns+`
+		WHERE (w.release_id, w.path, w.file) > ($1, $2, $3) ORDER BY w.release_id, w.path, w.file LIMIT $4`, last.Release, last.Path, last.File, limit)
+	if err != nil {
+		return nil, fmt.Errorf("read withdrawn packages: %w", err)
+	}
+	return out, nil
+}

@@ -72,6 +72,9 @@ func (t *Transparency) fixOne(ctx context.Context, l leafRow, names []nameRow) e
 	if len(names) == 0 {
 		return albs.Errorf(albs.Internal, "leaf %d has no name", l.ID)
 	}
+	if l.Withdrawn {
+		return t.fixWithdrawal(ctx, l, names)
+	}
 	b, err := t.Provenance.Bundle(ctx, l.Package)
 	if err != nil {
 		return err
@@ -103,6 +106,24 @@ func (t *Transparency) fixOne(ctx context.Context, l leafRow, names []nameRow) e
 		}
 		return t.store.move(ctx, tx, l, waits)
 	})
+}
+
+// fixWithdrawal fixes what is told of a package that was withdrawn: it waits for nothing.
+func (t *Transparency) fixWithdrawal(ctx context.Context, l leafRow, names []nameRow) error {
+	p, err := t.Artifacts.Package(ctx, l.Package)
+	if err != nil {
+		return err
+	}
+	leaf := tlog.Withdrawal{NEVRA: attest.LeafNEVRA(p), File: l.Package, Release: l.Release}
+	for _, n := range names {
+		leaf.Repositories = append(leaf.Repositories, l.Product+"/"+n.Path)
+	}
+	text := leaf.Encode()
+	if _, err := tlog.ParseWithdrawal(text); err != nil {
+		return err
+	}
+	l.Step, l.Leaf = stated, string(text)
+	return t.DB.InTx(ctx, func(tx db.Tx) error { return t.store.move(ctx, tx, l, waits) })
 }
 
 func (t *Transparency) save(ctx context.Context, b []byte, name string) (artifact.Artifact, error) {
@@ -367,6 +388,10 @@ func (t *Transparency) proveAll(ctx context.Context, l tlog.Reader, r logRow, c 
 		// What readers couldn't verify isn't given to them.
 		if _, err := tlog.Verify(proof, []byte(row.Leaf), *policy); err != nil {
 			return fmt.Errorf("leaf %d of the log %s: %w", *row.Place, r.Origin, err)
+		}
+		if row.Withdrawn { // whoever watches the log finds it there; nothing is laid
+			rows[i].Step = laid
+			continue
 		}
 		a, err := t.save(ctx, proof, names[row.ID][0].File+attest.LogProofSuffix)
 		if err != nil {

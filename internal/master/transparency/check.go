@@ -20,11 +20,14 @@ import (
 type State struct {
 	Logs []Log `json:"logs" doc:"The last is the one that is appended to"`
 	// How many released packages are at each step.
-	Waiting int    `json:"waiting" doc:"Released packages whose statements are on their way to the ledger"`
-	Entered int    `json:"entered" doc:"Those that are to be entered into the log, or are and no checkpoint tells of them yet"`
-	Proven  int    `json:"proven" doc:"Those whose proof is to be laid beside them"`
-	Laid    int    `json:"laid" doc:"Those that have their statements and proofs beside them"`
-	Trouble string `json:"trouble,omitempty" doc:"What stands in the way"`
+	Waiting int `json:"waiting" doc:"Released packages whose statements are on their way to the ledger"`
+	Entered int `json:"entered" doc:"Those that are to be entered into the log, or are and no checkpoint tells of them yet"`
+	Proven  int `json:"proven" doc:"Those whose proof is to be laid beside them"`
+	Laid    int `json:"laid" doc:"Those that have their statements and proofs beside them"`
+	// Withdrawals are entered too; nothing is laid of them.
+	Withdrawing int    `json:"withdrawing" doc:"Withdrawn packages that no checkpoint tells of yet"`
+	Withdrawn   int    `json:"withdrawn" doc:"Those that the log tells of"`
+	Trouble     string `json:"trouble,omitempty" doc:"What stands in the way"`
 	// Witnesses are asked to cosign, and Quorum of them have to.
 	Witnesses int `json:"witnesses"`
 	Quorum    int `json:"quorum"`
@@ -50,10 +53,11 @@ func (t *Transparency) State(ctx context.Context) (State, error) {
 	for _, l := range logs {
 		s.Logs = append(s.Logs, Log{l.ID, l.Origin, l.VKey, l.Size, l.Checkpoint, l.BegunAt})
 	}
-	n, err := t.store.counts(ctx, t.DB)
+	n, gone, err := t.store.counts(ctx, t.DB)
 	if err != nil {
 		return s, err
 	}
+	s.Withdrawing, s.Withdrawn = gone[waits]+gone[stated]+gone[logged], gone[laid]
 	s.Waiting, s.Entered, s.Proven, s.Laid = n[waits], n[stated]+n[logged], n[proven]+n[asked], n[laid]
 	if err := t.Healthy(); err != nil {
 		s.Trouble = albs.UserMessage(err)
@@ -63,9 +67,10 @@ func (t *Transparency) State(ctx context.Context) (State, error) {
 
 // Report is what a check of the logs against the releases found.
 type Report struct {
-	Leaves   int `json:"leaves" doc:"Leaves of all logs"`
-	Packages int `json:"packages" doc:"Packages that were ever released, each repository counted"`
-	Pending  int `json:"pending" doc:"Those of them that are on their way into the log"`
+	Leaves    int `json:"leaves" doc:"Leaves of all logs"`
+	Packages  int `json:"packages" doc:"Packages that were ever released, each repository counted"`
+	Withdrawn int `json:"withdrawn" doc:"Packages that were ever withdrawn, each repository and time counted"`
+	Pending   int `json:"pending" doc:"Those of them that are on their way into the log"`
 	// Faults are what isn't as it should be, at most 100 of them; Found is how many there
 	// are.
 	Faults []string `json:"faults"`
@@ -81,9 +86,9 @@ func (r *Report) fault(format string, args ...any) {
 }
 
 // Check walks all logs and all releases and proves that they tell the same: each log fits
-// together and has what was published of it, each released package has a leaf, and each
-// leaf is of a package that was released as it says. Forbidden without store.collect,
-// for it reads much.
+// together and has what was published of it, each released and each withdrawn package has a
+// leaf, and each leaf is of one that was released or withdrawn as it says. Forbidden without
+// store.collect, for it reads much.
 func (t *Transparency) Check(ctx context.Context) (Report, error) {
 	if err := auth.Can(ctx, auth.StoreCollect, auth.Object{}); err != nil {
 		return Report{}, err
@@ -91,10 +96,25 @@ func (t *Transparency) Check(ctx context.Context) (Report, error) {
 	return t.check(ctx)
 }
 
-// released is a package in a repository of a product.
-type released struct {
+// entry is a package in a repository of a product, of which a leaf has to tell.
+type entry struct {
 	where string // PRODUCT/PATH
 	file  albs.Digest
+	by    albs.ReleaseID // that withdrew it; 0 stands for its release there
+}
+
+// strange says that the log tells of e and shouldn't.
+func (e entry) strange() string {
+	if e.by != 0 {
+		return fmt.Sprintf("the log has a withdrawal of %s from %s by release %d, and it never was", e.file, e.where, e.by)
+	}
+	return fmt.Sprintf("the log has %s in %s, which was never released there", e.file, e.where)
+}
+
+// lack is what no leaf tells of.
+type lack struct {
+	release.Added
+	withdrawn bool
 }
 
 func (t *Transparency) check(ctx context.Context) (Report, error) {
@@ -106,15 +126,25 @@ func (t *Transparency) check(ctx context.Context) (Report, error) {
 	if err != nil {
 		return r, err
 	}
-	var missing []release.Added
-	err = t.Releases.EachAdded(ctx, func(a release.Added) error {
-		r.Packages++
-		if k := (released{a.Product + "/" + a.Path, a.Digest}); leaves[k] {
-			delete(leaves, k)
+	var missing []lack
+	look := func(e entry, l lack) error {
+		if leaves[e] {
+			delete(leaves, e)
 		} else {
-			missing = append(missing, a)
+			missing = append(missing, l)
 		}
 		return nil
+	}
+	err = t.Releases.EachAdded(ctx, func(a release.Added) error {
+		r.Packages++
+		return look(entry{where: a.Product + "/" + a.Path, file: a.Digest}, lack{a, false})
+	})
+	if err != nil {
+		return r, err
+	}
+	err = t.Releases.EachWithdrawn(ctx, func(w release.Withdrawn) error {
+		r.Withdrawn++
+		return look(entry{w.Product + "/" + w.Path, w.Digest, w.Release}, lack{w, true})
 	})
 	if err != nil {
 		return r, err
@@ -123,8 +153,8 @@ func (t *Transparency) check(ctx context.Context) (Report, error) {
 		return r, err
 	}
 	var strange []string
-	for k := range leaves {
-		strange = append(strange, fmt.Sprintf("the log has %s in %s, which was never released there", k.file, k.where))
+	for e := range leaves {
+		strange = append(strange, e.strange())
 	}
 	slices.Sort(strange)
 	for _, s := range strange {
@@ -140,13 +170,14 @@ func (t *Transparency) check(ctx context.Context) (Report, error) {
 
 // missing tells those that are on their way from those that should be in what was walked.
 // One that nobody has taken in, since an event was lost or isn't there yet, is now.
-func (t *Transparency) missing(ctx context.Context, r *Report, missing []release.Added, walked map[int64]uint64, began db.Time) error {
+func (t *Transparency) missing(ctx context.Context, r *Report, missing []lack, walked map[int64]uint64, began db.Time) error {
 	if len(missing) == 0 {
 		return nil
 	}
 	type key struct {
-		release albs.ReleaseID
-		digest  albs.Digest
+		release   albs.ReleaseID
+		digest    albs.Digest
+		withdrawn bool
 	}
 	rows, err := t.store.standing(ctx, t.DB)
 	if err != nil {
@@ -154,34 +185,34 @@ func (t *Transparency) missing(ctx context.Context, r *Report, missing []release
 	}
 	known := make(map[key]leafRow, len(rows))
 	for _, row := range rows {
-		known[key{row.Release, row.Package}] = row
+		known[key{row.Release, row.Package, row.Withdrawn}] = row
 	}
-	var lost []release.Added
-	for _, a := range missing {
-		row, ok := known[key{a.Release, a.Digest}]
+	var added []release.Added
+	var withdrawn []release.Withdrawn
+	for _, l := range missing {
+		row, ok := known[key{l.Release, l.Digest, l.withdrawn}]
 		switch {
+		case !ok && l.withdrawn:
+			withdrawn = append(withdrawn, l.Added)
+			r.Pending++
 		case !ok:
-			lost = append(lost, a)
+			added = append(added, l.Added)
 			r.Pending++
 		case row.Step < proven, uint64(*row.Place) >= walked[*row.Log]:
 			r.Pending++
+		case l.withdrawn:
+			r.fault("%s in %s/%s, %s, was withdrawn by release %d and the log doesn't tell of it where it should", l.File, l.Product, l.Path, l.Digest, l.Release)
 		default:
-			r.fault("%s in %s/%s, %s, was released and isn't in the log where it should be", a.File, a.Product, a.Path, a.Digest)
+			r.fault("%s in %s/%s, %s, was released and isn't in the log where it should be", l.File, l.Product, l.Path, l.Digest)
 		}
 	}
-	if len(lost) == 0 {
-		return nil
-	}
-	return t.DB.InTx(ctx, func(tx db.Tx) error {
-		tx.AfterCommit(func() { t.Events.Nudge(topic) })
-		return t.store.take(ctx, tx, lost, began)
-	})
+	return t.take(ctx, added, withdrawn, began)
 }
 
-// walkLogs checks each log by itself and returns what their leaves say was released, and
-// how many each has.
-func (t *Transparency) walkLogs(ctx context.Context, r *Report) (out map[released]bool, walked map[int64]uint64, err error) {
-	out, walked = map[released]bool{}, map[int64]uint64{}
+// walkLogs checks each log by itself and returns what their leaves tell of, and how many
+// each has.
+func (t *Transparency) walkLogs(ctx context.Context, r *Report) (out map[entry]bool, walked map[int64]uint64, err error) {
+	out, walked = map[entry]bool{}, map[int64]uint64{}
 	logs, err := t.store.logs(ctx, t.DB)
 	if err != nil {
 		return nil, nil, err
@@ -209,13 +240,12 @@ func (t *Transparency) walkLogs(ctx context.Context, r *Report) (out map[release
 		walked[l.ID] = now.Size
 		err = files.Entries(ctx, 0, now.Size, func(i uint64, b []byte) error {
 			r.Leaves++
-			leaf, err := tlog.ParseLeaf(b)
+			told, err := entriesOf(b)
 			if err != nil {
 				r.fault("leaf %d of the log %s: %v", i, l.Origin, err)
-				return nil
 			}
-			for _, where := range leaf.Repositories {
-				out[released{where, leaf.File}] = true
+			for _, e := range told {
+				out[e] = true
 			}
 			return ctx.Err()
 		})
@@ -224,6 +254,22 @@ func (t *Transparency) walkLogs(ctx context.Context, r *Report) (out map[release
 		}
 	}
 	return out, walked, nil
+}
+
+// entriesOf returns what a leaf tells of.
+func entriesOf(b []byte) (out []entry, err error) {
+	if tlog.IsWithdrawal(b) {
+		w, err := tlog.ParseWithdrawal(b)
+		for _, where := range w.Repositories {
+			out = append(out, entry{where, w.File, w.Release})
+		}
+		return out, err
+	}
+	l, err := tlog.ParseLeaf(b)
+	for _, where := range l.Repositories {
+		out = append(out, entry{where: where, file: l.File})
+	}
+	return out, err
 }
 
 // Open returns the name on disk of a public file of the logs, by its name below

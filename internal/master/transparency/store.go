@@ -36,9 +36,12 @@ type leafRow struct {
 	Place       *int64         `db:"place"`
 	Task        albs.TaskID    `db:"task_id"`
 	ChangedAt   db.Time        `db:"changed_at"`
+	// Withdrawn tells that the release is the one that took the package away. Such a leaf
+	// goes from logged to laid, with nothing to lay.
+	Withdrawn bool `db:"withdrawn"`
 }
 
-const leafColumns = `id, release_id, product, package, step, leaf, statements, ledger_proof, log_proof, log_id, place, task_id, changed_at`
+const leafColumns = `id, release_id, product, package, step, leaf, statements, ledger_proof, log_proof, log_id, place, task_id, changed_at, withdrawn`
 
 type nameRow struct {
 	Leaf int64  `db:"leaf_id"`
@@ -61,8 +64,9 @@ func (r logRow) published() tlog.Checkpoint {
 	return tlog.Checkpoint{Origin: r.Origin, Size: uint64(r.Size), Root: r.Root, Note: []byte(r.Checkpoint)}
 }
 
-// take makes a leaf of each package of each release, unless it has one.
-func (s store) take(ctx context.Context, tx db.Tx, added []release.Added, at db.Time) error {
+// take makes a leaf of each package that a release added, or that it withdrew, unless it
+// has one.
+func (s store) take(ctx context.Context, tx db.Tx, added []release.Added, withdrawn bool, at db.Time) error {
 	type key struct {
 		release albs.ReleaseID
 		digest  albs.Digest
@@ -73,9 +77,9 @@ func (s store) take(ctx context.Context, tx db.Tx, added []release.Added, at db.
 		id, known := ids[k]
 		if !known {
 			var rows []int64
-			err := tx.SelectContext(ctx, &rows, `INSERT INTO transparency_leaf (release_id, product, package, step, leaf, task_id, changed_at)
-				VALUES ($1, $2, $3, $4, '', 0, $5) ON CONFLICT (release_id, package) DO NOTHING RETURNING id`,
-				a.Release, a.Product, a.Digest, waits, at)
+			err := tx.SelectContext(ctx, &rows, `INSERT INTO transparency_leaf (release_id, product, package, step, leaf, task_id, changed_at, withdrawn)
+				VALUES ($1, $2, $3, $4, '', 0, $5, $6) ON CONFLICT (release_id, package, withdrawn) DO NOTHING RETURNING id`,
+				a.Release, a.Product, a.Digest, waits, at, withdrawn)
 			if err != nil {
 				return fmt.Errorf("insert leaf: %w", err)
 			}
@@ -189,20 +193,26 @@ func (s store) next(ctx context.Context, q db.Q, log int64) (n int64, err error)
 	return n, err
 }
 
-// counts returns how many leaves are at each step.
-func (s store) counts(ctx context.Context, q db.Q) (map[int]int, error) {
+// counts returns how many leaves of released packages are at each step, and how many of
+// withdrawn ones.
+func (s store) counts(ctx context.Context, q db.Q) (releases, withdrawals map[int]int, err error) {
 	var rows []struct {
-		Step int `db:"step"`
-		N    int `db:"n"`
+		Step      int  `db:"step"`
+		Withdrawn bool `db:"withdrawn"`
+		N         int  `db:"n"`
 	}
-	if err := q.SelectContext(ctx, &rows, `SELECT step, COUNT(*) AS n FROM transparency_leaf GROUP BY step`); err != nil {
-		return nil, fmt.Errorf("count leaves: %w", err)
+	if err := q.SelectContext(ctx, &rows, `SELECT step, withdrawn, COUNT(*) AS n FROM transparency_leaf GROUP BY step, withdrawn`); err != nil {
+		return nil, nil, fmt.Errorf("count leaves: %w", err)
 	}
-	out := map[int]int{}
+	releases, withdrawals = map[int]int{}, map[int]int{}
 	for _, r := range rows {
-		out[r.Step] = r.N
+		if r.Withdrawn {
+			withdrawals[r.Step] = r.N
+		} else {
+			releases[r.Step] = r.N
+		}
 	}
-	return out, nil
+	return releases, withdrawals, nil
 }
 
 // files returns the digests of all files beside packages.
@@ -224,7 +234,7 @@ func (s store) files(ctx context.Context, q db.Q) ([]albs.Digest, error) {
 
 // beside returns the last proven leaf of a package; NotFound if there is none.
 func (s store) beside(ctx context.Context, q db.Q, d albs.Digest) (l leafRow, err error) {
-	err = q.GetContext(ctx, &l, `SELECT `+leafColumns+` FROM transparency_leaf WHERE package = $1 AND step >= $2 ORDER BY id DESC LIMIT 1`, d, proven)
+	err = q.GetContext(ctx, &l, `SELECT `+leafColumns+` FROM transparency_leaf WHERE package = $1 AND step >= $2 AND NOT withdrawn ORDER BY id DESC LIMIT 1`, d, proven)
 	if err != nil {
 		return l, db.Found(err, "proof yet that %s was released in the public log", d)
 	}
@@ -233,7 +243,7 @@ func (s store) beside(ctx context.Context, q db.Q, d albs.Digest) (l leafRow, er
 
 // standing returns where all leaves are, without what they say.
 func (s store) standing(ctx context.Context, q db.Q) (out []leafRow, err error) {
-	err = q.SelectContext(ctx, &out, `SELECT release_id, package, step, log_id, place FROM transparency_leaf`)
+	err = q.SelectContext(ctx, &out, `SELECT release_id, package, step, log_id, place, withdrawn FROM transparency_leaf`)
 	if err != nil {
 		return nil, fmt.Errorf("read where leaves are: %w", err)
 	}

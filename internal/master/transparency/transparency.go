@@ -1,6 +1,7 @@
 // Package transparency has every released package entered into a public log, and what is
 // told of it laid beside it in the public place: its statements, their proof in the ledger
-// and its proof in the log.
+// and its proof in the log. A package that a release or a rollback withdraws is entered too,
+// as such.
 //
 // It owns the rows of logs and of leaves on their way. Which packages are released is
 // release's to say, what is true of them provenance's, how a log is kept tlog's, and what
@@ -12,6 +13,7 @@
 // is proven; and a task of the kind prove has a releaser lay the files. Events wake, rows
 // decide: whoever dies goes on where the rows are. What was appended and not noted is
 // looked for in the log before anything is appended again, so that a leaf is there once.
+// Of a withdrawal nothing is laid: it is done when a checkpoint tells of it.
 //
 // A log that doesn't have what was published of it gets nothing more: it would tell two
 // stories. An operator begins a new one, under another origin.
@@ -81,10 +83,12 @@ func (c Config) Check() error {
 	return nil
 }
 
-// Releases tell what was released; release.Releases do.
+// Releases tell what was released and withdrawn; release.Releases do.
 type Releases interface {
 	Added(ctx context.Context, id albs.ReleaseID) ([]release.Added, error)
 	EachAdded(ctx context.Context, yield func(release.Added) error) error
+	Withdrawn(ctx context.Context, id albs.ReleaseID) ([]release.Withdrawn, error)
+	EachWithdrawn(ctx context.Context, yield func(release.Withdrawn) error) error
 }
 
 // Parts are the modules that the transparency of releases rests on.
@@ -149,7 +153,7 @@ func (t *Transparency) Run(ctx context.Context) error {
 	return g.Wait()
 }
 
-// follow takes in what a release added.
+// follow takes in what a release added and withdrew.
 func (t *Transparency) follow(ctx context.Context, e event.Event) error {
 	if e.Kind != release.EventPublished {
 		return nil
@@ -160,12 +164,27 @@ func (t *Transparency) follow(ctx context.Context, e event.Event) error {
 		return nil
 	}
 	added, err := t.Releases.Added(ctx, published.Release)
-	if err != nil || len(added) == 0 {
+	if err != nil {
 		return err
+	}
+	withdrawn, err := t.Releases.Withdrawn(ctx, published.Release)
+	if err != nil {
+		return err
+	}
+	return t.take(ctx, added, withdrawn, db.Now())
+}
+
+// take makes leaves of what was released and withdrawn, unless there are some.
+func (t *Transparency) take(ctx context.Context, added []release.Added, withdrawn []release.Withdrawn, at db.Time) error {
+	if len(added) == 0 && len(withdrawn) == 0 {
+		return nil
 	}
 	return t.DB.InTx(ctx, func(tx db.Tx) error {
 		tx.AfterCommit(func() { t.Events.Nudge(topic) })
-		return t.store.take(ctx, tx, added, db.Now())
+		if err := t.store.take(ctx, tx, added, false, at); err != nil {
+			return err
+		}
+		return t.store.take(ctx, tx, withdrawn, true, at)
 	})
 }
 

@@ -56,8 +56,32 @@ type fixture struct {
 	key      string         // of its statements
 	admin    context.Context
 
-	mu    sync.Mutex
-	added []release.Added
+	mu        sync.Mutex
+	added     []release.Added
+	withdrawn []release.Withdrawn
+}
+
+func (f *fixture) Withdrawn(_ context.Context, id albs.ReleaseID) (out []release.Withdrawn, err error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for _, w := range f.withdrawn {
+		if w.Release == id {
+			out = append(out, w)
+		}
+	}
+	return out, nil
+}
+
+func (f *fixture) EachWithdrawn(_ context.Context, yield func(release.Withdrawn) error) error {
+	f.mu.Lock()
+	all := slices.Clone(f.withdrawn)
+	f.mu.Unlock()
+	for _, w := range all {
+		if err := yield(w); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func (f *fixture) Added(_ context.Context, id albs.ReleaseID) (out []release.Added, err error) {
@@ -160,6 +184,34 @@ func (f *fixture) release(id albs.ReleaseID, lost bool, paths []string, files ..
 		for _, a := range as {
 			for _, p := range paths {
 				f.added = append(f.added, release.Added{Release: id, Product: "demo", Path: p, File: a.Name, Digest: a.Digest})
+			}
+		}
+		if lost {
+			return nil
+		}
+		return f.Events.Add(ctx, tx, release.EventPublished, release.Topic(id), "worker:r1", release.Event{Release: id, Product: "demo"})
+	}))
+}
+
+// withdraw has a rollback take packages out of repositories of the product demo, and tells
+// of it unless it is to be lost.
+func (f *fixture) withdraw(id albs.ReleaseID, lost bool, paths []string, files ...string) {
+	f.t.Helper()
+	made, err := rpms()
+	f.must(err)
+	ctx := auth.System(f.t.Context(), "test")
+	f.must(f.DB.InTx(ctx, func(tx db.Tx) error {
+		_, err := tx.ExecContext(ctx, `INSERT INTO release (id, kind, product, team, planner_id, planner, status, reason, plan, digest, expires_at,
+			from_serial, serial, offered, back_to, files, task_id, created_at, changed_at)
+			VALUES ($1, 'rollback', 'demo', 'core', 1, 'pam', 3, '', '{}', $2, $3, 1, 2, 2, 1, '[]', 0, $3, $3)`, id, albs.DigestOf(nil), db.Now())
+		if err != nil {
+			return err
+		}
+		f.mu.Lock()
+		defer f.mu.Unlock()
+		for _, name := range files {
+			for _, p := range paths {
+				f.withdrawn = append(f.withdrawn, release.Withdrawn{Release: id, Product: "demo", Path: p, File: name, Digest: albs.DigestOf(made[name])})
 			}
 		}
 		if lost {
@@ -459,6 +511,80 @@ func TestCheck(t *testing.T) {
 	}
 }
 
+// TestWithdrawal: what a rollback takes away is told by the log too, once for each, and
+// what lies beside the package stays.
+func TestWithdrawal(t *testing.T) {
+	t.Parallel()
+	dbtest.Each(t, func(t *testing.T, d *db.DB) {
+		f := setup(t, d)
+		tr := f.open(Config{})
+		mastertest.Run(t, f.Queue.Run, f.Events.Run, f.Provenance.Run)
+		stop := mastertest.Run(t, tr.Run)
+		f.release(1, false, []string{"el/os", "el/other"}, alpha)
+		f.lay(f.claim())
+		f.reaches(tr, "the package is laid", func(s State) bool { return s.Laid == 1 })
+		made, err := rpms()
+		f.must(err)
+		beside, err := tr.Beside(t.Context(), albs.DigestOf(made[alpha]))
+		f.must(err)
+
+		f.withdraw(2, false, []string{"el/os", "el/other"}, alpha)
+		s := f.reaches(tr, "the withdrawal is told of", func(s State) bool { return s.Withdrawn == 1 })
+		if s.Withdrawing != 0 || s.Laid != 1 || s.Proven != 0 || s.Logs[0].Size != 2 {
+			t.Errorf("the state is %+v", s)
+		}
+		check(f, tr, 2, 2, 0)
+		// The leaves say it, whoever reads them.
+		var leaves []string
+		files := tlog.Read(filepath.Join(f.dir, "1"))
+		f.must(files.Entries(t.Context(), 0, 2, func(_ uint64, leaf []byte) error {
+			leaves = append(leaves, string(leaf))
+			return nil
+		}))
+		want := "albs-withdrawal/v1\nnevra alpha-0:1-1.noarch\nfile sha256:" + string(albs.DigestOf(made[alpha])) + "\nrepo demo/el/os\nrepo demo/el/other\nrelease 2\n"
+		if leaves[1] != want || !strings.HasPrefix(leaves[0], "albs-release/v1\nnevra alpha-0:1-1.noarch\n") {
+			t.Errorf("the leaves are %q, want the second to be %q", leaves, want)
+		}
+		if now, err := tr.Beside(t.Context(), albs.DigestOf(made[alpha])); err != nil || now != beside {
+			t.Errorf("beside it is %+v, %v, want %+v", now, err, beside)
+		}
+
+		// One whose event was lost is taken in by the check; one release may do both.
+		f.release(3, true, []string{"el/os"}, beta)
+		f.mu.Lock()
+		f.withdrawn = append(f.withdrawn, release.Withdrawn{Release: 3, Product: "demo", Path: "el/old", File: beta, Digest: albs.DigestOf(made[beta])})
+		f.mu.Unlock()
+		check(f, tr, 2, 3, 2)
+		f.lay(f.claim())
+		f.reaches(tr, "both are told of", func(s State) bool { return s.Laid == 2 && s.Withdrawn == 2 })
+		check(f, tr, 4, 3, 0)
+
+		// Whoever dies between the log and the database finds them in the log.
+		stop()
+		_, err = d.ExecContext(t.Context(), `UPDATE transparency_leaf SET step = 2, log_id = NULL, place = NULL, log_proof = NULL, task_id = 0`)
+		f.must(err)
+		_, err = tr.carry(auth.System(t.Context(), "test"))
+		f.must(err)
+		check(f, tr, 4, 3, 0)
+
+		// What wasn't withdrawn, and what the log doesn't tell of, is a fault.
+		f.mu.Lock()
+		f.withdrawn[0].Release = 3
+		f.mu.Unlock()
+		r, err := tr.Check(f.admin)
+		f.must(err)
+		if r.Found != 1 || !strings.Contains(r.Faults[0], "the log has a withdrawal of "+string(albs.DigestOf(made[alpha]))+" from demo/el/os by release 2, and it never was") || r.Pending != 1 {
+			t.Errorf("the check says %+v", r)
+		}
+		f.mu.Lock()
+		f.withdrawn[0].Release, f.withdrawn[0].Path = 2, "el/third"
+		f.mu.Unlock()
+		if r, err = tr.Check(f.admin); err != nil || r.Found != 2 || !strings.Contains(r.Faults[0], "was withdrawn by release 2 and the log doesn't tell of it") {
+			t.Errorf("the check says %+v, %v", r, err)
+		}
+	})
+}
+
 // TestNotLaid: what a releaser couldn't lay is told and asked for again, but not at once.
 func TestNotLaid(t *testing.T) {
 	t.Parallel()
@@ -510,7 +636,7 @@ func TestAskMuch(t *testing.T) {
 			names("demo", albs.DigestOf([]byte{byte(i)}), 300) // some 160 KiB
 		}
 		f.must(d.InTx(t.Context(), func(tx db.Tx) error {
-			if err := tr.store.take(t.Context(), tx, added, db.Now()); err != nil {
+			if err := tr.store.take(t.Context(), tx, added, false, db.Now()); err != nil {
 				return err
 			}
 			_, err := tx.ExecContext(t.Context(), `UPDATE transparency_leaf SET step = $1, statements = $2, ledger_proof = $2, log_proof = $2`, proven, albs.DigestOf(nil))

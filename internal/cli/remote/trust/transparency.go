@@ -13,9 +13,10 @@ import (
 
 func (a app) transparencyCommand() *urfave.Command {
 	return &urfave.Command{
-		Name:        "transparency",
-		Usage:       "the public log of releases",
-		Description: "Every released package is entered into an append-only log that anybody can read, and its proof lies beside it.",
+		Name:  "transparency",
+		Usage: "the public log of releases",
+		Description: "Every released package is entered into an append-only log that anybody can read, and its proof lies beside it.\n" +
+			"A package that a release or a rollback withdraws is entered too, as such.",
 		Subcommands: []*urfave.Command{
 			ask.Answers(&urfave.Command{
 				Name: "show", Usage: "show the logs, and what is on its way there",
@@ -26,7 +27,7 @@ func (a app) transparencyCommand() *urfave.Command {
 			}),
 			ask.Answers(&urfave.Command{
 				Name: "check", Usage: "read the logs and hold them to all that was released",
-				Description: "Each package that was released has to be in a log, and each leaf of a log has to be of one that was.\n" +
+				Description: "Each package that was released or withdrawn has to be in a log, and each leaf of a log has to be of one that was.\n" +
 					"The master does so daily; it takes a minute for some 100,000 packages. It ends with 1 if something differs.",
 				Action: a.Asks(0, 0, a.checkTransparency),
 			}),
@@ -45,6 +46,7 @@ func (a app) showTransparency(v client.Transparency) error {
 	pairs := []string{
 		"wait for the ledger", terminal.Decimal(v.Waiting), "wait for the log", terminal.Decimal(v.Entered),
 		"wait for the public place", terminal.Decimal(v.Proven), "done", terminal.Decimal(v.Laid),
+		"withdrawn", terminal.Decimal(v.Withdrawn), "withdrawn, wait for the log", terminal.Decimal(v.Withdrawing),
 		"trouble", v.Trouble,
 	}
 	if v.Witnesses > 0 {
@@ -62,7 +64,7 @@ func (a app) checkTransparency(c *urfave.Context, cl *client.Client) error {
 	if c.Bool("json") {
 		err = a.PrintJSON(doc.JSON)
 	} else {
-		err = a.Facts("leaves", terminal.Decimal(r.Leaves), "released packages", terminal.Decimal(r.Packages), "of them on their way", terminal.Decimal(r.Pending), "differences", terminal.Decimal(r.Found))
+		err = a.Facts("leaves", terminal.Decimal(r.Leaves), "released packages", terminal.Decimal(r.Packages), "withdrawals", terminal.Decimal(r.Withdrawn), "of them on their way", terminal.Decimal(r.Pending), "differences", terminal.Decimal(r.Found))
 		for _, f := range r.Faults {
 			if err == nil {
 				err = a.Note("%s", f)
