@@ -30,7 +30,7 @@ import (
 func (a *app) sbomCommand() *urfave.Command {
 	return &urfave.Command{
 		Name:  "sbom",
-		Usage: "write a bill of materials of a package, build, release, image or program",
+		Usage: "write a bill of materials of a package, build, buildroot, release, image or program",
 		Description: "Of a file it tells what the file says of itself, without a server, and is the same each time.\n" +
 			"What a package requires is not resolved then, and the document says so. Of builds, releases and their packages the\n" +
 			"server has made bills that tell it, and has stated the digests of those in " + string(sbom.CycloneDXJSON) + " and " + string(sbom.SPDXJSON) + ".",
@@ -46,6 +46,13 @@ func (a *app) sbomCommand() *urfave.Command {
 			},
 			a.sbomOfServer("build", "download one of a build and all of its packages", "Once all tasks of the build have ended, the server makes it.\n"+
 				"For example: albs sbom build 7 --format cyclonedx-json --output build-7.cdx.json"),
+			{
+				Name: "root", Usage: "download one of the root in which a package was built", ArgsUsage: "SHA256|NEVRA [--format F] [--output FILE]",
+				Description: "It lists every package that was installed there when the build began, by its sha256, as the node recorded it.\n" +
+					"The packages of one task have one. The server writes it when it is asked for, and doesn't attest it.\n" +
+					"For example: albs sbom root hello-1-1.x86_64 --format cyclonedx-json --output root.cdx.json",
+				Flags: formatFlags(), Action: terminal.Action(1, 1, a.sbomOfRoot),
+			},
 			a.sbomOfServer("release", "download one of all that a product shows by a release", "Once the release is public, the server makes it.\n"+
 				"For example: albs sbom release 3 --output release-3.spdx.json"),
 			{
@@ -120,6 +127,15 @@ func (a *app) download(c *urfave.Context, of string) error {
 		return cl.SBOM(c.Context, of, c.Args().First(), string(format), format.MediaType(), maxBill)
 	})
 	return err
+}
+
+// sbomOfRoot is of what a package was built with.
+func (a *app) sbomOfRoot(c *urfave.Context) error {
+	what := c.Args().First()
+	if _, err := rpm.ParseNEVRA(strings.TrimSuffix(what, ".rpm")); err != nil && !albs.Digest(what).Valid() {
+		return terminal.Misused(c, "%q is neither the sha256 of a package nor its NEVRA", what)
+	}
+	return a.download(c, "root")
 }
 
 // sbomOfPackage is of a file, if there is one of that name, else of what the server has.

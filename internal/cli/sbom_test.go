@@ -81,6 +81,7 @@ func TestSBOMOfServer(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "bill")
 	for _, args := range []string{
 		"package " + sum, "package hello-1:1-1.x86_64.rpm --format cyclonedx-xml", "build 7 --format spdx-rdf", "release 3 --format cyclonedx-json",
+		"root " + sum + " --format cyclonedx-json", "root hello-1-1.x86_64",
 	} {
 		if got := command(t, t.Context(), env, append([]string{"sbom"}, strings.Fields(args)...)...); got.code != 0 || got.stdout != "the bill" {
 			t.Errorf("albs sbom %s: %+v", args, got)
@@ -94,12 +95,13 @@ func TestSBOMOfServer(t *testing.T) {
 	}
 	want := []string{
 		"/api/v1/sbom/package/" + sum + "?format=spdx-json", "/api/v1/sbom/package/hello-1:1-1.x86_64.rpm?format=cyclonedx-xml",
-		"/api/v1/sbom/build/7?format=spdx-rdf", "/api/v1/sbom/release/3?format=cyclonedx-json", "/api/v1/sbom/build/7?format=spdx-json",
+		"/api/v1/sbom/build/7?format=spdx-rdf", "/api/v1/sbom/release/3?format=cyclonedx-json",
+		"/api/v1/sbom/root/" + sum + "?format=cyclonedx-json", "/api/v1/sbom/root/hello-1-1.x86_64?format=spdx-json", "/api/v1/sbom/build/7?format=spdx-json",
 	}
 	if diff := cmp.Diff(want, asked); diff != "" {
 		t.Errorf("asked for (-want +got):\n%s", diff)
 	}
-	for _, args := range []string{"build x", "release 0", "build 7 --format spdx-xml", "package hello-1-1.x86_64 --distribution a:1", "package " + sum + " --supplier x"} {
+	for _, args := range []string{"build x", "release 0", "root x", "root", "build 7 --format spdx-xml", "package hello-1-1.x86_64 --distribution a:1", "package " + sum + " --supplier x"} {
 		if got := command(t, t.Context(), env, append([]string{"sbom"}, strings.Fields(args)...)...); got.code != 2 {
 			t.Errorf("albs sbom %s: %+v, want that it is wrong", args, got)
 		}

@@ -74,8 +74,9 @@ func (c *Client) Summary(ctx context.Context, d albs.Digest, limit int64) ([]byt
 	return c.Document(ctx, artifactPath(d, "vsa"), "application/json", limit)
 }
 
-// SBOM downloads the bill of materials of a package (by its sha256 or NEVRA), build or
-// release (by its number), which of says, in a format of that media type; limit bounds it.
+// SBOM downloads the bill of materials of a package or of the root in which it was built (by
+// its sha256 or NEVRA), of a build or a release (by its number), which of says, in a format
+// of that media type; limit bounds it.
 func (c *Client) SBOM(ctx context.Context, of, what, format, media string, limit int64) ([]byte, error) {
 	media, _, _ = strings.Cut(media, ";")
 	return c.Document(ctx, "/sbom/"+url.PathEscape(of)+"/"+url.PathEscape(what)+"?format="+url.QueryEscape(format), media, limit)

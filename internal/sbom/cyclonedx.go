@@ -50,7 +50,7 @@ func (b Bill) cyclonedx(f cdx.BOMFileFormat) ([]byte, error) {
 
 // phase is when the facts were found: at the build, or of what it left.
 func (b Bill) phase() cdx.LifecyclePhase {
-	if b.Kind == Build {
+	if b.Kind == Build || b.Kind == BuildRoot {
 		return cdx.LifecyclePhaseBuild
 	}
 	return cdx.LifecyclePhasePostBuild
@@ -159,7 +159,7 @@ func (b Bill) compositions() *[]cdx.Composition {
 	if len(unknown) > 0 {
 		out = append(out, cdx.Composition{Aggregate: cdx.CompositionAggregateUnknown, Dependencies: &unknown})
 	}
-	if b.Kind == Build || b.Kind == Release || b.Kind == Image {
+	if b.Kind == Build || b.Kind == Release || b.Kind == Image || b.Kind == BuildRoot {
 		c := cdx.Composition{Aggregate: cdx.CompositionAggregateComplete, Assemblies: &[]cdx.BOMReference{cdx.BOMReference(b.Root.Ref)}}
 		if b.Root.Partial {
 			c.Aggregate = cdx.CompositionAggregateIncomplete

@@ -150,11 +150,7 @@ func (g *Group) distribution(m *Member) Distribution {
 
 // Slim returns the component of a package of which no header was read.
 func (g *Group) Slim(p Part, d Distribution) Component {
-	sum, _ := strings.CutPrefix(p.Ref, refPrefix)
-	return Component{
-		Ref: p.Ref, Type: Library, Name: p.NEVRA.Name, Version: p.NEVRA.EVR().String(), PURL: PURL(p.NEVRA, d, p.SourceRPM),
-		File: p.NEVRA.Filename(), SHA256: sum,
-	}
+	return slim(p, d)
 }
 
 // sourceNamed is a source package of which only the name of its file is known; name is

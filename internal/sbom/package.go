@@ -161,6 +161,9 @@ const (
 	PropertySignedBy  = "albs:package:signedBy" // fingerprint of the key
 
 	PropertyBuildroot  = "albs:build:buildrootRecordSha256" // all packages of the root in which it was built
+	PropertyBuilder    = "albs:build:builder"               // its id
+	PropertyNode       = "albs:build:node"
+	PropertyInvocation = "albs:build:invocation" // task and attempt
 	PropertyVariant    = "albs:image:variant"
 	PropertyReleaseID  = "albs:release:ID"
 	PropertyProduct    = "albs:release:product"

@@ -1,6 +1,6 @@
-// Package sbom writes bills of materials: what a package, a build, a release, an image or
-// a program consists of, where it came from and what it needs, as CycloneDX 1.6 and as
-// SPDX 2.3.
+// Package sbom writes bills of materials: what a package, a build, a release, an image, a
+// program or the root of a build consists of, where it came from and what it needs, as
+// CycloneDX 1.6 and as SPDX 2.3.
 //
 // A Bill is the one model, and each format a view of it. What it tells the caller has
 // found out; nothing is looked up, and nothing is guessed: what isn't known is left out,
@@ -94,14 +94,15 @@ func (f Format) Ending() string {
 // Kind is what a bill is of.
 type Kind string
 
-// The kinds. A package and a program are files; a build, a release and an image are
-// sets of packages.
+// The kinds. A package and a program are files; a build, a release, an image and the root
+// in which packages were built are sets of packages.
 const (
-	Package Kind = "package"
-	Build   Kind = "build"
-	Release Kind = "release"
-	Image   Kind = "image"
-	Program Kind = "program"
+	Package   Kind = "package"
+	Build     Kind = "build"
+	Release   Kind = "release"
+	Image     Kind = "image"
+	Program   Kind = "program"
+	BuildRoot Kind = "root"
 )
 
 // Bill is what one document tells.

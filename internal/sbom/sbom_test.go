@@ -114,8 +114,38 @@ func imageBill() Bill {
 	return b
 }
 
+// rootBill is that of a root, of one of whose packages the file isn't known, and one of
+// which is listed twice.
+func rootBill() Bill {
+	bash := Installed{rpm.NEVRA{Name: "bash", Version: "5.1.8", Release: "9.el9", Arch: "x86_64"}, digest("bash")}
+	return OfRoot(
+		Component{Ref: "root", Name: "buildroot-task-7-attempt-1", Properties: []Property{{PropertyBuildroot, string(digest("record"))}, {PropertyNode, "node-1"}}},
+		[]Installed{bash, {rpm.NEVRA{Name: "libstdc++", Epoch: 2, Version: "1.0~rc1^git", Release: "3.el9", Arch: "x86_64"}, ""}, bash, {awkward().NEVRA, digest("file")}},
+		alma, Bill{Made: time.Date(2026, 11, 22, 10, 0, 0, 0, time.UTC), Supplier: us, Base: "https://build.example/spdx", Tool: "1.2"},
+	)
+}
+
 func bills() map[string]Bill {
-	return map[string]Bill{"package": packageBill(), "build": buildBill(), "release": releaseBill(), "image": imageBill()}
+	return map[string]Bill{"package": packageBill(), "build": buildBill(), "release": releaseBill(), "image": imageBill(), "root": rootBill()}
+}
+
+// TestOfRoot: each package is told of once, by its file where that is known, and nobody is
+// said to supply it.
+func TestOfRoot(t *testing.T) {
+	t.Parallel()
+	b := rootBill()
+	if b.Kind != BuildRoot || len(b.Root.Contains) != 3 || len(b.Others) != 4 || b.Supplier.Name != "" || !slices.Equal(b.Root.Needs, []string{alma.Ref()}) {
+		t.Fatalf("the bill is %+v", b)
+	}
+	if c := b.Others[1]; c.SHA256 != "" || c.File != "" || c.Version != "2:1.0~rc1^git-3.el9" || !strings.HasPrefix(c.PURL, "pkg:rpm/") {
+		t.Errorf("a package without a file is %+v", c)
+	}
+	if c := b.Others[0]; c.SHA256 != string(digest("bash")) || c.File != "bash-5.1.8-9.el9.x86_64.rpm" || c.Ref != RefOf(digest("bash")) {
+		t.Errorf("a package is %+v", c)
+	}
+	if text := string(write(t, b, CycloneDXJSON)); strings.Contains(text, us.Name) || !strings.Contains(text, `"aggregate": "complete"`) {
+		t.Errorf("as CycloneDX it is:\n%s", text)
+	}
 }
 
 func write(t *testing.T, b Bill, f Format) []byte {

@@ -120,6 +120,7 @@ var policies = []rest.Policy{
 	allow(get, "/api/v1/artifacts/{sha256}/log-proof", rest.Open),
 	allow(get, "/api/v1/trace", rest.Open),
 	allow(get, "/api/v1/sbom/package/{sha256}", rest.Open),
+	allow(get, "/api/v1/sbom/root/{sha256}", rest.Open),
 	allow(get, "/api/v1/sbom/build/{build_id}", rest.Open),
 	allow(get, "/api/v1/sbom/release/{release_id}", rest.Open),
 	allow(get, "/api/v1/trust", rest.Open),

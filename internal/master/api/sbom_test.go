@@ -95,6 +95,7 @@ func TestSBOM(t *testing.T) {
 	}
 	for path, status := range map[string]int{
 		path + "?format=spdx-xml": 400, "/api/v1/sbom/package/" + strings.Repeat("0", 64): 404, "/api/v1/sbom/package/hello-1-1.x86_64": 404, "/api/v1/sbom/package/hello": 400,
+		"/api/v1/sbom/root/" + string(sum): 404, "/api/v1/sbom/root/hello-1-1.x86_64": 404, "/api/v1/sbom/root/hello": 400,
 		"/api/v1/sbom/build/1": 404, "/api/v1/sbom/build/x": 400, "/api/v1/sbom/release/1": 404, "/api/v1/sbom/release/x": 400,
 	} {
 		f.call(t, "anon", get, path, nil, status).problem(t)

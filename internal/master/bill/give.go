@@ -142,7 +142,7 @@ func (b *Bills) document(ctx context.Context, k sbom.Kind, subject string, f sbo
 	}
 	out.Tag = albs.DigestOf([]byte(strings.Join([]string{string(r.Model), string(f), b.Version}, "\n")))
 	out.ready = func(ctx context.Context) (*Bytes, error) {
-		text, err := b.render(ctx, r.Model, f)
+		text, err := b.render(ctx, func(ctx context.Context) (sbom.Bill, error) { return b.kept(ctx, r.Model) }, f)
 		if err != nil {
 			return nil, fmt.Errorf("write %s of bill %d: %w", f, r.ID, err)
 		}
@@ -181,13 +181,13 @@ const (
 	maxRendered  = 16 // that are there at once: each takes room on the disk
 )
 
-// render writes a format that isn't kept, of the bill that is, into a file that has no name
-// and ends with its Bytes: those who read slowly take no memory.
-func (b *Bills) render(ctx context.Context, model albs.Digest, f sbom.Format) (*Bytes, error) {
+// render writes a format that isn't kept, of the bill that of returns, into a file that has
+// no name and ends with its Bytes: those who read slowly take no memory.
+func (b *Bills) render(ctx context.Context, of func(context.Context) (sbom.Bill, error), f sbom.Format) (*Bytes, error) {
 	if !b.rendered.TryAcquire(1) {
 		return nil, albs.Errorf(albs.Unavailable, "%d bills of materials are being read in formats that aren't kept: try again later, or take one of %v", maxRendered, Attested)
 	}
-	file, err := b.renderInto(ctx, model, f)
+	file, err := b.renderInto(ctx, of, f)
 	if err != nil {
 		b.rendered.Release(1)
 		return nil, err
@@ -210,25 +210,17 @@ func (b *Bills) render(ctx context.Context, model albs.Digest, f sbom.Format) (*
 	}}, nil
 }
 
-func (b *Bills) renderInto(ctx context.Context, model albs.Digest, f sbom.Format) (file *os.File, err error) {
+func (b *Bills) renderInto(ctx context.Context, of func(context.Context) (sbom.Bill, error), f sbom.Format) (file *os.File, err error) {
 	if err := b.slots.Acquire(ctx, 1); err != nil {
 		return nil, err
 	}
 	defer b.slots.Release(1)
-	r, err := b.Artifacts.Blobs().Open(ctx, model)
+	bill, err := of(ctx)
 	if err != nil {
 		return nil, err
 	}
-	defer func() { _ = r.Close() }()
-	text, err := io.ReadAll(io.LimitReader(r, maxDocument))
+	text, err := bill.Write(f)
 	if err != nil {
-		return nil, err
-	}
-	bill, err := sbom.ParseBill(text)
-	if err != nil {
-		return nil, err
-	}
-	if text, err = bill.Write(f); err != nil {
 		return nil, err
 	}
 	file, err = os.CreateTemp("", "albs-bill-*")
@@ -244,4 +236,18 @@ func (b *Bills) renderInto(ctx context.Context, model albs.Digest, f sbom.Format
 		return nil, fmt.Errorf("write a temporary file: %w", err)
 	}
 	return file, nil
+}
+
+// kept reads a bill that is kept.
+func (b *Bills) kept(ctx context.Context, model albs.Digest) (sbom.Bill, error) {
+	r, err := b.Artifacts.Blobs().Open(ctx, model)
+	if err != nil {
+		return sbom.Bill{}, err
+	}
+	defer func() { _ = r.Close() }()
+	text, err := io.ReadAll(io.LimitReader(r, maxDocument))
+	if err != nil {
+		return sbom.Bill{}, err
+	}
+	return sbom.ParseBill(text)
 }

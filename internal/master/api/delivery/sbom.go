@@ -33,6 +33,7 @@ func (s *Resources) routeSBOM() {
 	}{
 		{"package/{sha256}", "sha256", "Download the bill of materials of a package, by its sha256 or NEVRA", s.sbomOfPackage},
 		{"build/{build_id}", "build_id", "Download the bill of materials of a build whose tasks have ended", s.sbomOfBuild},
+		{"root/{sha256}", "sha256", "Download the bill of materials of the root in which a package was built, by the package's sha256 or NEVRA", s.sbomOfRoot},
 		{"release/{release_id}", "release_id", "Download the bill of materials of a release that is public", s.sbomOfRelease},
 	} {
 		op := rest.Operation(rest.Get, PathSBOM+route.path, route.summary)
@@ -105,6 +106,10 @@ func wanted(r *http.Request) sbom.Format {
 
 func (s *Resources) sbomOfPackage(ctx context.Context, what string, f sbom.Format) (bill.Document, error) {
 	return s.Bills.OfPackage(ctx, what, f)
+}
+
+func (s *Resources) sbomOfRoot(ctx context.Context, what string, f sbom.Format) (bill.Document, error) {
+	return s.Bills.OfRoot(ctx, what, f)
 }
 
 func (s *Resources) sbomOfBuild(ctx context.Context, what string, f sbom.Format) (bill.Document, error) {
