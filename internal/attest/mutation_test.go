@@ -411,13 +411,13 @@ func partsOf(t *testing.T, b []byte) []part {
 			return store + size
 		}
 		type data struct {
-			tag uint32
-			at  int
+			tag, kind uint32
+			at        int
 		}
 		var all []data
 		for i := range n {
 			e := b[index+i*entry:]
-			all = append(all, data{binary.BigEndian.Uint32(e), store + int(binary.BigEndian.Uint32(e[8:]))})
+			all = append(all, data{binary.BigEndian.Uint32(e), binary.BigEndian.Uint32(e[4:]), store + int(binary.BigEndian.Uint32(e[8:]))})
 		}
 		slices.SortFunc(all, func(a, b data) int { return a.at - b.at })
 		for i, d := range all {
@@ -425,7 +425,15 @@ func partsOf(t *testing.T, b []byte) []part {
 			if i+1 < len(all) {
 				end = all[i+1].at
 			}
-			parts = append(parts, part{fmt.Sprintf("%s tag %d", name, d.tag), d.at, end})
+			// Behind a string there may be bytes that bring the next tag's to their place.
+			stop := end
+			if n := bytes.IndexByte(b[d.at:end], 0); d.kind == 6 && n >= 0 {
+				stop = d.at + n + 1
+			}
+			parts = append(parts, part{fmt.Sprintf("%s tag %d", name, d.tag), d.at, stop})
+			if stop < end {
+				parts = append(parts, part{name + " padding", stop, end})
+			}
 		}
 		return store + size
 	}
