@@ -25,6 +25,7 @@ const (
 	SignAllowed     = "sign-allowed"     // another file than a package, and the product whose keys may sign it
 	KeyRevoked      = "key-revoked"      // a public key with the certificate of its revocation, and who wanted that
 	SBOM            = "sbom"             // a package, signed or not, or a document, and the bills of materials of it
+	Advisory        = "advisory"         // an advisory as it was published, and which packages it lists
 	WorkerKey       = "worker-key"       // a worker's identity, and the key of its own statements
 	Ref             = "ref"              // a branch or tag of a git repository, and what it named
 )
@@ -48,6 +49,7 @@ var predicateTypes = map[string]string{
 	SignAllowed:     "urn:albs:predicate:sign-allowed:v1",
 	KeyRevoked:      "urn:albs:predicate:key-revoked:v1",
 	SBOM:            "urn:albs:predicate:sbom:v1",
+	Advisory:        "urn:albs:predicate:advisory:v1",
 	WorkerKey:       "urn:albs:predicate:worker-key:v1",
 	Ref:             "urn:albs:predicate:ref:v1",
 }
@@ -255,4 +257,18 @@ type ReleaseBody struct {
 	Tree         albs.Digest  `json:"tree"`
 	Plan         albs.Digest  `json:"plan"`
 	Approvals    []ApprovedBy `json:"approvals"`
+}
+
+// AdvisoryBody says what was published as a version of an advisory, whose file is the
+// statement's subject.
+type AdvisoryBody struct {
+	ID        string `json:"id"`
+	Platform  string `json:"platform"`
+	Version   int    `json:"version"`
+	Release   int64  `json:"release"`
+	Withdrawn bool   `json:"withdrawn,omitempty"`
+	// Packages is how many it lists, and Listed the first of them by NEVRA and digest: all
+	// of them if they are not too many for a statement. The file has them all.
+	Packages int          `json:"packages"`
+	Listed   []Descriptor `json:"listed,omitempty"`
 }

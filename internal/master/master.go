@@ -39,6 +39,7 @@ import (
 	"albs/internal/master/build"
 	"albs/internal/master/content"
 	"albs/internal/master/db"
+	"albs/internal/master/errata"
 	"albs/internal/master/event"
 	"albs/internal/master/gc"
 	"albs/internal/master/platform"
@@ -196,6 +197,7 @@ type Master struct {
 	tests      *testrun.Tests
 	signs      *sign.Signing
 	releases   *release.Releases
+	errata     *errata.Errata
 	bills      *bill.Bills
 	public     *transparency.Transparency // the public log of releases
 	references *reference.Index
@@ -311,6 +313,7 @@ func Open(ctx context.Context, c Config, log zerolog.Logger) (m *Master, err err
 		Products: m.products, Platforms: platforms, References: m.references, Records: records, Repos: repos, Builds: m.builds, Tests: m.tests, Signs: m.signs, Log: log,
 	})
 
+	m.errata = errata.New(errata.Parts{DB: m.db, Events: m.events, Provenance: m.prov, Platforms: platforms, Builds: m.builds})
 	m.bills = bill.New(bill.Parts{
 		DB: m.db, Events: m.events, Queue: m.queue, Artifacts: artifacts, Provenance: m.prov, Platforms: platforms, References: m.references,
 		Products: m.products, Repos: repos, Builds: m.builds, Releases: m.releases, URL: c.URL, Version: c.Version, Log: log,

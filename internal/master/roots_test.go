@@ -29,6 +29,10 @@ var named = map[string]map[string]string{
 		"account":              "name created_at disabled_at",
 		"account_key":          "keyid public created_at removed_at",
 		"account_role":         "role",
+		"advisory":             "name platform reason type severity title issued_at document original created_at changed_at",
+		"advisory_change":      "kind actor reason differences at",
+		"advisory_cve":         "cve",
+		"advisory_version":     "document digest at",                                                                                                       // document: what it lists is in what is public, or isn't; digest: of document
 		"approval":             "subject digest note at expires_at keyid envelope",                                                                         // digest: over effects, which release and sign keep
 		"artifact":             "digest kind name rpm_name rpm_version rpm_release rpm_arch source_rpm header_sha256 payload_sha256 unsigned signed_by at", // it tells of what others name
 		"attempt":              "worker evidence claimed_at ended_at ended outcome result reason",                                                          // evidence, result: statements, and over what was reported

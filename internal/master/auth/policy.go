@@ -69,6 +69,10 @@ const (
 	UserKey         Verb = "user.key"
 	SignAllow       Verb = "sign.allow"
 	TestWaive       Verb = "test.waive"
+	ErrataCreate    Verb = "errata.create"
+	ErrataApprove   Verb = "errata.approve"
+	ErrataRelease   Verb = "errata.release"
+	ErrataForce     Verb = "errata.force"
 	ReadPrivate     Verb = "read.private"
 )
 
@@ -111,6 +115,10 @@ type rule struct {
 //	user.key                                                               x
 //	sign.allow                             x
 //	test.waive                             x
+//	errata.create          x               x
+//	errata.approve                         x
+//	errata.release                         x
+//	errata.force                           x
 //	read.private           x               x             x        x        x
 //
 // An operator neither signs nor releases, and a person who keeps keys does not
@@ -138,6 +146,10 @@ var policy = []rule{
 	{verb: UserKey, owner: true},
 	{verb: SignAllow, roles: []Role{ProductMaintainer}},
 	{verb: TestWaive, roles: []Role{ProductMaintainer}},
+	{verb: ErrataCreate, roles: []Role{Contributor, ProductMaintainer}},
+	{verb: ErrataApprove, roles: []Role{ProductMaintainer}},
+	{verb: ErrataRelease, roles: []Role{ProductMaintainer}},
+	{verb: ErrataForce, roles: []Role{ProductMaintainer}},
 	{verb: ReadPrivate, roles: []Role{Contributor, ProductMaintainer, Signer, Operator}, owner: true},
 }
 

@@ -36,6 +36,10 @@ var want = map[Verb]string{
 	UserKey:         "admin owner",
 	SignAllow:       "product_maintainer admin",
 	TestWaive:       "product_maintainer admin",
+	ErrataCreate:    "contributor product_maintainer admin",
+	ErrataApprove:   "product_maintainer admin",
+	ErrataRelease:   "product_maintainer admin",
+	ErrataForce:     "product_maintainer admin",
 	ReadPrivate:     "contributor product_maintainer signer operator admin owner",
 }
 

@@ -169,3 +169,15 @@ func Platform(name string, arches ...albs.Arch) platform.Spec {
 		Packages:     []string{"rpm-build"}, TestPackages: []string{"bash"}, RPMDB: platform.RPMDB{Path: "/var/lib/rpm", Backend: "sqlite"},
 	}
 }
+
+// Errata returns the platform with advisories of a team, called ALSA-2024:1, ALBA-… and
+// ALEA-….
+func Errata(p platform.Spec, team string) platform.Spec {
+	p.OS = platform.OS{ID: "almalinux", Name: "AlmaLinux", Version: "9"}
+	p.Errata = platform.Errata{
+		Team: team, IDs: map[string]string{"security": "ALSA-{year}:{serial}", "bugfix": "ALBA-{year}:{serial}", "enhancement": "ALEA-{year}:{serial}"}, Own: "A",
+		URL: "https://repo.example/errata/" + p.Name, Vendor: "AlmaLinux", Namespace: "https://almalinux.example", Contact: "security@almalinux.example",
+		From: "packager@almalinux.example", Rights: "Copyright {year} AlmaLinux", Ecosystem: "AlmaLinux:9", CPE: "cpe:/o:almalinux:almalinux:9",
+	}
+	return p
+}

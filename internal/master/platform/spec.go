@@ -44,6 +44,8 @@ type Spec struct {
 	Repositories []Repository `yaml:"repositories" json:"repositories"`
 	// References say which place packages have in the distribution, for releases.
 	References []Reference `yaml:"references" json:"references,omitempty"`
+	// Errata is what the platform's advisories are like; without it there are none.
+	Errata Errata `yaml:"errata" json:"errata,omitzero"`
 	// Compatible are other platforms whose builds may be released into repositories of
 	// this one too, as those of the stream that becomes this one.
 	Compatible []string `yaml:"compatible" json:"compatible,omitempty"`
@@ -288,7 +290,7 @@ func (s Spec) check() error {
 	if err := s.Metadata.Check(); err != nil {
 		return bad("metadata: %w", err)
 	}
-	for _, check := range []func(refuse) error{s.checkArches, s.checkRepositories, s.checkReferences, s.checkCompatible, s.checkRoom} {
+	for _, check := range []func(refuse) error{s.checkArches, s.checkRepositories, s.checkReferences, s.checkCompatible, s.checkRoom, s.checkErrata} {
 		if err := check(bad); err != nil {
 			return err
 		}

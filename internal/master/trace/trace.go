@@ -402,6 +402,12 @@ func (w *walk) link(ctx context.Context, n Node, s provenance.Examined) (from al
 			formats = append(formats, d.Name)
 		}
 		l.Text = "has a bill of materials: " + strings.Join(formats, ", ")
+	case attest.Advisory:
+		var b attest.AdvisoryBody
+		if err := s.Statement.Body(&b); err != nil {
+			return "", err
+		}
+		l.Text = fmt.Sprintf("is version %d of advisory %s of %s, published by release %d", b.Version, b.ID, b.Platform, b.Release)
 	case attest.Release:
 		var b attest.ReleaseBody
 		if err := s.Statement.Body(&b); err != nil {
