@@ -139,6 +139,7 @@ var allowed = map[string][]string{
 	"master/trace":        {"albs", "ledger", "attest", "master/artifact", "master/provenance", "rpm"}, // ledger: where a statement stands in it
 	"master/errata": {"albs", "master/db", "master/event", "master/auth", "master/artifact", "master/provenance", "attest", "master/source",
 		"master/platform", "master/product", "master/repo", "master/build", "master/sign", "master/release", "rpm", "repodata", "advisory", "egress"},
+	"master/errata/match": {"albs", "rpm", "advisory"}, // which packages answer which advisories, and why: pure
 	// what products keep of what they have shown: in the master and in the public place
 	"master/retention": {"albs", "master/db", "master/queue", "master/product", "master/repo"},
 	"master/gc":        {"albs", "master/db", "master/auth", "master/artifact", "master/queue/keep", "master/build/status", "master/build", "master/retention"}, // what is kept, and for how long

@@ -66,6 +66,7 @@ var measures = []struct {
 	{"release-1000-of-12", releaseMany},
 	{"release-whole", releaseWhole},
 	{"notarize", notarize},
+	{"errata-match", matchErrata},
 	{"verify-offline", verifyOffline("verify-offline", 10, 0)},
 	{"verify-offline-100", verifyOffline("verify-offline-100", 100, verifyMost)},
 }
