@@ -74,6 +74,10 @@ var allowed = map[string][]string{
 	"advisory":         {"albs", "rpm", "repodata"},
 	"failure":          {"albs"}, // rules over logs, pure
 
+	// advisories in the forms in which others read and write them: pure
+	"repodata/updateinfo": {"albs", "repodata", "repodata/intake", "repodata/record"}, // the form alone
+	"advisory/update":     {"albs", "rpm", "repodata/updateinfo", "advisory"},
+
 	// the master
 	"master":           append([]string{"!", "worker/depot", "config", "cli", "cli/remote", "cli/verify", "cli/watch", "cli/terminal"}, roles...),
 	"master/db":        {"albs", "migrations"},
