@@ -68,10 +68,14 @@ var allowed = map[string][]string{
 	"ledger":           {"albs", "disk"},                          // its lock, ledger.json, full disks
 	"tlog":             {"albs", "disk"},                          // its lock and its key, full disks
 	"attest":           {"albs", "disk", "ledger", "tlog", "rpm"}, // disk: the file of a statement key
-	"sbom":             {"albs", "rpm", "rpm/depend", "repodata"},
+	"purl":             {"albs"},                                  // how package URLs are spelt: pure
+	"sbom":             {"albs", "purl", "rpm", "rpm/depend", "repodata"},
 	"iso":              {"albs"},
 	"sbom/image":       {"albs", "rpm", "sbom"}, // bills of installation images: what their .treeinfo says
 	"advisory":         {"albs", "rpm", "repodata"},
+	"advisory/cvss":    {"albs"}, // what a vector comes to: pure
+	"advisory/csaf":    {"albs", "purl", "rpm", "advisory", "advisory/cvss"},
+	"advisory/oval":    {"albs", "rpm", "advisory", "advisory/cvss"},
 	"failure":          {"albs"}, // rules over logs, pure
 
 	// advisories in the forms in which others read and write them: pure

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"albs/internal/albs"
+	"albs/internal/purl"
 	"albs/internal/rpm"
 )
 
@@ -121,10 +122,10 @@ func bundledPURL(name, version string) string {
 			namespace, base = rest[:i], rest[i+1:]
 		}
 		if base != "" {
-			return purl(e.typ, namespace, base, version, nil)
+			return purl.PURL{Type: e.typ, Namespace: namespace, Name: base, Version: version}.String()
 		}
 	}
-	return purl("generic", "", name, version, nil)
+	return purl.PURL{Type: "generic", Name: name, Version: version}.String()
 }
 
 // The names of properties, which are ALBS's where it has one: tools ask for them.

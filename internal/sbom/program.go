@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"albs/internal/albs"
+	"albs/internal/purl"
 )
 
 // Made is what a program in Go may not say of itself.
@@ -66,7 +67,7 @@ func OfProgram(path string, r interface {
 		b.Root.Needs = append(b.Root.Needs, c.Ref)
 		b.Others = append(b.Others, c)
 	}
-	add(Component{Ref: "go:std", Type: Library, Name: "stdlib", Version: info.GoVersion, License: "BSD-3-Clause", PURL: purl("golang", "", "stdlib", strings.TrimPrefix(info.GoVersion, "go"), nil)})
+	add(Component{Ref: "go:std", Type: Library, Name: "stdlib", Version: info.GoVersion, License: "BSD-3-Clause", PURL: purl.PURL{Type: "golang", Name: "stdlib", Version: strings.TrimPrefix(info.GoVersion, "go")}.String()})
 	for _, m := range info.Deps {
 		add(module(m))
 	}
@@ -89,7 +90,7 @@ func module(m *debug.Module) Component {
 	if i := strings.LastIndexByte(m.Path, '/'); i >= 0 {
 		namespace, name = m.Path[:i], m.Path[i+1:]
 	}
-	c := Component{Ref: "go:" + m.Path + "@" + m.Version, Type: Library, Name: m.Path, Version: m.Version, PURL: purl("golang", namespace, name, m.Version, nil)}
+	c := Component{Ref: "go:" + m.Path + "@" + m.Version, Type: Library, Name: m.Path, Version: m.Version, PURL: purl.PURL{Type: "golang", Namespace: namespace, Name: name, Version: m.Version}.String()}
 	// go.sum's digest is one of names and digests of the module's files (dirhash "h1").
 	if m.Sum != "" {
 		c.Properties = []Property{{"albs:go:sum", m.Sum}}

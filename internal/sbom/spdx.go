@@ -15,6 +15,7 @@ import (
 	spdxyaml "github.com/spdx/tools-golang/yaml"
 
 	"albs/internal/albs"
+	"albs/internal/purl"
 )
 
 // noAssertion is SPDX's word for what nobody says.
@@ -78,7 +79,7 @@ func (b Bill) spdx() (*spdx.Document, error) {
 	doc := &spdx.Document{
 		SPDXVersion: spdx.Version, DataLicense: spdx.DataLicense, SPDXIdentifier: "DOCUMENT",
 		DocumentName:      b.name(),
-		DocumentNamespace: fmt.Sprintf("%s/%s-%s", b.Base, escape(b.name()), id),
+		DocumentNamespace: fmt.Sprintf("%s/%s-%s", b.Base, purl.Escape(b.name()), id),
 		CreationInfo: &spdx.CreationInfo{
 			Created:  stamp(b.Made),
 			Creators: []common.Creator{{CreatorType: "Tool", Creator: b.tool()}},
