@@ -209,7 +209,7 @@ func Rebase(old, edited, next advisory.Advisory) advisory.Advisory {
 		if p.Module == nil {
 			return p.NEVRA.String()
 		}
-		return p.NEVRA.String() + " " + p.Module.Name + ":" + p.Module.Stream
+		return p.NEVRA.String() + " " + p.Module.String() + ":" + p.Module.Arch
 	}, pkg)
 	out.VEX = merge(old.VEX, edited.VEX, next.VEX, func(v advisory.VEX) string { return v.CVE + " " + v.Package + " " + v.Stream + " " + day(v.At) }, vex)
 	return out.Normal()

@@ -46,7 +46,7 @@ func (e *Errata) Create(ctx context.Context, a advisory.Advisory, o CreateOption
 	}
 	var out Record
 	err = e.DB.InTx(ctx, func(tx db.Tx) error {
-		out, err = e.create(ctx, tx, scheme{p.Errata}, a, a, o, Created)
+		out, err = e.create(ctx, tx, scheme{p.Errata}, a, o, Created)
 		return err
 	})
 	if db.IsUnique(err) {
@@ -58,17 +58,10 @@ func (e *Errata) Create(ctx context.Context, a advisory.Advisory, o CreateOption
 	return out, nil
 }
 
-// create writes a new advisory, which came in as original.
-func (e *Errata) create(ctx context.Context, tx db.Tx, s scheme, a, original advisory.Advisory, o CreateOptions, kind string) (Record, error) {
-	now := e.now().UTC().Truncate(time.Second)
-	if a.Issued.IsZero() {
-		a.Issued = now
-	}
-	if a.Updated.IsZero() {
-		a.Updated = a.Issued
-	}
+// create writes a new advisory.
+func (e *Errata) create(ctx context.Context, tx db.Tx, s scheme, a advisory.Advisory, o CreateOptions, kind string) (Record, error) {
 	if a.ID == "" {
-		prefix, err := s.prefix(a.Type, a.Issued.UTC().Year())
+		prefix, err := s.prefix(a.Type, s.dated(a, e.now()).Issued.Year())
 		if err != nil {
 			return Record{}, err
 		}
@@ -78,19 +71,12 @@ func (e *Errata) create(ctx context.Context, tx db.Tx, s scheme, a, original adv
 		}
 		a.ID = following(prefix, names)
 	}
-	typ, own, err := s.read(a.ID)
+	a, own, err := s.complete(a, e.now())
 	if err != nil {
 		return Record{}, err
 	}
-	if a.Type == "" {
-		a.Type = typ
-	}
-	if a.Type != typ {
-		return Record{}, albs.Errorf(albs.Invalid, "the id %s is of the type %s, not %.40s", a.ID, typ, a.Type)
-	}
-	a.Withdrawn = nil
-	a = s.fill(a)
-	r := row{Name: a.ID, Platform: a.Platform, Revision: 1, Content: 1, State: NotReleased, Frozen: o.Frozen, Own: own, CreatedAt: db.At(now), ChangedAt: db.At(now)}
+	now := db.At(e.now())
+	r := row{Name: a.ID, Platform: a.Platform, Revision: 1, Content: 1, State: NotReleased, Frozen: o.Frozen, Own: own, CreatedAt: now, ChangedAt: now}
 	if err := r.set(a); err != nil {
 		return Record{}, err
 	}

@@ -315,4 +315,3 @@ func TestManyPackages(t *testing.T) {
 	f.release(1, k)
 	f.want("released", k, "released, shows 1, pending false, release 1")
 }
-

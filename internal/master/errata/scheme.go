@@ -6,6 +6,7 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
+	"time"
 
 	"albs/internal/advisory"
 	"albs/internal/albs"
@@ -70,11 +71,36 @@ func (s scheme) page(id string) string {
 	return strings.Replace(s.Page, "{id}", advisory.FileName(id), 1)
 }
 
-// fill adds what the platform says of all its advisories and a doesn't: the notice of
-// copyright, who answers for it, what to do, and the reference to its own page.
-func (s scheme) fill(a advisory.Advisory) advisory.Advisory {
+// dated returns a with the times that it lacks.
+func (s scheme) dated(a advisory.Advisory, now time.Time) advisory.Advisory {
+	if a.Issued.IsZero() {
+		a.Issued = now.UTC()
+	}
+	a.Issued = a.Issued.UTC()
+	if a.Updated.IsZero() {
+		a.Updated = a.Issued
+	}
+	return a
+}
+
+// complete returns a new advisory with what its id tells, its type and whether it is of
+// the own series, and with what the platform says of all its advisories and a doesn't:
+// the notice of copyright, who answers for it, what to do, and the reference to its own
+// page. Invalid if its id isn't of the platform's forms or of another type than a.
+func (s scheme) complete(a advisory.Advisory, now time.Time) (_ advisory.Advisory, own bool, err error) {
+	typ, own, err := s.read(a.ID)
+	if err != nil {
+		return a, false, err
+	}
+	if a.Type == "" {
+		a.Type = typ
+	}
+	if a.Type != typ {
+		return a, false, albs.Errorf(albs.Invalid, "the id %s is of the type %s, not %.40s", a.ID, typ, a.Type)
+	}
+	a = s.dated(a, now)
 	if a.Rights == "" {
-		a.Rights = strings.ReplaceAll(s.Rights, "{year}", strconv.Itoa(a.Issued.UTC().Year()))
+		a.Rights = strings.ReplaceAll(s.Rights, "{year}", strconv.Itoa(a.Issued.Year()))
 	}
 	if a.From == "" {
 		a.From = s.From
@@ -82,7 +108,9 @@ func (s scheme) fill(a advisory.Advisory) advisory.Advisory {
 	if a.Solution == "" {
 		a.Solution = s.Solution
 	}
-	return s.shape(a)
+	a.Version, a.Withdrawn = 1, nil
+	a = s.shape(a).Normal()
+	return a, own, a.Check()
 }
 
 // shape puts the reference to its own page in place of those that it has to pages of its

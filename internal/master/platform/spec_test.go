@@ -33,6 +33,26 @@ lookaside: ["https://sources.example/{name}/{file}/{hashtype}/{hash}/{file}"]
 timeout: 12h
 rpmautospec: true
 os: {id: example, name: Example Linux, version: "9"}
+errata:
+  team: core
+  ids: {security: "EXSA-{year}:{serial}", bugfix: "EXBA-{year}-{serial}"}
+  own: X
+  url: https://errata.example/9
+  page: https://errata.example/9/{id}.html
+  vendor: Acme Inc
+  namespace: https://example.org
+  contact: security@example.org
+  from: errata@example.org
+  rights: Copyright {year} Example
+  solution: Update.
+  ecosystem: Example Linux:9
+  cpe: cpe:/o:example:linux:9
+  repository_cpes: {9/AppStream: "cpe:/a:example:linux:9::appstream"}
+  release_file: /etc/example-release
+  release_package: example-release
+  rewrite:
+    - {in: [id, text], pattern: "^RH([SBE])A-", with: "EX${1}A-"}
+    - {in: [reference], find: "https://upstream.example/", with: ""}
 `
 
 func TestParse(t *testing.T) {
@@ -121,6 +141,31 @@ func TestParseRefuses(t *testing.T) {
 		{"repository twice", "id: extra", "id: base", "repository base is there twice for x86_64"},
 		{"repository's arch", "arch: x86_64", "arch: riscv64", "is not among arches"},
 		{"repository for one arch only", `{id: base, url:`, `{id: base, arch: x86_64, url:`, "no repository for aarch64"},
+		{"advisories of nobody", "team: core", "team: ''", "names no team"},
+		{"advisories without a system", `os: {id: example, name: Example Linux, version: "9"}`, "", "errata wants os"},
+		{"advisories without ids", `{security: "EXSA-{year}:{serial}", bugfix: "EXBA-{year}-{serial}"}`, "{}", "errata.ids is empty"},
+		{"advisories of a type that is none", "bugfix: \"EXBA", "bug: \"EXBA", "is no type of advisory"},
+		{"ids without a year", "EXSA-{year}:{serial}", "EXSA-{serial}", "is not the form of ids"},
+		{"ids as a path", "EXSA-{year}:{serial}", "../{year}:{serial}", "is not the form of ids"},
+		{"ids of two types alike", "EXBA-{year}-{serial}", "EXSA-{year}:{serial}", "have one form"},
+		{"own series of digits", "own: X", "own: '1'", "errata.own"},
+		{"advisories nowhere", "url: https://errata.example/9\n", "url: errata\n", "errata.url"},
+		{"advisories at a secret", "url: https://errata.example/9\n", "url: https://a:b@errata.example/9\n", "errata.url"},
+		{"page without an id", "9/{id}.html", "9/x.html", "errata.page"},
+		{"vendor without a name", "vendor: Acme Inc", "vendor: ''", "errata.vendor"},
+		{"namespace that is no URL", "namespace: https://example.org", "namespace: example", "errata.namespace"},
+		{"contact of nobody", "contact: security@example.org", "contact: nobody", "errata.contact"},
+		{"sender of nobody", "from: errata@example.org", "from: nobody", "errata.from"},
+		{"rights of two lines", "rights: Copyright {year} Example", `rights: "a\nb"`, "errata.rights"},
+		{"ecosystem without a name", "ecosystem: Example Linux:9", "ecosystem: ':9'", "errata.ecosystem"},
+		{"CPE of another form", "cpe: cpe:/o:example:linux:9", "cpe: cpe:2.3:o:example", "errata.cpe"},
+		{"repository's CPE", "cpe:/a:example:linux:9::appstream", "appstream", "errata.repository_cpes"},
+		{"release file elsewhere", "/etc/example-release", "/etc/../root", "errata.release_file"},
+		{"release file of no package", "release_package: example-release", "release_package: ''", "errata.release_package"},
+		{"rule for nothing", "in: [reference]", "in: []", "rule 2: in says nowhere"},
+		{"rule elsewhere", "in: [reference]", "in: [cve]", "rule 2: in takes"},
+		{"rule that finds nothing", `find: "https://upstream.example/"`, "find: ''", "either find or pattern"},
+		{"rule by no pattern", "^RH([SBE])A-", "^RH([SBE]A-", "rule 1: "},
 		{"compatible with itself", "timeout: 12h", "compatible: [el]", "compatible names el itself"},
 		{"compatible twice", "timeout: 12h", "compatible: [fc, fc]", "compatible names fc twice"},
 		{"compatible with a path", "timeout: 12h", "compatible: [../fc]", "is not a platform's name"},
