@@ -108,6 +108,16 @@ func ParseModule(s string) (Module, bool) {
 	return m, true
 }
 
+// NSVCA returns name:stream:version:context:arch, which ParseModule reads; what isn't known
+// is empty.
+func (m Module) NSVCA() string {
+	v := ""
+	if m.Version != 0 {
+		v = strconv.FormatUint(m.Version, 10)
+	}
+	return strings.Join([]string{m.Name, m.Stream, v, m.Context, m.Arch}, ":")
+}
+
 // SourceFile returns s as Package.Source has it: the last element of a path, "" if it is no
 // file name.
 func SourceFile(s string) string {
@@ -153,6 +163,14 @@ func (a *Advisory) AddReference(r Reference) string {
 		a.Upstream = r.ID
 	}
 	return ""
+}
+
+// Check gives an Invalid error unless an advisory may have c.
+func (c CVE) Check() error {
+	if f := c.fault(); f != "" {
+		return albs.Errorf(albs.Invalid, "the CVE %.40q %s", c.ID, f)
+	}
+	return nil
 }
 
 // AddPackage appends p as far as an advisory may have it, and returns a sentence if not.
