@@ -90,6 +90,8 @@ func sampleEffects() attest.Effects {
 			Records: []attest.RecordEffect{{Action: "add", Type: "group", Name: "comps.xml", Digest: d, Size: 7}},
 		}},
 		Dropped: []string{"old"}, Decisions: []attest.DecisionEffect{{Action: "move", Package: "a", To: "b", Reason: "c"}},
+		Items: []attest.ItemEffect{{Part: "errata", Name: "ALSA-2026:1/el", Version: 2, Digest: d, Withdraws: true, Force: "because", Missing: []string{"a-1-1.noarch"}}},
+		Tree:  []attest.TreeEffect{{Action: "add", Path: "errata/el/osv/ALSA-2026-1.json", Digest: d, Size: 7, Signed: true, Before: d}},
 		Files: []attest.FileEffect{{Name: "SHA256SUMS", Digest: d}}, Clear: true,
 	}
 }

@@ -6,7 +6,7 @@ import (
 	"albs/internal/albs"
 )
 
-// MaxEffects bounds encoded effects, some 200 bytes for each package of a release.
+// MaxEffects bounds encoded effects, some 200 bytes for each package or file of a release.
 const MaxEffects = 32 << 20
 
 // Effects are all that a release, or a request for signatures, comes to. People approve
@@ -20,6 +20,10 @@ type Effects struct {
 	Repositories []RepositoryEffects `json:"repositories"`
 	Dropped      []string            `json:"dropped"` // paths of repositories that go
 	Decisions    []DecisionEffect    `json:"decisions,omitempty"`
+	// Items are what becomes public beside packages, as advisories, and Tree are the files
+	// of the tree that change by it.
+	Items []ItemEffect `json:"items,omitempty"`
+	Tree  []TreeEffect `json:"tree,omitempty"`
 	// Files are what is signed, of a request for signatures; Clear asks for clear-signed
 	// copies in place of detached signatures.
 	Files []FileEffect `json:"files,omitempty"`
@@ -62,6 +66,30 @@ type DecisionEffect struct {
 	Package string `json:"package"`
 	To      string `json:"to"`
 	Reason  string `json:"reason"`
+}
+
+// ItemEffect is something other than a package that becomes public, in one version.
+type ItemEffect struct {
+	Part    string      `json:"part"` // what knows it: "errata"
+	Name    string      `json:"name"`
+	Version int         `json:"version"`
+	Digest  albs.Digest `json:"digest"`
+	// Withdraws says that it is made public as taken back.
+	Withdraws bool `json:"withdraws,omitempty"`
+	// Force is why it is released without Missing.
+	Force   string   `json:"force,omitempty"`
+	Missing []string `json:"missing,omitempty"`
+}
+
+// TreeEffect is a file beside the repositories that is added, in place of another or not,
+// or removed; a Signed one has a detached signature beside it.
+type TreeEffect struct {
+	Action string      `json:"action"`
+	Path   string      `json:"path"`
+	Digest albs.Digest `json:"digest"`
+	Size   int64       `json:"size"`
+	Signed bool        `json:"signed,omitempty"`
+	Before albs.Digest `json:"before,omitempty"`
 }
 
 // FileEffect is a file that is signed: an unsigned package or another file.

@@ -1,6 +1,7 @@
 package attest
 
 import (
+	"cmp"
 	"slices"
 
 	"albs/internal/albs"
@@ -149,7 +150,7 @@ func (c *chain) approved(d albs.Digest) error {
 			continue
 		}
 		accepted = true
-		c.step(f, LinkChain, "approved for %s of %s by %d people", r.Repository, r.Product, len(r.Approvals))
+		c.step(f, LinkChain, "approved for %s of %s by %d people", cmp.Or(r.Repository, r.File), r.Product, len(r.Approvals))
 	}
 	if !accepted {
 		return refused

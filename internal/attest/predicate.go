@@ -237,15 +237,17 @@ type KeyRevokedBody struct {
 // ApprovedBy is one person's word for a plan.
 type ApprovedBy = albs.ApprovedBy
 
-// ReleaseApprovedBody says that a repository's metadata is what an approved plan
-// comes to. The signer signs a repomd.xml for nothing else.
+// ReleaseApprovedBody says that a repository's metadata, or a file beside repositories, is
+// what an approved plan comes to. The signer signs a repomd.xml for nothing else.
 type ReleaseApprovedBody struct {
-	Product    string       `json:"product"`
-	Repository string       `json:"repository"`
-	Snapshot   albs.Digest  `json:"snapshot"` // the unsealed snapshot with this repomd.xml
-	Release    int64        `json:"release"`
-	Plan       albs.Digest  `json:"plan"`
-	Approvals  []ApprovedBy `json:"approvals"`
+	Product    string      `json:"product"`
+	Repository string      `json:"repository"`
+	Snapshot   albs.Digest `json:"snapshot"` // the unsealed snapshot with this repomd.xml
+	// File is the path of another file than a repomd.xml, which no repository has.
+	File      string       `json:"file,omitempty"`
+	Release   int64        `json:"release"`
+	Plan      albs.Digest  `json:"plan"`
+	Approvals []ApprovedBy `json:"approvals"`
 }
 
 // ReleaseBody says where a package was published. It is the releaser's statement.

@@ -12,12 +12,12 @@ import (
 const (
 	treeVersion  = 1
 	maxTreeRepos = 4096
-	maxTreeFiles = 65536
+	maxTreeFiles = 1 << 18
 	maxNameBytes = 128
 )
 
 // MaxTreeBytes bounds the document of a tree.
-const MaxTreeBytes = 8 << 20
+const MaxTreeBytes = 48 << 20
 
 // Tree is all that a product shows to its readers at one serial: its
 // repositories, each a sealed snapshot, and files beside them such as advisories
@@ -61,7 +61,7 @@ func (t Tree) Encode() []byte {
 }
 
 // ParseTree returns the tree of document b. It gives an Invalid error unless b is at
-// most 8 MiB, names every path once and safely, and is byte for byte what Encode
+// most 48 MiB, names every path once and safely, and is byte for byte what Encode
 // would write, so that one tree has one digest.
 func ParseTree(b []byte) (Tree, error) {
 	var t Tree

@@ -40,6 +40,8 @@ func TestApprove(t *testing.T) {
 			Changes: []attest.PackageEffect{{File: "bash-1.rpm", Digest: sum, Tests: "passed"}, {File: "zsh-1.rpm", Digest: sum, Removed: true}},
 			Records: []attest.RecordEffect{{Action: "add", Type: "group", Name: "comps.xml", Digest: sum}},
 		}},
+		Items:   []attest.ItemEffect{{Part: "errata", Name: "ALSA-2026:1/el9", Version: 2, Digest: sum, Withdraws: true, Force: "b is late", Missing: []string{"b-1-1.noarch"}}},
+		Tree:    []attest.TreeEffect{{Action: "add", Path: "errata/el9/osv/ALSA-2026-1.json", Digest: sum, Signed: true}},
 		Dropped: []string{"demo/old"}, Decisions: []attest.DecisionEffect{{Action: "move", Package: "bash", To: "devel", Reason: "because"}},
 	}
 	over := plan
@@ -64,7 +66,7 @@ func TestApprove(t *testing.T) {
 		signed  string   // the subject of what was sent; "" if nothing was
 	}{
 		{"a release", []string{"3"}, "yes\n", "/releases/3/", plan.Encode(), plan.Digest(), "", 0, []string{
-			"bash-1.rpm", "zsh-1.rpm", "remove", "comps.xml", "demo/old", "the repository goes", "compressed as zstd", "because", string(plan.Digest()),
+			"bash-1.rpm", "zsh-1.rpm", "remove", "comps.xml", "demo/old", "the repository goes", "compressed as zstd", "because", string(plan.Digest()), "ALSA-2026:1/el9", "b is late", "b-1-1.noarch", "errata/el9/osv/ALSA-2026-1.json",
 			"release:3 is approved by alice", "it has 1 of 2 approvals",
 		}, "release:3"},
 		{"a release, by its whole name", []string{"release:3", "--yes"}, "", "/releases/3/", plan.Encode(), plan.Digest(), "", 0, nil, "release:3"},

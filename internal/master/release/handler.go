@@ -10,7 +10,6 @@ import (
 
 	"albs/internal/albs"
 	"albs/internal/attest"
-	"albs/internal/master/artifact"
 	"albs/internal/master/db"
 	"albs/internal/master/provenance"
 	"albs/internal/master/queue"
@@ -86,6 +85,11 @@ func (h handler) compose(ctx context.Context, row releaseRow) (releaseRow, error
 	if err := json.Unmarshal([]byte(row.Files), &tree.Files); err != nil {
 		return row, fmt.Errorf("files of release %d: %w", row.ID, err)
 	}
+	asc, kept, err := h.signatures(ctx, plan)
+	if err != nil {
+		return row, err
+	}
+	tree.Files = append(tree.Files, asc...)
 	repos, err := h.store.repositories(ctx, h.d, row.ID)
 	if err != nil {
 		return row, err
@@ -121,8 +125,11 @@ func (h handler) compose(ctx context.Context, row releaseRow) (releaseRow, error
 		if err != nil {
 			return err
 		}
+		if err := h.artifacts.Add(ctx, tx, kept...); err != nil {
+			return err
+		}
 		// Before a releaser shows it: a rollback adds nothing of which a statement would tell.
-		if err := h.provenance.State(ctx, tx, provenance.Fact{Files: []artifact.Artifact{doc}}); err != nil {
+		if err := h.provenance.State(ctx, tx, provenance.Fact{Files: append(kept, doc)}); err != nil {
 			return fmt.Errorf("record tree: %w", err)
 		}
 		return h.store.update(ctx, tx, row, InProgress)
@@ -162,6 +169,10 @@ func (h handler) Admit(ctx context.Context, l queue.Lease, outcome albs.Outcome,
 	if err != nil {
 		return nil, err
 	}
+	write, err := h.turned(ctx, row, plan, tree)
+	if err != nil {
+		return nil, err
+	}
 	return func(ctx context.Context, tx db.Tx) error {
 		row, err := h.store.get(ctx, tx, row.ID)
 		if err != nil {
@@ -187,6 +198,9 @@ func (h handler) Admit(ctx context.Context, l queue.Lease, outcome albs.Outcome,
 			err = h.released(ctx, tx, row, plan, *l.Spec.Publish, said)
 		}
 		if err != nil {
+			return err
+		}
+		if err := write(ctx, tx); err != nil {
 			return err
 		}
 		return h.tell(ctx, tx, EventPublished, row)
@@ -333,6 +347,9 @@ func (h handler) Ended(ctx context.Context, tx db.Tx, t queue.Task) error {
 		row.Reason += fmt.Sprintf(" (the public place may show serial %d nevertheless; publish again to have it settled)", row.Serial)
 	}
 	if err := h.store.update(ctx, tx, row, InProgress); err != nil {
+		return err
+	}
+	if err := h.failed(ctx, tx, row); err != nil {
 		return err
 	}
 	return h.tell(ctx, tx, "release.failed", row)

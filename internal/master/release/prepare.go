@@ -29,7 +29,9 @@ type next struct {
 	documents    map[albs.Digest]artifact.Artifact // the repomd.xml that are to be signed, by digest
 	key          *artifact.Artifact                // the key file, if it is a new one
 	files        []repodata.TreeFile
-	effects      artifact.Artifact // of the plan, which people approved and the signer reads
+	kept         []artifact.Artifact          // of the parts, which are new
+	signed       map[string]artifact.Artifact // those of them that are to be signed, by path
+	effects      artifact.Artifact            // of the plan, which people approved and the signer reads
 }
 
 const extensions = 4 // repositories that are extended at once
@@ -37,29 +39,29 @@ const extensions = 4 // repositories that are extended at once
 // prepare makes the snapshots that a plan comes to. Repositories that it doesn't
 // touch keep theirs, sealed as it is. It is errMoved if the product shows another
 // serial than when the plan was computed.
-func (r *Releases) prepare(ctx context.Context, plan plan.Plan) (next, error) {
+func (r *Releases) prepare(ctx context.Context, what plan.Plan) (next, error) {
 	n := next{documents: map[albs.Digest]artifact.Artifact{}}
-	serial, tree, err := r.gather.Current(ctx, plan.Product)
+	serial, tree, err := r.gather.Current(ctx, what.Product)
 	if err != nil {
 		return n, err
 	}
-	if serial != plan.Serial {
+	if serial != what.Serial {
 		return n, errMoved // the plan doesn't know what was released since
 	}
 	n.from = serial
-	if n.effects, err = r.artifacts.Save(ctx, bytes.NewReader(plan.Effects().Encode()), attest.MaxEffects, "effects.json", artifact.Document); err != nil {
+	if n.effects, err = r.artifacts.Save(ctx, bytes.NewReader(what.Effects().Encode()), attest.MaxEffects, "effects.json", artifact.Document); err != nil {
 		return n, err
 	}
 	shown := map[string]albs.Digest{}
 	for _, t := range tree.Repositories {
 		shown[t.Path] = t.Snapshot
 	}
-	n.repositories = make([]repositoryRow, len(plan.Repositories))
+	n.repositories = make([]repositoryRow, len(what.Repositories))
 	g, gctx := errgroup.WithContext(ctx)
 	g.SetLimit(extensions)
-	for i, p := range plan.Repositories {
+	for i, p := range what.Repositories {
 		g.Go(func() (err error) {
-			if n.repositories[i], err = r.extend(gctx, plan.Key, p, shown[p.Path]); err != nil {
+			if n.repositories[i], err = r.extend(gctx, what.Key, p, shown[p.Path]); err != nil {
 				return fmt.Errorf("repository %s: %w", p.Path, err)
 			}
 			return nil
@@ -78,7 +80,9 @@ func (r *Releases) prepare(ctx context.Context, plan plan.Plan) (next, error) {
 		}
 		n.documents[row.Repomd] = a
 	}
-	return n, r.keyFile(ctx, plan, tree, &n)
+	tree.Files = plan.ApplyFiles(tree.Files, what.Files)
+	n.kept, n.signed = shareOf(what)
+	return n, r.keyFile(ctx, what, tree, &n)
 }
 
 // extend makes the next snapshot of one repository.

@@ -5,6 +5,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"time"
 
 	"albs/internal/albs"
@@ -181,10 +183,10 @@ func (r *Releases) void(ctx context.Context, row releaseRow, plan plan.Plan) err
 	return albs.Errorf(albs.Conflict, "%s; look at the new plan and have it approved", reason)
 }
 
-// seal states the approval of every repomd.xml that is to be signed, asks for the
+// seal states the approval of every repomd.xml and other file that is to be signed, asks for the
 // signatures, and returns the tasks that make them.
 func (r *Releases) seal(ctx context.Context, tx db.Tx, row releaseRow, plan plan.Plan, n next, approvals []auth.Approval) ([]albs.TaskID, error) {
-	kept := []artifact.Artifact{n.effects}
+	kept := append([]artifact.Artifact{n.effects}, n.kept...)
 	if n.key != nil {
 		kept = append(kept, *n.key)
 	}
@@ -215,6 +217,24 @@ func (r *Releases) seal(ctx context.Context, tx db.Tx, row releaseRow, plan plan
 		}
 		signed[p.Repomd] = true
 		unsigned = append(unsigned, doc.File())
+	}
+	for _, path := range slices.Sorted(maps.Keys(n.signed)) {
+		doc := n.signed[path]
+		if err := r.artifacts.Add(ctx, tx, doc); err != nil {
+			return nil, err
+		}
+		err := r.provenance.State(ctx, tx, provenance.Fact{
+			Subjects: []attest.Subject{provenance.SubjectOf(doc)}, Predicate: attest.ReleaseApproved,
+			Body:  attest.ReleaseApprovedBody{Product: row.Product, File: path, Release: int64(row.ID), Plan: row.Digest, Approvals: words(approvals)},
+			Files: []artifact.Artifact{doc},
+		})
+		if err != nil {
+			return nil, fmt.Errorf("state approval of %s: %w", path, err)
+		}
+		if !signed[doc.Digest] {
+			signed[doc.Digest] = true
+			unsigned = append(unsigned, doc.File())
+		}
 	}
 	var tasks []albs.TaskID
 	if len(unsigned) > 0 {
@@ -275,6 +295,9 @@ func (r *Releases) start(ctx context.Context, tx db.Tx, row releaseRow, n next, 
 		return err
 	}
 	if err := r.store.update(ctx, tx, row, from); err != nil {
+		return err
+	}
+	if err := r.started(ctx, tx, row); err != nil {
 		return err
 	}
 	return r.tell(ctx, tx, "release.started", row)

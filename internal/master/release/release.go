@@ -94,6 +94,7 @@ type Releases struct {
 	log        zerolog.Logger
 
 	gather *gather.Gatherer
+	parts  []Part
 	reach  reach
 }
 
@@ -220,12 +221,13 @@ const MaxBuilds = 200
 const planLife = 7 * 24 * time.Hour
 
 // Plan computes what the release of the builds' packages into a product comes to,
-// and keeps it. Without builds it is a release of the records that the product's
-// repositories were given since, and of the compression that they are to have. A plan with refusals is kept and shown too, but can't be
-// approved. Errors: Forbidden without release.plan on the product's team, NotFound for an
-// unknown product or build, Invalid for the same build twice, or none where nothing else
-// waits, TooLarge beyond MaxBuilds.
-func (r *Releases) Plan(ctx context.Context, productName string, builds []albs.BuildID) (Release, error) {
+// and keeps it, with what else is wanted of the parts. Without either it is a release of the
+// records that the product's repositories were given since, and of the compression that they
+// are to have. A plan with refusals is kept and shown too, but can't be
+// approved. Errors: Forbidden without release.plan on the product's team, or without what a
+// part asks for, NotFound for an unknown product or build, Invalid for the same build twice,
+// or none where nothing else waits, TooLarge beyond MaxBuilds or MaxWanted.
+func (r *Releases) Plan(ctx context.Context, productName string, builds []albs.BuildID, wanted ...plan.Wanted) (Release, error) {
 	p, err := r.products.Get(ctx, productName)
 	if err != nil {
 		return Release{}, err
@@ -240,11 +242,14 @@ func (r *Releases) Plan(ctx context.Context, productName string, builds []albs.B
 	if len(slices.Compact(slices.Clone(builds))) != len(builds) {
 		return Release{}, albs.Errorf(albs.Invalid, "name the builds to release, each once")
 	}
-	plan, err := r.compute(ctx, gather.Wish{Product: p, Builds: builds, Expires: expiry()})
+	if wanted, err = r.wanted(ctx, p, wanted); err != nil {
+		return Release{}, err
+	}
+	plan, err := r.compute(ctx, gather.Wish{Product: p, Builds: builds, Wanted: wanted, Expires: expiry()})
 	if err != nil {
 		return Release{}, err
 	}
-	if len(builds) == 0 && !plan.ChangesMetadata() {
+	if len(builds) == 0 && len(wanted) == 0 && !plan.ChangesMetadata() {
 		return Release{}, albs.Errorf(albs.Invalid, "name the builds to release: no record of the product's repositories waits for a release, nor does another compression")
 	}
 	return r.planned(ctx, p, plan, builds)
@@ -281,6 +286,13 @@ func (r *Releases) effects(ctx context.Context, w gather.Wish) (plan.Facts, plan
 	f, err := r.gather.Facts(ctx, w)
 	if err != nil {
 		return f, plan.Plan{}, err
+	}
+	p := plan.Make(f)
+	if len(r.parts) == 0 {
+		return f, p, nil
+	}
+	if f.Shares, err = r.shares(ctx, w, f, p); err != nil {
+		return f, p, err
 	}
 	return f, plan.Make(f), nil
 }
@@ -348,7 +360,7 @@ func (r *Releases) Replan(ctx context.Context, id albs.ReleaseID) (Release, erro
 
 // wish returns what the plan was asked for that a release has.
 func (r *Releases) wish(ctx context.Context, row releaseRow, was plan.Plan) (gather.Wish, error) {
-	w := gather.Wish{Decisions: was.Decisions, Copy: was.Copy, Expires: row.ExpiresAt.Time}
+	w := gather.Wish{Wanted: was.Wanted, Decisions: was.Decisions, Copy: was.Copy, Expires: row.ExpiresAt.Time}
 	var err error
 	if w.Product, err = r.products.Get(ctx, row.Product); err != nil {
 		return w, err

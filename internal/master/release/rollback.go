@@ -224,5 +224,6 @@ func (r *Releases) compare(ctx context.Context, name string, now, then repodata.
 		out.Dropped = append(out.Dropped, path)
 	}
 	slices.Sort(out.Dropped)
+	out.Files = plan.DiffTrees(now.Files, then.Files)
 	return out, nil
 }

@@ -22,7 +22,7 @@ type Documents struct {
 }
 
 // MaxDocument bounds a document that may be signed, in bytes.
-const MaxDocument = 1 << 20
+const MaxDocument = 8 << 20
 
 // SignDocuments asks in tx for detached signatures, and returns the tasks that make them,
 // each once: as few as there can be, for every one costs the same waits whatever it signs.

@@ -24,7 +24,7 @@ import (
 // Bounds of one task.
 const (
 	maxItems    = 500
-	maxDocument = 1 << 20
+	maxDocument = 8 << 20
 	maxFile     = 16 << 20
 )
 

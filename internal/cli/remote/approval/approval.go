@@ -190,16 +190,31 @@ func (a app) show(subject string, digest albs.Digest, e attest.Effects) error {
 	for _, d := range e.Decisions {
 		decisions.Row(d.Action, d.Package, d.To, d.Reason)
 	}
+	advisories := terminal.NewTable("ADVISORY", "VERSION", "SHA256", "WITHDRAWN", "WITHOUT", "BECAUSE")
+	for _, i := range e.Items {
+		advisories.Row(i.Name, terminal.Decimal(i.Version), string(i.Digest), yes(i.Withdraws), strings.Join(i.Missing, " "), i.Force)
+	}
+	tree := terminal.NewTable("ACTION", "FILE", "SIGNED", "SHA256", "IN PLACE OF")
+	for _, f := range e.Tree {
+		tree.Row(f.Action, f.Path, yes(f.Signed), string(f.Digest), string(f.Before))
+	}
 	files := terminal.NewTable("SIGN", "SHA256")
 	for _, f := range e.Files {
 		files.Row(f.Name, string(f.Digest))
 	}
-	for _, t := range []*terminal.Table{decisions, packages, records, repositories, files} {
+	for _, t := range []*terminal.Table{decisions, advisories, packages, records, repositories, tree, files} {
 		if err := a.Section(t); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+func yes(b bool) string {
+	if b {
+		return "yes"
+	}
+	return ""
 }
 
 // Bounds of a file that is shown.

@@ -78,6 +78,8 @@ type Wish struct {
 	Builds []albs.BuildID
 	// Copy says of another product's packages which are to be released; nil for none.
 	Copy *plan.Copy
+	// Wanted is what is to be released beside packages.
+	Wanted []plan.Wanted
 	// Decisions are people's on packages of the plan.
 	Decisions []place.Decision
 	// Expires is when the word of people for the plan ends.
@@ -98,7 +100,7 @@ const settle = 5 * time.Second
 func (g *Gatherer) Facts(ctx context.Context, w Wish) (plan.Facts, error) {
 	p := w.Product
 	f := plan.Facts{
-		Product: p, Expires: w.Expires, Decisions: w.Decisions, Arches: map[string][]albs.Arch{}, Compatible: map[string][]string{}, Shown: map[string]plan.Shown{},
+		Product: p, Expires: w.Expires, Wanted: w.Wanted, Decisions: w.Decisions, Arches: map[string][]albs.Arch{}, Compatible: map[string][]string{}, Shown: map[string]plan.Shown{},
 		Metadata: map[string]repodata.Compression{}, Records: map[string][]repodata.Record{}, Released: map[plan.ReleasedFile]albs.Digest{}, Streams: map[string][]record.Stream{},
 	}
 	if err := g.key(ctx, &f); err != nil {
@@ -359,7 +361,7 @@ func (g *Gatherer) shown(ctx context.Context, f *plan.Facts) error {
 	if err != nil {
 		return err
 	}
-	f.Serial = serial
+	f.Serial, f.Tree = serial, tree
 	into := map[string]bool{}
 	for _, c := range f.Packages {
 		for _, path := range f.Target(c).Paths {

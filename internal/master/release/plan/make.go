@@ -85,6 +85,12 @@ type Facts struct {
 	// were left out for what they are there.
 	Copy *Copy
 	Left []Left
+	// Wanted is what is to be made public beside packages; Shares are what the parts make of
+	// that, and have shown before.
+	Wanted []Wanted
+	Shares []Share
+	// Tree is what the product shows now.
+	Tree repodata.Tree
 	// Decisions are people's on packages of the plan.
 	Decisions []place.Decision
 	// Places is what references list of the packages for which there is a choice.
@@ -108,7 +114,7 @@ type ReleasedFile struct {
 func Make(f Facts) Plan {
 	m := maker{facts: f, plan: Plan{
 		Product: f.Product.Name, Revision: f.Product.Revision, Key: f.Key, Gate: f.Product.Gate.Tests,
-		Serial: f.Serial, Expires: f.Expires, Decisions: f.Decisions, Refusals: slices.Clone(f.Problems), Notes: slices.Concat(f.Notes, f.Unread),
+		Serial: f.Serial, Expires: f.Expires, Wanted: f.Wanted, Decisions: f.Decisions, Refusals: slices.Clone(f.Problems), Notes: slices.Concat(f.Notes, f.Unread),
 	}, byPath: map[string]*Repository{}, places: map[string]string{}}
 	m.repositories()
 	for _, c := range m.chosen() {
@@ -118,10 +124,10 @@ func Make(f Facts) Plan {
 	m.missing()
 	m.compatible()
 	m.copied()
-	added := 0
+	added := m.parts()
 	for i := range m.plan.Repositories {
 		r := &m.plan.Repositories[i]
-		r.Records = DiffRecords(m.facts.Shown[r.Path].Records, m.facts.Records[r.Path])
+		r.Records = DiffRecords(m.facts.Shown[r.Path].Records, m.records(r.Path))
 		added += len(r.Records)
 		is := m.facts.Shown[r.Path].Metadata.Or(repodata.Gzip)
 		if by := m.facts.Product.Metadata.Or(m.facts.Metadata[r.Platform]); by != is {

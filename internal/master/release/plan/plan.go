@@ -44,6 +44,11 @@ type Plan struct {
 	Expires time.Time `json:"expires"`
 	// Repositories are all that the product will show, by path.
 	Repositories []Repository `json:"repositories"`
+	// Wanted is what was asked for beside packages, Items what that comes to.
+	Wanted []Wanted `json:"wanted,omitempty"`
+	Items  []Item   `json:"items,omitempty"`
+	// Files are those that change of the tree, by path.
+	Files []FileChange `json:"files,omitempty"`
 	// Decisions are what people decided of its packages; they are among the inputs.
 	Decisions []place.Decision `json:"decisions,omitempty"`
 	// Copy is where its packages come from, if that isn't from builds.
@@ -136,7 +141,7 @@ func (r Refusal) String() string {
 }
 
 // Effects returns what people approve: what will be added and
-// dropped where, signed by which key, with which verdicts, by which decisions, and
+// dropped where, packages and what is released with them, signed by which key, with which verdicts, by which decisions, and
 // until when people's word for it holds. Counts, notes
 // and the serial don't belong to it, for another release may change them without
 // touching this one.
@@ -158,6 +163,14 @@ func (p Plan) Effects() attest.Effects {
 			})
 		}
 		e.Repositories = append(e.Repositories, f)
+	}
+	for _, i := range p.Items {
+		e.Items = append(e.Items, attest.ItemEffect{
+			Part: i.Part, Name: i.Name, Version: i.Version, Digest: i.Digest, Withdraws: i.Withdraws, Force: i.Force, Missing: i.Missing,
+		})
+	}
+	for _, c := range p.Files {
+		e.Tree = append(e.Tree, attest.TreeEffect{Action: string(c.Action), Path: c.Path, Digest: c.Digest, Size: c.Size, Signed: c.Sign, Before: c.Before})
 	}
 	return e
 }

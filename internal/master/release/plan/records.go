@@ -46,10 +46,11 @@ func ApplyRecords(before []repodata.Record, changes []RecordChange) []repodata.R
 	return out
 }
 
-// ChangesMetadata reports whether the plan changes in any repository that is shown what is
-// not told package by package: records, or how metadata is compressed.
+// ChangesMetadata reports whether the plan changes what is not told package by package:
+// of a repository that is shown its records, or how its metadata is compressed; or files of
+// the tree.
 func (p Plan) ChangesMetadata() bool {
-	return slices.ContainsFunc(p.Repositories, func(r Repository) bool {
+	return len(p.Items) > 0 || len(p.Files) > 0 || slices.ContainsFunc(p.Repositories, func(r Repository) bool {
 		return len(r.Records) > 0 || r.Metadata != "" && !r.New
 	})
 }
