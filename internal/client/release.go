@@ -91,6 +91,21 @@ type Plan struct {
 		Unknown []Unmet `json:"unknown"`
 		More    int     `json:"more"`
 	} `json:"closure"` // nil where nobody looked
+	Items []struct {
+		Name      string      `json:"name"` // of an advisory, ID/PLATFORM
+		Title     string      `json:"title"`
+		Version   int         `json:"version"`
+		Digest    albs.Digest `json:"digest"`
+		Withdraws bool        `json:"withdraws"`
+		Force     string      `json:"force"`
+		Missing   []string    `json:"missing"`
+	} `json:"items"`
+	Files []struct {
+		Action string      `json:"action"` // add or remove
+		Path   string      `json:"path"`
+		Digest albs.Digest `json:"digest"`
+		Sign   bool        `json:"sign"`
+	} `json:"files"` // of the tree
 	Decisions []Decision `json:"decisions"`
 	Excluded  []string   `json:"excluded"`
 	Missing   []struct {
@@ -170,10 +185,21 @@ func (c *Client) Release(ctx context.Context, id albs.ReleaseID) (Doc[Release], 
 }
 
 // PlanRelease has the server compute what the release of builds into a product
-// comes to; of no builds, what that of the metadata files does which its repositories
-// were given.
-func (c *Client) PlanRelease(ctx context.Context, product string, builds []albs.BuildID) (Doc[Release], error) {
-	return send[Release](ctx, c, http.MethodPost, "/releases/new/", map[string]any{"product": product, "builds": append([]albs.BuildID{}, builds...)})
+// comes to, together with advisories; of neither, what that of the metadata files does
+// which its repositories were given.
+func (c *Client) PlanRelease(ctx context.Context, product string, builds []albs.BuildID, advisories ...Advised) (Doc[Release], error) {
+	what := map[string]any{"product": product, "builds": append([]albs.BuildID{}, builds...)}
+	if len(advisories) > 0 {
+		what["advisories"] = advisories
+	}
+	return send[Release](ctx, c, http.MethodPost, "/releases/new/", what)
+}
+
+// Advised names an advisory that is to be released.
+type Advised struct {
+	ID       string `json:"id"`
+	Platform string `json:"platform"`
+	Force    string `json:"force,omitempty"` // why it is released without packages that it wants
 }
 
 // CopyRelease has the server compute what the release of the packages comes to that the

@@ -231,7 +231,29 @@ func TestKeysSigningReleases(t *testing.T) {
 		},
 		{
 			name: "release plan without a product", args: []string{"release", "plan", "--build", "5"},
-			want: result{2, "", "albs: --product is missing\nusage: albs release plan --product P [--build N…] [--json]\n"},
+			want: result{2, "", "albs: --product is missing\nusage: albs release plan --product P [--build N…] [--advisory ID/PLATFORM…] [--json]\n"},
+		},
+		{
+			name: "release plan of advisories", args: []string{"release", "plan", "--product", "demo", "--advisory", "ALSA-2026:1/el9", "--advisory", "ALSA-2026:1/el10", "--force", "b is late"},
+			answers: map[string][]answer{"POST /releases/new/": {{status: 201, body: releaseDoc("1", "scheduled", "", noApproval+
+				`,"plan":{"items":[{"name":"ALSA-2026:1/el10","version":1,"title":"zlib","digest":"`+strings.Repeat("a", 64)+`"},{"name":"ALSA-2026:1/el9","version":2,"title":"zlib","withdraws":true,"digest":"`+strings.Repeat("b", 64)+`","force":"b is late","missing":["b-1-1.noarch","c-1-1.noarch"]}],
+				"files":[{"action":"add","path":"errata/el9/errata.json","digest":"`+strings.Repeat("c", 64)+`","sign":true},{"action":"remove","path":"errata/el9/x","digest":"`+strings.Repeat("d", 64)+`"}]}`)}}},
+			want: result{0, "release:  3\nproduct:  demo\nkind:     publish\nstate:    scheduled, 0 of 1 approvals\nby:       alice\ncreated:  2026-11-22 11:00\nbuilds:   5\n" +
+				"digest:   " + strings.Repeat("f", 64) + "\nexpires:  2026-11-29 11:00\n\n" +
+				"ADVISORY          VERSION  TITLE            SHA256" + strings.Repeat(" ", 60) + "WITHOUT                    BECAUSE\n" +
+				"ALSA-2026:1/el10  1        zlib             " + strings.Repeat("a", 64) + "  -                          -\n" +
+				"ALSA-2026:1/el9   2        withdrawn: zlib  " + strings.Repeat("b", 64) + "  b-1-1.noarch c-1-1.noarch  b is late\n\n" +
+				"ACTION  FILE                    SIGNED  SHA256\nadd     errata/el9/errata.json  yes     " + strings.Repeat("c", 64) + "\nremove  errata/el9/x            -       " + strings.Repeat("d", 64) + "\n",
+				"release 3 is planned; look at it and: albs release approve 3\n"},
+			saw: []string{`POST /releases/new/ {"advisories":[{"id":"ALSA-2026:1","platform":"el9","force":"b is late"},{"id":"ALSA-2026:1","platform":"el10","force":"b is late"}],"builds":[],"product":"demo"}`},
+		},
+		{
+			name: "release plan of an advisory of no platform", args: []string{"release", "plan", "--product", "demo", "--advisory", "ALSA-2026:1"},
+			want: result{2, "", "albs: --advisory \"ALSA-2026:1\" is not ID/PLATFORM\nusage: albs release plan --product P [--build N…] [--advisory ID/PLATFORM…] [--json]\n"},
+		},
+		{
+			name: "release plan by force of nothing", args: []string{"release", "plan", "--product", "demo", "--force", "so"},
+			want: result{2, "", "albs: --force is about advisories: name them with --advisory\nusage: albs release plan --product P [--build N…] [--advisory ID/PLATFORM…] [--json]\n"},
 		},
 		{
 			name: "release plan of metadata files alone", args: []string{"release", "plan", "--product", "demo"},

@@ -35,13 +35,15 @@ func (a app) releaseCommand() *urfave.Command {
 		Description: "A release makes a product's signed packages public: it is planned, approved by people as that plan, and then published.",
 		Subcommands: []*urfave.Command{
 			ask.Listed("albs product list and albs build list show what there is", ask.Answers(&urfave.Command{
-				Name: "plan", Usage: "compute what the release of builds comes to", ArgsUsage: "--product P [--build N…]",
+				Name: "plan", Usage: "compute what the release of builds and advisories comes to", ArgsUsage: "--product P [--build N…] [--advisory ID/PLATFORM…]",
 				Description: "Nothing is changed: the plan shows what would go where, and what stands against it.\n" +
-					"Without a build it is a release of the metadata files that repositories were given (albs repo metadata set).\n" +
-					"For example: albs release plan --product demo --build 7 --build 8",
+					"Without a build or an advisory it is a release of the metadata files that repositories were given (albs repo metadata set).\n" +
+					"For example: albs release plan --product demo --build 7 --build 8 --advisory ALSA-2026:1234/almalinux-9",
 				Flags: []urfave.Flag{
 					&urfave.StringFlag{Name: "product", Usage: "the product `P`"},
 					&urfave.Int64SliceFlag{Name: "build", Usage: "the build `N`; may be repeated"},
+					&urfave.StringSliceFlag{Name: "advisory", Usage: "the advisory `ID/PLATFORM`; may be repeated"},
+					&urfave.StringFlag{Name: "force", Usage: "release the advisories also without packages that they want, for this `REASON`, which stands in the plan"},
 				},
 				Action: terminal.Action(0, 0, a.planRelease),
 			})),
@@ -99,11 +101,22 @@ func (a app) planRelease(c *urfave.Context) error {
 		}
 		builds = append(builds, albs.BuildID(n))
 	}
+	var advisories []client.Advised
+	for _, name := range c.StringSlice("advisory") {
+		id, platform, ok := strings.Cut(name, "/")
+		if !ok || id == "" || platform == "" {
+			return terminal.Misused(c, "--advisory %q is not ID/PLATFORM", name)
+		}
+		advisories = append(advisories, client.Advised{ID: id, Platform: platform, Force: c.String("force")})
+	}
+	if c.IsSet("force") && len(advisories) == 0 {
+		return terminal.Misused(c, "--force is about advisories: name them with --advisory")
+	}
 	cl, err := a.Connect()
 	if err != nil {
 		return err
 	}
-	doc, err := cl.PlanRelease(c.Context, c.String("product"), builds)
+	doc, err := cl.PlanRelease(c.Context, c.String("product"), builds, advisories...)
 	return a.printPlanned(c, doc, err)
 }
 
@@ -195,6 +208,22 @@ func (a app) printPlan(p *client.Plan) error {
 	for _, path := range p.Dropped {
 		counts.Row(path, "all", "the repository goes", "")
 	}
+	advisories := terminal.NewTable("ADVISORY", "VERSION", "TITLE", "SHA256", "WITHOUT", "BECAUSE")
+	for _, i := range p.Items {
+		title := i.Title
+		if i.Withdraws {
+			title = "withdrawn: " + title
+		}
+		advisories.Row(i.Name, terminal.Decimal(i.Version), title, string(i.Digest), strings.Join(i.Missing, " "), i.Force)
+	}
+	files := terminal.NewTable("ACTION", "FILE", "SIGNED", "SHA256")
+	for _, f := range p.Files {
+		signed := ""
+		if f.Sign {
+			signed = "yes"
+		}
+		files.Row(f.Action, f.Path, signed, string(f.Digest))
+	}
 	modules := terminal.NewTable("ACTION", "MODULE", "VERSION", "REPOSITORY", "PACKAGES")
 	for _, r := range p.Repositories {
 		for _, m := range r.Modules {
@@ -235,7 +264,7 @@ func (a app) printPlan(p *client.Plan) error {
 			notes.Row(fmt.Sprintf("%d more packages would lack something", cl.More))
 		}
 	}
-	for _, t := range []*terminal.Table{decisions, changes, modules, records, counts, left, refusals, unmet, notes} {
+	for _, t := range []*terminal.Table{decisions, advisories, changes, modules, records, files, counts, left, refusals, unmet, notes} {
 		if err := a.Section(t); err != nil {
 			return err
 		}

@@ -126,12 +126,28 @@ func (s *Resources) listReleases(ctx context.Context, in *releasesInput) (*rest.
 
 // newRelease is ALBS's request for a release, with product of ours.
 type newRelease struct {
-	Builds     []albs.BuildID  `json:"builds" maxItems:"200" doc:"None releases the metadata files alone that repositories were given"`
+	Builds     []albs.BuildID  `json:"builds" maxItems:"200" doc:"None, and no advisories, releases the metadata files alone that repositories were given"`
 	Product    string          `json:"product,omitempty" doc:"The name of a product"`
 	ProductID  int64           `json:"product_id,omitempty" doc:"Its id, in place of the name"`
 	PlatformID int64           `json:"platform_id,omitempty" doc:"Of a product's only platform; packages of all platforms are released"`
 	BuildTasks json.RawMessage `json:"build_tasks,omitempty" doc:"Not supported: empty"`
 	Copy       *copyBody       `json:"copy,omitempty" doc:"Packages of another product, in place of builds; nothing is built again"`
+	Advisories []advisedBody   `json:"advisories,omitempty" maxItems:"1000" doc:"Released together with the builds, or alone"`
+}
+
+// advisedBody names an advisory that is to be released.
+type advisedBody struct {
+	ID       string `json:"id" minLength:"1" maxLength:"100"`
+	Platform string `json:"platform" minLength:"1" maxLength:"128" doc:"Its name: the same id on another platform is another advisory"`
+	Force    string `json:"force,omitempty" maxLength:"500" doc:"Why it is released though the product will not have all packages that it wants; what is missing stands in the plan"`
+}
+
+// wanted returns the advisories as a plan calls them.
+func (b newRelease) wanted() (out []plan.Wanted) {
+	for _, a := range b.Advisories {
+		out = append(out, plan.Wanted{Part: "errata", Name: a.ID + "/" + a.Platform, Force: a.Force})
+	}
+	return out
 }
 
 // copyBody says what is copied from which product.
@@ -167,7 +183,9 @@ func (s *Resources) planRelease(ctx context.Context, in *planInput) (*rest.Body[
 	var r release.Release
 	switch {
 	case b.Copy == nil:
-		r, err = s.Releases.Plan(ctx, p.Name, b.Builds)
+		r, err = s.Releases.Plan(ctx, p.Name, b.Builds, b.wanted()...)
+	case len(b.Advisories) > 0:
+		err = albs.Errorf(albs.Invalid, "body.copy can't be planned together with body.advisories: plan another release of them")
 	case len(b.Builds) > 0:
 		err = albs.Errorf(albs.Invalid, "body.copy takes the place of body.builds: leave the builds out, or plan another release of them")
 	default:

@@ -43,6 +43,8 @@ type releaseView struct {
 	Closure   *closureView // nil if nothing was found, or nobody looked
 	Left      []plan.Left
 	MoreLeft  int
+	Files     []plan.FileChange
+	MoreFiles int
 	Added     int // packages, each file once
 	Removed   int
 	Bytes     int64 // of what is added
@@ -119,6 +121,7 @@ func (u *Pages) releasePage(w http.ResponseWriter, r *http.Request) error {
 	v.Refusals, v.MoreRefs = head(rel.Plan.Refusals, maxRefused)
 	v.Notes, v.MoreNotes = head(rel.Plan.Notes, maxTold)
 	v.Left, v.MoreLeft = head(rel.Plan.Left, maxRefused)
+	v.Files, v.MoreFiles = head(rel.Plan.Files, maxRefused)
 	v.Closure = closureOf(rel.Plan.Closure)
 	if v.Filter, err = rowFilterOf(r); err != nil {
 		return err
@@ -215,6 +218,15 @@ func sureOf(v releaseView) string {
 	if records > 0 {
 		s = append(s, "changes "+words.Plural(records, "metadata file"))
 	}
+	switch n := len(v.Plan.Items); {
+	case n == 1:
+		s = append(s, "releases an advisory")
+	case n > 1:
+		s = append(s, fmt.Sprintf("releases %d advisories", n))
+	}
+	if n := len(v.Plan.Files); n > 0 {
+		s = append(s, "changes "+words.Plural(n, "file")+" beside the repositories")
+	}
 	if n := len(v.Plan.Dropped); n > 0 {
 		s = append(s, fmt.Sprintf("drops %d of its repositories", n))
 	}
@@ -292,6 +304,8 @@ func (u *Pages) steps(ctx context.Context, v releaseView) ([]page.Step, error) {
 	out := []page.Step{{Name: "build", State: "succeeded", Note: words.Plural(len(v.Builds), "build")}}
 	if from := v.Plan.Copy; from != nil {
 		out[0] = page.Step{Name: "copy", State: "succeeded", Note: from.Product, URL: "/product/" + from.Product}
+	} else if len(v.Builds) == 0 && len(v.Plan.Items) > 0 {
+		out[0] = page.Step{Name: "build", State: "given", Note: "advisories only"}
 	} else if len(v.Builds) == 0 {
 		out[0] = page.Step{Name: "build", State: "given", Note: "metadata only"}
 	} else {

@@ -33,7 +33,10 @@ func TestTemplates(t *testing.T) {
 	const bad = pagetest.Bad
 	now, d := time.Now(), albs.DigestOf([]byte("x"))
 	decision := place.Decision{Action: place.Move, Package: bad, To: bad, Reason: bad, By: bad, At: now}
-	sound := plan.Plan{Product: "distro", Key: "ABCD", Serial: 4, Expires: now, Dropped: []string{"old/os"}, Excluded: []string{"x-1-1.noarch"}, Notes: []string{bad}, Why: bad,
+	sound := plan.Plan{Product: "distro", Key: "ABCD", Serial: 4, Expires: now, Dropped: []string{"old/os"}, Excluded: []string{"x-1-1.noarch"},
+		Items: []plan.Item{{Part: "errata", Name: bad, Title: bad, Version: 2, Digest: d, Withdraws: true, Force: bad, Missing: []string{bad, "b"}}},
+		Files: []plan.FileChange{{Action: plan.Add, File: plan.File{TreeFile: repodata.TreeFile{Path: bad, Digest: d}, Sign: true}}, {Action: plan.Remove, File: plan.File{TreeFile: repodata.TreeFile{Path: bad, Digest: d}}}},
+		Notes: []string{bad}, Why: bad,
 		Copy: &plan.Copy{Product: "other", Serial: 3, Packages: []string{bad}}, Left: []plan.Left{{Package: bad, Repository: "el9/os", Reason: bad}},
 		Closure: &plan.Closure{Policy: product.Closed, Broken: []closure.Broken{{Repository: "el9/os", Package: bad, Needs: []string{bad, "b"}, Shown: true}}, Unknown: []closure.Broken{{Package: bad, Needs: []string{bad}}}, More: 3, Unread: []string{bad}},
 		Missing: []plan.Missing{{Build: 7, Platform: "el9", Arches: []albs.Arch{albs.X8664, albs.AArch64}}}, Refusals: []plan.Refusal{{Package: bad, Build: 7, Reason: bad}, {Reason: bad}, {Build: 8, Reason: bad}},
@@ -48,7 +51,7 @@ func TestTemplates(t *testing.T) {
 	attempt := queue.Attempt{Number: 2, Worker: bad}
 	whole := releaseView{Release: rel, Steps: []page.Step{{Name: "build", State: "succeeded", Note: bad, URL: "/x"}, {Name: "sign", State: "IDLE"}}, Actions: []page.Action{{URL: "/x", Label: "Do", Sure: "x"}, {Label: "Do", Why: bad}},
 		Approve: approveForm{Sure: "x"}, Progress: &progress{Signing: stage{Done: 1, All: 2, Wait: bad, Failed: task}, Publish: task, Wait: bad, Attempt: attempt, Lines: []logs.Line{{Number: 1, Text: "x"}}, Done: 1, All: 2},
-		Refusals: sound.Refusals, MoreRefs: 3, Notes: sound.Notes, MoreNotes: 4, Closure: closureOf(sound.Closure), Left: sound.Left, MoreLeft: 2, Added: 1, Removed: 1, Bytes: 9, Verdicts: verdictsOf(rows), Rows: rows, Pager: page.Pager{From: 1, To: 4, All: 9, Prev: "/p", Next: "/n"},
+		Refusals: sound.Refusals, MoreRefs: 3, Notes: sound.Notes, MoreNotes: 4, Closure: closureOf(sound.Closure), Left: sound.Left, MoreLeft: 2, Files: sound.Files, MoreFiles: 2, Added: 1, Removed: 1, Bytes: 9, Verdicts: verdictsOf(rows), Rows: rows, Pager: page.Pager{From: 1, To: 4, All: 9, Prev: "/p", Next: "/n"},
 		Filter: rowFilter{Search: bad, Repository: "el9/os", Show: "add"}, MayDecide: true}
 	summary := build.Summary{ID: 7, Owner: bad, Status: status.Status{State: status.Succeeded}, Packages: []string{bad, "b", "c", "d", "e", "f", "g"}, CreatedAt: now}
 	pagetest.Execute(t, Group(), map[string][]any{

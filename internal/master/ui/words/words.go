@@ -45,6 +45,7 @@ var looks = map[string]Look{
 	"in progress": {"running", "run", "run"},
 	"completed":   {"released", "ok", "ok"},
 	"reverted":    {"reverted", "skip", "off"},
+	"withdrawn":   {"withdrawn", "skip", "off"},
 	"approved":    {"approved", "ok", "ok"},
 	// of a package in a plan, or between two serials
 	"add":        {"add", "plus", "ok"},
