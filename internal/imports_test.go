@@ -80,6 +80,7 @@ var allowed = map[string][]string{
 
 	// advisories in the forms in which others read and write them: pure
 	"repodata/updateinfo": {"albs", "repodata", "repodata/intake", "repodata/record"}, // the form alone
+	"advisory/erratajson": {"albs", "rpm", "advisory"},
 	"advisory/osv":        {"albs", "rpm", "advisory"},
 	"advisory/update":     {"albs", "rpm", "repodata/updateinfo", "advisory"},
 
