@@ -149,6 +149,9 @@ var allowed = map[string][]string{
 	"master/trace":        {"albs", "ledger", "attest", "master/artifact", "master/provenance", "rpm"}, // ledger: where a statement stands in it
 	"master/errata": {"albs", "master/db", "master/event", "master/auth", "master/artifact", "master/provenance", "attest", "master/source",
 		"master/platform", "master/product", "master/repo", "master/build", "master/sign", "master/release", "rpm", "repodata", "advisory", "egress"},
+	// how they are shown: a part of releases
+	"master/errata/publish": {"albs", "disk", "master/db", "master/auth", "master/artifact", "master/platform", "master/product", "master/sign", "master/release", "master/release/plan",
+		"master/errata", "advisory", "advisory/osv", "advisory/update", "repodata", "repodata/updateinfo", "rpm"}, // disk: what was made and can be made again
 	"master/errata/match": {"albs", "rpm", "advisory"}, // which packages answer which advisories, and why: pure
 	// what products keep of what they have shown: in the master and in the public place
 	"master/retention": {"albs", "master/db", "master/queue", "master/product", "master/repo"},

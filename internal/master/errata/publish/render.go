@@ -1,0 +1,288 @@
+package publish
+
+import (
+	"bytes"
+	"context"
+	"encoding/gob"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"albs/internal/advisory"
+	"albs/internal/advisory/osv"
+	"albs/internal/advisory/update"
+	"albs/internal/albs"
+	"albs/internal/disk"
+	"albs/internal/master/errata"
+	"albs/internal/master/release"
+	"albs/internal/master/release/plan"
+	"albs/internal/repodata"
+	"albs/internal/repodata/updateinfo"
+)
+
+const typeUpdateinfo = "updateinfo"
+
+// earlier is a version of an advisory that was published before.
+type earlier struct{ updated time.Time }
+
+// form is one of those in which readers have advisories: what each advisory is in it, files
+// of its own and a piece of those over all, and the files that pieces make.
+type form struct {
+	name string
+	make func(a advisory.Advisory, d advisory.Distribution, before []earlier) ([]advisory.File, advisory.Piece, error)
+	join func(d advisory.Distribution, pieces []advisory.Piece, updated time.Time) ([]advisory.File, error)
+}
+
+// forms are all of them but updateinfo, which each repository has of its own. Their paths
+// are below the folder of the platform.
+var forms = []form{{
+	// The advisory itself, whose sha256 the ledger has.
+	name: advisories,
+	make: func(a advisory.Advisory, _ advisory.Distribution, _ []earlier) ([]advisory.File, advisory.Piece, error) {
+		return []advisory.File{{Path: advisories + "/" + fileName(a.ID), Bytes: a.Encode()}}, advisory.Piece{}, nil
+	},
+}, {
+	name: "osv",
+	make: func(a advisory.Advisory, d advisory.Distribution, _ []earlier) ([]advisory.File, advisory.Piece, error) {
+		return osv.Files(a, d), advisory.Piece{}, nil
+	},
+}}
+
+// made is raised with every change of what a form makes of the same advisory, so that what
+// was kept of the form before isn't taken for that of the new one.
+const made = 1
+
+// rendered is what one advisory is in all forms.
+type rendered struct {
+	ID      string
+	Updated time.Time
+	Files   []plan.File
+	Pieces  map[string]advisory.Piece   // by form
+	Notices map[string]updateinfo.Piece // by repository
+}
+
+const renderers = 4 // advisories that are rendered at once
+
+// render returns what the advisories are in all forms, by id: base has their digests by
+// file name, and those in fresh aren't kept anywhere yet.
+func (p *Publisher) render(ctx context.Context, a release.Ask, d advisory.Distribution, base map[string]albs.Digest, fresh []issue) ([]rendered, error) {
+	tree := make(map[string]albs.Digest, len(a.Tree.Files))
+	for _, f := range a.Tree.Files {
+		tree[f.Path] = f.Digest
+	}
+	head, err := json.Marshal(struct {
+		Made int
+		Dist advisory.Distribution
+	}{made, d})
+	if err != nil {
+		return nil, fmt.Errorf("encode platform: %w", err)
+	}
+	shelf := p.cache.shelf(a.Product.Name, d.Platform)
+	files := slices.Sorted(maps.Keys(base))
+	out := make([]rendered, len(files))
+	names := make([]string, len(files))
+	all, gctx := errgroup.WithContext(ctx)
+	all.SetLimit(renderers)
+	for i, file := range files {
+		all.Go(func() error {
+			names[i] = string(albs.DigestOf(append(bytes.Clone(head), base[file]...)))
+			if r, ok := shelf.get(names[i]); ok && !slices.ContainsFunc(r.Files, func(f plan.File) bool { return tree[f.Path] != f.Digest }) {
+				out[i] = r
+				return nil
+			}
+			n := slices.IndexFunc(fresh, func(n issue) bool { return fileName(n.ID) == file })
+			var adv advisory.Advisory
+			var err error
+			if n >= 0 {
+				adv = fresh[n].Advisory
+			} else if adv, err = p.read(gctx, base[file]); err != nil {
+				return fmt.Errorf("read %s: %w", file, err)
+			}
+			r, err := p.make(gctx, adv, d)
+			if err != nil {
+				return fmt.Errorf("advisory %s: %w", adv.ID, err)
+			}
+			out[i] = r
+			shelf.set(names[i], r)
+			return nil
+		})
+	}
+	if err := all.Wait(); err != nil {
+		return nil, err
+	}
+	shelf.keep(names)
+	slices.SortFunc(out, func(x, y rendered) int { return strings.Compare(x.ID, y.ID) })
+	return out, nil
+}
+
+// make renders one advisory and keeps the files that are its own.
+func (p *Publisher) make(ctx context.Context, a advisory.Advisory, d advisory.Distribution) (rendered, error) {
+	r := rendered{ID: a.ID, Updated: a.Updated, Pieces: map[string]advisory.Piece{}, Notices: map[string]updateinfo.Piece{}}
+	before, err := p.before(ctx, a)
+	if err != nil {
+		return r, err
+	}
+	var s plan.Share
+	for _, f := range forms {
+		files, piece, err := f.make(a, d, before)
+		if err != nil {
+			return r, fmt.Errorf("as %s: %w", f.name, err)
+		}
+		if f.join != nil {
+			r.Pieces[f.name] = piece
+		}
+		if err := p.keep(ctx, &s, folder(a.Platform), files); err != nil {
+			return r, err
+		}
+	}
+	r.Files = s.Files
+	for _, q := range a.Packages {
+		if _, ok := r.Notices[q.Repository]; ok || q.Repository == "" {
+			continue
+		}
+		u, ok := update.Of(a, q.Repository)
+		if !ok {
+			break // it is withdrawn
+		}
+		if r.Notices[q.Repository], err = updateinfo.Make(u); err != nil {
+			return r, err
+		}
+	}
+	return r, nil
+}
+
+// before returns the versions that were published before an advisory, from the first on.
+func (p *Publisher) before(ctx context.Context, a advisory.Advisory) ([]earlier, error) {
+	var out []earlier
+	for n := 1; n < a.Version; n++ {
+		i, err := p.Errata.Issue(ctx, errata.Key{ID: a.ID, Platform: a.Platform}, n)
+		if err != nil {
+			return nil, fmt.Errorf("version %d: %w", n, err)
+		}
+		was, err := advisory.Parse(i.Document)
+		if err != nil {
+			return nil, fmt.Errorf("version %d: %w", n, err)
+		}
+		out = append(out, earlier{was.Updated})
+	}
+	return out, nil
+}
+
+// joined adds to the share what is over all advisories of a platform.
+func (p *Publisher) joined(ctx context.Context, a release.Ask, is shown, s *plan.Share) error {
+	var updated time.Time
+	for _, r := range is.advisories {
+		if r.Updated.After(updated) {
+			updated = r.Updated
+		}
+	}
+	for _, f := range forms {
+		if f.join == nil {
+			continue
+		}
+		pieces := make([]advisory.Piece, len(is.advisories))
+		for i, r := range is.advisories {
+			pieces[i] = r.Pieces[f.name]
+		}
+		files, err := f.join(is.dist, pieces, updated)
+		if err != nil {
+			return fmt.Errorf("as %s: %w", f.name, err)
+		}
+		if err := p.keep(ctx, s, folder(is.name), files); err != nil {
+			return err
+		}
+	}
+	for _, in := range a.Product.Repositories {
+		if in.Platform != is.name {
+			continue
+		}
+		var notices []updateinfo.Piece
+		for _, r := range is.advisories {
+			if n, ok := r.Notices[in.Path]; ok {
+				notices = append(notices, n)
+			}
+		}
+		if len(notices) == 0 {
+			continue
+		}
+		f, err := updateinfo.Join(notices)
+		if err != nil {
+			return fmt.Errorf("repository %s: %w", in.Path, err)
+		}
+		if _, err := p.put(ctx, f.Name, f.Bytes); err != nil {
+			return err
+		}
+		s.Records[in.Path] = []repodata.Record{f.Record}
+	}
+	return nil
+}
+
+// signed reports whether a file of a form has its signature beside it: documents of CSAF
+// (CSAF 2.0 §7.1.20).
+func signed(string) bool { return false }
+
+// provider adds what tells of all platforms of the product.
+func (p *Publisher) provider(context.Context, release.Ask, []shown, *plan.Share) error { return nil }
+
+// cache keeps what advisories are in all forms, a file for each: what is lost is made again.
+type cache struct{ dir string }
+
+// shelf is the part of one platform of one product.
+type shelf struct{ dir string }
+
+func (c cache) shelf(product, platform string) shelf {
+	return shelf{filepath.Join(c.dir, product, platform)}
+}
+
+const maxRendered = 256 << 20
+
+// get returns what is kept under a name. A file that isn't what was written is none.
+func (s shelf) get(name string) (rendered, bool) {
+	var r rendered
+	b, err := disk.ReadFile(filepath.Join(s.dir, name), maxRendered)
+	if err != nil || len(b) < 64 || string(albs.DigestOf(b[64:])) != string(b[:64]) {
+		return r, false
+	}
+	return r, gob.NewDecoder(bytes.NewReader(b[64:])).Decode(&r) == nil
+}
+
+// set keeps something under a name. A disk that is full keeps nothing.
+func (s shelf) set(name string, r rendered) {
+	var b bytes.Buffer
+	if err := gob.NewEncoder(&b).Encode(r); err != nil {
+		return
+	}
+	if err := os.MkdirAll(s.dir, 0o700); err != nil {
+		return
+	}
+	body := append([]byte(albs.DigestOf(b.Bytes())), b.Bytes()...)
+	if err := os.WriteFile(filepath.Join(s.dir, name), body, 0o600); err != nil {
+		_ = os.Remove(filepath.Join(s.dir, name))
+	}
+}
+
+// keep removes what has none of the names.
+func (s shelf) keep(names []string) {
+	entries, err := os.ReadDir(s.dir)
+	if errors.Is(err, fs.ErrNotExist) || err != nil {
+		return
+	}
+	used := make(map[string]bool, len(names))
+	for _, n := range names {
+		used[n] = true
+	}
+	for _, e := range entries {
+		if !used[e.Name()] {
+			_ = os.Remove(filepath.Join(s.dir, e.Name()))
+		}
+	}
+}

@@ -1,0 +1,116 @@
+package publish
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+
+	"albs/internal/advisory"
+	"albs/internal/albs"
+	"albs/internal/master/db"
+	"albs/internal/master/errata"
+	"albs/internal/master/release"
+	"albs/internal/master/release/plan"
+	"albs/internal/repodata"
+)
+
+func keysOf(items []plan.Item) ([]errata.Key, error) {
+	var out []errata.Key
+	for _, i := range items {
+		k, err := keyOf(i.Name)
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, k)
+	}
+	return out, nil
+}
+
+// Start implements release.Part.
+func (p *Publisher) Start(ctx context.Context, tx db.Tx, t release.Turn) error {
+	keys, err := keysOf(t.Items)
+	if err != nil {
+		return err
+	}
+	return p.Errata.Begin(ctx, tx, keys, t.Release)
+}
+
+// Fail implements release.Part.
+func (p *Publisher) Fail(ctx context.Context, tx db.Tx, t release.Turn, reason string) error {
+	keys, err := keysOf(t.Items)
+	if err != nil {
+		return err
+	}
+	return p.Errata.Fail(ctx, tx, keys, reason)
+}
+
+// Released implements release.Part: the advisories of the release are kept as the versions
+// that are public, and stated.
+func (p *Publisher) Released(ctx context.Context, t release.Turn) (func(context.Context, db.Tx) error, error) {
+	var as []advisory.Advisory
+	for _, i := range t.Items {
+		a, err := p.read(ctx, i.Digest)
+		if err != nil {
+			return nil, fmt.Errorf("read advisory %s: %w", i.Name, err)
+		}
+		as = append(as, a)
+	}
+	return func(ctx context.Context, tx db.Tx) error { return p.Errata.Publish(ctx, tx, as, t.Release) }, nil
+}
+
+// Reverted implements release.Part: those versions are public that the tree shows.
+func (p *Publisher) Reverted(ctx context.Context, t release.Turn) (func(context.Context, db.Tx) error, error) {
+	from, to := published(t.From), published(t.To)
+	var back []errata.Version
+	for file, d := range to {
+		if from[file] == d {
+			continue
+		}
+		a, err := p.read(ctx, d)
+		if err != nil {
+			return nil, fmt.Errorf("read %s: %w", file, err)
+		}
+		back = append(back, errata.Version{Key: errata.Key{ID: a.ID, Platform: a.Platform}, Version: a.Version})
+	}
+	for file, d := range from {
+		if _, stays := to[file]; stays {
+			continue
+		}
+		a, err := p.read(ctx, d)
+		if err != nil {
+			return nil, fmt.Errorf("read %s: %w", file, err)
+		}
+		back = append(back, errata.Version{Key: errata.Key{ID: a.ID, Platform: a.Platform}})
+	}
+	slices.SortFunc(back, func(x, y errata.Version) int { return strings.Compare(x.Key.String(), y.Key.String()) })
+	return func(ctx context.Context, tx db.Tx) error {
+		for _, v := range back {
+			// One that a release of another product has is left to that: what it publishes
+			// is what is public next.
+			r, err := p.Errata.Look(ctx, tx, v.Key)
+			if err != nil {
+				return err
+			}
+			if r.State == errata.InProgress {
+				continue
+			}
+			if err := p.Errata.Revert(ctx, tx, []errata.Version{v}); err != nil {
+				return err
+			}
+		}
+		return nil
+	}, nil
+}
+
+// published returns the digests of the advisories that a tree shows, by path.
+func published(t repodata.Tree) map[string]albs.Digest {
+	out := map[string]albs.Digest{}
+	for _, f := range t.Files {
+		parts := strings.Split(f.Path, "/")
+		if len(parts) == 4 && parts[0] == root && parts[2] == advisories {
+			out[f.Path] = f.Digest
+		}
+	}
+	return out
+}
