@@ -20,7 +20,7 @@ var (
 	// modules of the master, lowest first; each may import those that its row names.
 	modules = []string{
 		"master/event", "master/auth", "master/artifact", "master/fleet", "master/queue", "master/provenance", "master/source", "master/source/notary", "master/repo",
-		"master/platform", "master/platform/reference", "master/product", "master/build/status", "master/build/repository", "master/build/settle", "master/build", "master/testrun", "master/rebuild", "master/sign", "master/record", "master/release/place", "master/release/plan", "master/release", "master/transparency", "master/trace", "master/errata",
+		"master/platform", "master/platform/reference", "master/product", "master/build/status", "master/build/repository", "master/build/settle", "master/build", "master/testrun", "master/rebuild", "master/sign", "master/record", "master/release/place", "master/release/plan", "master/release", "master/transparency", "master/trace", "master/errata", "master/errata/matching",
 		"master/bill", "master/retention", "master/gc", "master/notice", "master/content",
 	}
 	roles = []string{"worker/node", "worker/tester", "worker/signer", "worker/releaser"}
@@ -153,6 +153,8 @@ var allowed = map[string][]string{
 	"master/errata/publish": {"albs", "disk", "master/db", "master/auth", "master/artifact", "master/platform", "master/product", "master/sign", "master/release", "master/release/plan",
 		"master/errata", "advisory", "advisory/osv", "advisory/update", "repodata", "repodata/updateinfo", "rpm"}, // disk: what was made and can be made again
 	"master/errata/match": {"albs", "rpm", "advisory"}, // which packages answer which advisories, and why: pure
+	"master/errata/matching": {"albs", "master/db", "master/event", "master/auth", "master/artifact", "master/platform", "master/product", "master/repo", "master/build", "master/release",
+		"master/errata", "master/errata/match", "rpm", "advisory"},
 	// what products keep of what they have shown: in the master and in the public place
 	"master/retention": {"albs", "master/db", "master/queue", "master/product", "master/repo"},
 	"master/gc":        {"albs", "master/db", "master/auth", "master/artifact", "master/queue/keep", "master/build/status", "master/build", "master/retention"}, // what is kept, and for how long

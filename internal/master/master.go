@@ -40,6 +40,7 @@ import (
 	"albs/internal/master/content"
 	"albs/internal/master/db"
 	"albs/internal/master/errata"
+	"albs/internal/master/errata/matching"
 	"albs/internal/master/event"
 	"albs/internal/master/gc"
 	"albs/internal/master/platform"
@@ -198,6 +199,7 @@ type Master struct {
 	signs      *sign.Signing
 	releases   *release.Releases
 	errata     *errata.Errata
+	matching   *matching.Matching
 	bills      *bill.Bills
 	public     *transparency.Transparency // the public log of releases
 	references *reference.Index
@@ -314,6 +316,10 @@ func Open(ctx context.Context, c Config, log zerolog.Logger) (m *Master, err err
 	})
 
 	m.errata = errata.New(errata.Parts{DB: m.db, Events: m.events, Provenance: m.prov, Platforms: platforms, Builds: m.builds})
+	m.matching = matching.New(matching.Parts{
+		DB: m.db, Events: m.events, Artifacts: artifacts, Platforms: platforms, Products: m.products, Repos: repos,
+		Builds: m.builds, Releases: m.releases, Errata: m.errata, Log: log,
+	})
 	m.bills = bill.New(bill.Parts{
 		DB: m.db, Events: m.events, Queue: m.queue, Artifacts: artifacts, Provenance: m.prov, Platforms: platforms, References: m.references,
 		Products: m.products, Repos: repos, Builds: m.builds, Releases: m.releases, URL: c.URL, Version: c.Version, Log: log,
@@ -530,6 +536,7 @@ func (m *Master) Run(ctx context.Context, ready chan<- struct{}) error {
 	loop("imports", func(ctx context.Context) error { return m.builds.Run(ctx, me) })
 	loop("notary", func(ctx context.Context) error { return m.notary.Run(ctx, me) })
 	loop("tests", m.tests.Run)
+	loop("matching", m.matching.Run)
 	loop("bills", m.bills.Run)
 	loop("transparency", m.public.Run)
 	loop("references", m.references.Run)

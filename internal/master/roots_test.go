@@ -45,6 +45,9 @@ var named = map[string]map[string]string{
 		"build_item":           "platform arches url ref ref_type commit_id package srpm_name facts options target srpm_url",
 		"build_task":           "kind arch",
 		"document_signature":   "key armored at",
+		"errata_matching":      "advisory platform document", // document: packages that builds keep
+		"errata_name":          "name",
+		"errata_package":       "platform name version release arch module source unsigned", // unsigned: the build keeps it
 		"event":                "at kind topic actor data",
 		"event_cursor":         "name",
 		"file_record":          "digest value created_at", // records outlive what they are of

@@ -37,3 +37,21 @@ func (b *Builds) OfSRPM(ctx context.Context, srpm albs.Digest, limit int) ([]alb
 	}
 	return ds, nil
 }
+
+// PackagesOfItem returns the RPMs and SRPMs of an item of a build that the build's
+// repositories hold, each for every arch that has it, and the item's platform; NotFound if
+// the build isn't there, or the item isn't its. Anyone may ask.
+func (b *Builds) PackagesOfItem(ctx context.Context, id albs.BuildID, item albs.ItemID) (platform string, as []Artifact, err error) {
+	if _, err := store.GetBuild(ctx, b.db, id); err != nil {
+		return "", nil, err
+	}
+	it, err := b.itemOf(ctx, id, item)
+	if err != nil {
+		return "", nil, err
+	}
+	rows, err := store.HeldOf(ctx, b.db, item)
+	if err != nil {
+		return "", nil, fmt.Errorf("files of item %d: %w", item, err)
+	}
+	return it.Platform, packages(views(rows)), nil
+}

@@ -226,11 +226,16 @@ func (b *Builds) files(ctx context.Context, from db.Q, id albs.BuildID) ([]Artif
 	if err != nil {
 		return nil, fmt.Errorf("files of build %d: %w", id, err)
 	}
+	return views(rows), nil
+}
+
+// views returns files as faces see them.
+func views(rows []store.Artifact) []Artifact {
 	var out []Artifact
 	for _, f := range rows {
 		out = append(out, Artifact{Task: f.TaskID, Item: f.ItemID, Attempt: f.Attempt, Digest: f.Digest, Kind: f.Kind, Name: f.Name, Arch: f.Arch})
 	}
-	return out, nil
+	return out
 }
 
 type itemTask struct {

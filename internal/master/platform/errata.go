@@ -19,6 +19,9 @@ type Errata struct {
 	// Own is what serials begin with in the ids of advisories that the distribution itself
 	// issues, and that answer no other's: A is for ALSA-2024:A001.
 	Own string `yaml:"own" json:"own"`
+	// Suffixes are what the platform appends to releases of packages that it takes over with
+	// changes, as .alma, so that they are known by the notices of others.
+	Suffixes []string `yaml:"suffixes" json:"suffixes,omitempty"`
 	// URL is where the folder of the advisories is public.
 	URL string `yaml:"url" json:"url"`
 	// Page is the address of an advisory's page, {id} for its id with dashes; empty is
@@ -75,10 +78,12 @@ const (
 	maxRewrite      = 1000 // bytes of what is found, and of what stands in its place
 	maxErrataText   = 4000
 	maxErrataIDForm = 80
+	maxSuffixes     = 10
 )
 
 var (
 	idFormForm     = regexp.MustCompile(`^[A-Za-z][A-Za-z0-9]{0,31}(-[A-Za-z0-9]{1,32})*-\{year\}[:-]\{serial\}$`)
+	suffixForm     = regexp.MustCompile(`^[.~^+][A-Za-z0-9][A-Za-z0-9._+~^]{0,31}$`)
 	ownForm        = regexp.MustCompile(`^[A-Z]{1,4}$`)
 	cpeForm        = regexp.MustCompile(`^cpe:/[aho](:[A-Za-z0-9._~%-]{0,64}){1,7}$`) // NISTIR 7695 §6.1
 	ecosystemForm  = regexp.MustCompile(`^[A-Za-z][A-Za-z0-9 ._-]{0,63}(:[A-Za-z0-9 ._:-]{1,64})?$`)
@@ -127,6 +132,14 @@ func (s Spec) checkErrata(bad refuse) error {
 		return bad("errata.release_file %.120q is not the path of a file in /etc", e.ReleaseFile)
 	case (e.ReleasePackage == "") != (e.ReleaseFile == "") || e.ReleasePackage != "" && !packageForm.MatchString(e.ReleasePackage):
 		return bad("errata.release_package %.120q is not the package of errata.release_file", e.ReleasePackage)
+	}
+	if len(e.Suffixes) > maxSuffixes {
+		return bad("errata.suffixes: more than %d", maxSuffixes)
+	}
+	for _, x := range e.Suffixes {
+		if !suffixForm.MatchString(x) {
+			return bad("errata.suffixes: %.40q is not what is appended to a release, such as .alma", x)
+		}
 	}
 	if err := e.checkIDs(bad); err != nil {
 		return err

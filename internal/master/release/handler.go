@@ -248,6 +248,10 @@ func behind(said string) string {
 // release or a rollback; its data is an Event, its topic the release's.
 const EventPublished = "release.published"
 
+// EventReverted is the kind of the event that a rollback took a release back; its data and
+// topic are those of an EventPublished.
+const EventReverted = "release.reverted"
+
 // released notes and states of every package that a release added where it is now, in the
 // words of the releaser, which must be those that spec asked for.
 func (h handler) released(ctx context.Context, tx db.Tx, row releaseRow, what plan.Plan, spec albs.PublishSpec, s provenance.Uploaded) error {
@@ -316,7 +320,7 @@ func (h handler) reverted(ctx context.Context, tx db.Tx, row releaseRow) error {
 		if err := h.store.setStatus(ctx, tx, p.ID, to, row.ChangedAt); err != nil {
 			return err
 		}
-		kind := "release.reverted"
+		kind := EventReverted
 		if to == Completed {
 			kind = EventPublished
 		}
