@@ -13,7 +13,7 @@ import (
 // Bounds of a file that is read.
 const (
 	maxBytes       = 1 << 30  // uncompressed
-	maxUpdateBytes = 32 << 20 // of a notice
+	maxUpdateBytes = 16 << 20 // of a notice
 	maxListed      = 100_000  // references, packages, or collections of a notice
 )
 

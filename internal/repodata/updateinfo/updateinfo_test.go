@@ -179,7 +179,7 @@ func TestReadTolerant(t *testing.T) {
 		"<updates><update><title>" + strings.Repeat("a", 2<<20) + "</title></update></updates>":                                                           albs.TooLarge,
 		"<updates><update><pkglist><collection>" + strings.Repeat("<package/>", maxListed+1) + "</collection></pkglist></update></updates>":               albs.TooLarge,
 		"<updates><update><description>" + strings.Repeat("<a>", 20) + strings.Repeat("</a>", 20) + "</description></update></updates>":                   albs.Invalid,
-		"<updates><update><references>" + strings.Repeat(`<reference href="`+strings.Repeat("a", 900<<10)+`"/>`, 40) + "</references></update></updates>": albs.TooLarge,
+		"<updates><update><references>" + strings.Repeat(`<reference href="`+strings.Repeat("a", 900<<10)+`"/>`, 19) + "</references></update></updates>": albs.TooLarge,
 		"\x1f\x8b broken": albs.Invalid,
 	} {
 		if err := Read(strings.NewReader(text), func(Update) error { return nil }); albs.KindOf(err) != kind {
@@ -299,7 +299,7 @@ func TestDNF(t *testing.T) {
 		t.Helper()
 		return run(append([]string{"dnf", "-q", "-y", "-c", at("dnf.conf"), "--installroot", at("root"), "--releasever", "9", "--forcearch", "x86_64", "--repofrompath=x,file://" + at("repo"), "--repo=x"}, ask...)...)
 	}
-	dnf("install", old)
+	run("rpm", "--root", at("root"), "--nodeps", "--nosignature", "-i", old)
 	if out := dnf("updateinfo", "list"); !strings.Contains(out, "ALSA-2026:0002 Important/Sec. tool-1.0-10.noarch") || strings.Contains(out, "ALBA-2026:0001") {
 		t.Errorf("dnf updateinfo list: %s", out)
 	}
@@ -310,8 +310,8 @@ func TestDNF(t *testing.T) {
 		}
 	}
 	dnf("upgrade", "--security")
-	if out := dnf("updateinfo", "list"); strings.Contains(out, "ALSA-2026:0002") {
-		t.Errorf("after the upgrade dnf updateinfo list has it: %s", out)
+	if out := run("rpm", "--root", at("root"), "-qa"); out != "tool-1.0-10.noarch\n" {
+		t.Errorf("after dnf upgrade --security there is %s", out)
 	}
 }
 
