@@ -82,6 +82,7 @@ var allowed = map[string][]string{
 	"repodata/updateinfo": {"albs", "repodata", "repodata/intake", "repodata/record"}, // the form alone
 	"advisory/erratajson": {"albs", "rpm", "advisory"},
 	"advisory/osv":        {"albs", "rpm", "advisory"},
+	"advisory/page":       {"advisory"},
 	"advisory/update":     {"albs", "rpm", "repodata/updateinfo", "advisory"},
 
 	// the master
