@@ -100,6 +100,10 @@ type Plan struct {
 		Force     string      `json:"force"`
 		Missing   []string    `json:"missing"`
 	} `json:"items"`
+	Skipped []struct {
+		Name   string `json:"name"`
+		Reason string `json:"reason"`
+	} `json:"skipped"` // advisories that nobody insisted on
 	Files []struct {
 		Action string      `json:"action"` // add or remove
 		Path   string      `json:"path"`
@@ -200,6 +204,8 @@ type Advised struct {
 	ID       string `json:"id"`
 	Platform string `json:"platform"`
 	Force    string `json:"force,omitempty"` // why it is released without packages that it wants
+	// Optional is to leave it out where something speaks against it.
+	Optional bool `json:"optional,omitempty"`
 }
 
 // CopyRelease has the server compute what the release of the packages comes to that the

@@ -216,6 +216,10 @@ func (a app) printPlan(p *client.Plan) error {
 		}
 		advisories.Row(i.Name, terminal.Decimal(i.Version), title, string(i.Digest), strings.Join(i.Missing, " "), i.Force)
 	}
+	skipped := terminal.NewTable("SKIPPED", "WHY")
+	for _, s := range p.Skipped {
+		skipped.Row(s.Name, s.Reason)
+	}
 	files := terminal.NewTable("ACTION", "FILE", "SIGNED", "SHA256")
 	for _, f := range p.Files {
 		signed := ""
@@ -264,7 +268,7 @@ func (a app) printPlan(p *client.Plan) error {
 			notes.Row(fmt.Sprintf("%d more packages would lack something", cl.More))
 		}
 	}
-	for _, t := range []*terminal.Table{decisions, advisories, changes, modules, records, files, counts, left, refusals, unmet, notes} {
+	for _, t := range []*terminal.Table{decisions, advisories, skipped, changes, modules, records, files, counts, left, refusals, unmet, notes} {
 		if err := a.Section(t); err != nil {
 			return err
 		}

@@ -139,13 +139,14 @@ type newRelease struct {
 type advisedBody struct {
 	ID       string `json:"id" minLength:"1" maxLength:"100"`
 	Platform string `json:"platform" minLength:"1" maxLength:"128" doc:"Its name: the same id on another platform is another advisory"`
+	Optional bool   `json:"optional,omitempty" doc:"Leave it out where something speaks against it, which the plan's skipped tells; else the plan is refused"`
 	Force    string `json:"force,omitempty" maxLength:"500" doc:"Why it is released though the product will not have all packages that it wants; what is missing stands in the plan"`
 }
 
 // wanted returns the advisories as a plan calls them.
 func (b newRelease) wanted() (out []plan.Wanted) {
 	for _, a := range b.Advisories {
-		out = append(out, plan.Wanted{Part: "errata", Name: a.ID + "/" + a.Platform, Force: a.Force})
+		out = append(out, plan.Wanted{Part: "errata", Name: a.ID + "/" + a.Platform, Force: a.Force, Optional: a.Optional})
 	}
 	return out
 }

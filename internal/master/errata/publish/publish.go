@@ -295,6 +295,10 @@ func (p *Publisher) fresh(ctx context.Context, a release.Ask, name string, wante
 		if err != nil {
 			return nil, fmt.Errorf("advisory %s: %w", k, err)
 		}
+		if refusal != "" && w.Optional {
+			s.Skipped = append(s.Skipped, plan.Skipped{Part: Name, Name: w.Name, Reason: "it " + refusal})
+			continue
+		}
 		if refusal != "" {
 			s.Refusals = append(s.Refusals, plan.Refusal{Reason: fmt.Sprintf("advisory %s %s", k, refusal)})
 			continue

@@ -451,6 +451,14 @@ func TestRefusals(t *testing.T) {
 				t.Errorf("%s: the item is %+v, the notes %v", name, s.Items[0], s.Notes)
 			}
 		}
+		bad, good := errata.Key{ID: "ALBA-2026:200", Platform: "el9"}, errata.Key{ID: "ALBA-2026:201", Platform: "el9"}
+		f.advise(bad, gone)
+		f.advise(good, hello)
+		all := want(bad, good)
+		all[0].Optional, all[1].Optional = true, true
+		if s := f.share(all...); len(s.Refusals) > 0 || len(s.Items) != 1 || s.Items[0].Name != good.String() || len(s.Skipped) != 1 || s.Skipped[0].Name != bad.String() || !strings.Contains(s.Skipped[0].Reason, "gone-1.0-1") {
+			t.Errorf("of two that nobody insists on it has %+v, and leaves out %+v: %v", s.Items, s.Skipped, s.Refusals)
+		}
 		f.advise(key9, hello)
 		_, err := f.Errata.Withdraw(f.admin, key9, "never mind")
 		f.must(err)

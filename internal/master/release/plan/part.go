@@ -16,6 +16,16 @@ type Wanted struct {
 	Name string `json:"name"`
 	// Force is the reason to release it though something of it is missing; "" is not to.
 	Force string `json:"force,omitempty"`
+	// Optional is to leave it out where something speaks against it, and not to refuse the
+	// plan for that.
+	Optional bool `json:"optional,omitempty"`
+}
+
+// Skipped is something optional that was left out.
+type Skipped struct {
+	Part   string `json:"part"`
+	Name   string `json:"name"`
+	Reason string `json:"reason"`
 }
 
 // Item is what a part makes of something wanted: exactly what becomes public.
@@ -65,6 +75,7 @@ type Share struct {
 	Types    []string
 	Records  map[string][]repodata.Record
 	Refusals []Refusal
+	Skipped  []Skipped
 	Notes    []string
 }
 
@@ -153,6 +164,7 @@ func (m *maker) parts() (changes int) {
 		for _, r := range s.Refusals {
 			m.refuse(r)
 		}
+		m.plan.Skipped = append(m.plan.Skipped, s.Skipped...)
 		m.plan.Notes = append(m.plan.Notes, s.Notes...)
 	}
 	slices.SortFunc(m.plan.Items, func(a, b Item) int {

@@ -98,6 +98,7 @@ func TestParts(t *testing.T) {
 		same   bool
 	}{
 		"another title":       {func(f *Facts) { f.Shares[0].Items[0].Title = "x" }, true},
+		"something skipped":   {func(f *Facts) { f.Shares[0].Skipped = []Skipped{{"errata", "A-2/el", "it waits"}} }, true},
 		"another note":        {func(f *Facts) { f.Shares[0].Notes = nil }, true},
 		"another version":     {func(f *Facts) { f.Shares[0].Items[0].Version = 2 }, false},
 		"other content":       {func(f *Facts) { f.Shares[0].Items[0].Digest = digest("x") }, false},

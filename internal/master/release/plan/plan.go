@@ -47,6 +47,8 @@ type Plan struct {
 	// Wanted is what was asked for beside packages, Items what that comes to.
 	Wanted []Wanted `json:"wanted,omitempty"`
 	Items  []Item   `json:"items,omitempty"`
+	// Skipped is what of it was left out, which nobody insisted on.
+	Skipped []Skipped `json:"skipped,omitempty"`
 	// Files are those that change of the tree, by path.
 	Files []FileChange `json:"files,omitempty"`
 	// Decisions are what people decided of its packages; they are among the inputs.

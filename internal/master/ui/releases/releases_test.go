@@ -34,9 +34,10 @@ func TestTemplates(t *testing.T) {
 	now, d := time.Now(), albs.DigestOf([]byte("x"))
 	decision := place.Decision{Action: place.Move, Package: bad, To: bad, Reason: bad, By: bad, At: now}
 	sound := plan.Plan{Product: "distro", Key: "ABCD", Serial: 4, Expires: now, Dropped: []string{"old/os"}, Excluded: []string{"x-1-1.noarch"},
-		Items: []plan.Item{{Part: "errata", Name: bad, Title: bad, Version: 2, Digest: d, Withdraws: true, Force: bad, Missing: []string{bad, "b"}}},
-		Files: []plan.FileChange{{Action: plan.Add, File: plan.File{TreeFile: repodata.TreeFile{Path: bad, Digest: d}, Sign: true}}, {Action: plan.Remove, File: plan.File{TreeFile: repodata.TreeFile{Path: bad, Digest: d}}}},
-		Notes: []string{bad}, Why: bad,
+		Items:   []plan.Item{{Part: "errata", Name: bad, Title: bad, Version: 2, Digest: d, Withdraws: true, Force: bad, Missing: []string{bad, "b"}}},
+		Skipped: []plan.Skipped{{Part: "errata", Name: bad, Reason: bad}},
+		Files:   []plan.FileChange{{Action: plan.Add, File: plan.File{TreeFile: repodata.TreeFile{Path: bad, Digest: d}, Sign: true}}, {Action: plan.Remove, File: plan.File{TreeFile: repodata.TreeFile{Path: bad, Digest: d}}}},
+		Notes:   []string{bad}, Why: bad,
 		Copy: &plan.Copy{Product: "other", Serial: 3, Packages: []string{bad}}, Left: []plan.Left{{Package: bad, Repository: "el9/os", Reason: bad}},
 		Closure: &plan.Closure{Policy: product.Closed, Broken: []closure.Broken{{Repository: "el9/os", Package: bad, Needs: []string{bad, "b"}, Shown: true}}, Unknown: []closure.Broken{{Package: bad, Needs: []string{bad}}}, More: 3, Unread: []string{bad}},
 		Missing: []plan.Missing{{Build: 7, Platform: "el9", Arches: []albs.Arch{albs.X8664, albs.AArch64}}}, Refusals: []plan.Refusal{{Package: bad, Build: 7, Reason: bad}, {Reason: bad}, {Build: 8, Reason: bad}},
