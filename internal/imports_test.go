@@ -153,6 +153,9 @@ var allowed = map[string][]string{
 	// how they are shown: a part of releases
 	"master/errata/publish": {"albs", "disk", "master/db", "master/auth", "master/artifact", "master/platform", "master/product", "master/sign", "master/release", "master/release/plan",
 		"master/errata", "advisory", "advisory/osv", "advisory/update", "repodata", "repodata/updateinfo", "rpm"}, // disk: what was made and can be made again
+	// what the public sees of them, read back
+	"master/errata/monitor": {"albs", "master/db", "master/event", "master/auth", "master/artifact", "master/platform", "master/product", "master/repo",
+		"master/errata", "master/errata/publish", "advisory", "repodata", "repodata/record", "repodata/updateinfo", "rpm"},
 	"master/errata/match": {"albs", "rpm", "advisory"}, // which packages answer which advisories, and why: pure
 	"master/errata/matching": {"albs", "master/db", "master/event", "master/auth", "master/artifact", "master/platform", "master/product", "master/repo", "master/build", "master/release",
 		"master/errata", "master/errata/match", "rpm", "advisory"},

@@ -61,7 +61,7 @@ func (p *Publisher) Released(ctx context.Context, t release.Turn) (func(context.
 
 // Reverted implements release.Part: those versions are public that the tree shows.
 func (p *Publisher) Reverted(ctx context.Context, t release.Turn) (func(context.Context, db.Tx) error, error) {
-	from, to := published(t.From), published(t.To)
+	from, to := Published(t.From), Published(t.To)
 	var back []errata.Version
 	for file, d := range to {
 		if from[file] == d {
@@ -103,8 +103,9 @@ func (p *Publisher) Reverted(ctx context.Context, t release.Turn) (func(context.
 	}, nil
 }
 
-// published returns the digests of the advisories that a tree shows, by path.
-func published(t repodata.Tree) map[string]albs.Digest {
+// Published returns the digests of the advisories that a tree shows, by path: that is
+// errata/PLATFORM/advisories/FILE.
+func Published(t repodata.Tree) map[string]albs.Digest {
 	out := map[string]albs.Digest{}
 	for _, f := range t.Files {
 		parts := strings.Split(f.Path, "/")
