@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -24,6 +25,40 @@ type Answers struct {
 	Standing Standing
 	Wanted   []Wanted
 	Matches  []Match // by what is wanted, the best first; then those that were added
+}
+
+// Chosen returns what answers the advisory as it is: what is approved or released.
+func (a Answers) Chosen() []Match {
+	return slices.DeleteFunc(slices.Clone(a.Matches), func(m Match) bool { return !m.settled() })
+}
+
+// Missing returns what the advisory wants and for which nothing is chosen, with why as its
+// Lack; what is excluded isn't missing.
+func (a Answers) Missing() []Wanted {
+	var out []Wanted
+	for _, w := range a.Wanted {
+		proposed, skipped := 0, 0
+		settled := slices.ContainsFunc(a.Matches, func(m Match) bool {
+			switch {
+			case m.Wanted != w.NEVRA:
+			case m.Status == Proposal:
+				proposed++
+			case m.Status == Skipped:
+				skipped++
+			}
+			return m.Wanted == w.NEVRA && m.settled()
+		})
+		switch {
+		case w.Excluded || settled:
+			continue
+		case proposed > 0:
+			w.Lack = "nobody has approved one of its matches"
+		case skipped > 0:
+			w.Lack = "all of its matches were skipped"
+		}
+		out = append(out, w)
+	}
+	return out
 }
 
 // Of returns what an advisory wants and what answers it; NotFound if there is no such
