@@ -133,12 +133,12 @@ type fullReference struct {
 // sha256Number is createrepo_c's number of sha256.
 const sha256Number = 5
 
-// Piece returns what errata.json has of an advisory; nothing, and ok is false, of a withdrawn
-// one. Equal advisories have equal pieces.
-func Piece(a advisory.Advisory) (p advisory.Piece, ok bool) {
+// Piece returns what errata.json has of an advisory: no bytes of a withdrawn one. Equal
+// advisories have equal pieces.
+func Piece(a advisory.Advisory) advisory.Piece {
 	a = a.Normal()
 	if a.Withdrawn != nil {
-		return p, false
+		return advisory.Piece{ID: a.ID, Updated: a.Updated}
 	}
 	e := entry{
 		ID: a.ID, Issued: date{a.Issued.UnixMilli()}, Updated: date{a.Updated.UnixMilli()}, From: a.From, Title: a.FullTitle(), Type: string(a.Type),
@@ -162,7 +162,7 @@ func Piece(a advisory.Advisory) (p advisory.Piece, ok bool) {
 		e.Pkglist = list(a.Platform, g)
 		entries = append(entries, encode(e))
 	}
-	return advisory.Piece{ID: a.ID, Updated: a.Updated, Bytes: bytes.Join(entries, []byte(",\n"))}, true
+	return advisory.Piece{ID: a.ID, Updated: a.Updated, Bytes: bytes.Join(entries, []byte(",\n"))}
 }
 
 // list returns the packages of a group, each once: those of noarch are in the repositories of
@@ -213,10 +213,10 @@ func common(g advisory.ModuleGroup) *module {
 }
 
 // FullPiece returns what errata.full.json has of an advisory, as Piece does.
-func FullPiece(a advisory.Advisory) (p advisory.Piece, ok bool) {
+func FullPiece(a advisory.Advisory) advisory.Piece {
 	a = a.Normal()
 	if a.Withdrawn != nil {
-		return p, false
+		return advisory.Piece{ID: a.ID, Updated: a.Updated}
 	}
 	e := fullEntry{
 		ID: a.ID, Issued: a.Issued.Unix(), Updated: a.Updated.Unix(), Severity: a.Severity.Title(), Title: a.FullTitle(), Description: a.Description,
@@ -248,7 +248,7 @@ func FullPiece(a advisory.Advisory) (p advisory.Piece, ok bool) {
 	for _, r := range a.AllReferences() {
 		e.References = append(e.References, fullReference{Href: r.URL, Type: string(r.Kind), ID: r.ID})
 	}
-	return advisory.Piece{ID: a.ID, Updated: a.Updated, Bytes: encode(e)}, true
+	return advisory.Piece{ID: a.ID, Updated: a.Updated, Bytes: encode(e)}
 }
 
 // Join returns errata.json of its pieces, in the order of their ids.
@@ -267,8 +267,11 @@ func join(head string, ps []advisory.Piece, tail string) []byte {
 		size += len(p.Bytes) + 2
 	}
 	out := append(make([]byte, 0, size), head...)
-	for i, p := range advisory.ByID(ps) {
-		if i > 0 {
+	for _, p := range advisory.ByID(ps) {
+		if len(p.Bytes) == 0 {
+			continue
+		}
+		if len(out) > len(head) {
 			out = append(out, ",\n"...)
 		}
 		out = append(out, p.Bytes...)
