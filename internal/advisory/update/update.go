@@ -148,7 +148,9 @@ func From(u updateinfo.Update, platform string) (advisory.Advisory, []string) {
 	if a.Type, ok = advisory.ParseType(u.Type); !ok {
 		note(fmt.Sprintf("the type %.40q isn't known; it is taken for a bug fix", u.Type))
 	}
-	if a.Version, err = strconv.Atoi(strings.TrimSpace(u.Version)); err != nil && u.Version != "" {
+	// Amazon and Fedora write 1.4 or 2.0.
+	whole, _, _ := strings.Cut(strings.TrimSpace(u.Version), ".")
+	if a.Version, err = strconv.Atoi(whole); err != nil && u.Version != "" {
 		note(fmt.Sprintf("the version %.40q is no number", u.Version))
 	}
 	for _, d := range []struct {
@@ -217,7 +219,7 @@ func kind(typ string) advisory.ReferenceKind {
 	switch t := advisory.ReferenceKind(strings.ToLower(strings.TrimSpace(typ))); t {
 	case advisory.ToSelf, advisory.ToCVE, advisory.ToBugzilla, advisory.ToAdvisory:
 		return t
-	case "rhba", "rhea", "advisory":
+	case "rhba", "rhea", "redhat", "advisory":
 		return advisory.ToAdvisory
 	}
 	return advisory.ToOther
