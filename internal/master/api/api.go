@@ -5,7 +5,7 @@
 // It owns no rule and no row: resources ask the modules and spell their answers. Here
 // are those of builds and what happens in them (uploads, tasks, logs, tests), and of
 // the installation (people, tokens, workers, events); what goes out, from platforms to
-// releases and proofs, is in package delivery, and the machinery of all of them in
+// releases and proofs, is in package delivery, advisories are in package advisories, and the machinery of all of them in
 // package rest. What holds:
 //
 //   - Every route stands in the table of policy.go and in the OpenAPI document;
@@ -19,12 +19,14 @@ import (
 
 	"github.com/rs/zerolog"
 
+	"albs/internal/master/api/advisories"
 	"albs/internal/master/api/delivery"
 	"albs/internal/master/api/rest"
 	"albs/internal/master/artifact"
 	"albs/internal/master/auth"
 	"albs/internal/master/bill"
 	"albs/internal/master/build"
+	"albs/internal/master/errata"
 	"albs/internal/master/event"
 	"albs/internal/master/gc"
 	"albs/internal/master/platform"
@@ -61,6 +63,7 @@ type Parts struct {
 	History    *history.History
 	Traces     *trace.Traces
 	Bills      *bill.Bills
+	Errata     *errata.Errata
 	Builds     *build.Builds
 	Tests      *testrun.Tests
 	Rebuilds   *rebuild.Rebuilds
@@ -100,6 +103,7 @@ func New(p Parts, c Config) *Server {
 		Artifacts: p.Artifacts, Provenance: p.Provenance, Platforms: p.Platforms, References: p.References, Products: p.Products, Records: p.Records, History: p.History, Traces: p.Traces, Bills: p.Bills,
 		Notary: p.Notary, Signs: p.Signs, Releases: p.Releases, Logs: p.Logs, Trust: p.Trust,
 	})
+	advisories.Register(s.Server, advisories.Parts{Errata: p.Errata, Platforms: p.Platforms})
 	s.routeUsers()
 	s.routeTokens()
 	s.routeWorkers()

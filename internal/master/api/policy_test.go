@@ -161,6 +161,10 @@ var admitted = map[auth.Verb]string{
 	auth.ReleasePublish:  "maintainer admin",
 	auth.ReleaseRollback: "maintainer admin",
 	auth.SignAllow:       "maintainer admin",
+	auth.ErrataCreate:    "contributor maintainer admin",
+	auth.ErrataApprove:   "maintainer admin",
+	auth.ErrataRelease:   "maintainer admin",
+	auth.ErrataForce:     "maintainer admin",
 	auth.ReadPrivate:     "contributor maintainer signer operator admin",
 }
 

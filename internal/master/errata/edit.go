@@ -353,3 +353,25 @@ func (e *Errata) Decided(ctx context.Context, tx db.Tx, k Key, revision int64, r
 	r.Content = r.Revision + 1
 	return e.write(ctx, tx, r, Matched, reason, d)
 }
+
+// SetVEX makes v what is stated of its package and CVE in an advisory that has the
+// revision, now; without a status nothing is stated of them any more. Errors are those of
+// Edit, and NotFound if there is nothing to take away.
+func (e *Errata) SetVEX(ctx context.Context, k Key, revision int64, v advisory.VEX, reason string) (Record, error) {
+	if err := checkReason(reason); err != nil {
+		return Record{}, err
+	}
+	return e.change(ctx, auth.ErrataCreate, k, revision, Edited, reason, edit, func(_ context.Context, _ db.Tx, s scheme, r *row) ([]Difference, error) {
+		v.At = e.now()
+		same := func(o advisory.VEX) bool { return o.CVE == v.CVE && o.Package == v.Package && o.Stream == v.Stream }
+		a := r.edited
+		a.VEX = slices.DeleteFunc(slices.Clone(a.VEX), same)
+		switch {
+		case v.Status != "":
+			a.VEX = append(a.VEX, v)
+		case len(a.VEX) == len(r.edited.VEX):
+			return nil, albs.Errorf(albs.NotFound, "advisory %s states nothing of %.80q and %.40q", k, v.Package, v.CVE)
+		}
+		return r.edit(s, a, e.now())
+	})
+}

@@ -60,15 +60,20 @@ func (w rewriter) rewrite(a advisory.Advisory) (advisory.Advisory, error) {
 	for _, text := range []*string{&a.Summary, &a.Description, &a.Solution} {
 		*text = say(platform.InText, *text, advisory.MaxText)
 	}
-	a.References = slices.Clone(a.References)
-	for i, r := range a.References {
-		if r.Kind == advisory.ToSelf && a.ID != was {
-			r.Kind, r.ID = advisory.ToAdvisory, was
-		} else {
+	told := slices.ContainsFunc(a.References, func(r advisory.Reference) bool { return r.Kind == advisory.ToAdvisory && r.ID == was })
+	refs := make([]advisory.Reference, 0, len(a.References))
+	for _, r := range a.References {
+		switch {
+		case r.Kind != advisory.ToSelf:
 			r.URL, r.Title = say(platform.InReference, r.URL, advisory.MaxLine), say(platform.InReference, r.Title, advisory.MaxLine)
+		case a.ID == was || told:
+			continue // its own page is added
+		default:
+			r.Kind, r.ID = advisory.ToAdvisory, was
 		}
-		a.References[i] = r
+		refs = append(refs, r)
 	}
+	a.References = refs
 	if err != nil {
 		return a, err
 	}

@@ -17,6 +17,7 @@ import (
 	"albs/internal/master/auth"
 	"albs/internal/master/build"
 	"albs/internal/master/db"
+	"albs/internal/master/errata"
 	"albs/internal/master/mastertest"
 	"albs/internal/master/rebuild"
 	"albs/internal/master/release"
@@ -34,6 +35,7 @@ type Modules struct {
 	Rebuilds *rebuild.Rebuilds
 	Signs    *sign.Signing
 	Releases *release.Releases
+	Errata   *errata.Errata
 }
 
 // Open opens the modules over d, with out as their way to mirrors and git hosts. They
@@ -56,6 +58,7 @@ func Open(t testing.TB, d *db.DB, out *egress.Egress, log zerolog.Logger) *Modul
 		DB: m.DB, Events: m.Events, Queue: m.Queue, Artifacts: m.Artifacts, Provenance: m.Provenance,
 		Repos: m.Repos, Builds: m.Builds, Log: log,
 	})
+	m.Errata = errata.New(errata.Parts{DB: m.DB, Events: m.Events, Provenance: m.Provenance, Platforms: m.Platforms, Builds: m.Builds})
 	m.Rebuilds = rebuild.New(rebuild.Parts{
 		DB: m.DB, Events: m.Events, Queue: m.Queue, Artifacts: m.Artifacts, Provenance: m.Provenance,
 		Repos: m.Repos, Builds: m.Builds, Log: log,

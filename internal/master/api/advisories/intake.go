@@ -1,0 +1,246 @@
+package advisories
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net/http"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/danielgtaylor/huma/v2"
+
+	"albs/internal/advisory"
+	"albs/internal/advisory/osv"
+	"albs/internal/advisory/update"
+	"albs/internal/albs"
+	"albs/internal/master/api/rest"
+	"albs/internal/master/errata"
+	"albs/internal/master/face"
+	"albs/internal/repodata/intake"
+)
+
+// maxFile bounds a file of advisories as it is sent; its reader bounds what it holds.
+const maxFile = 128 << 20
+
+// reader reads the advisories in a file of a form, as those of a platform, and returns
+// sentences on what had to be left out. An error is about the file as a whole.
+type reader func(r io.Reader, platform string) ([]advisory.Advisory, []string, error)
+
+func (s *Resources) routeIntake() {
+	for path, says := range map[string]string{root: "Take an advisory as ALBS's clients send it, from Red Hat's OVAL", root + "new/": "Take an advisory as ALBS's clients send it"} {
+		op := rest.Operation(rest.Post, path, says)
+		op.Description = "What is there with an equal original stays as it is; of what has another one, edits are kept."
+		op.RequestBody = &huma.RequestBody{Required: true, Content: map[string]*huma.MediaType{"application/json": {}}}
+		op.Responses = rest.Answers(http.StatusOK, "What became of it", "application/json")
+		op.Responses["200"].Content["application/json"].Schema = rest.SchemaOf[albsAdvisoryView](s.Server)
+		s.Raw(op, s.takeALBS)
+	}
+	rest.Handle(s.Server, rest.Operation(rest.Post, root+"create/", "Make an advisory; without an id it is of the distribution's own series"), s.create)
+
+	op := rest.Operation(rest.Post, root+"import/", "Take the advisories in a file that others wrote")
+	op.Description = "The file is the body, plain or compressed by gzip, zstd or xz. Each advisory is rewritten by the platform's rules and taken for itself."
+	op.Parameters = []*huma.Param{
+		rest.QueryParam("platform", huma.TypeString, "The platform's name or id"),
+		rest.QueryParam("format", huma.TypeString, strings.Join(formats(), ", ")),
+		rest.QueryParam("reason", huma.TypeString, "For the history of each"),
+	}
+	op.RequestBody = &huma.RequestBody{Required: true, Content: map[string]*huma.MediaType{"application/octet-stream": {}}}
+	op.Responses = rest.Answers(http.StatusOK, "What became of each", "application/json")
+	op.Responses["200"].Content["application/json"].Schema = rest.SchemaOf[advisoryImportView](s.Server)
+	s.Raw(op, s.importFile)
+}
+
+// readers are the forms that can be imported, by name.
+var readers = map[string]reader{"osv": osv.Read, "updateinfo": update.Read}
+
+func formats() []string {
+	var out []string
+	for name := range readers {
+		out = append(out, name)
+	}
+	slices.Sort(out)
+	return out
+}
+
+// takenAdvisoryView is what became of an advisory that came in.
+type takenAdvisoryView struct {
+	ID       string         `json:"id" doc:"As it is called here"`
+	Platform string         `json:"platform"`
+	From     string         `json:"from" doc:"Its id where it came from"`
+	Outcome  errata.Outcome `json:"outcome" enum:"created,changed,unchanged,refused"`
+	Revision int64          `json:"revision,omitempty"`
+	Error    string         `json:"error,omitempty" doc:"Why it was refused"`
+	Note     string         `json:"note,omitempty"`
+}
+
+func viewTaken(t errata.Taken) takenAdvisoryView {
+	v := takenAdvisoryView{ID: t.ID, Platform: t.Platform, From: t.From, Outcome: t.Outcome, Revision: t.Revision, Note: t.Note}
+	if t.Err != nil {
+		v.Error = t.Err.Error()
+	}
+	return v
+}
+
+// albsAdvisoryView has ALBS's members and then ours.
+type albsAdvisoryView struct {
+	OK    bool    `json:"ok"`
+	Error *string `json:"error"`
+	takenAdvisoryView
+	Dropped []string `json:"dropped" doc:"A sentence for each thing that was left out"`
+}
+
+// broken says what a body was that can't be read to its end.
+func broken(err error) error {
+	if large, ok := errors.AsType[*http.MaxBytesError](err); ok {
+		return albs.Errorf(albs.TooLarge, "the body has more than %d bytes", large.Limit)
+	}
+	return albs.Errorf(albs.Invalid, "the body broke off: %w", err)
+}
+
+func (s *Resources) takeALBS(w http.ResponseWriter, r *http.Request) {
+	b, err := io.ReadAll(face.LongBody(w, r, advisory.MaxBytes))
+	if err != nil {
+		s.Fail(w, r, broken(err))
+		return
+	}
+	out, err := s.albs(r.Context(), b)
+	if err != nil {
+		s.Fail(w, r, err)
+		return
+	}
+	rest.WriteJSON(w, http.StatusOK, out)
+}
+
+func (s *Resources) albs(ctx context.Context, b []byte) (albsAdvisoryView, error) {
+	g, err := readALBS(b)
+	if err != nil {
+		return albsAdvisoryView{}, err
+	}
+	p, err := s.platformOf(ctx, g.platform)
+	if err != nil {
+		return albsAdvisoryView{}, err
+	}
+	taken, err := s.Errata.Import(ctx, p.Name, []advisory.Advisory{g.advisory}, errata.CreateOptions{Builds: g.builds, Frozen: g.frozen})
+	if err != nil {
+		return albsAdvisoryView{}, err
+	}
+	if taken[0].Err != nil {
+		return albsAdvisoryView{}, taken[0].Err
+	}
+	out := albsAdvisoryView{OK: true, takenAdvisoryView: viewTaken(taken[0]), Dropped: g.dropped}
+	if out.Dropped == nil {
+		out.Dropped = []string{}
+	}
+	return out, nil
+}
+
+type advisoryImportView struct {
+	Advisories []takenAdvisoryView `json:"advisories"`
+	Dropped    []string            `json:"dropped" doc:"A sentence for each thing that was left out"`
+}
+
+func (s *Resources) importFile(w http.ResponseWriter, r *http.Request) {
+	q := r.URL.Query()
+	read, ok := readers[q.Get("format")]
+	if !ok {
+		s.Fail(w, r, albs.Errorf(albs.Invalid, "format %.40q is not one of %s", q.Get("format"), strings.Join(formats(), ", ")))
+		return
+	}
+	body := &telling{ReadCloser: face.LongBody(w, r, maxFile)}
+	out, err := s.importAll(r.Context(), body, read, q.Get("platform"), q.Get("reason"))
+	if body.err != nil {
+		err = broken(body.err)
+	}
+	if err != nil {
+		s.Fail(w, r, err)
+		return
+	}
+	rest.WriteJSON(w, http.StatusOK, out)
+}
+
+// telling remembers why a body can't be read to its end.
+type telling struct {
+	io.ReadCloser
+	err error
+}
+
+// Read implements io.Reader.
+func (t *telling) Read(p []byte) (int, error) {
+	n, err := t.ReadCloser.Read(p)
+	if err != nil && !errors.Is(err, io.EOF) {
+		t.err = err
+	}
+	return n, err
+}
+
+func (s *Resources) importAll(ctx context.Context, body io.Reader, read reader, platform, reason string) (advisoryImportView, error) {
+	p, err := s.platformOf(ctx, platform)
+	if err != nil {
+		return advisoryImportView{}, err
+	}
+	open, done, err := intake.Decompress(body)
+	if err != nil {
+		return advisoryImportView{}, intake.Refused("the file", err)
+	}
+	defer done()
+	as, dropped, err := read(open, p.Name)
+	if err != nil {
+		return advisoryImportView{}, err
+	}
+	taken, err := s.Errata.Import(ctx, p.Name, as, errata.CreateOptions{Reason: reason})
+	if err != nil {
+		return advisoryImportView{}, err
+	}
+	out := advisoryImportView{Advisories: make([]takenAdvisoryView, len(taken)), Dropped: dropped}
+	for i, t := range taken {
+		out.Advisories[i] = viewTaken(t)
+	}
+	if out.Dropped == nil {
+		out.Dropped = []string{}
+	}
+	return out, nil
+}
+
+type createInput struct {
+	Body struct {
+		Platform    string               `json:"platform" doc:"The platform's name or id"`
+		ID          string               `json:"id,omitempty" maxLength:"100" doc:"Without one it gets the next of the distribution's own series"`
+		Type        string               `json:"type,omitempty" enum:"security,bugfix,enhancement,newpackage" doc:"Needed without an id"`
+		Severity    string               `json:"severity,omitempty"`
+		Title       string               `json:"title" doc:"Without the severity"`
+		Summary     string               `json:"summary,omitempty"`
+		Description string               `json:"description"`
+		Solution    string               `json:"solution,omitempty"`
+		Rights      string               `json:"rights,omitempty"`
+		From        string               `json:"from,omitempty"`
+		Upstream    string               `json:"upstream,omitempty" doc:"The id of the notice that it answers"`
+		Issued      time.Time            `json:"issued,omitempty"`
+		Reboot      bool                 `json:"reboot,omitempty"`
+		References  []advisory.Reference `json:"references,omitempty"`
+		CVEs        []advisory.CVE       `json:"cves,omitempty"`
+		Packages    []advisory.Package   `json:"packages,omitempty"`
+		VEX         []advisory.VEX       `json:"vex,omitempty"`
+		Builds      []albs.BuildID       `json:"builds,omitempty" doc:"For which it is made"`
+		Frozen      bool                 `json:"frozen,omitempty" doc:"Automatic matching leaves it alone"`
+		Reason      string               `json:"reason,omitempty" doc:"For its history"`
+	}
+}
+
+func (s *Resources) create(ctx context.Context, in *createInput) (*rest.Body[AdvisoryView], error) {
+	b := in.Body
+	p, err := s.platformOf(ctx, b.Platform)
+	if err != nil {
+		return nil, err
+	}
+	severity, err := advisory.ParseSeverity(b.Severity)
+	if err != nil {
+		return nil, err
+	}
+	r, err := s.Errata.Create(ctx, advisory.Advisory{
+		Platform: p.Name, ID: b.ID, Type: advisory.Type(b.Type), Severity: severity, Title: b.Title, Summary: b.Summary, Description: b.Description, Solution: b.Solution,
+		Rights: b.Rights, From: b.From, Upstream: b.Upstream, Issued: b.Issued, Reboot: b.Reboot, References: b.References, CVEs: b.CVEs, Packages: b.Packages, VEX: b.VEX,
+	}, errata.CreateOptions{Builds: b.Builds, Frozen: b.Frozen, Reason: b.Reason})
+	return s.answer(ctx, r, err)
+}
