@@ -20,7 +20,7 @@ var (
 	// modules of the master, lowest first; each may import those that its row names.
 	modules = []string{
 		"master/event", "master/auth", "master/artifact", "master/fleet", "master/queue", "master/provenance", "master/source", "master/source/notary", "master/repo",
-		"master/platform", "master/platform/reference", "master/product", "master/build/status", "master/build/repository", "master/build/settle", "master/build", "master/testrun", "master/rebuild", "master/sign", "master/record", "master/release/place", "master/release/plan", "master/release", "master/transparency", "master/trace", "master/errata", "master/errata/matching",
+		"master/platform", "master/platform/reference", "master/product", "master/build/status", "master/build/repository", "master/build/settle", "master/build", "master/testrun", "master/rebuild", "master/sign", "master/record", "master/release/place", "master/release/plan", "master/release", "master/transparency", "master/trace", "master/errata", "master/errata/matching", "master/errata/publish", "master/errata/monitor",
 		"master/bill", "master/retention", "master/gc", "master/notice", "master/content",
 	}
 	roles = []string{"worker/node", "worker/tester", "worker/signer", "worker/releaser"}
@@ -152,7 +152,7 @@ var allowed = map[string][]string{
 		"master/platform", "master/product", "master/repo", "master/build", "master/sign", "master/release", "rpm", "repodata", "advisory", "egress"},
 	// how they are shown: a part of releases
 	"master/errata/publish": {"albs", "disk", "master/db", "master/auth", "master/artifact", "master/platform", "master/product", "master/sign", "master/release", "master/release/plan",
-		"master/errata", "advisory", "advisory/osv", "advisory/update", "repodata", "repodata/updateinfo", "rpm"}, // disk: what was made and can be made again
+		"master/errata", "master/errata/matching", "advisory", "advisory/erratajson", "advisory/osv", "advisory/page", "advisory/update", "repodata", "repodata/updateinfo", "rpm"}, // disk: what was made and can be made again
 	// what the public sees of them, read back
 	"master/errata/monitor": {"albs", "master/db", "master/event", "master/auth", "master/artifact", "master/platform", "master/product", "master/repo",
 		"master/errata", "master/errata/publish", "advisory", "repodata", "repodata/record", "repodata/updateinfo", "rpm"},

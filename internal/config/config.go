@@ -257,6 +257,9 @@ func (c *Config) Check(roles []albs.Role) error {
 	if err := c.Master.Transparency.Check(); err != nil {
 		return fmt.Errorf("master.transparency: %w", err)
 	}
+	if err := c.Master.Errata.Check(); err != nil {
+		return fmt.Errorf("master.errata: %w", err)
+	}
 	for part, p := range map[string]egress.Policy{"master": c.Master.Egress, "node": c.Node.Egress, "tester": c.Tester.Egress} {
 		if _, err := egress.New(p); err != nil {
 			return fmt.Errorf("%s: %w", part, err)

@@ -41,6 +41,8 @@ import (
 	"albs/internal/master/db"
 	"albs/internal/master/errata"
 	"albs/internal/master/errata/matching"
+	"albs/internal/master/errata/monitor"
+	"albs/internal/master/errata/publish"
 	"albs/internal/master/event"
 	"albs/internal/master/gc"
 	"albs/internal/master/platform"
@@ -83,6 +85,8 @@ type Config struct {
 	Collect gc.Config `yaml:"collect"`
 	// SBOM says who gives bills of materials.
 	SBOM bill.Config `yaml:"sbom"`
+	// Errata says how often what is public of advisories is read back.
+	Errata monitor.Config `yaml:"errata"`
 	// Egress says what the master may reach: git hosts, look-aside caches, mirrors.
 	Egress egress.Policy `yaml:"egress"`
 
@@ -200,6 +204,7 @@ type Master struct {
 	releases   *release.Releases
 	errata     *errata.Errata
 	matching   *matching.Matching
+	monitor    *monitor.Monitor // of what the public sees of advisories
 	bills      *bill.Bills
 	public     *transparency.Transparency // the public log of releases
 	references *reference.Index
@@ -320,6 +325,12 @@ func Open(ctx context.Context, c Config, log zerolog.Logger) (m *Master, err err
 		DB: m.db, Events: m.events, Artifacts: artifacts, Platforms: platforms, Products: m.products, Repos: repos,
 		Builds: m.builds, Releases: m.releases, Errata: m.errata, Log: log,
 	})
+	m.releases.Join(publish.New(publish.Parts{
+		DB: m.db, Artifacts: artifacts, Platforms: platforms, Keys: m.signs, Errata: m.errata, Answers: publish.Matched{Matching: m.matching}, Dir: path("errata"), Log: log,
+	}))
+	m.monitor = monitor.New(monitor.Parts{
+		DB: m.db, Events: m.events, Artifacts: artifacts, Platforms: platforms, Products: m.products, Repos: repos, Outside: out, Log: log,
+	}, c.Errata)
 	m.bills = bill.New(bill.Parts{
 		DB: m.db, Events: m.events, Queue: m.queue, Artifacts: artifacts, Provenance: m.prov, Platforms: platforms, References: m.references,
 		Products: m.products, Repos: repos, Builds: m.builds, Releases: m.releases, URL: c.URL, Version: c.Version, Log: log,
@@ -406,6 +417,7 @@ func (m *Master) faces(rest, pages, files http.Handler) http.Handler {
 	registry.MustRegister(m.gc.Metrics()...)
 	registry.MustRegister(m.checker.Metrics()...)
 	registry.MustRegister(m.public.Metrics()...)
+	registry.MustRegister(m.monitor.Metrics()...)
 	r := chi.NewRouter()
 	r.Use(telemetry.Requests(m.log, registry))
 	r.Handle("/api/*", rest)
@@ -537,6 +549,7 @@ func (m *Master) Run(ctx context.Context, ready chan<- struct{}) error {
 	loop("notary", func(ctx context.Context) error { return m.notary.Run(ctx, me) })
 	loop("tests", m.tests.Run)
 	loop("matching", m.matching.Run)
+	loop("advisories as the public sees them", m.monitor.Run)
 	loop("bills", m.bills.Run)
 	loop("transparency", m.public.Run)
 	loop("references", m.references.Run)

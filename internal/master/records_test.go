@@ -6,6 +6,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"os/exec"
 	"path"
@@ -41,6 +43,8 @@ type farm struct {
 	alice, bob *client.Client
 	east, west worker.Master // nodes
 	tester     worker.Master
+	public     string                       // the public place, which site serves
+	site       string                       // its URL
 	made       map[string]map[string][]byte // packages by name and word
 }
 
@@ -55,12 +59,16 @@ func newFarm(t *testing.T) *farm {
 		}
 	}
 	f := &farm{t: t, forge: gittest.NewServer(t), made: map[string]map[string][]byte{}}
-	mirror, cache := mastertest.Mirror(t), t.TempDir()
+	mirror, cache, spool := mastertest.Mirror(t), t.TempDir(), t.TempDir()
+	f.public = filepath.Join(spool, "public")
+	site := httptest.NewServer(http.FileServer(http.Dir(f.public)))
+	t.Cleanup(site.Close)
+	f.site = site.URL
 	f.must(os.WriteFile(filepath.Join(cache, string(albs.DigestOf([]byte(lookaside)))), []byte(lookaside), 0o644))
 	var err error
 	f.Master, err = Open(t.Context(), Config{
 		Dir: t.TempDir(), Listen: "127.0.0.1:0", Version: "test",
-		Egress: egress.Policy{Allow: []string{f.forge.Addr(), "file://" + mirror, "file://" + cache}, CAFiles: []string{f.forge.CAFile()}},
+		Egress: egress.Policy{Allow: []string{f.forge.Addr(), site.URL, "file://" + mirror, "file://" + cache}, CAFiles: []string{f.forge.CAFile()}},
 	}, zerolog.Nop())
 	f.must(err)
 	t.Cleanup(func() { f.must(f.Close()) })
@@ -87,7 +95,18 @@ lookaside: ["file://%s/{hash}"]
 rpmdb: {path: /var/lib/rpm, backend: sqlite}
 packages: [bash]
 test_packages: [bash]
-`, mirror, cache))
+os: {id: almalinux, name: AlmaLinux OS, version: "9"}
+errata:
+  team: core
+  ids: {security: "ALSA-{year}:{serial}", bugfix: "ALBA-{year}:{serial}"}
+  own: A
+  url: %s/demo/current/errata/el
+  vendor: AlmaLinux
+  namespace: https://almalinux.example
+  contact: security@almalinux.example
+  ecosystem: AlmaLinux:9
+  cpe: cpe:/o:almalinux:almalinux:9
+`, mirror, cache, f.site))
 	})
 	of(f, func() (client.Doc[client.Product], error) {
 		return f.alice.ApplyProduct(t.Context(), []byte(`
@@ -106,13 +125,12 @@ approvals: {count: 1, distinct: true}
 	f.east, f.west, f.tester = f.worker("east", albs.RoleNode), f.worker("west", albs.RoleNode), f.worker("tester", albs.RoleTester)
 	trust, err := f.Trust(t.Context(), "", false)
 	f.must(err)
-	spool := t.TempDir()
 	s, r := f.worker("signer", albs.RoleSigner), f.worker("releaser", albs.RoleReleaser)
 	mastertest.Run(t, func(ctx context.Context) error {
 		return signer.Run(ctx, signer.Config{Dir: filepath.Join(spool, "keys"), Spool: filepath.Join(spool, "signer"), Trust: &trust}, "test", s, zerolog.Nop())
 	}, func(ctx context.Context) error {
 		c := releaser.Config{
-			Public: filepath.Join(spool, "public"), Dir: filepath.Join(spool, "own"), Spool: filepath.Join(spool, "releaser"),
+			Public: f.public, Dir: filepath.Join(spool, "own"), Spool: filepath.Join(spool, "releaser"),
 			Trust: func(ctx context.Context, product string) (attest.Trust, error) { return f.Trust(ctx, product, true) },
 		}
 		return releaser.Run(ctx, c, "test", r, zerolog.Nop())
@@ -318,7 +336,14 @@ func (f *farm) tested(ok bool) {
 }
 
 // released has a build signed and published.
-func (f *farm) released(id albs.BuildID) albs.ReleaseID {
+func (f *farm) released(id albs.BuildID, advisories ...client.Advised) albs.ReleaseID {
+	f.t.Helper()
+	f.signed(id)
+	return f.publish([]albs.BuildID{id}, advisories...)
+}
+
+// signed has a build signed.
+func (f *farm) signed(id albs.BuildID) {
 	f.t.Helper()
 	ctx := f.t.Context()
 	task := of(f, func() (client.Doc[client.SignTask], error) { return f.alice.SignBuild(ctx, id, "demo") })
@@ -327,9 +352,15 @@ func (f *farm) released(id albs.BuildID) albs.ReleaseID {
 		f.not(task.Status == client.SignFailed, task.Reason)
 		return task.Status == client.SignCompleted
 	})
+}
+
+// publish releases builds and advisories.
+func (f *farm) publish(builds []albs.BuildID, advisories ...client.Advised) albs.ReleaseID {
+	f.t.Helper()
+	ctx := f.t.Context()
 	var r client.Release
 	f.until("the release can be planned", func() bool { // the signature is on its way to the ledger
-		d, err := f.alice.PlanRelease(ctx, "demo", []albs.BuildID{id})
+		d, err := f.alice.PlanRelease(ctx, "demo", builds, advisories...)
 		if errors.Is(err, albs.Unavailable) {
 			return false
 		}
@@ -337,6 +368,7 @@ func (f *farm) released(id albs.BuildID) albs.ReleaseID {
 		r = d.Value
 		return true
 	})
+	f.not(len(r.Plan.Refusals) > 0, fmt.Sprint(r.Plan.Refusals))
 	of(f, func() (client.Doc[client.Release], error) { return f.bob.ApproveRelease(ctx, r.ID, r.Digest) })
 	of(f, func() (client.Doc[client.Release], error) { return f.alice.PublishRelease(ctx, r.ID) })
 	f.until("the release is public", func() bool {

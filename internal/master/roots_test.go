@@ -45,6 +45,7 @@ var named = map[string]map[string]string{
 		"build_item":           "platform arches url ref ref_type commit_id package srpm_name facts options target srpm_url",
 		"build_task":           "kind arch",
 		"document_signature":   "key armored at",
+		"errata_check":         "product document checked_at",
 		"errata_matching":      "advisory platform document", // document: packages that builds keep
 		"errata_name":          "name",
 		"errata_package":       "platform name version release arch module source unsigned", // unsigned: the build keeps it

@@ -32,7 +32,7 @@ var unasked = map[string]string{
 		repo.Repos.Contain repo.Repos.Current repo.Repos.Find repo.Repos.Open repo.Repos.ReadTree repo.Repos.TreeAt repo.Repos.TreeOf repo.Repos.TreeShown repo.Repos.Trees repo/history.History.Diff repo/history.History.Holdings repo/history.History.Moments repo/history.History.Show
 		release.Releases.Effects sign.Signing.AllowedFiles sign.Signing.File sign.Signing.FileEffects sign.Signing.Files sign.Signing.RequestEffects
 		sign.Signing.Key sign.Signing.Keygen sign.Signing.Keys sign.Signing.Request sign.Signing.Requests sign.Signing.Revocation sign.Signing.Revoked sign.Signing.Signed sign.Signing.SignedBy source/notary.Notary.Commit source/notary.Notary.Commits source/notary.Notary.Job source/notary.Notary.Refs source/notary.Notary.Repositories trace.Traces.Of
-		errata/matching.Matching.Counts errata/matching.Matching.Of errata/matching.Matching.OfBuild errata/matching.Matching.Queue errata/matching.Matching.Standings
+		errata/matching.Matching.Counts errata/matching.Matching.Of errata/matching.Matching.OfBuild errata/matching.Matching.Queue errata/matching.Matching.Standings errata/monitor.Monitor.Last
 		errata.Errata.Count errata.Errata.Get errata.Errata.History errata.Errata.Issue errata.Errata.Issues errata.Errata.List errata.Errata.Published errata.Errata.Summaries errata.Errata.Unreleased
 		rebuild.Rebuilds.ByTask rebuild.Rebuilds.Get rebuild.Rebuilds.List rebuild.Rebuilds.Of
 		transparency.Transparency.Beside transparency.Transparency.Open transparency.Transparency.Policy transparency.Transparency.State transparency.Transparency.Summary
@@ -51,6 +51,7 @@ var unasked = map[string]string{
 		fleet.Fleet.Flush fleet.Fleet.Read fleet.Fleet.Run provenance.Checker.Check provenance.Checker.Run provenance.Provenance.Evidence provenance.Provenance.KeyOf provenance.Provenance.Meet provenance.Provenance.OnTheWay provenance.Provenance.Pending provenance.Provenance.Run provenance.Provenance.Stated provenance.Provenance.Unverified provenance.Provenance.Uploaded provenance.Provenance.WaitNotarized
 		queue.Queue.CleanLogs queue.Queue.Run queue.Queue.RunLocal queue/measure.Usage.Recount retention.Retention.Apply revision.Store.Apply
 		release.Releases.Added release.Releases.EachAdded release.Releases.EachWithdrawn release.Releases.Withdrawn release/gather.Gatherer.Closure release/gather.Gatherer.Current release/gather.Gatherer.Entries release/gather.Gatherer.Facts release/gather.Gatherer.ShownBy
+		errata/monitor.Monitor.Run errata/publish.Matched.Chosen errata/publish.Publisher.Released errata/publish.Publisher.Reverted errata/publish.Publisher.Share
 		repo.Repos.Extend repo.Repos.ExtendSnapshot repo.Repos.Pin repo.Repos.Retired repo.Repos.SaveTree repo.Repos.Seal
 		sign.Signing.DocumentSignature sign.Signing.Intended source/notary.Notary.Run source.Sources.Import source.Sources.Resolve source.Sources.SRPM stream.Streams.Run testrun.Tests.Run transparency.Transparency.Run`,
 }

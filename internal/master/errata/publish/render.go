@@ -18,7 +18,6 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"albs/internal/advisory"
-	"albs/internal/advisory/osv"
 	"albs/internal/advisory/update"
 	"albs/internal/albs"
 	"albs/internal/disk"
@@ -30,36 +29,6 @@ import (
 )
 
 const typeUpdateinfo = "updateinfo"
-
-// earlier is a version of an advisory that was published before.
-type earlier struct{ updated time.Time }
-
-// form is one of those in which readers have advisories: what each advisory is in it, files
-// of its own and a piece of those over all, and the files that pieces make.
-type form struct {
-	name string
-	make func(a advisory.Advisory, d advisory.Distribution, before []earlier) ([]advisory.File, advisory.Piece, error)
-	join func(d advisory.Distribution, pieces []advisory.Piece, updated time.Time) ([]advisory.File, error)
-}
-
-// forms are all of them but updateinfo, which each repository has of its own. Their paths
-// are below the folder of the platform.
-var forms = []form{{
-	// The advisory itself, whose sha256 the ledger has.
-	name: advisories,
-	make: func(a advisory.Advisory, _ advisory.Distribution, _ []earlier) ([]advisory.File, advisory.Piece, error) {
-		return []advisory.File{{Path: advisories + "/" + fileName(a.ID), Bytes: a.Encode()}}, advisory.Piece{}, nil
-	},
-}, {
-	name: "osv",
-	make: func(a advisory.Advisory, d advisory.Distribution, _ []earlier) ([]advisory.File, advisory.Piece, error) {
-		return osv.Files(a, d), advisory.Piece{}, nil
-	},
-}}
-
-// made is raised with every change of what a form makes of the same advisory, so that what
-// was kept of the form before isn't taken for that of the new one.
-const made = 1
 
 // rendered is what one advisory is in all forms.
 type rendered struct {
@@ -137,7 +106,7 @@ func (p *Publisher) make(ctx context.Context, a advisory.Advisory, d advisory.Di
 		if err != nil {
 			return r, fmt.Errorf("as %s: %w", f.name, err)
 		}
-		if f.join != nil {
+		if piece.ID != "" {
 			r.Pieces[f.name] = piece
 		}
 		if err := p.keep(ctx, &s, folder(a.Platform), files); err != nil {
@@ -189,9 +158,11 @@ func (p *Publisher) joined(ctx context.Context, a release.Ask, is shown, s *plan
 		if f.join == nil {
 			continue
 		}
-		pieces := make([]advisory.Piece, len(is.advisories))
-		for i, r := range is.advisories {
-			pieces[i] = r.Pieces[f.name]
+		var pieces []advisory.Piece
+		for _, r := range is.advisories {
+			if p, ok := r.Pieces[f.name]; ok {
+				pieces = append(pieces, p)
+			}
 		}
 		files, err := f.join(is.dist, pieces, updated)
 		if err != nil {
