@@ -195,18 +195,6 @@ type brokenReader struct{}
 
 func (brokenReader) Read([]byte) (int, error) { return 0, errors.New("the disk is gone") }
 
-// tool runs a program.
-func tool(t *testing.T, argv ...string) string {
-	t.Helper()
-	cmd := exec.CommandContext(t.Context(), argv[0], argv[1:]...)
-	cmd.Env = append(os.Environ(), "HOME="+t.TempDir(), "LC_ALL=C.UTF-8", "TZ=UTC", "SOURCE_DATE_EPOCH=")
-	out, err := cmd.CombinedOutput()
-	if err != nil {
-		t.Fatalf("%q: %v\n%s", argv, err, out)
-	}
-	return string(out)
-}
-
 // TestCreaterepo: createrepo_c's library reads the file without a warning and writes the
 // same bytes.
 func TestCreaterepo(t *testing.T) {
