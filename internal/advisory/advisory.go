@@ -404,6 +404,14 @@ func (p Package) fault() string {
 	return ""
 }
 
+// Check gives an Invalid error unless an advisory may have v.
+func (v VEX) Check() error {
+	if f := v.fault(); f != "" {
+		return albs.Errorf(albs.Invalid, "what is stated of %.80q and %.40q %s", v.Package, v.CVE, f)
+	}
+	return nil
+}
+
 func (v VEX) fault() string {
 	switch {
 	case !ValidCVE(v.CVE):
