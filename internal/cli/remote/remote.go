@@ -13,6 +13,7 @@ import (
 	"albs/internal/cli/remote/ask"
 	"albs/internal/cli/remote/builds"
 	"albs/internal/cli/remote/catalog"
+	"albs/internal/cli/remote/errata"
 	"albs/internal/cli/remote/farm"
 	"albs/internal/cli/remote/releases"
 	"albs/internal/cli/remote/trust"
@@ -22,7 +23,7 @@ import (
 func Commands(a *ask.App) []*urfave.Command {
 	var all []*urfave.Command
 	for _, group := range []func(*ask.App) []*urfave.Command{
-		catalog.Commands, builds.Commands, releases.Commands, approval.Commands, trust.Commands, farm.Commands,
+		catalog.Commands, builds.Commands, releases.Commands, errata.Commands, approval.Commands, trust.Commands, farm.Commands,
 	} {
 		all = append(all, group(a)...)
 	}
