@@ -27,6 +27,7 @@ import (
 	"albs/internal/master/bill"
 	"albs/internal/master/build"
 	"albs/internal/master/errata"
+	"albs/internal/master/errata/matching"
 	"albs/internal/master/event"
 	"albs/internal/master/gc"
 	"albs/internal/master/platform"
@@ -64,6 +65,7 @@ type Parts struct {
 	Traces     *trace.Traces
 	Bills      *bill.Bills
 	Errata     *errata.Errata
+	Matching   *matching.Matching
 	Builds     *build.Builds
 	Tests      *testrun.Tests
 	Rebuilds   *rebuild.Rebuilds
@@ -103,7 +105,7 @@ func New(p Parts, c Config) *Server {
 		Artifacts: p.Artifacts, Provenance: p.Provenance, Platforms: p.Platforms, References: p.References, Products: p.Products, Records: p.Records, History: p.History, Traces: p.Traces, Bills: p.Bills,
 		Notary: p.Notary, Signs: p.Signs, Releases: p.Releases, Logs: p.Logs, Trust: p.Trust,
 	})
-	advisories.Register(s.Server, advisories.Parts{Errata: p.Errata, Platforms: p.Platforms})
+	advisories.Register(s.Server, advisories.Parts{Errata: p.Errata, Platforms: p.Platforms, Matching: p.Matching})
 	s.routeUsers()
 	s.routeTokens()
 	s.routeWorkers()

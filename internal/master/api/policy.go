@@ -124,6 +124,13 @@ var policies = []rest.Policy{
 	allow(post, "/api/v1/errata/{errata_id}/withdraw/", auth.ErrataRelease),
 	allow(post, "/api/v1/errata/{errata_id}/restore/", auth.ErrataRelease),
 	allow(get, "/api/v1/errata/{errata_id}/history/", rest.Open),
+	allow(get, "/api/v1/errata/{errata_id}/matches/", rest.Open),
+	allow(post, "/api/v1/errata/{errata_id}/decisions/", auth.ErrataApprove),
+	allow(post, "/api/v1/errata/decisions/", auth.ErrataApprove),
+	allow(get, "/api/v1/errata/queue/", rest.Open),
+	allow(post, "/api/v1/errata/update_package_status/", auth.ErrataApprove),
+	allow(post, "/api/v1/errata/reset-matched-packages/", auth.ErrataApprove),
+	allow(post, "/api/v1/errata/reset-matched-packages-multiple/", auth.ErrataApprove),
 	allow(get, "/api/v1/errata/{errata_id}/versions/", rest.Open),
 	allow(get, "/api/v1/errata/{errata_id}/versions/{version}/", rest.Open),
 

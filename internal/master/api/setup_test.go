@@ -87,7 +87,7 @@ func setup(t *testing.T, c Config) *fixture {
 	}, bill.Config{})
 	f.Server = New(Parts{
 		Auth: m.Auth, Events: m.Events, Queue: m.Queue, Artifacts: m.Artifacts, Provenance: m.Provenance,
-		Bills: bills, Errata: m.Errata, Platforms: m.Platforms, References: m.References, Products: m.Products, Records: m.Records, History: history.New(m.Repos), Notary: m.Notary, Builds: m.Builds, Tests: m.Tests, Signs: m.Signs, Releases: m.Releases, Collector: collector, Checker: checker,
+		Bills: bills, Errata: m.Errata, Matching: m.Matching, Platforms: m.Platforms, References: m.References, Products: m.Products, Records: m.Records, History: history.New(m.Repos), Notary: m.Notary, Builds: m.Builds, Tests: m.Tests, Signs: m.Signs, Releases: m.Releases, Collector: collector, Checker: checker,
 		Logs: transparency.New(transparency.Parts{
 			DB: m.DB, Events: m.Events, Queue: m.Queue, Artifacts: m.Artifacts, Provenance: m.Provenance, Releases: m.Releases, Log: log,
 		}, transparency.Config{Dir: t.TempDir()}),

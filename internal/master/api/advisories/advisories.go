@@ -21,6 +21,7 @@ import (
 	"albs/internal/albs"
 	"albs/internal/master/api/rest"
 	"albs/internal/master/errata"
+	"albs/internal/master/errata/matching"
 	"albs/internal/master/platform"
 )
 
@@ -28,6 +29,7 @@ import (
 type Parts struct {
 	Errata    *errata.Errata
 	Platforms *platform.Platforms
+	Matching  *matching.Matching
 }
 
 // Resources answer their operations.
@@ -49,6 +51,7 @@ func Register(s *rest.Server, p Parts) *Resources {
 	rest.Handle(s, rest.Operation(rest.Get, root+"all/", "List the ids of all advisories"), r.all)
 	r.routeIntake()
 	r.routeChanges()
+	r.routeMatches()
 	rest.Handle(s, rest.Operation(rest.Get, record+"history/", "List what was changed of an advisory, by whom and why, the newest first"), r.history)
 	rest.Handle(s, rest.Operation(rest.Get, record+"versions/", "List what was published of an advisory, the newest first"), r.versions)
 	op := rest.Operation(rest.Get, record+"versions/{version}/", "Give a version of an advisory as it was published, byte for byte")
@@ -111,6 +114,9 @@ func (s *Resources) answer(ctx context.Context, r errata.Record, err error) (*re
 	}
 	v := viewRecord(r, p.ID)
 	v.Original = &r.Original
+	if err := s.matched(ctx, r.Key, &v); err != nil {
+		return nil, err
+	}
 	return rest.Answer(v), nil
 }
 

@@ -18,6 +18,7 @@ import (
 	"albs/internal/master/build"
 	"albs/internal/master/db"
 	"albs/internal/master/errata"
+	"albs/internal/master/errata/matching"
 	"albs/internal/master/mastertest"
 	"albs/internal/master/rebuild"
 	"albs/internal/master/release"
@@ -36,6 +37,7 @@ type Modules struct {
 	Signs    *sign.Signing
 	Releases *release.Releases
 	Errata   *errata.Errata
+	Matching *matching.Matching
 }
 
 // Open opens the modules over d, with out as their way to mirrors and git hosts. They
@@ -70,6 +72,10 @@ func Open(t testing.TB, d *db.DB, out *egress.Egress, log zerolog.Logger) *Modul
 	m.Releases = release.New(release.Parts{
 		DB: m.DB, Events: m.Events, Auth: m.Auth, Queue: m.Queue, Artifacts: m.Artifacts, Provenance: m.Provenance,
 		Products: m.Products, Platforms: m.Platforms, References: m.References, Records: m.Records, Repos: m.Repos, Builds: m.Builds, Tests: m.Tests, Signs: m.Signs, Log: log,
+	})
+	m.Matching = matching.New(matching.Parts{
+		DB: m.DB, Events: m.Events, Artifacts: m.Artifacts, Platforms: m.Platforms, Products: m.Products, Repos: m.Repos,
+		Builds: m.Builds, Releases: m.Releases, Errata: m.Errata, Log: log,
 	})
 	return m
 }
