@@ -9,20 +9,18 @@ import (
 	"albs/internal/advisory"
 	"albs/internal/advisory/advisorytest"
 	"albs/internal/rpm"
-
-	"github.com/google/go-cmp/cmp"
 )
 
 // TestRandom: the advisories of the forms' tests are such as may be.
 func TestRandom(t *testing.T) {
 	t.Parallel()
-	for n := range 300 {
+	for n := range advisorytest.Rounds(300) {
 		a := advisorytest.Random(rand.New(rand.NewPCG(1, uint64(n))), n)
 		if err := a.Check(); err != nil {
 			t.Fatal(err)
 		}
-		if got, err := advisory.Parse(a.Encode()); err != nil || cmp.Diff(a, got) != "" {
-			t.Fatalf("%v %s", err, cmp.Diff(a, got))
+		if got, err := advisory.Parse(a.Encode()); err != nil || advisorytest.Diff(a, got) != "" {
+			t.Fatalf("%v %s", err, advisorytest.Diff(a, got))
 		}
 	}
 }

@@ -4,14 +4,18 @@
 package advisorytest
 
 import (
+	"bytes"
 	"fmt"
 	"math/rand/v2"
 	"strings"
+	"testing"
 	"time"
 
 	"albs/internal/advisory"
 	"albs/internal/albs"
 	"albs/internal/rpm"
+
+	"github.com/google/go-cmp/cmp"
 )
 
 // Platform is the platform of what is made here.
@@ -24,6 +28,23 @@ func Distribution() advisory.Distribution {
 		Ecosystem: "AlmaLinux:9", URL: "https://repo.example.org/errata/almalinux-9", CPE: "cpe:/o:almalinux:almalinux:9", Contact: "security@example.org",
 		ReleaseFile: "/etc/almalinux-release", ReleasePackage: "almalinux-release", KeyFingerprints: []string{strings.Repeat("AB", 20)},
 	}
+}
+
+// Rounds returns how many random advisories a test tries: so many, and a tenth of them where
+// the tests are to be short.
+func Rounds(n int) int {
+	if testing.Short() {
+		return max(n/10, 5)
+	}
+	return n
+}
+
+// Diff tells in what got is another advisory than want, "" if in nothing.
+func Diff(want, got advisory.Advisory) string {
+	if bytes.Equal(want.Encode(), got.Encode()) {
+		return "" // which is found much sooner
+	}
+	return cmp.Diff(want, got)
 }
 
 // Hostile are texts that would do harm in a form that doesn't escape them.

@@ -45,7 +45,7 @@ func carry(a advisory.Advisory) advisory.Advisory {
 // it was, but for what the form can't carry.
 func TestRoundTrip(t *testing.T) {
 	t.Parallel()
-	for n := range 60 {
+	for n := range advisorytest.Rounds(100) {
 		a := advisorytest.Random(rand.New(rand.NewPCG(2, uint64(n))), n)
 		var got []advisory.Advisory
 		for _, r := range repositories(a) {
@@ -73,7 +73,7 @@ func TestRoundTrip(t *testing.T) {
 		if a.Withdrawn != nil {
 			continue
 		}
-		if d := cmp.Diff(carry(a), advisory.Merge(got)[0]); d != "" {
+		if d := advisorytest.Diff(carry(a), advisory.Merge(got)[0]); d != "" {
 			t.Fatalf("%s: %s", a.ID, d)
 		}
 	}

@@ -176,10 +176,8 @@ func TestReadTolerant(t *testing.T) {
 	for text, kind := range map[string]albs.Kind{
 		"": albs.Invalid, "<x/>": albs.Invalid, "<updates>": albs.Invalid, "<updates/>x": albs.Invalid, "<updates><update></updates>": albs.Invalid,
 		`<!DOCTYPE x [<!ENTITY a "b">]><updates/>`: albs.Invalid, "<updates>&a;</updates>": albs.Invalid,
-		"<updates><update><title>" + strings.Repeat("a", 2<<20) + "</title></update></updates>":                                                           albs.TooLarge,
-		"<updates><update><pkglist><collection>" + strings.Repeat("<package/>", maxListed+1) + "</collection></pkglist></update></updates>":               albs.TooLarge,
-		"<updates><update><description>" + strings.Repeat("<a>", 20) + strings.Repeat("</a>", 20) + "</description></update></updates>":                   albs.Invalid,
-		"<updates><update><references>" + strings.Repeat(`<reference href="`+strings.Repeat("a", 900<<10)+`"/>`, 19) + "</references></update></updates>": albs.TooLarge,
+		"<updates><update><title>" + strings.Repeat("a", 2<<20) + "</title></update></updates>":                                         albs.TooLarge,
+		"<updates><update><description>" + strings.Repeat("<a>", 20) + strings.Repeat("</a>", 20) + "</description></update></updates>": albs.Invalid,
 		"\x1f\x8b broken": albs.Invalid,
 	} {
 		if err := Read(strings.NewReader(text), func(Update) error { return nil }); albs.KindOf(err) != kind {
@@ -188,6 +186,22 @@ func TestReadTolerant(t *testing.T) {
 	}
 	if err := Read(io.MultiReader(strings.NewReader("<updates>"), brokenReader{}), func(Update) error { return nil }); albs.KindOf(err) != albs.Internal {
 		t.Errorf("a reader's own fault is %v", err)
+	}
+}
+
+// TestBounds: notices that are too long, or list too much, are refused.
+func TestBounds(t *testing.T) {
+	if testing.Short() {
+		t.Skip("files beyond the bounds take seconds to be read: not with -short")
+	}
+	t.Parallel()
+	for _, inside := range []string{
+		"<pkglist><collection>" + strings.Repeat("<package/>", maxListed+1) + "</collection></pkglist>",
+		"<references>" + strings.Repeat(`<reference href="`+strings.Repeat("a", 900<<10)+`"/>`, 19) + "</references>",
+	} {
+		if err := Read(strings.NewReader("<updates><update>"+inside+"</update></updates>"), func(Update) error { return nil }); albs.KindOf(err) != albs.TooLarge {
+			t.Errorf("%.60q gives %v", inside, err)
+		}
 	}
 }
 
