@@ -159,25 +159,25 @@ func Piece(a advisory.Advisory) advisory.Piece {
 		if i > 0 {
 			e.ID += "#" + g.Stream
 		}
-		e.Pkglist = list(a.Platform, g)
+		e.Pkglist = list(a, g)
 		entries = append(entries, encode(e))
 	}
 	return advisory.Piece{ID: a.ID, Updated: a.Updated, Bytes: bytes.Join(entries, []byte(",\n"))}
 }
 
 // list returns the packages of a group, each once: those of noarch are in the repositories of
-// several arches.
-func list(platform string, g advisory.ModuleGroup) pkglist {
-	name := strings.ToLower(platform) + "__default"
+// several arches. That the system is to be started anew is told of packages alone.
+func list(a advisory.Advisory, g advisory.ModuleGroup) pkglist {
+	name := strings.ToLower(a.Platform) + "__default"
 	if g.Stream != "" {
-		name = strings.ToLower(platform) + "__" + strings.ReplaceAll(g.Stream, ":", "_")
+		name = strings.ToLower(a.Platform) + "__" + strings.ReplaceAll(g.Stream, ":", "_")
 	}
 	l := pkglist{Name: name, ShortName: name, Module: common(g), Packages: []pkg{}}
 	seen := map[pkg]bool{}
 	for _, p := range g.Packages {
 		q := pkg{
 			Name: p.Name, Epoch: strconv.Itoa(p.Epoch), Version: p.Version, Release: p.Release, Arch: p.Arch, Src: p.Source, Filename: p.Filename(),
-			Sum: string(p.Digest), SumType: 0, Reboot: yes(p.Reboot),
+			Sum: string(p.Digest), SumType: 0, Reboot: yes(p.Reboot || a.Reboot),
 		}
 		if p.Digest != "" {
 			q.SumType = sha256Number
@@ -227,7 +227,7 @@ func FullPiece(a advisory.Advisory) advisory.Piece {
 		for _, p := range g.Packages {
 			q := fullPackage{
 				Name: p.Name, Epoch: strconv.Itoa(p.Epoch), Version: p.Version, Release: p.Release, Arch: p.Arch, Src: p.Source, Filename: p.Filename(),
-				Checksum: string(p.Digest), Reboot: yes(p.Reboot),
+				Checksum: string(p.Digest), Reboot: yes(p.Reboot || a.Reboot),
 			}
 			if p.Digest != "" {
 				q.ChecksumType = "sha256"

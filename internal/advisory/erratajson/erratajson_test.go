@@ -243,7 +243,7 @@ func TestLargeVersion(t *testing.T) {
 
 // carry returns what both forms can carry of an advisory.
 func carry(a advisory.Advisory) advisory.Advisory {
-	a.References, a.VEX, a.Reboot = a.AllReferences(), nil, false
+	a.References, a.VEX = a.AllReferences(), nil
 	ids := a.AllCVEs()
 	a.CVEs = nil
 	for _, id := range ids {
@@ -253,7 +253,9 @@ func carry(a advisory.Advisory) advisory.Advisory {
 	for i := range a.Packages {
 		p := &a.Packages[i]
 		p.Repository, p.Relogin, p.Restart = "", false, false
+		p.Reboot = p.Reboot || a.Reboot
 	}
+	a.Reboot = false
 	return a.Normal()
 }
 
