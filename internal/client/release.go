@@ -199,6 +199,12 @@ func (c *Client) PlanRelease(ctx context.Context, product string, builds []albs.
 	return send[Release](ctx, c, http.MethodPost, "/releases/new/", what)
 }
 
+// PlanWaiting is PlanRelease with all advisories of a platform that wait, of which those are
+// left out against which something speaks.
+func (c *Client) PlanWaiting(ctx context.Context, product, platform string, builds []albs.BuildID) (Doc[Release], error) {
+	return send[Release](ctx, c, http.MethodPost, "/releases/new/", map[string]any{"product": product, "builds": append([]albs.BuildID{}, builds...), "advisories_of": platform})
+}
+
 // Advised names an advisory that is to be released.
 type Advised struct {
 	ID       string `json:"id"`

@@ -355,7 +355,7 @@ func Open(ctx context.Context, c Config, log zerolog.Logger) (m *Master, err err
 	shown := history.New(repos)
 	rest := api.New(api.Parts{
 		Auth: m.auth, Events: m.events, Queue: m.queue, Artifacts: artifacts, Provenance: m.prov, Platforms: platforms, References: m.references,
-		Products: m.products, Records: records, History: shown, Traces: traces, Bills: m.bills, Errata: m.errata, Matching: m.matching, Notary: m.notary, Builds: m.builds, Tests: m.tests, Signs: m.signs, Releases: m.releases, Logs: m.public, Collector: m.gc, Checker: m.checker,
+		Products: m.products, Records: records, History: shown, Traces: traces, Bills: m.bills, Errata: m.errata, Matching: m.matching, Monitor: m.monitor, Notary: m.notary, Builds: m.builds, Tests: m.tests, Signs: m.signs, Releases: m.releases, Logs: m.public, Collector: m.gc, Checker: m.checker,
 		Trust: func(ctx context.Context, product string, keys bool) ([]byte, error) {
 			t, err := m.Trust(ctx, product, keys)
 			return t.Encode(), err

@@ -231,7 +231,7 @@ func TestKeysSigningReleases(t *testing.T) {
 		},
 		{
 			name: "release plan without a product", args: []string{"release", "plan", "--build", "5"},
-			want: result{2, "", "albs: --product is missing\nusage: albs release plan --product P [--build N…] [--advisory ID/PLATFORM…] [--json]\n"},
+			want: result{2, "", "albs: --product is missing\nusage: albs release plan --product P [--build N…] [--advisory ID/PLATFORM…] [--force REASON] [--json]\n"},
 		},
 		{
 			name: "release plan of advisories", args: []string{"release", "plan", "--product", "demo", "--advisory", "ALSA-2026:1/el9", "--advisory", "ALSA-2026:1/el10", "--force", "b is late"},
@@ -248,12 +248,39 @@ func TestKeysSigningReleases(t *testing.T) {
 			saw: []string{`POST /releases/new/ {"advisories":[{"id":"ALSA-2026:1","platform":"el9","force":"b is late"},{"id":"ALSA-2026:1","platform":"el10","force":"b is late"}],"builds":[],"product":"demo"}`},
 		},
 		{
+			name: "errata release", args: []string{"errata", "release", "--product", "demo", "--platform", "el9"},
+			answers: map[string][]answer{"POST /releases/new/": {{status: 201, body: releaseDoc("1", "scheduled", "", noApproval+
+				`,"plan":{"items":[{"name":"ALSA-2026:1/el9","version":1,"title":"zlib","digest":"`+strings.Repeat("a", 64)+`"}],"skipped":[{"name":"ALSA-2026:2/el9","reason":"it wants b"}]}`)}}},
+			want: result{0, "release:  3\nproduct:  demo\nkind:     publish\nstate:    scheduled, 0 of 1 approvals\nby:       alice\ncreated:  2026-11-22 11:00\nbuilds:   5\n" +
+				"digest:   " + strings.Repeat("f", 64) + "\nexpires:  2026-11-29 11:00\n\n" +
+				"ADVISORY         VERSION  TITLE  SHA256" + strings.Repeat(" ", 60) + "WITHOUT  BECAUSE\n" +
+				"ALSA-2026:1/el9  1        zlib   " + strings.Repeat("a", 64) + "  -        -\n\nSKIPPED          WHY\nALSA-2026:2/el9  it wants b\n",
+				"release 3 is planned; look at it and: albs release approve 3\n"},
+			saw: []string{`POST /releases/new/ {"advisories_of":"el9","builds":[],"product":"demo"}`},
+		},
+		{
+			name: "errata check", args: []string{"errata", "check", "demo"},
+			answers: map[string][]answer{"POST /products/demo/errata-check/": ok(`{"product":"demo","serial":4,"advisories":12,"troubles":[]}`)},
+			want:    result{0, "product demo: the public sees its 12 advisories as they are (serial 4)\n", ""}, saw: []string{"POST /products/demo/errata-check/ {}"},
+		},
+		{
+			name: "errata check that finds something", args: []string{"errata", "check", "demo", "--last"},
+			answers: map[string][]answer{"GET /products/demo/errata-check/": ok(`{"product":"demo","serial":4,"troubles":[{"kind":"missing package","repository":"9/os","advisory":"ALSA-2026:1","package":"a-1-1.noarch","detail":"it isn't there"}],"more":2}`)},
+			want: result{1, "TROUBLE          ADVISORY     PACKAGE       REPOSITORY  DETAIL\nmissing package  ALSA-2026:1  a-1-1.noarch  9/os        it isn't there\n",
+				"albs: product demo: 3 things are not as its advisories say\n"},
+		},
+		{
+			name: "errata check of what can't be read", args: []string{"errata", "check", "demo"},
+			answers: map[string][]answer{"POST /products/demo/errata-check/": ok(`{"product":"demo","troubles":[],"unchecked":["may not"]}`)},
+			want:    result{1, "TROUBLE      ADVISORY  PACKAGE  REPOSITORY  DETAIL\nnot checked  -         -        -           may not\n", "albs: product demo: not all could be checked\n"}, saw: []string{"POST /products/demo/errata-check/ {}"},
+		},
+		{
 			name: "release plan of an advisory of no platform", args: []string{"release", "plan", "--product", "demo", "--advisory", "ALSA-2026:1"},
-			want: result{2, "", "albs: --advisory \"ALSA-2026:1\" is not ID/PLATFORM\nusage: albs release plan --product P [--build N…] [--advisory ID/PLATFORM…] [--json]\n"},
+			want: result{2, "", "albs: --advisory \"ALSA-2026:1\" is not ID/PLATFORM\nusage: albs release plan --product P [--build N…] [--advisory ID/PLATFORM…] [--force REASON] [--json]\n"},
 		},
 		{
 			name: "release plan by force of nothing", args: []string{"release", "plan", "--product", "demo", "--force", "so"},
-			want: result{2, "", "albs: --force is about advisories: name them with --advisory\nusage: albs release plan --product P [--build N…] [--advisory ID/PLATFORM…] [--json]\n"},
+			want: result{2, "", "albs: --force is about advisories: name them with --advisory\nusage: albs release plan --product P [--build N…] [--advisory ID/PLATFORM…] [--force REASON] [--json]\n"},
 		},
 		{
 			name: "release plan of metadata files alone", args: []string{"release", "plan", "--product", "demo"},

@@ -28,6 +28,7 @@ import (
 	"albs/internal/master/build"
 	"albs/internal/master/errata"
 	"albs/internal/master/errata/matching"
+	"albs/internal/master/errata/monitor"
 	"albs/internal/master/event"
 	"albs/internal/master/gc"
 	"albs/internal/master/platform"
@@ -66,6 +67,7 @@ type Parts struct {
 	Bills      *bill.Bills
 	Errata     *errata.Errata
 	Matching   *matching.Matching
+	Monitor    *monitor.Monitor
 	Builds     *build.Builds
 	Tests      *testrun.Tests
 	Rebuilds   *rebuild.Rebuilds
@@ -103,7 +105,7 @@ func New(p Parts, c Config) *Server {
 	s.routeUploads()
 	s.delivery = delivery.Register(s.Server, delivery.Parts{
 		Artifacts: p.Artifacts, Provenance: p.Provenance, Platforms: p.Platforms, References: p.References, Products: p.Products, Records: p.Records, History: p.History, Traces: p.Traces, Bills: p.Bills,
-		Notary: p.Notary, Signs: p.Signs, Releases: p.Releases, Logs: p.Logs, Trust: p.Trust,
+		Notary: p.Notary, Signs: p.Signs, Releases: p.Releases, Logs: p.Logs, Errata: p.Errata, Monitor: p.Monitor, Trust: p.Trust,
 	})
 	advisories.Register(s.Server, advisories.Parts{Errata: p.Errata, Platforms: p.Platforms, Matching: p.Matching})
 	s.routeUsers()

@@ -67,6 +67,8 @@ var policies = []rest.Policy{
 	allow(post, "/api/v1/products/", auth.ProductApply),
 	allow(get, "/api/v1/products/{name}/", rest.Open),
 	allow(post, "/api/v1/products/{name}/rollback", auth.ReleaseRollback),
+	allow(get, "/api/v1/products/{name}/errata-check/", rest.Open),
+	allow(post, "/api/v1/products/{name}/errata-check/", auth.ErrataRelease),
 	allow(get, "/api/v1/products/{name}/metadata/", rest.Open),
 	allow(post, "/api/v1/products/{name}/metadata/{type}", auth.ReleasePlan),
 	allow(remove, "/api/v1/products/{name}/metadata/{type}", auth.ReleasePlan),

@@ -25,6 +25,7 @@ func Commands(on *ask.App) []*urfave.Command {
 		ask.Listed("albs key list shows all", a.keyCommand()),
 		ask.Listed("albs build list and albs key list show what there is", a.signCommand()),
 		a.releaseCommand(),
+		a.errataCommand(),
 	}
 }
 
@@ -35,7 +36,7 @@ func (a app) releaseCommand() *urfave.Command {
 		Description: "A release makes a product's signed packages public: it is planned, approved by people as that plan, and then published.",
 		Subcommands: []*urfave.Command{
 			ask.Listed("albs product list and albs build list show what there is", ask.Answers(&urfave.Command{
-				Name: "plan", Usage: "compute what the release of builds and advisories comes to", ArgsUsage: "--product P [--build N…] [--advisory ID/PLATFORM…]",
+				Name: "plan", Usage: "compute what the release of builds and advisories comes to", ArgsUsage: "--product P [--build N…] [--advisory ID/PLATFORM…] [--force REASON]",
 				Description: "Nothing is changed: the plan shows what would go where, and what stands against it.\n" +
 					"Without a build or an advisory it is a release of the metadata files that repositories were given (albs repo metadata set).\n" +
 					"For example: albs release plan --product demo --build 7 --build 8 --advisory ALSA-2026:1234/almalinux-9",
@@ -94,12 +95,9 @@ func (a app) planRelease(c *urfave.Context) error {
 	if err := terminal.Needs(c, "product"); err != nil {
 		return err
 	}
-	var builds []albs.BuildID
-	for _, n := range c.Int64Slice("build") {
-		if n < 1 {
-			return terminal.Misused(c, "--build %d is no build's number", n)
-		}
-		builds = append(builds, albs.BuildID(n))
+	builds, err := buildsOf(c)
+	if err != nil {
+		return err
 	}
 	var advisories []client.Advised
 	for _, name := range c.StringSlice("advisory") {

@@ -13,6 +13,8 @@ import (
 	"albs/internal/master/api/rest"
 	"albs/internal/master/artifact"
 	"albs/internal/master/bill"
+	"albs/internal/master/errata"
+	"albs/internal/master/errata/monitor"
 	"albs/internal/master/platform"
 	"albs/internal/master/platform/reference"
 	"albs/internal/master/product"
@@ -41,6 +43,8 @@ type Parts struct {
 	Signs      *sign.Signing
 	Releases   *release.Releases
 	Logs       *transparency.Transparency
+	Errata     *errata.Errata
+	Monitor    *monitor.Monitor
 	// Trust returns the trust document as JSON (attest.Trust): what a stranger
 	// needs to verify the packages of a product, or of all if product is ""; without
 	// their keys it is a signer's.
@@ -68,6 +72,7 @@ func Register(s *rest.Server, p Parts) *Resources {
 	r.routeSignFiles()
 	r.routeApprovals()
 	r.routeReleases()
+	r.routeErrataCheck()
 	r.routeArtifacts()
 	r.routeTrace()
 	r.routeTransparency()

@@ -132,6 +132,7 @@ type newRelease struct {
 	PlatformID int64           `json:"platform_id,omitempty" doc:"Of a product's only platform; packages of all platforms are released"`
 	BuildTasks json.RawMessage `json:"build_tasks,omitempty" doc:"Not supported: empty"`
 	Copy       *copyBody       `json:"copy,omitempty" doc:"Packages of another product, in place of builds; nothing is built again"`
+	Waiting    string          `json:"advisories_of,omitempty" maxLength:"128" doc:"A platform, all of whose advisories are released that wait; each is left out where something speaks against it, which the plan's skipped tells"`
 	Advisories []advisedBody   `json:"advisories,omitempty" maxItems:"1000" doc:"Released together with the builds, or alone"`
 }
 
@@ -184,8 +185,20 @@ func (s *Resources) planRelease(ctx context.Context, in *planInput) (*rest.Body[
 	var r release.Release
 	switch {
 	case b.Copy == nil:
-		r, err = s.Releases.Plan(ctx, p.Name, b.Builds, b.wanted()...)
-	case len(b.Advisories) > 0:
+		wanted := b.wanted()
+		if b.Waiting != "" && len(wanted) > 0 {
+			return nil, albs.Errorf(albs.Invalid, "body.advisories_of stands in place of body.advisories: give one or the other")
+		}
+		if b.Waiting != "" {
+			if wanted, err = s.waiting(ctx, b.Waiting); err != nil {
+				return nil, err
+			}
+			if len(wanted) == 0 {
+				return nil, albs.Errorf(albs.Conflict, "no advisory of platform %s waits for a release", b.Waiting)
+			}
+		}
+		r, err = s.Releases.Plan(ctx, p.Name, b.Builds, wanted...)
+	case len(b.Advisories) > 0 || b.Waiting != "":
 		err = albs.Errorf(albs.Invalid, "body.copy can't be planned together with body.advisories: plan another release of them")
 	case len(b.Builds) > 0:
 		err = albs.Errorf(albs.Invalid, "body.copy takes the place of body.builds: leave the builds out, or plan another release of them")

@@ -169,6 +169,9 @@ func (m *Monitor) Run(ctx context.Context) error {
 
 func (m *Monitor) all(ctx context.Context) {
 	products, err := m.Products.All(ctx)
+	if ctx.Err() != nil {
+		return
+	}
 	if err != nil {
 		m.Log.Error().Err(err).Msg("what the public sees of advisories can't be checked")
 		return
