@@ -20,7 +20,7 @@ var (
 	// modules of the master, lowest first; each may import those that its row names.
 	modules = []string{
 		"master/event", "master/auth", "master/artifact", "master/fleet", "master/queue", "master/provenance", "master/source", "master/source/notary", "master/repo",
-		"master/platform", "master/platform/reference", "master/product", "master/build/status", "master/build/repository", "master/build/settle", "master/build", "master/testrun", "master/rebuild", "master/sign", "master/record", "master/release/place", "master/release/plan", "master/release", "master/transparency", "master/trace", "master/errata", "master/errata/matching", "master/errata/publish", "master/errata/monitor",
+		"master/platform", "master/platform/reference", "master/product", "master/build/status", "master/build/repository", "master/build/settle", "master/build", "master/testrun", "master/rebuild", "master/sign", "master/record", "master/release/place", "master/release/plan", "master/release", "master/transparency", "master/trace", "master/errata", "master/errata/draft", "master/errata/matching", "master/errata/publish", "master/errata/monitor",
 		"master/bill", "master/retention", "master/gc", "master/notice", "master/content",
 	}
 	roles = []string{"worker/node", "worker/tester", "worker/signer", "worker/releaser"}
@@ -159,6 +159,8 @@ var allowed = map[string][]string{
 	"master/errata/match": {"albs", "rpm", "advisory"}, // which packages answer which advisories, and why: pure
 	"master/errata/matching": {"albs", "master/db", "master/event", "master/auth", "master/artifact", "master/platform", "master/product", "master/repo", "master/build", "master/release",
 		"master/errata", "master/errata/match", "rpm", "advisory"},
+	// what an advisory for a build might say, for people to edit
+	"master/errata/draft": {"albs", "advisory", "master/auth", "master/artifact", "master/build", "master/platform", "master/product", "master/repo", "repodata", "rpm"},
 	// what products keep of what they have shown: in the master and in the public place
 	"master/retention": {"albs", "master/db", "master/queue", "master/product", "master/repo"},
 	"master/gc":        {"albs", "master/db", "master/auth", "master/artifact", "master/queue/keep", "master/build/status", "master/build", "master/retention"}, // what is kept, and for how long

@@ -173,3 +173,14 @@ func (c *Client) advisory(ctx context.Context, method, path string, in any) (Doc
 	err := c.Send(ctx, method, path, in, &out)
 	return out, err
 }
+
+// Proposal is what an advisory for a build might say.
+type Proposal struct {
+	Advisory json.RawMessage `json:"advisory"` // as CreateAdvisory takes it
+	Notes    []string        `json:"notes"`
+}
+
+// DraftAdvisory proposes an advisory for what a build made for a platform.
+func (c *Client) DraftAdvisory(ctx context.Context, build albs.BuildID, platform string) (Doc[Proposal], error) {
+	return get[Proposal](ctx, c, "/errata/draft/?"+url.Values{"build_id": {build.String()}, "platform": {platform}}.Encode())
+}

@@ -77,6 +77,8 @@ CVE-2024-1111  zsh      affected  Wait.
 		{"create", []string{"create", change}, map[string][]answer{"POST /errata/create/": ok(doc)},
 			result{0, "advisory ALSA-2024:1 of el9 is at revision 3\n", ""}, []string{`POST /errata/create/ {"summary":"s"}`}},
 		{"create of a list", []string{"create", file("l.json", "[]")}, nil, result{1, "", "albs: " + filepath.Join(dir, "l.json") + " is not one JSON object\n"}, nil},
+		{"draft", []string{"draft", "7", "--platform", "el9"}, map[string][]answer{"GET /errata/draft/?build_id=7&platform=el9": ok(`{"advisory":{"title":"t"},"notes":["say how severe"]}`)},
+			result{0, "{\n  \"title\": \"t\"\n}\n", "say how severe\n"}, nil},
 		{"edit", []string{"edit", "ALSA-2024:1", "--platform", "el9", "--file", change, "--title", "t", "--reason", "r"}, map[string][]answer{show: ok(doc), "PATCH " + one + of: ok(doc)},
 			result{0, done, ""}, []string{"PATCH " + one + of + ` {"reason":"r","revision":3,"summary":"s","title":"t"}`}},
 		{"edit upon a revision", []string{"edit", "ALSA-2024:1", "--platform", "el9", "--severity", "low", "--revision", "2"}, map[string][]answer{"PATCH " + one + of: problem(409, "conflict", "look at it again")},

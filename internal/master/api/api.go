@@ -27,6 +27,7 @@ import (
 	"albs/internal/master/bill"
 	"albs/internal/master/build"
 	"albs/internal/master/errata"
+	"albs/internal/master/errata/draft"
 	"albs/internal/master/errata/matching"
 	"albs/internal/master/errata/monitor"
 	"albs/internal/master/event"
@@ -66,6 +67,7 @@ type Parts struct {
 	Traces     *trace.Traces
 	Bills      *bill.Bills
 	Errata     *errata.Errata
+	Drafts     *draft.Drafts
 	Matching   *matching.Matching
 	Monitor    *monitor.Monitor
 	Builds     *build.Builds
@@ -107,7 +109,7 @@ func New(p Parts, c Config) *Server {
 		Artifacts: p.Artifacts, Provenance: p.Provenance, Platforms: p.Platforms, References: p.References, Products: p.Products, Records: p.Records, History: p.History, Traces: p.Traces, Bills: p.Bills,
 		Notary: p.Notary, Signs: p.Signs, Releases: p.Releases, Logs: p.Logs, Errata: p.Errata, Monitor: p.Monitor, Trust: p.Trust,
 	})
-	advisories.Register(s.Server, advisories.Parts{Errata: p.Errata, Platforms: p.Platforms, Matching: p.Matching})
+	advisories.Register(s.Server, advisories.Parts{Errata: p.Errata, Drafts: p.Drafts, Platforms: p.Platforms, Matching: p.Matching})
 	s.routeUsers()
 	s.routeTokens()
 	s.routeWorkers()

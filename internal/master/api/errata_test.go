@@ -223,6 +223,10 @@ func TestErrata(t *testing.T) {
 		{"contributor", post, errataPath + "import/?platform=nowhere&format=updateinfo", "<updates/>", 404, "nowhere"},
 		{"anon", get, errataPath + "?errata_id=ALSA-2024:1&errata_platform_id=1", nil, 404, "ALSA-2024:1"},
 		{"anon", get, errataPath + "query/?status=gone", nil, 400, "no state"},
+		{"anon", get, errataPath + "draft/?build_id=1&platform=el", nil, 401, ""},
+		{"operator", get, errataPath + "draft/?build_id=1&platform=el", nil, 403, "errata.create"},
+		{"contributor", get, errataPath + "draft/?build_id=1&platform=el", nil, 404, "1"},
+		{"contributor", get, errataPath + "draft/?build_id=1&platform=nowhere", nil, 404, "nowhere"},
 	} {
 		p := f.call(t, tt.who, tt.method, tt.path, tt.body, tt.status).problem(t)
 		if !strings.Contains(p.Detail, tt.detail) {

@@ -119,6 +119,7 @@ var policies = []rest.Policy{
 	allow(get, "/api/v1/errata/query/", rest.Open),
 	allow(get, "/api/v1/errata/all/", rest.Open),
 	allow(post, "/api/v1/errata/create/", auth.ErrataCreate),
+	allow(get, "/api/v1/errata/draft/", auth.ErrataCreate),
 	allow(post, "/api/v1/errata/import/", auth.ErrataCreate),
 	allow(post, "/api/v1/errata/update/", auth.ErrataCreate),
 	allow(patch, "/api/v1/errata/{errata_id}/", auth.ErrataCreate),

@@ -23,6 +23,7 @@ import (
 	"albs/internal/master/bill"
 	"albs/internal/master/db"
 	"albs/internal/master/db/dbtest"
+	"albs/internal/master/errata/draft"
 	"albs/internal/master/errata/monitor"
 	"albs/internal/master/face/facetest"
 	"albs/internal/master/gc"
@@ -91,7 +92,7 @@ func setup(t *testing.T, c Config) *fixture {
 			DB: m.DB, Events: m.Events, Artifacts: m.Artifacts, Platforms: m.Platforms, Products: m.Products, Repos: m.Repos, Outside: out, Log: log,
 		}, monitor.Config{}),
 		Auth: m.Auth, Events: m.Events, Queue: m.Queue, Artifacts: m.Artifacts, Provenance: m.Provenance,
-		Bills: bills, Errata: m.Errata, Matching: m.Matching, Platforms: m.Platforms, References: m.References, Products: m.Products, Records: m.Records, History: history.New(m.Repos), Notary: m.Notary, Builds: m.Builds, Tests: m.Tests, Signs: m.Signs, Releases: m.Releases, Collector: collector, Checker: checker,
+		Bills: bills, Errata: m.Errata, Drafts: draft.New(draft.Parts{Artifacts: m.Artifacts, Platforms: m.Platforms, Products: m.Products, Repos: m.Repos, Builds: m.Builds, Commits: m.Sources(t, out)}), Matching: m.Matching, Platforms: m.Platforms, References: m.References, Products: m.Products, Records: m.Records, History: history.New(m.Repos), Notary: m.Notary, Builds: m.Builds, Tests: m.Tests, Signs: m.Signs, Releases: m.Releases, Collector: collector, Checker: checker,
 		Logs: transparency.New(transparency.Parts{
 			DB: m.DB, Events: m.Events, Queue: m.Queue, Artifacts: m.Artifacts, Provenance: m.Provenance, Releases: m.Releases, Log: log,
 		}, transparency.Config{Dir: t.TempDir()}),

@@ -53,7 +53,7 @@ var unasked = map[string]string{
 		release.Releases.Added release.Releases.EachAdded release.Releases.EachWithdrawn release.Releases.Withdrawn release/gather.Gatherer.Closure release/gather.Gatherer.Current release/gather.Gatherer.Entries release/gather.Gatherer.Facts release/gather.Gatherer.ShownBy
 		errata/monitor.Monitor.Run errata/publish.Matched.Chosen errata/publish.Publisher.Released errata/publish.Publisher.Reverted errata/publish.Publisher.Share
 		repo.Repos.Extend repo.Repos.ExtendSnapshot repo.Repos.Pin repo.Repos.Retired repo.Repos.SaveTree repo.Repos.Seal
-		sign.Signing.DocumentSignature sign.Signing.Intended source/notary.Notary.Run source.Sources.Import source.Sources.Resolve source.Sources.SRPM stream.Streams.Run testrun.Tests.Run transparency.Transparency.Run`,
+		sign.Signing.DocumentSignature sign.Signing.Intended source/notary.Notary.Run source.Sources.Import source.Sources.Message source.Sources.Resolve source.Sources.SRPM stream.Streams.Run testrun.Tests.Run transparency.Transparency.Run`,
 }
 
 // TestEveryMethodAsks reads the modules: a method that faces may call for a person asks

@@ -311,3 +311,14 @@ func newHash(a Algorithm) hash.Hash {
 	}
 	return sha256.New()
 }
+
+// Message returns the message of a commit, which may have to be fetched; errors are those
+// of Import.
+func (s *Sources) Message(ctx context.Context, rawURL, commit string) (string, error) {
+	var message string
+	err := s.git.Objects(ctx, rawURL, commit, []string{commit}, func(c git.Commit, _ []byte) error {
+		message = c.Message
+		return nil
+	})
+	return message, err
+}

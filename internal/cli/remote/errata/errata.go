@@ -102,6 +102,27 @@ func (a app) errataCommand() *urfave.Command {
 				}),
 			}),
 			ask.Answers(&urfave.Command{
+				Name: "draft", Usage: "print what an advisory of the distribution's own might say for a build", ArgsUsage: "BUILD --platform PLATFORM",
+				Description: "It prints what albs errata create takes, to be edited by you: the packages, what is new in their changelogs, and the CVEs and bugs that changelogs and commits name. Nothing is kept. Notes go to stderr; --json prints them too.\n" +
+					"For example: albs errata draft 7 --platform almalinux-9 > advisory.json",
+				Flags: []urfave.Flag{platformFlag()},
+				Action: ask.Numbered(a.App, "build", 1, func(c *urfave.Context, cl *client.Client, id albs.BuildID) error {
+					if err := terminal.Needs(c, "platform"); err != nil {
+						return err
+					}
+					doc, err := cl.DraftAdvisory(c.Context, id, c.String("platform"))
+					if err != nil || c.Bool("json") {
+						return a.JSONOr(doc.JSON, err)
+					}
+					for _, n := range doc.Value.Notes {
+						if err := a.Note("%s", n); err != nil {
+							return err
+						}
+					}
+					return a.PrintJSON(doc.Value.Advisory)
+				}),
+			}),
+			ask.Answers(&urfave.Command{
 				Name: "edit", Usage: "change an advisory", ArgsUsage: "ID --platform PLATFORM [--title TEXT] [--severity SEVERITY] [--file FILE.json] [--revision N] [--reason TEXT]",
 				Description: "FILE.json has the members to change, as albs errata show --json has them under advisory (PATCH /api/v1/errata/ID/ in the API's document); - reads stdin. Without --revision the change rests on the present one.\n" +
 					"For example: albs errata edit ALSA-2024:6964 --platform almalinux-9 --severity important --reason \"it is reachable from outside\"",

@@ -21,6 +21,7 @@ import (
 	"albs/internal/albs"
 	"albs/internal/master/api/rest"
 	"albs/internal/master/errata"
+	"albs/internal/master/errata/draft"
 	"albs/internal/master/errata/matching"
 	"albs/internal/master/platform"
 )
@@ -28,6 +29,7 @@ import (
 // Parts are the modules that the resources speak for. All are required.
 type Parts struct {
 	Errata    *errata.Errata
+	Drafts    *draft.Drafts
 	Platforms *platform.Platforms
 	Matching  *matching.Matching
 }

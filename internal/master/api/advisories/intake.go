@@ -39,7 +39,11 @@ func (s *Resources) routeIntake() {
 	}
 	rest.Handle(s.Server, rest.Operation(rest.Post, root+"create/", "Make an advisory; without an id it is of the distribution's own series"), s.create)
 
-	op := rest.Operation(rest.Post, root+"import/", "Take the advisories in a file that others wrote")
+	op := rest.Operation(rest.Get, root+"draft/", "Propose an advisory of the distribution's own for a build")
+	op.Description = "CVEs and bugs are those that changelogs, as far as they are newer than what is released, and commits name. Nothing is kept."
+	rest.Handle(s.Server, rest.Slow(op), s.propose) // commits may have to be fetched
+
+	op = rest.Operation(rest.Post, root+"import/", "Take the advisories in a file that others wrote")
 	op.Description = "The file is the body, plain or compressed by gzip, zstd or xz. Each advisory is rewritten by the platform's rules and taken for itself."
 	op.Parameters = []*huma.Param{
 		rest.QueryParam("platform", huma.TypeString, "The platform's name or id"),
@@ -203,29 +207,32 @@ func (s *Resources) importAll(ctx context.Context, body io.Reader, read reader, 
 	return out, nil
 }
 
+// NewAdvisoryBody is an advisory to be made.
+type NewAdvisoryBody struct {
+	Platform    string               `json:"platform" doc:"The platform's name or id"`
+	ID          string               `json:"id,omitempty" maxLength:"100" doc:"Without one it gets the next of the distribution's own series"`
+	Type        string               `json:"type,omitempty" enum:"security,bugfix,enhancement,newpackage" doc:"Needed without an id"`
+	Severity    string               `json:"severity,omitempty"`
+	Title       string               `json:"title" doc:"Without the severity"`
+	Summary     string               `json:"summary,omitempty"`
+	Description string               `json:"description"`
+	Solution    string               `json:"solution,omitempty"`
+	Rights      string               `json:"rights,omitempty"`
+	From        string               `json:"from,omitempty"`
+	Upstream    string               `json:"upstream,omitempty" doc:"The id of the notice that it answers"`
+	Issued      time.Time            `json:"issued,omitzero"`
+	Reboot      bool                 `json:"reboot,omitempty"`
+	References  []advisory.Reference `json:"references,omitempty"`
+	CVEs        []advisory.CVE       `json:"cves,omitempty"`
+	Packages    []advisory.Package   `json:"packages,omitempty"`
+	VEX         []advisory.VEX       `json:"vex,omitempty"`
+	Builds      []albs.BuildID       `json:"builds,omitempty" doc:"For which it is made"`
+	Frozen      bool                 `json:"frozen,omitempty" doc:"Automatic matching leaves it alone"`
+	Reason      string               `json:"reason,omitempty" doc:"For its history"`
+}
+
 type createInput struct {
-	Body struct {
-		Platform    string               `json:"platform" doc:"The platform's name or id"`
-		ID          string               `json:"id,omitempty" maxLength:"100" doc:"Without one it gets the next of the distribution's own series"`
-		Type        string               `json:"type,omitempty" enum:"security,bugfix,enhancement,newpackage" doc:"Needed without an id"`
-		Severity    string               `json:"severity,omitempty"`
-		Title       string               `json:"title" doc:"Without the severity"`
-		Summary     string               `json:"summary,omitempty"`
-		Description string               `json:"description"`
-		Solution    string               `json:"solution,omitempty"`
-		Rights      string               `json:"rights,omitempty"`
-		From        string               `json:"from,omitempty"`
-		Upstream    string               `json:"upstream,omitempty" doc:"The id of the notice that it answers"`
-		Issued      time.Time            `json:"issued,omitempty"`
-		Reboot      bool                 `json:"reboot,omitempty"`
-		References  []advisory.Reference `json:"references,omitempty"`
-		CVEs        []advisory.CVE       `json:"cves,omitempty"`
-		Packages    []advisory.Package   `json:"packages,omitempty"`
-		VEX         []advisory.VEX       `json:"vex,omitempty"`
-		Builds      []albs.BuildID       `json:"builds,omitempty" doc:"For which it is made"`
-		Frozen      bool                 `json:"frozen,omitempty" doc:"Automatic matching leaves it alone"`
-		Reason      string               `json:"reason,omitempty" doc:"For its history"`
-	}
+	Body NewAdvisoryBody
 }
 
 func (s *Resources) create(ctx context.Context, in *createInput) (*rest.Body[AdvisoryView], error) {
@@ -243,4 +250,35 @@ func (s *Resources) create(ctx context.Context, in *createInput) (*rest.Body[Adv
 		Rights: b.Rights, From: b.From, Upstream: b.Upstream, Issued: b.Issued, Reboot: b.Reboot, References: b.References, CVEs: b.CVEs, Packages: b.Packages, VEX: b.VEX,
 	}, errata.CreateOptions{Builds: b.Builds, Frozen: b.Frozen, Reason: b.Reason})
 	return s.answer(ctx, r, err)
+}
+
+type proposeInput struct {
+	Build    albs.BuildID `query:"build_id" required:"true" minimum:"1"`
+	Platform string       `query:"platform" required:"true" maxLength:"100" doc:"The platform's name or id"`
+}
+
+// proposedView is a proposal.
+type proposedView struct {
+	Advisory NewAdvisoryBody `json:"advisory" doc:"To be edited by a person and sent to create/"`
+	Notes    []string        `json:"notes" doc:"Sentences on what it rests on and what couldn't be found out"`
+}
+
+func (s *Resources) propose(ctx context.Context, in *proposeInput) (*rest.Body[proposedView], error) {
+	p, err := s.platformOf(ctx, in.Platform)
+	if err != nil {
+		return nil, err
+	}
+	d, err := s.Drafts.Of(ctx, in.Build, p.Name)
+	if err != nil {
+		return nil, err
+	}
+	a := d.Advisory
+	out := proposedView{Notes: d.Notes, Advisory: NewAdvisoryBody{
+		Platform: p.Name, Type: string(a.Type), Severity: string(a.Severity), Title: a.Title, Description: a.Description,
+		References: a.References, CVEs: a.CVEs, Packages: a.Packages, Builds: []albs.BuildID{in.Build},
+	}}
+	if out.Notes == nil {
+		out.Notes = []string{}
+	}
+	return rest.Answer(out), nil
 }
