@@ -179,7 +179,7 @@ func checkHelp(t *testing.T, c *urfave.Command, name string) {
 		}
 	}
 	named := arguments + strings.Count(c.ArgsUsage, "[TASK]") + strings.Count(c.ArgsUsage, "[NAME]") + strings.Count(c.ArgsUsage, "[URL]") + strings.Count(c.ArgsUsage, "[FILE]")
-	if strings.Contains(c.ArgsUsage, "[REF…]") { // any number, within reason
+	if strings.Contains(c.ArgsUsage, "[REF…]") || strings.Contains(c.ArgsUsage, "[ID…]") || strings.Contains(c.ArgsUsage, "[PACKAGE…]") { // any number, within reason
 		named += maxREFs
 	}
 	endless := strings.HasPrefix(c.ArgsUsage, "[FILE.rpm…")

@@ -41,7 +41,7 @@ func (a app) errataCommand() *urfave.Command {
 	return &urfave.Command{
 		Name: "errata", Usage: "advisories: what was wrong, and which packages mend it",
 		Description: "An advisory is named by its id and its platform: the same id on two platforms is two. docs/errata.md tells of the platform's section and of states.",
-		Subcommands: []*urfave.Command{
+		Subcommands: append([]*urfave.Command{
 			ask.Answers(&urfave.Command{
 				Name: "list", Usage: "list advisories, those issued last first",
 				ArgsUsage: "[--platform PLATFORM] [--title TEXT] [--cve CVE] [--status STATUS] [--type TYPE] [--severity SEVERITY] [--pending] [--page N]",
@@ -157,7 +157,7 @@ func (a app) errataCommand() *urfave.Command {
 			}),
 			a.turn("withdraw", "take an advisory back", "The next release says in public that it was withdrawn, and why.", false),
 			a.turn("restore", "undo the withdrawal of an advisory", "What the public sees follows with the next release.", true),
-		},
+		}, a.matchCommands()...),
 	}
 }
 
