@@ -41,14 +41,14 @@ install() {
 missing=
 if command -v apt-get >/dev/null 2>&1; then
 	for p in rpm rpm2cpio createrepo-c dnf libsolv-tools zstd debugedit dwz elfutils file bubblewrap uidmap dpkg-dev gcc libc6-dev \
-		postgresql gnupg git ca-certificates curl libxml2-utils xorriso softhsm2 rsync openssh-client openssh-server ${long:+chromium qemu-user-static binfmt-support} $mock; do
+		postgresql gnupg git ca-certificates curl libxml2-utils openscap-scanner xorriso softhsm2 rsync openssh-client openssh-server ${long:+chromium qemu-user-static binfmt-support} $mock; do
 		[ "$(dpkg-query -W -f '${db:Status-Status}' "$p" 2>/dev/null)" = installed ] || missing="$missing $p"
 	done
 	# shellcheck disable=SC2086 # a list of words
 	[ -z "$missing" ] || install apt-get $missing
 elif command -v dnf >/dev/null 2>&1; then
 	for p in rpm-build rpm-sign createrepo_c zstd debugedit dwz elfutils file bubblewrap shadow-utils gcc glibc-devel \
-		postgresql-server gnupg2 git-core util-linux curl libxml2 xorriso softhsm rsync openssh-clients openssh-server; do
+		postgresql-server gnupg2 git-core util-linux curl libxml2 openscap-scanner xorriso softhsm rsync openssh-clients openssh-server; do
 		rpm -q --quiet --whatprovides "$p" || missing="$missing $p"
 	done
 	# shellcheck disable=SC2086
