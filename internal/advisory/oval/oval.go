@@ -24,8 +24,9 @@ import (
 	"albs/internal/rpm"
 )
 
-// idForm are ids whose number is their year and their serial: ALSA-2024:6964.
-var idForm = regexp.MustCompile(`^([A-Za-z0-9]+)-([1-9][0-9]{3})[:-]([0-9]{1,9})$`)
+// idForm are ids whose number is their year and their serial: ALSA-2024:6964. They are of
+// one spelling, so that no two have one number.
+var idForm = regexp.MustCompile(`^[A-Z0-9]+-([1-9][0-9]{3}):([0-9]{1,9})$`)
 
 // DefinitionID returns the id of an advisory's definition: oval:org.almalinux.alsa:def:20246964
 // for ALSA-2024:6964 of https://almalinux.org. One with another form of id, as
@@ -34,7 +35,7 @@ func DefinitionID(id string, d advisory.Distribution) string {
 	series, _, _ := strings.Cut(id, "-")
 	number := digits(id)
 	if m := idForm.FindStringSubmatch(id); m != nil {
-		number = m[2] + m[3]
+		number = m[1] + m[2]
 	}
 	return "oval:" + reversed(d) + "." + strings.ToLower(series) + ":def:" + number
 }

@@ -156,7 +156,7 @@ func TestDefinitionID(t *testing.T) {
 	seen := map[string]string{}
 	for id, want := range map[string]string{
 		"ALSA-2024:6964": "oval:org.almalinux.alsa:def:20246964", "ALBA-2024:6964": "oval:org.almalinux.alba:def:20246964", "ALSA-2024:0964": "oval:org.almalinux.alsa:def:20240964",
-		"ALSA-2024:A001": "", "ALSA-2024:B001": "", "ALSA-2024:1:2": "", "X": "", "ALSA-0024:6964": "",
+		"ALSA-2024:A001": "", "ALSA-2024:B001": "", "ALSA-2024:1:2": "", "X": "", "ALSA-0024:6964": "", "ALSA-2024-6964": "", "alsa-2024:6964": "",
 	} {
 		got := DefinitionID(id, d)
 		if want != "" && got != want || seen[got] != "" || !regexp.MustCompile(`^oval:[A-Za-z0-9_.-]+:def:[1-9][0-9]*$`).MatchString(got) {
