@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"flag"
+	"fmt"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
@@ -378,5 +379,27 @@ func TestLists(t *testing.T) {
 		if _, err := Provider("https://example.org/provider-metadata.json", ds, nil, at); albs.KindOf(err) != albs.Invalid {
 			t.Errorf("a provider of %s: %v", name, err)
 		}
+	}
+}
+
+// BenchmarkLists is what one new advisory costs beside others: its documents, and the lists
+// of all.
+func BenchmarkLists(b *testing.B) {
+	for _, n := range []int{500, 5000} {
+		r := rand.New(rand.NewPCG(41, 43))
+		d := home9()
+		var pieces []advisory.Piece
+		for i := range n {
+			_, piece := write(b, advisorytest.Random(r, i), d)
+			pieces = append(pieces, piece)
+		}
+		b.Run(fmt.Sprint(n), func(b *testing.B) {
+			for b.Loop() {
+				_, piece := write(b, sample(), d)
+				if _, err := Lists(d, append(pieces[:n:n], piece), time.Unix(0, 0), true); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/xml"
 	"flag"
+	"fmt"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
@@ -272,5 +273,28 @@ func TestNone(t *testing.T) {
 	bad.Title = ""
 	if _, err := Piece(bad, nine()); albs.KindOf(err) != albs.Invalid {
 		t.Errorf("an advisory without a title: %v", err)
+	}
+}
+
+// BenchmarkJoin is what one new advisory costs beside others: its piece, and the copying of
+// theirs.
+func BenchmarkJoin(b *testing.B) {
+	for _, n := range []int{500, 5000} {
+		r := rand.New(rand.NewPCG(41, 43))
+		d := nine()
+		var pieces []advisory.Piece
+		for i := range n {
+			pieces = append(pieces, piece(b, advisorytest.Random(r, i), d))
+		}
+		b.Run(fmt.Sprint(n), func(b *testing.B) {
+			for b.Loop() {
+				all := append(pieces[:n:n], piece(b, sample(), d))
+				out, err := Join(d, all, time.Unix(0, 0))
+				if err != nil {
+					b.Fatal(err)
+				}
+				b.SetBytes(int64(len(out)))
+			}
+		})
 	}
 }
