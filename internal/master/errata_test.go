@@ -1,6 +1,7 @@
 package master
 
 import (
+	"bytes"
 	"context"
 	"os"
 	"os/exec"
@@ -14,6 +15,7 @@ import (
 	"albs/internal/master/auth"
 	"albs/internal/master/errata"
 	"albs/internal/master/errata/matching"
+	"albs/internal/pgp"
 	"albs/internal/rpm"
 )
 
@@ -81,6 +83,27 @@ func TestErrata(t *testing.T) {
 	a, err := advisory.Parse(b)
 	if err != nil || len(a.Packages) != 1 || !a.Packages[0].Digest.Valid() || a.Packages[0].Source != srpmOf("foo") {
 		t.Errorf("the advisory is %+v, %v", a, err)
+	}
+	docs, err := filepath.Glob(filepath.Join(current, "errata/el/csaf/*/*.json"))
+	f.must(err)
+	if len(docs) != 1 {
+		t.Fatalf("the documents of CSAF are %v", docs)
+	}
+	public, err := os.ReadFile(filepath.Join(current, "RPM-GPG-KEY-demo"))
+	f.must(err)
+	kr, err := pgp.ReadKeyring(public)
+	f.must(err)
+	doc, err := os.ReadFile(docs[0])
+	f.must(err)
+	asc, err := os.ReadFile(docs[0] + ".asc")
+	f.must(err)
+	if _, _, err := kr.VerifyArmored(bytes.NewReader(doc), asc); err != nil {
+		t.Errorf("the document of CSAF: %v", err)
+	}
+	for _, path := range []string{".well-known/csaf/provider-metadata.json", "errata/el/errata.json", "errata/el/errata.full.json", "errata/el/errata.rss", "errata/el/html/index.html"} {
+		if _, err := os.Stat(filepath.Join(current, path)); err != nil {
+			t.Error(err)
+		}
 	}
 	f.until("the advisory is in the ledger", func() bool {
 		ok, err := f.prov.Notarized(ctx, albs.DigestOf(b))

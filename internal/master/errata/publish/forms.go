@@ -1,9 +1,11 @@
 package publish
 
 import (
+	"strings"
 	"time"
 
 	"albs/internal/advisory"
+	"albs/internal/advisory/csaf"
 	"albs/internal/advisory/erratajson"
 	"albs/internal/advisory/osv"
 	"albs/internal/advisory/page"
@@ -33,6 +35,18 @@ var forms = []form{{
 	name: "osv",
 	make: func(a advisory.Advisory, d advisory.Distribution, _ []earlier) ([]advisory.File, advisory.Piece, error) {
 		return osv.Files(a, d), advisory.Piece{}, nil
+	},
+}, {
+	name: "csaf",
+	make: func(a advisory.Advisory, d advisory.Distribution, before []earlier) ([]advisory.File, advisory.Piece, error) {
+		var rs []csaf.Revision
+		for _, b := range before {
+			rs = append(rs, csaf.Revision{At: b.updated})
+		}
+		return csaf.Write(a, d, rs)
+	},
+	join: func(d advisory.Distribution, pieces []advisory.Piece, updated time.Time) ([]advisory.File, error) {
+		return csaf.Lists(d, pieces, updated, true)
 	},
 }, {
 	name: erratajson.Name,
@@ -71,3 +85,10 @@ var forms = []form{{
 // made is raised with every change of what a form makes of the same advisory, so that what
 // was kept of the form before isn't taken for that of the new one.
 const made = 1
+
+// signed reports whether a file of a form has its signature beside it: documents of CSAF
+// have (CSAF 2.0 §7.1.20).
+func signed(path string) bool {
+	rest, ok := strings.CutPrefix(path, csaf.Folder)
+	return ok && strings.Count(rest, "/") == 1 && strings.HasSuffix(rest, ".json")
+}

@@ -212,7 +212,13 @@ func (f *fixture) publish(wanted ...plan.Wanted) plan.Share {
 	f.release++
 	turn := release.Turn{Release: f.release, Product: "demo", Items: s.Items, From: f.tree}
 	f.tx(func(tx db.Tx) error { return f.Start(f.admin, tx, turn) })
-	turn.To = repodata.Tree{Product: "demo", Serial: f.tree.Serial + 1, Files: plan.ApplyFiles(f.tree.Files, s.DiffFiles(f.tree.Files))}
+	changes := s.DiffFiles(f.tree.Files)
+	turn.To = repodata.Tree{Product: "demo", Serial: f.tree.Serial + 1, Files: plan.ApplyFiles(f.tree.Files, changes)}
+	for _, c := range changes {
+		if c.Action == plan.Add && c.Sign { // as the signer does
+			turn.To.Files = append(turn.To.Files, repodata.TreeFile{Path: c.Signature(), Digest: c.Digest})
+		}
+	}
 	write, err := f.Released(f.t.Context(), turn)
 	f.must(err)
 	f.tx(func(tx db.Tx) error { return write(f.admin, tx) })
@@ -316,7 +322,7 @@ func TestPublish(t *testing.T) {
 		f.advise(key9, hello, doc, virt)
 		f.advise(key8, old)
 
-		f.publish(want(key9)...)
+		s := f.publish(want(key9)...)
 		f.stands(key9, "released shows 1")
 		f.stands(key8, "not released shows 0")
 		if diff := cmp.Diff([]string{"ALSA-2026:1 1 " + f.held(os9, "hello") + "! " + f.held(os9, "hello-doc") + "! " + f.held(os9, "virt") + "@virt:rhel:x86_64!"}, f.notices(os9)); diff != "" {
@@ -337,6 +343,23 @@ func TestPublish(t *testing.T) {
 			t.Errorf("the record has other bytes than the tree: %v", err)
 		}
 		first := f.tree
+		var signed []string
+		for _, file := range s.Files {
+			if file.Sign {
+				signed = append(signed, file.Path)
+			}
+		}
+		if diff := cmp.Diff([]string{"errata/el9/csaf/2026/alsa-2026_1.json"}, signed); diff != "" {
+			t.Errorf("signed files (-want +got):\n%s", diff)
+		}
+		if diff := cmp.Diff([]string{
+			".well-known/csaf/provider-metadata.json", "errata/el9/advisories/ALSA-2026-1.json", "errata/el9/csaf/2026/alsa-2026_1.json", "errata/el9/csaf/2026/alsa-2026_1.json.sha256",
+			"errata/el9/csaf/2026/alsa-2026_1.json.sha512", "errata/el9/csaf/changes.csv", "errata/el9/csaf/csaf-feed-tlp-white.json", "errata/el9/csaf/index.txt", "errata/el9/csaf/provider-metadata.json",
+			"errata/el9/errata.full.json", "errata/el9/errata.json", "errata/el9/errata.rss", "errata/el9/html/ALSA-2026-1.html", "errata/el9/html/errata.css", "errata/el9/html/errata.js",
+			"errata/el9/html/index.html", "errata/el9/osv/ALSA-2026-1.json",
+		}, paths(s)); diff != "" {
+			t.Errorf("files (-want +got):\n%s", diff)
+		}
 
 		// The same id on another platform is another advisory.
 		f.publish(want(key8)...)
@@ -352,7 +375,7 @@ func TestPublish(t *testing.T) {
 		}
 
 		// Nothing changes by what isn't wanted, nor by asking twice.
-		s := f.share()
+		s = f.share()
 		if d := s.DiffFiles(f.tree.Files); len(d) > 0 || len(s.Records) != 3 {
 			t.Errorf("a release of something else changes %v", d)
 		}

@@ -18,6 +18,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"albs/internal/advisory"
+	"albs/internal/advisory/csaf"
 	"albs/internal/advisory/update"
 	"albs/internal/albs"
 	"albs/internal/disk"
@@ -197,12 +198,71 @@ func (p *Publisher) joined(ctx context.Context, a release.Ask, is shown, s *plan
 	return nil
 }
 
-// signed reports whether a file of a form has its signature beside it: documents of CSAF
-// (CSAF 2.0 §7.1.20).
-func signed(string) bool { return false }
-
-// provider adds what tells of all platforms of the product.
-func (p *Publisher) provider(context.Context, release.Ask, []shown, *plan.Share) error { return nil }
+// provider adds what tells of all platforms of the product where their documents of CSAF are
+// and which key signs them. The one at the well-known place counts, where that is known from
+// the platforms' addresses; else each platform has its own.
+func (p *Publisher) provider(ctx context.Context, a release.Ask, shows []shown, s *plan.Share) error {
+	const name = "provider-metadata.json"
+	add := func(canonical, key string, of []shown, at ...string) error {
+		var ds []advisory.Distribution
+		var updated time.Time
+		for _, is := range of {
+			ds = append(ds, is.dist)
+			for _, r := range is.advisories {
+				if r.Updated.After(updated) {
+					updated = r.Updated
+				}
+			}
+		}
+		var keys []csaf.Key
+		for _, k := range of[0].dist.KeyFingerprints {
+			if key != "" {
+				keys = append(keys, csaf.Key{Fingerprint: k, URL: key})
+			}
+		}
+		b, err := csaf.Provider(canonical, ds, keys, updated)
+		if err != nil {
+			return err
+		}
+		for _, path := range at {
+			f, err := p.put(ctx, path, b)
+			if err != nil {
+				return err
+			}
+			s.Files = append(s.Files, plan.File{TreeFile: f})
+		}
+		return nil
+	}
+	byRoot := map[string][]shown{} // of one vendor and place
+	for _, is := range shows {
+		at, ok := strings.CutSuffix(is.dist.URL, "/"+folder(is.name))
+		if !ok {
+			at = ""
+		}
+		k := at + " " + is.dist.Vendor + " " + is.dist.Namespace
+		byRoot[k] = append(byRoot[k], is)
+	}
+	for k, of := range byRoot {
+		at, _, _ := strings.Cut(k, " ")
+		if len(byRoot) == 1 && at != "" {
+			paths := []string{csaf.WellKnown}
+			for _, is := range of {
+				paths = append(paths, folder(is.name)+"/"+csaf.Folder+name)
+			}
+			return add(at+"/"+csaf.WellKnown, at+"/RPM-GPG-KEY-"+a.Product.Name, of, paths...)
+		}
+		for _, is := range of {
+			key := ""
+			if at != "" {
+				key = at + "/RPM-GPG-KEY-" + a.Product.Name
+			}
+			if err := add(is.dist.URL+"/"+csaf.Folder+name, key, []shown{is}, folder(is.name)+"/"+csaf.Folder+name); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
 
 // cache keeps what advisories are in all forms, a file for each: what is lost is made again.
 type cache struct{ dir string }
