@@ -152,7 +152,7 @@ var allowed = map[string][]string{
 		"master/platform", "master/product", "master/repo", "master/build", "master/sign", "master/release", "rpm", "repodata", "advisory", "egress"},
 	// how they are shown: a part of releases
 	"master/errata/publish": {"albs", "disk", "master/db", "master/auth", "master/artifact", "master/platform", "master/product", "master/sign", "master/release", "master/release/plan",
-		"master/errata", "master/errata/matching", "advisory", "advisory/csaf", "advisory/erratajson", "advisory/osv", "advisory/page", "advisory/update", "repodata", "repodata/updateinfo", "rpm"}, // disk: what was made and can be made again
+		"master/errata", "master/errata/matching", "advisory", "advisory/csaf", "advisory/erratajson", "advisory/osv", "advisory/oval", "advisory/page", "advisory/update", "repodata", "repodata/updateinfo", "rpm"}, // disk: what was made and can be made again
 	// what the public sees of them, read back
 	"master/errata/monitor": {"albs", "master/db", "master/event", "master/auth", "master/artifact", "master/platform", "master/product", "master/repo",
 		"master/errata", "master/errata/publish", "advisory", "repodata", "repodata/record", "repodata/updateinfo", "rpm"},

@@ -1,13 +1,17 @@
 package publish
 
 import (
+	"bytes"
 	"strings"
 	"time"
+
+	"github.com/klauspost/compress/gzip"
 
 	"albs/internal/advisory"
 	"albs/internal/advisory/csaf"
 	"albs/internal/advisory/erratajson"
 	"albs/internal/advisory/osv"
+	"albs/internal/advisory/oval"
 	"albs/internal/advisory/page"
 )
 
@@ -47,6 +51,19 @@ var forms = []form{{
 	},
 	join: func(d advisory.Distribution, pieces []advisory.Piece, updated time.Time) ([]advisory.File, error) {
 		return csaf.Lists(d, pieces, updated, true)
+	},
+}, {
+	name: "oval",
+	make: func(a advisory.Advisory, d advisory.Distribution, _ []earlier) ([]advisory.File, advisory.Piece, error) {
+		p, err := oval.Piece(a, d)
+		return nil, p, err
+	},
+	join: func(d advisory.Distribution, pieces []advisory.Piece, updated time.Time) ([]advisory.File, error) {
+		b, err := oval.Join(d, pieces, updated)
+		if err != nil || b == nil {
+			return nil, err
+		}
+		return []advisory.File{{Path: "oval/" + oval.FileName(d) + ".gz", Bytes: packed(b)}}, nil
 	},
 }, {
 	name: erratajson.Name,
@@ -91,4 +108,13 @@ const made = 1
 func signed(path string) bool {
 	rest, ok := strings.CutPrefix(path, csaf.Folder)
 	return ok && strings.Count(rest, "/") == 1 && strings.HasSuffix(rest, ".json")
+}
+
+// packed returns b compressed: equal bytes for equal ones.
+func packed(b []byte) []byte {
+	var out bytes.Buffer
+	w := gzip.NewWriter(&out)
+	_, _ = w.Write(b) // into memory
+	_ = w.Close()
+	return out.Bytes()
 }

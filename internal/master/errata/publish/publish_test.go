@@ -116,7 +116,7 @@ func nevra(s string) rpm.NEVRA {
 	return n
 }
 
-var packed struct {
+var builtRPMs struct {
 	sync.Mutex
 	rpms map[string][]byte // by file name
 }
@@ -125,12 +125,12 @@ var packed struct {
 // that isn't "".
 func rpmOf(t *testing.T, name, arch, label string) []byte {
 	t.Helper()
-	packed.Lock()
-	defer packed.Unlock()
+	builtRPMs.Lock()
+	defer builtRPMs.Unlock()
 	at := name + arch + label
-	if packed.rpms[at] == nil {
-		if packed.rpms == nil {
-			packed.rpms = map[string][]byte{}
+	if builtRPMs.rpms[at] == nil {
+		if builtRPMs.rpms == nil {
+			builtRPMs.rpms = map[string][]byte{}
 		}
 		module := ""
 		if label != "" {
@@ -141,9 +141,9 @@ func rpmOf(t *testing.T, name, arch, label string) []byte {
 		if err != nil {
 			t.Fatal(err)
 		}
-		packed.rpms[at] = m[name+"-1.0-1."+arch+".rpm"]
+		builtRPMs.rpms[at] = m[name+"-1.0-1."+arch+".rpm"]
 	}
-	return packed.rpms[at]
+	return builtRPMs.rpms[at]
 }
 
 // hold puts a package, name.arch or name.arch@label, that was signed into repositories, and
@@ -356,7 +356,7 @@ func TestPublish(t *testing.T) {
 			".well-known/csaf/provider-metadata.json", "errata/el9/advisories/ALSA-2026-1.json", "errata/el9/csaf/2026/alsa-2026_1.json", "errata/el9/csaf/2026/alsa-2026_1.json.sha256",
 			"errata/el9/csaf/2026/alsa-2026_1.json.sha512", "errata/el9/csaf/changes.csv", "errata/el9/csaf/csaf-feed-tlp-white.json", "errata/el9/csaf/index.txt", "errata/el9/csaf/provider-metadata.json",
 			"errata/el9/errata.full.json", "errata/el9/errata.json", "errata/el9/errata.rss", "errata/el9/html/ALSA-2026-1.html", "errata/el9/html/errata.css", "errata/el9/html/errata.js",
-			"errata/el9/html/index.html", "errata/el9/osv/ALSA-2026-1.json",
+			"errata/el9/html/index.html", "errata/el9/osv/ALSA-2026-1.json", "errata/el9/oval/example.almalinux.errata-9.xml.gz",
 		}, paths(s)); diff != "" {
 			t.Errorf("files (-want +got):\n%s", diff)
 		}
