@@ -23,9 +23,11 @@ import (
 func Commands(a *ask.App) []*urfave.Command {
 	var all []*urfave.Command
 	for _, group := range []func(*ask.App) []*urfave.Command{
-		catalog.Commands, builds.Commands, releases.Commands, errata.Commands, approval.Commands, trust.Commands, farm.Commands,
+		catalog.Commands, builds.Commands, releases.Commands, advisories, approval.Commands, trust.Commands, farm.Commands,
 	} {
 		all = append(all, group(a)...)
 	}
 	return all
 }
+
+func advisories(a *ask.App) []*urfave.Command { return errata.Commands(a, releases.Errata(a)...) }

@@ -23,10 +23,13 @@ const (
 	maxImport   = 128 << 20
 )
 
-// Commands returns the command about advisories.
-func Commands(on *ask.App) []*urfave.Command {
+// Commands returns the command about advisories, which more, about their release, are of
+// too.
+func Commands(on *ask.App, more ...*urfave.Command) []*urfave.Command {
 	a := app{on}
-	return []*urfave.Command{ask.Listed("albs errata list shows all", a.errataCommand())}
+	c := ask.Listed("albs errata list shows all", a.errataCommand())
+	c.Subcommands = append(c.Subcommands, more...)
+	return []*urfave.Command{c}
 }
 
 func platformFlag() urfave.Flag {

@@ -11,33 +11,31 @@ import (
 	"albs/internal/client"
 )
 
-func (a app) errataCommand() *urfave.Command {
-	return &urfave.Command{
-		Name:        "errata",
-		Usage:       "release advisories and see what the public has of them",
-		Description: "An advisory tells what was wrong and which packages are right. It becomes public by a release, with the packages or after them.",
-		Subcommands: []*urfave.Command{
-			ask.Listed("albs product list and albs platform list show what there is", ask.Answers(&urfave.Command{
-				Name: "release", Usage: "plan the release of all advisories of a platform that wait", ArgsUsage: "--product P --platform PLATFORM [--build N…]",
-				Description: "The plan says of each whether it is released, and else why not; it is approved and published as others are.\n" +
-					"Those that you name alone are released by albs release plan --advisory.\n" +
-					"For example: albs errata release --product demo --platform almalinux-9",
-				Flags: []urfave.Flag{
-					&urfave.StringFlag{Name: "product", Usage: "the product `P`"},
-					&urfave.StringFlag{Name: "platform", Usage: "the `PLATFORM` whose advisories are meant"},
-					&urfave.Int64SliceFlag{Name: "build", Usage: "the build `N` whose packages are released with them; may be repeated"},
-				},
-				Action: terminal.Action(0, 0, a.releaseErrata),
-			})),
-			ask.Listed("albs product list shows what there is", ask.Answers(&urfave.Command{
-				Name: "check", Usage: "compare what the public sees with a product's advisories", ArgsUsage: "PRODUCT [--last]",
-				Description: "The repositories are read as readers do: packages and sha256 that are missing or others, modules, and what updateinfo says.\n" +
-					"It fails where something isn't as it should be.\n" +
-					"For example: albs errata check demo",
-				Flags:  []urfave.Flag{&urfave.BoolFlag{Name: "last", Usage: "tell what the master found last, and read nothing now"}},
-				Action: a.Asks(1, 1, a.checkErrata),
-			})),
-		},
+// Errata returns the commands of albs errata that release advisories and see what the
+// public has of them.
+func Errata(on *ask.App) []*urfave.Command {
+	a := app{on}
+	return []*urfave.Command{
+		ask.Listed("albs product list and albs platform list show what there is", ask.Answers(&urfave.Command{
+			Name: "release", Usage: "plan the release of all advisories of a platform that wait", ArgsUsage: "--product P --platform PLATFORM [--build N…]",
+			Description: "The plan says of each whether it is released, and else why not; it is approved and published as others are.\n" +
+				"Those that you name alone are released by albs release plan --advisory.\n" +
+				"For example: albs errata release --product demo --platform almalinux-9",
+			Flags: []urfave.Flag{
+				&urfave.StringFlag{Name: "product", Usage: "the product `P`"},
+				&urfave.StringFlag{Name: "platform", Usage: "the `PLATFORM` whose advisories are meant"},
+				&urfave.Int64SliceFlag{Name: "build", Usage: "the build `N` whose packages are released with them; may be repeated"},
+			},
+			Action: terminal.Action(0, 0, a.releaseErrata),
+		})),
+		ask.Listed("albs product list shows what there is", ask.Answers(&urfave.Command{
+			Name: "check", Usage: "compare what the public sees with a product's advisories", ArgsUsage: "PRODUCT [--last]",
+			Description: "The repositories are read as readers do: packages and sha256 that are missing or others, modules, and what updateinfo says.\n" +
+				"It fails where something isn't as it should be.\n" +
+				"For example: albs errata check demo",
+			Flags:  []urfave.Flag{&urfave.BoolFlag{Name: "last", Usage: "tell what the master found last, and read nothing now"}},
+			Action: a.Asks(1, 1, a.checkErrata),
+		})),
 	}
 }
 

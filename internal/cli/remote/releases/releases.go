@@ -25,7 +25,6 @@ func Commands(on *ask.App) []*urfave.Command {
 		ask.Listed("albs key list shows all", a.keyCommand()),
 		ask.Listed("albs build list and albs key list show what there is", a.signCommand()),
 		a.releaseCommand(),
-		a.errataCommand(),
 	}
 }
 
