@@ -237,9 +237,9 @@ func (s *Artifacts) After(ctx context.Context, id int64, limit int, kinds ...Kin
 	return after(ctx, s.d, id, limit, kinds)
 }
 
-// Copies returns the signed copies of an unsigned package, in the order of their
+// Copies returns the signed copies of unsigned packages: of each, in the order of their
 // arrival.
-func (s *Artifacts) Copies(ctx context.Context, unsigned albs.Digest) ([]Artifact, error) {
+func (s *Artifacts) Copies(ctx context.Context, unsigned ...albs.Digest) ([]Artifact, error) {
 	return copies(ctx, s.d, unsigned)
 }
 

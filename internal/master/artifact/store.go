@@ -63,14 +63,20 @@ func get(ctx context.Context, q db.Q, d albs.Digest) (Artifact, error) {
 	return r.artifact(), nil
 }
 
-func copies(ctx context.Context, q db.Q, unsigned albs.Digest) ([]Artifact, error) {
-	var rows []row
-	if err := q.SelectContext(ctx, &rows, columns+` WHERE unsigned = $1 ORDER BY id`, string(unsigned)); err != nil {
-		return nil, fmt.Errorf("read signed copies of %s: %w", unsigned.Short(), err)
-	}
-	out := make([]Artifact, len(rows))
-	for i, r := range rows {
-		out[i] = r.artifact()
+func copies(ctx context.Context, q db.Q, unsigned []albs.Digest) ([]Artifact, error) {
+	var out []Artifact
+	for some := range slices.Chunk(unsigned, 500) {
+		query, args, err := db.In(columns+` WHERE unsigned IN (?) ORDER BY id`, some)
+		if err != nil {
+			return nil, err
+		}
+		var rows []row
+		if err := q.SelectContext(ctx, &rows, query, args...); err != nil {
+			return nil, fmt.Errorf("read signed copies: %w", err)
+		}
+		for _, r := range rows {
+			out = append(out, r.artifact())
+		}
 	}
 	return out, nil
 }

@@ -420,13 +420,28 @@ func (m *Matching) candidates(ctx context.Context, on string, names []string) ([
 	if err != nil {
 		return nil, fmt.Errorf("find packages of builds: %w", err)
 	}
+	var unsigned []albs.Digest
+	for _, r := range rows {
+		unsigned = append(unsigned, r.Unsigned)
+	}
+	slices.Sort(unsigned)
+	copies, err := m.Artifacts.Copies(ctx, slices.Compact(unsigned)...)
+	if err != nil {
+		return nil, fmt.Errorf("find signed copies: %w", err)
+	}
 	public := shelves{m: m, platform: on, trees: map[string]map[string]albs.Digest{}}
+	released := map[albs.Digest]bool{}
+	for _, c := range copies {
+		if !released[c.Unsigned] {
+			if released[c.Unsigned], err = public.have(ctx, c); err != nil {
+				return nil, err
+			}
+		}
+	}
 	out := make([]match.Package, len(rows))
 	for i, r := range rows {
 		out[i] = r.candidate()
-		if out[i].Released, err = public.have(ctx, r.Unsigned); err != nil {
-			return nil, err
-		}
+		out[i].Released = released[r.Unsigned]
 	}
 	return out, nil
 }
@@ -439,35 +454,29 @@ type shelves struct {
 	trees    map[string]map[string]albs.Digest // product → path → snapshot
 }
 
-// have reports whether one of them has a signed copy of a package.
-func (s shelves) have(ctx context.Context, unsigned albs.Digest) (bool, error) {
-	copies, err := s.m.Artifacts.Copies(ctx, unsigned)
+// have reports whether one of them has a signed package.
+func (s shelves) have(ctx context.Context, c artifact.Artifact) (bool, error) {
+	held, err := s.m.Releases.Holding(ctx, c.Digest)
 	if err != nil {
-		return false, fmt.Errorf("find signed copies of %s: %w", unsigned.Short(), err)
+		return false, err
 	}
-	for _, c := range copies {
-		held, err := s.m.Releases.Holding(ctx, c.Digest)
+	for _, h := range held {
+		snapshots, err := s.of(ctx, h.Product)
 		if err != nil {
 			return false, err
 		}
-		for _, h := range held {
-			snapshots, err := s.of(ctx, h.Product)
-			if err != nil {
-				return false, err
-			}
-			if snapshots[h.Path] == "" {
-				continue
-			}
-			f, err := s.m.Repos.Find(ctx, snapshots[h.Path], repo.Path(c.Name))
-			if errors.Is(err, albs.NotFound) {
-				continue
-			}
-			if err != nil {
-				return false, err
-			}
-			if f.Digest == c.Digest {
-				return true, nil
-			}
+		if snapshots[h.Path] == "" {
+			continue
+		}
+		f, err := s.m.Repos.Find(ctx, snapshots[h.Path], repo.Path(c.Name))
+		if errors.Is(err, albs.NotFound) {
+			continue
+		}
+		if err != nil {
+			return false, err
+		}
+		if f.Digest == c.Digest {
+			return true, nil
 		}
 	}
 	return false, nil
