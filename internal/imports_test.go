@@ -201,7 +201,7 @@ var allowed = map[string][]string{
 	"master/api/delivery": append([]string{"albs", "attest", "disk", "failure", "repodata", "repodata/record", "sbom", "master/repo/history", "master/api/rest", "master/face"}, modules...), // attest: what lies beside a package; sbom: which formats there are; repodata: what a record's file is, and its bounds; disk: a full temporary folder
 
 	// and those about advisories, in all forms that they come in; intake: a file may be compressed
-	"master/api/advisories": append([]string{"albs", "advisory", "advisory/osv", "advisory/update", "repodata/intake", "rpm", "master/api/rest", "master/face"}, modules...),
+	"master/api/advisories": append([]string{"albs", "advisory", "advisory/csaf", "advisory/osv", "advisory/update", "repodata/intake", "rpm", "master/api/rest", "master/face"}, modules...),
 
 	// the workers
 	"worker":              {"albs", "disk", "telemetry"}, // disk: the spool

@@ -8,6 +8,7 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+	"os"
 	"strings"
 	"testing"
 
@@ -267,6 +268,10 @@ func TestErrataImport(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	csaf, err := os.ReadFile("../../advisory/csaf/testdata/alsa-2026_1234.json")
+	if err != nil {
+		t.Fatal(err)
+	}
 	for _, tt := range []struct {
 		format string
 		body   []byte
@@ -275,6 +280,7 @@ func TestErrataImport(t *testing.T) {
 		{"updateinfo", packed.Bytes(), []string{"FEDORA-2024-1 refused", "ALSA-2024:1 created"}},
 		{"updateinfo", []byte(updates), []string{"FEDORA-2024-1 refused", "ALSA-2024:1 unchanged"}},
 		{"osv", osv, []string{"ALSA-2024:2 created"}},
+		{"csaf", csaf, []string{"ALSA-2026:1234 created"}},
 	} {
 		var v struct {
 			Advisories []struct{ ID, From, Outcome, Error string } `json:"advisories"`

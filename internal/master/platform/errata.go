@@ -22,6 +22,9 @@ type Errata struct {
 	// Suffixes are what the platform appends to releases of packages that it takes over with
 	// changes, as .alma, so that they are known by the notices of others.
 	Suffixes []string `yaml:"suffixes" json:"suffixes,omitempty"`
+	// Upstream are the CPEs 2.2 of others' products whose advisories are the platform's, as
+	// CSAF documents name them; one counts for all that is below it.
+	Upstream []string `yaml:"upstream" json:"upstream,omitempty"`
 	// URL is where the folder of the advisories is public.
 	URL string `yaml:"url" json:"url"`
 	// Page is the address of an advisory's page, {id} for its id with dashes; empty is
@@ -143,6 +146,14 @@ func (s Spec) checkErrata(bad refuse) error {
 	}
 	if err := e.checkIDs(bad); err != nil {
 		return err
+	}
+	if len(e.Upstream) > maxRepositories {
+		return bad("errata.upstream: more than %d", maxRepositories)
+	}
+	for _, c := range e.Upstream {
+		if !cpeForm.MatchString(c) {
+			return bad("errata.upstream: %.120q is not a CPE 2.2", c)
+		}
 	}
 	if len(e.RepositoryCPEs) > maxRepositories {
 		return bad("errata.repository_cpes: more than %d", maxRepositories)

@@ -37,6 +37,7 @@ errata:
   team: core
   ids: {security: "EXSA-{year}:{serial}", bugfix: "EXBA-{year}-{serial}"}
   own: X
+  upstream: ["cpe:/o:upstream:linux:9"]
   url: https://errata.example/9
   page: https://errata.example/9/{id}.html
   vendor: Acme Inc
@@ -160,6 +161,7 @@ func TestParseRefuses(t *testing.T) {
 		{"ecosystem without a name", "ecosystem: Example Linux:9", "ecosystem: ':9'", "errata.ecosystem"},
 		{"CPE of another form", "cpe: cpe:/o:example:linux:9", "cpe: cpe:2.3:o:example", "errata.cpe"},
 		{"repository's CPE", "cpe:/a:example:linux:9::appstream", "appstream", "errata.repository_cpes"},
+		{"CPE of what it follows", "cpe:/o:upstream:linux:9", "linux", "errata.upstream"},
 		{"release file elsewhere", "/etc/example-release", "/etc/../root", "errata.release_file"},
 		{"release file of no package", "release_package: example-release", "release_package: ''", "errata.release_package"},
 		{"rule for nothing", "in: [reference]", "in: []", "rule 2: in says nowhere"},

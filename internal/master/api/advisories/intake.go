@@ -12,12 +12,14 @@ import (
 	"github.com/danielgtaylor/huma/v2"
 
 	"albs/internal/advisory"
+	"albs/internal/advisory/csaf"
 	"albs/internal/advisory/osv"
 	"albs/internal/advisory/update"
 	"albs/internal/albs"
 	"albs/internal/master/api/rest"
 	"albs/internal/master/errata"
 	"albs/internal/master/face"
+	"albs/internal/master/platform"
 	"albs/internal/repodata/intake"
 )
 
@@ -26,7 +28,7 @@ const maxFile = 128 << 20
 
 // reader reads the advisories in a file of a form, as those of a platform, and returns
 // sentences on what had to be left out. An error is about the file as a whole.
-type reader func(r io.Reader, platform string) ([]advisory.Advisory, []string, error)
+type reader func(r io.Reader, p platform.Platform) ([]advisory.Advisory, []string, error)
 
 func (s *Resources) routeIntake() {
 	for path, says := range map[string]string{root: "Take an advisory as ALBS's clients send it, from Red Hat's OVAL", root + "new/": "Take an advisory as ALBS's clients send it"} {
@@ -57,7 +59,21 @@ func (s *Resources) routeIntake() {
 }
 
 // readers are the forms that can be imported, by name.
-var readers = map[string]reader{"osv": osv.Read, "updateinfo": update.Read}
+var readers = map[string]reader{"csaf": readCSAF, "osv": whole(osv.Read), "updateinfo": whole(update.Read)}
+
+// whole reads a form in which all that there is is the platform's.
+func whole(read func(io.Reader, string) ([]advisory.Advisory, []string, error)) reader {
+	return func(r io.Reader, p platform.Platform) ([]advisory.Advisory, []string, error) { return read(r, p.Name) }
+}
+
+// readCSAF reads what a document says of the platform itself or of what it follows.
+func readCSAF(r io.Reader, p platform.Platform) ([]advisory.Advisory, []string, error) {
+	of := csaf.Platform{Name: p.Name, CPEs: slices.Clone(p.Errata.Upstream)}
+	if p.Errata.CPE != "" {
+		of.CPEs = append(of.CPEs, p.Errata.CPE)
+	}
+	return csaf.Read(r, of)
+}
 
 func formats() []string {
 	var out []string
@@ -179,8 +195,8 @@ func (t *telling) Read(p []byte) (int, error) {
 	return n, err
 }
 
-func (s *Resources) importAll(ctx context.Context, body io.Reader, read reader, platform, reason string) (advisoryImportView, error) {
-	p, err := s.platformOf(ctx, platform)
+func (s *Resources) importAll(ctx context.Context, body io.Reader, read reader, name, reason string) (advisoryImportView, error) {
+	p, err := s.platformOf(ctx, name)
 	if err != nil {
 		return advisoryImportView{}, err
 	}
@@ -189,7 +205,7 @@ func (s *Resources) importAll(ctx context.Context, body io.Reader, read reader, 
 		return advisoryImportView{}, intake.Refused("the file", err)
 	}
 	defer done()
-	as, dropped, err := read(open, p.Name)
+	as, dropped, err := read(open, p)
 	if err != nil {
 		return advisoryImportView{}, err
 	}
