@@ -62,7 +62,7 @@ func TestValid(t *testing.T) {
 	r := rand.New(rand.NewPCG(23, 29))
 	d := nine()
 	all := []advisory.Advisory{sample()}
-	for n := range 30 {
+	for n := range 10 {
 		all = append(all, advisorytest.Random(r, n))
 	}
 	file := filepath.Join(t.TempDir(), FileName(d))
