@@ -63,7 +63,7 @@ func (noBuilds) There(context.Context, db.Q, albs.BuildID) error { return nil }
 type fixture struct {
 	*Publisher
 	*mastertest.Modules
-	t       *testing.T
+	t       testing.TB
 	admin   context.Context
 	answers answers
 	product product.Product
@@ -80,6 +80,11 @@ var key9, key8 = errata.Key{ID: "ALSA-2026:1", Platform: "el9"}, errata.Key{ID: 
 const os9, weak9, debug9, os8 = "9/x86_64/os", "9/aarch64/os", "9/x86_64/debug", "8/x86_64/os"
 
 func open(t *testing.T, d *db.DB) *fixture {
+	t.Helper()
+	return openWith(t, d)
+}
+
+func openWith(t testing.TB, d *db.DB) *fixture {
 	t.Helper()
 	m := mastertest.Open(t, d, mastertest.Config{})
 	f := &fixture{Modules: m, t: t, admin: as(t.Context(), auth.Admin, ""), answers: answers{map[errata.Key][]Answer{}, map[errata.Key][]Lack{}},
@@ -123,7 +128,7 @@ var builtRPMs struct {
 
 // rpmOf returns the package name-1.0-rel.noarch, or of an arch, with a module's label if
 // that isn't "".
-func rpmOf(t *testing.T, name, arch, label string) []byte {
+func rpmOf(t testing.TB, name, arch, label string) []byte {
 	t.Helper()
 	builtRPMs.Lock()
 	defer builtRPMs.Unlock()
