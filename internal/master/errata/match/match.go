@@ -49,9 +49,11 @@ const (
 	Exact  Strength = 4 // of the same name and version
 )
 
-// String returns the word for a strength.
+// String returns the word for a strength; 0 is of what no rule found but a person chose.
 func (s Strength) String() string {
 	switch s {
+	case 0:
+		return "by hand"
 	case Source:
 		return "source"
 	case Newer:

@@ -338,3 +338,12 @@ func FuzzMatch(f *testing.F) {
 		}
 	})
 }
+
+// TestStrength: every strength has a word, and what a person chose too.
+func TestStrength(t *testing.T) {
+	for s, want := range map[Strength]string{0: "by hand", Source: "source", Newer: "newer", Equal: "equal", Exact: "exact", 9: "strength 9"} {
+		if got := s.String(); got != want {
+			t.Errorf("strength %d is %q, want %q", int(s), got, want)
+		}
+	}
+}
