@@ -616,6 +616,11 @@ func TestProven(t *testing.T) {
 		if err := f.ofBuild(t.Context(), 7, into(&[]made{})); albs.KindOf(err) != albs.Unavailable || !strings.Contains(err.Error(), "commit "+commit[:12]) {
 			t.Errorf("a commit whose record is on its way: %v", err)
 		}
+		f.patience = time.Minute
+		mastertest.Run(t, f.Modules.Provenance.Run)
+		if err := f.ofBuild(t.Context(), 7, into(&[]made{})); err != nil {
+			t.Errorf("once the ledger has it: %v", err)
+		}
 	})
 }
 

@@ -158,9 +158,9 @@ func endOf(v build.Build) time.Time {
 	return end.UTC().Truncate(time.Second)
 }
 
-// proven waits until the ledger proves what is said of packages or of a commit: a bill
-// that names a record has seen it. It is Unavailable while that is on its way, and a
-// Conflict if it is not there and nothing is.
+// proven waits until the ledger proves what is said of packages: a bill that names the
+// record of one has seen it. It is Unavailable while that is on its way, and a Conflict if
+// it is not there and nothing is.
 func (b *Bills) proven(ctx context.Context, ds ...albs.Digest) error {
 	wait, cancel := context.WithTimeout(ctx, b.patience)
 	defer cancel()
@@ -173,13 +173,13 @@ func (b *Bills) proven(ctx context.Context, ds ...albs.Digest) error {
 		return again
 	}
 	if on {
-		return albs.Errorf(albs.Unavailable, "the ledger doesn't prove what the bill names yet: %w", err)
+		return albs.Errorf(albs.Unavailable, "the ledger doesn't prove the packages yet: %w", err)
 	}
 	for _, d := range ds { // it may have arrived in the meantime
 		if ok, err := b.Provenance.Notarized(ctx, d); err != nil {
 			return err
 		} else if !ok {
-			return albs.Errorf(albs.Conflict, "the ledger lacks the record of %s, or what is stated of it, and neither is on its way", d.Short())
+			return albs.Errorf(albs.Conflict, "the ledger lacks the record of package %s, or what is stated of it, and neither is on its way", d.Short())
 		}
 	}
 	return nil
@@ -250,13 +250,11 @@ func (b *Bills) describe(ctx context.Context, m *sbom.Member, a artifact.Artifac
 		add(sbom.PropertyGitCommit, it.Commit)
 		m.Commits = []sbom.Commit{{URL: it.URL, SHA: it.Commit}}
 		of := provenance.NamedCommit{Repository: provenance.GitURI(it.URL), Commit: it.Commit}
-		notarized, err := b.Provenance.Commits(ctx, of)
-		if err == nil && notarized[of].Standing == provenance.Pending {
-			// A bill made a moment later would name it: both have to be the same.
-			if err = b.proven(ctx, notarized[of].SHA256); err == nil {
-				notarized, err = b.Provenance.Commits(ctx, of)
-			}
-		}
+		// What is on its way is waited for: a bill that is made a moment later would name it,
+		// and both have to be the same.
+		wait, cancel := context.WithTimeout(ctx, b.patience)
+		defer cancel()
+		notarized, err := b.Provenance.WaitCommits(wait, of)
 		if err != nil {
 			return fmt.Errorf("commit %.12s: %w", it.Commit, err)
 		}

@@ -143,7 +143,7 @@ func TestDefects(t *testing.T) {
 				f.delivered() // so that nothing of the package is on its way
 				f.patience = time.Second
 				err = f.ofBuild(ctx, 8, into(new([]made)))
-				return albs.KindOf(err) == albs.Conflict && strings.Contains(err.Error(), "lacks the record of "+stray.Digest.Short())
+				return albs.KindOf(err) == albs.Conflict && strings.Contains(err.Error(), "lacks the record of package "+stray.Digest.Short())
 			}},
 			{"D15", "the digests of a build's packages are taken over without a look", func(o told) bool {
 				sums := map[string]bool{}

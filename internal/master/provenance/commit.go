@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"albs/internal/albs"
 	"albs/internal/attest"
@@ -106,6 +107,27 @@ func (p *Provenance) ExamineCommit(ctx context.Context, repository, commit strin
 		out = append(out, e)
 	}
 	return out, nil
+}
+
+// WaitCommits is Commits once none of what it returns is Pending. The error is Unavailable
+// if ctx ends before.
+func (p *Provenance) WaitCommits(ctx context.Context, wanted ...NamedCommit) (map[NamedCommit]CommitStanding, error) {
+	wake, stop := p.events.Wake(Topic)
+	defer stop()
+	for {
+		out, err := p.Commits(ctx, wanted...)
+		if ctx.Err() == nil {
+			if err != nil || !slices.ContainsFunc(wanted, func(w NamedCommit) bool { return out[w].Standing == Pending }) {
+				return out, err
+			}
+		}
+		select {
+		case <-ctx.Done():
+			return nil, albs.Errorf(albs.Unavailable, "the ledger doesn't prove yet what is stated of %d commits: %w", len(wanted), ctx.Err())
+		case <-wake:
+		case <-time.After(look):
+		}
+	}
 }
 
 // stand adds to out what one statement comes to, if it is about a commit in there of
