@@ -5,9 +5,7 @@ import (
 	"context"
 	"encoding/gob"
 	"encoding/json"
-	"errors"
 	"fmt"
-	"io/fs"
 	"maps"
 	"os"
 	"path/filepath"
@@ -301,10 +299,10 @@ func (s shelf) set(name string, r rendered) {
 	}
 }
 
-// keep removes what has none of the names.
+// keep removes what has none of the names. What can't be listed stays.
 func (s shelf) keep(names []string) {
 	entries, err := os.ReadDir(s.dir)
-	if errors.Is(err, fs.ErrNotExist) || err != nil {
+	if err != nil {
 		return
 	}
 	used := make(map[string]bool, len(names))
