@@ -51,44 +51,50 @@ const gzipLevel = 6
 
 // compressor makes the pieces of which metadata files consist: members of gzip (RFC 1952
 // §2.2) or frames of zstd (RFC 8878 §3), which readers take one after the other for one
-// file. It keeps its writers, which are large, for the next, and is safe for concurrent
+// file. It keeps its encoders, which are large, for the next, and is safe for concurrent
 // use. A piece has no name and no time, so equal bytes give equal pieces.
 type compressor struct {
-	by      Compression
-	writers sync.Pool
+	by       Compression
+	encoders sync.Pool // of zstd
 }
 
 // piece returns b compressed.
 func (c *compressor) piece(b []byte) ([]byte, error) {
 	if c.by == Zstd {
-		w, ok := c.writers.Get().(*zstd.Encoder)
+		w, ok := c.encoders.Get().(*zstd.Encoder)
 		if !ok {
 			var err error
 			if w, err = zstd.NewWriter(nil, zstd.WithEncoderConcurrency(1)); err != nil {
 				return nil, fmt.Errorf("compress metadata: %w", err)
 			}
 		}
-		defer c.writers.Put(w)
+		defer c.encoders.Put(w)
 		return w.EncodeAll(b, nil), nil
 	}
+	return Member(b), nil
+}
+
+// members are writers of Member's, which are large and kept for the next.
+var members = sync.Pool{New: func() any {
+	w, err := gzip.NewWriterLevel(nil, gzipLevel)
+	if err != nil {
+		panic(err) // the level is one
+	}
+	return w
+}}
+
+// Member returns b compressed, as one member of gzip (RFC 1952 §2.2) without name or time:
+// equal bytes give equal members. Members one after the other are a file of gzip, which
+// readers take for what all of them hold; so of a file that is made of members those that
+// stay the same are copied. It may be called concurrently.
+func Member(b []byte) []byte {
 	var out bytes.Buffer
-	w, ok := c.writers.Get().(*gzip.Writer)
-	if ok {
-		w.Reset(&out)
-	} else {
-		var err error
-		if w, err = gzip.NewWriterLevel(&out, gzipLevel); err != nil {
-			return nil, fmt.Errorf("compress metadata: %w", err)
-		}
-	}
-	defer c.writers.Put(w)
-	if _, err := w.Write(b); err != nil {
-		return nil, fmt.Errorf("compress metadata: %w", err)
-	}
-	if err := w.Close(); err != nil {
-		return nil, fmt.Errorf("compress metadata: %w", err)
-	}
-	return out.Bytes(), nil
+	w := members.Get().(*gzip.Writer)
+	defer members.Put(w)
+	w.Reset(&out)
+	_, _ = w.Write(b) // to a buffer, which takes everything
+	_ = w.Close()
+	return out.Bytes()
 }
 
 // unpack fills part with what a piece, of which r is all, holds. It fails unless that is

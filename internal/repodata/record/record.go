@@ -17,8 +17,6 @@ import (
 	"io"
 	"slices"
 
-	"github.com/klauspost/compress/gzip"
-
 	"albs/internal/albs"
 	"albs/internal/repodata"
 	"albs/internal/repodata/intake"
@@ -73,10 +71,7 @@ func Make(typ string, r io.Reader) ([]File, error) {
 		out = append(out, File{repodata.Record{Type: typ, Name: k.plain, Digest: albs.DigestOf(b), Size: int64(len(b))}, b})
 	}
 	if k.packed != "" {
-		z, err := pack(b)
-		if err != nil {
-			return nil, err
-		}
+		z := repodata.Member(b)
 		out = append(out, File{repodata.Record{
 			Type: k.packedType, Name: k.packed, Digest: albs.DigestOf(z), Size: int64(len(z)), OpenDigest: albs.DigestOf(b), OpenSize: int64(len(b)),
 		}, z})
@@ -101,22 +96,6 @@ func plain(r io.Reader) ([]byte, error) {
 		return nil, errors.New("the file is empty")
 	}
 	return b, nil
-}
-
-// pack compresses b without name or time, so that equal content has equal bytes.
-func pack(b []byte) ([]byte, error) {
-	var out bytes.Buffer
-	w, err := gzip.NewWriterLevel(&out, gzip.BestCompression)
-	if err == nil {
-		_, err = w.Write(b)
-	}
-	if err == nil {
-		err = w.Close()
-	}
-	if err != nil {
-		return nil, fmt.Errorf("compress record: %w", err)
-	}
-	return out.Bytes(), nil
 }
 
 func checkComps(b []byte) error {

@@ -16,10 +16,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"sync"
 	"unicode/utf8"
-
-	"github.com/klauspost/compress/gzip"
 
 	"albs/internal/albs"
 	"albs/internal/repodata"
@@ -93,7 +90,7 @@ func Make(u Update) (Piece, error) {
 	if e.bad != "" {
 		return Piece{}, albs.Errorf(albs.Invalid, "the notice %.100q can't be told in XML: it has the text %.60q", u.ID, e.bad)
 	}
-	return Piece{ID: u.ID, Plain: e.b, Packed: pack(e.b)}, nil
+	return Piece{ID: u.ID, Plain: e.b, Packed: repodata.Member(e.b)}, nil
 }
 
 // Join returns the record of a repository that has these notices, in the order of their ids,
@@ -103,7 +100,7 @@ func Join(pieces []Piece) (record.File, error) {
 	pieces = slices.Clone(pieces)
 	slices.SortFunc(pieces, func(x, y Piece) int { return strings.Compare(x.ID, y.ID) })
 	if len(pieces) == 0 {
-		return file([]byte(empty), pack([]byte(empty))), nil
+		return file([]byte(empty), repodata.Member([]byte(empty))), nil
 	}
 	plain, packed := len(head)+len(tail), 100
 	for i, p := range pieces {
@@ -114,13 +111,13 @@ func Join(pieces []Piece) (record.File, error) {
 	}
 	open, out := sha256.New(), bytes.NewBuffer(make([]byte, 0, packed))
 	open.Write([]byte(head))
-	out.Write(pack([]byte(head)))
+	out.Write(repodata.Member([]byte(head)))
 	for _, p := range pieces {
 		open.Write(p.Plain)
 		out.Write(p.Packed)
 	}
 	open.Write([]byte(tail))
-	out.Write(pack([]byte(tail)))
+	out.Write(repodata.Member([]byte(tail)))
 	f := file(nil, out.Bytes())
 	f.OpenDigest, f.OpenSize = albs.Digest(hex.EncodeToString(open.Sum(nil))), int64(plain)
 	return f, nil
@@ -134,20 +131,6 @@ func file(plain, packed []byte) record.File {
 		},
 		Bytes: packed,
 	}
-}
-
-// writers are kept for the next, for they are large.
-var writers = sync.Pool{New: func() any { return gzip.NewWriter(nil) }}
-
-// pack compresses b without name or time, so that equal content has equal bytes.
-func pack(b []byte) []byte {
-	var out bytes.Buffer
-	w := writers.Get().(*gzip.Writer)
-	defer writers.Put(w)
-	w.Reset(&out)
-	_, _ = w.Write(b) // to a buffer, which takes everything
-	_ = w.Close()
-	return out.Bytes()
 }
 
 // encoder writes XML as libxml2 does for createrepo_c: two spaces a level, no element for

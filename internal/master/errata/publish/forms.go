@@ -1,11 +1,8 @@
 package publish
 
 import (
-	"bytes"
 	"strings"
 	"time"
-
-	"github.com/klauspost/compress/gzip"
 
 	"albs/internal/advisory"
 	"albs/internal/advisory/csaf"
@@ -13,6 +10,7 @@ import (
 	"albs/internal/advisory/osv"
 	"albs/internal/advisory/oval"
 	"albs/internal/advisory/page"
+	"albs/internal/repodata"
 )
 
 // earlier is a version of an advisory that was published before.
@@ -63,7 +61,7 @@ var forms = []form{{
 		if err != nil || b == nil {
 			return nil, err
 		}
-		return []advisory.File{{Path: "oval/" + oval.FileName(d) + ".gz", Bytes: packed(b)}}, nil
+		return []advisory.File{{Path: "oval/" + oval.FileName(d) + ".gz", Bytes: repodata.Member(b)}}, nil
 	},
 }, {
 	name: erratajson.Name,
@@ -101,20 +99,11 @@ var forms = []form{{
 
 // made is raised with every change of what a form makes of the same advisory, so that what
 // was kept of the form before isn't taken for that of the new one.
-const made = 1
+const made = 2
 
 // signed reports whether a file of a form has its signature beside it: documents of CSAF
 // have (CSAF 2.0 §7.1.20).
 func signed(path string) bool {
 	rest, ok := strings.CutPrefix(path, csaf.Folder)
 	return ok && strings.Count(rest, "/") == 1 && strings.HasSuffix(rest, ".json")
-}
-
-// packed returns b compressed: equal bytes for equal ones.
-func packed(b []byte) []byte {
-	var out bytes.Buffer
-	w := gzip.NewWriter(&out)
-	_, _ = w.Write(b) // into memory
-	_ = w.Close()
-	return out.Bytes()
 }
