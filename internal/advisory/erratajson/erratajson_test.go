@@ -8,7 +8,6 @@ import (
 	"maps"
 	"math/rand/v2"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -158,43 +157,18 @@ func TestTrivy(t *testing.T) {
 // TestTrivyDB: Trivy's own code reads the file, as vuln-list-update divides it, and finds the
 // packages of each module, and those of none, by what it calls them.
 func TestTrivyDB(t *testing.T) {
-	if testing.Short() {
-		t.Skip("Trivy's code takes a minute to compile: not with -short; TestTrivy asks the same of code of our own")
-	}
 	t.Parallel()
-	dir := t.TempDir()
-	program := filepath.Join(dir, "trivy")
-	if out, err := exec.CommandContext(t.Context(), "go", "build", "-C", "testdata/trivy", "-o", program, ".").CombinedOutput(); err != nil {
-		t.Skipf("Trivy's code can't be had here: %v\n%s", err, out)
-	}
+	find := advisorytest.Trivy(t)
 	plain, _ := files(t, sample())
-	var entries []json.RawMessage
-	if err := json.Unmarshal(plain.Bytes, &entries); err != nil {
-		t.Fatal(err)
+	want := []string{
+		"virt:rhel::qemu-kvm CVE-2026-10001 17:9.0.0-10.module+el9",
+		"virt-devel:rhel::qemu-kvm-tests CVE-2026-10001 17:9.0.0-10.module+el9",
+		"zlib CVE-2026-10001 1.2.11-40.el9",
+		"zlib-doc CVE-2026-10001 1.2.11-40.el9",
 	}
-	for _, e := range entries {
-		var id struct {
-			ID string `json:"updateinfo_id"`
-		}
-		if err := json.Unmarshal(e, &id); err != nil {
-			t.Fatal(err)
-		}
-		name := filepath.Join(dir, "vuln-list/alma/9/2026", id.ID+".json")
-		if err := os.MkdirAll(filepath.Dir(name), 0o755); err != nil {
-			t.Fatal(err)
-		}
-		if err := os.WriteFile(name, e, 0o644); err != nil {
-			t.Fatal(err)
-		}
-	}
-	out, err := exec.CommandContext(t.Context(), program, dir, "virt:rhel::qemu-kvm", "virt-devel:rhel::qemu-kvm-tests", "zlib", "zlib-doc", "qemu-kvm", "virt:rhel::zlib").CombinedOutput()
-	want := `virt:rhel::qemu-kvm CVE-2026-10001 17:9.0.0-10.module+el9
-virt-devel:rhel::qemu-kvm-tests CVE-2026-10001 17:9.0.0-10.module+el9
-zlib CVE-2026-10001 1.2.11-40.el9
-zlib-doc CVE-2026-10001 1.2.11-40.el9
-`
-	if err != nil || !strings.HasSuffix(string(out), want) || strings.Count(string(out), "CVE-") != 4 {
-		t.Errorf("%v: Trivy finds %s", err, out)
+	got := find(plain.Bytes, "virt:rhel::qemu-kvm", "virt-devel:rhel::qemu-kvm-tests", "zlib", "zlib-doc", "qemu-kvm", "virt:rhel::zlib")
+	if d := cmp.Diff(want, got); d != "" {
+		t.Errorf("Trivy finds (-want +got):\n%s", d)
 	}
 }
 

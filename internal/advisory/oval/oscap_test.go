@@ -22,27 +22,6 @@ import (
 	"albs/internal/rpm/rpmtest"
 )
 
-// oscap returns the scanner, with a home of its own in which rpm's database is where EL has
-// it: Debian's is elsewhere.
-func oscap(t *testing.T) func(env string, args ...string) (string, error) {
-	t.Helper()
-	path, err := exec.LookPath("oscap")
-	if err != nil {
-		t.Skip("there is no oscap: install openscap-scanner")
-	}
-	home := t.TempDir()
-	if err := os.WriteFile(filepath.Join(home, ".rpmmacros"), []byte("%_dbpath /var/lib/rpm\n"), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	return func(env string, args ...string) (string, error) {
-		cmd := exec.CommandContext(t.Context(), path, args...)
-		cmd.Env = append(os.Environ(), "HOME="+home, env)
-		cmd.Dir = home
-		out, err := cmd.CombinedOutput()
-		return string(out), err
-	}
-}
-
 func put(t *testing.T, path string, b []byte) {
 	t.Helper()
 	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
@@ -58,7 +37,7 @@ func put(t *testing.T, path string, b []byte) {
 // there are many.
 func TestValid(t *testing.T) {
 	t.Parallel()
-	run := oscap(t)
+	run := advisorytest.Oscap(t)
 	r := rand.New(rand.NewPCG(23, 29))
 	d := nine()
 	all := []advisory.Advisory{sample()}
@@ -230,7 +209,7 @@ func rpmsign(t *testing.T) (sign func(key string, set map[string][]byte, prefixe
 // where their stream is enabled; and nowhere else.
 func TestEvaluated(t *testing.T) {
 	t.Parallel()
-	run := oscap(t)
+	run := advisorytest.Oscap(t)
 	if _, err := exec.LookPath("rpm"); err != nil {
 		t.Skip("there is no rpm")
 	}
