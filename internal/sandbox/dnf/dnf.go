@@ -24,6 +24,9 @@ type Repo struct {
 	ID       string
 	BaseURL  string
 	Priority int // dnf's: lower wins; 0 is dnf's default
+	// Own marks what is built, or was for this: it has no modules, so that dnf is to see all
+	// packages, also those with a module's label, whichever streams are enabled.
+	Own bool
 }
 
 // Ports in dnf's network that stand for folders, one for each repository.
@@ -116,6 +119,9 @@ color=never
 		fmt.Fprintf(&b, "\n[%s]\nname=%[1]s\nbaseurl=%s\nenabled=1\ngpgcheck=0\nskip_if_unavailable=0\n", r.ID, base)
 		if r.Priority > 0 {
 			fmt.Fprintf(&b, "priority=%d\n", r.Priority)
+		}
+		if r.Own {
+			b.WriteString("module_hotfixes=1\n")
 		}
 	}
 	s.Conf = b.String()

@@ -91,17 +91,17 @@ func TestSurround(t *testing.T) {
 		}
 	}
 	root.Excludes = []string{"gcc*", "make"}
-	s, err := Surround(root, []Repo{repo, {ID: "b", BaseURL: "file:///srv/b", Priority: 5}})
+	s, err := Surround(root, []Repo{repo, {ID: "b", BaseURL: "file:///srv/b", Priority: 5}, {ID: "c", BaseURL: "file:///srv/c", Own: true}})
 	if err != nil {
 		t.Fatal(err)
 	}
-	if diff := cmp.Diff([]int{4711, 1025}, s.Ports); diff != "" {
+	if diff := cmp.Diff([]int{4711, 1025, 1026}, s.Ports); diff != "" {
 		t.Errorf("ports (-want +got):\n%s", diff)
 	}
 	if !strings.Contains(s.Conf, "\nexcludepkgs=gcc*,make\n") {
 		t.Errorf("configuration without the excludes:\n%s", s.Conf)
 	}
-	if !strings.Contains(s.Conf, "[b]\nname=b\nbaseurl=http://127.0.0.1:1025/\nenabled=1\ngpgcheck=0\nskip_if_unavailable=0\npriority=5\n") {
+	if !strings.Contains(s.Conf, "[b]\nname=b\nbaseurl=http://127.0.0.1:1025/\nenabled=1\ngpgcheck=0\nskip_if_unavailable=0\npriority=5\n\n[c]\n") || !strings.HasSuffix(s.Conf, "skip_if_unavailable=0\nmodule_hotfixes=1\n") {
 		t.Errorf("configuration:\n%s", s.Conf)
 	}
 }

@@ -29,6 +29,7 @@ type DNFRepo struct {
 	ID       string // dnf's repository id
 	BaseURL  string // holds the task's secret: not for logs
 	Priority int    // dnf's; 0 is dnf's default
+	Own      bool   // changes from task to task, such as the build's
 }
 
 // UsedFile is one file that dnf got.
@@ -107,7 +108,7 @@ func openRepository(ctx context.Context, blobs leased, repo albs.Repo) (reposito
 func (s *Served) Repos() []DNFRepo {
 	list := make([]DNFRepo, len(s.repos))
 	for i, r := range s.repos {
-		list[i] = DNFRepo{ID: r.ID, BaseURL: s.base + strconv.Itoa(i) + "/", Priority: r.Priority}
+		list[i] = DNFRepo{ID: r.ID, BaseURL: s.base + strconv.Itoa(i) + "/", Priority: r.Priority, Own: r.Own}
 	}
 	return list
 }

@@ -94,7 +94,7 @@ func job(ctx context.Context, s *worker.Session, engine *sandbox.Engine, d *depo
 	defer served.Close()
 	var repos []sandbox.Repo
 	for _, r := range served.Repos() {
-		repos = append(repos, sandbox.Repo{ID: r.ID, BaseURL: r.BaseURL, Priority: r.Priority})
+		repos = append(repos, sandbox.Repo{ID: r.ID, BaseURL: r.BaseURL, Priority: r.Priority, Own: r.Own})
 	}
 	log := s.Log("test")
 	fmt.Fprintf(log, "making the base of %s %s\n", spec.Root.Platform, spec.Root.Arch)

@@ -100,6 +100,11 @@ x
 Summary: x
 %description hangs
 x
+%package modular
+Summary: x
+ModularityLabel: x:1:1:c0ffee00
+%description modular
+x
 %package eats
 Summary: x
 %description eats
@@ -109,7 +114,7 @@ Summary: x
 %description odd
 x
 %install
-for p in good needs refuses changes stays hangs eats odd; do mkdir -p %{buildroot}/usr/share/x-$p; echo $p > %{buildroot}/usr/share/x-$p/file; done
+for p in good needs refuses changes stays hangs modular eats odd; do mkdir -p %{buildroot}/usr/share/x-$p; echo $p > %{buildroot}/usr/share/x-$p/file; done
 install -D %{_sourcedir}/links %{buildroot}/usr/bin/x-links
 %pre refuses
 exit 1
@@ -136,6 +141,8 @@ sleep NAP
 /usr/share/x-stays
 %files hangs
 /usr/share/x-hangs
+%files modular
+/usr/share/x-modular
 %files eats
 /usr/share/x-eats
 %files odd
@@ -286,7 +293,7 @@ func TestCases(t *testing.T) {
 	t.Parallel()
 	w := begin(t)
 	spec := &albs.TestSpec{Root: w.root}
-	for _, name := range []string{"good", "needs", "refuses", "changes", "links", "stays", "eats"} {
+	for _, name := range []string{"good", "needs", "refuses", "changes", "links", "stays", "modular", "eats"} {
 		spec.Packages = append(spec.Packages, w.pkg(t, "x-"+name, "x-"+name+"-1-1.x86_64.rpm"))
 	}
 	spec.Packages = append(spec.Packages, w.pkg(t, "x-odd", "odd.rpm"), albs.TestPackage{NEVRA: "x-good-1-1.x86_64", Digest: albs.DigestOf([]byte("another"))})
@@ -314,6 +321,7 @@ func TestCases(t *testing.T) {
 		"x-changes-1-1.x86_64 install ok", "x-changes-1-1.x86_64 files failed",
 		"x-links-1-1.x86_64 install ok", "x-links-1-1.x86_64 files ok", "x-links-1-1.x86_64 libraries failed",
 		"x-stays-1-1.x86_64 install ok", "x-stays-1-1.x86_64 files ok", "x-stays-1-1.x86_64 libraries ok", "x-stays-1-1.x86_64 remove failed",
+		"x-modular-1-1.x86_64 install ok", "x-modular-1-1.x86_64 files ok", "x-modular-1-1.x86_64 libraries ok", "x-modular-1-1.x86_64 remove ok",
 		"x-eats-1-1.x86_64 install ok", "x-eats-1-1.x86_64 files ok", "x-eats-1-1.x86_64 libraries ok", "x-eats-1-1.x86_64 remove failed",
 		"x-odd-1-1.x86_64 install failed",
 		"x-good-1-1.x86_64 install failed",
