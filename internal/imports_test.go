@@ -159,6 +159,8 @@ var allowed = map[string][]string{
 	"master/errata/match": {"albs", "rpm", "advisory"}, // which packages answer which advisories, and why: pure
 	"master/errata/matching": {"albs", "master/db", "master/event", "master/auth", "master/artifact", "master/platform", "master/product", "master/repo", "master/build", "master/release",
 		"master/errata", "master/errata/match", "rpm", "advisory"},
+	// what others wrote of advisories, read: no state; intake: a file may be compressed
+	"master/errata/forms": {"albs", "advisory", "advisory/csaf", "advisory/osv", "advisory/update", "repodata/intake", "rpm", "master/platform"},
 	// what an advisory for a build might say, for people to edit
 	"master/errata/draft": {"albs", "advisory", "master/auth", "master/artifact", "master/build", "master/platform", "master/product", "master/repo", "repodata", "rpm"},
 	// what products keep of what they have shown: in the master and in the public place
@@ -200,8 +202,8 @@ var allowed = map[string][]string{
 	"master/api/rest":     {"albs", "master/auth", "master/face"},
 	"master/api/delivery": append([]string{"albs", "attest", "disk", "failure", "repodata", "repodata/record", "sbom", "master/repo/history", "master/api/rest", "master/face"}, modules...), // attest: what lies beside a package; sbom: which formats there are; repodata: what a record's file is, and its bounds; disk: a full temporary folder
 
-	// and those about advisories, in all forms that they come in; intake: a file may be compressed
-	"master/api/advisories": append([]string{"albs", "advisory", "advisory/csaf", "advisory/osv", "advisory/update", "repodata/intake", "rpm", "master/api/rest", "master/face"}, modules...),
+	// and those about advisories
+	"master/api/advisories": append([]string{"albs", "advisory", "rpm", "master/errata/forms", "master/api/rest", "master/face"}, modules...),
 
 	// the workers
 	"worker":              {"albs", "disk", "telemetry"}, // disk: the spool

@@ -3,7 +3,7 @@
 //
 // Like all of the interface it owns no rule and no row: it asks the modules and spells
 // their answers. Its views have ALBS's members first, in ALBS's words, and ours behind
-// them; ALBS's bodies are read in albs.go.
+// them; what others wrote is read by forms.
 package advisories
 
 import (

@@ -5,30 +5,18 @@ import (
 	"errors"
 	"io"
 	"net/http"
-	"slices"
 	"strings"
 	"time"
 
 	"github.com/danielgtaylor/huma/v2"
 
 	"albs/internal/advisory"
-	"albs/internal/advisory/csaf"
-	"albs/internal/advisory/osv"
-	"albs/internal/advisory/update"
 	"albs/internal/albs"
 	"albs/internal/master/api/rest"
 	"albs/internal/master/errata"
+	"albs/internal/master/errata/forms"
 	"albs/internal/master/face"
-	"albs/internal/master/platform"
-	"albs/internal/repodata/intake"
 )
-
-// maxFile bounds a file of advisories as it is sent; its reader bounds what it holds.
-const maxFile = 128 << 20
-
-// reader reads the advisories in a file of a form, as those of a platform, and returns
-// sentences on what had to be left out. An error is about the file as a whole.
-type reader func(r io.Reader, p platform.Platform) ([]advisory.Advisory, []string, error)
 
 func (s *Resources) routeIntake() {
 	for path, says := range map[string]string{root: "Take an advisory as ALBS's clients send it, from Red Hat's OVAL", root + "new/": "Take an advisory as ALBS's clients send it"} {
@@ -49,39 +37,13 @@ func (s *Resources) routeIntake() {
 	op.Description = "The file is the body, plain or compressed by gzip, zstd or xz. Each advisory is rewritten by the platform's rules and taken for itself."
 	op.Parameters = []*huma.Param{
 		rest.QueryParam("platform", huma.TypeString, "The platform's name or id"),
-		rest.QueryParam("format", huma.TypeString, strings.Join(formats(), ", ")),
+		rest.QueryParam("format", huma.TypeString, strings.Join(forms.Names(), ", ")),
 		rest.QueryParam("reason", huma.TypeString, "For the history of each"),
 	}
 	op.RequestBody = &huma.RequestBody{Required: true, Content: map[string]*huma.MediaType{"application/octet-stream": {}}}
 	op.Responses = rest.Answers(http.StatusOK, "What became of each", "application/json")
 	op.Responses["200"].Content["application/json"].Schema = rest.SchemaOf[advisoryImportView](s.Server)
 	s.Raw(op, s.importFile)
-}
-
-// readers are the forms that can be imported, by name.
-var readers = map[string]reader{"csaf": readCSAF, "osv": whole(osv.Read), "updateinfo": whole(update.Read)}
-
-// whole reads a form in which all that there is is the platform's.
-func whole(read func(io.Reader, string) ([]advisory.Advisory, []string, error)) reader {
-	return func(r io.Reader, p platform.Platform) ([]advisory.Advisory, []string, error) { return read(r, p.Name) }
-}
-
-// readCSAF reads what a document says of the platform itself or of what it follows.
-func readCSAF(r io.Reader, p platform.Platform) ([]advisory.Advisory, []string, error) {
-	of := csaf.Platform{Name: p.Name, CPEs: slices.Clone(p.Errata.Upstream)}
-	if p.Errata.CPE != "" {
-		of.CPEs = append(of.CPEs, p.Errata.CPE)
-	}
-	return csaf.Read(r, of)
-}
-
-func formats() []string {
-	var out []string
-	for name := range readers {
-		out = append(out, name)
-	}
-	slices.Sort(out)
-	return out
 }
 
 // takenAdvisoryView is what became of an advisory that came in.
@@ -134,22 +96,22 @@ func (s *Resources) takeALBS(w http.ResponseWriter, r *http.Request) {
 }
 
 func (s *Resources) albs(ctx context.Context, b []byte) (albsAdvisoryView, error) {
-	g, err := readALBS(b)
+	g, err := forms.ALBS(b)
 	if err != nil {
 		return albsAdvisoryView{}, err
 	}
-	p, err := s.platformOf(ctx, g.platform)
+	p, err := s.platformOf(ctx, g.Platform)
 	if err != nil {
 		return albsAdvisoryView{}, err
 	}
-	taken, err := s.Errata.Import(ctx, p.Name, []advisory.Advisory{g.advisory}, errata.CreateOptions{Builds: g.builds, Frozen: g.frozen})
+	taken, err := s.Errata.Import(ctx, p.Name, []advisory.Advisory{g.Advisory}, errata.CreateOptions{Builds: g.Builds, Frozen: g.Frozen})
 	if err != nil {
 		return albsAdvisoryView{}, err
 	}
 	if taken[0].Err != nil {
 		return albsAdvisoryView{}, taken[0].Err
 	}
-	out := albsAdvisoryView{OK: true, takenAdvisoryView: viewTaken(taken[0]), Dropped: g.dropped}
+	out := albsAdvisoryView{OK: true, takenAdvisoryView: viewTaken(taken[0]), Dropped: g.Dropped}
 	if out.Dropped == nil {
 		out.Dropped = []string{}
 	}
@@ -163,13 +125,12 @@ type advisoryImportView struct {
 
 func (s *Resources) importFile(w http.ResponseWriter, r *http.Request) {
 	q := r.URL.Query()
-	read, ok := readers[q.Get("format")]
-	if !ok {
-		s.Fail(w, r, albs.Errorf(albs.Invalid, "format %.40q is not one of %s", q.Get("format"), strings.Join(formats(), ", ")))
+	if err := forms.Check(q.Get("format")); err != nil {
+		s.Fail(w, r, err)
 		return
 	}
-	body := &telling{ReadCloser: face.LongBody(w, r, maxFile)}
-	out, err := s.importAll(r.Context(), body, read, q.Get("platform"), q.Get("reason"))
+	body := &telling{ReadCloser: face.LongBody(w, r, forms.MaxFile)}
+	out, err := s.importAll(r.Context(), body, q.Get("format"), q.Get("platform"), q.Get("reason"))
 	if body.err != nil {
 		err = broken(body.err)
 	}
@@ -195,17 +156,12 @@ func (t *telling) Read(p []byte) (int, error) {
 	return n, err
 }
 
-func (s *Resources) importAll(ctx context.Context, body io.Reader, read reader, name, reason string) (advisoryImportView, error) {
+func (s *Resources) importAll(ctx context.Context, body io.Reader, format, name, reason string) (advisoryImportView, error) {
 	p, err := s.platformOf(ctx, name)
 	if err != nil {
 		return advisoryImportView{}, err
 	}
-	open, done, err := intake.Decompress(body)
-	if err != nil {
-		return advisoryImportView{}, intake.Refused("the file", err)
-	}
-	defer done()
-	as, dropped, err := read(open, p)
+	as, dropped, err := forms.Read(body, format, p)
 	if err != nil {
 		return advisoryImportView{}, err
 	}

@@ -1,4 +1,4 @@
-package advisories
+package forms
 
 import (
 	"encoding/json"
@@ -64,13 +64,13 @@ type albsPackage struct {
 	Source  *string       `json:"source_srpm"`
 }
 
-// given is what a body of ALBS's came to.
-type given struct {
-	advisory advisory.Advisory // its platform is empty
-	platform string            // the number that the body has
-	frozen   bool
-	builds   []albs.BuildID
-	dropped  []string // a sentence for each thing that had to be left out
+// Given is what a body of ALBS's came to.
+type Given struct {
+	Advisory advisory.Advisory // its platform and its type are empty
+	Platform string            // the number that the body has
+	Frozen   bool
+	Builds   []albs.BuildID
+	Dropped  []string // a sentence for each thing that had to be left out
 }
 
 func deref(s *string) string {
@@ -80,19 +80,19 @@ func deref(s *string) string {
 	return *s
 }
 
-// readALBS reads a body of ALBS's. The error is Invalid, and names the member that is
-// wrong.
-func readALBS(b []byte) (given, error) {
+// ALBS reads a body of ALBS's, which its clients send to /errata/ and /errata/new/. The
+// error is Invalid, and names the member that is wrong.
+func ALBS(b []byte) (Given, error) {
 	var in albsRecord
 	if err := json.Unmarshal(b, &in); err != nil {
-		return given{}, albs.Errorf(albs.Invalid, "the body is not an advisory as ALBS has it: %w", err)
+		return Given{}, albs.Errorf(albs.Invalid, "the body is not an advisory as ALBS has it: %w", err)
 	}
-	out := given{platform: strings.Trim(string(in.PlatformID), `"`), frozen: in.Freezed != nil && *in.Freezed}
+	out := Given{Platform: strings.Trim(string(in.PlatformID), `"`), Frozen: in.Freezed != nil && *in.Freezed}
 	a := advisory.Advisory{
 		ID: in.ID, Description: advisory.CleanText(deref(in.Description)), Summary: advisory.CleanText(deref(in.Summary)), Solution: advisory.CleanText(deref(in.Solution)),
 		Rights: advisory.CleanLine(deref(in.Rights)), From: advisory.CleanLine(deref(in.ContactMail)),
 	}
-	if out.platform == "" || out.platform == "null" {
+	if out.Platform == "" || out.Platform == "null" {
 		return out, albs.Errorf(albs.Invalid, "body.platform_id is missing")
 	}
 	if !advisory.ValidID(in.ID) {
@@ -109,7 +109,7 @@ func readALBS(b []byte) (given, error) {
 		return out, albs.Errorf(albs.Invalid, "body.severity: %w", err)
 	}
 	a.SetTitle(deref(in.Title))
-	out.advisory = a
+	out.Advisory = a
 	for _, r := range in.References {
 		out.reference(r)
 	}
@@ -127,24 +127,24 @@ func readALBS(b []byte) (given, error) {
 		if p.Arch == "src" {
 			pkg.Module = nil
 		}
-		if s := out.advisory.AddPackage(pkg); s != "" {
+		if s := out.Advisory.AddPackage(pkg); s != "" {
 			return out, albs.Errorf(albs.Invalid, "body.packages: %s", s)
 		}
-		if p.Build != nil && *p.Build > 0 && !slices.Contains(out.builds, *p.Build) {
-			out.builds = append(out.builds, *p.Build)
+		if p.Build != nil && *p.Build > 0 && !slices.Contains(out.Builds, *p.Build) {
+			out.Builds = append(out.Builds, *p.Build)
 		}
 	}
 	// Its platform, and by that its type, are the caller's to say.
-	a = out.advisory
+	a = out.Advisory
 	a.Platform, a.Type = "p", advisory.Bugfix
 	err = a.Settle()
 	a.Platform, a.Type = "", ""
-	out.advisory = a
+	out.Advisory = a
 	return out, err
 }
 
 // reference takes a reference, with the CVE that ALBS may tell in any.
-func (g *given) reference(r albsReference) {
+func (g *Given) reference(r albsReference) {
 	kind := map[string]advisory.ReferenceKind{
 		"cve": advisory.ToCVE, "rhsa": advisory.ToAdvisory, "rhba": advisory.ToAdvisory, "rhea": advisory.ToAdvisory, "bugzilla": advisory.ToBugzilla,
 		"self": advisory.ToSelf, "self_ref": advisory.ToSelf, // by value and by name of ALBS's enumeration
@@ -152,15 +152,15 @@ func (g *given) reference(r albsReference) {
 	if kind == "" {
 		kind = advisory.ToOther
 	}
-	if s := g.advisory.AddReference(advisory.Reference{Kind: kind, ID: r.ID, URL: r.Href, Title: deref(r.Title)}); s != "" {
-		g.dropped = append(g.dropped, s)
+	if s := g.Advisory.AddReference(advisory.Reference{Kind: kind, ID: r.ID, URL: r.Href, Title: deref(r.Title)}); s != "" {
+		g.Dropped = append(g.Dropped, s)
 	}
 	if r.CVE == nil {
 		return
 	}
 	c := advisory.CVE{ID: r.CVE.ID}
 	if !advisory.ValidCVE(c.ID) {
-		g.dropped = append(g.dropped, fmt.Sprintf("%.60q is no id of a CVE", c.ID))
+		g.Dropped = append(g.Dropped, fmt.Sprintf("%.60q is no id of a CVE", c.ID))
 		return
 	}
 	if v := advisory.CleanLine(deref(r.CVE.CVSS3)); v != "" {
@@ -170,19 +170,19 @@ func (g *given) reference(r albsReference) {
 	if severity, err := advisory.ParseSeverity(deref(r.CVE.Impact)); err == nil {
 		c.Impact = severity
 	} else {
-		g.dropped = append(g.dropped, fmt.Sprintf("%s has no impact that is known: %.40q", c.ID, *r.CVE.Impact))
+		g.Dropped = append(g.Dropped, fmt.Sprintf("%s has no impact that is known: %.40q", c.ID, *r.CVE.Impact))
 	}
 	if s := deref(r.CVE.Public); s != "" {
 		if at, err := advisory.ParseTime(s); err == nil {
 			c.Public = at
 		} else {
-			g.dropped = append(g.dropped, fmt.Sprintf("%s became known at no day that can be read: %.40q", c.ID, s))
+			g.Dropped = append(g.Dropped, fmt.Sprintf("%s became known at no day that can be read: %.40q", c.ID, s))
 		}
 	}
-	if i := slices.IndexFunc(g.advisory.CVEs, func(o advisory.CVE) bool { return o.ID == c.ID }); i >= 0 {
-		g.advisory.CVEs[i] = c
+	if i := slices.IndexFunc(g.Advisory.CVEs, func(o advisory.CVE) bool { return o.ID == c.ID }); i >= 0 {
+		g.Advisory.CVEs[i] = c
 	} else {
-		g.advisory.CVEs = append(g.advisory.CVEs, c)
+		g.Advisory.CVEs = append(g.Advisory.CVEs, c)
 	}
 }
 

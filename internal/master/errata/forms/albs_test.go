@@ -1,4 +1,4 @@
-package advisories
+package forms
 
 import (
 	"encoding/json"
@@ -35,11 +35,11 @@ const sent = `{
 
 func TestReadALBS(t *testing.T) {
 	t.Parallel()
-	g, err := readALBS([]byte(sent))
+	g, err := ALBS([]byte(sent))
 	if err != nil {
 		t.Fatal(err)
 	}
-	a := g.advisory
+	a := g.Advisory
 	var packages, refs []string
 	for _, p := range a.Packages {
 		packages = append(packages, fmt.Sprint(p.NEVRA, " ", p.Reboot))
@@ -55,11 +55,11 @@ func TestReadALBS(t *testing.T) {
 		t.Error(diff)
 	}
 	if a.Title != "usbguard security update" || a.Severity != advisory.Moderate || a.Description != "Some words.\nMore." || a.Upstream != "RHSA-2022:0123" ||
-		a.Updated.Format("2006-01-02") != "2022-10-23" || g.platform != "1" || g.frozen || !cmp.Equal(g.builds, []albs.BuildID{7}) {
+		a.Updated.Format("2006-01-02") != "2022-10-23" || g.Platform != "1" || g.Frozen || !cmp.Equal(g.Builds, []albs.BuildID{7}) {
 		t.Errorf("it was read as %+v", g)
 	}
-	if len(g.dropped) != 1 || !strings.Contains(g.dropped[0], "javascript") {
-		t.Errorf("dropped: %q", g.dropped)
+	if len(g.Dropped) != 1 || !strings.Contains(g.Dropped[0], "javascript") {
+		t.Errorf("dropped: %q", g.Dropped)
 	}
 	if len(a.CVEs) != 1 || a.CVEs[0].ID != "CVE-2022-21618" || len(a.CVEs[0].CWEs) != 2 || a.CVEs[0].Public.IsZero() || len(a.CVEs[0].Scores) != 1 {
 		t.Errorf("CVEs: %+v", a.CVEs)
@@ -128,7 +128,7 @@ func TestReadCriteria(t *testing.T) {
 		}, nil, "body.packages"},
 		"a list": {func(m map[string]any) { m["references"] = "x" }, nil, "as ALBS has it"},
 	} {
-		g, err := readALBS(body(tt.change))
+		g, err := ALBS(body(tt.change))
 		if tt.err != "" {
 			if albs.KindOf(err) != albs.Invalid || !strings.Contains(err.Error(), tt.err) {
 				t.Errorf("%s: %v, want %q", name, err, tt.err)
@@ -140,7 +140,7 @@ func TestReadCriteria(t *testing.T) {
 			continue
 		}
 		var got []string
-		for _, p := range g.advisory.Packages {
+		for _, p := range g.Advisory.Packages {
 			s := p.NEVRA.String()
 			if p.Module != nil {
 				s += " " + p.Module.String()
@@ -165,14 +165,14 @@ func FuzzReadALBS(f *testing.F) {
 	f.Add([]byte(sent))
 	f.Add([]byte(`{"id":"A-1:1","platform_id":"1","issued_date":"1","updated_date":"1","criteria":[[[{"comment":"a is earlier than 0:1-1","x":["y"]}]]],"tests":{"id":"y","z":"s"},"states":{"id":"s","arch":"noarch|x"}}`))
 	f.Fuzz(func(t *testing.T, b []byte) {
-		g, err := readALBS(b)
+		g, err := ALBS(b)
 		if err != nil {
 			if k := albs.KindOf(err); k != albs.Invalid && k != albs.TooLarge {
 				t.Fatalf("kind %q: %v", k, err)
 			}
 			return
 		}
-		a := g.advisory
+		a := g.Advisory
 		a.Platform, a.Type = "p", advisory.Security
 		if err := a.Check(); err != nil {
 			t.Fatal(err)
