@@ -146,8 +146,8 @@ type Edit struct {
 	Builds      *[]albs.BuildID
 }
 
-// apply returns a with the edit made.
-func (e Edit) apply(a advisory.Advisory) advisory.Advisory {
+// Apply returns a with what the edit changes of an advisory itself.
+func (e Edit) Apply(a advisory.Advisory) advisory.Advisory {
 	replace(&a.Severity, e.Severity)
 	replace(&a.Title, e.Title)
 	replace(&a.Summary, e.Summary)
@@ -181,7 +181,7 @@ func (e *Errata) Edit(ctx context.Context, k Key, revision int64, c Edit) (Recor
 		return Record{}, err
 	}
 	return e.change(ctx, auth.ErrataCreate, k, revision, Edited, c.Reason, edit, func(ctx context.Context, tx db.Tx, s scheme, r *row) ([]Difference, error) {
-		d, err := r.edit(s, c.apply(r.edited), e.now())
+		d, err := r.edit(s, c.Apply(r.edited), e.now())
 		if err != nil {
 			return nil, err
 		}

@@ -148,6 +148,9 @@ type Query struct {
 	State    State
 	Type     advisory.Type
 	Severity *advisory.Severity
+	// Since and Until bound when they were issued: from the one on, and before the other; a
+	// zero time is no bound.
+	Since, Until time.Time
 	// Pending leaves only those of which a release would publish something.
 	Pending bool
 	// Before is the last of the page before; the zero Place begins.

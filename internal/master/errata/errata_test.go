@@ -301,6 +301,8 @@ func TestList(t *testing.T) {
 			"by ids":      {errata.Query{IDs: []string{"ALSA-2024:1", "ALSA-2024:5", "ALSA-2024:9"}}, []string{"5", "1"}},
 			"by state":    {errata.Query{State: errata.Released}, nil},
 			"by type":     {errata.Query{Type: advisory.Bugfix}, nil},
+			"since a day": {errata.Query{Since: issued.AddDate(0, 0, 1)}, []string{"5", "4", "3"}},
+			"until a day": {errata.Query{Since: issued, Until: issued.AddDate(0, 0, 1)}, []string{"2", "1"}},
 			"of none":     {errata.Query{Severity: ptr(advisory.None)}, []string{"4"}},
 			"that wait":   {errata.Query{Pending: true, Platform: "el9", Type: advisory.Security}, []string{"5", "3", "2", "1"}},
 		} {

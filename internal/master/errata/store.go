@@ -180,6 +180,8 @@ func (q Query) where() (string, []any) {
 	if q.Severity != nil {
 		w.If(true, "a.severity = $%d", string(*q.Severity))
 	}
+	w.If(!q.Since.IsZero(), "a.issued_at >= $%d", db.At(q.Since))
+	w.If(!q.Until.IsZero(), "a.issued_at < $%d", db.At(q.Until))
 	condition, args := w.SQL()
 	if q.Pending {
 		condition += " AND " + waits
