@@ -32,7 +32,7 @@ var unasked = map[string]string{
 		repo.Repos.Contain repo.Repos.Current repo.Repos.Find repo.Repos.Open repo.Repos.ReadTree repo.Repos.TreeAt repo.Repos.TreeOf repo.Repos.TreeShown repo.Repos.Trees repo/history.History.Diff repo/history.History.Holdings repo/history.History.Moments repo/history.History.Show
 		release.Releases.Effects sign.Signing.AllowedFiles sign.Signing.File sign.Signing.FileEffects sign.Signing.Files sign.Signing.RequestEffects
 		sign.Signing.Key sign.Signing.Keygen sign.Signing.Keys sign.Signing.Request sign.Signing.Requests sign.Signing.Revocation sign.Signing.Revoked sign.Signing.Signed sign.Signing.SignedBy source/notary.Notary.Commit source/notary.Notary.Commits source/notary.Notary.Job source/notary.Notary.Refs source/notary.Notary.Repositories trace.Traces.Of
-		errata/matching.Matching.Counts errata/matching.Matching.Of errata/matching.Matching.OfBuild errata/matching.Matching.Queue errata/matching.Matching.Standings errata/monitor.Monitor.Last
+		errata/matching.Matching.Counts errata/matching.Matching.Of errata/matching.Matching.OfBuild errata/matching.Matching.Packages errata/matching.Matching.Queue errata/matching.Matching.Standings errata/monitor.Monitor.Last
 		errata.Errata.Count errata.Errata.Get errata.Errata.History errata.Errata.Issue errata.Errata.Issues errata.Errata.List errata.Errata.Published errata.Errata.Summaries errata.Errata.Unreleased
 		rebuild.Rebuilds.ByTask rebuild.Rebuilds.Get rebuild.Rebuilds.List rebuild.Rebuilds.Of
 		transparency.Transparency.Beside transparency.Transparency.Open transparency.Transparency.Policy transparency.Transparency.State transparency.Transparency.Summary

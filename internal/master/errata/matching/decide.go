@@ -12,6 +12,7 @@ import (
 	"albs/internal/master/auth"
 	"albs/internal/master/db"
 	"albs/internal/master/errata"
+	"albs/internal/master/errata/match"
 )
 
 func compareKeys(a, b errata.Key) int {
@@ -260,6 +261,33 @@ func (m *Matching) Standings(ctx context.Context, keys []errata.Key) (map[errata
 		}
 	}
 	return out, nil
+}
+
+// Wish says which packages of builds to list: those for a platform that have the name, are
+// of the build, or both; one of the two is given.
+type Wish struct {
+	Platform string
+	Name     string
+	Build    albs.BuildID
+}
+
+// MaxPackages is the most packages that one Packages returns.
+const MaxPackages = 500
+
+// Packages returns packages of builds for people to choose from, those of the newest builds
+// first, and whether there are more. Anyone may ask. Invalid for a Wish without a name and a
+// build.
+func (m *Matching) Packages(ctx context.Context, w Wish) ([]match.Package, bool, error) {
+	if w.Name == "" && w.Build == 0 {
+		return nil, false, albs.Errorf(albs.Invalid, "name the packages to look for, or their build")
+	}
+	rows, err := wished(ctx, m.DB, w, MaxPackages+1)
+	if err != nil {
+		return nil, false, fmt.Errorf("find packages of builds: %w", err)
+	}
+	more := len(rows) > MaxPackages
+	out, err := m.known(ctx, w.Platform, rows[:min(len(rows), MaxPackages)])
+	return out, more, err
 }
 
 // OfBuild returns the advisories that packages of a build answer, or could, by platform and

@@ -420,6 +420,11 @@ func (m *Matching) candidates(ctx context.Context, on string, names []string) ([
 	if err != nil {
 		return nil, fmt.Errorf("find packages of builds: %w", err)
 	}
+	return m.known(ctx, on, rows)
+}
+
+// known returns packages of builds for a platform with what is known of them at present.
+func (m *Matching) known(ctx context.Context, on string, rows []packageRow) ([]match.Package, error) {
 	var unsigned []albs.Digest
 	for _, r := range rows {
 		unsigned = append(unsigned, r.Unsigned)

@@ -320,6 +320,28 @@ func TestFollow(t *testing.T) {
 			"foo-doc-1.0-9.el9.noarch: the newest foo-doc, of build 1, is 1.0-6.el9, older than 1.0-9.el9")
 
 		f.build(20, rpmbuild(t, "foo", "10.el9.alma.1", "", "")) // 10 is more than 9
+		for what, tc := range map[string]struct {
+			w    Wish
+			want string
+		}{
+			"by name":  {Wish{Platform: "el9", Name: "foo"}, "foo-1.0-10.el9.alma.1.src of 2, foo-1.0-10.el9.alma.1.x86_64 of 2, foo-1.0-6.el9.src of 1, foo-1.0-6.el9.x86_64 of 1"},
+			"by build": {Wish{Platform: "el9", Build: 1}, "foo-1.0-6.el9.src of 1, foo-1.0-6.el9.x86_64 of 1, foo-doc-1.0-6.el9.noarch of 1"},
+			"by both":  {Wish{Platform: "el9", Name: "foo-doc", Build: 2}, "foo-doc-1.0-10.el9.alma.1.noarch of 2"},
+			"of el8":   {Wish{Platform: "el8", Name: "foo"}, ""},
+		} {
+			ps, more, err := f.Packages(t.Context(), tc.w)
+			must(t, err)
+			var got []string
+			for _, p := range ps {
+				got = append(got, fmt.Sprintf("%s of %d", p.NEVRA, p.Build))
+			}
+			if s := strings.Join(got, ", "); s != tc.want || more {
+				t.Errorf("packages %s: %s, %t", what, s, more)
+			}
+		}
+		if _, _, err := f.Packages(t.Context(), Wish{Platform: "el9"}); albs.KindOf(err) != albs.Invalid {
+			t.Errorf("all packages of a platform: %v", err)
+		}
 		f.want(k, "needs match",
 			"foo-1.0-9.el9.x86_64 ← foo-1.0-10.el9.alma.1.x86_64 of 2: proposal",
 			"foo-doc-1.0-9.el9.noarch ← foo-doc-1.0-10.el9.alma.1.noarch of 2: proposal")

@@ -92,6 +92,18 @@ func named(ctx context.Context, q db.Q, platform string, names []string) ([]pack
 	return out, nil
 }
 
+// wished returns at most n packages, those of the newest builds first.
+func wished(ctx context.Context, q db.Q, f Wish, n int) (rows []packageRow, err error) {
+	var w db.Where
+	w.If(true, "platform = $%d", f.Platform)
+	w.If(f.Name != "", "name = $%d", f.Name)
+	w.If(f.Build != 0, "build_id = $%d", f.Build)
+	condition, args := w.SQL()
+	args = append(args, n)
+	err = q.SelectContext(ctx, &rows, fmt.Sprintf(`SELECT %s FROM errata_package WHERE %s ORDER BY build_id DESC, name, arch, id LIMIT $%d`, packageColumns, condition, len(args)), args...)
+	return rows, err
+}
+
 // wanting returns the advisories of a platform that wait for a release and to which one of
 // the names matters, by id.
 func wanting(ctx context.Context, q db.Q, platform string, names []string) ([]errata.Key, error) {
