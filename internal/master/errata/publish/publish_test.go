@@ -365,6 +365,17 @@ func TestPublish(t *testing.T) {
 		}, paths(s)); diff != "" {
 			t.Errorf("files (-want +got):\n%s", diff)
 		}
+		pf, err := f.Publisher.Platforms.Get(t.Context(), "el9")
+		f.must(err)
+		dist, err := errata.Distribution(pf)
+		f.must(err)
+		addresses := Addresses(a, dist)
+		for _, at := range addresses { // who follows one finds what was published
+			f.file("errata/el9/" + strings.TrimPrefix(at.URL, dist.URL+"/"))
+		}
+		if len(addresses) != 8 {
+			t.Errorf("it is read at %v", addresses)
+		}
 
 		// The same id on another platform is another advisory.
 		f.publish(want(key8)...)
