@@ -36,14 +36,14 @@ type entry struct {
 	From        string      `json:"fromstr"`
 	Title       string      `json:"title"`
 	Type        string      `json:"type"`
-	Release     string      `json:"release"`
-	Version     string      `json:"version"`
+	Release     word        `json:"release"`
+	Version     word        `json:"version"`
 	Rights      string      `json:"rights"`
 	Solution    string      `json:"solution"`
 	Status      string      `json:"status"`
 	Severity    string      `json:"severity"`
 	Summary     string      `json:"summary"`
-	PushCount   string      `json:"pushcount"`
+	PushCount   word        `json:"pushcount"`
 	Description string      `json:"description"`
 	Pkglist     pkglist     `json:"pkglist"`
 	References  []reference `json:"references"`
@@ -63,16 +63,16 @@ type pkglist struct {
 type module struct {
 	Name    string `json:"name"`
 	Stream  string `json:"stream"`
-	Version int64  `json:"version,omitempty"`
+	Version digits `json:"version,omitempty"`
 	Context string `json:"context,omitempty"`
 	Arch    string `json:"arch,omitempty"`
 }
 
 type pkg struct {
 	Name     string `json:"name"`
-	Epoch    string `json:"epoch"`
-	Version  string `json:"version"`
-	Release  string `json:"release"`
+	Epoch    word   `json:"epoch"`
+	Version  word   `json:"version"`
+	Release  word   `json:"release"`
 	Arch     string `json:"arch"`
 	Src      string `json:"src"`
 	Filename string `json:"filename"`
@@ -91,8 +91,8 @@ type reference struct {
 // fullEntry is an entry of errata.full.json, whose times are whole seconds.
 type fullEntry struct {
 	ID          string          `json:"id"`
-	Issued      int64           `json:"issued_date"`
-	Updated     int64           `json:"updated_date"`
+	Issued      seconds         `json:"issued_date"`
+	Updated     seconds         `json:"updated_date"`
 	Severity    string          `json:"severity"`
 	Title       string          `json:"title"`
 	Description string          `json:"description"`
@@ -104,9 +104,9 @@ type fullEntry struct {
 
 type fullPackage struct {
 	Name         string `json:"name"`
-	Epoch        string `json:"epoch"`
-	Version      string `json:"version"`
-	Release      string `json:"release"`
+	Epoch        word   `json:"epoch"`
+	Version      word   `json:"version"`
+	Release      word   `json:"release"`
 	Arch         string `json:"arch"`
 	Src          string `json:"src"`
 	Filename     string `json:"filename"`
@@ -119,7 +119,7 @@ type fullPackage struct {
 type fullModule struct {
 	Name    string `json:"name"`
 	Stream  string `json:"stream"`
-	Version string `json:"version"`
+	Version word   `json:"version"`
 	Context string `json:"context"`
 	Arch    string `json:"arch"`
 }
@@ -143,7 +143,7 @@ func Piece(a advisory.Advisory) advisory.Piece {
 	e := entry{
 		ID: a.ID, Issued: date{a.Issued.UnixMilli()}, Updated: date{a.Updated.UnixMilli()}, From: a.From, Title: a.FullTitle(), Type: string(a.Type),
 		// Release and push count say nothing; today's files have these.
-		Release: "0", PushCount: "1", Status: "final", Version: strconv.Itoa(a.Version), Rights: a.Rights, Solution: a.Solution,
+		Release: "0", PushCount: "1", Status: "final", Version: word(strconv.Itoa(a.Version)), Rights: a.Rights, Solution: a.Solution,
 		Severity: a.Severity.Title(), Summary: a.Summary, Description: a.Description, References: []reference{},
 	}
 	for _, r := range a.AllReferences() {
@@ -176,7 +176,7 @@ func list(a advisory.Advisory, g advisory.ModuleGroup) pkglist {
 	seen := map[pkg]bool{}
 	for _, p := range g.Packages {
 		q := pkg{
-			Name: p.Name, Epoch: strconv.Itoa(p.Epoch), Version: p.Version, Release: p.Release, Arch: p.Arch, Src: p.Source, Filename: p.Filename(),
+			Name: p.Name, Epoch: word(strconv.Itoa(p.Epoch)), Version: word(p.Version), Release: word(p.Release), Arch: p.Arch, Src: p.Source, Filename: p.Filename(),
 			Sum: string(p.Digest), SumType: 0, Reboot: yes(p.Reboot || a.Reboot),
 		}
 		if p.Digest != "" {
@@ -198,6 +198,7 @@ func common(g advisory.ModuleGroup) *module {
 	}
 	first := g.Packages[0].Module
 	m := &module{Name: first.Name, Stream: first.Stream, Context: first.Context, Arch: first.Arch}
+	var highest uint64
 	for _, p := range g.Packages {
 		if p.Module.Context != m.Context {
 			m.Context = ""
@@ -206,8 +207,11 @@ func common(g advisory.ModuleGroup) *module {
 			m.Arch = ""
 		}
 		if v := p.Module.Version; v <= math.MaxInt64 {
-			m.Version = max(m.Version, int64(v))
+			highest = max(highest, v)
 		}
+	}
+	if highest != 0 {
+		m.Version = digits(strconv.FormatUint(highest, 10))
 	}
 	return m
 }
@@ -219,14 +223,14 @@ func FullPiece(a advisory.Advisory) advisory.Piece {
 		return advisory.Piece{ID: a.ID, Updated: a.Updated}
 	}
 	e := fullEntry{
-		ID: a.ID, Issued: a.Issued.Unix(), Updated: a.Updated.Unix(), Severity: a.Severity.Title(), Title: a.FullTitle(), Description: a.Description,
+		ID: a.ID, Issued: seconds(a.Issued.Unix()), Updated: seconds(a.Updated.Unix()), Severity: a.Severity.Title(), Title: a.FullTitle(), Description: a.Description,
 		Type: string(a.Type), Packages: []fullPackage{}, Modules: []fullModule{}, References: []fullReference{},
 	}
 	seen := map[fullPackage]bool{}
 	for _, g := range a.ByModule() {
 		for _, p := range g.Packages {
 			q := fullPackage{
-				Name: p.Name, Epoch: strconv.Itoa(p.Epoch), Version: p.Version, Release: p.Release, Arch: p.Arch, Src: p.Source, Filename: p.Filename(),
+				Name: p.Name, Epoch: word(strconv.Itoa(p.Epoch)), Version: word(p.Version), Release: word(p.Release), Arch: p.Arch, Src: p.Source, Filename: p.Filename(),
 				Checksum: string(p.Digest), Reboot: yes(p.Reboot || a.Reboot),
 			}
 			if p.Digest != "" {
@@ -235,7 +239,7 @@ func FullPiece(a advisory.Advisory) advisory.Piece {
 			if m := p.Module; m != nil {
 				q.Module = m.NSVCA()
 				f := strings.Split(q.Module, ":")
-				if fm := (fullModule{f[0], f[1], f[2], f[3], f[4]}); !slices.Contains(e.Modules, fm) {
+				if fm := (fullModule{f[0], f[1], word(f[2]), f[3], f[4]}); !slices.Contains(e.Modules, fm) {
 					e.Modules = append(e.Modules, fm)
 				}
 			}

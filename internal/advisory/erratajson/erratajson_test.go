@@ -194,7 +194,7 @@ func TestCollections(t *testing.T) {
 	if d := cmp.Diff(want, got); d != "" {
 		t.Error(d)
 	}
-	if len(f.Data[0].Modules) != 4 || len(f.Data[0].References) != 3 || f.Data[0].Updated != sample().Updated.Unix() {
+	if len(f.Data[0].Modules) != 4 || len(f.Data[0].References) != 3 || f.Data[0].Updated != seconds(sample().Updated.Unix()) {
 		t.Errorf("it is %+v", f.Data[0])
 	}
 }
@@ -314,6 +314,23 @@ func TestReadForeign(t *testing.T) {
 		if !slices.ContainsFunc(dropped, func(s string) bool { return strings.Contains(s, want) }) {
 			t.Errorf("nothing says %s: %q", want, dropped)
 		}
+	}
+	// Numbers for texts and texts for numbers cost nothing; what no number is, is told.
+	as, dropped, err = Read(strings.NewReader(`{"schema_version":1,"data":[
+{"id":"ALSA-2024:1","issued_date":"2024-01-02T03:04:05Z","updated_date":1704250000000,"severity":null,"title":"t","type":"security","modules":[{"name":"m","version":5}],
+ "packages":[{"name":"a","epoch":2,"version":10,"release":1.5,"arch":"x86_64","module":"m:s:5:c:x86_64"},{"name":"b","epoch":null,"version":"1","release":"1","arch":"noarch","module":"m:s:many"}]}]}`), "p")
+	if err != nil || len(as) != 1 || len(as[0].Packages) != 2 || as[0].Updated.Year() != 2024 || as[0].Issued.Year() != 2024 ||
+		as[0].Packages[1].NEVRA.String() != "a-2:10-1.5.x86_64" || as[0].Packages[1].Module.Version != 5 || len(dropped) != 1 || !strings.Contains(dropped[0], `"m:s:many" is no module`) {
+		t.Errorf("it is %+v, %q, %v", as, dropped, err)
+	}
+	as, dropped, err = Read(strings.NewReader(`[
+{"updateinfo_id":"ALSA-2024:2","issued_date":{"$date":1704250000000},"title":"t","type":"security","version":3,
+ "pkglist":{"module":{"name":"m","stream":"1","version":"many"},"packages":[{"name":"a","version":"1","release":"1","arch":"noarch"}]}},
+{"updateinfo_id":"ALSA-2024:3","issued_date":{"$date":1704250000000},"title":"t","type":"security",
+ "pkglist":{"module":{"name":"m","stream":"1","version":"10000020241118123456"},"packages":[{"name":"a","version":"1","release":"1","arch":"noarch"}]}}]`), "p")
+	if err != nil || len(as) != 2 || as[0].Version != 3 || as[0].Packages[0].Module.Version != 0 || as[1].Packages[0].Module.Version != 10000020241118123456 ||
+		len(dropped) != 1 || !strings.Contains(dropped[0], `the version "many" of the module "m:1" is no number`) {
+		t.Errorf("it is %+v, %q, %v", as, dropped, err)
 	}
 	for text, kind := range map[string]albs.Kind{
 		"": albs.Invalid, "5": albs.Invalid, "[": albs.Invalid, "[]x": albs.Invalid, "{}": albs.Invalid, `{"data":{}}`: albs.Invalid, `{"data":[`: albs.Invalid, `{"data":[]`: albs.Invalid, `{"data":[]} {}`: albs.Invalid,

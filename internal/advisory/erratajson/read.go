@@ -189,7 +189,7 @@ func (e entry) advisory(platform string) (advisory.Advisory, []string) {
 	r.From, r.Rights = advisory.CleanLine(e.From), advisory.CleanLine(e.Rights)
 	r.Summary, r.Solution = advisory.CleanText(e.Summary), advisory.CleanText(e.Solution)
 	var err error
-	if r.Version, err = strconv.Atoi(e.Version); err != nil && e.Version != "" {
+	if r.Version, err = strconv.Atoi(string(e.Version)); err != nil && e.Version != "" {
 		r.note(fmt.Sprintf("the version %.40q is no number", e.Version))
 	}
 	for _, f := range e.References {
@@ -197,7 +197,11 @@ func (e entry) advisory(platform string) (advisory.Advisory, []string) {
 	}
 	var m *advisory.Module
 	if n := e.Pkglist.Module; n != nil && n.Name != "" {
-		m = &advisory.Module{Name: n.Name, Stream: n.Stream, Version: uint64(max(n.Version, 0)), Context: n.Context, Arch: n.Arch}
+		m = &advisory.Module{Name: n.Name, Stream: n.Stream, Context: n.Context, Arch: n.Arch}
+		if m.Version, err = strconv.ParseUint(string(n.Version), 10, 64); err != nil && n.Version != "" {
+			m.Version = 0 // and not the highest there is
+			r.note(fmt.Sprintf("the version %.40q of the module %.80q is no number; it counts as unknown", string(n.Version), n.Name+":"+n.Stream))
+		}
 	}
 	for _, p := range e.Pkglist.Packages {
 		sum := p.Sum
@@ -205,14 +209,14 @@ func (e entry) advisory(platform string) (advisory.Advisory, []string) {
 			r.note(fmt.Sprintf("the sum of %.200s is of the type %.20s", p.Name, t))
 			sum = ""
 		}
-		r.add(rpm.NEVRA{Name: p.Name, Version: p.Version, Release: p.Release, Arch: p.Arch}, p.Epoch, p.Src, sum, p.Reboot != 0, m)
+		r.add(rpm.NEVRA{Name: p.Name, Version: string(p.Version), Release: string(p.Release), Arch: p.Arch}, string(p.Epoch), p.Src, sum, p.Reboot != 0, m)
 	}
 	return r.settled()
 }
 
 func (e fullEntry) advisory(platform string) (advisory.Advisory, []string) {
 	var r reading
-	r.texts(e.ID, platform, e.Severity, e.Title, e.Type, e.Description, moment(e.Issued), moment(e.Updated))
+	r.texts(e.ID, platform, e.Severity, e.Title, e.Type, e.Description, moment(int64(e.Issued)), moment(int64(e.Updated)))
 	for _, f := range e.References {
 		r.reference(f.Href, f.Type, f.ID, "")
 	}
@@ -228,7 +232,7 @@ func (e fullEntry) advisory(platform string) (advisory.Advisory, []string) {
 			r.note(fmt.Sprintf("the sum of %.200s is of the type %.20s", p.Name, p.ChecksumType))
 			sum = ""
 		}
-		r.add(rpm.NEVRA{Name: p.Name, Version: p.Version, Release: p.Release, Arch: p.Arch}, p.Epoch, p.Src, sum, p.Reboot != 0, m)
+		r.add(rpm.NEVRA{Name: p.Name, Version: string(p.Version), Release: string(p.Release), Arch: p.Arch}, string(p.Epoch), p.Src, sum, p.Reboot != 0, m)
 	}
 	return r.settled()
 }
@@ -241,6 +245,38 @@ func moment(n int64) time.Time {
 		return time.Time{}
 	}
 	return t
+}
+
+// word is a text; read, it may be a number too, or null.
+type word string
+
+// UnmarshalJSON implements json.Unmarshaler.
+func (w *word) UnmarshalJSON(b []byte) error {
+	if c := b[0]; c == '-' || c >= '0' && c <= '9' {
+		*w = word(b)
+		return nil
+	}
+	return json.Unmarshal(b, (*string)(w))
+}
+
+// digits is a number of any length; read, it is whatever stands in its place.
+type digits string
+
+// MarshalJSON implements json.Marshaler.
+func (d digits) MarshalJSON() ([]byte, error) { return []byte(d), nil }
+
+// UnmarshalJSON implements json.Unmarshaler.
+func (d *digits) UnmarshalJSON(b []byte) error { return (*word)(d).UnmarshalJSON(b) }
+
+// seconds is a time; read, it may be milliseconds, or a text.
+type seconds int64
+
+// UnmarshalJSON implements json.Unmarshaler.
+func (s *seconds) UnmarshalJSON(b []byte) error {
+	if t, err := advisory.ParseTime(string(bytes.Trim(b, `"`))); err == nil {
+		*s = seconds(t.Unix())
+	}
+	return nil // without a time the entry is refused, and not the file
 }
 
 // UnmarshalJSON implements json.Unmarshaler. Old files have a time as text.
