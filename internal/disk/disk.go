@@ -8,6 +8,7 @@
 package disk
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io"
@@ -87,21 +88,31 @@ func ReadFile(path string, limit int64) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	b, err := ReadAll(f, path, limit)
+	var size int64 // as it is told: what doesn't tell grows
+	if info, err := f.Stat(); err == nil {
+		size = min(info.Size(), limit)
+	}
+	b, err := readAll(f, path, limit, int(size))
 	return b, errors.Join(err, f.Close())
 }
 
 // ReadAll returns what is left of r, which messages call name, and which has at most
 // limit bytes; more is TooLarge. Other errors are r's.
 func ReadAll(r io.Reader, name string, limit int64) ([]byte, error) {
-	b, err := io.ReadAll(io.LimitReader(r, limit+1))
-	if err != nil {
+	return readAll(r, name, limit, 0)
+}
+
+// readAll is ReadAll of about so many bytes.
+func readAll(r io.Reader, name string, limit int64, size int) ([]byte, error) {
+	var b bytes.Buffer
+	b.Grow(size + bytes.MinRead)
+	if _, err := b.ReadFrom(io.LimitReader(r, limit+1)); err != nil {
 		return nil, err
 	}
-	if int64(len(b)) > limit {
+	if int64(b.Len()) > limit {
 		return nil, albs.Errorf(albs.TooLarge, "%s has more than %d bytes", name, limit)
 	}
-	return b, nil
+	return b.Bytes(), nil
 }
 
 // Lock makes the file at path, if it isn't there, and takes its lock (flock(2)) for
