@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -84,11 +85,11 @@ func join(t testing.TB, d advisory.Distribution, as []advisory.Advisory) []byte 
 	for _, a := range as {
 		pieces = append(pieces, piece(t, a, d))
 	}
-	b, err := Join(d, pieces, time.Date(2026, 12, 1, 0, 0, 0, 0, time.UTC))
+	parts, err := Join(d, pieces, time.Date(2026, 12, 1, 0, 0, 0, 0, time.UTC))
 	if err != nil {
 		t.Fatal(err)
 	}
-	return b
+	return slices.Concat(parts...)
 }
 
 // TestGolden: the file of one advisory, to the letter.
@@ -189,14 +190,15 @@ func TestJoin(t *testing.T) {
 	second.ID = "ALSA-2026:1235"
 	pieces = append(pieces, piece(t, sample(), d), piece(t, second, d))
 	at := time.Date(2026, 12, 1, 0, 0, 0, 0, time.UTC)
-	b, err := Join(d, pieces, at)
+	parts, err := Join(d, pieces, at)
 	if err != nil {
 		t.Fatal(err)
 	}
 	r.Shuffle(len(pieces), func(i, j int) { pieces[i], pieces[j] = pieces[j], pieces[i] })
-	if again, err := Join(d, pieces, at); err != nil || !bytes.Equal(b, again) {
+	if again, err := Join(d, pieces, at); err != nil || !slices.EqualFunc(parts, again, bytes.Equal) {
 		t.Errorf("in another order the file is another: %v", err)
 	}
+	b := slices.Concat(parts...)
 	ids, refs := map[string]int{}, map[string]bool{}
 	dec := xml.NewDecoder(bytes.NewReader(b))
 	definitions := 0
@@ -242,10 +244,50 @@ func TestJoin(t *testing.T) {
 	changed := advisory.Piece{ID: "ALSA-2026:1236", Bytes: bytes.Replace(piece(t, sample(), d).Bytes, []byte("less than"), []byte("equals"), 1)}
 	for name, bad := range map[string]advisory.Piece{
 		"another format": {ID: "A", Bytes: []byte("{}\n")}, "no id": {ID: "A", Bytes: []byte("d<definition/>\n")}, "no section": {ID: "A", Bytes: []byte("x<a id=\"oval:a\"/>\n")},
-		"an empty line": {ID: "A", Bytes: []byte("\n")}, "another thing of the same name": changed,
+		"an empty line": {ID: "A", Bytes: []byte("\n")}, "a line that breaks off": {ID: "A", Bytes: []byte("d<definition id=\"oval:a\"/>")}, "another thing of the same name": changed,
 	} {
 		if _, err := Join(d, append([]advisory.Piece{bad}, pieces...), at); albs.KindOf(err) != albs.Invalid {
 			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+// TestParts: wherever one advisory more stands, a handful of the parts are others than before.
+func TestParts(t *testing.T) {
+	t.Parallel()
+	r := rand.New(rand.NewPCG(47, 53))
+	d := nine()
+	const n = 10 * together
+	pieces := make([]advisory.Piece, n)
+	for i := range pieces {
+		pieces[i] = piece(t, advisorytest.Random(r, i), d)
+	}
+	at := time.Date(2026, 12, 1, 0, 0, 0, 0, time.UTC)
+	before, err := Join(d, pieces[1:], at)
+	if err != nil {
+		t.Fatal(err)
+	}
+	known := map[string]bool{}
+	for _, p := range before {
+		known[string(p)] = true
+	}
+	if len(before) < 4*4 {
+		t.Fatalf("%d advisories have %d parts", n, len(before))
+	}
+	for _, more := range []advisory.Piece{pieces[0], piece(t, sample(), d)} {
+		after, err := Join(d, append(pieces[1:n:n], more), at)
+		if err != nil {
+			t.Fatal(err)
+		}
+		others := 0
+		for _, p := range after {
+			if !known[string(p)] {
+				others++
+			}
+		}
+		// One of each section; more where elements go to it of which it is now the first.
+		if others == 0 || others > 2*len(sections) {
+			t.Errorf("with %s, %d parts of %d are others", more.ID, others, len(after))
 		}
 	}
 }
@@ -293,7 +335,11 @@ func BenchmarkJoin(b *testing.B) {
 				if err != nil {
 					b.Fatal(err)
 				}
-				b.SetBytes(int64(len(out)))
+				size := 0
+				for _, p := range out {
+					size += len(p)
+				}
+				b.SetBytes(int64(size))
 			}
 		})
 	}

@@ -10,19 +10,18 @@ import (
 	"albs/internal/advisory/osv"
 	"albs/internal/advisory/oval"
 	"albs/internal/advisory/page"
-	"albs/internal/repodata"
 )
 
 // earlier is a version of an advisory that was published before.
 type earlier struct{ updated time.Time }
 
 // form is one of those in which readers have advisories: what each advisory is in it, files
-// of its own and a piece of those over all, and the files that pieces make. A piece without
-// an id is none.
+// of its own and a piece of those over all, and the files that pieces make; pack returns a
+// file that has these parts as gzipped does. A piece without an id is none.
 type form struct {
 	name string
 	make func(a advisory.Advisory, d advisory.Distribution, before []earlier) ([]advisory.File, advisory.Piece, error)
-	join func(d advisory.Distribution, pieces []advisory.Piece, updated time.Time) ([]advisory.File, error) // nil if there is none over all
+	join func(d advisory.Distribution, pieces []advisory.Piece, updated time.Time, pack func([][]byte) []byte) ([]advisory.File, error) // nil if there is none over all
 }
 
 // forms are all of them but updateinfo, which each repository has of its own. Their paths
@@ -47,7 +46,7 @@ var forms = []form{{
 		}
 		return csaf.Write(a, d, rs)
 	},
-	join: func(d advisory.Distribution, pieces []advisory.Piece, updated time.Time) ([]advisory.File, error) {
+	join: func(d advisory.Distribution, pieces []advisory.Piece, updated time.Time, _ func([][]byte) []byte) ([]advisory.File, error) {
 		return csaf.Lists(d, pieces, updated, true)
 	},
 }, {
@@ -56,19 +55,19 @@ var forms = []form{{
 		p, err := oval.Piece(a, d)
 		return nil, p, err
 	},
-	join: func(d advisory.Distribution, pieces []advisory.Piece, updated time.Time) ([]advisory.File, error) {
-		b, err := oval.Join(d, pieces, updated)
-		if err != nil || b == nil {
+	join: func(d advisory.Distribution, pieces []advisory.Piece, updated time.Time, pack func([][]byte) []byte) ([]advisory.File, error) {
+		parts, err := oval.Join(d, pieces, updated)
+		if err != nil || parts == nil {
 			return nil, err
 		}
-		return []advisory.File{{Path: "oval/" + oval.FileName(d) + ".gz", Bytes: repodata.Member(b)}}, nil
+		return []advisory.File{{Path: "oval/" + oval.FileName(d) + ".gz", Bytes: pack(parts)}}, nil
 	},
 }, {
 	name: erratajson.Name,
 	make: func(a advisory.Advisory, _ advisory.Distribution, _ []earlier) ([]advisory.File, advisory.Piece, error) {
 		return nil, erratajson.Piece(a), nil
 	},
-	join: func(_ advisory.Distribution, pieces []advisory.Piece, _ time.Time) ([]advisory.File, error) {
+	join: func(_ advisory.Distribution, pieces []advisory.Piece, _ time.Time, _ func([][]byte) []byte) ([]advisory.File, error) {
 		return []advisory.File{erratajson.Join(pieces)}, nil
 	},
 }, {
@@ -76,7 +75,7 @@ var forms = []form{{
 	make: func(a advisory.Advisory, _ advisory.Distribution, _ []earlier) ([]advisory.File, advisory.Piece, error) {
 		return nil, erratajson.FullPiece(a), nil
 	},
-	join: func(_ advisory.Distribution, pieces []advisory.Piece, _ time.Time) ([]advisory.File, error) {
+	join: func(_ advisory.Distribution, pieces []advisory.Piece, _ time.Time, _ func([][]byte) []byte) ([]advisory.File, error) {
 		return []advisory.File{erratajson.JoinFull(pieces)}, nil
 	},
 }, {
@@ -84,7 +83,7 @@ var forms = []form{{
 	make: func(a advisory.Advisory, d advisory.Distribution, _ []earlier) ([]advisory.File, advisory.Piece, error) {
 		return page.Files(a, d), page.Row(a, d), nil
 	},
-	join: func(d advisory.Distribution, pieces []advisory.Piece, _ time.Time) ([]advisory.File, error) {
+	join: func(d advisory.Distribution, pieces []advisory.Piece, _ time.Time, _ func([][]byte) []byte) ([]advisory.File, error) {
 		return page.Index(pieces, d), nil
 	},
 }, {
@@ -92,14 +91,14 @@ var forms = []form{{
 	make: func(a advisory.Advisory, d advisory.Distribution, _ []earlier) ([]advisory.File, advisory.Piece, error) {
 		return nil, page.Item(a, d), nil
 	},
-	join: func(d advisory.Distribution, pieces []advisory.Piece, _ time.Time) ([]advisory.File, error) {
+	join: func(d advisory.Distribution, pieces []advisory.Piece, _ time.Time, _ func([][]byte) []byte) ([]advisory.File, error) {
 		return []advisory.File{page.Feed(pieces, d)}, nil
 	},
 }}
 
-// made is raised with every change of what a form makes of the same advisory, so that what
-// was kept of the form before isn't taken for that of the new one.
-const made = 2
+// made is raised with every change of what the forms make of the same advisories, so that
+// what was kept of the form before isn't taken for that of the new one. TestMade tells when.
+const made = 3
 
 // signed reports whether a file of a form has its signature beside it: documents of CSAF
 // have (CSAF 2.0 §7.1.20).

@@ -9,19 +9,18 @@
 // advisory.Encode writes it, in advisories/ID.json, whose sha256 the ledger knows, and made
 // of these the forms that readers have: updateinfo in each repository, OSV, CSAF, OVAL,
 // pages and feeds. So the tree says what is shown, and a rollback brings it back. All files
-// are made of the advisories alone and anew each time, but of those that stay the same only
-// what they have in common is copied.
+// are made of the advisories alone, and what was made once is kept on a shelf, so that one
+// more costs what it costs itself, and the copying of what is over all.
 package publish
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"io"
-	"path"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/rs/zerolog"
 
@@ -98,7 +97,7 @@ type Publisher struct {
 }
 
 // New returns a Publisher over its parts; releases are told of it by their Join.
-func New(p Parts) *Publisher { return &Publisher{Parts: p, cache: cache{p.Dir}} }
+func New(p Parts) *Publisher { return &Publisher{Parts: p, cache: cache{p.Dir, made}} }
 
 // Name implements release.Part.
 func (*Publisher) Name() string { return Name }
@@ -145,7 +144,16 @@ func (p *Publisher) May(ctx context.Context, pr product.Product, wanted []plan.W
 
 // Share implements release.Part.
 func (p *Publisher) Share(ctx context.Context, a release.Ask) (plan.Share, error) {
-	s := plan.Share{Part: Name, Records: map[string][]repodata.Record{}}
+	o := p.outcome(ctx, a.Tree)
+	s, err := p.share(o.ctx, a, o)
+	if serr := o.stored(); serr != nil {
+		err = serr // of which the other is a consequence, if there is one
+	}
+	return s, err
+}
+
+func (p *Publisher) share(ctx context.Context, a release.Ask, o *outcome) (plan.Share, error) {
+	s := plan.Share{Part: Name}
 	wanted := map[string][]plan.Wanted{}
 	for _, w := range a.Wanted {
 		k, err := keyOf(w.Name)
@@ -154,9 +162,9 @@ func (p *Publisher) Share(ctx context.Context, a release.Ask) (plan.Share, error
 		}
 		wanted[k.Platform] = append(wanted[k.Platform], w)
 	}
-	var shows []shown
+	var shows []*shown
 	for _, name := range a.Product.Platforms {
-		is, err := p.platform(ctx, a, name, wanted[name], &s)
+		is, err := p.platform(ctx, o, a, name, wanted[name], &s)
 		if err != nil {
 			return s, fmt.Errorf("advisories of platform %s: %w", name, err)
 		}
@@ -165,7 +173,6 @@ func (p *Publisher) Share(ctx context.Context, a release.Ask) (plan.Share, error
 		}
 	}
 	if len(shows) == 0 {
-		s.Records = nil
 		return s, nil
 	}
 	s.Folders, s.Types = []string{root, wellKnown}, []string{typeUpdateinfo}
@@ -177,13 +184,15 @@ func (p *Publisher) Share(ctx context.Context, a release.Ask) (plan.Share, error
 	}
 	slices.SortFunc(s.Refusals, func(x, y plan.Refusal) int { return strings.Compare(x.Reason, y.Reason) })
 	for _, is := range shows {
-		if err := p.joined(ctx, a, is, &s); err != nil {
+		if err := p.join(ctx, o, a, is); err != nil {
 			return s, fmt.Errorf("advisories of platform %s: %w", is.name, err)
 		}
+		is.shelf.tidy()
 	}
-	if err := p.provider(ctx, a, shows, &s); err != nil {
+	if err := p.provider(o, a, shows); err != nil {
 		return s, err
 	}
+	s.Files, s.Records = o.files, o.records
 	return s, nil
 }
 
@@ -191,13 +200,15 @@ func (p *Publisher) Share(ctx context.Context, a release.Ask) (plan.Share, error
 type shown struct {
 	name       string
 	dist       advisory.Distribution
+	shelf      *shelf
 	advisories []rendered // by id
+	updated    time.Time  // the latest of them
 }
 
 // platform finds what the product is to show of a platform's advisories, and adds to the
-// share what is of one advisory each: items, refusals and files.
-func (p *Publisher) platform(ctx context.Context, a release.Ask, name string, wanted []plan.Wanted, s *plan.Share) (shown, error) {
-	is := shown{name: name}
+// share what is of one advisory each: items and refusals.
+func (p *Publisher) platform(ctx context.Context, o *outcome, a release.Ask, name string, wanted []plan.Wanted, s *plan.Share) (*shown, error) {
+	is := &shown{name: name, shelf: p.cache.shelf(a.Product.Name, name)}
 	prefix := folder(name) + "/" + advisories + "/"
 	base := map[string]albs.Digest{} // by file name
 	for _, f := range a.Tree.Files {
@@ -222,14 +233,7 @@ func (p *Publisher) platform(ctx context.Context, a release.Ask, name string, wa
 	for _, n := range fresh {
 		base[fileName(n.ID)] = n.digest()
 	}
-	is.advisories, err = p.render(ctx, a, is.dist, base, fresh)
-	if err != nil {
-		return is, err
-	}
-	for _, r := range is.advisories {
-		s.Files = append(s.Files, r.Files...)
-	}
-	return is, nil
+	return is, p.render(ctx, o, is, base, fresh)
 }
 
 func fileName(id string) string { return advisory.FileName(id) + ".json" }
@@ -340,25 +344,4 @@ func (p *Publisher) bytes(ctx context.Context, d albs.Digest) ([]byte, error) {
 	}
 	b, err := io.ReadAll(io.LimitReader(body, advisory.MaxBytes+1))
 	return b, errors.Join(err, body.Close())
-}
-
-// put keeps a file's bytes among the blobs and returns the file as the tree has it.
-func (p *Publisher) put(ctx context.Context, name string, b []byte) (repodata.TreeFile, error) {
-	f := repodata.TreeFile{Path: name, Digest: albs.DigestOf(b), Size: int64(len(b))}
-	if _, err := p.Artifacts.Blobs().Put(ctx, f.Digest, bytes.NewReader(b)); err != nil {
-		return f, fmt.Errorf("keep %s: %w", name, err)
-	}
-	return f, nil
-}
-
-// keep adds files of forms, whose paths are below a folder, to the share.
-func (p *Publisher) keep(ctx context.Context, s *plan.Share, dir string, files []advisory.File) error {
-	for _, f := range files {
-		kept, err := p.put(ctx, path.Join(dir, f.Path), f.Bytes)
-		if err != nil {
-			return err
-		}
-		s.Files = append(s.Files, plan.File{TreeFile: kept, Sign: signed(f.Path)})
-	}
-	return nil
 }
