@@ -72,9 +72,10 @@ type Monitor struct {
 	known map[string]known // by the URL of a repository
 }
 
-// known is what was found in a repository, which holds as long as neither the repository nor
-// what is shown has changed.
+// known is what was found in a repository, which holds for a while as long as neither its
+// repomd.xml nor what is shown has changed.
 type known struct {
+	at            time.Time
 	repomd, shown albs.Digest
 	troubles      []Trouble
 }
@@ -136,7 +137,8 @@ func (m *Monitor) Last(ctx context.Context, product string) (Result, error) {
 	return load(ctx, m.DB, product)
 }
 
-// Check checks a product now and returns what was found; it is kept. Errors: NotFound,
+// Check checks a product now and returns what was found; it is kept. All files are read, also
+// of repositories whose repomd.xml is as it was. Errors: NotFound,
 // Forbidden without errata.release on the product's team; Conflict if the product comes to
 // show something else all the time.
 func (m *Monitor) Check(ctx context.Context, name string) (Result, error) {
@@ -147,8 +149,12 @@ func (m *Monitor) Check(ctx context.Context, name string) (Result, error) {
 	if err := auth.Can(ctx, auth.ErrataRelease, p.Object()); err != nil {
 		return Result{}, err
 	}
-	return m.check(ctx, p)
+	return m.check(ctx, p, time.Now())
 }
+
+// anew is how long what was read of a repository is believed while its repomd.xml is the same:
+// a file beside it may be lost all the same.
+const anew = 24 * time.Hour
 
 // Run checks all products that show advisories, now and again, until ctx is done.
 func (m *Monitor) Run(ctx context.Context) error {
@@ -178,7 +184,7 @@ func (m *Monitor) all(ctx context.Context) {
 	}
 	n := 0
 	for _, p := range products {
-		r, err := m.check(ctx, p)
+		r, err := m.check(ctx, p, time.Now().Add(-anew))
 		if err != nil && ctx.Err() == nil {
 			m.Log.Error().Err(err).Str("product", p.Name).Msg("what the public sees of advisories can't be checked")
 		}
@@ -189,9 +195,9 @@ func (m *Monitor) all(ctx context.Context) {
 
 const tries = 3
 
-// check compares what a product is to show with what the public sees. A release in between
-// is no trouble: then it begins anew.
-func (m *Monitor) check(ctx context.Context, p product.Product) (Result, error) {
+// check compares what a product is to show with what the public sees; what was read before since
+// isn't believed any more. A release in between is no trouble: then it begins anew.
+func (m *Monitor) check(ctx context.Context, p product.Product, since time.Time) (Result, error) {
 	for range tries {
 		before, err := m.Repos.TreeOf(ctx, p.Name)
 		if errors.Is(err, albs.NotFound) {
@@ -204,7 +210,7 @@ func (m *Monitor) check(ctx context.Context, p product.Product) (Result, error) 
 		if err != nil {
 			return Result{}, err
 		}
-		found, err := m.compare(ctx, p, tree)
+		found, err := m.compare(ctx, p, tree, since)
 		if err != nil {
 			return Result{}, err
 		}
@@ -220,7 +226,7 @@ func (m *Monitor) check(ctx context.Context, p product.Product) (Result, error) 
 }
 
 // compare checks all platforms of a product.
-func (m *Monitor) compare(ctx context.Context, p product.Product, tree repodata.Tree) (Result, error) {
+func (m *Monitor) compare(ctx context.Context, p product.Product, tree repodata.Tree, since time.Time) (Result, error) {
 	out := Result{Product: p.Name, Serial: tree.Serial, Checked: db.Now().Time, Troubles: []Trouble{}}
 	byPlatform := map[string][]albs.Digest{}
 	for path, d := range publish.Published(tree) {
@@ -253,7 +259,7 @@ func (m *Monitor) compare(ctx context.Context, p product.Product, tree repodata.
 			if r.Platform != name || !shows[r.Path] {
 				continue
 			}
-			found, err := m.repository(ctx, at, name, r.Path, as, shown)
+			found, err := m.repository(ctx, at, name, r.Path, as, shown, since)
 			if errors.Is(err, albs.Forbidden) {
 				out.Unchecked = append(out.Unchecked, fmt.Sprintf("platform %s: the master may not read what is public (egress.allow in its configuration lets it): %v", name, err))
 				break
@@ -272,14 +278,14 @@ func (m *Monitor) compare(ctx context.Context, p product.Product, tree repodata.
 
 // repository checks one repository against the advisories that are shown, whose digest shown
 // is; one that can't be read is a trouble, but what the master may not read is Forbidden.
-func (m *Monitor) repository(ctx context.Context, at place, platform, path string, as []advisory.Advisory, shown albs.Digest) ([]Trouble, error) {
+func (m *Monitor) repository(ctx context.Context, at place, platform, path string, as []advisory.Advisory, shown albs.Digest, since time.Time) ([]Trouble, error) {
 	md, err := at.repomd(ctx, path)
-	is := known{repomd: albs.DigestOf(md), shown: shown}
+	is := known{at: time.Now(), repomd: albs.DigestOf(md), shown: shown}
 	if err == nil {
 		m.mu.Lock()
 		was, ok := m.known[at.root+"/"+path]
 		m.mu.Unlock()
-		if ok && was.repomd == is.repomd && was.shown == is.shown {
+		if ok && was.repomd == is.repomd && was.shown == is.shown && !was.at.Before(since) {
 			return was.troubles, nil
 		}
 		var in listed
@@ -291,6 +297,9 @@ func (m *Monitor) repository(ctx context.Context, at place, platform, path strin
 			return is.troubles, nil
 		}
 	}
+	m.mu.Lock()
+	delete(m.known, at.root+"/"+path) // what it was before is no answer any more
+	m.mu.Unlock()
 	switch {
 	case ctx.Err() != nil:
 		return nil, ctx.Err()

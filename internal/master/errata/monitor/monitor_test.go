@@ -251,10 +251,35 @@ func TestCheck(t *testing.T) {
 			t.Errorf("all is well: %+v", r)
 		}
 		reads := f.place.read
-		f.finds("asked again")
+		f.all(f.admin)
 		if f.place.read != reads+2 {
 			t.Errorf("nothing has changed, and %d files are read for it", f.place.read-reads)
 		}
+		// A file is lost beside its repomd.xml: who asks is told, and who doesn't in a day.
+		lost := f.place.files[weak+"/repodata/updateinfo"]
+		delete(f.place.files, weak+"/repodata/updateinfo")
+		f.all(f.admin)
+		if r, err := f.Last(t.Context(), "demo"); err != nil || len(r.Troubles) > 0 {
+			t.Errorf("what was read a moment ago is read again: %+v, %v", r, err)
+		}
+		for at, k := range f.known {
+			k.at = k.at.Add(-anew)
+			f.known[at] = k
+		}
+		f.all(f.admin)
+		if r, err := f.Last(t.Context(), "demo"); err != nil || len(r.Troubles) != 1 || r.Troubles[0].Kind != Unread {
+			t.Errorf("a day later a lost file is found as %+v, %v", r, err)
+		}
+		f.place.files[weak+"/repodata/updateinfo"] = lost
+		f.finds("the file is back")
+		delete(f.place.files, weak+"/repodata/updateinfo")
+		f.finds("the file is lost again", "unread: "+weak)
+		f.all(f.admin)
+		if r, err := f.Last(t.Context(), "demo"); err != nil || len(r.Troubles) != 1 {
+			t.Errorf("what was found is forgotten: %+v, %v", r, err)
+		}
+		f.place.files[weak+"/repodata/updateinfo"] = lost
+		f.finds("asked again")
 
 		// The advisories stay as they are, and a package goes.
 		f.place.repository(t, base, []advisory.Package{virt}, []advisory.Advisory{one, two}, modulesText)
@@ -264,7 +289,7 @@ func TestCheck(t *testing.T) {
 		}
 		f.place.repository(t, base, []advisory.Package{hello, virt}, []advisory.Advisory{one, two}, modulesText)
 		f.finds("it is back")
-		if diff := cmp.Diff([]string{Found, Cleared}, f.told(2)); diff != "" {
+		if diff := cmp.Diff([]string{Found, Cleared, Found, Cleared, Found, Cleared}, f.told(6)); diff != "" {
 			t.Errorf("events (-want +got):\n%s", diff)
 		}
 
