@@ -103,12 +103,18 @@ func (f *forge) repository(t *testing.T, name string, files map[string]string) s
 		{"-C", work, "commit", "--quiet", "-m", "import " + name},
 		{"clone", "--quiet", "--bare", work, bare},
 	} {
-		cmd := command(t, time.Minute, "git", args...)
-		cmd.Env = append(os.Environ(), "GIT_CONFIG_NOSYSTEM=1", "GIT_CONFIG_GLOBAL=/dev/null",
-			"GIT_AUTHOR_NAME=albs", "GIT_AUTHOR_EMAIL=albs@example.org", "GIT_COMMITTER_NAME=albs", "GIT_COMMITTER_EMAIL=albs@example.org")
-		output(t, cmd, self)
+		git(t, args...)
 	}
 	return f.url + "/rpms/" + t.Name() + "/" + name + ".git#main"
+}
+
+// git runs git as somebody.
+func git(t *testing.T, args ...string) {
+	t.Helper()
+	cmd := command(t, time.Minute, "git", args...)
+	cmd.Env = append(os.Environ(), "GIT_CONFIG_NOSYSTEM=1", "GIT_CONFIG_GLOBAL=/dev/null",
+		"GIT_AUTHOR_NAME=albs", "GIT_AUTHOR_EMAIL=albs@example.org", "GIT_COMMITTER_NAME=albs", "GIT_COMMITTER_EMAIL=albs@example.org")
+	output(t, cmd, self)
 }
 
 // spec makes a repository with nothing but a spec file.

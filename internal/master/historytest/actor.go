@@ -13,7 +13,8 @@ import (
 // byWorkers are the events that a worker's report may cause. All others are a
 // person's doing or the master's own, and an approval is a person's alone.
 const byWorkers = `kind LIKE 'task.%' OR kind IN ('build.built', 'build.signed', 'sign.failed', 'testrun.finished', 'rebuild.compared', 'rebuild.failed', 'key.generated',
-	'document.signed', 'release.published', 'release.reverted', 'release.failed', 'tree.advanced', 'source.notarized', 'source.done', 'worker.key_kept')`
+	'document.signed', 'release.published', 'release.reverted', 'release.failed', 'tree.advanced', 'source.notarized', 'source.done', 'worker.key_kept',
+	'errata.released', 'errata.reverted', 'errata.failed')`
 
 // actors: I11, whatever a person has to do was done by one.
 func (c *checker) actors(ctx context.Context) error {
