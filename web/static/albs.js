@@ -66,12 +66,14 @@ function swap(fragment) {
     const old = document.getElementById(part.id);
     const open = [...old.querySelectorAll("details[open][id]")].map(d => d.id);
     const scrolled = [...old.querySelectorAll(".scroll[id]")].map(s => [s.id, s.scrollLeft]);
-    const typed = [...old.querySelectorAll("input[id]")].filter(i => i.value !== i.defaultValue).map(i => [i.id, i.value, i.selectionStart, i.selectionEnd]);
+    const typed = [...old.querySelectorAll("input[id]:not([type=checkbox]), textarea[id]")].filter(i => i.value !== i.defaultValue).map(i => [i.id, i.value, i.selectionStart, i.selectionEnd]);
+    const ticked = [...old.querySelectorAll("input[id][type=checkbox]")].filter(i => i.checked !== i.defaultChecked).map(i => [i.id, i.checked]);
     const focus = old.contains(document.activeElement) ? document.activeElement.id : "";
     old.replaceWith(part);
     for (const id of open) document.getElementById(id)?.setAttribute("open", "");
     for (const [id, x] of scrolled) { const s = document.getElementById(id); if (s) s.scrollLeft = x; }
     for (const [id, value, from, to] of typed) { const i = document.getElementById(id); if (i) { i.value = value; if (from !== null) i.setSelectionRange(from, to); } }
+    for (const [id, on] of ticked) { const i = document.getElementById(id); if (i) i.checked = on; }
     if (focus) document.getElementById(focus)?.focus({ preventScroll: true });
   }
   tick();
@@ -109,12 +111,15 @@ document.addEventListener("submit", async e => {
   const form = e.target;
   if (!form.matches("form[data-swap]") || e.defaultPrevented) return;
   e.preventDefault();
-  const button = form.querySelector("button");
+  const button = e.submitter ?? form.querySelector("button"), body = new URLSearchParams(new FormData(form));
+  if (button.name) body.append(button.name, button.value); // which of several it was
   button.disabled = true;
   try {
-    const done = await fetchFragment(form.action, { method: form.method, body: new URLSearchParams(new FormData(form)) });
+    // A button may be called action, as the form's own property is.
+    const done = await fetchFragment(form.getAttribute("action"), { method: form.getAttribute("method"), body });
     if (done) {
       document.getElementById("flash").replaceChildren();
+      form.reset(); // what was sent isn't being typed any more
       form.closest("details")?.removeAttribute("open");
       await refresh();
     }

@@ -11,9 +11,12 @@ import (
 	"time"
 
 	"albs/internal/albs"
+	"albs/internal/master/errata"
+	"albs/internal/master/errata/monitor"
 	"albs/internal/master/event"
 	"albs/internal/master/queue"
 	"albs/internal/master/release"
+	"albs/internal/master/ui/advisories"
 	"albs/internal/master/ui/builds"
 	"albs/internal/master/ui/farm"
 	"albs/internal/master/ui/keys"
@@ -40,6 +43,9 @@ const contactEvery = 15 * time.Second
 //	releases  what happens to any release
 //	release:3 what happens to a release and its tasks, and what its releaser tells
 //	keys      what happens to any key and any task
+//	advisories        what happens to any advisory
+//	errata:ID/PLATFORM what happens to an advisory
+//	advisory-checks   what the checks of what the public sees find
 type feed struct {
 	topic string // of events; "" for all
 	keep  func(e event.Event) bool
@@ -71,6 +77,17 @@ func (u *UI) feedOf(ctx context.Context, name string) (feed, error) {
 		return feed{rest: time.Second, keep: func(e event.Event) bool { return strings.HasPrefix(e.Topic, "release:") }}, nil
 	case name == keys.Follow:
 		return feed{rest: 3 * time.Second, keep: func(e event.Event) bool { return strings.HasPrefix(e.Topic, "key:") || ofFarm(e) }}, nil
+	case name == advisories.FollowAll:
+		return feed{rest: time.Second, keep: func(e event.Event) bool { return strings.HasPrefix(e.Topic, "errata:") }}, nil
+	case name == advisories.FollowChecks:
+		return feed{rest: time.Second, keep: func(e event.Event) bool { return e.Kind == monitor.Found || e.Kind == monitor.Cleared }}, nil
+	case kind == "errata" && id != "":
+		k := errata.Key{}
+		k.ID, k.Platform, _ = strings.Cut(id, "/")
+		if _, err := u.modules.Errata.Get(ctx, k); err != nil {
+			return feed{}, err
+		}
+		return feed{topic: errata.Topic(k), rest: page.RestTime}, nil
 	case kind == "release" && err == nil && n > 0:
 		r, err := u.modules.Releases.Get(ctx, albs.ReleaseID(n))
 		if err != nil {

@@ -22,6 +22,9 @@ import (
 	"albs/internal/master/build"
 	"albs/internal/master/db"
 	"albs/internal/master/db/dbtest"
+	"albs/internal/master/errata/draft"
+	"albs/internal/master/errata/monitor"
+	"albs/internal/master/errata/publish"
 	"albs/internal/master/face/facetest"
 	"albs/internal/master/mastertest"
 	"albs/internal/master/platform"
@@ -49,6 +52,19 @@ repositories: [{id: base, url: "file://MIRROR"}]
 rpmdb: {path: /var/lib/rpm, backend: sqlite}
 packages: [bash]
 test_packages: [bash]
+os: {id: almalinux, name: AlmaLinux, version: "9"}
+errata:
+  team: core
+  ids: {security: "ALSA-{year}:{serial}", bugfix: "ALBA-{year}:{serial}"}
+  own: A
+  suffixes: [.alma]
+  url: http://127.0.0.1/errata/NAME # which nobody reads from
+  vendor: AlmaLinux
+  namespace: https://almalinux.example
+  contact: security@almalinux.example
+  from: packager@almalinux.example
+  ecosystem: AlmaLinux:9
+  cpe: cpe:/o:almalinux:almalinux:9
 `
 
 const productYAML = `
@@ -90,6 +106,10 @@ func setup(t *testing.T) *fixture {
 	f.Parts = Parts{Auth: m.Auth, Events: m.Events, Queue: m.Queue, Builds: m.Builds, Tests: m.Tests, Rebuilds: m.Rebuilds, Signs: m.Signs, Releases: m.Releases,
 		Products: m.Products, Repos: m.Repos, History: history.New(m.Repos), Records: m.Records, Traces: trace.New(trace.Parts{Artifacts: m.Artifacts, Provenance: m.Provenance, Builds: m.Builds}), Notary: m.Notary, Provenance: m.Provenance, Log: log,
 		Logs: transparency.New(transparency.Parts{DB: m.DB, Events: m.Events, Queue: m.Queue, Artifacts: m.Artifacts, Provenance: m.Provenance, Releases: m.Releases, Log: log}, transparency.Config{Dir: t.TempDir()})}
+	f.Platforms, f.Errata, f.Matching = m.Platforms, m.Errata, m.Matching
+	f.Drafts = draft.New(draft.Parts{Artifacts: m.Artifacts, Platforms: m.Platforms, Products: m.Products, Repos: m.Repos, Builds: m.Builds, Commits: m.Sources(t, out)})
+	f.Monitor = monitor.New(monitor.Parts{DB: m.DB, Events: m.Events, Artifacts: m.Artifacts, Platforms: m.Platforms, Products: m.Products, Repos: m.Repos, Outside: out, Log: log}, monitor.Config{})
+	m.Releases.Join(publish.New(publish.Parts{DB: m.DB, Artifacts: m.Artifacts, Platforms: m.Platforms, Keys: m.Signs, Errata: m.Errata, Answers: publish.Matched{Matching: m.Matching}, Dir: t.TempDir(), Log: log}))
 	f.UI, err = New(f.Parts)
 	must(t, err)
 
@@ -106,7 +126,7 @@ func setup(t *testing.T) *fixture {
 	must(t, err)
 	f.people(system, m)
 
-	mastertest.Run(t, m.Events.Run, m.Queue.Run, m.Provenance.Run, m.Tests.Run)
+	mastertest.Run(t, m.Events.Run, m.Queue.Run, m.Provenance.Run, m.Tests.Run, m.Matching.Run)
 	server := httptest.NewServer(f.UI)
 	f.url = server.URL
 	t.Cleanup(func() {

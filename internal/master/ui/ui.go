@@ -28,7 +28,12 @@ import (
 	"albs/internal/albs"
 	"albs/internal/master/auth"
 	"albs/internal/master/build"
+	"albs/internal/master/errata"
+	"albs/internal/master/errata/draft"
+	"albs/internal/master/errata/matching"
+	"albs/internal/master/errata/monitor"
 	"albs/internal/master/event"
+	"albs/internal/master/platform"
 	"albs/internal/master/product"
 	"albs/internal/master/provenance"
 	"albs/internal/master/queue"
@@ -42,6 +47,7 @@ import (
 	"albs/internal/master/testrun"
 	"albs/internal/master/trace"
 	"albs/internal/master/transparency"
+	"albs/internal/master/ui/advisories"
 	"albs/internal/master/ui/builds"
 	"albs/internal/master/ui/farm"
 	"albs/internal/master/ui/keys"
@@ -72,6 +78,12 @@ type Parts struct {
 	Repos    *repo.Repos
 	History  *history.History
 	Records  *record.Records
+	// Platforms and what follows are of advisories.
+	Platforms *platform.Platforms
+	Errata    *errata.Errata
+	Drafts    *draft.Drafts
+	Matching  *matching.Matching
+	Monitor   *monitor.Monitor
 	// URL is how people reach the pages, for what they copy from them; "" stands for the
 	// address by which they asked.
 	URL string
@@ -93,7 +105,8 @@ type UI struct {
 // error is a mistake in a template, or a part that is missing.
 func New(p Parts) (*UI, error) {
 	if p.Queue == nil || p.Builds == nil || p.Tests == nil || p.Rebuilds == nil || p.Signs == nil || p.Releases == nil ||
-		p.Products == nil || p.Repos == nil || p.History == nil || p.Records == nil || p.Traces == nil || p.Notary == nil || p.Provenance == nil || p.Logs == nil {
+		p.Products == nil || p.Repos == nil || p.History == nil || p.Records == nil || p.Traces == nil || p.Notary == nil || p.Provenance == nil || p.Logs == nil ||
+		p.Platforms == nil || p.Errata == nil || p.Drafts == nil || p.Matching == nil || p.Monitor == nil {
 		return nil, albs.Errorf(albs.Invalid, "the pages need all of their modules")
 	}
 	s, err := page.New(page.Parts{Auth: p.Auth, Events: p.Events, HTTPS: p.HTTPS, Log: p.Log}, groups()...)
@@ -106,7 +119,7 @@ func New(p Parts) (*UI, error) {
 }
 
 func groups() []page.Group {
-	return []page.Group{builds.Group(), farm.Group(), keys.Group(), products.Group(), releases.Group(), trust.Group()}
+	return []page.Group{advisories.Group(), builds.Group(), farm.Group(), keys.Group(), products.Group(), releases.Group(), trust.Group()}
 }
 
 // CookieName returns the name of the session's cookie, as page.CookieName does.
@@ -122,7 +135,10 @@ func (u *UI) routes(r chi.Router) {
 		r.Use(u.Front)
 		// Streams are of a type that isn't named here, and stay as they are.
 		r.Use(middleware.Compress(5, "text/html", "text/css", "text/javascript", "image/svg+xml", "application/json"))
-		builds.New(u.Server, builds.Parts{Queue: m.Queue, Builds: m.Builds, Tests: m.Tests, Rebuilds: m.Rebuilds, Signs: m.Signs, Releases: m.Releases}).Routes(r)
+		builds.New(u.Server, builds.Parts{Queue: m.Queue, Builds: m.Builds, Tests: m.Tests, Rebuilds: m.Rebuilds, Signs: m.Signs, Releases: m.Releases, Matching: m.Matching}).Routes(r)
+		(&advisories.Pages{Server: u.Server, Parts: advisories.Parts{
+			Errata: m.Errata, Drafts: m.Drafts, Matching: m.Matching, Monitor: m.Monitor, Platforms: m.Platforms, Products: m.Products, Releases: m.Releases,
+		}}).Routes(r)
 		(&farm.Pages{Server: u.Server, Queue: m.Queue}).Routes(r)
 		(&trust.Pages{Server: u.Server, Traces: m.Traces, Rebuilds: m.Rebuilds, Notary: m.Notary, Provenance: m.Provenance, Logs: m.Logs, Builders: m.Builds.Builders()}).Routes(r)
 		(&keys.Pages{Server: u.Server, Parts: keys.Parts{Queue: m.Queue, Products: m.Products, Builds: m.Builds, Signs: m.Signs}}).Routes(r)

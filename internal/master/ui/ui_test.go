@@ -18,8 +18,11 @@ import (
 	"github.com/rs/zerolog"
 
 	"albs/internal/albs"
+	"albs/internal/master/errata"
+	"albs/internal/master/errata/monitor"
 	"albs/internal/master/event"
 	"albs/internal/master/face/facetest"
+	"albs/internal/master/ui/advisories"
 	"albs/internal/master/ui/builds"
 	"albs/internal/master/ui/farm"
 	"albs/internal/master/ui/keys"
@@ -118,7 +121,7 @@ func TestHeaders(t *testing.T) {
 	anon := f.browse("")
 	facetest.Impatient(t, f.UI, "/")
 	facetest.Impatient(t, f.UI, "/nothing")
-	for _, path := range []string{"/", "/login", "/queue", "/nodes", "/products", "/product/distro", "/releases", "/release/create?product=distro", "/keys", "/signing", "/nothing"} {
+	for _, path := range []string{"/", "/login", "/queue", "/nodes", "/products", "/product/distro", "/releases", "/release/create?product=distro", "/keys", "/signing", "/errata", "/errata/queue", "/errata/monitor", "/errata/create", "/nothing"} {
 		h := anon.get(path).Header
 		const want = "base-uri 'none'; connect-src 'self'; default-src 'none'; form-action 'self'; frame-ancestors 'none'; img-src 'self'; script-src 'self'; style-src 'self'"
 		if p := strings.Split(h.Get("Content-Security-Policy"), "; "); strings.Join(slices.Sorted(slices.Values(p)), "; ") != want {
@@ -270,7 +273,7 @@ func TestUnsafe(t *testing.T) {
 		if method != http.MethodPost {
 			t.Errorf("%s %s: a page can't send that without the module", method, route)
 		}
-		paths[strings.NewReplacer("{build}", "1", "{task}", "1", "{worker}", "1", "{item}", "1", "{release}", "1", "{product}", "distro", "{key}", "x", "{request}", "1").Replace(route)] = http.StatusUnauthorized
+		paths[strings.NewReplacer("{build}", "1", "{task}", "1", "{worker}", "1", "{item}", "1", "{release}", "1", "{product}", "distro", "{key}", "x", "{request}", "1", "{platform}", "el9", "{advisory}", "ALSA-2024:1").Replace(route)] = http.StatusUnauthorized
 		return nil
 	})
 	must(t, err)
@@ -461,6 +464,11 @@ func TestFeedOf(t *testing.T) {
 		t.Errorf("%s: builds %t, queue %t; want builds alone", e.Kind, builds.keep(e), queue.keep(e))
 	}
 	release := event.Event{Topic: "release:7", Kind: "release.published"}
+	advised := event.Event{Topic: "errata:ALSA-2024:1/el9", Kind: errata.Matched}
+	notices, checks := of(advisories.FollowAll), of(advisories.FollowChecks)
+	if !notices.keep(advised) || checks.keep(advised) || notices.keep(release) || !checks.keep(event.Event{Topic: "product:distro", Kind: monitor.Found}) {
+		t.Error("what happens to an advisory, or a trouble, reaches the wrong readers")
+	}
 	one, all, shown, keyring := of("product:distro"), of(releases.FollowAll), of(products.FollowAll), of(keys.Follow)
 	if !one.keep(release) || !all.keep(release) || shown.keep(release) || keyring.keep(release) {
 		t.Errorf("%s reaches a product %t, releases %t, products %t, keys %t", release.Kind, one.keep(release), all.keep(release), shown.keep(release), keyring.keep(release))
@@ -484,7 +492,7 @@ func TestFeedOf(t *testing.T) {
 	if got := of("task:" + l.Token.Task.String()); got.topic != "build:1" || got.task != l.Token.Task {
 		t.Errorf("a task's feed is of topic %q and the logs of task %d", got.topic, got.task)
 	}
-	for _, bad := range []string{"", "build", "build:", "build:0", "build:-1", "build:1x", "task:0", "task:-1", "release:x", "release:0", "product:", "user:alice", "ledger"} {
+	for _, bad := range []string{"", "build", "build:", "build:0", "build:-1", "build:1x", "task:0", "task:-1", "release:x", "release:0", "product:", "user:alice", "ledger", "errata:"} {
 		if _, err := f.feedOf(t.Context(), bad); albs.KindOf(err) != albs.Invalid {
 			t.Errorf("feedOf(%q) = %v, want invalid", bad, err)
 		}

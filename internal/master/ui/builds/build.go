@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net/http"
+	"net/url"
 	"slices"
 
 	"albs/internal/albs"
@@ -12,6 +13,8 @@ import (
 	"albs/internal/master/build"
 	"albs/internal/master/build/settle"
 	"albs/internal/master/build/status"
+	"albs/internal/master/errata"
+	"albs/internal/master/errata/matching"
 	"albs/internal/master/queue"
 	"albs/internal/master/release"
 	"albs/internal/master/sign"
@@ -44,12 +47,20 @@ type buildView struct {
 	Repos     []repoLink
 	Requests  []sign.Request
 	Releases  []release.Release
+	Answered  []answered // advisories that its packages answer, or could
+	Advise    string     // where one is written for it; "" while it has no packages
 	Warnings  []string
 	Noarch    []settle.Difference
 	// Unverified are the sources of which the ledger doesn't prove where they are from.
 	Unverified unverified
 	Graphs     []order.Graph
 	Ordered    []string // platforms on which packages may need each other
+}
+
+// answered is an advisory for which a build has packages.
+type answered struct {
+	errata.Key
+	Stage matching.Stage
 }
 
 type taskFailure struct {
@@ -117,9 +128,15 @@ func (u *Pages) buildPage(w http.ResponseWriter, r *http.Request) error {
 	if v.Failures, v.MoreFails, err = u.failures(ctx, f); err != nil {
 		return err
 	}
+	if v.Answered, err = u.answered(ctx, id); err != nil {
+		return err
+	}
 	v.Files = filesOf(f)
 	v.AllFiles = len(v.Files)
 	v.Bill = !f.build.Status.Finished.IsZero() && slices.ContainsFunc(f.build.Artifacts, func(a build.Artifact) bool { return a.Kind == string(artifact.RPM) || a.Kind == string(artifact.SRPM) })
+	if v.Bill && len(f.build.Items) > 0 {
+		v.Advise = "/errata/create?" + url.Values{"build": {id.String()}, "platform": {f.build.Items[0].Platform}}.Encode()
+	}
 	if v.AllFiles > maxShownFiles {
 		v.Files = nil
 	}
@@ -132,6 +149,23 @@ func (u *Pages) buildPage(w http.ResponseWriter, r *http.Request) error {
 	}
 	p.Body = v
 	return u.Render(w, r, http.StatusOK, "builds/build", p)
+}
+
+// answered returns the advisories that packages of a build answer, or could.
+func (u *Pages) answered(ctx context.Context, id albs.BuildID) ([]answered, error) {
+	keys, err := u.Matching.OfBuild(ctx, id)
+	if err != nil {
+		return nil, err
+	}
+	standings, err := u.Matching.Standings(ctx, keys)
+	if err != nil {
+		return nil, err
+	}
+	out := make([]answered, len(keys))
+	for i, k := range keys {
+		out[i] = answered{k, standings[k].Stage}
+	}
+	return out, nil
 }
 
 func (u *Pages) filesPage(w http.ResponseWriter, r *http.Request) error {

@@ -10,6 +10,7 @@ import (
 
 	"albs/internal/albs"
 	"albs/internal/master/build"
+	"albs/internal/master/errata/matching"
 	"albs/internal/master/queue"
 	"albs/internal/master/rebuild"
 	"albs/internal/master/release"
@@ -36,6 +37,7 @@ type Parts struct {
 	Rebuilds *rebuild.Rebuilds
 	Signs    *sign.Signing
 	Releases *release.Releases
+	Matching *matching.Matching
 }
 
 // Pages answers for builds. It may be used concurrently.

@@ -9,6 +9,8 @@ package page
 import (
 	"errors"
 	"html/template"
+	"net/url"
+	"strings"
 	"time"
 
 	"github.com/go-chi/chi/v5"
@@ -128,6 +130,13 @@ func WhyNot(may error) string {
 		return "sign in first"
 	}
 	return albs.UserMessage(may)
+}
+
+// AdvisoryURL returns the address of the page of an advisory, which plans and events call
+// ID/PLATFORM.
+func AdvisoryURL(name string) string {
+	id, platform, _ := strings.Cut(name, "/")
+	return "/errata/" + url.PathEscape(platform) + "/" + url.PathEscape(id)
 }
 
 const (

@@ -27,7 +27,7 @@ import (
 // Page is what every template gets. Of the last three Render says what they are.
 type Page struct {
 	Title   string
-	Section string // of the navigation: builds, products, releases, keys, queue, nodes
+	Section string // of the navigation: builds, products, releases, advisories, keys, queue, nodes
 	Topic   string // what the page follows; "" for nothing
 	After   int64  // the event behind which to follow
 	Body    any
@@ -109,6 +109,7 @@ func functions(a *assets) template.FuncMap {
 		"commit":  func(s string) string { return s[:min(len(s), 10)] },
 		"lasting": func(t time.Time) string { return words.Took(t, time.Now()) },
 		"took":    words.Took,
+		"errata":  AdvisoryURL,
 		"join":    func(ss []string) string { return strings.Join(ss, " ") },
 		"worded":  func(c *failure.Cause) *Cause { return CauseOf(c, 0, 0, 0) }, // of what no log tells
 		"sub":     func(a, b int) int { return a - b },

@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"net/http"
+	"net/url"
 	"slices"
 	"strings"
 	"time"
@@ -23,10 +24,11 @@ import (
 
 // How much of a plan a page shows.
 const (
-	perTable   = 100 // packages
-	maxRefused = 100 // refusals, one by one
-	maxTold    = 50  // notes
-	maxAsked   = 20  // builds that are looked up for whether they are signed
+	perTable   = 100  // packages
+	maxRefused = 100  // refusals, one by one
+	maxTold    = 50   // notes
+	maxAddress = 3000 // bytes of an address that names advisories
+	maxAsked   = 20   // builds that are looked up for whether they are signed
 )
 
 // releaseView is a release with its plan.
@@ -37,7 +39,10 @@ type releaseView struct {
 	Approve   approveForm
 	Progress  *progress // nil while nothing is published
 	Refusals  []plan.Refusal
-	MoreRefs  int // refusals that aren't listed
+	MoreRefs  int      // refusals that aren't listed
+	Advised   []string // advisories that are asked for, as ID/PLATFORM
+	MoreAdv   int
+	Otherwise string // where they are asked for anew; "" for nowhere
 	Notes     []string
 	MoreNotes int
 	Closure   *closureView // nil if nothing was found, or nobody looked
@@ -119,6 +124,8 @@ func (u *Pages) releasePage(w http.ResponseWriter, r *http.Request) error {
 	}
 	v := releaseView{Release: rel, Added: rel.Plan.Added()}
 	v.Refusals, v.MoreRefs = head(rel.Plan.Refusals, maxRefused)
+	v.Advised, v.Otherwise = advisedOf(rel)
+	v.Advised, v.MoreAdv = head(v.Advised, maxTold)
 	v.Notes, v.MoreNotes = head(rel.Plan.Notes, maxTold)
 	v.Left, v.MoreLeft = head(rel.Plan.Left, maxRefused)
 	v.Files, v.MoreFiles = head(rel.Plan.Files, maxRefused)
@@ -168,6 +175,25 @@ func head[T any](all []T, n int) ([]T, int) {
 }
 
 func objectOf(r release.Release) auth.Object { return auth.Object{Team: r.Team, Owner: r.PlannerID} }
+
+// advisedOf returns the advisories that a release was asked for, and the address at which it
+// can be asked for otherwise: with other builds, or without what is missing.
+func advisedOf(r release.Release) (names []string, again string) {
+	q := url.Values{"product": {r.Product}}
+	for _, w := range r.Plan.Wanted {
+		if w.Part == "errata" {
+			names = append(names, w.Name)
+			q.Add("advisory", w.Name)
+		}
+	}
+	for _, b := range r.Builds {
+		q.Add("build", b.String())
+	}
+	if again = "/errata/release?" + q.Encode(); len(names) == 0 || len(again) > maxAddress {
+		again = ""
+	}
+	return names, again
+}
 
 // closed says why the plan of a release can't be changed any more; "" if it can be.
 func closed(r release.Release) string {

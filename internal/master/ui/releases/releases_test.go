@@ -52,7 +52,7 @@ func TestTemplates(t *testing.T) {
 	attempt := queue.Attempt{Number: 2, Worker: bad}
 	whole := releaseView{Release: rel, Steps: []page.Step{{Name: "build", State: "succeeded", Note: bad, URL: "/x"}, {Name: "sign", State: "IDLE"}}, Actions: []page.Action{{URL: "/x", Label: "Do", Sure: "x"}, {Label: "Do", Why: bad}},
 		Approve: approveForm{Sure: "x"}, Progress: &progress{Signing: stage{Done: 1, All: 2, Wait: bad, Failed: task}, Publish: task, Wait: bad, Attempt: attempt, Lines: []logs.Line{{Number: 1, Text: "x"}}, Done: 1, All: 2},
-		Refusals: sound.Refusals, MoreRefs: 3, Notes: sound.Notes, MoreNotes: 4, Closure: closureOf(sound.Closure), Left: sound.Left, MoreLeft: 2, Files: sound.Files, MoreFiles: 2, Added: 1, Removed: 1, Bytes: 9, Verdicts: verdictsOf(rows), Rows: rows, Pager: page.Pager{From: 1, To: 4, All: 9, Prev: "/p", Next: "/n"},
+		Refusals: sound.Refusals, MoreRefs: 3, Advised: []string{"ALSA-2024:1/el9", bad}, MoreAdv: 2, Otherwise: "/errata/release?advisory=x", Notes: sound.Notes, MoreNotes: 4, Closure: closureOf(sound.Closure), Left: sound.Left, MoreLeft: 2, Files: sound.Files, MoreFiles: 2, Added: 1, Removed: 1, Bytes: 9, Verdicts: verdictsOf(rows), Rows: rows, Pager: page.Pager{From: 1, To: 4, All: 9, Prev: "/p", Next: "/n"},
 		Filter: rowFilter{Search: bad, Repository: "el9/os", Show: "add"}, MayDecide: true}
 	summary := build.Summary{ID: 7, Owner: bad, Status: status.Status{State: status.Succeeded}, Packages: []string{bad, "b", "c", "d", "e", "f", "g"}, CreatedAt: now}
 	pagetest.Execute(t, Group(), map[string][]any{
