@@ -157,7 +157,7 @@ var allowed = map[string][]string{
 	"master/errata/monitor": {"albs", "master/db", "master/event", "master/auth", "master/artifact", "master/platform", "master/product", "master/repo",
 		"master/errata", "master/errata/publish", "advisory", "repodata", "repodata/record", "repodata/updateinfo", "rpm"},
 	"master/errata/match": {"albs", "rpm", "advisory"}, // which packages answer which advisories, and why: pure
-	"master/errata/matching": {"albs", "master/db", "master/event", "master/auth", "master/artifact", "master/platform", "master/product", "master/repo", "master/build", "master/release",
+	"master/errata/matching": {"albs", "master/db", "master/event", "master/auth", "master/artifact", "master/platform", "master/product", "master/repo", "master/build", "master/release", "master/release/plan",
 		"master/errata", "master/errata/match", "rpm", "advisory"},
 	// what others wrote of advisories, read: no state; intake: a file may be compressed
 	"master/errata/forms": {"albs", "advisory", "advisory/csaf", "advisory/osv", "advisory/update", "repodata/intake", "rpm", "master/platform"},

@@ -164,6 +164,8 @@ func (a app) matches(c *urfave.Context, doc client.Doc[client.Matches], err erro
 	t := terminal.NewTable("WANTED", "PACKAGE", "BUILD", "STATUS", "WHY")
 	for _, p := range v.Packages {
 		switch {
+		case p.Excluded && p.By == "":
+			t.Row(p.Package, "-", "-", "excluded", p.Why)
 		case p.Excluded:
 			t.Row(p.Package, "-", "-", "excluded by "+p.By, p.Why)
 		case p.Lack != "":

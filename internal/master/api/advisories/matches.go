@@ -38,9 +38,9 @@ type WantedView struct {
 	Package  string     `json:"package" doc:"name-[epoch:]version-release.arch"`
 	Module   string     `json:"module,omitempty" doc:"name:stream"`
 	Lack     string     `json:"lack,omitempty" doc:"Why nothing answers it"`
-	Excluded bool       `json:"excluded,omitempty" doc:"A person decided that it needs no answer"`
+	Excluded bool       `json:"excluded,omitempty" doc:"It needs no answer: a person decided so or, without decided_by, the platform isn't built for its arch"`
 	By       string     `json:"decided_by,omitempty"`
-	Why      string     `json:"reason,omitempty" doc:"Of the decision"`
+	Why      string     `json:"reason,omitempty" doc:"Why it needs none"`
 	At       *time.Time `json:"decided_at,omitempty"`
 }
 

@@ -13,6 +13,7 @@ import (
 	"albs/internal/master/db"
 	"albs/internal/master/errata"
 	"albs/internal/master/errata/match"
+	"albs/internal/rpm"
 )
 
 func compareKeys(a, b errata.Key) int {
@@ -36,25 +37,21 @@ func (a Answers) Chosen() []Match {
 // Missing returns what the advisory wants and for which nothing is chosen, with why as its
 // Lack; what is excluded isn't missing.
 func (a Answers) Missing() []Wanted {
+	type answers struct{ settled, proposed, skipped bool }
+	of := map[rpm.NEVRA]answers{}
+	for _, m := range a.Matches {
+		is := of[m.Wanted]
+		is.settled, is.proposed, is.skipped = is.settled || m.settled(), is.proposed || m.Status == Proposal, is.skipped || m.Status == Skipped
+		of[m.Wanted] = is
+	}
 	var out []Wanted
 	for _, w := range a.Wanted {
-		proposed, skipped := 0, 0
-		settled := slices.ContainsFunc(a.Matches, func(m Match) bool {
-			switch {
-			case m.Wanted != w.NEVRA:
-			case m.Status == Proposal:
-				proposed++
-			case m.Status == Skipped:
-				skipped++
-			}
-			return m.Wanted == w.NEVRA && m.settled()
-		})
-		switch {
-		case w.Excluded || settled:
+		switch is := of[w.NEVRA]; {
+		case w.Excluded || is.settled:
 			continue
-		case proposed > 0:
+		case is.proposed:
 			w.Lack = "nobody has approved one of its matches"
-		case skipped > 0:
+		case is.skipped:
 			w.Lack = "all of its matches were skipped"
 		}
 		out = append(out, w)
@@ -83,7 +80,7 @@ func (m *Matching) Look(ctx context.Context, q db.Q, k errata.Key) (Answers, err
 			s.Wanted = append(s.Wanted, Wanted{NEVRA: p.NEVRA, Module: moduleOf(p), Lack: lackUnseen})
 		}
 	}
-	out := Answers{Revision: rec.Revision, Standing: s.standing(k), Wanted: s.Wanted}
+	out := Answers{Revision: rec.Revision, Standing: s.standing(rec), Wanted: s.Wanted}
 	for _, a := range s.Matches {
 		out.Matches = append(out.Matches, a.shown(k))
 	}

@@ -135,6 +135,7 @@ func (s *state) judge(by person, d Decision, _ inputs) error {
 	if len(at) == 0 {
 		return albs.Errorf(albs.NotFound, "%s: there is no such match%s", d.Action, d.words())
 	}
+	one := map[rpm.NEVRA]albs.BuildID{} // the build that is approved, by what is wanted
 	for _, i := range at {
 		m := &s.Matches[i]
 		switch d.Action {
@@ -143,27 +144,28 @@ func (s *state) judge(by person, d Decision, _ inputs) error {
 		case Propose:
 			m.mark(person{}, Proposal, "")
 		case Approve:
-			for _, j := range at {
-				if o := s.Matches[j]; m.Wanted != none && o.Wanted == m.Wanted && o.Build != m.Build {
-					return albs.Errorf(albs.Invalid, "approve: builds %d and %d both answer %s: name one of them", m.Build, o.Build, m.Wanted)
-				}
+			if o, ok := one[m.Wanted]; ok && m.Wanted != none && o != m.Build {
+				return albs.Errorf(albs.Invalid, "approve: builds %d and %d both answer %s: name one of them", o, m.Build, m.Wanted)
 			}
+			one[m.Wanted] = m.Build
 			if m.Unsigned == "" {
 				return albs.Errorf(albs.Conflict, "approve: build %d hasn't got %s any more", m.Build, m.NEVRA)
 			}
 			m.mark(by, Approved, d.Why)
-			s.instead(*m, func(o Match) bool { return o.Build == m.Build })
+		}
+	}
+	for i, m := range s.Matches {
+		if b, ok := one[m.Wanted]; ok && m.Build != b {
+			s.Matches[i].instead()
 		}
 	}
 	return nil
 }
 
-// instead takes back what was approved for the same package before. Merging skips it then.
-func (s *state) instead(m Match, same func(o Match) bool) {
-	for i, o := range s.Matches {
-		if m.Wanted != (rpm.NEVRA{}) && o.Wanted == m.Wanted && o.Status == Approved && !same(o) {
-			s.Matches[i].mark(person{}, Proposal, "")
-		}
+// instead takes back that a match was approved, for another one is. Merging skips it then.
+func (m *Match) instead() {
+	if m.Wanted != (rpm.NEVRA{}) && m.Status == Approved {
+		m.mark(person{}, Proposal, "")
 	}
 }
 
@@ -190,20 +192,27 @@ func (s *state) choose(by person, d Decision, in inputs) error {
 		i = len(s.Matches)
 		s.Matches = append(s.Matches, m)
 	}
-	s.instead(m, func(o Match) bool { return o.pair() == m.pair() })
+	for j, o := range s.Matches {
+		if o.Wanted == m.Wanted && o.pair() != m.pair() {
+			s.Matches[j].instead()
+		}
+	}
 	s.Matches[i].mark(by, Approved, d.Why)
 	return nil
 }
 
 // exclude has a wanted package need no answer, or one again.
-func (s *state) exclude(by person, d Decision, _ inputs) error {
+func (s *state) exclude(by person, d Decision, in inputs) error {
 	i := slices.IndexFunc(s.Wanted, func(w Wanted) bool { return w.NEVRA == d.Wanted })
 	if i < 0 {
 		return albs.Errorf(albs.NotFound, "%s: the advisory doesn't want %s", d.Action, d.Wanted)
 	}
 	w := &s.Wanted[i]
-	if w.Excluded == (d.Action == Exclude) {
+	switch {
+	case w.Excluded == (d.Action == Exclude):
 		return nil
+	case w.Excluded && in.foreign(w.NEVRA):
+		return albs.Errorf(albs.Conflict, "include: %s isn't built for %s", in.platform, w.Arch)
 	}
 	w.Excluded, w.By, w.Why, w.At = d.Action == Exclude, by.name, d.Why, by.at
 	if !w.Excluded {
@@ -259,7 +268,7 @@ func differences(was, is state) []errata.Difference {
 	said := func(s state) map[string]string {
 		out := map[string]string{}
 		for _, w := range s.Wanted {
-			if w.Excluded {
+			if w.Excluded && w.By != "" {
 				out["package "+w.NEVRA.String()] = because("excluded", w.Why)
 			}
 		}
@@ -269,7 +278,7 @@ func differences(was, is state) []errata.Difference {
 			if m.Wanted != (rpm.NEVRA{}) && m.Wanted != m.NEVRA {
 				field += " for " + m.Wanted.String()
 			}
-			out[field] = because(string(m.Status), m.Why)
+			out[field] = because(m.words(), m.Why)
 		}
 		return out
 	}
@@ -290,6 +299,18 @@ func differences(was, is state) []errata.Difference {
 		out = append(out[:maxDifferences], errata.Difference{Field: fmt.Sprintf("%d more", n)})
 	}
 	return out
+}
+
+// words are the match's status, as a person decided it or as it came about: they differ even
+// where what readers see doesn't.
+func (m Match) words() string {
+	switch {
+	case m.By != "" && m.Status == Released:
+		return "approved and released"
+	case m.By == "" && m.Status == Approved:
+		return "approved by itself"
+	}
+	return string(m.Status)
 }
 
 func because(what, why string) string {

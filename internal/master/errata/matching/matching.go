@@ -17,6 +17,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"reflect"
 	"slices"
 	"strconv"
@@ -37,7 +38,9 @@ import (
 	"albs/internal/master/platform"
 	"albs/internal/master/product"
 	"albs/internal/master/release"
+	"albs/internal/master/release/plan"
 	"albs/internal/master/repo"
+	"albs/internal/rpm"
 )
 
 // Builds are those whose packages answer; build.Builds is it.
@@ -47,7 +50,7 @@ type Builds interface {
 
 // Releases tell what was released; release.Releases do.
 type Releases interface {
-	Added(ctx context.Context, id albs.ReleaseID) ([]release.Added, error)
+	Get(ctx context.Context, id albs.ReleaseID) (release.Release, error)
 	Holding(ctx context.Context, d albs.Digest) ([]release.Held, error)
 }
 
@@ -204,66 +207,116 @@ func (m *Matching) deleted(ctx context.Context, id albs.BuildID) error {
 	return m.changed(ctx, was)
 }
 
-// shown looks at what a release has added, or what was taken back with it.
+// shown looks at what a release or a rollback has changed in repositories, or at what was
+// taken back with it: whether any of it was public before.
 func (m *Matching) shown(ctx context.Context, told release.Event) error {
-	added, err := m.Releases.Added(ctx, told.Release)
-	if err != nil {
-		return err
-	}
-	p, err := m.Products.Get(ctx, told.Product)
+	r, err := m.Releases.Get(ctx, told.Release)
 	if err != nil {
 		return err
 	}
 	var rows []packageRow
-	for _, a := range added {
-		i := slices.IndexFunc(p.Repositories, func(r product.Repository) bool { return r.Path == a.Path })
-		if i < 0 {
-			continue
+	for _, in := range r.Plan.Repositories {
+		for _, c := range in.Packages {
+			if c.Action == plan.Keep {
+				continue
+			}
+			n, err := rpm.ParseNEVRA(c.NEVRA)
+			if err != nil {
+				return err
+			}
+			rows = append(rows, packageRow{Platform: in.Platform, Name: n.Name})
 		}
-		file, err := m.Artifacts.Find(ctx, a.Digest)
-		if err != nil {
-			return err
-		}
-		rows = append(rows, packageRow{Platform: p.Repositories[i].Platform, Name: file.NEVRA.Name})
 	}
 	return m.changed(ctx, rows)
 }
 
-// changed matches the advisories to which packages of these names and platforms matter.
+// changed matches the advisories to which packages of these names matter: those of their
+// platforms, and of such as have packages of these released for them too.
 func (m *Matching) changed(ctx context.Context, rows []packageRow) error {
+	if len(rows) == 0 {
+		return nil
+	}
+	all, err := m.Platforms.All(ctx)
+	if err != nil {
+		return err
+	}
+	takes := map[string][]string{} // by the platform of packages
+	for _, p := range all {
+		for _, built := range builtFor(p) {
+			takes[built] = append(takes[built], p.Name)
+		}
+	}
 	names := map[string][]string{}
 	for _, r := range rows {
-		names[r.Platform] = append(names[r.Platform], r.Name)
+		for _, on := range takes[r.Platform] {
+			names[on] = append(names[on], r.Name)
+		}
 	}
-	for on, list := range names {
-		slices.Sort(list)
-		keys, err := wanting(ctx, m.DB, on, slices.Compact(list))
+	var failed failures
+	for _, on := range slices.Sorted(maps.Keys(names)) {
+		list := slices.Compact(slices.Sorted(slices.Values(names[on])))
+		keys, err := wanting(ctx, m.DB, on, list)
 		if err != nil {
 			return fmt.Errorf("find advisories of packages: %w", err)
 		}
 		for _, k := range keys {
-			if err := m.rematch(ctx, k); err != nil {
+			if err := failed.add(k, m.rematch(ctx, k)); err != nil {
 				return err
 			}
 		}
 	}
-	return nil
+	return failed.err()
 }
+
+// builtFor are the platforms whose builds may be in a repository for p, p first.
+func builtFor(p platform.Platform) []string { return append([]string{p.Name}, p.Compatible...) }
 
 // rematchAll matches all advisories of a platform that wait for a release.
 func (m *Matching) rematchAll(ctx context.Context, on string) error {
+	var failed failures
 	for after := (errata.Key{}); ; {
 		rs, err := m.Errata.Unreleased(ctx, on, after, errata.MaxPage)
-		if err != nil || len(rs) == 0 {
+		if err != nil {
 			return err
 		}
+		if len(rs) == 0 {
+			return failed.err()
+		}
 		for _, r := range rs {
-			if err := m.rematch(ctx, r.Key); err != nil {
+			if err := failed.add(r.Key, m.rematch(ctx, r.Key)); err != nil {
 				return err
 			}
 			after = r.Key
 		}
 	}
+}
+
+// failures are of several advisories: one that can't be matched keeps no other one from it.
+type failures struct {
+	first error
+	n     int
+}
+
+// add takes an error of one advisory. It returns it if it hinders the others too.
+func (f *failures) add(k errata.Key, err error) error {
+	if err == nil {
+		return nil
+	}
+	err = fmt.Errorf("advisory %s: %w", k, err)
+	if kind := albs.KindOf(err); kind == albs.Unavailable || kind == albs.NoSpace || errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
+		return err
+	}
+	if f.n++; f.first == nil {
+		f.first = err
+	}
+	return nil
+}
+
+func (f failures) err() error {
+	if f.n > 1 {
+		return fmt.Errorf("%w, and %d more", f.first, f.n-1)
+	}
+	return f.first
 }
 
 // rematch finds what answers an advisory by now and keeps it.
@@ -347,7 +400,7 @@ func (m *Matching) try(ctx context.Context, k errata.Key, c change) (int64, erro
 			if kept.ID != 0 && kept.Pending == rec.Pending && reflect.DeepEqual(was, is) {
 				return nil
 			}
-			if err := save(ctx, tx, kept, is, names, rec.Pending); err != nil {
+			if err := save(ctx, tx, kept, is, names, rec); err != nil {
 				return err
 			}
 			return m.Events.Add(ctx, tx, errata.Matched, errata.Topic(k), auth.From(ctx).String(),
@@ -362,7 +415,7 @@ func (m *Matching) try(ctx context.Context, k errata.Key, c change) (int64, erro
 			return err
 		}
 		revision = after.Revision
-		return save(ctx, tx, kept, is, is.names(in.want), after.Pending)
+		return save(ctx, tx, kept, is, is.names(in.want), after)
 	})
 	if err != nil {
 		return 0, err
@@ -394,7 +447,7 @@ func (m *Matching) inputs(ctx context.Context, rec errata.Record, was state, c c
 	if err != nil {
 		return inputs{}, nil, err
 	}
-	in := inputs{want: wants(rec.Advisory), own: rec.Own, frozen: rec.Frozen && !c.undo, platform: p.Name, held: map[place]match.Package{}}
+	in := inputs{want: wants(rec.Advisory), own: rec.Own, frozen: rec.Frozen && !c.undo, platform: p.Name, arches: p.Arches, held: map[place]match.Package{}}
 	names := was.names(in.want)
 	all := slices.Clone(names)
 	for _, d := range c.decide {
@@ -403,27 +456,49 @@ func (m *Matching) inputs(ctx context.Context, rec errata.Record, was state, c c
 		}
 	}
 	slices.Sort(all)
-	candidates, err := m.candidates(ctx, p.Name, slices.Compact(all))
+	own, others, err := m.candidates(ctx, p, slices.Compact(all))
 	if err != nil {
 		return inputs{}, nil, err
 	}
-	for _, c := range candidates {
+	for _, c := range others {
 		in.held[place{c.Build, c.NEVRA}] = c
+		if c.Released {
+			own = append(own, c)
+		}
 	}
-	in.result = match.New(p.Name, p.Errata.Suffixes, candidates).Match(in.want, in.own)
+	for _, c := range own {
+		if at := (place{c.Build, c.NEVRA}); c.Released || !in.held[at].Released {
+			in.held[at] = c
+		}
+	}
+	in.result = match.New(p.Name, p.Errata.Suffixes, own).Match(in.want, in.own)
 	return in, names, nil
 }
 
-// candidates returns the packages of a platform's builds that have one of the names.
-func (m *Matching) candidates(ctx context.Context, on string, names []string) ([]match.Package, error) {
-	rows, err := named(ctx, m.DB, on, names)
-	if err != nil {
-		return nil, fmt.Errorf("find packages of builds: %w", err)
+// candidates returns the packages that have one of the names: of builds of a platform, and of
+// builds of those that it names as compatible. These answer by themselves only once they
+// are in a repository for the platform, where a person has put them.
+func (m *Matching) candidates(ctx context.Context, p platform.Platform, names []string) (own, others []match.Package, err error) {
+	for i, built := range builtFor(p) {
+		rows, err := named(ctx, m.DB, built, names)
+		if err != nil {
+			return nil, nil, fmt.Errorf("find packages of builds: %w", err)
+		}
+		some, err := m.known(ctx, p.Name, rows)
+		if err != nil {
+			return nil, nil, err
+		}
+		if i == 0 {
+			own = some
+		} else {
+			others = append(others, some...)
+		}
 	}
-	return m.known(ctx, on, rows)
+	return own, others, nil
 }
 
-// known returns packages of builds for a platform with what is known of them at present.
+// known returns packages of builds with what is known of them at present: whether they are in
+// a repository for a platform.
 func (m *Matching) known(ctx context.Context, on string, rows []packageRow) ([]match.Package, error) {
 	var unsigned []albs.Digest
 	for _, r := range rows {

@@ -25,6 +25,7 @@ import (
 	"albs/internal/master/mastertest"
 	"albs/internal/master/product"
 	"albs/internal/master/release"
+	"albs/internal/master/release/plan"
 	"albs/internal/master/repo"
 	"albs/internal/repodata"
 	"albs/internal/rpm"
@@ -68,7 +69,10 @@ type fixture struct {
 	items map[albs.ItemID][]build.Artifact
 	on    map[albs.ItemID]string
 	gone  map[albs.BuildID]bool
-	added map[albs.ReleaseID][]release.Added
+	// snapshot is that of repository 9.
+	snapshot albs.Digest
+	added    map[albs.ReleaseID][]release.Added // what each was the first to show
+	plans    map[albs.ReleaseID]plan.Plan
 }
 
 func (f *fixture) PackagesOfItem(_ context.Context, id albs.BuildID, item albs.ItemID) (string, []build.Artifact, error) {
@@ -78,8 +82,12 @@ func (f *fixture) PackagesOfItem(_ context.Context, id albs.BuildID, item albs.I
 	return f.on[item], f.items[item], nil
 }
 
-func (f *fixture) Added(_ context.Context, id albs.ReleaseID) ([]release.Added, error) {
-	return f.added[id], nil
+func (f *fixture) Get(_ context.Context, id albs.ReleaseID) (release.Release, error) {
+	p, ok := f.plans[id]
+	if !ok {
+		return release.Release{}, albs.Errorf(albs.NotFound, "there is no release %d", id)
+	}
+	return release.Release{ID: id, Product: p.Product, Plan: p}, nil
 }
 
 func (f *fixture) Holding(_ context.Context, d albs.Digest) ([]release.Held, error) {
@@ -114,7 +122,7 @@ func open(t *testing.T, d *db.DB) *fixture {
 	m := mastertest.Open(t, d, mastertest.Config{})
 	f := &fixture{
 		m: m, t: t, admin: as(t.Context(), "olga", auth.Admin, ""), items: map[albs.ItemID][]build.Artifact{}, on: map[albs.ItemID]string{},
-		gone: map[albs.BuildID]bool{}, added: map[albs.ReleaseID][]release.Added{},
+		gone: map[albs.BuildID]bool{}, added: map[albs.ReleaseID][]release.Added{}, plans: map[albs.ReleaseID]plan.Plan{},
 	}
 	for _, name := range []string{"el9", "el8"} {
 		p := mastertest.Errata(mastertest.Platform(name, albs.X8664), "core")
@@ -401,27 +409,7 @@ func TestReleases(t *testing.T) {
 		f.want(k, proposals...)
 
 		// Build 3 is signed and released: other bytes with another name than what was matched.
-		var unsigned albs.Digest
-		for _, a := range f.items[30] {
-			if a.Name == "foo-1.0-11.el9.x86_64.rpm" {
-				unsigned = a.Digest
-			}
-		}
-		name := "foo-1.0-11.el9.x86_64.rpm"
-		signed := f.keep(map[string][]byte{name: rpmbuild(t, "foo", "11.el9", "", "signed")[name]}, func(a *artifact.Artifact) { a.Unsigned, a.SignedBy = unsigned, "key" })[0]
-		snapshot, err := f.m.Repos.ExtendSnapshot(f.admin, "", repo.Change{Add: []artifact.Artifact{signed}})
-		must(t, err)
-		show := func(serial int64, repositories ...repodata.TreeRepo) {
-			t.Helper()
-			tree := repodata.Tree{Product: "demo", Serial: serial, Repositories: repositories}
-			doc, err := f.m.Repos.SaveTree(f.admin, tree)
-			must(t, err)
-			must(t, f.DB.InTx(f.admin, func(tx db.Tx) error { return f.m.Repos.AdvanceTree(f.admin, tx, "demo", serial-1, tree, doc) }))
-		}
-		show(1, repodata.TreeRepo{Path: "9", Snapshot: snapshot})
-		f.added[5] = []release.Added{{Release: 5, Product: "demo", Path: "9", File: signed.Name, Digest: signed.Digest}}
-		f.tell(release.EventPublished, release.Topic(5), release.Event{Release: 5, Product: "demo"})
-		f.catchUp()
+		f.release(5, 1, 30, "foo-1.0-11.el9.x86_64.rpm", rpmbuild(t, "foo", "11.el9", "", "signed"))
 		f.want(k, "ready", "foo-1.0-9.el9.x86_64 ← foo-1.0-11.el9.x86_64 of 3: released")
 
 		// A person may have it otherwise all the same, and take that back.
@@ -432,11 +420,140 @@ func TestReleases(t *testing.T) {
 		f.decide(k, Decision{Action: Propose, Build: 1})
 		f.want(k, "ready", "foo-1.0-9.el9.x86_64 ← foo-1.0-11.el9.x86_64 of 3: released")
 
-		// The release is taken back.
-		show(2)
-		f.tell(release.EventReverted, release.Topic(5), release.Event{Release: 5, Product: "demo"})
-		f.catchUp()
+		// The release is taken back, and what it had is released again: by a release that isn't
+		// the first one to show it.
+		shown := f.plans[5]
+		f.show(6, 2, plan.Plan{Repositories: []plan.Repository{{Path: "9", Platform: "el9", Packages: []plan.Change{{Action: plan.Remove, NEVRA: "foo-1.0-11.el9.x86_64"}}}}})
 		f.want(k, proposals...)
+		f.show(7, 3, shown, repodata.TreeRepo{Path: "9", Snapshot: f.snapshot})
+		f.want(k, "ready", "foo-1.0-9.el9.x86_64 ← foo-1.0-11.el9.x86_64 of 3: released")
+	})
+}
+
+// release has a release show, in repository 9 and as a serial, the signed copy of a package
+// of an item.
+func (f *fixture) release(id albs.ReleaseID, serial int64, item albs.ItemID, name string, copies map[string][]byte) {
+	f.t.Helper()
+	var unsigned albs.Digest
+	for _, a := range f.items[item] {
+		if a.Name == name {
+			unsigned = a.Digest
+		}
+	}
+	signed := f.keep(map[string][]byte{name: copies[name]}, func(a *artifact.Artifact) { a.Unsigned, a.SignedBy = unsigned, "key" })[0]
+	snapshot, err := f.m.Repos.ExtendSnapshot(f.admin, f.snapshot, repo.Change{Add: []artifact.Artifact{signed}})
+	must(f.t, err)
+	f.snapshot = snapshot
+	f.added[id] = []release.Added{{Release: id, Product: "demo", Path: "9", File: signed.Name, Digest: signed.Digest}}
+	f.show(id, serial, plan.Plan{Repositories: []plan.Repository{{Path: "9", Platform: "el9", Packages: []plan.Change{
+		{Action: plan.Add, NEVRA: strings.TrimSuffix(name, ".rpm"), File: name, Digest: signed.Digest},
+	}}}}, repodata.TreeRepo{Path: "9", Snapshot: snapshot})
+}
+
+// show has the product show repositories by a release with that plan.
+func (f *fixture) show(id albs.ReleaseID, serial int64, p plan.Plan, repositories ...repodata.TreeRepo) {
+	f.t.Helper()
+	p.Product = "demo"
+	f.plans[id] = p
+	tree := repodata.Tree{Product: "demo", Serial: serial, Repositories: repositories}
+	doc, err := f.m.Repos.SaveTree(f.admin, tree)
+	must(f.t, err)
+	must(f.t, f.DB.InTx(f.admin, func(tx db.Tx) error { return f.m.Repos.AdvanceTree(f.admin, tx, "demo", serial-1, tree, doc) }))
+	f.tell(release.EventPublished, release.Topic(id), release.Event{Release: id, Product: "demo"})
+	f.catchUp()
+}
+
+// TestCompatible: packages of builds for a platform that the advisory's names as compatible
+// answer once a release has put them into a repository for it; before, a person may choose
+// them.
+func TestCompatible(t *testing.T) {
+	each(t, func(t *testing.T, f *fixture) {
+		p := mastertest.Errata(mastertest.Platform("el9", albs.X8664), "core")
+		p.Compatible = []string{"el8"}
+		_, err := f.m.Platforms.Apply(f.admin, p)
+		must(t, err)
+		foo := "foo-1.0-9.el9.x86_64"
+		k := f.create("ALSA-2024:1", "el9", foo)
+		back := f.create("ALSA-2024:1", "el8", foo)
+		f.build(31, rpmbuild(t, "foo", "9.el9", "", "")) // of el8
+		f.want(k, "needs build", foo+": nothing of foo was built for el9")
+		f.want(back, "needs match", foo+" ← "+foo+" of 3: proposal")
+
+		f.decide(k, Decision{Action: Replace, Wanted: nevra(t, foo), NEVRA: nevra(t, foo), Build: 3, Why: "it is built there"})
+		chosen := foo + " ← " + foo + " of 3: approved by mia: it is built there"
+		f.want(k, "ready", foo+": nothing of foo was built for el9", chosen)
+		f.items[31] = nil
+		f.tell(build.EventRenewed, build.Topic(3), build.Renewed{Item: 31})
+		f.catchUp()
+		f.want(k, "ready", foo+": nothing of foo was built for el9", chosen+" (gone)")
+		f.build(31, rpmbuild(t, "foo", "9.el9", "", "again"))
+		f.want(k, "ready", foo+": nothing of foo was built for el9", chosen)
+		f.decide(k, Decision{Action: Propose, Build: 3})
+
+		f.release(5, 1, 31, "foo-1.0-9.el9.x86_64.rpm", rpmbuild(t, "foo", "9.el9", "", "signed"))
+		f.want(k, "ready", foo+" ← "+foo+" of 3: released")
+		f.want(back, "needs match", foo+" ← "+foo+" of 3: proposal") // it isn't in a repository for el8
+	})
+}
+
+// TestForeignArches: what is wanted for an arch that the platform hasn't needs no answer.
+func TestForeignArches(t *testing.T) {
+	each(t, func(t *testing.T, f *fixture) {
+		foo, power := "foo-1.0-9.el9.x86_64", "foo-1.0-9.el9.ppc64le"
+		f.build(10, rpmbuild(t, "foo", "9.el9", "", ""))
+		k := f.create("ALSA-2024:1", "el9", foo, power, "foo-doc-1.0-9.el9.noarch")
+		f.want(k, "needs match", power+": excluded by : el9 isn't built for ppc64le", foo+" ← "+foo+" of 1: proposal", "foo-doc-1.0-9.el9.noarch ← foo-doc-1.0-9.el9.noarch of 1: proposal")
+		_, err := f.Decide(f.admin, k, 0, []Decision{{Action: Include, Wanted: nevra(t, power)}})
+		wantKind(t, "include what the platform isn't built for", err, albs.Conflict)
+		f.decide(k, Decision{Action: Approve})
+		if got := f.told(k); got[0] != "ready" {
+			t.Errorf("with all that the platform has:\n%s", strings.Join(got, "\n"))
+		}
+
+		// The platform comes to have it.
+		_, err = f.m.Platforms.Apply(f.admin, mastertest.Errata(mastertest.Platform("el9", albs.X8664, albs.PPC64LE), "core"))
+		must(t, err)
+		f.catchUp()
+		if got := f.told(k); got[0] != "needs build" || !slices.Contains(got, power+": foo was built for src and x86_64, not for ppc64le") {
+			t.Errorf("with ppc64le:\n%s", strings.Join(got, "\n"))
+		}
+	})
+}
+
+// TestOneBroken: an advisory that can't be matched keeps no other one from it.
+func TestOneBroken(t *testing.T) {
+	each(t, func(t *testing.T, f *fixture) {
+		foo := "foo-1.0-9.el9.x86_64"
+		f.create("ALSA-2024:1", "el9", foo)
+		k := f.create("ALSA-2024:2", "el9", foo)
+		_, err := f.DB.ExecContext(t.Context(), `UPDATE errata_matching SET document = '?' WHERE advisory = 'ALSA-2024:1'`)
+		must(t, err)
+		f.build(10, rpmbuild(t, "foo", "9.el9", "", ""))
+		f.want(k, "needs match", foo+" ← "+foo+" of 1: proposal")
+	})
+}
+
+// TestWithdrawn: an advisory that is taken back waits for no package.
+func TestWithdrawn(t *testing.T) {
+	each(t, func(t *testing.T, f *fixture) {
+		foo := "foo-1.0-9.el9.x86_64"
+		k := f.create("ALSA-2024:1", "el9", foo)
+		rec, err := f.Errata.Get(t.Context(), k)
+		must(t, err)
+		must(t, f.DB.InTx(f.admin, func(tx db.Tx) error {
+			if err := f.Errata.Begin(f.admin, tx, []errata.Key{k}, 7); err != nil {
+				return err
+			}
+			return f.Errata.Publish(f.admin, tx, []advisory.Advisory{rec.Advisory}, 7)
+		}))
+		f.catchUp()
+		_, err = f.Errata.Withdraw(f.admin, k, "it was wrong")
+		must(t, err)
+		f.catchUp()
+		f.want(k, "ready", foo+": nothing of foo was built for el9")
+		if list, _, err := f.Queue(t.Context(), Filter{Stage: Ready}); err != nil || len(list) != 1 || list[0].Key != k {
+			t.Errorf("Queue = %+v, %v", list, err)
+		}
 	})
 }
 
@@ -592,6 +709,18 @@ func TestOwn(t *testing.T) {
 		f.want(k, "needs build", "bar-1.0-9.el9.alma.x86_64: the newest bar, of build 3, is 1.0-9.el9, older than 1.0-9.el9.alma",
 			"foo-1.0-9.el9.alma.x86_64 ← foo-1.0-9.el9.alma.x86_64 of 2: approved",
 			"foo-1.0-9.el9.alma.x86_64 ← foo-1.0-9.el9.alma.x86_64 of 1: skipped: foo-1.0-9.el9.alma.x86_64 of build 2 was chosen")
+
+		// Who approves what albs has taken decides all the same: it stays with another build.
+		f.decide(k, Decision{Action: Approve, Build: 2})
+		f.build(40, rpmbuild(t, "foo", "9.el9.alma", "", ""))
+		if got := f.told(k); !slices.Contains(got, "foo-1.0-9.el9.alma.x86_64 ← foo-1.0-9.el9.alma.x86_64 of 2: approved by mia") {
+			t.Errorf("with another build:\n%s", strings.Join(got, "\n"))
+		}
+		changes, err := f.Errata.History(t.Context(), k, 0)
+		must(t, err)
+		if want := (errata.Difference{Field: "foo-1.0-9.el9.alma.x86_64 of build 2", Was: "approved by itself", Is: "approved"}); !slices.Contains(changes[0].Differences, want) {
+			t.Errorf("the decision is in history as %+v, want %+v", changes[0].Differences, want)
+		}
 	})
 }
 

@@ -67,7 +67,8 @@ type Wanted struct {
 	Module string `json:"module,omitempty"` // name:stream
 	// Lack says why albs finds no answer; empty if there is one.
 	Lack string `json:"lack,omitempty"`
-	// Excluded tells that a person decided that it needs none.
+	// Excluded tells that it needs none: a person decided so or, without By, the platform
+	// isn't built for its arch.
 	Excluded bool      `json:"excluded,omitempty"`
 	By       string    `json:"by,omitempty"`
 	Why      string    `json:"why,omitempty"`
@@ -161,6 +162,7 @@ type inputs struct {
 	frozen   bool
 	result   match.Result
 	platform string
+	arches   []albs.Arch // of the platform
 	// held are the packages of builds with names that are wanted or were chosen.
 	held map[place]match.Package
 }
@@ -201,6 +203,12 @@ func (s state) merge(in inputs) state {
 			}
 		}
 		w.NEVRA, w.Module, w.Lack = p.NEVRA, moduleOf(p), lack[i]
+		if w.By == "" {
+			w.Excluded, w.Why = false, ""
+			if in.foreign(w.NEVRA) {
+				w.Excluded, w.Why = true, fmt.Sprintf("%s isn't built for %s", in.platform, w.Arch)
+			}
+		}
 		next.Wanted = append(next.Wanted, w)
 		if w.Excluded {
 			found[i] = nil
@@ -211,6 +219,13 @@ func (s state) merge(in inputs) state {
 		next.Matches = append(next.Matches, in.now(m))
 	}
 	return next
+}
+
+// foreign reports whether a package is of an arch for which the platform isn't built: its
+// notice is of a distribution that has more of them.
+func (in inputs) foreign(n rpm.NEVRA) bool {
+	a := albs.Arch(n.Arch)
+	return a != albs.Noarch && a != albs.Src && !slices.ContainsFunc(in.arches, a.Within)
 }
 
 func moduleOf(p advisory.Package) string {
@@ -282,8 +297,10 @@ type Standing struct {
 	Settled int
 }
 
-// standing counts.
-func (s state) standing(k errata.Key) Standing {
+// standing counts, for an advisory. One that was withdrawn waits for nothing: it is shown
+// with the packages that it was shown with.
+func (s state) standing(rec errata.Record) Standing {
+	k := rec.Key
 	out := Standing{Key: k, Stage: Ready}
 	type answers struct{ open, settled bool }
 	of := map[rpm.NEVRA]answers{}
@@ -312,6 +329,7 @@ func (s state) standing(k errata.Key) Standing {
 		}
 	}
 	switch {
+	case rec.Advisory.Withdrawn != nil:
 	case out.Lacking > 0:
 		out.Stage = NeedsBuild
 	case out.Open > 0 || out.Settled == 0: // without any package a person has to add one

@@ -44,7 +44,7 @@ func TestStanding(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			if got := tt.s.standing(errata.Key{}); got != tt.want {
+			if got := tt.s.standing(errata.Record{}); got != tt.want {
 				t.Errorf("standing = %+v, want %+v", got, tt.want)
 			}
 			all := Answers{Wanted: tt.s.Wanted}
@@ -74,7 +74,7 @@ func TestDecisionsHold(t *testing.T) {
 			want = append(want, advisory.Package{NEVRA: rpm.NEVRA{Name: name, Version: "1", Release: "2", Arch: "x86_64"}})
 		}
 		in := func() inputs {
-			out := inputs{want: want, own: seed%3 == 0, platform: "el9", held: map[place]match.Package{}}
+			out := inputs{want: want, own: seed%3 == 0, platform: "el9", arches: []albs.Arch{albs.X8664}, held: map[place]match.Package{}}
 			var ps []match.Package
 			for _, name := range []string{"a", "b", "c"} {
 				for b := range albs.BuildID(4) {

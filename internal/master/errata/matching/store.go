@@ -165,19 +165,20 @@ func load(ctx context.Context, q db.Q, k errata.Key) (row, state, error) {
 	return r, s, nil
 }
 
-// save writes r, which load returned, with the state. names are those that matter to it.
-func save(ctx context.Context, tx db.Tx, r row, s state, names []string, pending bool) error {
-	k := errata.Key{ID: r.Advisory, Platform: r.Platform}
+// save writes r, which load returned, with the state of an advisory. names are those that
+// matter to it.
+func save(ctx context.Context, tx db.Tx, r row, s state, names []string, rec errata.Record) error {
+	k := rec.Key
 	doc, err := json.Marshal(s)
 	if err != nil {
 		return fmt.Errorf("encode matches of advisory %s: %w", k, err)
 	}
-	st := s.standing(k)
+	st := s.standing(rec)
 	err = tx.GetContext(ctx, &r.ID, `INSERT INTO errata_matching (advisory, platform, pending, stage, wanted, lacking, unsettled, settled, document)
 		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)
 		ON CONFLICT (platform, advisory) DO UPDATE SET pending = excluded.pending, stage = excluded.stage, wanted = excluded.wanted,
 			lacking = excluded.lacking, unsettled = excluded.unsettled, settled = excluded.settled, document = excluded.document
-		RETURNING id`, k.ID, k.Platform, pending, int(st.Stage), st.Wanted, st.Lacking, st.Open, st.Settled, string(doc))
+		RETURNING id`, k.ID, k.Platform, rec.Pending, int(st.Stage), st.Wanted, st.Lacking, st.Open, st.Settled, string(doc))
 	if err != nil {
 		return fmt.Errorf("write matches of advisory %s: %w", k, err)
 	}
