@@ -97,6 +97,8 @@ type Record struct {
 	Builds []albs.BuildID
 	// Shown is the version that is public; 0 if there is none.
 	Shown int
+	// Content is the revision that last changed what readers are to see.
+	Content int64
 	// Pending tells that what is public lacks something of Advisory, or all of it.
 	Pending bool
 	// Release is the one that published it last, or has it in progress; 0 if there is none.

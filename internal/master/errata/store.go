@@ -112,7 +112,7 @@ func (r row) record(builds map[int64][]albs.BuildID) Record {
 	}
 	return Record{
 		Key: r.key(), Revision: r.Revision, State: r.State, Reason: r.Reason, Frozen: r.Frozen, Own: r.Own, Advisory: r.edited, Original: r.original,
-		Builds: builds[r.RowID], Shown: r.Shown, Pending: r.pending(), Release: release, Created: r.CreatedAt.Time, Changed: r.ChangedAt.Time,
+		Builds: builds[r.RowID], Shown: r.Shown, Content: r.Content, Pending: r.pending(), Release: release, Created: r.CreatedAt.Time, Changed: r.ChangedAt.Time,
 	}
 }
 

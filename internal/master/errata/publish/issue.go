@@ -48,7 +48,7 @@ func (p *Publisher) issue(ctx context.Context, a release.Ask, k errata.Key, forc
 	if err != nil {
 		return issue{}, "", err
 	}
-	i := issue{Advisory: rec.Advisory}
+	i := issue{Advisory: rec.Advisory, content: rec.Content}
 	if i.Withdrawn != nil {
 		if was == nil {
 			return i, "was withdrawn and product " + a.Product.Name + " doesn't show it: there is nothing to take back", nil

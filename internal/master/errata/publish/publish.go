@@ -265,6 +265,7 @@ func (p *Publisher) distribution(ctx context.Context, a release.Ask, pf platform
 // issue is an advisory as it is to be published.
 type issue struct {
 	advisory.Advisory
+	content int64 // of the record that it was made of
 	force   string
 	missing []string
 }
@@ -311,7 +312,7 @@ func (p *Publisher) fresh(ctx context.Context, a release.Ask, name string, wante
 			s.Notes = append(s.Notes, fmt.Sprintf("advisory %s is released without %s: %s", k, listed(i.missing), i.force))
 		}
 		s.Items = append(s.Items, plan.Item{
-			Part: Name, Name: k.String(), Title: i.Title, Version: i.Version, Digest: i.digest(), Withdraws: i.Withdrawn != nil, Force: i.force, Missing: i.missing,
+			Part: Name, Name: k.String(), Title: i.Title, Version: i.Version, Digest: i.digest(), Content: i.content, Withdraws: i.Withdrawn != nil, Force: i.force, Missing: i.missing,
 		})
 		out = append(out, i)
 	}

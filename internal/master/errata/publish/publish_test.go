@@ -536,6 +536,29 @@ func TestFail(t *testing.T) {
 	})
 }
 
+// TestChangedMeanwhile: what people change of an advisory while its release is made isn't
+// taken for published.
+func TestChangedMeanwhile(t *testing.T) {
+	t.Parallel()
+	dbtest.Each(t, func(t *testing.T, d *db.DB) {
+		f := open(t, d)
+		f.advise(key9, f.hold("hello.x86_64", os9))
+		turn := release.Turn{Release: 5, Product: "demo", Items: f.share(want(key9)...).Items}
+		title := "hello security and bug fix update"
+		_, err := f.Errata.Edit(f.admin, key9, 1, errata.Edit{Title: &title})
+		f.must(err)
+		err = f.Modules.DB.InTx(f.admin, func(tx db.Tx) error { return f.Start(f.admin, tx, turn) })
+		if albs.KindOf(err) != albs.Conflict || !strings.Contains(err.Error(), key9.String()) {
+			t.Errorf("the release begins with %v", err)
+		}
+		f.stands(key9, "not released shows 0")
+		f.publish(want(key9)...)
+		if r, err := f.Errata.Get(t.Context(), key9); err != nil || r.Pending || !strings.Contains(f.file("errata/el9/advisories/ALSA-2026-1.json"), title) {
+			t.Errorf("pending is %v, %v", r.Pending, err)
+		}
+	})
+}
+
 func TestMay(t *testing.T) {
 	t.Parallel()
 	f := open(t, dbtest.Open(t, dbtest.SQLite(t)))

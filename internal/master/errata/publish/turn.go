@@ -27,11 +27,21 @@ func keysOf(items []plan.Item) ([]errata.Key, error) {
 	return out, nil
 }
 
-// Start implements release.Part.
+// Start implements release.Part. Making the release took time: it is a Conflict if somebody
+// changed an advisory meanwhile, which would be taken for published as it is then.
 func (p *Publisher) Start(ctx context.Context, tx db.Tx, t release.Turn) error {
 	keys, err := keysOf(t.Items)
 	if err != nil {
 		return err
+	}
+	for n, k := range keys {
+		is, err := p.Errata.Look(ctx, tx, k)
+		if err != nil {
+			return err
+		}
+		if is.Content != t.Items[n].Content {
+			return albs.Errorf(albs.Conflict, "advisory %s was changed while it was made ready: publish the release again", k)
+		}
 	}
 	return p.Errata.Begin(ctx, tx, keys, t.Release)
 }

@@ -35,6 +35,9 @@ type Item struct {
 	Title   string      `json:"title,omitempty"` // for people
 	Version int         `json:"version"`
 	Digest  albs.Digest `json:"digest"` // of the whole item in its part's own form
+	// Content is what the part had of it when it made the item, as the part counts: with
+	// other contents the publication doesn't begin.
+	Content int64 `json:"content,omitempty"`
 	// Withdraws says that it is made public as taken back.
 	Withdraws bool `json:"withdraws,omitempty"`
 	// Force is why it is released without Missing, which it should have.
