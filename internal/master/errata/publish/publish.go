@@ -184,6 +184,9 @@ func (p *Publisher) share(ctx context.Context, a release.Ask, o *outcome) (plan.
 	}
 	slices.SortFunc(s.Refusals, func(x, y plan.Refusal) int { return strings.Compare(x.Reason, y.Reason) })
 	for _, is := range shows {
+		if !strings.HasPrefix(is.dist.URL, "https://") {
+			s.Notes = append(s.Notes, fmt.Sprintf("errata.url of platform %s is not https: programs that read CSAF take none of its documents", is.name))
+		}
 		if err := p.join(ctx, o, a, is); err != nil {
 			return s, fmt.Errorf("advisories of platform %s: %w", is.name, err)
 		}

@@ -498,8 +498,17 @@ func TestRefusals(t *testing.T) {
 		if s := f.share(all...); len(s.Refusals) > 0 || len(s.Items) != 1 || s.Items[0].Name != good.String() || len(s.Skipped) != 1 || s.Skipped[0].Name != bad.String() || !strings.Contains(s.Skipped[0].Reason, "gone-1.0-1") {
 			t.Errorf("of two that nobody insists on it has %+v, and leaves out %+v: %v", s.Items, s.Skipped, s.Refusals)
 		}
+		open := mastertest.Errata(mastertest.Platform("el8", albs.X8664, albs.AArch64), "core")
+		open.Errata.URL = "http://repo.example/errata/el8"
+		_, err := f.Platforms.Apply(f.admin, open)
+		f.must(err)
+		plain := errata.Key{ID: "ALBA-2026:202", Platform: "el8"}
+		f.advise(plain, old)
+		if s := f.share(want(plain)...); len(s.Items) != 1 || len(s.Notes) != 1 || !strings.Contains(s.Notes[0], "errata.url of platform el8 is not https") {
+			t.Errorf("where CSAF's lists can't lead to the documents: %+v, notes %q", s.Items, s.Notes)
+		}
 		f.advise(key9, hello)
-		_, err := f.Errata.Withdraw(f.admin, key9, "never mind")
+		_, err = f.Errata.Withdraw(f.admin, key9, "never mind")
 		f.must(err)
 		if s := f.share(want(key9)...); len(s.Refusals) != 1 || !strings.Contains(s.Refusals[0].Reason, "nothing to take back") {
 			t.Errorf("of what was never shown and is withdrawn: %v", s.Refusals)
