@@ -160,7 +160,7 @@ var allowed = map[string][]string{
 	"master/errata/matching": {"albs", "master/db", "master/event", "master/auth", "master/artifact", "master/platform", "master/product", "master/repo", "master/build", "master/release", "master/release/plan",
 		"master/errata", "master/errata/match", "rpm", "advisory"},
 	// what others wrote of advisories, read: no state; intake: a file may be compressed
-	"master/errata/forms": {"albs", "advisory", "advisory/csaf", "advisory/osv", "advisory/update", "repodata/intake", "rpm", "master/platform"},
+	"master/errata/forms": {"albs", "advisory", "advisory/csaf", "advisory/erratajson", "advisory/osv", "advisory/update", "repodata/intake", "rpm", "master/platform"},
 	// what an advisory for a build might say, for people to edit
 	"master/errata/draft": {"albs", "advisory", "master/auth", "master/artifact", "master/build", "master/platform", "master/product", "master/repo", "repodata", "rpm"},
 	// what products keep of what they have shown: in the master and in the public place

@@ -272,15 +272,23 @@ func TestErrataImport(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	// Both of AlmaLinux's files, the first with something that no advisory can have.
+	const errataJSON = `[{"updateinfo_id": "ALSA-2024:3", "issued_date": {"$date": 1704153600000}, "updated_date": {"$date": 1704153600000}, "title": "t", "type": "security", "severity": "Low", "version": "3",
+		"pkglist": {"packages": [{"name": "zlib", "epoch": "0", "version": "1.2", "release": "3.el9", "arch": "x86_64", "sum": "abc", "sum_type": 1}]}, "references": []}]`
+	const fullJSON = `{"schema_version": "1.0", "data": [{"id": "ALSA-2024:4", "issued_date": 1704153600, "updated_date": 1704153600, "title": "t", "type": "security", "severity": "Low",
+		"packages": [{"name": "zlib", "epoch": "0", "version": "1.2", "release": "4.el9", "arch": "x86_64"}], "modules": [], "references": []}]}`
 	for _, tt := range []struct {
-		format string
-		body   []byte
-		want   []string
+		format  string
+		body    []byte
+		want    []string
+		dropped string // what of it the answer says
 	}{
-		{"updateinfo", packed.Bytes(), []string{"FEDORA-2024-1 refused", "ALSA-2024:1 created"}},
-		{"updateinfo", []byte(updates), []string{"FEDORA-2024-1 refused", "ALSA-2024:1 unchanged"}},
-		{"osv", osv, []string{"ALSA-2024:2 created"}},
-		{"csaf", csaf, []string{"ALSA-2026:1234 created"}},
+		{"updateinfo", packed.Bytes(), []string{"FEDORA-2024-1 refused", "ALSA-2024:1 created"}, ""},
+		{"updateinfo", []byte(updates), []string{"FEDORA-2024-1 refused", "ALSA-2024:1 unchanged"}, ""},
+		{"osv", osv, []string{"ALSA-2024:2 created"}, `RHSA-2024:2: of "zlib" only the source package is told`},
+		{"csaf", csaf, []string{"ALSA-2026:1234 created"}, "2 products are of other platforms"},
+		{"errata.json", []byte(errataJSON), []string{"ALSA-2024:3 created"}, "ALSA-2024:3: the sum of zlib is of the type 1"},
+		{"errata.json", []byte(fullJSON), []string{"ALSA-2024:4 created"}, ""},
 	} {
 		var v struct {
 			Advisories []struct{ ID, From, Outcome, Error string } `json:"advisories"`
@@ -295,8 +303,8 @@ func TestErrataImport(t *testing.T) {
 				t.Errorf("%s: %+v", tt.format, a)
 			}
 		}
-		if diff := cmp.Diff(tt.want, got); diff != "" || v.Dropped == nil {
-			t.Errorf("%s (-want +got):\n%s", tt.format, diff)
+		if diff := cmp.Diff(tt.want, got); diff != "" || v.Dropped == nil || !strings.Contains(strings.Join(v.Dropped, "\n"), tt.dropped) || len(v.Dropped) > 1 {
+			t.Errorf("%s (-want +got):\n%s\nleft out: %q", tt.format, diff, v.Dropped)
 		}
 	}
 	// Each package is of the module of its collection, and of no other's.

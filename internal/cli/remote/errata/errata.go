@@ -81,7 +81,7 @@ func (a app) errataCommand() *urfave.Command {
 			}),
 			ask.Answers(&urfave.Command{
 				Name: "import", Usage: "take in the advisories of a file that others wrote", ArgsUsage: "FILE --platform PLATFORM --format FORMAT [--reason TEXT]",
-				Description: "FORMAT is updateinfo, osv or csaf. FILE may be compressed by gzip, zstd or xz; - reads stdin. Each advisory is rewritten by the platform's rules; edits of those that are there are kept. Exit status 1 if one was refused.\n" +
+				Description: "FORMAT is updateinfo, osv, csaf or errata.json (errata.full.json too). FILE may be compressed by gzip, zstd or xz; - reads stdin. Each advisory is rewritten by the platform's rules; edits of those that are there are kept. Exit status 1 if one was refused.\n" +
 					"For example: albs errata import updateinfo.xml.gz --platform almalinux-9 --format updateinfo",
 				Flags: []urfave.Flag{
 					platformFlag(), &urfave.StringFlag{Name: "format", Usage: "the `FORMAT` of the file"}, reasonFlag("`TEXT` for the history of each"),

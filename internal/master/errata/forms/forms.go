@@ -11,6 +11,7 @@ import (
 
 	"albs/internal/advisory"
 	"albs/internal/advisory/csaf"
+	"albs/internal/advisory/erratajson"
 	"albs/internal/advisory/osv"
 	"albs/internal/advisory/update"
 	"albs/internal/albs"
@@ -26,7 +27,7 @@ const MaxFile = 128 << 20
 type reader func(r io.Reader, p platform.Platform) ([]advisory.Advisory, []string, error)
 
 // readers are the forms that can be imported, by name.
-var readers = map[string]reader{"csaf": readCSAF, "osv": whole(osv.Read), "updateinfo": whole(update.Read)}
+var readers = map[string]reader{"csaf": readCSAF, erratajson.Name: whole(erratajson.Read), "osv": whole(osv.Read), "updateinfo": whole(update.Read)}
 
 // Names are the forms that Read reads, in order.
 func Names() []string { return slices.Sorted(maps.Keys(readers)) }
