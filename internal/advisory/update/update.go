@@ -171,6 +171,9 @@ func From(u updateinfo.Update, platform string) (advisory.Advisory, []string) {
 		var m *advisory.Module
 		if c.Module != nil {
 			m = &advisory.Module{Name: c.Module.Name, Stream: c.Module.Stream, Version: c.Module.Version, Context: c.Module.Context, Arch: c.Module.Arch}
+			if c.Module.NoVersion != "" {
+				note(fmt.Sprintf("the version %.40q of the module %.80q is no number; it counts as unknown", c.Module.NoVersion, m.Name+":"+m.Stream))
+			}
 		}
 		for _, q := range c.Packages {
 			p, s := pkg(q)

@@ -144,7 +144,7 @@ func TestReadForeign(t *testing.T) {
 <severity>Urgent</severity><description>a &#x85; b</description>
 <references><reference href="https://bugzilla.redhat.com/1" id="1" type="bugzilla" title="T"/><reference href="file:///etc/passwd" type="self"/><reference href="https://example.org/RHBA" id="RHBA-2024:1" type="rhba"/></references>
 <pkglist><collection short="F40"><name>Fedora 40</name><package name="thing" version="1.0" release="1.fc40" epoch="0" arch="x86_64" src="SRPMS/thing-1.0-1.fc40.src.rpm"><filename>thing.rpm</filename><sum type="md5">abc</sum></package>
-<package name="-x" version="1" release="1" epoch="0" arch="x86_64"/><package name="y" version="1" release="1" epoch="x" arch="x86_64"/></collection></pkglist></update>
+<module name="thing" stream="1" version="rolling"/><package name="-x" version="1" release="1" epoch="0" arch="x86_64"/><package name="y" version="1" release="1" epoch="x" arch="x86_64"/></collection></pkglist></update>
 <update status="retracted" type="optional" version="3.4"><id>SUSE-1</id><title>t</title><issued date="1700000000"/></update>
 <update type="security" version="one"><id>NO-DATE-1</id><title>t</title></update>
 <update type="security" version="1"><id>../../etc/passwd</id><title>t</title><issued date="1700000000"/></update>
@@ -159,7 +159,7 @@ func TestReadForeign(t *testing.T) {
 		t.Fatalf("%d are left: %+v", len(as), as)
 	}
 	f, s, twice := as[0], as[1], as[2]
-	if f.ID != "FEDORA-2024-0123456789" || f.Version != 2 || f.Type != advisory.Bugfix || f.Severity != advisory.None || f.Upstream != "RHBA-2024:1" || len(f.References) != 2 || len(f.Packages) != 1 || f.Packages[0].Source != "thing-1.0-1.fc40.src.rpm" || f.Packages[0].Digest != "" {
+	if f.ID != "FEDORA-2024-0123456789" || f.Version != 2 || f.Type != advisory.Bugfix || f.Severity != advisory.None || f.Upstream != "RHBA-2024:1" || len(f.References) != 2 || len(f.Packages) != 1 || f.Packages[0].Source != "thing-1.0-1.fc40.src.rpm" || f.Packages[0].Digest != "" || *f.Packages[0].Module != (advisory.Module{Name: "thing", Stream: "1"}) {
 		t.Errorf("Fedora's is %+v", f)
 	}
 	if s.Withdrawn == nil || s.Version != 3 || s.Type != advisory.Enhancement {
@@ -168,7 +168,7 @@ func TestReadForeign(t *testing.T) {
 	if len(twice.Packages) != 2 || twice.Version != 4 || twice.Title != "t" || twice.Issued.Day() != 1 || twice.Updated.Day() != 2 {
 		t.Errorf("what was there twice is %+v", twice)
 	}
-	for _, want := range []string{`"Urgent"`, `"unspecified"`, `"one" is no number`, "file:///etc/passwd", "md5 sum", `"-x`, `"y-`, "NO-DATE-1: it can't", "passwd: it can't", ": it can't"} {
+	for _, want := range []string{`"Urgent"`, `"unspecified"`, `"one" is no number`, "file:///etc/passwd", "md5 sum", `"-x`, `"y-`, `the version "rolling" of the module "thing:1" is no number`, "NO-DATE-1: it can't", "passwd: it can't", ": it can't"} {
 		if !slices.ContainsFunc(dropped, func(s string) bool { return strings.Contains(s, want) }) {
 			t.Errorf("nothing says %s: %q", want, dropped)
 		}

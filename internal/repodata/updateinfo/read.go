@@ -94,8 +94,10 @@ func (p *parser) start() error {
 		p.u.Collections = append(p.u.Collections, Collection{Short: a("short")})
 	case inCollection + "/module":
 		m := &Module{Name: a("name"), Stream: a("stream"), Context: a("context"), Arch: a("arch")}
-		// What is no number counts as none, as for createrepo_c.
-		m.Version, _ = strconv.ParseUint(a("version"), 10, 64)
+		var err error
+		if m.Version, err = strconv.ParseUint(a("version"), 10, 64); err != nil {
+			m.Version, m.NoVersion = 0, a("version")
+		}
 		p.collection().Module = m
 	case inPackage:
 		p.n++

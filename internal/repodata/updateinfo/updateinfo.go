@@ -49,10 +49,12 @@ type Collection struct {
 	Packages    []Package
 }
 
-// Module is a module element.
+// Module is a module element. Its version counts as 0, as for createrepo_c, where the file
+// has one that is no number: NoVersion is that, and nothing that is written.
 type Module struct {
 	Name, Stream  string
 	Version       uint64
+	NoVersion     string
 	Context, Arch string
 }
 

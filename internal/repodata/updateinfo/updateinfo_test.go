@@ -162,10 +162,10 @@ func TestReadTolerant(t *testing.T) {
 <update from="x" status="stable" type="recommended" version="2.0"><id> FEDORA-1 </id><title>
  T </title><issued date="1727175906"/><unknown><description>no</description></unknown><description>a &lt; b</description><message>M</message>
 <reboot_suggested/><references/><pkglist><collection><package name="p" epoch="" arch="noarch"><reboot_suggested>False</reboot_suggested><relogin_suggested>1</relogin_suggested><filename/></package>
-<module name="m" stream="1" version="many"/></collection></pkglist><pkglist><collection short="second"/></pkglist></update><update/></updates>`))
+<module name="m" stream="1" version="many"/></collection></pkglist><pkglist><collection short="second"><module name="n" version="99999999999999999999"/></collection></pkglist></update><update/></updates>`))
 	want := []Update{{
 		From: "x", Status: "stable", Type: "recommended", Version: "2.0", ID: "FEDORA-1", Title: "T", Issued: "1727175906", Description: "a < b", Message: "M", Reboot: true,
-		Collections: []Collection{{Module: &Module{Name: "m", Stream: "1"}, Packages: []Package{{Name: "p", Arch: "noarch", Relogin: true}}}, {Short: "second"}},
+		Collections: []Collection{{Module: &Module{Name: "m", Stream: "1", NoVersion: "many"}, Packages: []Package{{Name: "p", Arch: "noarch", Relogin: true}}}, {Short: "second", Module: &Module{Name: "n", NoVersion: "99999999999999999999"}}},
 	}, {}}
 	if d := cmp.Diff(want, us); d != "" {
 		t.Error(d)
