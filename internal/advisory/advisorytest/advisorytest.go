@@ -6,7 +6,9 @@ package advisorytest
 import (
 	"bytes"
 	"fmt"
+	"io"
 	"math/rand/v2"
+	"os"
 	"strings"
 	"testing"
 	"time"
@@ -45,6 +47,52 @@ func Diff(want, got advisory.Advisory) string {
 		return "" // which is found much sooner
 	}
 	return cmp.Diff(want, got)
+}
+
+// Package returns a package by what people call it, in a repository where it has a digest of
+// its own. It panics if nevra is none.
+func Package(nevra, source, repository string, m *advisory.Module) advisory.Package {
+	n, err := rpm.ParseNEVRA(nevra)
+	if err != nil {
+		panic(err)
+	}
+	return advisory.Package{NEVRA: n, Source: source, Module: m, Repository: repository, Digest: albs.DigestOf([]byte(nevra))}
+}
+
+// Golden wants got to be what the file says, or writes the file.
+func Golden(t testing.TB, path string, got []byte, write bool) {
+	t.Helper()
+	if write {
+		if err := os.WriteFile(path, got, 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want, err := os.ReadFile(path)
+	if err != nil || !bytes.Equal(got, want) {
+		t.Errorf("%s: %v (-want +got)\n%s", path, err, cmp.Diff(string(want), string(got)))
+	}
+}
+
+// FuzzRead has a reader refuse whatever bytes it gets as Invalid or TooLarge, or make
+// advisories of them that pass Check; more, which may be nil, asks more of each.
+func FuzzRead(f *testing.F, read func(r io.Reader, platform string) ([]advisory.Advisory, []string, error), more func(t *testing.T, a advisory.Advisory)) {
+	f.Fuzz(func(t *testing.T, b []byte) {
+		as, _, err := read(bytes.NewReader(b), "p")
+		if err != nil {
+			if k := albs.KindOf(err); k != albs.Invalid && k != albs.TooLarge {
+				t.Fatal(err)
+			}
+			return
+		}
+		for _, a := range as {
+			if err := a.Check(); err != nil {
+				t.Fatal(err)
+			}
+			if more != nil {
+				more(t, a)
+			}
+		}
+	})
 }
 
 // Hostile are texts that would do harm in a form that doesn't escape them.

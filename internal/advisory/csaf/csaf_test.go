@@ -6,7 +6,6 @@ import (
 	"flag"
 	"fmt"
 	"math/rand/v2"
-	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -19,7 +18,6 @@ import (
 	"albs/internal/advisory"
 	"albs/internal/advisory/advisorytest"
 	"albs/internal/albs"
-	"albs/internal/rpm"
 )
 
 var golden = flag.Bool("update", false, "write the golden files anew")
@@ -41,13 +39,7 @@ func home9() advisory.Distribution {
 // of each kind.
 func sample() advisory.Advisory {
 	at := time.Date(2026, 11, 20, 10, 0, 0, 0, time.UTC)
-	pkg := func(nevra, source, repository string, m *advisory.Module) advisory.Package {
-		n, err := rpm.ParseNEVRA(nevra)
-		if err != nil {
-			panic(err)
-		}
-		return advisory.Package{NEVRA: n, Source: source, Module: m, Repository: repository, Digest: albs.DigestOf([]byte(nevra))}
-	}
+	pkg := advisorytest.Package
 	m := &advisory.Module{Name: "virt", Stream: "rhel", Version: 9050020241118123456, Context: "a75119d5"}
 	libs := pkg("perl-libs-4:5.32.1-10.el9.x86_64", "perl-5.32.1-10.el9.src.rpm", "9/BaseOS/x86_64/os", nil)
 	libs.Restart = true
@@ -138,17 +130,8 @@ func TestGolden(t *testing.T) {
 	files = append(append(files, lists...), advisory.File{Path: providerName, Bytes: metadata})
 	var names []string
 	for _, f := range files {
-		name := filepath.Join("testdata", filepath.Base(f.Path))
 		names = append(names, f.Path)
-		if *golden {
-			if err := os.WriteFile(name, f.Bytes, 0o644); err != nil {
-				t.Fatal(err)
-			}
-		}
-		want, err := os.ReadFile(name)
-		if diff := cmp.Diff(string(want), string(f.Bytes)); err != nil || diff != "" {
-			t.Errorf("%s: %v\n%s", name, err, diff)
-		}
+		advisorytest.Golden(t, filepath.Join("testdata", filepath.Base(f.Path)), f.Bytes, *golden)
 	}
 	if want := strings.Fields("csaf/2026/alsa-2026_1234.json csaf/2026/alsa-2026_1234.json.sha256 csaf/2026/alsa-2026_1234.json.sha512 " +
 		"csaf/2026/alsa-2026_1234-vex.json csaf/2026/alsa-2026_1234-vex.json.sha256 csaf/2026/alsa-2026_1234-vex.json.sha512 " +

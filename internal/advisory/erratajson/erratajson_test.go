@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"maps"
 	"math/rand/v2"
-	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -17,7 +16,6 @@ import (
 	"albs/internal/advisory"
 	"albs/internal/advisory/advisorytest"
 	"albs/internal/albs"
-	"albs/internal/rpm"
 
 	"github.com/google/go-cmp/cmp"
 )
@@ -39,14 +37,10 @@ func sample() advisory.Advisory {
 	}
 	for _, arch := range []string{"x86_64", "aarch64"} {
 		add := func(nevra, source, repository string, m *advisory.Module) {
-			n, err := rpm.ParseNEVRA(nevra)
-			if err != nil {
-				panic(err)
-			}
 			if m != nil {
 				m.Arch = arch
 			}
-			a.Packages = append(a.Packages, advisory.Package{NEVRA: n, Source: source, Module: m, Repository: "9/" + repository + "/" + arch + "/os", Digest: albs.DigestOf([]byte(nevra))})
+			a.Packages = append(a.Packages, advisorytest.Package(nevra, source, "9/"+repository+"/"+arch+"/os", m))
 		}
 		add("qemu-kvm-17:9.0.0-10.module+el9."+arch, "qemu-kvm-9.0.0-10.module+el9.src.rpm", "AppStream", &advisory.Module{Name: "virt", Stream: "rhel", Version: 9050020241118123456, Context: "a75119d5"})
 		add("qemu-kvm-tests-17:9.0.0-10.module+el9."+arch, "qemu-kvm-9.0.0-10.module+el9.src.rpm", "CRB", &advisory.Module{Name: "virt-devel", Stream: "rhel", Version: 9050020241118123456, Context: "a75119d5"})
@@ -75,16 +69,7 @@ func TestGolden(t *testing.T) {
 	other.ID, other.Packages, other.Type, other.Severity = "ALBA-2026:0001", nil, advisory.Bugfix, advisory.None
 	plain, full := files(t, sample(), other)
 	for _, f := range []advisory.File{plain, full} {
-		golden := filepath.Join("testdata", f.Path)
-		if *update {
-			if err := os.WriteFile(golden, f.Bytes, 0o644); err != nil {
-				t.Fatal(err)
-			}
-		}
-		want, err := os.ReadFile(golden)
-		if err != nil || !bytes.Equal(f.Bytes, want) {
-			t.Errorf("%v %s", err, cmp.Diff(string(want), string(f.Bytes)))
-		}
+		advisorytest.Golden(t, filepath.Join("testdata", f.Path), f.Bytes, *update)
 	}
 	for _, f := range []advisory.File{Join(nil), JoinFull(nil)} {
 		if as, dropped, err := Read(bytes.NewReader(f.Bytes), "p"); err != nil || len(as)+len(dropped) > 0 {
@@ -358,21 +343,9 @@ func FuzzRead(f *testing.F) {
 	f.Add(plain.Bytes)
 	f.Add(full.Bytes)
 	f.Add([]byte(`[{"updateinfo_id":"A-1","issued_date":{"$date":1628596858000},"pkglist":{"packages":[{"name":"a","version":"1","release":"1","arch":"noarch","sum_type":"x"}]}}]`))
-	f.Fuzz(func(t *testing.T, b []byte) {
-		as, _, err := Read(bytes.NewReader(b), "p")
-		if err != nil {
-			if k := albs.KindOf(err); k != albs.Invalid && k != albs.TooLarge {
-				t.Fatal(err)
-			}
-			return
-		}
-		for _, a := range as {
-			if err := a.Check(); err != nil {
-				t.Fatal(err)
-			}
-			if p := Piece(a); !json.Valid(slices.Concat([]byte("["), p.Bytes, []byte("]"))) {
-				t.Fatalf("%s is written as %s", a.ID, p.Bytes)
-			}
+	advisorytest.FuzzRead(f, Read, func(t *testing.T, a advisory.Advisory) {
+		if p := Piece(a); !json.Valid(slices.Concat([]byte("["), p.Bytes, []byte("]"))) {
+			t.Fatalf("%s is written as %s", a.ID, p.Bytes)
 		}
 	})
 }

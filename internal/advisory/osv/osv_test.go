@@ -5,8 +5,6 @@ import (
 	"encoding/json"
 	"flag"
 	"math/rand/v2"
-	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -15,7 +13,6 @@ import (
 	"albs/internal/advisory"
 	"albs/internal/advisory/advisorytest"
 	"albs/internal/albs"
-	"albs/internal/rpm"
 
 	"github.com/google/go-cmp/cmp"
 )
@@ -27,11 +24,7 @@ var update = flag.Bool("update", false, "write the golden files anew")
 func sample() advisory.Advisory {
 	at := time.Date(2026, 11, 20, 10, 0, 0, 0, time.UTC)
 	pkg := func(nevra, source string, m *advisory.Module) advisory.Package {
-		n, err := rpm.ParseNEVRA(nevra)
-		if err != nil {
-			panic(err)
-		}
-		return advisory.Package{NEVRA: n, Source: source, Module: m, Repository: "9/AppStream/" + n.Arch + "/os", Digest: albs.DigestOf([]byte(nevra))}
+		return advisorytest.Package(nevra, source, "9/AppStream/"+nevra[strings.LastIndex(nevra, ".")+1:]+"/os", m)
 	}
 	m := &advisory.Module{Name: "virt", Stream: "rhel", Version: 9050020241118123456, Context: "a75119d5", Arch: "x86_64"}
 	return advisory.Advisory{
@@ -67,16 +60,7 @@ func file(t testing.TB, a advisory.Advisory) []byte {
 func TestGolden(t *testing.T) {
 	t.Parallel()
 	b := file(t, sample())
-	golden := filepath.Join("testdata", "ALSA-2026-1234.json")
-	if *update {
-		if err := os.WriteFile(golden, b, 0o644); err != nil {
-			t.Fatal(err)
-		}
-	}
-	want, err := os.ReadFile(golden)
-	if err != nil || !bytes.Equal(b, want) {
-		t.Errorf("%v %s", err, cmp.Diff(string(want), string(b)))
-	}
+	advisorytest.Golden(t, "testdata/ALSA-2026-1234.json", b, *update)
 	as, dropped, err := Read(bytes.NewReader(b), "almalinux-9")
 	if err != nil || len(dropped) > 0 || len(as) != 1 {
 		t.Fatal(as, dropped, err)
@@ -245,22 +229,10 @@ func FuzzRead(f *testing.F) {
 	f.Add(file(f, sample()))
 	f.Add([]byte(`{"id":"A-1","modified":"2025-12-01T00:00:00Z","upstream":["CVE-2025-10001"],"references":[{"url":"https://x/CVE-2025-10002","type":"REPORT"}]}`))
 	f.Add([]byte(`[{"id":"A-1","modified":"2025-12-01T00:00:00Z","affected":[{"package":{"name":"a"},"ranges":[{"type":"ECOSYSTEM","events":[{"fixed":"1:1-1"}]}],"ecosystem_specific":{"rpmmod":"a:b","binaries":[{"name":"a","version":"1-1","arch":"noarch"}]}}]}]`))
-	f.Fuzz(func(t *testing.T, b []byte) {
-		as, _, err := Read(bytes.NewReader(b), "p")
-		if err != nil {
-			if k := albs.KindOf(err); k != albs.Invalid && k != albs.TooLarge {
-				t.Fatal(err)
-			}
-			return
-		}
-		for _, a := range as {
-			if err := a.Check(); err != nil {
-				t.Fatal(err)
-			}
-			again, dropped, err := Read(bytes.NewReader(file(t, a)), "p")
-			if err != nil || len(again) != 1 {
-				t.Fatal(len(again), dropped, err)
-			}
+	advisorytest.FuzzRead(f, Read, func(t *testing.T, a advisory.Advisory) {
+		again, dropped, err := Read(bytes.NewReader(file(t, a)), "p")
+		if err != nil || len(again) != 1 {
+			t.Fatal(len(again), dropped, err)
 		}
 	})
 }

@@ -6,7 +6,6 @@ import (
 	"flag"
 	"fmt"
 	"math/rand/v2"
-	"os"
 	"path/filepath"
 	"regexp"
 	"slices"
@@ -38,11 +37,7 @@ func nine() advisory.Distribution {
 func sample() advisory.Advisory {
 	at := time.Date(2026, 11, 20, 10, 0, 0, 0, time.UTC)
 	pkg := func(nevra, repository string, m *advisory.Module) advisory.Package {
-		n, err := rpm.ParseNEVRA(nevra)
-		if err != nil {
-			panic(err)
-		}
-		return advisory.Package{NEVRA: n, Module: m, Repository: repository, Digest: albs.DigestOf([]byte(nevra))}
+		return advisorytest.Package(nevra, "", repository, m)
 	}
 	m := &advisory.Module{Name: "virt", Stream: "rhel", Version: 9050020241118123456, Context: "a75119d5"}
 	return advisory.Advisory{
@@ -96,16 +91,7 @@ func join(t testing.TB, d advisory.Distribution, as []advisory.Advisory) []byte 
 func TestGolden(t *testing.T) {
 	t.Parallel()
 	b := join(t, nine(), []advisory.Advisory{sample()})
-	name := filepath.Join("testdata", FileName(nine()))
-	if *golden {
-		if err := os.WriteFile(name, b, 0o644); err != nil {
-			t.Fatal(err)
-		}
-	}
-	want, err := os.ReadFile(name)
-	if diff := cmp.Diff(string(want), string(b)); err != nil || diff != "" {
-		t.Errorf("%v\n%s", err, diff)
-	}
+	advisorytest.Golden(t, filepath.Join("testdata", FileName(nine())), b, *golden)
 }
 
 var comment = regexp.MustCompile(`<criterion comment="([^"]*)"`)

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io"
 	"math/rand/v2"
-	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
@@ -64,15 +63,7 @@ func TestGolden(t *testing.T) {
 			continue
 		}
 		golden := filepath.Join("testdata", filepath.Base(f.Path))
-		if *update {
-			if err := os.WriteFile(golden, f.Bytes, 0o644); err != nil {
-				t.Fatal(err)
-			}
-		}
-		want, err := os.ReadFile(golden)
-		if err != nil || !bytes.Equal(f.Bytes, want) {
-			t.Errorf("%s: %v %s", f.Path, err, cmp.Diff(string(want), string(f.Bytes)))
-		}
+		advisorytest.Golden(t, golden, f.Bytes, *update)
 		lint := []string{"--noout", golden}
 		if strings.HasSuffix(golden, ".html") {
 			lint = []string{"--html", "--noout", golden}

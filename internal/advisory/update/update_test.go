@@ -186,18 +186,5 @@ func FuzzRead(f *testing.F) {
 			f.Add([]byte("<updates>" + string(p.Plain) + "</updates>"))
 		}
 	}
-	f.Fuzz(func(t *testing.T, b []byte) {
-		as, _, err := Read(bytes.NewReader(b), "p")
-		if err != nil {
-			if k := albs.KindOf(err); k != albs.Invalid && k != albs.TooLarge {
-				t.Fatal(err)
-			}
-			return
-		}
-		for _, a := range as {
-			if err := a.Check(); err != nil {
-				t.Fatal(err)
-			}
-		}
-	})
+	advisorytest.FuzzRead(f, Read, nil)
 }
