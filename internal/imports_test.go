@@ -205,8 +205,8 @@ var allowed = map[string][]string{
 	"master/api/rest":     {"albs", "master/auth", "master/face"},
 	"master/api/delivery": append([]string{"albs", "attest", "disk", "failure", "repodata", "repodata/record", "sbom", "master/repo/history", "master/api/rest", "master/face"}, modules...), // attest: what lies beside a package; sbom: which formats there are; repodata: what a record's file is, and its bounds; disk: a full temporary folder
 
-	// and those about advisories
-	"master/api/advisories": append([]string{"albs", "advisory", "rpm", "master/errata/forms", "master/api/rest", "master/face"}, modules...),
+	// and those about advisories, of which ALBS has two forms here, too
+	"master/api/advisories": append([]string{"albs", "advisory", "advisory/oval", "advisory/update", "repodata/updateinfo", "rpm", "master/errata/forms", "master/api/rest", "master/face"}, modules...),
 
 	// the workers
 	"worker":              {"albs", "disk", "telemetry"}, // disk: the spool

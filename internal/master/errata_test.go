@@ -2,7 +2,13 @@ package master
 
 import (
 	"bytes"
+	"compress/gzip"
 	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -45,6 +51,28 @@ func (f *farm) states(k errata.Key, state errata.State, shown int) {
 	}
 }
 
+// shown returns a file that the product shows.
+func (f *farm) shown(path string) []byte {
+	f.t.Helper()
+	b, err := os.ReadFile(filepath.Join(f.public, "demo/current", path))
+	f.must(err)
+	return b
+}
+
+// call asks the API as scripts do that were made for ALBS, and reads the answer.
+func (f *farm) call(method, path string, into any) {
+	f.t.Helper()
+	req, err := http.NewRequestWithContext(f.t.Context(), method, f.URL()+"/api/v1"+path, nil)
+	f.must(err)
+	req.Header.Set("Authorization", "Bearer "+f.AdminToken)
+	resp, err := http.DefaultClient.Do(req)
+	f.must(err)
+	b, err := io.ReadAll(resp.Body)
+	f.must(errors.Join(err, resp.Body.Close()))
+	f.not(resp.StatusCode != http.StatusOK, fmt.Sprintf("%s %s: %s %s", method, path, resp.Status, b))
+	f.must(json.Unmarshal(b, into))
+}
+
 // TestErrata: an advisory becomes public together with the packages that answer it, for dnf
 // too; what is public is what is shown; and a rollback takes both back.
 func TestErrata(t *testing.T) {
@@ -78,8 +106,7 @@ func TestErrata(t *testing.T) {
 		t.Errorf("what is public is not what is shown: %+v, %v", found, err)
 	}
 	current := filepath.Join(f.public, "demo/current")
-	b, err := os.ReadFile(filepath.Join(current, "errata/el/advisories", advisory.FileName(one.ID)+".json"))
-	f.must(err)
+	b := f.shown("errata/el/advisories/" + advisory.FileName(one.ID) + ".json")
 	a, err := advisory.Parse(b)
 	if err != nil || len(a.Packages) != 1 || !a.Packages[0].Digest.Valid() || a.Packages[0].Source != srpmOf("foo") {
 		t.Errorf("the advisory is %+v, %v", a, err)
@@ -89,9 +116,7 @@ func TestErrata(t *testing.T) {
 	if len(docs) != 1 {
 		t.Fatalf("the documents of CSAF are %v", docs)
 	}
-	public, err := os.ReadFile(filepath.Join(current, "RPM-GPG-KEY-demo"))
-	f.must(err)
-	kr, err := pgp.ReadKeyring(public)
+	kr, err := pgp.ReadKeyring(f.shown("RPM-GPG-KEY-demo"))
 	f.must(err)
 	doc, err := os.ReadFile(docs[0])
 	f.must(err)
@@ -140,10 +165,29 @@ func TestErrata(t *testing.T) {
 	bar := build("bar")
 	f.released(bar)
 	two := f.advise(ctx, "bar")
-	second := f.publish(nil, advised(two))
+	var planned struct {
+		Results []struct {
+			Release albs.ReleaseID `json:"release_id"`
+		} `json:"results"`
+	}
+	f.call(http.MethodPost, "/errata/release_new_record/"+two.ID+"/?platform_id=el", &planned)
+	second := of(f, func() (client.Doc[client.Release], error) {
+		return f.alice.Release(t.Context(), planned.Results[0].Release)
+	})
+	f.goes(second)
 	f.states(two, errata.Released, 1)
 	f.states(one, errata.Released, 1)
-	of(f, func() (client.Doc[client.Release], error) { return f.alice.RevertRelease(t.Context(), second) })
+	// What the API tells in OVAL is what is public.
+	var told string
+	f.call(http.MethodGet, "/errata/get_new_oval_xml/?platform_name=el&only_released=true", &told)
+	z, err := gzip.NewReader(bytes.NewReader(f.shown("errata/el/oval/example.almalinux.errata-9.xml.gz")))
+	f.must(err)
+	defs, err := io.ReadAll(z)
+	f.must(err)
+	if told != string(defs) || strings.Count(told, "<definition ") != 2 {
+		t.Errorf("the API tells\n%s\nand the public\n%s", told, defs)
+	}
+	of(f, func() (client.Doc[client.Release], error) { return f.alice.RevertRelease(t.Context(), second.ID) })
 	f.until("the second is taken back", func() bool {
 		r, err := f.errata.Get(t.Context(), two)
 		f.must(err)

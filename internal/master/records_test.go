@@ -368,6 +368,14 @@ func (f *farm) publish(builds []albs.BuildID, advisories ...client.Advised) albs
 		r = d.Value
 		return true
 	})
+	f.goes(r)
+	return r.ID
+}
+
+// goes has a release that was planned approved and waits until it is public.
+func (f *farm) goes(r client.Release) {
+	f.t.Helper()
+	ctx := f.t.Context()
 	f.not(len(r.Plan.Refusals) > 0, fmt.Sprint(r.Plan.Refusals))
 	of(f, func() (client.Doc[client.Release], error) { return f.bob.ApproveRelease(ctx, r.ID, r.Digest) })
 	of(f, func() (client.Doc[client.Release], error) { return f.alice.PublishRelease(ctx, r.ID) })
@@ -376,7 +384,6 @@ func (f *farm) publish(builds []albs.BuildID, advisories ...client.Advised) albs
 		f.not(r.Status == client.ReleaseFailed, r.Reason)
 		return r.Status == client.ReleaseCompleted
 	})
-	return r.ID
 }
 
 // unrecorded are the files of which the ledger has no record of their own, each for its

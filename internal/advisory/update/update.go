@@ -9,6 +9,8 @@ package update
 import (
 	"fmt"
 	"io"
+	"maps"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -23,14 +25,25 @@ import (
 // an advisory. There is none, and ok is false, if the advisory was withdrawn or names no
 // package of the repository.
 func Of(a advisory.Advisory, repository string) (u updateinfo.Update, ok bool) {
+	return notice(a, func(p string) bool { return p == repository })
+}
+
+// Whole returns the notices of all repositories as one, for people and scripts: a collection
+// is still of one repository. There is none, and ok is false, if the advisory was withdrawn
+// or names no package.
+func Whole(a advisory.Advisory) (u updateinfo.Update, ok bool) {
+	return notice(a, func(string) bool { return true })
+}
+
+func notice(a advisory.Advisory, has func(repository string) bool) (u updateinfo.Update, ok bool) {
 	a = a.Normal()
-	here := advisory.Advisory{}
+	in := map[string][]advisory.Package{}
 	for _, p := range a.Packages {
-		if p.Repository == repository {
-			here.Packages = append(here.Packages, p)
+		if has(p.Repository) {
+			in[p.Repository] = append(in[p.Repository], p)
 		}
 	}
-	if a.Withdrawn != nil || len(here.Packages) == 0 {
+	if a.Withdrawn != nil || len(in) == 0 {
 		return u, false
 	}
 	u = updateinfo.Update{
@@ -42,8 +55,10 @@ func Of(a advisory.Advisory, repository string) (u updateinfo.Update, ok bool) {
 	for _, r := range a.AllReferences() {
 		u.References = append(u.References, updateinfo.Reference{Href: r.URL, ID: r.ID, Type: string(r.Kind), Title: r.Title})
 	}
-	for _, g := range builds(here) {
-		u.Collections = append(u.Collections, collection(a.Platform, repository, g))
+	for _, repository := range slices.Sorted(maps.Keys(in)) {
+		for _, g := range builds(advisory.Advisory{Packages: in[repository]}) {
+			u.Collections = append(u.Collections, collection(a.Platform, repository, g))
+		}
 	}
 	return u, true
 }

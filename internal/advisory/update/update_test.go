@@ -90,7 +90,7 @@ func TestOf(t *testing.T) {
 	virt, devel := &advisory.Module{Name: "virt", Stream: "rhel", Version: 9, Context: "abc"}, &advisory.Module{Name: "virt-devel", Stream: "rhel", Version: 9, Context: "abc"}
 	rebuilt := &advisory.Module{Name: "virt", Stream: "rhel", Version: 10, Context: "abc"}
 	a := advisory.Advisory{
-		ID: "ALSA-2026:0001", Platform: "AlmaLinux-9", Version: 3, Type: advisory.Security, Severity: advisory.Important, Title: "t", Issued: at, Updated: at,
+		ID: "ALSA-2026:0001", Platform: "AlmaLinux-9", Version: 3, Type: advisory.Security, Severity: advisory.Important, Title: "t", Solution: "dnf upgrade", Issued: at, Updated: at,
 		CVEs: []advisory.CVE{{ID: "CVE-2026-10001"}},
 		Packages: []advisory.Package{
 			pkg("kvm", "9/AppStream", virt), pkg("kvm-devel", "9/AppStream", devel), pkg("kvm", "9/AppStream", rebuilt), pkg("plain", "9/AppStream", nil), pkg("plain", "9/BaseOS", nil),
@@ -126,12 +126,23 @@ func TestOf(t *testing.T) {
 	if u, ok := Of(a, "9/BaseOS"); !ok || len(u.Collections) != 1 || len(u.Collections[0].Packages) != 1 {
 		t.Errorf("the other repository's is %+v", u)
 	}
+	// All of them in one: nothing of another repository's sticks to a collection.
+	w, ok := Whole(a)
+	if !ok || len(w.Collections) != 5 || !strings.HasSuffix(w.Collections[4].Name, "9-baseos-rpms__default") || w.Collections[4].Module != nil || w.Solution != a.Solution || len(w.References) != 1 {
+		t.Errorf("the notice of all repositories is %+v", w)
+	}
+	if d := cmp.Diff(u.Collections, w.Collections[:4]); d != "" {
+		t.Error(d)
+	}
 	if _, ok := Of(a, "9/CRB"); ok {
 		t.Error("a repository without its packages has a notice")
 	}
 	a.Withdrawn = &advisory.Withdrawal{At: at, Reason: "wrong"}
 	if _, ok := Of(a, "9/BaseOS"); ok {
 		t.Error("a withdrawn advisory has a notice")
+	}
+	if _, ok := Whole(a); ok {
+		t.Error("a withdrawn advisory has a notice of all repositories")
 	}
 }
 

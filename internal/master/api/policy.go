@@ -134,6 +134,13 @@ var policies = []rest.Policy{
 	allow(post, "/api/v1/errata/update_package_status/", auth.ErrataApprove),
 	allow(post, "/api/v1/errata/reset-matched-packages/", auth.ErrataApprove),
 	allow(post, "/api/v1/errata/reset-matched-packages-multiple/", auth.ErrataApprove),
+	allow(post, "/api/v1/errata/release_record/{errata_id}/", auth.ErrataRelease),
+	allow(post, "/api/v1/errata/release_new_record/{errata_id}/", auth.ErrataRelease),
+	allow(post, "/api/v1/errata/bulk_release_records/", auth.ErrataRelease),
+	allow(post, "/api/v1/errata/bulk_release_new_records/", auth.ErrataRelease),
+	allow(get, "/api/v1/errata/{errata_id}/updateinfo/", rest.Open),
+	allow(get, "/api/v1/errata/get_oval_xml/", rest.Self),
+	allow(get, "/api/v1/errata/get_new_oval_xml/", rest.Self),
 	allow(get, "/api/v1/errata/{errata_id}/versions/", rest.Open),
 	allow(get, "/api/v1/errata/{errata_id}/versions/{version}/", rest.Open),
 

@@ -125,6 +125,11 @@ func Join(pieces []Piece) (record.File, error) {
 	return f, nil
 }
 
+// Document returns the file that has this notice alone, not compressed.
+func (p Piece) Document() []byte {
+	return slices.Concat([]byte(head), p.Plain, []byte(tail))
+}
+
 func file(plain, packed []byte) record.File {
 	return record.File{
 		Record: repodata.Record{

@@ -23,7 +23,9 @@ import (
 	"albs/internal/master/errata"
 	"albs/internal/master/errata/draft"
 	"albs/internal/master/errata/matching"
+	"albs/internal/master/errata/publish"
 	"albs/internal/master/platform"
+	"albs/internal/master/product"
 )
 
 // Parts are the modules that the resources speak for. All are required.
@@ -32,6 +34,8 @@ type Parts struct {
 	Drafts    *draft.Drafts
 	Platforms *platform.Platforms
 	Matching  *matching.Matching
+	Products  *product.Products
+	Keys      publish.Keys
 }
 
 // Resources answer their operations.
@@ -54,6 +58,7 @@ func Register(s *rest.Server, p Parts) *Resources {
 	r.routeIntake()
 	r.routeChanges()
 	r.routeMatches()
+	r.routeForms()
 	rest.Handle(s, rest.Operation(rest.Get, record+"history/", "List what was changed of an advisory, by whom and why, the newest first"), r.history)
 	rest.Handle(s, rest.Operation(rest.Get, record+"versions/", "List what was published of an advisory, the newest first"), r.versions)
 	op := rest.Operation(rest.Get, record+"versions/{version}/", "Give a version of an advisory as it was published, byte for byte")
@@ -79,10 +84,15 @@ func (s *Resources) keyOf(ctx context.Context, id, platform string) (errata.Key,
 	if err != nil {
 		return errata.Key{}, err
 	}
-	if plain, err := url.PathUnescape(id); err == nil {
-		id = plain
+	return errata.Key{ID: plain(id), Platform: p.Name}, nil
+}
+
+// plain returns an id as it is called, out of a path.
+func plain(id string) string {
+	if s, err := url.PathUnescape(id); err == nil {
+		return s
 	}
-	return errata.Key{ID: id, Platform: p.Name}, nil
+	return id
 }
 
 // AdvisoryKey names an advisory in a path.

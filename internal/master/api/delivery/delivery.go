@@ -73,6 +73,7 @@ func Register(s *rest.Server, p Parts) *Resources {
 	r.routeApprovals()
 	r.routeReleases()
 	r.routeErrataCheck()
+	r.routeErrataRelease()
 	r.routeArtifacts()
 	r.routeTrace()
 	r.routeTransparency()

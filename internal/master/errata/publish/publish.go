@@ -244,12 +244,19 @@ func fileName(id string) string { return advisory.FileName(id) + ".json" }
 // distribution returns what the forms say of a platform, with the fingerprints of the keys
 // that sign the product's packages.
 func (p *Publisher) distribution(ctx context.Context, a release.Ask, pf platform.Platform) (advisory.Distribution, error) {
+	return Distribution(ctx, p.Keys, pf, a.Product.AllKeys())
+}
+
+// Distribution returns what forms say of a platform whose packages are signed by the keys of
+// those names or fingerprints: of keys that aren't there or were revoked they say nothing.
+// It is Invalid for a platform that has no advisories.
+func Distribution(ctx context.Context, keys Keys, pf platform.Platform, names []string) (advisory.Distribution, error) {
 	d, err := errata.Distribution(pf)
 	if err != nil {
 		return d, err
 	}
-	for _, name := range a.Product.AllKeys() {
-		k, err := p.Keys.Key(ctx, name)
+	for _, name := range names {
+		k, err := keys.Key(ctx, name)
 		if errors.Is(err, albs.NotFound) {
 			continue // the plan says so
 		}
