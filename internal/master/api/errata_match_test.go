@@ -114,6 +114,16 @@ func TestErrataMatches(t *testing.T) {
 		t.Errorf("queue = %+v", queue)
 	}
 	f.call(t, "anon", get, root+"queue/?stage=soon", nil, 422)
+	for query, want := range map[string]int{"stage=ready": 1, "stage=ready&platformId=1&status=not+released&title=BASH": 1, "stage=ready&title=zsh": 0, "stage=needs+match": 0, "stage=needs+build": 0} {
+		var page struct {
+			Records []advisories.AdvisoryView `json:"records"`
+			Total   int                       `json:"total_records"`
+		}
+		if f.call(t, "anon", get, root+"query/?"+query, nil, 200).into(t, &page); page.Total != want || len(page.Records) != want {
+			t.Errorf("%s: %+v", query, page)
+		}
+	}
+	f.call(t, "anon", get, root+"query/?stage=soon", nil, 422)
 	f.call(t, "maintainer", post, root+"reset-matched-packages-multiple?issued_date=2024-09-01%2000:00:00", nil, 200).into(t, &reset)
 	if len(reset.Results) != 1 || !reset.Results[0].OK {
 		t.Errorf("reset of several = %+v", reset)

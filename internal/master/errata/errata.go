@@ -143,7 +143,9 @@ func (e *Errata) Look(ctx context.Context, q db.Q, k Key) (Record, error) {
 
 // Query says which advisories to list; the zero one lists all.
 type Query struct {
-	IDs      []string
+	IDs []string
+	// Only narrows the list by what another module keeps of advisories.
+	Only     Only
 	Title    string // a part of it, in any case
 	Platform string
 	CVE      string
@@ -165,6 +167,14 @@ type Query struct {
 
 // MaxPage is the most advisories that one List returns.
 const MaxPage = 100
+
+// Only is a condition on an advisory, whose id is a.name and whose platform a.platform, by a
+// module that keeps rows of its own about it: SQL with one argument, which %d numbers. The
+// zero one holds for all.
+type Only struct {
+	SQL string
+	Arg any
+}
 
 // maxIDs bounds the ids of a Query.
 const maxIDs = 500

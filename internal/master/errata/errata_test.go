@@ -299,6 +299,7 @@ func TestList(t *testing.T) {
 			"no pattern":  {errata.Query{Title: "b%h"}, nil},
 			"by CVE":      {errata.Query{CVE: "CVE-2024-1111"}, []string{"5", "3", "2", "1"}},
 			"by ids":      {errata.Query{IDs: []string{"ALSA-2024:1", "ALSA-2024:5", "ALSA-2024:9"}}, []string{"5", "1"}},
+			"by build":    {errata.Query{Only: errata.Only{SQL: "EXISTS (SELECT 1 FROM advisory_build x JOIN advisory y ON y.id = x.advisory_id WHERE y.name = a.name AND y.platform = a.platform AND x.build_id > $%d)", Arg: 2}, Platform: "el9"}, []string{"5", "3"}},
 			"by state":    {errata.Query{State: errata.Released}, nil},
 			"by type":     {errata.Query{Type: advisory.Bugfix}, nil},
 			"since a day": {errata.Query{Since: issued.AddDate(0, 0, 1)}, []string{"5", "4", "3"}},

@@ -182,6 +182,7 @@ func (q Query) where() (string, []any) {
 	}
 	w.If(!q.Since.IsZero(), "a.issued_at >= $%d", db.At(q.Since))
 	w.If(!q.Until.IsZero(), "a.issued_at < $%d", db.At(q.Until))
+	w.If(q.Only.SQL != "", q.Only.SQL, q.Only.Arg)
 	condition, args := w.SQL()
 	if q.Pending {
 		condition += " AND " + waits

@@ -12,6 +12,7 @@ import (
 	"net/http"
 	"net/url"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/danielgtaylor/huma/v2"
@@ -135,11 +136,12 @@ func (s *Resources) answer(ctx context.Context, r errata.Record, err error) (*re
 type queryInput struct {
 	Page     int      `query:"pageNumber" minimum:"1" maximum:"1000000" default:"1" doc:"Ten advisories a page"`
 	ID       string   `query:"id" maxLength:"100"`
-	IDs      []string `query:"ids" maxItems:"500" doc:"Only these, with commas between"`
+	IDs      []string `query:"ids,explode" maxItems:"500" doc:"Only these: given several times, or with commas between"`
 	Title    string   `query:"title" maxLength:"2000" doc:"A part of the title"`
 	Platform string   `query:"platformId" maxLength:"100" doc:"The platform's id or name"`
 	CVE      string   `query:"cveId" maxLength:"40"`
 	Status   string   `query:"status" maxLength:"40" doc:"not released, in progress, released, failed or withdrawn"`
+	Stage    string   `query:"stage" enum:"needs build,needs match,ready" doc:"Only those that wait for a release, and for this first"`
 	Type     string   `query:"type" enum:"security,bugfix,enhancement,newpackage" doc:"The type"`
 	Severity string   `query:"severity" enum:"critical,important,moderate,low,none"`
 	Pending  bool     `query:"pending" doc:"Only those of which a release would publish something"`
@@ -153,7 +155,7 @@ type advisoriesView struct {
 
 func (s *Resources) query(ctx context.Context, in *queryInput) (*rest.Body[advisoriesView], error) {
 	q := errata.Query{
-		IDs: in.IDs, Title: in.Title, CVE: in.CVE, Type: advisory.Type(in.Type), Pending: in.Pending,
+		IDs: strings.FieldsFunc(strings.Join(in.IDs, ","), func(r rune) bool { return r == ',' }), Title: in.Title, CVE: in.CVE, Type: advisory.Type(in.Type), Pending: in.Pending,
 		Limit: rest.PerPage, Skip: (in.Page - 1) * rest.PerPage,
 	}
 	if in.ID != "" {
@@ -186,6 +188,13 @@ func (s *Resources) query(ctx context.Context, in *queryInput) (*rest.Body[advis
 			return nil, err
 		}
 		q.Platform = p.Name
+	}
+	if in.Stage != "" {
+		stage, err := matching.ParseStage(in.Stage)
+		if err != nil {
+			return nil, err
+		}
+		q.Only = matching.Waiting(stage)
 	}
 	out := advisoriesView{Records: []AdvisoryView{}, CurrentPage: in.Page}
 	if out.Total, err = s.Errata.Count(ctx, q); err != nil {

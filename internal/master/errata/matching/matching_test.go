@@ -772,6 +772,17 @@ func TestQueue(t *testing.T) {
 		if len(list) != 1 || list[0] != (Standing{Key: nine, Stage: NeedsMatch, Wanted: 1, Open: 1}) {
 			t.Errorf("Queue of one stage = %+v", list)
 		}
+		for _, tt := range []struct {
+			stage Stage
+			on    string
+			want  int
+		}{{NeedsMatch, "el9", 1}, {NeedsMatch, "el8", 0}, {Ready, "", 1}} {
+			n, err := f.Errata.Count(t.Context(), errata.Query{Platform: tt.on, Only: Waiting(tt.stage)})
+			must(t, err)
+			if n != tt.want {
+				t.Errorf("%d of platform %q are %s, want %d", n, tt.on, tt.stage, tt.want)
+			}
+		}
 		of, err := f.OfBuild(t.Context(), 1)
 		must(t, err)
 		if !slices.Equal(of, []errata.Key{eight, nine}) {

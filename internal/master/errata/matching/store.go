@@ -227,6 +227,13 @@ func queue(ctx context.Context, q db.Q, f Filter) ([]Standing, error) {
 	return out, err
 }
 
+// Waiting narrows a list of advisories to those that wait for a release, and for that stage.
+func Waiting(s Stage) errata.Only {
+	return errata.Only{
+		SQL: "EXISTS (SELECT 1 FROM errata_matching m WHERE m.advisory = a.name AND m.platform = a.platform AND m.pending AND m.stage = $%d)", Arg: int(s),
+	}
+}
+
 // standings returns those of advisories of one platform.
 func standings(ctx context.Context, q db.Q, platform string, ids []string) ([]Standing, error) {
 	var out []Standing
