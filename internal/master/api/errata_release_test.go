@@ -1,6 +1,7 @@
 package api
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"net/http"
@@ -13,14 +14,17 @@ import (
 	"github.com/rs/zerolog"
 
 	"albs/internal/advisory"
+	"albs/internal/advisory/advisorytest"
 	"albs/internal/albs"
 	"albs/internal/master/api/delivery"
 	"albs/internal/master/db"
 	"albs/internal/master/errata"
+	"albs/internal/master/errata/monitor"
 	"albs/internal/master/errata/publish"
 	"albs/internal/master/release"
 	"albs/internal/master/release/plan"
 	"albs/internal/pgp"
+	"albs/internal/repodata"
 	"albs/internal/worker"
 	"albs/internal/worker/workertest"
 )
@@ -165,15 +169,53 @@ func TestErrataRelease(t *testing.T) {
 	}
 	want(ask("bulk_release_records/", `["ALSA-2024:4"]`), "No records were scheduled for release. Skipped: ALSA-2024:4", "ALSA-2024:4/el 0 false "+running)
 
+	// All that wait, but for one that another release has.
+	plans := func(body string) delivery.ReleaseView {
+		t.Helper()
+		var r delivery.ReleaseView
+		f.call(t, "maintainer", post, "/api/v1/releases/new/", body, 201).into(t, &r)
+		return r
+	}
+	r := plans(`{"builds": [], "product": "distro", "advisories_of": "el"}`)
+	var got []string
+	for _, i := range r.Plan.Items {
+		got = append(got, i.Name)
+	}
+	for _, s := range r.Plan.Skipped {
+		got = append(got, s.Name+" "+s.Reason)
+	}
+	if diff := cmp.Diff([]string{"ALSA-2024:1/el", "ALSA-2024:2/el", "ALSA-2024:3/el " + lacks}, got); diff != "" || len(r.Plan.Refusals) > 0 {
+		t.Errorf("all that wait (-want +got):\n%s\nrefused: %v", diff, r.Plan.Refusals)
+	}
+	if err := f.db.InTx(t.Context(), func(tx db.Tx) error {
+		return f.Errata.Begin(t.Context(), tx, []errata.Key{{ID: "ALSA-2024:2", Platform: "el8"}}, 99)
+	}); err != nil {
+		t.Fatal(err)
+	}
+	for _, tt := range []struct {
+		body   string
+		status int
+		detail string
+	}{
+		{`{"builds": [], "product": "distro", "advisories_of": "el8"}`, 409, "no advisory of platform el8 waits"},
+		{`{"builds": [], "product": "distro", "advisories_of": "nowhere"}`, 404, "nowhere"},
+		{`{"builds": [], "product": "distro", "advisories_of": "el", "advisories": [{"id": "ALSA-2024:1", "platform": "el"}]}`, 400, "one or the other"},
+		{`{"builds": [], "product": "distro", "advisories_of": "el", "copy": {"product": "distro"}}`, 400, "body.copy"},
+	} {
+		if p := f.call(t, "maintainer", post, "/api/v1/releases/new/", tt.body, tt.status).problem(t); !strings.Contains(p.Detail, tt.detail) {
+			t.Errorf("%s: %s", tt.body, p.Detail)
+		}
+	}
+
 	// A plan that is refused as a whole releases none of them.
 	f.call(t, "maintainer", post, "/api/v1/products/", strings.Replace(spec, "key: distro-1\n", "", 1), 200)
-	if v := ask("release_record/ALSA-2024:1/?platform_id=el", ""); v.Results[0].OK || !strings.HasPrefix(v.Results[0].Error, "release 6 is refused: ") {
+	if v := ask("release_record/ALSA-2024:1/?platform_id=el", ""); v.Results[0].OK || !strings.HasPrefix(v.Results[0].Error, "release 7 is refused: ") {
 		t.Errorf("without a key: %+v", v)
 	}
 	f.call(t, "maintainer", post, "/api/v1/products/", strings.Replace(productYAML, "name: distro", "name: other", 1), 200)
 	const several = "several products have platform el: give one of distro, other as product"
 	want(ask("release_record/ALSA-2024:1/?platform_id=el", ""), "Record ALSA-2024:1 can't be released: "+several, "ALSA-2024:1/el 0 false "+several)
-	if v := ask("release_record/ALSA-2024:1/?platform_id=el&product=distro", ""); v.Results[0].Release != 7 {
+	if v := ask("release_record/ALSA-2024:1/?platform_id=el&product=distro", ""); v.Results[0].Release != 8 {
 		t.Errorf("of a product: %+v", v)
 	}
 	if v := ask("release_record/ALSA-2024:1/?platform_id=el&product=nowhere", ""); v.Results[0].OK || !strings.Contains(v.Results[0].Error, "nowhere") {
@@ -283,4 +325,62 @@ func TestErrataForms(t *testing.T) {
 		t.Error(s)
 	}
 	f.call(t, "anon", get, root+"get_oval_xml/?platform_name=el", nil, 401).problem(t)
+}
+
+// TestErrataCheck: what was found of the public place is told, and who may asks anew.
+func TestErrataCheck(t *testing.T) {
+	t.Parallel()
+	f := setup(t, Config{})
+	f.call(t, "operator", post, "/api/v1/platforms/", strings.ReplaceAll(platformYAML+strings.Replace(errataYAML, "https://repo.example", "MIRROR", 1), "MIRROR", f.mirror), 200)
+	f.call(t, "maintainer", post, "/api/v1/products/", productYAML, 200)
+	const path = "/api/v1/products/distro/errata-check/"
+	check := func(who, method string) monitor.Result {
+		t.Helper()
+		var r monitor.Result
+		a := f.call(t, who, method, path, nil, 200)
+		a.into(t, &r)
+		if r.Product != "distro" || !strings.Contains(string(a.body), `"troubles":[`) {
+			t.Errorf("%s by %s tells %s", method, who, a.body)
+		}
+		return r
+	}
+	f.call(t, "anon", get, path, nil, 404).problem(t)
+	if r := check("maintainer", post); r.Serial != 0 || len(r.Troubles) > 0 {
+		t.Errorf("of a product that shows nothing is found %+v", r)
+	}
+
+	// The public place has other metadata than any release made.
+	at := time.Date(2026, 2, 3, 0, 0, 0, 0, time.UTC)
+	a := advisory.Advisory{
+		ID: "ALSA-2026:1", Platform: "el", Version: 1, Type: advisory.Security, Title: "a fix", Description: "It was wrong.", Issued: at, Updated: at,
+		Packages: []advisory.Package{advisorytest.Package("bash-5.1-2.el9.x86_64", "bash-5.1-2.el9.src.rpm", "BaseOS/x86_64/os", nil)},
+	}.Normal().Encode()
+	must := func(err error) {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	_, err := f.Artifacts.Blobs().Put(t.Context(), albs.DigestOf(a), bytes.NewReader(a))
+	must(err)
+	empty, err := repodata.Empty(t.Context(), f.repos.Blobs(), 1)
+	must(err)
+	tree := repodata.Tree{
+		Product: "distro", Serial: 1, Files: []repodata.TreeFile{{Path: "errata/el/advisories/ALSA-2026-1.json", Digest: albs.DigestOf(a), Size: int64(len(a))}},
+		Repositories: []repodata.TreeRepo{{Path: "BaseOS/x86_64/os", Snapshot: empty.Digest()}},
+	}
+	d, err := f.repos.SaveTree(t.Context(), tree)
+	must(err)
+	must(f.db.InTx(t.Context(), func(tx db.Tx) error { return f.repos.AdvanceTree(t.Context(), tx, "distro", 0, tree, d) }))
+	r := check("maintainer", post)
+	if r.Serial != 1 || r.Advisories != 1 || len(r.Troubles) != 1 || r.Troubles[0].Repository != "BaseOS/x86_64/os" || r.Troubles[0].Detail == "" || len(r.Unchecked) > 0 {
+		t.Errorf("found is %+v", r)
+	}
+	if last := check("anon", get); !slices.Equal(last.Troubles, r.Troubles) || !last.Checked.Equal(r.Checked) {
+		t.Errorf("kept is %+v", last)
+	}
+	f.call(t, "anon", post, path, nil, 401).problem(t)
+	f.call(t, "contributor", post, path, nil, 403).problem(t)
+	f.call(t, "maintainer", post, "/api/v1/products/nowhere/errata-check/", nil, 404).problem(t)
+	f.call(t, "anon", get, "/api/v1/products/nowhere/errata-check/", nil, 404).problem(t)
 }

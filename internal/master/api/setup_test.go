@@ -29,6 +29,7 @@ import (
 	"albs/internal/master/gc"
 	"albs/internal/master/mastertest"
 	"albs/internal/master/provenance"
+	"albs/internal/master/repo"
 	"albs/internal/master/repo/history"
 	"albs/internal/master/retention"
 	"albs/internal/master/transparency"
@@ -46,6 +47,7 @@ const (
 type fixture struct {
 	*Server
 	db     *db.DB
+	repos  *repo.Repos
 	url    string
 	mirror string // base URL of the only outside server
 	log    *telemetrytest.Log
@@ -75,6 +77,7 @@ func setup(t *testing.T, c Config) *fixture {
 	must(err)
 	f.db = dbtest.Open(t, dbtest.SQLite(t))
 	m := facetest.Open(t, f.db, out, log)
+	f.repos = m.Repos
 
 	collector, err := gc.New(gc.Parts{DB: m.DB, Artifacts: m.Artifacts, Builds: m.Builds, Logs: m.Queue, Mirrors: noMirrors{}, Log: log,
 		Retention: retention.New(retention.Parts{DB: m.DB, Queue: m.Queue, Products: m.Products, Repos: m.Repos, Releases: m.Releases}),

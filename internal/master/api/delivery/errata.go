@@ -34,8 +34,8 @@ func (s *Resources) check(ctx context.Context, in *nameInput) (*rest.Body[monito
 	return rest.Answer(r), nil
 }
 
-// waiting returns all advisories of a platform of which a release would publish something,
-// each to be left out where something speaks against it.
+// waiting returns all advisories of a platform of which a release would publish something and
+// which none has in progress, each to be left out where something speaks against it.
 func (s *Resources) waiting(ctx context.Context, platform string) ([]plan.Wanted, error) {
 	if _, err := s.Platforms.Get(ctx, platform); err != nil {
 		return nil, err
@@ -49,6 +49,9 @@ func (s *Resources) waiting(ctx context.Context, platform string) ([]plan.Wanted
 		}
 		for _, r := range page {
 			last = r.Key
+			if r.State == errata.InProgress {
+				continue // the release that has it would keep this one from being published
+			}
 			out = append(out, plan.Wanted{Part: publish.Name, Name: r.Key.String(), Optional: true})
 		}
 		if len(page) < errata.MaxPage {

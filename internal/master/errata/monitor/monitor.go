@@ -201,7 +201,7 @@ func (m *Monitor) check(ctx context.Context, p product.Product, since time.Time)
 	for range tries {
 		before, err := m.Repos.TreeOf(ctx, p.Name)
 		if errors.Is(err, albs.NotFound) {
-			return Result{Product: p.Name}, nil
+			return Result{Product: p.Name, Troubles: []Trouble{}}, nil
 		}
 		if err != nil {
 			return Result{}, err
