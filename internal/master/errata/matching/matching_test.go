@@ -430,9 +430,43 @@ func TestReleases(t *testing.T) {
 	})
 }
 
-// release has a release show, in repository 9 and as a serial, the signed copy of a package
-// of an item.
-func (f *fixture) release(id albs.ReleaseID, serial int64, item albs.ItemID, name string, copies map[string][]byte) {
+// TestTwoKeys: a package that was signed with two keys is one match, and released as long as
+// either copy is public, whichever.
+func TestTwoKeys(t *testing.T) {
+	each(t, func(t *testing.T, f *fixture) {
+		const name = "foo-1.0-9.el9.x86_64.rpm"
+		f.build(10, rpmbuild(t, "foo", "9.el9", "", ""))
+		k := f.create("ALSA-2024:1", "el9", "foo-1.0-9.el9.x86_64")
+		proposal, released := []string{"needs match", "foo-1.0-9.el9.x86_64 ← foo-1.0-9.el9.x86_64 of 1: proposal"}, []string{"ready", "foo-1.0-9.el9.x86_64 ← foo-1.0-9.el9.x86_64 of 1: released"}
+		old, anew := f.sign(10, name, rpmbuild(t, "foo", "9.el9", "", "by the old key"), "old"), f.sign(10, name, rpmbuild(t, "foo", "9.el9", "", "by the new key"), "new")
+		only := func(id albs.ReleaseID, serial int64, a artifact.Artifact) {
+			t.Helper()
+			f.snapshot = "" // in place of the other
+			f.add(id, serial, a)
+		}
+		f.want(k, proposal...)
+		only(5, 1, old)
+		f.want(k, released...)
+		is, err := f.Of(t.Context(), k)
+		must(t, err)
+		if is.Matches[0].Unsigned != old.Unsigned || old.Digest == anew.Digest {
+			t.Errorf("the match is %+v", is.Matches[0])
+		}
+		only(6, 2, anew)
+		f.want(k, released...)
+		f.show(7, 3, plan.Plan{Repositories: []plan.Repository{{Path: "9", Platform: "el9", Packages: []plan.Change{{Action: plan.Remove, NEVRA: "foo-1.0-9.el9.x86_64"}}}}})
+		f.want(k, proposal...)
+
+		// What a person decides is of both.
+		f.decide(k, Decision{Action: Skip, NEVRA: nevra(t, "foo-1.0-9.el9.x86_64"), Why: "it crashes"})
+		only(8, 4, old)
+		f.want(k, "needs build", "foo-1.0-9.el9.x86_64 ← foo-1.0-9.el9.x86_64 of 1: skipped by mia: it crashes")
+	})
+}
+
+// sign has the master hold a package of an item as a key signed it: other bytes of the same
+// name.
+func (f *fixture) sign(item albs.ItemID, name string, copies map[string][]byte, key string) artifact.Artifact {
 	f.t.Helper()
 	var unsigned albs.Digest
 	for _, a := range f.items[item] {
@@ -440,13 +474,25 @@ func (f *fixture) release(id albs.ReleaseID, serial int64, item albs.ItemID, nam
 			unsigned = a.Digest
 		}
 	}
-	signed := f.keep(map[string][]byte{name: copies[name]}, func(a *artifact.Artifact) { a.Unsigned, a.SignedBy = unsigned, "key" })[0]
+	return f.keep(map[string][]byte{name: copies[name]}, func(a *artifact.Artifact) { a.Unsigned, a.SignedBy = unsigned, key })[0]
+}
+
+// release has a release show, in repository 9 and as a serial, the signed copy of a package
+// of an item.
+func (f *fixture) release(id albs.ReleaseID, serial int64, item albs.ItemID, name string, copies map[string][]byte) {
+	f.t.Helper()
+	f.add(id, serial, f.sign(item, name, copies, "key"))
+}
+
+// add has a release show a signed package, in repository 9 and as a serial.
+func (f *fixture) add(id albs.ReleaseID, serial int64, signed artifact.Artifact) {
+	f.t.Helper()
 	snapshot, err := f.m.Repos.ExtendSnapshot(f.admin, f.snapshot, repo.Change{Add: []artifact.Artifact{signed}})
 	must(f.t, err)
 	f.snapshot = snapshot
 	f.added[id] = []release.Added{{Release: id, Product: "demo", Path: "9", File: signed.Name, Digest: signed.Digest}}
 	f.show(id, serial, plan.Plan{Repositories: []plan.Repository{{Path: "9", Platform: "el9", Packages: []plan.Change{
-		{Action: plan.Add, NEVRA: strings.TrimSuffix(name, ".rpm"), File: name, Digest: signed.Digest},
+		{Action: plan.Add, NEVRA: strings.TrimSuffix(signed.Name, ".rpm"), File: signed.Name, Digest: signed.Digest},
 	}}}}, repodata.TreeRepo{Path: "9", Snapshot: snapshot})
 }
 
