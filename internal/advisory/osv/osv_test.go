@@ -92,6 +92,10 @@ func TestMeaning(t *testing.T) {
 		t.Error(d)
 	}
 	a := sample()
+	a.Description = "It is like CVE-2001-0001, which CVE-2001-0002 isn't." // that is prose
+	if err := json.Unmarshal(file(t, a), &d); err != nil || len(d.Upstream) != 2 {
+		t.Errorf("by its prose, upstream is %v, %v", d.Upstream, err)
+	}
 	a.Withdrawn = &advisory.Withdrawal{At: a.Updated.Add(time.Hour), Reason: "It was wrong."}
 	if err := json.Unmarshal(file(t, a), &d); err != nil || d.Withdrawn != "2026-11-20T12:00:00Z" || d.Modified != d.Withdrawn {
 		t.Errorf("withdrawn it is %+v, %v", d, err)

@@ -138,6 +138,36 @@ func TestMeaning(t *testing.T) {
 	}
 }
 
+// TestAnySystem: what a definition says of a system is what its platform says, whichever
+// version that is: nothing hangs on a list of known ones.
+func TestAnySystem(t *testing.T) {
+	t.Parallel()
+	for name, tc := range map[string]struct {
+		change func(*advisory.Distribution)
+		want   []string
+	}{
+		"a new version": {func(d *advisory.Distribution) {
+			d.Version, d.CPE, d.KeyFingerprints = "10", "cpe:/o:almalinux:almalinux:10", []string{strings.Repeat("12", 20)}
+		}, []string{"AlmaLinux OS 10 is installed", `^10([^\d]|$)`, "<affected_cpe_list><cpe>cpe:/o:almalinux:almalinux:10</cpe></affected_cpe_list>", "1212121212121212"}},
+		"of two parts": {func(d *advisory.Distribution) { d.Version, d.CPE = "10.1", "" }, []string{"AlmaLinux OS 10.1 is installed", `^10\.1([^\d]|$)`}},
+		"another one, known by its CPE": {func(d *advisory.Distribution) {
+			d.Name, d.Version, d.ReleasePackage, d.ReleaseFile, d.CPE, d.KeyFingerprints = "Example Linux", "rolling", "", "", "cpe:/o:example:linux:rolling", nil
+		}, []string{"Example Linux rolling is installed", "<filepath>/etc/os-release</filepath>", "cpe:/o:example:linux:rolling"}},
+	} {
+		d := advisorytest.Distribution()
+		tc.change(&d)
+		b := string(join(t, d, []advisory.Advisory{sample()}))
+		for _, want := range tc.want {
+			if !strings.Contains(b, want) {
+				t.Errorf("%s lacks %s", name, want)
+			}
+		}
+		if strings.Contains(b, "AlmaLinux OS 9") || strings.Contains(b, "almalinux:9") || len(d.KeyFingerprints) == 0 && strings.Contains(b, "signed") {
+			t.Errorf("%s speaks of what it isn't: %s", name, b)
+		}
+	}
+}
+
 func TestDefinitionID(t *testing.T) {
 	t.Parallel()
 	d := advisorytest.Distribution()

@@ -324,6 +324,12 @@ func TestCheck(t *testing.T) {
 		if r := f.finds("what the master may not read"); len(r.Unchecked) != 1 || !strings.Contains(r.Unchecked[0], "egress.allow") {
 			t.Errorf("what the master may not read: %+v", r)
 		}
+		// What was wrong then isn't said any more once it is right.
+		f.place.closed = false
+		f.place.repository(t, base, []advisory.Package{hello, virt}, []advisory.Advisory{one, two}, modulesText)
+		if r := f.finds("all is well again"); len(r.Unchecked) > 0 {
+			t.Errorf("all is well again: %+v", r)
+		}
 	})
 }
 
