@@ -273,7 +273,7 @@ type Distribution struct {
 }
 
 var (
-	idForm   = regexp.MustCompile(`^[A-Za-z][A-Za-z0-9]{0,31}(-[A-Za-z0-9]{1,32}){0,4}(:[A-Za-z0-9]{1,32}){0,2}$`)
+	idForm   = regexp.MustCompile(`^[A-Za-z][A-Za-z0-9]{0,31}([-:][A-Za-z0-9]{1,32}){0,12}$`)
 	cveForm  = regexp.MustCompile(`^CVE-[0-9]{4}-[0-9]{4,19}$`)
 	cweForm  = regexp.MustCompile(`^CWE-[0-9]{1,9}$`)
 	fileForm = regexp.MustCompile(`^[A-Za-z0-9_][A-Za-z0-9._+~^-]{0,254}$`)

@@ -46,6 +46,22 @@ func TestParse(t *testing.T) {
 	}
 }
 
+// TestValidID: ids as distributions have them, and nothing that leaves a folder.
+func TestValidID(t *testing.T) {
+	for _, id := range []string{
+		"ALSA-2024:6964", "ALSA-2024:A001", "FEDORA-EPEL-2026-0a1b2c3d4e", "SUSE-SU-2026:0321-1", "SUSE-SLE-Module-Basesystem-15-SP6-2026-321", "ALAS2023-2026-321", "CVE-2026-20004", "X",
+	} {
+		if !ValidID(id) || strings.ContainsAny(FileName(id), ":/.") {
+			t.Errorf("%s is none", id)
+		}
+	}
+	for _, id := range []string{"", "-A", "A-", "A::1", "A--1", "A:", "1A", "A/1", "..", "A.1", "A 1", "A\n", "É-1", strings.Repeat("A-", 60) + "A", "A" + strings.Repeat(":1", 13)} {
+		if ValidID(id) {
+			t.Errorf("%q is one", id)
+		}
+	}
+}
+
 func TestCheck(t *testing.T) {
 	for name, spoil := range map[string]func(*Advisory){
 		"id with a slash":            func(a *Advisory) { a.ID = "../ALSA-1" },
