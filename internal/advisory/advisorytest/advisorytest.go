@@ -5,6 +5,7 @@ package advisorytest
 
 import (
 	"bytes"
+	"encoding/json"
 	"fmt"
 	"io"
 	"math/rand/v2"
@@ -70,6 +71,43 @@ func Golden(t testing.TB, path string, got []byte, write bool) {
 	want, err := os.ReadFile(path)
 	if err != nil || !bytes.Equal(got, want) {
 		t.Errorf("%s: %v (-want +got)\n%s", path, err, cmp.Diff(string(want), string(got)))
+	}
+}
+
+// Again wants of a file that others might have written: that it is read to what the file
+// beside it says (its name and ".golden"), sentences first and then the advisories, and that
+// each of these, written by back and read once more, is what carry says the form can carry.
+func Again(t *testing.T, path string, write bool, read func(r io.Reader, platform string) ([]advisory.Advisory, []string, error),
+	back func(t testing.TB, a advisory.Advisory) []byte, carry func(advisory.Advisory) advisory.Advisory,
+) {
+	t.Helper()
+	b, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	as, dropped, err := read(bytes.NewReader(b), Platform)
+	if err != nil {
+		t.Fatalf("%s: %v", path, err)
+	}
+	var got bytes.Buffer
+	for _, s := range dropped {
+		got.WriteString("left out: " + s + "\n")
+	}
+	for _, a := range as {
+		if err := json.Indent(&got, a.Encode(), "", "  "); err != nil {
+			t.Fatal(err)
+		}
+	}
+	Golden(t, path+".golden", got.Bytes(), write)
+	for _, a := range as {
+		again, dropped, err := read(bytes.NewReader(back(t, a)), Platform)
+		if err != nil || len(again) != 1 || len(dropped) > 0 {
+			t.Errorf("%s: %s is read again as %d advisories without %q: %v", path, a.ID, len(again), dropped, err)
+			continue
+		}
+		if d := Diff(carry(a), again[0]); d != "" {
+			t.Errorf("%s: %s, written and read again (-want +got):\n%s", path, a.ID, d)
+		}
 	}
 }
 

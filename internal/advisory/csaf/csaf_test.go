@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"flag"
 	"fmt"
+	"io"
 	"math/rand/v2"
 	"path/filepath"
 	"slices"
@@ -247,6 +248,26 @@ func TestRoundTrip(t *testing.T) {
 	}
 	if read < 8 {
 		t.Errorf("only %d documents were read", read)
+	}
+}
+
+// TestOthers: documents in the shapes that Red Hat's and SUSE's have, written and read again.
+func TestOthers(t *testing.T) {
+	t.Parallel()
+	d, all := home9(), Platform{CPEs: append(append([]string{"cpe:/o:suse:sle-module-basesystem:15"}, home.CPEs...), el8.CPEs...)}
+	in := func(r io.Reader, platform string) ([]advisory.Advisory, []string, error) {
+		p := all
+		p.Name = platform
+		return Read(r, p)
+	}
+	for name, kinds := range map[string][]string{"suse": {""}, "rhsa": {"", "vex"}, "vex": {"", "vex"}} {
+		for _, kind := range kinds {
+			back := func(t testing.TB, a advisory.Advisory) []byte {
+				files, _ := write(t, a, d)
+				return documents(files)[kind]
+			}
+			advisorytest.Again(t, "testdata/"+name+".json", *golden, in, back, func(a advisory.Advisory) advisory.Advisory { return carry(a, d, kind == "vex") })
+		}
 	}
 }
 

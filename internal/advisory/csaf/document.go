@@ -184,6 +184,7 @@ type status struct {
 	Fixed              []string `json:"fixed,omitempty"`
 	KnownAffected      []string `json:"known_affected,omitempty"`
 	KnownNotAffected   []string `json:"known_not_affected,omitempty"`
+	Recommended        []string `json:"recommended,omitempty"` // where SUSE has what is fixed
 	UnderInvestigation []string `json:"under_investigation,omitempty"`
 }
 

@@ -135,6 +135,8 @@ var (
 	prefixForm = regexp.MustCompile(`^[^:]{1,60} Advisory: `)
 	// typeForm is how ids tell the type: the letter before the last A of the series.
 	typeForm     = regexp.MustCompile(`^[A-Z]{2,6}([SBE])A-`)
+	numberAtEnd  = regexp.MustCompile(`[0-9]{1,12}$`)
+	cvePage      = regexp.MustCompile(`/(CVE-[0-9]{4}-[0-9]{4,19})/?$`)
 	bugForm      = regexp.MustCompile(`^[0-9]{1,12}$`)
 	advisoryForm = regexp.MustCompile(`^[A-Z]{2,6}A-[0-9]{4}[:-]`)
 )
@@ -259,8 +261,15 @@ func (r *reader) reference(ref reference) {
 	if err == nil {
 		host = u.Host
 	}
+	self := ref.Category == "self"
+	if bug := numberAtEnd.FindString(ref.URL); bug != "" && strings.HasPrefix(host, "bugzilla") && (self || strings.Contains(summary, " ") && !split) {
+		// SUSE calls all that it keeps itself, and has words for what it leads to.
+		id, title, self, split = bug, summary, false, true
+	} else if c := cvePage.FindStringSubmatch(ref.URL); self && c != nil && c[1] != r.a.ID {
+		id, title, self, split = c[1], summary, false, true
+	}
 	switch {
-	case ref.Category == "self":
+	case self:
 		out.Kind, out.ID = advisory.ToSelf, r.a.ID
 	case advisory.ValidCVE(id):
 		out.Kind = advisory.ToCVE
@@ -291,9 +300,9 @@ func (r *reader) vulnerability(v vulnerability, fixed map[string]bool, flags map
 	if v.CVE != "" && !named {
 		r.dropped.many("vulnerabilities", "have no id of a CVE's form", v.CVE)
 	}
-	relevant := len(v.Status.Fixed)+len(v.Status.FirstFixed)+len(v.Status.KnownAffected)+len(v.Status.KnownNotAffected)+len(v.Status.UnderInvestigation) == 0
+	relevant := len(v.Status.Fixed)+len(v.Status.FirstFixed)+len(v.Status.Recommended)+len(v.Status.KnownAffected)+len(v.Status.KnownNotAffected)+len(v.Status.UnderInvestigation) == 0
 	answered := relevant // by packages, or in a document that doesn't go into products
-	for _, id := range slices.Concat(v.Status.Fixed, v.Status.FirstFixed) {
+	for _, id := range slices.Concat(v.Status.Fixed, v.Status.FirstFixed, v.Status.Recommended) {
 		c, ok := r.component(id)
 		if !ok {
 			continue

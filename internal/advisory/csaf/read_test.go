@@ -193,7 +193,7 @@ func (zeros) Read(p []byte) (int, error) {
 // FuzzRead: whatever the bytes, there is an error or an advisory that passes its own checks
 // and can be written.
 func FuzzRead(f *testing.F) {
-	for _, name := range []string{"rhsa.json", "vex.json", "alsa-2026_1234.json", "alsa-2026_1234-vex.json"} {
+	for _, name := range []string{"rhsa.json", "vex.json", "suse.json", "alsa-2026_1234.json", "alsa-2026_1234-vex.json"} {
 		b, err := os.ReadFile(filepath.Join("testdata", name))
 		if err != nil {
 			f.Fatal(err)

@@ -278,6 +278,13 @@ func TestRoundTrip(t *testing.T) {
 	}
 }
 
+// TestOthers: files in the shapes that AlmaLinux's have.
+func TestOthers(t *testing.T) {
+	t.Parallel()
+	advisorytest.Again(t, "testdata/alma.json", *update, Read, func(t testing.TB, a advisory.Advisory) []byte { p, _ := files(t, a); return p.Bytes }, carry)
+	advisorytest.Again(t, "testdata/alma.full.json", *update, Read, func(t testing.TB, a advisory.Advisory) []byte { _, f := files(t, a); return f.Bytes }, carryFull)
+}
+
 func TestReadForeign(t *testing.T) {
 	t.Parallel()
 	as, dropped, err := Read(strings.NewReader(`[

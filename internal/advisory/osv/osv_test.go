@@ -147,6 +147,14 @@ func TestRoundTrip(t *testing.T) {
 	}
 }
 
+// TestOthers: files in the shapes that AlmaLinux's, Rocky Linux's and SUSE's have.
+func TestOthers(t *testing.T) {
+	t.Parallel()
+	for _, name := range []string{"alma", "rocky"} {
+		advisorytest.Again(t, "testdata/"+name+".json", *update, Read, file, carry)
+	}
+}
+
 // TestReadForeign: what others write, in their ways.
 func TestReadForeign(t *testing.T) {
 	t.Parallel()

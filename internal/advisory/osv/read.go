@@ -101,6 +101,10 @@ func (f foreign) advisory(platform string) (advisory.Advisory, []string) {
 	if a.Severity, err = advisory.ParseSeverity(own.Severity); err != nil {
 		a.note(err.Error())
 	}
+	// AlmaLinux and Rocky Linux say it in the title alone.
+	if said, _, ok := strings.Cut(f.Summary, ": "); ok && own.Version == 0 && slices.Contains(advisory.Severities(), advisory.Severity(strings.ToLower(said))) {
+		a.Severity = advisory.Severity(strings.ToLower(said))
+	}
 	a.SetTitle(f.Summary)
 	a.Version, a.Reboot = own.Version, own.Reboot
 	a.Summary, a.Solution = advisory.CleanText(own.Summary), advisory.CleanText(own.Solution)
@@ -228,6 +232,11 @@ func (r *reading) packages(at affected, eco ecosystemOwn) {
 		stream = &m
 	} else if eco.RPMMod != "" {
 		r.note(fmt.Sprintf("%.80q is no module", eco.RPMMod))
+	}
+	// SUSE has a version by each name, and no arches.
+	if slices.ContainsFunc(eco.Binaries, func(b binary) bool { return b.Name == "" }) {
+		eco.Binaries = nil
+		r.note(fmt.Sprintf("what is told of what was built of %.80q can't be read", at.Package.Name))
 	}
 	for _, b := range eco.Binaries {
 		evr, err := rpm.ParseEVR(b.Version)

@@ -6,6 +6,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"unicode"
 
 	"albs/internal/advisory"
 )
@@ -38,7 +39,7 @@ func meant(r reference, id string) advisory.Reference {
 	switch r.Type {
 	case "ADVISORY":
 		switch {
-		case last == id || last == advisory.FileName(id):
+		case bare(last) == bare(id):
 			out.Kind, out.ID, out.Title = advisory.ToSelf, id, id
 		case cveIn.MatchString(r.URL):
 			out.Kind, out.ID = advisory.ToCVE, cveIn.FindString(r.URL)
@@ -60,6 +61,17 @@ func meant(r reference, id string) advisory.Reference {
 		}
 	}
 	return out
+}
+
+// bare is an id as addresses spell it in one way or another: ALSA-2024:6964 stands there with
+// a dash, SUSE-SU-2024:0321-1 as suse-su-20240321-1.
+func bare(id string) string {
+	return strings.Map(func(c rune) rune {
+		if c == '-' || c == ':' || c == '_' {
+			return -1
+		}
+		return unicode.ToLower(c)
+	}, id)
 }
 
 // metric is one of a CVSS vector with the values that it may have.

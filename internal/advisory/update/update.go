@@ -153,6 +153,8 @@ func From(u updateinfo.Update, platform string) (advisory.Advisory, []string) {
 	}
 	if a.Description == "" {
 		a.Description = advisory.CleanText(u.Message)
+	} else if u.Message != "" {
+		note(fmt.Sprintf("its message %.80q has no place beside its description", u.Message))
 	}
 	var err error
 	if a.Severity, err = advisory.ParseSeverity(u.Severity); err != nil {

@@ -2,6 +2,7 @@ package update
 
 import (
 	"bytes"
+	"flag"
 	"math/rand/v2"
 	"slices"
 	"strings"
@@ -76,6 +77,23 @@ func TestRoundTrip(t *testing.T) {
 		if d := advisorytest.Diff(carry(a), advisory.Merge(got)[0]); d != "" {
 			t.Fatalf("%s: %s", a.ID, d)
 		}
+	}
+}
+
+var golden = flag.Bool("update", false, "write the golden files anew")
+
+// TestOthers: files in the shapes that AlmaLinux's, Fedora's and SUSE's have.
+func TestOthers(t *testing.T) {
+	t.Parallel()
+	for _, name := range []string{"el9", "fedora", "suse"} {
+		advisorytest.Again(t, "testdata/"+name+".xml", *golden, Read, func(t testing.TB, a advisory.Advisory) []byte {
+			u, ok := Whole(a)
+			p, err := updateinfo.Make(u)
+			if err != nil || !ok {
+				t.Fatal(ok, err)
+			}
+			return p.Document()
+		}, carry)
 	}
 }
 
