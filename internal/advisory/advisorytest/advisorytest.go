@@ -111,6 +111,18 @@ func Again(t *testing.T, path string, write bool, read func(r io.Reader, platfor
 	}
 }
 
+// Seed adds files to what fuzzing begins with.
+func Seed(f *testing.F, paths ...string) {
+	f.Helper()
+	for _, p := range paths {
+		b, err := os.ReadFile(p)
+		if err != nil {
+			f.Fatal(err)
+		}
+		f.Add(b)
+	}
+}
+
 // FuzzRead has a reader refuse whatever bytes it gets as Invalid or TooLarge, or make
 // advisories of them that pass Check; more, which may be nil, asks more of each.
 func FuzzRead(f *testing.F, read func(r io.Reader, platform string) ([]advisory.Advisory, []string, error), more func(t *testing.T, a advisory.Advisory)) {

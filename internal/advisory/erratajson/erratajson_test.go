@@ -350,6 +350,7 @@ func FuzzRead(f *testing.F) {
 	f.Add(plain.Bytes)
 	f.Add(full.Bytes)
 	f.Add([]byte(`[{"updateinfo_id":"A-1","issued_date":{"$date":1628596858000},"pkglist":{"packages":[{"name":"a","version":"1","release":"1","arch":"noarch","sum_type":"x"}]}}]`))
+	advisorytest.Seed(f, "testdata/alma.json", "testdata/alma.full.json")
 	advisorytest.FuzzRead(f, Read, func(t *testing.T, a advisory.Advisory) {
 		if p := Piece(a); !json.Valid(slices.Concat([]byte("["), p.Bytes, []byte("]"))) {
 			t.Fatalf("%s is written as %s", a.ID, p.Bytes)

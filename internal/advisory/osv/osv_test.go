@@ -241,6 +241,7 @@ func FuzzRead(f *testing.F) {
 	f.Add(file(f, sample()))
 	f.Add([]byte(`{"id":"A-1","modified":"2025-12-01T00:00:00Z","upstream":["CVE-2025-10001"],"references":[{"url":"https://x/CVE-2025-10002","type":"REPORT"}]}`))
 	f.Add([]byte(`[{"id":"A-1","modified":"2025-12-01T00:00:00Z","affected":[{"package":{"name":"a"},"ranges":[{"type":"ECOSYSTEM","events":[{"fixed":"1:1-1"}]}],"ecosystem_specific":{"rpmmod":"a:b","binaries":[{"name":"a","version":"1-1","arch":"noarch"}]}}]}]`))
+	advisorytest.Seed(f, "testdata/alma.json", "testdata/rocky.json")
 	advisorytest.FuzzRead(f, Read, func(t *testing.T, a advisory.Advisory) {
 		again, dropped, err := Read(bytes.NewReader(file(t, a)), "p")
 		if err != nil || len(again) != 1 {

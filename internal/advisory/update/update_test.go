@@ -215,5 +215,6 @@ func FuzzRead(f *testing.F) {
 			f.Add([]byte("<updates>" + string(p.Plain) + "</updates>"))
 		}
 	}
+	advisorytest.Seed(f, "testdata/el9.xml", "testdata/fedora.xml", "testdata/suse.xml")
 	advisorytest.FuzzRead(f, Read, nil)
 }

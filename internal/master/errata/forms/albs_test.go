@@ -1,6 +1,7 @@
 package forms
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"strings"
@@ -164,18 +165,58 @@ func TestReadCriteria(t *testing.T) {
 func FuzzReadALBS(f *testing.F) {
 	f.Add([]byte(sent))
 	f.Add([]byte(`{"id":"A-1:1","platform_id":"1","issued_date":"1","updated_date":"1","criteria":[[[{"comment":"a is earlier than 0:1-1","x":["y"]}]]],"tests":{"id":"y","z":"s"},"states":{"id":"s","arch":"noarch|x"}}`))
-	f.Fuzz(func(t *testing.T, b []byte) {
-		g, err := ALBS(b)
-		if err != nil {
-			if k := albs.KindOf(err); k != albs.Invalid && k != albs.TooLarge {
-				t.Fatalf("kind %q: %v", k, err)
-			}
-			return
+	f.Add([]byte(redHats))
+	f.Fuzz(takes)
+}
+
+// takes wants a body to be refused as Invalid or TooLarge, or to be an advisory.
+func takes(t *testing.T, b []byte) {
+	g, err := ALBS(b)
+	if err != nil {
+		if k := albs.KindOf(err); k != albs.Invalid && k != albs.TooLarge {
+			t.Fatalf("kind %q: %v", k, err)
 		}
-		a := g.Advisory
-		a.Platform, a.Type = "p", advisory.Security
-		if err := a.Check(); err != nil {
+		return
+	}
+	a := g.Advisory
+	a.Platform, a.Type = "p", advisory.Security
+	if err := a.Check(); err != nil {
+		t.Fatal(err)
+	}
+	if again := a.Normal().Encode(); !bytes.Equal(a.Encode(), again) {
+		t.Fatalf("it isn't in order: %s", again)
+	}
+}
+
+// redHats is a body in the shape of Red Hat's OVAL, without packages of its own.
+const redHats = `{"id": "ALSA-2022:0124", "platform_id": 1, "issued_date": "2022-10-22", "updated_date": "2022-10-23", "title": "t", "description": "d", "severity": "Low", "references": [], "packages": [],
+	"criteria": {"operator": "OR", "criterion": [{"comment": "Red Hat Enterprise Linux must be installed", "test_ref": "tst:1"}],
+		"criteria": [{"operator": "AND", "criterion": [{"comment": "Module virt:rhel is enabled", "test_ref": "tst:2"}, {"comment": "qemu-kvm is earlier than 15:6.2.0-49.module+el8", "test_ref": "tst:4"}]}]},
+	"tests": [{"id": "tst:4", "comment": "qemu-kvm is earlier than", "object": {"object_ref": "obj:1"}, "state": [{"state_ref": "ste:1"}]}],
+	"states": [{"id": "ste:1", "arch": {"datatype": "string", "operation": "pattern match", "text": "aarch64|x86_64"}}]}`
+
+// FuzzMembers is FuzzReadALBS within bodies of the right form.
+func FuzzMembers(f *testing.F) {
+	f.Add("ALSA-2022:1", "2022-10-22", "Moderate: t", "d\r\n", "virt:rhel", "Moderate", "https://a.example/1", "RHSA-2022:1", "rhsa", "CVE-2022-21618", "CVSS:3.1/AV:N", "CWE-120->CWE-119", "2022-10-18T20:00:00Z",
+		"bash", "5.1", "2.el9", "x86_64", "bash-5.1-2.el9.src.rpm", "bash is earlier than 0:5.1-2.el9", "aarch64|x86_64", 0, true)
+	f.Add("A", "1", "", "", "", "", "http://[::1]/", "", "ErrataReferenceType.self_ref", "", "", "", "", "a", "1", "1", "noarch", "../x", "Module a:b is enabled", "", -1, false)
+	f.Fuzz(func(t *testing.T, id, day, title, text, module, severity, href, refID, refType, cve, vector, cwe, public, name, version, release, arch, source, comment, arches string, epoch int, packages bool) {
+		body := map[string]any{
+			"id": id, "platform_id": 1, "issued_date": day, "updated_date": day, "title": title, "description": text, "summary": text, "solution": text, "rights": title, "contact_mail": title,
+			"module": module, "severity": severity,
+			"references": []any{map[string]any{
+				"href": href, "ref_id": refID, "ref_type": refType, "title": title, "cve": map[string]any{"id": cve, "cvss3": vector, "cwe": cwe, "impact": severity, "public": public},
+			}, map[string]any{"href": href, "ref_id": cve, "ref_type": "cve"}},
+			"criteria": map[string]any{"criterion": []any{map[string]any{"comment": comment, "test_ref": "t"}, map[string]any{"comment": name + " is earlier than 1:" + version + "-" + release, "test_ref": "t"}}},
+			"tests":    []any{map[string]any{"id": "t", "state": map[string]any{"state_ref": "s"}}}, "states": []any{map[string]any{"id": "s", "arch": arches}},
+		}
+		if packages {
+			body["packages"] = []any{map[string]any{"name": name, "version": version, "release": release, "epoch": epoch, "arch": arch, "source_srpm": source, "build_id": epoch, "reboot_suggested": true}}
+		}
+		b, err := json.Marshal(body)
+		if err != nil {
 			t.Fatal(err)
 		}
+		takes(t, b)
 	})
 }
