@@ -77,7 +77,7 @@ func (p *place) lay(ctx context.Context, t repodata.Tree, doc []byte, shown int6
 		}
 	}
 	for _, f := range t.Files {
-		if err := p.file(ctx, path.Join(unfinished, f.Path), f.Digest, src); err != nil {
+		if err := p.treeFile(ctx, path.Join(unfinished, f.Path), path.Join(laid.TreeName(shown), f.Path), f, src); err != nil {
 			return fmt.Errorf("file %s: %w", f.Path, err)
 		}
 	}
@@ -202,6 +202,18 @@ func (p *place) repository(ctx context.Context, tree string, shown int64, r repo
 func (p *place) metadata(ctx context.Context, name, old string, f repodata.File, src source) error {
 	if byDigest(f.Path) {
 		if info, err := p.root.Stat(old); err == nil && info.Size() == f.Size {
+			return p.link(old, name)
+		}
+	}
+	return p.file(ctx, name, f.Digest, src)
+}
+
+// treeFile lays a file of the tree that is of no repository. What the tree shown before has
+// in its place is the same file if it hashes to it: of the thousands that tell of advisories
+// a release changes some ten.
+func (p *place) treeFile(ctx context.Context, name, old string, f repodata.TreeFile, src source) error {
+	if info, err := p.root.Stat(old); err == nil && info.Mode().IsRegular() && info.Size() == f.Size {
+		if d, err := p.digest(old); err == nil && d == f.Digest {
 			return p.link(old, name)
 		}
 	}

@@ -279,6 +279,55 @@ func TestPublish(t *testing.T) {
 	w.shows(7, two)
 }
 
+// TestTreeFiles: a file that the tree before has is the same file, unless it isn't what it
+// was any more: then it is laid anew.
+func TestTreeFiles(t *testing.T) {
+	t.Parallel()
+	w := setup(t)
+	must := func(err error) {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	one := w.snapshot(nil, 1, alpha)
+	file := func(name, text string) repodata.TreeFile {
+		d := albs.DigestOf([]byte(text))
+		_, err := w.blobs.Put(t.Context(), d, strings.NewReader(text))
+		must(err)
+		return repodata.TreeFile{Path: "errata/" + name, Digest: d, Size: int64(len(text))}
+	}
+	publish := func(serial int64, files ...repodata.TreeFile) {
+		t.Helper()
+		w.mustPublish(w.save(repodata.Tree{Product: product, Serial: serial, Repositories: []repodata.TreeRepo{{Path: repo, Snapshot: one.Digest()}}, Files: files}))
+	}
+	in := func(serial int64, name string) string {
+		return filepath.Join(w.public, product, "trees", fmt.Sprint(serial), "errata", name)
+	}
+	publish(1, file("same", "all the same"), file("changes", "as it was"), file("damaged", "whole"), file("replaced", "a file"), file("goes", "for good"))
+	must(replace(in(1, "damaged"), []byte("hole!")))
+	must(os.Remove(in(1, "replaced")))
+	must(os.Mkdir(in(1, "replaced"), 0o755))
+	publish(2, file("same", "all the same"), file("changes", "as it is!"), file("damaged", "whole"), file("replaced", "a file"), file("new", "all the same"))
+	for name, want := range map[string]string{"same": "all the same", "changes": "as it is!", "damaged": "whole", "replaced": "a file", "new": "all the same"} {
+		b, err := os.ReadFile(in(2, name))
+		if err != nil || string(b) != want {
+			t.Errorf("%s is %q, %v", name, b, err)
+		}
+		was, err := os.Stat(in(1, name))
+		is, err2 := os.Stat(in(2, name))
+		if same := err == nil && err2 == nil && os.SameFile(was, is); same != (name == "same") {
+			t.Errorf("%s is the file of the tree before: %v", name, same)
+		}
+	}
+	if _, err := os.Stat(in(2, "goes")); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("what the tree doesn't name is there: %v", err)
+	}
+	if b, err := os.ReadFile(in(1, "changes")); err != nil || string(b) != "as it was" {
+		t.Errorf("the tree before has become %q, %v", b, err)
+	}
+}
+
 // TestUmask: what is published can be read by a web server's user, also if the
 // service keeps to itself what it writes elsewhere. It is not parallel: a umask is
 // the whole process's.
