@@ -484,8 +484,8 @@ func (p public) feed(platform string) map[string]told {
 	return out
 }
 
-// files returns the sha256-free whole of what the public sees of a platform's advisories and
-// metadata: all bytes by path.
+// files returns what the public sees of a platform's advisories and of the metadata of its
+// repositories: all bytes by path.
 func (p public) files(platform string) map[string]string {
 	p.t.Helper()
 	out := map[string]string{}
@@ -512,6 +512,9 @@ func (p public) files(platform string) map[string]string {
 		if err != nil {
 			p.t.Fatal(err)
 		}
+	}
+	if out[platform+"/x86_64/os/repodata/repomd.xml"] == "" || len(p.advisories(platform)) > 0 && out["errata/"+platform+"/errata.rss"] == "" {
+		p.t.Fatalf("of %s only %q were found", platform, slices.Sorted(maps.Keys(out)))
 	}
 	return out
 }

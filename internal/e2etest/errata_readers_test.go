@@ -81,7 +81,8 @@ func (m *machine) begin(packages ...string) {
 
 func (m *machine) dnf(args ...string) string {
 	m.t.Helper()
-	argv := append([]string{"dnf", "--quiet", "-c", filepath.Join(m.dir, "dnf.conf"), "--installroot", m.root(), "--releasever", "9", "--forcearch", string(m.arch)}, args...)
+	// Metadata of the same second is not read again by itself.
+	argv := append([]string{"dnf", "--quiet", "--refresh", "-c", filepath.Join(m.dir, "dnf.conf"), "--installroot", m.root(), "--releasever", "9", "--forcearch", string(m.arch)}, args...)
 	return output(m.t, asRoot(m.t, m.dir, argv...), m.who)
 }
 
@@ -132,10 +133,7 @@ func (m *machine) follow(p public, a advisory.Advisory, libs, tools suite) {
 		all := u.on(m.arch)
 		return []rpm.NEVRA{all[0], all[len(all)-1]}
 	}
-	stream := func(name string) {
-		m.dnf("module", "reset", "tool")
-		m.dnf("module", "enable", "tool:"+name)
-	}
+	stream := func(name string) { m.dnf("--setopt=module_stream_switch=1", "module", "enable", "tool:"+name) }
 	m.needs(p, a, "with the old packages", slices.Concat(parts(libs), parts(tools)))
 	if info := m.dnf("updateinfo", "info", a.ID); !strings.Contains(info, "CVE-2026-10002") || !strings.Contains(info, a.Description) || strings.Count(info, "Update ID:") != 1 {
 		t.Errorf("dnf updateinfo info says\n%s", info)
@@ -148,8 +146,15 @@ func (m *machine) follow(p public, a advisory.Advisory, libs, tools suite) {
 	m.needs(p, a, "with the stream and the old tools", parts(tools))
 	m.dnf("upgrade")
 	m.needs(p, a, "with all that is new", nil)
-	if got := m.dnf("updateinfo", "list", "--installed"); strings.Count(got, a.ID) != 4 {
-		t.Errorf("on %s dnf lists as installed\n%s", m.arch, got)
+	m.has(a.ID, 4)
+}
+
+// has wants dnf to say of so many packages of the machine that they are there because of an
+// advisory.
+func (m *machine) has(id string, packages int) {
+	m.t.Helper()
+	if got := m.dnf("updateinfo", "list", "--installed"); strings.Count(got, id) != packages {
+		m.t.Errorf("on %s dnf lists as installed\n%s, want %d packages", m.arch, got, packages)
 	}
 }
 

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -270,12 +271,11 @@ var versionOf = map[string]string{nine: "9", eight: "8"}
 
 // goesOut plans a release of builds and advisories of platforms, ID/PLATFORM, has it
 // approved and published.
-func (s *site) goesOut(what ...string) string {
+func (s *site) goesOut(what ...string) {
 	s.t.Helper()
 	id := ask[client.Release](s, s.alice, append([]string{"release", "plan", "--product", "demo"}, what...)...).ID.String()
 	s.run(s.bob, "release", "approve", id)
 	s.run(s.alice, "release", "publish", id, "--wait")
-	return id
 }
 
 // TestErrata: an advisory over many packages on three arches, with a module, becomes public
@@ -307,15 +307,16 @@ func TestErrata(t *testing.T) {
 	s.key("ed25519")
 	s.signsFiles("albs")
 	s.plays(arches)
-	build := func(platform, branch string, us ...suite) string {
+	begun := func(platform, branch string, us ...suite) string {
 		args := []string{"build", "create", "--platform", platform, "--product", "demo"}
 		for _, u := range us {
 			args = append(args, "--git", s.forge.branch(t, u.name, branch, u.spec()))
 		}
-		id := ask[client.Build](s, s.alice, args...).ID.String()
-		s.built(id)
-		s.run(s.alice, "sign", id, "--key", "demo", "--wait")
-		return id
+		return ask[client.Build](s, s.alice, args...).ID.String()
+	}
+	signed := func(build string) {
+		s.built(build)
+		s.run(s.alice, "sign", build, "--key", "demo", "--wait")
 	}
 	modules := func(builds ...suite) {
 		for _, a := range arches {
@@ -326,9 +327,15 @@ func TestErrata(t *testing.T) {
 	on9, on8 := theID+"/"+nine, theID+"/"+eight
 
 	// What machines have before anything is known to be wrong.
+	old, first, second := begun(nine, "old", oldLibs, oldTools), begun(nine, "new", libs, tools), begun(eight, "eight", others)
 	modules(oldTools)
-	s.goesOut("--build", build(nine, "old", oldLibs, oldTools))
-	machines := []*machine{}
+	signed(old)
+	s.goesOut("--build", old)
+	stale := t.TempDir()
+	if err := os.CopyFS(stale, os.DirFS(filepath.Join(public.dir, staleRepository, "repodata"))); err != nil {
+		t.Fatal(err)
+	}
+	var machines []*machine
 	for _, a := range arches {
 		if a != albs.X8664 && testing.Short() {
 			break // dnf takes its time
@@ -340,7 +347,7 @@ func TestErrata(t *testing.T) {
 	}
 
 	// Advisory and build are one release.
-	first := build(nine, "new", libs, tools)
+	signed(first)
 	modules(oldTools, tools)
 	named := libs
 	named.more--
@@ -362,7 +369,7 @@ func TestErrata(t *testing.T) {
 
 	// The same id on another platform is another advisory.
 	before := public.files(nine)
-	second := build(eight, "eight", others)
+	signed(second)
 	s.advise(advisory.Advisory{
 		ID: theID, Platform: eight, Severity: advisory.Low, Title: "suite security update of old", Description: "It is another fault.",
 		Issued: notice.Issued, CVEs: []advisory.CVE{{ID: "CVE-2025-20001"}}, Packages: wanted([]suite{others}, arches[:1]),
@@ -399,6 +406,7 @@ func TestErrata(t *testing.T) {
 	}
 	s.states(on9, "withdrawn", 3)
 	s.sound()
+	machines[0].has(theID, 0)
 	if got := slices.DeleteFunc(changed(before, public.files(eight)), func(s string) bool { return strings.HasSuffix(s, "/provider-metadata.json") }); len(got) > 0 {
 		t.Errorf("advisories of nine changed %q", got)
 	}
@@ -411,10 +419,12 @@ func TestErrata(t *testing.T) {
 	}
 	public.agree(nine)
 	public.agree(eight)
+	machines[0].has(theID, 4)
 	s.states(on9, "withdrawn, changed", 2) // which a person said, and the public doesn't see
 	s.states(on8, "released", 1)
 	s.sound()
 	s.unsound(public)
+	s.behind(public, stale)
 	s.check("albs", "albs")
 }
 
@@ -446,6 +456,45 @@ repositories:
 `+repositories+`gate: {tests: required}
 approvals: {count: 1, distinct: true}
 `))
+}
+
+// staleRepository is the one that isn't as it is to be, in the end.
+const staleRepository = nine + "/aarch64/os"
+
+// behind has a repository show what it showed before there was an advisory, as a mirror that
+// stands still does, and wants the master to name all that readers don't see.
+func (s *site) behind(p public, stale string) {
+	t := s.t
+	t.Helper()
+	dir, aside := filepath.Join(p.dir, staleRepository, "repodata"), filepath.Join(p.dir, staleRepository, "aside")
+	if err := errors.Join(os.Rename(dir, aside), os.CopyFS(dir, os.DirFS(stale))); err != nil {
+		t.Fatal(err)
+	}
+	defer func() {
+		if err := errors.Join(os.RemoveAll(dir), os.Rename(aside, dir)); err != nil {
+			t.Error(err)
+		}
+	}()
+	want := map[string]int{"missing advisory": 1}
+	for _, q := range p.advisories(nine)[theID].Packages {
+		if q.Repository == staleRepository {
+			want["missing package"]++
+			if q.Module != nil {
+				want["missing module"]++
+			}
+		}
+	}
+	a := s.try(s.alice, "errata", "check", "demo", "--json")
+	got := map[string]int{}
+	for _, x := range of[client.ErrataCheck](t, []byte(a.stdout)).Troubles {
+		if x.Repository != staleRepository || x.Advisory != theID {
+			t.Errorf("a repository that stands still is found as %+v", x)
+		}
+		got[x.Kind]++
+	}
+	if a.code != 1 || !maps.Equal(got, want) {
+		t.Errorf("a repository that stands still: exit code %d and %v, want 1 and %v", a.code, got, want)
+	}
 }
 
 // signsFiles has the only key of the signer of a process sign files too.
@@ -511,7 +560,7 @@ func (s *site) sound() {
 func (s *site) unsound(p public) {
 	t := s.t
 	t.Helper()
-	const repository = nine + "/aarch64/os"
+	const repository = staleRepository
 	for _, tc := range []struct {
 		typ  string
 		gone bool
@@ -557,7 +606,7 @@ func (s *site) advise(a advisory.Advisory, build string) {
 // approve waits until all that an advisory wants has a match of a build, and approves that.
 func (s *site) approve(a advisory.Advisory, build string) {
 	s.t.Helper()
-	s.until(2*time.Minute, "advisory "+a.ID+" of "+a.Platform+" is matched", func() bool {
+	s.until(5*time.Minute, "advisory "+a.ID+" of "+a.Platform+" is matched", func() bool {
 		found := ask[client.Matches](s, s.alice, "errata", "match", a.ID, "--platform", a.Platform)
 		has := map[string]bool{}
 		for _, m := range found.Matches {
