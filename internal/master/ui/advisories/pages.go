@@ -7,6 +7,7 @@ import (
 	"context"
 	"net/http"
 	"net/url"
+	"strconv"
 	"strings"
 
 	"github.com/go-chi/chi/v5"
@@ -196,13 +197,26 @@ func (u *Pages) freeze(frozen bool) page.Handler {
 }
 
 // find leads to the advisory of an id, as addresses of ALBS have it: to its page if only
-// one platform has it, or the one that the query names, else to those that do.
+// one platform has it, or the one that the query names by platform or platform_id, else to
+// those that do.
 func (u *Pages) find(w http.ResponseWriter, r *http.Request) error {
 	k, err := keyOf(r)
 	if err != nil {
 		return err
 	}
-	p, err := u.Errata.List(r.Context(), errata.Query{IDs: []string{k.ID}, Platform: r.URL.Query().Get("platform")})
+	q := errata.Query{IDs: []string{k.ID}, Platform: r.URL.Query().Get("platform")}
+	if s := r.URL.Query().Get("platform_id"); s != "" {
+		id, err := strconv.ParseInt(s, 10, 64)
+		if err != nil {
+			return albs.Errorf(albs.Invalid, "%s is no platform's id", words.Inert(words.Cut(s, 40)))
+		}
+		pf, err := u.Platforms.ByID(r.Context(), id)
+		if err != nil {
+			return err
+		}
+		q.Platform = pf.Name
+	}
+	p, err := u.Errata.List(r.Context(), q)
 	if err != nil {
 		return err
 	}

@@ -27,7 +27,7 @@ import (
 const (
 	perAnswers = 40  // wanted packages at once
 	maxChanges = 5   // of its history, the newest
-	maxAtHand  = 200 // CVEs, references, builds: more are told of by their number
+	maxAtHand  = 200 // CVEs, references, differences: more are told of by their number
 )
 
 type recordView struct {
@@ -468,6 +468,10 @@ var functions = map[string]any{
 	"mark":     func(of ...any) string { return mark(fmt.Sprint(of...)) },
 	"who":      func(actor string) string { return words.Inert(strings.TrimPrefix(actor, "user:")) },
 	"severity": severityOf,
+	"few": func(all []errata.Difference) few {
+		some, more := head(all, maxAtHand)
+		return few{some, more}
+	},
 }
 
 // entry is a match as a page shows it, with the page around it.
@@ -475,6 +479,12 @@ type entry struct {
 	Page *recordView
 	matching.Match
 	Where []string // repositories in which the advisory says it is
+}
+
+// few are the first of the differences that a change made.
+type few struct {
+	Differences []errata.Difference
+	More        int
 }
 
 // severityOf is how a severity is shown; what has none has no word.

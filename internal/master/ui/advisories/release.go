@@ -91,7 +91,18 @@ func (u *Pages) offer(w http.ResponseWriter, r *http.Request, keys []errata.Key,
 	if err != nil {
 		return err
 	}
+	var may error
 	v.Products = productsOf(all, platforms)
+	for _, p := range all {
+		if slices.Contains(v.Products, p.Name) {
+			if may = auth.Can(ctx, auth.ReleasePlan, p.Object()); may == nil {
+				break
+			}
+		}
+	}
+	if v.Why == "" {
+		v.Why = page.WhyNot(may)
+	}
 	if v.Why == "" && len(v.Products) == 0 {
 		v.Why = "no product has repositories for " + strings.Join(platforms, " and ") + ": choose advisories of one platform"
 	}
