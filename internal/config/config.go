@@ -153,7 +153,8 @@ func (c *Config) Place(data, listen, version string, roles []albs.Role) error {
 		s3 := &c.Master.Blobs.S3
 		secrets = append(secrets, secret{c.Master.Database.DSNFile, &c.Master.Database.DSN},
 			secret{s3.AccessKeyFile, &s3.AccessKey}, secret{s3.SecretKeyFile, &s3.SecretKey},
-			secret{c.Master.Ledger.Server.PasswordFile, &c.Master.Ledger.Server.Password})
+			secret{c.Master.Ledger.Server.PasswordFile, &c.Master.Ledger.Server.Password},
+			secret{c.Master.Notices.Mail.PasswordFile, &c.Master.Notices.Mail.Password})
 	}
 	if slices.Contains(roles, albs.RoleReleaser) {
 		for i := range c.Releaser.Places {
@@ -259,6 +260,9 @@ func (c *Config) Check(roles []albs.Role) error {
 	}
 	if err := c.Master.Errata.Check(); err != nil {
 		return fmt.Errorf("master.errata: %w", err)
+	}
+	if err := c.Master.Notices.Check(); err != nil {
+		return fmt.Errorf("master.notices.%w", err)
 	}
 	for part, p := range map[string]egress.Policy{"master": c.Master.Egress, "node": c.Node.Egress, "tester": c.Tester.Egress} {
 		if _, err := egress.New(p); err != nil {

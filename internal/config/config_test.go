@@ -17,6 +17,7 @@ import (
 	"albs/internal/bucket"
 	"albs/internal/egress"
 	"albs/internal/ledger"
+	"albs/internal/master/notice"
 	"albs/internal/sandbox"
 	"albs/internal/worker/node"
 	"albs/internal/worker/releaser"
@@ -190,6 +191,10 @@ func TestCheck(t *testing.T) {
 	halfServed, uncovered := served, served
 	halfServed.Master.Ledger.Server.Database, uncovered.Master.Ledger.Server.CAFile = "", "/ca"
 	uncovered.Master.Ledger.Server.TLS = false
+	mailed := Config{}
+	mailed.Master.Notices.Mail = notice.Mail{Server: "mail.lan:587", From: "albs@lan.example", User: "albs", PasswordFile: "/p"}
+	inClear := mailed
+	inClear.Master.Notices.Mail.Plain = true
 	near := Config{}
 	near.Master.Blobs.Copies = []string{"backup"}
 	connected := Config{Connect: Connect{Master: "https://albs.example.org"}}
@@ -209,6 +214,9 @@ func TestCheck(t *testing.T) {
 		"a node with a ledger":     {served, []albs.Role{albs.RoleNode}, false},
 		"a ledger without a name":  {halfServed, []albs.Role{albs.RoleMaster}, false},
 		"an authority without TLS": {uncovered, []albs.Role{albs.RoleMaster}, false},
+		"a master with mail":       {mailed, []albs.Role{albs.RoleMaster}, true},
+		"a node with mail":         {mailed, []albs.Role{albs.RoleNode}, false},
+		"mail in clear":            {inClear, []albs.Role{albs.RoleMaster}, false},
 		"a copy somewhere":         {near, []albs.Role{albs.RoleMaster}, false},
 		"scrubbing backwards":      {backwards, []albs.Role{albs.RoleMaster}, false},
 		"a master that connects":   {connected, []albs.Role{albs.RoleMaster}, false},

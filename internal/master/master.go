@@ -46,6 +46,7 @@ import (
 	"albs/internal/master/errata/publish"
 	"albs/internal/master/event"
 	"albs/internal/master/gc"
+	"albs/internal/master/notice"
 	"albs/internal/master/platform"
 	"albs/internal/master/platform/reference"
 	"albs/internal/master/product"
@@ -88,6 +89,8 @@ type Config struct {
 	SBOM bill.Config `yaml:"sbom"`
 	// Errata says how often what is public of advisories is read back.
 	Errata monitor.Config `yaml:"errata"`
+	// Notices says how mail goes out.
+	Notices notice.Config `yaml:"notices"`
 	// Egress says what the master may reach: git hosts, look-aside caches, mirrors.
 	Egress egress.Policy `yaml:"egress"`
 
@@ -206,6 +209,7 @@ type Master struct {
 	errata     *errata.Errata
 	matching   *matching.Matching
 	monitor    *monitor.Monitor // of what the public sees of advisories
+	notices    *notice.Notices
 	bills      *bill.Bills
 	public     *transparency.Transparency // the public log of releases
 	references *reference.Index
@@ -332,6 +336,16 @@ func Open(ctx context.Context, c Config, log zerolog.Logger) (m *Master, err err
 	m.monitor = monitor.New(monitor.Parts{
 		DB: m.db, Events: m.events, Artifacts: artifacts, Platforms: platforms, Products: m.products, Repos: repos, Outside: out, Log: log,
 	}, c.Errata)
+	secret, err := notice.LoadOrCreateKey(path("notice.key"))
+	if err != nil {
+		return m, err
+	}
+	m.notices, err = notice.New(notice.Parts{
+		DB: m.db, Events: m.events, Auth: m.auth, Facts: facts{m.errata, platforms, m.builds}, Outside: out, Key: secret, URL: c.URL, Log: log,
+	}, c.Notices)
+	if err != nil {
+		return m, err
+	}
 	m.bills = bill.New(bill.Parts{
 		DB: m.db, Events: m.events, Queue: m.queue, Artifacts: artifacts, Provenance: m.prov, Platforms: platforms, References: m.references,
 		Products: m.products, Repos: repos, Builds: m.builds, Releases: m.releases, URL: c.URL, Version: c.Version, Log: log,
@@ -553,6 +567,7 @@ func (m *Master) Run(ctx context.Context, ready chan<- struct{}) error {
 	loop("tests", m.tests.Run)
 	loop("matching", m.matching.Run)
 	loop("advisories as the public sees them", m.monitor.Run)
+	loop("notices", m.notices.Run)
 	loop("bills", m.bills.Run)
 	loop("transparency", m.public.Run)
 	loop("references", m.references.Run)

@@ -56,6 +56,8 @@ var named = map[string]map[string]string{
 		"fleet_worker":         "name version labels pause seen_at exclude drained_at drain_reason drained_by quarantined_at quarantine_reason lifted_at",
 		"ledger_state":         "ledger alh at",
 		"mirror_pin":           "url at",
+		"notice_delivery":      "cause message kind title document state reason created_at next_at give_up_at ended_at",
+		"notice_subscription":  "team channel target note filter salt actor created_at changed_at stopped paused_until claimed_until",
 		"outbox":               "digest",
 		"platform":             "name digest spec actor at",
 		"product":              "name digest spec actor at",

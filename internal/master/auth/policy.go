@@ -73,6 +73,7 @@ const (
 	ErrataApprove   Verb = "errata.approve"
 	ErrataRelease   Verb = "errata.release"
 	ErrataForce     Verb = "errata.force"
+	NoticeManage    Verb = "notice.manage"
 	ReadPrivate     Verb = "read.private"
 )
 
@@ -119,6 +120,7 @@ type rule struct {
 //	errata.approve                         x
 //	errata.release                         x
 //	errata.force                           x
+//	notice.manage                          x                      x
 //	read.private           x               x             x        x        x
 //
 // An operator neither signs nor releases, and a person who keeps keys does not
@@ -150,6 +152,7 @@ var policy = []rule{
 	{verb: ErrataApprove, roles: []Role{ProductMaintainer}},
 	{verb: ErrataRelease, roles: []Role{ProductMaintainer}},
 	{verb: ErrataForce, roles: []Role{ProductMaintainer}},
+	{verb: NoticeManage, roles: []Role{ProductMaintainer, Operator}},
 	{verb: ReadPrivate, roles: []Role{Contributor, ProductMaintainer, Signer, Operator}, owner: true},
 }
 

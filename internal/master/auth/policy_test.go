@@ -40,6 +40,7 @@ var want = map[Verb]string{
 	ErrataApprove:   "product_maintainer admin",
 	ErrataRelease:   "product_maintainer admin",
 	ErrataForce:     "product_maintainer admin",
+	NoticeManage:    "product_maintainer operator admin",
 	ReadPrivate:     "contributor product_maintainer signer operator admin owner",
 }
 

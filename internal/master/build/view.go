@@ -358,6 +358,15 @@ func appendNew(list []string, s string) []string {
 	return append(list, s)
 }
 
+// Brief returns a build as lists have it, or NotFound.
+func (b *Builds) Brief(ctx context.Context, id albs.BuildID) (Summary, error) {
+	row, err := store.GetBuild(ctx, b.db, id)
+	if err != nil {
+		return Summary{}, err
+	}
+	return b.summary(ctx, row)
+}
+
 // CountOf returns how many builds a filter leaves, whatever its Limit and Skip.
 func (b *Builds) CountOf(ctx context.Context, f Filter) (int, error) {
 	n, err := store.Count(ctx, b.db, f)

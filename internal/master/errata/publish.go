@@ -185,6 +185,15 @@ func (e *Errata) Published(ctx context.Context, platform string, yield func(advi
 	return nil
 }
 
+// PublishedBy calls yield for every advisory that a release published, in the version in
+// which it did, by id and platform, and ends with yield's first error. Anyone may ask.
+func (e *Errata) PublishedBy(ctx context.Context, release albs.ReleaseID, yield func(advisory.Advisory) error) error {
+	if err := publishedBy(ctx, e.DB, release, yield); err != nil {
+		return fmt.Errorf("read advisories of release %d: %w", release, err)
+	}
+	return nil
+}
+
 // Issue is one version of an advisory as it was published.
 type Issue struct {
 	Version int

@@ -475,3 +475,32 @@ func published(ctx context.Context, q db.Q, platform string, yield func(advisory
 		}
 	}
 }
+
+// publishedBy yields what a release published, a part of the list at a time.
+func publishedBy(ctx context.Context, q db.Q, release albs.ReleaseID, yield func(advisory.Advisory) error) error {
+	for after := (Key{}); ; {
+		var rows []struct {
+			Name     string `db:"name"`
+			Platform string `db:"platform"`
+			Document string `db:"document"`
+		}
+		err := q.SelectContext(ctx, &rows, `SELECT a.name, a.platform, v.document FROM advisory a JOIN advisory_version v ON v.advisory_id = a.id
+			WHERE v.release_id = $1 AND (a.name > $2 OR a.name = $2 AND a.platform > $3) ORDER BY a.name, a.platform LIMIT 200`, release, after.ID, after.Platform)
+		if err != nil {
+			return err
+		}
+		for _, r := range rows {
+			a, err := advisory.Parse([]byte(r.Document))
+			if err != nil {
+				return fmt.Errorf("advisory %s: %w", r.Name, err)
+			}
+			if err := yield(a); err != nil {
+				return err
+			}
+			after = Key{r.Name, r.Platform}
+		}
+		if len(rows) == 0 {
+			return nil
+		}
+	}
+}
