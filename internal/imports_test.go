@@ -233,10 +233,11 @@ var allowed = map[string][]string{
 	"cli/remote/builds":   {"cli/remote/ask", "cli/watch", "cli/terminal", "client", "albs"},
 	"cli/remote/releases": {"cli/remote/ask", "cli/watch", "cli/terminal", "client", "albs"},
 	"cli/remote/errata":   {"cli/remote/ask", "cli/watch", "cli/terminal", "client", "albs"},
+	"cli/remote/notice":   {"cli/remote/ask", "cli/terminal", "client"},
 	"cli/remote/trust":    {"cli/remote/ask", "cli/watch", "cli/terminal", "client", "albs", "attest", "tlog"}, // tlog: the bound of a proof
 	"cli/remote/farm":     {"cli/remote/ask", "cli/watch", "cli/terminal", "client", "albs"},
 	"cli/remote/approval": {"cli/remote/ask", "cli/terminal", "client", "albs", "attest", "sshkey", "tty"}, // what people sign with keys of their own
-	"cli/remote":          {"cli/remote/approval", "cli/remote/ask", "cli/remote/catalog", "cli/remote/builds", "cli/remote/releases", "cli/remote/errata", "cli/remote/trust", "cli/remote/farm"},
+	"cli/remote":          {"cli/remote/approval", "cli/remote/ask", "cli/remote/catalog", "cli/remote/builds", "cli/remote/releases", "cli/remote/errata", "cli/remote/notice", "cli/remote/trust", "cli/remote/farm"},
 	"cli/verify":          {"cli/terminal", "albs", "disk", "repodata", "egress", "attest", "tlog"}, // egress: the repository that a person names
 	"cli": append([]string{"cli/terminal", "cli/remote", "cli/remote/ask", "cli/verify", "config", "telemetry", "master", "worker", "worker/depot",
 		"albs", "disk", "rpm", "repodata", "egress", "attest", "sbom", "sbom/image", "iso", "advisory"}, roles...), // disk: a CA file, bounded

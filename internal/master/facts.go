@@ -3,6 +3,7 @@ package master
 import (
 	"context"
 	"errors"
+	"slices"
 
 	"albs/internal/advisory"
 	"albs/internal/advisory/page"
@@ -47,7 +48,10 @@ func (f facts) Advisories(ctx context.Context, release albs.ReleaseID, yield fun
 		for _, c := range a.CVEs {
 			out.CVEs = append(out.CVEs, c.ID)
 		}
-		if d.URL != "" {
+		// Its platform may have its pages elsewhere, and then the advisory says where.
+		if i := slices.IndexFunc(a.References, func(r advisory.Reference) bool { return r.Kind == advisory.ToSelf }); i >= 0 {
+			out.URL = a.References[i].URL
+		} else if d.URL != "" {
 			out.URL = page.URL(a, d)
 		}
 		return yield(out)

@@ -4,7 +4,7 @@
 //
 // It owns no rule and no row: resources ask the modules and spell their answers. Here
 // are those of builds and what happens in them (uploads, tasks, logs, tests), and of
-// the installation (people, tokens, workers, events); what goes out, from platforms to
+// the installation (people, tokens, workers, events, who is told of them); what goes out, from platforms to
 // releases and proofs, is in package delivery, advisories are in package advisories, and the machinery of all of them in
 // package rest. What holds:
 //
@@ -32,6 +32,7 @@ import (
 	"albs/internal/master/errata/monitor"
 	"albs/internal/master/event"
 	"albs/internal/master/gc"
+	"albs/internal/master/notice"
 	"albs/internal/master/platform"
 	"albs/internal/master/platform/reference"
 	"albs/internal/master/product"
@@ -70,6 +71,7 @@ type Parts struct {
 	Drafts     *draft.Drafts
 	Matching   *matching.Matching
 	Monitor    *monitor.Monitor
+	Notices    *notice.Notices
 	Builds     *build.Builds
 	Tests      *testrun.Tests
 	Rebuilds   *rebuild.Rebuilds
@@ -115,6 +117,7 @@ func New(p Parts, c Config) *Server {
 	s.routeWorkers()
 	s.routeCollection()
 	s.routeLedger()
+	s.routeNotices()
 	s.routeEvents()
 	s.routeWire(worker.NewHandler(p.Queue, wireActor, p.Log))
 	s.Seal()

@@ -144,6 +144,15 @@ var policies = []rest.Policy{
 	allow(get, "/api/v1/errata/{errata_id}/versions/", rest.Open),
 	allow(get, "/api/v1/errata/{errata_id}/versions/{version}/", rest.Open),
 
+	allow(get, "/api/v1/notices/", auth.NoticeManage),
+	allow(post, "/api/v1/notices/", auth.NoticeManage),
+	allow(get, "/api/v1/notices/{subscription_id}/", auth.NoticeManage),
+	allow(patch, "/api/v1/notices/{subscription_id}/", auth.NoticeManage),
+	allow(remove, "/api/v1/notices/{subscription_id}/", auth.NoticeManage),
+	allow(post, "/api/v1/notices/{subscription_id}/test/", auth.NoticeManage),
+	allow(get, "/api/v1/notices/{subscription_id}/deliveries/", auth.NoticeManage),
+	allow(post, "/api/v1/notice-deliveries/{delivery_id}/retry/", auth.NoticeManage),
+
 	allow(get, "/api/v1/artifacts/{sha256}/", rest.Open),
 	allow(get, "/api/v1/artifacts/{sha256}/download", rest.Open),
 	allow(get, "/api/v1/artifacts/{sha256}/history", rest.Open),

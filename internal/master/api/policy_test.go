@@ -165,6 +165,7 @@ var admitted = map[auth.Verb]string{
 	auth.ErrataApprove:   "maintainer admin",
 	auth.ErrataRelease:   "maintainer admin",
 	auth.ErrataForce:     "maintainer admin",
+	auth.NoticeManage:    "maintainer operator admin",
 	auth.ReadPrivate:     "contributor maintainer signer operator admin",
 }
 

@@ -4,6 +4,7 @@
 package facetest
 
 import (
+	"context"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -12,6 +13,7 @@ import (
 
 	"github.com/rs/zerolog"
 
+	"albs/internal/albs"
 	"albs/internal/egress"
 	"albs/internal/git"
 	"albs/internal/master/auth"
@@ -20,6 +22,7 @@ import (
 	"albs/internal/master/errata"
 	"albs/internal/master/errata/matching"
 	"albs/internal/master/mastertest"
+	"albs/internal/master/notice"
 	"albs/internal/master/rebuild"
 	"albs/internal/master/release"
 	"albs/internal/master/sign"
@@ -38,6 +41,7 @@ type Modules struct {
 	Releases *release.Releases
 	Errata   *errata.Errata
 	Matching *matching.Matching
+	Notices  *notice.Notices
 }
 
 // Open opens the modules over d, with out as their way to mirrors and git hosts. They
@@ -77,7 +81,24 @@ func Open(t testing.TB, d *db.DB, out *egress.Egress, log zerolog.Logger) *Modul
 		DB: m.DB, Events: m.Events, Artifacts: m.Artifacts, Platforms: m.Platforms, Products: m.Products, Repos: m.Repos,
 		Builds: m.Builds, Releases: m.Releases, Errata: m.Errata, Log: log,
 	})
+	m.Notices, err = notice.New(notice.Parts{
+		DB: m.DB, Events: m.Events, Auth: m.Auth, Facts: nothing{}, Outside: out, Key: notice.Key{1}, URL: "https://albs.example", Log: log,
+	}, notice.Config{Mail: notice.Mail{Server: "mail.example:587", From: "albs@example.org"}})
+	if err != nil {
+		t.Fatal(err)
+	}
 	return m
+}
+
+// nothing is what happened, of which notices would tell.
+type nothing struct{}
+
+func (nothing) Advisories(context.Context, albs.ReleaseID, func(notice.Advisory) error) error {
+	return nil
+}
+
+func (nothing) Build(_ context.Context, id albs.BuildID) (notice.Build, error) {
+	return notice.Build{}, albs.Errorf(albs.NotFound, "there is no build %d", id)
 }
 
 // Person makes an account with one role and returns the secret of a token for an hour,
