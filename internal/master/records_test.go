@@ -46,6 +46,7 @@ type farm struct {
 	public     string                       // the public place, which site serves
 	site       string                       // its URL
 	made       map[string]map[string][]byte // packages by name and word
+	hooks  hooks // what is told
 }
 
 const farmRepo = "el/x86_64/os"
@@ -61,7 +62,14 @@ func newFarm(t *testing.T) *farm {
 	f := &farm{t: t, forge: gittest.NewServer(t), made: map[string]map[string][]byte{}}
 	mirror, cache, spool := mastertest.Mirror(t), t.TempDir(), t.TempDir()
 	f.public = filepath.Join(spool, "public")
-	site := httptest.NewServer(http.FileServer(http.Dir(f.public)))
+	files := http.FileServer(http.Dir(f.public))
+	site := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Method == http.MethodPost {
+			f.hooks.ServeHTTP(w, r)
+			return
+		}
+		files.ServeHTTP(w, r)
+	}))
 	t.Cleanup(site.Close)
 	f.site = site.URL
 	f.must(os.WriteFile(filepath.Join(cache, string(albs.DigestOf([]byte(lookaside)))), []byte(lookaside), 0o644))
