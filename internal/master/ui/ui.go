@@ -33,6 +33,7 @@ import (
 	"albs/internal/master/errata/matching"
 	"albs/internal/master/errata/monitor"
 	"albs/internal/master/event"
+	"albs/internal/master/notice"
 	"albs/internal/master/platform"
 	"albs/internal/master/product"
 	"albs/internal/master/provenance"
@@ -51,6 +52,7 @@ import (
 	"albs/internal/master/ui/builds"
 	"albs/internal/master/ui/farm"
 	"albs/internal/master/ui/keys"
+	"albs/internal/master/ui/notices"
 	"albs/internal/master/ui/page"
 	"albs/internal/master/ui/products"
 	"albs/internal/master/ui/releases"
@@ -61,6 +63,7 @@ import (
 // Parts are the modules that the pages show. All are required.
 type Parts struct {
 	Auth     *auth.Auth
+	Notices  *notice.Notices
 	Events   *event.Log
 	Queue    *queue.Queue
 	Builds   *build.Builds
@@ -105,7 +108,7 @@ type UI struct {
 // error is a mistake in a template, or a part that is missing.
 func New(p Parts) (*UI, error) {
 	if p.Queue == nil || p.Builds == nil || p.Tests == nil || p.Rebuilds == nil || p.Signs == nil || p.Releases == nil ||
-		p.Products == nil || p.Repos == nil || p.History == nil || p.Records == nil || p.Traces == nil || p.Notary == nil || p.Provenance == nil || p.Logs == nil ||
+		p.Products == nil || p.Repos == nil || p.History == nil || p.Records == nil || p.Traces == nil || p.Notary == nil || p.Notices == nil || p.Provenance == nil || p.Logs == nil ||
 		p.Platforms == nil || p.Errata == nil || p.Drafts == nil || p.Matching == nil || p.Monitor == nil {
 		return nil, albs.Errorf(albs.Invalid, "the pages need all of their modules")
 	}
@@ -119,7 +122,7 @@ func New(p Parts) (*UI, error) {
 }
 
 func groups() []page.Group {
-	return []page.Group{advisories.Group(), builds.Group(), farm.Group(), keys.Group(), products.Group(), releases.Group(), trust.Group()}
+	return []page.Group{advisories.Group(), builds.Group(), farm.Group(), keys.Group(), notices.Group(), products.Group(), releases.Group(), trust.Group()}
 }
 
 // CookieName returns the name of the session's cookie, as page.CookieName does.
@@ -146,6 +149,7 @@ func (u *UI) routes(r chi.Router) {
 			Products: m.Products, Repos: m.Repos, History: m.History, Records: m.Records, Signs: m.Signs, Releases: m.Releases, URL: m.URL,
 		}}).Routes(r)
 		releases.New(u.Server, releases.Parts{Queue: m.Queue, Products: m.Products, Builds: m.Builds, Signs: m.Signs, Releases: m.Releases}).Routes(r)
+		(&notices.Pages{Server: u.Server, Notices: m.Notices}).Routes(r)
 		u.Static(r)
 
 		u.Get(r, "/login", u.loginPage)

@@ -116,6 +116,11 @@ var looks = map[string]Look{
 	"active":      {"active", "key", "ok"},
 	"revoked":     {"revoked", "bad", "bad"},
 	"inactive":    {"not active", "skip", "off"},
+	// of a subscription, and of what is sent to it
+	"paused":  {"paused", "pause", "wait"},
+	"waiting": {"waiting", "clock", "wait"},
+	"sent":    {"sent", "ok", "ok"},
+	"dead":    {"given up", "bad", "bad"},
 	// of a worker
 	"busy":        {"busy", "run", "run"},
 	"idle":        {"idle", "clock", "ok"},
