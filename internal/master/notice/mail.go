@@ -82,7 +82,7 @@ func (m Mail) tls(host string) (*tls.Config, error) {
 		c.RootCAs = x509.NewCertPool()
 	}
 	if !c.RootCAs.AppendCertsFromPEM(pem) {
-		return nil, albs.Errorf(albs.Invalid, "mail.ca_file %s holds no PEM certificate", m.CAFile)
+		return nil, albs.Errorf(albs.Unavailable, "mail.ca_file %s holds no PEM certificate", m.CAFile)
 	}
 	return c, nil
 }
@@ -151,17 +151,17 @@ func (m Mail) send(ctx context.Context, to string, text []byte) (err error) {
 		return err
 	}
 	if err := c.Rcpt(to); err != nil {
-		return err
+		return forGood(err)
 	}
 	w, err := c.Data()
 	if err != nil {
-		return err
+		return forGood(err)
 	}
 	if _, err := w.Write(text); err != nil {
 		return errors.Join(err, w.Close())
 	}
 	if err := w.Close(); err != nil {
-		return err
+		return forGood(err)
 	}
 	_ = c.Quit() // it has the message
 	return nil
@@ -175,14 +175,22 @@ type bounded struct {
 
 func (b bounded) Read(p []byte) (int, error) { return b.from.Read(p) }
 
-// refused is what an error of a session means to a delivery. What a server refuses for good
-// (5yz, RFC 5321 section 4.2.1) it refuses tomorrow too.
+// forGood makes what a server says of an address or a message Invalid, if it says so for
+// good: 5yz (RFC 5321, section 4.2.1). What it says so of the master, an operator mends.
+func forGood(err error) error {
+	if said, ok := errors.AsType[*textproto.Error](err); ok && said.Code >= 500 && said.Code < 600 {
+		return albs.Errorf(albs.Invalid, "%w", err)
+	}
+	return err
+}
+
+// refused is what an error of a session means to a delivery.
 func refused(err error) outcome {
 	if err == nil {
 		return outcome{ok: true}
 	}
 	if said, ok := errors.AsType[*textproto.Error](err); ok {
-		return outcome{final: said.Code >= 500 && said.Code < 600, reason: line("the mail server said: "+said.Error(), maxReason)}
+		return outcome{final: albs.KindOf(err) == albs.Invalid, reason: line("the mail server said: "+said.Error(), maxReason)}
 	}
 	if timeout, ok := errors.AsType[net.Error](err); ok && timeout.Timeout() {
 		return outcome{reason: "the mail server didn't answer in time"}

@@ -150,19 +150,27 @@ func getDelivery(ctx context.Context, q db.Q, id int64) (r deliveryRow, err erro
 // selectDeliveries returns the newest of a subscription before one (0 is none), without
 // what they say.
 func selectDeliveries(ctx context.Context, q db.Q, subscription, before int64, limit int) (rows []deliveryRow, err error) {
-	err = q.SelectContext(ctx, &rows, `SELECT id, subscription_id, cause, message, kind, title, '' AS document, state, attempts, reason, created_at, next_at, give_up_at, ended_at
-		FROM notice_delivery WHERE subscription_id = $1 AND ($2 = 0 OR id < $2) ORDER BY id DESC LIMIT $3`, subscription, before, limit)
+	var w db.Where
+	w.If(true, "subscription_id = $%d", subscription)
+	w.If(before != 0, "id < $%d", before)
+	where, args := w.SQL()
+	err = q.SelectContext(ctx, &rows, fmt.Sprintf(`SELECT id, subscription_id, cause, message, kind, title, '' AS document, state, attempts, reason, created_at, next_at, give_up_at, ended_at
+		FROM notice_delivery WHERE %s ORDER BY id DESC LIMIT %d`, where, limit), args...)
 	return rows, err
 }
 
-// counts returns how many of each subscription's deliveries are in each state.
-func counts(ctx context.Context, q db.Q) (map[int64]map[State]int, error) {
+// counts returns how many of a subscription's deliveries, or of each one's if id is 0, are
+// in each state.
+func counts(ctx context.Context, q db.Q, id int64) (map[int64]map[State]int, error) {
 	var rows []struct {
 		ID    int64 `db:"subscription_id"`
 		State State `db:"state"`
 		N     int   `db:"n"`
 	}
-	if err := q.SelectContext(ctx, &rows, `SELECT subscription_id, state, count(*) AS n FROM notice_delivery GROUP BY subscription_id, state`); err != nil {
+	var w db.Where
+	w.If(id != 0, "subscription_id = $%d", id)
+	where, args := w.SQL()
+	if err := q.SelectContext(ctx, &rows, `SELECT subscription_id, state, count(*) AS n FROM notice_delivery WHERE `+where+` GROUP BY subscription_id, state`, args...); err != nil {
 		return nil, err
 	}
 	out := map[int64]map[State]int{}

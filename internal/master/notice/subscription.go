@@ -269,7 +269,7 @@ func (n *Notices) Get(ctx context.Context, id int64) (Subscription, error) {
 	if err != nil {
 		return Subscription{}, err
 	}
-	all, err := counts(ctx, n.DB)
+	all, err := counts(ctx, n.DB, id)
 	if err != nil {
 		return Subscription{}, fmt.Errorf("read subscription %d: %w", id, err)
 	}
@@ -287,7 +287,7 @@ func (n *Notices) List(ctx context.Context) ([]Subscription, error) {
 	if err != nil {
 		return nil, fmt.Errorf("list subscriptions: %w", err)
 	}
-	all, err := counts(ctx, n.DB)
+	all, err := counts(ctx, n.DB, 0)
 	if err != nil {
 		return nil, fmt.Errorf("list subscriptions: %w", err)
 	}
