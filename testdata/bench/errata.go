@@ -1,13 +1,21 @@
 package main
 
 import (
+	"bytes"
 	"context"
+	"errors"
 	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
 	"time"
 
 	"albs/internal/advisory"
 	"albs/internal/albs"
 	"albs/internal/master/errata/match"
+	"albs/internal/repodata"
 	"albs/internal/rpm"
 )
 
@@ -72,4 +80,118 @@ func matchErrata(ctx context.Context, _ *bench) ([]row, error) {
 	return []row{{
 		Name: "errata-match", Unit: "s", Ours: ours, Goal: fmt.Sprintf("%d advisories × %d packages < 5 s", matchAdvisories, matchPackages), Met: ours < matchGoal,
 	}}, nil
+}
+
+// Of the rows errata-outputs-N.
+const (
+	outputsGoal  = 1.0 // seconds beside 5,000, and in proportion beside fewer
+	outputsTimes = 3.0 // of what hashing and storing the bytes alone takes, beyond one advisory alone
+)
+
+// outputs: all that is shown of advisories, after one new one beside n others, planned. A
+// part of that is one advisory's own and the same for any n; the other is files over all,
+// which have to be hashed and stored, and the peer does nothing but that.
+func outputs(n int) func(context.Context, *bench) ([]row, error) {
+	return func(ctx context.Context, _ *bench) ([]row, error) {
+		alone, _, _, err := shareMany(ctx, 0)
+		if err != nil {
+			return nil, err
+		}
+		ours, stored, mb, err := shareMany(ctx, n)
+		if err != nil {
+			return nil, err
+		}
+		r := row{
+			Name: fmt.Sprintf("errata-outputs-%d", n), Unit: "s", Ours: ours, Peer: stored, PeerName: fmt.Sprintf("storing the same %.0f MB", mb),
+			Goal: fmt.Sprintf("< %.1f s, ≤ %.0f× beyond one advisory alone (%.3f s)", outputsGoal*float64(n)/5000, outputsTimes, alone),
+		}
+		r.Ratio = (ours - alone) / stored
+		r.Met = ours < outputsGoal*float64(n)/5000 && r.Ratio <= outputsTimes
+		return []row{r}, nil
+	}
+}
+
+// shareMany returns the medians that BenchmarkShare tells, and how many MB are stored.
+func shareMany(ctx context.Context, n int) (took, stored, mb float64, err error) {
+	cmd := exec.CommandContext(ctx, "go", "test", "-run", "^$", "-bench", fmt.Sprintf("^BenchmarkShare$/^%d$", n), "-benchtime", fmt.Sprintf("%dx", 2*runs), "./internal/master/errata/publish")
+	cmd.Stderr = os.Stderr
+	out, err := cmd.Output()
+	if err != nil {
+		return 0, 0, 0, fmt.Errorf("go test -bench: %w: %s", err, out)
+	}
+	// A figure stands before its unit.
+	units := map[string]*float64{"median-ms": &took, "stored-ms": &stored, "stored-MB": &mb}
+	words := strings.Fields(string(out))
+	for i, w := range words {
+		if to := units[w]; to != nil && i > 0 {
+			if *to, err = strconv.ParseFloat(words[i-1], 64); err != nil {
+				return 0, 0, 0, fmt.Errorf("go test -bench: %w", err)
+			}
+			delete(units, w)
+		}
+	}
+	if len(units) > 0 {
+		return 0, 0, 0, fmt.Errorf("go test -bench doesn't tell all: %s", out)
+	}
+	return took / 1000, stored / 1000, mb, nil
+}
+
+const (
+	releaseFiles = 7   // of an advisory, by the forms that it has alone
+	releaseOver  = 12  // over all
+	releaseGoal  = 5.0 // seconds beside 5,000, and in proportion beside fewer
+)
+
+// showErrata: from a tree that is decided to what readers see, for one advisory more beside n
+// others. Files are as large as those of advisories are on average.
+func showErrata(n int) func(context.Context, *bench) ([]row, error) {
+	return func(ctx context.Context, b *bench) (_ []row, err error) {
+		s, err := newShelf(ctx, filepath.Join(b.dir, "errata"))
+		if err != nil {
+			return nil, err
+		}
+		defer func() { err = errors.Join(err, s.close()) }()
+		// The bytes of a file: few are stored, and each is laid under many names.
+		file := func(path string, size, content int) (repodata.TreeFile, error) {
+			text := bytes.Repeat(fmt.Appendf(nil, "%15d\n", content), size/16)
+			d, size64, err := s.blobs.Write(ctx, bytes.NewReader(text), int64(len(text)))
+			return repodata.TreeFile{Path: path, Digest: d, Size: size64}, err
+		}
+		var own, tree repodata.Tree
+		for i := range 64 {
+			f, err := file("", 6<<10, i)
+			if err != nil {
+				return nil, err
+			}
+			own.Files = append(own.Files, f)
+		}
+		var took []float64
+		for round := range runs + 1 {
+			tree.Files = tree.Files[:0]
+			for i := range (n + round) * releaseFiles {
+				f := own.Files[i%len(own.Files)]
+				f.Path = fmt.Sprintf("errata/el9/form%d/advisory-%d", i%releaseFiles, i/releaseFiles)
+				tree.Files = append(tree.Files, f)
+			}
+			for i := range releaseOver {
+				f, err := file(fmt.Sprintf("errata/el9/over%d", i), n*16<<10/releaseOver, 100+round*releaseOver+i)
+				if err != nil {
+					return nil, err
+				}
+				tree.Files = append(tree.Files, f)
+			}
+			t, err := s.publish(ctx, tree)
+			if err != nil {
+				return nil, err
+			}
+			if round > 0 { // the first lays all
+				took = append(took, t.Seconds())
+			}
+		}
+		ours := median(took)
+		return []row{{
+			Name: fmt.Sprintf("errata-shown-%d", n), Unit: "s", Ours: ours, Goal: fmt.Sprintf("a tree of %d files, one advisory more < %.1f s", len(tree.Files), releaseGoal*float64(n)/5000),
+			Met: ours < releaseGoal*float64(n)/5000,
+		}}, nil
+	}
 }

@@ -67,6 +67,10 @@ var measures = []struct {
 	{"release-whole", releaseWhole},
 	{"notarize", notarize},
 	{"errata-match", matchErrata},
+	{"errata-outputs-500", outputs(500)},
+	{"errata-outputs-5000", outputs(5_000)},
+	{"errata-shown-500", showErrata(500)},
+	{"errata-shown-5000", showErrata(5_000)},
 	{"verify-offline", verifyOffline("verify-offline", 10, 0)},
 	{"verify-offline-100", verifyOffline("verify-offline-100", 100, verifyMost)},
 }

@@ -2,6 +2,7 @@ package publish
 
 import (
 	"bytes"
+	"crypto/sha256"
 	"encoding/binary"
 	"fmt"
 	"hash/crc32"
@@ -38,8 +39,13 @@ type shelf struct {
 
 // name returns the name of what is made, in the way that is named, of all these parts.
 func (c cache) name(way string, parts ...[]byte) string {
-	head := fmt.Appendf(nil, "%s %d %d\n", way, c.made, len(parts[0]))
-	return string(albs.DigestOf(slices.Concat(append([][]byte{head}, parts...)...)))
+	h := sha256.New()
+	fmt.Fprintf(h, "%s %d", way, c.made)
+	for _, p := range parts {
+		fmt.Fprintf(h, " %d\n", len(p))
+		h.Write(p)
+	}
+	return string(albs.DigestFrom(h))
 }
 
 func (c cache) shelf(product, platform string) *shelf {
