@@ -109,6 +109,9 @@ func (h handler) compose(ctx context.Context, row releaseRow) (releaseRow, error
 	if row.Tree, err = h.repos.SaveTree(ctx, tree); err != nil {
 		return row, err
 	}
+	// From here on the tree names its files. Those of advisories are thousands, and a second
+	// list of them in every release that ever was would be most of the database.
+	row.Files = "[]"
 	row.Offered, row.ChangedAt = row.Serial, db.Now()
 	err = h.d.InTx(ctx, func(tx db.Tx) error {
 		now, err := h.store.get(ctx, tx, row.ID)

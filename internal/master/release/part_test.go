@@ -254,6 +254,12 @@ func TestPart(t *testing.T) {
 		if again, err := os.ReadFile(filepath.Join(f.public, "demo/current/notes/one/one.txt.asc")); err != nil || !bytes.Equal(again, one) {
 			t.Errorf("what was shown is signed again: %v", err)
 		}
+		// The tree tells which files those are, and nothing beside it.
+		var lists []string
+		f.must(f.d.SelectContext(t.Context(), &lists, `SELECT DISTINCT files FROM release WHERE status = $1`, Completed))
+		if diff := cmp.Diff([]string{"[]"}, lists); diff != "" {
+			t.Errorf("files of releases beside their trees (-want +got):\n%s", diff)
+		}
 		// Packages alone leave the notes as they are.
 		f.release(f.signedBuild(rpmbuild(t, "2", "two")))
 		f.wantNotes("one", "two")
