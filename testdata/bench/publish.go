@@ -239,7 +239,7 @@ func newShelf(ctx context.Context, dir string) (*shelf, error) {
 		return nil, err
 	}
 	ctx, s.stop = context.WithCancel(ctx)
-	c := releaser.Config{Public: filepath.Join(dir, "public"), Spool: filepath.Join(dir, "spool")}
+	c := releaser.Config{Public: filepath.Join(dir, "public"), Dir: filepath.Join(dir, "releaser"), Spool: filepath.Join(dir, "spool")}
 	go func() { s.ended <- releaser.Run(ctx, c, "bench", shelfMaster{s: s}, zerolog.Nop()) }()
 	return s, nil
 }
