@@ -360,6 +360,7 @@ func TestErrata(t *testing.T) {
 	s.goesOut("--build", first, "--advisory", on9)
 	one := public.agree(nine)[theID]
 	public.names(one, []suite{named, tools}, arches)
+	t.Logf("advisory %s names %d packages, %d files of RPM in %d repositories", on9, len(libs.on(""))-1+len(tools.on("")), len(one.Packages), len(public.repositories(nine)))
 	s.states(on9, "released", 1)
 	s.sound()
 	public.readers(t, one, tools)
