@@ -112,6 +112,29 @@ func (c *Client) ResetMatches(ctx context.Context, id, platform string) (Doc[Mat
 	return send[MatchReset](ctx, c, http.MethodPost, "/errata/reset-matched-packages/?"+url.Values{"record_id": {id}, "platform_id": {platform}}.Encode(), nil)
 }
 
+// Candidates are packages of builds that a person may choose to answer an advisory.
+type Candidates struct {
+	Packages []struct {
+		Package  string       `json:"package"`
+		Build    albs.BuildID `json:"build_id"`
+		Source   string       `json:"source"`
+		Label    string       `json:"module_label"`
+		Released bool         `json:"released"`
+	} `json:"packages"`
+	More bool `json:"more"`
+}
+
+// Candidates lists packages of builds for a platform: those that have a name, or are of a
+// build (0 is any), or both; the newest builds first.
+func (c *Client) Candidates(ctx context.Context, platform, name string, build albs.BuildID) (Doc[Candidates], error) {
+	v := url.Values{"platform": {platform}}
+	set(v, "name", name)
+	if build != 0 {
+		v.Set("build_id", build.String())
+	}
+	return get[Candidates](ctx, c, "/errata/candidates/?"+v.Encode())
+}
+
 // ErrataQueue is a page of the advisories that wait for a release.
 type ErrataQueue struct {
 	Counts struct {

@@ -56,6 +56,16 @@ func TestErrataMatches(t *testing.T) {
 	}
 
 	want(read("anon", get, path+"matches/?platform=1", nil), "needs build", bash+" it wasn't looked for yet")
+	var choice advisories.CandidatesView
+	f.call(t, "anon", get, root+"candidates/?platform=1&name=bash", nil, 200).into(t, &choice)
+	if len(choice.Packages) != 2 || choice.More || choice.Packages[0].Package != bash || choice.Packages[0].Build != 2 || choice.Packages[0].Released || choice.Packages[0].SHA256 == "" {
+		t.Errorf("to choose from: %+v", choice)
+	}
+	f.call(t, "anon", get, root+"candidates/?platform=el&build_id=1", nil, 200).into(t, &choice)
+	if len(choice.Packages) != 1 || choice.Packages[0].Build != 1 {
+		t.Errorf("to choose from of a build: %+v", choice)
+	}
+	f.call(t, "anon", get, root+"candidates/?platform=el", nil, 400)
 	var reset advisories.ResetView
 	f.call(t, "maintainer", post, root+"reset-matched-packages?record_id=ALSA-2024:6964&platform_id=1", nil, 200).into(t, &reset)
 	if reset.Message != "Packages for record ALSA-2024:6964 have been matched" {

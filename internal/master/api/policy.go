@@ -131,6 +131,7 @@ var policies = []rest.Policy{
 	allow(post, "/api/v1/errata/{errata_id}/decisions/", auth.ErrataApprove),
 	allow(post, "/api/v1/errata/decisions/", auth.ErrataApprove),
 	allow(get, "/api/v1/errata/queue/", rest.Open),
+	allow(get, "/api/v1/errata/candidates/", rest.Open),
 	allow(post, "/api/v1/errata/update_package_status/", auth.ErrataApprove),
 	allow(post, "/api/v1/errata/reset-matched-packages/", auth.ErrataApprove),
 	allow(post, "/api/v1/errata/reset-matched-packages-multiple/", auth.ErrataApprove),

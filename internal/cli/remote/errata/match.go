@@ -67,6 +67,11 @@ func (a app) matchCommands() []*urfave.Command {
 		judge("skip", "have matches of advisories answer nothing", "It is about the matches that have all of --wanted, --package, --build and --source that are given.", "--build 6 --reason \"it crashes\""),
 		judge("propose", "take back what was decided on matches of advisories", "It is about the matches that have all of --wanted, --package, --build and --source that are given. What was added by hand is taken out.", "--build 7"),
 		ask.Answers(&urfave.Command{
+			Name: "candidates", Usage: "list packages of builds to choose from for replace and add", ArgsUsage: "[NAME] --platform PLATFORM [--build N]",
+			Description: "NAME is that of packages; without it the packages of the build are listed.\n" + example + "candidates bash --platform almalinux-9",
+			Flags:       []urfave.Flag{platformFlag(), buildFlag()}, Action: a.Asks(0, 1, a.candidates),
+		}),
+		ask.Answers(&urfave.Command{
 			Name: "replace", Usage: "have another package answer one that an advisory wants", ArgsUsage: "ID WANTED PACKAGE --build N --platform PLATFORM --reason TEXT",
 			Description: "WANTED and PACKAGE are written name-[epoch:]version-release.arch.\n" + example + "replace ALSA-2024:6964 bash-5.1.8-9.el9.x86_64 bash-5.2-1.el9.x86_64 --build 8 --platform almalinux-9 --reason \"5.2 has the fix too\"",
 			Flags:       []urfave.Flag{platformFlag(), buildFlag(), reasonFlag("why, one line of `TEXT`")},
@@ -186,6 +191,27 @@ func (a app) matches(c *urfave.Context, doc client.Doc[client.Matches], err erro
 		t.Row(cmp.Or(m.Wanted, "(added)"), m.Package, m.Build.String(), status, why)
 	}
 	return a.Table(t, "it wants no package: add some with albs errata add")
+}
+
+func (a app) candidates(c *urfave.Context, cl *client.Client) error {
+	if err := terminal.Needs(c, "platform"); err != nil {
+		return err
+	}
+	if !c.Args().Present() && c.Int64("build") == 0 {
+		return terminal.Misused(c, "name the packages, or give their --build")
+	}
+	doc, err := cl.Candidates(c.Context, c.String("platform"), c.Args().First(), albs.BuildID(c.Int64("build")))
+	if err != nil || c.Bool("json") {
+		return a.JSONOr(doc.JSON, err)
+	}
+	t := terminal.NewTable("PACKAGE", "BUILD", "SOURCE", "MODULE", "WHERE")
+	for _, p := range doc.Value.Packages {
+		t.Row(p.Package, p.Build.String(), cmp.Or(p.Source, "-"), cmp.Or(p.Label, "-"), map[bool]string{true: "in a repository", false: "built"}[p.Released])
+	}
+	if err := a.Table(t, "no build has such a package"); err != nil || !doc.Value.More {
+		return err
+	}
+	return a.Note("there are more: give their --build")
 }
 
 func (a app) queue(c *urfave.Context, cl *client.Client) error {

@@ -26,6 +26,9 @@ func (s *Resources) routeMatches() {
 	op.Description = "What hinders one doesn't hinder the others: each has its result."
 	rest.Handle(s.Server, op, s.decideEach)
 	rest.Handle(s.Server, rest.Operation(rest.Get, root+"queue/", "List the advisories that wait for a release, with what each waits for"), s.queue)
+	op = rest.Operation(rest.Get, root+"candidates/", "List packages of builds that a person may choose to answer an advisory")
+	op.Description = "Those of a platform that have the name, or are of the build, or both; the newest builds first."
+	rest.Handle(s.Server, op, s.candidates)
 	op = rest.Operation(rest.Post, root+"update_package_status/", "Give what a build has of a source a status, as ALBS's clients do")
 	op.Description = "The status is proposal, approved or skipped. Those of one advisory are changed together, or none of them."
 	rest.Handle(s.Server, op, s.updateStatus)
@@ -312,6 +315,44 @@ func (s *Resources) queue(ctx context.Context, in *errataQueueInput) (*rest.Body
 	v.Counts.NeedsBuild, v.Counts.NeedsMatch, v.Counts.Ready = counts[matching.NeedsBuild], counts[matching.NeedsMatch], counts[matching.Ready]
 	for _, st := range list {
 		v.Advisories = append(v.Advisories, viewStanding(st, ids[st.Platform]))
+	}
+	return rest.Answer(v), nil
+}
+
+type candidatesInput struct {
+	Platform string       `query:"platform" required:"true" maxLength:"100" doc:"The platform's name or id"`
+	Name     string       `query:"name" maxLength:"300" doc:"Of packages; this or a build is needed"`
+	Build    albs.BuildID `query:"build_id" minimum:"0"`
+}
+
+// CandidateView is a package that may be chosen.
+type CandidateView struct {
+	Package  string       `json:"package" doc:"name-[epoch:]version-release.arch"`
+	Build    albs.BuildID `json:"build_id"`
+	Source   string       `json:"source,omitempty" doc:"File name of its source package"`
+	Label    string       `json:"module_label,omitempty" doc:"name:stream:version:context of its module"`
+	SHA256   albs.Digest  `json:"sha256" doc:"As it was built"`
+	Released bool         `json:"released" doc:"A signed copy is in a repository for the platform"`
+}
+
+// CandidatesView is what there is to choose from.
+type CandidatesView struct {
+	Packages []CandidateView `json:"packages"`
+	More     bool            `json:"more" doc:"There are others: name the build"`
+}
+
+func (s *Resources) candidates(ctx context.Context, in *candidatesInput) (*rest.Body[CandidatesView], error) {
+	p, err := s.platformOf(ctx, in.Platform)
+	if err != nil {
+		return nil, err
+	}
+	ps, more, err := s.Matching.Packages(ctx, matching.Wish{Platform: p.Name, Name: in.Name, Build: in.Build})
+	if err != nil {
+		return nil, err
+	}
+	v := CandidatesView{Packages: []CandidateView{}, More: more}
+	for _, c := range ps {
+		v.Packages = append(v.Packages, CandidateView{c.NEVRA.String(), c.Build, c.Source, c.Module, c.Unsigned, c.Released})
 	}
 	return rest.Answer(v), nil
 }
