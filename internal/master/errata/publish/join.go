@@ -41,7 +41,7 @@ type joined struct {
 }
 
 // join makes what is over all advisories of a platform. What was made of the same pieces
-// before isn't made again, and nor are its bytes looked at.
+// before isn't made again.
 func (p *Publisher) join(ctx context.Context, o *outcome, a release.Ask, is *shown) error {
 	overs := p.overs(o, a, is)
 	out := make([]joined, len(overs))

@@ -52,7 +52,7 @@ func (p *Publisher) render(ctx context.Context, o *outcome, is *shown, base map[
 		all.Go(func() error {
 			name := p.cache.name("advisory", head, []byte(base[file]))
 			if b, ok := is.shelf.get(name); ok {
-				if r, ok := decode(b); ok {
+				if r, ok := decode(b); ok && len(r.pieces) == len(forms) {
 					there, err := o.there(gctx, r.files)
 					if err != nil {
 						return err
