@@ -50,15 +50,12 @@ echo devel > %{buildroot}/usr/lib/facts/devel
 /usr/share/facts
 `
 
-// toolSpec is a noarch package of a module's stream, or of none.
-func toolSpec(version, label string) string {
-	if label != "" {
-		label = "ModularityLabel: " + label + "\n"
-	}
-	return "Name: tool\nVersion: " + version + "\nRelease: 1\nSummary: tool\nLicense: MIT\nBuildArch: noarch\n" + label + `%description
+// toolSpec is a noarch package of a module's stream, which is called as its version.
+func toolSpec(stream string) string {
+	return "Name: tool\nVersion: " + stream + "\nRelease: 1\nSummary: tool\nLicense: MIT\nBuildArch: noarch\nModularityLabel: tool:" + stream + ":1:c0ffee00\n" + `%description
 tool
 %install
-mkdir -p %{buildroot}/usr/share/tool; echo "stream: ` + version + `" > %{buildroot}/usr/share/tool/stream
+mkdir -p %{buildroot}/usr/share/tool; echo "stream: ` + stream + `" > %{buildroot}/usr/share/tool/stream
 %files
 /usr/share/tool
 `
@@ -79,7 +76,7 @@ func modularRepository(t *testing.T, dir string) {
 	var modules string
 	for _, stream := range []string{"1", "2"} {
 		spec := filepath.Join(t.TempDir(), "tool.spec")
-		if err := os.WriteFile(spec, []byte(toolSpec(stream, "tool:"+stream+":1:c0ffee00")), 0o644); err != nil {
+		if err := os.WriteFile(spec, []byte(toolSpec(stream)), 0o644); err != nil {
 			t.Fatal(err)
 		}
 		output(t, command(t, time.Minute, "rpmbuild", "-bb", "--define", "_topdir "+filepath.Dir(spec), "--define", "_rpmdir "+dir, spec), self)
@@ -292,7 +289,8 @@ func TestOptions(t *testing.T) {
 		}
 	})
 	t.Run("linked build", func(t *testing.T) {
-		tool := s.made("--platform", "tiny", "--git", s.forge.spec(t, "tool", toolSpec("9", "")))
+		// It is of a module, and its build's repository has no modules.
+		tool := s.made("--platform", "tiny", "--git", s.forge.spec(t, "tool", toolSpec("9")))
 		b := s.made("--platform", "tiny", "--git", needs, "--link", tool.ID.String())
 		if _, log := s.rebuild(b, albs.X8664); !strings.Contains(log, "\nstream: 9\n") {
 			t.Errorf("the log is\n%s", log)
