@@ -166,7 +166,7 @@ var allowed = map[string][]string{
 	// what products keep of what they have shown: in the master and in the public place
 	"master/retention": {"albs", "master/db", "master/queue", "master/product", "master/repo"},
 	"master/gc":        {"albs", "master/db", "master/auth", "master/artifact", "master/queue/keep", "master/build/status", "master/build", "master/retention"}, // what is kept, and for how long
-	"master/notice":    {"albs", "disk", "master/db", "master/event", "master/auth", "egress"},                                                                  // disk: the file of a key, a CA file, bounded
+	"master/notice":    {"albs", "disk", "master/failpoint", "master/db", "master/event", "master/auth", "egress"},                                              // disk: the file of a key, a CA file, bounded
 	"master/face":      {"albs", "master/auth"},                                                                                                                 // what api, ui and content have in common
 	// what a worker is to people is known to two modules, of which neither knows the other's part
 	"master/face/roster": {"albs", "master/auth", "master/queue"},

@@ -13,5 +13,8 @@ const (
 	Followed     = "followed"      // events were acted on, and the follower's place isn't kept
 )
 
-// Places are all of them.
+// Told is one that a result doesn't meet: a notice was sent, and that isn't written down.
+const Told = "told"
+
+// Places are all that a result meets.
 var Places = []string{Committed, Unanswered, BeforeLedger, AfterLedger, Noted, Followed}

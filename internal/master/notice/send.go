@@ -10,6 +10,7 @@ import (
 
 	"albs/internal/albs"
 	"albs/internal/master/db"
+	"albs/internal/master/failpoint"
 )
 
 // Of sending.
@@ -33,6 +34,11 @@ type outcome struct {
 func (n *Notices) send(ctx context.Context) error {
 	wake, stop := n.Events.Wake(Topic)
 	defer stop()
+	if !n.DB.Postgres() { // who had a lane was this master, before it died
+		if err := freeLanes(ctx, n.DB, at(n.now())); err != nil {
+			return fmt.Errorf("free lanes of notices: %w", err)
+		}
+	}
 	t := time.NewTicker(lookAny)
 	defer t.Stop()
 	var lanes sync.WaitGroup
@@ -110,6 +116,9 @@ func (n *Notices) serve(ctx context.Context, lane subscriptionRow) error {
 		if d.GiveUpAt.After(now) {
 			if o = n.transmit(ctx, lane, d); ctx.Err() != nil && !o.ok {
 				return n.release(ctx, lane) // it is ended, not refused
+			}
+			if o.ok {
+				failpoint.Here(failpoint.Told)
 			}
 			d.Attempts++
 		} else {

@@ -213,6 +213,12 @@ func claimLane(ctx context.Context, tx db.Tx, id int64, now, until db.Time) (r s
 	return r, db.Found(err, "lane %d to be had", id)
 }
 
+// freeLanes takes all lanes from who has them.
+func freeLanes(ctx context.Context, q db.Q, now db.Time) error {
+	_, err := q.ExecContext(ctx, `UPDATE notice_subscription SET claim = claim + 1, claimed_until = $1 WHERE claimed_until > $1`, now)
+	return err
+}
+
 // holdLane writes how a lane stands and until when it is had; Conflict if another has it,
 // or it isn't there any more.
 func holdLane(ctx context.Context, tx db.Tx, lane subscriptionRow, until db.Time) error {
