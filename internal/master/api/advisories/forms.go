@@ -178,5 +178,6 @@ func (s *Resources) distribution(ctx context.Context, p platform.Platform) (advi
 			}
 		}
 	}
-	return publish.Distribution(ctx, s.Keys, p, keys)
+	d, _, err := publish.Distribution(ctx, s.Keys, p, keys)
+	return d, err
 }

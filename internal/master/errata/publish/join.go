@@ -179,7 +179,7 @@ func (p *Publisher) provider(o *outcome, a release.Ask, shows []*shown) error {
 			}
 		}
 		var keys []csaf.Key
-		for _, k := range of[0].dist.KeyFingerprints {
+		for _, k := range of[0].keys {
 			if key != "" {
 				keys = append(keys, csaf.Key{Fingerprint: k, URL: key})
 			}

@@ -204,6 +204,7 @@ type shown struct {
 	name       string
 	dist       advisory.Distribution
 	shelf      *shelf
+	keys       []string   // those of its fingerprints whose signatures count
 	advisories []rendered // by id
 	updated    time.Time  // the latest of them
 }
@@ -226,7 +227,7 @@ func (p *Publisher) platform(ctx context.Context, o *outcome, a release.Ask, nam
 	if err != nil {
 		return is, err
 	}
-	if is.dist, err = p.distribution(ctx, a, pf); err != nil {
+	if is.dist, is.keys, err = Distribution(ctx, p.Keys, pf, a.Product.AllKeys()); err != nil {
 		return is, err
 	}
 	fresh, err := p.fresh(ctx, a, name, wanted, base, s)
@@ -241,19 +242,13 @@ func (p *Publisher) platform(ctx context.Context, o *outcome, a release.Ask, nam
 
 func fileName(id string) string { return advisory.FileName(id) + ".json" }
 
-// distribution returns what the forms say of a platform, with the fingerprints of the keys
-// that sign the product's packages.
-func (p *Publisher) distribution(ctx context.Context, a release.Ask, pf platform.Platform) (advisory.Distribution, error) {
-	return Distribution(ctx, p.Keys, pf, a.Product.AllKeys())
-}
-
 // Distribution returns what forms say of a platform whose packages are signed by the keys of
-// those names or fingerprints: of keys that aren't there or were revoked they say nothing.
-// It is Invalid for a platform that has no advisories.
-func Distribution(ctx context.Context, keys Keys, pf platform.Platform, names []string) (advisory.Distribution, error) {
-	d, err := errata.Distribution(pf)
-	if err != nil {
-		return d, err
+// those names or fingerprints; of keys that aren't there they say nothing. What a key has signed
+// that was revoked since is still the distribution's, and may have to be replaced: valid are
+// the fingerprints of those that weren't. It is Invalid for a platform that has no advisories.
+func Distribution(ctx context.Context, keys Keys, pf platform.Platform, names []string) (d advisory.Distribution, valid []string, err error) {
+	if d, err = errata.Distribution(pf); err != nil {
+		return d, nil, err
 	}
 	for _, name := range names {
 		k, err := keys.Key(ctx, name)
@@ -261,15 +256,17 @@ func Distribution(ctx context.Context, keys Keys, pf platform.Platform, names []
 			continue // the plan says so
 		}
 		if err != nil {
-			return d, err
+			return d, nil, err
 		}
+		d.KeyFingerprints = append(d.KeyFingerprints, strings.ToUpper(k.Fingerprint))
 		if k.RevokedAt.IsZero() {
-			d.KeyFingerprints = append(d.KeyFingerprints, strings.ToUpper(k.Fingerprint))
+			valid = append(valid, strings.ToUpper(k.Fingerprint))
 		}
 	}
 	slices.Sort(d.KeyFingerprints)
 	d.KeyFingerprints = slices.Compact(d.KeyFingerprints)
-	return d, nil
+	slices.Sort(valid)
+	return d, slices.Compact(valid), nil
 }
 
 // issue is an advisory as it is to be published.

@@ -44,14 +44,17 @@ func (a answers) Chosen(_ context.Context, k errata.Key) ([]Answer, []Lack, erro
 	return a.chosen[k], a.lacks[k], nil
 }
 
-// keys are one.
+// keys are two, one of them revoked.
 type keys struct{}
 
 func (keys) Key(_ context.Context, name string) (sign.Key, error) {
-	if name != "demo" {
-		return sign.Key{}, albs.Errorf(albs.NotFound, "there is no key %s", name)
+	switch name {
+	case "demo":
+		return sign.Key{Name: name, Fingerprint: strings.Repeat("AB", 20)}, nil
+	case "revoked":
+		return sign.Key{Name: name, Fingerprint: strings.Repeat("CD", 20), RevokedAt: time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)}, nil
 	}
-	return sign.Key{Name: name, Fingerprint: strings.Repeat("AB", 20)}, nil
+	return sign.Key{}, albs.Errorf(albs.NotFound, "there is no key %s", name)
 }
 
 type noBuilds struct{}
@@ -566,6 +569,29 @@ func TestChangedMeanwhile(t *testing.T) {
 			t.Errorf("pending is %v, %v", r.Pending, err)
 		}
 	})
+}
+
+// TestRevokedKey: what a key has signed that was revoked since is still looked for on systems,
+// and nobody is told to trust it.
+func TestRevokedKey(t *testing.T) {
+	t.Parallel()
+	f := open(t, dbtest.Open(t, dbtest.SQLite(t)))
+	f.product.Keys = []string{"revoked"}
+	f.advise(key9, f.hold("hello.x86_64", os9))
+	f.publish(want(key9)...)
+	z, err := gzip.NewReader(strings.NewReader(f.file("errata/el9/oval/example.almalinux.errata-9.xml.gz")))
+	f.must(err)
+	oval, err := io.ReadAll(z)
+	f.must(err)
+	for _, key := range []string{"abababababababab", "cdcdcdcdcdcdcdcd"} {
+		if !strings.Contains(string(oval), "<signature_keyid>"+key) {
+			t.Errorf("definitions are true of no package that was signed with %s", key)
+		}
+	}
+	got := f.file("errata/el9/csaf/provider-metadata.json")
+	if !strings.Contains(got, strings.Repeat("AB", 20)) || strings.Contains(got, strings.Repeat("CD", 20)) {
+		t.Errorf("the provider's keys are in %s", got)
+	}
 }
 
 func TestMay(t *testing.T) {
