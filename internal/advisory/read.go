@@ -156,7 +156,8 @@ func (a *Advisory) AddReference(r Reference) string {
 	a.References = append(a.References, r)
 	switch {
 	case r.Kind == ToCVE && ValidCVE(r.ID):
-		if !slices.ContainsFunc(a.CVEs, func(c CVE) bool { return c.ID == r.ID }) {
+		// One more than it may have is refused by Check, and searched no further.
+		if len(a.CVEs) <= MaxCVEs && !slices.ContainsFunc(a.CVEs, func(c CVE) bool { return c.ID == r.ID }) {
 			a.CVEs = append(a.CVEs, CVE{ID: r.ID})
 		}
 	case r.Kind == ToAdvisory && a.Upstream == "" && ValidID(r.ID):

@@ -1,6 +1,7 @@
 package advisory_test
 
 import (
+	"fmt"
 	"math/rand/v2"
 	"slices"
 	"testing"
@@ -8,6 +9,7 @@ import (
 
 	"albs/internal/advisory"
 	"albs/internal/advisory/advisorytest"
+	"albs/internal/albs"
 	"albs/internal/rpm"
 )
 
@@ -88,6 +90,24 @@ func TestAllReferences(t *testing.T) {
 	}
 	if got := a.AllCVEs(); !slices.Equal(got, []string{"CVE-2024-1111", "CVE-2024-2222", "CVE-2024-3333"}) {
 		t.Errorf("the CVEs are %v", got)
+	}
+}
+
+// TestManyCVEs: an advisory with more CVEs than it may have is refused, and reading it costs
+// no more than that.
+func TestManyCVEs(t *testing.T) {
+	t.Parallel()
+	day := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
+	a := advisory.Advisory{ID: "A-1", Platform: "p", Type: advisory.Security, Version: 1, Title: "a", Issued: day, Updated: day}
+	for n := range 2 * advisory.MaxCVEs {
+		id := fmt.Sprintf("CVE-2026-%d", 10_000+n)
+		if s := a.AddReference(advisory.Reference{Kind: advisory.ToCVE, ID: id, URL: "https://example.org/" + id}); s != "" {
+			t.Fatal(s)
+		}
+	}
+	a.References = nil
+	if n := len(a.CVEs); n != advisory.MaxCVEs+1 || albs.KindOf(a.Check()) != albs.TooLarge {
+		t.Errorf("it has %d CVEs: %v", n, a.Check())
 	}
 }
 

@@ -379,7 +379,7 @@ func (r *reader) state(v vulnerability, id string, c component, as advisory.VEXS
 		s.Stream = c.Module.Name + ":" + c.Module.Stream
 	}
 	key := statement{s.CVE, s.Package, s.Stream}
-	if r.stated[key] {
+	if r.stated[key] || len(r.a.VEX) > advisory.MaxVEX { // one more than that is refused
 		return
 	}
 	date := ""
@@ -525,7 +525,7 @@ func (r *reader) cve(v vulnerability) {
 	}
 	if i := slices.IndexFunc(r.a.CVEs, func(o advisory.CVE) bool { return o.ID == c.ID }); i >= 0 {
 		r.a.CVEs[i] = c
-	} else {
+	} else if len(r.a.CVEs) <= advisory.MaxCVEs { // one more is refused
 		r.a.CVEs = append(r.a.CVEs, c)
 	}
 }
