@@ -32,6 +32,7 @@ var named = map[string]map[string]string{
 		"advisory":             "name platform reason type severity title issued_at document original created_at changed_at",
 		"advisory_change":      "kind actor reason differences at",
 		"advisory_cve":         "cve",
+		"advisory_shown":       "product",
 		"advisory_version":     "document digest at",                                                                                                       // document: what it lists is in what is public, or isn't; digest: of document
 		"approval":             "subject digest note at expires_at keyid envelope",                                                                         // digest: over effects, which release and sign keep
 		"artifact":             "digest kind name rpm_name rpm_version rpm_release rpm_arch source_rpm header_sha256 payload_sha256 unsigned signed_by at", // it tells of what others name

@@ -279,7 +279,7 @@ func TestErrataForms(t *testing.T) {
 				if err := f.Errata.Begin(t.Context(), tx, []errata.Key{k}, 5); err != nil {
 					return err
 				}
-				return f.Errata.Publish(t.Context(), tx, []advisory.Advisory{r.Advisory.Normal()}, 5)
+				return f.Errata.Publish(t.Context(), tx, []advisory.Advisory{r.Advisory.Normal()}, "demo", 5)
 			})
 		}
 		if err != nil {

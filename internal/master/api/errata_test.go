@@ -185,7 +185,7 @@ func TestErrata(t *testing.T) {
 		if err := f.Errata.Begin(t.Context(), tx, []errata.Key{{ID: a.ID, Platform: "el"}}, 5); err != nil {
 			return err
 		}
-		return f.Errata.Publish(t.Context(), tx, []advisory.Advisory{a}, 5)
+		return f.Errata.Publish(t.Context(), tx, []advisory.Advisory{a}, "demo", 5)
 	})
 	if err != nil {
 		t.Fatal(err)

@@ -15,6 +15,7 @@
 //	in progress   publish                                   released, or withdrawn
 //	in progress   fail                                      failed
 //	any but in progress   revert                            as after an edit, or withdrawn
+//	in progress           revert, by another product        in progress
 //
 // An advisory in progress belongs to one release and is left by its end alone, which
 // happens once: no crash keeps it there.
@@ -95,16 +96,25 @@ type Record struct {
 	Original advisory.Advisory
 	// Builds are those for which it was made.
 	Builds []albs.BuildID
-	// Shown is the version that is public; 0 if there is none.
-	Shown int
+	// Shown is the newest version that is public; 0 if there is none. ShownBy says which one
+	// each product shows.
+	Shown   int
+	ShownBy []Showing
 	// Content is the revision that last changed what readers are to see.
 	Content int64
-	// Pending tells that what is public lacks something of Advisory, or all of it.
+	// Pending tells that what is public, in one of the products that show it, lacks something
+	// of Advisory, or all of it.
 	Pending bool
 	// Release is the one that published it last, or has it in progress; 0 if there is none.
 	Release albs.ReleaseID
 	Created time.Time
 	Changed time.Time
+}
+
+// Showing is a product that shows an advisory.
+type Showing struct {
+	Product string
+	Version int
 }
 
 // The kinds of events, which are those of changes.

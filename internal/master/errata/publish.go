@@ -51,12 +51,12 @@ func (e *Errata) Held(ctx context.Context, q db.Q, release albs.ReleaseID) ([]Ke
 	return keys, nil
 }
 
-// Publish keeps advisories in tx as they are published by the release that has them in
-// progress: each as its next version, for good, with a statement of it for the ledger.
+// Publish keeps advisories in tx as they are published by the release of a product that has
+// them in progress: each as its next version, for good, with a statement of it for the ledger.
 // They are released then, or withdrawn. It asks no policy. Errors: NotFound; Conflict for
 // one that this release hasn't or whose version isn't the next one; Invalid and TooLarge
 // as of advisory.Check.
-func (e *Errata) Publish(ctx context.Context, tx db.Tx, as []advisory.Advisory, release albs.ReleaseID) error {
+func (e *Errata) Publish(ctx context.Context, tx db.Tx, as []advisory.Advisory, product string, release albs.ReleaseID) error {
 	for _, a := range as {
 		a = a.Normal()
 		if err := a.Check(); err != nil {
@@ -78,8 +78,10 @@ func (e *Errata) Publish(ctx context.Context, tx db.Tx, as []advisory.Advisory, 
 		if err := addVersion(ctx, tx, r.RowID, v); err != nil {
 			return fmt.Errorf("keep version %d of advisory %s: %w", v.Version, r.key(), err)
 		}
-		r.Version, r.Shown, r.ShownContent = v.Version, v.Version, v.Content
-		r.ReleasingID, r.ReleaseID = 0, release
+		if err := r.show(ctx, tx, product, v.Version, v.Content); err != nil {
+			return err
+		}
+		r.Version, r.ReleasingID, r.ReleaseID = v.Version, 0, release
 		if err := r.happens(publish); err != nil {
 			return err
 		}
@@ -122,17 +124,21 @@ type Version struct {
 	Version int // 0 is nothing
 }
 
-// Revert makes versions that were published those that are public, in tx: what an earlier
-// tree shows that is shown again. Version 0 is an advisory that isn't public then. It
-// asks no policy. Errors: NotFound for an advisory or a version that isn't there, Conflict
-// for one in progress.
-func (e *Errata) Revert(ctx context.Context, tx db.Tx, to []Version) error {
+// Revert makes versions that were published those that a product shows, in tx: what an
+// earlier tree of it shows that is shown again. Version 0 is an advisory that it doesn't show
+// then. One that a release of another product has in progress stays so. It asks no policy.
+// Errors: NotFound for an advisory or a version that isn't there.
+func (e *Errata) Revert(ctx context.Context, tx db.Tx, product string, to []Version) error {
 	for _, v := range to {
 		r, err := read(ctx, tx, v.Key)
 		if err != nil {
 			return err
 		}
-		if r.Shown == v.Version {
+		is, err := shownBy(ctx, tx, r, product)
+		if err != nil {
+			return err
+		}
+		if is == v.Version {
 			continue
 		}
 		var content int64
@@ -141,9 +147,18 @@ func (e *Errata) Revert(ctx context.Context, tx db.Tx, to []Version) error {
 			if err != nil {
 				return err
 			}
-			content, r.ReleaseID = got.Content, got.ReleaseID
+			content = got.Content
 		}
-		r.Shown, r.ShownContent = v.Version, content
+		if err := r.show(ctx, tx, product, v.Version, content); err != nil {
+			return err
+		}
+		if r.Shown != 0 {
+			newest, err := version(ctx, tx, r, r.Shown)
+			if err != nil {
+				return err
+			}
+			r.ReleaseID = newest.ReleaseID
+		}
 		if err := r.happens(revert); err != nil {
 			return err
 		}

@@ -33,12 +33,17 @@ func (f *fixture) ready(k errata.Key) advisory.Advisory {
 // release begins and publishes an advisory.
 func (f *fixture) release(id albs.ReleaseID, k errata.Key) {
 	f.t.Helper()
+	f.releaseOf("demo", id, k)
+}
+
+func (f *fixture) releaseOf(product string, id albs.ReleaseID, k errata.Key) {
+	f.t.Helper()
 	a := f.ready(k)
 	err := f.tx(func(tx db.Tx) error {
 		if err := f.Begin(f.admin, tx, []errata.Key{k}, id); err != nil {
 			return err
 		}
-		return f.Publish(f.admin, tx, []advisory.Advisory{a}, id)
+		return f.Publish(f.admin, tx, []advisory.Advisory{a}, product, id)
 	})
 	if err != nil {
 		f.t.Fatalf("release %d of %s: %v", id, k, err)
@@ -127,7 +132,7 @@ func TestLife(t *testing.T) {
 
 		// A rollback shows the old one, and a later release gets a new version.
 		back := func(to int) error {
-			return f.tx(func(tx db.Tx) error { return f.Revert(f.admin, tx, []errata.Version{{Key: k, Version: to}}) })
+			return f.tx(func(tx db.Tx) error { return f.Revert(f.admin, tx, "demo", []errata.Version{{Key: k, Version: to}}) })
 		}
 		if err := back(1); err != nil {
 			t.Fatal(err)
@@ -210,6 +215,57 @@ func (f *fixture) stated(envelope string) attest.AdvisoryBody {
 	return body
 }
 
+// TestProducts: of two products that show an advisory each has its own version: what one
+// shows no more is public in the other, and what one lacks is pending.
+func TestProducts(t *testing.T) {
+	each(t, func(t *testing.T, f *fixture) {
+		k := f.create(note("ALSA-2024:1"), errata.CreateOptions{}).Key
+		shown := func(when string, want ...errata.Showing) {
+			t.Helper()
+			r, err := f.Get(t.Context(), k)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if diff := cmp.Diff(want, r.ShownBy); diff != "" {
+				t.Errorf("%s it is shown by (-want +got):\n%s", when, diff)
+			}
+		}
+		revert := func(product string, to int) {
+			t.Helper()
+			if err := f.tx(func(tx db.Tx) error { return f.Revert(f.admin, tx, product, []errata.Version{{Key: k, Version: to}}) }); err != nil {
+				t.Fatal(err)
+			}
+		}
+		f.releaseOf("demo", 11, k)
+		f.releaseOf("beta", 12, k)
+		r := f.want("in both", k, "released, shows 2, pending false, release 12")
+		shown("in both", errata.Showing{Product: "beta", Version: 2}, errata.Showing{Product: "demo", Version: 1})
+		revert("beta", 0)
+		f.want("no more in one", k, "released, shows 1, pending false, release 11")
+		shown("no more in one", errata.Showing{Product: "demo", Version: 1})
+
+		if _, err := f.Edit(f.admin, k, r.Revision+1, errata.Edit{Title: ptr("bash is bad")}); err != nil {
+			t.Fatal(err)
+		}
+		f.releaseOf("beta", 13, k)
+		f.want("edited, and released in one", k, "released, shows 3, pending true, release 13")
+
+		// One is rolled back while the other's release has the advisory.
+		if err := f.tx(func(tx db.Tx) error { return f.Begin(f.admin, tx, []errata.Key{k}, 14) }); err != nil {
+			t.Fatal(err)
+		}
+		revert("beta", 0)
+		f.want("rolled back in one", k, "in progress, shows 1, pending true, release 14")
+		if err := f.tx(func(tx db.Tx) error { return f.Fail(f.admin, tx, []errata.Key{k}, "the disk is full") }); err != nil {
+			t.Fatal(err)
+		}
+		f.want("failed in the other", k, "failed, shows 1, pending true, release 11")
+		f.releaseOf("demo", 15, k)
+		f.want("released in the other", k, "released, shows 4, pending false, release 15")
+		shown("in the end", errata.Showing{Product: "demo", Version: 4})
+	})
+}
+
 // TestNeverPublished: what is withdrawn before it was public is never published.
 func TestNeverPublished(t *testing.T) {
 	each(t, func(t *testing.T, f *fixture) {
@@ -251,9 +307,9 @@ func TestInProgress(t *testing.T) {
 		_, err = f.Withdraw(f.admin, one.Key, "late")
 		wantKind(t, "a withdrawal", err, albs.Conflict)
 		a := f.ready(one.Key)
-		wantKind(t, "publication by another", f.tx(func(tx db.Tx) error { return f.Publish(f.admin, tx, []advisory.Advisory{a}, 6) }), albs.Conflict)
+		wantKind(t, "publication by another", f.tx(func(tx db.Tx) error { return f.Publish(f.admin, tx, []advisory.Advisory{a}, "demo", 6) }), albs.Conflict)
 		a.Version = 2
-		wantKind(t, "publication of another version", f.tx(func(tx db.Tx) error { return f.Publish(f.admin, tx, []advisory.Advisory{a}, 5) }), albs.Conflict)
+		wantKind(t, "publication of another version", f.tx(func(tx db.Tx) error { return f.Publish(f.admin, tx, []advisory.Advisory{a}, "demo", 5) }), albs.Conflict)
 
 		held, err := f.Held(t.Context(), f.DB(), 5)
 		if diff := cmp.Diff(keys, held); diff != "" || err != nil {
@@ -273,7 +329,7 @@ func TestInProgress(t *testing.T) {
 			t.Errorf("edited then, it is %+v, %v", again, err)
 		}
 		wantKind(t, "publication of what wasn't begun", f.tx(func(tx db.Tx) error {
-			return f.Publish(f.admin, tx, []advisory.Advisory{f.ready(one.Key)}, 5)
+			return f.Publish(f.admin, tx, []advisory.Advisory{f.ready(one.Key)}, "demo", 5)
 		}), albs.Conflict)
 	})
 }

@@ -100,10 +100,15 @@ func (a at) next(h happening) (State, error) {
 			return Failed, nil
 		}
 		return a.state, albs.Errorf(albs.Conflict, "it is %s and not in progress", a.state)
-	case edit, withdraw, restore, revert:
+	case edit, withdraw, restore:
 		if a.state != InProgress {
 			return a.rest(), nil
 		}
+	case revert: // of a product, while the release of another may have it
+		if a.state == InProgress {
+			return InProgress, nil
+		}
+		return a.rest(), nil
 	}
 	return a.state, albs.Errorf(albs.Conflict, "it is in progress: wait for the end of its release")
 }

@@ -25,6 +25,8 @@ func TestStates(t *testing.T) {
 					want = Failed
 				case h == begin && !running && how != [2]bool{false, true}:
 					want = InProgress
+				case h == revert && running:
+					want = InProgress
 				case (h == edit || h == withdraw || h == restore || h == revert) && !running:
 					want = after
 				}

@@ -104,15 +104,15 @@ func (r *row) decode() error {
 	return nil
 }
 
-// record returns the row as faces see it; builds are by row.
-func (r row) record(builds map[int64][]albs.BuildID) Record {
+// record returns the row as faces see it; builds and products are by row.
+func (r row) record(builds map[int64][]albs.BuildID, products map[int64][]Showing) Record {
 	release := r.ReleaseID
 	if r.ReleasingID != 0 {
 		release = r.ReleasingID
 	}
 	return Record{
 		Key: r.key(), Revision: r.Revision, State: r.State, Reason: r.Reason, Frozen: r.Frozen, Own: r.Own, Advisory: r.edited, Original: r.original,
-		Builds: builds[r.RowID], Shown: r.Shown, Content: r.Content, Pending: r.pending(), Release: release, Created: r.CreatedAt.Time, Changed: r.ChangedAt.Time,
+		Builds: builds[r.RowID], Shown: r.Shown, ShownBy: products[r.RowID], Content: r.Content, Pending: r.pending(), Release: release, Created: r.CreatedAt.Time, Changed: r.ChangedAt.Time,
 	}
 }
 
@@ -163,10 +163,59 @@ func records(ctx context.Context, q db.Q, rows []row) ([]Record, error) {
 	for _, l := range links {
 		builds[l.AdvisoryID] = append(builds[l.AdvisoryID], l.BuildID)
 	}
+	query, args, err = db.In(`SELECT advisory_id, product, version, content FROM advisory_shown WHERE advisory_id IN (?) ORDER BY advisory_id, product`, ids)
+	if err != nil {
+		return nil, err
+	}
+	var shows []shownRow
+	if err := q.SelectContext(ctx, &shows, query, args...); err != nil {
+		return nil, fmt.Errorf("read which products show advisories: %w", err)
+	}
+	products := make(map[int64][]Showing)
+	for _, s := range shows {
+		products[s.AdvisoryID] = append(products[s.AdvisoryID], Showing{s.Product, s.Version})
+	}
 	for i, r := range rows {
-		out[i] = r.record(builds)
+		out[i] = r.record(builds, products)
 	}
 	return out, nil
+}
+
+type shownRow struct {
+	AdvisoryID int64  `db:"advisory_id"`
+	Product    string `db:"product"`
+	Version    int    `db:"version"`
+	Content    int64  `db:"content"`
+}
+
+// show has a product show a version of the row's advisory, 0 for none, and the row what comes
+// of that: the newest version that is public, and the oldest content.
+func (r *row) show(ctx context.Context, tx db.Tx, product string, version int, content int64) error {
+	_, err := tx.ExecContext(ctx, `DELETE FROM advisory_shown WHERE advisory_id = $1 AND product = $2`, r.RowID, product)
+	if err == nil && version != 0 {
+		_, err = tx.ExecContext(ctx, `INSERT INTO advisory_shown (advisory_id, product, version, content) VALUES ($1, $2, $3, $4)`, r.RowID, product, version, content)
+	}
+	if err != nil {
+		return fmt.Errorf("note that product %s shows advisory %s: %w", product, r.key(), err)
+	}
+	var all []shownRow
+	if err := tx.SelectContext(ctx, &all, `SELECT advisory_id, product, version, content FROM advisory_shown WHERE advisory_id = $1`, r.RowID); err != nil {
+		return fmt.Errorf("read which products show advisory %s: %w", r.key(), err)
+	}
+	r.Shown, r.ShownContent = 0, 0
+	for i, s := range all {
+		r.Shown = max(r.Shown, s.Version)
+		if i == 0 || s.Content < r.ShownContent {
+			r.ShownContent = s.Content
+		}
+	}
+	return nil
+}
+
+// shownBy returns the version that a product shows; 0 for none.
+func shownBy(ctx context.Context, q db.Q, r row, product string) (version int, err error) {
+	err = q.GetContext(ctx, &version, `SELECT COALESCE(MAX(version), 0) FROM advisory_shown WHERE advisory_id = $1 AND product = $2`, r.RowID, product)
+	return version, err
 }
 
 // where is the condition of a query.

@@ -39,7 +39,8 @@ type AdvisoryView struct {
 	Platform  string             `json:"platform"`
 	Revision  int64              `json:"revision" doc:"A change names the revision that it rests on"`
 	Type      advisory.Type      `json:"type"`
-	Published int                `json:"published_version" doc:"The version that is public; 0 for none"`
+	Published int                `json:"published_version" doc:"The newest version that is public; 0 for none"`
+	ShownBy   []ShowingView      `json:"shown_by" doc:"The products that show it"`
 	Pending   bool               `json:"pending" doc:"A release would publish something of it"`
 	ReleaseID albs.ReleaseID     `json:"release_id" doc:"The release that published it last or has it; 0 for none"`
 	Builds    []albs.BuildID     `json:"builds"`
@@ -47,6 +48,12 @@ type AdvisoryView struct {
 	ChangedAt time.Time          `json:"changed_at"`
 	Advisory  advisory.Advisory  `json:"advisory" doc:"As it is edited, whole"`
 	Original  *advisory.Advisory `json:"original,omitempty" doc:"As it came in; lists leave it out"`
+}
+
+// ShowingView is a product that shows an advisory.
+type ShowingView struct {
+	Product string `json:"product"`
+	Version int    `json:"version"`
 }
 
 // AdvisoryReferenceView is a reference as ALBS has it.
@@ -102,6 +109,10 @@ func viewRecord(r errata.Record, platformID int64) AdvisoryView {
 		References: []AdvisoryReferenceView{}, Packages: []WantedPackageView{}, ReleaseStatus: r.State.String(), LastReleaseLog: r.Reason,
 		Platform: r.Platform, Revision: r.Revision, Type: a.Type, Published: r.Shown, Pending: r.Pending, ReleaseID: r.Release, Builds: r.Builds,
 		CreatedAt: r.Created, ChangedAt: r.Changed, Advisory: a,
+	}
+	v.ShownBy = make([]ShowingView, len(r.ShownBy))
+	for i, s := range r.ShownBy {
+		v.ShownBy[i] = ShowingView(s)
 	}
 	if v.Builds == nil {
 		v.Builds = []albs.BuildID{}

@@ -590,7 +590,7 @@ func TestWithdrawn(t *testing.T) {
 			if err := f.Errata.Begin(f.admin, tx, []errata.Key{k}, 7); err != nil {
 				return err
 			}
-			return f.Errata.Publish(f.admin, tx, []advisory.Advisory{rec.Advisory}, 7)
+			return f.Errata.Publish(f.admin, tx, []advisory.Advisory{rec.Advisory}, "demo", 7)
 		}))
 		f.catchUp()
 		_, err = f.Errata.Withdraw(f.admin, k, "it was wrong")
@@ -863,7 +863,7 @@ func TestQueue(t *testing.T) {
 			if err := f.Errata.Begin(f.admin, tx, []errata.Key{eight}, 7); err != nil {
 				return err
 			}
-			return f.Errata.Publish(f.admin, tx, []advisory.Advisory{rec.Advisory}, 7)
+			return f.Errata.Publish(f.admin, tx, []advisory.Advisory{rec.Advisory}, "demo", 7)
 		}))
 		f.catchUp()
 		count("el8", map[Stage]int{})

@@ -66,13 +66,46 @@ func (p *Publisher) Released(ctx context.Context, t release.Turn) (func(context.
 		}
 		as = append(as, a)
 	}
-	return func(ctx context.Context, tx db.Tx) error { return p.Errata.Publish(ctx, tx, as, t.Release) }, nil
+	// Those of a platform that the product has given up are shown no more.
+	gone, err := p.gone(ctx, Published(t.From), Published(t.To))
+	if err != nil {
+		return nil, err
+	}
+	return func(ctx context.Context, tx db.Tx) error {
+		if err := p.Errata.Publish(ctx, tx, as, t.Product, t.Release); err != nil {
+			return err
+		}
+		return p.Errata.Revert(ctx, tx, t.Product, gone)
+	}, nil
 }
+
+// gone returns the advisories that one tree shows and another doesn't, as versions that are
+// none.
+func (p *Publisher) gone(ctx context.Context, from, to map[string]albs.Digest) ([]errata.Version, error) {
+	var out []errata.Version
+	for file, d := range from {
+		if _, stays := to[file]; stays {
+			continue
+		}
+		a, err := p.read(ctx, d)
+		if err != nil {
+			return nil, fmt.Errorf("read %s: %w", file, err)
+		}
+		out = append(out, errata.Version{Key: errata.Key{ID: a.ID, Platform: a.Platform}})
+	}
+	slices.SortFunc(out, byKey)
+	return out, nil
+}
+
+func byKey(x, y errata.Version) int { return strings.Compare(x.Key.String(), y.Key.String()) }
 
 // Reverted implements release.Part: those versions are public that the tree shows.
 func (p *Publisher) Reverted(ctx context.Context, t release.Turn) (func(context.Context, db.Tx) error, error) {
 	from, to := Published(t.From), Published(t.To)
-	var back []errata.Version
+	back, err := p.gone(ctx, from, to)
+	if err != nil {
+		return nil, err
+	}
 	for file, d := range to {
 		if from[file] == d {
 			continue
@@ -83,34 +116,8 @@ func (p *Publisher) Reverted(ctx context.Context, t release.Turn) (func(context.
 		}
 		back = append(back, errata.Version{Key: errata.Key{ID: a.ID, Platform: a.Platform}, Version: a.Version})
 	}
-	for file, d := range from {
-		if _, stays := to[file]; stays {
-			continue
-		}
-		a, err := p.read(ctx, d)
-		if err != nil {
-			return nil, fmt.Errorf("read %s: %w", file, err)
-		}
-		back = append(back, errata.Version{Key: errata.Key{ID: a.ID, Platform: a.Platform}})
-	}
-	slices.SortFunc(back, func(x, y errata.Version) int { return strings.Compare(x.Key.String(), y.Key.String()) })
-	return func(ctx context.Context, tx db.Tx) error {
-		for _, v := range back {
-			// One that a release of another product has is left to that: what it publishes
-			// is what is public next.
-			r, err := p.Errata.Look(ctx, tx, v.Key)
-			if err != nil {
-				return err
-			}
-			if r.State == errata.InProgress {
-				continue
-			}
-			if err := p.Errata.Revert(ctx, tx, []errata.Version{v}); err != nil {
-				return err
-			}
-		}
-		return nil
-	}, nil
+	slices.SortFunc(back, byKey)
+	return func(ctx context.Context, tx db.Tx) error { return p.Errata.Revert(ctx, tx, t.Product, back) }, nil
 }
 
 // Published returns the digests of the advisories that a tree shows, by path: that is
