@@ -65,10 +65,13 @@ var allowed = map[string][]string{
 	"sandbox/loopback": {},       // ports in a network without a way out
 	"sandbox/rpmdb":    {"albs"}, // what rpm says of a root: pure
 	"buildroot":        {"albs", "rpm", "sandbox", "sandbox/ccache", "sandbox/dnf", "sandbox/emulator"},
-	"ledger":           {"albs", "disk"},                          // its lock, ledger.json, full disks
-	"tlog":             {"albs", "disk"},                          // its lock and its key, full disks
-	"attest":           {"albs", "disk", "ledger", "tlog", "rpm"}, // disk: the file of a statement key
-	"purl":             {"albs"},                                  // how package URLs are spelt: pure
+	"ledger":           {"albs", "disk"},                                 // its lock, ledger.json, full disks
+	"tlog":             {"albs", "disk"},                                 // its lock and its key, full disks
+	"attest":           {"albs", "attest/form", "ledger", "tlog", "rpm"}, // pure
+	"attest/form":      {"albs"},                                         // documents that have one form: pure
+	"attest/effect":    {"albs", "attest/form"},                          // what people approve: pure
+	"attest/keyfile":   {"albs", "disk"},
+	"purl":             {"albs"}, // how package URLs are spelt: pure
 	"sbom":             {"albs", "purl", "rpm", "rpm/depend", "repodata"},
 	"iso":              {"albs"},
 	"sbom/image":       {"albs", "rpm", "sbom"}, // bills of installation images: what their .treeinfo says
@@ -130,17 +133,17 @@ var allowed = map[string][]string{
 	// builds done once more, and compared with what there was
 	"master/rebuild": {"albs", "master/db", "master/event", "master/auth", "master/queue", "master/queue/schedule", "master/artifact", "master/provenance", "attest",
 		"master/repo", "master/build", "rpm"}, // schedule: how a need names a node
-	"master/sign": {"albs", "master/db", "master/event", "master/auth", "master/queue", "master/artifact", "master/provenance", "attest",
+	"master/sign": {"albs", "master/db", "master/event", "master/auth", "master/queue", "master/artifact", "master/provenance", "attest", "attest/effect",
 		"master/platform", "master/product", "master/build/status", "master/build/repository", "master/build/settle", "master/build", "master/testrun", "rpm", "pgp", "failure"},
 	// what people give repositories beside packages; release takes it over
 	"master/record":          {"albs", "master/db", "master/auth", "master/artifact", "master/provenance", "master/product", "repodata", "repodata/record"},
-	"master/release/place":   {"albs", "master/platform/reference", "rpm"},                                                                                                                                // where packages go: pure
-	"master/release/closure": {"albs", "rpm", "rpm/depend"},                                                                                                                                               // what a release would leave without a provider: pure
-	"master/release/plan":    {"albs", "attest", "master/release/closure", "repodata/record", "master/platform/reference", "master/product", "master/testrun", "master/release/place", "repodata", "rpm"}, // what a release comes to: pure; attest: its effects, which people sign
+	"master/release/place":   {"albs", "master/platform/reference", "rpm"},                                                                                                                                       // where packages go: pure
+	"master/release/closure": {"albs", "rpm", "rpm/depend"},                                                                                                                                                      // what a release would leave without a provider: pure
+	"master/release/plan":    {"albs", "attest/effect", "master/release/closure", "repodata/record", "master/platform/reference", "master/product", "master/testrun", "master/release/place", "repodata", "rpm"}, // what a release comes to: pure; attest/effect: which people approve
 	// what a plan is made of, found in the modules that know
 	"master/release/gather": {"albs", "master/release/place", "master/release/plan", "master/release/closure", "master/platform/reference", "master/db", "master/artifact", "master/provenance",
 		"master/platform", "master/product", "master/record", "master/repo", "master/build", "master/build/status", "master/testrun", "master/sign", "repodata", "repodata/record", "rpm"},
-	"master/release": {"albs", "pgp", "master/release/place", "master/release/plan", "master/release/gather", "master/platform/reference", "master/db", "master/event", "master/auth", "master/queue", "master/artifact", "master/provenance", "attest",
+	"master/release": {"albs", "pgp", "master/release/place", "master/release/plan", "master/release/gather", "master/platform/reference", "master/db", "master/event", "master/auth", "master/queue", "master/artifact", "master/provenance", "attest", "attest/effect",
 		"master/platform", "master/product", "master/record", "master/repo", "master/build", "master/build/status", "master/testrun", "master/sign", "rpm", "repodata", "sbom", "failure"}, // pgp: which keys a file of keys has
 	// what all of it consists of, once it is there
 	"master/bill": {"albs", "attest", "master/db", "master/event", "master/auth", "master/queue", "master/artifact", "master/provenance", "master/repo", "master/platform", "master/platform/reference",
@@ -215,9 +218,9 @@ var allowed = map[string][]string{
 	"worker/guard":        {"worker", "albs"},
 	"worker/node":         {"worker", "worker/depot", "worker/guard", "albs", "disk", "sandbox", "sandbox/emulator", "buildroot", "rpm"},
 	"worker/tester":       {"worker", "worker/depot", "worker/guard", "albs", "sandbox", "sandbox/emulator", "rpm", "repodata"},
-	"worker/signer":       {"worker", "albs", "disk", "sandbox", "rpm", "pgp", "sshkey", "tty", "attest", "worker/signer/token"},                                     // disk: keys, ledger state, the journal's lock; sshkey: whose approvals count
-	"worker/signer/token": {"albs"},                                                                                                                                  // PKCS#11, which needs C and a tag, apart from what is signed
-	"worker/releaser":     {"worker", "worker/depot", "albs", "disk", "blob", "repodata", "pgp", "rpm", "attest", "worker/releaser/further", "worker/releaser/laid"}, // disk: a full place; rpm: which package lies there
+	"worker/signer":       {"worker", "albs", "disk", "sandbox", "rpm", "pgp", "sshkey", "tty", "attest", "attest/effect", "attest/keyfile", "worker/signer/token"},                                     // disk: keys, ledger state, the journal's lock; sshkey: whose approvals count
+	"worker/signer/token": {"albs"},                                                                                                                                                                     // PKCS#11, which needs C and a tag, apart from what is signed
+	"worker/releaser":     {"worker", "worker/depot", "albs", "disk", "blob", "repodata", "pgp", "rpm", "attest", "attest/effect", "attest/keyfile", "worker/releaser/further", "worker/releaser/laid"}, // disk: a full place; rpm: which package lies there
 	// what the directory shows, read; and what is made from it in buckets and on other hosts, of which the directory's own making knows nothing
 	"worker/releaser/laid":    {"albs", "attest", "repodata"}, // attest: what lies beside a package
 	"worker/releaser/further": {"albs", "attest", "bucket", "repodata", "worker/releaser/laid"},
@@ -237,7 +240,7 @@ var allowed = map[string][]string{
 	"cli/remote/notice":   {"cli/remote/ask", "cli/terminal", "client"},
 	"cli/remote/trust":    {"cli/remote/ask", "cli/watch", "cli/terminal", "client", "albs", "attest", "tlog"}, // tlog: the bound of a proof
 	"cli/remote/farm":     {"cli/remote/ask", "cli/watch", "cli/terminal", "client", "albs"},
-	"cli/remote/approval": {"cli/remote/ask", "cli/terminal", "client", "albs", "attest", "sshkey", "tty"}, // what people sign with keys of their own
+	"cli/remote/approval": {"cli/remote/ask", "cli/terminal", "client", "albs", "attest", "attest/effect", "sshkey", "tty"}, // what people sign with keys of their own
 	"cli/remote":          {"cli/remote/approval", "cli/remote/ask", "cli/remote/catalog", "cli/remote/builds", "cli/remote/releases", "cli/remote/errata", "cli/remote/notice", "cli/remote/trust", "cli/remote/farm"},
 	"cli/verify":          {"cli/terminal", "albs", "disk", "repodata", "egress", "attest", "tlog"}, // egress: the repository that a person names
 	"cli": append([]string{"cli/terminal", "cli/remote", "cli/remote/ask", "cli/verify", "config", "telemetry", "master", "worker", "worker/depot",

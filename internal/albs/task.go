@@ -349,7 +349,7 @@ type SignSpec struct {
 	Documents []File  `json:"documents,omitempty"`
 	Files     []File  `json:"files,omitempty"`
 	Clear     bool    `json:"clear,omitempty"`
-	// Effects are what people approved of this and more (attest.Effects), to be read; nil
+	// Effects are what people approved of this and more (effect.Effects), to be read; nil
 	// if nobody approved anything.
 	Effects *File `json:"effects,omitempty"`
 }
@@ -418,7 +418,7 @@ type PublishSpec struct {
 	Tree   Digest `json:"tree"`
 	Serial int64  `json:"serial"`
 	// Release, Effects and Approvals are what the releaser states, beside where they are,
-	// of the packages that are added, which the effects (attest.Effects, to be read) name.
+	// of the packages that are added, which the effects (effect.Effects, to be read) name.
 	// A rollback adds none and has none of this.
 	Release   ReleaseID    `json:"release,omitempty"`
 	Effects   File         `json:"effects,omitzero"`

@@ -81,59 +81,6 @@ func TestPersonsApproval(t *testing.T) {
 	}
 }
 
-func sampleEffects() attest.Effects {
-	d := albs.DigestOf([]byte("x"))
-	return attest.Effects{
-		Product: "demo", Key: "K", Expires: time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC),
-		Repositories: []attest.RepositoryEffects{{
-			Path: "x86_64", Changes: []attest.PackageEffect{{File: "a.rpm", Digest: d, Tests: "passed"}, {File: "b.rpm", Digest: d, Removed: true}},
-			Records: []attest.RecordEffect{{Action: "add", Type: "group", Name: "comps.xml", Digest: d, Size: 7}},
-		}},
-		Dropped: []string{"old"}, Decisions: []attest.DecisionEffect{{Action: "move", Package: "a", To: "b", Reason: "c"}},
-		Items: []attest.ItemEffect{{Part: "errata", Name: "ALSA-2026:1/el", Version: 2, Digest: d, Withdraws: true, Force: "because", Missing: []string{"a-1-1.noarch"}}},
-		Tree:  []attest.TreeEffect{{Action: "add", Path: "errata/el/osv/ALSA-2026-1.json", Digest: d, Size: 7, Signed: true, Before: d}},
-		Files: []attest.FileEffect{{Name: "SHA256SUMS", Digest: d}}, Clear: true,
-	}
-}
-
-func TestEffects(t *testing.T) {
-	t.Parallel()
-	want := sampleEffects()
-	got, err := attest.ParseEffects(want.Encode())
-	if diff := cmp.Diff(want, got); err != nil || diff != "" {
-		t.Errorf("ParseEffects: %v\n%s", err, diff)
-	}
-	if !got.Signs(want.Files[0].Digest) || got.Signs(albs.DigestOf(nil)) {
-		t.Error("Signs names another file")
-	}
-	abroad := want
-	abroad.Expires = want.Expires.In(time.FixedZone("x", 3600))
-	if abroad.Digest() != want.Digest() {
-		t.Error("the same time has another digest in another zone")
-	}
-	hidden := bytes.Replace(want.Encode(), []byte(`{"product"`), []byte(`{"more":1,"product"`), 1)
-	for name, b := range map[string][]byte{
-		"nothing": nil, "a member that nobody shows": hidden, "no product": attest.Effects{Expires: want.Expires}.Encode(),
-		"no end": attest.Effects{Product: "demo"}.Encode(), "a space more": append(want.Encode(), ' '),
-	} {
-		if _, err := attest.ParseEffects(b); !errors.Is(err, albs.Invalid) {
-			t.Errorf("%s: %v, want Invalid", name, err)
-		}
-	}
-}
-
-func FuzzParseEffects(f *testing.F) {
-	f.Add(sampleEffects().Encode())
-	f.Add([]byte(`{"product":"demo","key":"","expires":"2026-01-02T03:04:05Z","repositories":null,"dropped":null}`))
-	f.Fuzz(func(t *testing.T, b []byte) {
-		e, err := attest.ParseEffects(b)
-		if err == nil && e.Digest() != albs.DigestOf(b) {
-			// What a person is shown would be other than what is signed.
-			t.Errorf("%q is read as %+v, which has another digest", b, e)
-		}
-	})
-}
-
 // TestAllowed: other files than packages need the master's word for the product, and
 // statements of another file or product are none.
 func TestAllowed(t *testing.T) {

@@ -1,11 +1,11 @@
 // Package attest says what master, signer and releaser testify to and how a stranger checks it:
 // in-toto statements, DSSE envelopes, the bundle beside a package, the trust file,
 // and Verify, which needs nothing but these and the package, offline. Evidence is
-// the same for a signer, about packages that are not signed yet; effects and the
-// approvals of them are what people say to it, by keys of their own.
+// the same for a signer, about packages that are not signed yet; the approvals of
+// effects, which are effect's, are what people say to it, by keys of their own.
 //
 // It owns the predicate types, the keys under which statements stand in the
-// ledger, the file of a key that signs them, and the formats of bundle, trust, evidence and effects. It decides nothing about
+// ledger, and the formats of bundle, trust and evidence. It decides nothing about
 // when a statement is made and keeps nothing.
 //
 // Formats: statement https://in-toto.io/Statement/v1, envelope

@@ -6,6 +6,7 @@ import (
 	"slices"
 
 	"albs/internal/albs"
+	"albs/internal/attest/form"
 	"albs/internal/ledger"
 	"albs/internal/rpm"
 	"albs/internal/tlog"
@@ -71,7 +72,7 @@ type stateLine struct {
 func (b Bundle) Envelopes() []byte {
 	var out []byte
 	for _, p := range b.Statements {
-		out = append(append(out, encode(p.Envelope)...), '\n')
+		out = append(append(out, form.Encode(p.Envelope)...), '\n')
 	}
 	return out
 }
@@ -81,9 +82,9 @@ func (b Bundle) Envelopes() []byte {
 func (b Bundle) Proof() []byte {
 	var out []byte
 	for _, p := range b.Statements {
-		out = append(append(out, encode(proofLine{proofFormat, p.Key, p.Proof})...), '\n')
+		out = append(append(out, form.Encode(proofLine{proofFormat, p.Key, p.Proof})...), '\n')
 	}
-	return append(append(out, encode(stateLine{stateFormat, b.State})...), '\n')
+	return append(append(out, form.Encode(stateLine{stateFormat, b.State})...), '\n')
 }
 
 // ParseBundle reads what Envelopes and Proof wrote, and nothing else. Nothing is
@@ -109,7 +110,7 @@ func ParseBundle(envelopes, proof []byte) (Bundle, error) {
 			return Bundle{}, broken(LinkStatement, "line %d of the statements is no envelope: %w", i+1, err)
 		}
 		var p proofLine
-		err = decode(proven[i], &p)
+		err = form.Decode(proven[i], &p)
 		if err == nil && p.Albs != proofFormat {
 			err = albs.Errorf(albs.Invalid, "it is not of the format %s", proofFormat)
 		}
@@ -119,7 +120,7 @@ func ParseBundle(envelopes, proof []byte) (Bundle, error) {
 		out.Statements[i] = Proven{Envelope: e, Key: p.Key, Proof: p.Proof}
 	}
 	var s stateLine
-	err = decode(proven[n], &s)
+	err = form.Decode(proven[n], &s)
 	if err == nil && s.Albs != stateFormat {
 		err = albs.Errorf(albs.Invalid, "it is not of the format %s", stateFormat)
 	}

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"albs/internal/albs"
+	"albs/internal/attest/form"
 	"albs/internal/ledger"
 )
 
@@ -49,7 +50,7 @@ type Signature struct {
 // Encode returns the envelope as one line of JSON without the newline. It fails,
 // with TooLarge, only if the ledger couldn't keep it.
 func (e Envelope) Encode() ([]byte, error) {
-	b := encode(e)
+	b := form.Encode(e)
 	if len(b) > ledger.MaxValue {
 		return nil, albs.Errorf(albs.TooLarge, "the statement's envelope has %d bytes, the ledger takes %d", len(b), ledger.MaxValue)
 	}
@@ -63,7 +64,7 @@ func ParseEnvelope(b []byte) (Envelope, error) {
 	if len(b) > ledger.MaxValue {
 		return Envelope{}, albs.Errorf(albs.TooLarge, "an envelope has at most %d bytes", ledger.MaxValue)
 	}
-	if err := decode(b, &e); err != nil {
+	if err := form.Decode(b, &e); err != nil {
 		return Envelope{}, err
 	}
 	return e, nil
@@ -87,7 +88,7 @@ func (e Envelope) statement() (Statement, error) {
 		return Statement{}, albs.Errorf(albs.Invalid, "the envelope's payloadType is %.80q", e.PayloadType)
 	}
 	var s Statement
-	if err := decode(e.Payload, &s); err != nil {
+	if err := form.Decode(e.Payload, &s); err != nil {
 		return Statement{}, err
 	}
 	if err := s.check(); err != nil {
@@ -102,7 +103,7 @@ func (e Envelope) Says(st Statement, key ed25519.PublicKey) error {
 	if _, err := e.Open(key); err != nil {
 		return err
 	}
-	if !bytes.Equal(e.Payload, encode(st)) {
+	if !bytes.Equal(e.Payload, form.Encode(st)) {
 		return albs.Errorf(albs.Invalid, "the %s statement about %s says something else than what happened", st.Short(), st.Subject[0].Name)
 	}
 	return nil
@@ -157,7 +158,7 @@ func (s *Signer) Sign(st Statement) (Envelope, error) {
 	if err := st.check(); err != nil {
 		return Envelope{}, err
 	}
-	payload := encode(st)
+	payload := form.Encode(st)
 	e := Envelope{
 		Payload: payload, PayloadType: payloadStatement,
 		Signatures: []Signature{{KeyID: s.id, Sig: ed25519.Sign(s.key, pae(payloadStatement, payload))}},
@@ -178,7 +179,7 @@ type SignedState struct {
 
 // payload is what is signed of a state.
 func (s SignedState) payload() []byte {
-	return encode(struct {
+	return form.Encode(struct {
 		State ledger.State `json:"state"`
 		At    time.Time    `json:"at"`
 	}{s.State, s.At})
@@ -190,33 +191,6 @@ func (s *Signer) SignState(st ledger.State, at time.Time) SignedState {
 	out := SignedState{State: st, At: at.UTC().Truncate(time.Second), KeyID: s.id}
 	out.Sig = ed25519.Sign(s.key, pae(payloadState, out.payload()))
 	return out
-}
-
-// encode returns v, a type of this package, as compact JSON.
-func encode(v any) []byte {
-	b, err := json.Marshal(v)
-	if err != nil {
-		panic(fmt.Sprintf("attest: encode %T: %v", v, err)) // only strings, numbers and bytes in these types
-	}
-	return b
-}
-
-// decode reads one JSON document that encode wrote. Anything that encode would
-// write otherwise is refused: a document has one form.
-func decode(b []byte, v any) error {
-	d := json.NewDecoder(bytes.NewReader(b))
-	d.DisallowUnknownFields()
-	if err := d.Decode(v); err != nil {
-		return albs.Errorf(albs.Invalid, "it is not the JSON expected: %w", err)
-	}
-	again, err := json.Marshal(v)
-	if err != nil {
-		return albs.Errorf(albs.Invalid, "it is not the JSON expected: %w", err)
-	}
-	if !bytes.Equal(again, b) {
-		return albs.Errorf(albs.Invalid, "the JSON is not in the one form that albs writes")
-	}
-	return nil
 }
 
 // verifyBy checks a signature over payload against the trusted keys.

@@ -5,6 +5,7 @@ import (
 	"slices"
 
 	"albs/internal/albs"
+	"albs/internal/attest/form"
 	"albs/internal/ledger"
 )
 
@@ -23,7 +24,7 @@ type Evidence struct {
 }
 
 // Encode returns the evidence as JSON.
-func (e Evidence) Encode() []byte { return encode(e) }
+func (e Evidence) Encode() []byte { return form.Encode(e) }
 
 // ParseEvidence reads what Encode wrote, and nothing else. The error is a
 // BrokenLink of LinkInput.
@@ -32,7 +33,7 @@ func ParseEvidence(b []byte) (Evidence, error) {
 		return Evidence{}, broken(LinkInput, "evidence has at most %d bytes", MaxEvidence)
 	}
 	var e Evidence
-	if err := decode(b, &e); err != nil {
+	if err := form.Decode(b, &e); err != nil {
 		return Evidence{}, broken(LinkInput, "the evidence can't be read: %w", err)
 	}
 	return e, nil

@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"albs/internal/albs"
+	"albs/internal/attest/form"
 	"albs/internal/rpm"
 	"albs/internal/tlog"
 )
@@ -59,7 +60,7 @@ type Trust struct {
 // Encode returns the trust file.
 func (t Trust) Encode() []byte {
 	t.Albs = trustFormat
-	return encode(t)
+	return form.Encode(t)
 }
 
 // ParseTrust reads a trust file that Encode wrote; a newline after it is allowed.
@@ -72,7 +73,7 @@ func ParseTrust(b []byte) (Trust, error) {
 		b = b[:n-1]
 	}
 	var t Trust
-	if err := decode(b, &t); err != nil {
+	if err := form.Decode(b, &t); err != nil {
 		return Trust{}, broken(LinkInput, "the trust file can't be read: %w", err)
 	}
 	if _, err := t.open(); err != nil {

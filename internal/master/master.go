@@ -26,6 +26,7 @@ import (
 
 	"albs/internal/albs"
 	"albs/internal/attest"
+	"albs/internal/attest/keyfile"
 	"albs/internal/blob"
 	"albs/internal/blob/scrub"
 	"albs/internal/disk"
@@ -254,7 +255,7 @@ func Open(ctx context.Context, c Config, log zerolog.Logger) (m *Master, err err
 	if m.ledger, err = c.Ledger.open(ctx, path("ledger"), log); err != nil {
 		return m, err
 	}
-	key, err := attest.LoadOrCreateKey(path("master.key"))
+	key, err := keyfile.LoadOrCreate(path("master.key"))
 	if err != nil {
 		return m, err
 	}

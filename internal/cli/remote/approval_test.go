@@ -16,6 +16,7 @@ import (
 
 	"albs/internal/albs"
 	"albs/internal/attest"
+	"albs/internal/attest/effect"
 )
 
 // TestApprove: what is signed is the sha256 of what was shown, and nothing is signed that
@@ -33,21 +34,21 @@ func TestApprove(t *testing.T) {
 		t.Fatal(err)
 	}
 	sum := albs.DigestOf([]byte("x"))
-	plan := attest.Effects{
+	plan := effect.Effects{
 		Product: "demo", Key: "KEY", Expires: now.Add(time.Hour),
-		Repositories: []attest.RepositoryEffects{{
+		Repositories: []effect.Repository{{
 			Path: "demo/os", Metadata: "zstd",
-			Changes: []attest.PackageEffect{{File: "bash-1.rpm", Digest: sum, Tests: "passed"}, {File: "zsh-1.rpm", Digest: sum, Removed: true}},
-			Records: []attest.RecordEffect{{Action: "add", Type: "group", Name: "comps.xml", Digest: sum}},
+			Changes: []effect.Package{{File: "bash-1.rpm", Digest: sum, Tests: "passed"}, {File: "zsh-1.rpm", Digest: sum, Removed: true}},
+			Records: []effect.Record{{Action: "add", Type: "group", Name: "comps.xml", Digest: sum}},
 		}},
-		Items:   []attest.ItemEffect{{Part: "errata", Name: "ALSA-2026:1/el9", Version: 2, Digest: sum, Withdraws: true, Force: "b is late", Missing: []string{"b-1-1.noarch"}}},
-		Tree:    []attest.TreeEffect{{Action: "add", Path: "errata/el9/osv/ALSA-2026-1.json", Digest: sum, Signed: true}},
-		Dropped: []string{"demo/old"}, Decisions: []attest.DecisionEffect{{Action: "move", Package: "bash", To: "devel", Reason: "because"}},
+		Items:   []effect.Item{{Part: "errata", Name: "ALSA-2026:1/el9", Version: 2, Digest: sum, Withdraws: true, Force: "b is late", Missing: []string{"b-1-1.noarch"}}},
+		Tree:    []effect.Tree{{Action: "add", Path: "errata/el9/osv/ALSA-2026-1.json", Digest: sum, Signed: true}},
+		Dropped: []string{"demo/old"}, Decisions: []effect.Decision{{Action: "move", Package: "bash", To: "devel", Reason: "because"}},
 	}
 	over := plan
 	over.Expires = now
 	text := []byte("sums\n")
-	file := attest.Effects{Product: "demo", Key: "KEY", Expires: now.Add(time.Hour), Files: []attest.FileEffect{{Name: "SHA256SUMS", Digest: albs.DigestOf(text)}}, Clear: true}
+	file := effect.Effects{Product: "demo", Key: "KEY", Expires: now.Add(time.Hour), Files: []effect.File{{Name: "SHA256SUMS", Digest: albs.DigestOf(text)}}, Clear: true}
 	state := func(d albs.Digest) []answer {
 		return ok(fmt.Sprintf(`{"digest":%q,"approvals":[],"approvals_needed":2}`, d))
 	}

@@ -65,7 +65,7 @@ func (r *Releases) ApproveBy(ctx context.Context, id albs.ReleaseID, digest albs
 	return r.Get(ctx, id)
 }
 
-// Effects returns, as attest.ParseEffects reads it, what a release comes to: the bytes
+// Effects returns, as effect.Parse reads it, what a release comes to: the bytes
 // whose sha256 is its Digest. Anyone may ask. NotFound, or Conflict if the plan is not
 // the one that the digest is of.
 func (r *Releases) Effects(ctx context.Context, id albs.ReleaseID) ([]byte, error) {

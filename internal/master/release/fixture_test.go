@@ -17,6 +17,7 @@ import (
 
 	"albs/internal/albs"
 	"albs/internal/attest"
+	"albs/internal/attest/keyfile"
 	"albs/internal/master/artifact"
 	"albs/internal/master/auth"
 	"albs/internal/master/build"
@@ -242,7 +243,7 @@ func (f *fixture) statementKey(a auth.Actor) string {
 		dir = f.states
 	}
 	f.must(os.MkdirAll(dir, 0o700))
-	key, err := attest.LoadOrCreateKey(filepath.Join(dir, "statement.key"))
+	key, err := keyfile.LoadOrCreate(filepath.Join(dir, "statement.key"))
 	f.must(err)
 	return attest.PublicKey(key.Public().(ed25519.PublicKey))
 }

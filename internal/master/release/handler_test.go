@@ -7,7 +7,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"albs/internal/albs"
-	"albs/internal/attest"
+	"albs/internal/attest/effect"
 	"albs/internal/master/artifact"
 	"albs/internal/master/db"
 	"albs/internal/master/db/dbtest"
@@ -26,7 +26,7 @@ func TestOffer(t *testing.T) {
 		row := f.planned(Publication, "a")
 		what, err := row.plan()
 		f.must(err)
-		effects, err := f.artifacts.Save(ctx, bytes.NewReader(what.Effects().Encode()), attest.MaxEffects, "effects.json", artifact.Document)
+		effects, err := f.artifacts.Save(ctx, bytes.NewReader(what.Effects().Encode()), effect.Max, "effects.json", artifact.Document)
 		f.must(err)
 		f.must(f.d.InTx(ctx, func(tx db.Tx) error {
 			if err := f.artifacts.Add(ctx, tx, effects); err != nil {

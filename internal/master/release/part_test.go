@@ -15,7 +15,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"albs/internal/albs"
-	"albs/internal/attest"
+	"albs/internal/attest/effect"
 	"albs/internal/master/auth"
 	"albs/internal/master/db"
 	"albs/internal/master/db/dbtest"
@@ -204,7 +204,7 @@ func TestPart(t *testing.T) {
 		}
 		raw, err := f.Effects(t.Context(), r.ID)
 		f.must(err)
-		effects, err := attest.ParseEffects(raw)
+		effects, err := effect.Parse(raw)
 		if err != nil || len(effects.Items) != 1 || effects.Items[0].Digest != digest(n.texts["one"]) || len(effects.Tree) != 2 || !effects.Tree[1].Signed {
 			t.Errorf("the effects are %+v, %v", effects, err)
 		}

@@ -13,7 +13,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"albs/internal/albs"
-	"albs/internal/attest"
+	"albs/internal/attest/effect"
 	"albs/internal/master/artifact"
 	"albs/internal/master/release/plan"
 	"albs/internal/master/repo"
@@ -49,7 +49,7 @@ func (r *Releases) prepare(ctx context.Context, what plan.Plan) (next, error) {
 		return n, errMoved // the plan doesn't know what was released since
 	}
 	n.from = serial
-	if n.effects, err = r.artifacts.Save(ctx, bytes.NewReader(what.Effects().Encode()), attest.MaxEffects, "effects.json", artifact.Document); err != nil {
+	if n.effects, err = r.artifacts.Save(ctx, bytes.NewReader(what.Effects().Encode()), effect.Max, "effects.json", artifact.Document); err != nil {
 		return n, err
 	}
 	shown := map[string]albs.Digest{}

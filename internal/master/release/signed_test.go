@@ -13,6 +13,7 @@ import (
 
 	"albs/internal/albs"
 	"albs/internal/attest"
+	"albs/internal/attest/effect"
 	"albs/internal/master/auth"
 	"albs/internal/master/db"
 	"albs/internal/master/db/dbtest"
@@ -58,7 +59,7 @@ func TestSignedRelease(t *testing.T) {
 		f.must(err)
 		b, err := f.Effects(t.Context(), r.ID)
 		f.must(err)
-		if e, err := attest.ParseEffects(b); err != nil || albs.DigestOf(b) != r.Digest || e.Key != f.key || len(e.Repositories) == 0 {
+		if e, err := effect.Parse(b); err != nil || albs.DigestOf(b) != r.Digest || e.Key != f.key || len(e.Repositories) == 0 {
 			t.Errorf("Effects = %+v, %v", e, err)
 		}
 		_, err = f.Approve(f.approver, r.ID, r.Digest, "fine")

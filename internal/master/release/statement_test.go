@@ -8,6 +8,8 @@ import (
 
 	"albs/internal/albs"
 	"albs/internal/attest"
+	"albs/internal/attest/effect"
+	"albs/internal/attest/keyfile"
 	"albs/internal/master/provenance"
 	"albs/internal/worker"
 )
@@ -25,7 +27,7 @@ func (f *fixture) stated(l *worker.Lease, s *attest.Signer, edit edits, put func
 	defer blob.Close()
 	raw, err := io.ReadAll(blob)
 	f.must(err)
-	effects, err := attest.ParseEffects(raw)
+	effects, err := effect.Parse(raw)
 	f.must(err)
 	in := map[albs.Digest][]string{}
 	var order []albs.Digest
@@ -86,7 +88,7 @@ func (f *fixture) upload(l *worker.Lease, b []byte) albs.File {
 func (f *fixture) releaserStates() *attest.Signer {
 	f.t.Helper()
 	f.statementKey(f.releaser)
-	key, err := attest.LoadOrCreateKey(f.states + "/statement.key")
+	key, err := keyfile.LoadOrCreate(f.states + "/statement.key")
 	f.must(err)
 	return attest.NewSigner(key)
 }

@@ -9,6 +9,7 @@ import (
 
 	"albs/internal/albs"
 	"albs/internal/attest"
+	"albs/internal/attest/effect"
 	"albs/internal/master/artifact"
 	"albs/internal/master/auth"
 	"albs/internal/master/db"
@@ -69,11 +70,11 @@ func (d documentRow) wish() wish {
 // saveEffects keeps what the signing of files comes to; no row is written.
 func (s *Signing) saveEffects(ctx context.Context, productName, key string, clear bool, files []albs.File) (artifact.Artifact, db.Time, error) {
 	expires := db.At(time.Now().Add(wishLife).UTC().Truncate(time.Second))
-	e := attest.Effects{Product: productName, Key: key, Expires: expires.Time, Clear: clear}
+	e := effect.Effects{Product: productName, Key: key, Expires: expires.Time, Clear: clear}
 	for _, f := range files {
-		e.Files = append(e.Files, attest.FileEffect{Name: f.Name, Digest: f.Digest})
+		e.Files = append(e.Files, effect.File{Name: f.Name, Digest: f.Digest})
 	}
-	a, err := s.artifacts.Save(ctx, bytes.NewReader(e.Encode()), attest.MaxEffects, "effects.json", artifact.Document)
+	a, err := s.artifacts.Save(ctx, bytes.NewReader(e.Encode()), effect.Max, "effects.json", artifact.Document)
 	return a, expires, err
 }
 
@@ -197,7 +198,7 @@ func (w wish) approvable(p product.Product, person string, digest albs.Digest, w
 	return nil
 }
 
-// RequestEffects returns, as attest.ParseEffects reads it, what a request to sign a build
+// RequestEffects returns, as effect.Parse reads it, what a request to sign a build
 // comes to: the bytes that its digest is of. Anyone may ask. NotFound also if there is
 // nothing to approve.
 func (s *Signing) RequestEffects(ctx context.Context, id int64) ([]byte, error) {
@@ -221,5 +222,5 @@ func (s *Signing) effects(ctx context.Context, w wish) ([]byte, error) {
 	if w.effects == "" {
 		return nil, albs.Errorf(albs.NotFound, "%s has nothing to approve: it is for no product, or was made before requests could be approved", w.subject)
 	}
-	return s.read(ctx, w.effects, attest.MaxEffects)
+	return s.read(ctx, w.effects, effect.Max)
 }

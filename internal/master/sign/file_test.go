@@ -13,6 +13,7 @@ import (
 
 	"albs/internal/albs"
 	"albs/internal/attest"
+	"albs/internal/attest/effect"
 	"albs/internal/master/auth"
 	"albs/internal/master/db"
 	"albs/internal/master/db/dbtest"
@@ -202,7 +203,7 @@ func TestApproveRequest(t *testing.T) {
 		if err != nil || albs.DigestOf(b) != r.Approvals.Digest {
 			t.Fatalf("RequestEffects = %s, %v", b, err)
 		}
-		if e, err := attest.ParseEffects(b); err != nil || len(e.Files) != 3 || e.Key != k.Fingerprint || e.Product != "demo" {
+		if e, err := effect.Parse(b); err != nil || len(e.Files) != 3 || e.Key != k.Fingerprint || e.Product != "demo" {
 			t.Errorf("the effects are %+v, %v", e, err)
 		}
 		until(t, "the request says that it waits", func() bool {

@@ -13,6 +13,8 @@ import (
 
 	"albs/internal/albs"
 	"albs/internal/attest"
+	"albs/internal/attest/effect"
+	"albs/internal/attest/keyfile"
 	"albs/internal/repodata"
 	"albs/internal/rpm"
 	"albs/internal/worker"
@@ -43,7 +45,7 @@ func openStates(dir string) (*attest.Signer, error) {
 			return nil, fmt.Errorf("clear the releaser's directory: %w", err)
 		}
 	}
-	key, err := attest.LoadOrCreateKey(filepath.Join(dir, statementKeyName))
+	key, err := keyfile.LoadOrCreate(filepath.Join(dir, statementKeyName))
 	if err != nil {
 		return nil, err
 	}
@@ -64,13 +66,13 @@ func additions(ctx context.Context, spec albs.PublishSpec, src source) ([]laidPa
 		return nil, nil
 	}
 	var b bytes.Buffer
-	if err := src.Fetch(ctx, spec.Effects.Digest, attest.MaxEffects, &b); err != nil {
+	if err := src.Fetch(ctx, spec.Effects.Digest, effect.Max, &b); err != nil {
 		return nil, fmt.Errorf("fetch the release's effects: %w", err)
 	}
 	if d := albs.DigestOf(b.Bytes()); d != spec.Effects.Digest {
 		return nil, albs.Errorf(albs.Invalid, "the effects that came hash to %s, not to %s", d, spec.Effects.Digest)
 	}
-	e, err := attest.ParseEffects(b.Bytes())
+	e, err := effect.Parse(b.Bytes())
 	if err != nil {
 		return nil, err
 	}

@@ -15,14 +15,15 @@ import (
 
 	"albs/internal/albs"
 	"albs/internal/attest"
+	"albs/internal/attest/effect"
 	"albs/internal/rpm"
 )
 
 // effects saves what a release of product does, and returns it as a task names it.
-func (w *world) effects(product string, repos ...attest.RepositoryEffects) albs.File {
+func (w *world) effects(product string, repos ...effect.Repository) albs.File {
 	w.t.Helper()
-	b := attest.Effects{Product: product, Key: "ABCD", Expires: time.Unix(1e9, 0), Repositories: repos}.Encode()
-	d, n, err := w.blobs.Write(w.t.Context(), bytes.NewReader(b), attest.MaxEffects)
+	b := effect.Effects{Product: product, Key: "ABCD", Expires: time.Unix(1e9, 0), Repositories: repos}.Encode()
+	d, n, err := w.blobs.Write(w.t.Context(), bytes.NewReader(b), effect.Max)
 	if err != nil {
 		w.t.Fatal(err)
 	}
@@ -30,13 +31,13 @@ func (w *world) effects(product string, repos ...attest.RepositoryEffects) albs.
 }
 
 // adds is that a package is added.
-func (w *world) adds(name string) attest.PackageEffect {
+func (w *world) adds(name string) effect.Package {
 	w.t.Helper()
 	made, err := rpms()
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	return attest.PackageEffect{File: name, Digest: albs.DigestOf(made[name])}
+	return effect.Package{File: name, Digest: albs.DigestOf(made[name])}
 }
 
 // witnessed publishes what spec says and returns what the releaser would state by s.
@@ -72,7 +73,7 @@ func TestStatements(t *testing.T) {
 	spec.Release, spec.Approvals = 7, []albs.ApprovedBy{{Person: "ada", At: time.Unix(1e9, 0).UTC()}}
 	gone := w.adds(beta)
 	gone.Removed = true
-	spec.Effects = w.effects(product, attest.RepositoryEffects{Path: repo, Changes: []attest.PackageEffect{w.adds(alpha), gone, w.adds(alpha)}}, attest.RepositoryEffects{Path: empty})
+	spec.Effects = w.effects(product, effect.Repository{Path: repo, Changes: []effect.Package{w.adds(alpha), gone, w.adds(alpha)}}, effect.Repository{Path: empty})
 	first, err := w.witnessed(spec, states, w.blobs)
 	if err != nil {
 		t.Fatal(err)
@@ -125,7 +126,7 @@ func TestStatementsOfWhatLayThere(t *testing.T) {
 	w.mustPublish(w.tree(1, one))
 	spec := w.tree(2, w.snapshot(one, 2, gamma))
 	spec.Release = 7
-	spec.Effects = w.effects(product, attest.RepositoryEffects{Path: repo, Changes: []attest.PackageEffect{w.adds(alpha), w.adds(gamma)}})
+	spec.Effects = w.effects(product, effect.Repository{Path: repo, Changes: []effect.Package{w.adds(alpha), w.adds(gamma)}})
 	got, err := w.witnessed(spec, states, w.blobs)
 	if err != nil || bytes.Count(got, []byte("\n")) != 2 {
 		t.Errorf("it states %s, %v, want a line for each of two packages", got, err)
@@ -149,13 +150,13 @@ func TestWhatIsNotThere(t *testing.T) {
 		spoil   func(t *testing.T)
 		say     string
 	}{
-		{name: "a package that isn't in the repository", effects: w.effects(product, attest.RepositoryEffects{Path: empty, Changes: []attest.PackageEffect{w.adds(alpha)}}), say: "doesn't list"},
-		{name: "a repository that isn't in the tree", effects: w.effects(product, attest.RepositoryEffects{Path: "other", Changes: []attest.PackageEffect{w.adds(alpha)}}), say: "doesn't have"},
-		{name: "another product", effects: w.effects("other", attest.RepositoryEffects{Path: repo, Changes: []attest.PackageEffect{w.adds(alpha)}}), say: "the effects are of"},
+		{name: "a package that isn't in the repository", effects: w.effects(product, effect.Repository{Path: empty, Changes: []effect.Package{w.adds(alpha)}}), say: "doesn't list"},
+		{name: "a repository that isn't in the tree", effects: w.effects(product, effect.Repository{Path: "other", Changes: []effect.Package{w.adds(alpha)}}), say: "doesn't have"},
+		{name: "another product", effects: w.effects("other", effect.Repository{Path: repo, Changes: []effect.Package{w.adds(alpha)}}), say: "the effects are of"},
 		{name: "other bytes", effects: w.effects(product), src: liar{w.blobs, w.effects("liar").Digest}, say: "hash to"},
 		{name: "no effects", effects: albs.File{Digest: spec.Tree}, say: "the effects can't be read"},
 		{
-			name: "a file of another package in the pool", effects: w.effects(product, attest.RepositoryEffects{Path: repo, Changes: []attest.PackageEffect{w.adds(alpha)}}),
+			name: "a file of another package in the pool", effects: w.effects(product, effect.Repository{Path: repo, Changes: []effect.Package{w.adds(alpha)}}),
 			spoil: func(t *testing.T) {
 				name := filepath.Join(w.public, product, "pool", repo, "Packages", alpha[:1], alpha)
 				if err := os.Rename(name, name+".old"); err != nil {

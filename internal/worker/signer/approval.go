@@ -12,6 +12,7 @@ import (
 
 	"albs/internal/albs"
 	"albs/internal/attest"
+	"albs/internal/attest/effect"
 	"albs/internal/sshkey"
 	"albs/internal/worker"
 )
@@ -124,18 +125,18 @@ func (p policy) whoApproved(effects albs.Digest, signed bool, taken []attest.App
 }
 
 // effects fetches and reads what people approved.
-func (s *signer) effects(ctx context.Context, w *worker.Session, f albs.File) (attest.Effects, error) {
-	if f.Size < 0 || f.Size > attest.MaxEffects {
-		return attest.Effects{}, albs.Errorf(albs.TooLarge, "the effects have %d bytes, at most %d are read", f.Size, attest.MaxEffects)
+func (s *signer) effects(ctx context.Context, w *worker.Session, f albs.File) (effect.Effects, error) {
+	if f.Size < 0 || f.Size > effect.Max {
+		return effect.Effects{}, albs.Errorf(albs.TooLarge, "the effects have %d bytes, at most %d are read", f.Size, effect.Max)
 	}
 	var b bytes.Buffer
 	if err := w.Fetch(ctx, f.Digest, f.Size, &b); err != nil {
-		return attest.Effects{}, err
+		return effect.Effects{}, err
 	}
 	if albs.DigestOf(b.Bytes()) != f.Digest {
-		return attest.Effects{}, albs.Errorf(albs.Forbidden, "refused: what came for the effects is not %s", f.Digest)
+		return effect.Effects{}, albs.Errorf(albs.Forbidden, "refused: what came for the effects is not %s", f.Digest)
 	}
-	e, err := attest.ParseEffects(b.Bytes())
+	e, err := effect.Parse(b.Bytes())
 	if err != nil {
 		return e, albs.Errorf(albs.Forbidden, "refused: %w", err)
 	}

@@ -14,6 +14,7 @@ import (
 
 	"albs/internal/albs"
 	"albs/internal/attest"
+	"albs/internal/attest/effect"
 	"albs/internal/pgp"
 	"albs/internal/sshkey"
 )
@@ -39,10 +40,10 @@ keys:
 }
 
 // effects are what the signing of files comes to, in a blob of the master.
-func (w *world) effects(change func(*attest.Effects), files ...albs.File) *albs.File {
-	e := attest.Effects{Product: "demo", Key: w.key.Fingerprint(), Expires: time.Now().Add(time.Hour).UTC().Truncate(time.Second)}
+func (w *world) effects(change func(*effect.Effects), files ...albs.File) *albs.File {
+	e := effect.Effects{Product: "demo", Key: w.key.Fingerprint(), Expires: time.Now().Add(time.Hour).UTC().Truncate(time.Second)}
 	for _, f := range files {
-		e.Files = append(e.Files, attest.FileEffect{Name: f.Name, Digest: f.Digest})
+		e.Files = append(e.Files, effect.File{Name: f.Name, Digest: f.Digest})
 	}
 	if change != nil {
 		change(&e)
@@ -99,9 +100,9 @@ func TestStolenMaster(t *testing.T) {
 	file := func(e *albs.File, clear bool) albs.SignSpec {
 		return albs.SignSpec{Key: w.key.Fingerprint(), Product: "demo", Files: []albs.File{sums}, Clear: clear, Effects: e}
 	}
-	otherProduct := w.effects(func(e *attest.Effects) { e.Product = "other" })
-	otherKey := w.effects(func(e *attest.Effects) { e.Key = strings.Repeat("A", 40) })
-	over := w.effects(func(e *attest.Effects) { e.Expires = time.Now().Add(-time.Minute).UTC().Truncate(time.Second) })
+	otherProduct := w.effects(func(e *effect.Effects) { e.Product = "other" })
+	otherKey := w.effects(func(e *effect.Effects) { e.Key = strings.Repeat("A", 40) })
+	over := w.effects(func(e *effect.Effects) { e.Expires = time.Now().Add(-time.Minute).UTC().Truncate(time.Second) })
 	ofOther := w.effects(nil, other)
 	ofSums := w.effects(nil, sums)
 	nonsense := &albs.File{Name: "effects.json", Digest: w.fake.AddBlob([]byte("nonsense")), Size: 8}
@@ -153,7 +154,7 @@ func TestSignedApprovals(t *testing.T) {
 	w.people(t)
 	doc, sums := w.blob("repomd.xml", "<repomd/>"), w.blob("SHA256SUMS", "- sums\n")
 	release, file := w.effects(nil), w.effects(nil, sums)
-	clear := w.effects(func(e *attest.Effects) { e.Clear = true }, sums)
+	clear := w.effects(func(e *effect.Effects) { e.Clear = true }, sums)
 	packages := w.effects(nil, w.files...)
 	allowed := w.say(t, attest.Subject{Name: sums.Name, Digest: map[string]string{attest.SHA256: string(sums.Digest)}}, attest.SignAllowed, attest.SignAllowedBody{Product: "demo"})
 	base := albs.SignSpec{Key: w.key.Fingerprint(), Product: "demo"}

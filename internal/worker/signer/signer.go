@@ -50,6 +50,7 @@ import (
 
 	"albs/internal/albs"
 	"albs/internal/attest"
+	"albs/internal/attest/keyfile"
 	"albs/internal/disk"
 	"albs/internal/worker"
 	"albs/internal/worker/signer/token"
@@ -228,7 +229,7 @@ func open(ctx context.Context, c Config, log zerolog.Logger) (_ *signer, err err
 	if err := clearDir(filepath.Join(c.Dir, "tmp")); err != nil {
 		return nil, err
 	}
-	own, err := attest.LoadOrCreateKey(filepath.Join(c.Dir, statementKeyName))
+	own, err := keyfile.LoadOrCreate(filepath.Join(c.Dir, statementKeyName))
 	if err != nil {
 		return nil, err
 	}

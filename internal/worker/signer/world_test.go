@@ -20,6 +20,7 @@ import (
 
 	"albs/internal/albs"
 	"albs/internal/attest"
+	"albs/internal/attest/keyfile"
 	"albs/internal/ledger"
 	"albs/internal/pgp"
 	"albs/internal/rpm"
@@ -306,7 +307,7 @@ func (w *world) attempt(t *testing.T, id albs.TaskID, n int) (albs.Outcome, albs
 // statementKey is the key of the signer's own statements as its file has it now.
 func (w *world) statementKey(t *testing.T) ed25519.PublicKey {
 	t.Helper()
-	return must[ed25519.PrivateKey](t)(attest.LoadOrCreateKey(filepath.Join(w.config.Dir, "statement.key"))).Public().(ed25519.PublicKey)
+	return must[ed25519.PrivateKey](t)(keyfile.LoadOrCreate(filepath.Join(w.config.Dir, "statement.key"))).Public().(ed25519.PublicKey)
 }
 
 func (w *world) sign(t *testing.T, spec albs.SignSpec, e attest.Evidence) (albs.Outcome, albs.Result) {

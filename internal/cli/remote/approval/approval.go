@@ -17,6 +17,7 @@ import (
 
 	"albs/internal/albs"
 	"albs/internal/attest"
+	"albs/internal/attest/effect"
 	"albs/internal/cli/remote/ask"
 	"albs/internal/cli/terminal"
 	"albs/internal/client"
@@ -124,7 +125,7 @@ func named(c *urfave.Context, arg string) (what client.Approvable, file albs.Tas
 // look fetches the effects, shows them, and returns their digest, which has to be the one
 // that the server says.
 func (a app) look(c *urfave.Context, cl *client.Client, what client.Approvable, file albs.TaskID, says albs.Digest) (albs.Digest, error) {
-	b, err := cl.Effects(c.Context, what, attest.MaxEffects)
+	b, err := cl.Effects(c.Context, what, effect.Max)
 	if err != nil {
 		return "", err
 	}
@@ -132,7 +133,7 @@ func (a app) look(c *urfave.Context, cl *client.Client, what client.Approvable, 
 	if digest != says {
 		return "", albs.Errorf(albs.Conflict, "the server says that %s comes to %s, and sends what has the sha256 %s: look at it again, and if that goes on, tell who runs it", what.Subject, says, digest)
 	}
-	e, err := attest.ParseEffects(b)
+	e, err := effect.Parse(b)
 	if err != nil {
 		return "", fmt.Errorf("what the server sends for %s can't be shown as a whole, so it is not signed: %w", what.Subject, err)
 	}
@@ -149,7 +150,7 @@ func (a app) look(c *urfave.Context, cl *client.Client, what client.Approvable, 
 }
 
 // show prints all that effects say.
-func (a app) show(subject string, digest albs.Digest, e attest.Effects) error {
+func (a app) show(subject string, digest albs.Digest, e effect.Effects) error {
 	how := ""
 	if e.Clear {
 		how = "clear-signed copies"
@@ -224,7 +225,7 @@ const (
 )
 
 // showFile prints a text that is to be signed, after it was seen to be the one approved.
-func (a app) showFile(ctx context.Context, cl *client.Client, id albs.TaskID, e attest.Effects) error {
+func (a app) showFile(ctx context.Context, cl *client.Client, id albs.TaskID, e effect.Effects) error {
 	b, err := cl.FileContent(ctx, id, maxFile)
 	if err != nil {
 		return err

@@ -9,7 +9,7 @@ import (
 	"time"
 
 	"albs/internal/albs"
-	"albs/internal/attest"
+	"albs/internal/attest/effect"
 	"albs/internal/master/product"
 	"albs/internal/master/release/place"
 	"albs/internal/master/testrun"
@@ -147,32 +147,32 @@ func (r Refusal) String() string {
 // until when people's word for it holds. Counts, notes
 // and the serial don't belong to it, for another release may change them without
 // touching this one.
-func (p Plan) Effects() attest.Effects {
-	e := attest.Effects{Product: p.Product, Key: p.Key, Expires: p.Expires, Dropped: p.Dropped}
+func (p Plan) Effects() effect.Effects {
+	e := effect.Effects{Product: p.Product, Key: p.Key, Expires: p.Expires, Dropped: p.Dropped}
 	for _, d := range p.Decisions {
-		e.Decisions = append(e.Decisions, attest.DecisionEffect{Action: string(d.Action), Package: d.Package, To: d.To, Reason: d.Reason})
+		e.Decisions = append(e.Decisions, effect.Decision{Action: string(d.Action), Package: d.Package, To: d.To, Reason: d.Reason})
 	}
 	for _, r := range p.Repositories {
-		f := attest.RepositoryEffects{Path: r.Path, Metadata: string(r.Metadata)}
+		f := effect.Repository{Path: r.Path, Metadata: string(r.Metadata)}
 		for _, c := range r.Packages {
 			if c.Action != Keep {
-				f.Changes = append(f.Changes, attest.PackageEffect{File: c.File, Digest: c.Digest, Tests: string(c.Tests), Removed: c.Action == Remove})
+				f.Changes = append(f.Changes, effect.Package{File: c.File, Digest: c.Digest, Tests: string(c.Tests), Removed: c.Action == Remove})
 			}
 		}
 		for _, c := range r.Records {
-			f.Records = append(f.Records, attest.RecordEffect{
+			f.Records = append(f.Records, effect.Record{
 				Action: string(c.Action), Type: c.Type, Name: c.Name, Digest: c.Digest, Size: c.Size, OpenDigest: c.OpenDigest, OpenSize: c.OpenSize, Before: c.Before,
 			})
 		}
 		e.Repositories = append(e.Repositories, f)
 	}
 	for _, i := range p.Items {
-		e.Items = append(e.Items, attest.ItemEffect{
+		e.Items = append(e.Items, effect.Item{
 			Part: i.Part, Name: i.Name, Version: i.Version, Digest: i.Digest, Withdraws: i.Withdraws, Force: i.Force, Missing: i.Missing,
 		})
 	}
 	for _, c := range p.Files {
-		e.Tree = append(e.Tree, attest.TreeEffect{Action: string(c.Action), Path: c.Path, Digest: c.Digest, Size: c.Size, Signed: c.Sign, Before: c.Before})
+		e.Tree = append(e.Tree, effect.Tree{Action: string(c.Action), Path: c.Path, Digest: c.Digest, Size: c.Size, Signed: c.Sign, Before: c.Before})
 	}
 	return e
 }

@@ -1,13 +1,16 @@
-package attest
+// Package effect says what people approve: all that a release, or a request for signatures,
+// comes to. The master writes it, people see it and sign its digest, and the signer reads it.
+package effect
 
 import (
 	"time"
 
 	"albs/internal/albs"
+	"albs/internal/attest/form"
 )
 
-// MaxEffects bounds encoded effects, some 200 bytes for each package or file of a release.
-const MaxEffects = 32 << 20
+// Max is how many bytes encoded effects have at most, some 200 bytes for each package or file of a release.
+const Max = 32 << 20
 
 // Effects are all that a release, or a request for signatures, comes to. People approve
 // the sha256 of what Encode gives: it says everything that is done, and nothing that may
@@ -16,40 +19,40 @@ type Effects struct {
 	Product string `json:"product"`
 	Key     string `json:"key"` // fingerprint of the key that signs
 	// Expires is when approvals end; after it the signer does nothing of this.
-	Expires      time.Time           `json:"expires"`
-	Repositories []RepositoryEffects `json:"repositories"`
-	Dropped      []string            `json:"dropped"` // paths of repositories that go
-	Decisions    []DecisionEffect    `json:"decisions,omitempty"`
+	Expires      time.Time    `json:"expires"`
+	Repositories []Repository `json:"repositories"`
+	Dropped      []string     `json:"dropped"` // paths of repositories that go
+	Decisions    []Decision   `json:"decisions,omitempty"`
 	// Items are what becomes public beside packages, as advisories, and Tree are the files
 	// of the tree that change by it.
-	Items []ItemEffect `json:"items,omitempty"`
-	Tree  []TreeEffect `json:"tree,omitempty"`
+	Items []Item `json:"items,omitempty"`
+	Tree  []Tree `json:"tree,omitempty"`
 	// Files are what is signed, of a request for signatures; Clear asks for clear-signed
 	// copies in place of detached signatures.
-	Files []FileEffect `json:"files,omitempty"`
-	Clear bool         `json:"clear,omitempty"`
+	Files []File `json:"files,omitempty"`
+	Clear bool   `json:"clear,omitempty"`
 }
 
-// RepositoryEffects are what a release does to one repository.
-type RepositoryEffects struct {
-	Path    string          `json:"path"`
-	Changes []PackageEffect `json:"changes"`
-	Records []RecordEffect  `json:"records,omitempty"`
+// Repository are what a release does to one repository.
+type Repository struct {
+	Path    string    `json:"path"`
+	Changes []Package `json:"changes"`
+	Records []Record  `json:"records,omitempty"`
 	// Metadata is how the repository's own metadata is compressed, where that changes.
 	Metadata string `json:"metadata,omitempty"`
 }
 
-// PackageEffect is a signed package that is added, or removed.
-type PackageEffect struct {
+// Package is a signed package that is added, or removed.
+type Package struct {
 	File    string      `json:"file"`
 	Digest  albs.Digest `json:"digest"`
 	Tests   string      `json:"tests,omitempty"` // the gate's verdict
 	Removed bool        `json:"removed,omitempty"`
 }
 
-// RecordEffect is a file of metadata that is added, in place of another of its type or
+// Record is a file of metadata that is added, in place of another of its type or
 // not, or removed.
-type RecordEffect struct {
+type Record struct {
 	Action     string      `json:"action"`
 	Type       string      `json:"type"`
 	Name       string      `json:"name"`
@@ -60,16 +63,16 @@ type RecordEffect struct {
 	Before     albs.Digest `json:"before,omitempty"`
 }
 
-// DecisionEffect is what a person decided of a package.
-type DecisionEffect struct {
+// Decision is what a person decided of a package.
+type Decision struct {
 	Action  string `json:"action"`
 	Package string `json:"package"`
 	To      string `json:"to"`
 	Reason  string `json:"reason"`
 }
 
-// ItemEffect is something other than a package that becomes public, in one version.
-type ItemEffect struct {
+// Item is something other than a package that becomes public, in one version.
+type Item struct {
 	Part    string      `json:"part"` // what knows it: "errata"
 	Name    string      `json:"name"`
 	Version int         `json:"version"`
@@ -81,9 +84,9 @@ type ItemEffect struct {
 	Missing []string `json:"missing,omitempty"`
 }
 
-// TreeEffect is a file beside the repositories that is added, in place of another or not,
+// Tree is a file beside the repositories that is added, in place of another or not,
 // or removed; a Signed one has a detached signature beside it.
-type TreeEffect struct {
+type Tree struct {
 	Action string      `json:"action"`
 	Path   string      `json:"path"`
 	Digest albs.Digest `json:"digest"`
@@ -92,8 +95,8 @@ type TreeEffect struct {
 	Before albs.Digest `json:"before,omitempty"`
 }
 
-// FileEffect is a file that is signed: an unsigned package or another file.
-type FileEffect struct {
+// File is a file that is signed: an unsigned package or another file.
+type File struct {
 	Name   string      `json:"name"`
 	Digest albs.Digest `json:"digest"`
 }
@@ -101,20 +104,20 @@ type FileEffect struct {
 // Encode returns the effects as JSON. Equal effects give equal bytes.
 func (e Effects) Encode() []byte {
 	e.Expires = e.Expires.UTC()
-	return encode(e)
+	return form.Encode(e)
 }
 
 // Digest returns the sha256 of what Encode gives: what people approve.
 func (e Effects) Digest() albs.Digest { return albs.DigestOf(e.Encode()) }
 
-// ParseEffects reads what Encode wrote, and nothing else: who shows what it returns has
-// shown all that the bytes say. The error is Invalid, or TooLarge beyond MaxEffects.
-func ParseEffects(b []byte) (Effects, error) {
+// Parse reads what Encode wrote, and nothing else: who shows what it returns has
+// shown all that the bytes say. The error is Invalid, or TooLarge beyond Max.
+func Parse(b []byte) (Effects, error) {
 	var e Effects
-	if len(b) > MaxEffects {
-		return e, albs.Errorf(albs.TooLarge, "effects have at most %d bytes", MaxEffects)
+	if len(b) > Max {
+		return e, albs.Errorf(albs.TooLarge, "effects have at most %d bytes", Max)
 	}
-	if err := decode(b, &e); err != nil {
+	if err := form.Decode(b, &e); err != nil {
 		return Effects{}, albs.Errorf(albs.Invalid, "the effects can't be read: %w", err)
 	}
 	if e.Product == "" || e.Expires.IsZero() {

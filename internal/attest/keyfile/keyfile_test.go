@@ -1,4 +1,4 @@
-package attest
+package keyfile
 
 import (
 	"bytes"
@@ -10,7 +10,7 @@ import (
 	"albs/internal/albs"
 )
 
-func TestLoadOrCreateKey(t *testing.T) {
+func TestLoadOrCreate(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
 	path := filepath.Join(dir, "statement.key")
@@ -18,7 +18,7 @@ func TestLoadOrCreateKey(t *testing.T) {
 	var wg sync.WaitGroup
 	for i := range made {
 		wg.Go(func() {
-			key, err := LoadOrCreateKey(path)
+			key, err := LoadOrCreate(path)
 			if err != nil {
 				t.Error(err)
 			}
@@ -40,8 +40,8 @@ func TestLoadOrCreateKey(t *testing.T) {
 	if err := os.Chmod(path, 0o640); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := LoadOrCreateKey(path); albs.KindOf(err) != albs.Forbidden {
-		t.Errorf("LoadOrCreateKey of a file open to others = %v, want forbidden", err)
+	if _, err := LoadOrCreate(path); albs.KindOf(err) != albs.Forbidden {
+		t.Errorf("LoadOrCreate of a file open to others = %v, want forbidden", err)
 	}
 	for name, content := range map[string]string{
 		"empty": "", "text": "hello", "another type": "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n",
@@ -51,14 +51,14 @@ func TestLoadOrCreateKey(t *testing.T) {
 		if err := os.WriteFile(bad, []byte(content), 0o600); err != nil {
 			t.Fatal(err)
 		}
-		if _, err := LoadOrCreateKey(bad); albs.KindOf(err) != albs.Invalid {
-			t.Errorf("LoadOrCreateKey of %s = %v, want invalid", name, err)
+		if _, err := LoadOrCreate(bad); albs.KindOf(err) != albs.Invalid {
+			t.Errorf("LoadOrCreate of %s = %v, want invalid", name, err)
 		}
 		if b, err := os.ReadFile(bad); err != nil || string(b) != content {
 			t.Errorf("the file of %s was changed", name)
 		}
 	}
-	if _, err := LoadOrCreateKey(filepath.Join(dir, "absent", "key")); err == nil {
-		t.Error("LoadOrCreateKey in an absent directory succeeded")
+	if _, err := LoadOrCreate(filepath.Join(dir, "absent", "key")); err == nil {
+		t.Error("LoadOrCreate in an absent directory succeeded")
 	}
 }

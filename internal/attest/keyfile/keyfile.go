@@ -1,4 +1,5 @@
-package attest
+// Package keyfile keeps the key of a role's own statements in a file.
+package keyfile
 
 import (
 	"crypto/ed25519"
@@ -18,23 +19,23 @@ const (
 	maxKey  = 4 << 10
 )
 
-// LoadOrCreateKey returns the Ed25519 key of a role's own statements, as the master's, from the
+// LoadOrCreate returns the Ed25519 key of a role's own statements, as the master's, from the
 // file at path, and makes one there, mode 0600 and durable, if there is none. A
 // file that others may read or write is Forbidden, one that holds something else
 // Invalid; neither is touched. The file belongs into every backup: a lost key
 // can't go on with what it signed.
-func LoadOrCreateKey(path string) (ed25519.PrivateKey, error) {
-	key, err := loadKey(path)
+func LoadOrCreate(path string) (ed25519.PrivateKey, error) {
+	key, err := load(path)
 	if !errors.Is(err, fs.ErrNotExist) {
 		return key, err
 	}
-	if err := createKey(path); err != nil && !errors.Is(err, fs.ErrExist) {
+	if err := create(path); err != nil && !errors.Is(err, fs.ErrExist) {
 		return nil, fmt.Errorf("make statement key: %w", err)
 	}
-	return loadKey(path)
+	return load(path)
 }
 
-func loadKey(path string) (ed25519.PrivateKey, error) {
+func load(path string) (ed25519.PrivateKey, error) {
 	f, err := os.Open(path)
 	if err != nil {
 		return nil, fmt.Errorf("open statement key: %w", err)
@@ -70,9 +71,9 @@ func loadKey(path string) (ed25519.PrivateKey, error) {
 	return key, nil
 }
 
-// createKey writes a new key to path, whole or not at all; fs.ErrExist if another
+// create writes a new key to path, whole or not at all; fs.ErrExist if another
 // process was first.
-func createKey(path string) error {
+func create(path string) error {
 	_, key, err := ed25519.GenerateKey(nil)
 	if err != nil {
 		return err
