@@ -329,6 +329,9 @@ func TestGet(t *testing.T) {
 		if albs.KindOf(err) != c.kind || (err == nil && string(b) != c.want) {
 			t.Errorf("Get(%s, %d) = %q, %v; want %q, kind %q", c.url, c.limit, b, err, c.want, c.kind)
 		}
+		if size, err := e.Size(t.Context(), c.url); c.kind != albs.TooLarge && (albs.KindOf(err) != c.kind || err == nil && size != int64(len(c.want)) && !strings.HasSuffix(c.url, "/chunked")) {
+			t.Errorf("Size(%s) = %d, %v; want %d, kind %q", c.url, size, err, len(c.want), c.kind)
+		}
 		status, isStatus := errors.AsType[*StatusError](err)
 		if strings.HasSuffix(c.url, "/denied") && (!isStatus || status.Code != 403) {
 			t.Errorf("Get(%s) = %v, want a StatusError of 403", c.url, err)

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"math"
 	"net/http"
 	"os"
 	"syscall"
@@ -47,24 +48,55 @@ func (e *Egress) Get(ctx context.Context, rawURL string, limit int64) (body io.R
 	if v == verdictFile {
 		return e.openFile(rawURL, limit)
 	}
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, rawURL, nil)
+	resp, err := e.ask(ctx, http.MethodGet, rawURL)
 	if err != nil {
-		return nil, 0, albs.Errorf(albs.Invalid, "ask for %s: %w", rawURL, err)
-	}
-	req.Header.Set("User-Agent", "albs")
-	resp, err := e.client.Do(req)
-	if err != nil {
-		return nil, 0, fetchError(rawURL, err)
-	}
-	if resp.StatusCode != http.StatusOK {
-		_ = resp.Body.Close() // nothing of it is used
-		return nil, 0, statusError(rawURL, resp.StatusCode)
+		return nil, 0, err
 	}
 	if resp.ContentLength > limit {
 		_ = resp.Body.Close()
 		return nil, 0, tooLarge(rawURL, limit)
 	}
 	return &fetchedBody{cappedBody{ReadCloser: resp.Body, left: limit, limit: limit, url: rawURL}}, resp.ContentLength, nil
+}
+
+// Size returns how many bytes lie at rawURL, -1 where the server doesn't tell, without
+// fetching them: whatever the policy allows of one body. It fails as Get does.
+func (e *Egress) Size(ctx context.Context, rawURL string) (int64, error) {
+	v, err := e.judge(rawURL)
+	if err != nil {
+		return 0, err
+	}
+	if v == verdictFile {
+		f, size, err := e.openFile(rawURL, math.MaxInt64)
+		if err != nil {
+			return 0, err
+		}
+		return size, f.Close()
+	}
+	resp, err := e.ask(ctx, http.MethodHead, rawURL)
+	if err != nil {
+		return 0, err
+	}
+	_ = resp.Body.Close() // an answer to HEAD has none
+	return resp.ContentLength, nil
+}
+
+// ask returns a server's answer of 200.
+func (e *Egress) ask(ctx context.Context, method, rawURL string) (*http.Response, error) {
+	req, err := http.NewRequestWithContext(ctx, method, rawURL, nil)
+	if err != nil {
+		return nil, albs.Errorf(albs.Invalid, "ask for %s: %w", rawURL, err)
+	}
+	req.Header.Set("User-Agent", "albs")
+	resp, err := e.client.Do(req)
+	if err != nil {
+		return nil, fetchError(rawURL, err)
+	}
+	if resp.StatusCode != http.StatusOK {
+		_ = resp.Body.Close() // nothing of it is used
+		return nil, statusError(rawURL, resp.StatusCode)
+	}
+	return resp, nil
 }
 
 // fetchedBody gives read errors of the network their kind.

@@ -21,6 +21,8 @@ import (
 	"albs/internal/master/auth"
 	"albs/internal/master/errata"
 	"albs/internal/master/errata/matching"
+	"albs/internal/master/errata/monitor"
+	"albs/internal/master/repo"
 	"albs/internal/pgp"
 	"albs/internal/rpm"
 )
@@ -196,6 +198,10 @@ func TestErrata(t *testing.T) {
 	f.states(one, errata.Released, 1)
 	if _, err := os.Stat(filepath.Join(current, "errata/el/osv", advisory.FileName(two.ID)+".json")); err == nil {
 		t.Errorf("%s is public still", two)
+	}
+	f.must(os.Remove(filepath.Join(current, farmRepo, repo.Path("foo-1-1.x86_64.rpm"))))
+	if found, err := f.monitor.Check(ctx, "demo"); err != nil || len(found.Troubles) != 1 || found.Troubles[0].Kind != monitor.MissingFile || found.Troubles[0].Advisory != one.ID {
+		t.Errorf("of a package that is gone is found %+v, %v", found, err)
 	}
 	f.must(os.Remove(filepath.Join(current, farmRepo, "repodata/repomd.xml")))
 	if found, err := f.monitor.Check(ctx, "demo"); err != nil || len(found.Troubles) != 1 {

@@ -335,7 +335,7 @@ func Open(ctx context.Context, c Config, log zerolog.Logger) (m *Master, err err
 		DB: m.db, Artifacts: artifacts, Platforms: platforms, Keys: m.signs, Errata: m.errata, Answers: publish.Matched{Matching: m.matching}, Dir: path("errata"), Log: log,
 	}))
 	m.monitor = monitor.New(monitor.Parts{
-		DB: m.db, Events: m.events, Artifacts: artifacts, Platforms: platforms, Products: m.products, Repos: repos, Outside: out, Log: log,
+		DB: m.db, Events: m.events, Artifacts: artifacts, Platforms: platforms, Products: m.products, Repos: repos, Releases: m.releases, Outside: out, Log: log,
 	}, c.Errata)
 	secret, err := notice.LoadOrCreateKey(path("notice.key"))
 	if err != nil {

@@ -27,7 +27,7 @@ var unasked = map[string]string{
 		provenance.Provenance.Bundle provenance.Provenance.Commits provenance.Provenance.Envelopes provenance.Provenance.Examine provenance.Provenance.ExamineCommit provenance.Provenance.History provenance.Provenance.Notarized provenance.Provenance.Trust provenance.Provenance.WorkerKeys
 		queue.Queue.Attempts queue.Queue.List queue.Queue.Logs queue.Queue.ReadLog queue.Queue.Stats queue.Queue.Task queue.Queue.Tasks
 		queue.Queue.Why queue.Queue.Whys queue.Queue.Worker queue.Queue.Workers
-		bill.Bills.OfBuild bill.Bills.OfPackage bill.Bills.OfRelease bill.Bills.OfRoot bill.Document.Ready record.Records.Of release.Releases.CountOf release.Releases.Get release.Releases.Holding release.Releases.List release.Releases.ShownBy
+		bill.Bills.OfBuild bill.Bills.OfPackage bill.Bills.OfRelease bill.Bills.OfRoot bill.Document.Ready record.Records.Of release.Releases.CountOf release.Releases.Get release.Releases.Holding release.Releases.List release.Releases.Publishing release.Releases.ShownBy
 		revision.Store.All revision.Store.ByID revision.Store.Get revision.Store.GetRevision revision.Store.History
 		repo.Repos.Contain repo.Repos.Current repo.Repos.Find repo.Repos.Open repo.Repos.ReadTree repo.Repos.TreeAt repo.Repos.TreeOf repo.Repos.TreeShown repo.Repos.Trees repo/history.History.Diff repo/history.History.Holdings repo/history.History.Moments repo/history.History.Show
 		release.Releases.Effects sign.Signing.AllowedFiles sign.Signing.File sign.Signing.FileEffects sign.Signing.Files sign.Signing.RequestEffects

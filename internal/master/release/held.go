@@ -22,6 +22,12 @@ func (r *Releases) Holding(ctx context.Context, d albs.Digest) ([]Held, error) {
 	return r.store.holding(ctx, r.d, d)
 }
 
+// Publishing returns the release of a product that is being published, 0 if there is none: the
+// public may see it already. It is for the system and asks for no right.
+func (r *Releases) Publishing(ctx context.Context, product string) (albs.ReleaseID, error) {
+	return r.store.inProgress(ctx, r.d, product)
+}
+
 // Added is a package that a release was the first to put into a repository of its product.
 type Added struct {
 	Release albs.ReleaseID `db:"release_id"`

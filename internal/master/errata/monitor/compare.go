@@ -1,7 +1,6 @@
 package monitor
 
 import (
-	"cmp"
 	"fmt"
 	"slices"
 	"strings"
@@ -22,6 +21,8 @@ const (
 	MissingModule   Kind = "missing module"   // its modules don't have the build of the stream
 	MissingAdvisory Kind = "missing advisory" // its updateinfo doesn't have the advisory, or not the package
 	WrongAdvisory   Kind = "wrong advisory"   // its updateinfo has what isn't shown, or says something else
+	MissingFile     Kind = "missing file"     // it lists the package, and its file isn't there
+	WrongFile       Kind = "wrong file"       // the package's file has another size than is listed
 )
 
 // Trouble is one thing that readers see and shouldn't, or don't and should.
@@ -47,11 +48,18 @@ func (t Trouble) String() string {
 
 // listed is what a repository was found to have.
 type listed struct {
-	packages map[rpm.NEVRA][]albs.Digest
+	packages map[rpm.NEVRA][]held
 	modules  map[string]bool // name:stream:version:context
 	// notices are what its updateinfo says: the version of each advisory, and the digests of
 	// its packages by file name.
 	notices map[string]notice
+}
+
+// held is a package as a repository lists it.
+type held struct {
+	digest albs.Digest
+	path   string // below the root of the public place
+	size   int64
 }
 
 type notice struct {
@@ -87,11 +95,11 @@ func compare(platform, path string, as []advisory.Advisory, in listed) []Trouble
 		}
 		for _, p := range here {
 			name := p.NEVRA.String()
-			switch held := in.packages[p.NEVRA]; {
-			case len(held) == 0:
+			switch has := in.packages[p.NEVRA]; {
+			case len(has) == 0:
 				add(MissingPackage, a.ID, name, "the repository doesn't list it")
-			case !slices.Contains(held, p.Digest):
-				add(WrongDigest, a.ID, name, "the repository lists it with sha256 %.64q, and the advisory names %s", string(held[0]), p.Digest)
+			case !slices.ContainsFunc(has, func(h held) bool { return h.digest == p.Digest }):
+				add(WrongDigest, a.ID, name, "the repository lists it with sha256 %.64q, and the advisory names %s", string(has[0].digest), p.Digest)
 			}
 			if m := p.Module; m != nil && !in.modules[m.String()] {
 				add(MissingModule, a.ID, name, "its modules don't have %s", m)
@@ -112,8 +120,6 @@ func compare(platform, path string, as []advisory.Advisory, in listed) []Trouble
 			add(WrongAdvisory, id, "", "its updateinfo has it, and it isn't shown for this repository")
 		}
 	}
-	slices.SortFunc(out, func(x, y Trouble) int {
-		return cmp.Or(strings.Compare(x.Advisory, y.Advisory), strings.Compare(x.Package, y.Package), strings.Compare(string(x.Kind), string(y.Kind)))
-	})
+	slices.SortFunc(out, byAdvisory)
 	return out
 }

@@ -3,8 +3,9 @@
 // packages of it.
 //
 // It reads the metadata of the repositories from the public place itself, whoever keeps that,
-// and believes of it only what repomd.xml names by sha256. What it finds is kept, told when it
-// changes, and an alarm until it is gone: also where only packages have changed.
+// and believes of it only what repomd.xml names by sha256; of packages it asks whether their
+// files are there. What it finds is kept, told when it changes, and an alarm until it is gone:
+// also where only packages have changed.
 package monitor
 
 import (
@@ -58,8 +59,14 @@ type Parts struct {
 	Platforms *platform.Platforms
 	Products  *product.Products
 	Repos     *repo.Repos
+	Releases  Releases
 	Outside   Outside
 	Log       zerolog.Logger
+}
+
+// Releases tell what is being published; release.Releases do.
+type Releases interface {
+	Publishing(ctx context.Context, product string) (albs.ReleaseID, error)
 }
 
 // Monitor compares. It may be used concurrently.
@@ -73,11 +80,14 @@ type Monitor struct {
 }
 
 // known is what was found in a repository, which holds for a while as long as neither its
-// repomd.xml nor what is shown has changed.
+// repomd.xml nor what is shown has changed; of files it is what was found so far.
 type known struct {
 	at            time.Time
 	repomd, shown albs.Digest
 	troubles      []Trouble
+	files         []file             // that advisories name, by path
+	after         string             // the path that was looked at last
+	lost          map[string]Trouble // by path
 }
 
 // New returns a Monitor over its parts. It does no I/O.
@@ -140,7 +150,8 @@ func (m *Monitor) Last(ctx context.Context, product string) (Result, error) {
 // Check checks a product now and returns what was found; it is kept. All files are read, also
 // of repositories whose repomd.xml is as it was. Errors: NotFound,
 // Forbidden without errata.release on the product's team; Conflict if the product comes to
-// show something else all the time.
+// show something else all the time, or something is amiss while a release of it is being
+// published.
 func (m *Monitor) Check(ctx context.Context, name string) (Result, error) {
 	p, err := m.Products.Get(ctx, name)
 	if err != nil {
@@ -149,7 +160,7 @@ func (m *Monitor) Check(ctx context.Context, name string) (Result, error) {
 	if err := auth.Can(ctx, auth.ErrataRelease, p.Object()); err != nil {
 		return Result{}, err
 	}
-	return m.check(ctx, p, time.Now())
+	return m.check(ctx, p, depth{since: time.Now(), files: filesAsked})
 }
 
 // anew is how long what was read of a repository is believed while its repomd.xml is the same:
@@ -184,9 +195,17 @@ func (m *Monitor) all(ctx context.Context) {
 	}
 	n := 0
 	for _, p := range products {
-		r, err := m.check(ctx, p, time.Now().Add(-anew))
-		if err != nil && ctx.Err() == nil {
-			m.Log.Error().Err(err).Str("product", p.Name).Msg("what the public sees of advisories can't be checked")
+		r, err := m.check(ctx, p, depth{since: time.Now().Add(-anew), files: filesAtOnce})
+		if ctx.Err() != nil {
+			return
+		}
+		if err != nil {
+			told := m.Log.Error()
+			if errors.Is(err, albs.Conflict) { // a release; the next check will do
+				told = m.Log.Info()
+			}
+			told.Err(err).Str("product", p.Name).Msg("what the public sees of advisories can't be checked")
+			r, _ = m.Last(ctx, p.Name) // what was found before counts on
 		}
 		n += len(r.Troubles) + r.More
 	}
@@ -195,10 +214,21 @@ func (m *Monitor) all(ctx context.Context) {
 
 const tries = 3
 
-// check compares what a product is to show with what the public sees; what was read before since
-// isn't believed any more. A release in between is no trouble: then it begins anew.
-func (m *Monitor) check(ctx context.Context, p product.Product, since time.Time) (Result, error) {
+// depth is how much of a repository is looked at.
+type depth struct {
+	since time.Time // what was read before isn't believed any more
+	files int       // of packages, that are asked for
+}
+
+// check compares what a product is to show with what the public sees. A release in between is
+// no trouble: then it begins anew. While one is being published, the public may see it before
+// the product is said to show it: what looks like trouble then is a Conflict.
+func (m *Monitor) check(ctx context.Context, p product.Product, how depth) (Result, error) {
 	for range tries {
+		begun, err := m.Releases.Publishing(ctx, p.Name)
+		if err != nil {
+			return Result{}, err
+		}
 		before, err := m.Repos.TreeOf(ctx, p.Name)
 		if errors.Is(err, albs.NotFound) {
 			return Result{Product: p.Name, Troubles: []Trouble{}}, nil
@@ -210,7 +240,7 @@ func (m *Monitor) check(ctx context.Context, p product.Product, since time.Time)
 		if err != nil {
 			return Result{}, err
 		}
-		found, err := m.compare(ctx, p, tree, since)
+		found, err := m.compare(ctx, p, tree, how)
 		if err != nil {
 			return Result{}, err
 		}
@@ -218,7 +248,15 @@ func (m *Monitor) check(ctx context.Context, p product.Product, since time.Time)
 		if err != nil {
 			return Result{}, err
 		}
-		if after.Serial == before.Serial {
+		running, err := m.Releases.Publishing(ctx, p.Name)
+		if err != nil {
+			return Result{}, err
+		}
+		switch now := max(begun, running); {
+		case after.Serial != before.Serial:
+		case now != 0 && len(found.Troubles) > 0:
+			return Result{}, albs.Errorf(albs.Conflict, "release %d of product %s is being published: check the product when that has ended", now, p.Name)
+		default:
 			return m.keep(ctx, found)
 		}
 	}
@@ -226,7 +264,7 @@ func (m *Monitor) check(ctx context.Context, p product.Product, since time.Time)
 }
 
 // compare checks all platforms of a product.
-func (m *Monitor) compare(ctx context.Context, p product.Product, tree repodata.Tree, since time.Time) (Result, error) {
+func (m *Monitor) compare(ctx context.Context, p product.Product, tree repodata.Tree, how depth) (Result, error) {
 	out := Result{Product: p.Name, Serial: tree.Serial, Checked: db.Now().Time, Troubles: []Trouble{}}
 	byPlatform := map[string][]albs.Digest{}
 	for path, d := range publish.Published(tree) {
@@ -259,7 +297,7 @@ func (m *Monitor) compare(ctx context.Context, p product.Product, tree repodata.
 			if r.Platform != name || !shows[r.Path] {
 				continue
 			}
-			found, err := m.repository(ctx, at, name, r.Path, as, shown, since)
+			found, err := m.repository(ctx, at, name, r.Path, as, shown, how)
 			if errors.Is(err, albs.Forbidden) {
 				out.Unchecked = append(out.Unchecked, fmt.Sprintf("platform %s: the master may not read what is public (egress.allow in its configuration lets it): %v", name, err))
 				break
@@ -278,23 +316,28 @@ func (m *Monitor) compare(ctx context.Context, p product.Product, tree repodata.
 
 // repository checks one repository against the advisories that are shown, whose digest shown
 // is; one that can't be read is a trouble, but what the master may not read is Forbidden.
-func (m *Monitor) repository(ctx context.Context, at place, platform, path string, as []advisory.Advisory, shown albs.Digest, since time.Time) ([]Trouble, error) {
+func (m *Monitor) repository(ctx context.Context, at place, platform, path string, as []advisory.Advisory, shown albs.Digest, how depth) ([]Trouble, error) {
 	md, err := at.repomd(ctx, path)
-	is := known{at: time.Now(), repomd: albs.DigestOf(md), shown: shown}
 	if err == nil {
 		m.mu.Lock()
-		was, ok := m.known[at.root+"/"+path]
+		is := m.known[at.root+"/"+path]
 		m.mu.Unlock()
-		if ok && was.repomd == is.repomd && was.shown == is.shown && !was.at.Before(since) {
-			return was.troubles, nil
+		if now := albs.DigestOf(md); is.repomd != now || is.shown != shown || is.at.Before(how.since) {
+			read := time.Now()
+			var in listed
+			if in, err = at.repository(ctx, path, md, as); err == nil {
+				is.at, is.repomd, is.shown = read, now, shown
+				is.troubles, is.files = compare(platform, path, as, in), filesOf(path, as, in)
+			}
 		}
-		var in listed
-		if in, err = at.repository(ctx, path, md, as); err == nil {
-			is.troubles = compare(platform, path, as, in)
+		if err == nil {
+			err = at.look(ctx, &is, platform, path, how.files)
+		}
+		if err == nil {
 			m.mu.Lock()
 			m.known[at.root+"/"+path] = is
 			m.mu.Unlock()
-			return is.troubles, nil
+			return is.all(), nil
 		}
 	}
 	m.mu.Lock()
@@ -369,6 +412,8 @@ func (m *Monitor) keep(ctx context.Context, r Result) (Result, error) {
 		switch {
 		case same, len(r.Troubles) == 0 && len(was.Troubles) == 0:
 			return nil
+		case len(r.Troubles) == 0 && len(r.Unchecked) > 0:
+			return nil // nobody knows that they are gone
 		case len(r.Troubles) == 0:
 			kind = Cleared
 		}

@@ -39,7 +39,28 @@ type outside struct {
 	files  map[string][]byte
 	closed bool // the master may not read it
 	read   int
+	asked  int             // for sizes
+	busy   map[string]bool // whose size can't be told, by path
 }
+
+func (o *outside) Size(_ context.Context, url string) (int64, error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.asked++
+	if o.busy[strings.TrimPrefix(url, root+"/")] {
+		return 0, albs.Errorf(albs.Unavailable, "%s answered 503", url)
+	}
+	b, ok := o.files[strings.TrimPrefix(url, root+"/")]
+	if !ok {
+		return 0, albs.Errorf(albs.NotFound, "%s answered 404", url)
+	}
+	return int64(len(b)), nil
+}
+
+// releases are none, or one that is being published.
+type releases struct{ now albs.ReleaseID }
+
+func (r *releases) Publishing(context.Context, string) (albs.ReleaseID, error) { return r.now, nil }
 
 func (o *outside) Get(_ context.Context, url string, _ int64) (io.ReadCloser, int64, error) {
 	o.mu.Lock()
@@ -100,6 +121,7 @@ func (o *outside) repository(t *testing.T, path string, packages []advisory.Pack
 		fmt.Fprintf(&primary, `<package type="rpm"><name>%s</name><arch>%s</arch><version epoch="%d" ver="%s" rel="%s"/><checksum type="sha256" pkgid="YES">%s</checksum>`+
 			`<summary>s</summary><description>d</description><packager/><url/><time file="1" build="1"/><size package="1" installed="1" archive="1"/><location href="Packages/%s"/><format/></package>`,
 			p.Name, p.Arch, p.Epoch, p.Version, p.Release, p.Digest, p.Filename())
+		o.files[path+"/Packages/"+p.Filename()] = []byte("x")
 	}
 	primary.WriteString("</metadata>\n")
 	var pieces []updateinfo.Piece
@@ -136,6 +158,7 @@ type fixture struct {
 	*Monitor
 	*mastertest.Modules
 	place *outside
+	runs  *releases
 	t     *testing.T
 	admin context.Context
 	tree  repodata.Tree
@@ -144,7 +167,7 @@ type fixture struct {
 func open(t *testing.T, d *db.DB) *fixture {
 	t.Helper()
 	m := mastertest.Open(t, d, mastertest.Config{})
-	f := &fixture{Modules: m, place: &outside{files: map[string][]byte{}}, t: t, tree: repodata.Tree{Product: "demo"},
+	f := &fixture{Modules: m, place: &outside{files: map[string][]byte{}}, runs: &releases{}, t: t, tree: repodata.Tree{Product: "demo"},
 		admin: auth.With(t.Context(), auth.Actor{Kind: auth.KindPerson, User: 1, Name: "olga", Grants: []auth.Grant{{Role: auth.Admin}}})}
 	spec := mastertest.Errata(mastertest.Platform("el9", albs.X8664, albs.AArch64), "core")
 	spec.Errata.URL = root + "/errata/el9"
@@ -154,7 +177,7 @@ func open(t *testing.T, d *db.DB) *fixture {
 		{Path: base, Platform: "el9", Arch: albs.X8664, Kind: product.RPM}, {Path: weak, Platform: "el9", Arch: albs.AArch64, Kind: product.RPM},
 	}, Gate: product.Gate{Tests: product.Advisory}, Approvals: product.Approvals{Count: 1}})
 	f.must(err)
-	f.Monitor = New(Parts{DB: d, Events: m.Events, Artifacts: m.Artifacts, Platforms: m.Platforms, Products: m.Products, Repos: m.Repos, Outside: f.place, Log: zerolog.Nop()}, Config{})
+	f.Monitor = New(Parts{DB: d, Events: m.Events, Artifacts: m.Artifacts, Platforms: m.Platforms, Products: m.Products, Repos: m.Repos, Releases: f.runs, Outside: f.place, Log: zerolog.Nop()}, Config{})
 	mastertest.Run(t, m.Events.Run)
 	return f
 }
@@ -331,6 +354,95 @@ func TestCheck(t *testing.T) {
 			t.Errorf("all is well again: %+v", r)
 		}
 	})
+}
+
+// TestFiles: a package's file that goes, or becomes another one, is found, though no metadata
+// says so.
+func TestFiles(t *testing.T) {
+	t.Parallel()
+	f := open(t, dbtest.Open(t, dbtest.SQLite(t)))
+	hello, more := pkg(base, "hello-1-1.x86_64", nil), pkg(base, "more-1-1.noarch", nil)
+	one, two := note("ALSA-2026:1", hello), note("ALSA-2026:2", hello, more)
+	f.shows(one, two)
+	f.place.repository(t, base, []advisory.Package{hello, more}, []advisory.Advisory{one, two}, "")
+	f.place.repository(t, weak, nil, nil, "")
+	f.finds("all is well")
+	if f.place.asked != 2 {
+		t.Errorf("of two files %d are asked for", f.place.asked)
+	}
+	at := base + "/Packages/hello-1-1.x86_64.rpm"
+	delete(f.place.files, at)
+	f.finds("a file is gone", "missing file: "+base+" ALSA-2026:1 hello-1-1.x86_64")
+	f.place.files[at] = []byte("xy")
+	f.finds("another file", "wrong file: "+base+" ALSA-2026:1 hello-1-1.x86_64")
+	f.place.busy = map[string]bool{at: true}
+	f.finds("it can't be asked for", "wrong file: "+base+" ALSA-2026:1 hello-1-1.x86_64")
+	f.place.busy[base+"/Packages/more-1-1.noarch.rpm"] = true
+	f.finds("none can be asked for", "unread: "+base)
+	f.place.busy = nil
+	f.place.files[at] = []byte("x")
+	f.finds("it is back")
+}
+
+// TestTurn: of many files each has its turn, and those that are missing have it each time.
+func TestTurn(t *testing.T) {
+	t.Parallel()
+	var all []file
+	for _, s := range strings.Split("abcdefg", "") {
+		all = append(all, file{held: held{path: s}})
+	}
+	for _, tc := range []struct {
+		after, lost string
+		n           int
+		want        string
+	}{
+		{"", "", 3, "abc"}, {"c", "", 3, "def"}, {"f", "", 3, "gab"}, {"g", "", 3, "abc"}, {"z", "", 2, "ab"}, {"bb", "", 2, "cd"}, {"", "", 9, "abcdefg"},
+		{"a", "ag", 2, "bcga"}, {"a", "c", 2, "bc"}, {"a", "defg", 2, "bcde"},
+	} {
+		lost := map[string]Trouble{}
+		for _, s := range strings.Split(tc.lost, "") {
+			lost[s] = Trouble{}
+		}
+		got := ""
+		for _, f := range turn(all, tc.after, tc.n, lost) {
+			got += f.path
+		}
+		if got != tc.want {
+			t.Errorf("%d after %q, with %q lost: %q, want %q", tc.n, tc.after, tc.lost, got, tc.want)
+		}
+	}
+	if got := turn(nil, "a", 3, nil); got != nil {
+		t.Errorf("of none: %v", got)
+	}
+}
+
+// TestPublishing: what differs while a release is being published is no trouble.
+func TestPublishing(t *testing.T) {
+	t.Parallel()
+	f := open(t, dbtest.Open(t, dbtest.SQLite(t)))
+	hello := pkg(base, "hello-1-1.x86_64", nil)
+	one := note("ALSA-2026:1", hello)
+	f.shows(one)
+	f.place.repository(t, weak, nil, nil, "")
+	f.place.repository(t, base, []advisory.Package{hello}, nil, "")
+	f.runs.now = 7
+	if _, err := f.Check(f.admin, "demo"); albs.KindOf(err) != albs.Conflict || !strings.Contains(err.Error(), "release 7") {
+		t.Errorf("while release 7 is being published: %v", err)
+	}
+	if _, err := f.Last(t.Context(), "demo"); albs.KindOf(err) != albs.NotFound {
+		t.Errorf("something is kept of it: %v", err)
+	}
+	f.place.repository(t, base, []advisory.Package{hello}, []advisory.Advisory{one}, "")
+	f.finds("all is well, and the release still runs")
+	f.runs.now = 0
+	f.place.repository(t, base, []advisory.Package{hello}, nil, "")
+	f.finds("it has ended", "missing advisory: "+base+" ALSA-2026:1")
+	// What can't be read is not what is sound again.
+	f.place.closed = true
+	f.finds("what the master may not read")
+	if got := f.told(1); len(got) != 1 || got[0] != Found {
+		t.Errorf("told is %v", got)
+	}
 }
 
 func TestCheckMay(t *testing.T) {

@@ -28,6 +28,8 @@ const (
 type Outside interface {
 	// Get opens a URL of at most limit bytes.
 	Get(ctx context.Context, rawURL string, limit int64) (body io.ReadCloser, size int64, err error)
+	// Size returns how many bytes a URL has, -1 if that isn't told.
+	Size(ctx context.Context, rawURL string) (int64, error)
 }
 
 // place is the root of a product's public place.
@@ -47,9 +49,11 @@ func rootOf(d advisory.Distribution) (string, error) {
 }
 
 func (p place) open(ctx context.Context, path string, limit int64) (io.ReadCloser, error) {
-	body, _, err := p.Get(ctx, p.root+(&url.URL{Path: "/" + path}).EscapedPath(), limit)
+	body, _, err := p.Get(ctx, p.url(path), limit)
 	return body, err
 }
+
+func (p place) url(path string) string { return p.root + (&url.URL{Path: "/" + path}).EscapedPath() }
 
 // repomd returns a repository's repomd.xml.
 func (p place) repomd(ctx context.Context, path string) ([]byte, error) {
@@ -64,7 +68,7 @@ func (p place) repomd(ctx context.Context, path string) ([]byte, error) {
 // repository returns what a repository with that repomd.xml has of what the advisories name.
 // What was read is believed only if it is what repomd.xml says.
 func (p place) repository(ctx context.Context, path string, repomd []byte, as []advisory.Advisory) (listed, error) {
-	out := listed{packages: map[rpm.NEVRA][]albs.Digest{}, modules: map[string]bool{}, notices: map[string]notice{}}
+	out := listed{packages: map[rpm.NEVRA][]held{}, modules: map[string]bool{}, notices: map[string]notice{}}
 	wanted := map[rpm.NEVRA]bool{}
 	for _, a := range as {
 		for _, q := range a.Packages {
@@ -85,7 +89,7 @@ func (p place) repository(ctx context.Context, path string, repomd []byte, as []
 		{"primary", maxMetadata, func(r io.Reader) error {
 			return repodata.ReadPrimary(r, func(l repodata.Listed) error {
 				if wanted[l.NEVRA] {
-					out.packages[l.NEVRA] = append(out.packages[l.NEVRA], l.Digest)
+					out.packages[l.NEVRA] = append(out.packages[l.NEVRA], held{l.Digest, path + "/" + l.Path, l.Size})
 				}
 				return nil
 			})
