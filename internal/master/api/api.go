@@ -109,7 +109,7 @@ func New(p Parts, c Config) *Server {
 	s.routeUploads()
 	s.delivery = delivery.Register(s.Server, delivery.Parts{
 		Artifacts: p.Artifacts, Provenance: p.Provenance, Platforms: p.Platforms, References: p.References, Products: p.Products, Records: p.Records, History: p.History, Traces: p.Traces, Bills: p.Bills,
-		Notary: p.Notary, Signs: p.Signs, Releases: p.Releases, Logs: p.Logs, Errata: p.Errata, Monitor: p.Monitor, Trust: p.Trust,
+		Notary: p.Notary, Signs: p.Signs, Releases: p.Releases, Logs: p.Logs, Errata: p.Errata, Matching: p.Matching, Monitor: p.Monitor, Trust: p.Trust,
 	})
 	advisories.Register(s.Server, advisories.Parts{Errata: p.Errata, Drafts: p.Drafts, Platforms: p.Platforms, Matching: p.Matching, Products: p.Products, Keys: p.Signs})
 	s.routeUsers()

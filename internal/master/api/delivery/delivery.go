@@ -14,6 +14,7 @@ import (
 	"albs/internal/master/artifact"
 	"albs/internal/master/bill"
 	"albs/internal/master/errata"
+	"albs/internal/master/errata/matching"
 	"albs/internal/master/errata/monitor"
 	"albs/internal/master/platform"
 	"albs/internal/master/platform/reference"
@@ -44,6 +45,7 @@ type Parts struct {
 	Releases   *release.Releases
 	Logs       *transparency.Transparency
 	Errata     *errata.Errata
+	Matching   *matching.Matching
 	Monitor    *monitor.Monitor
 	// Trust returns the trust document as JSON (attest.Trust): what a stranger
 	// needs to verify the packages of a product, or of all if product is ""; without

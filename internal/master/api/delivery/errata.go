@@ -5,9 +5,9 @@ import (
 
 	"albs/internal/master/api/rest"
 	"albs/internal/master/errata"
+	"albs/internal/master/errata/matching"
 	"albs/internal/master/errata/monitor"
 	"albs/internal/master/errata/publish"
-	"albs/internal/master/release"
 	"albs/internal/master/release/plan"
 )
 
@@ -34,29 +34,49 @@ func (s *Resources) check(ctx context.Context, in *nameInput) (*rest.Body[monito
 	return rest.Answer(r), nil
 }
 
-// waiting returns all advisories of a platform of which a release would publish something and
-// which none has in progress, each to be left out where something speaks against it.
-func (s *Resources) waiting(ctx context.Context, platform string) ([]plan.Wanted, error) {
+// waiting returns the advisories of a platform of which a release would publish something and
+// which none has in progress, n at most, each to be left out where something speaks against it.
+// Those that are ready come first: others may have to wait for long, and there may be more of
+// them than that.
+func (s *Resources) waiting(ctx context.Context, platform string, n int) ([]plan.Wanted, error) {
 	if _, err := s.Platforms.Get(ctx, platform); err != nil {
 		return nil, err
 	}
 	var out []plan.Wanted
-	var last errata.Key
-	for len(out) < release.MaxWanted {
+	seen := map[errata.Key]bool{}
+	add := func(r errata.Record) {
+		// The release that has one in progress would keep this one from being published.
+		if !seen[r.Key] && len(out) < n && r.State != errata.InProgress {
+			out = append(out, plan.Wanted{Part: publish.Name, Name: r.Key.String(), Optional: true})
+		}
+		seen[r.Key] = true
+	}
+	ready := matching.Filter{Platform: platform, Stage: matching.Ready}
+	for more := true; more && len(out) < n; {
+		var page []matching.Standing
+		var err error
+		if page, more, err = s.Matching.Queue(ctx, ready); err != nil {
+			return nil, err
+		}
+		for _, st := range page {
+			ready.After = st.Key
+			r, err := s.Errata.Get(ctx, st.Key)
+			if err != nil {
+				return nil, err
+			}
+			add(r)
+		}
+	}
+	for last, more := (errata.Key{}), true; more && len(out) < n; {
 		page, err := s.Errata.Unreleased(ctx, platform, last, errata.MaxPage)
 		if err != nil {
 			return nil, err
 		}
 		for _, r := range page {
 			last = r.Key
-			if r.State == errata.InProgress {
-				continue // the release that has it would keep this one from being published
-			}
-			out = append(out, plan.Wanted{Part: publish.Name, Name: r.Key.String(), Optional: true})
+			add(r)
 		}
-		if len(page) < errata.MaxPage {
-			break
-		}
+		more = len(page) == errata.MaxPage
 	}
-	return out[:min(len(out), release.MaxWanted)], nil
+	return out, nil
 }

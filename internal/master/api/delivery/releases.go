@@ -190,7 +190,7 @@ func (s *Resources) planRelease(ctx context.Context, in *planInput) (*rest.Body[
 			return nil, albs.Errorf(albs.Invalid, "body.advisories_of stands in place of body.advisories: give one or the other")
 		}
 		if b.Waiting != "" {
-			if wanted, err = s.waiting(ctx, b.Waiting); err != nil {
+			if wanted, err = s.waiting(ctx, b.Waiting, release.MaxWanted); err != nil {
 				return nil, err
 			}
 			if len(wanted) == 0 {
