@@ -383,7 +383,41 @@ func (b *InBucket) Show(ctx context.Context) error {
 // turned is an object below current as this tree has it.
 type turned struct {
 	name, kind string
-	body       []byte
+	size       int64
+	read       func() ([]byte, error) // what it is to hold; a tree may have tens of thousands
+}
+
+// inMemory is a turned that is small.
+func inMemory(name, kind string, body []byte) turned {
+	return turned{name, kind, int64(len(body)), func() ([]byte, error) { return body, nil }}
+}
+
+// kindOf returns what readers are told of a file of the tree, as a web server tells it of one in
+// a folder: browsers show pages only as such.
+func kindOf(name string) string {
+	switch path.Ext(name) {
+	case ".html":
+		return "text/html; charset=utf-8"
+	case ".css":
+		return "text/css; charset=utf-8"
+	case ".js":
+		return "text/javascript; charset=utf-8"
+	case ".json":
+		return "application/json"
+	case ".xml":
+		return "text/xml; charset=utf-8"
+	case ".rss":
+		return "application/rss+xml; charset=utf-8"
+	case ".csv":
+		return "text/csv; charset=utf-8"
+	case ".txt", ".sha256", ".sha512":
+		return "text/plain; charset=utf-8"
+	case ".asc":
+		return "application/pgp-signature"
+	case ".gz":
+		return "application/gzip"
+	}
+	return ""
 }
 
 // Settle brings what is below current to the tree: its files first, and then, each by
@@ -398,11 +432,13 @@ func (b *InBucket) Settle(ctx context.Context) error {
 	t := b.from.Tree
 	var files, lists []turned
 	for _, f := range t.Files {
-		body, err := b.from.Root.ReadFile(path.Join(laid.TreeName(t.Serial), f.Path))
-		if err != nil {
-			return fmt.Errorf("read file: %w", err)
-		}
-		files = append(files, turned{f.Path, "", body})
+		files = append(files, turned{f.Path, kindOf(f.Path), f.Size, func() ([]byte, error) {
+			body, err := b.from.Root.ReadFile(path.Join(laid.TreeName(t.Serial), f.Path))
+			if err != nil {
+				return nil, fmt.Errorf("read file: %w", err)
+			}
+			return body, nil
+		}})
 	}
 	for _, r := range t.Repositories {
 		at, ok := b.lies[r.Path]
@@ -414,7 +450,7 @@ func (b *InBucket) Settle(ctx context.Context) error {
 			return err
 		}
 		for _, name := range slices.Sorted(maps.Keys(invitation)) {
-			lists = append(lists, turned{path.Join(r.Path, name), "text/plain", []byte(invitation[name])})
+			lists = append(lists, inMemory(path.Join(r.Path, name), "text/plain", []byte(invitation[name])))
 		}
 	}
 	has := map[string]bool{}
@@ -424,7 +460,7 @@ func (b *InBucket) Settle(ctx context.Context) error {
 	var gone []turned
 	err := b.list(ctx, "current", func(name string, o bucket.Object) error {
 		if !has[name] && o.Size > 0 {
-			gone = append(gone, turned{name: strings.TrimPrefix(name, "current/")})
+			gone = append(gone, inMemory(strings.TrimPrefix(name, "current/"), "", nil))
 		}
 		return nil
 	})
@@ -461,13 +497,17 @@ func (b *InBucket) turn(ctx context.Context, c turned) error {
 		if serial > own {
 			return StepBack(serial, own)
 		}
-		if serial == own && was.Size == int64(len(c.body)) {
+		if serial == own && was.Size == c.size {
 			return nil
+		}
+		body, err := c.read()
+		if err != nil {
+			return err
 		}
 		err = b.write(ctx, bucket.Put{
 			Key: key, Cache: cacheNot, Type: c.kind, Meta: map[string]string{"serial": strconv.FormatInt(own, 10)},
 			If: bucket.Condition{Absent: was.ETag == "", ETag: was.ETag},
-		}, c.body)
+		}, body)
 		if !bucket.Taken(err) || try == 2 {
 			return err
 		}
