@@ -2,13 +2,20 @@ package publish
 
 import (
 	"bytes"
+	"encoding/json"
+	"maps"
 	"math/rand/v2"
+	"os"
+	"slices"
 	"testing"
 	"time"
 
 	"albs/internal/advisory"
 	"albs/internal/advisory/advisorytest"
 	"albs/internal/advisory/update"
+	"albs/internal/albs"
+	intake "albs/internal/master/errata/forms"
+	"albs/internal/master/platform"
 	"albs/internal/repodata/updateinfo"
 )
 
@@ -69,6 +76,98 @@ func TestZones(t *testing.T) {
 		q, err := updateinfo.Make(v)
 		if err != nil || !bytes.Equal(p.Plain, q.Plain) {
 			t.Fatalf("updateinfo of %s is\n%s\nand\n%s (%v)", a.ID, p.Plain, q.Plain, err)
+		}
+	}
+}
+
+// odd are values that stand where others are looked for.
+var odd = []any{
+	nil, true, "", "0", -1, 1e300, "../x", "CVE-2026-20001", "CVE-1", "9999-12-31T23:59:59Z", "0001-01-01", "javascript:x", "\x00", "\xff", "\u2028", "\uffff", "a:b:c:d:e", "src",
+	"1:1-1", "ALSA-2026:1", "Important: x", ": ", "]]>", "pkg:rpm/a/b@1-1?arch=x86_64", []any{}, map[string]any{},
+}
+
+// spoil returns a JSON value in which here and there something else stands, is gone, or is
+// there twice; seen are the values that may stand elsewhere.
+func spoil(r *rand.Rand, v any, seen *[]any) any {
+	if r.IntN(60) == 0 {
+		from := odd
+		if len(*seen) > 0 && r.IntN(2) == 0 {
+			from = *seen
+		}
+		return from[r.IntN(len(from))]
+	}
+	switch v := v.(type) {
+	case map[string]any:
+		out := map[string]any{}
+		for _, k := range slices.Sorted(maps.Keys(v)) {
+			if r.IntN(80) > 0 {
+				out[k] = spoil(r, v[k], seen)
+			}
+		}
+		return out
+	case []any:
+		var out []any
+		for _, x := range v {
+			for range 1 + r.IntN(30)/29 {
+				out = append(out, spoil(r, x, seen))
+			}
+		}
+		return out
+	}
+	*seen = append(*seen, v)
+	return v
+}
+
+// TestWhateverCameIn: an advisory that was read of a file, however broken that is, can be
+// told in every form; what can't be is not read.
+func TestWhateverCameIn(t *testing.T) {
+	t.Parallel()
+	p := platform.Platform{}
+	p.Name, p.Errata.CPE, p.Errata.Upstream = advisorytest.Platform, "cpe:/o:almalinux:almalinux:9", []string{"cpe:/a:redhat:enterprise_linux:8", "cpe:/o:redhat:enterprise_linux:8", "cpe:/o:suse:sle-module-basesystem:15"}
+	d := advisorytest.Distribution()
+	for name, files := range map[string][]string{
+		"csaf": {"csaf/testdata/rhsa.json", "csaf/testdata/vex.json", "csaf/testdata/suse.json", "csaf/testdata/alsa-2026_1234.json"},
+		"osv":  {"osv/testdata/alma.json", "osv/testdata/rocky.json", "osv/testdata/ALSA-2026-1234.json"}, "errata.json": {"erratajson/testdata/alma.json", "erratajson/testdata/alma.full.json"},
+	} {
+		r := rand.New(rand.NewPCG(29, 31))
+		taken := 0
+		for n := range advisorytest.Rounds(400) {
+			b, err := os.ReadFile("../../../advisory/" + files[n%len(files)])
+			if err != nil {
+				t.Fatal(err)
+			}
+			var doc any
+			in := json.NewDecoder(bytes.NewReader(b))
+			in.UseNumber() // versions of modules are long
+			if err := in.Decode(&doc); err != nil {
+				t.Fatal(err)
+			}
+			if b, err = json.Marshal(spoil(r, doc, &[]any{})); err != nil {
+				t.Fatal(err)
+			}
+			as, _, err := intake.Read(bytes.NewReader(b), name, p)
+			if k := albs.KindOf(err); err != nil && k != albs.Invalid && k != albs.TooLarge {
+				t.Fatalf("%s: %v of %s", name, err, b)
+			}
+			for _, a := range as {
+				taken++
+				if a.Version = 1; !bytes.Equal(a.Encode(), a.Normal().Encode()) || a.Check() != nil {
+					t.Fatalf("%s: %s isn't in order, %v, of %s", name, a.Encode(), a.Check(), b)
+				}
+				for _, f := range forms {
+					if _, _, err := f.make(a, d, nil); err != nil {
+						t.Fatalf("%s: as %s: %v of %s, of %s", name, f.name, err, a.Encode(), b)
+					}
+				}
+				if u, ok := update.Whole(a); ok {
+					if _, err := updateinfo.Make(u); err != nil {
+						t.Fatalf("%s: as updateinfo: %v of %s, of %s", name, err, a.Encode(), b)
+					}
+				}
+			}
+		}
+		if taken < 5 {
+			t.Errorf("of %s only %d advisories were read", name, taken)
 		}
 	}
 }
