@@ -594,6 +594,25 @@ func TestRevokedKey(t *testing.T) {
 	}
 }
 
+// TestPlatformGivenUp: a product that has a platform no more shows none of its advisories.
+func TestPlatformGivenUp(t *testing.T) {
+	t.Parallel()
+	f := open(t, dbtest.Open(t, dbtest.SQLite(t)))
+	f.advise(key9, f.hold("hello.x86_64", os9))
+	f.advise(key8, f.hold("old.x86_64", os8))
+	f.publish(want(key9, key8)...)
+	f.stands(key8, "released shows 1")
+	f.product.Platforms, f.product.Repositories = []string{"el9"}, f.product.Repositories[:3]
+	f.publish()
+	f.stands(key8, "not released shows 0")
+	f.stands(key9, "released shows 1")
+	for _, file := range f.tree.Files {
+		if strings.HasPrefix(file.Path, "errata/el8/") {
+			t.Errorf("the tree has %s", file.Path)
+		}
+	}
+}
+
 func TestMay(t *testing.T) {
 	t.Parallel()
 	f := open(t, dbtest.Open(t, dbtest.SQLite(t)))
