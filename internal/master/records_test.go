@@ -46,7 +46,7 @@ type farm struct {
 	public     string                       // the public place, which site serves
 	site       string                       // its URL
 	made       map[string]map[string][]byte // packages by name and word
-	hooks  hooks // what is told
+	hooks      hooks                        // what is told
 }
 
 const farmRepo = "el/x86_64/os"
