@@ -80,6 +80,7 @@ var allowed = map[string][]string{
 	"advisory/csaf":    {"albs", "purl", "rpm", "advisory", "advisory/cvss"},
 	"advisory/oval":    {"albs", "rpm", "advisory", "advisory/cvss"},
 	"failure":          {"albs"}, // rules over logs, pure
+	"tap":              {},       // what tests tell: pure
 
 	// advisories in the forms in which others read and write them: pure
 	"repodata/updateinfo": {"albs", "repodata", "repodata/intake", "repodata/record"}, // the form alone
