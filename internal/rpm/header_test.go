@@ -260,6 +260,7 @@ func TestReadBounds(t *testing.T) {
 		"no directories":          {[]value{texts(tagBaseNames, 1, "f"), ints(tagDirIndexes, 1, 4), ints(tagFileModes, 1, 2), ints(tagFileFlags, 1, 4)}, "no directory"},
 		"a slash in a name":       {append(files(1, "/")[1:], texts(tagBaseNames, 1, "a/b")), "no directory"},
 		"fewer modes than files":  {append(files(5, "/")[:3:3], ints(tagFileModes, 4, 2), ints(tagFileFlags, 5, 4)), "5 files and 4"},
+		"fewer to verify":         {append(files(5, "/"), ints(tagFileVerify, 4, 4)), "5 files and 4"},
 		"too many dependencies":   {[]value{texts(1047, maxDependencies+1, "a"), texts(1113, maxDependencies+1, ""), ints(1112, maxDependencies+1, 4)}, "dependencies"},
 		"dependencies in sum":     {[]value{texts(1047, maxDependencies, "a"), texts(1113, maxDependencies, ""), ints(1112, maxDependencies, 4), texts(1054, 1, "a"), texts(1055, 1, ""), ints(1053, 1, 4)}, "dependencies"},
 		"dependency without flag": {[]value{texts(1047, 2, "a"), texts(1113, 2, ""), ints(1112, 1, 4)}, "have 2, 2 and 1 values"},

@@ -162,9 +162,22 @@ func (d Dependency) String() string {
 	return d.Name + op + d.EVR.String()
 }
 
-// flagGhost is the one flag of a file (rpmfileAttrs in rpm's rpmfiles.h) that is
-// looked at here.
-const flagGhost = 1 << 6
+// Flags of a file (rpmfileAttrs in rpm's rpmfiles.h) that are looked at here.
+const (
+	flagConfig    = 1 << 0
+	flagMissingOK = 1 << 3
+	flagGhost     = 1 << 6
+)
+
+// What is verified of an installed file (rpmVerifyAttrs in rpm's rpmvf.h).
+const (
+	VerifyDigest = 1 << 0
+	VerifySize   = 1 << 1
+	VerifyLink   = 1 << 2
+	VerifyUser   = 1 << 3
+	VerifyGroup  = 1 << 4
+	VerifyMode   = 1 << 6
+)
 
 // FileInfo is one file of a package.
 type FileInfo struct {
@@ -178,6 +191,9 @@ type FileInfo struct {
 	Link   string      `json:"link,omitempty"` // target of a symbolic link
 	User   string      `json:"user,omitempty"`
 	Group  string      `json:"group,omitempty"`
+	// Unverified has those of rpm's bits (VerifyDigest …) that aren't to be verified once
+	// the file is installed, by %verify(not …) of its spec file.
+	Unverified uint32 `json:"unverified,omitempty"`
 }
 
 // Dir reports whether the file is a directory.
@@ -185,6 +201,15 @@ func (f FileInfo) Dir() bool { return f.Mode&0o170000 == 0o040000 }
 
 // Ghost reports whether the file is named only and not in the payload.
 func (f FileInfo) Ghost() bool { return f.Flags&flagGhost != 0 }
+
+// Config reports whether the file is configuration, which people and scripts may change.
+func (f FileInfo) Config() bool { return f.Flags&flagConfig != 0 }
+
+// MissingOK reports whether the file may be gone once the package is installed.
+func (f FileInfo) MissingOK() bool { return f.Flags&flagMissingOK != 0 }
+
+// Verifies reports whether what (VerifyDigest …) is to be verified of the installed file.
+func (f FileInfo) Verifies(what uint32) bool { return f.Unverified&what == 0 }
 
 // Change is one entry of a changelog.
 type Change struct {

@@ -193,6 +193,7 @@ func (p *Package) readFiles(d *decoder) {
 		sizes = d.numbers(tagFileSizes)
 	}
 	digests, links, users, groups := d.texts(tagFileDigests), d.texts(tagFileLinks), d.texts(tagFileUsers), d.texts(tagFileGroups)
+	verify := d.numbers(tagFileVerify)
 	sha256 := d.numbers(tagFileDigestAlg).at(0) == algSHA256
 	if names.n == 0 || d.err != nil {
 		return
@@ -207,7 +208,7 @@ func (p *Package) readFiles(d *decoder) {
 			return
 		}
 	}
-	for _, n := range []int{sizes.n, digests.n, links.n, users.n, groups.n} {
+	for _, n := range []int{sizes.n, digests.n, links.n, users.n, groups.n, verify.n} {
 		if n != 0 && n != names.n {
 			d.fail("it has %d files and %d of one of their facts", names.n, n)
 			return
@@ -240,6 +241,9 @@ func (p *Package) readFiles(d *decoder) {
 		if files[i].Size < 0 || files[i].Size > maxSize {
 			d.fail("file %.80q has no possible size", name)
 			return
+		}
+		if verify.n > 0 {
+			files[i].Unverified = ^uint32(verify.at(i))
 		}
 		if v := albs.Digest(digests.next()); sha256 && v != "" {
 			if files[i].Digest = v; !v.Valid() {

@@ -47,7 +47,7 @@ func TestRead(t *testing.T) {
 			{Path: "/usr/share/rich", Mode: 0o40755, User: "root", Group: "root"},
 			{Path: "/usr/share/rich/sub", Mode: 0o40755, User: "root", Group: "root"},
 			{Path: "/usr/share/rich/sub/with space", Mode: 0o100644, Size: 5, Digest: albs.DigestOf([]byte("data\n")), User: "root", Group: "root"},
-			{Path: "/var/log/rich.log", Mode: 0o100644, Flags: flagGhost, User: "root", Group: "root"},
+			{Path: "/var/log/rich.log", Mode: 0o100644, Flags: flagGhost, User: "root", Group: "root", Unverified: VerifyDigest | VerifySize | VerifyLink | 1<<5},
 		},
 		Changelog: []Change{
 			{"Second Person <second@example.org> - 2:1.0~rc1-3", time.Date(2024, 3, 5, 12, 0, 0, 0, time.UTC), `- Second change with "quotes" & <brackets>`},
@@ -102,8 +102,11 @@ func TestRead(t *testing.T) {
 	if err := json.Unmarshal(text, &back); err != nil || cmp.Diff(*got, back) != "" {
 		t.Errorf("JSON and back: %v\n%s", err, cmp.Diff(*got, back))
 	}
-	if f := got.Files; !f[0].Dir() || f[1].Dir() || !f[7].Ghost() || f[1].Ghost() {
+	if f := got.Files; !f[0].Dir() || f[1].Dir() || !f[7].Ghost() || f[1].Ghost() || !f[1].Config() || f[2].Config() || f[1].MissingOK() {
 		t.Error("a file is taken for another kind")
+	}
+	if f := got.Files; f[7].Verifies(VerifyDigest) || !f[7].Verifies(VerifyMode) || !f[1].Verifies(VerifyDigest) {
+		t.Error("other things of a file are verified than rpm would")
 	}
 }
 

@@ -43,6 +43,7 @@ const (
 	tagFileUsers     = 1039
 	tagFileGroups    = 1040
 	tagSourceRPM     = 1044
+	tagFileVerify    = 1045
 	tagArchiveSize   = 1046
 	tagExcludeArch   = 1059
 	tagExclusiveArch = 1061
