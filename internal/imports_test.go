@@ -55,12 +55,13 @@ var allowed = map[string][]string{
 	"repodata":         {"albs", "rpm", "rpm/depend", "repodata/intake"},
 	"repodata/intake":  {"albs"},                                       // others' bytes within bounds: what every reader of them has in common
 	"repodata/record":  {"albs", "repodata", "repodata/intake", "rpm"}, // what people give for a repository, checked: pure
-	"sandbox":          {"albs", "sandbox/cargo", "sandbox/ccache", "sandbox/cgroup", "sandbox/dnf", "sandbox/emulator", "sandbox/lent", "sandbox/loopback", "sandbox/rpmdb"},
+	"sandbox":          {"albs", "sandbox/cargo", "sandbox/ccache", "sandbox/cgroup", "sandbox/dnf", "sandbox/emulator", "sandbox/examine", "sandbox/lent", "sandbox/loopback", "sandbox/rpmdb"},
 	"sandbox/cargo":    {"albs"}, // files over the border of a root
 	"sandbox/ccache":   {"albs"}, // folders that builds hand to later builds: whose, how many
 	"sandbox/cgroup":   {},       // where the kernel limits a step: one idea each, and sandbox has enough of them
 	"sandbox/dnf":      {"albs"}, // what dnf is told, and what its words mean: pure
 	"sandbox/emulator": {"albs"}, // what runs programs of other arches here
+	"sandbox/examine":  {"albs"}, // what lies in a root, looked at from inside
 	"sandbox/lent":     {},       // whose the files of a root are on the host
 	"sandbox/loopback": {},       // ports in a network without a way out
 	"sandbox/rpmdb":    {"albs"}, // what rpm says of a root: pure

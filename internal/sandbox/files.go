@@ -9,9 +9,11 @@ import (
 	"os"
 	"path"
 	"path/filepath"
+	"time"
 
 	"albs/internal/albs"
 	"albs/internal/sandbox/cargo"
+	"albs/internal/sandbox/examine"
 )
 
 // Copy is one file to lay into a root: that at the host path From, or Data where From
@@ -91,6 +93,35 @@ func (r *Root) ReadFile(ctx context.Context, name string, limit int64) ([]byte, 
 		return nil, fmt.Errorf("read %s of the root: %w", name, err)
 	}
 	return b.Bytes(), nil
+}
+
+// examineTime bounds one look at files of a root: it reads no more than lies there.
+const examineTime = time.Hour
+
+// Examine says what lies at paths of the root, and answers each of asks in its place. It
+// follows no link out of the root and opens nothing but regular files. Where nothing lies
+// at a path, or none leads there, the answer's Kind is Absent; that isn't an error. What
+// can't be asked, and a root that answers with more than examine's bounds allow, is
+// Invalid.
+func (r *Root) Examine(ctx context.Context, asks []examine.Ask) ([]examine.Entry, error) {
+	if len(asks) == 0 {
+		return nil, nil
+	}
+	b, err := examine.Encode(asks)
+	if err != nil {
+		return nil, err
+	}
+	lim := r.e.ownLimits()
+	lim.Time, lim.Output = examineTime, examine.MaxAnswer
+	var said bytes.Buffer
+	if err := r.helperWithin(ctx, &job{Op: opExamine}, bytes.NewReader(b), &said, lim); err != nil {
+		return nil, fmt.Errorf("look at %d paths of the root: %w", len(asks), err)
+	}
+	entries, err := examine.Decode(&said, asks)
+	if err != nil {
+		return nil, fmt.Errorf("look at %d paths of the root: %w", len(asks), err)
+	}
+	return entries, nil
 }
 
 // The inner side.

@@ -18,6 +18,7 @@ import (
 
 	"albs/internal/albs"
 	"albs/internal/sandbox/cargo"
+	"albs/internal/sandbox/examine"
 	"albs/internal/sandbox/loopback"
 )
 
@@ -71,6 +72,7 @@ const (
 	opImport  = "import"  // write the files of a tar on stdin into the root
 	opExport  = "export"  // write the regular files below Path that end in Suffix as a tar to stdout
 	opRead    = "read"    // write the file Path to stdout
+	opExamine = "examine" // answer the questions on stdin to stdout
 	opPrepare = "prepare" // give a new base its build user and folder
 	opRemove  = "remove"  // delete the host folder Path
 	opMeasure = "measure" // write to stdout how many bytes lie in the host folder Path
@@ -200,6 +202,13 @@ func (j *job) run() (report, error) {
 		return inRoot(func(r *os.Root) error { return cargo.Export(r, j.Path, j.Suffix, j.Limit, os.Stdout) })
 	case opRead:
 		return inRoot(func(r *os.Root) error { return cargo.Read(r, j.Path, j.Limit, os.Stdout) })
+	case opExamine:
+		root, err := os.Open(filepath.Join(stage, rootName))
+		if err != nil {
+			return report{}, err
+		}
+		defer root.Close()
+		return report{}, examine.Serve(root, os.Stdin, os.Stdout)
 	case opPrepare:
 		return report{}, j.prepare()
 	}

@@ -127,13 +127,18 @@ func (r *Root) owner(u User) int { return r.e.owner(u) }
 
 // helper runs a file operation on the root.
 func (r *Root) helper(ctx context.Context, j *job, in io.Reader, out io.Writer) error {
+	return r.helperWithin(ctx, j, in, out, r.e.ownLimits())
+}
+
+// helperWithin is helper under limits that the operation brings.
+func (r *Root) helperWithin(ctx context.Context, j *job, in io.Reader, out io.Writer, lim Limits) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.closed {
 		return albs.Errorf(albs.Internal, "the root is closed")
 	}
 	j.Mounts = []mount{r.place.mount}
-	_, err := r.e.step(ctx, j, stdio{in: in, out: out}, r.e.ownLimits(), false)
+	_, err := r.e.step(ctx, j, stdio{in: in, out: out}, lim, false)
 	return err
 }
 

@@ -19,6 +19,7 @@ import (
 
 	"albs/internal/albs"
 	"albs/internal/sandbox"
+	"albs/internal/sandbox/examine"
 )
 
 // Sandbox is what the suite asks of an engine: the methods of sandbox.Engine.
@@ -44,6 +45,7 @@ type Overlay interface {
 	CopyIn(ctx context.Context, files ...sandbox.Copy) error
 	CopyOut(ctx context.Context, dir, suffix, to string) ([]string, error)
 	ReadFile(ctx context.Context, name string, limit int64) ([]byte, error)
+	Examine(ctx context.Context, asks []examine.Ask) ([]examine.Entry, error)
 	Close() error
 }
 
@@ -76,6 +78,7 @@ func TestSandbox(t *testing.T, open func(t testing.TB, limits sandbox.Limits) Sa
 		{"network", s.network},
 		{"packages", s.packages},
 		{"files", s.files},
+		{"what lies there", s.examine},
 		{"files that the host lacks", s.hostFiles},
 		{"limits", s.limits},
 		{"limits below zero", s.badLimits},
@@ -265,6 +268,52 @@ func (s *suite) files(t *testing.T) {
 	}
 	if b, err := os.ReadFile(secret); err != nil || string(b) != "secret" {
 		t.Errorf("the host's file is now %q, %v", b, err)
+	}
+}
+
+// examine: what is found at paths of a root, and never at the host's.
+func (s *suite) examine(t *testing.T) {
+	r := s.overlay(t)
+	secret := filepath.Join(t.TempDir(), "secret")
+	if err := os.WriteFile(secret, []byte("secret"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if code, out := sh(t, r, "root", "cd /usr/share && echo a > x && chmod 4711 x && ln -s x y && ln -s "+secret+" z && ln -s z zz && mkfifo p && mkdir -m 1700 d && chown 5:6 d 2>/dev/null; true"); code != 0 {
+		t.Fatal(out)
+	}
+	bash := "/bin/bash"
+	asks := []examine.Ask{{Path: "/usr/share/x", Digest: true, Size: 2}, {Path: "/usr/share/y"}, {Path: "/usr/share/z"}, {Path: "/usr/share/zz"}, {Path: "/usr/share/p", Digest: true, ELF: true},
+		{Path: "/usr/share/d"}, {Path: secret}, {Path: bash, ELF: true}, {Path: "/proc/self/root/usr"}}
+	e, err := r.Examine(t.Context(), asks)
+	if err != nil || len(e) != len(asks) {
+		t.Fatalf("Examine = %d entries, %v", len(e), err)
+	}
+	if x := e[0]; x.Kind != examine.File || x.Mode != 0o4711 || x.UID != 0 || x.Size != 2 || x.Digest != albs.DigestOf([]byte("a\n")) {
+		t.Errorf("a file: %+v", x)
+	}
+	if y := e[1]; y.Kind != examine.Link || y.Link != "x" || y.Leads != examine.File {
+		t.Errorf("a link: %+v", y)
+	}
+	for _, z := range e[2:4] {
+		if z.Kind != examine.Link || z.Leads != examine.Absent {
+			t.Errorf("a link to a file of the host: %+v", z)
+		}
+	}
+	if p := e[4]; p.Kind != examine.FIFO || p.Digest != "" {
+		t.Errorf("a FIFO: %+v", p)
+	}
+	// Without lent ids there is no other owner than root.
+	if d := e[5]; d.Kind != examine.Dir || d.Mode != 0o1700 || d.UID != 5 && d.UID != 0 {
+		t.Errorf("a folder: %+v", d)
+	}
+	if e[6].Kind != examine.Absent || e[8].Kind != examine.Absent {
+		t.Errorf("what isn't the root's: %+v, %+v", e[6], e[8])
+	}
+	if b := e[7].ELF; b == nil || b.Fault != "" || !b.Dynamic || len(b.Needed) == 0 {
+		t.Errorf("a program: %+v", b)
+	}
+	if _, err := r.Examine(t.Context(), []examine.Ask{{Path: "usr"}}); !errors.Is(err, albs.Invalid) {
+		t.Errorf("Examine of a relative path = %v, want Invalid", err)
 	}
 }
 
