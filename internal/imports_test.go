@@ -215,14 +215,16 @@ var allowed = map[string][]string{
 	"master/api/advisories": append([]string{"albs", "advisory", "advisory/oval", "advisory/update", "repodata/updateinfo", "rpm", "master/errata/forms", "master/api/rest", "master/face"}, modules...),
 
 	// the workers
-	"worker":              {"albs", "disk", "telemetry"}, // disk: the spool
-	"worker/depot":        {"worker", "albs", "blob", "egress", "repodata"},
-	"worker/guard":        {"worker", "albs"},
-	"worker/node":         {"worker", "worker/depot", "worker/guard", "albs", "disk", "sandbox", "sandbox/emulator", "buildroot", "rpm"},
-	"worker/tester":       {"worker", "worker/depot", "worker/guard", "albs", "sandbox", "sandbox/emulator", "rpm", "repodata"},
-	"worker/signer":       {"worker", "albs", "disk", "sandbox", "rpm", "pgp", "sshkey", "tty", "attest", "attest/effect", "attest/keyfile", "worker/signer/token"},                                     // disk: keys, ledger state, the journal's lock; sshkey: whose approvals count
-	"worker/signer/token": {"albs"},                                                                                                                                                                     // PKCS#11, which needs C and a tag, apart from what is signed
-	"worker/releaser":     {"worker", "worker/depot", "albs", "disk", "blob", "repodata", "pgp", "rpm", "attest", "attest/effect", "attest/keyfile", "worker/releaser/further", "worker/releaser/laid"}, // disk: a full place; rpm: which package lies there
+	"worker":        {"albs", "disk", "telemetry"}, // disk: the spool
+	"worker/depot":  {"worker", "albs", "blob", "egress", "repodata"},
+	"worker/guard":  {"worker", "albs"},
+	"worker/node":   {"worker", "worker/depot", "worker/guard", "albs", "disk", "sandbox", "sandbox/emulator", "buildroot", "rpm"},
+	"worker/tester": {"worker", "worker/depot", "worker/guard", "albs", "sandbox", "sandbox/emulator", "rpm", "repodata"},
+	// whether what was installed is what its header says: pure but for its view of the root
+	"worker/tester/integrity": {"albs", "rpm", "sandbox/examine"},
+	"worker/signer":           {"worker", "albs", "disk", "sandbox", "rpm", "pgp", "sshkey", "tty", "attest", "attest/effect", "attest/keyfile", "worker/signer/token"},                                     // disk: keys, ledger state, the journal's lock; sshkey: whose approvals count
+	"worker/signer/token":     {"albs"},                                                                                                                                                                     // PKCS#11, which needs C and a tag, apart from what is signed
+	"worker/releaser":         {"worker", "worker/depot", "albs", "disk", "blob", "repodata", "pgp", "rpm", "attest", "attest/effect", "attest/keyfile", "worker/releaser/further", "worker/releaser/laid"}, // disk: a full place; rpm: which package lies there
 	// what the directory shows, read; and what is made from it in buckets and on other hosts, of which the directory's own making knows nothing
 	"worker/releaser/laid":    {"albs", "attest", "repodata"}, // attest: what lies beside a package
 	"worker/releaser/further": {"albs", "attest", "bucket", "repodata", "worker/releaser/laid"},
