@@ -217,6 +217,18 @@ func TestSnapshot(t *testing.T) {
 	if p := s.Problems(); len(p) != 0 {
 		t.Errorf("Problems = %q", p)
 	}
+	body, err := s.Open(t.Context(), "base", rpmPath)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if d, _, err := albs.DigestReader(body); err != nil || d != albs.DigestOf(content) || body.Close() != nil {
+		t.Errorf("Open of the package = %s, %v", d, err)
+	}
+	for repo, name := range map[string]string{"base": "Packages/absent.rpm", "other": rpmPath} {
+		if _, err := s.Open(t.Context(), repo, name); !errors.Is(err, albs.NotFound) {
+			t.Errorf("Open(%s, %s) = %v, want NotFound", repo, name, err)
+		}
+	}
 
 	// A second task finds everything in the cache, after a restart too.
 	m2, l2 := lease(t, f, l.Spec.Build.Root.Repos...)

@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"albs/internal/albs"
+	"albs/internal/blob"
 	"albs/internal/repodata"
 	"albs/internal/worker"
 )
@@ -128,6 +129,38 @@ func (s *Served) Used() []UsedFile {
 	return list
 }
 
+// Open returns the file at the path name of the repository with the id repo, verified, as
+// dnf would get it; it may be a package or metadata. NotFound says that the repository has
+// no such file, or the task no such repository; Invalid that the repository contradicts
+// itself; Unavailable that it can't be reached now. The reader must be closed.
+func (s *Served) Open(ctx context.Context, repo, name string) (blob.Reader, error) {
+	i := slices.IndexFunc(s.repos, func(r albs.Repo) bool { return r.ID == repo })
+	if i < 0 {
+		return nil, albs.Errorf(albs.NotFound, "the task has no repository %.40q", repo)
+	}
+	body, _, ok, err := s.file(ctx, i, name)
+	if err == nil && !ok {
+		err = albs.Errorf(albs.NotFound, "repository %s has no %.200q", repo, name)
+	}
+	return body, err
+}
+
+// file opens the file name of repository i; ok is false where it has none.
+func (s *Served) file(ctx context.Context, i int, name string) (body blob.Reader, digest albs.Digest, ok bool, err error) {
+	f, ok, err := s.open[i].find(ctx, name)
+	if err != nil || !ok {
+		return nil, "", false, err
+	}
+	if body, err = s.depot.open(ctx, f.digest, f.src); err != nil {
+		return nil, "", false, err
+	}
+	if f.size != 0 && f.size != body.Size() {
+		err := albs.Errorf(albs.Invalid, "%s has %d bytes and not the %d that its repository says", f.digest.Short(), body.Size(), f.size)
+		return nil, "", false, errors.Join(err, body.Close())
+	}
+	return body, f.digest, true, nil
+}
+
 // Problems returns what could not be served and why, for the task's log: dnf itself
 // tells no more than a status.
 func (s *Served) Problems() []string {
@@ -193,7 +226,7 @@ func (s *Served) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 func (s *Served) send(w http.ResponseWriter, r *http.Request, i int, name string) error {
 	// The task's context and not the request's: dnf hangs up on a slow mirror and
 	// asks again, and finds the file then.
-	f, ok, err := s.open[i].find(s.ctx, name)
+	body, digest, ok, err := s.file(s.ctx, i, name)
 	if err != nil {
 		return err
 	}
@@ -201,19 +234,12 @@ func (s *Served) send(w http.ResponseWriter, r *http.Request, i int, name string
 		http.NotFound(w, r)
 		return nil
 	}
-	body, err := s.depot.open(s.ctx, f.digest, f.src)
-	if err != nil {
-		return err
-	}
 	defer body.Close()
-	if f.size != 0 && f.size != body.Size() {
-		return albs.Errorf(albs.Invalid, "%s has %d bytes and not the %d that its repository says", f.digest.Short(), body.Size(), f.size)
-	}
 	s.mu.Lock()
-	s.used[UsedFile{Repo: s.repos[i].ID, Path: name, Digest: f.digest, Size: body.Size()}] = true
+	s.used[UsedFile{Repo: s.repos[i].ID, Path: name, Digest: digest, Size: body.Size()}] = true
 	s.mu.Unlock()
 	w.Header().Set("Content-Type", "application/octet-stream")
-	w.Header().Set("ETag", `"`+string(f.digest)+`"`)
+	w.Header().Set("ETag", `"`+string(digest)+`"`)
 	http.ServeContent(w, r, "", time.Time{}, io.NewSectionReader(body, 0, body.Size()))
 	return nil
 }
