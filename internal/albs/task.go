@@ -309,32 +309,6 @@ type BuildResult struct {
 	Record   File   `json:"record"`   // the buildroot record, JSON
 }
 
-// TestSpec asks for an install test of packages in a fresh root.
-type TestSpec struct {
-	Root Root `json:"root"`
-	// Packages are the NEVRAs under test with the digests that dnf must install.
-	Packages []TestPackage `json:"packages"`
-}
-
-// TestPackage is one package under test.
-type TestPackage struct {
-	NEVRA  string `json:"nevra"`
-	Digest Digest `json:"digest"`
-}
-
-// TestResult tells each case's verdict.
-type TestResult struct {
-	Cases []TestCase `json:"cases"`
-}
-
-// TestCase is one check of one package.
-type TestCase struct {
-	Package string `json:"package"` // NEVRA
-	Name    string `json:"name"`    // install, files, libraries, remove …
-	OK      bool   `json:"ok"`
-	Detail  string `json:"detail,omitempty"`
-}
-
 // SignSpec asks for signatures by one key. Packages get header signatures,
 // Documents of a release detached ones, and other Files these or, with Clear, a
 // clear-signed copy. A task has one of the three.

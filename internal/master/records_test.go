@@ -336,10 +336,12 @@ func (f *farm) built(w worker.Master, l *worker.Lease, name, word string) {
 func (f *farm) tested(ok bool) {
 	f.t.Helper()
 	l := f.claim(f.tester, albs.KindTest)
-	r := albs.Result{Logs: f.logs(f.tester, l), Test: &albs.TestResult{}}
-	for _, p := range l.Spec.Test.Packages {
-		r.Test.Cases = append(r.Test.Cases, albs.TestCase{Package: p.NEVRA, Name: "install", OK: ok, Detail: "said so"})
-	}
+	r := albs.Result{Logs: f.logs(f.tester, l), Test: mastertest.Tested(l.Spec.Test, func(_ string, stage albs.TestStage) string {
+		if ok || stage != albs.StageInstall {
+			return ""
+		}
+		return "said so"
+	})}
 	f.must(f.tester.Complete(f.t.Context(), l.Token, albs.OutcomeOK, r))
 }
 

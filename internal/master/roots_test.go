@@ -89,10 +89,12 @@ var named = map[string]map[string]string{
 		"task":                 "kind lane class topic state reason worker lease_until not_before_at created_at started_at changed_at key forgotten_at",
 		"task_history":         "kind key runs",
 		"team":                 "name created_at",
-		"test_case":            "digest name detail", // digest: one of test_package
+		"test_case":            "digest stage name status detail", // digest: one of test_package
 		"test_log":             "name",
 		"test_package":         "nevra",
 		"test_run":             "platform arch created_at",
+		"test_skip":            "platform package stage reason actor created_at",
+		"test_stage":           "digest stage status reason started_at log", // digest: one of test_package
 		"token":                "hash prefix note created_at used_at expires_at revoked_at",
 		"tombstone":            "digest at",
 		"transparency_leaf":    "product package leaf changed_at", // package: release keeps it

@@ -46,6 +46,10 @@ func (e *Engine) program(ctx context.Context, p place, s *dnf.Surroundings, lim 
 			return 0, fmt.Errorf("write dnf's configuration: %w", err)
 		}
 	}
+	tmp := filepath.Join(p.conf, "tmp")
+	if err := os.MkdirAll(tmp, 0o700); err != nil {
+		return 0, fmt.Errorf("make dnf's temporary folder: %w", err)
+	}
 	at := func(name string) string { return filepath.Join(stage, name) }
 	args := append([]string{"--unshare-pid", "--unshare-ipc", "--unshare-uts", "--unshare-cgroup-try", "--hostname", "albs"}, rootCaps...)
 	args = append(args, e.view...)
@@ -55,16 +59,16 @@ func (e *Engine) program(ctx context.Context, p place, s *dnf.Surroundings, lim 
 	args = append(args, "--proc", "/proc", "--dev", "/dev",
 		"--bind", at(rootName), viewRoot, "--proc", viewRoot+"/proc", "--dev", viewRoot+"/dev",
 		"--bind", at("cache"), viewRoot+viewCache, "--bind", at("cache"), viewCache,
-		"--ro-bind", at("conf"), viewConf)
+		"--ro-bind", at("conf"), viewConf, "--bind", at("tmp"), "/tmp") // where dnf collects what scriptlets say
 	args = append(args, "--chdir", "/", "--")
 	j := &job{
 		Op:      opExec,
-		Mounts:  []mount{p.mount, p.cache, {Name: "conf", Source: p.conf}},
+		Mounts:  []mount{p.mount, p.cache, {Name: "conf", Source: p.conf}, {Name: "tmp", Source: tmp}},
 		Ports:   s.Ports,
 		folders: s.Folders,
 		Limits:  lim.rlimits(),
 		Disk:    lim.Disk,
-		Watch:   []string{p.mount.written(), p.cache.written()},
+		Watch:   []string{p.mount.written(), p.cache.written(), tmp},
 		Env:     []string{"PATH=" + hostPath, "HOME=" + viewConf, "LANG=C.UTF-8", "LC_ALL=C.UTF-8", "TERM=dumb", "COLUMNS=200", "PYTHONDONTWRITEBYTECODE=1"},
 	}
 	j.Argv = bubblewrap(append(args, argv...))
@@ -82,8 +86,9 @@ var rootCaps = func() []string {
 }()
 
 // dnf runs one dnf command on p, its output going to log. What dnf can't resolve, and a
-// package whose scriptlet stops the transaction, is an Invalid error that names it; else
-// a failure is Unavailable, for then it is the repositories or this host.
+// package whose scriptlet stops the transaction, is an Invalid error that names it, and
+// what would remove a protected package a Conflict; else a failure is Unavailable, for
+// then it is the repositories or this host, or as ErrTransaction says.
 func (e *Engine) dnf(ctx context.Context, p place, repos []Repo, args []string, log io.Writer) error {
 	s, err := dnf.Surround(p.root, repos)
 	if err != nil {
@@ -93,11 +98,11 @@ func (e *Engine) dnf(ctx context.Context, p place, repos []Repo, args []string, 
 	if p.root.Arch != albs.HostArch(runtime.GOARCH) {
 		argv = append(argv, "--forcearch="+string(p.root.Arch))
 	}
-	said := NewTail(256 << 10)
+	said := dnf.NewListener(256 << 10)
 	both := io.MultiWriter(log, said)
 	exit, err := e.program(ctx, p, s, e.cfg.Limits, append(argv, args...), stdio{out: both, err: both})
 	if errors.Is(err, albs.Invalid) { // a limit, passed by dnf or by a scriptlet: without its kind
-		return albs.Errorf(albs.Unavailable, "dnf %s: %v", args[0], err)
+		return failed(said, "dnf %s: %v", args[0], err)
 	}
 	if err != nil {
 		return fmt.Errorf("dnf %s: %w", args[0], err)
@@ -108,7 +113,24 @@ func (e *Engine) dnf(ctx context.Context, p place, repos []Repo, args []string, 
 	if err := dnf.Refusal(said.Bytes()); err != nil {
 		return err
 	}
-	return albs.Errorf(albs.Unavailable, "dnf %s ended with code %d: %s", args[0], exit, lastLine(said.Bytes()))
+	return failed(said, "dnf %s ended with code %d: %s", args[0], exit, lastLine(said.Bytes()))
+}
+
+// ErrTransaction is in the chain of an Unavailable error that came when packages were
+// being laid out or removed: of those, a scriptlet may have brought it about, by taking
+// longer than it may or by killing dnf. Who asks about the package blames it.
+var ErrTransaction = errors.New("the transaction had begun")
+
+// failed returns an Unavailable error that says whether dnf had come to the packages.
+func failed(said *dnf.Listener, format string, args ...any) error {
+	e := &albs.Error{Kind: albs.Unavailable, Msg: fmt.Sprintf(format, args...)}
+	if said.Began() {
+		e.Err = ErrTransaction
+		if at := said.Scriptlet(); at != "" {
+			e.Msg += " (the last scriptlet that ran is of " + at + ")"
+		}
+	}
+	return e
 }
 
 func lastLine(b []byte) string {

@@ -160,20 +160,55 @@ func (r *Root) Install(ctx context.Context, requirements []string, repos []Repo,
 			return found
 		})
 	}
-	return r.transact(ctx, "install", requirements, repos, log)
+	return r.transact(ctx, []string{"install"}, requirements, repos, log)
 }
 
-// Remove removes the named packages and what needs them; dnf's words go to log.
-func (r *Root) Remove(ctx context.Context, names []string, repos []Repo, log io.Writer) error {
+// Remove removes the named packages and what needs them; dnf's words go to log. If that
+// would remove a package that has a protected name, nothing is removed and the error is a
+// Conflict that names it.
+func (r *Root) Remove(ctx context.Context, names, protected []string, repos []Repo, log io.Writer) error {
+	return r.named(ctx, []string{"remove", dnf.Protecting(protected)}, names, repos, log)
+}
+
+// Upgrade installs the named packages, given with their versions, in the place of earlier
+// ones. Its errors are those of Install.
+func (r *Root) Upgrade(ctx context.Context, names []string, repos []Repo, log io.Writer) error {
+	return r.named(ctx, []string{"upgrade"}, names, repos, log)
+}
+
+// Downgrade is Upgrade to earlier versions.
+func (r *Root) Downgrade(ctx context.Context, names []string, repos []Repo, log io.Writer) error {
+	return r.named(ctx, []string{"downgrade"}, names, repos, log)
+}
+
+// Reinstall installs the named packages, which are installed, once more. Its errors are
+// those of Install.
+func (r *Root) Reinstall(ctx context.Context, names []string, repos []Repo, log io.Writer) error {
+	return r.named(ctx, []string{"reinstall"}, names, repos, log)
+}
+
+// Enable enables streams of modules, name:stream, for all that dnf does in the root from
+// then on. A stream that no repository has is Invalid.
+func (r *Root) Enable(ctx context.Context, streams []string, repos []Repo, log io.Writer) error {
+	for _, s := range streams {
+		if err := albs.CheckModule(s); err != nil {
+			return err
+		}
+	}
+	return r.named(ctx, []string{"module", "enable"}, streams, repos, log)
+}
+
+// named has dnf do command with names.
+func (r *Root) named(ctx context.Context, command, names []string, repos []Repo, log io.Writer) error {
 	if err := dnf.CheckRequirements(names); err != nil {
 		return err
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return r.transact(ctx, "remove", names, repos, log)
+	return r.transact(ctx, command, names, repos, log)
 }
 
-func (r *Root) transact(ctx context.Context, verb string, args []string, repos []Repo, log io.Writer) error {
+func (r *Root) transact(ctx context.Context, command, args []string, repos []Repo, log io.Writer) error {
 	if r.closed {
 		return albs.Errorf(albs.Internal, "the root is closed")
 	}
@@ -181,7 +216,7 @@ func (r *Root) transact(ctx context.Context, verb string, args []string, repos [
 		return nil
 	}
 	r.changed = true
-	return r.e.dnf(ctx, r.place, repos, append([]string{verb}, args...), log)
+	return r.e.dnf(ctx, r.place, repos, slices.Concat(command, args), log)
 }
 
 // Installed returns the packages in the root, sorted, as its rpmdb has them now. Called

@@ -83,13 +83,26 @@ type testedView struct {
 	SHA256 albs.Digest   `json:"sha256"`
 	State  testrun.State `json:"state" enum:"passed,failed,pending,missing"`
 	Reason string        `json:"reason,omitempty"`
-	Cases  []caseView    `json:"cases"`
+	Stages []stageView   `json:"stages" doc:"In the order in which they were carried out"`
+	Cases  []caseView    `json:"cases" doc:"The single checks of stages that have such"`
+}
+
+type stageView struct {
+	Stage   albs.TestStage  `json:"stage"`
+	Status  albs.TestStatus `json:"status" enum:"passed,failed,skipped,not_run"`
+	Reason  string          `json:"reason,omitempty" doc:"One sentence, unless it passed"`
+	Started *time.Time      `json:"started_at" doc:"By the tester's clock"`
+	Seconds float64         `json:"seconds"`
+	Log     string          `json:"log,omitempty" doc:"Where its own log can be read"`
 }
 
 type caseView struct {
-	Name   string `json:"name"`
-	OK     bool   `json:"ok"`
-	Detail string `json:"detail,omitempty"`
+	Stage   albs.TestStage  `json:"stage"`
+	Name    string          `json:"name"`
+	Status  albs.TestStatus `json:"status" enum:"passed,failed,skipped,todo,not_run"`
+	OK      bool            `json:"ok" doc:"Whether it counts as good"`
+	Detail  string          `json:"detail,omitempty"`
+	Seconds float64         `json:"seconds"`
 }
 
 type testLogView struct {
@@ -106,9 +119,16 @@ func viewRun(r testrun.Run) runView {
 	}
 	out.Status, out.StatusText = runStatus(r)
 	for _, p := range r.Packages {
-		v := testedView{NEVRA: p.NEVRA, SHA256: p.Digest, State: p.Verdict.State, Reason: p.Verdict.Reason, Cases: []caseView{}}
+		v := testedView{NEVRA: p.NEVRA, SHA256: p.Digest, State: p.Verdict.State, Reason: p.Verdict.Reason, Stages: []stageView{}, Cases: []caseView{}}
+		for _, x := range p.Stages {
+			sv := stageView{Stage: x.Stage, Status: x.Status, Reason: x.Reason, Started: rest.TimeOf(x.Started), Seconds: x.Took.Seconds()}
+			if l, ok := r.LogOf(x); ok {
+				sv.Log = delivery.DownloadPath(l.Digest)
+			}
+			v.Stages = append(v.Stages, sv)
+		}
 		for _, c := range p.Cases {
-			v.Cases = append(v.Cases, caseView{c.Name, c.OK, c.Detail})
+			v.Cases = append(v.Cases, caseView{c.Stage, c.Name, c.Status, !c.Status.Bad(), c.Detail, c.Took.Seconds()})
 		}
 		out.Packages = append(out.Packages, v)
 	}

@@ -16,6 +16,12 @@ import (
 // handler has the packages of one rebuild tested.
 type handler struct{ *Tests }
 
+// stages are those of every package's test.
+var stages = []albs.TestStage{
+	albs.StageEnvironment, albs.StageSystem, albs.StageInstall, albs.StageIntegrity, albs.StageUpgrade, albs.StageDowngrade,
+	albs.StagePackage, albs.StageRemove, albs.StageReinstall,
+}
+
 // Offer composes the root as of now, so that a run tests against what builds and
 // users would get today.
 func (h handler) Offer(ctx context.Context, t queue.Task, _ queue.Offer) (albs.Spec, json.RawMessage, error) {
@@ -31,7 +37,7 @@ func (h handler) Offer(ctx context.Context, t queue.Task, _ queue.Offer) (albs.S
 	if err != nil {
 		return albs.Spec{}, nil, fmt.Errorf("packages of test run %d: %w", run.ID, err)
 	}
-	spec := albs.TestSpec{Root: root}
+	spec := albs.TestSpec{Root: root, Stages: stages}
 	for _, p := range packages {
 		spec.Packages = append(spec.Packages, albs.TestPackage{NEVRA: p.NEVRA, Digest: p.Digest})
 	}
@@ -43,7 +49,7 @@ func (h handler) Admit(ctx context.Context, l queue.Lease, outcome albs.Outcome,
 	if err != nil {
 		return nil, err
 	}
-	logs, err := h.artifacts.AdmitLogs(ctx, queue.Upload(l.Token), r.Logs)
+	logs, err := h.admitLogs(ctx, queue.Upload(l.Token), r.Logs)
 	if err != nil {
 		return nil, err
 	}
@@ -52,13 +58,13 @@ func (h handler) Admit(ctx context.Context, l queue.Lease, outcome albs.Outcome,
 		return nil, albs.Errorf(albs.Invalid, "a test excludes no package: report the case as failed")
 	}
 	if outcome == albs.OutcomeOK {
-		if r.Test == nil || len(r.Test.Cases) == 0 {
-			return nil, albs.Errorf(albs.Invalid, "the attempt reports tests that were carried out, and no case")
+		if r.Test == nil {
+			return nil, albs.Errorf(albs.Invalid, "the attempt reports tests that were carried out, and no stage")
 		}
-		if in.cases, err = checkCases(l.Spec.Test.Packages, r.Test.Cases); err != nil {
+		if in.result, err = checkResult(l.Spec.Test, r.Test, logs); err != nil {
 			return nil, err
 		}
-		if in.packages, err = h.tested(ctx, l.Spec.Test.Packages, in.cases); err != nil {
+		if in.packages, err = h.tested(ctx, l.Spec.Test.Packages, in.result); err != nil {
 			return nil, err
 		}
 	}
@@ -71,38 +77,66 @@ type admission struct {
 	lease    queue.Lease
 	worker   auth.Actor
 	logs     []artifact.Artifact
-	cases    []Case
+	result   result
 	packages []tested // none unless the tests were carried out
+}
+
+// admitLogs admits the logs of an attempt: those of the whole, and those of stages.
+func (t *Tests) admitLogs(ctx context.Context, upload string, files []albs.File) ([]artifact.Artifact, error) {
+	if len(files) > maxLogs {
+		return nil, albs.Errorf(albs.TooLarge, "the attempt has %d logs, at most %d are kept", len(files), maxLogs)
+	}
+	var out []artifact.Artifact
+	for _, f := range files {
+		a, err := t.artifacts.Admit(ctx, upload, f, artifact.Log)
+		if err != nil {
+			return nil, fmt.Errorf("log %s: %w", f.Name, err)
+		}
+		out = append(out, a)
+	}
+	return out, nil
 }
 
 // tested is a package with what its run came to.
 type tested struct {
 	artifact.Artifact
 	verdict Verdict
-	passed  []string // names of cases
-	failed  []string
+	passed  []string // names of stages, and of their cases: stage/case
+	failed  []string // likewise, with what couldn't run
 }
 
-// tested sorts the cases by package.
-func (t *Tests) tested(ctx context.Context, packages []albs.TestPackage, cases []Case) ([]tested, error) {
-	about := make(map[albs.Digest][]Case, len(packages))
-	for _, c := range cases {
-		about[c.Package] = append(about[c.Package], c)
-	}
+// tested sorts a result by package.
+func (t *Tests) tested(ctx context.Context, packages []albs.TestPackage, r result) ([]tested, error) {
 	out := make([]tested, len(packages))
 	for i, p := range packages {
 		a, err := t.artifacts.Get(ctx, t.store.d, p.Digest)
 		if err != nil {
 			return nil, err
 		}
-		out[i] = tested{Artifact: a, verdict: judge(about[p.Digest])}
-		for _, c := range about[p.Digest] {
-			if c.OK {
-				out[i].passed = append(out[i].passed, c.Name)
-			} else {
-				out[i].failed = append(out[i].failed, c.Name)
+		x := tested{Artifact: a}
+		note := func(name string, status albs.TestStatus) {
+			switch {
+			case status.Bad():
+				x.failed = append(x.failed, name)
+			case status == albs.TestPassed:
+				x.passed = append(x.passed, name)
 			}
 		}
+		var about []Stage
+		for _, s := range r.stages {
+			if s.Package != p.Digest {
+				continue
+			}
+			about = append(about, s)
+			note(string(s.Stage), s.Status)
+			for _, c := range r.cases {
+				if c.Package == p.Digest && c.Stage == s.Stage {
+					note(string(c.Stage)+"/"+c.Name, c.Status)
+				}
+			}
+		}
+		x.verdict = judge(about)
+		out[i] = x
 	}
 	return out, nil
 }
@@ -122,7 +156,7 @@ func (h handler) keep(ctx context.Context, tx db.Tx, in admission) error {
 	if len(in.packages) == 0 {
 		return nil
 	}
-	if err := h.store.addCases(ctx, tx, in.run.ID, in.cases); err != nil {
+	if err := h.store.addResult(ctx, tx, in.run.ID, in.result); err != nil {
 		return err
 	}
 	e := finished(in.run)

@@ -19,10 +19,10 @@ func TestHandlerContract(t *testing.T) {
 		}
 		queuetest.Run(t, queuetest.Case{
 			DB: d, Queue: f.queue, Handler: handler{f.Tests}, Worker: f.tester, Lease: *f.claim(t),
-			Good: albs.Result{Test: f.cases(true)},
+			Good: albs.Result{Test: f.result(true)},
 			Garbage: map[string]albs.Result{
-				"no case":           {Test: &albs.TestResult{}},
-				"a foreign package": {Test: &albs.TestResult{Cases: []albs.TestCase{{Package: "bash-5-1.x86_64", Name: "install", OK: true}}}},
+				"no stage":          {Test: &albs.TestResult{}},
+				"a foreign package": {Test: &albs.TestResult{Stages: []albs.StageResult{{Package: "bash-5-1.x86_64", Stage: albs.StageInstall, Status: albs.TestPassed}}}},
 				"another kind's":    {Build: &albs.BuildResult{}},
 			},
 			Foreign: []albs.Digest{f.rpms[0].Digest},

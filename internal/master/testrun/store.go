@@ -19,13 +19,14 @@ type runRow struct {
 	ItemID      albs.ItemID  `db:"item_id"`
 	BuildTaskID albs.TaskID  `db:"build_task_id"`
 	Revision    int          `db:"revision"`
+	Part        int          `db:"part"`
 	TaskID      albs.TaskID  `db:"task_id"`
 	Platform    string       `db:"platform"`
 	Arch        albs.Arch    `db:"arch"`
 	CreatedAt   db.Time      `db:"created_at"`
 }
 
-const runColumns = `id, build_id, item_id, build_task_id, revision, task_id, platform, arch, created_at`
+const runColumns = `id, build_id, item_id, build_task_id, revision, part, task_id, platform, arch, created_at`
 
 type packageRow struct {
 	RunID  int64       `db:"run_id"`
@@ -33,13 +34,27 @@ type packageRow struct {
 	NEVRA  string      `db:"nevra"`
 }
 
+type stageRow struct {
+	RunID   int64           `db:"run_id"`
+	Digest  albs.Digest     `db:"digest"`
+	N       int             `db:"n"`
+	Stage   albs.TestStage  `db:"stage"`
+	Status  albs.TestStatus `db:"status"`
+	Reason  string          `db:"reason"`
+	Started db.Time         `db:"started_at"`
+	Millis  int64           `db:"millis"`
+	Log     string          `db:"log"`
+}
+
 type caseRow struct {
-	RunID  int64       `db:"run_id"`
-	N      int         `db:"n"`
-	Digest albs.Digest `db:"digest"`
-	Name   string      `db:"name"`
-	OK     bool        `db:"ok"`
-	Detail string      `db:"detail"`
+	RunID  int64           `db:"run_id"`
+	N      int             `db:"n"`
+	Digest albs.Digest     `db:"digest"`
+	Stage  albs.TestStage  `db:"stage"`
+	Name   string          `db:"name"`
+	Status albs.TestStatus `db:"status"`
+	Detail string          `db:"detail"`
+	Millis int64           `db:"millis"`
 }
 
 type logRow struct {
@@ -58,7 +73,7 @@ type keptRow struct {
 // has reports whether a rebuild has a run of that revision.
 func (s store) has(ctx context.Context, q db.Q, task albs.TaskID, revision int) (bool, error) {
 	var id int64
-	err := q.GetContext(ctx, &id, `SELECT id FROM test_run WHERE build_task_id = $1 AND revision = $2`, task, revision)
+	err := q.GetContext(ctx, &id, `SELECT id FROM test_run WHERE build_task_id = $1 AND revision = $2 LIMIT 1`, task, revision)
 	if errors.Is(err, sql.ErrNoRows) {
 		return false, nil
 	}
@@ -70,9 +85,9 @@ func (s store) has(ctx context.Context, q db.Q, task albs.TaskID, revision int) 
 
 func (s store) addRun(ctx context.Context, tx db.Tx, r *runRow, packages []packageRow) error {
 	err := tx.GetContext(ctx, &r.ID, `INSERT INTO test_run
-		(build_id, item_id, build_task_id, revision, task_id, platform, arch, created_at)
-		VALUES ($1, $2, $3, $4, $5, $6, $7, $8) RETURNING id`,
-		r.BuildID, r.ItemID, r.BuildTaskID, r.Revision, r.TaskID, r.Platform, r.Arch, r.CreatedAt)
+		(build_id, item_id, build_task_id, revision, part, task_id, platform, arch, created_at)
+		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9) RETURNING id`,
+		r.BuildID, r.ItemID, r.BuildTaskID, r.Revision, r.Part, r.TaskID, r.Platform, r.Arch, r.CreatedAt)
 	if err != nil {
 		return fmt.Errorf("insert test run: %w", err)
 	}
@@ -86,10 +101,18 @@ func (s store) addRun(ctx context.Context, tx db.Tx, r *runRow, packages []packa
 	return nil
 }
 
-func (s store) addCases(ctx context.Context, tx db.Tx, run int64, cases []Case) error {
-	for n, c := range cases {
-		_, err := tx.ExecContext(ctx, `INSERT INTO test_case (run_id, n, digest, name, ok, detail) VALUES ($1, $2, $3, $4, $5, $6)`,
-			run, n, c.Package, c.Name, c.OK, c.Detail)
+func (s store) addResult(ctx context.Context, tx db.Tx, run int64, r result) error {
+	for n, x := range r.stages {
+		_, err := tx.ExecContext(ctx, `INSERT INTO test_stage (run_id, digest, n, stage, status, reason, started_at, millis, log)
+			VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)`,
+			run, x.Package, n, x.Stage, x.Status, x.Reason, db.Time{Time: x.Started}, x.Took.Milliseconds(), x.Log)
+		if err != nil {
+			return fmt.Errorf("insert test stage: %w", err)
+		}
+	}
+	for n, c := range r.cases {
+		_, err := tx.ExecContext(ctx, `INSERT INTO test_case (run_id, n, digest, stage, name, status, detail, millis) VALUES ($1, $2, $3, $4, $5, $6, $7, $8)`,
+			run, n, c.Package, c.Stage, c.Name, c.Status, c.Detail, c.Took.Milliseconds())
 		if err != nil {
 			return fmt.Errorf("insert test case: %w", err)
 		}
@@ -146,9 +169,16 @@ func (s store) kept(ctx context.Context, q db.Q) ([]keptRow, error) {
 	return out, err
 }
 
+func (s store) stages(ctx context.Context, q db.Q, id albs.BuildID) ([]stageRow, error) {
+	var out []stageRow
+	err := q.SelectContext(ctx, &out, `SELECT run_id, digest, n, stage, status, reason, started_at, millis, log FROM test_stage
+		WHERE run_id IN (SELECT id FROM test_run WHERE build_id = $1) ORDER BY run_id, digest, n`, id)
+	return out, err
+}
+
 func (s store) cases(ctx context.Context, q db.Q, id albs.BuildID) ([]caseRow, error) {
 	var out []caseRow
-	err := q.SelectContext(ctx, &out, `SELECT run_id, n, digest, name, ok, detail FROM test_case
+	err := q.SelectContext(ctx, &out, `SELECT run_id, n, digest, stage, name, status, detail, millis FROM test_case
 		WHERE run_id IN (SELECT id FROM test_run WHERE build_id = $1) ORDER BY run_id, n`, id)
 	return out, err
 }

@@ -241,7 +241,7 @@ func (t *Tests) begin(ctx context.Context, p planned, b build.Build, revision in
 			return err
 		}
 		row := p.row
-		row.Revision, row.CreatedAt = revision, db.Now()
+		row.Revision, row.Part, row.CreatedAt = revision, 1, db.Now()
 		row.TaskID, err = t.queue.Enqueue(ctx, tx, queue.NewTask{
 			Kind: albs.KindTest, Lane: b.Lane(), Topic: build.Topic(row.BuildID), Needs: []string{p.host}, Room: p.room,
 		})

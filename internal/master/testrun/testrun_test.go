@@ -121,11 +121,15 @@ func (f *fixture) claim(t *testing.T) *worker.Lease {
 	return l
 }
 
-func (f *fixture) cases(ok bool) *albs.TestResult {
-	return &albs.TestResult{Cases: []albs.TestCase{
-		{Package: "hello-1-1.x86_64", Name: "install", OK: true},
-		{Package: "hello-debuginfo-1-1.x86_64", Name: "install", OK: ok, Detail: "details"},
-	}}
+// result is that of the run: hello passes, and its debuginfo if ok, else its install fails.
+func (f *fixture) result(ok bool) *albs.TestResult {
+	spec := &albs.TestSpec{Stages: stages, Packages: []albs.TestPackage{{NEVRA: "hello-1-1.x86_64"}, {NEVRA: "hello-debuginfo-1-1.x86_64"}}}
+	return mastertest.Tested(spec, func(nevra string, stage albs.TestStage) string {
+		if ok || nevra != "hello-debuginfo-1-1.x86_64" || stage != albs.StageInstall {
+			return ""
+		}
+		return "details"
+	})
 }
 
 func (f *fixture) want(t *testing.T, what string, hello, debug State) {
@@ -189,8 +193,8 @@ func TestRuns(t *testing.T) {
 		if _, err := f.queue.Put(f.tester, l.Token, file.Digest, 0, bytes.NewReader(log)); err != nil {
 			t.Fatal(err)
 		}
-		// A finished run with a failed case: the task has succeeded.
-		r := albs.Result{Test: f.cases(false), Logs: []albs.File{file}}
+		// A finished run with a failed stage: the task has succeeded.
+		r := albs.Result{Test: f.result(false), Logs: []albs.File{file}}
 		for range 2 {
 			if err := f.queue.Complete(f.tester, l.Token, albs.OutcomeOK, r); err != nil {
 				t.Fatal(err)
@@ -223,7 +227,7 @@ func TestRuns(t *testing.T) {
 			t.Fatal(err)
 		}
 		f.want(t, "restarted", Pending, Pending)
-		if err := f.queue.Complete(f.tester, f.claim(t).Token, albs.OutcomeOK, albs.Result{Test: f.cases(true)}); err != nil {
+		if err := f.queue.Complete(f.tester, f.claim(t).Token, albs.OutcomeOK, albs.Result{Test: f.result(true)}); err != nil {
 			t.Fatal(err)
 		}
 		f.want(t, "second run", Passed, Passed)
@@ -424,12 +428,12 @@ func TestFlippedCase(t *testing.T) {
 	if err := f.follow(auth.System(t.Context(), "test"), f.built); err != nil {
 		t.Fatal(err)
 	}
-	if err := f.queue.Complete(f.tester, f.claim(t).Token, albs.OutcomeOK, albs.Result{Test: f.cases(false)}); err != nil {
+	if err := f.queue.Complete(f.tester, f.claim(t).Token, albs.OutcomeOK, albs.Result{Test: f.result(false)}); err != nil {
 		t.Fatal(err)
 	}
 	f.want(t, "as reported", Passed, Failed)
 	for _, change := range []string{
-		`UPDATE test_case SET ok = TRUE`,
+		`UPDATE test_stage SET status = 'passed'`,
 		`DELETE FROM outbox`, // which holds the statements' rows
 		`DELETE FROM statement WHERE predicate = 'test'`,
 	} {
@@ -454,8 +458,8 @@ func TestRefused(t *testing.T) {
 			err     albs.Kind
 			state   albs.TaskState
 		}{
-			{"no case", albs.OutcomeOK, albs.Result{}, albs.Invalid, albs.TaskFailed},
-			{"a foreign package", albs.OutcomeOK, albs.Result{Test: &albs.TestResult{Cases: []albs.TestCase{{Package: "bash-5-1.x86_64", Name: "install", OK: true}}}}, albs.Invalid, albs.TaskFailed},
+			{"no stage", albs.OutcomeOK, albs.Result{}, albs.Invalid, albs.TaskFailed},
+			{"a foreign package", albs.OutcomeOK, albs.Result{Test: &albs.TestResult{Stages: []albs.StageResult{{Package: "bash-5-1.x86_64", Stage: albs.StageInstall, Status: albs.TestPassed}}}}, albs.Invalid, albs.TaskFailed},
 			{"excluded", albs.OutcomeExcluded, albs.Result{}, albs.Invalid, albs.TaskFailed},
 			{"could not be carried out", albs.OutcomeFailed, albs.Result{Reason: "nothing provides libfoo"}, "", albs.TaskFailed},
 		}
@@ -482,11 +486,11 @@ func TestRefused(t *testing.T) {
 		if n := f.count(t, `SELECT count(*) FROM statement`); n != 0 {
 			t.Errorf("%d statements of tests that nobody carried out", n)
 		}
-		// A package without a case counts as failed.
-		only := &albs.TestResult{Cases: f.cases(true).Cases[:1]}
+		// A package without a stage counts as failed.
+		only := &albs.TestResult{Stages: f.result(true).Stages[:len(stages)]}
 		if err := f.queue.Complete(f.tester, f.claim(t).Token, albs.OutcomeOK, albs.Result{Test: only}); err != nil {
 			t.Fatal(err)
 		}
-		f.want(t, "no case about one", Passed, Failed)
+		f.want(t, "no stage about one", Passed, Failed)
 	})
 }

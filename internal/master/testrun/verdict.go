@@ -11,8 +11,8 @@ type State string
 
 // The states of a package.
 const (
-	Passed  State = "passed"  // every case about it was good
-	Failed  State = "failed"  // a case was bad, none was about it, or its tests could not be carried out
+	Passed  State = "passed"  // every stage of its test passed, or was left out on purpose
+	Failed  State = "failed"  // a stage didn't, none was about it, or its tests could not be carried out
 	Pending State = "pending" // its tests are still to end
 	Missing State = "missing" // it was not tested
 )
@@ -24,11 +24,11 @@ type Verdict struct {
 }
 
 // view is what the verdict rule needs to know of the latest run of one rebuild,
-// with the cases about one package.
+// with the stages about one package.
 type view struct {
 	State  albs.TaskState // of the test task
 	Reason string         // the task's
-	Cases  []Case
+	Stages []Stage
 }
 
 // verdictOf is the one place where it is decided what tests say of a package. runs
@@ -50,7 +50,7 @@ var rank = map[State]int{Passed: 0, Missing: 1, Pending: 2, Failed: 3}
 func (r view) verdict() Verdict {
 	switch r.State {
 	case albs.TaskSucceeded:
-		return judge(r.Cases)
+		return judge(r.Stages)
 	case albs.TaskFailed:
 		return Verdict{Failed, "its tests could not be carried out: " + r.Reason}
 	case albs.TaskCancelled, albs.TaskExcluded:
@@ -61,28 +61,39 @@ func (r view) verdict() Verdict {
 	return Verdict{Pending, "its tests wait for a tester"}
 }
 
-// judge says what the cases about one package come to.
-func judge(cases []Case) Verdict {
-	if len(cases) == 0 {
-		return Verdict{Failed, "no test case was about it"}
-	}
-	bad := 0
-	var first Case
-	for _, c := range cases {
-		if !c.OK {
-			if bad == 0 {
-				first = c
+// judge says what the stages about one package come to.
+func judge(stages []Stage) Verdict {
+	passed, skipped, bad := 0, 0, 0
+	var first Stage
+	for _, s := range stages {
+		switch {
+		case s.Status == albs.TestPassed:
+			passed++
+		case !s.Status.Bad():
+			skipped++
+		default:
+			// What failed comes before what couldn't run for that.
+			if bad++; bad == 1 || first.Status == albs.TestNotRun && s.Status == albs.TestFailed {
+				first = s
 			}
-			bad++
 		}
 	}
 	switch {
+	case len(stages) == 0:
+		return Verdict{Failed, "no stage of a test was about it"}
+	case bad == 0 && skipped == 0:
+		return Verdict{Passed, fmt.Sprintf("%d stages passed", passed)}
 	case bad == 0:
-		return Verdict{Passed, fmt.Sprintf("%d of %d cases passed", len(cases), len(cases))}
-	case first.Detail == "":
-		return Verdict{Failed, fmt.Sprintf("%d of %d cases failed: %s", bad, len(cases), first.Name)}
+		return Verdict{Passed, fmt.Sprintf("%d stages passed, %d were skipped", passed, skipped)}
 	}
-	return Verdict{Failed, fmt.Sprintf("%d of %d cases failed: %s: %s", bad, len(cases), first.Name, firstLine(first.Detail))}
+	why := fmt.Sprintf("stage %s %s", first.Stage, map[bool]string{true: "failed", false: "was not run"}[first.Status == albs.TestFailed])
+	if first.Reason != "" {
+		why += ": " + firstLine(first.Reason)
+	}
+	if bad > 1 {
+		why += fmt.Sprintf(" (and %d more)", bad-1)
+	}
+	return Verdict{Failed, why}
 }
 
 func firstLine(s string) string {

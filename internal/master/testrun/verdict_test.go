@@ -1,20 +1,24 @@
 package testrun
 
 import (
+	"slices"
 	"strings"
 	"testing"
+	"time"
 	"unicode/utf8"
 
 	"github.com/google/go-cmp/cmp"
 
 	"albs/internal/albs"
+	"albs/internal/master/artifact"
 	"albs/internal/master/queue"
 )
 
 func TestVerdictOf(t *testing.T) {
 	t.Parallel()
-	good := []Case{{Name: "install", OK: true}, {Name: "remove", OK: true}}
-	bad := []Case{{Name: "install", OK: true}, {Name: "files", Detail: "/usr/bin/a is missing\nand more"}, {Name: "remove"}}
+	good := []Stage{{Stage: "install", Status: "passed"}, {Stage: "remove", Status: "passed"}}
+	bad := []Stage{{Stage: "install", Status: "passed"}, {Stage: "remove", Status: "not_run"}, {Stage: "integrity", Status: "failed", Reason: "/usr/bin/a is missing\nand more"}}
+	skipped := []Stage{{Stage: "install", Status: "passed"}, {Stage: "upgrade", Status: "skipped", Reason: "no released version"}}
 	tests := []struct {
 		name  string
 		runs  []view
@@ -26,15 +30,17 @@ func TestVerdictOf(t *testing.T) {
 		{"blocked", []view{{State: albs.TaskBlocked}}, Pending, "its tests wait for a tester"},
 		{"runs", []view{{State: albs.TaskLeased}}, Pending, "its tests are running"},
 		{"stops", []view{{State: albs.TaskStopping}}, Pending, "its tests are running"},
-		{"passed", []view{{State: albs.TaskSucceeded, Cases: good}}, Passed, "2 of 2 cases passed"},
-		{"failed cases of a finished run", []view{{State: albs.TaskSucceeded, Cases: bad}}, Failed, "2 of 3 cases failed: files: /usr/bin/a is missing"},
-		{"no detail", []view{{State: albs.TaskSucceeded, Cases: bad[2:]}}, Failed, "1 of 1 cases failed: remove"},
-		{"without cases", []view{{State: albs.TaskSucceeded}}, Failed, "no test case was about it"},
+		{"passed", []view{{State: albs.TaskSucceeded, Stages: good}}, Passed, "2 stages passed"},
+		{"failed stages of a finished run", []view{{State: albs.TaskSucceeded, Stages: bad}}, Failed, "stage integrity failed: /usr/bin/a is missing (and 1 more)"},
+		{"no reason", []view{{State: albs.TaskSucceeded, Stages: bad[1:2]}}, Failed, "stage remove was not run"},
+		{"skipped", []view{{State: albs.TaskSucceeded, Stages: skipped}}, Passed, "1 stages passed, 1 were skipped"},
+		{"an unknown status", []view{{State: albs.TaskSucceeded, Stages: []Stage{{Stage: "install", Status: "odd"}}}}, Failed, "stage install was not run"},
+		{"without stages", []view{{State: albs.TaskSucceeded}}, Failed, "no stage of a test was about it"},
 		{"not carried out", []view{{State: albs.TaskFailed, Reason: "no root"}}, Failed, "its tests could not be carried out: no root"},
 		{"cancelled", []view{{State: albs.TaskCancelled, Reason: "by olga"}}, Missing, "its tests were cancelled: by olga"},
-		{"passed in one place, pending in another", []view{{State: albs.TaskSucceeded, Cases: good}, {State: albs.TaskQueued}}, Pending, "its tests wait for a tester"},
-		{"failed comes before all", []view{{State: albs.TaskQueued}, {State: albs.TaskSucceeded, Cases: bad}, {State: albs.TaskSucceeded, Cases: good}}, Failed, "2 of 3 cases failed: files: /usr/bin/a is missing"},
-		{"passed twice", []view{{State: albs.TaskSucceeded, Cases: good}, {State: albs.TaskSucceeded, Cases: good[:1]}}, Passed, "2 of 2 cases passed"},
+		{"passed in one place, pending in another", []view{{State: albs.TaskSucceeded, Stages: good}, {State: albs.TaskQueued}}, Pending, "its tests wait for a tester"},
+		{"failed comes before all", []view{{State: albs.TaskQueued}, {State: albs.TaskSucceeded, Stages: bad}, {State: albs.TaskSucceeded, Stages: good}}, Failed, "stage integrity failed: /usr/bin/a is missing (and 1 more)"},
+		{"passed twice", []view{{State: albs.TaskSucceeded, Stages: good}, {State: albs.TaskSucceeded, Stages: good[:1]}}, Passed, "2 stages passed"},
 	}
 	for _, tt := range tests {
 		if got := verdictOf(tt.runs); got != (Verdict{tt.state, tt.say}) {
@@ -52,13 +58,15 @@ func TestAssemble(t *testing.T) {
 		[]runRow{{ID: 1, BuildTaskID: 7, TaskID: 10}},
 		[]queue.Task{{ID: 10, State: albs.TaskSucceeded}},
 		[]packageRow{{RunID: 1, Digest: d, NEVRA: "a"}, {RunID: 2, Digest: d, NEVRA: "a"}},
-		[]caseRow{{RunID: 1, Digest: d, Name: "install", OK: true}, {RunID: 2, Digest: d, Name: "install"}},
+		[]stageRow{{RunID: 1, Digest: d, Stage: "integrity", Status: "passed"}, {RunID: 2, Digest: d, Stage: "install", Status: "failed"}},
+		[]caseRow{{RunID: 1, Digest: d, Stage: "integrity", Name: "files", Status: "passed", Millis: 7}, {RunID: 2, Digest: d, Stage: "integrity", Name: "files"}},
 		[]logRow{{RunID: 1, Attempt: 1, Name: file.Name, Digest: file.Digest, Size: file.Size}, {RunID: 2, Attempt: 1, Name: "late.log"}},
 	)
-	cases := []Case{{Package: d, Name: "install", OK: true}}
+	stages := []Stage{{Package: d, Stage: "integrity", Status: "passed"}}
+	cases := []Case{{Package: d, Stage: "integrity", Name: "files", Status: "passed", Took: 7 * time.Millisecond}}
 	want := []Run{{
 		ID: 1, BuildTask: 7, Task: queue.Task{ID: 10, State: albs.TaskSucceeded},
-		Packages: []Package{{Digest: d, NEVRA: "a", Verdict: Verdict{Passed, "1 of 1 cases passed"}, Cases: cases}},
+		Packages: []Package{{Digest: d, NEVRA: "a", Verdict: Verdict{Passed, "1 stages passed"}, Stages: stages, Cases: cases}},
 		Logs:     []Log{{1, file}},
 	}}
 	if diff := cmp.Diff(want, got); diff != "" {
@@ -66,39 +74,69 @@ func TestAssemble(t *testing.T) {
 	}
 }
 
-func TestCheckCases(t *testing.T) {
+func TestCheckResult(t *testing.T) {
 	t.Parallel()
 	a, b := albs.DigestOf([]byte("a")), albs.DigestOf([]byte("b"))
-	packages := []albs.TestPackage{{NEVRA: "a-1-1.noarch", Digest: a}, {NEVRA: "b-1-1.x86_64", Digest: b}}
-	got, err := checkCases(packages, []albs.TestCase{
-		{Package: "b-1-1.x86_64", Name: "install", OK: true},
-		{Package: "a-1-1.noarch", Name: "install", Detail: "x\x00y\xff"},
-	})
-	want := []Case{{b, "install", true, ""}, {a, "install", false, "x\uFFFDy\uFFFD"}}
-	if diff := cmp.Diff(want, got); err != nil || diff != "" {
-		t.Errorf("checkCases: %v, %s", err, diff)
+	spec := &albs.TestSpec{
+		Packages: []albs.TestPackage{{NEVRA: "a-1-1.noarch", Digest: a}, {NEVRA: "b-1-1.x86_64", Digest: b}},
+		Stages:   []albs.TestStage{albs.StageInstall, albs.StageIntegrity},
 	}
-	long, err := checkCases(packages, []albs.TestCase{{Package: "b-1-1.x86_64", Name: "install", Detail: strings.Repeat("ä", maxDetail)}})
-	if err != nil || len(long[0].Detail) > maxDetail+8 {
-		t.Errorf("a long detail keeps %d bytes, %v", len(long[0].Detail), err)
+	now := time.Date(2026, 11, 27, 9, 0, 0, 0, time.UTC)
+	logs := []artifact.Artifact{{Name: "b.install.log"}}
+	ok := func() *albs.TestResult {
+		return &albs.TestResult{
+			Stages: []albs.StageResult{
+				{Package: "b-1-1.x86_64", Stage: "install", Status: "passed", Started: now, Millis: 5, Log: "b.install.log"},
+				{Package: "b-1-1.x86_64", Stage: "integrity", Status: "failed", Reason: "x\x00y\xff", Millis: -1, Started: time.Unix(-1<<40, 0)},
+				{Package: "a-1-1.noarch", Stage: "install", Status: "skipped", Millis: 1 << 60},
+			},
+			Cases: []albs.TestCase{{Package: "b-1-1.x86_64", Stage: "integrity", Name: "files of / are odd", Status: "failed", Detail: "z\x00"}},
+		}
 	}
-	many := make([]albs.TestCase, maxOf+1)
-	for i := range many {
-		many[i] = albs.TestCase{Package: "b-1-1.x86_64", Name: "n", OK: true}
+	got, err := checkResult(spec, ok(), logs)
+	want := result{
+		stages: []Stage{
+			{Package: a, Stage: "install", Status: "skipped", Took: maxTook},
+			{Package: a, Stage: "integrity", Status: "not_run", Reason: "the tester said nothing of it"},
+			{Package: b, Stage: "install", Status: "passed", Started: now, Took: 5 * time.Millisecond, Log: "b.install.log"},
+			{Package: b, Stage: "integrity", Status: "failed", Reason: "x\uFFFDy\uFFFD"},
+		},
+		cases: []Case{{Package: b, Stage: "integrity", Name: "files of / are odd", Status: "failed", Detail: "z\uFFFD"}},
+	}
+	if diff := cmp.Diff(want, got, cmp.AllowUnexported(result{})); err != nil || diff != "" {
+		t.Errorf("checkResult: %v (-want +got):\n%s", err, diff)
+	}
+	long := ok()
+	long.Cases[0].Detail = strings.Repeat("ä", maxDetail)
+	if got, err := checkResult(spec, long, logs); err != nil || len(got.cases[0].Detail) > maxDetail+8 {
+		t.Errorf("a long detail: %v", err)
 	}
 	for name, tt := range map[string]struct {
-		cases []albs.TestCase
-		kind  albs.Kind
+		change func(*albs.TestResult)
+		kind   albs.Kind
 	}{
-		"another package":      {[]albs.TestCase{{Package: "c-1-1.noarch", Name: "install", OK: true}}, albs.Invalid},
-		"no package":           {[]albs.TestCase{{Name: "install", OK: true}}, albs.Invalid},
-		"a name with newlines": {[]albs.TestCase{{Package: "b-1-1.x86_64", Name: "in\nstall"}}, albs.Invalid},
-		"no name":              {[]albs.TestCase{{Package: "b-1-1.x86_64"}}, albs.Invalid},
-		"too many of one":      {many, albs.TooLarge},
-		"too many":             {make([]albs.TestCase, maxCases+1), albs.TooLarge},
+		"no stage":             {func(r *albs.TestResult) { r.Stages = nil }, albs.Invalid},
+		"another package":      {func(r *albs.TestResult) { r.Stages[0].Package = "c-1-1.noarch" }, albs.Invalid},
+		"no package":           {func(r *albs.TestResult) { r.Stages[0].Package = "" }, albs.Invalid},
+		"another stage":        {func(r *albs.TestResult) { r.Stages[0].Stage = "remove" }, albs.Invalid},
+		"a stage twice":        {func(r *albs.TestResult) { r.Stages[1].Stage = "install" }, albs.Invalid},
+		"no status":            {func(r *albs.TestResult) { r.Stages[0].Status = "" }, albs.Invalid},
+		"a stage to do":        {func(r *albs.TestResult) { r.Stages[0].Status = "todo" }, albs.Invalid},
+		"a log that isn't":     {func(r *albs.TestResult) { r.Stages[0].Log = "other.log" }, albs.Invalid},
+		"another's case":       {func(r *albs.TestResult) { r.Cases[0].Package = "c-1-1.noarch" }, albs.Invalid},
+		"of another stage":     {func(r *albs.TestResult) { r.Cases[0].Stage = "remove" }, albs.Invalid},
+		"of no result":         {func(r *albs.TestResult) { r.Cases[0].Package = "a-1-1.noarch" }, albs.Invalid},
+		"a name with newlines": {func(r *albs.TestResult) { r.Cases[0].Name = "in\nstall" }, albs.Invalid},
+		"no name":              {func(r *albs.TestResult) { r.Cases[0].Name = "" }, albs.Invalid},
+		"a case of no status":  {func(r *albs.TestResult) { r.Cases[0].Status = "odd" }, albs.Invalid},
+		"bad and passed":       {func(r *albs.TestResult) { r.Stages[1].Status = "passed" }, albs.Invalid},
+		"too many of one":      {func(r *albs.TestResult) { r.Cases = slices.Repeat(r.Cases, maxOf+1) }, albs.TooLarge},
+		"too many":             {func(r *albs.TestResult) { r.Cases = make([]albs.TestCase, maxCases+1) }, albs.TooLarge},
 	} {
-		if _, err := checkCases(packages, tt.cases); albs.KindOf(err) != tt.kind {
-			t.Errorf("%s: checkCases = %v, want kind %q", name, err, tt.kind)
+		r := ok()
+		tt.change(r)
+		if _, err := checkResult(spec, r, logs); albs.KindOf(err) != tt.kind {
+			t.Errorf("%s: checkResult = %v, want kind %q", name, err, tt.kind)
 		}
 	}
 }
@@ -107,7 +145,7 @@ func FuzzText(f *testing.F) {
 	f.Add("plain")
 	f.Add("\x00\xff" + strings.Repeat("ä", maxDetail))
 	f.Fuzz(func(t *testing.T, s string) {
-		got := text(s)
+		got := text(s, maxDetail)
 		if !utf8.ValidString(got) || strings.ContainsRune(got, 0) || len(got) > 3*maxDetail+8 {
 			t.Errorf("text(%q) = %q", s, got)
 		}

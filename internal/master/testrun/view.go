@@ -3,6 +3,7 @@ package testrun
 import (
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
 	"albs/internal/albs"
@@ -18,6 +19,7 @@ type Run struct {
 	Item      albs.ItemID
 	BuildTask albs.TaskID // whose packages it tests
 	Revision  int         // 1 for the first
+	Part      int         // of the revision, from 1
 	Platform  string
 	Arch      albs.Arch
 	CreatedAt time.Time
@@ -31,13 +33,36 @@ type Package struct {
 	Digest  albs.Digest
 	NEVRA   string
 	Verdict Verdict
-	Cases   []Case
+	Stages  []Stage
+	Cases   []Case // of stages
+}
+
+// CasesOf returns the cases of one stage.
+func (p Package) CasesOf(s albs.TestStage) []Case {
+	var out []Case
+	for _, c := range p.Cases {
+		if c.Stage == s {
+			out = append(out, c)
+		}
+	}
+	return out
 }
 
 // Log is a log that an attempt of the run left.
 type Log struct {
 	Attempt int
 	albs.File
+}
+
+// LogOf returns the log of one of the run's stages, and whether it has one: that of the
+// attempt that carried it out, which is the last.
+func (r Run) LogOf(s Stage) (Log, bool) {
+	for _, l := range slices.Backward(r.Logs) {
+		if s.Log != "" && l.Name == s.Log {
+			return l, true
+		}
+	}
+	return Log{}, false
 }
 
 // Passed reports whether the run has ended and every package of it passed.
@@ -74,6 +99,10 @@ func (t *Tests) Of(ctx context.Context, id albs.BuildID) ([]Run, error) {
 	if err != nil {
 		return nil, wrap(err)
 	}
+	stages, err := t.store.stages(ctx, t.store.d, id)
+	if err != nil {
+		return nil, wrap(err)
+	}
 	cases, err := t.store.cases(ctx, t.store.d, id)
 	if err != nil {
 		return nil, wrap(err)
@@ -82,12 +111,12 @@ func (t *Tests) Of(ctx context.Context, id albs.BuildID) ([]Run, error) {
 	if err != nil {
 		return nil, wrap(err)
 	}
-	return assemble(rows, tasks, packages, cases, logs), nil
+	return assemble(rows, tasks, packages, stages, cases, logs), nil
 }
 
 // assemble makes runs of what was read of them, one thing after the other: what
 // belongs to a run that was made since rows were read is left out.
-func assemble(rows []runRow, tasks []queue.Task, packages []packageRow, cases []caseRow, logs []logRow) []Run {
+func assemble(rows []runRow, tasks []queue.Task, packages []packageRow, stages []stageRow, cases []caseRow, logs []logRow) []Run {
 	byID := make(map[albs.TaskID]queue.Task, len(tasks))
 	for _, task := range tasks {
 		byID[task.ID] = task
@@ -97,7 +126,7 @@ func assemble(rows []runRow, tasks []queue.Task, packages []packageRow, cases []
 	for i, r := range rows {
 		place[r.ID] = i
 		out[i] = Run{
-			ID: r.ID, Build: r.BuildID, Item: r.ItemID, BuildTask: r.BuildTaskID, Revision: r.Revision,
+			ID: r.ID, Build: r.BuildID, Item: r.ItemID, BuildTask: r.BuildTaskID, Revision: r.Revision, Part: r.Part,
 			Platform: r.Platform, Arch: r.Arch, CreatedAt: r.CreatedAt.Time, Task: byID[r.TaskID],
 		}
 	}
@@ -105,16 +134,29 @@ func assemble(rows []runRow, tasks []queue.Task, packages []packageRow, cases []
 		run int64
 		d   albs.Digest
 	}
-	about := make(map[key][]Case)
+	about := make(map[key]*Package, len(packages))
+	at := func(run int64, d albs.Digest) *Package {
+		k := key{run, d}
+		if about[k] == nil {
+			about[k] = &Package{}
+		}
+		return about[k]
+	}
+	for _, s := range stages {
+		p := at(s.RunID, s.Digest)
+		p.Stages = append(p.Stages, Stage{
+			Package: s.Digest, Stage: s.Stage, Status: s.Status, Reason: s.Reason, Started: s.Started.Time, Took: took(s.Millis), Log: s.Log,
+		})
+	}
 	for _, c := range cases {
-		k := key{c.RunID, c.Digest}
-		about[k] = append(about[k], Case{Package: c.Digest, Name: c.Name, OK: c.OK, Detail: c.Detail})
+		p := at(c.RunID, c.Digest)
+		p.Cases = append(p.Cases, Case{Package: c.Digest, Stage: c.Stage, Name: c.Name, Status: c.Status, Detail: c.Detail, Took: took(c.Millis)})
 	}
 	for _, p := range packages {
 		if i, ok := place[p.RunID]; ok {
-			r, found := &out[i], about[key{p.RunID, p.Digest}]
+			r, found := &out[i], at(p.RunID, p.Digest)
 			r.Packages = append(r.Packages, Package{
-				Digest: p.Digest, NEVRA: p.NEVRA, Cases: found, Verdict: view{r.Task.State, r.Task.Reason, found}.verdict(),
+				Digest: p.Digest, NEVRA: p.NEVRA, Stages: found.Stages, Cases: found.Cases, Verdict: view{r.Task.State, r.Task.Reason, found.Stages}.verdict(),
 			})
 		}
 	}
@@ -148,7 +190,7 @@ func (t *Tests) Verdict(ctx context.Context, id albs.BuildID, ds []albs.Digest) 
 	for _, task := range order {
 		r := latest[task]
 		for _, p := range r.Packages {
-			views[p.Digest] = append(views[p.Digest], view{r.Task.State, r.Task.Reason, p.Cases})
+			views[p.Digest] = append(views[p.Digest], view{r.Task.State, r.Task.Reason, p.Stages})
 		}
 	}
 	out := make(map[albs.Digest]Verdict, len(ds))
@@ -190,19 +232,28 @@ func (t *Tests) stated(ctx context.Context, d albs.Digest, v Verdict) (Verdict, 
 	return v, nil
 }
 
-// Cause returns why a run failed, nil if it didn't: by its first case that did, or, if
-// its tests could not be carried out, by the words with which that ended.
+// Cause returns why a run failed, nil if it didn't: by its first stage that did, and the
+// first bad case of that if it has such, or, if its tests could not be carried out, by the
+// words with which that ended.
 func (r Run) Cause() *failure.Cause {
 	if r.Task.State == albs.TaskFailed {
 		c := failure.OfWords(r.Task.Reason)
 		return &c
 	}
+	if r.Task.State != albs.TaskSucceeded {
+		return nil
+	}
 	for _, p := range r.Packages {
-		for _, x := range p.Cases {
-			if r.Task.State == albs.TaskSucceeded && !x.OK {
-				c := failure.OfCase(p.NEVRA, x.Name, x.Detail)
-				return &c
+		for _, s := range p.Stages {
+			if !s.Status.Bad() {
+				continue
 			}
+			name, said := string(s.Stage), s.Reason
+			if i := slices.IndexFunc(p.Cases, func(c Case) bool { return c.Stage == s.Stage && c.Status.Bad() }); i >= 0 {
+				name, said = p.Cases[i].Name, p.Cases[i].Detail
+			}
+			c := failure.OfCase(p.NEVRA, name, said)
+			return &c
 		}
 	}
 	return nil

@@ -13,6 +13,7 @@ import (
 	"albs/internal/albs"
 	"albs/internal/master/build"
 	"albs/internal/master/db"
+	"albs/internal/master/mastertest"
 )
 
 // TestClone: a form sent twice makes one build, and it is the one's who asked.
@@ -150,11 +151,10 @@ func TestFailedTests(t *testing.T) {
 	f.claim(albs.KindBuild, "arch:x86_64").succeed()
 	f.claim(albs.KindBuild, "arch:aarch64").succeed()
 	l := f.claim(albs.KindTest, "arch:x86_64")
-	r := albs.TestResult{}
-	for _, p := range l.Spec.Test.Packages {
-		r.Cases = append(r.Cases, albs.TestCase{Package: p.NEVRA, Name: "install", Detail: "dnf can't resolve: nothing provides <b>libfoo</b> needed by x"})
-	}
-	must(t, f.Queue.Complete(l.ctx, l.Token, albs.OutcomeOK, albs.Result{Test: &r}))
+	r := mastertest.Tested(l.Spec.Test, func(_ string, stage albs.TestStage) string {
+		return map[albs.TestStage]string{albs.StageInstall: "dnf can't resolve: nothing provides <b>libfoo</b> needed by x"}[stage]
+	})
+	must(t, f.Queue.Complete(l.ctx, l.Token, albs.OutcomeOK, albs.Result{Test: r}))
 	anon := f.browse("")
 	path := fmt.Sprintf("/build/1/task/%d", l.Token.Task)
 	contains(t, "build page", anon.page("/build/1"), "What failed", "<b>dependency</b>", "install of albs-rich-", "nothing provides &lt;b&gt;libfoo", `href="`+path+`"`, "!<b>libfoo")

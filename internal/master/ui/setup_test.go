@@ -249,10 +249,7 @@ func (l *lease) succeed() (built albs.Digest) {
 		r.Build = &albs.BuildResult{Packages: []albs.File{read(rpmFile)}, Record: record()}
 		built = r.Build.Packages[0].Digest
 	case albs.KindTest:
-		r.Test = &albs.TestResult{}
-		for _, p := range l.Spec.Test.Packages {
-			r.Test.Cases = append(r.Test.Cases, albs.TestCase{Package: p.NEVRA, Name: "install", OK: true}, albs.TestCase{Package: p.NEVRA, Name: "remove", OK: true})
-		}
+		r.Test = mastertest.Tested(l.Spec.Test, nil)
 	}
 	must(l.f.t, l.f.Queue.Complete(l.ctx, l.Token, albs.OutcomeOK, r))
 	return built

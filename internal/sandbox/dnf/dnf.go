@@ -42,6 +42,7 @@ const CacheDir = "/var/cache/albs"
 var (
 	repoID     = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._:-]{0,199}$`)
 	plainWord  = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._:+-]{0,99}$`)
+	plainNEVRA = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._:+~^-]{0,254}$`)
 	plainPath  = regexp.MustCompile(`^/[A-Za-z0-9/._-]{1,199}$`)
 	maxRequire = 20_000 // requirements in one call, and 1 MiB: argv has its bounds
 )
@@ -192,4 +193,12 @@ func CheckRequirements(reqs []string) error {
 		return albs.Errorf(albs.Invalid, "%d requirements are more than %d, or longer than 1 MiB", len(reqs), maxRequire)
 	}
 	return nil
+}
+
+// Protecting returns the option that has dnf refuse to remove packages of these names.
+// What is no plain name protects nothing and is left out.
+func Protecting(names []string) string {
+	plain := slices.DeleteFunc(slices.Clone(names), func(n string) bool { return !plainNEVRA.MatchString(n) })
+	slices.Sort(plain)
+	return "--setopt=protected_packages=" + strings.Join(slices.Compact(plain), ",")
 }

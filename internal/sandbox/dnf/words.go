@@ -10,9 +10,12 @@ import (
 
 // Refusal returns, as Invalid, why dnf failed if that is the packages' doing, out of the
 // last that it said: what it can't resolve, files that two packages have and that differ,
-// or a package whose scriptlet stops the transaction. It is nil where dnf's words name
-// no such thing.
+// or a package whose scriptlet stops the transaction. That protected packages would go
+// is a Conflict. It is nil where dnf's words name no such thing.
 func Refusal(said []byte) error {
+	if why := protected.FindSubmatch(said); why != nil {
+		return albs.Errorf(albs.Conflict, "protected packages would be removed with it: %.300s", why[1])
+	}
 	if why := unresolved(said); len(why) > 0 {
 		return albs.Errorf(albs.Invalid, "dnf can't resolve: %s", strings.Join(why, "; "))
 	}
@@ -24,6 +27,9 @@ func Refusal(said []byte) error {
 	}
 	return nil
 }
+
+// protected finds dnf's words of packages that it may not remove, the same in dnf 4 and 5.
+var protected = regexp.MustCompile(`(?m)The operation would result in removing the following protected packages: (.*)$`)
 
 // fileConflict finds rpm's words of a file that would be two things at once (rpmps.c).
 var fileConflict = regexp.MustCompile(`(?m)^[ \t]*(?:- )?(file \S+ (?:from install of|conflicts between attempted installs of) .*)$`)

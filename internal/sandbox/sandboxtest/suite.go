@@ -39,7 +39,7 @@ type Base interface {
 // Overlay is what it asks of a root: the methods of sandbox.Root.
 type Overlay interface {
 	Install(ctx context.Context, requirements []string, repos []sandbox.Repo, log io.Writer) error
-	Remove(ctx context.Context, names []string, repos []sandbox.Repo, log io.Writer) error
+	Remove(ctx context.Context, names, protected []string, repos []sandbox.Repo, log io.Writer) error
 	Installed(ctx context.Context) ([]sandbox.Package, error)
 	Run(ctx context.Context, c sandbox.Cmd) (int, error)
 	CopyIn(ctx context.Context, files ...sandbox.Copy) error
@@ -211,7 +211,10 @@ func (s *suite) packages(t *testing.T) {
 	if !errors.Is(err, albs.Unavailable) {
 		t.Errorf("Install from a repository that is away = %v, want Unavailable", err)
 	}
-	if err := r.Remove(t.Context(), []string{"m4"}, s.repos, &log); err != nil {
+	if err := r.Remove(t.Context(), []string{"m4"}, []string{"bash", "m4"}, s.repos, &log); !errors.Is(err, albs.Conflict) || !strings.Contains(err.Error(), "m4") {
+		t.Errorf("Remove of what is protected = %v, want a Conflict that names it", err)
+	}
+	if err := r.Remove(t.Context(), []string{"m4"}, []string{"bash"}, s.repos, &log); err != nil {
 		t.Fatalf("Remove: %v\n%s", err, log.String())
 	}
 	if code, out := sh(t, r, "root", "rpm -q m4; rpm -V zlib1g-dev"); !strings.Contains(out, "m4 is not installed") || code != 0 {

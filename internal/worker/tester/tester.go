@@ -1,30 +1,34 @@
-// Package tester is the role that finds out whether packages install: each one,
-// from the repositories of its task, into a fresh root, by the real dnf; then what
-// it installed is checked, and it is removed again.
+// Package tester is the role that finds out whether packages work: each one is
+// installed, from the repositories of its task, into a fresh root, by the real dnf;
+// then what came of it is checked, and so is whether an earlier release can be upgraded
+// to it, and whether it can be removed again. What is done of that, and in which order,
+// the task says (albs.TestStages); how, one function for each stage.
 //
-// A failed case is a finding and not a failed attempt: the attempt is done when
-// every package has been looked at. The package decides nothing; what a verdict
-// means is the master's.
+// A failed stage is a finding and not a failed attempt: the attempt is done when every
+// package has been looked at, and what can still be carried out behind a failed stage
+// is. The package decides nothing; what a verdict means is the master's.
 package tester
 
 import (
-	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
-	"io"
+	"os"
+	"slices"
 	"strings"
 	"time"
 
 	"github.com/rs/zerolog"
 
 	"albs/internal/albs"
-	"albs/internal/rpm"
 	"albs/internal/sandbox"
 	"albs/internal/sandbox/emulator"
 	"albs/internal/worker"
 	"albs/internal/worker/depot"
 	"albs/internal/worker/guard"
+	"albs/internal/worker/tester/engine"
+	"albs/internal/worker/tester/engine/native"
 )
 
 // Config holds what an operator may set.
@@ -42,21 +46,38 @@ type Config struct {
 	Emulate []albs.Arch `yaml:"emulate"`
 	// MinFree is the free disk in bytes below which no task is taken, as of guard.New.
 	MinFree int64 `yaml:"min_free"`
+
+	limits map[albs.TestStage]time.Duration // other than stageLimits
 }
 
 // Run tests what m has to be tested until ctx is done. It fails with Unavailable
 // if no root can be made here.
 func Run(ctx context.Context, c Config, version string, m worker.Master, d *depot.Depot, log zerolog.Logger) error {
 	c.Sandbox.Emulators = emulator.InForce(ctx, c.Emulate, log)
-	engine, err := sandbox.New(ctx, c.Sandbox)
+	c.Sandbox.Limits = bounded(c.Sandbox.Limits)
+	made, err := sandbox.New(ctx, c.Sandbox)
 	if err != nil {
 		return fmt.Errorf("start tester: %w", err)
 	}
-	log.Info().Str("isolation", engine.Isolation().String()).Msg("tester ready")
+	log.Info().Str("isolation", made.Isolation().String()).Msg("tester ready")
+	j := jobs{engine: native.New(made), depot: d, limits: stageLimits}
+	if c.limits != nil {
+		j.limits = c.limits
+	}
+	for _, e := range c.Sandbox.Emulators {
+		j.emulated = append(j.emulated, e.Arch)
+	}
 	return work(ctx, c, version, m, guard.New(c.MinFree, log, c.Sandbox.Dir), log,
-		func(ctx context.Context, s *worker.Session) (albs.Outcome, albs.Result, error) {
-			return job(ctx, s, engine, d)
-		})
+		j.do)
+}
+
+// bounded returns l with what an operator left open bounded for tests, which are
+// smaller than builds: of a package that fills the disk or talks without end there is
+// no more to know than that.
+func bounded(l sandbox.Limits) sandbox.Limits {
+	l.Disk = cmp.Or(l.Disk, 16<<30)
+	l.Output = cmp.Or(l.Output, 128<<20)
+	return l
 }
 
 // work does the tasks by job, and under g, until ctx is done.
@@ -82,12 +103,33 @@ func (c Config) offer(version string, g *guard.Guard) worker.Offer {
 	return o
 }
 
-func job(ctx context.Context, s *worker.Session, engine *sandbox.Engine, d *depot.Depot) (albs.Outcome, albs.Result, error) {
-	spec := s.Lease.Spec.Test
-	if spec == nil || len(spec.Packages) == 0 {
-		return "", albs.Result{}, albs.Errorf(albs.Invalid, "the task names nothing to test")
+// jobs does tests with an engine.
+type jobs struct {
+	engine   engine.Engine
+	depot    *depot.Depot
+	limits   map[albs.TestStage]time.Duration
+	emulated []albs.Arch // whose programs take longer
+}
+
+// slower is by how much the limits of emulated arches are longer.
+const slower = 10
+
+// limit returns how long a stage may take in roots of arch.
+func (j jobs) limit(stage albs.TestStage, arch albs.Arch) time.Duration {
+	l := cmp.Or(j.limits[stage], defaultLimit)
+	if slices.Contains(j.emulated, arch) {
+		l *= slower
 	}
-	served, err := d.Serve(ctx, s.Master(), s.Lease, spec.Root.Repos)
+	return l
+}
+
+// do tests the packages of one task.
+func (j jobs) do(ctx context.Context, s *worker.Session) (albs.Outcome, albs.Result, error) {
+	spec := s.Lease.Spec.Test
+	if err := j.check(spec); err != nil {
+		return "", albs.Result{}, err
+	}
+	served, err := j.depot.Serve(ctx, s.Master(), s.Lease, spec.Root.Repos)
 	if err != nil {
 		return "", albs.Result{}, err
 	}
@@ -96,29 +138,68 @@ func job(ctx context.Context, s *worker.Session, engine *sandbox.Engine, d *depo
 	for _, r := range served.Repos() {
 		repos = append(repos, sandbox.Repo{ID: r.ID, BaseURL: r.BaseURL, Priority: r.Priority, Own: r.Own})
 	}
-	log := s.Log("test")
-	fmt.Fprintf(log, "making the base of %s %s\n", spec.Root.Platform, spec.Root.Arch)
-	base, err := engine.Base(ctx, spec.Root, repos, log)
+	b := bench{jobs: j, spec: spec, log: s.Log("test"), began: time.Now()}
+	b.keep = func(ctx context.Context, name string, content []byte) error {
+		f, err := keep(ctx, s, name, content)
+		b.logs = append(b.logs, f)
+		return err
+	}
+	fmt.Fprintf(b.log, "making the base of %s %s\n", spec.Root.Platform, spec.Root.Arch)
+	b.base, err = j.engine.Base(ctx, spec.Root, repos, b.log)
 	if errors.Is(err, albs.Invalid) { // the platform's fault, no package's, and so without its kind
 		err = albs.Errorf(albs.Unavailable, "platform %s gives no root: %v", spec.Root.Platform, err)
 	}
 	if err != nil {
 		return "", albs.Result{}, withProblems(err, served)
 	}
-	defer base.Close()
+	defer b.base.Close()
 	result := albs.TestResult{}
 	for _, p := range spec.Packages {
-		cases, err := test(ctx, base, repos, p, log)
+		stages, cases, err := b.test(ctx, p)
 		if err != nil {
 			return "", albs.Result{}, withProblems(fmt.Errorf("test %s: %w", p.NEVRA, err), served)
 		}
+		result.Stages = append(result.Stages, stages...)
 		result.Cases = append(result.Cases, cases...)
 	}
 	logs, err := s.UploadLogs(ctx)
 	if err != nil {
 		return "", albs.Result{}, err
 	}
-	return albs.OutcomeOK, albs.Result{Logs: logs, Test: &result}, nil
+	return albs.OutcomeOK, albs.Result{Logs: slices.Concat(logs, b.logs), Test: &result}, nil
+}
+
+// check refuses a task that can't be carried out as it stands.
+func (j jobs) check(spec *albs.TestSpec) error {
+	if spec == nil || len(spec.Packages) == 0 || len(spec.Stages) == 0 {
+		return albs.Errorf(albs.Invalid, "the task names nothing to test")
+	}
+	if len(spec.Packages) > albs.MaxTested {
+		return albs.Errorf(albs.Invalid, "the task names %d packages, and one tests at most %d", len(spec.Packages), albs.MaxTested)
+	}
+	for i, stage := range spec.Stages {
+		if slices.Contains(spec.Stages[:i], stage) {
+			return albs.Errorf(albs.Invalid, "the task names the stage %.40q twice", stage)
+		}
+	}
+	if want := cmp.Or(spec.Engine, albs.EngineNative); want != j.engine.Name() {
+		return albs.Errorf(albs.Unavailable, "the task asks for the engine %.40q, and this tester has %s", want, j.engine.Name())
+	}
+	return nil
+}
+
+// keep uploads the log of a stage.
+func keep(ctx context.Context, s *worker.Session, name string, content []byte) (albs.File, error) {
+	f, err := os.CreateTemp("", "stage-*.log")
+	if err != nil {
+		return albs.File{}, fmt.Errorf("keep %s: %w", name, err)
+	}
+	defer os.Remove(f.Name())
+	_, err = f.Write(content)
+	if err = errors.Join(err, f.Close()); err != nil {
+		return albs.File{}, fmt.Errorf("keep %s: %w", name, err)
+	}
+	return s.Upload(ctx, f.Name(), name)
 }
 
 // withProblems adds what the depot could not serve, which dnf's own words hide.
@@ -127,150 +208,4 @@ func withProblems(err error, served *depot.Served) error {
 		return fmt.Errorf("%w (%s)", err, strings.Join(p, "; "))
 	}
 	return err
-}
-
-// Names of the cases, in the order in which they run; a failed one ends a
-// package's test, and the rest are not reported.
-const (
-	caseInstall   = "install"
-	caseFiles     = "files"
-	caseLibraries = "libraries"
-	caseRemove    = "remove"
-)
-
-const (
-	checkTime = 10 * time.Minute
-	maxDetail = 2000
-)
-
-// test runs the cases of one package in an overlay of its own.
-func test(ctx context.Context, base *sandbox.Base, repos []sandbox.Repo, p albs.TestPackage, log io.Writer) ([]albs.TestCase, error) {
-	nevra, err := rpm.ParseNEVRA(p.NEVRA)
-	if err != nil {
-		return nil, err
-	}
-	root, err := base.Overlay(ctx)
-	if err != nil {
-		return nil, err
-	}
-	defer func() {
-		if cerr := root.Close(); cerr != nil {
-			fmt.Fprintf(log, "the root is left behind: %v\n", cerr)
-		}
-	}()
-	fmt.Fprintf(log, "\n== %s\n", p.NEVRA)
-	var cases []albs.TestCase
-	add := func(name string, detail string) bool {
-		ok := detail == ""
-		cases = append(cases, albs.TestCase{Package: p.NEVRA, Name: name, OK: ok, Detail: shorten(detail)})
-		fmt.Fprintf(log, "-- %s: %s\n", name, map[bool]string{true: "ok", false: "FAILED: " + shorten(detail)}[ok])
-		return ok
-	}
-
-	if err := root.Install(ctx, []string{p.NEVRA}, repos, log); err != nil {
-		if !errors.Is(err, albs.Invalid) {
-			return nil, err
-		}
-		add(caseInstall, err.Error())
-		return cases, nil
-	}
-	detail, err := installed(ctx, root, p)
-	if err != nil || !add(caseInstall, detail) {
-		return cases, err
-	}
-	for _, check := range []struct {
-		name   string
-		script string
-	}{{caseFiles, filesScript}, {caseLibraries, librariesScript}} {
-		detail, err := run(ctx, root, check.script, nevra, log)
-		if err != nil || !add(check.name, detail) {
-			return cases, err
-		}
-	}
-	if err := root.Remove(ctx, []string{p.NEVRA}, repos, log); err != nil {
-		if !errors.Is(err, albs.Invalid) {
-			return nil, err
-		}
-		add(caseRemove, err.Error())
-		return cases, nil
-	}
-	detail, err = run(ctx, root, removedScript, nevra, log)
-	if err != nil {
-		return cases, err
-	}
-	add(caseRemove, detail)
-	return cases, nil
-}
-
-// installed says what is wrong with what dnf installed: it must be the very file
-// under test, not another one that has its name. A file that can't be told is none
-// that was tested.
-func installed(ctx context.Context, root *sandbox.Root, p albs.TestPackage) (string, error) {
-	packages, err := root.Installed(ctx)
-	if err != nil {
-		return "", err
-	}
-	return identity(packages, p), nil
-}
-
-// identity returns what keeps p from being among the packages, "" if it is.
-func identity(packages []sandbox.Package, p albs.TestPackage) string {
-	for _, have := range packages {
-		switch {
-		case have.NEVRA() != p.NEVRA:
-		case have.File == "":
-			return "which file dnf installed can't be told: its repository gives it a name that isn't the package's own"
-		case have.File != p.Digest:
-			return fmt.Sprintf("dnf installed another file of that name, %s", have.File.Short())
-		default:
-			return ""
-		}
-	}
-	return "dnf reported success and the package is not installed"
-}
-
-// The scripts run inside the root, as root, without network. $1 is the package.
-// rpm -V leaves out what a package may change itself: times and configuration.
-const (
-	filesScript = `rpm -V --nomtime --noconfig -- "$1"`
-
-	librariesScript = `rpm -ql -- "$1" | while IFS= read -r f; do
-	case $f in /usr/lib/debug/*|/usr/src/debug/*) continue;; esac
-	[ -f "$f" ] && [ ! -L "$f" ] || continue
-	[ "$(head -c 4 -- "$f" 2>/dev/null | tr -d '\0')" = "$(printf '\177ELF')" ] || continue
-	ldd -- "$f" 2>/dev/null | grep 'not found' | sed "s|^|$f:|"
-done`
-
-	removedScript = `if rpm -q -- "$1" >/dev/null; then echo "the package is still installed"; fi`
-)
-
-// run returns what a check had to say: nothing if all is well.
-func run(ctx context.Context, root *sandbox.Root, script string, n rpm.NEVRA, log io.Writer) (string, error) {
-	var out bytes.Buffer
-	name := fmt.Sprintf("%s-%s-%s.%s", n.Name, n.Version, n.Release, n.Arch)
-	code, err := root.Run(ctx, sandbox.Cmd{
-		Argv: []string{"/bin/sh", "-c", script, "sh", name}, User: sandbox.UserRoot,
-		Stdout: io.MultiWriter(&out, log), Stderr: log, Limits: sandbox.Limits{Time: checkTime, Output: 1 << 20},
-	})
-	if errors.Is(err, albs.Invalid) || errors.Is(err, albs.NotFound) {
-		return err.Error(), nil // it passed a limit, or took the shell along: the package's own doing
-	}
-	if err != nil {
-		return "", err
-	}
-	if text := strings.TrimSpace(out.String()); text != "" {
-		return text, nil
-	}
-	if code != 0 {
-		return fmt.Sprintf("the check ended with code %d", code), nil
-	}
-	return "", nil
-}
-
-func shorten(s string) string {
-	s = strings.ToValidUTF8(strings.TrimSpace(s), "?")
-	if len(s) > maxDetail {
-		s = strings.ToValidUTF8(s[:maxDetail], "") + " …"
-	}
-	return s
 }

@@ -2,6 +2,7 @@ package tester
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -14,7 +15,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/google/go-cmp/cmp"
+	gocmp "github.com/google/go-cmp/cmp"
 	"github.com/rs/zerolog"
 
 	"albs/internal/albs"
@@ -60,94 +61,51 @@ func TestShorten(t *testing.T) {
 	}
 }
 
-// recipe makes the packages under test. Each has one fault that one case finds.
-const recipe = `%global debug_package %{nil}
-%global __os_install_post %{nil}
-Name: x
-Version: 1
-Release: 1
-Summary: x
-License: MIT
-%description
-x
-%package good
-Summary: x
-%description good
-x
-%package needs
-Summary: x
-Requires: nosuch-thing
-%description needs
-x
-%package refuses
-Summary: x
-%description refuses
-x
-%package changes
-Summary: x
-%description changes
-x
-%package links
-Summary: x
-AutoReqProv: no
-%description links
-x
-%package stays
-Summary: x
-%description stays
-x
-%package hangs
-Summary: x
-%description hangs
-x
-%package modular
-Summary: x
-ModularityLabel: x:1:1:c0ffee00
-%description modular
-x
-%package eats
-Summary: x
-%description eats
-x
-%package odd
-Summary: x
-%description odd
-x
-%install
-for p in good needs refuses changes stays hangs modular eats odd; do mkdir -p %{buildroot}/usr/share/x-$p; echo $p > %{buildroot}/usr/share/x-$p/file; done
-install -D %{_sourcedir}/links %{buildroot}/usr/bin/x-links
-%pre refuses
-exit 1
-%post changes
-echo changed > /usr/share/x-changes/file
-%preun stays
-exit 1
-%preun eats
-rm -f /bin/sh /usr/bin/sh
-%post hangs
-setsid sleep NAP &
-sleep NAP
-%files good
-/usr/share/x-good
-%files needs
-/usr/share/x-needs
-%files refuses
-/usr/share/x-refuses
-%files changes
-/usr/share/x-changes
-%files links
-/usr/bin/x-links
-%files stays
-/usr/share/x-stays
-%files hangs
-/usr/share/x-hangs
-%files modular
-/usr/share/x-modular
-%files eats
-/usr/share/x-eats
-%files odd
-/usr/share/x-odd
-`
+// recipes make the packages under test: a subpackage x-NAME each, with a file of its own,
+// in two versions. Each has one fault that one stage finds, or none.
+var recipes = []struct {
+	name, tags, scripts string
+}{
+	{name: "good"},
+	{name: "needs", tags: "Requires: nosuch-thing"},
+	{name: "refuses", scripts: "%pre refuses\nexit 1"},
+	{name: "changes", scripts: "%post changes\necho changed > /usr/share/x-changes/file"},
+	{name: "links", tags: "AutoReqProv: no"},
+	{name: "clashes", tags: "AutoReqProv: no"},
+	{name: "stays", scripts: "%preun stays\nexit 1"},
+	{name: "eats", scripts: "%preun eats\nrm -f /bin/sh /usr/bin/sh"},
+	{name: "odd"},
+	{name: "modular", tags: "ModularityLabel: x:1:1:c0ffee00"},
+	{name: "base", tags: "Requires: x-good\nConflicts: x-refuses"},
+	{name: "guards", scripts: "%post guards\nmkdir -p /etc/dnf/protected.d\necho x-guards > /etc/dnf/protected.d/x.conf"},
+	{name: "noup", scripts: "%pre noup\n[ $1 = 1 ]"},
+	{name: "nodown", scripts: "%preun nodown\n[ $1 = 0 ] || [ %{version} = 1 ]"},
+	{name: "once", scripts: "%pre once\n! [ -e /var/tmp/x-once ] || exit 1\ntouch /var/tmp/x-once"},
+	{name: "hangs", scripts: "%post hangs\nsetsid sleep 86399 &\nsleep 86399"},
+	{name: "naps", scripts: "%post naps\nsetsid sleep NAP &\nsleep NAP"},
+	{name: "forks", scripts: "%post forks\nf() { f | f & }\nf\nsleep 86399"},
+	{name: "fills", scripts: "%post fills\nhead -c 1G /dev/zero > /var/tmp/fill\nsleep 86399"},
+	{name: "talks", scripts: "%post talks\nyes 0123456789012345678901234567890123456789"},
+	{name: "kills", scripts: "%post kills\nkill -9 $PPID\nsleep 86399"},
+}
+
+// spec is the recipe of the version %{v} of all packages under test.
+func spec() string {
+	var b strings.Builder
+	b.WriteString("%global debug_package %{nil}\n%global __os_install_post %{nil}\nName: x\nVersion: %{v}\nRelease: 1\nSummary: x\nLicense: MIT\n%description\nx\n")
+	for _, r := range recipes {
+		fmt.Fprintf(&b, "%%package %s\nSummary: x\n%s\n%%description %[1]s\nx\n", r.name, r.tags)
+	}
+	b.WriteString("%install\nmkdir -p %{buildroot}/usr/bin\ninstall %{_sourcedir}/links %{buildroot}/usr/bin/x-links\necho x > %{buildroot}/usr/bin/sed\n")
+	for _, r := range recipes {
+		fmt.Fprintf(&b, "mkdir -p %%{buildroot}/usr/share/x-%s\necho %%{v} > %%{buildroot}/usr/share/x-%[1]s/file\n", r.name)
+	}
+	for _, r := range recipes {
+		own := map[string]string{"links": "/usr/bin/x-links", "clashes": "/usr/bin/sed"}[r.name]
+		fmt.Fprintf(&b, "%s\n%%files %s\n/usr/share/x-%[2]s\n%s\n", r.scripts, r.name, own)
+	}
+	return strings.ReplaceAll(b.String(), "NAP", sandboxtest.Nap)
+}
 
 // host runs a program of the host in dir.
 func host(t *testing.T, dir string, argv ...string) {
@@ -182,16 +140,18 @@ func packages(t *testing.T) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for name, text := range map[string]string{"x.spec": strings.ReplaceAll(recipe, "NAP", sandboxtest.Nap), "lib.c": "int f(void) { return 0; }\n", "main.c": "int f(void);\nint main(void) { return f(); }\n"} {
+	for name, text := range map[string]string{"x.spec": spec(), "lib.c": "int f(void) { return 0; }\n", "main.c": "int f(void);\nint main(void) { return f(); }\n"} {
 		if err := os.WriteFile(filepath.Join(top, name), []byte(text), 0o644); err != nil {
 			t.Fatal(err)
 		}
 	}
 	host(t, top, "gcc", "-shared", "-o", "libnosuch.so", "lib.c")
 	host(t, top, "gcc", "-o", "links", "main.c", "-L.", "-lnosuch")
-	host(t, top, "rpmbuild", "--quiet", "-bb", "--define", "_topdir "+top, "--define", "_sourcedir "+top, "x.spec")
+	for _, v := range []string{"1", "2"} {
+		host(t, top, "rpmbuild", "--quiet", "-bb", "--define", "_topdir "+top, "--define", "_sourcedir "+top, "--define", "v "+v, "x.spec")
+	}
 	dir := filepath.Join(top, "RPMS", "x86_64")
-	if err := os.Rename(filepath.Join(dir, "x-odd-1-1.x86_64.rpm"), filepath.Join(dir, "odd.rpm")); err != nil {
+	if err := os.Rename(filepath.Join(dir, "x-odd-2-1.x86_64.rpm"), filepath.Join(dir, "odd.rpm")); err != nil {
 		t.Fatal(err)
 	}
 	host(t, dir, "createrepo_c", "--quiet", "--no-database", ".")
@@ -209,8 +169,9 @@ type world struct {
 	dir  string // of the packages under test
 }
 
-// begin starts a tester that may reach the mirrors of the root and no others.
-func begin(t *testing.T) *world {
+// begin starts a tester that may reach the mirrors of the root and no others, as c says
+// what it allows.
+func begin(t *testing.T, c Config) *world {
 	t.Helper()
 	sandboxtest.Engine(t, sandbox.Config{}) // skips where there can be none
 	w := &world{fake: workertest.NewFake(), dir: packages(t)}
@@ -232,7 +193,7 @@ func begin(t *testing.T) *world {
 	if err != nil {
 		t.Fatal(err)
 	}
-	c := Config{Sandbox: sandbox.Config{Dir: dir}, Spool: filepath.Join(t.TempDir(), "spool"), Arch: albs.X8664, MinFree: 1}
+	c.Sandbox.Dir, c.Spool, c.Arch, c.MinFree = dir, filepath.Join(t.TempDir(), "spool"), albs.X8664, 1
 	master := w.fake.As(w.fake.AddWorker("kind:test", "arch:x86_64"))
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error, 1)
@@ -256,15 +217,23 @@ func (w *world) repomd(t *testing.T, dir string) albs.Digest {
 	return w.fake.AddBlob(b)
 }
 
-// pkg names a package under test by its file.
-func (w *world) pkg(t *testing.T, name, file string) albs.TestPackage {
+// pkg names the second version of a package under test, with what it upgrades from.
+func (w *world) pkg(t *testing.T, name string) albs.TestPackage {
 	t.Helper()
+	nevra := "x-" + name + "-2-1.x86_64"
+	file := nevra + ".rpm"
+	if name == "odd" {
+		file = "odd.rpm"
+	}
 	b, err := os.ReadFile(filepath.Join(w.dir, file))
 	if err != nil {
 		t.Fatal(err)
 	}
-	return albs.TestPackage{NEVRA: name + "-1-1.x86_64", Digest: albs.DigestOf(b)}
+	return albs.TestPackage{NEVRA: nevra, Digest: albs.DigestOf(b), From: "x-" + name + "-1-1.x86_64"}
 }
+
+// all are the stages that the tester knows.
+var all = albs.TestStages[:len(albs.TestStages)-1]
 
 // add queues a test.
 func (w *world) add(spec *albs.TestSpec) albs.TaskID {
@@ -287,69 +256,167 @@ func (w *world) end(t *testing.T, id albs.TaskID) (albs.Outcome, albs.Result) {
 	}
 }
 
-// TestCases: one attempt looks at every package, and each case finds its fault. A
-// package ends with its first failed case, and the task is done all the same.
-func TestCases(t *testing.T) {
-	t.Parallel()
-	w := begin(t)
-	spec := &albs.TestSpec{Root: w.root}
-	for _, name := range []string{"good", "needs", "refuses", "changes", "links", "stays", "modular", "eats"} {
-		spec.Packages = append(spec.Packages, w.pkg(t, "x-"+name, "x-"+name+"-1-1.x86_64.rpm"))
+// told returns what the stages of a package came to, in their order, and the reasons of
+// those that didn't pass.
+func told(r *albs.TestResult, nevra string) (got string, reasons []string) {
+	var words []string
+	for _, s := range r.Stages {
+		if s.Package != nevra {
+			continue
+		}
+		words = append(words, string(s.Stage)+" "+string(s.Status))
+		if s.Status != albs.TestPassed {
+			reasons = append(reasons, s.Reason)
+		}
 	}
-	spec.Packages = append(spec.Packages, w.pkg(t, "x-odd", "odd.rpm"), albs.TestPackage{NEVRA: "x-good-1-1.x86_64", Digest: albs.DigestOf([]byte("another"))})
+	return strings.Join(words, ", "), reasons
+}
+
+// TestStages: one attempt looks at every package, and the stage whose business it is finds
+// each fault; what can still be carried out behind it is.
+func TestStages(t *testing.T) {
+	t.Parallel()
+	w := begin(t, Config{})
+	fresh := func(p *albs.TestPackage) { p.From = "" } // nothing was released: an upgrade takes as long as all the rest
+	tests := []struct {
+		name   string
+		change func(*albs.TestPackage)
+		want   string // what isn't passed: stage status, …
+		say    string // in the first reason
+	}{
+		{name: "good"},
+		{name: "modular"},
+		{name: "needs", change: fresh, want: "install failed, integrity not_run, upgrade skipped, downgrade skipped, remove not_run, reinstall not_run", say: "nothing provides nosuch-thing"},
+		{name: "refuses", want: "install failed, integrity not_run, upgrade not_run, downgrade not_run, remove not_run, reinstall not_run", say: "scriptlet failed"},
+		{name: "clashes", change: fresh, want: "install failed, integrity not_run, upgrade skipped, downgrade skipped, remove not_run, reinstall not_run", say: "packages conflict: file /usr/bin/sed"},
+		{name: "changes", change: fresh, want: "integrity failed, upgrade skipped, downgrade skipped", say: "1 of 2 cases failed: files: S.5...... /usr/share/x-changes/file"},
+		{name: "links", change: fresh, want: "integrity failed, upgrade skipped, downgrade skipped", say: "libnosuch.so"},
+		{name: "stays", change: fresh, want: "upgrade skipped, downgrade skipped, remove failed, reinstall not_run", say: "scriptlet failed"},
+		{name: "eats", change: fresh, want: "upgrade skipped, downgrade skipped, remove failed, reinstall not_run", say: "no program /bin/sh"},
+		{name: "guards", change: fresh, want: "upgrade skipped, downgrade skipped, remove skipped", say: "protected packages would be removed with it: x-guards"},
+		{name: "noup", want: "upgrade failed, downgrade not_run", say: "scriptlet failed"},
+		{name: "nodown", want: "downgrade failed", say: "scriptlet failed"},
+		{name: "once", change: fresh, want: "upgrade skipped, downgrade skipped, reinstall failed", say: "scriptlet failed"},
+		{name: "odd", change: fresh, want: "install failed, integrity not_run, upgrade skipped, downgrade skipped, remove not_run, reinstall not_run", say: "can't be told"},
+		{name: "good", change: func(p *albs.TestPackage) {
+			p.Digest = albs.DigestOf([]byte("another"))
+			p.NEVRA, p.From = "x-base-2-1.x86_64", ""
+		},
+			want: "install failed, integrity not_run, upgrade skipped, downgrade skipped, remove not_run, reinstall not_run", say: "another file"},
+	}
+	spec := &albs.TestSpec{Root: w.root, Stages: all}
+	for i, tt := range tests {
+		p := w.pkg(t, tt.name)
+		if tt.change != nil {
+			tt.change(&p)
+		}
+		if i == 0 {
+			p.Skip = []albs.TestSkip{{Stage: albs.StageDowngrade, Reason: "its data can't go back"}}
+		}
+		spec.Packages = append(spec.Packages, p)
+	}
 	id := w.add(spec)
 	outcome, r := w.end(t, id)
 	log := string(w.fake.LogOf(id, 1, "test"))
 	if outcome != albs.OutcomeOK || r.Test == nil {
 		t.Fatalf("the task ended %s, %q\n%s", outcome, r.Reason, log)
 	}
-	var got []string
-	for _, c := range r.Test.Cases {
-		verdict := "ok"
-		if !c.OK {
-			verdict = "failed"
+	for i, tt := range tests {
+		nevra := spec.Packages[i].NEVRA
+		if i == 0 {
+			tt.want, tt.say = "downgrade skipped", "it is on the skip list: its data can't go back"
 		}
-		got = append(got, fmt.Sprintf("%s %s %s", c.Package, c.Name, verdict))
-		if c.OK != (c.Detail == "") {
-			t.Errorf("%s %s: ok %v with the detail %q", c.Package, c.Name, c.OK, c.Detail)
+		got, reasons := told(r.Test, nevra)
+		other := map[string]string{"package": "skipped"} // it has no tests of its own
+		for w := range strings.SplitSeq(tt.want, ", ") {
+			if stage, status, ok := strings.Cut(w, " "); ok {
+				other[stage] = status
+			}
 		}
-	}
-	want := []string{
-		"x-good-1-1.x86_64 install ok", "x-good-1-1.x86_64 files ok", "x-good-1-1.x86_64 libraries ok", "x-good-1-1.x86_64 remove ok",
-		"x-needs-1-1.x86_64 install failed",
-		"x-refuses-1-1.x86_64 install failed",
-		"x-changes-1-1.x86_64 install ok", "x-changes-1-1.x86_64 files failed",
-		"x-links-1-1.x86_64 install ok", "x-links-1-1.x86_64 files ok", "x-links-1-1.x86_64 libraries failed",
-		"x-stays-1-1.x86_64 install ok", "x-stays-1-1.x86_64 files ok", "x-stays-1-1.x86_64 libraries ok", "x-stays-1-1.x86_64 remove failed",
-		"x-modular-1-1.x86_64 install ok", "x-modular-1-1.x86_64 files ok", "x-modular-1-1.x86_64 libraries ok", "x-modular-1-1.x86_64 remove ok",
-		"x-eats-1-1.x86_64 install ok", "x-eats-1-1.x86_64 files ok", "x-eats-1-1.x86_64 libraries ok", "x-eats-1-1.x86_64 remove failed",
-		"x-odd-1-1.x86_64 install failed",
-		"x-good-1-1.x86_64 install failed",
-	}
-	if diff := cmp.Diff(want, got); diff != "" {
-		t.Errorf("cases (-want +got):\n%s\n%s", diff, log)
-	}
-	var details []string
-	for _, c := range r.Test.Cases {
-		if !c.OK {
-			details = append(details, c.Detail)
+		if other["install"] == "failed" {
+			other["package"] = "not_run"
 		}
-	}
-	for i, say := range []string{"nosuch-thing", "scriptlet failed", "/usr/share/x-changes/file", "libnosuch.so", "scriptlet failed", "no program /bin/sh", "can't be told", "another file"} {
-		if i >= len(details) || !strings.Contains(details[i], say) {
-			t.Errorf("details = %q, the one at %d should say %q", details, i, say)
+		var want []string
+		for _, s := range all {
+			want = append(want, string(s)+" "+cmp.Or(other[string(s)], "passed"))
+		}
+		if diff := gocmp.Diff(strings.Join(want, ", "), got); diff != "" {
+			t.Errorf("%s (-want +got):\n%s%q", nevra, diff, reasons)
+		}
+		if tt.say != "" && !slices.ContainsFunc(reasons, func(s string) bool { return strings.Contains(s, tt.say) }) {
+			t.Errorf("%s: the reasons are %q, want one that says %q", nevra, reasons, tt.say)
+		}
+		for _, s := range reasons {
+			if s == "" || strings.Contains(s, "\n") {
+				t.Errorf("%s: the reason %q is no sentence", nevra, s)
+			}
 		}
 	}
-	if len(r.Logs) != 1 || r.Logs[0].Name != "test" || !bytes.Contains(w.fake.Content(r.Logs[0].Digest), []byte("-- libraries: FAILED")) {
-		t.Errorf("logs = %+v", r.Logs)
+	logs := map[string]albs.File{}
+	for _, f := range r.Logs {
+		logs[f.Name] = f
+	}
+	for _, s := range r.Test.Stages {
+		if s.Started.IsZero() || s.Millis < 0 || s.Status == albs.TestPassed && s.Stage == albs.StageInstall && s.Millis == 0 {
+			t.Errorf("%s of %s began %v and took %d ms", s.Stage, s.Package, s.Started, s.Millis)
+		}
+		if _, ok := logs[s.Log]; !ok && s.Log != "" {
+			t.Errorf("%s of %s has the log %q, which didn't come", s.Stage, s.Package, s.Log)
+		}
+	}
+	for name, say := range map[string]string{"test": "-- remove: failed", "x-good-2-1.x86_64.install.log": "Installing", "x-good-2-1.x86_64.system.log": "PRETTY_NAME", "x-changes-2-1.x86_64.integrity.log": "/usr/share/x-changes/file"} {
+		if f, ok := logs[name]; !ok || !bytes.Contains(w.fake.Content(f.Digest), []byte(say)) {
+			t.Errorf("the log %s doesn't say %q", name, say)
+		}
+	}
+}
+
+// TestHostile: what a scriptlet does to get out of hand is the package's fault, told in one
+// sentence, and nothing of it is alive afterwards.
+func TestHostile(t *testing.T) {
+	t.Parallel()
+	if testing.Short() {
+		t.Skip("scriptlets that hang take as long as they may: not in -short")
+	}
+	const limit = 40 * time.Second
+	w := begin(t, Config{
+		Parallel: 5, limits: map[albs.TestStage]time.Duration{albs.StageInstall: limit},
+		Sandbox: sandbox.Config{Limits: sandbox.Limits{Disk: 256 << 20, Output: 4 << 20, Processes: 300}},
+	})
+	tests := []struct{ name, say string }{
+		{"hangs", "it took longer than 40s (the last scriptlet that ran is of x-hangs-2-1.x86_64)"},
+		{"forks", "it took longer than 40s (the last scriptlet that ran is of x-forks-2-1.x86_64)"},
+		{"fills", "it wrote more than 268435456 bytes to disk"},
+		{"talks", "it wrote more than 268435456 bytes to disk"},
+		{"kills", "ended with code 137"},
+	}
+	var ids []albs.TaskID
+	for _, tt := range tests {
+		ids = append(ids, w.add(&albs.TestSpec{Root: w.root, Stages: []albs.TestStage{albs.StageEnvironment, albs.StageInstall, albs.StageIntegrity}, Packages: []albs.TestPackage{w.pkg(t, tt.name)}}))
+	}
+	for i, tt := range tests {
+		outcome, r := w.end(t, ids[i])
+		if outcome != albs.OutcomeOK || r.Test == nil {
+			t.Errorf("%s: the task ended %s, %q\n%s", tt.name, outcome, r.Reason, w.fake.LogOf(ids[i], 1, "test"))
+			continue
+		}
+		got, reasons := told(r.Test, "x-"+tt.name+"-2-1.x86_64")
+		if got != "environment passed, install failed, integrity not_run" || !strings.Contains(reasons[0], tt.say) || strings.Contains(reasons[0], "\n") {
+			t.Errorf("%s: %s; %q, want one that says %q", tt.name, got, reasons, tt.say)
+		}
+		for _, f := range r.Logs {
+			if f.Size > 6<<20 {
+				t.Errorf("%s: the log %s has %d bytes", tt.name, f.Name, f.Size)
+			}
+		}
 	}
 }
 
 // TestEnds: whose fault it is that a test can't be made.
 func TestEnds(t *testing.T) {
 	t.Parallel()
-	w := begin(t)
-	good := []albs.TestPackage{w.pkg(t, "x-good", "x-good-1-1.x86_64.rpm")}
+	w := begin(t, Config{})
+	good := []albs.TestPackage{w.pkg(t, "good")}
 	missing := w.root
 	missing.Packages = append(slices.Clone(w.root.Packages), "nosuch-package")
 	foreign := w.root
@@ -362,11 +429,15 @@ func TestEnds(t *testing.T) {
 		outcome albs.Outcome
 		say     string
 	}{
-		{"no package", &albs.TestSpec{Root: w.root}, albs.OutcomeFailed, "nothing to test"},
-		{"bad name", &albs.TestSpec{Root: w.root, Packages: []albs.TestPackage{{NEVRA: "x"}}}, albs.OutcomeFailed, "name-[epoch:]version"},
-		{"floating repository", &albs.TestSpec{Root: floating, Packages: good}, albs.OutcomeFailed, "far"},
-		{"mirror that isn't allowed", &albs.TestSpec{Root: foreign, Packages: good}, albs.OutcomeInfra, "far"},
-		{"platform without its packages", &albs.TestSpec{Root: missing, Packages: good}, albs.OutcomeInfra, "nosuch-package"},
+		{"no package", &albs.TestSpec{Root: w.root, Stages: all}, albs.OutcomeFailed, "nothing to test"},
+		{"no stage", &albs.TestSpec{Root: w.root, Packages: good}, albs.OutcomeFailed, "nothing to test"},
+		{"a stage twice", &albs.TestSpec{Root: w.root, Packages: good, Stages: []albs.TestStage{"install", "install"}}, albs.OutcomeFailed, `the stage "install" twice`},
+		{"too many", &albs.TestSpec{Root: w.root, Packages: slices.Repeat(good, albs.MaxTested+1), Stages: all}, albs.OutcomeFailed, "21 packages"},
+		{"another engine", &albs.TestSpec{Root: w.root, Packages: good, Stages: all, Engine: "vm"}, albs.OutcomeInfra, "this tester has native"},
+		{"bad name", &albs.TestSpec{Root: w.root, Packages: []albs.TestPackage{{NEVRA: "x"}}, Stages: all}, albs.OutcomeFailed, "name-[epoch:]version"},
+		{"floating repository", &albs.TestSpec{Root: floating, Packages: good, Stages: all}, albs.OutcomeFailed, "far"},
+		{"mirror that isn't allowed", &albs.TestSpec{Root: foreign, Packages: good, Stages: all}, albs.OutcomeInfra, "far"},
+		{"platform without its packages", &albs.TestSpec{Root: missing, Packages: good, Stages: all}, albs.OutcomeInfra, "nosuch-package"},
 	} {
 		id := w.add(tt.spec)
 		if outcome, r := w.end(t, id); outcome != tt.outcome || !strings.Contains(r.Reason, tt.say) || r.Test != nil {
@@ -384,8 +455,8 @@ func TestEnds(t *testing.T) {
 // alive when that is reported.
 func TestStop(t *testing.T) {
 	t.Parallel()
-	w := begin(t)
-	id := w.add(&albs.TestSpec{Root: w.root, Packages: []albs.TestPackage{w.pkg(t, "x-hangs", "x-hangs-1-1.x86_64.rpm")}})
+	w := begin(t, Config{})
+	id := w.add(&albs.TestSpec{Root: w.root, Stages: all, Packages: []albs.TestPackage{w.pkg(t, "naps")}})
 	for late := time.After(3 * time.Minute); len(sandboxtest.Processes(t, sandboxtest.Nap)) < 2; {
 		select {
 		case <-time.After(50 * time.Millisecond):

@@ -30,8 +30,10 @@ func TestTemplates(t *testing.T) {
 	now := time.Now()
 	task := queue.Task{ID: 12, Kind: albs.KindBuild, Topic: "build:7", State: albs.TaskFailed, Reason: pagetest.Bad, Worker: pagetest.Bad, Needs: []string{"arch:x86_64"}, Attempts: 2, Cause: 3}
 	task.Created.Time, task.Started.Time, task.Changed.Time = now, now, now
-	run := testrun.Run{Task: task, BuildTask: 12, Packages: []testrun.Package{
-		{Digest: d, NEVRA: pagetest.Bad, Verdict: testrun.Verdict{State: testrun.Failed, Reason: pagetest.Bad}, Cases: []testrun.Case{{Name: pagetest.Bad, Detail: pagetest.Bad}, {Name: "install", OK: true}}},
+	run := testrun.Run{Task: task, BuildTask: 12, Logs: []testrun.Log{{Attempt: 1, File: albs.File{Name: pagetest.Bad, Digest: d, Size: 3}}}, Packages: []testrun.Package{
+		{Digest: d, NEVRA: pagetest.Bad, Verdict: testrun.Verdict{State: testrun.Failed, Reason: pagetest.Bad},
+			Stages: []testrun.Stage{{Stage: albs.StageInstall, Status: albs.TestPassed, Started: now, Took: time.Second, Log: pagetest.Bad}, {Stage: albs.StageIntegrity, Status: albs.TestFailed, Reason: pagetest.Bad}},
+			Cases:  []testrun.Case{{Stage: albs.StageIntegrity, Name: pagetest.Bad, Detail: pagetest.Bad, Status: albs.TestFailed}, {Stage: albs.StageIntegrity, Name: "files", Status: albs.TestPassed}}},
 		{Digest: d, NEVRA: pagetest.Bad, Verdict: testrun.Verdict{State: testrun.Missing, Reason: pagetest.Bad}},
 	}}
 	item := build.Item{ID: 1, Platform: "el9", Package: pagetest.Bad, URL: "javascript:alert(1)", Ref: pagetest.Bad, Commit: "0123456789abcdef", Arches: []albs.Arch{albs.X8664}, Tasks: []build.Task{{Task: task, Arch: albs.X8664}}}

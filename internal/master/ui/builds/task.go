@@ -33,6 +33,15 @@ type taskView struct {
 	Actions  []page.Action
 }
 
+// LogOf returns the digest of a stage's own log, "" if it has none.
+func (v taskView) LogOf(s testrun.Stage) albs.Digest {
+	if v.Run == nil {
+		return ""
+	}
+	l, _ := v.Run.LogOf(s)
+	return l.Digest
+}
+
 type attempt struct {
 	queue.Attempt
 	Cause *page.Cause

@@ -1,0 +1,93 @@
+// Package native is the engine of tests whose environments are overlays on a root of
+// package sandbox: namespaces of this host's kernel, nothing to boot, nothing to pull.
+package native
+
+import (
+	"context"
+	"errors"
+	"io"
+	"slices"
+
+	"albs/internal/albs"
+	"albs/internal/sandbox"
+	"albs/internal/worker/tester/engine"
+)
+
+// New returns the engine that makes its roots with e.
+func New(e *sandbox.Engine) engine.Engine { return native{e} }
+
+type native struct{ sandbox *sandbox.Engine }
+
+// Name implements engine.Engine.
+func (native) Name() string { return albs.EngineNative }
+
+// Base implements engine.Engine.
+func (n native) Base(ctx context.Context, root albs.Root, repos []sandbox.Repo, log io.Writer) (engine.Base, error) {
+	b, err := n.sandbox.Base(ctx, root, repos, log)
+	if err != nil {
+		return nil, err
+	}
+	return base{b, slices.Clone(repos)}, nil
+}
+
+type base struct {
+	*sandbox.Base
+	repos []sandbox.Repo
+}
+
+// Environment implements engine.Base.
+func (b base) Environment(ctx context.Context) (engine.Environment, error) {
+	r, err := b.Overlay(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return environment{r, b.repos}, nil
+}
+
+type environment struct {
+	*sandbox.Root
+	repos []sandbox.Repo
+}
+
+// blame makes an error Invalid that came when packages were at work.
+func blame(err error) error {
+	if errors.Is(err, sandbox.ErrTransaction) {
+		return albs.Errorf(albs.Invalid, "%v", err)
+	}
+	return err
+}
+
+// Enable implements engine.Environment.
+func (e environment) Enable(ctx context.Context, streams []string, log io.Writer) error {
+	return blame(e.Root.Enable(ctx, streams, e.repos, log))
+}
+
+// Install implements engine.Environment.
+func (e environment) Install(ctx context.Context, requirements []string, log io.Writer) error {
+	return blame(e.Root.Install(ctx, requirements, e.repos, log))
+}
+
+// Remove implements engine.Environment.
+func (e environment) Remove(ctx context.Context, names, protected []string, log io.Writer) error {
+	return blame(e.Root.Remove(ctx, names, protected, e.repos, log))
+}
+
+// Reinstall implements engine.Environment.
+func (e environment) Reinstall(ctx context.Context, names []string, log io.Writer) error {
+	return blame(e.Root.Reinstall(ctx, names, e.repos, log))
+}
+
+// Upgrade implements engine.Environment.
+func (e environment) Upgrade(ctx context.Context, names []string, log io.Writer) error {
+	return blame(e.Root.Upgrade(ctx, names, e.repos, log))
+}
+
+// Downgrade implements engine.Environment.
+func (e environment) Downgrade(ctx context.Context, names []string, log io.Writer) error {
+	return blame(e.Root.Downgrade(ctx, names, e.repos, log))
+}
+
+// Reboot implements engine.Environment.
+func (environment) Reboot(context.Context, io.Writer) error {
+	return albs.Errorf(albs.NotFound, "an environment of the engine %s has no kernel of its own to boot", albs.EngineNative)
+}
