@@ -225,9 +225,11 @@ var allowed = map[string][]string{
 	"worker/tester/engine/native": {"albs", "sandbox", "worker/tester/engine"},
 	// whether what was installed is what its header says: pure but for its view of the root
 	"worker/tester/integrity": {"albs", "rpm", "sandbox/examine"},
-	"worker/signer":           {"worker", "albs", "disk", "sandbox", "rpm", "pgp", "sshkey", "tty", "attest", "attest/effect", "attest/keyfile", "worker/signer/token"},                                     // disk: keys, ledger state, the journal's lock; sshkey: whose approvals count
-	"worker/signer/token":     {"albs"},                                                                                                                                                                     // PKCS#11, which needs C and a tag, apart from what is signed
-	"worker/releaser":         {"worker", "worker/depot", "albs", "disk", "blob", "repodata", "pgp", "rpm", "attest", "attest/effect", "attest/keyfile", "worker/releaser/further", "worker/releaser/laid"}, // disk: a full place; rpm: which package lies there
+	// what it would do to others of its repositories
+	"worker/tester/survey": {"albs", "repodata", "rpm", "rpm/depend"},
+	"worker/signer":        {"worker", "albs", "disk", "sandbox", "rpm", "pgp", "sshkey", "tty", "attest", "attest/effect", "attest/keyfile", "worker/signer/token"},                                     // disk: keys, ledger state, the journal's lock; sshkey: whose approvals count
+	"worker/signer/token":  {"albs"},                                                                                                                                                                     // PKCS#11, which needs C and a tag, apart from what is signed
+	"worker/releaser":      {"worker", "worker/depot", "albs", "disk", "blob", "repodata", "pgp", "rpm", "attest", "attest/effect", "attest/keyfile", "worker/releaser/further", "worker/releaser/laid"}, // disk: a full place; rpm: which package lies there
 	// what the directory shows, read; and what is made from it in buckets and on other hosts, of which the directory's own making knows nothing
 	"worker/releaser/laid":    {"albs", "attest", "repodata"}, // attest: what lies beside a package
 	"worker/releaser/further": {"albs", "attest", "bucket", "repodata", "worker/releaser/laid"},
