@@ -33,6 +33,9 @@ type Subject struct {
 	Arch albs.Arch
 	// Said is what dnf and rpm said while they installed it.
 	Said []byte
+	// Replaced is the NEVRA of the version in whose place it was installed; "" for none.
+	// What its scriptlets came to counts too.
+	Replaced string
 }
 
 // Names of the rules, in the order in which Check applies them.

@@ -376,11 +376,11 @@ func TestScriptlets(t *testing.T) {
 		want []string
 	}{
 		{"Complete!\n", nil},
-		{"warning: %post(x-1:2-3.x86_64) scriptlet failed, exit status 7\n\nError in POSTIN scriptlet in rpm package x\nwarning: %post(x-1:2-3.x86_64) scriptlet failed, exit status 7\n", []string{"%post failed with exit status 7"}},
-		{"warning: %posttrans(x-2-3.x86_64) scriptlet failed, signal 9\n", []string{"%posttrans failed with signal 9"}},
+		{"warning: %post(x-1:2-3.x86_64) scriptlet failed, exit status 7\n\nError in POSTIN scriptlet in rpm package x\nwarning: %post(x-1:2-3.x86_64) scriptlet failed, exit status 7\n", []string{"%post of x-1:2-3.x86_64 failed with exit status 7"}},
+		{"warning: %posttrans(x-2-3.x86_64) scriptlet failed, signal 9\n", []string{"%posttrans of x-1:2-3.x86_64 failed with signal 9"}},
 		{"warning: %post(y-1:2-3.x86_64) scriptlet failed, exit status 7\n", nil},
 		{"warning: %post(x-devel-1:2-3.x86_64) scriptlet failed, exit status 7\n", nil},
-		{"  Installing: x\nwarning: %triggerin(x-1:2-3.x86_64) scriptlet failed, exit status 1\nwarning: %post(x-1:2-3.x86_64) scriptlet failed, exit status 2\n", []string{"%triggerin failed with exit status 1", "%post failed with exit status 2"}},
+		{"  Installing: x\nwarning: %triggerin(x-1:2-3.x86_64) scriptlet failed, exit status 1\nwarning: %post(x-1:2-3.x86_64) scriptlet failed, exit status 2\n", []string{"%triggerin of x-1:2-3.x86_64 failed with exit status 1", "%post of x-1:2-3.x86_64 failed with exit status 2"}},
 	} {
 		p := &rpm.Package{NEVRA: rpm.NEVRA{Name: "x", Epoch: 1, Version: "2", Release: "3", Arch: "x86_64"}, Scripts: map[string]albs.Digest{"%post": digest}}
 		verdicts, err := Check(t.Context(), Subject{Package: p, Said: []byte(tt.said)}, &root{})
@@ -390,6 +390,21 @@ func TestScriptlets(t *testing.T) {
 		if diff := cmp.Diff(tt.want, verdicts[len(Rules)-1].Found); diff != "" {
 			t.Errorf("%q (-want +got):\n%s", tt.said, diff)
 		}
+	}
+}
+
+func TestLeft(t *testing.T) {
+	t.Parallel()
+	p := &rpm.Package{Files: []rpm.FileInfo{file("/usr/a"), dir("/usr/b"), dir("/proc"), file("/usr/c")}}
+	r := &root{entries: map[string]examine.Entry{"/usr/b": {Kind: examine.Dir}, "/usr/c": {Kind: examine.Link}, "/proc": {Kind: examine.Dir}}}
+	left, err := Left(t.Context(), p, r)
+	if diff := cmp.Diff([]string{"/usr/b", "/usr/c"}, left); err != nil || diff != "" {
+		t.Errorf("Left = %v (-want +got):\n%s", err, diff)
+	}
+	delete(r.entries, "/usr/c")
+	without, err := Without(t.Context(), left, r)
+	if diff := cmp.Diff([]string{"/usr/c"}, without); err != nil || diff != "" {
+		t.Errorf("Without = %v (-want +got):\n%s", err, diff)
 	}
 }
 

@@ -44,30 +44,38 @@ const (
 	maxOthers = 64
 )
 
-// Headers returns the headers of the packages in the own repositories by the digests of
-// their files; those that aren't there are missing in the answer. Errors are open's, and
-// Invalid where a repository or a package is malformed.
+// Headers returns the headers of packages by the digests of their files: those that lie in
+// the own repositories, and of the rest those that lie in others; what lies in none is
+// missing in the answer. Errors are open's, and Invalid where a repository or a package is
+// malformed.
 func Headers(ctx context.Context, open Open, repos []Repository, want []albs.Digest) (map[albs.Digest]*rpm.Package, error) {
 	headers := make(map[albs.Digest]*rpm.Package, len(want))
-	for _, r := range repos {
-		if !r.Own {
-			continue
-		}
-		paths := map[albs.Digest]string{}
-		err := read(ctx, open, r.ID, "primary", func(f io.Reader) error {
-			return repodata.ReadPrimary(f, func(l repodata.Listed) error {
-				if slices.Contains(want, l.Digest) {
-					paths[l.Digest] = l.Path
-				}
-				return nil
+	missing := map[albs.Digest]bool{}
+	for _, d := range want {
+		missing[d] = true
+	}
+	for _, own := range []bool{true, false} {
+		for _, r := range repos {
+			if r.Own != own || len(missing) == 0 {
+				continue
+			}
+			paths := map[albs.Digest]string{}
+			err := read(ctx, open, r.ID, "primary", func(f io.Reader) error {
+				return repodata.ReadPrimary(f, func(l repodata.Listed) error {
+					if missing[l.Digest] {
+						paths[l.Digest] = l.Path
+					}
+					return nil
+				})
 			})
-		})
-		if err != nil {
-			return nil, err
-		}
-		for d, name := range paths {
-			if headers[d], err = header(ctx, open, r.ID, name); err != nil {
+			if err != nil {
 				return nil, err
+			}
+			for d, name := range paths {
+				if headers[d], err = header(ctx, open, r.ID, name); err != nil {
+					return nil, err
+				}
+				delete(missing, d)
 			}
 		}
 	}
