@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io"
 	"strings"
-	"time"
 
 	"albs/internal/albs"
 	"albs/internal/sandbox"
@@ -108,19 +107,6 @@ func has(ctx context.Context, env engine.Environment, nevra string) (bool, error
 	return false, nil
 }
 
-// integrity looks at what came of the installation.
-func (s *subject) integrity(ctx context.Context, log io.Writer) error {
-	for _, check := range []struct{ name, script string }{{"files", filesScript}, {"libraries", librariesScript}} {
-		began := time.Now()
-		wrong, err := s.ask(ctx, check.script, log)
-		if err != nil {
-			return err
-		}
-		s.add(albs.StageIntegrity, check.name, wrong, time.Since(began))
-	}
-	return nil
-}
-
 // upgrade installs the released version, in an environment of its own, and upgrades it to
 // the package under test.
 func (s *subject) upgrade(ctx context.Context, log io.Writer) (err error) {
@@ -143,17 +129,28 @@ func (s *subject) upgrade(ctx context.Context, log io.Writer) (err error) {
 	if err != nil {
 		return err
 	}
-	if err := s.other.Upgrade(ctx, []string{s.pkg.NEVRA}, log); err != nil {
+	var said clip
+	if err := s.other.Upgrade(ctx, []string{s.pkg.NEVRA}, io.MultiWriter(log, &said)); err != nil {
 		return err
 	}
-	return s.identical(ctx, s.other)
+	if err := s.identical(ctx, s.other); err != nil {
+		return err
+	}
+	// What the scriptlets of both versions have left may be another thing than after a
+	// fresh installation.
+	if err := s.verify(ctx, albs.StageUpgrade, s.other, said.Bytes(), s.pkg.From, log); err != nil {
+		return err
+	}
+	return s.tell(albs.StageUpgrade, log)
 }
 
 // downgrade goes back to the released version.
 func (s *subject) downgrade(ctx context.Context, log io.Writer) error {
-	if err := s.other.Downgrade(ctx, []string{s.pkg.From}, log); err != nil {
+	var said clip
+	if err := s.other.Downgrade(ctx, []string{s.pkg.From}, io.MultiWriter(log, &said)); err != nil {
 		return err
 	}
+	s.scriptlets(albs.StageDowngrade, said.Bytes(), s.pkg.From)
 	if there, err := has(ctx, s.other, s.pkg.From); err != nil || !there {
 		return orFailed(err, "dnf reported success and %s is not installed", s.pkg.From)
 	}
@@ -186,7 +183,8 @@ func (s *subject) remove(ctx context.Context, log io.Writer) error {
 	if err != nil {
 		return err
 	}
-	err = s.env.Remove(ctx, []string{s.pkg.NEVRA}, protected, log)
+	var said clip
+	err = s.env.Remove(ctx, []string{s.pkg.NEVRA}, protected, io.MultiWriter(log, &said))
 	if errors.Is(err, albs.Conflict) {
 		return skipped("%v", err)
 	}
@@ -195,6 +193,13 @@ func (s *subject) remove(ctx context.Context, log io.Writer) error {
 	}
 	if there, err := has(ctx, s.env, s.pkg.NEVRA); err != nil || there {
 		return orFailed(err, "dnf reported success and the package is still installed")
+	}
+	s.scriptlets(albs.StageRemove, said.Bytes(), "")
+	if err := s.leftovers(ctx); err != nil {
+		return err
+	}
+	if err := s.tell(albs.StageRemove, log); err != nil {
+		return err
 	}
 	// What the root has left may be too little to say anything.
 	return s.alive(ctx, log)
@@ -235,19 +240,26 @@ func (s *subject) reinstall(ctx context.Context, log io.Writer) error {
 	if err != nil {
 		return err
 	}
+	var said clip
+	both := io.MultiWriter(log, &said)
 	if there {
-		err = s.env.Reinstall(ctx, []string{s.pkg.NEVRA}, log)
+		err = s.env.Reinstall(ctx, []string{s.pkg.NEVRA}, both)
 	} else {
-		err = s.env.Install(ctx, []string{s.pkg.NEVRA}, log)
+		err = s.env.Install(ctx, []string{s.pkg.NEVRA}, both)
 	}
 	if err != nil {
 		return err
 	}
-	return s.identical(ctx, s.env)
+	if err := s.identical(ctx, s.env); err != nil {
+		return err
+	}
+	if err := s.verify(ctx, albs.StageReinstall, s.env, said.Bytes(), "", log); err != nil {
+		return err
+	}
+	return s.tell(albs.StageReinstall, log)
 }
 
-// The scripts run inside the root, as root, without network. $1 is the package.
-// rpm -V leaves out what a package may change itself: times and configuration.
+// The scripts run inside the root, as root, without network.
 const (
 	systemScript = `cat /etc/os-release
 uname -a; id; date -u; df -h /; ulimit -a
@@ -255,38 +267,5 @@ cat /proc/meminfo | head -n 3
 rpm -qa --qf '%{NEVRA} %{SHA256HEADER}\n' | sort
 exit 0`
 
-	filesScript = `rpm -V --nomtime --noconfig -- "$1"`
-
-	librariesScript = `rpm -ql -- "$1" | while IFS= read -r f; do
-	case $f in /usr/lib/debug/*|/usr/src/debug/*) continue;; esac
-	[ -f "$f" ] && [ ! -L "$f" ] || continue
-	[ "$(head -c 4 -- "$f" 2>/dev/null | tr -d '\0')" = "$(printf '\177ELF')" ] || continue
-	ldd -- "$f" 2>/dev/null | grep 'not found' | sed "s|^|$f:|"
-done`
-
 	protectedScript = `cat /etc/dnf/protected.d/*.conf /etc/yum/protected.d/*.conf 2>/dev/null`
 )
-
-// ask returns what a check had to say: nothing if all is well.
-func (s *subject) ask(ctx context.Context, script string, log io.Writer) (string, error) {
-	var out bytes.Buffer
-	n := s.nevra
-	name := fmt.Sprintf("%s-%s-%s.%s", n.Name, n.Version, n.Release, n.Arch)
-	code, err := s.env.Run(ctx, sandbox.Cmd{
-		Argv: []string{"/bin/sh", "-c", script, "sh", name}, User: sandbox.UserRoot,
-		Stdout: io.MultiWriter(&out, log), Stderr: log, Limits: sandbox.Limits{Output: 1 << 20},
-	})
-	if errors.Is(err, albs.Invalid) || errors.Is(err, albs.NotFound) {
-		return err.Error(), nil // it passed a limit, or took the shell along: the package's own doing
-	}
-	if err != nil {
-		return "", err
-	}
-	if text := strings.TrimSpace(out.String()); text != "" {
-		return text, nil
-	}
-	if code != 0 {
-		return fmt.Sprintf("the check ended with code %d", code), nil
-	}
-	return "", nil
-}

@@ -18,6 +18,7 @@ type bench struct {
 	jobs
 	spec  *albs.TestSpec
 	base  engine.Base
+	facts facts
 	log   io.Writer // of the whole task
 	began time.Time // when its making began, for the first environment; zero afterwards
 	keep  func(ctx context.Context, name string, content []byte) error

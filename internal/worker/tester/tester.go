@@ -153,6 +153,9 @@ func (j jobs) do(ctx context.Context, s *worker.Session) (albs.Outcome, albs.Res
 		return "", albs.Result{}, withProblems(err, served)
 	}
 	defer b.base.Close()
+	if b.facts, err = gather(ctx, spec, served); err != nil {
+		return "", albs.Result{}, withProblems(err, served)
+	}
 	result := albs.TestResult{}
 	for _, p := range spec.Packages {
 		stages, cases, err := b.test(ctx, p)
