@@ -20,12 +20,15 @@ type TestRun struct {
 	Arch      albs.Arch      `json:"env_arch"`
 	Started   time.Time      `json:"started_at"`
 	Finished  time.Time      `json:"finished_at"`
-	Packages  []struct {
-		NEVRA  string      `json:"nevra"`
-		SHA256 albs.Digest `json:"sha256"`
-		State  string      `json:"state"` // passed, failed, pending or missing
-		Reason string      `json:"reason"`
-	} `json:"packages"`
+	Packages  []Tested       `json:"packages"`
+}
+
+// Tested is what a run says of one package.
+type Tested struct {
+	NEVRA  string      `json:"nevra"`
+	SHA256 albs.Digest `json:"sha256"`
+	State  string      `json:"state"` // passed, failed, pending or missing
+	Reason string      `json:"reason"`
 }
 
 // Tests lists all test runs of a build in the order of their making.

@@ -80,19 +80,51 @@ func (r TestRun) Why() string {
 	return r.Reason
 }
 
-// Latest returns the newest run of each build task, in the order of the first ones.
+// Latest returns where the tests of each build task stand, in the order of the first runs:
+// each package as the newest run of it left it, and else what is of the run to look at
+// first, which is one under way, else one that didn't pass, else the newest.
 func Latest(runs []client.TestRun) []TestRun {
 	var out []TestRun
 	place := map[albs.TaskID]int{}
 	for _, r := range runs {
 		i, seen := place[r.BuildTask]
 		if !seen {
-			i = len(out)
-			place[r.BuildTask] = i
-			out = append(out, TestRun{})
+			place[r.BuildTask] = len(out)
+			out = append(out, TestRun{r})
+			continue
 		}
-		out[i] = TestRun{r}
+		out[i] = TestRun{merge(out[i].TestRun, r)}
 	}
+	return out
+}
+
+// merge returns what stands when a newer run joins what stood before.
+func merge(before, newer client.TestRun) client.TestRun {
+	old := slices.Clone(before.Packages)
+	for _, p := range newer.Packages {
+		i := slices.IndexFunc(old, func(o client.Tested) bool { return o.NEVRA == p.NEVRA })
+		if i < 0 {
+			old = append(old, p)
+		} else {
+			old[i] = p
+		}
+	}
+	open := func(r client.TestRun, packages []client.Tested) int {
+		switch {
+		case !r.State.Final():
+			return 2
+		case slices.ContainsFunc(packages, func(p client.Tested) bool {
+			return p.State != "passed" && slices.ContainsFunc(r.Packages, func(o client.Tested) bool { return o == p })
+		}):
+			return 1
+		}
+		return 0
+	}
+	out := newer
+	if open(before, old) > open(newer, old) {
+		out = before
+	}
+	out.Packages = old
 	return out
 }
 

@@ -62,6 +62,7 @@ type runView struct {
 	BuildTask albs.TaskID `json:"build_task_id"`
 	Status    int         `json:"status" enum:"1,2,3,4,5" doc:"ALBS's: 1 created, 2 started, 3 completed, 4 failed, 5 cancelled"`
 	Revision  int         `json:"revision"`
+	Part      int         `json:"part" doc:"Of the revision, from 1: a run tests so many packages and no more"`
 	Arch      albs.Arch   `json:"env_arch"`
 	CreatedAt time.Time   `json:"scheduled_at"`
 	StartedAt *time.Time  `json:"started_at"`
@@ -113,7 +114,7 @@ type testLogView struct {
 
 func viewRun(r testrun.Run) runView {
 	out := runView{
-		ID: r.ID, BuildTask: r.BuildTask, Revision: r.Revision, Arch: r.Arch, CreatedAt: r.CreatedAt, StartedAt: rest.TimeOf(r.Task.Started.Time),
+		ID: r.ID, BuildTask: r.BuildTask, Revision: r.Revision, Part: r.Part, Arch: r.Arch, CreatedAt: r.CreatedAt, StartedAt: rest.TimeOf(r.Task.Started.Time),
 		Finished: finished(r.Task), State: r.Task.State, Reason: r.Task.Reason, Platform: r.Platform, Task: r.Task.ID,
 		Packages: []testedView{}, Logs: []testLogView{}, Failure: delivery.ViewFailure(r.Cause(), r.Task.Attempts),
 	}
@@ -187,13 +188,24 @@ func (s *Server) runsOf(ctx context.Context, task albs.TaskID) ([]testrun.Run, e
 }
 
 // latestRun answers with a list, as ALBS does, which has a test task for each
-// package where albs has a run for all of them.
+// package where albs has a run for many of them.
 func (s *Server) latestRun(ctx context.Context, in *buildTaskInput) (*rest.Body[[]runView], error) {
 	runs, err := s.runsOf(ctx, in.Task)
 	if err != nil {
 		return nil, err
 	}
-	return rest.Answer([]runView{viewRun(runs[len(runs)-1])}), nil
+	return rest.Answer(viewRevision(runs, runs[len(runs)-1].Revision)), nil
+}
+
+// viewRevision shows the runs that are one revision.
+func viewRevision(runs []testrun.Run, revision int) []runView {
+	out := []runView{}
+	for _, r := range runs {
+		if r.Revision == revision {
+			out = append(out, viewRun(r))
+		}
+	}
+	return out
 }
 
 func (s *Server) oneRun(ctx context.Context, in *revisionInput) (*rest.Body[[]runView], error) {
@@ -201,12 +213,11 @@ func (s *Server) oneRun(ctx context.Context, in *revisionInput) (*rest.Body[[]ru
 	if err != nil {
 		return nil, err
 	}
-	for _, r := range runs {
-		if r.Revision == in.Revision {
-			return rest.Answer([]runView{viewRun(r)}), nil
-		}
+	out := viewRevision(runs, in.Revision)
+	if len(out) == 0 {
+		return nil, albs.Errorf(albs.NotFound, "task %d has no test run with revision %d", in.Task, in.Revision)
 	}
-	return nil, albs.Errorf(albs.NotFound, "task %d has no test run with revision %d", in.Task, in.Revision)
+	return rest.Answer(out), nil
 }
 
 func (s *Server) runLogs(ctx context.Context, in *buildTaskInput) (*rest.Body[[]testLogView], error) {
@@ -214,5 +225,9 @@ func (s *Server) runLogs(ctx context.Context, in *buildTaskInput) (*rest.Body[[]
 	if err != nil {
 		return nil, err
 	}
-	return rest.Answer(viewRun(runs[len(runs)-1]).Logs), nil
+	out := []testLogView{}
+	for _, v := range viewRevision(runs, runs[len(runs)-1].Revision) {
+		out = append(out, v.Logs...)
+	}
+	return rest.Answer(out), nil
 }

@@ -17,9 +17,10 @@ func TestHandlerContract(t *testing.T) {
 		if err := f.follow(auth.System(t.Context(), "test"), f.built); err != nil {
 			t.Fatal(err)
 		}
+		l := f.claim(t)
 		queuetest.Run(t, queuetest.Case{
-			DB: d, Queue: f.queue, Handler: handler{f.Tests}, Worker: f.tester, Lease: *f.claim(t),
-			Good: albs.Result{Test: f.result(true)},
+			DB: d, Queue: f.queue, Handler: handler{f.Tests}, Worker: f.tester, Lease: *l,
+			Good: albs.Result{Test: f.result(l, true)},
 			Garbage: map[string]albs.Result{
 				"no stage":          {Test: &albs.TestResult{}},
 				"a foreign package": {Test: &albs.TestResult{Stages: []albs.StageResult{{Package: "bash-5-1.x86_64", Stage: albs.StageInstall, Status: albs.TestPassed}}}},

@@ -1,13 +1,13 @@
-// Package testrun owns the tests of built packages: one run for each rebuild of a
-// build, its cases and logs, and the verdict on each package that gates ask for.
+// Package testrun owns the tests of built packages: the runs for each rebuild of a
+// build, their stages, cases and logs, and the verdict on each package that gates ask for.
 //
 // Runs follow the event build.built, and those that haven't ended end with the
 // event build.cancelled. A run is one test task: its packages are
-// those that the rebuild left, its root is the platform's test root with the
+// some of those that the rebuild left, its root is the platform's test root with the
 // build's own repositories and what the build saw beside them, as they are when a
-// tester claims the task. A
-// restart makes a new run with the next revision; the latest run of a rebuild is
-// the one that counts.
+// tester claims the task. What is more than a task tests is more than one run, the parts
+// of a revision. A restart makes runs of the next revision, of the packages that didn't
+// pass; of each package the latest run that has it is the one that counts.
 //
 // What the end of the task means:
 //
@@ -28,6 +28,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/rs/zerolog"
 
@@ -221,8 +222,8 @@ func plan(b build.Build) []planned {
 	return out
 }
 
-// begin makes a run of that revision with its task; one that is there already is
-// left alone.
+// begin makes the runs of that revision with their tasks; where there are some already they
+// are left alone.
 func (t *Tests) begin(ctx context.Context, p planned, b build.Build, revision int) error {
 	var packages []packageRow
 	for _, d := range p.packages {
@@ -232,6 +233,7 @@ func (t *Tests) begin(ctx context.Context, p planned, b build.Build, revision in
 		}
 		packages = append(packages, packageRow{Digest: d, NEVRA: a.NEVRA.String()})
 	}
+	slices.SortFunc(packages, func(a, b packageRow) int { return strings.Compare(a.NEVRA, b.NEVRA) })
 	err := t.store.d.InTx(ctx, func(tx db.Tx) error {
 		if err := t.builds.There(ctx, tx, p.row.BuildID); err != nil {
 			return err
@@ -240,20 +242,28 @@ func (t *Tests) begin(ctx context.Context, p planned, b build.Build, revision in
 		if err != nil || there {
 			return err
 		}
-		row := p.row
-		row.Revision, row.Part, row.CreatedAt = revision, 1, db.Now()
-		row.TaskID, err = t.queue.Enqueue(ctx, tx, queue.NewTask{
-			Kind: albs.KindTest, Lane: b.Lane(), Topic: build.Topic(row.BuildID), Needs: []string{p.host}, Room: p.room,
-		})
-		if err != nil {
-			return err
+		part := 0
+		for some := range slices.Chunk(packages, albs.MaxTested) {
+			part++
+			row := p.row
+			row.Revision, row.Part, row.CreatedAt = revision, part, db.Now()
+			row.TaskID, err = t.queue.Enqueue(ctx, tx, queue.NewTask{
+				Kind: albs.KindTest, Lane: b.Lane(), Topic: build.Topic(row.BuildID), Needs: []string{p.host}, Room: p.room,
+			})
+			if err != nil {
+				return err
+			}
+			if err := t.store.addRun(ctx, tx, &row, some); err != nil {
+				return err
+			}
+			err = t.events.Add(ctx, tx, "testrun.created", build.Topic(row.BuildID), auth.From(ctx).String(), map[string]any{
+				"run": row.ID, "task": row.TaskID, "platform": row.Platform, "arch": row.Arch, "revision": revision, "part": part,
+			})
+			if err != nil {
+				return err
+			}
 		}
-		if err := t.store.addRun(ctx, tx, &row, packages); err != nil {
-			return err
-		}
-		return t.events.Add(ctx, tx, "testrun.created", build.Topic(row.BuildID), auth.From(ctx).String(), map[string]any{
-			"run": row.ID, "task": row.TaskID, "platform": row.Platform, "arch": row.Arch, "revision": revision,
-		})
+		return nil
 	})
 	if db.IsUnique(err) { // another master was faster
 		return nil
@@ -264,9 +274,9 @@ func (t *Tests) begin(ctx context.Context, p planned, b build.Build, revision in
 	return nil
 }
 
-// Restart runs the tests of a build again: for every rebuild whose latest run has
-// ended and didn't pass in all its packages, and for every rebuild that was never
-// tested, one run with the next revision. It is Forbidden without build.retry,
+// Restart runs the tests of a build again: of every rebuild the packages whose latest run
+// has ended and that didn't pass in it, and those that were never tested, as the next
+// revision. It is Forbidden without build.retry,
 // NotFound for an unknown build, and Conflict if nothing is to be run again.
 func (t *Tests) Restart(ctx context.Context, id albs.BuildID) error {
 	b, err := t.builds.Get(ctx, id)
@@ -280,17 +290,14 @@ func (t *Tests) Restart(ctx context.Context, id albs.BuildID) error {
 	if err != nil {
 		return err
 	}
-	latest := map[albs.TaskID]Run{}
-	for _, r := range runs { // in the order of their making
-		latest[r.BuildTask] = r
-	}
 	begun := 0
 	for _, p := range plan(b) {
-		r, tested := latest[p.row.BuildTaskID]
-		if tested && (!r.Task.State.Final() || r.Passed()) {
+		var revision int
+		p.packages, revision = again(runs, p)
+		if len(p.packages) == 0 {
 			continue
 		}
-		if err := t.begin(ctx, p, b, r.Revision+1); err != nil {
+		if err := t.begin(ctx, p, b, revision); err != nil {
 			return err
 		}
 		begun++
@@ -299,4 +306,20 @@ func (t *Tests) Restart(ctx context.Context, id albs.BuildID) error {
 		return albs.Errorf(albs.Conflict, "no test of build %d is to be run again: each passed or is under way", id)
 	}
 	return nil
+}
+
+// again returns which packages of a rebuild are to be tested once more, and the revision
+// of that.
+func again(runs []Run, p planned) (packages []albs.Digest, revision int) {
+	settled := map[albs.Digest]bool{} // it passed, or is under way
+	for _, r := range runs {          // in the order of their making
+		if r.BuildTask != p.row.BuildTaskID {
+			continue
+		}
+		revision = max(revision, r.Revision)
+		for _, x := range r.Packages {
+			settled[x.Digest] = x.Verdict.State == Passed || x.Verdict.State == Pending
+		}
+	}
+	return slices.DeleteFunc(slices.Clone(p.packages), func(d albs.Digest) bool { return settled[d] }), revision + 1
 }

@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"strings"
 	"testing"
 	"time"
@@ -121,10 +122,9 @@ func (f *fixture) claim(t *testing.T) *worker.Lease {
 	return l
 }
 
-// result is that of the run: hello passes, and its debuginfo if ok, else its install fails.
-func (f *fixture) result(ok bool) *albs.TestResult {
-	spec := &albs.TestSpec{Stages: stages, Packages: []albs.TestPackage{{NEVRA: "hello-1-1.x86_64"}, {NEVRA: "hello-debuginfo-1-1.x86_64"}}}
-	return mastertest.Tested(spec, func(nevra string, stage albs.TestStage) string {
+// result is that of a run: hello passes, and its debuginfo if ok, else its install fails.
+func (f *fixture) result(l *worker.Lease, ok bool) *albs.TestResult {
+	return mastertest.Tested(l.Spec.Test, func(nevra string, stage albs.TestStage) string {
 		if ok || nevra != "hello-debuginfo-1-1.x86_64" || stage != albs.StageInstall {
 			return ""
 		}
@@ -194,7 +194,7 @@ func TestRuns(t *testing.T) {
 			t.Fatal(err)
 		}
 		// A finished run with a failed stage: the task has succeeded.
-		r := albs.Result{Test: f.result(false), Logs: []albs.File{file}}
+		r := albs.Result{Test: f.result(l, false), Logs: []albs.File{file}}
 		for range 2 {
 			if err := f.queue.Complete(f.tester, l.Token, albs.OutcomeOK, r); err != nil {
 				t.Fatal(err)
@@ -226,8 +226,11 @@ func TestRuns(t *testing.T) {
 		if err := f.Restart(f.person, f.build); err != nil {
 			t.Fatal(err)
 		}
-		f.want(t, "restarted", Pending, Pending)
-		if err := f.queue.Complete(f.tester, f.claim(t).Token, albs.OutcomeOK, albs.Result{Test: f.result(true)}); err != nil {
+		f.want(t, "restarted", Passed, Pending)
+		if l = f.claim(t); len(l.Spec.Test.Packages) != 1 || l.Spec.Test.Packages[0].NEVRA != "hello-debuginfo-1-1.x86_64" {
+			t.Errorf("again are tested %+v, want what didn't pass", l.Spec.Test.Packages)
+		}
+		if err := f.queue.Complete(f.tester, l.Token, albs.OutcomeOK, albs.Result{Test: f.result(l, true)}); err != nil {
 			t.Fatal(err)
 		}
 		f.want(t, "second run", Passed, Passed)
@@ -428,7 +431,8 @@ func TestFlippedCase(t *testing.T) {
 	if err := f.follow(auth.System(t.Context(), "test"), f.built); err != nil {
 		t.Fatal(err)
 	}
-	if err := f.queue.Complete(f.tester, f.claim(t).Token, albs.OutcomeOK, albs.Result{Test: f.result(false)}); err != nil {
+	l := f.claim(t)
+	if err := f.queue.Complete(f.tester, l.Token, albs.OutcomeOK, albs.Result{Test: f.result(l, false)}); err != nil {
 		t.Fatal(err)
 	}
 	f.want(t, "as reported", Passed, Failed)
@@ -487,10 +491,96 @@ func TestRefused(t *testing.T) {
 			t.Errorf("%d statements of tests that nobody carried out", n)
 		}
 		// A package without a stage counts as failed.
-		only := &albs.TestResult{Stages: f.result(true).Stages[:len(stages)]}
-		if err := f.queue.Complete(f.tester, f.claim(t).Token, albs.OutcomeOK, albs.Result{Test: only}); err != nil {
+		l := f.claim(t)
+		only := &albs.TestResult{Stages: f.result(l, true).Stages[:len(stages)]}
+		if err := f.queue.Complete(f.tester, l.Token, albs.OutcomeOK, albs.Result{Test: only}); err != nil {
 			t.Fatal(err)
 		}
 		f.want(t, "no stage about one", Passed, Failed)
+	})
+}
+
+// TestParts: many packages are tested by several tasks, and again only those that didn't
+// pass, or of which nothing is known.
+func TestParts(t *testing.T) {
+	t.Parallel()
+	dbtest.Each(t, func(t *testing.T, d *db.DB) {
+		f := setup(t, d)
+		var built build.Built
+		if err := json.Unmarshal(f.built.Data, &built); err != nil {
+			t.Fatal(err)
+		}
+		for i := range 2*albs.MaxTested - 1 { // beside hello and its debuginfo
+			n := rpm.NEVRA{Name: fmt.Sprintf("more%02d", i), Version: "1", Release: "1", Arch: "x86_64"}
+			h := func(s string) albs.Digest { return albs.DigestOf([]byte(n.Name + s)) }
+			a := artifact.Artifact{Digest: h(""), Size: 10, Kind: artifact.RPM, Name: n.Filename(), NEVRA: n, SourceRPM: "hello-1-1.src.rpm", HeaderSHA256: h("h"), PayloadSHA256: h("p")}
+			err := d.InTx(t.Context(), func(tx db.Tx) error {
+				if err := f.artifacts.Add(t.Context(), tx, a); err != nil {
+					return err
+				}
+				_, err := tx.ExecContext(t.Context(), `INSERT INTO build_artifact (build_id, item_id, task_id, attempt, digest, kind, name, arch)
+					VALUES ($1, $2, $3, 1, $4, 'rpm', $5, 'x86_64')`, f.build, built.Item, built.Task, a.Digest, a.Name)
+				return err
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+		}
+		for range 2 {
+			if err := f.follow(auth.System(t.Context(), "test"), f.built); err != nil {
+				t.Fatal(err)
+			}
+		}
+		sizes := func(revision int) (out []int) {
+			runs, err := f.Of(t.Context(), f.build)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, r := range runs {
+				if r.Revision == revision {
+					out = append(out, len(r.Packages))
+				}
+			}
+			return out
+		}
+		if diff := cmp.Diff([]int{albs.MaxTested, albs.MaxTested, 1}, sizes(1)); diff != "" {
+			t.Fatalf("packages of the runs (-want +got):\n%s", diff)
+		}
+		// The first part can't be carried out, the second has a bad package, the third waits.
+		l := f.claim(t)
+		if err := f.queue.Complete(f.tester, l.Token, albs.OutcomeFailed, albs.Result{Reason: "no root"}); err != nil {
+			t.Fatal(err)
+		}
+		l = f.claim(t)
+		bad := l.Spec.Test.Packages[7].NEVRA
+		r := mastertest.Tested(l.Spec.Test, func(nevra string, stage albs.TestStage) string {
+			if nevra == bad && stage == albs.StageRemove {
+				return "it stays"
+			}
+			return ""
+		})
+		if err := f.queue.Complete(f.tester, l.Token, albs.OutcomeOK, albs.Result{Test: r}); err != nil {
+			t.Fatal(err)
+		}
+		if err := f.Restart(f.person, f.build); err != nil {
+			t.Fatal(err)
+		}
+		if diff := cmp.Diff([]int{albs.MaxTested, 1}, sizes(2)); diff != "" {
+			t.Errorf("packages of the runs of the restart (-want +got):\n%s", diff)
+		}
+		if err := f.Restart(f.person, f.build); albs.KindOf(err) != albs.Conflict {
+			t.Errorf("Restart of what is under way = %v", err)
+		}
+		for range 3 {
+			l := f.claim(t)
+			if err := f.queue.Complete(f.tester, l.Token, albs.OutcomeOK, albs.Result{Test: mastertest.Tested(l.Spec.Test, nil)}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		f.want(t, "all passed", Passed, Passed)
+		runs, err := f.Of(t.Context(), f.build)
+		if latest := Latest(runs); err != nil || len(latest) != 1 || len(latest[0].Packages) != 2*albs.MaxTested+1 || !latest[0].Passed() {
+			t.Errorf("Latest = %d runs, %v", len(latest), err)
+		}
 	})
 }

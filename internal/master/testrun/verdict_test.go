@@ -1,6 +1,7 @@
 package testrun
 
 import (
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
@@ -66,11 +67,47 @@ func TestAssemble(t *testing.T) {
 	cases := []Case{{Package: d, Stage: "integrity", Name: "files", Status: "passed", Took: 7 * time.Millisecond}}
 	want := []Run{{
 		ID: 1, BuildTask: 7, Task: queue.Task{ID: 10, State: albs.TaskSucceeded},
-		Packages: []Package{{Digest: d, NEVRA: "a", Verdict: Verdict{Passed, "1 stages passed"}, Stages: stages, Cases: cases}},
+		Packages: []Package{{Digest: d, NEVRA: "a", Verdict: Verdict{Passed, "1 stages passed"}, Stages: stages, Cases: cases, view: view{State: albs.TaskSucceeded, Stages: stages}}},
 		Logs:     []Log{{1, file}},
 	}}
-	if diff := cmp.Diff(want, got); diff != "" {
+	if diff := cmp.Diff(want, got, cmp.AllowUnexported(Package{}, view{})); diff != "" {
 		t.Errorf("assemble (-want +got):\n%s", diff)
+	}
+}
+
+// TestLatest: of each package its latest run counts, and the rest is said of the run to look
+// at first.
+func TestLatest(t *testing.T) {
+	t.Parallel()
+	pkg := func(name string, s State) Package {
+		return Package{Digest: albs.DigestOf([]byte(name)), NEVRA: name, Verdict: Verdict{State: s}}
+	}
+	run := func(id int64, task albs.TaskID, state albs.TaskState, ps ...Package) Run {
+		return Run{ID: id, BuildTask: task, Task: queue.Task{State: state}, Packages: ps}
+	}
+	for _, tt := range []struct {
+		name string
+		runs []Run
+		want string // of each rebuild: run: package state …
+	}{
+		{"none", nil, ""},
+		{"two rebuilds", []Run{run(1, 7, "succeeded", pkg("a", Passed)), run(2, 8, "queued", pkg("b", Pending))}, "1: a passed; 2: b pending; "},
+		{"parts", []Run{run(1, 7, "succeeded", pkg("a", Passed)), run(2, 7, "succeeded", pkg("b", Failed)), run(3, 7, "succeeded", pkg("c", Passed))}, "2: a passed b failed c passed; "},
+		{"one again", []Run{run(1, 7, "succeeded", pkg("a", Passed), pkg("b", Failed)), run(2, 7, "succeeded", pkg("b", Passed))}, "2: a passed b passed; "},
+		{"one again, another failed before", []Run{run(1, 7, "succeeded", pkg("a", Failed), pkg("b", Failed)), run(2, 7, "succeeded", pkg("b", Passed))}, "1: a failed b passed; "},
+		{"one under way", []Run{run(1, 7, "leased", pkg("a", Pending)), run(2, 7, "failed", pkg("b", Failed))}, "1: a pending b failed; "},
+	} {
+		got := ""
+		for _, r := range Latest(tt.runs) {
+			got += fmt.Sprintf("%d:", r.ID)
+			for _, p := range r.Packages {
+				got += " " + p.NEVRA + " " + string(p.Verdict.State)
+			}
+			got += "; "
+		}
+		if got != tt.want {
+			t.Errorf("%s: %s, want %s", tt.name, got, tt.want)
+		}
 	}
 }
 

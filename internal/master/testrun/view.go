@@ -12,7 +12,7 @@ import (
 	"albs/internal/master/queue"
 )
 
-// Run is one run of the tests of one rebuild, as faces show it.
+// Run is one run of the tests of one rebuild, or of a part of them, as faces show it.
 type Run struct {
 	ID        int64
 	Build     albs.BuildID
@@ -35,6 +35,8 @@ type Package struct {
 	Verdict Verdict
 	Stages  []Stage
 	Cases   []Case // of stages
+
+	view view
 }
 
 // CasesOf returns the cases of one stage.
@@ -155,15 +157,63 @@ func assemble(rows []runRow, tasks []queue.Task, packages []packageRow, stages [
 	for _, p := range packages {
 		if i, ok := place[p.RunID]; ok {
 			r, found := &out[i], at(p.RunID, p.Digest)
-			r.Packages = append(r.Packages, Package{
-				Digest: p.Digest, NEVRA: p.NEVRA, Stages: found.Stages, Cases: found.Cases, Verdict: view{r.Task.State, r.Task.Reason, found.Stages}.verdict(),
-			})
+			v := view{r.Task.State, r.Task.Reason, found.Stages}
+			r.Packages = append(r.Packages, Package{Digest: p.Digest, NEVRA: p.NEVRA, Stages: found.Stages, Cases: found.Cases, Verdict: v.verdict(), view: v})
 		}
 	}
 	for _, l := range logs {
 		if i, ok := place[l.RunID]; ok {
 			out[i].Logs = append(out[i].Logs, Log{l.Attempt, albs.File{Name: l.Name, Digest: l.Digest, Size: l.Size}})
 		}
+	}
+	return out
+}
+
+// Latest returns where the tests of each rebuild stand, in the order of the rebuilds' first
+// runs: one Run that has each package as the latest run of it left it. What else it says is
+// of the run that a person has to look at first: one that is under way, else one in which
+// a package didn't pass that still counts, else the last. runs are in the order of their
+// making.
+func Latest(runs []Run) []Run {
+	var tasks []albs.TaskID
+	of := map[albs.TaskID][]Run{}
+	for _, r := range runs {
+		if of[r.BuildTask] == nil {
+			tasks = append(tasks, r.BuildTask)
+		}
+		of[r.BuildTask] = append(of[r.BuildTask], r)
+	}
+	out := make([]Run, 0, len(tasks))
+	for _, task := range tasks {
+		var packages []Package
+		place := map[albs.Digest]int{}
+		counts := make([]int, 0) // for each package, the run that counts
+		for i, r := range of[task] {
+			for _, p := range r.Packages {
+				n, seen := place[p.Digest]
+				if !seen {
+					n = len(packages)
+					place[p.Digest], packages, counts = n, append(packages, Package{}), append(counts, 0)
+				}
+				packages[n], counts[n] = p, i
+			}
+		}
+		first, urgency := len(of[task])-1, 0
+		for n, p := range packages {
+			u := 0
+			switch {
+			case !of[task][counts[n]].Task.State.Final():
+				u = 2
+			case p.Verdict.State != Passed:
+				u = 1
+			}
+			if u > urgency {
+				first, urgency = counts[n], u
+			}
+		}
+		r := of[task][first]
+		r.Packages = packages
+		out = append(out, r)
 	}
 	return out
 }
@@ -178,19 +228,10 @@ func (t *Tests) Verdict(ctx context.Context, id albs.BuildID, ds []albs.Digest) 
 	if err != nil {
 		return nil, err
 	}
-	latest := make(map[albs.TaskID]Run)
-	var order []albs.TaskID
-	for _, r := range runs {
-		if _, seen := latest[r.BuildTask]; !seen {
-			order = append(order, r.BuildTask)
-		}
-		latest[r.BuildTask] = r
-	}
 	views := make(map[albs.Digest][]view)
-	for _, task := range order {
-		r := latest[task]
+	for _, r := range Latest(runs) {
 		for _, p := range r.Packages {
-			views[p.Digest] = append(views[p.Digest], view{r.Task.State, r.Task.Reason, p.Stages})
+			views[p.Digest] = append(views[p.Digest], p.view)
 		}
 	}
 	out := make(map[albs.Digest]Verdict, len(ds))

@@ -95,7 +95,7 @@ func (u *Pages) factsOf(ctx context.Context, id albs.BuildID) (facts, error) {
 	if f.runs, err = u.Tests.Of(ctx, id); err != nil {
 		return f, err
 	}
-	for _, r := range f.runs {
+	for _, r := range testrun.Latest(f.runs) {
 		f.latest[r.BuildTask] = r
 	}
 	for _, it := range f.build.Items { // a fresh SRPM took their place
