@@ -28,11 +28,15 @@ const (
 // their files.
 type facts struct {
 	headers map[albs.Digest]*rpm.Package
-	found   map[albs.Digest]survey.Findings
+	// found waits for the survey, which goes on while the first package is installed: the
+	// metadata of a large platform take seconds to read.
+	found func() (map[albs.Digest]survey.Findings, error)
+	end   func() // ends the survey, and waits until it has ended
 }
 
-// gather reads in the repositories what the stages want to know of the packages. What
-// the repositories are to blame for is Unavailable: dnf gets on with the same ones, or not.
+// gather reads in the repositories what the stages want to know of the packages; the facts
+// are to be ended. What the repositories are to blame for is Unavailable: dnf gets on with
+// the same ones, or not.
 func gather(ctx context.Context, spec *albs.TestSpec, served *depot.Served) (facts, error) {
 	open := func(ctx context.Context, repo, name string) (io.ReadCloser, error) {
 		r, err := served.Open(ctx, repo, name)
@@ -49,15 +53,33 @@ func gather(ctx context.Context, spec *albs.TestSpec, served *depot.Served) (fac
 	for _, p := range spec.Packages {
 		want = append(want, p.Digest)
 	}
-	var f facts
-	var err error
-	if f.headers, err = survey.Headers(ctx, open, repos, want); err == nil && slices.Contains(spec.Stages, albs.StageIntegrity) {
-		f.found, err = survey.Take(ctx, open, repos, f.headers)
+	unavailable := func(err error) error {
+		if err == nil || ctx.Err() != nil {
+			return err
+		}
+		return albs.Errorf(albs.Unavailable, "what its repositories say of the packages can't be read: %v", err)
 	}
-	if err != nil && ctx.Err() == nil {
-		err = albs.Errorf(albs.Unavailable, "what its repositories say of the packages can't be read: %v", err)
+	headers, err := survey.Headers(ctx, open, repos, want)
+	if err != nil {
+		return facts{}, unavailable(err)
 	}
-	return f, err
+	f := facts{headers: headers, end: func() {}}
+	if slices.Contains(spec.Stages, albs.StageIntegrity) {
+		within, cancel := context.WithCancel(ctx)
+		done := make(chan struct{})
+		var found map[albs.Digest]survey.Findings
+		var err error
+		go func() {
+			defer close(done)
+			found, err = survey.Take(within, open, repos, headers)
+		}()
+		f.end = func() { cancel(); <-done }
+		f.found = func() (map[albs.Digest]survey.Findings, error) {
+			<-done
+			return found, unavailable(err)
+		}
+	}
+	return f, nil
 }
 
 // integrity looks at what came of the installation, in the root and for others.
@@ -68,7 +90,11 @@ func (s *subject) integrity(ctx context.Context, log io.Writer) error {
 	if err := s.verify(ctx, albs.StageIntegrity, s.env, s.said, "", log); err != nil {
 		return err
 	}
-	found := s.facts.found[s.pkg.Digest]
+	all, err := s.facts.found()
+	if err != nil {
+		return err
+	}
+	found := all[s.pkg.Digest]
 	s.add(albs.StageIntegrity, caseConflicts, strings.Join(found.Conflicts, "\n"), 0)
 	s.add(albs.StageIntegrity, caseRequirements, strings.Join(found.Unmet, "\n"), 0)
 	return s.tell(albs.StageIntegrity, log)

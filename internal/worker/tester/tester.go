@@ -156,6 +156,7 @@ func (j jobs) do(ctx context.Context, s *worker.Session) (albs.Outcome, albs.Res
 	if b.facts, err = gather(ctx, spec, served); err != nil {
 		return "", albs.Result{}, withProblems(err, served)
 	}
+	defer b.facts.end()
 	result := albs.TestResult{}
 	for _, p := range spec.Packages {
 		stages, cases, err := b.test(ctx, p)

@@ -249,7 +249,7 @@ func (w *world) add(spec *albs.TestSpec) albs.TaskID {
 // end waits until the task's first attempt has ended.
 func (w *world) end(t *testing.T, id albs.TaskID) (albs.Outcome, albs.Result) {
 	t.Helper()
-	return w.endWithin(t, id, 3*time.Minute)
+	return w.endWithin(t, id, 8*time.Minute)
 }
 
 // endWithin is end with another patience.

@@ -37,13 +37,18 @@ func (c *check) files(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	users, err := c.ids(ctx, "/etc/passwd")
-	if err != nil {
-		return err
-	}
-	groups, err := c.ids(ctx, "/etc/group")
-	if err != nil {
-		return err
+	var users, groups owners
+	for i, f := range files { // mostly all is root's, and there is nothing to look up
+		if !roots(f.User, entries[i].UID) && users.ids == nil {
+			if users, err = c.ids(ctx, "/etc/passwd"); err != nil {
+				return err
+			}
+		}
+		if !roots(f.Group, entries[i].GID) && groups.ids == nil {
+			if groups, err = c.ids(ctx, "/etc/group"); err != nil {
+				return err
+			}
+		}
 	}
 	c.entries = make(map[string]examine.Entry, len(files))
 	for i, f := range files {
@@ -135,12 +140,12 @@ func (c *check) mayDangle(p, target string) bool {
 
 // owner compares the id of a file's user or group with the name that the header has.
 func (c *check) owner(p, what, name string, id int, have owners) {
-	if name == "" {
+	if name == "" || roots(name, id) {
 		return
 	}
 	want, ok := have.ids[name]
-	if !ok && name == "root" {
-		want, ok = 0, true // it needs no line
+	if name == "root" {
+		want, ok = 0, true // whatever a line says
 	}
 	switch {
 	case !ok:
@@ -149,6 +154,9 @@ func (c *check) owner(p, what, name string, id int, have owners) {
 		c.say(RuleOwners, "%s has the %s %s, the package says %s", p, what, have.name(id), name)
 	}
 }
+
+// roots reports whether a file is root's that is to be root's.
+func roots(name string, id int) bool { return name == "root" && id == 0 }
 
 // owners are the users or the groups of a root.
 type owners struct {

@@ -151,8 +151,8 @@ type survey struct {
 }
 
 // Take returns what each of the subjects, which are in the own repositories, would do to
-// others. Errors are open's, and Invalid where a repository or a package in it is
-// malformed.
+// others. Errors are open's, the cause of ctx where that ended, and Invalid where a
+// repository or a package in it is malformed.
 func Take(ctx context.Context, open Open, repos []Repository, subjects map[albs.Digest]*rpm.Package) (map[albs.Digest]Findings, error) {
 	s := &survey{open: open, repos: repos, subjects: subjects, keys: map[key]bool{}, newest: map[key]place{}, before: map[key]earlier{}}
 	for _, p := range subjects {
@@ -191,6 +191,9 @@ func (s *survey) primaries(ctx context.Context, yield func(r Repository, l repod
 	for _, r := range s.repos {
 		err := read(ctx, s.open, r.ID, "primary", func(f io.Reader) error {
 			return repodata.ReadPrimary(f, func(l repodata.Listed) error {
+				if ctx.Err() != nil {
+					return context.Cause(ctx)
+				}
 				if l.NEVRA.Arch == string(albs.Src) || l.NEVRA.Arch == "nosrc" {
 					return nil
 				}
@@ -340,6 +343,9 @@ func (s *survey) conflicts(ctx context.Context) (map[albs.Digest][]string, error
 	for _, r := range s.repos {
 		err := read(ctx, s.open, r.ID, "filelists", func(f io.Reader) error {
 			return repodata.ReadFilelists(f, func(l repodata.ListedFile) error {
+				if ctx.Err() != nil {
+					return context.Cause(ctx)
+				}
 				if l.Dir || l.Ghost || brings[l.Path] == nil {
 					return nil
 				}

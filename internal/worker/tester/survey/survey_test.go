@@ -208,6 +208,11 @@ echo > usr/bin/libtool-kept; touch usr/lib/tools/same; echo 2 > usr/lib/tools/a;
 		t.Errorf("Take (-want +got):\n%s", diff)
 	}
 
+	ended, end := context.WithCancelCause(t.Context())
+	end(errors.New("over"))
+	if _, err := Take(ended, open, repos, headers); err == nil || !strings.Contains(err.Error(), "over") {
+		t.Errorf("Take = %v, want the end of the context", err)
+	}
 	boom := errors.New("boom")
 	broken := func(ctx context.Context, repo, name string) (io.ReadCloser, error) {
 		if strings.Contains(name, "filelists") {
