@@ -18,8 +18,8 @@ func TestPlanted(t *testing.T) {
 	if testing.Short() {
 		t.Skip("all stages of some fifty packages take minutes: not in -short")
 	}
-	dir, packages := plantedtest.Make(t)
-	w := beginWith(t, Config{Parallel: 2, limits: map[albs.TestStage]time.Duration{albs.StageInstall: 90 * time.Second}}, dir)
+	released, dir, packages := plantedtest.Make(t)
+	w := beginWith(t, Config{Parallel: 2, limits: map[albs.TestStage]time.Duration{albs.StageInstall: 90 * time.Second}}, dir, released)
 	var ids []albs.TaskID
 	for part := range slices.Chunk(packages, albs.MaxTested) {
 		spec := &albs.TestSpec{Root: w.root, Stages: all}

@@ -176,8 +176,9 @@ func begin(t *testing.T, c Config) *world {
 	return beginWith(t, c, packages(t))
 }
 
-// beginWith is begin with other packages under test.
-func beginWith(t *testing.T, c Config, dir string) *world {
+// beginWith is begin with other packages under test, and further repositories of the
+// platform.
+func beginWith(t *testing.T, c Config, dir string, platform ...string) *world {
 	t.Helper()
 	sandboxtest.Engine(t, sandbox.Config{}) // skips where there can be none
 	w := &world{fake: workertest.NewFake(), dir: dir}
@@ -187,7 +188,12 @@ func beginWith(t *testing.T, c Config, dir string) *world {
 	seed := strings.TrimPrefix(w.root.Repos[0].Mirror, "file://")
 	w.root.Repos = append(slices.Clone(w.root.Repos), albs.Repo{ID: "own", Mirror: "file://" + w.dir, Repomd: w.repomd(t, w.dir), Own: true})
 	w.repomd(t, seed)
-	e, err := egress.New(egress.Policy{Allow: []string{"file://" + seed, "file://" + w.dir}})
+	allow := []string{"file://" + seed, "file://" + w.dir}
+	for i, more := range platform {
+		w.root.Repos = append(w.root.Repos, albs.Repo{ID: fmt.Sprintf("more%d", i), Mirror: "file://" + more, Repomd: w.repomd(t, more)})
+		allow = append(allow, "file://"+more)
+	}
+	e, err := egress.New(egress.Policy{Allow: allow})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -26,6 +27,8 @@ type Defect struct {
 	bad, good half
 	// released is the version that both were released in before; nil for none.
 	released *half
+	// neighbour is what a released package NAME-neighbour of each has; nil for none.
+	neighbour *half
 }
 
 // half is what one of the twins has beside a folder with a file and a link. NAME
@@ -89,6 +92,10 @@ var Defects = []Defect{
 	{Name: "rival", What: "a file that a package of the repositories has otherwise, which isn't installed", Stage: "integrity", Case: "conflicts", Say: "/usr/bin/m4 is in m4-",
 		bad:  half{install: "mkdir -p %{buildroot}/usr/bin && echo other > %{buildroot}/usr/bin/m4", files: "/usr/bin/m4"},
 		good: half{install: "mkdir -p %{buildroot}/usr/bin && echo other > %{buildroot}/usr/bin/NAME-m4", files: "/usr/bin/NAME-m4"}},
+	{Name: "requirement", What: "a capability that goes though a package of the repositories needs it", Stage: "integrity", Case: "requirements",
+		Say: "planted-requirement-bad-neighbour-1-1.x86_64 needs planted-requirement-bad(api) = 1, which planted-requirement-bad-1-1.x86_64 provides and nothing any more",
+		bad: half{preamble: "Provides: NAME(api) = 2"}, good: half{preamble: "Provides: NAME(api) = 1, NAME(api) = 2"},
+		released: &half{preamble: "Provides: NAME(api) = 1"}, neighbour: &half{preamble: "Requires: NAME(api) = 1"}},
 	{Name: "upgrade", What: "a %pre that fails when it upgrades", Stage: "upgrade", Say: "scriptlet failed",
 		bad: half{scripts: "%pre\n[ $1 -lt 2 ]"}, good: half{scripts: "%pre\n[ $1 -lt 3 ]"}, released: &half{}},
 	{Name: "folder", What: "a folder that becomes a file, which rpm can't do", Stage: "upgrade", Say: "packages conflict: file /usr/share/planted-folder-bad/sub",
@@ -121,10 +128,11 @@ type Package struct {
 	albs.TestPackage
 }
 
-// Make builds all packages into a repository in a new folder below the temporary one,
-// which the caller removes, and returns it with them, in the order of Defects. It skips
-// the test where the tools are missing.
-func Make(t testing.TB) (dir string, packages []Package) {
+// Make builds all packages in a new folder below the temporary one, which the caller
+// removes. It returns two repositories, of what was released before and of the packages
+// under test, and these in the order of Defects. It skips the test where the tools are
+// missing.
+func Make(t testing.TB) (released, dir string, packages []Package) {
 	t.Helper()
 	for _, tool := range []string{"rpmbuild", "createrepo_c", "gcc"} {
 		if _, err := exec.LookPath(tool); err != nil {
@@ -144,16 +152,19 @@ func Make(t testing.TB) (dir string, packages []Package) {
 	for name, rpath := range map[string]string{"rpath-build": "/builddir/build/BUILD/x/.libs", "rpath-here": "/usr/lib/planted:", "rpath-fine": "/usr/lib/planted"} {
 		run(t, top, "gcc", "-o", name, "alone.c", "-Wl,-rpath,"+rpath)
 	}
-	for version := 1; version <= 2; version++ {
-		spec := fmt.Sprintf("planted-%d.spec", version)
-		write(t, filepath.Join(top, spec), recipe(version))
-		run(t, top, "rpmbuild", "--quiet", "-bb", "--define", "_topdir "+top, "--define", "_sourcedir "+top, spec)
+	var repos [2]string
+	for i := range repos {
+		spec := fmt.Sprintf("planted-%d.spec", i+1)
+		write(t, filepath.Join(top, spec), recipe(i+1))
+		run(t, top, "rpmbuild", "--quiet", "-bb", "--define", fmt.Sprintf("_topdir %s/%d", top, i+1), "--define", "_sourcedir "+top, spec)
+		built, err := filepath.Glob(filepath.Join(top, strconv.Itoa(i+1), "RPMS", "*"))
+		if err != nil || len(built) != 1 {
+			t.Fatalf("rpmbuild left %q, %v", built, err)
+		}
+		repos[i] = built[0]
+		run(t, repos[i], "createrepo_c", "--quiet", "--no-database", ".")
 	}
-	built, err := filepath.Glob(filepath.Join(top, "RPMS", "*"))
-	if err != nil || len(built) != 1 {
-		t.Fatalf("rpmbuild left %q, %v", built, err)
-	}
-	dir = built[0]
+	released, dir = repos[0], repos[1]
 	arch := filepath.Base(dir)
 	for i := range Defects {
 		d := &Defects[i]
@@ -170,8 +181,7 @@ func Make(t testing.TB) (dir string, packages []Package) {
 			packages = append(packages, p)
 		}
 	}
-	run(t, dir, "createrepo_c", "--quiet", "--no-database", ".")
-	return dir, packages
+	return released, dir, packages
 }
 
 func (d *Defect) name(bad bool) string {
@@ -204,16 +214,22 @@ License: MIT
 				h = *d.released
 			}
 			name := d.name(bad)
-			in := func(s string) string { return strings.ReplaceAll(s, "NAME", name) }
-			fmt.Fprintf(&head, "%%package -n %s\nSummary: %s\n%s\n%%description -n %[1]s\n%%{summary}\n", name, strings.ReplaceAll(d.What, "%", "%%"), in(h.preamble))
-			fmt.Fprintf(&install, "mkdir -p %%{buildroot}/usr/share/%s && cd %%{buildroot}/usr/share/%[1]s && echo data > data && ln -s ../%[1]s link\n%s\n", name, in(h.install))
-			for line := range strings.Lines(in(h.scripts)) {
-				if strings.HasPrefix(line, "%") {
-					line = strings.TrimSuffix(line, "\n") + " -n " + name + "\n"
+			put := func(as string, h half) {
+				in := func(s string) string { return strings.ReplaceAll(s, "NAME", name) }
+				fmt.Fprintf(&head, "%%package -n %s\nSummary: %s\n%s\n%%description -n %[1]s\n%%{summary}\n", as, strings.ReplaceAll(d.What, "%", "%%"), in(h.preamble))
+				fmt.Fprintf(&install, "mkdir -p %%{buildroot}/usr/share/%s && cd %%{buildroot}/usr/share/%[1]s && echo data > data && ln -s ../%[1]s link\n%s\n", as, in(h.install))
+				for line := range strings.Lines(in(h.scripts)) {
+					if strings.HasPrefix(line, "%") {
+						line = strings.TrimSuffix(line, "\n") + " -n " + as + "\n"
+					}
+					tail.WriteString(line)
 				}
-				tail.WriteString(line)
+				fmt.Fprintf(&tail, "\n%%files -n %s\n/usr/share/%[1]s\n%s\n", as, in(h.files))
 			}
-			fmt.Fprintf(&tail, "\n%%files -n %s\n/usr/share/%[1]s\n%s\n", name, in(h.files))
+			put(name, h)
+			if version == 1 && d.neighbour != nil {
+				put(name+"-neighbour", *d.neighbour)
+			}
 		}
 	}
 	return head.String() + install.String() + tail.String()

@@ -212,7 +212,9 @@ func (s *survey) primaries(ctx context.Context, yield func(r Repository, l repod
 func (s *survey) list(ctx context.Context) error {
 	return s.primaries(ctx, func(r Repository, l repodata.Listed) error {
 		k := key{l.NEVRA.Name, l.NEVRA.Arch}
-		if have, ok := s.newest[k]; !ok || rpm.Compare(have.nevra.EVR(), l.NEVRA.EVR()) < 0 {
+		have, ok := s.newest[k]
+		order := rpm.Compare(have.nevra.EVR(), l.NEVRA.EVR())
+		if !ok || order < 0 || order == 0 && r.Own { // what is under test comes to take its place
 			s.newest[k] = place{l.NEVRA, r.ID, l.Path, l.Digest}
 		}
 		if r.Own || !s.keys[k] {
