@@ -262,13 +262,17 @@ func TestObjects(t *testing.T) {
 		{name: "runpath", own: map[string]*elf{"/usr/bin/x": looks(prog("liba.so.1"), "-", "$ORIGIN/../lib64/x"), "/usr/lib64/x/liba.so.1": lib("liba.so.1")}},
 		{name: "rpath", own: map[string]*elf{"/usr/bin/x": looks(prog("liba.so.1"), "/usr/${LIB}/x", "-"), "/usr/lib64/x/liba.so.1": lib("liba.so.1")}},
 		{name: "runpath isn't inherited", own: map[string]*elf{"/usr/bin/x": looks(prog("liba.so.1"), "-", "/usr/lib64/x"), "/usr/lib64/x/liba.so.1": lib("liba.so.1", "libb.so.1"), "/usr/lib64/x/libb.so.1": lib("libb.so.1")},
-			want: []string{"libraries /usr/bin/x needs libb.so.1", "libraries /usr/lib64/x/liba.so.1 needs libb.so.1"}},
+			want: []string{"libraries /usr/bin/x needs libb.so.1, which isn't found (by /usr/lib64/x/liba.so.1)"}},
 		{name: "rpath is", own: map[string]*elf{"/usr/bin/x": looks(prog("liba.so.1"), "/usr/lib64/x", "-"), "/usr/lib64/x/liba.so.1": lib("liba.so.1", "libb.so.1"), "/usr/lib64/x/libb.so.1": lib("libb.so.1")}},
 		{name: "runpath puts rpath out of force", own: map[string]*elf{"/usr/bin/x": looks(prog("liba.so.1"), "/usr/lib64/x", "/usr/lib64/y"), "/usr/lib64/x/liba.so.1": lib("liba.so.1")}, want: []string{"libraries liba.so.1"}},
 		{name: "loaded already", own: map[string]*elf{"/usr/bin/x": looks(prog("liba.so.1", "libb.so.1"), "-", "/usr/lib64/x"), "/usr/lib64/x/liba.so.1": lib("liba.so.1"), "/usr/lib64/x/libb.so.1": lib("libb.so.1", "liba.so.1")}},
 		{name: "private library by links", own: map[string]*elf{"/usr/bin/x": looks(prog("liba.so.1", "libb.so.1"), "-", "/usr/lib64/x"), "/usr/lib64/x/liba.so.1.2": lib("liba.so.1"), "/usr/lib64/x/libb.so.1.3": lib("libb.so.1", "liba.so.1")},
 			links: map[string]string{"/usr/lib64/x/liba.so.1": "liba.so.1.2", "/usr/lib64/x/libb.so.1": "/usr/lib64/x/libb.so.1.3"}},
-		{name: "plugin alone", own: map[string]*elf{"/usr/lib64/x/plugin.so": lib("", "liba.so.1"), "/usr/lib64/x/liba.so.1": lib("liba.so.1")}, want: []string{"libraries plugin.so needs liba.so.1"}},
+		{name: "plugin with one beside it", own: map[string]*elf{"/usr/lib64/x/plugin.so": lib("", "liba.so.1")}, others: map[string]*elf{"/usr/lib64/x/liba.so.1": lib("liba.so.1")}},
+		{name: "plugin with one of its package", own: map[string]*elf{"/usr/lib64/x/plugin.so": lib("", "liba.so.1"), "/usr/lib64/x/sub/liba.so.1.2": lib("liba.so.1")}},
+		{name: "plugin with one that nobody has", own: map[string]*elf{"/usr/lib64/x/plugin.so": lib("", "liba.so.1")}, want: []string{"libraries plugin.so needs liba.so.1"}},
+		{name: "library of all with a private one", own: map[string]*elf{"/usr/lib64/libb.so.1": lib("libb.so.1", "liba.so.1"), "/usr/lib64/x/liba.so.1": lib("liba.so.1")}, want: []string{"libraries /usr/lib64/libb.so.1 needs liba.so.1"}},
+		{name: "program with a private one", own: map[string]*elf{"/usr/lib64/x/x": prog("liba.so.1"), "/usr/lib64/x/liba.so.1": lib("liba.so.1")}, want: []string{"libraries /usr/lib64/x/x needs liba.so.1"}},
 		{name: "circle", own: map[string]*elf{"/usr/lib64/liba.so.1": lib("liba.so.1", "libb.so.1"), "/usr/lib64/libb.so.1": lib("libb.so.1", "liba.so.1")}},
 		{name: "by a path", own: map[string]*elf{"/usr/bin/x": prog("/usr/lib64/x/liba.so.1", "./liba.so.1")}, others: map[string]*elf{"/usr/lib64/x/liba.so.1": lib("")}, want: []string{"libraries needs ./liba.so.1"}},
 		{name: "broken", own: map[string]*elf{"/usr/bin/x": {Bits: 64, Machine: 62, Type: 3, Fault: "it has no end"}}, want: []string{"libraries /usr/bin/x is broken: it has no end"}},
@@ -395,15 +399,16 @@ func TestScriptlets(t *testing.T) {
 
 func TestLeft(t *testing.T) {
 	t.Parallel()
-	p := &rpm.Package{Files: []rpm.FileInfo{file("/usr/a"), dir("/usr/b"), dir("/proc"), file("/usr/c")}}
-	r := &root{entries: map[string]examine.Entry{"/usr/b": {Kind: examine.Dir}, "/usr/c": {Kind: examine.Link}, "/proc": {Kind: examine.Dir}}}
+	p := &rpm.Package{Files: []rpm.FileInfo{file("/usr/a"), dir("/usr/b"), dir("/proc"), file("/usr/c"), dir("/etc/d"), dir("/var/lib/e"), file("/etc/f")}}
+	r := &root{entries: map[string]examine.Entry{"/usr/b": {Kind: examine.Dir}, "/usr/c": {Kind: examine.Link}, "/proc": {Kind: examine.Dir}, "/etc/d": {Kind: examine.Dir}, "/var/lib/e": {Kind: examine.Dir}, "/etc/f": {Kind: examine.File}}}
 	left, err := Left(t.Context(), p, r)
-	if diff := cmp.Diff([]string{"/usr/b", "/usr/c"}, left); err != nil || diff != "" {
+	if diff := cmp.Diff([]string{"/usr/b", "/usr/c", "/etc/f"}, left); err != nil || diff != "" {
 		t.Errorf("Left = %v (-want +got):\n%s", err, diff)
 	}
 	delete(r.entries, "/usr/c")
+	delete(r.entries, "/etc/f")
 	without, err := Without(t.Context(), left, r)
-	if diff := cmp.Diff([]string{"/usr/c"}, without); err != nil || diff != "" {
+	if diff := cmp.Diff([]string{"/usr/c", "/etc/f"}, without); err != nil || diff != "" {
 		t.Errorf("Without = %v (-want +got):\n%s", err, diff)
 	}
 }

@@ -1,6 +1,7 @@
 package integrity
 
 import (
+	"cmp"
 	"context"
 	"path"
 	"slices"
@@ -62,18 +63,12 @@ const (
 // tooMuch is what is wrong with a package whose search passes a bound.
 const tooMuch = "its programs look for libraries in more places than can be searched"
 
-// libraries says what is needed and not found. A library in a folder of its own is judged
-// together with the programs of the package that load it, for only they lead there.
+// libraries says what is needed and not found.
 func (c *check) libraries(ctx context.Context, l *loader, list []examine.Entry) error {
-	type loaded struct {
-		missing []string
-		with    []string // what was found
-	}
 	for range maxRounds {
-		of := make(map[string]loaded, len(list))
-		for _, e := range list {
-			missing, with := l.load(e)
-			of[e.Path] = loaded{missing, with}
+		missing := make([][]string, len(list))
+		for i, e := range list {
+			missing[i] = l.load(e)
 		}
 		if l.over {
 			c.say(RuleLibraries, tooMuch)
@@ -85,19 +80,8 @@ func (c *check) libraries(ctx context.Context, l *loader, list []examine.Entry) 
 			}
 			continue
 		}
-		led := map[string]bool{} // private libraries that a whole program leads to
-		for _, e := range list {
-			if o := of[e.Path]; e.ELF.Interp != "" && len(o.missing) == 0 {
-				for _, p := range o.with {
-					led[c.end(p)] = !slices.Contains(l.folders(e.ELF), path.Dir(p))
-				}
-			}
-		}
-		for _, e := range list {
-			if e.ELF.Interp == "" && led[e.Path] {
-				continue
-			}
-			for _, m := range of[e.Path].missing {
+		for i, e := range list {
+			for _, m := range missing[i] {
 				c.say(RuleLibraries, "%s %s", e.Path, m)
 			}
 		}
@@ -105,20 +89,6 @@ func (c *check) libraries(ctx context.Context, l *loader, list []examine.Entry) 
 	}
 	c.say(RuleLibraries, "libraries need libraries in a chain of more than %d", maxRounds)
 	return nil
-}
-
-// end returns the file of the package that the links of the package lead to from p.
-func (c *check) end(p string) string {
-	for range 16 {
-		e, ok := c.entries[p]
-		if !ok || e.Kind != examine.Link {
-			break
-		}
-		if p = e.Link; !path.IsAbs(p) {
-			p = path.Join(path.Dir(e.Path), p)
-		}
-	}
-	return p
 }
 
 // machine is a kind of processor as ELF and as libraries' folders name it.
@@ -148,6 +118,7 @@ type loader struct {
 	known    map[string]examine.Entry
 	wanted   map[string]bool     // paths that must be known to go on
 	cache    map[string][]string // ld.so.cache: name of a library → paths, best first
+	own      map[string]string   // libraries of the package by the name that others need them by
 	debian   map[uint16]bool     // machines whose libraries lie in folders of Debian's kind
 	asked    int
 	steps    int
@@ -159,9 +130,12 @@ func (c *check) newLoader(ctx context.Context, list []examine.Entry) (*loader, e
 	if arch == albs.X8664v2 {
 		arch = albs.X8664
 	}
-	l := &loader{view: c.view, machines: machines[arch], known: map[string]examine.Entry{}, wanted: map[string]bool{}, debian: map[uint16]bool{}}
+	l := &loader{view: c.view, machines: machines[arch], known: map[string]examine.Entry{}, wanted: map[string]bool{}, own: map[string]string{}, debian: map[uint16]bool{}}
 	for _, e := range list {
 		l.known[e.Path] = e
+		if e.ELF.Interp == "" {
+			l.own[cmp.Or(e.ELF.Soname, path.Base(e.Path))] = e.Path
+		}
 	}
 	b, err := c.readFile(ctx, "/etc/ld.so.cache", maxCache)
 	if err != nil {
@@ -256,10 +230,9 @@ type loadedObject struct {
 	by   *loadedObject // what needs it
 }
 
-// load follows what the object needs, and what that needs, and returns what isn't found
-// as ends of sentences, and the paths of what is. Where something isn't known yet the
-// answer is not whole.
-func (l *loader) load(start examine.Entry) (missing, with []string) {
+// load follows what the object needs, and what that needs, and returns what isn't found,
+// as ends of sentences. Where something isn't known yet the answer is not whole.
+func (l *loader) load(start examine.Entry) (missing []string) {
 	have := map[string]bool{} // names by which something is loaded already
 	if i := start.ELF.Interp; i != "" {
 		if e, ok := l.at(i); ok && (e.Leads != examine.File && e.Kind != examine.File) {
@@ -275,9 +248,13 @@ func (l *loader) load(start examine.Entry) (missing, with []string) {
 				continue
 			}
 			if len(queue) == maxLoaded {
-				return append(missing, "needs more libraries than can be looked for"), with
+				return append(missing, "needs more libraries than can be looked for")
 			}
-			found, known := l.find(o, name)
+			places := l.places(o, name)
+			if start.ELF.Interp == "" {
+				places = append(places, l.beside(o, name)...)
+			}
+			found, known := l.find(o, places)
 			switch {
 			case !known:
 			case found == nil && o.by == nil:
@@ -289,18 +266,16 @@ func (l *loader) load(start examine.Entry) (missing, with []string) {
 				if found.ELF.Soname != "" {
 					have[found.ELF.Soname] = true
 				}
-				with = append(with, found.Path)
 				queue = append(queue, &loadedObject{path: found.Path, elf: found.ELF, by: o})
 			}
 		}
 	}
-	return missing, with
+	return missing
 }
 
-// find looks for a library that o needs: the first of its places that has one counts.
-func (l *loader) find(o *loadedObject, name string) (found *examine.Entry, known bool) {
+// find looks for a library that o needs: the first of the places that has one counts.
+func (l *loader) find(o *loadedObject, places []string) (found *examine.Entry, known bool) {
 	known = true
-	places := l.places(o, name)
 	l.spend(len(places))
 	for _, p := range places {
 		e, ok := l.at(p)
@@ -351,6 +326,21 @@ func (l *loader) places(o *loadedObject, name string) []string {
 		list = append(list, dir+"/"+name)
 	}
 	return list
+}
+
+// beside lists where else a library may lie that o needs, if o is one in a folder of its
+// own: ld.so doesn't look there, but whoever loads o has its own ways to, and may well have
+// loaded the other first.
+func (l *loader) beside(o *loadedObject, name string) []string {
+	dir := path.Dir(o.path)
+	if strings.Contains(name, "/") || slices.Contains(l.folders(o.elf), dir) {
+		return nil
+	}
+	places := []string{path.Join(dir, name)}
+	if p := l.own[name]; p != "" {
+		places = append(places, p)
+	}
+	return places
 }
 
 // expand puts in what the tokens of ld.so(8) stand for.
