@@ -30,6 +30,10 @@ var TestStages = []TestStage{
 // Known reports whether s is one of TestStages.
 func (s TestStage) Known() bool { return slices.Contains(TestStages, s) }
 
+// Setup reports whether s makes ready what the others need, and finds nothing out about
+// the package.
+func (s TestStage) Setup() bool { return s == StageEnvironment || s == StageSystem }
+
 // TestStatus is what a stage or a case came to.
 type TestStatus string
 

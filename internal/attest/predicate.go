@@ -160,15 +160,17 @@ const (
 // sort of root in which the tests were run: a later statement stands in the place of
 // an earlier one of the same, for a package may have to pass in several.
 type TestBody struct {
-	Result        string       `json:"result"` // PASSED or FAILED
+	Result        string       `json:"result"` // PASSED, WARNED or FAILED
 	Configuration []Descriptor `json:"configuration"`
 	PassedTests   []string     `json:"passedTests,omitempty"`
+	WarnedTests   []string     `json:"warnedTests,omitempty"` // that failed, and need not be passed
 	FailedTests   []string     `json:"failedTests,omitempty"`
 }
 
 // Results of a TestBody.
 const (
 	Passed = "PASSED"
+	Warned = "WARNED"
 	Failed = "FAILED"
 )
 

@@ -405,6 +405,8 @@ func (c *chain) tested(unsigned albs.Digest, has content) error {
 		switch {
 		case t.body.Result == Passed:
 			c.step(t.fact, LinkChain, "tested: %d tests passed%s", len(t.body.PassedTests), where)
+		case t.body.Result == Warned:
+			c.step(t.fact, LinkChain, "tested: %d tests passed%s, and %d failed that need not pass", len(t.body.PassedTests), where, len(t.body.WarnedTests))
 		case t.body.Result == Failed && !c.trust.RequireTest:
 			// Said, and not hidden: the trust file leaves it to the reader.
 			c.step(t.fact, LinkChain, "tested: %d tests FAILED%s, which the trust file allows", len(t.body.FailedTests), where)

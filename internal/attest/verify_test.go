@@ -621,6 +621,7 @@ func TestVerdicts(t *testing.T) {
 		{"passed, required", true, []attest.TestBody{passed}, "tested: 2 tests passed"},
 		{"passed, not required", false, []attest.TestBody{passed}, "tested: 2 tests passed"},
 		{"failed, required", true, []attest.TestBody{failed}, ""},
+		{"warned, required", true, []attest.TestBody{{Result: attest.Warned, PassedTests: []string{"install"}, WarnedTests: []string{"upgrade"}}}, "tested: 1 tests passed, and 1 failed that need not pass"},
 		{"failed, not required", false, []attest.TestBody{failed}, "tested: 1 tests FAILED, which the trust file allows"},
 		{"passed at last, required", true, []attest.TestBody{failed, passed}, "tested: 2 tests passed"},
 		{"failed at last, required", true, []attest.TestBody{passed, failed}, ""},

@@ -119,7 +119,8 @@ type Product struct {
 			Kind     string    `json:"kind"`
 		} `json:"repositories"`
 		Gate struct {
-			Tests string `json:"tests"`
+			Tests  string                    `json:"tests"`
+			Stages map[albs.TestStage]string `json:"stages"`
 		} `json:"gate"`
 		Approvals struct {
 			Count    int  `json:"count"`

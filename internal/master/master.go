@@ -311,7 +311,7 @@ func Open(ctx context.Context, c Config, log zerolog.Logger) (m *Master, err err
 	}, c.Build)
 	m.tests = testrun.New(testrun.Parts{
 		DB: m.db, Events: m.events, Queue: m.queue, Artifacts: artifacts, Provenance: m.prov,
-		Repos: repos, Builds: m.builds, Log: log,
+		Products: m.products, Repos: repos, Builds: m.builds, Log: log,
 	})
 	m.signs = sign.New(sign.Parts{
 		DB: m.db, Events: m.events, Auth: m.auth, Queue: m.queue, Artifacts: artifacts, Provenance: m.prov,
@@ -525,7 +525,7 @@ func (m *Master) Trust(ctx context.Context, name string, packages bool) (attest.
 	for _, p := range products {
 		t.Products = append(t.Products, p.Name)
 		// Only what every product promises can be asked of every package.
-		t.RequireTest = t.RequireTest && p.Gate.Tests == product.Required
+		t.RequireTest = t.RequireTest && p.Gate.Requires()
 		t.RequireCommit = t.RequireCommit && p.Sources == product.VerifiedSources
 	}
 	if packages { // a signer sees none that is in the log yet

@@ -47,7 +47,7 @@ var unasked = map[string]string{
 		notice.Notices.Run
 		artifact.Artifacts.Admit artifact.Artifacts.After artifact.Artifacts.AdmitLogs artifact.Artifacts.Collect artifact.Artifacts.DropStaged artifact.Artifacts.OpenStaged artifact.Artifacts.Package artifact.Artifacts.Reach artifact.Artifacts.Renew artifact.Artifacts.Save
 		artifact.Artifacts.Stage artifact.Artifacts.Staged artifact.Artifacts.StagedLeases
-		auth.Auth.Bootstrap auth.Auth.LocalWorker bill.Bills.Run build.Builds.Left build.Builds.PackagesOfItem build.Builds.Run errata/matching.Matching.Run build.Builds.TestRoot gc.Collector.Collect gc.Collector.Run platform.Platforms.Root platform.Platforms.Roots platform/reference.Index.Provided platform/reference.Index.Run
+		auth.Auth.Bootstrap auth.Auth.LocalWorker bill.Bills.Run build.Builds.Left build.Builds.PackagesOfItem build.Builds.ProductOf build.Builds.Run errata/matching.Matching.Run build.Builds.TestRoot gc.Collector.Collect gc.Collector.Run platform.Platforms.Root platform.Platforms.Roots platform/reference.Index.Provided platform/reference.Index.Run
 		build/given.SRPMs.Fetch build/given.SRPMs.Held build/given.SRPMs.Upload
 		build/repository.Repositories.Extend build/repository.Repositories.Flavours build/repository.Repositories.Link build/repository.Repositories.Of build/repository.Repositories.Root
 		fleet.Fleet.Flush fleet.Fleet.Read fleet.Fleet.Run provenance.Checker.Check provenance.Checker.Run provenance.Provenance.Evidence provenance.Provenance.KeyOf provenance.Provenance.Meet provenance.Provenance.OnTheWay provenance.Provenance.Pending provenance.Provenance.Run provenance.Provenance.Stated provenance.Provenance.Unverified provenance.Provenance.Uploaded provenance.Provenance.WaitCommits provenance.Provenance.WaitNotarized

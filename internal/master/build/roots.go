@@ -56,6 +56,13 @@ func (b *Builds) TestRoot(ctx context.Context, id albs.BuildID, name string, arc
 	return b.own.Root(ctx, sight(build), name, arch, platform.Test)
 }
 
+// ProductOf returns the product that a build is of, "" for none; NotFound for an unknown
+// build.
+func (b *Builds) ProductOf(ctx context.Context, id albs.BuildID) (string, error) {
+	build, err := store.GetBuild(ctx, b.db, id)
+	return build.Product, err
+}
+
 func sight(b store.Build) repository.Sight {
 	return repository.Sight{Build: b.ID, Flavours: b.Flavours.V, Linked: b.Linked.V}
 }

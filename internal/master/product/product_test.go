@@ -95,7 +95,10 @@ func TestParseRefuses(t *testing.T) {
 		{"key in lower case", "key: 0123456789ABCDEF0123456789ABCDEF01234567", `key: "a\nb"`, "neither a fingerprint"},
 		{"key as an option", "key: 0123456789ABCDEF0123456789ABCDEF01234567", `key: "--output"`, "neither a fingerprint"},
 		{"metadata", "team: core", "team: core\nmetadata: xz", "metadata is compressed by gzip or zstd"},
-		{"gate", "tests: advisory", "tests: none", "neither required nor advisory"},
+		{"gate", "tests: advisory", "tests: none", "neither required nor advisory nor off"},
+		{"gate of a stage", "tests: advisory", "tests: advisory, stages: {install: maybe}", "gate.stages.install"},
+		{"gate of no stage", "tests: advisory", "tests: advisory, stages: {prayer: required}", "no stage of tests"},
+		{"gate of what can't fail", "tests: advisory", "tests: advisory, stages: {system: off}", "no stage of tests that can fail"},
 		{"closure", "gate: {tests: advisory}", "gate: {tests: advisory}\nclosure: always", "neither required nor advisory nor off"},
 		{"sources", "gate: {tests: advisory}", "gate: {tests: advisory}\nsources: trusted", "neither verified nor any"},
 		{"nobody approves", "count: 2", "count: 0", "approvals.count"},
@@ -264,4 +267,24 @@ func FuzzParse(f *testing.F) {
 			}
 		}
 	})
+}
+
+func TestGate(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		gate                       string
+		requires                   bool
+		install, upgrade, ofSystem Tests
+	}{
+		{"tests: required", true, Required, Required, Required},
+		{"tests: off", false, Off, Off, Off},
+		{"tests: advisory, stages: {install: required}", true, Required, Advisory, Advisory},
+		{"tests: required, stages: {upgrade: off}", true, Required, Off, Required},
+		{"tests: required, stages: {install: off, integrity: off, upgrade: advisory, downgrade: off, package: off, remove: off, reinstall: off, signed: off}", false, Off, Advisory, Required},
+	} {
+		g := parse(t, strings.Replace(good, "tests: advisory", tt.gate, 1)).Gate
+		if g.Requires() != tt.requires || g.Of(albs.StageInstall) != tt.install || g.Of(albs.StageUpgrade) != tt.upgrade || g.Of(albs.StageSystem) != tt.ofSystem {
+			t.Errorf("%s: requires %v, install %s, upgrade %s", tt.gate, g.Requires(), g.Of(albs.StageInstall), g.Of(albs.StageUpgrade))
+		}
+	}
 }

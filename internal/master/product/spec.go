@@ -2,6 +2,7 @@ package product
 
 import (
 	"io"
+	"maps"
 	"regexp"
 	"slices"
 	"strings"
@@ -116,7 +117,10 @@ var kinds = []Kind{RPM, Debug, Source}
 
 // Gate is the policy on tests.
 type Gate struct {
+	// Tests is the policy on all stages that Stages doesn't name.
 	Tests Tests `yaml:"tests" json:"tests"`
+	// Stages are the policies on single stages of tests.
+	Stages map[albs.TestStage]Tests `yaml:"stages" json:"stages,omitempty"`
 }
 
 // Tests says what failed or missing tests mean for a release.
@@ -126,7 +130,40 @@ type Tests string
 const (
 	Required Tests = "required" // they bar it, unless waived
 	Advisory Tests = "advisory" // they are shown
+	Off      Tests = "off"      // they are not carried out
 )
+
+func (t Tests) known() bool { return t == Required || t == Advisory || t == Off }
+
+// Of returns the policy on a stage.
+func (g Gate) Of(s albs.TestStage) Tests {
+	if t, ok := g.Stages[s]; ok {
+		return t
+	}
+	return g.Tests
+}
+
+// Requires reports whether any stage has to be passed.
+func (g Gate) Requires() bool {
+	return slices.ContainsFunc(albs.TestStages, func(s albs.TestStage) bool { return !s.Setup() && g.Of(s) == Required })
+}
+
+// check returns an Invalid error that says what in g is wrong.
+func (g Gate) check(bad func(format string, args ...any) error) error {
+	if !g.Tests.known() {
+		return bad("gate.tests %.40q is neither %s nor %s nor %s", g.Tests, Required, Advisory, Off)
+	}
+	for _, s := range slices.Sorted(maps.Keys(g.Stages)) {
+		t := g.Stages[s]
+		if !s.Known() || s.Setup() {
+			return bad("gate.stages names %.40q, which is no stage of tests that can fail", s)
+		}
+		if !t.known() {
+			return bad("gate.stages.%s %.40q is neither %s nor %s nor %s", s, t, Required, Advisory, Off)
+		}
+	}
+	return nil
+}
 
 // Approvals is the policy on a release's approval.
 type Approvals struct {
@@ -203,8 +240,6 @@ func (s Spec) check() error {
 		return bad("keys has at most %d entries", maxKeys)
 	case s.Key == "" && len(s.Keys) > 0:
 		return bad("keys come beside key, which is not set")
-	case s.Gate.Tests != Required && s.Gate.Tests != Advisory:
-		return bad("gate.tests %.40q is neither %s nor %s", s.Gate.Tests, Required, Advisory)
 	case !slices.Contains([]Closure{"", Closed, Advised, Unchecked}, s.Closure):
 		return bad("closure %.40q is neither %s nor %s nor %s", s.Closure, Closed, Advised, Unchecked)
 	case !slices.Contains([]Sources{"", VerifiedSources, AnySources}, s.Sources):
@@ -215,6 +250,9 @@ func (s Spec) check() error {
 		return bad("platforms has between 1 and %d entries", maxPlatforms)
 	case len(s.Repositories) == 0 || len(s.Repositories) > maxRepositories:
 		return bad("repositories has between 1 and %d entries", maxRepositories)
+	}
+	if err := s.Gate.check(bad); err != nil {
+		return err
 	}
 	if err := s.Metadata.Check(); err != nil {
 		return bad("metadata: %w", err)

@@ -283,7 +283,7 @@ func (s *Signing) gate(ctx context.Context, id albs.BuildID, name string, packag
 			return err
 		}
 	}
-	if p.Gate.Tests != product.Required {
+	if !p.Gate.Requires() {
 		return nil
 	}
 	var rpms []albs.Digest
@@ -292,7 +292,7 @@ func (s *Signing) gate(ctx context.Context, id albs.BuildID, name string, packag
 			rpms = append(rpms, row.Unsigned)
 		}
 	}
-	verdicts, err := s.tests.Verdict(ctx, id, rpms)
+	verdicts, err := s.tests.Verdict(ctx, id, rpms, p.Gate)
 	if err != nil {
 		return err
 	}

@@ -10,17 +10,12 @@ import (
 	"albs/internal/master/auth"
 	"albs/internal/master/build"
 	"albs/internal/master/db"
+	"albs/internal/master/product"
 	"albs/internal/master/queue"
 )
 
 // handler has the packages of one rebuild tested.
 type handler struct{ *Tests }
-
-// stages are those of every package's test.
-var stages = []albs.TestStage{
-	albs.StageEnvironment, albs.StageSystem, albs.StageInstall, albs.StageIntegrity, albs.StageUpgrade, albs.StageDowngrade,
-	albs.StagePackage, albs.StageRemove, albs.StageReinstall,
-}
 
 // Offer composes the root as of now, so that a run tests against what builds and
 // users would get today.
@@ -37,7 +32,14 @@ func (h handler) Offer(ctx context.Context, t queue.Task, _ queue.Offer) (albs.S
 	if err != nil {
 		return albs.Spec{}, nil, fmt.Errorf("packages of test run %d: %w", run.ID, err)
 	}
-	spec := albs.TestSpec{Root: root, Stages: stages}
+	gate, err := h.gateOf(ctx, run.BuildID)
+	if err != nil {
+		return albs.Spec{}, nil, err
+	}
+	spec := albs.TestSpec{Root: root, Stages: stagesOf(gate)}
+	if len(spec.Stages) == 0 { // the product came to leave them all out since
+		spec.Stages = []albs.TestStage{albs.StageEnvironment, albs.StageSystem}
+	}
 	for _, p := range packages {
 		spec.Packages = append(spec.Packages, albs.TestPackage{NEVRA: p.NEVRA, Digest: p.Digest})
 	}
@@ -64,7 +66,11 @@ func (h handler) Admit(ctx context.Context, l queue.Lease, outcome albs.Outcome,
 		if in.result, err = checkResult(l.Spec.Test, r.Test, logs); err != nil {
 			return nil, err
 		}
-		if in.packages, err = h.tested(ctx, l.Spec.Test.Packages, in.result); err != nil {
+		gate, err := h.gateOf(ctx, run.BuildID)
+		if err != nil {
+			return nil, err
+		}
+		if in.packages, err = h.tested(ctx, l.Spec.Test.Packages, in.result, gate); err != nil {
 			return nil, err
 		}
 	}
@@ -103,10 +109,20 @@ type tested struct {
 	verdict Verdict
 	passed  []string // names of stages, and of their cases: stage/case
 	failed  []string // likewise, with what couldn't run
+	warned  []string // likewise, of stages that need not pass
 }
 
-// tested sorts a result by package.
-func (t *Tests) tested(ctx context.Context, packages []albs.TestPackage, r result) ([]tested, error) {
+// gateOf returns the policy of the product that a build is of.
+func (t *Tests) gateOf(ctx context.Context, id albs.BuildID) (product.Gate, error) {
+	name, err := t.builds.ProductOf(ctx, id)
+	if err != nil {
+		return product.Gate{}, err
+	}
+	return t.gate(ctx, name)
+}
+
+// tested sorts a result by package; what failed is as bad as gate says.
+func (t *Tests) tested(ctx context.Context, packages []albs.TestPackage, r result, gate product.Gate) ([]tested, error) {
 	out := make([]tested, len(packages))
 	for i, p := range packages {
 		a, err := t.artifacts.Get(ctx, t.store.d, p.Digest)
@@ -114,8 +130,10 @@ func (t *Tests) tested(ctx context.Context, packages []albs.TestPackage, r resul
 			return nil, err
 		}
 		x := tested{Artifact: a}
-		note := func(name string, status albs.TestStatus) {
+		note := func(name string, s Stage, status albs.TestStatus) {
 			switch {
+			case status.Bad() && !required(gate, s.Stage):
+				x.warned = append(x.warned, name)
 			case status.Bad():
 				x.failed = append(x.failed, name)
 			case status == albs.TestPassed:
@@ -128,10 +146,10 @@ func (t *Tests) tested(ctx context.Context, packages []albs.TestPackage, r resul
 				continue
 			}
 			about = append(about, s)
-			note(string(s.Stage), s.Status)
+			note(string(s.Stage), s, s.Status)
 			for _, c := range r.cases {
 				if c.Package == p.Digest && c.Stage == s.Stage {
-					note(string(c.Stage)+"/"+c.Name, c.Status)
+					note(string(c.Stage)+"/"+c.Name, s, c.Status)
 				}
 			}
 		}

@@ -24,10 +24,13 @@ func (h handler) state(ctx context.Context, tx db.Tx, in admission) error {
 	}
 	for _, p := range in.packages {
 		body := attest.TestBody{
-			Result: attest.Failed, Configuration: configuration(in.lease.Spec.Test.Root, in.logs), PassedTests: p.passed, FailedTests: p.failed,
+			Result: attest.Failed, Configuration: configuration(in.lease.Spec.Test.Root, in.logs), PassedTests: p.passed, WarnedTests: p.warned, FailedTests: p.failed,
 		}
-		if p.verdict.State == Passed {
+		switch {
+		case p.verdict.State == Passed:
 			body.Result = attest.Passed
+		case len(p.failed) == 0 && len(p.warned) > 0:
+			body.Result = attest.Warned
 		}
 		err := h.provenance.State(ctx, tx, provenance.Fact{
 			Subjects: []attest.Subject{provenance.SubjectOf(p.Artifact)}, Predicate: attest.Test, Body: body,

@@ -38,6 +38,7 @@ import (
 	"albs/internal/master/build"
 	"albs/internal/master/db"
 	"albs/internal/master/event"
+	"albs/internal/master/product"
 	"albs/internal/master/provenance"
 	"albs/internal/master/queue"
 	"albs/internal/master/repo"
@@ -66,6 +67,7 @@ type Parts struct {
 	Queue      *queue.Queue
 	Artifacts  *artifact.Artifacts
 	Provenance *provenance.Provenance
+	Products   *product.Products
 	Repos      *repo.Repos
 	Builds     *build.Builds
 	Log        zerolog.Logger
@@ -78,6 +80,7 @@ type Tests struct {
 	queue      *queue.Queue
 	artifacts  *artifact.Artifacts
 	provenance *provenance.Provenance
+	products   *product.Products
 	repos      *repo.Repos
 	builds     *build.Builds
 	log        zerolog.Logger
@@ -87,7 +90,7 @@ type Tests struct {
 func New(p Parts) *Tests {
 	t := &Tests{
 		store: store{p.DB}, events: p.Events, queue: p.Queue, artifacts: p.Artifacts, provenance: p.Provenance,
-		repos: p.Repos, builds: p.Builds, log: p.Log,
+		products: p.Products, repos: p.Repos, builds: p.Builds, log: p.Log,
 	}
 	p.Queue.Register(albs.KindTest, handler{t})
 	p.Artifacts.Root("testrun", t.roots)
@@ -180,6 +183,10 @@ func (t *Tests) testItem(ctx context.Context, id albs.BuildID, item albs.ItemID)
 	i := slices.IndexFunc(b.Items, func(it build.Item) bool { return it.ID == item })
 	if i < 0 || slices.ContainsFunc(b.Items[i].Tasks, func(t build.Task) bool { return t.State == albs.TaskCancelled }) {
 		return nil
+	}
+	gate, err := t.gate(ctx, b.Product)
+	if err != nil || len(stagesOf(gate)) == 0 {
+		return err
 	}
 	for _, p := range plan(b) {
 		if p.row.ItemID == item && p.settled {
@@ -286,6 +293,13 @@ func (t *Tests) Restart(ctx context.Context, id albs.BuildID) error {
 	if err := auth.Can(ctx, auth.BuildRetry, auth.Object{Team: b.Team, Owner: b.OwnerID}); err != nil {
 		return err
 	}
+	gate, err := t.gate(ctx, b.Product)
+	if err != nil {
+		return err
+	}
+	if len(stagesOf(gate)) == 0 {
+		return albs.Errorf(albs.Conflict, "no test of build %d is to be run: product %s leaves all of them out", id, b.Product)
+	}
 	runs, err := t.Of(ctx, id)
 	if err != nil {
 		return err
@@ -293,7 +307,7 @@ func (t *Tests) Restart(ctx context.Context, id albs.BuildID) error {
 	begun := 0
 	for _, p := range plan(b) {
 		var revision int
-		p.packages, revision = again(runs, p)
+		p.packages, revision = again(runs, p, gate)
 		if len(p.packages) == 0 {
 			continue
 		}
@@ -309,8 +323,8 @@ func (t *Tests) Restart(ctx context.Context, id albs.BuildID) error {
 }
 
 // again returns which packages of a rebuild are to be tested once more, and the revision
-// of that.
-func again(runs []Run, p planned) (packages []albs.Digest, revision int) {
+// of that: those that didn't pass every stage, nor were tested in each that gate requires.
+func again(runs []Run, p planned, gate product.Gate) (packages []albs.Digest, revision int) {
 	settled := map[albs.Digest]bool{} // it passed, or is under way
 	for _, r := range runs {          // in the order of their making
 		if r.BuildTask != p.row.BuildTaskID {
@@ -318,7 +332,7 @@ func again(runs []Run, p planned) (packages []albs.Digest, revision int) {
 		}
 		revision = max(revision, r.Revision)
 		for _, x := range r.Packages {
-			settled[x.Digest] = x.Verdict.State == Passed || x.Verdict.State == Pending
+			settled[x.Digest] = x.Verdict.State == Pending || x.Verdict.State == Passed && leftOut(x.Stages, gate) == ""
 		}
 	}
 	return slices.DeleteFunc(slices.Clone(p.packages), func(d albs.Digest) bool { return settled[d] }), revision + 1

@@ -14,6 +14,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"albs/internal/albs"
+	"albs/internal/attest"
 	"albs/internal/failure"
 	"albs/internal/master/artifact"
 	"albs/internal/master/auth"
@@ -23,6 +24,7 @@ import (
 	"albs/internal/master/db/dbtest"
 	"albs/internal/master/event"
 	"albs/internal/master/mastertest"
+	"albs/internal/master/product"
 	"albs/internal/master/queue"
 	"albs/internal/rpm"
 	"albs/internal/worker"
@@ -54,7 +56,7 @@ func setup(t *testing.T, d *db.DB) *fixture {
 	}, build.Config{})
 	f := &fixture{d: d, Tests: New(Parts{
 		DB: d, Events: m.Events, Queue: m.Queue, Artifacts: m.Artifacts, Provenance: m.Provenance,
-		Repos: m.Repos, Builds: builds, Log: zerolog.Nop(),
+		Products: m.Products, Repos: m.Repos, Builds: builds, Log: zerolog.Nop(),
 	})}
 	f.person = auth.With(t.Context(), auth.Actor{Kind: auth.KindPerson, User: 1, Name: "olga", Grants: []auth.Grant{{Role: auth.Operator}}})
 	f.tester = auth.With(t.Context(), auth.Actor{Kind: auth.KindWorker, Worker: 1, Name: "t1", Role: albs.RoleTester, Labels: []string{"kind:test", "arch:x86_64"}})
@@ -135,7 +137,7 @@ func (f *fixture) result(l *worker.Lease, ok bool) *albs.TestResult {
 func (f *fixture) want(t *testing.T, what string, hello, debug State) {
 	t.Helper()
 	ds := []albs.Digest{f.rpms[0].Digest, f.rpms[1].Digest, albs.DigestOf(nil)}
-	got, err := f.Verdict(t.Context(), f.build, ds)
+	got, err := f.Verdict(t.Context(), f.build, ds, product.Gate{Tests: product.Required})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -444,7 +446,7 @@ func TestFlippedCase(t *testing.T) {
 		if _, err := f.d.ExecContext(t.Context(), change); err != nil {
 			t.Fatal(err)
 		}
-		got, err := f.Verdict(t.Context(), f.build, []albs.Digest{f.rpms[1].Digest})
+		got, err := f.Verdict(t.Context(), f.build, []albs.Digest{f.rpms[1].Digest}, product.Gate{Tests: product.Required})
 		if v := got[f.rpms[1].Digest]; err != nil || v.State != Failed || !strings.Contains(v.Reason, "database was changed") {
 			t.Errorf("after %s: the verdict is %+v, %v", change, v, err)
 		}
@@ -581,6 +583,91 @@ func TestParts(t *testing.T) {
 		runs, err := f.Of(t.Context(), f.build)
 		if latest := Latest(runs); err != nil || len(latest) != 1 || len(latest[0].Packages) != 2*albs.MaxTested+1 || !latest[0].Passed() {
 			t.Errorf("Latest = %d runs, %v", len(latest), err)
+		}
+	})
+}
+
+// TestGate: what a build's product leaves out isn't carried out, what it only advises bars
+// nothing and is stated so, and a product that asks for more than was tested isn't
+// content.
+func TestGate(t *testing.T) {
+	t.Parallel()
+	dbtest.Each(t, func(t *testing.T, d *db.DB) {
+		f := setup(t, d)
+		spec, err := product.Parse(strings.NewReader(`name: p
+team: core
+platforms: [el]
+repositories: [{path: os, platform: el, arch: x86_64, kind: rpm}]
+gate: {tests: required, stages: {integrity: advisory, upgrade: off, downgrade: off}}`))
+		if err != nil {
+			t.Fatal(err)
+		}
+		apply := func(g product.Gate) {
+			t.Helper()
+			spec.Gate = g
+			if _, err := f.products.Apply(f.person, spec); err != nil {
+				t.Fatal(err)
+			}
+		}
+		gate := spec.Gate
+		apply(product.Gate{Tests: product.Off})
+		if _, err := d.ExecContext(t.Context(), `UPDATE build SET product = 'p' WHERE id = $1`, f.build); err != nil {
+			t.Fatal(err)
+		}
+		if err := f.follow(auth.System(t.Context(), "test"), f.built); err != nil {
+			t.Fatal(err)
+		}
+		if n := f.count(t, `SELECT count(*) FROM test_run`); n != 0 {
+			t.Errorf("%d runs for a product that leaves all tests out", n)
+		}
+		if err := f.Restart(f.person, f.build); albs.KindOf(err) != albs.Conflict || !strings.Contains(err.Error(), "product p leaves all of them out") {
+			t.Errorf("Restart of what is left out = %v", err)
+		}
+		apply(gate)
+		if err := f.Restart(f.person, f.build); err != nil {
+			t.Fatal(err)
+		}
+		l := f.claim(t)
+		var got []string
+		for _, s := range l.Spec.Test.Stages {
+			got = append(got, string(s))
+		}
+		if diff := cmp.Diff("environment system install integrity package remove reinstall", strings.Join(got, " ")); diff != "" {
+			t.Errorf("stages (-want +got):\n%s", diff)
+		}
+		r := mastertest.Tested(l.Spec.Test, func(_ string, stage albs.TestStage) string {
+			return map[albs.TestStage]string{albs.StageIntegrity: "odd"}[stage]
+		})
+		if err := f.queue.Complete(f.tester, l.Token, albs.OutcomeOK, albs.Result{Test: r}); err != nil {
+			t.Fatal(err)
+		}
+		for _, tt := range []struct {
+			gate  product.Gate
+			state State
+			say   string
+		}{
+			{gate, Passed, "6 stages passed; stage integrity failed: odd, which need not pass"},
+			{policy("required integrity=off upgrade=off downgrade=off"), Passed, "6 stages passed"},
+			{policy("required"), Failed, "stage integrity failed: odd"},
+			{policy("required integrity=advisory"), Missing, "the stage upgrade was left out"},
+			{policy("advisory"), Failed, "stage integrity failed: odd"},
+		} {
+			got, err := f.Verdict(t.Context(), f.build, []albs.Digest{f.rpms[0].Digest}, tt.gate)
+			if v := got[f.rpms[0].Digest]; err != nil || v.State != tt.state || !strings.HasPrefix(v.Reason, tt.say) {
+				t.Errorf("to %v it is %+v, %v; want %s, %q", tt.gate, v, err, tt.state, tt.say)
+			}
+		}
+		sts, err := f.provenance.Stated(t.Context(), f.rpms[0].Digest, attest.Test)
+		if err != nil || len(sts) != 1 {
+			t.Fatalf("Stated = %d, %v", len(sts), err)
+		}
+		var body attest.TestBody
+		if err := sts[0].Body(&body); err != nil || body.Result != attest.Warned || !cmp.Equal(body.WarnedTests, []string{"integrity"}) || body.FailedTests != nil {
+			t.Errorf("the statement is %+v, %v", body, err)
+		}
+		// Once the product asks for more, what was left out is tested.
+		if err := f.Restart(f.person, f.build); err != nil {
+			t.Fatal(err)
 		}
 	})
 }

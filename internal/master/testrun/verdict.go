@@ -4,6 +4,7 @@ import (
 	"fmt"
 
 	"albs/internal/albs"
+	"albs/internal/master/product"
 )
 
 // State is what tests say of a package.
@@ -31,13 +32,13 @@ type view struct {
 	Stages []Stage
 }
 
-// verdictOf is the one place where it is decided what tests say of a package. runs
-// are the latest runs, one for each rebuild that left it: the worst of them
+// verdictOf is the one place where it is decided what tests say of a package to a gate.
+// runs are the latest runs, one for each rebuild that left it: the worst of them
 // counts, failed before pending before missing before passed.
-func verdictOf(runs []view) Verdict {
+func verdictOf(runs []view, g product.Gate) Verdict {
 	worst := Verdict{Missing, "it was never tested"}
 	for i, r := range runs {
-		v := r.verdict()
+		v := r.verdict(g)
 		if i == 0 || rank[v.State] > rank[worst.State] {
 			worst = v
 		}
@@ -47,10 +48,10 @@ func verdictOf(runs []view) Verdict {
 
 var rank = map[State]int{Passed: 0, Missing: 1, Pending: 2, Failed: 3}
 
-func (r view) verdict() Verdict {
+func (r view) verdict(g product.Gate) Verdict {
 	switch r.State {
 	case albs.TaskSucceeded:
-		return judge(r.Stages)
+		return judgeBy(r.Stages, g)
 	case albs.TaskFailed:
 		return Verdict{Failed, "its tests could not be carried out: " + r.Reason}
 	case albs.TaskCancelled, albs.TaskExcluded:

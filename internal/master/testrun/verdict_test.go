@@ -12,6 +12,7 @@ import (
 
 	"albs/internal/albs"
 	"albs/internal/master/artifact"
+	"albs/internal/master/product"
 	"albs/internal/master/queue"
 )
 
@@ -44,7 +45,7 @@ func TestVerdictOf(t *testing.T) {
 		{"passed twice", []view{{State: albs.TaskSucceeded, Stages: good}, {State: albs.TaskSucceeded, Stages: good[:1]}}, Passed, "2 stages passed"},
 	}
 	for _, tt := range tests {
-		if got := verdictOf(tt.runs); got != (Verdict{tt.state, tt.say}) {
+		if got := verdictOf(tt.runs, product.Gate{Tests: product.Advisory}); got != (Verdict{tt.state, tt.say}) {
 			t.Errorf("%s: verdictOf = %+v, want %s, %q", tt.name, got, tt.state, tt.say)
 		}
 	}

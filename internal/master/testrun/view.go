@@ -9,6 +9,7 @@ import (
 	"albs/internal/albs"
 	"albs/internal/attest"
 	"albs/internal/failure"
+	"albs/internal/master/product"
 	"albs/internal/master/queue"
 )
 
@@ -158,7 +159,7 @@ func assemble(rows []runRow, tasks []queue.Task, packages []packageRow, stages [
 		if i, ok := place[p.RunID]; ok {
 			r, found := &out[i], at(p.RunID, p.Digest)
 			v := view{r.Task.State, r.Task.Reason, found.Stages}
-			r.Packages = append(r.Packages, Package{Digest: p.Digest, NEVRA: p.NEVRA, Stages: found.Stages, Cases: found.Cases, Verdict: v.verdict(), view: v})
+			r.Packages = append(r.Packages, Package{Digest: p.Digest, NEVRA: p.NEVRA, Stages: found.Stages, Cases: found.Cases, Verdict: v.verdict(product.Gate{Tests: product.Advisory}), view: v})
 		}
 	}
 	for _, l := range logs {
@@ -218,12 +219,12 @@ func Latest(runs []Run) []Run {
 	return out
 }
 
-// Verdict returns what the tests of a build say of each of its packages that ds
+// Verdict returns what the tests of a build say to gate of each of its packages that ds
 // names; Missing for one that was never tested, or is another build's. Gates decide
 // by it, so no row is believed that a package has passed: the newest statements of
 // its tests, one for each sort of root, must say so too. Rows that contradict the
 // ledger are a Conflict.
-func (t *Tests) Verdict(ctx context.Context, id albs.BuildID, ds []albs.Digest) (map[albs.Digest]Verdict, error) {
+func (t *Tests) Verdict(ctx context.Context, id albs.BuildID, ds []albs.Digest, gate product.Gate) (map[albs.Digest]Verdict, error) {
 	runs, err := t.Of(ctx, id)
 	if err != nil {
 		return nil, err
@@ -236,9 +237,9 @@ func (t *Tests) Verdict(ctx context.Context, id albs.BuildID, ds []albs.Digest) 
 	}
 	out := make(map[albs.Digest]Verdict, len(ds))
 	for _, d := range ds {
-		v := verdictOf(views[d])
+		v := verdictOf(views[d], gate)
 		if v.State == Passed {
-			if v, err = t.stated(ctx, d, v); err != nil {
+			if v, err = t.stated(ctx, d, v, gate); err != nil {
 				return nil, err
 			}
 		}
@@ -249,7 +250,7 @@ func (t *Tests) Verdict(ctx context.Context, id albs.BuildID, ds []albs.Digest) 
 
 // stated returns v, by which d has passed, if the master stated the same: the newest
 // statement for each root that it was tested in.
-func (t *Tests) stated(ctx context.Context, d albs.Digest, v Verdict) (Verdict, error) {
+func (t *Tests) stated(ctx context.Context, d albs.Digest, v Verdict, gate product.Gate) (Verdict, error) {
 	sts, err := t.provenance.Stated(ctx, d, attest.Test)
 	if err != nil {
 		return v, err
@@ -257,17 +258,17 @@ func (t *Tests) stated(ctx context.Context, d albs.Digest, v Verdict) (Verdict, 
 	if len(sts) == 0 {
 		return Verdict{Failed, "the master never stated that it passed its tests: the database was changed behind albs"}, nil
 	}
-	newest := map[string]string{}
+	newest := map[string]attest.TestBody{}
 	for _, st := range sts {
 		var body attest.TestBody
 		if err := st.Body(&body); err != nil {
 			return v, err
 		}
-		newest[body.Root()] = body.Result
+		newest[body.Root()] = body
 	}
-	for root, result := range newest {
-		if result != attest.Passed {
-			return Verdict{Failed, fmt.Sprintf("the master stated that its tests in %s %s: it is another build's package too, or the database was changed behind albs", root, result)}, nil
+	for root, body := range newest {
+		if what := contradicts(body, gate); what != "" {
+			return Verdict{Failed, fmt.Sprintf("the master stated that its tests in %s %s, %s among them: it is another build's package too, or the database was changed behind albs", root, body.Result, what)}, nil
 		}
 	}
 	return v, nil

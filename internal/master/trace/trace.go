@@ -372,7 +372,7 @@ func (w *walk) link(ctx context.Context, n Node, s provenance.Examined) (from al
 		if err := s.Statement.Body(&b); err != nil {
 			return "", err
 		}
-		l.Text = fmt.Sprintf("tests %s: %d passed, %d failed", strings.ToLower(b.Result), len(b.PassedTests), len(b.FailedTests))
+		l.Text = fmt.Sprintf("tests %s: %d passed, %d failed", strings.ToLower(b.Result), len(b.PassedTests), len(b.FailedTests)+len(b.WarnedTests))
 	case attest.Rebuild:
 		var b attest.RebuildBody
 		if err := s.Statement.Body(&b); err != nil {

@@ -7,6 +7,7 @@ import (
 
 	urfave "github.com/urfave/cli/v2"
 
+	"albs/internal/albs"
 	"albs/internal/cli/remote/ask"
 	"albs/internal/cli/terminal"
 	"albs/internal/client"
@@ -53,6 +54,17 @@ func listProducts(page client.ProductPage) (*terminal.Table, int) {
 	return t, page.Total
 }
 
+// gate is the policy on tests, with that on stages which have another one.
+func gate(p client.Product) string {
+	out := p.Spec.Gate.Tests
+	for _, s := range albs.TestStages {
+		if t, ok := p.Spec.Gate.Stages[s]; ok && t != p.Spec.Gate.Tests {
+			out += ", " + string(s) + " " + t
+		}
+	}
+	return out
+}
+
 func (a app) showProduct(p client.Product) error {
 	approvals := terminal.Decimal(p.Spec.Approvals.Count)
 	if p.Spec.Approvals.Distinct {
@@ -65,7 +77,7 @@ func (a app) showProduct(p client.Product) error {
 		approvals += ", of requests for signatures too"
 	}
 	if err := a.Facts("product", p.Name, "title", p.Title, "team", p.Team.Name, "platforms", ask.Named(p.Platforms), "key", p.Spec.Key,
-		"tests", p.Spec.Gate.Tests, "approvals", approvals, "closure", cmp.Or(p.Spec.Closure, "advisory"), "sources", cmp.Or(p.Spec.Sources, "any"), "retention", retention(p), "revision", terminal.Decimal(p.Revision), "digest", string(p.Digest),
+		"tests", gate(p), "approvals", approvals, "closure", cmp.Or(p.Spec.Closure, "advisory"), "sources", cmp.Or(p.Spec.Sources, "any"), "retention", retention(p), "revision", terminal.Decimal(p.Revision), "digest", string(p.Digest),
 		"changed", terminal.When(p.At), "by", p.Actor); err != nil {
 		return err
 	}

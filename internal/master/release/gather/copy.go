@@ -159,7 +159,7 @@ func (g *Gatherer) known(ctx, settled context.Context, f *plan.Facts) error {
 	}
 	verdicts := map[albs.Digest]testrun.Verdict{}
 	for id, ds := range tested {
-		of, err := g.Tests.Verdict(ctx, id, ds)
+		of, err := g.Tests.Verdict(ctx, id, ds, f.Product.Gate)
 		if err != nil {
 			return err
 		}

@@ -253,7 +253,7 @@ func (g *Gatherer) build(ctx, settled context.Context, f *plan.Facts, id albs.Bu
 			binary = append(binary, c.Unsigned)
 		}
 	}
-	verdicts, err := g.Tests.Verdict(ctx, id, binary)
+	verdicts, err := g.Tests.Verdict(ctx, id, binary, f.Product.Gate)
 	if err != nil {
 		return err
 	}

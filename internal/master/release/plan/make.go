@@ -260,7 +260,7 @@ func (m *maker) place(c Candidate) {
 		}
 		return
 	}
-	if m.facts.Product.Gate.Tests == product.Required && !c.Source() && c.Tests.State != testrun.Passed {
+	if m.facts.Product.Gate.Requires() && !c.Source() && c.Tests.State != testrun.Passed {
 		refuse("product %s requires passed tests, and its tests are %s: %s", m.plan.Product, c.Tests.State, c.Tests.Reason)
 	}
 	if c.Unverified != "" {
