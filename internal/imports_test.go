@@ -131,7 +131,7 @@ var allowed = map[string][]string{
 		"master/source", "master/platform", "master/product", "master/repo", "rpm", "repodata", "sbom", "failure"},
 	"master/stream": {"albs", "master/db", "master/event", "master/auth", "master/artifact", "master/queue", "master/provenance"}, // records of the logs that workers stream
 	"master/testrun": {"albs", "master/db", "master/event", "master/auth", "master/queue", "master/artifact", "master/provenance", "attest",
-		"master/source", "master/platform", "master/product", "master/repo", "master/build", "master/build/keep", "rpm", "failure"}, // failure: here and in sign and release, why what they ask for failed
+		"master/source", "master/platform", "master/platform/reference", "master/product", "master/repo", "master/build", "master/build/keep", "repodata", "rpm", "failure"}, // reference, repodata: which versions readers have; failure: here and in sign and release, why what they ask for failed
 	// builds done once more, and compared with what there was
 	"master/rebuild": {"albs", "master/db", "master/event", "master/auth", "master/queue", "master/queue/schedule", "master/artifact", "master/provenance", "attest",
 		"master/repo", "master/build", "rpm"}, // schedule: how a need names a node
@@ -244,13 +244,14 @@ var allowed = map[string][]string{
 	"cli/remote/ask":      {"cli/watch", "cli/terminal", "client", "albs", "disk"}, // disk: the token file, bounded
 	"cli/remote/catalog":  {"cli/remote/ask", "cli/terminal", "client", "albs"},
 	"cli/remote/builds":   {"cli/remote/ask", "cli/watch", "cli/terminal", "client", "albs"},
+	"cli/remote/tests":    {"cli/remote/ask", "cli/terminal", "client", "albs"},
 	"cli/remote/releases": {"cli/remote/ask", "cli/watch", "cli/terminal", "client", "albs"},
 	"cli/remote/errata":   {"cli/remote/ask", "cli/watch", "cli/terminal", "client", "albs"},
 	"cli/remote/notice":   {"cli/remote/ask", "cli/terminal", "client"},
 	"cli/remote/trust":    {"cli/remote/ask", "cli/watch", "cli/terminal", "client", "albs", "attest", "tlog"}, // tlog: the bound of a proof
 	"cli/remote/farm":     {"cli/remote/ask", "cli/watch", "cli/terminal", "client", "albs"},
 	"cli/remote/approval": {"cli/remote/ask", "cli/terminal", "client", "albs", "attest", "attest/effect", "sshkey", "tty"}, // what people sign with keys of their own
-	"cli/remote":          {"cli/remote/approval", "cli/remote/ask", "cli/remote/catalog", "cli/remote/builds", "cli/remote/releases", "cli/remote/errata", "cli/remote/notice", "cli/remote/trust", "cli/remote/farm"},
+	"cli/remote":          {"cli/remote/approval", "cli/remote/ask", "cli/remote/catalog", "cli/remote/builds", "cli/remote/tests", "cli/remote/releases", "cli/remote/errata", "cli/remote/notice", "cli/remote/trust", "cli/remote/farm"},
 	"cli/verify":          {"cli/terminal", "albs", "disk", "repodata", "egress", "attest", "tlog"}, // egress: the repository that a person names
 	"cli": append([]string{"cli/terminal", "cli/remote", "cli/remote/ask", "cli/verify", "config", "telemetry", "master", "worker", "worker/depot",
 		"albs", "disk", "rpm", "repodata", "egress", "attest", "sbom", "sbom/image", "iso", "advisory"}, roles...), // disk: a CA file, bounded

@@ -3,6 +3,8 @@ package client
 import (
 	"context"
 	"fmt"
+	"net/http"
+	"net/url"
 	"time"
 
 	"albs/internal/albs"
@@ -34,4 +36,42 @@ type Tested struct {
 // Tests lists all test runs of a build in the order of their making.
 func (c *Client) Tests(ctx context.Context, id albs.BuildID) (Doc[[]TestRun], error) {
 	return get[[]TestRun](ctx, c, fmt.Sprintf("/tests/build/%d/", id))
+}
+
+// Skip is a stage that isn't carried out for the packages of one name on a platform.
+type Skip struct {
+	ID       int64          `json:"id"`
+	Platform string         `json:"platform"`
+	Package  string         `json:"package"`
+	Stage    albs.TestStage `json:"stage"`
+	Reason   string         `json:"reason"`
+	Actor    string         `json:"added_by"`
+	At       time.Time      `json:"added_at"`
+}
+
+// NewSkip asks for one.
+type NewSkip struct {
+	Platform string         `json:"platform"`
+	Package  string         `json:"package"`
+	Stage    albs.TestStage `json:"stage"`
+	Reason   string         `json:"reason"`
+}
+
+// Skips returns the skip list of a platform, or of all with "".
+func (c *Client) Skips(ctx context.Context, platform string) (Doc[[]Skip], error) {
+	path := "/tests/skips/"
+	if platform != "" {
+		path += "?platform=" + url.QueryEscape(platform)
+	}
+	return get[[]Skip](ctx, c, path)
+}
+
+// AddSkip puts a stage on the skip list.
+func (c *Client) AddSkip(ctx context.Context, n NewSkip) (Doc[Skip], error) {
+	return send[Skip](ctx, c, http.MethodPost, "/tests/skips/", n)
+}
+
+// RemoveSkip takes an entry off the skip list.
+func (c *Client) RemoveSkip(ctx context.Context, id int64) error {
+	return c.Send(ctx, http.MethodDelete, fmt.Sprintf("/tests/skips/%d/", id), nil, nil)
 }

@@ -311,7 +311,7 @@ func Open(ctx context.Context, c Config, log zerolog.Logger) (m *Master, err err
 	}, c.Build)
 	m.tests = testrun.New(testrun.Parts{
 		DB: m.db, Events: m.events, Queue: m.queue, Artifacts: artifacts, Provenance: m.prov,
-		Products: m.products, Repos: repos, Builds: m.builds, Log: log,
+		Platforms: platforms, References: m.references, Products: m.products, Repos: repos, Builds: m.builds, Log: log,
 	})
 	m.signs = sign.New(sign.Parts{
 		DB: m.db, Events: m.events, Auth: m.auth, Queue: m.queue, Artifacts: artifacts, Provenance: m.prov,

@@ -17,6 +17,7 @@ import (
 	"albs/internal/cli/remote/farm"
 	"albs/internal/cli/remote/notice"
 	"albs/internal/cli/remote/releases"
+	"albs/internal/cli/remote/tests"
 	"albs/internal/cli/remote/trust"
 )
 
@@ -24,7 +25,7 @@ import (
 func Commands(a *ask.App) []*urfave.Command {
 	var all []*urfave.Command
 	for _, group := range []func(*ask.App) []*urfave.Command{
-		catalog.Commands, builds.Commands, releases.Commands, advisories, notice.Commands, approval.Commands, trust.Commands, farm.Commands,
+		catalog.Commands, builds.Commands, tests.Commands, releases.Commands, advisories, notice.Commands, approval.Commands, trust.Commands, farm.Commands,
 	} {
 		all = append(all, group(a)...)
 	}

@@ -105,6 +105,7 @@ func New(p Parts, c Config) *Server {
 	s.routeQueue()
 	s.routeLogs()
 	s.routeTests()
+	s.routeSkips()
 	s.routeRebuilds()
 	s.routeUploads()
 	s.delivery = delivery.Register(s.Server, delivery.Parts{

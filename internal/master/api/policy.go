@@ -44,6 +44,9 @@ var policies = []rest.Policy{
 
 	allow(get, "/api/v1/tests/build/{build_id}/", rest.Open),
 	allow(put, "/api/v1/tests/build/{build_id}/restart", auth.BuildRetry),
+	allow(get, "/api/v1/tests/skips/", rest.Open),
+	allow(post, "/api/v1/tests/skips/", auth.PlatformApply),
+	allow(remove, "/api/v1/tests/skips/{skip_id}/", auth.PlatformApply),
 	allow(get, "/api/v1/tests/{build_task_id}/latest", rest.Open),
 	allow(get, "/api/v1/tests/{build_task_id}/logs", rest.Open),
 	allow(get, "/api/v1/tests/{build_task_id}/{revision}", rest.Open),

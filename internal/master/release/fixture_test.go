@@ -159,7 +159,7 @@ func setupWith(t *testing.T, d *db.DB, outside platform.Outside) *fixture {
 	}, build.Config{})
 	tests := testrun.New(testrun.Parts{
 		DB: d, Events: m.Events, Queue: m.Queue, Artifacts: m.Artifacts, Provenance: m.Provenance,
-		Products: m.Products, Repos: m.Repos, Builds: builds, Log: zerolog.Nop(),
+		Platforms: m.Platforms, References: m.References, Products: m.Products, Repos: m.Repos, Builds: builds, Log: zerolog.Nop(),
 	})
 	signs := sign.New(sign.Parts{
 		DB: d, Events: m.Events, Auth: m.Auth, Queue: m.Queue, Artifacts: m.Artifacts, Provenance: m.Provenance,

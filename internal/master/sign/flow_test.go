@@ -99,7 +99,7 @@ func setup(t *testing.T, d *db.DB, productName string) *fixture {
 	}, build.Config{})
 	tests := testrun.New(testrun.Parts{
 		DB: d, Events: m.Events, Queue: m.Queue, Artifacts: m.Artifacts, Provenance: m.Provenance,
-		Products: m.Products, Repos: m.Repos, Builds: builds, Log: zerolog.Nop(),
+		Platforms: m.Platforms, References: m.References, Products: m.Products, Repos: m.Repos, Builds: builds, Log: zerolog.Nop(),
 	})
 	f := &fixture{d: d, prov: m.Provenance, Signing: New(Parts{
 		DB: d, Events: m.Events, Auth: m.Auth, Queue: m.Queue, Artifacts: m.Artifacts, Provenance: m.Provenance,

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"slices"
 
 	"albs/internal/albs"
 	"albs/internal/master/artifact"
@@ -12,6 +13,7 @@ import (
 	"albs/internal/master/db"
 	"albs/internal/master/product"
 	"albs/internal/master/queue"
+	"albs/internal/rpm"
 )
 
 // handler has the packages of one rebuild tested.
@@ -40,10 +42,47 @@ func (h handler) Offer(ctx context.Context, t queue.Task, _ queue.Offer) (albs.S
 	if len(spec.Stages) == 0 { // the product came to leave them all out since
 		spec.Stages = []albs.TestStage{albs.StageEnvironment, albs.StageSystem}
 	}
-	for _, p := range packages {
-		spec.Packages = append(spec.Packages, albs.TestPackage{NEVRA: p.NEVRA, Digest: p.Digest})
+	if err := h.describe(ctx, &spec, run, packages); err != nil {
+		return albs.Spec{}, nil, err
 	}
 	return albs.Spec{Test: &spec}, nil, nil
+}
+
+// describe adds the packages to the spec, with what the stages have to know of them.
+func (h handler) describe(ctx context.Context, spec *albs.TestSpec, run runRow, packages []packageRow) error {
+	var from map[string]string
+	if slices.Contains(spec.Stages, albs.StageUpgrade) {
+		name, err := h.builds.ProductOf(ctx, run.BuildID)
+		if err != nil {
+			return err
+		}
+		var repos []albs.Repo
+		if from, repos, err = h.released(ctx, name, run, spec.Root, packages); err != nil {
+			return err
+		}
+		spec.Root.Repos = append(slices.Clone(spec.Root.Repos), repos...)
+	}
+	skips, err := h.store.skips(ctx, h.store.d, run.Platform)
+	if err != nil {
+		return fmt.Errorf("read the skip list: %w", err)
+	}
+	for _, p := range packages {
+		x := albs.TestPackage{NEVRA: p.NEVRA, Digest: p.Digest, From: from[p.NEVRA]}
+		n, err := rpm.ParseNEVRA(p.NEVRA)
+		if err != nil {
+			return err
+		}
+		x.Skip = skipsOf(skips, n.Name, spec.Stages)
+		head, err := h.artifacts.Package(ctx, p.Digest)
+		switch {
+		case err == nil:
+			x.Module = moduleOf(head.Modularity)
+		case albs.KindOf(err) != albs.NotFound: // without its bytes it can't be installed either, which is told there
+			return err
+		}
+		spec.Packages = append(spec.Packages, x)
+	}
+	return nil
 }
 
 func (h handler) Admit(ctx context.Context, l queue.Lease, outcome albs.Outcome, r albs.Result) (func(context.Context, db.Tx) error, error) {

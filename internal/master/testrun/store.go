@@ -189,3 +189,27 @@ func (s store) logs(ctx context.Context, q db.Q, id albs.BuildID) ([]logRow, err
 		WHERE run_id IN (SELECT id FROM test_run WHERE build_id = $1) ORDER BY run_id, attempt, name`, id)
 	return out, err
 }
+
+const skipColumns = `id, platform, package, stage, reason, actor, created_at`
+
+// skips returns the skip list of a platform, or of all with "".
+func (s store) skips(ctx context.Context, q db.Q, platform string) ([]Skip, error) {
+	var out []Skip
+	err := q.SelectContext(ctx, &out, `SELECT `+skipColumns+` FROM test_skip WHERE platform = $1 OR $1 = '' ORDER BY platform, package, stage`, platform)
+	return out, err
+}
+
+func (s store) addSkip(ctx context.Context, tx db.Tx, k Skip) (id int64, err error) {
+	err = tx.GetContext(ctx, &id, `INSERT INTO test_skip (platform, package, stage, reason, actor, created_at) VALUES ($1, $2, $3, $4, $5, $6) RETURNING id`,
+		k.Platform, k.Package, k.Stage, k.Reason, k.Actor, k.At)
+	if err != nil {
+		return 0, fmt.Errorf("insert into the skip list: %w", err)
+	}
+	return id, nil
+}
+
+func (s store) removeSkip(ctx context.Context, tx db.Tx, id int64) (Skip, error) {
+	var k Skip
+	err := tx.GetContext(ctx, &k, `DELETE FROM test_skip WHERE id = $1 RETURNING `+skipColumns, id)
+	return k, db.Found(err, "entry %d of the skip list", id)
+}

@@ -38,6 +38,8 @@ import (
 	"albs/internal/master/build"
 	"albs/internal/master/db"
 	"albs/internal/master/event"
+	"albs/internal/master/platform"
+	"albs/internal/master/platform/reference"
 	"albs/internal/master/product"
 	"albs/internal/master/provenance"
 	"albs/internal/master/queue"
@@ -67,6 +69,8 @@ type Parts struct {
 	Queue      *queue.Queue
 	Artifacts  *artifact.Artifacts
 	Provenance *provenance.Provenance
+	Platforms  *platform.Platforms
+	References *reference.Index
 	Products   *product.Products
 	Repos      *repo.Repos
 	Builds     *build.Builds
@@ -80,9 +84,12 @@ type Tests struct {
 	queue      *queue.Queue
 	artifacts  *artifact.Artifacts
 	provenance *provenance.Provenance
+	platforms  *platform.Platforms
+	references *reference.Index
 	products   *product.Products
 	repos      *repo.Repos
 	builds     *build.Builds
+	shelves    shelves
 	log        zerolog.Logger
 }
 
@@ -90,7 +97,7 @@ type Tests struct {
 func New(p Parts) *Tests {
 	t := &Tests{
 		store: store{p.DB}, events: p.Events, queue: p.Queue, artifacts: p.Artifacts, provenance: p.Provenance,
-		products: p.Products, repos: p.Repos, builds: p.Builds, log: p.Log,
+		platforms: p.Platforms, references: p.References, products: p.Products, repos: p.Repos, builds: p.Builds, log: p.Log,
 	}
 	p.Queue.Register(albs.KindTest, handler{t})
 	p.Artifacts.Root("testrun", t.roots)

@@ -56,7 +56,7 @@ func setup(t *testing.T, d *db.DB) *fixture {
 	}, build.Config{})
 	f := &fixture{d: d, Tests: New(Parts{
 		DB: d, Events: m.Events, Queue: m.Queue, Artifacts: m.Artifacts, Provenance: m.Provenance,
-		Products: m.Products, Repos: m.Repos, Builds: builds, Log: zerolog.Nop(),
+		Platforms: m.Platforms, References: m.References, Products: m.Products, Repos: m.Repos, Builds: builds, Log: zerolog.Nop(),
 	})}
 	f.person = auth.With(t.Context(), auth.Actor{Kind: auth.KindPerson, User: 1, Name: "olga", Grants: []auth.Grant{{Role: auth.Operator}}})
 	f.tester = auth.With(t.Context(), auth.Actor{Kind: auth.KindWorker, Worker: 1, Name: "t1", Role: albs.RoleTester, Labels: []string{"kind:test", "arch:x86_64"}})

@@ -53,10 +53,14 @@ func (s *subject) install(ctx context.Context, log io.Writer) error {
 	return s.identical(ctx, s.env)
 }
 
-// put installs a version of the package.
+// put installs a version of the package. A stream that no repository has can't be enabled,
+// and needn't be: what is built of it is seen anyway.
 func (s *subject) put(ctx context.Context, env engine.Environment, nevra string, log io.Writer) error {
 	if s.pkg.Module != "" {
-		if err := env.Enable(ctx, []string{s.pkg.Module}, log); err != nil {
+		err := env.Enable(ctx, []string{s.pkg.Module}, log)
+		if errors.Is(err, albs.Invalid) && ctx.Err() == nil {
+			fmt.Fprintf(log, "the stream %s is not enabled: %v\n", s.pkg.Module, err)
+		} else if err != nil {
 			return err
 		}
 	}

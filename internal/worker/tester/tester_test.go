@@ -303,7 +303,7 @@ func TestStages(t *testing.T) {
 		say    string // in the first reason
 	}{
 		{name: "good"},
-		{name: "modular"},
+		{name: "modular", change: func(p *albs.TestPackage) { p.From, p.Module = "", "x:1" }, want: "upgrade skipped, downgrade skipped"}, // no repository has the stream
 		{name: "needs", change: fresh, want: "install failed, integrity not_run, upgrade skipped, downgrade skipped, remove not_run, reinstall not_run", say: "nothing provides nosuch-thing"},
 		{name: "refuses", want: "install failed, integrity not_run, upgrade not_run, downgrade not_run, remove not_run, reinstall not_run", say: "scriptlet failed"},
 		{name: "clashes", change: fresh, want: "install failed, integrity not_run, upgrade skipped, downgrade skipped, remove not_run, reinstall not_run", say: "packages conflict: file /usr/bin/sed"},
@@ -312,8 +312,6 @@ func TestStages(t *testing.T) {
 		{name: "stays", change: fresh, want: "upgrade skipped, downgrade skipped, remove failed, reinstall not_run", say: "scriptlet failed"},
 		{name: "eats", change: fresh, want: "upgrade skipped, downgrade skipped, remove failed, reinstall not_run", say: "no program /bin/sh"},
 		{name: "guards", change: fresh, want: "upgrade skipped, downgrade skipped, remove skipped", say: "protected packages would be removed with it: x-guards"},
-		{name: "noup", want: "upgrade failed, downgrade not_run", say: "scriptlet failed"},
-		{name: "nodown", want: "downgrade failed", say: "scriptlet failed"},
 		{name: "once", change: fresh, want: "upgrade skipped, downgrade skipped, reinstall failed", say: "scriptlet failed"},
 		{name: "odd", change: fresh, want: "install failed, integrity not_run, upgrade skipped, downgrade skipped, remove not_run, reinstall not_run", say: "can't be told"},
 		{name: "good", change: func(p *albs.TestPackage) {
@@ -385,6 +383,29 @@ func TestStages(t *testing.T) {
 	for name, say := range map[string]string{"test": "-- remove: failed", "x-good-2-1.x86_64.install.log": "Installing", "x-good-2-1.x86_64.system.log": "PRETTY_NAME", "x-changes-2-1.x86_64.integrity.log": "/usr/share/x-changes/file"} {
 		if f, ok := logs[name]; !ok || !bytes.Contains(w.fake.Content(f.Digest), []byte(say)) {
 			t.Errorf("the log %s doesn't say %q", name, say)
+		}
+	}
+}
+
+// TestUpgrades: a package that can't be upgraded to, or not be left again, is found by the
+// stage whose business it is, and needs none of the others.
+func TestUpgrades(t *testing.T) {
+	t.Parallel()
+	w := begin(t, Config{})
+	spec := &albs.TestSpec{Root: w.root, Stages: []albs.TestStage{albs.StageUpgrade, albs.StageDowngrade, albs.StageRemove}, Packages: []albs.TestPackage{w.pkg(t, "noup"), w.pkg(t, "nodown"), w.pkg(t, "good")}}
+	spec.Packages[2].From = "x-good-0-1.x86_64"
+	outcome, r := w.end(t, w.add(spec))
+	if outcome != albs.OutcomeOK || r.Test == nil {
+		t.Fatalf("the task ended %s, %q", outcome, r.Reason)
+	}
+	for i, tt := range []struct{ want, say string }{
+		{"upgrade failed, downgrade not_run, remove not_run", "scriptlet failed"},
+		{"upgrade passed, downgrade failed, remove not_run", "scriptlet failed"},
+		{"upgrade not_run, downgrade not_run, remove not_run", "the released x-good-0-1.x86_64 can't be installed: dnf can't resolve"},
+	} {
+		got, reasons := told(r.Test, spec.Packages[i].NEVRA)
+		if got != tt.want || !strings.Contains(reasons[0], tt.say) || reasons[len(reasons)-1] != "the stage install is left out" {
+			t.Errorf("%s: %s; %q, want %s, saying %q", spec.Packages[i].NEVRA, got, reasons, tt.want, tt.say)
 		}
 	}
 }

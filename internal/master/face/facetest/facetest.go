@@ -62,7 +62,7 @@ func Open(t testing.TB, d *db.DB, out *egress.Egress, log zerolog.Logger) *Modul
 	}, build.Config{})
 	m.Tests = testrun.New(testrun.Parts{
 		DB: m.DB, Events: m.Events, Queue: m.Queue, Artifacts: m.Artifacts, Provenance: m.Provenance,
-		Products: m.Products, Repos: m.Repos, Builds: m.Builds, Log: log,
+		Platforms: m.Platforms, References: m.References, Products: m.Products, Repos: m.Repos, Builds: m.Builds, Log: log,
 	})
 	m.Errata = errata.New(errata.Parts{DB: m.DB, Events: m.Events, Provenance: m.Provenance, Platforms: m.Platforms, Builds: m.Builds})
 	m.Rebuilds = rebuild.New(rebuild.Parts{

@@ -1,0 +1,38 @@
+package remote
+
+import (
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+func TestSkipCommands(t *testing.T) {
+	t.Parallel()
+	doc := `{"id":4,"platform":"el9","package":"glibc","stage":"downgrade","reason":"it can't go back","added_by":"user:olga","added_at":"2026-11-22T10:00:00Z"}`
+	for _, tc := range []struct {
+		name    string
+		args    []string
+		answers map[string][]answer
+		want    result
+		saw     []string
+	}{
+		{"list", []string{"test", "skip", "list", "--platform", "el9"}, map[string][]answer{"GET /tests/skips/?platform=el9": ok("[" + doc + "]")},
+			result{0, "ID  PLATFORM  PACKAGE  STAGE      SINCE             BY         REASON\n4   el9       glibc    downgrade  2026-11-22 10:00  user:olga  it can't go back\n", ""}, nil},
+		{"list, none", []string{"test", "skip", "list"}, map[string][]answer{"GET /tests/skips/": ok("[]")}, result{0, "nothing is on the skip list\n", ""}, nil},
+		{"add", []string{"test", "skip", "add", "el9", "glibc", "downgrade", "--reason", "it can't go back"}, map[string][]answer{"POST /tests/skips/": ok(doc)},
+			result{0, "the stage downgrade of glibc is skipped on el9, by entry 4\n", ""}, []string{`POST /tests/skips/ {"platform":"el9","package":"glibc","stage":"downgrade","reason":"it can't go back"}`}},
+		{"add, no such stage", []string{"test", "skip", "add", "el9", "glibc", "prayer", "--reason", "x"}, nil,
+			result{2, "", "albs: stage \"prayer\" is none of install, integrity, upgrade, downgrade, package, remove, reinstall, signed\nusage: albs test skip add PLATFORM PACKAGE STAGE --reason TEXT [--json]\n"}, nil},
+		{"remove", []string{"test", "skip", "remove", "4"}, map[string][]answer{"DELETE /tests/skips/4/": ok("")}, result{0, "entry 4 is off the skip list\n", ""}, []string{"DELETE /tests/skips/4/ {}"}},
+		{"remove, no such", []string{"test", "skip", "remove", "5"}, map[string][]answer{"DELETE /tests/skips/5/": problem(404, "not_found", "there is no entry 5 of the skip list")},
+			result{1, "", "albs: there is no entry 5 of the skip list; albs test skip list shows all\n"}, []string{"DELETE /tests/skips/5/ {}"}},
+	} {
+		f, url := newFake(t, tc.answers)
+		if d := cmp.Diff(tc.want, command(t, url, tc.args...), cmp.AllowUnexported(result{})); d != "" {
+			t.Errorf("%s (-want +got):\n%s", tc.name, d)
+		}
+		if d := cmp.Diff(tc.saw, f.seen()); d != "" {
+			t.Errorf("%s: requests (-want +got):\n%s", tc.name, d)
+		}
+	}
+}
