@@ -123,7 +123,13 @@ var made struct {
 	dir string
 }
 
-// packages returns the repository of the packages under test.
+// released is the folder, beside that of the packages under test, with the repository of
+// what readers have.
+func released(dir string) string { return filepath.Join(filepath.Dir(dir), "released") }
+
+// packages returns the repository of the packages under test. Beside it is one of what
+// readers have: the earlier versions, and other files of the same names, as if those had
+// been signed.
 func packages(t *testing.T) string {
 	t.Helper()
 	made.Lock()
@@ -147,10 +153,15 @@ func packages(t *testing.T) string {
 	}
 	host(t, top, "gcc", "-shared", "-o", "libnosuch.so", "lib.c")
 	host(t, top, "gcc", "-o", "links", "main.c", "-L.", "-lnosuch")
-	for _, v := range []string{"1", "2"} {
-		host(t, top, "rpmbuild", "--quiet", "-bb", "--define", "_topdir "+top, "--define", "_sourcedir "+top, "--define", "v "+v, "x.spec")
-	}
 	dir := filepath.Join(top, "RPMS", "x86_64")
+	for _, v := range []string{"1", "2"} {
+		host(t, top, "rpmbuild", "--quiet", "-bb", "--define", "_topdir "+top, "--define", "_sourcedir "+top, "--define", "v "+v, "--define", "vendor readers", "x.spec")
+	}
+	if err := os.Rename(dir, released(dir)); err != nil {
+		t.Fatal(err)
+	}
+	host(t, top, "rpmbuild", "--quiet", "-bb", "--define", "_topdir "+top, "--define", "_sourcedir "+top, "--define", "v 2", "x.spec")
+	host(t, released(dir), "createrepo_c", "--quiet", "--no-database", ".")
 	if err := os.Rename(filepath.Join(dir, "x-odd-2-1.x86_64.rpm"), filepath.Join(dir, "odd.rpm")); err != nil {
 		t.Fatal(err)
 	}
@@ -189,6 +200,10 @@ func beginWith(t *testing.T, c Config, dir string, platform ...string) *world {
 	w.root.Repos = append(slices.Clone(w.root.Repos), albs.Repo{ID: "own", Mirror: "file://" + w.dir, Repomd: w.repomd(t, w.dir), Own: true})
 	w.repomd(t, seed)
 	allow := []string{"file://" + seed, "file://" + w.dir}
+	if _, err := os.Stat(released(dir)); err == nil { // as the master names what a product shows
+		w.root.Repos = append(w.root.Repos, albs.Repo{ID: "released-0", Mirror: "file://" + released(dir), Repomd: w.repomd(t, released(dir)), Priority: 200, Own: true})
+		allow = append(allow, "file://"+released(dir))
+	}
 	for i, more := range platform {
 		w.root.Repos = append(w.root.Repos, albs.Repo{ID: fmt.Sprintf("more%d", i), Mirror: "file://" + more, Repomd: w.repomd(t, more)})
 		allow = append(allow, "file://"+more)
@@ -255,7 +270,7 @@ func (w *world) add(spec *albs.TestSpec) albs.TaskID {
 // end waits until the task's first attempt has ended.
 func (w *world) end(t *testing.T, id albs.TaskID) (albs.Outcome, albs.Result) {
 	t.Helper()
-	return w.endWithin(t, id, 8*time.Minute)
+	return w.endWithin(t, id, 15*time.Minute)
 }
 
 // endWithin is end with another patience.

@@ -3,6 +3,7 @@
 package native
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"io"
@@ -74,7 +75,21 @@ func (e environment) Remove(ctx context.Context, names, protected []string, log 
 
 // Reinstall implements engine.Environment.
 func (e environment) Reinstall(ctx context.Context, names []string, log io.Writer) error {
-	return blame(e.Root.Reinstall(ctx, names, e.repos, log))
+	return blame(e.Root.Reinstall(ctx, names, preferred(e.repos), log))
+}
+
+// preferred returns the repositories that dnf would install from before those that come
+// behind the ones of what is built. To install once more it takes any that has the package,
+// and readers may have another file of that name.
+func preferred(repos []sandbox.Repo) []sandbox.Repo {
+	const usual = 99 // dnf's own
+	most := usual
+	for _, r := range repos {
+		if r.Own {
+			most = min(most, cmp.Or(r.Priority, usual))
+		}
+	}
+	return slices.DeleteFunc(slices.Clone(repos), func(r sandbox.Repo) bool { return cmp.Or(r.Priority, usual) > most })
 }
 
 // Upgrade implements engine.Environment.
