@@ -108,7 +108,7 @@ func setup(t *testing.T) *fixture {
 		Logs: transparency.New(transparency.Parts{DB: m.DB, Events: m.Events, Queue: m.Queue, Artifacts: m.Artifacts, Provenance: m.Provenance, Releases: m.Releases, Log: log}, transparency.Config{Dir: t.TempDir()})}
 	f.Platforms, f.Errata, f.Matching = m.Platforms, m.Errata, m.Matching
 	f.Drafts = draft.New(draft.Parts{Artifacts: m.Artifacts, Platforms: m.Platforms, Products: m.Products, Repos: m.Repos, Builds: m.Builds, Commits: m.Sources(t, out)})
-	f.Monitor = monitor.New(monitor.Parts{DB: m.DB, Events: m.Events, Artifacts: m.Artifacts, Platforms: m.Platforms, Products: m.Products, Repos: m.Repos, Outside: out, Log: log}, monitor.Config{})
+	f.Monitor = monitor.New(monitor.Parts{DB: m.DB, Events: m.Events, Artifacts: m.Artifacts, Platforms: m.Platforms, Products: m.Products, Repos: m.Repos, Releases: m.Releases, Outside: out, Log: log}, monitor.Config{})
 	m.Releases.Join(publish.New(publish.Parts{DB: m.DB, Artifacts: m.Artifacts, Platforms: m.Platforms, Keys: m.Signs, Errata: m.Errata, Answers: publish.Matched{Matching: m.Matching}, Dir: t.TempDir(), Log: log}))
 	f.UI, err = New(f.Parts)
 	must(t, err)
