@@ -1,6 +1,7 @@
 package albs
 
 import (
+	"fmt"
 	"slices"
 	"time"
 )
@@ -405,6 +406,34 @@ type ApprovedBy struct {
 	At     time.Time `json:"at"`
 	// KeyID is that of the person's own key, if it signed the approval.
 	KeyID string `json:"keyid,omitempty"`
+}
+
+// Waived is a person's word that a package may be signed and released though its tests
+// didn't pass.
+type Waived struct {
+	Waiver int64 `json:"waiver"` // its number
+	// Stage is the one that need not pass; "" is every one.
+	Stage TestStage `json:"stage,omitempty"`
+	// Untested lets it go also where nobody knows how its tests end.
+	Untested bool      `json:"untested,omitempty"`
+	Person   string    `json:"person"`
+	Reason   string    `json:"reason"`
+	Expires  time.Time `json:"expires"`
+}
+
+// Covers reports whether w lets a stage be one that didn't pass.
+func (w Waived) Covers(s TestStage) bool { return w.Stage == "" || w.Stage == s }
+
+// String says in a line who waives what, and why.
+func (w Waived) String() string {
+	what := "what failed"
+	switch {
+	case w.Untested:
+		what = "all of its tests"
+	case w.Stage != "":
+		what = "the stage " + string(w.Stage)
+	}
+	return fmt.Sprintf("%s is waived by %s until %s (waiver %d): %s", what, w.Person, w.Expires.UTC().Format(time.DateOnly), w.Waiver, w.Reason)
 }
 
 // PublishResult says what the public place holds after the switch.

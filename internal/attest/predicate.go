@@ -13,6 +13,7 @@ const (
 	Source          = "source"           // an SRPM or an upload, and where it came from
 	Build           = "build"            // an unsigned RPM, and how it was built
 	Test            = "test"             // an unsigned RPM, and how its tests went
+	Waiver          = "waiver"           // an unsigned RPM, and who lets it go though its tests didn't pass, or no longer
 	Rebuild         = "rebuild"          // an unsigned RPM, and how it came out when it was built once more
 	SignIntent      = "sign-intent"      // what is about to be signed, with which key and for whom
 	SignResult      = "sign-result"      // the same, and how that ended
@@ -37,6 +38,7 @@ var predicateTypes = map[string]string{
 	Source:          "urn:albs:predicate:source:v1",
 	Build:           "https://slsa.dev/provenance/v1",
 	Test:            "https://in-toto.io/attestation/test-result/v0.1",
+	Waiver:          "urn:albs:predicate:waiver:v1",
 	Rebuild:         "urn:albs:predicate:rebuild:v1",
 	SignIntent:      "urn:albs:predicate:sign-intent:v1",
 	SignResult:      "urn:albs:predicate:sign-result:v1",
@@ -261,6 +263,8 @@ type ReleaseBody struct {
 	Tree         albs.Digest  `json:"tree"`
 	Plan         albs.Digest  `json:"plan"`
 	Approvals    []ApprovedBy `json:"approvals"`
+	// Waivers are those by which it went, where its tests hadn't passed.
+	Waivers []albs.Waived `json:"waivers,omitempty"`
 }
 
 // AdvisoryBody says what was published as a version of an advisory, whose file is the

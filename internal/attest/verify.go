@@ -391,8 +391,12 @@ func (c *chain) tested(unsigned albs.Digest, has content) error {
 			last[body.Root()] = told{f, body}
 		}
 	}
+	waivers, err := c.waived(unsigned, has)
+	if err != nil {
+		return err
+	}
 	if len(last) == 0 {
-		if c.trust.RequireTest {
+		if c.trust.RequireTest && !slices.ContainsFunc(waivers, func(w albs.Waived) bool { return w.Untested }) {
 			return broken(LinkChain, "no statement says that %s was tested", unsigned)
 		}
 		c.missing("no statement says that it was tested")
@@ -407,6 +411,8 @@ func (c *chain) tested(unsigned albs.Digest, has content) error {
 			c.step(t.fact, LinkChain, "tested: %d tests passed%s", len(t.body.PassedTests), where)
 		case t.body.Result == Warned:
 			c.step(t.fact, LinkChain, "tested: %d tests passed%s, and %d failed that need not pass", len(t.body.PassedTests), where, len(t.body.WarnedTests))
+		case t.body.Result == Failed && t.body.waived(waivers):
+			c.step(t.fact, LinkChain, "tested: %d tests FAILED%s, which is waived", len(t.body.FailedTests), where)
 		case t.body.Result == Failed && !c.trust.RequireTest:
 			// Said, and not hidden: the trust file leaves it to the reader.
 			c.step(t.fact, LinkChain, "tested: %d tests FAILED%s, which the trust file allows", len(t.body.FailedTests), where)

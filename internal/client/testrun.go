@@ -75,3 +75,47 @@ func (c *Client) AddSkip(ctx context.Context, n NewSkip) (Doc[Skip], error) {
 func (c *Client) RemoveSkip(ctx context.Context, id int64) error {
 	return c.Send(ctx, http.MethodDelete, fmt.Sprintf("/tests/skips/%d/", id), nil, nil)
 }
+
+// Waiver is a person's word that a package of a build may go though its tests didn't pass.
+type Waiver struct {
+	ID       int64          `json:"id"`
+	Build    albs.BuildID   `json:"build_id"`
+	NEVRA    string         `json:"nevra"`
+	SHA256   albs.Digest    `json:"sha256"`
+	Stage    albs.TestStage `json:"stage"` // "" is every one
+	Untested bool           `json:"untested"`
+	Person   string         `json:"person"`
+	Reason   string         `json:"reason"`
+	Expires  time.Time      `json:"expires_at"`
+	EndedBy  string         `json:"ended_by"`
+	InForce  bool           `json:"in_force"`
+}
+
+// NewWaiver asks for one.
+type NewWaiver struct {
+	Build    albs.BuildID   `json:"build_id"`
+	Package  string         `json:"package"`
+	Stage    albs.TestStage `json:"stage,omitempty"`
+	Untested bool           `json:"untested,omitempty"`
+	Reason   string         `json:"reason"`
+	Days     int            `json:"days"`
+}
+
+// Waivers returns the newest waivers of a build, or of all with 0.
+func (c *Client) Waivers(ctx context.Context, id albs.BuildID) (Doc[[]Waiver], error) {
+	path := "/tests/waivers/"
+	if id != 0 {
+		path += "?build=" + id.String()
+	}
+	return get[[]Waiver](ctx, c, path)
+}
+
+// Waive lets a package go though its tests didn't pass.
+func (c *Client) Waive(ctx context.Context, n NewWaiver) (Doc[Waiver], error) {
+	return send[Waiver](ctx, c, http.MethodPost, "/tests/waivers/", n)
+}
+
+// EndWaiver takes a waiver back.
+func (c *Client) EndWaiver(ctx context.Context, id int64) error {
+	return c.Send(ctx, http.MethodDelete, fmt.Sprintf("/tests/waivers/%d/", id), nil, nil)
+}

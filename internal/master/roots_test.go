@@ -17,7 +17,7 @@ var named = map[string]map[string]string{
 	"queue":        {"task": "spec", "attempt": "spec"},
 	"platform":     {"mirror_pin": "digest"},
 	"build":        {"build": "linked", "build_item": "imported srpm noarch", "build_artifact": "digest"},
-	"testrun":      {"test_log": "digest", "test_package": "digest"},
+	"testrun":      {"test_log": "digest", "test_package": "digest", "test_waiver": "digest"},
 	"sign":         {"signed_package": "unsigned signed", "sign_package": "unsigned", "sign_document": "digest effects", "document_signature": "digest", "sign_request": "effects", "sign_allowed": "digest"},
 	"rebuild":      {"rebuild_file": "digest"},
 	"record":       {"product_record": "files"},
@@ -95,6 +95,7 @@ var named = map[string]map[string]string{
 		"test_run":             "platform arch created_at",
 		"test_skip":            "platform package stage reason actor created_at",
 		"test_stage":           "digest stage status reason started_at log", // digest: one of test_package
+		"test_waiver":          "nevra stage person reason created_at expires_at ended_at ended_by",
 		"token":                "hash prefix note created_at used_at expires_at revoked_at",
 		"tombstone":            "digest at",
 		"transparency_leaf":    "product package leaf changed_at", // package: release keeps it

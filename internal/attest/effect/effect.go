@@ -48,6 +48,8 @@ type Package struct {
 	Digest  albs.Digest `json:"digest"`
 	Tests   string      `json:"tests,omitempty"` // the gate's verdict
 	Removed bool        `json:"removed,omitempty"`
+	// Waivers are those by which it goes though its tests didn't pass.
+	Waivers []albs.Waived `json:"waivers,omitempty"`
 }
 
 // Record is a file of metadata that is added, in place of another of its type or

@@ -36,3 +36,33 @@ func TestSkipCommands(t *testing.T) {
 		}
 	}
 }
+
+func TestWaiverCommands(t *testing.T) {
+	t.Parallel()
+	doc := `{"id":4,"build_id":7,"nevra":"a-1-1.x86_64","sha256":"","stage":"upgrade","person":"ada","reason":"it is known","expires_at":"2026-11-22T10:00:00Z","in_force":true}`
+	for _, tc := range []struct {
+		name    string
+		args    []string
+		answers map[string][]answer
+		want    result
+		saw     []string
+	}{
+		{"list", []string{"test", "waivers", "list", "--build", "7"}, map[string][]answer{"GET /tests/waivers/?build=7": ok("[" + doc + "]")},
+			result{0, "ID  BUILD  PACKAGE       WAIVED             STATE     UNTIL             BY   REASON\n4   7      a-1-1.x86_64  the stage upgrade  in force  2026-11-22 10:00  ada  it is known\n", ""}, nil},
+		{"list, none", []string{"test", "waivers", "list"}, map[string][]answer{"GET /tests/waivers/": ok("[]")}, result{0, "nothing is waived\n", ""}, nil},
+		{"waive", []string{"test", "waive", "7", "a-1-1.x86_64", "--stage", "upgrade", "--reason", "it is known"}, map[string][]answer{"POST /tests/waivers/": ok(doc)},
+			result{0, "the stage upgrade of a-1-1.x86_64 is waived until 2026-11-22, by waiver 4\n", ""},
+			[]string{`POST /tests/waivers/ {"build_id":7,"package":"a-1-1.x86_64","stage":"upgrade","reason":"it is known","days":14}`}},
+		{"end", []string{"test", "waivers", "end", "4"}, map[string][]answer{"DELETE /tests/waivers/4/": ok("")}, result{0, "waiver 4 is taken back\n", ""}, []string{"DELETE /tests/waivers/4/ {}"}},
+		{"end, no such", []string{"test", "waivers", "end", "5"}, map[string][]answer{"DELETE /tests/waivers/5/": problem(404, "not_found", "there is no waiver 5")},
+			result{1, "", "albs: there is no waiver 5; albs test waivers list shows all\n"}, []string{"DELETE /tests/waivers/5/ {}"}},
+	} {
+		f, url := newFake(t, tc.answers)
+		if d := cmp.Diff(tc.want, command(t, url, tc.args...), cmp.AllowUnexported(result{})); d != "" {
+			t.Errorf("%s (-want +got):\n%s", tc.name, d)
+		}
+		if d := cmp.Diff(tc.saw, f.seen()); d != "" {
+			t.Errorf("%s: requests (-want +got):\n%s", tc.name, d)
+		}
+	}
+}

@@ -106,6 +106,7 @@ func New(p Parts, c Config) *Server {
 	s.routeLogs()
 	s.routeTests()
 	s.routeSkips()
+	s.routeWaivers()
 	s.routeRebuilds()
 	s.routeUploads()
 	s.delivery = delivery.Register(s.Server, delivery.Parts{

@@ -37,7 +37,7 @@ var unasked = map[string]string{
 		rebuild.Rebuilds.ByTask rebuild.Rebuilds.Get rebuild.Rebuilds.List rebuild.Rebuilds.Of
 		transparency.Transparency.Beside transparency.Transparency.Open transparency.Transparency.Policy transparency.Transparency.State transparency.Transparency.Summary
 		build.Builds.Brief errata.Errata.PublishedBy
-		testrun.Tests.Of testrun.Tests.Skips testrun.Tests.Verdict`,
+		testrun.Tests.Of testrun.Tests.Skips testrun.Tests.Verdict testrun.Tests.Waivers`,
 	// It finds out who someone is, or ends that: a secret is asked for instead.
 	"secret": `auth.Auth.Authenticate auth.Auth.Login auth.Auth.Logout auth.Auth.Session`,
 	// The lease's token is asked for, and that the actor is the worker it was given to.

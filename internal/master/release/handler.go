@@ -259,11 +259,14 @@ const EventReverted = "release.reverted"
 // words of the releaser, which must be those that spec asked for.
 func (h handler) released(ctx context.Context, tx db.Tx, row releaseRow, what plan.Plan, spec albs.PublishSpec, s provenance.Uploaded) error {
 	var rows []releasedRow
-	paths := map[albs.Digest][]string{}
+	paths, waivers := map[albs.Digest][]string{}, map[albs.Digest][]albs.Waived{}
 	for _, in := range what.Repositories {
 		for _, c := range in.Packages {
 			if c.Action == plan.Add {
 				rows = append(rows, releasedRow{in.Path, c.File, c.Digest})
+				if paths[c.Digest] == nil {
+					waivers[c.Digest] = c.Waivers
+				}
 				paths[c.Digest] = append(paths[c.Digest], in.Path)
 			}
 		}
@@ -288,7 +291,7 @@ func (h handler) released(ctx context.Context, tx db.Tx, row releaseRow, what pl
 			Subjects: []attest.Subject{provenance.SubjectOf(a)}, Predicate: attest.Release,
 			Body: attest.ReleaseBody{
 				Product: row.Product, Repositories: in, Release: int64(row.ID), Serial: row.Serial, Tree: row.Tree, Plan: row.Digest,
-				Approvals: spec.Approvals,
+				Approvals: spec.Approvals, Waivers: waivers[c.Digest],
 			},
 			Envelopes: s.Envelopes, Key: s.Key,
 		})

@@ -125,6 +125,7 @@ func (f *fixture) misstated(l *worker.Lease) map[string]albs.Result {
 		"stated of another serial":        edit(func(_ *attest.Subject, b *attest.ReleaseBody) { b.Serial++ }),
 		"stated of another tree":          edit(func(_ *attest.Subject, b *attest.ReleaseBody) { b.Tree = other }),
 		"stated of another plan":          edit(func(_ *attest.Subject, b *attest.ReleaseBody) { b.Plan = other }),
+		"stated with a waiver":            edit(func(_ *attest.Subject, b *attest.ReleaseBody) { b.Waivers = []albs.Waived{{Waiver: 1}} }),
 		"stated without the approvals":    edit(func(_ *attest.Subject, b *attest.ReleaseBody) { b.Approvals = nil }),
 		"one is missing":                  put(func(l [][]byte) [][]byte { return l[1:] }),
 		"one is there twice":              put(func(l [][]byte) [][]byte { return append(l, l[0]) }),

@@ -608,6 +608,23 @@ func TestGate(t *testing.T) {
 	if err := f.gate(t.Context(), f.build, "demo", waiting.packages[2:]); err != nil {
 		t.Errorf("the gate asks for tests of a source package: %v", err)
 	}
+	// What was never tested goes by a waiver that says so, and by no other.
+	for _, untested := range []bool{false, true} {
+		for _, p := range waiting.packages[:2] {
+			w, err := f.tests.Waive(f.admin, testrun.NewWaiver{Build: f.build, Package: string(p.Unsigned), Untested: untested, Reason: "no tester", Days: 1})
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer func() {
+				if err := f.tests.EndWaiver(f.admin, w.ID); err != nil {
+					t.Error(err)
+				}
+			}()
+		}
+		if err := f.gate(t.Context(), f.build, "demo", waiting.packages); (err == nil) != untested {
+			t.Errorf("the gate, with what was never tested waived too %v: %v", untested, err)
+		}
+	}
 	eve := auth.With(t.Context(), auth.Actor{Kind: auth.KindPerson, User: 7, Name: "eve", Grants: []auth.Grant{{Role: auth.Operator}}})
 	if _, err := f.SignBuild(eve, f.build, "demo"); albs.KindOf(err) != albs.Forbidden {
 		t.Errorf("SignBuild by an operator = %v", err)

@@ -319,7 +319,7 @@ func judge(product string, packages []packageRow, verdicts map[albs.Digest]testr
 	var first string
 	for _, row := range packages {
 		v, ok := verdicts[row.Unsigned]
-		if !ok || v.State == testrun.Passed {
+		if !ok || v.Passes() {
 			continue
 		}
 		if bad == 0 {

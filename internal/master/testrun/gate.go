@@ -95,7 +95,7 @@ func judgeBy(had []Stage, g product.Gate) Verdict {
 		return v
 	}
 	if s := leftOut(had, g); s != "" {
-		return Verdict{Missing, fmt.Sprintf("the stage %s was left out of its tests: test it again", s)}
+		return Verdict{State: Missing, Reason: fmt.Sprintf("the stage %s was left out of its tests: test it again", s)}
 	}
 	if len(tell) > 0 {
 		v.Reason += "; " + judge(tell).Reason + ", which need not pass"
@@ -104,14 +104,14 @@ func judgeBy(had []Stage, g product.Gate) Verdict {
 }
 
 // contradicts returns why a statement of a package's tests doesn't let it pass under a
-// policy, "" if it does. What it doesn't know of stages is no stage's doing.
-func contradicts(b attest.TestBody, g product.Gate) string {
+// policy and with these waivers, "" if it does. What it doesn't know of stages is no stage's doing.
+func contradicts(b attest.TestBody, g product.Gate, waivers []albs.Waived) string {
 	if b.Result == attest.Passed {
 		return ""
 	}
 	for _, name := range slices.Concat(b.FailedTests, b.WarnedTests) {
 		stage, _, _ := strings.Cut(name, "/")
-		if required(g, albs.TestStage(stage)) {
+		if required(g, albs.TestStage(stage)) && !covered(waivers, albs.TestStage(stage)) {
 			return stage
 		}
 	}

@@ -45,20 +45,6 @@ func TestStagesOf(t *testing.T) {
 
 func TestJudgeBy(t *testing.T) {
 	t.Parallel()
-	had := func(s string) (out []Stage) { // "install upgrade:failed …"
-		for _, w := range strings.Fields(s) {
-			stage, status, ok := strings.Cut(w, ":")
-			if !ok {
-				status = "passed"
-			}
-			x := Stage{Stage: albs.TestStage(stage), Status: albs.TestStatus(status)}
-			if x.Status.Bad() {
-				x.Reason = "why " + stage
-			}
-			out = append(out, x)
-		}
-		return out
-	}
 	const whole = "environment system install integrity package:skipped remove reinstall "
 	for _, tt := range []struct {
 		gate, had string
@@ -79,10 +65,26 @@ func TestJudgeBy(t *testing.T) {
 		{"advisory install=required", whole + "upgrade:failed", Passed, "3 stages passed; stage upgrade failed: why upgrade, which need not pass"},
 		{"advisory install=required", strings.Replace(whole, "install ", "install:failed ", 1), Failed, "stage install failed: why install"},
 	} {
-		if got := judgeBy(had(tt.had), policy(tt.gate)); got != (Verdict{tt.state, tt.say}) {
+		if got := judgeBy(had(tt.had), policy(tt.gate)); got.State != tt.state || got.Reason != tt.say {
 			t.Errorf("%s, %s: %+v, want %s, %q", tt.gate, tt.had, got, tt.state, tt.say)
 		}
 	}
+}
+
+// had are stages as a text spells them, stage or stage:status.
+func had(s string) (out []Stage) { // "install upgrade:failed …"
+	for _, w := range strings.Fields(s) {
+		stage, status, ok := strings.Cut(w, ":")
+		if !ok {
+			status = "passed"
+		}
+		x := Stage{Stage: albs.TestStage(stage), Status: albs.TestStatus(status)}
+		if x.Status.Bad() {
+			x.Reason = "why " + stage
+		}
+		out = append(out, x)
+	}
+	return out
 }
 
 func TestContradicts(t *testing.T) {
@@ -102,7 +104,7 @@ func TestContradicts(t *testing.T) {
 		{"required", "", "", "", "something"},
 		{"advisory", attest.Failed, "install", "", "install"},
 	} {
-		if got := contradicts(attest.TestBody{Result: tt.result, FailedTests: list(tt.failed), WarnedTests: list(tt.warned)}, policy(tt.gate)); got != tt.want {
+		if got := contradicts(attest.TestBody{Result: tt.result, FailedTests: list(tt.failed), WarnedTests: list(tt.warned)}, policy(tt.gate), nil); got != tt.want {
 			t.Errorf("%+v: %q", tt, got)
 		}
 	}

@@ -161,11 +161,12 @@ func (s store) packages(ctx context.Context, q db.Q, id albs.BuildID) ([]package
 	return out, err
 }
 
-// kept returns the packages and logs of all runs, each with its build.
+// kept returns the packages and logs of all runs, and the packages with waivers, each with its build.
 func (s store) kept(ctx context.Context, q db.Q) ([]keptRow, error) {
 	var out []keptRow
 	err := q.SelectContext(ctx, &out, `SELECT r.build_id, p.digest FROM test_run r JOIN test_package p ON p.run_id = r.id
-		UNION SELECT r.build_id, l.digest FROM test_run r JOIN test_log l ON l.run_id = r.id`)
+		UNION SELECT r.build_id, l.digest FROM test_run r JOIN test_log l ON l.run_id = r.id
+		UNION SELECT build_id, digest FROM test_waiver`)
 	return out, err
 }
 
@@ -212,4 +213,41 @@ func (s store) removeSkip(ctx context.Context, tx db.Tx, id int64) (Skip, error)
 	var k Skip
 	err := tx.GetContext(ctx, &k, `DELETE FROM test_skip WHERE id = $1 RETURNING `+skipColumns, id)
 	return k, db.Found(err, "entry %d of the skip list", id)
+}
+
+const waiverColumns = `id, build_id, digest, nevra, stage, untested, person, reason, created_at, expires_at, ended_at, ended_by`
+
+// waivers returns the waivers of a build, or of all with 0, the newest first, from below an
+// id, or all with 0; as many as one build may have.
+func (s store) waivers(ctx context.Context, q db.Q, id albs.BuildID, before int64) ([]Waiver, error) {
+	var out []Waiver
+	err := q.SelectContext(ctx, &out, `SELECT `+waiverColumns+` FROM test_waiver
+		WHERE (build_id = $1 OR $1 = 0) AND (id < $2 OR $2 = 0) ORDER BY id DESC LIMIT 100000`, id, before)
+	return out, err
+}
+
+func (s store) waiver(ctx context.Context, q db.Q, id int64) (Waiver, error) {
+	var w Waiver
+	err := q.GetContext(ctx, &w, `SELECT `+waiverColumns+` FROM test_waiver WHERE id = $1`, id)
+	return w, db.Found(err, "waiver %d", id)
+}
+
+func (s store) addWaiver(ctx context.Context, tx db.Tx, w Waiver) (id int64, err error) {
+	err = tx.GetContext(ctx, &id, `INSERT INTO test_waiver (build_id, digest, nevra, stage, untested, person, reason, created_at, expires_at, ended_by)
+		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, '') RETURNING id`,
+		w.Build, w.Digest, w.NEVRA, w.Stage, w.Untested, w.Person, w.Reason, w.CreatedAt, w.ExpiresAt)
+	if err != nil {
+		return 0, fmt.Errorf("insert waiver: %w", err)
+	}
+	return id, nil
+}
+
+// endWaiver is Conflict if it had ended.
+func (s store) endWaiver(ctx context.Context, tx db.Tx, id int64, at db.Time, by string) error {
+	var ended int64
+	err := tx.GetContext(ctx, &ended, `UPDATE test_waiver SET ended_at = $2, ended_by = $3 WHERE id = $1 AND ended_at IS NULL RETURNING id`, id, at, by)
+	if errors.Is(err, sql.ErrNoRows) {
+		return albs.Errorf(albs.Conflict, "waiver %d isn't in force any more", id)
+	}
+	return err
 }

@@ -16,13 +16,19 @@ const (
 	Failed  State = "failed"  // a stage didn't, none was about it, or its tests could not be carried out
 	Pending State = "pending" // its tests are still to end
 	Missing State = "missing" // it was not tested
+	Waived  State = "waived"  // it failed or is missing, and a person lets it go
 )
 
 // Verdict is a State with its reason, one line.
 type Verdict struct {
 	State  State
 	Reason string
+	// Waivers are those by which it is Waived.
+	Waivers []albs.Waived
 }
+
+// Passes reports whether a gate that requires tests lets a package go by v.
+func (v Verdict) Passes() bool { return v.State == Passed || v.State == Waived }
 
 // view is what the verdict rule needs to know of the latest run of one rebuild,
 // with the stages about one package.
@@ -36,7 +42,7 @@ type view struct {
 // runs are the latest runs, one for each rebuild that left it: the worst of them
 // counts, failed before pending before missing before passed.
 func verdictOf(runs []view, g product.Gate) Verdict {
-	worst := Verdict{Missing, "it was never tested"}
+	worst := Verdict{State: Missing, Reason: "it was never tested"}
 	for i, r := range runs {
 		v := r.verdict(g)
 		if i == 0 || rank[v.State] > rank[worst.State] {
@@ -53,13 +59,13 @@ func (r view) verdict(g product.Gate) Verdict {
 	case albs.TaskSucceeded:
 		return judgeBy(r.Stages, g)
 	case albs.TaskFailed:
-		return Verdict{Failed, "its tests could not be carried out: " + r.Reason}
+		return Verdict{State: Failed, Reason: "its tests could not be carried out: " + r.Reason}
 	case albs.TaskCancelled, albs.TaskExcluded:
-		return Verdict{Missing, "its tests were cancelled: " + r.Reason}
+		return Verdict{State: Missing, Reason: "its tests were cancelled: " + r.Reason}
 	case albs.TaskLeased, albs.TaskStopping:
-		return Verdict{Pending, "its tests are running"}
+		return Verdict{State: Pending, Reason: "its tests are running"}
 	}
-	return Verdict{Pending, "its tests wait for a tester"}
+	return Verdict{State: Pending, Reason: "its tests wait for a tester"}
 }
 
 // judge says what the stages about one package come to.
@@ -81,11 +87,11 @@ func judge(stages []Stage) Verdict {
 	}
 	switch {
 	case len(stages) == 0:
-		return Verdict{Failed, "no stage of a test was about it"}
+		return Verdict{State: Failed, Reason: "no stage of a test was about it"}
 	case bad == 0 && skipped == 0:
-		return Verdict{Passed, fmt.Sprintf("%d stages passed", passed)}
+		return Verdict{State: Passed, Reason: fmt.Sprintf("%d stages passed", passed)}
 	case bad == 0:
-		return Verdict{Passed, fmt.Sprintf("%d stages passed, %d were skipped", passed, skipped)}
+		return Verdict{State: Passed, Reason: fmt.Sprintf("%d stages passed, %d were skipped", passed, skipped)}
 	}
 	why := fmt.Sprintf("stage %s %s", first.Stage, map[bool]string{true: "failed", false: "was not run"}[first.Status == albs.TestFailed])
 	if first.Reason != "" {
@@ -94,7 +100,7 @@ func judge(stages []Stage) Verdict {
 	if bad > 1 {
 		why += fmt.Sprintf(" (and %d more)", bad-1)
 	}
-	return Verdict{Failed, why}
+	return Verdict{State: Failed, Reason: why}
 }
 
 func firstLine(s string) string {

@@ -45,7 +45,7 @@ func TestVerdictOf(t *testing.T) {
 		{"passed twice", []view{{State: albs.TaskSucceeded, Stages: good}, {State: albs.TaskSucceeded, Stages: good[:1]}}, Passed, "2 stages passed"},
 	}
 	for _, tt := range tests {
-		if got := verdictOf(tt.runs, product.Gate{Tests: product.Advisory}); got != (Verdict{tt.state, tt.say}) {
+		if got := verdictOf(tt.runs, product.Gate{Tests: product.Advisory}); got.State != tt.state || got.Reason != tt.say {
 			t.Errorf("%s: verdictOf = %+v, want %s, %q", tt.name, got, tt.state, tt.say)
 		}
 	}
@@ -68,7 +68,7 @@ func TestAssemble(t *testing.T) {
 	cases := []Case{{Package: d, Stage: "integrity", Name: "files", Status: "passed", Took: 7 * time.Millisecond}}
 	want := []Run{{
 		ID: 1, BuildTask: 7, Task: queue.Task{ID: 10, State: albs.TaskSucceeded},
-		Packages: []Package{{Digest: d, NEVRA: "a", Verdict: Verdict{Passed, "1 stages passed"}, Stages: stages, Cases: cases, view: view{State: albs.TaskSucceeded, Stages: stages}}},
+		Packages: []Package{{Digest: d, NEVRA: "a", Verdict: Verdict{State: Passed, Reason: "1 stages passed"}, Stages: stages, Cases: cases, view: view{State: albs.TaskSucceeded, Stages: stages}}},
 		Logs:     []Log{{1, file}},
 	}}
 	if diff := cmp.Diff(want, got, cmp.AllowUnexported(Package{}, view{})); diff != "" {

@@ -222,8 +222,8 @@ func Latest(runs []Run) []Run {
 // Verdict returns what the tests of a build say to gate of each of its packages that ds
 // names; Missing for one that was never tested, or is another build's. Gates decide
 // by it, so no row is believed that a package has passed: the newest statements of
-// its tests, one for each sort of root, must say so too. Rows that contradict the
-// ledger are a Conflict.
+// its tests, one for each sort of root, must say so too. A waiver counts by its statement
+// alone, as long as it holds. Rows that contradict the ledger are a Conflict.
 func (t *Tests) Verdict(ctx context.Context, id albs.BuildID, ds []albs.Digest, gate product.Gate) (map[albs.Digest]Verdict, error) {
 	runs, err := t.Of(ctx, id)
 	if err != nil {
@@ -238,7 +238,14 @@ func (t *Tests) Verdict(ctx context.Context, id albs.BuildID, ds []albs.Digest, 
 	out := make(map[albs.Digest]Verdict, len(ds))
 	for _, d := range ds {
 		v := verdictOf(views[d], gate)
-		if v.State == Passed {
+		if v.State == Failed || v.State == Missing {
+			waivers, err := t.inForce(ctx, id, d)
+			if err != nil {
+				return nil, err
+			}
+			v = waive(views[d], gate, waivers)
+		}
+		if v.Passes() {
 			if v, err = t.stated(ctx, d, v, gate); err != nil {
 				return nil, err
 			}
@@ -248,15 +255,18 @@ func (t *Tests) Verdict(ctx context.Context, id albs.BuildID, ds []albs.Digest, 
 	return out, nil
 }
 
-// stated returns v, by which d has passed, if the master stated the same: the newest
+// stated returns v, by which d goes, if the master stated the same: the newest
 // statement for each root that it was tested in.
 func (t *Tests) stated(ctx context.Context, d albs.Digest, v Verdict, gate product.Gate) (Verdict, error) {
+	if slices.ContainsFunc(v.Waivers, func(w albs.Waived) bool { return w.Untested }) {
+		return v, nil // whatever was found out
+	}
 	sts, err := t.provenance.Stated(ctx, d, attest.Test)
 	if err != nil {
 		return v, err
 	}
 	if len(sts) == 0 {
-		return Verdict{Failed, "the master never stated that it passed its tests: the database was changed behind albs"}, nil
+		return Verdict{State: Failed, Reason: "the master never stated that it passed its tests: the database was changed behind albs"}, nil
 	}
 	newest := map[string]attest.TestBody{}
 	for _, st := range sts {
@@ -267,8 +277,8 @@ func (t *Tests) stated(ctx context.Context, d albs.Digest, v Verdict, gate produ
 		newest[body.Root()] = body
 	}
 	for root, body := range newest {
-		if what := contradicts(body, gate); what != "" {
-			return Verdict{Failed, fmt.Sprintf("the master stated that its tests in %s %s, %s among them: it is another build's package too, or the database was changed behind albs", root, body.Result, what)}, nil
+		if what := contradicts(body, gate, v.Waivers); what != "" {
+			return Verdict{State: Failed, Reason: fmt.Sprintf("the master stated that its tests in %s %s, %s among them: it is another build's package too, or the database was changed behind albs", root, body.Result, what)}, nil
 		}
 	}
 	return v, nil

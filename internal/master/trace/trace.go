@@ -373,6 +373,14 @@ func (w *walk) link(ctx context.Context, n Node, s provenance.Examined) (from al
 			return "", err
 		}
 		l.Text = fmt.Sprintf("tests %s: %d passed, %d failed", strings.ToLower(b.Result), len(b.PassedTests), len(b.FailedTests)+len(b.WarnedTests))
+	case attest.Waiver:
+		var b attest.WaiverBody
+		if err := s.Statement.Body(&b); err != nil {
+			return "", err
+		}
+		if l.Text = b.String(); b.EndedBy != "" {
+			l.Text = fmt.Sprintf("waiver %d is taken back by %s", b.Waiver, b.EndedBy)
+		}
 	case attest.Rebuild:
 		var b attest.RebuildBody
 		if err := s.Statement.Body(&b); err != nil {

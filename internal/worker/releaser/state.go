@@ -56,6 +56,7 @@ func openStates(dir string) (*attest.Signer, error) {
 type laidPackage struct {
 	about        attest.Subject
 	repositories []string // those of the release that show it, in its order
+	waivers      []albs.Waived
 }
 
 // additions returns what a release adds, each package with its repositories, in the
@@ -90,7 +91,7 @@ func additions(ctx context.Context, spec albs.PublishSpec, src source) ([]laidPa
 			if !ok {
 				i = len(out)
 				at[c.Digest] = i
-				out = append(out, laidPackage{about: attest.Subject{Name: c.File, Digest: map[string]string{attest.SHA256: string(c.Digest)}}})
+				out = append(out, laidPackage{about: attest.Subject{Name: c.File, Digest: map[string]string{attest.SHA256: string(c.Digest)}}, waivers: c.Waivers})
 			}
 			if !slices.Contains(out[i].repositories, r.Path) {
 				out[i].repositories = append(out[i].repositories, r.Path)
@@ -197,7 +198,7 @@ func writeStatements(w io.Writer, s *attest.Signer, spec albs.PublishSpec, added
 	for _, a := range added {
 		st, err := attest.New(a.about, attest.Release, attest.ReleaseBody{
 			Product: spec.Product, Repositories: a.repositories, Release: int64(spec.Release), Serial: spec.Serial, Tree: spec.Tree,
-			Plan: spec.Effects.Digest, Approvals: spec.Approvals,
+			Plan: spec.Effects.Digest, Approvals: spec.Approvals, Waivers: a.waivers,
 		})
 		if err != nil {
 			return err

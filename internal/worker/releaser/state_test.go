@@ -73,7 +73,9 @@ func TestStatements(t *testing.T) {
 	spec.Release, spec.Approvals = 7, []albs.ApprovedBy{{Person: "ada", At: time.Unix(1e9, 0).UTC()}}
 	gone := w.adds(beta)
 	gone.Removed = true
-	spec.Effects = w.effects(product, effect.Repository{Path: repo, Changes: []effect.Package{w.adds(alpha), gone, w.adds(alpha)}}, effect.Repository{Path: empty})
+	waived := w.adds(alpha)
+	waived.Waivers = []albs.Waived{{Waiver: 3, Person: "ada", Reason: "it is known", Expires: time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)}}
+	spec.Effects = w.effects(product, effect.Repository{Path: repo, Changes: []effect.Package{waived, gone, waived}}, effect.Repository{Path: empty})
 	first, err := w.witnessed(spec, states, w.blobs)
 	if err != nil {
 		t.Fatal(err)
@@ -94,6 +96,7 @@ func TestStatements(t *testing.T) {
 		attest.SHA256: string(albs.DigestOf(made[alpha])), attest.HeaderSHA256: string(p.HeaderSHA256), attest.PayloadSHA256: string(p.PayloadSHA256),
 	}}, attest.Release, attest.ReleaseBody{
 		Product: product, Repositories: []string{repo}, Release: 7, Serial: 1, Tree: spec.Tree, Plan: spec.Effects.Digest, Approvals: spec.Approvals,
+		Waivers: waived.Waivers,
 	})
 	if err != nil {
 		t.Fatal(err)

@@ -165,6 +165,7 @@ func (a app) show(subject string, digest albs.Digest, e effect.Effects) error {
 		return err
 	}
 	packages := terminal.NewTable("ACTION", "PACKAGE", "REPOSITORY", "TESTS", "SHA256")
+	waivers := terminal.NewTable("PACKAGE", "REPOSITORY", "WAIVED")
 	records := terminal.NewTable("ACTION", "METADATA", "FILE", "REPOSITORY", "SHA256", "IN PLACE OF")
 	repositories := terminal.NewTable("REPOSITORY", "CHANGES")
 	for _, r := range e.Repositories {
@@ -174,6 +175,9 @@ func (a app) show(subject string, digest albs.Digest, e effect.Effects) error {
 				action = "remove"
 			}
 			packages.Row(action, p.File, r.Path, p.Tests, string(p.Digest))
+			for _, w := range p.Waivers {
+				waivers.Row(p.File, r.Path, w.String())
+			}
 		}
 		for _, rec := range r.Records {
 			records.Row(rec.Action, rec.Type, rec.Name, r.Path, string(rec.Digest), string(rec.Before))
@@ -203,7 +207,7 @@ func (a app) show(subject string, digest albs.Digest, e effect.Effects) error {
 	for _, f := range e.Files {
 		files.Row(f.Name, string(f.Digest))
 	}
-	for _, t := range []*terminal.Table{decisions, advisories, packages, records, repositories, tree, files} {
+	for _, t := range []*terminal.Table{decisions, advisories, packages, waivers, records, repositories, tree, files} {
 		if err := a.Section(t); err != nil {
 			return err
 		}

@@ -120,6 +120,7 @@ func Make(f Facts) Plan {
 	for _, c := range m.chosen() {
 		m.place(c)
 	}
+	m.waived()
 	m.undecided()
 	m.missing()
 	m.compatible()
@@ -151,6 +152,26 @@ func Make(f Facts) Plan {
 		m.refuse(Refusal{Reason: "there is nothing to release: the product's repositories hold all of it already"})
 	}
 	return m.plan
+}
+
+// waived tells of the waivers by which packages go, once for each file. With the first of
+// them that expires the plan does.
+func (m *maker) waived() {
+	told := map[albs.Digest]bool{}
+	for _, r := range m.plan.Repositories {
+		for _, c := range r.Packages {
+			if c.Action != Add || told[c.Digest] {
+				continue
+			}
+			told[c.Digest] = true
+			for _, w := range c.Waivers {
+				m.plan.Notes = append(m.plan.Notes, fmt.Sprintf("%s: %s", c.NEVRA, w))
+				if w.Expires.Before(m.plan.Expires) {
+					m.plan.Expires = w.Expires
+				}
+			}
+		}
+	}
 }
 
 type maker struct {
@@ -260,7 +281,7 @@ func (m *maker) place(c Candidate) {
 		}
 		return
 	}
-	if m.facts.Product.Gate.Requires() && !c.Source() && c.Tests.State != testrun.Passed {
+	if m.facts.Product.Gate.Requires() && !c.Source() && !c.Tests.Passes() {
 		refuse("product %s requires passed tests, and its tests are %s: %s", m.plan.Product, c.Tests.State, c.Tests.Reason)
 	}
 	if c.Unverified != "" {
@@ -323,7 +344,7 @@ func (m *maker) put(c Candidate, path string, to Target, refuse func(string, ...
 		change.Place, change.Match = at, to.Found.Match.String()
 	}
 	if !c.Source() {
-		change.Tests, change.Reason = c.Tests.State, c.Tests.Reason
+		change.Tests, change.Reason, change.Waivers = c.Tests.State, c.Tests.Reason, c.Tests.Waivers
 	}
 	for _, other := range r.Packages {
 		if other.File != c.File {

@@ -111,6 +111,8 @@ type Change struct {
 	// Tests is the verdict on it, "" for a source package.
 	Tests  testrun.State `json:"tests,omitempty"`
 	Reason string        `json:"reason,omitempty"` // of the verdict
+	// Waivers are those by which it goes though its tests didn't pass.
+	Waivers []albs.Waived `json:"waivers,omitempty"`
 	// Place is where references have it, and Match how well what they have fits; both are
 	// empty where there was no choice, or a person chose.
 	Place string `json:"place,omitempty"`
@@ -156,7 +158,7 @@ func (p Plan) Effects() effect.Effects {
 		f := effect.Repository{Path: r.Path, Metadata: string(r.Metadata)}
 		for _, c := range r.Packages {
 			if c.Action != Keep {
-				f.Changes = append(f.Changes, effect.Package{File: c.File, Digest: c.Digest, Tests: string(c.Tests), Removed: c.Action == Remove})
+				f.Changes = append(f.Changes, effect.Package{File: c.File, Digest: c.Digest, Tests: string(c.Tests), Removed: c.Action == Remove, Waivers: c.Waivers})
 			}
 		}
 		for _, c := range r.Records {

@@ -636,3 +636,33 @@ func TestMissingAndUpdates(t *testing.T) {
 		t.Errorf("a noarch package is missing for %v", p.Missing)
 	}
 }
+
+// TestWaived: what is waived is added, the approvers see by whose word, and the plan ends with
+// the waiver.
+func TestWaived(t *testing.T) {
+	t.Parallel()
+	f := facts(candidate(t, "a-1-1.x86_64", albs.X8664))
+	w := albs.Waived{Waiver: 3, Stage: albs.StageUpgrade, Person: "ada", Reason: "it is known", Expires: f.Expires.Add(-time.Hour)}
+	f.Packages[0].Tests = testrun.Verdict{State: testrun.Waived, Reason: "stage upgrade failed", Waivers: []albs.Waived{w}}
+	p := Make(f)
+	if len(p.Refusals) != 0 || !p.Expires.Equal(w.Expires) || !slices.Contains(p.Notes, "a-1-1.x86_64: "+w.String()) {
+		t.Errorf("refused %v, expires %v, notes %q", p.Refusals, p.Expires, p.Notes)
+	}
+	var got []albs.Waived
+	for _, r := range p.Effects().Repositories {
+		for _, c := range r.Changes {
+			if c.Tests == "waived" {
+				got = append(got, c.Waivers...)
+			}
+		}
+	}
+	if !slices.Equal(got, []albs.Waived{w}) {
+		t.Errorf("the effects name the waivers %+v", got)
+	}
+	other := w
+	other.Person = "eve"
+	f.Packages[0].Tests.Waivers = []albs.Waived{other}
+	if Make(f).Digest() == p.Digest() {
+		t.Error("another person's waiver gives the same digest")
+	}
+}

@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"net/url"
 	"slices"
+	"time"
 
 	"albs/internal/albs"
 	"albs/internal/master/artifact"
@@ -53,6 +54,7 @@ type buildView struct {
 	Noarch    []settle.Difference
 	// Unverified are the sources of which the ledger doesn't prove where they are from.
 	Unverified unverified
+	Waivers    []testrun.Waiver // in force, of its packages
 	Graphs     []order.Graph
 	Ordered    []string // platforms on which packages may need each other
 }
@@ -131,6 +133,10 @@ func (u *Pages) buildPage(w http.ResponseWriter, r *http.Request) error {
 	if v.Answered, err = u.answered(ctx, id); err != nil {
 		return err
 	}
+	if v.Waivers, err = u.Tests.Waivers(ctx, id, 0); err != nil {
+		return err
+	}
+	v.Waivers = slices.DeleteFunc(v.Waivers, func(w testrun.Waiver) bool { return !w.InForce(time.Now()) })
 	v.Files = filesOf(f)
 	v.AllFiles = len(v.Files)
 	v.Bill = !f.build.Status.Finished.IsZero() && slices.ContainsFunc(f.build.Artifacts, func(a build.Artifact) bool { return a.Kind == string(artifact.RPM) || a.Kind == string(artifact.SRPM) })

@@ -54,6 +54,7 @@ func TestTemplates(t *testing.T) {
 		Build: f.build, Steps: stepsOf(f), Matrices: matricesOf(f), Requests: f.requests, Releases: f.releases, Files: filesOf(f), AllFiles: 2, Bill: true, Warnings: []string{pagetest.Bad}, Ordered: []string{"el9"}, Graphs: []order.Graph{who},
 		Noarch: []settle.Difference{{Package: pagetest.Bad, First: settle.Copy{Arch: albs.X8664, Digest: d}, Second: settle.Copy{Arch: albs.AArch64, Digest: d}, Differs: []string{pagetest.Bad}}}, Repos: reposOf(f), Unverified: unverifiedOf(f),
 		Failures: []taskFailure{{Task: task, Label: pagetest.Bad, Log: queue.LogInfo{Attempt: 1, Stream: "build", Size: 7}, Waiting: 2, Cause: cause}}, MoreFails: 3,
+		Waivers:  []testrun.Waiver{{ID: 3, Digest: d, NEVRA: pagetest.Bad, Stage: albs.StageUpgrade, Person: pagetest.Bad, Reason: pagetest.Bad}},
 		Answered: []answered{{Key: errata.Key{ID: "ALSA-2024:1", Platform: "el9"}, Stage: matching.Ready}, {Key: errata.Key{ID: "ALSA-2024:2", Platform: "el9"}}}, Advise: "/errata/create?build=7",
 		Actions: []page.Action{{URL: "/x", Label: "Do", Why: pagetest.Bad}, {URL: "/y", Label: "Do"}, {URL: "/z", Label: "Do", Sure: "Really"}, {URL: "/w", Label: "Leave", Leads: true}},
 	}

@@ -30,6 +30,7 @@ var looks = map[string]Look{
 	"passed":  {"passed", "ok", "ok"},
 	"pending": {"pending", "clock", "wait"},
 	"missing": {"not tested", "none", "off"},
+	"waived":  {"waived", "skip", "wait"},
 	// of a stage or case of a test, which may be skipped as well
 	"todo":    {"to do", "none", "off"},
 	"not_run": {"not run", "none", "bad"},

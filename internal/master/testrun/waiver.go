@@ -1,0 +1,288 @@
+package testrun
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"albs/internal/albs"
+	"albs/internal/attest"
+	"albs/internal/master/artifact"
+	"albs/internal/master/auth"
+	"albs/internal/master/build"
+	"albs/internal/master/db"
+	"albs/internal/master/product"
+	"albs/internal/master/provenance"
+)
+
+// Waiver is a person's word that a package of a build may be signed and released though
+// its tests didn't pass, as faces show it. Gates believe its statement alone.
+type Waiver struct {
+	ID        int64          `db:"id"`
+	Build     albs.BuildID   `db:"build_id"`
+	Digest    albs.Digest    `db:"digest"`
+	NEVRA     string         `db:"nevra"`
+	Stage     albs.TestStage `db:"stage"`    // "" is every one
+	Untested  bool           `db:"untested"` // also where nobody knows how its tests end
+	Person    string         `db:"person"`
+	Reason    string         `db:"reason"`
+	CreatedAt db.Time        `db:"created_at"`
+	ExpiresAt db.Time        `db:"expires_at"`
+	EndedAt   db.Time        `db:"ended_at"` // zero unless somebody took it back
+	EndedBy   string         `db:"ended_by"`
+}
+
+// InForce reports whether nobody took w back and it hasn't expired at that time.
+func (w Waiver) InForce(at time.Time) bool { return w.EndedAt.IsZero() && w.ExpiresAt.After(at) }
+
+// Waived returns w as statements tell it.
+func (w Waiver) Waived() albs.Waived {
+	return albs.Waived{Waiver: w.ID, Stage: w.Stage, Untested: w.Untested, Person: w.Person, Reason: w.Reason, Expires: w.ExpiresAt.UTC()}
+}
+
+// NewWaiver asks for a waiver.
+type NewWaiver struct {
+	Build    albs.BuildID
+	Package  string         // of the build: its sha256, or its NEVRA
+	Stage    albs.TestStage // "" is every one
+	Untested bool           // of every stage alone
+	Reason   string
+	Days     int // for which it holds
+}
+
+// Bounds of waivers.
+const (
+	MaxWaiverDays   = 90
+	maxWaiverReason = 500 // bytes
+	maxWaivers      = 20  // of a package that were ever made: each adds two statements to its bundle
+)
+
+// check returns an Invalid error that says what in n is wrong.
+func (n NewWaiver) check() error {
+	switch {
+	case n.Stage != "" && (!n.Stage.Known() || n.Stage.Setup()):
+		return albs.Errorf(albs.Invalid, "stage %.40q is none that can be waived", n.Stage)
+	case n.Stage != "" && n.Untested:
+		return albs.Errorf(albs.Invalid, "what was never tested can be waived as a whole only: name no stage")
+	case n.Days < 1 || n.Days > MaxWaiverDays:
+		return albs.Errorf(albs.Invalid, "a waiver holds for 1 to %d days", MaxWaiverDays)
+	case strings.TrimSpace(n.Reason) == "" || len(n.Reason) > maxWaiverReason || text(n.Reason, maxWaiverReason) != n.Reason || strings.ContainsAny(n.Reason, "\r\n"):
+		return albs.Errorf(albs.Invalid, "say why it is waived, in one line of at most %d bytes", maxWaiverReason)
+	}
+	return nil
+}
+
+// find returns the package of a build that n names.
+func (n NewWaiver) find(b build.Build) (albs.Digest, error) {
+	var found []albs.Digest
+	for _, a := range b.Artifacts {
+		named := string(a.Digest) == n.Package || strings.TrimSuffix(a.Name, ".rpm") == strings.TrimSuffix(n.Package, ".rpm")
+		if a.Kind == string(artifact.RPM) && named && !slices.Contains(found, a.Digest) {
+			found = append(found, a.Digest)
+		}
+	}
+	switch len(found) {
+	case 0:
+		return "", albs.Errorf(albs.NotFound, "build %d has no package %.100q", b.ID, n.Package)
+	case 1:
+		return found[0], nil
+	}
+	return "", albs.Errorf(albs.Conflict, "build %d has %d packages %.100q: name one by its sha256, as %s or %s", b.ID, len(found), n.Package, found[0], found[1])
+}
+
+// Waive lets a package go though its tests don't pass, in the name of the person of ctx,
+// and returns the waiver. It is Forbidden without test.waive on the team of the build,
+// Invalid if n has a fault, NotFound for an unknown build or package, Conflict if the
+// same is waived already, and TooLarge if the package had too many. Row and
+// statement are durable on return.
+func (t *Tests) Waive(ctx context.Context, n NewWaiver) (Waiver, error) {
+	b, err := t.builds.Get(ctx, n.Build)
+	if err != nil {
+		return Waiver{}, err
+	}
+	if err := auth.Can(ctx, auth.TestWaive, auth.Object{Team: b.Team}); err != nil {
+		return Waiver{}, err
+	}
+	if err := n.check(); err != nil {
+		return Waiver{}, err
+	}
+	d, err := n.find(b)
+	if err != nil {
+		return Waiver{}, err
+	}
+	a, err := t.artifacts.Find(ctx, d)
+	if err != nil {
+		return Waiver{}, err
+	}
+	now := db.Now()
+	w := Waiver{
+		Build: n.Build, Digest: d, NEVRA: a.NEVRA.String(), Stage: n.Stage, Untested: n.Untested, Person: auth.From(ctx).Name, Reason: n.Reason,
+		CreatedAt: now, ExpiresAt: db.Time{Time: now.Add(time.Duration(n.Days) * 24 * time.Hour).Truncate(time.Second)},
+	}
+	err = t.store.d.InTx(ctx, func(tx db.Tx) error {
+		if err := t.builds.There(ctx, tx, w.Build); err != nil {
+			return err
+		}
+		had, err := t.store.waivers(ctx, tx, w.Build, 0)
+		if err != nil {
+			return err
+		}
+		had = slices.DeleteFunc(had, func(h Waiver) bool { return h.Digest != d })
+		if len(had) >= maxWaivers {
+			return albs.Errorf(albs.TooLarge, "%s had %d waivers and gets no more", w.NEVRA, len(had))
+		}
+		for _, h := range had {
+			if h.InForce(now.Time) && h.Stage == w.Stage && h.Untested == w.Untested {
+				return albs.Errorf(albs.Conflict, "waiver %d says so already, until %s", h.ID, h.ExpiresAt.Format(time.DateOnly))
+			}
+		}
+		if w.ID, err = t.store.addWaiver(ctx, tx, w); err != nil {
+			return err
+		}
+		body := attest.WaiverBody{Build: int64(w.Build), Waived: w.Waived()}
+		return t.sayWaiver(ctx, tx, a, body, "testrun.waiver.made")
+	})
+	if err != nil {
+		return Waiver{}, fmt.Errorf("waive tests of build %d: %w", n.Build, err)
+	}
+	return w, nil
+}
+
+// sayWaiver states body about a package, and tells of it.
+func (t *Tests) sayWaiver(ctx context.Context, tx db.Tx, a artifact.Artifact, body attest.WaiverBody, event string) error {
+	err := t.provenance.State(ctx, tx, provenance.Fact{Subjects: []attest.Subject{provenance.SubjectOf(a)}, Predicate: attest.Waiver, Body: body})
+	if err != nil {
+		return fmt.Errorf("state waiver: %w", err)
+	}
+	return t.events.Add(ctx, tx, event, build.Topic(albs.BuildID(body.Build)), auth.From(ctx).String(), map[string]any{
+		"waiver": body.Waiver, "package": a.NEVRA.String(), "stage": body.Stage, "untested": body.Untested, "reason": body.Reason,
+	})
+}
+
+// EndWaiver takes a waiver back: gates take it no more, and the plans of releases that
+// rest on it can't be published. What was signed by it stays signed. It is Forbidden
+// without test.waive on the team of the build, NotFound if there is none of that id, and
+// Conflict if it isn't in force, or if the master never stated it. It is durable on return.
+func (t *Tests) EndWaiver(ctx context.Context, id int64) error {
+	w, err := t.store.waiver(ctx, t.store.d, id)
+	if err != nil {
+		return err
+	}
+	b, err := t.builds.Get(ctx, w.Build)
+	if err != nil {
+		return err
+	}
+	if err := auth.Can(ctx, auth.TestWaive, auth.Object{Team: b.Team}); err != nil {
+		return err
+	}
+	if !w.InForce(time.Now()) {
+		return albs.Errorf(albs.Conflict, "waiver %d isn't in force any more", id)
+	}
+	said, err := t.waivers(ctx, w.Build, w.Digest)
+	if err != nil {
+		return err
+	}
+	i := slices.IndexFunc(said, func(b attest.WaiverBody) bool { return b.Waiver == id })
+	if i < 0 {
+		return albs.Errorf(albs.Conflict, "the master never stated waiver %d: the database was changed behind albs", id)
+	}
+	a, err := t.artifacts.Find(ctx, w.Digest)
+	if err != nil {
+		return err
+	}
+	said[i].EndedBy = auth.From(ctx).Name
+	return t.store.d.InTx(ctx, func(tx db.Tx) error {
+		if err := t.store.endWaiver(ctx, tx, id, db.Now(), said[i].EndedBy); err != nil {
+			return err
+		}
+		return t.sayWaiver(ctx, tx, a, said[i], "testrun.waiver.ended")
+	})
+}
+
+// Waivers returns at most 200 waivers of a build, or of all with 0, the newest first, those
+// that ended among them; before is 0, or the id of the last of the page before.
+// Anyone may ask.
+func (t *Tests) Waivers(ctx context.Context, id albs.BuildID, before int64) ([]Waiver, error) {
+	out, err := t.store.waivers(ctx, t.store.d, id, before)
+	if err != nil {
+		return nil, fmt.Errorf("list waivers: %w", err)
+	}
+	return out[:min(len(out), 200)], nil
+}
+
+// waivers returns what the master stated of waivers of a build's package and nobody took
+// back. No row of a waiver is looked at.
+func (t *Tests) waivers(ctx context.Context, id albs.BuildID, d albs.Digest) ([]attest.WaiverBody, error) {
+	sts, err := t.provenance.Stated(ctx, d, attest.Waiver)
+	if err != nil {
+		return nil, err
+	}
+	said := make([]attest.WaiverBody, len(sts))
+	for i, st := range sts {
+		if err := st.Body(&said[i]); err != nil {
+			return nil, err
+		}
+	}
+	return slices.DeleteFunc(attest.WaiversOf(said), func(b attest.WaiverBody) bool { return b.Build != int64(id) }), nil
+}
+
+// inForce returns the waivers of a build's package that hold now.
+func (t *Tests) inForce(ctx context.Context, id albs.BuildID, d albs.Digest) ([]albs.Waived, error) {
+	said, err := t.waivers(ctx, id, d)
+	if err != nil {
+		return nil, err
+	}
+	var out []albs.Waived
+	for _, b := range said {
+		if b.Expires.After(time.Now()) {
+			out = append(out, b.Waived)
+		}
+	}
+	return out, nil
+}
+
+// covered reports whether one of waivers lets a stage be one that didn't pass.
+func covered(waivers []albs.Waived, s albs.TestStage) bool {
+	return slices.ContainsFunc(waivers, func(w albs.Waived) bool { return w.Covers(s) })
+}
+
+// waive is what runs come to for a package with these waivers: as verdictOf says, but that
+// nothing is said against it by a stage that is waived. Where nothing was found out, as
+// where tests couldn't be carried out, only a waiver helps that says so; and where they are
+// still to end none does.
+func waive(runs []view, g product.Gate, waivers []albs.Waived) Verdict {
+	was := verdictOf(runs, g)
+	if was.State == Passed || was.State == Pending || len(waivers) == 0 {
+		return was
+	}
+	untested := slices.ContainsFunc(waivers, func(w albs.Waived) bool { return w.Untested })
+	seen, bad := slices.Clone(runs), map[albs.TestStage]bool{}
+	for i, r := range seen {
+		seen[i].Stages = slices.Clone(r.Stages)
+		for j, s := range r.Stages {
+			if s.Status.Bad() && covered(waivers, s.Stage) {
+				bad[s.Stage], seen[i].Stages[j].Status = true, albs.TestSkipped
+			}
+		}
+	}
+	if untested {
+		seen = slices.DeleteFunc(seen, func(r view) bool { return r.verdict(g).State != Pending })
+	}
+	if v := verdictOf(seen, g); v.State != Passed && !(untested && len(seen) == 0) {
+		return v
+	}
+	out := Verdict{State: Waived, Reason: was.Reason}
+	for _, w := range waivers {
+		used := w.Untested
+		for s := range bad {
+			used = used || w.Covers(s)
+		}
+		if used {
+			out.Waivers = append(out.Waivers, w)
+			out.Reason += "; " + w.String()
+		}
+	}
+	return out
+}
