@@ -219,12 +219,14 @@ var allowed = map[string][]string{
 	"worker/depot":  {"worker", "albs", "blob", "egress", "repodata"},
 	"worker/guard":  {"worker", "albs"},
 	"worker/node":   {"worker", "worker/depot", "worker/guard", "albs", "disk", "sandbox", "sandbox/emulator", "buildroot", "rpm"},
-	"worker/tester": {"worker", "worker/depot", "worker/guard", "albs", "sandbox", "sandbox/emulator", "rpm", "repodata", "worker/tester/engine", "worker/tester/engine/native", "worker/tester/integrity", "worker/tester/survey", "tap"},
+	"worker/tester": {"worker", "worker/depot", "worker/guard", "albs", "sandbox", "sandbox/emulator", "rpm", "repodata", "worker/tester/engine", "worker/tester/engine/native", "worker/tester/integrity", "worker/tester/suite", "worker/tester/survey", "sandbox/examine", "tap"},
 	// what a tester asks of those that make its roots, and those
 	"worker/tester/engine":        {"albs", "sandbox", "sandbox/examine"},
 	"worker/tester/engine/native": {"albs", "sandbox", "worker/tester/engine"},
 	// whether what was installed is what its header says: pure but for its view of the root
 	"worker/tester/integrity": {"albs", "rpm", "sandbox/examine"},
+	// which files are tests of packages, how they are run and what they came to: pure
+	"worker/tester/suite": {"albs", "tap"},
 	// what it would do to others of its repositories
 	"worker/tester/survey": {"albs", "repodata", "rpm", "rpm/depend"},
 	"worker/signer":        {"worker", "albs", "disk", "sandbox", "rpm", "pgp", "sshkey", "tty", "attest", "attest/effect", "attest/keyfile", "worker/signer/token"},                                     // disk: keys, ledger state, the journal's lock; sshkey: whose approvals count

@@ -41,7 +41,7 @@ install() {
 missing=
 if command -v apt-get >/dev/null 2>&1; then
 	for p in rpm rpm2cpio createrepo-c dnf libsolv-tools zstd debugedit dwz elfutils file bubblewrap uidmap dpkg-dev gcc libc6-dev \
-		postgresql gnupg git ca-certificates curl libxml2-utils openscap-scanner xorriso softhsm2 rsync openssh-client openssh-server python3-aiosmtpd ${long:+chromium qemu-user-static binfmt-support} $mock; do
+		postgresql gnupg git ca-certificates curl libxml2-utils openscap-scanner xorriso softhsm2 rsync openssh-client openssh-server python3-aiosmtpd bats ${long:+chromium qemu-user-static binfmt-support} $mock; do
 		[ "$(dpkg-query -W -f '${db:Status-Status}' "$p" 2>/dev/null)" = installed ] || missing="$missing $p"
 	done
 	# shellcheck disable=SC2086 # a list of words

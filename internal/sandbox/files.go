@@ -23,6 +23,7 @@ type Copy struct {
 	Data []byte
 	To   string // absolute, inside
 	User User   // its owner, also of the folders made for it
+	Exec bool   // it may be run as a program
 }
 
 // CopyIn writes files into the root; folders on the way are made. A path that leads
@@ -36,7 +37,7 @@ func (r *Root) CopyIn(ctx context.Context, files ...Copy) error {
 	}
 	load := make([]cargo.File, len(files))
 	for i, f := range files {
-		load[i] = cargo.File{From: f.From, Data: f.Data, To: f.To, Owner: r.owner(f.User)}
+		load[i] = cargo.File{From: f.From, Data: f.Data, To: f.To, Owner: r.owner(f.User), Exec: f.Exec}
 	}
 	pr, pw := io.Pipe()
 	packed := make(chan error, 1)

@@ -245,5 +245,10 @@ func (h handler) Ended(ctx context.Context, tx db.Tx, t queue.Task) error {
 func (h handler) InVain(context.Context, db.Tx, queue.Task) error { return nil }
 
 func (h handler) Reads(ctx context.Context, l queue.Lease, d albs.Digest) (bool, error) {
+	for _, s := range l.Spec.Test.Suites {
+		if s.Tree == d {
+			return true, nil
+		}
+	}
 	return h.repos.Contain(ctx, l.Spec.Test.Root.Repos, d)
 }

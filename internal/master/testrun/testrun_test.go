@@ -190,6 +190,13 @@ func TestRuns(t *testing.T) {
 		if ok, err := (handler{f.Tests}).Reads(t.Context(), *l, albs.DigestOf([]byte("foreign"))); ok || err != nil {
 			t.Errorf("the tester may read what lies in no repository of its root: %v, %v", ok, err)
 		}
+		suites := *l
+		with := *l.Spec.Test
+		with.Suites = []albs.TestSuite{{Tree: albs.DigestOf([]byte("tree"))}}
+		suites.Spec.Test = &with
+		if ok, err := (handler{f.Tests}).Reads(t.Context(), suites, albs.DigestOf([]byte("tree"))); !ok || err != nil {
+			t.Errorf("the tester may not read the tests that its task names: %v, %v", ok, err)
+		}
 		log := []byte("installing\n")
 		file := albs.File{Name: "test.log", Digest: albs.DigestOf(log), Size: int64(len(log))}
 		if _, err := f.queue.Put(f.tester, l.Token, file.Digest, 0, bytes.NewReader(log)); err != nil {

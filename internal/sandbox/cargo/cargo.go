@@ -34,6 +34,7 @@ type File struct {
 	Data  []byte
 	To    string // absolute, inside
 	Owner int    // its uid and gid inside, also of the folders made for it
+	Exec  bool   // it may be run as a program
 }
 
 // ContentError is a fault of what lies in the root.
@@ -68,7 +69,11 @@ func (f File) pack(tw *tar.Writer) error {
 		}
 		from, size = io.LimitReader(file, info.Size()), info.Size()
 	}
-	h := &tar.Header{Name: strings.TrimPrefix(f.To, "/"), Mode: 0o644, Size: size, Uid: f.Owner, Typeflag: tar.TypeReg}
+	mode := int64(0o644)
+	if f.Exec {
+		mode = 0o755
+	}
+	h := &tar.Header{Name: strings.TrimPrefix(f.To, "/"), Mode: mode, Size: size, Uid: f.Owner, Typeflag: tar.TypeReg}
 	if err := tw.WriteHeader(h); err != nil {
 		return err
 	}

@@ -172,14 +172,6 @@ func orFailed(err error, format string, args ...any) error {
 	return failed(format, args...)
 }
 
-// suites runs the tests that the package's maintainers wrote.
-func (s *subject) suites(context.Context, io.Writer) error {
-	if len(s.pkg.Suites) == 0 {
-		return skipped("it has no tests of its own")
-	}
-	return notRun("this tester can't run tests of packages")
-}
-
 // remove removes the package, unless the platform or what was installed with it protects
 // what would go.
 func (s *subject) remove(ctx context.Context, log io.Writer) error {

@@ -11,6 +11,7 @@ import (
 	"albs/internal/albs"
 	"albs/internal/rpm"
 	"albs/internal/worker/tester/engine"
+	"albs/internal/worker/tester/suite"
 )
 
 // bench is what the tests of a task's packages have in common.
@@ -22,6 +23,7 @@ type bench struct {
 	log   io.Writer // of the whole task
 	began time.Time // when its making began, for the first environment; zero afterwards
 	keep  func(ctx context.Context, name string, content []byte) error
+	tree  func(ctx context.Context, d albs.Digest) (suite.Tree, error)
 	logs  []albs.File // that were kept
 }
 

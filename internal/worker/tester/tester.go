@@ -138,7 +138,7 @@ func (j jobs) do(ctx context.Context, s *worker.Session) (albs.Outcome, albs.Res
 	for _, r := range served.Repos() {
 		repos = append(repos, sandbox.Repo{ID: r.ID, BaseURL: r.BaseURL, Priority: r.Priority, Own: r.Own})
 	}
-	b := bench{jobs: j, spec: spec, log: s.Log("test"), began: time.Now()}
+	b := bench{jobs: j, spec: spec, log: s.Log("test"), began: time.Now(), tree: trees(s)}
 	b.keep = func(ctx context.Context, name string, content []byte) error {
 		f, err := keep(ctx, s, name, content)
 		b.logs = append(b.logs, f)
@@ -189,7 +189,7 @@ func (j jobs) check(spec *albs.TestSpec) error {
 	if want := cmp.Or(spec.Engine, albs.EngineNative); want != j.engine.Name() {
 		return albs.Errorf(albs.Unavailable, "the task asks for the engine %.40q, and this tester has %s", want, j.engine.Name())
 	}
-	return nil
+	return checkSuites(spec)
 }
 
 // keep uploads the log of a stage.
