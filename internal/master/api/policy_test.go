@@ -161,6 +161,7 @@ var admitted = map[auth.Verb]string{
 	auth.ReleasePublish:  "maintainer admin",
 	auth.ReleaseRollback: "maintainer admin",
 	auth.SignAllow:       "maintainer admin",
+	auth.TestWaive:       "maintainer admin",
 	auth.ErrataCreate:    "contributor maintainer admin",
 	auth.ErrataApprove:   "maintainer admin",
 	auth.ErrataRelease:   "maintainer admin",
