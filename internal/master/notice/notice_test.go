@@ -214,6 +214,26 @@ func (f *fixture) happens(kind, topic string, data any) {
 	f.must(f.DB.InTx(f.t.Context(), func(tx db.Tx) error { return f.Events.Add(f.t.Context(), tx, kind, topic, "system:test", data) }))
 }
 
+// settled waits until all events there are can be read: on PostgreSQL another test's
+// transaction may hold them back for a moment.
+func (f *fixture) settled() {
+	f.t.Helper()
+	ctx := f.t.Context()
+	var newest int64
+	f.must(f.DB.GetContext(ctx, &newest, `SELECT coalesce(max(id), 0) FROM event`))
+	for newest > 0 {
+		if last, err := f.Events.Last(ctx); err != nil || last == newest {
+			f.must(err)
+			return
+		}
+		select {
+		case <-ctx.Done():
+			f.t.Fatal("the test ended while events were to settle")
+		case <-time.After(5 * time.Millisecond):
+		}
+	}
+}
+
 // followed follows all events there are, from the beginning if again.
 func (f *fixture) followed(again bool) {
 	f.t.Helper()
@@ -221,20 +241,7 @@ func (f *fixture) followed(again bool) {
 	if again {
 		f.seen = 0
 	}
-	// On PostgreSQL another test's transaction may hold events back for a moment.
-	var newest int64
-	f.must(f.DB.GetContext(ctx, &newest, `SELECT coalesce(max(id), 0) FROM event`))
-	for newest > 0 {
-		if last, err := f.Events.Last(ctx); err != nil || last == newest {
-			f.must(err)
-			break
-		}
-		select {
-		case <-f.t.Context().Done():
-			f.t.Fatal("the test ended while events were to settle")
-		case <-time.After(5 * time.Millisecond):
-		}
-	}
+	f.settled()
 	for {
 		es, err := f.Events.Since(ctx, f.seen, "", 100)
 		f.must(err)
@@ -441,6 +448,7 @@ func TestBuilds(t *testing.T) {
 		f.world.err = errors.New("the database is away")
 		task(albs.TaskSucceeded)
 		ctx := auth.System(t.Context(), "test")
+		f.settled()
 		es, err := f.Events.Since(ctx, f.seen, "", 10)
 		f.must(err)
 		for _, e := range es {
@@ -690,6 +698,7 @@ func TestGone(t *testing.T) {
 		if _, err := f.Retry(f.admin, f.deliveries(s.ID)[0].ID); !errors.Is(err, albs.Conflict) {
 			t.Errorf("a retry: %v", err)
 		}
+		f.settled()
 		es, err := f.Events.Since(t.Context(), 0, Topic, 100)
 		f.must(err)
 		if !slices.ContainsFunc(es, func(e event.Event) bool { return e.Kind == eventStopped }) {
@@ -887,6 +896,7 @@ func TestWhoMay(t *testing.T) {
 		if _, err := f.Get(core, s.ID); !errors.Is(err, albs.NotFound) {
 			t.Errorf("once removed: %v", err)
 		}
+		f.settled()
 		es, err := f.Events.Since(t.Context(), 0, Topic, 100)
 		f.must(err)
 		var kinds []string
