@@ -33,23 +33,7 @@ type ListedFile struct {
 // beyond its bounds: 8 GiB uncompressed, 1,048,576 packages, 268,435,456 paths, 1 MiB a
 // value.
 func ReadFilelists(r io.Reader, yield func(ListedFile) error) error {
-	plain, done, err := intake.Decompress(r)
-	if err != nil {
-		return intake.Refused("filelists", err)
-	}
-	defer done()
-	var stop error
-	err = readFilelists(plain, func(f ListedFile) error {
-		stop = yield(f)
-		return stop
-	})
-	switch {
-	case stop != nil:
-		return stop
-	case err != nil:
-		return intake.Refused("filelists", err)
-	}
-	return nil
+	return read(r, "filelists", yield, readFilelists)
 }
 
 func readFilelists(r io.Reader, yield func(ListedFile) error) error {

@@ -64,21 +64,27 @@ func (c Capability) Depend() depend.Capability {
 // path, and TooLarge beyond its bounds: 2 GiB and 1,048,576 packages uncompressed, 16
 // MiB a package, 1 MiB a value.
 func ReadPrimary(r io.Reader, yield func(Listed) error) error {
-	plain, done, err := intake.Decompress(r)
+	return read(r, "primary", yield, readPrimary)
+}
+
+// read has plain read what r holds uncompressed, and tells the first error of yield, which
+// ends it, from those of the file, which is what.
+func read[T any](r io.Reader, what string, yield func(T) error, plain func(io.Reader, func(T) error) error) error {
+	in, done, err := intake.Decompress(r)
 	if err != nil {
-		return intake.Refused("primary", err)
+		return intake.Refused(what, err)
 	}
 	defer done()
 	var stop error
-	err = readPrimary(plain, func(l Listed) error {
-		stop = yield(l)
+	err = plain(in, func(v T) error {
+		stop = yield(v)
 		return stop
 	})
 	switch {
 	case stop != nil:
 		return stop
 	case err != nil:
-		return intake.Refused("primary", err)
+		return intake.Refused(what, err)
 	}
 	return nil
 }
