@@ -193,7 +193,7 @@ func (m *Monitor) all(ctx context.Context) {
 		m.Log.Error().Err(err).Msg("what the public sees of advisories can't be checked")
 		return
 	}
-	n := 0
+	n, whole := 0, true
 	for _, p := range products {
 		r, err := m.check(ctx, p, depth{since: time.Now().Add(-anew), files: filesAtOnce})
 		if ctx.Err() != nil {
@@ -205,11 +205,16 @@ func (m *Monitor) all(ctx context.Context) {
 				told = m.Log.Info()
 			}
 			told.Err(err).Str("product", p.Name).Msg("what the public sees of advisories can't be checked")
-			r, _ = m.Last(ctx, p.Name) // what was found before counts on
+			if r, err = m.Last(ctx, p.Name); err != nil && !errors.Is(err, albs.NotFound) { // what was found before counts on
+				m.Log.Error().Err(err).Str("product", p.Name).Msg("what was found of advisories can't be read; the metric stays as it was")
+				whole = false
+			}
 		}
 		n += len(r.Troubles) + r.More
 	}
-	m.found.Set(float64(n))
+	if whole {
+		m.found.Set(float64(n))
+	}
 }
 
 const tries = 3
