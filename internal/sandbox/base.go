@@ -491,19 +491,27 @@ func (e *Engine) evict(ctx context.Context) error {
 		}
 	}
 	for _, u := range beyond(all, e.cfg.Bases, e.cfg.BasesSize) {
-		unlock, err := tryLock(e.path("base", string(u.d)+".lock"))
-		if err != nil {
-			continue
-		}
-		// Without its facts nobody finds it, also when removing is cut short.
-		dir := e.path("base", string(u.d))
-		err = errors.Join(os.Remove(factsOf(dir)), e.remove(ctx, dir))
-		unlock()
-		if err != nil {
+		if err := e.discard(ctx, u); err != nil {
 			return fmt.Errorf("remove an old base: %w", err)
 		}
 	}
 	return nil
+}
+
+// discard removes a base as it was found, unless it is in use, was asked for since, or is
+// gone: what shares the folder looks for old ones too.
+func (e *Engine) discard(ctx context.Context, u used) error {
+	unlock, err := tryLock(e.path("base", string(u.d)+".lock"))
+	if err != nil {
+		return nil
+	}
+	defer unlock()
+	dir := e.path("base", string(u.d))
+	if info, err := os.Stat(factsOf(dir)); err != nil || info.ModTime().After(u.at) {
+		return nil
+	}
+	// Without its facts nobody finds it, also when removing is cut short.
+	return errors.Join(os.Remove(factsOf(dir)), e.remove(ctx, dir))
 }
 
 // waitLock waits for a lock of path: unix.LOCK_EX or unix.LOCK_SH.

@@ -4,6 +4,9 @@ import (
 	"context"
 	"errors"
 	"os"
+	"time"
+
+	"albs/internal/albs"
 )
 
 // WithoutRange makes e work as where the user has been lent no ids.
@@ -29,3 +32,8 @@ func (e *Engine) Hold(ctx context.Context) (dir string, undo func() error, err e
 // Gate takes the lock of the roots of e's folder: unix.LOCK_SH as who makes one,
 // unix.LOCK_EX as who sweeps.
 func (e *Engine) Gate(how int) (func(), error) { return lockFile(e.path("root.gate"), how) }
+
+// Discard removes the base d as evicting does that found it last used at the time.
+func (e *Engine) Discard(ctx context.Context, d albs.Digest, at time.Time) error {
+	return e.discard(ctx, used{d: d, at: at})
+}

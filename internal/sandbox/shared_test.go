@@ -16,6 +16,7 @@ import (
 	"sync"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"golang.org/x/sys/unix"
@@ -210,6 +211,42 @@ func TestBasesSize(t *testing.T) {
 	facts, err := filepath.Glob(filepath.Join(dir, "base", "*", "facts.json"))
 	if err != nil || len(facts) != 1 || filepath.Base(filepath.Dir(facts[0])) != string(last) {
 		t.Errorf("bases that are kept: %v, %v; want %s alone", facts, err, last)
+	}
+}
+
+// TestDiscard: of two that found the same old base, as workers with one folder do, the
+// second passes over it, and so does who finds that it was asked for meanwhile.
+func TestDiscard(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	t.Cleanup(func() {
+		if err := sandbox.RemoveAll(dir); err != nil {
+			t.Error(err)
+		}
+	})
+	e := sandboxtest.Engine(t, sandbox.Config{Dir: dir})
+	root, repos := sandboxtest.SmallRoot(t)
+	root.Packages = []string{"system-release"}
+	b := base(t, e, root, repos)
+	b.Close()
+	facts := filepath.Join(dir, "base", string(b.Digest()), "facts.json")
+	info, err := os.Stat(facts)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := e.Discard(t.Context(), b.Digest(), info.ModTime().Add(-time.Second)); err != nil {
+		t.Error(err)
+	}
+	if _, err := os.Stat(facts); err != nil {
+		t.Errorf("a base that was used since: %v", err)
+	}
+	for range 2 {
+		if err := e.Discard(t.Context(), b.Digest(), info.ModTime()); err != nil {
+			t.Error(err)
+		}
+	}
+	if _, err := os.Stat(filepath.Dir(facts)); !os.IsNotExist(err) {
+		t.Errorf("the base is still there: %v", err)
 	}
 }
 
