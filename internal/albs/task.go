@@ -167,6 +167,9 @@ type Repo struct {
 	// Own marks a repository that changes from task to task, such as the build's:
 	// dnf sees it in the root and not when it fills the base.
 	Own bool `json:"own,omitempty"`
+	// Keys are ASCII-armored OpenPGP public keys: dnf takes a package of the repository only
+	// if one of them signed it. None leaves signatures unlooked at, as what is built has none.
+	Keys []string `json:"keys,omitempty"`
 }
 
 // Root says what a buildroot or a test root is made of. Equal Roots give equal roots.

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -20,7 +21,7 @@ type Repo = dnf.Repo
 // Where dnf finds things in its view of the host.
 const (
 	viewRoot  = "/installroot"
-	viewConf  = "/albs"
+	viewConf  = dnf.ConfDir
 	viewCache = dnf.CacheDir
 )
 
@@ -35,10 +36,12 @@ type place struct {
 // program runs a program of the host on a root that it sees as viewRoot, as root of
 // the namespace and under limits: scriptlets of packages run below dnf.
 func (e *Engine) program(ctx context.Context, p place, s *dnf.Surroundings, lim Limits, argv []string, streams stdio) (int, error) {
-	for name, text := range map[string]string{
+	files := map[string]string{
 		"dnf.conf": s.Conf, ".rpmmacros": s.Macros,
 		"passwd": "root:x:0:0:root:/albs:/bin/sh\n", "group": "root:x:0:\n", "hosts": "127.0.0.1 localhost\n", "nsswitch.conf": "passwd: files\ngroup: files\nhosts: files\n",
-	} {
+	}
+	maps.Copy(files, s.Keys)
+	for name, text := range files {
 		if err := os.MkdirAll(p.conf, 0o755); err != nil {
 			return 0, fmt.Errorf("write dnf's configuration: %w", err)
 		}

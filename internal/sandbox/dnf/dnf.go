@@ -27,6 +27,9 @@ type Repo struct {
 	// Own marks what is built, or was for this: it has no modules, so that dnf is to see all
 	// packages, also those with a module's label, whichever streams are enabled.
 	Own bool
+	// Keys are armored public keys, by one of which the repository's packages have to be
+	// signed for dnf to take them; with none, signatures aren't looked at.
+	Keys []string
 }
 
 // Ports in dnf's network that stand for folders, one for each repository.
@@ -39,6 +42,9 @@ const (
 // before the path, dnf 5 doesn't.
 const CacheDir = "/var/cache/albs"
 
+// ConfDir is where dnf finds the files of its configuration, in its view of the host.
+const ConfDir = "/albs"
+
 var (
 	repoID     = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._:-]{0,199}$`)
 	plainWord  = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._:+-]{0,99}$`)
@@ -49,10 +55,11 @@ var (
 
 // Surroundings is the part of dnf's run that a root and its repositories decide.
 type Surroundings struct {
-	Conf    string         // dnf's configuration
-	Macros  string         // rpm's, for a file in its home
-	Ports   []int          // where its network must lead to the repositories, on loopback
-	Folders map[int]string // those of Ports that stand for a host folder
+	Conf    string            // dnf's configuration
+	Macros  string            // rpm's, for a file in its home
+	Ports   []int             // where its network must lead to the repositories, on loopback
+	Folders map[int]string    // those of Ports that stand for a host folder
+	Keys    map[string]string // further files of ConfDir, by name: keys of repositories
 }
 
 // Surround checks root and repos, so that none of their strings is more to dnf than it
@@ -78,7 +85,7 @@ func Surround(root albs.Root, repos []Repo) (*Surroundings, error) {
 	if len(repos) > maxRepos {
 		return nil, albs.Errorf(albs.Invalid, "%d repositories are more than %d", len(repos), maxRepos)
 	}
-	s := &Surroundings{Folders: map[int]string{}, Macros: "%_dbpath " + root.RPMDBPath + "\n%_netsharedpath /proc:/dev\n%__transaction_systemd_inhibit %{nil}\n"}
+	s := &Surroundings{Folders: map[int]string{}, Keys: map[string]string{}, Macros: "%_dbpath " + root.RPMDBPath + "\n%_netsharedpath /proc:/dev\n%__transaction_systemd_inhibit %{nil}\n"}
 	var b strings.Builder
 	fmt.Fprintf(&b, `[main]
 reposdir=/dev/null
@@ -117,7 +124,11 @@ color=never
 		if err != nil {
 			return nil, err
 		}
-		fmt.Fprintf(&b, "\n[%s]\nname=%[1]s\nbaseurl=%s\nenabled=1\ngpgcheck=0\nskip_if_unavailable=0\n", r.ID, base)
+		check, err := s.keys(i, r)
+		if err != nil {
+			return nil, err
+		}
+		fmt.Fprintf(&b, "\n[%s]\nname=%[1]s\nbaseurl=%s\nenabled=1\n%sskip_if_unavailable=0\n", r.ID, base, check)
 		if r.Priority > 0 {
 			fmt.Fprintf(&b, "priority=%d\n", r.Priority)
 		}
@@ -127,6 +138,33 @@ color=never
 	}
 	s.Conf = b.String()
 	return s, nil
+}
+
+// Bounds of a repository's keys.
+const (
+	maxKeys     = 16
+	maxKeysSize = 256 << 10 // bytes, together
+)
+
+// keys lays the keys of the i-th repository ready, and returns what its section says of
+// signatures. dnf asks for a repository's own files in the root's name: the keys are none of
+// those, and what is signed can't bring its key along.
+func (s *Surroundings) keys(i int, r Repo) (string, error) {
+	if len(r.Keys) == 0 {
+		return "gpgcheck=0\n", nil
+	}
+	text := strings.Join(r.Keys, "\n") + "\n"
+	if len(r.Keys) > maxKeys || len(text) > maxKeysSize {
+		return "", albs.Errorf(albs.Invalid, "repository %s: more than %d keys, or of more than %d bytes", r.ID, maxKeys, maxKeysSize)
+	}
+	for _, k := range r.Keys {
+		if !strings.HasPrefix(k, "-----BEGIN PGP PUBLIC KEY BLOCK-----") {
+			return "", albs.Errorf(albs.Invalid, "repository %s: %.40q begins no armored public key", r.ID, k)
+		}
+	}
+	name := "key-" + strconv.Itoa(i) + ".asc"
+	s.Keys[name] = text
+	return "gpgcheck=1\ngpgkey=file://" + ConfDir + "/" + name + "\n", nil
 }
 
 // maxChoice bounds excludes and modules, each of which dnf matches with every package.

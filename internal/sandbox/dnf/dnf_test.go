@@ -1,6 +1,7 @@
 package dnf
 
 import (
+	"slices"
 	"strings"
 	"testing"
 
@@ -59,6 +60,8 @@ func TestCheckRequirements(t *testing.T) {
 	}
 }
 
+const armor = "-----BEGIN PGP PUBLIC KEY BLOCK-----\n"
+
 // TestSurround: no string of a root or a repository becomes another line of dnf's
 // configuration.
 func TestSurround(t *testing.T) {
@@ -82,6 +85,9 @@ func TestSurround(t *testing.T) {
 		"url variable": func(_ *albs.Root, r *Repo) { r.BaseURL += "$releasever" },
 		"outside":      func(_ *albs.Root, r *Repo) { r.BaseURL = "http://example.org/" },
 		"other port":   func(_ *albs.Root, r *Repo) { r.BaseURL = "http://127.0.0.1:22/" },
+		"no key":       func(_ *albs.Root, r *Repo) { r.Keys = []string{"file:///etc/passwd"} },
+		"large key":    func(_ *albs.Root, r *Repo) { r.Keys = []string{armor + strings.Repeat("x", maxKeysSize)} },
+		"many keys":    func(_ *albs.Root, r *Repo) { r.Keys = slices.Repeat([]string{armor}, maxKeys+1) },
 		"ftp":          func(_ *albs.Root, r *Repo) { r.BaseURL = "ftp://127.0.0.1:4711/" },
 	} {
 		ro, re := root, repo
@@ -90,8 +96,15 @@ func TestSurround(t *testing.T) {
 			t.Errorf("%s: %v, want Invalid", name, err)
 		}
 	}
+	checked := repo
+	checked.Keys = []string{armor + "1", armor + "2"}
+	s, err := Surround(root, []Repo{repo, checked})
+	if err != nil || s.Keys["key-1.asc"] != armor+"1\n"+armor+"2\n" || len(s.Keys) != 1 ||
+		strings.Count(s.Conf, "gpgcheck=1\ngpgkey=file:///albs/key-1.asc\n") != 1 || strings.Count(s.Conf, "\ngpgcheck=0\n") != 2 {
+		t.Errorf("keys of a repository: %q, %v in\n%s", s.Keys, err, s.Conf)
+	}
 	root.Excludes = []string{"gcc*", "make"}
-	s, err := Surround(root, []Repo{repo, {ID: "b", BaseURL: "file:///srv/b", Priority: 5}, {ID: "c", BaseURL: "file:///srv/c", Own: true}})
+	s, err = Surround(root, []Repo{repo, {ID: "b", BaseURL: "file:///srv/b", Priority: 5}, {ID: "c", BaseURL: "file:///srv/c", Own: true}})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -16,8 +16,13 @@ func TestRefusal(t *testing.T) {
 		"error: %prein(x-1-1.noarch) scriptlet failed, exit status 1\n":                                                                  "a package refuses: %prein(x-1-1.noarch) scriptlet failed, exit status 1",
 		"Error: Transaction test error:\n  file /usr/bin/a from install of b-1-1.noarch conflicts with file from package a-1-1.noarch\n": "packages conflict: file /usr/bin/a from install of b-1-1.noarch conflicts with file from package a-1-1.noarch",
 		"  - file /a conflicts between attempted installs of b-1-1.noarch and c-1-1.noarch\n":                                            "packages conflict: file /a conflicts between attempted installs of b-1-1.noarch and c-1-1.noarch",
-		"warning: file /a from install of b is fine\n":                                                                                   "",
-		"%pre(x-1-1.noarch) scriptlet failed, x\nnothing provides libx\n":                                                                "dnf can't resolve: nothing provides libx",
+		"Package a-1-1.noarch.rpm is not signed\nError: GPG check FAILED\n":                                                              "dnf takes no package without a good signature: Package a-1-1.noarch.rpm is not signed",
+		"Problem opening package a-1-1.noarch.rpm\nError: GPG check FAILED\n":                                                            "dnf takes no package without a good signature: Problem opening package a-1-1.noarch.rpm (a digest or a signature in it doesn't hold)",
+		"Import of key(s) didn't help, wrong key(s)?\nPublic key for a-1-1.noarch.rpm is not installed. Failing package is: a-1-1.noarch\n GPG Keys are configured as: file:///albs/key-1.asc\n": "dnf takes no package without a good signature: Public key for a-1-1.noarch.rpm is not installed. Failing package is: a-1-1.noarch",
+		"OpenPGP check for package \"a-1-1.noarch\" (/var/a.rpm) from repo \"own\" has failed: The package is not signed.\n":                                                                     "dnf takes no package without a good signature: OpenPGP check for package \"a-1-1.noarch\" (/var/a.rpm) from repo \"own\" has failed: The package is not signed.",
+		"Cannot find rpmkeys executable to verify signatures.\nProblem opening package a.rpm\nProblem opening package b.rpm\n":                                                                   "",
+		"warning: file /a from install of b is fine\n":                    "",
+		"%pre(x-1-1.noarch) scriptlet failed, x\nnothing provides libx\n": "dnf can't resolve: nothing provides libx",
 	} {
 		err := Refusal([]byte(said))
 		switch {

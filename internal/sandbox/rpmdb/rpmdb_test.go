@@ -21,16 +21,16 @@ func TestPackages(t *testing.T) {
 		{"none", "", nil},
 		{
 			"sorted, with what is known of the file",
-			"zsh\t0\t5.9\t1.el9\tx86_64\t" + string(header) + "\nvim\t2\t9.1\t2.el9\tx86_64\t" + string(header) + "\n",
+			"zsh\t0\t5.9\t1.el9\tx86_64\t" + string(header) + "\t(none)\nvim\t2\t9.1\t2.el9\tx86_64\t" + string(header) + "\tEdDSA/SHA256, Fri 27 Nov 2026 12:00:00 PM UTC, Key ID aeecc3a140f64874\n",
 			[]Package{
-				{Name: "vim", Epoch: 2, Version: "9.1", Release: "2.el9", Arch: "x86_64", Header: header, File: file},
+				{Name: "vim", Epoch: 2, Version: "9.1", Release: "2.el9", Arch: "x86_64", Header: header, File: file, KeyID: "aeecc3a140f64874"},
 				{Name: "zsh", Version: "5.9", Release: "1.el9", Arch: "x86_64", Header: header},
 			},
 		},
-		{"a key is no package", "gpg-pubkey\t0\t1\t2\t(none)\t(none)\n", nil},
-		{"no digest of the header", "a\t0\t1\t1\tnoarch\t(none)\n", []Package{{Name: "a", Version: "1", Release: "1", Arch: "noarch"}}},
+		{"a key is no package", "gpg-pubkey\t0\t1\t2\t(none)\t(none)\t(none)\n", nil},
+		{"no digest of the header", "a\t0\t1\t1\tnoarch\t(none)\t, Key ID (none)\n", []Package{{Name: "a", Version: "1", Release: "1", Arch: "noarch"}}},
 		{"another line", "warning: x\n", nil},
-		{"the last without its end", "a\t0\t1\t1\tnoarch\t(none)", []Package{{Name: "a", Version: "1", Release: "1", Arch: "noarch"}}},
+		{"the last without its end", "a\t0\t1\t1\tnoarch\t(none)\t(none)", []Package{{Name: "a", Version: "1", Release: "1", Arch: "noarch"}}},
 	}
 	for _, tt := range tests {
 		got, err := Packages(tt.out, files)
@@ -41,7 +41,7 @@ func TestPackages(t *testing.T) {
 			t.Errorf("%s (-want +got):\n%s", tt.name, diff)
 		}
 	}
-	if got, err := Packages("a\tx\t1\t1\tnoarch\t(none)\n", nil); err == nil {
+	if got, err := Packages("a\tx\t1\t1\tnoarch\t(none)\t(none)\n", nil); err == nil {
 		t.Errorf("an epoch that is no number: %v, want an error", got)
 	}
 }

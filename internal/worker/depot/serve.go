@@ -27,10 +27,11 @@ const maxProblems = 50
 
 // DNFRepo is one repository as dnf is to be told of it.
 type DNFRepo struct {
-	ID       string // dnf's repository id
-	BaseURL  string // holds the task's secret: not for logs
-	Priority int    // dnf's; 0 is dnf's default
-	Own      bool   // changes from task to task, such as the build's
+	ID       string   // dnf's repository id
+	BaseURL  string   // holds the task's secret: not for logs
+	Priority int      // dnf's; 0 is dnf's default
+	Own      bool     // changes from task to task, such as the build's
+	Keys     []string // armored, by one of which its packages have to be signed; none if by nobody
 }
 
 // UsedFile is one file that dnf got.
@@ -109,7 +110,7 @@ func openRepository(ctx context.Context, blobs leased, repo albs.Repo) (reposito
 func (s *Served) Repos() []DNFRepo {
 	list := make([]DNFRepo, len(s.repos))
 	for i, r := range s.repos {
-		list[i] = DNFRepo{ID: r.ID, BaseURL: s.base + strconv.Itoa(i) + "/", Priority: r.Priority, Own: r.Own}
+		list[i] = DNFRepo{ID: r.ID, BaseURL: s.base + strconv.Itoa(i) + "/", Priority: r.Priority, Own: r.Own, Keys: r.Keys}
 	}
 	return list
 }

@@ -59,6 +59,7 @@ var stages = map[albs.TestStage]struct {
 	albs.StagePackage:     {(*subject).suites, []albs.TestStage{albs.StageInstall}},
 	albs.StageRemove:      {(*subject).remove, []albs.TestStage{albs.StageInstall}},
 	albs.StageReinstall:   {(*subject).reinstall, []albs.TestStage{albs.StageInstall, albs.StageRemove}},
+	albs.StageSigned:      {(*subject).signed, []albs.TestStage{albs.StageEnvironment}},
 }
 
 // stageLimits are how long stages may take.

@@ -136,7 +136,7 @@ func (j jobs) do(ctx context.Context, s *worker.Session) (albs.Outcome, albs.Res
 	defer served.Close()
 	var repos []sandbox.Repo
 	for _, r := range served.Repos() {
-		repos = append(repos, sandbox.Repo{ID: r.ID, BaseURL: r.BaseURL, Priority: r.Priority, Own: r.Own})
+		repos = append(repos, sandbox.Repo{ID: r.ID, BaseURL: r.BaseURL, Priority: r.Priority, Own: r.Own, Keys: r.Keys})
 	}
 	b := bench{jobs: j, spec: spec, log: s.Log("test"), began: time.Now(), tree: trees(s)}
 	b.keep = func(ctx context.Context, name string, content []byte) error {
