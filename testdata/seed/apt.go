@@ -124,9 +124,9 @@ func (a *apt) closure(ctx context.Context, names []string) ([]deb, error) {
 	return debs, nil
 }
 
-// download fetches the closure of the package list into debs/.
-func (a *apt) download(ctx context.Context, debs []deb) error {
-	if _, err := a.run(ctx, append([]string{"--download-only", "install"}, packages...)...); err != nil {
+// download fetches debs, the closure of names, into debs/.
+func (a *apt) download(ctx context.Context, names []string, debs []deb) error {
+	if _, err := a.run(ctx, append([]string{"--download-only", "install"}, names...)...); err != nil {
 		return err
 	}
 	for _, d := range debs {

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -17,20 +18,22 @@ import (
 
 // pkg is one unpacked .deb.
 type pkg struct {
+	other   bool // it is in another repository
 	control map[string]string
 	dir     string   // its files, already moved under /usr
 	files   []string // what place moved to the common root, relative paths
 	moved   []string // paths under /bin and /sbin that became /usr/bin and /usr/sbin
 }
 
-// build makes work/repo: RPMs of debs and their metadata.
-func build(ctx context.Context, a *apt, debs []deb, work string, say func(string, ...any)) error {
-	pkgs, err := unpackAll(ctx, a, debs, filepath.Join(work, "tree"))
+// build makes work/repo: RPMs of debs and their metadata. Where others, which are among
+// debs, are of another repository, it holds nothing of these.
+func build(ctx context.Context, a *apt, debs, others []deb, work string, say func(string, ...any)) error {
+	pkgs, err := unpackAll(ctx, a, debs, others, filepath.Join(work, "tree"))
 	if err != nil {
 		return err
 	}
 	root := filepath.Join(work, "root")
-	spec, err := compose(pkgs, root, work)
+	spec, err := compose(pkgs, len(others) > 0, root, work)
 	if err != nil {
 		return err
 	}
@@ -63,7 +66,7 @@ func build(ctx context.Context, a *apt, debs []deb, work string, say func(string
 }
 
 // unpackAll unpacks every .deb but the dropped ones, sorted by name.
-func unpackAll(ctx context.Context, a *apt, debs []deb, tree string) ([]*pkg, error) {
+func unpackAll(ctx context.Context, a *apt, debs, others []deb, tree string) ([]*pkg, error) {
 	var (
 		mu    sync.Mutex
 		pkgs  []*pkg
@@ -75,7 +78,7 @@ func unpackAll(ctx context.Context, a *apt, debs []deb, tree string) ([]*pkg, er
 		wg.Go(func() {
 			slots <- struct{}{}
 			defer func() { <-slots }()
-			p, err := unpack(ctx, a.path(d), tree)
+			p, err := unpack(ctx, a.path(d), tree, slices.Contains(others, d))
 			mu.Lock()
 			defer mu.Unlock()
 			if err != nil {
@@ -91,12 +94,12 @@ func unpackAll(ctx context.Context, a *apt, debs []deb, tree string) ([]*pkg, er
 }
 
 // unpack returns nil for a dropped package.
-func unpack(ctx context.Context, file, tree string) (*pkg, error) {
+func unpack(ctx context.Context, file, tree string, other bool) (*pkg, error) {
 	out, err := exec.CommandContext(ctx, "dpkg-deb", "-f", file).Output()
 	if err != nil {
 		return nil, err
 	}
-	p := &pkg{control: map[string]string{}}
+	p := &pkg{other: other, control: map[string]string{}}
 	for line := range strings.Lines(string(out)) {
 		if k, v, ok := strings.Cut(line, ":"); ok && !strings.HasPrefix(line, " ") {
 			p.control[k] = strings.TrimSpace(v)
@@ -119,6 +122,9 @@ func unpack(ctx context.Context, file, tree string) (*pkg, error) {
 		}
 	}
 	for _, dir := range pruned {
+		if slices.Contains(testers, name) || strings.HasPrefix(name, "python3") {
+			break // their modules lie in a pruned folder
+		}
 		if err := os.RemoveAll(filepath.Join(p.dir, dir)); err != nil {
 			return nil, err
 		}
@@ -166,8 +172,9 @@ func (p *pkg) merge(m string) error {
 }
 
 // compose fills root with the files of all packages, each file once, and returns
-// the spec that packs them again; file lists go to folder lists.
-func compose(pkgs []*pkg, root, lists string) (string, error) {
+// the spec that packs them again; file lists go to folder lists. With beside, what the
+// distribution itself holds is no part of it.
+func compose(pkgs []*pkg, beside bool, root, lists string) (string, error) {
 	var b strings.Builder
 	say := func(format string, args ...any) { fmt.Fprintf(&b, format+"\n", args...) }
 	say("Name: seed\nVersion: 1\nRelease: 1\nSummary: Seed Linux\nLicense: various")
@@ -175,15 +182,22 @@ func compose(pkgs []*pkg, root, lists string) (string, error) {
 		say("%%global %s %%{nil}", off)
 	}
 	say("%%global _build_id_links none\n%%global _binary_payload w1.zstdio")
-	say(`%%global __requires_exclude ^(perl\\(|/usr/bin/perl|/usr/bin/python|python|pkgconfig|/usr/bin/pkg-config|/usr/share/debconf|/usr/bin/debconf|/bin/dash)`)
+	say(`%%global __requires_exclude ^(perl\\(|/usr/bin/perl|/usr/bin/python|/usr/local/bin/python|python|pkgconfig|/usr/bin/pkg-config|/usr/share/debconf|/usr/bin/debconf|/bin/dash)`)
 	say("%%description\nSeed Linux.\n%%install\nrm -rf %%{buildroot}\ncp -al %s %%{buildroot}", root)
 
 	owned := map[string]bool{}
-	own, err := ownFiles(root, owned)
-	if err != nil {
-		return "", err
+	if beside {
+		_, err := ownFiles(filepath.Join(lists, "own"), owned)
+		if err = errors.Join(err, os.MkdirAll(filepath.Join(root, "usr", "src"), 0o755)); err != nil { // what place falls back to
+			return "", err
+		}
+	} else {
+		own, err := ownFiles(root, owned)
+		if err != nil {
+			return "", err
+		}
+		b.WriteString(own)
 	}
-	b.WriteString(own)
 
 	provider := map[string]string{}
 	for _, p := range pkgs {
@@ -197,11 +211,16 @@ func compose(pkgs []*pkg, root, lists string) (string, error) {
 			}
 		}
 	}
+	// The files of others are claimed first.
+	slices.SortStableFunc(pkgs, func(x, y *pkg) int { return cmp.Compare(rank(x), rank(y)) })
 	for _, p := range pkgs {
 		name := p.control["Package"]
 		list, err := p.place(root, owned)
 		if err != nil {
 			return "", fmt.Errorf("lay out %s: %w", name, err)
+		}
+		if p.other {
+			continue
 		}
 		file := filepath.Join(lists, name+".list")
 		if err := os.WriteFile(file, []byte(strings.Join(list, "\n")+"\n"), 0o644); err != nil {
@@ -226,6 +245,14 @@ func compose(pkgs []*pkg, root, lists string) (string, error) {
 		say("%%files -n %s -f %s\n%%defattr(-,root,root,-)", name, file)
 	}
 	return b.String(), nil
+}
+
+// rank is what packages are placed by.
+func rank(p *pkg) int {
+	if p.other {
+		return 0
+	}
+	return 1
 }
 
 // ownFiles writes the packages that the recipe holds itself and returns their part
@@ -304,6 +331,9 @@ func (p *pkg) place(root string, owned map[string]bool) ([]string, error) {
 			if err != nil {
 				return err
 			}
+			if p.other {
+				return nil
+			}
 			if len(entries) == 0 && !owned[rel] {
 				owned[rel] = true
 				list = append(list, `%dir "/`+rel+`"`)
@@ -314,6 +344,9 @@ func (p *pkg) place(root string, owned map[string]bool) ([]string, error) {
 			return nil
 		}
 		owned[rel] = true
+		if p.other {
+			return nil
+		}
 		p.files = append(p.files, rel)
 		list = append(list, `"/`+rel+`"`)
 		return os.Rename(path, to)

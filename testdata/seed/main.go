@@ -2,10 +2,12 @@
 // packages of the Debian host that it runs on, so that builds, roots and install
 // tests can run where no RPM mirror is in reach.
 //
-//	go run ./testdata/seed -out DIR [-cache DIR] [-arch ARCH]
+//	go run ./testdata/seed -out DIR [-cache DIR] [-arch ARCH] [-set testers]
 //
 // ARCH is the host's own by default. The RPMs of another are made on the host all the
-// same: nothing in them is run.
+// same: nothing in them is run. The set testers is a repository beside that of the
+// distribution, of what runs tests in Python and Ansible: few need it, and it is half as
+// large again.
 //
 // It asks apt for the closure of a list of packages, downloads it without
 // installing anything, unpacks each .deb, and lets one rpmbuild of one generated
@@ -38,6 +40,7 @@ import (
 	"os/exec"
 	"os/signal"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -52,21 +55,22 @@ func main() {
 	out := flag.String("out", "", "directory that gets the RPMs and repodata; made if absent, replaced if present")
 	arch := flag.String("arch", "", "RPM architecture of the packages (default: the host's)")
 	cache := flag.String("cache", "", "directory that keeps finished repositories (default: albs-seed in the user's cache)")
+	set := flag.String("set", "", "testers: what runs tests, beside the distribution (default: the distribution)")
 	flag.Parse()
-	if *out == "" || flag.NArg() > 0 {
+	if *out == "" || flag.NArg() > 0 || *set != "" && *set != "testers" {
 		flag.Usage()
 		os.Exit(2)
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	if err := run(ctx, *out, *cache, *arch); err != nil {
+	if err := run(ctx, *out, *cache, *arch, *set == "testers"); err != nil {
 		fmt.Fprintln(os.Stderr, "seed:", err)
 		os.Exit(1)
 	}
 }
 
 // run makes the repository in the cache, if it isn't there, and copies it to out.
-func run(ctx context.Context, out, cache, arch string) error {
+func run(ctx context.Context, out, cache, arch string, beside bool) error {
 	began := time.Now()
 	say := func(format string, args ...any) {
 		fmt.Printf("seed: %5.1fs  %s\n", time.Since(began).Seconds(), fmt.Sprintf(format, args...))
@@ -95,29 +99,37 @@ func run(ctx context.Context, out, cache, arch string) error {
 	if err != nil {
 		return err
 	}
-	debs, err := a.closure(ctx, packages)
+	names := packages
+	debs, err := a.closure(ctx, names)
 	if err != nil {
 		return err
 	}
-	key, err := inputs(a.arch, debs)
+	var others []deb // that the repository doesn't hold
+	if beside {
+		names, others = slices.Concat(packages, testers), debs
+		if debs, err = a.closure(ctx, names); err != nil {
+			return err
+		}
+	}
+	key, err := inputs(a.arch, debs, others)
 	if err != nil {
 		return err
 	}
 	repo := filepath.Join(cache, key)
 	if _, err := os.Stat(filepath.Join(repo, "repodata", "repomd.xml")); err == nil {
-		say("%d packages, cached as %s", len(debs), key)
+		say("%d packages, cached as %s", len(debs)-len(others), key)
 	} else {
 		work, err := os.MkdirTemp(cache, "work-")
 		if err != nil {
 			return fmt.Errorf("make a work folder: %w", err)
 		}
 		defer os.RemoveAll(work)
-		say("%d packages to make", len(debs))
-		if err := a.download(ctx, debs); err != nil {
+		say("%d packages to make", len(debs)-len(others))
+		if err := a.download(ctx, names, debs); err != nil {
 			return err
 		}
 		say("downloaded")
-		if err := build(ctx, a, debs, work, say); err != nil {
+		if err := build(ctx, a, debs, others, work, say); err != nil {
 			return err
 		}
 		if err := os.Rename(filepath.Join(work, "repo"), repo); err != nil {
@@ -132,7 +144,7 @@ func run(ctx context.Context, out, cache, arch string) error {
 }
 
 // inputs names what the repository is made of.
-func inputs(arch string, debs []deb) (string, error) {
+func inputs(arch string, debs, others []deb) (string, error) {
 	h := sha256.New()
 	err := fs.WalkDir(source, ".", func(path string, d fs.DirEntry, err error) error {
 		if err != nil || d.IsDir() {
@@ -148,6 +160,9 @@ func inputs(arch string, debs []deb) (string, error) {
 	fmt.Fprintln(h, arch)
 	for _, d := range debs {
 		fmt.Fprintln(h, d.file, d.hash)
+	}
+	for _, d := range others {
+		fmt.Fprintln(h, "not", d.file)
 	}
 	return hex.EncodeToString(h.Sum(nil))[:24], nil
 }

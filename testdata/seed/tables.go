@@ -10,6 +10,9 @@ var packages = []string{
 	"autoconf", "automake", "zlib1g-dev", "ccache",
 }
 
+// testers are what tests of packages are run by, of the repository beside.
+var testers = []string{"ansible-core", "python3-pytest"}
+
 // arches are RPM's names for Debian's architectures.
 var arches = map[string]string{"amd64": "x86_64", "arm64": "aarch64", "ppc64el": "ppc64le", "s390x": "s390x", "riscv64": "riscv64"}
 

@@ -257,12 +257,17 @@ func Engine(t testing.TB, cfg sandbox.Config) *sandbox.Engine {
 	return e
 }
 
-// seeds are the repositories that are made, by arch; they lie in the temporary folder of
-// Main.
+// seeds are the repositories that are made; they lie in the temporary folder of Main.
 var seeds = struct {
 	sync.Mutex
-	dir map[albs.Arch]string
-}{dir: map[albs.Arch]string{}}
+	dir map[seedOf]string
+}{dir: map[seedOf]string{}}
+
+// seedOf names what testdata/seed makes: its arch, and which set of packages.
+type seedOf struct {
+	arch albs.Arch
+	set  string
+}
 
 // Seed returns the folder of Seed Linux's repository: that in ALBS_SEED, else one made
 // by testdata/seed, which takes half a minute the first time and is cached after that.
@@ -272,7 +277,15 @@ func Seed(t testing.TB) string {
 	if dir := os.Getenv("ALBS_SEED"); dir != "" {
 		return dir
 	}
-	return makeSeed(t, albs.HostArch(runtime.GOARCH))
+	return makeSeed(t, seedOf{arch: albs.HostArch(runtime.GOARCH)})
+}
+
+// Testers returns the folder of a repository beside that of Seed, with pytest and
+// ansible-core, which takes a minute to be made the first time. It skips the test where
+// the recipe's tools are missing.
+func Testers(t testing.TB) string {
+	t.Helper()
+	return makeSeed(t, seedOf{albs.HostArch(runtime.GOARCH), "testers"})
 }
 
 // Emulated returns an emulator of arch, and Seed Linux's root and repository for that
@@ -284,16 +297,16 @@ func Emulated(t testing.TB, arch albs.Arch) (emulator.Emulator, albs.Root, []san
 	if err != nil {
 		t.Skip(err)
 	}
-	root, repos := Root(t, makeSeed(t, arch))
+	root, repos := Root(t, makeSeed(t, seedOf{arch: arch}))
 	root.Arch = arch
 	return e, root, repos
 }
 
-func makeSeed(t testing.TB, arch albs.Arch) string {
+func makeSeed(t testing.TB, of seedOf) string {
 	t.Helper()
 	seeds.Lock()
 	defer seeds.Unlock()
-	if dir := seeds.dir[arch]; dir != "" {
+	if dir := seeds.dir[of]; dir != "" {
 		return dir
 	}
 	for _, tool := range []string{"apt-get", "dpkg-deb", "rpmbuild", "createrepo_c", "go"} {
@@ -319,14 +332,14 @@ func makeSeed(t testing.TB, arch albs.Arch) string {
 	if err := copyRecipe(src); err != nil {
 		t.Fatalf("copy the recipe of Seed Linux: %v", err)
 	}
-	out := filepath.Join(os.TempDir(), "seed-"+string(arch))
-	cmd := exec.CommandContext(t.Context(), "go", "run", ".", "-out", out, "-cache", cache, "-arch", string(arch))
+	out := filepath.Join(os.TempDir(), "seed-"+string(of.arch)+of.set)
+	cmd := exec.CommandContext(t.Context(), "go", "run", ".", "-out", out, "-cache", cache, "-arch", string(of.arch), "-set", of.set)
 	cmd.Dir = src
 	cmd.Env = append(os.Environ(), "GOFLAGS=", "GOWORK=off", "CGO_ENABLED=0", "GOTOOLCHAIN=local")
 	if b, err := cmd.CombinedOutput(); err != nil {
 		t.Fatalf("make Seed Linux: %v\n%s", err, b)
 	}
-	seeds.dir[arch] = out
+	seeds.dir[of] = out
 	return out
 }
 

@@ -245,7 +245,7 @@ func (r *suiteRun) run(ctx context.Context, tree suite.Tree, dir string, t suite
 		return suite.Outcome{}, err
 	}
 	var report []byte
-	if t.Reported {
+	if t.Form == suite.JUnit {
 		report, err = r.env.ReadFile(ctx, suite.Report, maxReport)
 		if err != nil && albs.KindOf(err) != albs.Invalid && albs.KindOf(err) != albs.NotFound {
 			return suite.Outcome{}, err

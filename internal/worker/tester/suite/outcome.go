@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"regexp"
 	"strings"
 
 	"albs/internal/albs"
@@ -24,13 +25,19 @@ type Outcome struct {
 func (t Test) Judge(output, report []byte, code int) Outcome {
 	var r tap.Report
 	switch {
-	case t.Reported:
+	case t.Form == JUnit:
 		cases, err := junit(report)
 		if err != nil && code == 0 {
 			return Outcome{Status: tap.Failed, Reason: err.Error()}
 		}
 		r = tap.Report{Cases: cases, Planned: len(cases)}
-	case t.TAP || tap.Seems(output):
+	case t.Form == Play && code != 0:
+		why := fmt.Sprintf("it ended with code %d", code)
+		if task := failedTask(output); task != "" {
+			why = fmt.Sprintf("the task %q failed", task)
+		}
+		return Outcome{Status: tap.Failed, Reason: why}
+	case t.Form == TAP || t.Form == Any && tap.Seems(output):
 		r, _ = tap.Parse(bytes.NewReader(output)) // which can be read
 	case code != 0:
 		return Outcome{Status: tap.Failed, Reason: fmt.Sprintf("it ended with code %d", code)}
@@ -39,6 +46,27 @@ func (t Test) Judge(output, report []byte, code int) Outcome {
 	}
 	status, why := r.Verdict(code)
 	return Outcome{Status: status, Reason: why, Cases: r.Cases}
+}
+
+// taskLine is how Ansible begins what it says of a task.
+var taskLine = regexp.MustCompile(`^(?:TASK|RUNNING HANDLER) \[(.*)\] \**$`)
+
+// failedTask returns the name of the task that ended a play, as ansible-playbook's own
+// output has it; "" if that doesn't tell.
+func failedTask(output []byte) string {
+	task, ended := "", ""
+	for line := range bytes.Lines(output) {
+		line = bytes.TrimRight(line, "\r\n")
+		switch m := taskLine.FindSubmatch(line); {
+		case m != nil:
+			task = string(m[1])
+		case bytes.HasPrefix(line, []byte("fatal: [")) || bytes.HasPrefix(line, []byte("failed: [")):
+			ended = task
+		case string(line) == "...ignoring":
+			ended = ""
+		}
+	}
+	return ended
 }
 
 // junit reads a report in JUnit's form, as pytest writes it. One that can't be read is

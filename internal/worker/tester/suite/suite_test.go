@@ -122,14 +122,14 @@ func TestTests(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := []Test{
-		{"0_init.yml", true, []string{ansible, "-i", "localhost,", "-c", "local", "./0_init.yml"}, ansible, false, false},
-		{"0_install", true, []string{"/bin/bash", "./0_install"}, "/bin/bash", false, false},
-		{"0a.sh", false, []string{"/bin/sh", "./0a.sh"}, "/bin/sh", false, false},
-		{"a.bats", false, []string{bats, "--tap", "./a.bats"}, bats, true, false},
-		{"b.sh", false, []string{"/usr/bin/env", "bash", "./b.sh"}, "/usr/bin/bash", false, false},
-		{"c.py", false, []string{"/usr/bin/python3", "-u", "./c.py"}, "/usr/bin/python3", false, false},
-		{"d.py", false, []string{pytest, "-p", "no:cacheprovider", "--junit-xml=" + Report, "./d.py"}, pytest, false, true},
-		{"f.bash", false, []string{"/bin/bash", "./f.bash"}, "/bin/bash", false, false},
+		{"0_init.yml", true, []string{ansible, "-i", "localhost,", "-c", "local", "./0_init.yml"}, ansible, Play},
+		{"0_install", true, []string{"/bin/bash", "./0_install"}, "/bin/bash", Any},
+		{"0a.sh", false, []string{"/bin/sh", "./0a.sh"}, "/bin/sh", Any},
+		{"a.bats", false, []string{bats, "--tap", "./a.bats"}, bats, TAP},
+		{"b.sh", false, []string{"/usr/bin/env", "bash", "./b.sh"}, "/usr/bin/bash", Any},
+		{"c.py", false, []string{"/usr/bin/python3", "-u", "./c.py"}, "/usr/bin/python3", Any},
+		{"d.py", false, []string{pytest, "-p", "no:cacheprovider", "--junit-xml=" + Report, "./d.py"}, pytest, JUnit},
+		{"f.bash", false, []string{"/bin/bash", "./f.bash"}, "/bin/bash", Any},
 	}
 	if diff := gocmp.Diff(want, tests); diff != "" {
 		t.Errorf("-want +got:\n%s", diff)
@@ -176,6 +176,20 @@ E  assert 1 == 2</failure></testcase>
 <testcase classname="test_x" name="test_broken" time="0.0"><error message="failed on setup">E</error></testcase>
 </testsuite></testsuites>`
 
+// play is what a play says of which a task fails without harm, and another one for good.
+const play = `PLAY [all] ***
+
+TASK [may fail] ****
+fatal: [localhost]: FAILED! => {"msg": "x"}
+...ignoring
+
+TASK [wants more] ***
+fatal: [localhost]: FAILED! => {"msg": "y"}
+
+PLAY RECAP ****
+localhost : ok=1 failed=1
+`
+
 func TestJudge(t *testing.T) {
 	t.Parallel()
 	good := `<testsuites><testsuite><testcase classname="a" name="b"/></testsuite></testsuites>`
@@ -192,19 +206,23 @@ func TestJudge(t *testing.T) {
 		{"another code", Test{}, "fine\n", "", 3, tap.Failed, "it ended with code 3", 0},
 		{"TAP", Test{}, "1..1\nok 1\n", "", 0, tap.Passed, "", 1},
 		{"TAP and a code", Test{}, "1..1\nok 1\n", "", 1, tap.Failed, "ended with code 1", 1},
-		{"bats", Test{TAP: true}, "1..2\nok 1 a\nnot ok 2 b\n", "", 1, tap.Failed, "1 of 2 cases failed, first b", 2},
-		{"bats that says nothing", Test{TAP: true}, "", "", 0, tap.Failed, "plan", 0},
-		{"bats killed", Test{TAP: true}, "1..2\nok 1 a\n", "", 137, tap.Failed, "", 1},
-		{"bats without tests", Test{TAP: true}, "1..0\n", "", 0, tap.Failed, "the plan has no tests", 0},
-		{"bats skipped", Test{TAP: true}, "1..1\nok 1 a # skip no network\n", "", 0, tap.Skipped, "no network", 1},
-		{"pytest", Test{Reported: true}, "5 tests", report, 1, tap.Failed, "2 of 5 cases failed, first TestC.test_bad[1]", 5},
-		{"pytest passed", Test{Reported: true}, "", good, 0, tap.Passed, "", 1},
-		{"pytest broke afterwards", Test{Reported: true}, "", good, 3, tap.Failed, "ended with code 3", 1},
-		{"pytest without tests", Test{Reported: true}, "", "<testsuites/>", 5, tap.Failed, "code 5", 0},
-		{"no report", Test{Reported: true}, "", "", 0, tap.Failed, "no report", 0},
-		{"no report and a code", Test{Reported: true}, "", "", 2, tap.Failed, "code 2", 0},
-		{"half a report", Test{Reported: true}, "", report[:500], 0, tap.Failed, "no report", 0},
-		{"a report of text", Test{Reported: true}, "", "passed", 0, tap.Failed, "no report", 0},
+		{"bats", Test{Form: TAP}, "1..2\nok 1 a\nnot ok 2 b\n", "", 1, tap.Failed, "1 of 2 cases failed, first b", 2},
+		{"bats that says nothing", Test{Form: TAP}, "", "", 0, tap.Failed, "plan", 0},
+		{"bats killed", Test{Form: TAP}, "1..2\nok 1 a\n", "", 137, tap.Failed, "", 1},
+		{"bats without tests", Test{Form: TAP}, "1..0\n", "", 0, tap.Failed, "the plan has no tests", 0},
+		{"bats skipped", Test{Form: TAP}, "1..1\nok 1 a # skip no network\n", "", 0, tap.Skipped, "no network", 1},
+		{"pytest", Test{Form: JUnit}, "5 tests", report, 1, tap.Failed, "2 of 5 cases failed, first TestC.test_bad[1]", 5},
+		{"pytest passed", Test{Form: JUnit}, "", good, 0, tap.Passed, "", 1},
+		{"pytest broke afterwards", Test{Form: JUnit}, "", good, 3, tap.Failed, "ended with code 3", 1},
+		{"pytest without tests", Test{Form: JUnit}, "", "<testsuites/>", 5, tap.Failed, "code 5", 0},
+		{"a play", Test{Form: Play}, "PLAY RECAP ***\n", "", 0, tap.Passed, "", 0},
+		{"a task that failed", Test{Form: Play}, play, "", 2, tap.Failed, `the task "wants more" failed`, 0},
+		{"no task that failed", Test{Form: Play}, play[:strings.Index(play, "TASK [wants")], "", 4, tap.Failed, "it ended with code 4", 0},
+		{"a play that looks like TAP", Test{Form: Play}, "1..1\nok 1\n", "", 2, tap.Failed, "code 2", 0},
+		{"no report", Test{Form: JUnit}, "", "", 0, tap.Failed, "no report", 0},
+		{"no report and a code", Test{Form: JUnit}, "", "", 2, tap.Failed, "code 2", 0},
+		{"half a report", Test{Form: JUnit}, "", report[:500], 0, tap.Failed, "no report", 0},
+		{"a report of text", Test{Form: JUnit}, "", "passed", 0, tap.Failed, "no report", 0},
 	} {
 		o := tt.test.Judge([]byte(tt.output), []byte(tt.report), tt.code)
 		if o.Status != tt.want || !strings.Contains(o.Reason, tt.say) || (o.Reason == "") != (tt.want == tap.Passed) || len(o.Cases) != tt.cases {
@@ -270,9 +288,10 @@ func FuzzRead(f *testing.F) {
 }
 
 func FuzzJudge(f *testing.F) {
-	f.Add([]byte("1..1\nok 1\n"), []byte(report), 0, true, false)
-	f.Fuzz(func(t *testing.T, output, left []byte, code int, reported, tapped bool) {
-		o := Test{Reported: reported, TAP: tapped}.Judge(output, left, code)
+	f.Add([]byte("1..1\nok 1\n"), []byte(report), 0, int(JUnit))
+	f.Add([]byte(play), []byte{}, 2, int(Play))
+	f.Fuzz(func(t *testing.T, output, left []byte, code, form int) {
+		o := Test{Form: Form(form)}.Judge(output, left, code)
 		if o.Status == tap.Passed && code != 0 || (o.Reason == "") != (o.Status == tap.Passed) {
 			t.Errorf("code %d: %+v", code, o)
 		}

@@ -14,7 +14,7 @@ import (
 // MaxTests is how many files of one folder are run.
 const MaxTests = 100
 
-// Report is where, inside, a test that is Reported leaves its report.
+// Report is where, inside, a test of the form JUnit leaves its report.
 const Report = "/var/tmp/package-tests.xml"
 
 // Programs that run tests, beside those that these name themselves.
@@ -34,11 +34,20 @@ type Test struct {
 	// Program is the path of the program that has to be there, which is also what a
 	// package is asked for that has it.
 	Program string
-	// TAP tells that its output has to be TAP; that of others is, if it looks so.
-	TAP bool
-	// Reported tells that it leaves a report in JUnit's form.
-	Reported bool
+	// Form is how it tells what it came to, beside its exit code.
+	Form Form
 }
+
+// Form is how a test tells what it came to.
+type Form int
+
+// The forms.
+const (
+	Any   Form = iota // by TAP, if its output looks so
+	TAP               // by TAP
+	JUnit             // by a report in JUnit's form
+	Play              // by Ansible's words
+)
 
 // Tests returns the tests of a folder of the tree, "" for its top, in the order in which
 // they are run: 0_init and 0_install with any suffix first, the others by name. Files in
@@ -103,7 +112,7 @@ func how(f File) (Test, bool) {
 	}
 	switch path.Ext(name) {
 	case ".bats":
-		t.Argv, t.Program, t.TAP = []string{bats, "--tap", file}, bats, true
+		t.Argv, t.Program, t.Form = []string{bats, "--tap", file}, bats, TAP
 	case ".sh":
 		script("/bin/sh")
 	case ".bash":
@@ -115,10 +124,10 @@ func how(f File) (Test, bool) {
 		case named:
 			script("")
 		default:
-			t.Argv, t.Program, t.Reported = []string{pytest, "-p", "no:cacheprovider", "--junit-xml=" + Report, file}, pytest, true
+			t.Argv, t.Program, t.Form = []string{pytest, "-p", "no:cacheprovider", "--junit-xml=" + Report, file}, pytest, JUnit
 		}
 	case ".yml", ".yaml":
-		t.Argv, t.Program = []string{ansible, "-i", "localhost,", "-c", "local", file}, ansible
+		t.Argv, t.Program, t.Form = []string{ansible, "-i", "localhost,", "-c", "local", file}, ansible, Play
 	case "":
 		if !f.Exec || !named {
 			return Test{}, false
