@@ -54,6 +54,7 @@ type buildView struct {
 	Noarch    []settle.Difference
 	// Unverified are the sources of which the ledger doesn't prove where they are from.
 	Unverified unverified
+	Tests      testSummary
 	Waivers    []testrun.Waiver // in force, of its packages
 	Graphs     []order.Graph
 	Ordered    []string // platforms on which packages may need each other
@@ -126,7 +127,7 @@ func (u *Pages) buildPage(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	v := buildView{Build: f.build, Steps: stepsOf(f), Matrices: matricesOf(f), Requests: f.requests, Releases: f.releases, Actions: u.actions(ctx, f)}
+	v := buildView{Build: f.build, Steps: stepsOf(f), Matrices: matricesOf(f), Requests: f.requests, Releases: f.releases, Actions: u.actions(ctx, f), Tests: summaryOf(f)}
 	if v.Failures, v.MoreFails, err = u.failures(ctx, f); err != nil {
 		return err
 	}

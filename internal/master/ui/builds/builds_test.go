@@ -13,11 +13,14 @@ import (
 	"albs/internal/master/release"
 	"albs/internal/master/sign"
 	"albs/internal/master/testrun"
+	"albs/internal/master/testrun/report"
 	"albs/internal/master/ui/logs"
 	"albs/internal/master/ui/order"
 	"albs/internal/master/ui/page"
 	"albs/internal/master/ui/page/pagetest"
 	"albs/internal/master/ui/words"
+	"net/http"
+	"net/http/httptest"
 	"testing"
 	"time"
 )
@@ -51,7 +54,7 @@ func TestTemplates(t *testing.T) {
 		Packages: []order.Package{{Name: pagetest.Bad, State: status.Failed, More: 2, Rows: []order.Row{{Arch: albs.X8664, Task: 12, State: "excluded", Why: pagetest.Bad}},
 			Needs: []order.Need{{Package: pagetest.Bad, Requires: []string{pagetest.Bad}, Arches: []albs.Arch{albs.X8664}, Class: order.Cut, Broken: pagetest.Bad}, {Class: order.Vain}, {Class: order.Awaited}}}}}
 	view := buildView{
-		Build: f.build, Steps: stepsOf(f), Matrices: matricesOf(f), Requests: f.requests, Releases: f.releases, Files: filesOf(f), AllFiles: 2, Bill: true, Warnings: []string{pagetest.Bad}, Ordered: []string{"el9"}, Graphs: []order.Graph{who},
+		Build: f.build, Tests: summaryOf(f), Steps: stepsOf(f), Matrices: matricesOf(f), Requests: f.requests, Releases: f.releases, Files: filesOf(f), AllFiles: 2, Bill: true, Warnings: []string{pagetest.Bad}, Ordered: []string{"el9"}, Graphs: []order.Graph{who},
 		Noarch: []settle.Difference{{Package: pagetest.Bad, First: settle.Copy{Arch: albs.X8664, Digest: d}, Second: settle.Copy{Arch: albs.AArch64, Digest: d}, Differs: []string{pagetest.Bad}}}, Repos: reposOf(f), Unverified: unverifiedOf(f),
 		Failures: []taskFailure{{Task: task, Label: pagetest.Bad, Log: queue.LogInfo{Attempt: 1, Stream: "build", Size: 7}, Waiting: 2, Cause: cause}}, MoreFails: 3,
 		Waivers:  []testrun.Waiver{{ID: 3, Digest: d, NEVRA: pagetest.Bad, Stage: albs.StageUpgrade, Person: pagetest.Bad, Reason: pagetest.Bad}},
@@ -62,14 +65,29 @@ func TestTemplates(t *testing.T) {
 	att.Claimed.Time, att.Ended.Time = now, now
 	again := rebuild.Rebuild{ID: 5, Task: task, Node: pagetest.Bad, BuiltOn: pagetest.Bad, Verdict: "differs", Reason: pagetest.Bad, Files: []albs.File{{Name: pagetest.Bad, Digest: d}},
 		Packages: []rebuild.Package{{Digest: d, Name: pagetest.Bad, Verdict: "differs", Differing: []string{pagetest.Bad}, Ignored: []string{"BUILDTIME", pagetest.Bad}}, {Digest: d, Name: "x"}}}
+	tests := &testsView{Build: 7, Base: "/build/7/tests", Whole: true, List: true, Count: report.CountOf(report.Of(run)), Revision: 1, Revisions: 2, Stages: report.Stages(report.Of(run)), Platforms: []string{"el9", pagetest.Bad}, Arches: []albs.Arch{albs.X8664, albs.AArch64},
+		Filter: report.Filter{Status: report.Bad, Stage: albs.StageInstall, Package: pagetest.Bad, Platform: pagetest.Bad, Text: pagetest.Bad}, Actions: []page.Action{{URL: "/x", Label: "Do", Why: pagetest.Bad}}}
+	tests.addGrid(report.Of(run))
+	picture := *tests
+	picture.List = false
+	if err := tests.addChecks(httptest.NewRequest(http.MethodGet, "/x", nil), nil); err != nil {
+		t.Fatal(err)
+	}
+	results := report.Of(run)
+	for _, c := range report.ChecksOf(&results[0]) {
+		tests.Checks = append(tests.Checks, checkRow{c, "/x"})
+	}
+	changed := report.Compare(nil, results).Changes
 	pagetest.Execute(t, Group(), map[string][]any{
+		"tests":   {tests, picture, testsView{}, testsView{List: true}, testsView{List: true, Filter: report.Filter{Text: "x"}}},
+		"compare": {comparedView{}, comparedView{Build: 7, From: 1, To: 2, Numbers: []int{1, 2}, Kinds: []kindCount{{report.Broken, 2}}, Same: 3, Changes: []changeRow{{changed[0], "/x"}, {report.Change{Check: changed[1].Check, From: albs.TestPassed, Before: pagetest.Bad}, "/x"}}}},
 		"builds": {buildsView{}, buildsView{Filled: true, Filter: build.Filter{Package: "<img src=x>"}, Next: "/builds?before=1", First: "/builds",
 			Builds: []build.Summary{{ID: 7, Owner: pagetest.Bad, Product: "distro", Status: f.build.Status, Packages: []string{pagetest.Bad, "b", "c", "d", "e"}, Platforms: []string{"el9", "el10"}}}}},
 		"build": {view, buildView{Build: build.Build{ID: 8}, AllFiles: 1000}},
 		"graph": {graphPage{Graph: who, Platforms: []string{"el9", "el10"}}, graphPage{}},
 		"clone": {cloneView{Build: f.build, Key: "K"}, cloneView{Build: f.build, Why: pagetest.Bad}},
 		"files": {view, buildView{}},
-		"task":  {taskView{Build: 7, Task: task, Item: item, Label: pagetest.Bad, Wait: pagetest.Bad, Cause: cause, Attempts: []attempt{att, {}}, Run: &run, Rebuilds: []rebuild.Rebuild{again, {ID: 6, Node: "a", BuiltOn: "b"}}, Actions: []page.Action{{URL: "/x", Label: "Retry"}, {URL: "/y", Label: "Leave", Leads: true}, {URL: "/z", Label: "Leave", Sure: "x", Leads: true}}}, taskView{}},
+		"task":  {taskView{Build: 7, Task: task, Item: item, Label: pagetest.Bad, Wait: pagetest.Bad, Cause: cause, Attempts: []attempt{att, {}}, Run: &run, Tests: tests, Rebuilds: []rebuild.Rebuild{again, {ID: 6, Node: "a", BuiltOn: "b"}}, Actions: []page.Action{{URL: "/x", Label: "Retry"}, {URL: "/y", Label: "Leave", Leads: true}, {URL: "/z", Label: "Leave", Sure: "x", Leads: true}}}, taskView{}},
 		"log": {logView{Build: 7, Task: task, Label: pagetest.Bad, Attempt: att, Stream: "build", Lines: []logs.Line{{Number: 1, Text: words.Inert(pagetest.Bad), Cut: 5}}, Others: []queue.LogInfo{{Attempt: 2, Stream: "build"}}, Prev: 1, Next: 2, Base: "/b"},
 			logView{Attempt: att}},
 	})

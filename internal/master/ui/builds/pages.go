@@ -5,6 +5,7 @@ package builds
 import (
 	"strings"
 	"text/template"
+	"time"
 
 	"github.com/go-chi/chi/v5"
 
@@ -20,6 +21,7 @@ import (
 	"albs/internal/master/ui/order"
 	"albs/internal/master/ui/page"
 	"albs/internal/master/ui/picture"
+	"albs/internal/master/ui/words"
 )
 
 // FollowAll is the topic of what happens to any build. A build's is build.Topic's, a
@@ -56,6 +58,7 @@ func New(s *page.Server, p Parts) *Pages {
 func Group() page.Group {
 	return page.Group{Folder: "builds", Functions: template.FuncMap{
 		"boxwidth": func() int { return picture.BoxWidth },
+		"lasted":   func(d time.Duration) string { return words.Took(time.Unix(1, 0), time.Unix(1, 0).Add(d)) },
 		"arrows":   func() []string { return []string{order.Met, order.Awaited, order.Vain, order.Cut} },
 		"tasklink": func(t queue.Task) string {
 			return "/build/" + strings.TrimPrefix(t.Topic, "build:") + "/task/" + t.ID.String()
@@ -70,6 +73,8 @@ func (u *Pages) Routes(r chi.Router) {
 	u.Get(r, "/build/{build}", u.buildPage)
 	u.Get(r, "/build/{build}/files", u.filesPage)
 	u.Get(r, "/build/{build}/graph", u.graphPage)
+	u.Get(r, "/build/{build}/tests", u.testsPage)
+	u.Get(r, "/build/{build}/tests/compare", u.comparePage)
 	u.Get(r, "/build/{build}/clone", u.clonePage)
 	u.Get(r, "/build/{build}/task/{task}", u.taskPage)
 	u.Get(r, "/build/{build}/task/{task}/log/{stream}", u.logPage)

@@ -29,17 +29,9 @@ type taskView struct {
 	Attempts []attempt
 	Builder  statement.Builder // that the statement of what it built names
 	Run      *testrun.Run
+	Tests    *testsView        // what Run came to
 	Rebuilds []rebuild.Rebuild // of what it built, or it is the task of the one
 	Actions  []page.Action
-}
-
-// LogOf returns the digest of a stage's own log, "" if it has none.
-func (v taskView) LogOf(s testrun.Stage) albs.Digest {
-	if v.Run == nil {
-		return ""
-	}
-	l, _ := v.Run.LogOf(s)
-	return l.Digest
 }
 
 type attempt struct {
@@ -97,6 +89,11 @@ func (u *Pages) taskPage(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	v.locate(f)
+	if v.Run != nil {
+		if v.Tests, err = runView(r, id, *v.Run); err != nil {
+			return err
+		}
+	}
 	if v.Attempts, err = u.attempts(ctx, f.build, t.ID); err != nil {
 		return err
 	}

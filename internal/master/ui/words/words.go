@@ -34,6 +34,8 @@ var looks = map[string]Look{
 	// of a stage or case of a test, which may be skipped as well
 	"todo":    {"to do", "none", "off"},
 	"not_run": {"not run", "none", "bad"},
+	"bad":     {"what is bad", "bad", "bad"},
+	"broken":  {"broken", "bad", "bad"},
 	// of an attempt
 	"ok":      {"ok", "ok", "ok"},
 	"infra":   {"given back", "skip", "wait"},
