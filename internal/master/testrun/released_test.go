@@ -130,7 +130,7 @@ func TestReleased(t *testing.T) {
 			if diff := cmp.Diff(want, got.Packages); diff != "" {
 				t.Errorf("packages (-want +got):\n%s", diff)
 			}
-			if repo := got.Root.Repos[len(got.Root.Repos)-1]; len(got.Root.Repos) != 3 || repo != (albs.Repo{ID: "released-0", Snapshot: snapshot, Priority: releasedPriority, Own: true}) {
+			if repo := got.Root.Repos[len(got.Root.Repos)-1]; len(got.Root.Repos) != 3 || !cmp.Equal(repo, albs.Repo{ID: "released-0", Snapshot: snapshot, Priority: releasedPriority, Own: true}) {
 				t.Errorf("repositories: %+v", got.Root.Repos)
 			}
 		}
