@@ -20,7 +20,7 @@ var (
 	// modules of the master, lowest first; each may import those that its row names.
 	modules = []string{
 		"master/event", "master/auth", "master/artifact", "master/fleet", "master/queue", "master/provenance", "master/source", "master/source/notary", "master/repo",
-		"master/platform", "master/platform/reference", "master/product", "master/build/status", "master/build/repository", "master/build/settle", "master/build", "master/testrun", "master/testrun/report", "master/rebuild", "master/sign", "master/record", "master/release/place", "master/release/plan", "master/release", "master/transparency", "master/trace", "master/errata", "master/errata/draft", "master/errata/matching", "master/errata/publish", "master/errata/monitor",
+		"master/platform", "master/platform/reference", "master/product", "master/build/status", "master/build/repository", "master/build/settle", "master/build", "master/testrun/suite", "master/testrun", "master/testrun/report", "master/rebuild", "master/sign", "master/record", "master/release/place", "master/release/plan", "master/release", "master/transparency", "master/trace", "master/errata", "master/errata/draft", "master/errata/matching", "master/errata/publish", "master/errata/monitor",
 		"master/bill", "master/retention", "master/gc", "master/notice", "master/content",
 	}
 	roles = []string{"worker/node", "worker/tester", "worker/signer", "worker/releaser"}
@@ -130,7 +130,9 @@ var allowed = map[string][]string{
 		"master/db", "master/event", "master/auth", "master/queue", "master/artifact", "master/provenance", "attest",
 		"master/source", "master/platform", "master/product", "master/repo", "rpm", "repodata", "sbom", "failure"},
 	"master/stream": {"albs", "master/db", "master/event", "master/auth", "master/artifact", "master/queue", "master/provenance"}, // records of the logs that workers stream
-	"master/testrun": {"albs", "master/db", "master/event", "master/auth", "master/queue", "master/artifact", "master/provenance", "attest",
+	// tests that maintainers keep in git, and which of them a build is tested by
+	"master/testrun/suite": {"albs", "master/db", "master/event", "master/auth", "master/queue", "master/artifact", "master/source", "master/build", "master/build/keep"},
+	"master/testrun": {"master/testrun/suite", "albs", "master/db", "master/event", "master/auth", "master/queue", "master/artifact", "master/provenance", "attest",
 		"master/source", "master/platform", "master/platform/reference", "master/product", "master/repo", "master/build", "master/build/keep", "repodata", "rpm", "failure"}, // reference, repodata: which versions readers have; failure: here and in sign and release, why what they ask for failed
 	"master/testrun/report": {"albs", "master/build", "master/testrun"}, // tests as faces show them: pure
 	// builds done once more, and compared with what there was

@@ -15,6 +15,7 @@ const (
 	KindImport   TaskKind = "import"   // master: git commit and look-aside files → exported source
 	KindNotarize TaskKind = "notarize" // master: the commits of refs → statements about them
 	KindGraph    TaskKind = "graph"    // master: what the SRPMs of a platform say → the order of their rebuilds
+	KindSuites   TaskKind = "suites"   // master: the names of a build's packages → the tests of their own, pinned
 	KindSource   TaskKind = "source"   // node: exported source → one SRPM
 	KindBuild    TaskKind = "build"    // node: SRPM → RPMs of one arch
 	KindRebuild  TaskKind = "rebuild"  // node: a build once more, by the spec that it had, to be compared
@@ -44,7 +45,7 @@ var Roles = []Role{RoleMaster, RoleNode, RoleTester, RoleSigner, RoleReleaser}
 // Role returns the role that does tasks of kind k; "" for an unknown kind.
 func (k TaskKind) Role() Role {
 	switch k {
-	case KindImport, KindNotarize, KindGraph:
+	case KindImport, KindNotarize, KindGraph, KindSuites:
 		return RoleMaster
 	case KindSource, KindBuild, KindRebuild:
 		return RoleNode
@@ -99,6 +100,7 @@ type Spec struct {
 	Import   *ImportSpec   `json:"import,omitempty"`
 	Notarize *NotarizeSpec `json:"notarize,omitempty"`
 	Graph    *GraphSpec    `json:"graph,omitempty"`
+	Suites   *SuitesSpec   `json:"suites,omitempty"`
 	Source   *SourceSpec   `json:"source,omitempty"`
 	Build    *BuildSpec    `json:"build,omitempty"`
 	Test     *TestSpec     `json:"test,omitempty"`
@@ -133,6 +135,7 @@ type Result struct {
 	Import   *ImportResult   `json:"import,omitempty"`
 	Notarize *NotarizeResult `json:"notarize,omitempty"`
 	Graph    *GraphResult    `json:"graph,omitempty"`
+	Suites   *SuitesResult   `json:"suites,omitempty"`
 	Source   *SourceResult   `json:"source,omitempty"`
 	Build    *BuildResult    `json:"build,omitempty"`
 	Test     *TestResult     `json:"test,omitempty"`

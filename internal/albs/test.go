@@ -1,7 +1,10 @@
 package albs
 
 import (
+	"maps"
+	"regexp"
 	"slices"
+	"strings"
 	"time"
 )
 
@@ -110,6 +113,44 @@ type TestSuite struct {
 	Dir string `json:"dir"`
 	// Files are those to run; none is all.
 	Files []string `json:"files,omitempty"`
+	// Missing is one sentence of why there is no Tree: then the stage package can't be
+	// carried out.
+	Missing string `json:"missing,omitempty"`
+}
+
+// SuitesSpec asks for the tests of their own that packages of a build have.
+type SuitesSpec struct {
+	Build    BuildID  `json:"build"`
+	Packages []string `json:"packages"` // names
+	// Asked are those that the build itself asks for, beside what test repositories have.
+	Asked []AskedSuite `json:"asked,omitempty"`
+}
+
+// AskedSuite is a folder of tests that a build asks for.
+type AskedSuite struct {
+	URL   string   `json:"url"`
+	Ref   string   `json:"git_ref"`
+	Dir   string   `json:"test_dir"`
+	Files []string `json:"tests_to_run,omitempty"` // none is all
+	// Packages are the names of those that it tests; none is all but those with
+	// information for debuggers.
+	Packages []string `json:"packages,omitempty"`
+}
+
+// SuitesResult is what was found.
+type SuitesResult struct {
+	Suites []FoundSuite `json:"suites"`
+}
+
+// FoundSuite is a folder of tests of one package. Its commit is the one that is pinned for
+// the build.
+type FoundSuite struct {
+	Package string   `json:"package"`
+	URL     string   `json:"url"`
+	Ref     string   `json:"ref"`
+	Dir     string   `json:"dir"`
+	Files   []string `json:"files,omitempty"`
+	Missing string   `json:"missing,omitempty"` // why they can't be had
 }
 
 // TestResult tells what the stages of each package came to.
@@ -140,4 +181,29 @@ type TestCase struct {
 	Status  TestStatus `json:"status"`
 	Detail  string     `json:"detail,omitempty"`
 	Millis  int64      `json:"millis,omitempty"`
+}
+
+// Bounds of the variables of package tests.
+const (
+	maxVariables = 100
+	maxVariable  = 4096 // bytes of a value
+)
+
+var variable = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]{0,99}$`)
+
+// CheckVariables returns an Invalid error if variables of package tests are too many, have
+// names that a shell doesn't know, or values that are long or no text.
+func CheckVariables(env map[string]string) error {
+	if len(env) > maxVariables {
+		return Errorf(Invalid, "%d variables of tests are more than %d", len(env), maxVariables)
+	}
+	for _, name := range slices.Sorted(maps.Keys(env)) {
+		if !variable.MatchString(name) {
+			return Errorf(Invalid, "%.120q is no name of a variable", name)
+		}
+		if v := env[name]; len(v) > maxVariable || strings.ToValidUTF8(v, "") != v || strings.ContainsRune(v, 0) {
+			return Errorf(Invalid, "the variable %s has a value that is no text of at most %d bytes", name, maxVariable)
+		}
+	}
+	return nil
 }

@@ -65,6 +65,7 @@ import (
 	"albs/internal/master/source/notary"
 	"albs/internal/master/stream"
 	"albs/internal/master/testrun"
+	"albs/internal/master/testrun/suite"
 	"albs/internal/master/trace"
 	"albs/internal/master/transparency"
 	"albs/internal/master/ui"
@@ -204,6 +205,7 @@ type Master struct {
 	streams    *stream.Streams
 	notary     *notary.Notary
 	builds     *build.Builds
+	suites     *suite.Suites // of tests, of the packages' own
 	tests      *testrun.Tests
 	signs      *sign.Signing
 	releases   *release.Releases
@@ -309,9 +311,12 @@ func Open(ctx context.Context, c Config, log zerolog.Logger) (m *Master, err err
 		DB: m.db, Events: m.events, Queue: m.queue, Artifacts: artifacts, Provenance: m.prov, Sources: sources,
 		Platforms: platforms, Products: m.products, Repos: repos, Log: log,
 	}, c.Build)
+	m.suites = suite.New(suite.Parts{
+		DB: m.db, Events: m.events, Auth: m.auth, Queue: m.queue, Artifacts: artifacts, Sources: sources, Builds: m.builds, Log: log,
+	})
 	m.tests = testrun.New(testrun.Parts{
 		DB: m.db, Events: m.events, Queue: m.queue, Artifacts: artifacts, Provenance: m.prov,
-		Platforms: platforms, References: m.references, Products: m.products, Repos: repos, Builds: m.builds, Log: log,
+		Platforms: platforms, References: m.references, Products: m.products, Repos: repos, Builds: m.builds, Suites: m.suites, Log: log,
 	})
 	m.signs = sign.New(sign.Parts{
 		DB: m.db, Events: m.events, Auth: m.auth, Queue: m.queue, Artifacts: artifacts, Provenance: m.prov,
@@ -566,6 +571,7 @@ func (m *Master) Run(ctx context.Context, ready chan<- struct{}) error {
 	loop("imports", func(ctx context.Context) error { return m.builds.Run(ctx, me) })
 	loop("notary", func(ctx context.Context) error { return m.notary.Run(ctx, me) })
 	loop("tests", m.tests.Run)
+	loop("tests of packages' own", func(ctx context.Context) error { return m.suites.Run(ctx, me) })
 	loop("matching", m.matching.Run)
 	loop("advisories as the public sees them", m.monitor.Run)
 	loop("notices", m.notices.Run)

@@ -18,6 +18,7 @@ var named = map[string]map[string]string{
 	"platform":     {"mirror_pin": "digest"},
 	"build":        {"build": "linked", "build_item": "imported srpm noarch", "build_artifact": "digest"},
 	"testrun":      {"test_log": "digest", "test_package": "digest", "test_waiver": "digest"},
+	"suite":        {"test_pin": "tree"},
 	"sign":         {"signed_package": "unsigned signed", "sign_package": "unsigned", "sign_document": "digest effects", "document_signature": "digest", "sign_request": "effects", "sign_allowed": "digest"},
 	"rebuild":      {"rebuild_file": "digest"},
 	"record":       {"product_record": "files"},
@@ -92,9 +93,13 @@ var named = map[string]map[string]string{
 		"test_case":            "digest stage name status detail", // digest: one of test_package
 		"test_log":             "name",
 		"test_package":         "nevra",
+		"test_mapping":         "package folder",
+		"test_pin":             "url ref commit_id created_at",
+		"test_repository":      "name url ref tests_dir tests_prefix team actor created_at commit_id scanned_at failure",
 		"test_run":             "platform arch created_at",
 		"test_skip":            "platform package stage reason actor created_at",
 		"test_stage":           "digest stage status reason started_at log", // digest: one of test_package
+		"test_suite":           "package url ref dir files failure",         // its tree is in test_pin
 		"test_waiver":          "nevra stage person reason created_at expires_at ended_at ended_by",
 		"token":                "hash prefix note created_at used_at expires_at revoked_at",
 		"tombstone":            "digest at",

@@ -119,6 +119,14 @@ func (s *Server) AddRepo(name string, files map[string]string, tags ...string) s
 	return commit
 }
 
+// RemoveRepo removes the repository name.
+func (s *Server) RemoveRepo(name string) {
+	s.t.Helper()
+	if err := os.RemoveAll(s.path(name)); err != nil {
+		s.t.Fatal(err)
+	}
+}
+
 // Commit adds a commit on top of branch, which it makes if need be, whose tree is
 // exactly files, and returns its id.
 func (s *Server) Commit(name, branch string, files map[string]string) string {

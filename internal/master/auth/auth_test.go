@@ -394,7 +394,7 @@ func TestWorkers(t *testing.T) {
 			t.Errorf("LocalWorker again = %v, %v, want id %d", again, err, a.Worker)
 		}
 		master, err := f.LocalWorker(t.Context(), NewWorker{Name: "master", Role: albs.RoleMaster})
-		if diff := cmp.Diff([]string{"kind:graph", "kind:import", "kind:notarize"}, master.Labels); err != nil || diff != "" {
+		if diff := cmp.Diff([]string{"kind:graph", "kind:import", "kind:notarize", "kind:suites"}, master.Labels); err != nil || diff != "" {
 			t.Errorf("LocalWorker of the master: %v %s", err, diff)
 		}
 		_, err = f.LocalWorker(t.Context(), NewWorker{Name: "node-1", Role: albs.RoleReleaser})

@@ -37,6 +37,7 @@ var unasked = map[string]string{
 		rebuild.Rebuilds.ByTask rebuild.Rebuilds.Get rebuild.Rebuilds.List rebuild.Rebuilds.Of
 		transparency.Transparency.Beside transparency.Transparency.Open transparency.Transparency.Policy transparency.Transparency.State transparency.Transparency.Summary
 		build.Builds.Brief errata.Errata.PublishedBy
+		testrun/suite.Suites.Get testrun/suite.Suites.List testrun/suite.Suites.Mapped
 		testrun.Tests.Of testrun.Tests.Skips testrun.Tests.Verdict testrun.Tests.Waivers`,
 	// It finds out who someone is, or ends that: a secret is asked for instead.
 	"secret": `auth.Auth.Authenticate auth.Auth.Login auth.Auth.Logout auth.Auth.Session`,
@@ -47,7 +48,7 @@ var unasked = map[string]string{
 		notice.Notices.Run
 		artifact.Artifacts.Admit artifact.Artifacts.After artifact.Artifacts.AdmitLogs artifact.Artifacts.Collect artifact.Artifacts.DropStaged artifact.Artifacts.OpenStaged artifact.Artifacts.Package artifact.Artifacts.Reach artifact.Artifacts.Renew artifact.Artifacts.Save
 		artifact.Artifacts.Stage artifact.Artifacts.Staged artifact.Artifacts.StagedLeases
-		auth.Auth.Bootstrap auth.Auth.LocalWorker bill.Bills.Run build.Builds.Left build.Builds.PackagesOfItem build.Builds.ProductOf build.Builds.Run errata/matching.Matching.Run build.Builds.TestRoot gc.Collector.Collect gc.Collector.Run platform.Platforms.Root platform.Platforms.Roots platform/reference.Index.Provided platform/reference.Index.Run
+		auth.Auth.Bootstrap auth.Auth.LocalWorker bill.Bills.Run build.Builds.Left build.Builds.PackagesOfItem build.Builds.ProductOf build.Builds.Run build.Builds.TestsOf errata/matching.Matching.Run build.Builds.TestRoot gc.Collector.Collect gc.Collector.Run platform.Platforms.Root platform.Platforms.Roots platform/reference.Index.Provided platform/reference.Index.Run
 		build/given.SRPMs.Fetch build/given.SRPMs.Held build/given.SRPMs.Upload
 		build/repository.Repositories.Extend build/repository.Repositories.Flavours build/repository.Repositories.Link build/repository.Repositories.Of build/repository.Repositories.Root
 		fleet.Fleet.Flush fleet.Fleet.Read fleet.Fleet.Run provenance.Checker.Check provenance.Checker.Run provenance.Provenance.Evidence provenance.Provenance.KeyOf provenance.Provenance.Meet provenance.Provenance.OnTheWay provenance.Provenance.Pending provenance.Provenance.Run provenance.Provenance.Stated provenance.Provenance.Unverified provenance.Provenance.Uploaded provenance.Provenance.WaitCommits provenance.Provenance.WaitNotarized
@@ -55,7 +56,7 @@ var unasked = map[string]string{
 		release.Releases.Added release.Releases.EachAdded release.Releases.EachWithdrawn release.Releases.Withdrawn release/gather.Gatherer.Closure release/gather.Gatherer.Current release/gather.Gatherer.Entries release/gather.Gatherer.Facts release/gather.Gatherer.ShownBy
 		errata/monitor.Monitor.Run errata/publish.Matched.Chosen errata/publish.Publisher.Released errata/publish.Publisher.Reverted errata/publish.Publisher.Share
 		repo.Repos.Extend repo.Repos.ExtendSnapshot repo.Repos.Pin repo.Repos.Retired repo.Repos.SaveTree repo.Repos.Seal
-		sign.Signing.DocumentSignature sign.Signing.Intended source/notary.Notary.Run source.Sources.Import source.Sources.Message source.Sources.Resolve source.Sources.SRPM stream.Streams.Run testrun.Tests.Run transparency.Transparency.Run`,
+		sign.Signing.DocumentSignature sign.Signing.Intended source/notary.Notary.Run source.Sources.File source.Sources.Files source.Sources.Import source.Sources.Message source.Sources.Resolve source.Sources.SRPM source.Sources.Tree stream.Streams.Run testrun.Tests.Run testrun/suite.Suites.Of testrun/suite.Suites.Run transparency.Transparency.Run`,
 }
 
 // TestEveryMethodAsks reads the modules: a method that faces may call for a person asks

@@ -69,6 +69,7 @@ const (
 	UserKey         Verb = "user.key"
 	SignAllow       Verb = "sign.allow"
 	TestWaive       Verb = "test.waive"
+	TestRepository  Verb = "test.repository"
 	ErrataCreate    Verb = "errata.create"
 	ErrataApprove   Verb = "errata.approve"
 	ErrataRelease   Verb = "errata.release"
@@ -116,6 +117,7 @@ type rule struct {
 //	user.key                                                               x
 //	sign.allow                             x
 //	test.waive                             x
+//	test.repository                        x                      x
 //	errata.create          x               x
 //	errata.approve                         x
 //	errata.release                         x
@@ -148,6 +150,7 @@ var policy = []rule{
 	{verb: UserKey, owner: true},
 	{verb: SignAllow, roles: []Role{ProductMaintainer}},
 	{verb: TestWaive, roles: []Role{ProductMaintainer}},
+	{verb: TestRepository, roles: []Role{ProductMaintainer, Operator}},
 	{verb: ErrataCreate, roles: []Role{Contributor, ProductMaintainer}},
 	{verb: ErrataApprove, roles: []Role{ProductMaintainer}},
 	{verb: ErrataRelease, roles: []Role{ProductMaintainer}},

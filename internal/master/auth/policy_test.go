@@ -36,6 +36,7 @@ var want = map[Verb]string{
 	UserKey:         "admin owner",
 	SignAllow:       "product_maintainer admin",
 	TestWaive:       "product_maintainer admin",
+	TestRepository:  "product_maintainer operator admin",
 	ErrataCreate:    "contributor product_maintainer admin",
 	ErrataApprove:   "product_maintainer admin",
 	ErrataRelease:   "product_maintainer admin",

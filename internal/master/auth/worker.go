@@ -43,7 +43,7 @@ func (n NewWorker) labels() ([]string, error) {
 		return nil, err
 	}
 	var out []string
-	for _, k := range []albs.TaskKind{albs.KindImport, albs.KindNotarize, albs.KindGraph, albs.KindSource, albs.KindBuild, albs.KindRebuild, albs.KindTest, albs.KindSign, albs.KindKeygen, albs.KindPublish, albs.KindPrune, albs.KindProve} {
+	for _, k := range []albs.TaskKind{albs.KindImport, albs.KindNotarize, albs.KindGraph, albs.KindSuites, albs.KindSource, albs.KindBuild, albs.KindRebuild, albs.KindTest, albs.KindSign, albs.KindKeygen, albs.KindPublish, albs.KindPrune, albs.KindProve} {
 		if k.Role() == n.Role {
 			out = append(out, "kind:"+string(k))
 		}

@@ -216,6 +216,9 @@ func (b *Builds) Create(ctx context.Context, n NewBuild) (Build, error) {
 	if err := errors.Join(n.Options.Check(), graph.Check(n.Order, n.Break)); err != nil {
 		return Build{}, err
 	}
+	if err := checkTests(n); err != nil {
+		return Build{}, err
+	}
 	row.Options.V, row.Order = n.Options, cmp.Or(n.Order, Auto)
 	targets, err := b.targets(ctx, n)
 	if err != nil {

@@ -2,18 +2,22 @@ package build
 
 import (
 	"context"
+	"fmt"
 	"slices"
 
 	"albs/internal/albs"
 	"albs/internal/master/auth"
 	"albs/internal/master/build/graph"
 	"albs/internal/master/build/option"
+	"albs/internal/master/source"
 )
 
 // The words of a request.
 type (
 	// Options are what a build, or one package of it, asks for beside its source.
 	Options = option.Options
+	// Tests are what packages are tested by, beside what test repositories have.
+	Tests = option.Tests
 	// Order says how the rebuilds of a platform follow each other.
 	Order = graph.Order
 	// Break says where a cycle may be broken.
@@ -65,6 +69,21 @@ func secure(ctx context.Context, team string, targets []option.Target) error {
 	for _, t := range targets {
 		if err := t.TakesSecureBoot(); err != nil {
 			return err
+		}
+	}
+	return nil
+}
+
+// checkTests returns an Invalid error unless the tests that n asks for are in places that
+// git may be asked about.
+func checkTests(n NewBuild) error {
+	suites := n.Options.Tests.Suites
+	for _, p := range n.Packages {
+		suites = slices.Concat(suites, p.Options.Tests.Suites)
+	}
+	for _, s := range suites {
+		if err := source.Check(s.URL, s.Ref); err != nil {
+			return fmt.Errorf("tests: %w", err)
 		}
 	}
 	return nil

@@ -63,6 +63,19 @@ func (b *Builds) ProductOf(ctx context.Context, id albs.BuildID) (string, error)
 	return build.Product, err
 }
 
+// TestsOf returns what an item of a build asks for of the tests that maintainers wrote.
+func (b *Builds) TestsOf(ctx context.Context, id albs.BuildID, item albs.ItemID) (Tests, error) {
+	build, err := store.GetBuild(ctx, b.db, id)
+	if err != nil {
+		return Tests{}, err
+	}
+	it, err := store.GetItem(ctx, b.db, item)
+	if err != nil {
+		return Tests{}, err
+	}
+	return build.Options.V.And(it.Options.V).Tests, nil
+}
+
 func sight(b store.Build) repository.Sight {
 	return repository.Sight{Build: b.ID, Flavours: b.Flavours.V, Linked: b.Linked.V}
 }

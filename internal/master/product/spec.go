@@ -121,6 +121,8 @@ type Gate struct {
 	Tests Tests `yaml:"tests" json:"tests"`
 	// Stages are the policies on single stages of tests.
 	Stages map[albs.TestStage]Tests `yaml:"stages" json:"stages,omitempty"`
+	// Network lets the tests that packages' maintainers wrote use the network.
+	Network bool `yaml:"network" json:"network,omitempty"`
 }
 
 // Tests says what failed or missing tests mean for a release.

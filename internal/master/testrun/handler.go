@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"slices"
+	"strings"
 
 	"albs/internal/albs"
 	"albs/internal/master/artifact"
@@ -45,6 +46,9 @@ func (h handler) Offer(ctx context.Context, t queue.Task, _ queue.Offer) (albs.S
 	if err := h.describe(ctx, &spec, run, packages); err != nil {
 		return albs.Spec{}, nil, err
 	}
+	if err := h.own(ctx, &spec, run, gate); err != nil {
+		return albs.Spec{}, nil, err
+	}
 	return albs.Spec{Test: &spec}, nil, nil
 }
 
@@ -81,6 +85,41 @@ func (h handler) describe(ctx context.Context, spec *albs.TestSpec, run runRow, 
 			return err
 		}
 		spec.Packages = append(spec.Packages, x)
+	}
+	return nil
+}
+
+// own adds to the spec the tests that the packages' maintainers wrote.
+func (h handler) own(ctx context.Context, spec *albs.TestSpec, run runRow, gate product.Gate) error {
+	if h.suites == nil || !slices.Contains(spec.Stages, albs.StagePackage) {
+		return nil
+	}
+	found, err := h.suites.Of(ctx, run.BuildID)
+	if err != nil {
+		return err
+	}
+	asked, err := h.builds.TestsOf(ctx, run.BuildID, run.ItemID)
+	if err != nil {
+		return err
+	}
+	place := map[string]int{}
+	for i, p := range spec.Packages {
+		n, err := rpm.ParseNEVRA(p.NEVRA)
+		if err != nil {
+			return err
+		}
+		for _, su := range found[n.Name] {
+			key := strings.Join(append([]string{su.Repository, su.Commit, su.Dir, su.Missing}, su.Files...), "\x00")
+			at, there := place[key]
+			if !there {
+				at = len(spec.Suites)
+				place[key], spec.Suites = at, append(spec.Suites, su)
+			}
+			spec.Packages[i].Suites = append(spec.Packages[i].Suites, at)
+		}
+	}
+	if len(spec.Suites) > 0 {
+		spec.Env, spec.Network = asked.Env, gate.Network
 	}
 	return nil
 }
@@ -242,11 +281,15 @@ func (h handler) Ended(ctx context.Context, tx db.Tx, t queue.Task) error {
 	return h.events.Add(ctx, tx, EventFinished, build.Topic(run.BuildID), auth.From(ctx).String(), e)
 }
 
-func (h handler) InVain(context.Context, db.Tx, queue.Task) error { return nil }
+// InVain ends a run whose search for tests came to nothing: the restart of the tests makes
+// both anew.
+func (h handler) InVain(ctx context.Context, tx db.Tx, t queue.Task) error {
+	return h.queue.Cancel(ctx, tx, t.ID, t.Reason)
+}
 
 func (h handler) Reads(ctx context.Context, l queue.Lease, d albs.Digest) (bool, error) {
 	for _, s := range l.Spec.Test.Suites {
-		if s.Tree == d {
+		if s.Tree == d && d != "" {
 			return true, nil
 		}
 	}

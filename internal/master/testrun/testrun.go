@@ -44,6 +44,7 @@ import (
 	"albs/internal/master/provenance"
 	"albs/internal/master/queue"
 	"albs/internal/master/repo"
+	"albs/internal/master/testrun/suite"
 )
 
 // EventFinished is the kind of the event that a run ended, in whatever way; its
@@ -74,6 +75,7 @@ type Parts struct {
 	Products   *product.Products
 	Repos      *repo.Repos
 	Builds     *build.Builds
+	Suites     *suite.Suites // nil: no package has tests of its own
 	Log        zerolog.Logger
 }
 
@@ -89,6 +91,7 @@ type Tests struct {
 	products   *product.Products
 	repos      *repo.Repos
 	builds     *build.Builds
+	suites     *suite.Suites
 	shelves    shelves
 	log        zerolog.Logger
 }
@@ -97,7 +100,7 @@ type Tests struct {
 func New(p Parts) *Tests {
 	t := &Tests{
 		store: store{p.DB}, events: p.Events, queue: p.Queue, artifacts: p.Artifacts, provenance: p.Provenance,
-		platforms: p.Platforms, references: p.References, products: p.Products, repos: p.Repos, builds: p.Builds, log: p.Log,
+		platforms: p.Platforms, references: p.References, products: p.Products, repos: p.Repos, builds: p.Builds, suites: p.Suites, log: p.Log,
 	}
 	p.Queue.Register(albs.KindTest, handler{t})
 	p.Artifacts.Root("testrun", t.roots)
@@ -130,8 +133,21 @@ func (t *Tests) follow(ctx context.Context, e event.Event) error {
 // cancel ends the runs of a build, or of the rebuilds of it that are given, but for
 // those that somebody asked for since.
 func (t *Tests) cancel(ctx context.Context, e event.Event, why string, of []albs.TaskID) error {
+	kinds := []albs.TaskKind{albs.KindTest}
+	if of == nil { // what is found for one rebuild others may have use for
+		kinds = append(kinds, albs.KindSuites)
+	}
+	for _, kind := range kinds {
+		if err := t.cancelAll(ctx, kind, e, why, of); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (t *Tests) cancelAll(ctx context.Context, kind albs.TaskKind, e event.Event, why string, of []albs.TaskID) error {
 	f := queue.Filter{
-		Kind: albs.KindTest, Topic: e.Topic, Limit: 1000,
+		Kind: kind, Topic: e.Topic, Limit: 1000,
 		States: []albs.TaskState{albs.TaskBlocked, albs.TaskQueued, albs.TaskLeased},
 	}
 	for {
@@ -197,12 +213,18 @@ func (t *Tests) testItem(ctx context.Context, id albs.BuildID, item albs.ItemID)
 	}
 	for _, p := range plan(b) {
 		if p.row.ItemID == item && p.settled {
-			if err := t.begin(ctx, p, b, 1); err != nil {
+			if err := t.begin(ctx, p, b, 1, search{on: gate.Of(albs.StagePackage) != product.Off}); err != nil {
 				return err
 			}
 		}
 	}
 	return nil
+}
+
+// search says how the tests of packages' own are looked for before a run.
+type search struct {
+	on     bool // they are
+	newest bool // at other commits than those that the build was tested by
 }
 
 // planned is what there is to test of one rebuild.
@@ -212,6 +234,7 @@ type planned struct {
 	room     queue.Room
 	settled  bool // no other copy of a package will take the place of the arch's own
 	packages []albs.Digest
+	asked    []albs.AskedSuite // tests that the build asks for
 }
 
 // plan lists what there is to test of a build, in the order of its items: every
@@ -229,6 +252,7 @@ func plan(b build.Build) []planned {
 			if task.Kind == albs.KindBuild && task.State == albs.TaskSucceeded && len(rpms[task.ID]) > 0 {
 				out = append(out, planned{
 					runRow{BuildID: b.ID, ItemID: it.ID, BuildTaskID: task.ID, Platform: it.Platform, Arch: task.Arch}, it.Host(task.Arch), it.TestRoom(), task.Told, rpms[task.ID],
+					b.Options.And(it.Options).Tests.Suites,
 				})
 			}
 		}
@@ -238,14 +262,16 @@ func plan(b build.Build) []planned {
 
 // begin makes the runs of that revision with their tasks; where there are some already they
 // are left alone.
-func (t *Tests) begin(ctx context.Context, p planned, b build.Build, revision int) error {
+func (t *Tests) begin(ctx context.Context, p planned, b build.Build, revision int, own search) error {
 	var packages []packageRow
+	var names []string
 	for _, d := range p.packages {
 		a, err := t.artifacts.Get(ctx, t.store.d, d)
 		if err != nil {
 			return err
 		}
 		packages = append(packages, packageRow{Digest: d, NEVRA: a.NEVRA.String()})
+		names = append(names, a.NEVRA.Name)
 	}
 	slices.SortFunc(packages, func(a, b packageRow) int { return strings.Compare(a.NEVRA, b.NEVRA) })
 	err := t.store.d.InTx(ctx, func(tx db.Tx) error {
@@ -256,13 +282,25 @@ func (t *Tests) begin(ctx context.Context, p planned, b build.Build, revision in
 		if err != nil || there {
 			return err
 		}
+		var after []albs.TaskID
+		if own.on && t.suites != nil {
+			found, err := t.suites.Begin(ctx, tx, suite.Wanted{
+				Lane: b.Lane(), Topic: build.Topic(b.ID), Build: b.ID, Packages: names, Asked: p.asked, Newest: own.newest,
+			})
+			if err != nil {
+				return err
+			}
+			if found != 0 {
+				after = append(after, found)
+			}
+		}
 		part := 0
 		for some := range slices.Chunk(packages, albs.MaxTested) {
 			part++
 			row := p.row
 			row.Revision, row.Part, row.CreatedAt = revision, part, db.Now()
 			row.TaskID, err = t.queue.Enqueue(ctx, tx, queue.NewTask{
-				Kind: albs.KindTest, Lane: b.Lane(), Topic: build.Topic(row.BuildID), Needs: []string{p.host}, Room: p.room,
+				Kind: albs.KindTest, Lane: b.Lane(), Topic: build.Topic(row.BuildID), Needs: []string{p.host}, Room: p.room, After: after,
 			})
 			if err != nil {
 				return err
@@ -291,8 +329,19 @@ func (t *Tests) begin(ctx context.Context, p planned, b build.Build, revision in
 // Restart runs the tests of a build again: of every rebuild the packages whose latest run
 // has ended and that didn't pass in it, and those that were never tested, as the next
 // revision. It is Forbidden without build.retry,
-// NotFound for an unknown build, and Conflict if nothing is to be run again.
+// NotFound for an unknown build, and Conflict if nothing is to be run again. Tests of the
+// packages' own are those of the commits by which the build was tested before.
 func (t *Tests) Restart(ctx context.Context, id albs.BuildID) error {
+	return t.restart(ctx, id, false)
+}
+
+// RestartNewest is Restart with the tests of the packages' own as their repositories have
+// them now.
+func (t *Tests) RestartNewest(ctx context.Context, id albs.BuildID) error {
+	return t.restart(ctx, id, true)
+}
+
+func (t *Tests) restart(ctx context.Context, id albs.BuildID, newest bool) error {
 	b, err := t.builds.Get(ctx, id)
 	if err != nil {
 		return err
@@ -312,16 +361,18 @@ func (t *Tests) Restart(ctx context.Context, id albs.BuildID) error {
 		return err
 	}
 	begun := 0
+	own := search{on: gate.Of(albs.StagePackage) != product.Off, newest: newest}
 	for _, p := range plan(b) {
 		var revision int
 		p.packages, revision = again(runs, p, gate)
 		if len(p.packages) == 0 {
 			continue
 		}
-		if err := t.begin(ctx, p, b, revision); err != nil {
+		if err := t.begin(ctx, p, b, revision, own); err != nil {
 			return err
 		}
 		begun++
+		own.newest = false // the others are tested by the same
 	}
 	if begun == 0 {
 		return albs.Errorf(albs.Conflict, "no test of build %d is to be run again: each passed or is under way", id)

@@ -367,7 +367,7 @@ func TestDeletedMeanwhile(t *testing.T) {
 		if err := f.builds.Delete(f.person, f.build); err != nil {
 			t.Fatal(err)
 		}
-		if err := f.begin(f.person, plan(b)[0], b, 1); albs.KindOf(err) != albs.NotFound || !strings.Contains(err.Error(), "was deleted by olga") {
+		if err := f.begin(f.person, plan(b)[0], b, 1, search{}); albs.KindOf(err) != albs.NotFound || !strings.Contains(err.Error(), "was deleted by olga") {
 			t.Errorf("begin of a build that was deleted meanwhile = %v, want NotFound that says by whom", err)
 		}
 		if err := f.follow(auth.System(t.Context(), "test"), f.built); err != nil {

@@ -134,6 +134,9 @@ type suiteRun struct {
 
 // suite runs the tests of one folder.
 func (r *suiteRun) suite(ctx context.Context, su albs.TestSuite) error {
+	if su.Missing != "" {
+		return notRun("%s", su.Missing)
+	}
 	where := fmt.Sprintf("commit %.12s of %s", su.Commit, su.Repository)
 	fmt.Fprintf(r.log, "tests of the folder %s in %s\n", cmp.Or(su.Dir, "."), where)
 	tree, err := r.tree(ctx, su.Tree)

@@ -29,11 +29,13 @@ type Options struct {
 	Modules []string `json:"module_enable,omitempty"`
 	// TargetArch is rpmbuild's --target, where it isn't the arch that is built for.
 	TargetArch albs.Arch `json:"target_arch,omitempty"`
+	// Tests are what the packages are tested by, beside what test repositories have.
+	Tests Tests `json:"test_configuration,omitzero"`
 }
 
 // Empty reports whether o asks for nothing.
 func (o Options) Empty() bool {
-	return len(o.With)+len(o.Without)+len(o.Define)+len(o.Excludes)+len(o.Modules) == 0 && o.TargetArch == ""
+	return len(o.With)+len(o.Without)+len(o.Define)+len(o.Excludes)+len(o.Modules) == 0 && o.TargetArch == "" && o.Tests.IsZero()
 }
 
 // And returns o with what p adds; of what can be said once only, p's word counts.
@@ -41,6 +43,7 @@ func (o Options) And(p Options) Options {
 	out := Options{
 		With: both(o.With, p.With), Without: both(o.Without, p.Without), Excludes: both(o.Excludes, p.Excludes),
 		Modules: both(o.Modules, p.Modules), TargetArch: cmp.Or(p.TargetArch, o.TargetArch), Define: maps.Clone(o.Define),
+		Tests: o.Tests.and(p.Tests),
 	}
 	if out.Define == nil {
 		out.Define = map[string]string{}
@@ -81,6 +84,9 @@ func (o Options) Check() error {
 		if err := albs.CheckExclude(s); err != nil {
 			return err
 		}
+	}
+	if err := o.Tests.check(); err != nil {
+		return err
 	}
 	streams := map[string]string{}
 	for _, s := range o.Modules {

@@ -249,10 +249,10 @@ func TestVariables(t *testing.T) {
 		t.Errorf("%v; -want +got:\n%s", err, diff)
 	}
 	many := map[string]string{}
-	for i := range maxVariables + 1 {
+	for i := range 100 + 1 {
 		many[strings.Repeat("A", i%50+1)+strings.Repeat("B", i/50)] = ""
 	}
-	for _, env := range []map[string]string{{"": "x"}, {"A=B": "x"}, {"1": "x"}, {"A": "a\x00"}, {"A": strings.Repeat("x", maxValue+1)}, many} {
+	for _, env := range []map[string]string{{"": "x"}, {"A=B": "x"}, {"1": "x"}, {"A": "a\x00"}, {"A": strings.Repeat("x", 4096+1)}, many} {
 		if _, err := Variables(env); !errors.Is(err, albs.Invalid) {
 			t.Errorf("Variables of %d = %v, want Invalid", len(env), err)
 		}
