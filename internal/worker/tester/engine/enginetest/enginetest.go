@@ -287,7 +287,7 @@ func (s *suite) misbehave(t *testing.T) {
 	late := albs.Errorf(albs.Invalid, "it took too long")
 	ctx, cancel := context.WithCancelCause(t.Context())
 	defer cancel(nil)
-	err := e.Install(ctx, []string{"et-hangs"}, onWord("Running transaction", func() { cancel(late) }))
+	err := e.Install(ctx, []string{"et-hangs"}, onWord("Running scriptlet: et-hangs", func() { cancel(late) }))
 	refused(t, "Install past its deadline", err, albs.Invalid, late.Error())
 	asleep(t, e, sandboxtest.Nap)
 }
