@@ -111,6 +111,9 @@ func produce(t *testing.T) worker.Job {
 			t.Errorf("Fetch of a byte more than may come = %v, want TooLarge", err)
 		}
 		fmt.Fprintln(s.Log("build"), "read", srpm.String())
+		if err := os.WriteFile(filepath.Join(s.TempDir(), "rest"), nil, 0o600); err != nil {
+			t.Error(err)
+		}
 		return upload(ctx, s, file)
 	}
 }
@@ -424,7 +427,7 @@ func TestCrash(t *testing.T) {
 	}
 	dir := filepath.Join(f.spool, "1-1")
 	for name, content := range map[string]string{
-		"lease.json": `{"token":{"task":1,"fence":1},"term":60000000000}`, "logs/build": "half a l", "files/new-1": "debris",
+		"lease.json": `{"token":{"task":1,"fence":1},"term":60000000000}`, "logs/build": "half a l", "files/new-1": "debris", "tmp/x": "debris",
 	} {
 		if err := os.MkdirAll(filepath.Dir(filepath.Join(dir, name)), 0o700); err != nil {
 			t.Fatal(err)

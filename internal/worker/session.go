@@ -8,6 +8,7 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -89,6 +90,10 @@ func (s *Session) note(err error) {
 func lost(err error) bool {
 	return errors.Is(err, albs.StaleLease) || errors.Is(err, albs.Forbidden) || errors.Is(err, albs.NotFound)
 }
+
+// TempDir returns a folder for files that the Job needs for a while. It goes with the
+// attempt, also when the worker is killed: the next Run removes it.
+func (s *Session) TempDir() string { return filepath.Join(s.attempt.dir, "tmp") }
 
 // Log returns the stream's writer (ValidStream tells which names it takes). What is
 // written goes to disk at once and to the master within a second, or sooner by

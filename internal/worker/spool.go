@@ -26,6 +26,7 @@ import (
 //	TASK-FENCE/lease.json     the token and the lease's term
 //	TASK-FENCE/logs/STREAM    the log as the job wrote it, sent on from here
 //	TASK-FENCE/files/SHA256   uploads that the master could not take yet
+//	TASK-FENCE/tmp/           what the job puts there
 //	TASK-FENCE/end.json       outcome and result; its presence says that the job ended
 //
 // A folder without end.json after a start is work that a crash cut off.
@@ -67,7 +68,7 @@ func (s *spool) begin(l *Lease) (*attempt, error) {
 		dir:       filepath.Join(s.dir, fmt.Sprintf("%d-%d", l.Token.Task, l.Token.Fence)),
 		leaseFile: leaseFile{Token: l.Token, Term: l.Term},
 	}
-	for _, sub := range []string{"logs", "files"} {
+	for _, sub := range []string{"logs", "files", "tmp"} {
 		if err := os.MkdirAll(filepath.Join(a.dir, sub), 0o700); err != nil {
 			return nil, fmt.Errorf("make the attempt's folder: %w", err)
 		}

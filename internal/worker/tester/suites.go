@@ -61,7 +61,7 @@ func trees(s *worker.Session) func(context.Context, albs.Digest) (suite.Tree, er
 		if d == last {
 			return kept, nil
 		}
-		f, err := os.CreateTemp("", "suite-*.tar")
+		f, err := os.CreateTemp(s.TempDir(), "suite-*.tar")
 		if err != nil {
 			return suite.Tree{}, fmt.Errorf("fetch tests: %w", err)
 		}

@@ -194,7 +194,7 @@ func (j jobs) check(spec *albs.TestSpec) error {
 
 // keep uploads the log of a stage.
 func keep(ctx context.Context, s *worker.Session, name string, content []byte) (albs.File, error) {
-	f, err := os.CreateTemp("", "stage-*.log")
+	f, err := os.CreateTemp(s.TempDir(), "stage-*.log")
 	if err != nil {
 		return albs.File{}, fmt.Errorf("keep %s: %w", name, err)
 	}
