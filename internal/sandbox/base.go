@@ -14,6 +14,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -37,10 +38,14 @@ type Base struct {
 	dir    string
 	facts  facts
 	free   func() // its lock; may be called twice
+	warm   atomic.Pointer[layer]
 }
 
 // Close lets the base go: it may be evicted when no Root lies on it any more.
-func (b *Base) Close() { b.free() }
+func (b *Base) Close() {
+	b.warm.Swap(nil).release()
+	b.free()
+}
 
 // facts are what is known of a base, in its facts.json.
 type facts struct {

@@ -78,10 +78,12 @@ const (
 	opMeasure = "measure" // write to stdout how many bytes lie in the host folder Path
 )
 
-// mount is one folder on the stage. With Upper set it is an overlay of Source.
+// mount is one folder on the stage. With Upper set it is an overlay of Source, and of
+// Middle before that if there is one.
 type mount struct {
 	Name   string `json:"name"`
 	Source string `json:"source"`
+	Middle string `json:"middle,omitempty"`
 	Upper  string `json:"upper,omitempty"`
 	Work   string `json:"work,omitempty"`
 }
@@ -231,7 +233,7 @@ func (j *job) setUp() error {
 		}
 	}
 	// Open first: the stage may cover the folders.
-	type opened struct{ source, upper, work string }
+	type opened struct{ source, middle, upper, work string }
 	open := func(path string) (string, error) {
 		if path == "" {
 			return "", nil
@@ -244,10 +246,11 @@ func (j *job) setUp() error {
 	}
 	at := make([]opened, len(j.Mounts))
 	for i, m := range j.Mounts {
-		var errs [3]error
+		var errs [4]error
 		at[i].source, errs[0] = open(m.Source)
 		at[i].upper, errs[1] = open(m.Upper)
 		at[i].work, errs[2] = open(m.Work)
+		at[i].middle, errs[3] = open(m.Middle)
 		if err := errors.Join(errs[:]...); err != nil {
 			return err
 		}
@@ -277,7 +280,11 @@ func (j *job) setUp() error {
 			return fmt.Errorf("mount %s: %w", m.Name, err)
 		}
 		if m.Upper != "" {
-			options := fmt.Sprintf("lowerdir=%s,upperdir=%s,workdir=%s,userxattr", at[i].source, at[i].upper, at[i].work)
+			lower := at[i].source
+			if m.Middle != "" {
+				lower = at[i].middle + ":" + lower
+			}
+			options := fmt.Sprintf("lowerdir=%s,upperdir=%s,workdir=%s,userxattr", lower, at[i].upper, at[i].work)
 			err = unix.Mount("overlay", target, "overlay", 0, options)
 		} else {
 			err = unix.Mount(at[i].source, target, "", unix.MS_BIND|unix.MS_REC, "")

@@ -96,6 +96,10 @@ func (r *Root) open(ctx context.Context) error {
 		cache: mount{Name: "cache", Source: filepath.Join(r.base.dir, "cache"), Upper: filepath.Join(r.dir, "cache-upper"), Work: filepath.Join(r.dir, "cache-work")},
 		conf:  filepath.Join(r.dir, "conf"),
 	}
+	if warm := r.base.warm.Load(); warm.hold() {
+		r.free = append(r.free, warm.release)
+		r.place.cache.Middle = warm.root.place.cache.Upper
+	}
 	if !r.base.root.Network {
 		return nil
 	}

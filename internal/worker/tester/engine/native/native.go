@@ -6,8 +6,10 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"slices"
+	"sync"
 
 	"albs/internal/albs"
 	"albs/internal/sandbox"
@@ -28,21 +30,47 @@ func (n native) Base(ctx context.Context, root albs.Root, repos []sandbox.Repo, 
 	if err != nil {
 		return nil, err
 	}
-	return base{b, slices.Clone(repos)}, nil
+	return &base{Base: b, repos: slices.Clone(repos), log: log}, nil
 }
 
 type base struct {
 	*sandbox.Base
 	repos []sandbox.Repo
+	log   io.Writer
+
+	mu   sync.Mutex
+	made int // environments
 }
 
 // Environment implements engine.Base.
-func (b base) Environment(ctx context.Context) (engine.Environment, error) {
+func (b *base) Environment(ctx context.Context) (engine.Environment, error) {
+	if err := b.warm(ctx); err != nil {
+		return nil, err
+	}
 	r, err := b.Overlay(ctx)
 	if err != nil {
 		return nil, err
 	}
 	return environment{r, b.repos}, nil
+}
+
+// warm has the metadata of the repositories read ahead, before the second environment is
+// made: one alone would gain nothing. Where they can't be read, it is for those who install
+// something to say so.
+func (b *base) warm(ctx context.Context) error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.made++; b.made != 2 {
+		return nil
+	}
+	err := b.Warm(ctx, b.repos, io.Discard)
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	if err != nil {
+		fmt.Fprintf(b.log, "each environment reads the metadata by itself: %v\n", err)
+	}
+	return nil
 }
 
 type environment struct {
