@@ -229,7 +229,8 @@ var allowed = map[string][]string{
 	// whether what was installed is what its header says: pure but for its view of the root
 	"worker/tester/integrity": {"albs", "rpm", "sandbox/examine"},
 	// which files are tests of packages, how they are run and what they came to: pure
-	"worker/tester/suite": {"albs", "tap"},
+	"worker/tester/suite": {"albs", "tap", "worker/tester/tmt"},
+	"worker/tester/tmt":   {"albs"}, // one form in which people keep them, with rules of its own: pure
 	// what it would do to others of its repositories
 	"worker/tester/survey": {"albs", "repodata", "rpm", "rpm/depend"},
 	"worker/signer":        {"worker", "albs", "disk", "sandbox", "rpm", "pgp", "sshkey", "tty", "attest", "attest/effect", "attest/keyfile", "worker/signer/token"},                                     // disk: keys, ledger state, the journal's lock; sshkey: whose approvals count

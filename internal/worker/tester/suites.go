@@ -7,8 +7,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"path"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -22,9 +24,6 @@ import (
 	"albs/internal/worker/tester/engine"
 	"albs/internal/worker/tester/suite"
 )
-
-// treeDir is where the files of a suite's commit lie inside.
-const treeDir = "/var/tmp/package-tests"
 
 // Bounds of the tests of one package.
 const (
@@ -148,27 +147,33 @@ func (r *suiteRun) suite(ctx context.Context, su albs.TestSuite) error {
 	}
 	tests, err := tree.Tests(su.Dir, su.Files)
 	if err != nil {
-		return notRun("%v in %s", err, where)
+		return notRun("%s: %v", where, err)
 	}
 	for _, name := range tree.Left {
 		fmt.Fprintf(r.log, "%q is left out: it is no file of the tree\n", name)
 	}
-	for _, t := range tests {
-		if err := r.need(ctx, t); err != nil {
-			return err
-		}
+	if err := r.need(ctx, tests); err != nil {
+		return err
 	}
-	broken := "" // the setup that failed
+	broken, part := "", "" // the setup that failed, and of what
 	for _, t := range tests {
 		name := t.Name
-		if len(r.pkg.Suites) > 1 {
+		if len(r.pkg.Suites) > 1 && !path.IsAbs(name) { // others are of the whole tree
 			name = path.Join(su.Dir, name)
 		}
-		if broken != "" {
-			r.note(name, albs.TestNotRun, broken+" failed", 0)
+		if t.Part != part {
+			broken, part = "", t.Part
+		}
+		if t.Skip != "" || broken != "" {
+			status, why := albs.TestSkipped, t.Skip
+			if why == "" {
+				status, why = albs.TestNotRun, broken+" failed"
+			}
+			r.note(name, status, why, 0)
+			fmt.Fprintf(r.log, "== %s: %s: %s\n", name, status, why)
 			continue
 		}
-		good, err := r.file(ctx, tree, su.Dir, t, name)
+		good, err := r.file(ctx, tree, t, name)
 		if err != nil {
 			return err
 		}
@@ -179,23 +184,50 @@ func (r *suiteRun) suite(ctx context.Context, su albs.TestSuite) error {
 	return nil
 }
 
-// need installs the program that runs a test, where it isn't there.
-func (r *suiteRun) need(ctx context.Context, t suite.Test) error {
-	found, err := r.env.Examine(ctx, []examine.Ask{{Path: t.Program}})
-	if err == nil && (found[0].Kind == examine.Absent || found[0].Kind == examine.Link && found[0].Leads == examine.Absent) {
-		err = r.env.Install(ctx, []string{t.Program}, r.log)
+// need installs what tests need and what they want, where it isn't there.
+func (r *suiteRun) need(ctx context.Context, tests []suite.Test) error {
+	asked := map[string]bool{}
+	for _, t := range tests {
+		if t.Skip != "" {
+			continue
+		}
+		for i, what := range slices.Concat(t.Needs, t.Wants) {
+			if asked[what] {
+				continue
+			}
+			asked[what] = true
+			err := r.have(ctx, what)
+			switch {
+			case !errors.Is(err, albs.Invalid) || ctx.Err() != nil:
+				if err != nil {
+					return err
+				}
+			case i < len(t.Needs):
+				return notRun("%s needs %s, and no package that has it can be installed: %v", t.Name, what, err)
+			default:
+				fmt.Fprintf(r.log, "%s does without %s: %v\n", t.Name, what, err)
+			}
+		}
 	}
-	if errors.Is(err, albs.Invalid) && ctx.Err() == nil {
-		return notRun("%s needs %s, and no package that has it can be installed: %v", t.Name, t.Program, err)
+	return nil
+}
+
+// have installs a package or, where the path isn't there, one that has that.
+func (r *suiteRun) have(ctx context.Context, what string) error {
+	if path.IsAbs(what) {
+		found, err := r.env.Examine(ctx, []examine.Ask{{Path: what}})
+		if err != nil || found[0].Kind != examine.Absent && (found[0].Kind != examine.Link || found[0].Leads != examine.Absent) {
+			return err
+		}
 	}
-	return err
+	return r.env.Install(ctx, []string{what}, r.log)
 }
 
 // file runs one test on the tree as it is in git, and reports whether it is good.
-func (r *suiteRun) file(ctx context.Context, tree suite.Tree, dir string, t suite.Test, name string) (bool, error) {
+func (r *suiteRun) file(ctx context.Context, tree suite.Tree, t suite.Test, name string) (bool, error) {
 	fmt.Fprintf(r.log, "== %s\n", name)
 	began := time.Now()
-	o, err := r.run(ctx, tree, dir, t)
+	o, err := r.run(ctx, tree, t)
 	took := time.Since(began)
 	if ctx.Err() != nil {
 		if err = context.Cause(ctx); errors.Is(err, albs.Invalid) { // the stage's time is over
@@ -228,21 +260,28 @@ var statuses = map[tap.Status]albs.TestStatus{tap.Passed: albs.TestPassed, tap.F
 
 // run runs a test. What it came to for its own fault may also be an Invalid or NotFound
 // error.
-func (r *suiteRun) run(ctx context.Context, tree suite.Tree, dir string, t suite.Test) (suite.Outcome, error) {
+func (r *suiteRun) run(ctx context.Context, tree suite.Tree, t suite.Test) (suite.Outcome, error) {
 	if err := r.restore(ctx, tree); err != nil {
 		return suite.Outcome{}, err
 	}
-	env, err := suite.Variables(r.spec.Env)
+	set := map[string]string{}
+	maps.Copy(set, t.Env)
+	maps.Copy(set, r.spec.Env) // the task's say what is tested now
+	env, err := suite.Variables(set)
 	if err != nil {
 		return suite.Outcome{}, err
+	}
+	limit := r.limit(albs.StagePackage, r.spec.Root.Arch) / fileFraction
+	if own := r.stretch(t.Time, r.spec.Root.Arch); own > 0 && own < limit {
+		limit = own
 	}
 	r.foul = true
 	var out bytes.Buffer
 	code, err := r.env.Run(ctx, sandbox.Cmd{
-		Argv: t.Argv, Dir: path.Join(treeDir, dir), User: sandbox.UserRoot, Network: r.spec.Network,
+		Argv: t.Argv, Dir: path.Join(suite.Folder, t.Dir), User: sandbox.UserRoot, Network: r.spec.Network,
 		Env:    append(env, "PACKAGE_NAME="+r.nevra.Name, "PACKAGE_NEVRA="+r.pkg.NEVRA),
 		Stdout: io.MultiWriter(&out, r.log), Stderr: r.log,
-		Limits: sandbox.Limits{Time: r.limit(albs.StagePackage, r.spec.Root.Arch) / fileFraction, Output: maxSaid},
+		Limits: sandbox.Limits{Time: limit, Output: maxSaid},
 	})
 	if err != nil {
 		return suite.Outcome{}, err
@@ -275,7 +314,7 @@ func (r *suiteRun) restore(ctx context.Context, tree suite.Tree) error {
 			}
 		}
 		code, err := r.env.Run(ctx, sandbox.Cmd{
-			Argv: []string{"/bin/sh", "-c", `rm -rf "$@"`, "sh", treeDir, suite.Report}, User: sandbox.UserRoot,
+			Argv: []string{"/bin/sh", "-c", `rm -rf "$@"`, "sh", suite.Folder, suite.Report}, User: sandbox.UserRoot,
 			Stdout: r.log, Stderr: r.log, Limits: sandbox.Limits{Output: 64 << 10},
 		})
 		if err == nil && code != 0 {
@@ -287,7 +326,7 @@ func (r *suiteRun) restore(ctx context.Context, tree suite.Tree) error {
 	}
 	var files []sandbox.Copy
 	for _, f := range tree.Files {
-		files = append(files, sandbox.Copy{Data: f.Data, To: path.Join(treeDir, f.Name), User: sandbox.UserRoot, Exec: f.Exec})
+		files = append(files, sandbox.Copy{Data: f.Data, To: path.Join(suite.Folder, f.Name), User: sandbox.UserRoot, Exec: f.Exec})
 	}
 	return r.env.CopyIn(ctx, files...)
 }

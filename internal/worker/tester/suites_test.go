@@ -144,9 +144,15 @@ func TestSuites(t *testing.T) {
 		"bad/z.sh":         "true\n",
 		"skip/a.bats":      "@test later { skip 'no hardware'; }\n",
 		"play/site.yml":    "- hosts: all\n",
+
+		"fmf/.fmf/version":   "1\n",
+		"fmf/main.fmf":       "environment: {DEPTH: 2, EXTRA: none}\n",
+		"fmf/tests/main.fmf": "test: ./run.sh\n/good: {require: grep, recommend: nosuch-package}\n/bad: {test+: ' 1'}\n/error: {test+: ' 7'}\n/known: {test+: ' 1', result: xfail}\n/pipe: {test: 'false | cat'}\n/slow: {test: sleep 86399, duration: 1s}\n/off: {enabled: false}\n",
+		"fmf/tests/run.sh":   "#!/bin/sh\n[ $DEPTH$EXTRA = 2all ] && [ -e $TMT_TREE/main.fmf ] && echo 1..0 && exit $1\n",
+		"fmf/plans/main.fmf": "discover: {how: fmf, test: good}\nexecute: {how: tmt}\n/broken: {order: 1, prepare: {script: 'false'}}\n/script: {discover: , execute: {script: [test -e plans/main.fmf, exit 3]}}\n/whole: {prepare: {script: touch /var/tmp/prepared}, discover: {how: shell, tests: [{name: own, test: ./run.sh, path: /tests}]}}\n",
 	})
 	spec := &albs.TestSpec{Root: w.root, Stages: packageStages, Env: map[string]string{"EXTRA": "all"}}
-	for _, dir := range []string{"good", "more", "bad", "skip", "play"} {
+	for _, dir := range []string{"good", "more", "bad", "skip", "play", "fmf/tests", "fmf"} {
 		s := albs.TestSuite{Repository: "https://git.example/tests.git", Commit: strings.Repeat("c0ffee00", 5), Tree: tree, Dir: dir}
 		if dir == "bad" {
 			s.Files = []string{"a.bats", "b.sh", "c.sh", "d.sh", "e.sh", "z.sh"} // and not y
@@ -172,6 +178,12 @@ func TestSuites(t *testing.T) {
 		}},
 		{"once", []int{3}, albs.TestSkipped, "all of its tests are skipped: no hardware", []string{"a.bats: later skipped", "a.bats skipped"}},
 		{"changes", []int{4}, albs.TestNotRun, "site.yml needs /usr/bin/ansible-playbook, and no package that has it can be installed", nil},
+		{"guards", []int{5, 6}, albs.TestFailed, "7 of 13 cases failed: /tests/bad: it ended with code 1", []string{
+			"/tests/bad failed", "/tests/error failed", "/tests/good passed", "/tests/known todo", "/tests/off skipped", "/tests/pipe failed", "/tests/slow failed",
+			"/plans/broken > prepare-1-1 failed", "/plans/broken > /tests/good not_run",
+			"/plans/script > /script-00 passed", "/plans/script > /script-01 failed",
+			"/plans/whole > prepare-1-1 passed", "/plans/whole > /own passed",
+		}},
 	}
 	for _, tt := range tests {
 		p := w.pkg(t, tt.name)
@@ -194,7 +206,7 @@ func TestSuites(t *testing.T) {
 			t.Errorf("%s (-want +got):\n%s", tt.name, diff)
 		}
 	}
-	if !strings.Contains(log, "words\n") || !strings.Contains(log, "== a.bats: failed: 1 of 2 cases failed, first wrong\n") {
+	if !strings.Contains(log, "words\n") || !strings.Contains(log, "== a.bats: failed: 1 of 2 cases failed, first wrong\n") || !strings.Contains(log, "/tests/good does without nosuch-package: ") {
 		t.Errorf("the log doesn't say what tests said:\n%s", log)
 	}
 }
@@ -321,7 +333,7 @@ func TestManyCases(t *testing.T) {
 	}
 	r.cases = nil
 	r.env = &says{out: out.String()}
-	if good, err := r.file(t.Context(), suite.Tree{}, "", suite.Test{Name: "a.sh", Argv: []string{"./a.sh"}}, "a.sh"); !good || err != nil || len(r.cases) != maxSingle+1 {
+	if good, err := r.file(t.Context(), suite.Tree{}, suite.Test{Name: "a.sh", Argv: []string{"./a.sh"}}, "a.sh"); !good || err != nil || len(r.cases) != maxSingle+1 {
 		t.Errorf("%v, %v, %d cases", good, err, len(r.cases))
 	}
 }
@@ -367,8 +379,8 @@ func TestNoTests(t *testing.T) {
 		say       string
 		want      albs.TestStatus
 	}{
-		{"no folder", "nosuch", nil, "there is no folder nosuch in commit c0ffee00c0ff of https://git.example/t.git", albs.TestNotRun},
-		{"no tests", "r", nil, "the folder r has no tests in commit", albs.TestNotRun},
+		{"no folder", "nosuch", nil, "commit c0ffee00c0ff of https://git.example/t.git: there is no folder nosuch", albs.TestNotRun},
+		{"no tests", "r", nil, "https://git.example/t.git: the folder r has no tests", albs.TestNotRun},
 		{"no tree", "t", albs.Errorf(albs.Invalid, "the tree is no tar"), "commit c0ffee00c0ff of https://git.example/t.git can't be had: the tree is no tar", albs.TestNotRun},
 		{"no master", "t", albs.Errorf(albs.Unavailable, "no answer"), "no answer", ""},
 	} {

@@ -116,11 +116,15 @@ const slower = 10
 
 // limit returns how long a stage may take in roots of arch.
 func (j jobs) limit(stage albs.TestStage, arch albs.Arch) time.Duration {
-	l := cmp.Or(j.limits[stage], defaultLimit)
+	return j.stretch(cmp.Or(j.limits[stage], defaultLimit), arch)
+}
+
+// stretch returns how long takes in roots of arch what usually takes t.
+func (j jobs) stretch(t time.Duration, arch albs.Arch) time.Duration {
 	if slices.Contains(j.emulated, arch) {
-		l *= slower
+		t *= slower
 	}
-	return l
+	return t
 }
 
 // do tests the packages of one task.

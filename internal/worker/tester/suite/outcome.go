@@ -37,6 +37,12 @@ func (t Test) Judge(output, report []byte, code int) Outcome {
 			why = fmt.Sprintf("the task %q failed", task)
 		}
 		return Outcome{Status: tap.Failed, Reason: why}
+	case t.Form == Code && code == 1 && t.Fails:
+		return Outcome{Status: tap.Todo, Reason: "it is known to fail"}
+	case t.Form == Code && code == 0 && t.Fails:
+		return Outcome{Status: tap.Failed, Reason: "it passed, and is said to be known to fail"}
+	case t.Form == Code && code > 1:
+		return Outcome{Status: tap.Failed, Reason: fmt.Sprintf("it ended with code %d, which is an error of the test", code)}
 	case t.Form == TAP || t.Form == Any && tap.Seems(output):
 		r, _ = tap.Parse(bytes.NewReader(output)) // which can be read
 	case code != 0:

@@ -5,8 +5,10 @@ import (
 	"bytes"
 	"errors"
 	"io/fs"
+	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	gocmp "github.com/google/go-cmp/cmp"
 
@@ -122,14 +124,14 @@ func TestTests(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := []Test{
-		{"0_init.yml", true, []string{ansible, "-i", "localhost,", "-c", "local", "./0_init.yml"}, ansible, Play},
-		{"0_install", true, []string{"/bin/bash", "./0_install"}, "/bin/bash", Any},
-		{"0a.sh", false, []string{"/bin/sh", "./0a.sh"}, "/bin/sh", Any},
-		{"a.bats", false, []string{bats, "--tap", "./a.bats"}, bats, TAP},
-		{"b.sh", false, []string{"/usr/bin/env", "bash", "./b.sh"}, "/usr/bin/bash", Any},
-		{"c.py", false, []string{"/usr/bin/python3", "-u", "./c.py"}, "/usr/bin/python3", Any},
-		{"d.py", false, []string{pytest, "-p", "no:cacheprovider", "--junit-xml=" + Report, "./d.py"}, pytest, JUnit},
-		{"f.bash", false, []string{"/bin/bash", "./f.bash"}, "/bin/bash", Any},
+		{Name: "0_init.yml", Setup: true, Dir: "t", Argv: []string{ansible, "-i", "localhost,", "-c", "local", "./0_init.yml"}, Needs: []string{ansible}, Form: Play},
+		{Name: "0_install", Setup: true, Dir: "t", Argv: []string{"/bin/bash", "./0_install"}, Needs: []string{"/bin/bash"}},
+		{Name: "0a.sh", Dir: "t", Argv: []string{"/bin/sh", "./0a.sh"}, Needs: []string{"/bin/sh"}},
+		{Name: "a.bats", Dir: "t", Argv: []string{bats, "--tap", "./a.bats"}, Needs: []string{bats}, Form: TAP},
+		{Name: "b.sh", Dir: "t", Argv: []string{"/usr/bin/env", "bash", "./b.sh"}, Needs: []string{"/usr/bin/bash"}},
+		{Name: "c.py", Dir: "t", Argv: []string{"/usr/bin/python3", "-u", "./c.py"}, Needs: []string{"/usr/bin/python3"}},
+		{Name: "d.py", Dir: "t", Argv: []string{pytest, "-p", "no:cacheprovider", "--junit-xml=" + Report, "./d.py"}, Needs: []string{pytest}, Form: JUnit},
+		{Name: "f.bash", Dir: "t", Argv: []string{"/bin/bash", "./f.bash"}, Needs: []string{"/bin/bash"}},
 	}
 	if diff := gocmp.Diff(want, tests); diff != "" {
 		t.Errorf("-want +got:\n%s", diff)
@@ -190,6 +192,73 @@ PLAY RECAP ****
 localhost : ok=1 failed=1
 `
 
+// TestDescribed: where metadata of tmt is, it says what is run, and the files beside it are
+// no tests of themselves.
+func TestDescribed(t *testing.T) {
+	t.Parallel()
+	tree := func(files map[string]string) Tree {
+		var tree Tree
+		for name, text := range files {
+			tree.Files = append(tree.Files, File{Name: name, Data: []byte(text)})
+		}
+		slices.SortFunc(tree.Files, func(a, b File) int { return strings.Compare(a.Name, b.Name) })
+		return tree
+	}
+	files := map[string]string{
+		"p/.fmf/version":         "1\n",
+		"p/main.fmf":             "environment: {A: 1}\n",
+		"p/tests/smoke/main.fmf": "test: ./smoke.sh\nduration: 1m\nrequire: sed\nrecommend: gdb\n/a:\n/b: {result: xfail}\n/c: {enabled: false}\n",
+		"p/tests/smoke/smoke.sh": "#!/bin/sh\n",
+		"p/tests/run.sh":         "#!/bin/sh\n",
+		"p/plain/a.sh":           "#!/bin/sh\n",
+		"p/plans/all.fmf":        "prepare: {script: touch x}\nexecute: {script: true}\n/one:\n/two:\n",
+		"q/main.fmf":             "test: true\n",
+	}
+	env := func(name string) map[string]string {
+		return map[string]string{"A": "1", "TMT_TREE": Folder + "/p", "TMT_TEST_NAME": name}
+	}
+	argv := func(script string) []string { return []string{bash, "-e", "-o", "pipefail", "-c", script} }
+	smoke := Test{Name: "/tests/smoke/a", Argv: argv("./smoke.sh"), Dir: "p/tests/smoke", Needs: []string{bash, "sed"}, Wants: []string{"gdb"}, Env: env("/tests/smoke/a"), Time: time.Minute, Form: Code}
+	known := smoke
+	known.Name, known.Env, known.Fails = "/tests/smoke/b", env("/tests/smoke/b"), true
+	off := Test{Name: "/tests/smoke/c", Skip: "it isn't enabled"}
+	got, err := tree(files).Tests("p/tests", nil)
+	if diff := gocmp.Diff([]Test{smoke, known, off}, got); diff != "" || err != nil {
+		t.Errorf("%v; -want +got:\n%s", err, diff)
+	}
+	for _, tt := range []struct {
+		dir  string
+		only []string
+		want string // names, or what the error says
+	}{
+		{"p/tests", []string{"/tests/smoke/b"}, "/tests/smoke/b"},
+		{"p/tests", []string{"run.sh"}, `the folder p/tests has no test "run.sh"`},
+		{"p/plain", nil, "a.sh"},
+		{"p/plans", []string{"/plans/all/two > /script-00"}, "/plans/all/two > prepare-1-1, /plans/all/two > /script-00"},
+		{"q", nil, "the folder q has files *.fmf, and neither it nor one above it has the file .fmf/version"},
+		{".", nil, "the folder . has files *.fmf"},
+	} {
+		tests, err := tree(files).Tests(tt.dir, tt.only)
+		var names []string
+		for _, x := range tests {
+			names = append(names, x.Name)
+		}
+		got := strings.Join(names, ", ")
+		if err != nil {
+			got = err.Error()
+		}
+		if !strings.Contains(got, tt.want) || err != nil && !errors.Is(err, albs.Invalid) {
+			t.Errorf("%s %q: %q, want %q", tt.dir, tt.only, got, tt.want)
+		}
+	}
+	for say, text := range map[string]string{"the key path: there is no folder p/nosuch": "test: x\npath: /nosuch", "the key environment": "test: x\nenvironment: {'A B': 1}", "the key tty": "test: x\ntty: true"} {
+		files["p/tests/smoke/main.fmf"] = text
+		if _, err := tree(files).Tests("p/tests", nil); !errors.Is(err, albs.Invalid) || !strings.Contains(err.Error(), say) {
+			t.Errorf("%v, want Invalid saying %q", err, say)
+		}
+	}
+}
+
 func TestJudge(t *testing.T) {
 	t.Parallel()
 	good := `<testsuites><testsuite><testcase classname="a" name="b"/></testsuite></testsuites>`
@@ -215,6 +284,12 @@ func TestJudge(t *testing.T) {
 		{"pytest passed", Test{Form: JUnit}, "", good, 0, tap.Passed, "", 1},
 		{"pytest broke afterwards", Test{Form: JUnit}, "", good, 3, tap.Failed, "ended with code 3", 1},
 		{"pytest without tests", Test{Form: JUnit}, "", "<testsuites/>", 5, tap.Failed, "code 5", 0},
+		{"a command", Test{Form: Code}, "1..0\n", "", 0, tap.Passed, "", 0},
+		{"a command that fails", Test{Form: Code}, "1..1\nok 1\n", "", 1, tap.Failed, "it ended with code 1", 0},
+		{"a command in error", Test{Form: Code}, "", "", 2, tap.Failed, "code 2, which is an error of the test", 0},
+		{"a command known to fail", Test{Form: Code, Fails: true}, "", "", 1, tap.Todo, "known to fail", 0},
+		{"one that doesn't any more", Test{Form: Code, Fails: true}, "", "", 0, tap.Failed, "it passed, and", 0},
+		{"one in error", Test{Form: Code, Fails: true}, "", "", 3, tap.Failed, "an error of the test", 0},
 		{"a play", Test{Form: Play}, "PLAY RECAP ***\n", "", 0, tap.Passed, "", 0},
 		{"a task that failed", Test{Form: Play}, play, "", 2, tap.Failed, `the task "wants more" failed`, 0},
 		{"no task that failed", Test{Form: Play}, play[:strings.Index(play, "TASK [wants")], "", 4, tap.Failed, "it ended with code 4", 0},
@@ -261,6 +336,7 @@ func TestVariables(t *testing.T) {
 
 func FuzzRead(f *testing.F) {
 	f.Add(packed(f, file("t/a.sh", 0o755), link("t/b.bats", "a.sh")), "t")
+	f.Add(packed(f, file("t/a.fmf", 0o644), file("t/.fmf/version", 0o644)), "t")
 	f.Add([]byte{}, "")
 	f.Fuzz(func(t *testing.T, b []byte, dir string) {
 		tree, err := Read(bytes.NewReader(b))
@@ -280,7 +356,10 @@ func FuzzRead(f *testing.F) {
 			t.Errorf("%d tests, %v", len(tests), err)
 		}
 		for _, x := range tests {
-			if len(x.Argv) == 0 || !strings.HasPrefix(x.Program, "/") || !strings.HasPrefix(x.Argv[0], "/") {
+			if x.Skip != "" {
+				continue
+			}
+			if len(x.Argv) == 0 || !strings.HasPrefix(x.Needs[0], "/") || !strings.HasPrefix(x.Argv[0], "/") {
 				t.Errorf("%+v", x)
 			}
 		}
@@ -288,10 +367,10 @@ func FuzzRead(f *testing.F) {
 }
 
 func FuzzJudge(f *testing.F) {
-	f.Add([]byte("1..1\nok 1\n"), []byte(report), 0, int(JUnit))
-	f.Add([]byte(play), []byte{}, 2, int(Play))
-	f.Fuzz(func(t *testing.T, output, left []byte, code, form int) {
-		o := Test{Form: Form(form)}.Judge(output, left, code)
+	f.Add([]byte("1..1\nok 1\n"), []byte(report), 0, int(JUnit), false)
+	f.Add([]byte(play), []byte{}, 2, int(Play), false)
+	f.Fuzz(func(t *testing.T, output, left []byte, code, form int, fails bool) {
+		o := Test{Form: Form(form), Fails: fails}.Judge(output, left, code)
 		if o.Status == tap.Passed && code != 0 || (o.Reason == "") != (o.Status == tap.Passed) {
 			t.Errorf("code %d: %+v", code, o)
 		}
