@@ -226,6 +226,7 @@ var allowed = map[string][]string{
 	// what a tester asks of those that make its roots, and those
 	"worker/tester/engine":        {"albs", "sandbox", "sandbox/examine"},
 	"worker/tester/engine/native": {"albs", "sandbox", "worker/tester/engine"},
+	"worker/tester/engine/podman": {"albs", "sandbox", "worker/tester/engine", "worker/tester/engine/native"},
 	// whether what was installed is what its header says: pure but for its view of the root
 	"worker/tester/integrity": {"albs", "rpm", "sandbox/examine"},
 	// which files are tests of packages, how they are run and what they came to: pure

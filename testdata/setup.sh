@@ -1,7 +1,7 @@
 #!/bin/sh
 # setup.sh [--long]: installs what building, testing and the demo need of the host and
 # isn't there yet: Debian 12 by apt, EL and Fedora by dnf; with --long also what only the
-# long tests use: the browser, from Debian, and there, where ALBS_MOCK_SRC names a checkout
+# long tests use: the browser and podman, from Debian, and there, where ALBS_MOCK_SRC names a checkout
 # of mock, what that needs, and qemu for programs of other arches, which
 # it registers with the kernel. Run by root it also makes the user albs with a range
 # of subordinate ids, for buildroots. It changes nothing else and says all that it does.
@@ -41,7 +41,7 @@ install() {
 missing=
 if command -v apt-get >/dev/null 2>&1; then
 	for p in rpm rpm2cpio createrepo-c dnf libsolv-tools zstd debugedit dwz elfutils file bubblewrap uidmap dpkg-dev gcc libc6-dev \
-		postgresql gnupg git ca-certificates curl libxml2-utils openscap-scanner xorriso softhsm2 rsync openssh-client openssh-server python3-aiosmtpd bats ${long:+chromium qemu-user-static binfmt-support} $mock; do
+		postgresql gnupg git ca-certificates curl libxml2-utils openscap-scanner xorriso softhsm2 rsync openssh-client openssh-server python3-aiosmtpd bats ${long:+chromium qemu-user-static binfmt-support podman crun catatonit} $mock; do
 		[ "$(dpkg-query -W -f '${db:Status-Status}' "$p" 2>/dev/null)" = installed ] || missing="$missing $p"
 	done
 	# shellcheck disable=SC2086 # a list of words

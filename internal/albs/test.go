@@ -61,8 +61,11 @@ func (s TestStatus) Bad() bool { return s != TestPassed && s != TestSkipped && s
 // MaxTested is how many packages one task tests.
 const MaxTested = 20
 
-// EngineNative is the engine of tests that is meant where none is named.
-const EngineNative = "native"
+// Engines of tests, which make the roots.
+const (
+	EngineNative = "native" // namespaces; it is meant where none is named
+	EnginePodman = "podman" // containers
+)
 
 // TestSpec asks for tests of packages, each in a fresh root.
 type TestSpec struct {

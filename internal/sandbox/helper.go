@@ -57,6 +57,8 @@ type job struct {
 	Env     []string       `json:"env,omitempty"`
 	Program string         `json:"program,omitempty"` // must be there in the root, unless ""
 	UID     int            `json:"uid,omitempty"`     // of Argv, in the namespace
+	Hide    []string       `json:"hide,omitempty"`    // folders of the host that Argv sees empty, its own to write
+	Began   string         `json:"began,omitempty"`   // a file that Argv makes; unless "", it has failed without
 	Limits  rlimits        `json:"limits"`
 	Disk    int64          `json:"disk,omitempty"`  // bytes that may lie below Watch
 	Watch   []string       `json:"watch,omitempty"` // host folders
@@ -293,6 +295,12 @@ func (j *job) setUp() error {
 			return fmt.Errorf("mount %s: %w", m.Name, err)
 		}
 	}
+	for _, dir := range j.Hide {
+		err := unix.Mount("tmpfs", dir, "tmpfs", unix.MS_NOSUID|unix.MS_NODEV, "mode=755")
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return fmt.Errorf("hide %s: %w", dir, err)
+		}
+	}
 	return nil
 }
 
@@ -346,6 +354,12 @@ func (j *job) exec() (report, error) {
 	}()
 	select {
 	case r := <-ended:
+		if j.Began == "" || r.Error != "" {
+			return r, nil
+		}
+		if _, err := os.Lstat(j.Began); err != nil {
+			return report{Error: fmt.Sprintf("%s ended with code %d before the program began", filepath.Base(j.Argv[0]), r.Exit), Kind: albs.Unavailable}, nil
+		}
 		return r, nil
 	case <-full:
 		return report{Full: true}, nil
@@ -381,28 +395,41 @@ func hasProgram(name string) (bool, error) {
 // go of the process: a helper under them could start no thread any more when the work
 // has taken all that is allowed.
 func (l rlimits) wrap(argv []string) ([]string, error) {
-	args := []string{"/usr/bin/prlimit", "--core=0:0"}
+	words, err := l.words()
+	if err != nil {
+		return nil, err
+	}
+	args := []string{"/usr/bin/prlimit"}
+	for _, w := range words {
+		args = append(args, "--"+w)
+	}
+	return slices.Concat(args, []string{"--"}, argv), nil
+}
+
+// words returns the limits as NAME=SOFT:HARD, which prlimit understands and podman too.
+func (l rlimits) words() ([]string, error) {
+	words := []string{"core=0:0"}
 	for _, b := range []struct {
-		option string
-		what   int
-		n      int64
+		name string
+		what int
+		n    int64
 	}{
-		{"--nofile", unix.RLIMIT_NOFILE, 16384},
-		{"--nproc", unix.RLIMIT_NPROC, int64(l.Processes)},
-		{"--fsize", unix.RLIMIT_FSIZE, l.File},
-		{"--cpu", unix.RLIMIT_CPU, l.CPU},
+		{"nofile", unix.RLIMIT_NOFILE, 16384},
+		{"nproc", unix.RLIMIT_NPROC, int64(l.Processes)},
+		{"fsize", unix.RLIMIT_FSIZE, l.File},
+		{"cpu", unix.RLIMIT_CPU, l.CPU},
 	} {
 		if b.n <= 0 {
 			continue
 		}
 		var have syscall.Rlimit
 		if err := syscall.Getrlimit(b.what, &have); err != nil {
-			return nil, fmt.Errorf("read the limit %s: %w", b.option, err)
+			return nil, fmt.Errorf("read the limit %s: %w", b.name, err)
 		}
 		n := min(uint64(b.n), have.Max)
-		args = append(args, fmt.Sprintf("%s=%d:%d", b.option, n, n))
+		words = append(words, fmt.Sprintf("%s=%d:%d", b.name, n, n))
 	}
-	return slices.Concat(args, []string{"--"}, argv), nil
+	return words, nil
 }
 
 // watch closes full once the watched folders hold more than the limit. No quota can

@@ -2,6 +2,7 @@ package sandbox
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -307,58 +308,84 @@ func (j *job) give(c *ccache.Cache, to string) []string {
 // is an Invalid error, a program that the root doesn't have NotFound, the end of ctx its
 // cause.
 func (r *Root) Run(ctx context.Context, c Cmd) (int, error) {
-	if len(c.Argv) == 0 {
-		return 0, albs.Errorf(albs.Invalid, "there is no program to run")
-	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.closed {
-		return 0, albs.Errorf(albs.Internal, "the root is closed")
-	}
-	if err := c.Limits.Check(); err != nil {
+	in, err := r.inside(c)
+	if err != nil {
 		return 0, err
 	}
-	lim := c.Limits.or(r.e.cfg.Limits)
-	uid := r.owner(UserBuild)
-	home := "/builddir"
 	args := []string{"--unshare-all", "--uid", strconv.Itoa(buildID), "--gid", strconv.Itoa(buildID)}
-	switch c.User {
-	case UserBuild, "":
-		if c.Network {
-			args = append(args, "--share-net")
-		}
-	case UserRoot:
-		uid, home = 0, "/root"
+	if c.User == UserRoot {
 		args = append([]string{"--unshare-pid", "--unshare-ipc", "--unshare-uts", "--unshare-cgroup-try"}, rootCaps...)
 		if !c.Network {
 			args = append(args, "--unshare-net")
 		}
-	default:
-		return 0, albs.Errorf(albs.Invalid, "no user %q in a root", c.User)
+	} else if c.Network {
+		args = append(args, "--share-net")
 	}
-	dir := c.Dir
-	if dir == "" {
-		dir = map[bool]string{true: "/", false: "/builddir"}[c.User == UserRoot]
-	}
-	j := &job{
-		Op:      opExec,
-		Mounts:  []mount{r.place.mount},
-		Program: c.Argv[0],
-		Env:     slices.Concat(environment, []string{"HOME=" + home}, c.Env),
-		UID:     uid,
-		Limits:  lim.rlimits(),
-		Disk:    lim.Disk,
-		Watch:   []string{r.place.mount.written()},
-	}
-	args = append(args, "--hostname", "albs", "--bind", filepath.Join(stage, rootName), "/")
+	j := r.job(c, in.lim)
+	j.Env, j.UID, j.Limits = in.env, in.uid, in.lim.rlimits()
+	args = append(args, "--hostname", hostname, "--bind", filepath.Join(stage, rootName), "/")
 	if c.Cache != nil {
 		args = append(args, j.give(c.Cache, ccache.Dir)...)
 		j.Env = c.Cache.Environment(j.Env)
 	}
-	args = append(args, "--dev", "/dev", "--proc", "/proc", "--tmpfs", "/dev/shm", "--chdir", dir, "--")
-	j.Argv = bubblewrap(append(args, c.Argv...))
-	if r.place.root.Arch == albs.I686 {
-		j.Argv = append([]string{"/usr/bin/setarch", "i686", "--"}, j.Argv...)
+	args = append(args, "--dev", "/dev", "--proc", "/proc", "--tmpfs", "/dev/shm", "--chdir", in.dir, "--")
+	j.Argv = r.personality(bubblewrap(append(args, c.Argv...)))
+	return r.e.step(ctx, j, stdio{in: c.Stdin, out: c.Stdout, err: c.Stderr}, in.lim, true)
+}
+
+// hostname is that of every root.
+const hostname = "albs"
+
+// inside is what a Cmd says of the program that it runs.
+type inside struct {
+	uid int // in the namespace
+	dir string
+	env []string
+	lim Limits
+}
+
+// inside reads c, and refuses what can't be run here.
+func (r *Root) inside(c Cmd) (inside, error) {
+	if len(c.Argv) == 0 {
+		return inside{}, albs.Errorf(albs.Invalid, "there is no program to run")
 	}
-	return r.e.step(ctx, j, stdio{in: c.Stdin, out: c.Stdout, err: c.Stderr}, lim, true)
+	if r.closed {
+		return inside{}, albs.Errorf(albs.Internal, "the root is closed")
+	}
+	if err := c.Limits.Check(); err != nil {
+		return inside{}, err
+	}
+	in := inside{uid: r.owner(UserBuild), lim: c.Limits.or(r.e.cfg.Limits)}
+	home, dir := "/builddir", "/builddir"
+	switch c.User {
+	case UserBuild, "":
+	case UserRoot:
+		in.uid, home, dir = 0, "/root", "/"
+	default:
+		return inside{}, albs.Errorf(albs.Invalid, "no user %q in a root", c.User)
+	}
+	in.dir = cmp.Or(c.Dir, dir)
+	in.env = slices.Concat(environment, []string{"HOME=" + home}, c.Env)
+	return in, nil
+}
+
+// job returns the job of running c's program in the root, without what runs it.
+func (r *Root) job(c Cmd, lim Limits) *job {
+	return &job{
+		Op:      opExec,
+		Mounts:  []mount{r.place.mount},
+		Program: c.Argv[0],
+		Disk:    lim.Disk,
+		Watch:   []string{r.place.mount.written()},
+	}
+}
+
+// personality has the program at argv believe that it runs on the root's arch.
+func (r *Root) personality(argv []string) []string {
+	if r.place.root.Arch == albs.I686 {
+		return append([]string{"/usr/bin/setarch", "i686", "--"}, argv...)
+	}
+	return argv
 }

@@ -17,12 +17,22 @@ import (
 )
 
 // New returns the engine that makes its roots with e.
-func New(e *sandbox.Engine) engine.Engine { return native{e} }
+func New(e *sandbox.Engine) engine.Engine { return With(albs.EngineNative, e, (*sandbox.Root).Run) }
 
-type native struct{ sandbox *sandbox.Engine }
+// With returns an engine of another name whose environments are those of e too, but for
+// how programs are run there, which is run, with the errors of sandbox.Root.Run.
+func With(name string, e *sandbox.Engine, run func(*sandbox.Root, context.Context, sandbox.Cmd) (int, error)) engine.Engine {
+	return native{name, e, run}
+}
+
+type native struct {
+	name    string
+	sandbox *sandbox.Engine
+	run     func(*sandbox.Root, context.Context, sandbox.Cmd) (int, error)
+}
 
 // Name implements engine.Engine.
-func (native) Name() string { return albs.EngineNative }
+func (n native) Name() string { return n.name }
 
 // Base implements engine.Engine.
 func (n native) Base(ctx context.Context, root albs.Root, repos []sandbox.Repo, log io.Writer) (engine.Base, error) {
@@ -30,13 +40,14 @@ func (n native) Base(ctx context.Context, root albs.Root, repos []sandbox.Repo, 
 	if err != nil {
 		return nil, err
 	}
-	return &base{Base: b, repos: slices.Clone(repos), log: log}, nil
+	return &base{Base: b, engine: n, repos: slices.Clone(repos), log: log}, nil
 }
 
 type base struct {
 	*sandbox.Base
-	repos []sandbox.Repo
-	log   io.Writer
+	engine native
+	repos  []sandbox.Repo
+	log    io.Writer
 
 	mu   sync.Mutex
 	made int // environments
@@ -51,7 +62,7 @@ func (b *base) Environment(ctx context.Context) (engine.Environment, error) {
 	if err != nil {
 		return nil, err
 	}
-	return environment{r, b.repos}, nil
+	return environment{r, b.engine, b.repos}, nil
 }
 
 // warm has the metadata of the repositories read ahead, before the second environment is
@@ -75,7 +86,13 @@ func (b *base) warm(ctx context.Context) error {
 
 type environment struct {
 	*sandbox.Root
-	repos []sandbox.Repo
+	engine native
+	repos  []sandbox.Repo
+}
+
+// Run implements engine.Environment.
+func (e environment) Run(ctx context.Context, c sandbox.Cmd) (int, error) {
+	return e.engine.run(e.Root, ctx, c)
 }
 
 // blame makes an error Invalid that came when packages were at work.
@@ -131,6 +148,6 @@ func (e environment) Downgrade(ctx context.Context, names []string, log io.Write
 }
 
 // Reboot implements engine.Environment.
-func (environment) Reboot(context.Context, io.Writer) error {
-	return albs.Errorf(albs.NotFound, "an environment of the engine %s has no kernel of its own to boot", albs.EngineNative)
+func (e environment) Reboot(context.Context, io.Writer) error {
+	return albs.Errorf(albs.NotFound, "an environment of the engine %s has no kernel of its own to boot", e.engine.name)
 }
