@@ -180,7 +180,7 @@ var allowed = map[string][]string{
 	"master/face/roster": {"albs", "master/auth", "master/queue"},
 	"master/content":     {"albs", "master/face", "master/auth", "master/artifact", "master/provenance", "master/queue", "master/repo", "master/product"},
 	"master/api":         append([]string{"albs", "failure", "worker", "master/repo/history", "master/api/rest", "master/api/delivery", "master/api/advisories", "master/face", "master/face/roster"}, modules...),
-	"master/ui":          append([]string{"albs", "master/face", "master/face/roster", "master/ui/page", "master/ui/words", "master/repo/history", "master/ui/advisories", "master/ui/builds", "master/ui/farm", "master/ui/keys", "master/ui/notices", "master/ui/products", "master/ui/releases", "master/ui/trust"}, modules...),
+	"master/ui":          append([]string{"albs", "master/face", "master/face/roster", "master/ui/page", "master/ui/words", "master/repo/history", "master/ui/advisories", "master/ui/builds", "master/ui/farm", "master/ui/keys", "master/ui/notices", "master/ui/products", "master/ui/releases", "master/ui/tests", "master/ui/trust"}, modules...),
 	// what all pages have in common, and what says things the same way on all of them; the groups of pages know these and not each other
 	"master/ui/words":    {},
 	"master/ui/page":     {"albs", "failure", "web", "master/face", "master/auth", "master/event", "master/ui/words"}, // failure: why something failed, in words
@@ -196,6 +196,7 @@ var allowed = map[string][]string{
 	"master/ui/picture": {},
 
 	// what is said of an advisory is read, and shown as updateinfo has it; face: a file may be long on its way
+	"master/ui/tests":      {"albs", "master/auth", "master/build", "master/platform", "master/product", "master/testrun", "master/ui/page", "master/ui/words"},
 	"master/ui/notices":    {"master/ui/page", "master/auth", "master/notice"},
 	"master/ui/advisories": append([]string{"albs", "advisory", "advisory/cvss", "advisory/update", "repodata/updateinfo", "rpm", "master/errata/forms", "master/errata/match", "master/face", "master/ui/page", "master/ui/words"}, modules...),
 

@@ -430,16 +430,29 @@ type Waived struct {
 // Covers reports whether w lets a stage be one that didn't pass.
 func (w Waived) Covers(s TestStage) bool { return w.Stage == "" || w.Stage == s }
 
-// String says in a line who waives what, and why.
-func (w Waived) String() string {
-	what := "what failed"
+// WaivedSoon is how long before its end a waiver is said to end soon.
+const WaivedSoon = 3 * 24 * time.Hour
+
+// Soon reports whether w is to end soon after now, and hasn't yet.
+func (w Waived) Soon(now time.Time) bool {
+	left := w.Expires.Sub(now)
+	return left > 0 && left <= WaivedSoon
+}
+
+// What says what w lets go.
+func (w Waived) What() string {
 	switch {
 	case w.Untested:
-		what = "all of its tests"
+		return "all of its tests"
 	case w.Stage != "":
-		what = "the stage " + string(w.Stage)
+		return "the stage " + string(w.Stage)
 	}
-	return fmt.Sprintf("%s is waived by %s until %s (waiver %d): %s", what, w.Person, w.Expires.UTC().Format(time.DateOnly), w.Waiver, w.Reason)
+	return "what failed"
+}
+
+// String says in a line who waives what, and why.
+func (w Waived) String() string {
+	return fmt.Sprintf("%s is waived by %s until %s (waiver %d): %s", w.What(), w.Person, w.Expires.UTC().Format(time.DateOnly), w.Waiver, w.Reason)
 }
 
 // PublishResult says what the public place holds after the switch.

@@ -5,6 +5,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"time"
 
 	"albs/internal/albs"
 )
@@ -15,8 +16,11 @@ import (
 type WaiverBody struct {
 	Build int64 `json:"build"`
 	albs.Waived
-	// EndedBy is who took it back; "" of one that is in force until it expires.
-	EndedBy string `json:"ended_by,omitempty"`
+	// EndedBy is who took it back, with when and why; "" of one that is in force until it
+	// expires.
+	EndedBy     string    `json:"ended_by,omitempty"`
+	Ended       time.Time `json:"ended,omitzero"`
+	EndedReason string    `json:"ended_reason,omitempty"`
 }
 
 // WaiversOf returns the waivers that statements leave in force, by number: those that

@@ -87,8 +87,11 @@ type Waiver struct {
 	Person   string         `json:"person"`
 	Reason   string         `json:"reason"`
 	Expires  time.Time      `json:"expires_at"`
+	Ended    time.Time      `json:"ended_at"`
 	EndedBy  string         `json:"ended_by"`
+	EndedFor string         `json:"ended_reason"`
 	InForce  bool           `json:"in_force"`
+	Soon     bool           `json:"expires_soon"` // in force, but not for long
 }
 
 // NewWaiver asks for one.
@@ -101,11 +104,28 @@ type NewWaiver struct {
 	Days     int            `json:"days"`
 }
 
-// Waivers returns the newest waivers of a build, or of all with 0.
-func (c *Client) Waivers(ctx context.Context, id albs.BuildID) (Doc[[]Waiver], error) {
+// WaiverFilter says which waivers are asked for; the zero one is all.
+type WaiverFilter struct {
+	Build   albs.BuildID
+	State   string // "in force", "taken back" or "expired"
+	Package string // a part of the NEVRA
+}
+
+// Waivers returns the newest waivers that a filter lets through.
+func (c *Client) Waivers(ctx context.Context, f WaiverFilter) (Doc[[]Waiver], error) {
+	q := url.Values{}
+	if f.Build != 0 {
+		q.Set("build", f.Build.String())
+	}
+	if f.State != "" {
+		q.Set("state", f.State)
+	}
+	if f.Package != "" {
+		q.Set("package", f.Package)
+	}
 	path := "/tests/waivers/"
-	if id != 0 {
-		path += "?build=" + id.String()
+	if len(q) > 0 {
+		path += "?" + q.Encode()
 	}
 	return get[[]Waiver](ctx, c, path)
 }
@@ -115,7 +135,7 @@ func (c *Client) Waive(ctx context.Context, n NewWaiver) (Doc[Waiver], error) {
 	return send[Waiver](ctx, c, http.MethodPost, "/tests/waivers/", n)
 }
 
-// EndWaiver takes a waiver back.
-func (c *Client) EndWaiver(ctx context.Context, id int64) error {
-	return c.Send(ctx, http.MethodDelete, fmt.Sprintf("/tests/waivers/%d/", id), nil, nil)
+// EndWaiver takes a waiver back for a reason.
+func (c *Client) EndWaiver(ctx context.Context, id int64, reason string) error {
+	return c.Send(ctx, http.MethodDelete, fmt.Sprintf("/tests/waivers/%d/?reason=%s", id, url.QueryEscape(reason)), nil, nil)
 }

@@ -100,7 +100,7 @@ var named = map[string]map[string]string{
 		"test_skip":            "platform package stage reason actor created_at",
 		"test_stage":           "digest stage status reason started_at log", // digest: one of test_package
 		"test_suite":           "package url ref dir files failure",         // its tree is in test_pin
-		"test_waiver":          "nevra stage person reason created_at expires_at ended_at ended_by",
+		"test_waiver":          "nevra stage person reason created_at expires_at ended_at ended_by ended_reason",
 		"token":                "hash prefix note created_at used_at expires_at revoked_at",
 		"tombstone":            "digest at",
 		"transparency_leaf":    "product package leaf changed_at", // package: release keeps it

@@ -1,6 +1,7 @@
 package remote
 
 import (
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -53,9 +54,16 @@ func TestWaiverCommands(t *testing.T) {
 		{"waive", []string{"test", "waive", "7", "a-1-1.x86_64", "--stage", "upgrade", "--reason", "it is known"}, map[string][]answer{"POST /tests/waivers/": ok(doc)},
 			result{0, "the stage upgrade of a-1-1.x86_64 is waived until 2026-11-22, by waiver 4\n", ""},
 			[]string{`POST /tests/waivers/ {"build_id":7,"package":"a-1-1.x86_64","stage":"upgrade","reason":"it is known","days":14}`}},
-		{"end", []string{"test", "waivers", "end", "4"}, map[string][]answer{"DELETE /tests/waivers/4/": ok("")}, result{0, "waiver 4 is taken back\n", ""}, []string{"DELETE /tests/waivers/4/ {}"}},
-		{"end, no such", []string{"test", "waivers", "end", "5"}, map[string][]answer{"DELETE /tests/waivers/5/": problem(404, "not_found", "there is no waiver 5")},
-			result{1, "", "albs: there is no waiver 5; albs test waivers list shows all\n"}, []string{"DELETE /tests/waivers/5/ {}"}},
+		{"list, filtered", []string{"test", "waivers", "list", "--state", "taken-back", "--package", "a b"},
+			map[string][]answer{"GET /tests/waivers/?package=a+b&state=taken+back": ok("[" + strings.NewReplacer(`"in_force":true`, `"in_force":false,"ended_by":"eve","ended_reason":"it is mended"`).Replace(doc) + "]")},
+			result{0, "ID  BUILD  PACKAGE       WAIVED             STATE                            UNTIL             BY   REASON\n4   7      a-1-1.x86_64  the stage upgrade  taken back by eve: it is mended  2026-11-22 10:00  ada  it is known\n", ""}, nil},
+		{"list, soon", []string{"test", "waivers", "list"}, map[string][]answer{"GET /tests/waivers/": ok("[" + strings.Replace(doc, `"in_force":true`, `"in_force":true,"expires_soon":true`, 1) + "]")},
+			result{0, "ID  BUILD  PACKAGE       WAIVED             STATE         UNTIL             BY   REASON\n4   7      a-1-1.x86_64  the stage upgrade  expires soon  2026-11-22 10:00  ada  it is known\n", ""}, nil},
+		{"end", []string{"test", "waivers", "end", "4", "--reason", "it is mended"}, map[string][]answer{"DELETE /tests/waivers/4/?reason=it+is+mended": ok("")}, result{0, "waiver 4 is taken back\n", ""}, []string{"DELETE /tests/waivers/4/?reason=it+is+mended {}"}},
+		{"end, without a reason", []string{"test", "waivers", "end", "4"}, nil,
+			result{2, "", "albs: --reason is missing: it is stated, and shown with the package\nusage: albs test waivers end ID --reason TEXT\n"}, nil},
+		{"end, no such", []string{"test", "waivers", "end", "5", "--reason", "x"}, map[string][]answer{"DELETE /tests/waivers/5/?reason=x": problem(404, "not_found", "there is no waiver 5")},
+			result{1, "", "albs: there is no waiver 5; albs test waivers list shows all\n"}, []string{"DELETE /tests/waivers/5/?reason=x {}"}},
 	} {
 		f, url := newFake(t, tc.answers)
 		if d := cmp.Diff(tc.want, command(t, url, tc.args...), cmp.AllowUnexported(result{})); d != "" {

@@ -28,23 +28,29 @@ type waiverView struct {
 	Expires  time.Time      `json:"expires_at"`
 	Ended    *time.Time     `json:"ended_at" doc:"When somebody took it back"`
 	EndedBy  string         `json:"ended_by,omitempty"`
+	EndedFor string         `json:"ended_reason,omitempty"`
 	InForce  bool           `json:"in_force"`
+	Soon     bool           `json:"expires_soon,omitempty" doc:"It is in force, and for three days at most"`
 }
 
 func viewWaiver(w testrun.Waiver) waiverView {
+	now := time.Now()
 	return waiverView{
 		ID: w.ID, Build: w.Build, NEVRA: w.NEVRA, SHA256: w.Digest, Stage: w.Stage, Untested: w.Untested, Person: w.Person, Reason: w.Reason,
-		At: w.CreatedAt.Time, Expires: w.ExpiresAt.Time, Ended: rest.TimeOf(w.EndedAt.Time), EndedBy: w.EndedBy, InForce: w.InForce(time.Now()),
+		At: w.CreatedAt.Time, Expires: w.ExpiresAt.Time, Ended: rest.TimeOf(w.EndedAt.Time), EndedBy: w.EndedBy, EndedFor: w.EndedFor,
+		InForce: w.InForce(now), Soon: w.InForce(now) && w.Waived().Soon(now),
 	}
 }
 
 type waiversInput struct {
-	Build  albs.BuildID `query:"build" minimum:"0" doc:"Only those of this one"`
-	Before int64        `query:"before" minimum:"0" doc:"The id of the last of the page before"`
+	Build   albs.BuildID        `query:"build" minimum:"0" doc:"Only those of this one"`
+	State   testrun.WaiverState `query:"state" enum:"in force,taken back,expired" doc:"Only those that stand so"`
+	Package string              `query:"package" maxLength:"400" doc:"Only those of packages whose NEVRA has this in it"`
+	Before  int64               `query:"before" minimum:"0" doc:"The id of the last of the page before"`
 }
 
 func (s *Server) listWaivers(ctx context.Context, in *waiversInput) (*rest.Body[[]waiverView], error) {
-	found, err := s.Tests.Waivers(ctx, in.Build, in.Before)
+	found, _, err := s.Tests.Waivers(ctx, testrun.WaiverFilter{Build: in.Build, State: in.State, Package: in.Package, Before: in.Before})
 	if err != nil {
 		return nil, err
 	}
@@ -77,9 +83,10 @@ func (s *Server) addWaiver(ctx context.Context, in *newWaiverInput) (*rest.Body[
 }
 
 type waiverInput struct {
-	ID int64 `path:"waiver_id" minimum:"1"`
+	ID     int64  `path:"waiver_id" minimum:"1"`
+	Reason string `query:"reason" required:"true" maxLength:"500" doc:"One line: it is stated, and shown with the package"`
 }
 
 func (s *Server) endWaiver(ctx context.Context, in *waiverInput) (*struct{}, error) {
-	return nil, s.Tests.EndWaiver(ctx, in.ID)
+	return nil, s.Tests.EndWaiver(ctx, in.ID, in.Reason)
 }

@@ -112,6 +112,7 @@ type Summary struct {
 	ID        albs.BuildID
 	Owner     string
 	OwnerID   albs.UserID
+	Team      string
 	Product   string
 	CreatedAt time.Time
 	Status    status.Status
@@ -334,7 +335,7 @@ func (b *Builds) List(ctx context.Context, f Filter) ([]Summary, bool, error) {
 }
 
 func (b *Builds) summary(ctx context.Context, r store.Build) (Summary, error) {
-	s := Summary{ID: r.ID, Owner: r.Owner, OwnerID: r.OwnerID, Product: r.Product, CreatedAt: r.CreatedAt.Time}
+	s := Summary{ID: r.ID, Owner: r.Owner, OwnerID: r.OwnerID, Team: r.Team, Product: r.Product, CreatedAt: r.CreatedAt.Time}
 	items, err := store.Items(ctx, b.db, r.ID)
 	if err != nil {
 		return s, fmt.Errorf("items of build %d: %w", r.ID, err)

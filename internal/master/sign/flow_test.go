@@ -616,7 +616,7 @@ func TestGate(t *testing.T) {
 				t.Fatal(err)
 			}
 			defer func() {
-				if err := f.tests.EndWaiver(f.admin, w.ID); err != nil {
+				if err := f.tests.EndWaiver(f.admin, w.ID, "no more"); err != nil {
 					t.Error(err)
 				}
 			}()

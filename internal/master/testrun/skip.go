@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"regexp"
 	"slices"
-	"strings"
 
 	"albs/internal/albs"
 	"albs/internal/master/auth"
@@ -31,14 +30,14 @@ const (
 
 var packageForm = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._+-]{0,199}$`)
 
-// check returns an Invalid error that says what in s is wrong.
-func (s Skip) check() error {
+// Check returns an Invalid error that says what in s is wrong, whatever its platform.
+func (s Skip) Check() error {
 	switch {
 	case !packageForm.MatchString(s.Package):
 		return albs.Errorf(albs.Invalid, "package %.80q: name one package exactly, without its version; there are no patterns", s.Package)
 	case !s.Stage.Known() || s.Stage.Setup():
 		return albs.Errorf(albs.Invalid, "stage %.40q is none that can be skipped", s.Stage)
-	case strings.TrimSpace(s.Reason) == "" || len(s.Reason) > maxSkipReason || text(s.Reason, maxSkipReason) != s.Reason || strings.ContainsAny(s.Reason, "\r\n"):
+	case !oneLine(s.Reason, maxSkipReason):
 		return albs.Errorf(albs.Invalid, "say why it is skipped, in one line of at most %d bytes", maxSkipReason)
 	}
 	return nil
@@ -72,7 +71,7 @@ func (t *Tests) AddSkip(ctx context.Context, s Skip) (Skip, error) {
 	if err := auth.Can(ctx, auth.PlatformApply, auth.Object{}); err != nil {
 		return Skip{}, err
 	}
-	if err := s.check(); err != nil {
+	if err := s.Check(); err != nil {
 		return Skip{}, err
 	}
 	if _, err := t.platforms.Get(ctx, s.Platform); err != nil {

@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"strings"
 
 	"albs/internal/albs"
 	"albs/internal/master/artifact"
@@ -215,14 +216,23 @@ func (s store) removeSkip(ctx context.Context, tx db.Tx, id int64) (Skip, error)
 	return k, db.Found(err, "entry %d of the skip list", id)
 }
 
-const waiverColumns = `id, build_id, digest, nevra, stage, untested, person, reason, created_at, expires_at, ended_at, ended_by`
+const waiverColumns = `id, build_id, digest, nevra, stage, untested, person, reason, created_at, expires_at, ended_at, ended_by, ended_reason`
 
-// waivers returns the waivers of a build, or of all with 0, the newest first, from below an
-// id, or all with 0; as many as one build may have.
-func (s store) waivers(ctx context.Context, q db.Q, id albs.BuildID, before int64) ([]Waiver, error) {
+// waivers returns the waivers that a filter lets through, the newest first.
+func (s store) waivers(ctx context.Context, q db.Q, f WaiverFilter) ([]Waiver, error) {
+	var w db.Where
+	w.If(f.Build != 0, "build_id = $%d", f.Build)
+	w.If(f.Digest != "", "digest = $%d", f.Digest)
+	w.If(f.Package != "", `LOWER(nevra) LIKE $%d ESCAPE '\'`, "%"+db.Like(strings.ToLower(f.Package))+"%")
+	w.If(f.State == WaiverExpired, "ended_at IS NULL AND expires_at <= $%d", db.Now())
+	w.If(f.State == WaiverInForce, "ended_at IS NULL AND expires_at > $%d", db.Now())
+	w.If(f.Before != 0, "id < $%d", f.Before)
+	condition, args := w.SQL()
+	if f.State == WaiverEnded {
+		condition += " AND ended_at IS NOT NULL"
+	}
 	var out []Waiver
-	err := q.SelectContext(ctx, &out, `SELECT `+waiverColumns+` FROM test_waiver
-		WHERE (build_id = $1 OR $1 = 0) AND (id < $2 OR $2 = 0) ORDER BY id DESC LIMIT 100000`, id, before)
+	err := q.SelectContext(ctx, &out, fmt.Sprintf(`SELECT `+waiverColumns+` FROM test_waiver WHERE %s ORDER BY id DESC LIMIT $%d`, condition, len(args)+1), append(args, f.Limit)...)
 	return out, err
 }
 
@@ -233,8 +243,8 @@ func (s store) waiver(ctx context.Context, q db.Q, id int64) (Waiver, error) {
 }
 
 func (s store) addWaiver(ctx context.Context, tx db.Tx, w Waiver) (id int64, err error) {
-	err = tx.GetContext(ctx, &id, `INSERT INTO test_waiver (build_id, digest, nevra, stage, untested, person, reason, created_at, expires_at, ended_by)
-		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, '') RETURNING id`,
+	err = tx.GetContext(ctx, &id, `INSERT INTO test_waiver (build_id, digest, nevra, stage, untested, person, reason, created_at, expires_at, ended_by, ended_reason)
+		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, '', '') RETURNING id`,
 		w.Build, w.Digest, w.NEVRA, w.Stage, w.Untested, w.Person, w.Reason, w.CreatedAt, w.ExpiresAt)
 	if err != nil {
 		return 0, fmt.Errorf("insert waiver: %w", err)
@@ -243,9 +253,9 @@ func (s store) addWaiver(ctx context.Context, tx db.Tx, w Waiver) (id int64, err
 }
 
 // endWaiver is Conflict if it had ended.
-func (s store) endWaiver(ctx context.Context, tx db.Tx, id int64, at db.Time, by string) error {
+func (s store) endWaiver(ctx context.Context, tx db.Tx, id int64, at db.Time, by, reason string) error {
 	var ended int64
-	err := tx.GetContext(ctx, &ended, `UPDATE test_waiver SET ended_at = $2, ended_by = $3 WHERE id = $1 AND ended_at IS NULL RETURNING id`, id, at, by)
+	err := tx.GetContext(ctx, &ended, `UPDATE test_waiver SET ended_at = $2, ended_by = $3, ended_reason = $4 WHERE id = $1 AND ended_at IS NULL RETURNING id`, id, at, by, reason)
 	if errors.Is(err, sql.ErrNoRows) {
 		return albs.Errorf(albs.Conflict, "waiver %d isn't in force any more", id)
 	}

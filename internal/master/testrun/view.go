@@ -4,11 +4,13 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"albs/internal/albs"
 	"albs/internal/attest"
 	"albs/internal/failure"
+	"albs/internal/master/artifact"
 	"albs/internal/master/product"
 	"albs/internal/master/queue"
 )
@@ -229,6 +231,22 @@ func (t *Tests) Verdict(ctx context.Context, id albs.BuildID, ds []albs.Digest, 
 	if err != nil {
 		return nil, err
 	}
+	out, err := t.verdicts(ctx, id, runs, ds, gate)
+	if err != nil {
+		return nil, err
+	}
+	for d, v := range out {
+		if v.Passes() {
+			if out[d], err = t.stated(ctx, d, v, gate); err != nil {
+				return nil, err
+			}
+		}
+	}
+	return out, nil
+}
+
+// verdicts is Verdict by what the rows of runs say, and the statements of waivers.
+func (t *Tests) verdicts(ctx context.Context, id albs.BuildID, runs []Run, ds []albs.Digest, gate product.Gate) (map[albs.Digest]Verdict, error) {
 	views := make(map[albs.Digest][]view)
 	for _, r := range Latest(runs) {
 		for _, p := range r.Packages {
@@ -245,14 +263,66 @@ func (t *Tests) Verdict(ctx context.Context, id albs.BuildID, ds []albs.Digest, 
 			}
 			v = waive(views[d], gate, waivers)
 		}
-		if v.Passes() {
-			if v, err = t.stated(ctx, d, v, gate); err != nil {
-				return nil, err
-			}
-		}
 		out[d] = v
 	}
 	return out, nil
+}
+
+// Standing is what the gate of a build's product says of one of its packages.
+type Standing struct {
+	Digest  albs.Digest
+	NEVRA   string
+	Verdict Verdict
+	// Bad are the stages that speak against it under the gate, in their order.
+	Bad []Stage
+}
+
+// Barred returns the packages of a build that its product's gate doesn't let go, as far as
+// rows tell, and those that it lets go by a waiver, by NEVRA, and that gate. It is for
+// people to see; gates ask Verdict. It is NotFound for an unknown build. Anyone may ask.
+func (t *Tests) Barred(ctx context.Context, id albs.BuildID) ([]Standing, product.Gate, error) {
+	b, err := t.builds.Get(ctx, id)
+	if err != nil {
+		return nil, product.Gate{}, err
+	}
+	gate, err := t.gate(ctx, b.Product)
+	if err != nil || !gate.Requires() {
+		return nil, gate, err
+	}
+	runs, err := t.Of(ctx, id)
+	if err != nil {
+		return nil, gate, err
+	}
+	bad := map[albs.Digest][]Stage{}
+	for _, r := range Latest(runs) {
+		for _, p := range r.Packages {
+			for _, s := range p.Stages {
+				if s.Status.Bad() && required(gate, s.Stage) && !slices.ContainsFunc(bad[p.Digest], func(h Stage) bool { return h.Stage == s.Stage }) {
+					bad[p.Digest] = append(bad[p.Digest], s)
+				}
+			}
+		}
+	}
+	var ds []albs.Digest
+	names := map[albs.Digest]string{}
+	for _, a := range b.Artifacts {
+		if _, seen := names[a.Digest]; a.Kind == string(artifact.RPM) && !seen {
+			ds = append(ds, a.Digest)
+			names[a.Digest] = strings.TrimSuffix(a.Name, ".rpm")
+		}
+	}
+	verdicts, err := t.verdicts(ctx, id, runs, ds, gate)
+	if err != nil {
+		return nil, gate, err
+	}
+	var out []Standing
+	for _, d := range ds {
+		if v := verdicts[d]; v.State != Passed {
+			out = append(out, Standing{Digest: d, NEVRA: names[d], Verdict: v, Bad: bad[d]})
+		}
+	}
+	slices.SortStableFunc(out, func(a, b Standing) int { return strings.Compare(a.NEVRA, b.NEVRA) })
+	return out, gate, nil
 }
 
 // stated returns v, by which d goes, if the master stated the same: the newest

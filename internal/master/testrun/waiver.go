@@ -32,14 +32,39 @@ type Waiver struct {
 	ExpiresAt db.Time        `db:"expires_at"`
 	EndedAt   db.Time        `db:"ended_at"` // zero unless somebody took it back
 	EndedBy   string         `db:"ended_by"`
+	EndedFor  string         `db:"ended_reason"`
 }
 
 // InForce reports whether nobody took w back and it hasn't expired at that time.
-func (w Waiver) InForce(at time.Time) bool { return w.EndedAt.IsZero() && w.ExpiresAt.After(at) }
+func (w Waiver) InForce(at time.Time) bool { return w.State(at) == WaiverInForce }
 
 // Waived returns w as statements tell it.
 func (w Waiver) Waived() albs.Waived {
 	return albs.Waived{Waiver: w.ID, Stage: w.Stage, Untested: w.Untested, Person: w.Person, Reason: w.Reason, Expires: w.ExpiresAt.UTC()}
+}
+
+// WaiverState is how a waiver stands: in force, taken back, or run out.
+type WaiverState string
+
+// The states of waivers.
+const (
+	WaiverInForce WaiverState = "in force"
+	WaiverEnded   WaiverState = "taken back"
+	WaiverExpired WaiverState = "expired"
+)
+
+// WaiverStates are all states of waivers.
+var WaiverStates = []WaiverState{WaiverInForce, WaiverEnded, WaiverExpired}
+
+// State says how w stands at that time.
+func (w Waiver) State(at time.Time) WaiverState {
+	switch {
+	case !w.EndedAt.IsZero():
+		return WaiverEnded
+	case !w.ExpiresAt.After(at):
+		return WaiverExpired
+	}
+	return WaiverInForce
 }
 
 // NewWaiver asks for a waiver.
@@ -68,10 +93,15 @@ func (n NewWaiver) check() error {
 		return albs.Errorf(albs.Invalid, "what was never tested can be waived as a whole only: name no stage")
 	case n.Days < 1 || n.Days > MaxWaiverDays:
 		return albs.Errorf(albs.Invalid, "a waiver holds for 1 to %d days", MaxWaiverDays)
-	case strings.TrimSpace(n.Reason) == "" || len(n.Reason) > maxWaiverReason || text(n.Reason, maxWaiverReason) != n.Reason || strings.ContainsAny(n.Reason, "\r\n"):
+	case !oneLine(n.Reason, maxWaiverReason):
 		return albs.Errorf(albs.Invalid, "say why it is waived, in one line of at most %d bytes", maxWaiverReason)
 	}
 	return nil
+}
+
+// oneLine reports whether s says something, in one line of at most limit bytes.
+func oneLine(s string, limit int) bool {
+	return strings.TrimSpace(s) != "" && len(s) <= limit && text(s, limit) == s && !strings.ContainsAny(s, "\r\n")
 }
 
 // find returns the package of a build that n names.
@@ -125,11 +155,10 @@ func (t *Tests) Waive(ctx context.Context, n NewWaiver) (Waiver, error) {
 		if err := t.builds.There(ctx, tx, w.Build); err != nil {
 			return err
 		}
-		had, err := t.store.waivers(ctx, tx, w.Build, 0)
+		had, err := t.store.waivers(ctx, tx, WaiverFilter{Build: w.Build, Digest: d, Limit: maxWaivers})
 		if err != nil {
 			return err
 		}
-		had = slices.DeleteFunc(had, func(h Waiver) bool { return h.Digest != d })
 		if len(had) >= maxWaivers {
 			return albs.Errorf(albs.TooLarge, "%s had %d waivers and gets no more", w.NEVRA, len(had))
 		}
@@ -161,11 +190,12 @@ func (t *Tests) sayWaiver(ctx context.Context, tx db.Tx, a artifact.Artifact, bo
 	})
 }
 
-// EndWaiver takes a waiver back: gates take it no more, and the plans of releases that
-// rest on it can't be published. What was signed by it stays signed. It is Forbidden
-// without test.waive on the team of the build, NotFound if there is none of that id, and
-// Conflict if it isn't in force, or if the master never stated it. It is durable on return.
-func (t *Tests) EndWaiver(ctx context.Context, id int64) error {
+// EndWaiver takes a waiver back for a reason: gates take it no more, and the plans of
+// releases that rest on it can't be published. What was signed or released by it stays. It
+// is Forbidden without test.waive on the team of the build, Invalid without a reason of one
+// line, NotFound if there is none of that id, and Conflict if it isn't in force, or if the
+// master never stated it. It is durable on return.
+func (t *Tests) EndWaiver(ctx context.Context, id int64, reason string) error {
 	w, err := t.store.waiver(ctx, t.store.d, id)
 	if err != nil {
 		return err
@@ -177,7 +207,11 @@ func (t *Tests) EndWaiver(ctx context.Context, id int64) error {
 	if err := auth.Can(ctx, auth.TestWaive, auth.Object{Team: b.Team}); err != nil {
 		return err
 	}
-	if !w.InForce(time.Now()) {
+	if !oneLine(reason, maxWaiverReason) {
+		return albs.Errorf(albs.Invalid, "say why it is taken back, in one line of at most %d bytes", maxWaiverReason)
+	}
+	now := db.Now()
+	if !w.InForce(now.Time) {
 		return albs.Errorf(albs.Conflict, "waiver %d isn't in force any more", id)
 	}
 	said, err := t.waivers(ctx, w.Build, w.Digest)
@@ -192,24 +226,46 @@ func (t *Tests) EndWaiver(ctx context.Context, id int64) error {
 	if err != nil {
 		return err
 	}
-	said[i].EndedBy = auth.From(ctx).Name
+	ended := said[i]
+	ended.EndedBy, ended.EndedReason, ended.Ended = auth.From(ctx).Name, reason, now.UTC().Truncate(time.Second)
 	return t.store.d.InTx(ctx, func(tx db.Tx) error {
-		if err := t.store.endWaiver(ctx, tx, id, db.Now(), said[i].EndedBy); err != nil {
+		if err := t.store.endWaiver(ctx, tx, id, now, ended.EndedBy, reason); err != nil {
 			return err
 		}
-		return t.sayWaiver(ctx, tx, a, said[i], "testrun.waiver.ended")
+		return t.sayWaiver(ctx, tx, a, ended, "testrun.waiver.ended")
 	})
 }
 
-// Waivers returns at most 200 waivers of a build, or of all with 0, the newest first, those
-// that ended among them; before is 0, or the id of the last of the page before.
-// Anyone may ask.
-func (t *Tests) Waivers(ctx context.Context, id albs.BuildID, before int64) ([]Waiver, error) {
-	out, err := t.store.waivers(ctx, t.store.d, id, before)
-	if err != nil {
-		return nil, fmt.Errorf("list waivers: %w", err)
+// WaiverFilter says which waivers are asked for; the zero one is all.
+type WaiverFilter struct {
+	Build  albs.BuildID
+	Digest albs.Digest // of the package
+	State  WaiverState
+	// Package is a part of the NEVRA, whatever its case.
+	Package string
+	Before  int64 // the id of the last of the page before
+	Limit   int   // at most MaxWaiverPage, which is also what 0 stands for
+}
+
+// MaxWaiverPage is how many waivers Waivers returns at most.
+const MaxWaiverPage = 200
+
+// Waivers returns the newest waivers that a filter lets through, and whether there are more.
+// It is Invalid for a state that is none. Anyone may ask.
+func (t *Tests) Waivers(ctx context.Context, f WaiverFilter) (out []Waiver, more bool, err error) {
+	if f.State != "" && !slices.Contains(WaiverStates, f.State) {
+		return nil, false, albs.Errorf(albs.Invalid, "a waiver is never %.40q", f.State)
 	}
-	return out[:min(len(out), 200)], nil
+	if f.Limit < 1 || f.Limit > MaxWaiverPage {
+		f.Limit = MaxWaiverPage
+	}
+	limit := f.Limit
+	f.Limit++
+	if out, err = t.store.waivers(ctx, t.store.d, f); err != nil {
+		return nil, false, fmt.Errorf("list waivers: %w", err)
+	}
+	more = len(out) > limit
+	return out[:min(len(out), limit)], more, nil
 }
 
 // waivers returns what the master stated of waivers of a build's package and nobody took

@@ -1,6 +1,7 @@
 package testrun
 
 import (
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -120,13 +121,13 @@ func TestWaivers(t *testing.T) {
 			t.Errorf("by an operator: %v", err)
 		}
 		exec(`INSERT INTO test_waiver (build_id, digest, nevra, stage, untested, person, reason, created_at, expires_at, ended_by)
-			VALUES ($1, $2, 'x', '', $3, 'eve', 'x', $4, $5, '')`, f.build, bad.Digest, true, db.Now(), db.Time{Time: time.Now().Add(time.Hour)})
+			VALUES ($1, $2, 'x-1', '', $3, 'eve', 'x', $4, $5, '')`, f.build, bad.Digest, true, db.Now(), db.Time{Time: time.Now().Add(time.Hour)})
 		want("by a row alone", Failed)
 		var forged int64
 		if err := d.GetContext(t.Context(), &forged, `SELECT id FROM test_waiver`); err != nil {
 			t.Fatal(err)
 		}
-		if err := f.EndWaiver(admin, forged); albs.KindOf(err) != albs.Conflict {
+		if err := f.EndWaiver(admin, forged, "no more"); albs.KindOf(err) != albs.Conflict {
 			t.Errorf("ending what was never stated: %v", err)
 		}
 		n.Stage = albs.StageUpgrade
@@ -148,11 +149,16 @@ func TestWaivers(t *testing.T) {
 		}
 		exec(`UPDATE test_waiver SET ended_at = $1, expires_at = $1, digest = 'x'`, db.Now())
 		want("whatever the rows say", Waived)
-		if err := f.EndWaiver(f.person, w.ID); albs.KindOf(err) != albs.Forbidden {
+		if err := f.EndWaiver(f.person, w.ID, "no more"); albs.KindOf(err) != albs.Forbidden {
 			t.Errorf("ended by an operator: %v", err)
 		}
 		exec(`UPDATE test_waiver SET ended_at = NULL, expires_at = $1, digest = $2 WHERE id = $3`, w.ExpiresAt, bad.Digest, w.ID)
-		if err := f.EndWaiver(admin, w.ID); err != nil {
+		for _, reason := range []string{"", " ", "a\nb", strings.Repeat("x", 501)} {
+			if err := f.EndWaiver(admin, w.ID, reason); albs.KindOf(err) != albs.Invalid {
+				t.Errorf("ended because of %.10q: %v", reason, err)
+			}
+		}
+		if err := f.EndWaiver(admin, w.ID, "no more"); err != nil {
 			t.Fatal(err)
 		}
 		want("taken back", Failed)
@@ -169,8 +175,53 @@ func TestWaivers(t *testing.T) {
 			}
 			want(what, Failed)
 		}
-		if got, err := f.Waivers(t.Context(), f.build, 0); err != nil || len(got) != 3 || got[0].ID != w.ID {
-			t.Errorf("Waivers = %+v, %v", got, err)
+		// The rows stand as they were left: the forged one is in force, the others have expired
+		// but for the last, which was taken back.
+		exec(`UPDATE test_waiver SET ended_at = $1, ended_by = 'ada' WHERE id = $2`, db.Now(), w.ID)
+		exec(`UPDATE test_waiver SET expires_at = $1 WHERE id = $2`, db.Time{Time: time.Now().Add(time.Hour)}, forged)
+		for _, tt := range []struct {
+			what string
+			f    WaiverFilter
+			want []int64
+			more bool
+		}{
+			{"all", WaiverFilter{}, []int64{w.ID, w.ID - 1, forged}, false},
+			{"a build's", WaiverFilter{Build: f.build}, []int64{w.ID, w.ID - 1, forged}, false},
+			{"another build's", WaiverFilter{Build: f.build + 1}, nil, false},
+			{"in force", WaiverFilter{State: WaiverInForce}, []int64{forged}, false},
+			{"taken back", WaiverFilter{State: WaiverEnded}, []int64{w.ID}, false},
+			{"expired", WaiverFilter{State: WaiverExpired}, []int64{w.ID - 1}, false},
+			{"by name", WaiverFilter{Package: "DEBUGinfo"}, []int64{w.ID, w.ID - 1}, false},
+			{"by a pattern", WaiverFilter{Package: "h%o"}, nil, false},
+			{"the first", WaiverFilter{Limit: 1}, []int64{w.ID}, true},
+			{"the next", WaiverFilter{Limit: 1, Before: w.ID}, []int64{w.ID - 1}, true},
+			{"the last", WaiverFilter{Limit: 1, Before: w.ID - 1}, []int64{forged}, false},
+			{"a package's", WaiverFilter{Digest: bad.Digest, State: WaiverEnded}, []int64{w.ID}, false},
+		} {
+			got, more, err := f.Waivers(t.Context(), tt.f)
+			var ids []int64
+			for _, x := range got {
+				ids = append(ids, x.ID)
+			}
+			if err != nil || more != tt.more || !slices.Equal(ids, tt.want) {
+				t.Errorf("%s: %v, more is %t, %v", tt.what, ids, more, err)
+			}
+		}
+		if _, _, err := f.Waivers(t.Context(), WaiverFilter{State: "asleep"}); albs.KindOf(err) != albs.Invalid {
+			t.Errorf("of a state that is none: %v", err)
+		}
+		// What a gate has against packages is told to everybody, as far as rows say.
+		barred, gate, err := f.Barred(t.Context(), f.build)
+		if err != nil || !gate.Requires() || len(barred) == 0 {
+			t.Fatalf("Barred = %+v, %+v, %v", barred, gate, err)
+		}
+		for _, s := range barred {
+			if s.Verdict.State == Passed || s.Digest == bad.Digest && (len(s.Bad) == 0 || s.Verdict.State != Failed) {
+				t.Errorf("barred is %+v", s)
+			}
+		}
+		if _, _, err := f.Barred(t.Context(), 99); albs.KindOf(err) != albs.NotFound {
+			t.Errorf("of an unknown build: %v", err)
 		}
 	})
 }

@@ -23,6 +23,7 @@ import (
 	"albs/internal/master/ui/page"
 	"albs/internal/master/ui/products"
 	"albs/internal/master/ui/releases"
+	"albs/internal/master/ui/tests"
 	"albs/internal/master/ui/words"
 )
 
@@ -75,6 +76,10 @@ func (u *UI) feedOf(ctx context.Context, name string) (feed, error) {
 		return feed{rest: time.Second, keep: func(e event.Event) bool { return e.Topic == name || strings.HasPrefix(e.Kind, "release.") }}, nil
 	case name == releases.FollowAll:
 		return feed{rest: time.Second, keep: func(e event.Event) bool { return strings.HasPrefix(e.Topic, "release:") }}, nil
+	case name == tests.FollowWaivers:
+		return feed{rest: time.Second, keep: func(e event.Event) bool { return strings.HasPrefix(e.Kind, "testrun.waiver.") }}, nil
+	case name == tests.FollowSkips:
+		return feed{rest: time.Second, keep: func(e event.Event) bool { return strings.HasPrefix(e.Kind, "testrun.skip.") }}, nil
 	case name == keys.Follow:
 		return feed{rest: 3 * time.Second, keep: func(e event.Event) bool { return strings.HasPrefix(e.Topic, "key:") || ofFarm(e) }}, nil
 	case name == advisories.FollowAll:

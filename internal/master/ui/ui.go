@@ -56,6 +56,7 @@ import (
 	"albs/internal/master/ui/page"
 	"albs/internal/master/ui/products"
 	"albs/internal/master/ui/releases"
+	"albs/internal/master/ui/tests"
 	"albs/internal/master/ui/trust"
 	"albs/internal/master/ui/words"
 )
@@ -122,7 +123,7 @@ func New(p Parts) (*UI, error) {
 }
 
 func groups() []page.Group {
-	return []page.Group{advisories.Group(), builds.Group(), farm.Group(), keys.Group(), notices.Group(), products.Group(), releases.Group(), trust.Group()}
+	return []page.Group{advisories.Group(), builds.Group(), farm.Group(), keys.Group(), notices.Group(), products.Group(), releases.Group(), tests.Group(), trust.Group()}
 }
 
 // CookieName returns the name of the session's cookie, as page.CookieName does.
@@ -149,6 +150,7 @@ func (u *UI) routes(r chi.Router) {
 			Products: m.Products, Repos: m.Repos, History: m.History, Records: m.Records, Signs: m.Signs, Releases: m.Releases, URL: m.URL,
 		}}).Routes(r)
 		releases.New(u.Server, releases.Parts{Queue: m.Queue, Products: m.Products, Builds: m.Builds, Signs: m.Signs, Releases: m.Releases}).Routes(r)
+		(&tests.Pages{Server: u.Server, Parts: tests.Parts{Builds: m.Builds, Platforms: m.Platforms, Tests: m.Tests}}).Routes(r)
 		(&notices.Pages{Server: u.Server, Notices: m.Notices}).Routes(r)
 		u.Static(r)
 

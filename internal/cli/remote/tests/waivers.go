@@ -73,18 +73,28 @@ func (a app) waiversCommand() *urfave.Command {
 		Description: "A waiver holds for one package of one build until it expires or is taken back. albs test waive makes one.",
 		Subcommands: []*urfave.Command{
 			ask.Answers(&urfave.Command{
-				Name: "list", Usage: "list waivers", ArgsUsage: "[--build BUILD]",
+				Name: "list", Usage: "list waivers", ArgsUsage: "[--build BUILD] [--state STATE] [--package TEXT]",
 				Description: "The newest 200 are listed, those that have ended among them.",
-				Flags:       []urfave.Flag{&urfave.Int64Flag{Name: "build", Usage: "only those of the build `BUILD`"}},
+				Flags: []urfave.Flag{
+					&urfave.Int64Flag{Name: "build", Usage: "only those of the build `BUILD`"},
+					&urfave.StringFlag{Name: "state", Usage: "only those that are `STATE`: in-force, taken-back or expired"},
+					&urfave.StringFlag{Name: "package", Usage: "only those of packages with `TEXT` in their NEVRA"},
+				},
 				Action: ask.Shows(a.App, 0, func(c *urfave.Context, cl *client.Client) (client.Doc[[]client.Waiver], error) {
-					return cl.Waivers(c.Context, albs.BuildID(c.Int64("build")))
+					f := client.WaiverFilter{Build: albs.BuildID(c.Int64("build")), State: strings.ReplaceAll(c.String("state"), "-", " "), Package: c.String("package")}
+					return cl.Waivers(c.Context, f)
 				}, a.listWaivers),
 			}),
 			{
-				Name: "end", Usage: "take a waiver back", ArgsUsage: "ID",
-				Description: "ID is a waiver's, as albs test waivers list shows it. What was signed by it stays signed.",
+				Name: "end", Usage: "take a waiver back", ArgsUsage: "ID --reason TEXT",
+				Description: "ID is a waiver's, as albs test waivers list shows it. What was signed or released by it stays so.\n" +
+					"For example: albs test waivers end 4 --reason \"it is mended\"",
+				Flags: []urfave.Flag{&urfave.StringFlag{Name: "reason", Usage: "why, in one `LINE`"}},
 				Action: ask.Numbered(a.App, "waiver", 1, func(c *urfave.Context, cl *client.Client, id int64) error {
-					if err := cl.EndWaiver(c.Context, id); err != nil {
+					if c.String("reason") == "" {
+						return terminal.Misused(c, "--reason is missing: it is stated, and shown with the package")
+					}
+					if err := cl.EndWaiver(c.Context, id, c.String("reason")); err != nil {
 						return err
 					}
 					return a.Say("waiver %d is taken back", id)
@@ -98,10 +108,15 @@ func (a app) listWaivers(all []client.Waiver) error {
 	t := terminal.NewTable("ID", "BUILD", "PACKAGE", "WAIVED", "STATE", "UNTIL", "BY", "REASON")
 	for _, w := range all {
 		state := "in force"
-		if w.EndedBy != "" {
-			state = "ended by " + w.EndedBy
-		} else if !w.InForce {
+		switch {
+		case w.EndedBy != "" && w.EndedFor != "":
+			state = "taken back by " + w.EndedBy + ": " + w.EndedFor
+		case w.EndedBy != "":
+			state = "taken back by " + w.EndedBy
+		case !w.InForce:
 			state = "expired"
+		case w.Soon:
+			state = "expires soon"
 		}
 		t.Row(terminal.Decimal(w.ID), terminal.Decimal(w.Build), w.NEVRA, waived(w), state, terminal.When(w.Expires), w.Person, w.Reason)
 	}

@@ -6,7 +6,6 @@ import (
 	"net/http"
 	"net/url"
 	"slices"
-	"time"
 
 	"albs/internal/albs"
 	"albs/internal/master/artifact"
@@ -134,10 +133,9 @@ func (u *Pages) buildPage(w http.ResponseWriter, r *http.Request) error {
 	if v.Answered, err = u.answered(ctx, id); err != nil {
 		return err
 	}
-	if v.Waivers, err = u.Tests.Waivers(ctx, id, 0); err != nil {
+	if v.Waivers, _, err = u.Tests.Waivers(ctx, testrun.WaiverFilter{Build: id, State: testrun.WaiverInForce}); err != nil {
 		return err
 	}
-	v.Waivers = slices.DeleteFunc(v.Waivers, func(w testrun.Waiver) bool { return !w.InForce(time.Now()) })
 	v.Files = filesOf(f)
 	v.AllFiles = len(v.Files)
 	v.Bill = !f.build.Status.Finished.IsZero() && slices.ContainsFunc(f.build.Artifacts, func(a build.Artifact) bool { return a.Kind == string(artifact.RPM) || a.Kind == string(artifact.SRPM) })
@@ -261,6 +259,9 @@ func (u *Pages) actions(ctx context.Context, f facts) []page.Action {
 	if untested > 0 {
 		out = append(out, page.ActionOf(base+"/restart-tests", "Restart tests", retry, true, ""))
 	}
+	if untested > 0 {
+		out = append(out, waiveAction(ctx, f.build))
+	}
 	done := f.build.Status.State == status.Succeeded
 	object.Owner = 0 // who made a build neither signs nor releases it for that
 	sign := page.ActionOf(base+"/sign", "Sign…", auth.Can(ctx, auth.SignRequest, object), done, "it has not succeeded")
@@ -270,6 +271,13 @@ func (u *Pages) actions(ctx context.Context, f facts) []page.Action {
 	remove.Leads = true
 	remove.Sure = "The build is in no list and found no more, and what runs of it is cancelled. What was stated about its files stays. Nobody can take this back."
 	return append(out, sign, ship, clone, cancel, remove)
+}
+
+// waiveAction leads to the form by which tests of a build's packages are waived.
+func waiveAction(ctx context.Context, b build.Build) page.Action {
+	a := page.ActionOf(page.WaiveURL(b.ID, ""), "Waive tests…", auth.Can(ctx, auth.TestWaive, auth.Object{Team: b.Team}), true, "")
+	a.Leads = true
+	return a
 }
 
 // unkept says why the person who asks may not do something to a build that takes

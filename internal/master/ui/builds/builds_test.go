@@ -6,6 +6,7 @@ import (
 	"albs/internal/master/build"
 	"albs/internal/master/build/settle"
 	"albs/internal/master/build/status"
+	"albs/internal/master/db"
 	"albs/internal/master/errata"
 	"albs/internal/master/errata/matching"
 	"albs/internal/master/queue"
@@ -57,7 +58,7 @@ func TestTemplates(t *testing.T) {
 		Build: f.build, Tests: summaryOf(f), Steps: stepsOf(f), Matrices: matricesOf(f), Requests: f.requests, Releases: f.releases, Files: filesOf(f), AllFiles: 2, Bill: true, Warnings: []string{pagetest.Bad}, Ordered: []string{"el9"}, Graphs: []order.Graph{who},
 		Noarch: []settle.Difference{{Package: pagetest.Bad, First: settle.Copy{Arch: albs.X8664, Digest: d}, Second: settle.Copy{Arch: albs.AArch64, Digest: d}, Differs: []string{pagetest.Bad}}}, Repos: reposOf(f), Unverified: unverifiedOf(f),
 		Failures: []taskFailure{{Task: task, Label: pagetest.Bad, Log: queue.LogInfo{Attempt: 1, Stream: "build", Size: 7}, Waiting: 2, Cause: cause}}, MoreFails: 3,
-		Waivers:  []testrun.Waiver{{ID: 3, Digest: d, NEVRA: pagetest.Bad, Stage: albs.StageUpgrade, Person: pagetest.Bad, Reason: pagetest.Bad}},
+		Waivers:  []testrun.Waiver{{ID: 3, Digest: d, NEVRA: pagetest.Bad, Stage: albs.StageUpgrade, Person: pagetest.Bad, Reason: pagetest.Bad, ExpiresAt: db.Time{Time: now.Add(time.Hour)}}},
 		Answered: []answered{{Key: errata.Key{ID: "ALSA-2024:1", Platform: "el9"}, Stage: matching.Ready}, {Key: errata.Key{ID: "ALSA-2024:2", Platform: "el9"}}}, Advise: "/errata/create?build=7",
 		Actions: []page.Action{{URL: "/x", Label: "Do", Why: pagetest.Bad}, {URL: "/y", Label: "Do"}, {URL: "/z", Label: "Do", Sure: "Really"}, {URL: "/w", Label: "Leave", Leads: true}},
 	}
@@ -87,7 +88,7 @@ func TestTemplates(t *testing.T) {
 		"graph": {graphPage{Graph: who, Platforms: []string{"el9", "el10"}}, graphPage{}},
 		"clone": {cloneView{Build: f.build, Key: "K"}, cloneView{Build: f.build, Why: pagetest.Bad}},
 		"files": {view, buildView{}},
-		"task":  {taskView{Build: 7, Task: task, Item: item, Label: pagetest.Bad, Wait: pagetest.Bad, Cause: cause, Attempts: []attempt{att, {}}, Run: &run, Tests: tests, Rebuilds: []rebuild.Rebuild{again, {ID: 6, Node: "a", BuiltOn: "b"}}, Actions: []page.Action{{URL: "/x", Label: "Retry"}, {URL: "/y", Label: "Leave", Leads: true}, {URL: "/z", Label: "Leave", Sure: "x", Leads: true}}}, taskView{}},
+		"task":  {taskView{Build: 7, Task: task, Item: item, Label: pagetest.Bad, Wait: pagetest.Bad, Cause: cause, Attempts: []attempt{att, {}}, Run: &run, Waivers: view.Waivers, Tests: tests, Rebuilds: []rebuild.Rebuild{again, {ID: 6, Node: "a", BuiltOn: "b"}}, Actions: []page.Action{{URL: "/x", Label: "Retry"}, {URL: "/y", Label: "Leave", Leads: true}, {URL: "/z", Label: "Leave", Sure: "x", Leads: true}}}, taskView{}},
 		"log": {logView{Build: 7, Task: task, Label: pagetest.Bad, Attempt: att, Stream: "build", Lines: []logs.Line{{Number: 1, Text: words.Inert(pagetest.Bad), Cut: 5}}, Others: []queue.LogInfo{{Attempt: 2, Stream: "build"}}, Prev: 1, Next: 2, Base: "/b"},
 			logView{Attempt: att}},
 	})

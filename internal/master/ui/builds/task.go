@@ -30,6 +30,7 @@ type taskView struct {
 	Builder  statement.Builder // that the statement of what it built names
 	Run      *testrun.Run
 	Tests    *testsView        // what Run came to
+	Waivers  []testrun.Waiver  // in force, of the packages of Run
 	Rebuilds []rebuild.Rebuild // of what it built, or it is the task of the one
 	Actions  []page.Action
 }
@@ -113,6 +114,17 @@ func (u *Pages) taskPage(w http.ResponseWriter, r *http.Request) error {
 			fresh := page.ActionOf(fmt.Sprintf("/build/%d/item/%d/fresh", id, v.Item.ID), "Retry with a fresh SRPM", u.unkept(ctx, auth.BuildRetry, f.build), v.Item.URL != "", "its SRPM was given")
 			fresh.Sure = "The SRPM of " + words.Inert(v.Item.Package) + " for " + v.Item.Platform + " is made again from its commit, and then all of its rebuilds. Its packages leave the build's repositories at once; what was done before stays with its logs."
 			v.Actions = append(v.Actions, fresh)
+		}
+	}
+	if v.Run != nil {
+		if v.Waivers, _, err = u.Tests.Waivers(ctx, testrun.WaiverFilter{Build: id, State: testrun.WaiverInForce}); err != nil {
+			return err
+		}
+		v.Waivers = slices.DeleteFunc(v.Waivers, func(w testrun.Waiver) bool {
+			return !slices.ContainsFunc(v.Run.Packages, func(p testrun.Package) bool { return p.Digest == w.Digest })
+		})
+		if v.Run.Task.State.Final() && !v.Run.Passed() {
+			v.Actions = append(v.Actions, waiveAction(ctx, f.build))
 		}
 	}
 	if err := u.addRebuilds(ctx, &v, f.build); err != nil {

@@ -139,6 +139,16 @@ func AdvisoryURL(name string) string {
 	return "/errata/" + url.PathEscape(platform) + "/" + url.PathEscape(id)
 }
 
+// WaiveURL returns the address of the form that waives tests of a build's package, or where
+// its packages are listed with "".
+func WaiveURL(build albs.BuildID, pkg albs.Digest) string {
+	q := url.Values{"build": {build.String()}}
+	if pkg != "" {
+		q.Set("package", string(pkg))
+	}
+	return "/tests/waive?" + q.Encode()
+}
+
 const (
 	// RestTime is the least time between two looks of a stream.
 	RestTime = 250 * time.Millisecond

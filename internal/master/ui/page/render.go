@@ -27,7 +27,7 @@ import (
 // Page is what every template gets. Of the last three Render says what they are.
 type Page struct {
 	Title   string
-	Section string // of the navigation: builds, products, releases, advisories, keys, queue, nodes
+	Section string // of the navigation: builds, tests, products, releases, advisories, keys, queue, nodes
 	Topic   string // what the page follows; "" for nothing
 	After   int64  // the event behind which to follow
 	Body    any
@@ -112,6 +112,7 @@ func functions(a *assets) template.FuncMap {
 		"errata":  AdvisoryURL,
 		"join":    func(ss []string) string { return strings.Join(ss, " ") },
 		"worded":  func(c *failure.Cause) *Cause { return CauseOf(c, 0, 0, 0) }, // of what no log tells
+		"soon":    func(w albs.Waived) bool { return w.Soon(time.Now()) },
 		"sub":     func(a, b int) int { return a - b },
 		"add":     func(a, b int) int { return a + b },
 	}

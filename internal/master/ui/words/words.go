@@ -31,6 +31,11 @@ var looks = map[string]Look{
 	"pending": {"pending", "clock", "wait"},
 	"missing": {"not tested", "none", "off"},
 	"waived":  {"waived", "skip", "wait"},
+	// of a waiver
+	"in force":     {"in force", "ok", "wait"},
+	"expires soon": {"expires soon", "clock", "weak"},
+	"taken back":   {"taken back", "skip", "off"},
+	"expired":      {"expired", "clock", "off"},
 	// of a stage or case of a test, which may be skipped as well
 	"todo":    {"to do", "none", "off"},
 	"not_run": {"not run", "none", "bad"},
