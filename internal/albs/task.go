@@ -417,7 +417,10 @@ type ApprovedBy struct {
 // Waived is a person's word that a package may be signed and released though its tests
 // didn't pass.
 type Waived struct {
-	Waiver int64 `json:"waiver"` // its number
+	// Build is the one as whose package it may go. What was stated of releases before waivers
+	// had it names none.
+	Build  BuildID `json:"build,omitempty"`
+	Waiver int64   `json:"waiver"` // its number
 	// Stage is the one that need not pass; "" is every one.
 	Stage TestStage `json:"stage,omitempty"`
 	// Untested lets it go also where nobody knows how its tests end.
@@ -429,6 +432,16 @@ type Waived struct {
 
 // Covers reports whether w lets a stage be one that didn't pass.
 func (w Waived) Covers(s TestStage) bool { return w.Stage == "" || w.Stage == s }
+
+// Same reports whether w says the very same as what was stated; no build is any.
+func (w Waived) Same(stated Waived) bool {
+	if w.Build == 0 {
+		w.Build = stated.Build
+	}
+	same := w.Expires.Equal(stated.Expires)
+	w.Expires = stated.Expires
+	return same && w == stated
+}
 
 // WaivedSoon is how long before its end a waiver is said to end soon.
 const WaivedSoon = 3 * 24 * time.Hour

@@ -51,6 +51,9 @@ type Trust struct {
 	// RequireCommit asks that the commit of every source was notarized; what was uploaded
 	// has none.
 	RequireCommit bool `json:"require_commit"`
+	// RefuseEndedWaivers refuses also what went by a waiver of its tests before somebody took
+	// that back; without, it is told.
+	RefuseEndedWaivers bool `json:"refuse_ended_waivers,omitempty"`
 	// Log says which public log of releases is believed, nil if none is, and RequireLog
 	// asks that every package is proven to be in it; without, one that isn't is told.
 	Log        *tlog.Policy `json:"log,omitempty"`

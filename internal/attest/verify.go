@@ -29,6 +29,9 @@ type Report struct {
 	Summary *Summarized `json:"summary,omitempty"`
 	// Missing is what the trust file doesn't ask for and nothing proves, a clause each.
 	Missing []string `json:"missing"`
+	// Notes are what a reader should know though it breaks nothing, a clause each: that what
+	// the package went by was taken back since.
+	Notes []string `json:"notes,omitempty"`
 }
 
 // LogEntry says where a package's release is in a public log, and how many of the trusted
@@ -45,7 +48,7 @@ type LogEntry struct {
 type Step struct {
 	Link      Link            `json:"link"`
 	Text      string          `json:"text"`
-	Predicate string          `json:"predicate,omitempty"` // source, build, test, rebuild, sign, release or vsa
+	Predicate string          `json:"predicate,omitempty"` // source, build, test, waiver, rebuild, sign, release or vsa
 	Key       string          `json:"key,omitempty"`
 	Receipt   *ledger.Receipt `json:"receipt,omitempty"`
 }
@@ -222,6 +225,13 @@ func (c *chain) missing(what string) {
 	}
 }
 
+// note puts into the report what breaks nothing and should be known, once.
+func (c *chain) note(what string) {
+	if !slices.Contains(c.report.Notes, what) {
+		c.report.Notes = append(c.report.Notes, what)
+	}
+}
+
 // about lists the statements of a predicate about the file d.
 func (c *chain) about(d albs.Digest, predicate string) []*fact {
 	var out []*fact
@@ -391,13 +401,17 @@ func (c *chain) tested(unsigned albs.Digest, has content) error {
 			last[body.Root()] = told{f, body}
 		}
 	}
-	waivers, err := c.waived(unsigned, has)
+	waivers, lapsed, err := c.waived(unsigned, has)
 	if err != nil {
 		return err
 	}
+	but := ""
+	if len(lapsed) > 0 {
+		but = ", and " + strings.Join(lapsed, "; ")
+	}
 	if len(last) == 0 {
 		if c.trust.RequireTest && !slices.ContainsFunc(waivers, func(w albs.Waived) bool { return w.Untested }) {
-			return broken(LinkChain, "no statement says that %s was tested", unsigned)
+			return broken(LinkChain, "no statement says that %s was tested%s", unsigned, but)
 		}
 		c.missing("no statement says that it was tested")
 	}
@@ -417,7 +431,7 @@ func (c *chain) tested(unsigned albs.Digest, has content) error {
 			// Said, and not hidden: the trust file leaves it to the reader.
 			c.step(t.fact, LinkChain, "tested: %d tests FAILED%s, which the trust file allows", len(t.body.FailedTests), where)
 		default:
-			return broken(LinkChain, "%s says that the test of %s%s ended %.20q", t.key, unsigned.Short(), where, t.body.Result)
+			return broken(LinkChain, "%s says that the test of %s%s ended %.20q%s", t.key, unsigned.Short(), where, t.body.Result, but)
 		}
 	}
 	return nil

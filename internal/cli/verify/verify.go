@@ -131,8 +131,8 @@ type verdict struct {
 	Error    string         `json:"error,omitempty"`
 	Report   *attest.Report `json:"report,omitempty"`
 
-	missing []string
-	err     error
+	missing, notes []string
+	err            error
 }
 
 // judged returns the verdict on the package of that name.
@@ -145,7 +145,7 @@ func (a *app) judged(name string, r attest.Report, err error) verdict {
 		}
 		return v
 	}
-	if v.missing = r.Missing; a.json {
+	if v.missing, v.notes = r.Missing, r.Notes; a.json {
 		v.Report = &r // a sentence is enough for people, and a repository has many
 	}
 	return v
@@ -198,11 +198,12 @@ func (a *app) tell(all []verdict, what string) error {
 	return &terminal.ExitError{Code: code(all), Err: albs.Errorf(albs.Invalid, "%d of %d %s are NOT verified", failed, len(all), what)}
 }
 
-// gaps prints what isn't proven and isn't asked for, with the number of packages.
+// gaps prints what isn't proven and isn't asked for, and what should be known beside, with
+// the number of packages.
 func (a *app) gaps(all []verdict) error {
 	n, order := map[string]int{}, []string{}
 	for _, v := range all {
-		for _, m := range v.missing {
+		for _, m := range slices.Concat(v.missing, v.notes) {
 			if n[m]++; n[m] == 1 {
 				order = append(order, m)
 			}
@@ -310,6 +311,11 @@ func (a *app) one(v verdict, r attest.Report) error {
 	}
 	for _, m := range r.Missing {
 		if err := a.Say("not proven: %s", m); err != nil {
+			return err
+		}
+	}
+	for _, n := range r.Notes {
+		if err := a.Say("note: %s", n); err != nil {
 			return err
 		}
 	}

@@ -40,7 +40,7 @@ func (w Waiver) InForce(at time.Time) bool { return w.State(at) == WaiverInForce
 
 // Waived returns w as statements tell it.
 func (w Waiver) Waived() albs.Waived {
-	return albs.Waived{Waiver: w.ID, Stage: w.Stage, Untested: w.Untested, Person: w.Person, Reason: w.Reason, Expires: w.ExpiresAt.UTC()}
+	return albs.Waived{Build: w.Build, Waiver: w.ID, Stage: w.Stage, Untested: w.Untested, Person: w.Person, Reason: w.Reason, Expires: w.ExpiresAt.UTC()}
 }
 
 // WaiverState is how a waiver stands: in force, taken back, or run out.
@@ -170,7 +170,7 @@ func (t *Tests) Waive(ctx context.Context, n NewWaiver) (Waiver, error) {
 		if w.ID, err = t.store.addWaiver(ctx, tx, w); err != nil {
 			return err
 		}
-		body := attest.WaiverBody{Build: int64(w.Build), Waived: w.Waived()}
+		body := attest.WaiverBody{Waived: w.Waived()}
 		return t.sayWaiver(ctx, tx, a, body, "testrun.waiver.made")
 	})
 	if err != nil {
@@ -185,7 +185,7 @@ func (t *Tests) sayWaiver(ctx context.Context, tx db.Tx, a artifact.Artifact, bo
 	if err != nil {
 		return fmt.Errorf("state waiver: %w", err)
 	}
-	return t.events.Add(ctx, tx, event, build.Topic(albs.BuildID(body.Build)), auth.From(ctx).String(), map[string]any{
+	return t.events.Add(ctx, tx, event, build.Topic(body.Build), auth.From(ctx).String(), map[string]any{
 		"waiver": body.Waiver, "package": a.NEVRA.String(), "stage": body.Stage, "untested": body.Untested, "reason": body.Reason,
 	})
 }
@@ -281,7 +281,7 @@ func (t *Tests) waivers(ctx context.Context, id albs.BuildID, d albs.Digest) ([]
 			return nil, err
 		}
 	}
-	return slices.DeleteFunc(attest.WaiversOf(said), func(b attest.WaiverBody) bool { return b.Build != int64(id) }), nil
+	return slices.DeleteFunc(attest.WaiversOf(said), func(b attest.WaiverBody) bool { return b.Build != id }), nil
 }
 
 // inForce returns the waivers of a build's package that hold now.

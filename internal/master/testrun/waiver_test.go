@@ -167,8 +167,8 @@ func TestWaivers(t *testing.T) {
 
 		// One that has expired, and one of another build, as the master itself would state them.
 		for what, body := range map[string]attest.WaiverBody{
-			"expired":         {Build: int64(f.build), Waived: albs.Waived{Waiver: 70, Person: "ada", Reason: "x", Expires: time.Now().Add(-time.Minute).UTC()}},
-			"another build's": {Build: int64(f.build) + 1, Waived: albs.Waived{Waiver: 71, Person: "ada", Reason: "x", Expires: time.Now().Add(time.Hour).UTC()}},
+			"expired":         {Waived: albs.Waived{Build: f.build, Waiver: 70, Person: "ada", Reason: "x", Expires: time.Now().Add(-time.Minute).UTC()}},
+			"another build's": {Waived: albs.Waived{Build: f.build + 1, Waiver: 71, Person: "ada", Reason: "x", Expires: time.Now().Add(time.Hour).UTC()}},
 		} {
 			if err := d.InTx(t.Context(), func(tx db.Tx) error { return f.sayWaiver(admin, tx, bad, body, "testrun.waiver.made") }); err != nil {
 				t.Fatal(err)

@@ -379,7 +379,7 @@ func (w *walk) link(ctx context.Context, n Node, s provenance.Examined) (from al
 			return "", err
 		}
 		if l.Text = b.String(); b.EndedBy != "" {
-			l.Text = fmt.Sprintf("waiver %d is taken back by %s", b.Waiver, b.EndedBy)
+			l.Text = b.End()
 		}
 	case attest.Rebuild:
 		var b attest.RebuildBody
