@@ -88,10 +88,11 @@ var rootCaps = func() []string {
 	return args
 }()
 
-// dnf runs one dnf command on p, its output going to log. What dnf can't resolve, and a
-// package whose scriptlet stops the transaction, is an Invalid error that names it, and
-// what would remove a protected package a Conflict; else a failure is Unavailable, for
-// then it is the repositories or this host, or as ErrTransaction says.
+// dnf runs one dnf command on p, its output going to log, without the secrets in the
+// addresses of repos. What dnf can't resolve, and a package whose scriptlet stops the
+// transaction, is an Invalid error that names it, and what would remove a protected package
+// a Conflict; else a failure is Unavailable, for then it is the repositories or this host,
+// or as ErrTransaction says.
 func (e *Engine) dnf(ctx context.Context, p place, repos []Repo, args []string, log io.Writer) error {
 	s, err := dnf.Surround(p.root, repos)
 	if err != nil {
@@ -102,8 +103,11 @@ func (e *Engine) dnf(ctx context.Context, p place, repos []Repo, args []string, 
 		argv = append(argv, "--forcearch="+string(p.root.Arch))
 	}
 	said := dnf.NewListener(256 << 10)
-	both := io.MultiWriter(log, said)
-	exit, err := e.program(ctx, p, s, e.cfg.Limits, append(argv, args...), stdio{out: both, err: both})
+	veil := dnf.NewVeil(io.MultiWriter(log, said), repos)
+	exit, err := e.program(ctx, p, s, e.cfg.Limits, append(argv, args...), stdio{out: veil, err: veil})
+	if ferr := veil.Flush(); err == nil {
+		err = ferr
+	}
 	if errors.Is(err, albs.Invalid) { // a limit, passed by dnf or by a scriptlet: without its kind
 		return failed(said, "dnf %s: %v", args[0], err)
 	}

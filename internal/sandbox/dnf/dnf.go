@@ -19,7 +19,8 @@ import (
 )
 
 // Repo is one repository as dnf is told of it. BaseURL is http on 127.0.0.1 (a depot)
-// or a file URL of a folder; nothing else is reachable from where dnf runs.
+// or a file URL of a folder; nothing else is reachable from where dnf runs. The first
+// folder of an http address may be a secret.
 type Repo struct {
 	ID       string
 	BaseURL  string
