@@ -26,18 +26,26 @@ type Copy struct {
 	Exec bool   // it may be run as a program
 }
 
+// Load returns files as they cross the border of a root whose users have the ids that
+// owner returns. A path that isn't one in a root is an Invalid error.
+func Load(files []Copy, owner func(User) int) ([]cargo.File, error) {
+	load := make([]cargo.File, len(files))
+	for i, f := range files {
+		if !path.IsAbs(f.To) || path.Clean(f.To) != f.To || f.To == "/" {
+			return nil, albs.Errorf(albs.Invalid, "%.200q is not an absolute path to a file in a root", f.To)
+		}
+		load[i] = cargo.File{From: f.From, Data: f.Data, To: f.To, Owner: owner(f.User), Exec: f.Exec}
+	}
+	return load, nil
+}
+
 // CopyIn writes files into the root; folders on the way are made. A path that leads
 // through a symbolic link inside the root is an Invalid error. After an error some of
 // the files may be there.
 func (r *Root) CopyIn(ctx context.Context, files ...Copy) error {
-	for _, f := range files {
-		if !path.IsAbs(f.To) || path.Clean(f.To) != f.To || f.To == "/" {
-			return albs.Errorf(albs.Invalid, "%.200q is not an absolute path to a file in a root", f.To)
-		}
-	}
-	load := make([]cargo.File, len(files))
-	for i, f := range files {
-		load[i] = cargo.File{From: f.From, Data: f.Data, To: f.To, Owner: r.owner(f.User), Exec: f.Exec}
+	load, err := Load(files, r.owner)
+	if err != nil {
+		return err
 	}
 	pr, pw := io.Pipe()
 	packed := make(chan error, 1)
@@ -46,7 +54,7 @@ func (r *Root) CopyIn(ctx context.Context, files ...Copy) error {
 		pw.CloseWithError(err)
 		packed <- err
 	}()
-	err := r.helper(ctx, &job{Op: opImport}, pr, nil)
+	err = r.helper(ctx, &job{Op: opImport}, pr, nil)
 	pr.CloseWithError(io.ErrClosedPipe)
 	// A tar that ends early can look whole to the helper: what kept us from writing the
 	// rest counts, unless it is that the helper stopped reading.

@@ -2,6 +2,7 @@ package sandbox
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -45,7 +46,8 @@ type Workshop struct {
 type HostCmd struct {
 	Argv           []string
 	Env            []string          // beside PATH, HOME and LANG
-	Folders        []string          // of the host, shown beside /usr at the same place, read-only
+	Folders        []string          // of the host, and files, shown beside /usr at the same place, read-only
+	Devices        []string          // of the host, shown at the same place; the caller answers for them
 	Files          map[string]string // base name → content, shown in WorkshopConf
 	Stdin          io.Reader
 	Stdout, Stderr io.Writer
@@ -53,6 +55,9 @@ type HostCmd struct {
 	User           User          // UserBuild has no rights but those of the folder's files
 	Cache          *ccache.Cache // shown in WorkshopCache; nil for none
 	Limits         Limits
+	// File is how many bytes one file may hold, also in memory; 0: as many as Limits.Disk
+	// allows all of them.
+	File int64
 }
 
 // Workshop returns a workshop that begins with what fill has laid into its folder, once
@@ -105,6 +110,11 @@ func (e *Engine) Bench(ctx context.Context) (*Workshop, error) {
 	}
 	return &Workshop{e: e, root: r, around: &dnf.Surroundings{}}, nil
 }
+
+// Workshop returns the root as a workshop without repositories: what is in its folder is
+// the root. It lives no longer than the root, and what it does and what the root's own
+// methods do comes one after the other.
+func (r *Root) Workshop() *Workshop { return &Workshop{e: r.e, root: r, around: &dnf.Surroundings{}} }
 
 // Limits returns those that hold where a call brings none of its own.
 func (e *Engine) Limits() Limits { return e.cfg.Limits }
@@ -311,6 +321,9 @@ func (w *Workshop) run(ctx context.Context, c HostCmd, caps []string) (int, erro
 		j.Mounts = append(j.Mounts, mount{Name: name, Source: f})
 		args = append(args, "--ro-bind", at(name), f)
 	}
+	for _, d := range c.Devices {
+		args = append(args, "--dev-bind", d, d)
+	}
 	if c.Network {
 		if len(w.around.Folders) > 0 {
 			return 0, albs.Errorf(albs.Invalid, "a platform with network needs its repositories served by HTTP")
@@ -322,6 +335,7 @@ func (w *Workshop) run(ctx context.Context, c HostCmd, caps []string) (int, erro
 	}
 	lim := c.Limits.or(w.e.cfg.Limits)
 	j.Limits, j.Disk = lim.rlimits(), lim.Disk
+	j.Limits.File = cmp.Or(c.File, j.Limits.File)
 	if c.Cache != nil {
 		args = append(args, j.give(c.Cache, WorkshopCache)...)
 	}

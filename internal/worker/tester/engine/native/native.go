@@ -95,6 +95,10 @@ func (e environment) Run(ctx context.Context, c sandbox.Cmd) (int, error) {
 	return e.engine.run(e.Root, ctx, c)
 }
 
+// RootOf returns the root that an environment of this package's engines is, for those that
+// have their roots so too, and something to run on them.
+func RootOf(e engine.Environment) *sandbox.Root { return e.(environment).Root }
+
 // blame makes an error Invalid that came when packages were at work.
 func blame(err error) error {
 	if errors.Is(err, sandbox.ErrTransaction) {
