@@ -225,9 +225,11 @@ var allowed = map[string][]string{
 	"worker/node":   {"worker", "worker/depot", "worker/guard", "albs", "disk", "sandbox", "sandbox/emulator", "buildroot", "rpm"},
 	"worker/tester": {"worker", "worker/depot", "worker/guard", "albs", "sandbox", "sandbox/emulator", "rpm", "repodata", "worker/tester/engine", "worker/tester/engine/native", "worker/tester/integrity", "worker/tester/suite", "worker/tester/survey", "sandbox/examine", "tap"},
 	// what a tester asks of those that make its roots, and those
-	"worker/tester/engine":        {"albs", "sandbox", "sandbox/examine"},
-	"worker/tester/engine/native": {"albs", "sandbox", "worker/tester/engine"},
-	"worker/tester/engine/podman": {"albs", "sandbox", "worker/tester/engine", "worker/tester/engine/native"},
+	"worker/tester/engine":          {"albs", "sandbox", "sandbox/examine"},
+	"worker/tester/engine/native":   {"albs", "sandbox", "worker/tester/engine"},
+	"worker/tester/engine/vm":       {"albs", "sandbox", "sandbox/cargo", "sandbox/examine", "worker/tester/engine", "worker/tester/engine/native", "worker/tester/engine/vm/agent"},
+	"worker/tester/engine/vm/agent": {"albs", "sandbox/cargo", "sandbox/examine"}, // the inner side: this program as the first process of a guest
+	"worker/tester/engine/podman":   {"albs", "sandbox", "worker/tester/engine", "worker/tester/engine/native"},
 	// whether what was installed is what its header says: pure but for its view of the root
 	"worker/tester/integrity": {"albs", "rpm", "sandbox/examine"},
 	// which files are tests of packages, how they are run and what they came to: pure

@@ -67,6 +67,9 @@ const (
 	EnginePodman = "podman" // containers
 )
 
+// EngineVM is the engine of tests whose environments are machines with a kernel of their own.
+const EngineVM = "vm"
+
 // TestSpec asks for tests of packages, each in a fresh root.
 type TestSpec struct {
 	Root Root `json:"root"`
