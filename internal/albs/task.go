@@ -170,9 +170,10 @@ type Repo struct {
 	// Own marks a repository that changes from task to task, such as the build's:
 	// dnf sees it in the root and not when it fills the base.
 	Own bool `json:"own,omitempty"`
-	// Keys are ASCII-armored OpenPGP public keys: dnf takes a package of the repository only
-	// if one of them signed it. None leaves signatures unlooked at, as what is built has none.
-	Keys []string `json:"keys,omitempty"`
+	// Keys are OpenPGP public keys, ASCII-armored, as a key file has them: dnf takes a package
+	// of the repository only if one of them signed it. "" leaves signatures unlooked at, as
+	// what is built has none.
+	Keys string `json:"keys,omitempty"`
 }
 
 // Root says what a buildroot or a test root is made of. Equal Roots give equal roots.
@@ -430,8 +431,9 @@ type Waived struct {
 	Expires  time.Time `json:"expires"`
 }
 
-// Covers reports whether w lets a stage be one that didn't pass.
-func (w Waived) Covers(s TestStage) bool { return w.Stage == "" || w.Stage == s }
+// Covers reports whether w lets a stage be one that didn't pass. That of the signed copy has to
+// be named: a waiver of all that failed was made before there was one.
+func (w Waived) Covers(s TestStage) bool { return w.Stage == s || w.Stage == "" && s != StageSigned }
 
 // Same reports whether w says the very same as what was stated; no build is any.
 func (w Waived) Same(stated Waived) bool {

@@ -12,7 +12,7 @@ import (
 const (
 	Source          = "source"           // an SRPM or an upload, and where it came from
 	Build           = "build"            // an unsigned RPM, and how it was built
-	Test            = "test"             // an unsigned RPM, and how its tests went
+	Test            = "test"             // an RPM, signed or not, and how its tests went
 	Waiver          = "waiver"           // an unsigned RPM, and who lets it go though its tests didn't pass, or no longer
 	Rebuild         = "rebuild"          // an unsigned RPM, and how it came out when it was built once more
 	SignIntent      = "sign-intent"      // what is about to be signed, with which key and for whom

@@ -142,6 +142,9 @@ func (c *chain) follow(v *rpm.Verified, b Bundle) (Report, error) {
 	if err := c.made(unsigned, contentOf(v)); err != nil {
 		return Report{}, err
 	}
+	if err := c.copyTested(v); err != nil {
+		return Report{}, err
+	}
 	if err := c.released(v); err != nil {
 		return Report{}, err
 	}
@@ -203,6 +206,9 @@ type chain struct {
 	trust  *trusted
 	facts  []*fact
 	report Report
+	// counts are the waivers of the unsigned package that count, and lapsed tells of the others.
+	counts []albs.Waived
+	lapsed string
 	// products are those whose releases of the package are accepted.
 	products []string
 }
@@ -383,37 +389,53 @@ func validCommit(s string) bool {
 // tested looks at the newest test statement of an unsigned package for each root
 // that it was tested in.
 func (c *chain) tested(unsigned albs.Digest, has content) error {
+	waivers, lapsed, err := c.waived(unsigned, has)
+	if err != nil {
+		return err
+	}
+	if c.counts, c.lapsed = waivers, ""; len(lapsed) > 0 {
+		c.lapsed = ", and " + strings.Join(lapsed, "; ")
+	}
+	n, err := c.passed(unsigned, has, "tested")
+	if err != nil || n > 0 {
+		return err
+	}
+	if c.trust.RequireTest && !slices.ContainsFunc(waivers, func(w albs.Waived) bool { return w.Untested }) {
+		return broken(LinkChain, "no statement says that %s was tested%s", unsigned, c.lapsed)
+	}
+	c.missing("no statement says that it was tested")
+	return nil
+}
+
+// copyTested looks at those of the signed file, which was installed with its signature checked
+// as readers do. That none says so is no word against it, for the signature is checked
+// here too; a waiver that counts is one of the unsigned package.
+func (c *chain) copyTested(v *rpm.Verified) error {
+	_, err := c.passed(v.FileDigest, contentOf(v), "the signed copy was tested")
+	return err
+}
+
+// passed tells of the newest test statement of a package for each root, and returns how many
+// there are. One that failed breaks the chain if trust requires tests and the waivers of the
+// unsigned package don't let it fail.
+func (c *chain) passed(d albs.Digest, has content, what string) (int, error) {
 	type told struct {
 		*fact
 		body TestBody
 	}
 	last := map[string]told{}
-	for _, f := range c.about(unsigned, Test) {
+	for _, f := range c.about(d, Test) {
 		if err := has.check(f); err != nil {
-			return err
+			return 0, err
 		}
 		var body TestBody
 		if err := f.read(&body); err != nil {
-			return err
+			return 0, err
 		}
 		f.used = true
 		if before, ok := last[body.Root()]; !ok || f.n > before.n {
 			last[body.Root()] = told{f, body}
 		}
-	}
-	waivers, lapsed, err := c.waived(unsigned, has)
-	if err != nil {
-		return err
-	}
-	but := ""
-	if len(lapsed) > 0 {
-		but = ", and " + strings.Join(lapsed, "; ")
-	}
-	if len(last) == 0 {
-		if c.trust.RequireTest && !slices.ContainsFunc(waivers, func(w albs.Waived) bool { return w.Untested }) {
-			return broken(LinkChain, "no statement says that %s was tested%s", unsigned, but)
-		}
-		c.missing("no statement says that it was tested")
 	}
 	for _, root := range slices.Sorted(maps.Keys(last)) {
 		t, where := last[root], ""
@@ -422,19 +444,19 @@ func (c *chain) tested(unsigned albs.Digest, has content) error {
 		}
 		switch {
 		case t.body.Result == Passed:
-			c.step(t.fact, LinkChain, "tested: %d tests passed%s", len(t.body.PassedTests), where)
+			c.step(t.fact, LinkChain, "%s: %d tests passed%s", what, len(t.body.PassedTests), where)
 		case t.body.Result == Warned:
-			c.step(t.fact, LinkChain, "tested: %d tests passed%s, and %d failed that need not pass", len(t.body.PassedTests), where, len(t.body.WarnedTests))
-		case t.body.Result == Failed && t.body.waived(waivers):
-			c.step(t.fact, LinkChain, "tested: %d tests FAILED%s, which is waived", len(t.body.FailedTests), where)
+			c.step(t.fact, LinkChain, "%s: %d tests passed%s, and %d failed that need not pass", what, len(t.body.PassedTests), where, len(t.body.WarnedTests))
+		case t.body.Result == Failed && t.body.waived(c.counts):
+			c.step(t.fact, LinkChain, "%s: %d tests FAILED%s, which is waived", what, len(t.body.FailedTests), where)
 		case t.body.Result == Failed && !c.trust.RequireTest:
 			// Said, and not hidden: the trust file leaves it to the reader.
-			c.step(t.fact, LinkChain, "tested: %d tests FAILED%s, which the trust file allows", len(t.body.FailedTests), where)
+			c.step(t.fact, LinkChain, "%s: %d tests FAILED%s, which the trust file allows", what, len(t.body.FailedTests), where)
 		default:
-			return broken(LinkChain, "%s says that the test of %s%s ended %.20q%s", t.key, unsigned.Short(), where, t.body.Result, but)
+			return 0, broken(LinkChain, "%s says that the test of %s%s ended %.20q%s", t.key, d.Short(), where, t.body.Result, c.lapsed)
 		}
 	}
-	return nil
+	return len(last), nil
 }
 
 // sourced looks at the source statements of a source package. If the build names a

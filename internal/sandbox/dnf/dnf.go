@@ -28,9 +28,9 @@ type Repo struct {
 	// Own marks what is built, or was for this: it has no modules, so that dnf is to see all
 	// packages, also those with a module's label, whichever streams are enabled.
 	Own bool
-	// Keys are armored public keys, by one of which the repository's packages have to be
-	// signed for dnf to take them; with none, signatures aren't looked at.
-	Keys []string
+	// Keys are armored public keys, as a key file has them, by one of which the repository's
+	// packages have to be signed for dnf to take them; with "", signatures aren't looked at.
+	Keys string
 }
 
 // Ports in dnf's network that stand for folders, one for each repository.
@@ -141,30 +141,23 @@ color=never
 	return s, nil
 }
 
-// Bounds of a repository's keys.
-const (
-	maxKeys     = 16
-	maxKeysSize = 256 << 10 // bytes, together
-)
+// maxKeys bounds a repository's keys, in bytes.
+const maxKeys = 256 << 10
 
 // keys lays the keys of the i-th repository ready, and returns what its section says of
 // signatures. dnf asks for a repository's own files in the root's name: the keys are none of
 // those, and what is signed can't bring its key along.
 func (s *Surroundings) keys(i int, r Repo) (string, error) {
-	if len(r.Keys) == 0 {
+	switch {
+	case r.Keys == "":
 		return "gpgcheck=0\n", nil
-	}
-	text := strings.Join(r.Keys, "\n") + "\n"
-	if len(r.Keys) > maxKeys || len(text) > maxKeysSize {
-		return "", albs.Errorf(albs.Invalid, "repository %s: more than %d keys, or of more than %d bytes", r.ID, maxKeys, maxKeysSize)
-	}
-	for _, k := range r.Keys {
-		if !strings.HasPrefix(k, "-----BEGIN PGP PUBLIC KEY BLOCK-----") {
-			return "", albs.Errorf(albs.Invalid, "repository %s: %.40q begins no armored public key", r.ID, k)
-		}
+	case len(r.Keys) > maxKeys:
+		return "", albs.Errorf(albs.Invalid, "repository %s: its keys have more than %d bytes", r.ID, maxKeys)
+	case !strings.HasPrefix(r.Keys, "-----BEGIN PGP PUBLIC KEY BLOCK-----"):
+		return "", albs.Errorf(albs.Invalid, "repository %s: %.40q begins no armored public key", r.ID, r.Keys)
 	}
 	name := "key-" + strconv.Itoa(i) + ".asc"
-	s.Keys[name] = text
+	s.Keys[name] = r.Keys
 	return "gpgcheck=1\ngpgkey=file://" + ConfDir + "/" + name + "\n", nil
 }
 

@@ -27,11 +27,11 @@ const maxProblems = 50
 
 // DNFRepo is one repository as dnf is to be told of it.
 type DNFRepo struct {
-	ID       string   // dnf's repository id
-	BaseURL  string   // holds the task's secret: not for logs
-	Priority int      // dnf's; 0 is dnf's default
-	Own      bool     // changes from task to task, such as the build's
-	Keys     []string // armored, by one of which its packages have to be signed; none if by nobody
+	ID       string // dnf's repository id
+	BaseURL  string // holds the task's secret: not for logs
+	Priority int    // dnf's; 0 is dnf's default
+	Own      bool   // changes from task to task, such as the build's
+	Keys     string // a key file, by one of which its packages have to be signed; "" if by nobody
 }
 
 // UsedFile is one file that dnf got.

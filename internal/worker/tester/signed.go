@@ -55,16 +55,17 @@ func (s *subject) signed(ctx context.Context, log io.Writer) error {
 func signers(repos []albs.Repo) ([]string, error) {
 	var ids []string
 	for _, r := range repos {
-		for _, k := range r.Keys {
-			ring, err := rpm.ReadKeyring([]byte(k))
-			if err != nil {
-				return nil, albs.Errorf(albs.Unavailable, "a key of repository %s can't be read: %v", r.ID, err)
-			}
-			for _, public := range ring.Keys() {
-				for _, fingerprint := range []string{public.Fingerprint, public.Subkey} {
-					if len(fingerprint) == 40 {
-						ids = append(ids, strings.ToLower(fingerprint[24:]))
-					}
+		if r.Keys == "" {
+			continue
+		}
+		ring, err := rpm.ReadKeyring([]byte(r.Keys))
+		if err != nil {
+			return nil, albs.Errorf(albs.Unavailable, "the keys of repository %s can't be read: %v", r.ID, err)
+		}
+		for _, public := range ring.Keys() {
+			for _, fingerprint := range []string{public.Fingerprint, public.Subkey} {
+				if len(fingerprint) == 40 {
+					ids = append(ids, strings.ToLower(fingerprint[24:]))
 				}
 			}
 		}

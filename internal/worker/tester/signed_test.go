@@ -76,9 +76,9 @@ func TestSigned(t *testing.T) {
 		{name: "s-payload", by: "expected", harm: func(b []byte) { b[len(b)-20] ^= 1 }, want: "Problem opening package s-payload-1-1.noarch.rpm"},
 		{name: "s-header", by: "expected", harm: func(b []byte) { b[bytes.LastIndex(b, []byte("A summary"))] ^= 1 }, want: "Problem opening package s-header-1-1.noarch.rpm (a digest or a signature in it doesn't hold)"},
 	}
-	expected := []string{public("expected")}
+	expected := public("expected")
 	if keys["rsa"] != nil {
-		expected = append(expected, public("rsa"), public("sub"))
+		expected += public("rsa") + public("sub")
 		tests = append(tests, test{name: "s-rsa", by: "rsa"}, test{name: "s-subkey", by: "sub"})
 	}
 	var spec strings.Builder
@@ -133,7 +133,7 @@ func TestSigned(t *testing.T) {
 	}
 	// Without a key there is nothing to check, and that isn't good.
 	for i := range w.root.Repos {
-		w.root.Repos[i].Keys = nil
+		w.root.Repos[i].Keys = ""
 	}
 	id = w.add(&albs.TestSpec{Root: w.root, Packages: packages[:1], Stages: stages})
 	if _, r := w.end(t, id); r.Test == nil {
