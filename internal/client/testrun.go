@@ -31,6 +31,16 @@ type Tested struct {
 	SHA256 albs.Digest `json:"sha256"`
 	State  string      `json:"state"` // passed, failed, pending or missing
 	Reason string      `json:"reason"`
+
+	SignedBy string `json:"signed_by"` // the fingerprint of the key of a signed copy
+}
+
+// Name returns the NEVRA of the package, with the key of a signed copy.
+func (t Tested) Name() string {
+	if t.SignedBy == "" {
+		return t.NEVRA
+	}
+	return t.NEVRA + " as signed with " + t.SignedBy
 }
 
 // Tests lists all test runs of a build in the order of their making.

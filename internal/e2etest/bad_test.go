@@ -414,7 +414,7 @@ func TestColumnsDontCount(t *testing.T) {
 		}
 	}
 	restored()
-	s.run(s.alice, "sign", b, "--key", "demo", "--wait")
+	s.signed(b)
 
 	for _, tc := range []struct {
 		predicate, column string

@@ -314,7 +314,7 @@ func TestErrata(t *testing.T) {
 	}
 	signed := func(build string) {
 		s.built(build)
-		s.run(s.alice, "sign", build, "--key", "demo", "--wait")
+		s.signed(build)
 	}
 	modules := func(builds ...suite) {
 		for _, a := range arches {

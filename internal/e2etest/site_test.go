@@ -615,8 +615,32 @@ func (s *site) number(id string) albs.BuildID {
 // release has a build signed and published, and returns the release's number.
 func (s *site) release(build string) string {
 	s.t.Helper()
-	s.run(s.alice, "sign", build, "--key", "demo", "--wait")
+	s.signed(build)
 	return s.publish(build)
+}
+
+// signed has a build signed, and waits until the copies are tested as the packages were.
+func (s *site) signed(build string) {
+	s.t.Helper()
+	s.run(s.alice, "sign", build, "--key", "demo", "--wait")
+	s.until(5*time.Minute, "the signed packages of build "+build+" are tested", func() bool {
+		runs, err := s.api.Tests(s.t.Context(), s.number(build))
+		if err != nil {
+			s.t.Fatal(err)
+		}
+		left := map[string]int{}
+		for _, r := range runs.Value {
+			for _, p := range r.Packages {
+				switch {
+				case p.SignedBy == "":
+					left[fmt.Sprint(r.BuildTask, p.NEVRA)] = 1
+				case r.State.Final():
+					delete(left, fmt.Sprint(r.BuildTask, p.NEVRA))
+				}
+			}
+		}
+		return len(left) == 0
+	})
 }
 
 // publish plans the release of a build as alice, has bob approve it, and publishes

@@ -74,7 +74,7 @@ func (r TestRun) Why() string {
 	}
 	for _, p := range r.Packages {
 		if p.State != "passed" && p.Reason != "" {
-			return p.NEVRA + ": " + p.Reason
+			return p.Name() + ": " + p.Reason
 		}
 	}
 	return r.Reason
@@ -102,7 +102,7 @@ func Latest(runs []client.TestRun) []TestRun {
 func merge(before, newer client.TestRun) client.TestRun {
 	old := slices.Clone(before.Packages)
 	for _, p := range newer.Packages {
-		i := slices.IndexFunc(old, func(o client.Tested) bool { return o.NEVRA == p.NEVRA })
+		i := slices.IndexFunc(old, func(o client.Tested) bool { return o.NEVRA == p.NEVRA && o.SignedBy == p.SignedBy })
 		if i < 0 {
 			old = append(old, p)
 		} else {

@@ -86,6 +86,8 @@ type testedView struct {
 	Reason string        `json:"reason,omitempty"`
 	Stages []stageView   `json:"stages" doc:"In the order in which they were carried out"`
 	Cases  []caseView    `json:"cases" doc:"The single checks of stages that have such"`
+
+	SignedBy string `json:"signed_by,omitempty" doc:"Of a signed copy: the fingerprint of the key"`
 }
 
 type stageView struct {
@@ -120,7 +122,7 @@ func viewRun(r testrun.Run) runView {
 	}
 	out.Status, out.StatusText = runStatus(r)
 	for _, p := range r.Packages {
-		v := testedView{NEVRA: p.NEVRA, SHA256: p.Digest, State: p.Verdict.State, Reason: p.Verdict.Reason, Stages: []stageView{}, Cases: []caseView{}}
+		v := testedView{NEVRA: p.NEVRA, SHA256: p.Digest, State: p.Verdict.State, Reason: p.Verdict.Reason, Stages: []stageView{}, Cases: []caseView{}, SignedBy: p.SignedBy}
 		for _, x := range p.Stages {
 			sv := stageView{Stage: x.Stage, Status: x.Status, Reason: x.Reason, Started: rest.TimeOf(x.Started), Seconds: x.Took.Seconds()}
 			if l, ok := r.LogOf(x); ok {

@@ -31,14 +31,14 @@ var unasked = map[string]string{
 		revision.Store.All revision.Store.ByID revision.Store.Get revision.Store.GetRevision revision.Store.History
 		repo.Repos.Contain repo.Repos.Current repo.Repos.Find repo.Repos.Open repo.Repos.ReadTree repo.Repos.TreeAt repo.Repos.TreeOf repo.Repos.TreeShown repo.Repos.Trees repo/history.History.Diff repo/history.History.Holdings repo/history.History.Moments repo/history.History.Show
 		release.Releases.Effects sign.Signing.AllowedFiles sign.Signing.File sign.Signing.FileEffects sign.Signing.Files sign.Signing.RequestEffects
-		sign.Signing.Key sign.Signing.Keygen sign.Signing.Keys sign.Signing.Request sign.Signing.Requests sign.Signing.Revocation sign.Signing.Revoked sign.Signing.Signed sign.Signing.SignedBy source/notary.Notary.Commit source/notary.Notary.Commits source/notary.Notary.Job source/notary.Notary.Refs source/notary.Notary.Repositories trace.Traces.Of
+		sign.Signing.Key sign.Signing.Keygen sign.Signing.Keys sign.Signing.PublicKey sign.Signing.Request sign.Signing.Requests sign.Signing.Revocation sign.Signing.Revoked sign.Signing.Signed sign.Signing.SignedBy source/notary.Notary.Commit source/notary.Notary.Commits source/notary.Notary.Job source/notary.Notary.Refs source/notary.Notary.Repositories trace.Traces.Of
 		errata/matching.Matching.Counts errata/matching.Matching.Of errata/matching.Matching.OfBuild errata/matching.Matching.Packages errata/matching.Matching.Queue errata/matching.Matching.Standings errata/monitor.Monitor.Last
 		errata.Errata.Count errata.Errata.Get errata.Errata.History errata.Errata.Issue errata.Errata.Issues errata.Errata.List errata.Errata.Published errata.Errata.Summaries errata.Errata.Unreleased
 		rebuild.Rebuilds.ByTask rebuild.Rebuilds.Get rebuild.Rebuilds.List rebuild.Rebuilds.Of
 		transparency.Transparency.Beside transparency.Transparency.Open transparency.Transparency.Policy transparency.Transparency.State transparency.Transparency.Summary
 		build.Builds.Brief errata.Errata.PublishedBy
 		testrun/suite.Suites.Get testrun/suite.Suites.List testrun/suite.Suites.Mapped
-		testrun.Tests.Barred testrun.Tests.Of testrun.Tests.Skips testrun.Tests.Verdict testrun.Tests.Waivers`,
+		testrun.Tests.Barred testrun.Tests.Of testrun.Tests.Skips testrun.Tests.Verdict testrun.Tests.VerdictOfSigned testrun.Tests.Waivers`,
 	// It finds out who someone is, or ends that: a secret is asked for instead.
 	"secret": `auth.Auth.Authenticate auth.Auth.Login auth.Auth.Logout auth.Auth.Session`,
 	// The lease's token is asked for, and that the actor is the worker it was given to.
@@ -56,7 +56,7 @@ var unasked = map[string]string{
 		release.Releases.Added release.Releases.EachAdded release.Releases.EachWithdrawn release.Releases.Withdrawn release/gather.Gatherer.Closure release/gather.Gatherer.Current release/gather.Gatherer.Entries release/gather.Gatherer.Facts release/gather.Gatherer.ShownBy
 		errata/monitor.Monitor.Run errata/publish.Matched.Chosen errata/publish.Publisher.Released errata/publish.Publisher.Reverted errata/publish.Publisher.Share
 		repo.Repos.Extend repo.Repos.ExtendSnapshot repo.Repos.Pin repo.Repos.Retired repo.Repos.SaveTree repo.Repos.Seal
-		sign.Signing.DocumentSignature sign.Signing.Intended source/notary.Notary.Run source.Sources.File source.Sources.Files source.Sources.Import source.Sources.Message source.Sources.Resolve source.Sources.SRPM source.Sources.Tree stream.Streams.Run testrun.Tests.Run testrun/suite.Suites.Of testrun/suite.Suites.Run transparency.Transparency.Run`,
+		sign.Signing.DocumentSignature sign.Signing.Intended source/notary.Notary.Run source.Sources.File source.Sources.Files source.Sources.Import source.Sources.Message source.Sources.Resolve source.Sources.SRPM source.Sources.Tree stream.Streams.Run testrun.Tests.Run testrun.Tests.TestSigned testrun/suite.Suites.Of testrun/suite.Suites.Run transparency.Transparency.Run`,
 }
 
 // TestEveryMethodAsks reads the modules: a method that faces may call for a person asks

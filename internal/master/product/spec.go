@@ -150,6 +150,21 @@ func (g Gate) Requires() bool {
 	return slices.ContainsFunc(albs.TestStages, func(s albs.TestStage) bool { return !s.Setup() && g.Of(s) == Required })
 }
 
+// Unsigned returns the part of the policy that is about packages before they are signed.
+func (g Gate) Unsigned() Gate {
+	stages := maps.Clone(g.Stages)
+	if stages == nil {
+		stages = map[albs.TestStage]Tests{}
+	}
+	stages[albs.StageSigned] = Off
+	return Gate{Tests: g.Tests, Stages: stages}
+}
+
+// Signed returns the part of the policy that is about signed copies: their stage alone.
+func (g Gate) Signed() Gate {
+	return Gate{Tests: Off, Stages: map[albs.TestStage]Tests{albs.StageSigned: g.Of(albs.StageSigned)}}
+}
+
 // check returns an Invalid error that says what in g is wrong.
 func (g Gate) check(bad func(format string, args ...any) error) error {
 	if !g.Tests.known() {

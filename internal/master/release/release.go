@@ -277,7 +277,35 @@ func (r *Releases) compute(ctx context.Context, w gather.Wish) (plan.Plan, error
 	if err != nil {
 		return plan.Plan{}, err
 	}
+	begun, err := r.testSigned(ctx, f)
+	if err != nil {
+		return plan.Plan{}, err
+	}
+	if begun {
+		if f, p, err = r.effects(ctx, w); err != nil {
+			return plan.Plan{}, err
+		}
+	}
 	return p, r.judge(ctx, f, &p)
+}
+
+// testSigned has the signed copies tested that have to be and never were, such as of packages
+// that were signed before their product asked for it, and returns whether there are any: the
+// plan says then that they are waited for.
+func (r *Releases) testSigned(ctx context.Context, f plan.Facts) (begun bool, err error) {
+	asked := map[albs.BuildID]bool{}
+	for _, c := range f.Packages {
+		if !c.Untested || asked[c.Build] {
+			continue
+		}
+		asked[c.Build] = true
+		now, err := r.tests.TestSigned(ctx, c.Build, f.Key)
+		if err != nil {
+			return begun, fmt.Errorf("test signed packages of build %d: %w", c.Build, err)
+		}
+		begun = begun || now
+	}
+	return begun, nil
 }
 
 // effects is compute without a look at what the release would leave unresolved, which is

@@ -212,6 +212,19 @@ func (s *Signing) Key(ctx context.Context, nameOrFingerprint string) (Key, error
 	return row.key()
 }
 
+// PublicKey returns the public part of a key, by name or fingerprint, ASCII-armored as it is
+// registered. Errors: NotFound, and Conflict for one that was revoked.
+func (s *Signing) PublicKey(ctx context.Context, nameOrFingerprint string) ([]byte, error) {
+	k, err := s.Key(ctx, nameOrFingerprint)
+	if err != nil {
+		return nil, err
+	}
+	if !k.RevokedAt.IsZero() {
+		return nil, albs.Errorf(albs.Conflict, "key %s was revoked at %s: nothing that it signed is good any more", k.Name, second(k.RevokedAt))
+	}
+	return k.Public, nil
+}
+
 // usable returns the key if it may sign for a product now.
 func (s *Signing) usable(ctx context.Context, q db.Q, key, product string) (Key, error) {
 	row, err := s.store.key(ctx, q, key)

@@ -268,8 +268,8 @@ func (s *Signing) insert(ctx context.Context, tx db.Tx, row *requestRow, package
 
 // gate says whether the product lets the packages be signed: where it wants verified
 // sources, the ledger must prove that every package has one, and where tests are
-// required, every RPM must have passed its latest ones. It is Conflict with the
-// first reason.
+// required, every RPM must have passed its latest ones; that of the signed copy is a gate of
+// releases. It is Conflict with the first reason.
 func (s *Signing) gate(ctx context.Context, id albs.BuildID, name string, packages []packageRow) error {
 	if name == "" {
 		return nil
@@ -283,7 +283,7 @@ func (s *Signing) gate(ctx context.Context, id albs.BuildID, name string, packag
 			return err
 		}
 	}
-	if !p.Gate.Requires() {
+	if !p.Gate.Unsigned().Requires() {
 		return nil
 	}
 	var rpms []albs.Digest

@@ -69,6 +69,7 @@ func New(p Parts) *Signing {
 	p.Queue.Register(albs.KindSign, signHandler{s})
 	p.Queue.Register(albs.KindKeygen, keygenHandler{s})
 	p.Builds.Guard(s.guard)
+	p.Tests.Sign(s)
 	p.Artifacts.Root("sign", s.roots)
 	return s
 }

@@ -27,6 +27,10 @@ func (h handler) Offer(ctx context.Context, t queue.Task, _ queue.Offer) (albs.S
 	if err != nil {
 		return albs.Spec{}, nil, err
 	}
+	if run.SignedBy != "" {
+		spec, err := h.offerSigned(ctx, run)
+		return albs.Spec{Test: spec}, nil, err
+	}
 	root, err := h.builds.TestRoot(ctx, run.BuildID, run.Platform, run.Arch)
 	if err != nil {
 		return albs.Spec{}, nil, err
@@ -267,7 +271,7 @@ func (h handler) keep(ctx context.Context, tx db.Tx, in admission) error {
 }
 
 func finished(r runRow) Finished {
-	return Finished{Run: r.ID, Task: r.TaskID, Build: r.BuildID, Platform: r.Platform, Arch: r.Arch}
+	return Finished{Run: r.ID, Task: r.TaskID, Build: r.BuildID, Platform: r.Platform, Arch: r.Arch, SignedBy: r.SignedBy}
 }
 
 // Ended tells that a run ended without its tests being carried out.

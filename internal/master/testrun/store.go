@@ -24,10 +24,11 @@ type runRow struct {
 	TaskID      albs.TaskID  `db:"task_id"`
 	Platform    string       `db:"platform"`
 	Arch        albs.Arch    `db:"arch"`
+	SignedBy    string       `db:"signed_by"` // "" for the tests of what isn't signed
 	CreatedAt   db.Time      `db:"created_at"`
 }
 
-const runColumns = `id, build_id, item_id, build_task_id, revision, part, task_id, platform, arch, created_at`
+const runColumns = `id, build_id, item_id, build_task_id, revision, part, task_id, platform, arch, signed_by, created_at`
 
 type packageRow struct {
 	RunID  int64       `db:"run_id"`
@@ -71,24 +72,37 @@ type keptRow struct {
 	Digest  albs.Digest  `db:"digest"`
 }
 
-// has reports whether a rebuild has a run of that revision.
-func (s store) has(ctx context.Context, q db.Q, task albs.TaskID, revision int) (bool, error) {
-	var id int64
-	err := q.GetContext(ctx, &id, `SELECT id FROM test_run WHERE build_task_id = $1 AND revision = $2 LIMIT 1`, task, revision)
-	if errors.Is(err, sql.ErrNoRows) {
-		return false, nil
+// revisions returns the newest revision of a rebuild's runs, and that of those whose packages
+// are signed with a key, or aren't with ""; 0 if there is none.
+func (s store) revisions(ctx context.Context, q db.Q, task albs.TaskID, signedBy string) (own, last int, err error) {
+	var r struct {
+		Own  int `db:"own"`
+		Last int `db:"last"`
 	}
+	err = q.GetContext(ctx, &r, `SELECT COALESCE(MAX(CASE WHEN signed_by = $2 THEN revision END), 0) AS own, COALESCE(MAX(revision), 0) AS last
+		FROM test_run WHERE build_task_id = $1`, task, signedBy)
 	if err != nil {
-		return false, fmt.Errorf("look for test run: %w", err)
+		return 0, 0, fmt.Errorf("look for test runs: %w", err)
 	}
-	return true, nil
+	return r.Own, r.Last, nil
+}
+
+// signedTested returns which packages the runs of a rebuild have that are signed with a key.
+func (s store) signedTested(ctx context.Context, q db.Q, task albs.TaskID, signedBy string) ([]albs.Digest, error) {
+	var out []albs.Digest
+	err := q.SelectContext(ctx, &out, `SELECT DISTINCT p.digest FROM test_run r JOIN test_package p ON p.run_id = r.id
+		WHERE r.build_task_id = $1 AND r.signed_by = $2`, task, signedBy)
+	if err != nil {
+		return nil, fmt.Errorf("look for tests of signed packages: %w", err)
+	}
+	return out, nil
 }
 
 func (s store) addRun(ctx context.Context, tx db.Tx, r *runRow, packages []packageRow) error {
 	err := tx.GetContext(ctx, &r.ID, `INSERT INTO test_run
-		(build_id, item_id, build_task_id, revision, part, task_id, platform, arch, created_at)
-		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9) RETURNING id`,
-		r.BuildID, r.ItemID, r.BuildTaskID, r.Revision, r.Part, r.TaskID, r.Platform, r.Arch, r.CreatedAt)
+		(build_id, item_id, build_task_id, revision, part, task_id, platform, arch, signed_by, created_at)
+		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10) RETURNING id`,
+		r.BuildID, r.ItemID, r.BuildTaskID, r.Revision, r.Part, r.TaskID, r.Platform, r.Arch, r.SignedBy, r.CreatedAt)
 	if err != nil {
 		return fmt.Errorf("insert test run: %w", err)
 	}

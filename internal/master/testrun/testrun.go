@@ -58,8 +58,9 @@ type Finished struct {
 	Build    albs.BuildID `json:"build"`
 	Platform string       `json:"platform"`
 	Arch     albs.Arch    `json:"arch"`
-	Passed   int          `json:"passed"` // packages
-	Failed   int          `json:"failed"` // packages
+	SignedBy string       `json:"signed_by,omitempty"` // the key of what was tested
+	Passed   int          `json:"passed"`              // packages
+	Failed   int          `json:"failed"`              // packages
 	Reason   string       `json:"reason,omitempty"`
 }
 
@@ -93,6 +94,8 @@ type Tests struct {
 	builds     *build.Builds
 	suites     *suite.Suites
 	shelves    shelves
+	signs      Signatures
+	copies     copies
 	log        zerolog.Logger
 }
 
@@ -117,6 +120,8 @@ func (t *Tests) follow(ctx context.Context, e event.Event) error {
 	switch e.Kind {
 	case build.EventBuilt:
 		return t.test(ctx, e)
+	case eventSigned:
+		return t.signed(ctx, e)
 	case build.EventCancelled:
 		return t.cancel(ctx, e, "the build was cancelled by "+e.Actor, nil)
 	case build.EventRenewed:
@@ -213,7 +218,7 @@ func (t *Tests) testItem(ctx context.Context, id albs.BuildID, item albs.ItemID)
 	}
 	for _, p := range plan(b) {
 		if p.row.ItemID == item && p.settled {
-			if err := t.begin(ctx, p, b, 1, search{on: gate.Of(albs.StagePackage) != product.Off}); err != nil {
+			if err := t.begin(ctx, p, b, 0, search{on: gate.Of(albs.StagePackage) != product.Off}); err != nil {
 				return err
 			}
 		}
@@ -260,9 +265,9 @@ func plan(b build.Build) []planned {
 	return out
 }
 
-// begin makes the runs of that revision with their tasks; where there are some already they
-// are left alone.
-func (t *Tests) begin(ctx context.Context, p planned, b build.Build, revision int, own search) error {
+// begin makes the runs of the next revision with their tasks. Where there are some already of
+// a later revision than seen, of packages that are signed alike, they are left alone.
+func (t *Tests) begin(ctx context.Context, p planned, b build.Build, seen int, own search) error {
 	var packages []packageRow
 	var names []string
 	for _, d := range p.packages {
@@ -278,8 +283,8 @@ func (t *Tests) begin(ctx context.Context, p planned, b build.Build, revision in
 		if err := t.builds.There(ctx, tx, p.row.BuildID); err != nil {
 			return err
 		}
-		there, err := t.store.has(ctx, tx, p.row.BuildTaskID, revision)
-		if err != nil || there {
+		now, last, err := t.store.revisions(ctx, tx, p.row.BuildTaskID, p.row.SignedBy)
+		if err != nil || now > seen {
 			return err
 		}
 		var after []albs.TaskID
@@ -298,7 +303,7 @@ func (t *Tests) begin(ctx context.Context, p planned, b build.Build, revision in
 		for some := range slices.Chunk(packages, albs.MaxTested) {
 			part++
 			row := p.row
-			row.Revision, row.Part, row.CreatedAt = revision, part, db.Now()
+			row.Revision, row.Part, row.CreatedAt = last+1, part, db.Now()
 			row.TaskID, err = t.queue.Enqueue(ctx, tx, queue.NewTask{
 				Kind: albs.KindTest, Lane: b.Lane(), Topic: build.Topic(row.BuildID), Needs: []string{p.host}, Room: p.room, After: after,
 			})
@@ -309,7 +314,7 @@ func (t *Tests) begin(ctx context.Context, p planned, b build.Build, revision in
 				return err
 			}
 			err = t.events.Add(ctx, tx, "testrun.created", build.Topic(row.BuildID), auth.From(ctx).String(), map[string]any{
-				"run": row.ID, "task": row.TaskID, "platform": row.Platform, "arch": row.Arch, "revision": revision, "part": part,
+				"run": row.ID, "task": row.TaskID, "platform": row.Platform, "arch": row.Arch, "revision": row.Revision, "part": part, "signed_by": row.SignedBy,
 			})
 			if err != nil {
 				return err
@@ -327,8 +332,8 @@ func (t *Tests) begin(ctx context.Context, p planned, b build.Build, revision in
 }
 
 // Restart runs the tests of a build again: of every rebuild the packages whose latest run
-// has ended and that didn't pass in it, and those that were never tested, as the next
-// revision. It is Forbidden without build.retry,
+// has ended and that didn't pass in it, signed copies too, and unsigned packages that were
+// never tested, as the next revision. It is Forbidden without build.retry,
 // NotFound for an unknown build, and Conflict if nothing is to be run again. Tests of the
 // packages' own are those of the commits by which the build was tested before.
 func (t *Tests) Restart(ctx context.Context, id albs.BuildID) error {
@@ -353,7 +358,7 @@ func (t *Tests) restart(ctx context.Context, id albs.BuildID, newest bool) error
 	if err != nil {
 		return err
 	}
-	if len(stagesOf(gate)) == 0 {
+	if len(stagesOf(gate)) == 0 && gate.Of(albs.StageSigned) == product.Off {
 		return albs.Errorf(albs.Conflict, "no test of build %d is to be run: product %s leaves all of them out", id, b.Product)
 	}
 	runs, err := t.Of(ctx, id)
@@ -363,16 +368,23 @@ func (t *Tests) restart(ctx context.Context, id albs.BuildID, newest bool) error
 	begun := 0
 	own := search{on: gate.Of(albs.StagePackage) != product.Off, newest: newest}
 	for _, p := range plan(b) {
-		var revision int
-		p.packages, revision = again(runs, p, gate)
-		if len(p.packages) == 0 {
-			continue
+		some := signedAgain(runs, p)
+		if len(stagesOf(gate)) > 0 {
+			some = append(some, again(runs, p, gate))
 		}
-		if err := t.begin(ctx, p, b, revision, own); err != nil {
-			return err
+		for _, a := range some {
+			if len(a.packages) == 0 {
+				continue
+			}
+			find := search{} // signed copies have none
+			if a.row.SignedBy == "" {
+				find, own.newest = own, false // the others are tested by the same
+			}
+			if err := t.begin(ctx, a.planned, b, a.seen, find); err != nil {
+				return err
+			}
+			begun++
 		}
-		begun++
-		own.newest = false // the others are tested by the same
 	}
 	if begun == 0 {
 		return albs.Errorf(albs.Conflict, "no test of build %d is to be run again: each passed or is under way", id)
@@ -380,18 +392,25 @@ func (t *Tests) restart(ctx context.Context, id albs.BuildID, newest bool) error
 	return nil
 }
 
-// again returns which packages of a rebuild are to be tested once more, and the revision
-// of that: those that didn't pass every stage, nor were tested in each that gate requires.
-func again(runs []Run, p planned, gate product.Gate) (packages []albs.Digest, revision int) {
-	settled := map[albs.Digest]bool{} // it passed, or is under way
-	for _, r := range runs {          // in the order of their making
-		if r.BuildTask != p.row.BuildTaskID {
+// repeated is what is to be tested once more of a rebuild, after the revision seen.
+type repeated struct {
+	planned
+	seen int
+}
+
+// again returns which packages of a rebuild are to be tested once more: those that didn't
+// pass every stage, nor were tested in each that gate requires.
+func again(runs []Run, p planned, gate product.Gate) repeated {
+	settled, seen := map[albs.Digest]bool{}, 0 // it passed, or is under way
+	for _, r := range runs {                   // in the order of their making
+		if r.BuildTask != p.row.BuildTaskID || r.SignedBy != "" {
 			continue
 		}
-		revision = max(revision, r.Revision)
+		seen = max(seen, r.Revision)
 		for _, x := range r.Packages {
 			settled[x.Digest] = x.Verdict.State == Pending || x.Verdict.State == Passed && leftOut(x.Stages, gate) == ""
 		}
 	}
-	return slices.DeleteFunc(slices.Clone(p.packages), func(d albs.Digest) bool { return settled[d] }), revision + 1
+	p.packages = slices.DeleteFunc(slices.Clone(p.packages), func(d albs.Digest) bool { return settled[d] })
+	return repeated{p, seen}
 }

@@ -2,6 +2,7 @@ package testrun
 
 import (
 	"fmt"
+	"slices"
 
 	"albs/internal/albs"
 	"albs/internal/master/product"
@@ -29,6 +30,30 @@ type Verdict struct {
 
 // Passes reports whether a gate that requires tests lets a package go by v.
 func (v Verdict) Passes() bool { return v.State == Passed || v.State == Waived }
+
+// WithSigned returns v, what tests say of a package before it was signed, with what they say
+// of the signed copy that is to be released: by gate the worse of the two that it requires.
+func (v Verdict) WithSigned(s Verdict, gate product.Gate) Verdict {
+	told := "its signed copy: " + s.Reason
+	switch {
+	case !gate.Signed().Requires():
+		if s.State == Failed {
+			v.Reason += "; " + told + ", which need not pass"
+		}
+		return v
+	case !gate.Unsigned().Requires(), v.Passes() && !s.Passes():
+		s.Reason = told
+		return s
+	case !v.Passes():
+		return v
+	}
+	if s.State == Waived {
+		v.State = Waived
+	}
+	v.Reason += "; " + told
+	v.Waivers = append(slices.Clone(v.Waivers), s.Waivers...)
+	return v
+}
 
 // view is what the verdict rule needs to know of the latest run of one rebuild,
 // with the stages about one package.

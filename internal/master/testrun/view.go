@@ -25,6 +25,7 @@ type Run struct {
 	Part      int         // of the revision, from 1
 	Platform  string
 	Arch      albs.Arch
+	SignedBy  string // the fingerprint of the key that signed its packages; "" if they aren't signed
 	CreatedAt time.Time
 	Task      queue.Task
 	Packages  []Package
@@ -33,11 +34,12 @@ type Run struct {
 
 // Package is one package under test with what this run says of it.
 type Package struct {
-	Digest  albs.Digest
-	NEVRA   string
-	Verdict Verdict
-	Stages  []Stage
-	Cases   []Case // of stages
+	Digest   albs.Digest
+	NEVRA    string
+	SignedBy string // the fingerprint of the key that signed it; "" if it isn't signed
+	Verdict  Verdict
+	Stages   []Stage
+	Cases    []Case // of stages
 
 	view view
 }
@@ -132,7 +134,7 @@ func assemble(rows []runRow, tasks []queue.Task, packages []packageRow, stages [
 		place[r.ID] = i
 		out[i] = Run{
 			ID: r.ID, Build: r.BuildID, Item: r.ItemID, BuildTask: r.BuildTaskID, Revision: r.Revision, Part: r.Part,
-			Platform: r.Platform, Arch: r.Arch, CreatedAt: r.CreatedAt.Time, Task: byID[r.TaskID],
+			Platform: r.Platform, Arch: r.Arch, SignedBy: r.SignedBy, CreatedAt: r.CreatedAt.Time, Task: byID[r.TaskID],
 		}
 	}
 	type key struct {
@@ -161,7 +163,7 @@ func assemble(rows []runRow, tasks []queue.Task, packages []packageRow, stages [
 		if i, ok := place[p.RunID]; ok {
 			r, found := &out[i], at(p.RunID, p.Digest)
 			v := view{r.Task.State, r.Task.Reason, found.Stages}
-			r.Packages = append(r.Packages, Package{Digest: p.Digest, NEVRA: p.NEVRA, Stages: found.Stages, Cases: found.Cases, Verdict: v.verdict(product.Gate{Tests: product.Advisory}), view: v})
+			r.Packages = append(r.Packages, Package{Digest: p.Digest, NEVRA: p.NEVRA, SignedBy: r.SignedBy, Stages: found.Stages, Cases: found.Cases, Verdict: v.verdict(product.Gate{Tests: product.Advisory}), view: v})
 		}
 	}
 	for _, l := range logs {
@@ -222,7 +224,7 @@ func Latest(runs []Run) []Run {
 }
 
 // Verdict returns what the tests of a build say to gate of each of its packages that ds
-// names; Missing for one that was never tested, or is another build's. Gates decide
+// names, as they are before they are signed; Missing for one that was never tested, or is another build's. Gates decide
 // by it, so no row is believed that a package has passed: the newest statements of
 // its tests, one for each sort of root, must say so too. A waiver counts by its statement
 // alone, as long as it holds. Rows that contradict the ledger are a Conflict.
@@ -231,6 +233,7 @@ func (t *Tests) Verdict(ctx context.Context, id albs.BuildID, ds []albs.Digest, 
 	if err != nil {
 		return nil, err
 	}
+	gate = gate.Unsigned()
 	out, err := t.verdicts(ctx, id, runs, ds, gate)
 	if err != nil {
 		return nil, err
@@ -247,12 +250,7 @@ func (t *Tests) Verdict(ctx context.Context, id albs.BuildID, ds []albs.Digest, 
 
 // verdicts is Verdict by what the rows of runs say, and the statements of waivers.
 func (t *Tests) verdicts(ctx context.Context, id albs.BuildID, runs []Run, ds []albs.Digest, gate product.Gate) (map[albs.Digest]Verdict, error) {
-	views := make(map[albs.Digest][]view)
-	for _, r := range Latest(runs) {
-		for _, p := range r.Packages {
-			views[p.Digest] = append(views[p.Digest], p.view)
-		}
-	}
+	views := viewsOf(runs)
 	out := make(map[albs.Digest]Verdict, len(ds))
 	for _, d := range ds {
 		v := verdictOf(views[d], gate)
@@ -286,7 +284,7 @@ func (t *Tests) Barred(ctx context.Context, id albs.BuildID) ([]Standing, produc
 		return nil, product.Gate{}, err
 	}
 	gate, err := t.gate(ctx, b.Product)
-	if err != nil || !gate.Requires() {
+	if err != nil || !gate.Unsigned().Requires() {
 		return nil, gate, err
 	}
 	runs, err := t.Of(ctx, id)
@@ -311,7 +309,7 @@ func (t *Tests) Barred(ctx context.Context, id albs.BuildID) ([]Standing, produc
 			names[a.Digest] = strings.TrimSuffix(a.Name, ".rpm")
 		}
 	}
-	verdicts, err := t.verdicts(ctx, id, runs, ds, gate)
+	verdicts, err := t.verdicts(ctx, id, runs, ds, gate.Unsigned())
 	if err != nil {
 		return nil, gate, err
 	}
@@ -323,6 +321,17 @@ func (t *Tests) Barred(ctx context.Context, id albs.BuildID) ([]Standing, produc
 	}
 	slices.SortStableFunc(out, func(a, b Standing) int { return strings.Compare(a.NEVRA, b.NEVRA) })
 	return out, gate, nil
+}
+
+// viewsOf returns what the latest runs of a build say of each package.
+func viewsOf(runs []Run) map[albs.Digest][]view {
+	views := make(map[albs.Digest][]view)
+	for _, r := range Latest(runs) {
+		for _, p := range r.Packages {
+			views[p.Digest] = append(views[p.Digest], p.view)
+		}
+	}
+	return views
 }
 
 // stated returns v, by which d goes, if the master stated the same: the newest

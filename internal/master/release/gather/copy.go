@@ -181,5 +181,5 @@ func (g *Gatherer) known(ctx, settled context.Context, f *plan.Facts) error {
 			}
 		}
 	}
-	return nil
+	return g.signedTests(ctx, f.Product.Gate, f.Packages)
 }

@@ -287,7 +287,44 @@ func (g *Gatherer) build(ctx, settled context.Context, f *plan.Facts, id albs.Bu
 	if err := proofs.Wait(); err != nil {
 		return err
 	}
+	if err := g.signedTests(ctx, f.Product.Gate, found); err != nil {
+		return err
+	}
 	f.Packages = append(f.Packages, found...)
+	return nil
+}
+
+// signedTests adds to what tests say of packages of builds what they say of the copies that
+// are to be released.
+func (g *Gatherer) signedTests(ctx context.Context, gate product.Gate, found []plan.Candidate) error {
+	if gate.Of(albs.StageSigned) == product.Off {
+		return nil
+	}
+	copies := map[albs.BuildID]map[albs.Digest]albs.Digest{}
+	for _, c := range found {
+		if c.Source() || c.Signed == "" || c.Build == 0 {
+			continue
+		}
+		if copies[c.Build] == nil {
+			copies[c.Build] = map[albs.Digest]albs.Digest{}
+		}
+		copies[c.Build][c.Unsigned] = c.Signed
+	}
+	for id, signed := range copies {
+		verdicts, err := g.Tests.VerdictOfSigned(ctx, id, signed, gate)
+		if err != nil {
+			return err
+		}
+		for i := range found {
+			c := &found[i]
+			v, ok := verdicts[c.Unsigned]
+			if !ok || c.Source() || c.Build != id {
+				continue
+			}
+			c.Tests = c.Tests.WithSigned(v, gate)
+			c.Untested = v.State == testrun.Missing && gate.Signed().Requires()
+		}
+	}
 	return nil
 }
 

@@ -227,13 +227,15 @@ func releaseStep(f facts) page.Step {
 type signature struct {
 	Key    string
 	Signed albs.Digest
+	Tests  testrun.State // of the signed copy; "" if it isn't tested
+	Reason string
 }
 
 func signedBy(f facts) map[albs.Digest][]signature {
 	out := make(map[albs.Digest][]signature)
 	for _, r := range f.requests {
 		for _, p := range r.Packages {
-			s := signature{r.Key, p.Signed}
+			s := signature{Key: r.Key, Signed: p.Signed}
 			if p.Signed != "" && !slices.Contains(out[p.Digest], s) {
 				out[p.Digest] = append(out[p.Digest], s)
 			}
@@ -278,6 +280,11 @@ func filesOf(f facts) []file {
 		}
 	}
 	signed := signedBy(f)
+	for _, by := range signed {
+		for i, s := range by {
+			by[i].Tests, by[i].Reason = verdicts[s.Signed].State, verdicts[s.Signed].Reason
+		}
+	}
 	var packages, rest []file
 	for _, a := range packagesOf(f.build) {
 		fl := file{Artifact: a, Package: true, Platform: platforms[a.Item], Signed: signed[a.Digest]}
