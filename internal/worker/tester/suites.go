@@ -11,6 +11,7 @@ import (
 	"os"
 	"path"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -33,6 +34,7 @@ const (
 	maxSaid      = 16 << 20 // bytes that one file may say
 	maxReport    = 8 << 20  // bytes of a report
 	fileFraction = 3        // one file has that part of the stage's time, so that a hang leaves others some
+	maxStarts    = 5        // of the system, for one file
 )
 
 // checkSuites refuses a task whose package tests can't be carried out as they stand.
@@ -235,6 +237,10 @@ func (r *suiteRun) file(ctx context.Context, tree suite.Tree, t suite.Test, name
 		}
 		return false, err
 	}
+	if e, ok := errors.AsType[end](err); ok {
+		r.note(name, e.status, e.reason, took)
+		return false, nil
+	}
 	switch albs.KindOf(err) {
 	case albs.Invalid, albs.NotFound, albs.Conflict:
 		o = suite.Outcome{Status: tap.Failed, Reason: err.Error()}
@@ -258,7 +264,8 @@ func (r *suiteRun) file(ctx context.Context, tree suite.Tree, t suite.Test, name
 // statuses are those of cases by those of TAP.
 var statuses = map[tap.Status]albs.TestStatus{tap.Passed: albs.TestPassed, tap.Failed: albs.TestFailed, tap.Skipped: albs.TestSkipped, tap.Todo: albs.TestTodo}
 
-// run runs a test. What it came to for its own fault may also be an Invalid or NotFound
+// run runs a test, and again after each start of the system that it asks for; the last time
+// counts. What it came to for its own fault may also be an Invalid or NotFound
 // error.
 func (r *suiteRun) run(ctx context.Context, tree suite.Tree, t suite.Test) (suite.Outcome, error) {
 	if err := r.restore(ctx, tree); err != nil {
@@ -267,33 +274,60 @@ func (r *suiteRun) run(ctx context.Context, tree suite.Tree, t suite.Test) (suit
 	set := map[string]string{}
 	maps.Copy(set, t.Env)
 	maps.Copy(set, r.spec.Env) // the task's say what is tested now
-	env, err := suite.Variables(set)
-	if err != nil {
-		return suite.Outcome{}, err
-	}
+	delete(set, suite.Starts)
 	limit := r.limit(albs.StagePackage, r.spec.Root.Arch) / fileFraction
 	if own := r.stretch(t.Time, r.spec.Root.Arch); own > 0 && own < limit {
 		limit = own
 	}
 	r.foul = true
 	var out bytes.Buffer
-	code, err := r.env.Run(ctx, sandbox.Cmd{
-		Argv: t.Argv, Dir: path.Join(suite.Folder, t.Dir), User: sandbox.UserRoot, Network: r.spec.Network,
-		Env:    append(env, "PACKAGE_NAME="+r.nevra.Name, "PACKAGE_NEVRA="+r.pkg.NEVRA),
-		Stdout: io.MultiWriter(&out, r.log), Stderr: r.log,
-		Limits: sandbox.Limits{Time: limit, Output: maxSaid},
-	})
-	if err != nil {
-		return suite.Outcome{}, err
+	var code int
+	for start := 0; ; start++ {
+		if start > 0 {
+			set[suite.Starts] = strconv.Itoa(start)
+		}
+		env, err := suite.Variables(set)
+		if err != nil {
+			return suite.Outcome{}, err
+		}
+		out.Reset()
+		code, err = r.env.Run(ctx, sandbox.Cmd{
+			Argv: t.Argv, Dir: path.Join(suite.Folder, t.Dir), User: sandbox.UserRoot, Network: r.spec.Network,
+			Env:    append(env, "PACKAGE_NAME="+r.nevra.Name, "PACKAGE_NEVRA="+r.pkg.NEVRA),
+			Stdout: io.MultiWriter(&out, r.log), Stderr: r.log,
+			Limits: sandbox.Limits{Time: limit, Output: maxSaid},
+		})
+		if err != nil {
+			return suite.Outcome{}, err
+		}
+		if !suite.WantsStart(out.Bytes()) {
+			break
+		}
+		if err := r.start(ctx, start); err != nil {
+			return suite.Outcome{}, err
+		}
 	}
 	var report []byte
 	if t.Form == suite.JUnit {
+		var err error
 		report, err = r.env.ReadFile(ctx, suite.Report, maxReport)
 		if err != nil && albs.KindOf(err) != albs.Invalid && albs.KindOf(err) != albs.NotFound {
 			return suite.Outcome{}, err
 		}
 	}
 	return t.Judge(out.Bytes(), report, code), nil
+}
+
+// start starts the system again for a test that asks for it, as it did so many times before.
+func (r *suiteRun) start(ctx context.Context, before int) error {
+	if before == maxStarts {
+		return albs.Errorf(albs.Invalid, "it asks for more than %d starts of the system", maxStarts)
+	}
+	err := r.env.Reboot(ctx, r.log)
+	if errors.Is(err, albs.NotFound) {
+		return notRun("it asks for a start of the system, and %v", err)
+	}
+	return err
 }
 
 // restore brings back what tests may have changed: the tree, and the package if it is

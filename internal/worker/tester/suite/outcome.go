@@ -54,6 +54,24 @@ func (t Test) Judge(output, report []byte, code int) Outcome {
 	return Outcome{Status: status, Reason: why, Cases: r.Cases}
 }
 
+// Starts is the variable that tells a test how many times the system was started for it, 1
+// at least: at first it isn't there.
+const Starts = "ALBS_REBOOT_COUNT"
+
+// startWish is the line by which a test asks, as for ALBS, for a start of the system.
+const startWish = ">>>VMRESTART<<<"
+
+// WantsStart reports whether a test with that output asks for the system to be started
+// again, and itself to be run once more: by a line of its own, which may be a comment of TAP.
+func WantsStart(output []byte) bool {
+	for line := range bytes.Lines(output) {
+		if string(bytes.Trim(line, "# \t\r\n")) == startWish {
+			return true
+		}
+	}
+	return false
+}
+
 // taskLine is how Ansible begins what it says of a task.
 var taskLine = regexp.MustCompile(`^(?:TASK|RUNNING HANDLER) \[(.*)\] \**$`)
 

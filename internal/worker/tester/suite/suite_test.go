@@ -376,3 +376,20 @@ func FuzzJudge(f *testing.F) {
 		}
 	})
 }
+
+func TestWantsStart(t *testing.T) {
+	t.Parallel()
+	for output, want := range map[string]bool{
+		"":                                     false,
+		">>>VMRESTART<<<":                      true,
+		"1..1\n# >>>VMRESTART<<<\r\nok 1\n":    true,
+		"x\n  >>>VMRESTART<<<  \ny\n":          true,
+		"+ echo '>>>VMRESTART<<<'\n":           false,
+		"would print >>>VMRESTART<<< to ask\n": false,
+		">>>VMRESTART<<":                       false,
+	} {
+		if got := WantsStart([]byte(output)); got != want {
+			t.Errorf("%q: %v", output, got)
+		}
+	}
+}
