@@ -2,8 +2,8 @@
 # setup.sh [--long]: installs what building, testing and the demo need of the host and
 # isn't there yet: Debian 12 by apt, EL and Fedora by dnf; with --long also what only the
 # long tests use: the browser and podman, from Debian, and there, where ALBS_MOCK_SRC names a checkout
-# of mock, what that needs, and qemu for programs of other arches, which
-# it registers with the kernel. Run by root it also makes the user albs with a range
+# of mock, what that needs, qemu for programs of other arches, which
+# it registers with the kernel, and qemu with a kernel for machines that tests run in. Run by root it also makes the user albs with a range
 # of subordinate ids, for buildroots. It changes nothing else and says all that it does.
 set -eu
 
@@ -16,6 +16,14 @@ long=
 mock=
 [ -z "$long" ] || [ -z "${ALBS_MOCK_SRC:-}" ] ||
 	mock='dnf-plugins-core python3-rpm python3-jinja2 python3-distro python3-pyroute2 python3-requests python3-backoff'
+
+machines=
+if [ -n "$long" ] && command -v dpkg >/dev/null 2>&1; then
+	case $(dpkg --print-architecture) in
+	amd64) machines='qemu-system-x86 linux-image-cloud-amd64' ;;
+	arm64) machines='qemu-system-arm linux-image-cloud-arm64' ;;
+	esac
+fi
 
 # install TOOL NAME…: installs the packages by the tool, as root.
 install() {

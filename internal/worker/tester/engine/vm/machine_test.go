@@ -188,3 +188,18 @@ func TestNewest(t *testing.T) {
 		t.Errorf("the newest is %q", got)
 	}
 }
+
+func TestVirtualizes(t *testing.T) {
+	t.Parallel()
+	for cpuinfo, want := range map[string]bool{
+		"": false,
+		"processor\t: 0\nflags\t\t: fpu vme hypervisor\n": false,
+		"flags\t\t: fpu vmx\nvmx flags\t: x\n":            true,
+		"flags\t\t: fpu svm lm\n":                         true,
+		"vmx flags\t: vnmi\nflags\t\t: fpu\n":             false,
+	} {
+		if got := virtualizes(cpuinfo); got != want {
+			t.Errorf("%q: %v", cpuinfo, got)
+		}
+	}
+}

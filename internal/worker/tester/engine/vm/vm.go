@@ -102,6 +102,11 @@ func find(c Config) (h host, problems []string) {
 		} else {
 			f.Close()
 		}
+		if runtime.GOARCH == "amd64" {
+			if b, err := os.ReadFile("/proc/cpuinfo"); err == nil && !virtualizes(string(b)) {
+				problem("the processor has no virtualization: a KVM without it doesn't run a distribution's kernel, and machines have to be emulated")
+			}
+		}
 	}
 	if h.kernel = cmp.Or(c.Kernel, newest("/boot")); h.kernel == "" {
 		problem("there is no kernel in /boot: install the package linux-image-cloud-amd64 or linux-image-arm64 (Debian) or kernel-core (EL, Fedora)")
@@ -114,6 +119,18 @@ func find(c Config) (h host, problems []string) {
 	}
 	h.modules = filepath.Join("/lib/modules", kernelVersion(h.kernel))
 	return h, problems
+}
+
+// virtualizes reports whether a processor runs machines, as Intel's or as AMD's do, by what
+// /proc/cpuinfo says of it.
+func virtualizes(cpuinfo string) bool {
+	for line := range strings.Lines(cpuinfo) {
+		if name, flags, ok := strings.Cut(line, ":"); ok && strings.TrimSpace(name) == "flags" {
+			has := strings.Fields(flags)
+			return slices.Contains(has, "vmx") || slices.Contains(has, "svm")
+		}
+	}
+	return false
 }
 
 // first returns the path of the first program that is there.
@@ -174,6 +191,9 @@ func New(ctx context.Context, e *sandbox.Engine, c Config) (engine.Engine, error
 	var problems []string
 	if v.host, problems = find(c); e.Isolation().UIDRange == 0 {
 		problems = append(problems, "a machine has users, and this worker has no range of ids for them")
+	}
+	if !agent.Ready() {
+		problems = append(problems, "main does not call agent.MaybeInit")
 	}
 	if len(problems) > 0 {
 		return nil, albs.Errorf(albs.Unavailable, "no machine can be made here: %s", strings.Join(problems, "; "))

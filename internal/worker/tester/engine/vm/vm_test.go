@@ -28,7 +28,13 @@ func machines(t *testing.T, limits sandbox.Limits) engine.Engine {
 	if err != nil {
 		t.Fatal(err)
 	}
-	v, err := New(t.Context(), e, Config{Dir: filepath.Join(dir, "vm"), Memory: 1 << 30, Emulate: true})
+	c := Config{Dir: filepath.Join(dir, "vm"), Memory: 1 << 30}
+	v, err := New(t.Context(), e, c)
+	if errors.Is(err, albs.Unavailable) {
+		t.Logf("machines are emulated: %v", err)
+		c.Emulate = true
+		v, err = New(t.Context(), e, c)
+	}
 	if errors.Is(err, albs.Unavailable) {
 		t.Skip(err)
 	}

@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -31,6 +32,7 @@ const (
 // then never returns. main and TestMain of every program whose roles have machines call it
 // before anything else.
 func MaybeInit() {
+	ready.Store(true)
 	if os.Getpid() != 1 || len(os.Args) == 0 || os.Args[0] != Name {
 		return
 	}
@@ -43,6 +45,11 @@ func MaybeInit() {
 	_ = unix.Reboot(unix.LINUX_REBOOT_CMD_POWER_OFF)
 	os.Exit(1) // the kernel panics, and ends the machine
 }
+
+var ready atomic.Bool
+
+// Ready reports whether this program can act as an agent: MaybeInit was called.
+func Ready() bool { return ready.Load() }
 
 // guest makes the root ready and serves.
 func guest() error {
