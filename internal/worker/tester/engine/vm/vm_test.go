@@ -23,11 +23,17 @@ func machines(t *testing.T, limits sandbox.Limits) engine.Engine {
 	if testing.Short() {
 		t.Skip("starting machines takes long")
 	}
-	e := sandboxtest.Engine(t, sandbox.Config{Limits: limits})
 	dir, err := os.MkdirTemp("", "vm-")
 	if err != nil {
 		t.Fatal(err)
 	}
+	return machinesIn(t, dir, limits)
+}
+
+// machinesIn is machines in a folder, which Main removes.
+func machinesIn(t *testing.T, dir string, limits sandbox.Limits) engine.Engine {
+	t.Helper()
+	e := sandboxtest.Engine(t, sandbox.Config{Dir: dir, Limits: limits})
 	c := Config{Dir: filepath.Join(dir, "vm"), Memory: 1 << 30}
 	v, err := New(t.Context(), e, c)
 	if errors.Is(err, albs.Unavailable) {
