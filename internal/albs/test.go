@@ -70,6 +70,34 @@ const (
 // EngineVM is the engine of tests whose environments are machines with a kernel of their own.
 const EngineVM = "vm"
 
+// TestEngines are all of them.
+var TestEngines = []string{EngineNative, EnginePodman}
+
+// CheckTestEngine returns an Invalid error unless there is an engine of that name.
+func CheckTestEngine(name string) error {
+	if !slices.Contains(TestEngines, name) {
+		return Errorf(Invalid, "%.40q is no engine of tests; there are %s", name, strings.Join(TestEngines, ", "))
+	}
+	return nil
+}
+
+// engineLabel begins the labels of testers for engines.
+const engineLabel = "engine:"
+
+// EngineLabel returns the label of a tester that has an engine beside EngineNative. Its
+// identity must have it too, and tests that ask for that engine need it.
+func EngineLabel(engine string) string { return engineLabel + engine }
+
+// EngineOf returns the engine that tests with these needs ask for.
+func EngineOf(needs []string) string {
+	for _, l := range needs {
+		if engine, ok := strings.CutPrefix(l, engineLabel); ok {
+			return engine
+		}
+	}
+	return EngineNative
+}
+
 // TestSpec asks for tests of packages, each in a fresh root.
 type TestSpec struct {
 	Root Root `json:"root"`
@@ -171,7 +199,8 @@ type StageResult struct {
 	Package string     `json:"package"` // NEVRA
 	Stage   TestStage  `json:"stage"`
 	Status  TestStatus `json:"status"`
-	// Reason is one sentence for people: why it failed, was skipped or couldn't run.
+	// Reason is one sentence for people: why it failed, was skipped or couldn't run; of
+	// StageEnvironment also how programs are run there, if not as on most machines.
 	Reason  string    `json:"reason,omitempty"`
 	Started time.Time `json:"started,omitzero"`
 	Millis  int64     `json:"millis"`

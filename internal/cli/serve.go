@@ -45,20 +45,22 @@ type role struct {
 	// arches returns what the role's identity is bound to, where it is to arches: the
 	// host's own, and those that it emulates.
 	arches func(c *config.Config) (own, emulated []albs.Arch)
+	// labels returns what else the role offers.
+	labels func(c *config.Config) []string
 }
 
 // workers are the roles beside the master, in the order in which they start.
 var workers = []role{
-	{albs.RoleNode, runNode, func(c *config.Config) (own, emulated []albs.Arch) { return []albs.Arch{c.Node.Arch}, c.Node.Emulate }},
-	{albs.RoleTester, runTester, func(c *config.Config) (own, emulated []albs.Arch) {
+	{name: albs.RoleNode, run: runNode, arches: func(c *config.Config) (own, emulated []albs.Arch) { return []albs.Arch{c.Node.Arch}, c.Node.Emulate }},
+	{name: albs.RoleTester, run: runTester, arches: func(c *config.Config) (own, emulated []albs.Arch) {
 		return []albs.Arch{c.Tester.Arch}, c.Tester.Emulate
-	}},
-	{albs.RoleSigner, func(ctx context.Context, c *config.Config, m worker.Master, log zerolog.Logger) error {
+	}, labels: func(c *config.Config) []string { return c.Tester.Labels() }},
+	{name: albs.RoleSigner, run: func(ctx context.Context, c *config.Config, m worker.Master, log zerolog.Logger) error {
 		return signer.Run(ctx, c.Signer, version, m, log)
-	}, nil},
-	{albs.RoleReleaser, func(ctx context.Context, c *config.Config, m worker.Master, log zerolog.Logger) error {
+	}},
+	{name: albs.RoleReleaser, run: func(ctx context.Context, c *config.Config, m worker.Master, log zerolog.Logger) error {
 		return releaser.Run(ctx, c.Releaser, version, m, log)
-	}, nil},
+	}},
 }
 
 func runNode(ctx context.Context, c *config.Config, m worker.Master, log zerolog.Logger) error {
@@ -297,8 +299,12 @@ func contract(ctx context.Context, c *config.Config, r role, m *master.Master) (
 		if r.arches == nil {
 			return m.Local(ctx, r.name, nil, nil)
 		}
+		var labels []string
+		if r.labels != nil {
+			labels = r.labels(c)
+		}
 		own, emulated := r.arches(c)
-		return m.Local(ctx, r.name, own, emulated)
+		return m.Local(ctx, r.name, own, emulated, labels...)
 	}
 	token, err := c.Token(r.name)
 	if err != nil {

@@ -293,6 +293,9 @@ func (c *Config) Check(roles []albs.Role) error {
 			return albs.Errorf(albs.Invalid, "%s.min_free is below zero", part)
 		}
 	}
+	if err := c.Tester.Config.Check(); err != nil {
+		return err
+	}
 	if err := c.Node.Config.Check(); err != nil {
 		return err
 	}

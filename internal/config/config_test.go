@@ -232,6 +232,9 @@ func TestCheck(t *testing.T) {
 		"a tester's below zero":    {Config{Tester: Tester{Config: tester.Config{MinFree: -1}}}, []albs.Role{albs.RoleTester}, false},
 		"bases below zero":         {Config{Node: Node{Config: node.Config{Sandbox: sandbox.Config{BasesSize: -1}}}}, []albs.Role{albs.RoleNode}, false},
 		"an engine that is none":   {Config{Node: Node{Config: node.Config{Engine: "docker"}}}, []albs.Role{albs.RoleNode}, false},
+		"engines of tests":         {Config{Tester: Tester{Config: tester.Config{Engines: []string{"native", "podman"}}}}, []albs.Role{albs.RoleTester}, true},
+		"no engine of tests":       {Config{Tester: Tester{Config: tester.Config{Engines: []string{"docker"}}}}, []albs.Role{albs.RoleTester}, false},
+		"an engine twice":          {Config{Tester: Tester{Config: tester.Config{Engines: []string{"podman", "podman"}}}}, []albs.Role{albs.RoleTester}, false},
 		"mock":                     {Config{Node: Node{Config: node.Config{Engine: node.EngineMock}}}, []albs.Role{albs.RoleNode}, true},
 	} {
 		c.c.LogLevel = "info"

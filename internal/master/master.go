@@ -478,9 +478,9 @@ func (m *Master) URL() string { return m.config.URL }
 
 // Local returns the master's side of the contract for a worker in this process,
 // and a context in which that worker's identity acts: of role, for its own arches and
-// for those that it emulates. name must be no enrolled worker's.
-func (m *Master) Local(ctx context.Context, role albs.Role, own, emulated []albs.Arch) (context.Context, worker.Master, error) {
-	labels := []string{build.LabelTogether}
+// for those that it emulates, with further labels. name must be no enrolled worker's.
+func (m *Master) Local(ctx context.Context, role albs.Role, own, emulated []albs.Arch, further ...string) (context.Context, worker.Master, error) {
+	labels := append([]string{build.LabelTogether}, further...)
 	for _, a := range emulated {
 		labels = append(labels, albs.EmulatedLabel(a))
 	}

@@ -371,6 +371,8 @@ func TestWorkers(t *testing.T) {
 			{"a node with a key", NewWorker{Name: "n", Role: albs.RoleNode, Arches: []albs.Arch{albs.X8664}, Keys: []string{fpr}}, albs.Invalid},
 			{"a bad fingerprint", NewWorker{Name: "n", Role: albs.RoleSigner, Keys: []string{"*"}}, albs.Invalid},
 			{"an emulated arch that it isn't bound to", NewWorker{Name: "n", Role: albs.RoleNode, Arches: []albs.Arch{albs.X8664}, Labels: []string{"emulated:aarch64"}}, albs.Invalid},
+			{"an engine that is none", NewWorker{Name: "n", Role: albs.RoleTester, Arches: []albs.Arch{albs.X8664}, Labels: []string{"engine:docker"}}, albs.Invalid},
+			{"a node with an engine", NewWorker{Name: "n", Role: albs.RoleNode, Arches: []albs.Arch{albs.X8664}, Labels: []string{"engine:podman"}}, albs.Invalid},
 			{"a smuggled kind", NewWorker{Name: "n", Role: albs.RoleReleaser, Labels: []string{"kind:sign"}}, albs.Invalid},
 			{"a smuggled wildcard", NewWorker{Name: "n", Role: albs.RoleReleaser, Labels: []string{"place:*"}}, albs.Invalid},
 			{"a bad name", NewWorker{Name: "../n", Role: albs.RoleReleaser}, albs.Invalid},

@@ -16,7 +16,7 @@ type NewWorker struct {
 	Role   albs.Role   // master only for LocalWorker, which does the master's own tasks
 	Arches []albs.Arch // at least one for a node or a tester; none for the others
 	Keys   []string    // a signer's key fingerprints; empty lets it offer any key that it holds
-	Labels []string    // what else it may offer: "big", "place:…", "secureboot", "emulated:…"
+	Labels []string    // what else it may offer: "big", "place:…", "secureboot", "emulated:…", "engine:…"
 }
 
 // Worker is an enrolled worker identity.
@@ -80,6 +80,14 @@ func (n NewWorker) labels() ([]string, error) {
 		}
 		if arch, ok := strings.CutPrefix(l, albs.EmulatedLabel("")); ok && !slices.Contains(n.Arches, albs.Arch(arch)) {
 			return nil, albs.Errorf(albs.Invalid, "label %s: the worker is not bound to the arch %s that it is to emulate", l, arch)
+		}
+		if engine, ok := strings.CutPrefix(l, albs.EngineLabel("")); ok {
+			if err := albs.CheckTestEngine(engine); err != nil {
+				return nil, albs.Errorf(albs.Invalid, "label %s: %w", l, err)
+			}
+			if n.Role != albs.RoleTester {
+				return nil, albs.Errorf(albs.Invalid, "label %s: only a tester has engines of tests", l)
+			}
 		}
 		out = append(out, l)
 	}

@@ -82,6 +82,16 @@ type Item struct {
 // the item.
 func (it Item) Host(arch albs.Arch) string { return it.target.Host(arch) }
 
+// TestNeeds returns the labels of the workers that can test packages that the item made
+// for arch.
+func (it Item) TestNeeds(arch albs.Arch) []string {
+	needs := []string{it.target.Host(arch)}
+	if e := it.target.TestEngine; e != "" && e != albs.EngineNative {
+		needs = append(needs, albs.EngineLabel(e))
+	}
+	return needs
+}
+
 // TestRoom returns what a test of the item's packages needs of its worker's machine.
 func (it Item) TestRoom() queue.Room { return queue.Room(it.target.Rooms[albs.KindTest]) }
 

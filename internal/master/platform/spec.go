@@ -63,6 +63,8 @@ type Spec struct {
 	Packages []string `yaml:"packages" json:"packages"`
 	// TestPackages are the same for the roots in which packages are tested.
 	TestPackages []string `yaml:"test_packages" json:"test_packages"`
+	// TestEngine is what makes those roots; empty is albs.EngineNative.
+	TestEngine string `yaml:"test_engine" json:"test_engine,omitempty"`
 	// RPMDB says where the roots' rpm keeps its database, and in which form.
 	RPMDB RPMDB `yaml:"rpmdb" json:"rpmdb"`
 	// Metadata is how the metadata of repositories for the platform is compressed, unless
@@ -309,6 +311,11 @@ func (s Spec) check() error {
 	}
 	if err := checkRequirements("test_packages", s.TestPackages, bad); err != nil {
 		return err
+	}
+	if s.TestEngine != "" {
+		if err := albs.CheckTestEngine(s.TestEngine); err != nil {
+			return bad("test_engine: %w", err)
+		}
 	}
 	for _, pattern := range s.Lookaside {
 		if !strings.Contains(pattern, "{hash}") {

@@ -203,6 +203,7 @@ func TestParseRefuses(t *testing.T) {
 		{"package of two lines", "test_packages: [bash]", `test_packages: ["bash\nx"]`, "not the name of a package"},
 		{"package twice", "test_packages: [bash]", "test_packages: [bash, bash]", "names bash twice"},
 		{"no packages", "test_packages: [bash]", "test_packages: []", "between 1 and"},
+		{"a test engine that is none", "test_packages: [bash]", "test_packages: [bash]\ntest_engine: docker", "test_engine: \"docker\" is no engine of tests; there are native, podman"},
 		{"rpmdb relative", "/var/lib/rpm", "var/lib/rpm", "rpmdb.path"},
 		{"rpmdb upwards", "/var/lib/rpm", "/var/../../etc", "rpmdb.path"},
 		{"rpmdb backend", "backend: sqlite", "backend: lmdb", "rpmdb.backend"},

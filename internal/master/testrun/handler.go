@@ -43,7 +43,7 @@ func (h handler) Offer(ctx context.Context, t queue.Task, _ queue.Offer) (albs.S
 	if err != nil {
 		return albs.Spec{}, nil, err
 	}
-	spec := albs.TestSpec{Root: root, Stages: stagesOf(gate)}
+	spec := albs.TestSpec{Root: root, Stages: stagesOf(gate), Engine: albs.EngineOf(t.Needs)}
 	if len(spec.Stages) == 0 { // the product came to leave them all out since
 		spec.Stages = []albs.TestStage{albs.StageEnvironment, albs.StageSystem}
 	}

@@ -28,7 +28,7 @@ type Stage struct {
 	Package albs.Digest
 	Stage   albs.TestStage
 	Status  albs.TestStatus
-	Reason  string // one sentence, unless it passed
+	Reason  string // one sentence, unless it passed; see albs.StageResult
 	Started time.Time
 	Took    time.Duration
 	Log     string // the name of its own log; "" for none

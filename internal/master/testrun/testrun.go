@@ -235,7 +235,7 @@ type search struct {
 // planned is what there is to test of one rebuild.
 type planned struct {
 	row      runRow
-	host     string // the label of the workers that can
+	needs    []string // the labels of the workers that can
 	room     queue.Room
 	settled  bool // no other copy of a package will take the place of the arch's own
 	packages []albs.Digest
@@ -256,7 +256,7 @@ func plan(b build.Build) []planned {
 		for _, task := range it.Tasks {
 			if task.Kind == albs.KindBuild && task.State == albs.TaskSucceeded && len(rpms[task.ID]) > 0 {
 				out = append(out, planned{
-					runRow{BuildID: b.ID, ItemID: it.ID, BuildTaskID: task.ID, Platform: it.Platform, Arch: task.Arch}, it.Host(task.Arch), it.TestRoom(), task.Told, rpms[task.ID],
+					runRow{BuildID: b.ID, ItemID: it.ID, BuildTaskID: task.ID, Platform: it.Platform, Arch: task.Arch}, it.TestNeeds(task.Arch), it.TestRoom(), task.Told, rpms[task.ID],
 					b.Options.And(it.Options).Tests.Suites,
 				})
 			}
@@ -305,7 +305,7 @@ func (t *Tests) begin(ctx context.Context, p planned, b build.Build, seen int, o
 			row := p.row
 			row.Revision, row.Part, row.CreatedAt = last+1, part, db.Now()
 			row.TaskID, err = t.queue.Enqueue(ctx, tx, queue.NewTask{
-				Kind: albs.KindTest, Lane: b.Lane(), Topic: build.Topic(row.BuildID), Needs: []string{p.host}, Room: p.room, After: after,
+				Kind: albs.KindTest, Lane: b.Lane(), Topic: build.Topic(row.BuildID), Needs: p.needs, Room: p.room, After: after,
 			})
 			if err != nil {
 				return err

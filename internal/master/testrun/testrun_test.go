@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"slices"
 	"testing"
 	"time"
 
@@ -253,6 +254,33 @@ func TestRuns(t *testing.T) {
 }
 
 // TestRenewed: the tests of packages that are made again end, and no others.
+func TestEngine(t *testing.T) {
+	t.Parallel()
+	dbtest.Each(t, func(t *testing.T, d *db.DB) {
+		f := setup(t, d)
+		if _, err := d.ExecContext(t.Context(), `UPDATE build_item SET target = '{"test_engine":"podman"}'`); err != nil {
+			t.Fatal(err)
+		}
+		if err := f.follow(auth.System(t.Context(), "test"), f.built); err != nil {
+			t.Fatal(err)
+		}
+		runs, err := f.Of(t.Context(), f.build)
+		if want := []string{"arch:x86_64", "engine:podman", "kind:test"}; err != nil || len(runs) != 1 || !slices.Equal(runs[0].Task.Needs, want) {
+			t.Fatalf("runs = %+v, %v; want one that needs %q", runs, err, want)
+		}
+		// Whose identity has no such engine can't say that it had.
+		labels := []string{"kind:test", "arch:x86_64", "engine:podman"}
+		if _, err := f.queue.Claim(f.tester, worker.Offer{Labels: labels}); albs.KindOf(err) != albs.Forbidden {
+			t.Errorf("Claim beyond the tester's identity = %v", err)
+		}
+		able := auth.With(t.Context(), auth.Actor{Kind: auth.KindWorker, Worker: 1, Name: "t1", Role: albs.RoleTester, Labels: labels})
+		l, err := f.queue.Claim(able, worker.Offer{Labels: labels, Wait: 20})
+		if err != nil || l == nil || l.Spec.Test.Engine != albs.EnginePodman {
+			t.Fatalf("Claim = %+v, %v; want a test by podman", l, err)
+		}
+	})
+}
+
 func TestRenewed(t *testing.T) {
 	t.Parallel()
 	dbtest.Each(t, func(t *testing.T, d *db.DB) {

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 
 	"albs/internal/albs"
@@ -15,8 +16,26 @@ import (
 
 // environment makes the root in which the package is tested.
 func (s *subject) environment(ctx context.Context, _ io.Writer) (err error) {
-	s.env, err = s.base.Environment(ctx)
-	return unblamed(err)
+	if s.env, err = s.base.Environment(ctx); err != nil {
+		return unblamed(err)
+	}
+	if how := s.unusual(); how != "" {
+		return end{albs.TestPassed, how}
+	}
+	return nil
+}
+
+// unusual says how programs are run in the environments, where that isn't as on most
+// machines: who reads what came of them has to know.
+func (s *subject) unusual() string {
+	var how []string
+	if e := engineOf(s.spec); e != albs.EngineNative {
+		how = append(how, "programs were run by the engine "+e)
+	}
+	if arch := s.spec.Root.Arch; slices.Contains(s.emulated, arch) {
+		how = append(how, "those of "+string(arch)+" were emulated")
+	}
+	return strings.Join(how, "; ")
 }
 
 // unblamed takes its kind from an error that came before anything of a package ran.

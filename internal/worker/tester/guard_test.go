@@ -27,13 +27,13 @@ func TestLittleDisk(t *testing.T) {
 	g := guard.New(0, zerolog.Nop(), "/roots")
 	g.Every = 10 * time.Millisecond
 	g.Stat = func(string) (int64, int64, error) { return free.Load(), 1000 * gib, nil }
-	c := Config{Arch: albs.X8664, Sandbox: sandbox.Config{Emulators: []emulator.Emulator{{Arch: albs.AArch64}}}, Spool: filepath.Join(t.TempDir(), "spool")}
+	c := Config{Arch: albs.X8664, Sandbox: sandbox.Config{Emulators: []emulator.Emulator{{Arch: albs.AArch64}}}, Engines: []string{"native", "podman"}, Spool: filepath.Join(t.TempDir(), "spool")}
 	free.Store(10*gib - 1)
 	if o := c.offer("1", g); len(o.Labels) > 0 || !strings.Contains(o.Pause, "10239 MiB of disk are free in /roots") {
 		t.Errorf("offer with little disk = %+v", o)
 	}
 	free.Store(10 * gib)
-	if o := c.offer("1", g); strings.Join(o.Labels, " ") != "kind:test arch:x86_64 arch:aarch64 emulated:aarch64" || o.Pause != "" || o.Disk != 10*gib || o.Cores < 1 || o.Memory <= 0 {
+	if o := c.offer("1", g); strings.Join(o.Labels, " ") != "kind:test arch:x86_64 engine:podman arch:aarch64 emulated:aarch64" || o.Pause != "" || o.Disk != 10*gib || o.Cores < 1 || o.Memory <= 0 {
 		t.Errorf("offer with enough disk = %+v", o)
 	}
 
@@ -42,7 +42,7 @@ func TestLittleDisk(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error, 1)
 	go func() {
-		done <- work(ctx, c, "test", fake.As(fake.AddWorker("kind:test", "arch:x86_64", "arch:aarch64", albs.EmulatedLabel(albs.AArch64))), g, zerolog.Nop(),
+		done <- work(ctx, c, "test", fake.As(fake.AddWorker("kind:test", "arch:x86_64", "engine:podman", "arch:aarch64", albs.EmulatedLabel(albs.AArch64))), g, zerolog.Nop(),
 			func(ctx context.Context, s *worker.Session) (albs.Outcome, albs.Result, error) {
 				free.Store(2 * gib)
 				<-ctx.Done()

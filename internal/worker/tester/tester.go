@@ -14,6 +14,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"slices"
 	"strings"
@@ -29,6 +30,7 @@ import (
 	"albs/internal/worker/guard"
 	"albs/internal/worker/tester/engine"
 	"albs/internal/worker/tester/engine/native"
+	"albs/internal/worker/tester/engine/podman"
 )
 
 // Config holds what an operator may set.
@@ -44,14 +46,54 @@ type Config struct {
 	// Emulate lists further arches, which are tested as far as the host runs their
 	// programs by an emulator.
 	Emulate []albs.Arch `yaml:"emulate"`
+	// Engines make the roots of tests that ask for them: names of albs.TestEngines.
+	// EngineNative is always there, named or not; no other is unless it is named.
+	Engines []string `yaml:"engines"`
 	// MinFree is the free disk in bytes below which no task is taken, as of guard.New.
 	MinFree int64 `yaml:"min_free"`
 
 	limits map[albs.TestStage]time.Duration // other than stageLimits
 }
 
+// Check refuses, as Invalid, engines that there aren't.
+func (c Config) Check() error {
+	for i, e := range c.Engines {
+		if err := albs.CheckTestEngine(e); err != nil {
+			return albs.Errorf(albs.Invalid, "tester.engines: %w", err)
+		}
+		if slices.Contains(c.Engines[:i], e) {
+			return albs.Errorf(albs.Invalid, "tester.engines: %s is there twice", e)
+		}
+	}
+	return nil
+}
+
+// Labels returns those that the tester offers for its engines.
+func (c Config) Labels() []string {
+	var out []string
+	for _, e := range c.Engines {
+		if e != albs.EngineNative {
+			out = append(out, albs.EngineLabel(e))
+		}
+	}
+	return out
+}
+
+// engines returns the engines by name, each of which works here, or an Unavailable error.
+func (c Config) engines(ctx context.Context, made *sandbox.Engine) (map[string]engine.Engine, error) {
+	out := map[string]engine.Engine{albs.EngineNative: native.New(made)}
+	if slices.Contains(c.Engines, albs.EnginePodman) {
+		e, err := podman.New(ctx, made)
+		if err != nil {
+			return nil, err
+		}
+		out[albs.EnginePodman] = e
+	}
+	return out, nil
+}
+
 // Run tests what m has to be tested until ctx is done. It fails with Unavailable
-// if no root can be made here.
+// if no root can be made here, by whichever engine of c.
 func Run(ctx context.Context, c Config, version string, m worker.Master, d *depot.Depot, log zerolog.Logger) error {
 	c.Sandbox.Emulators = emulator.InForce(ctx, c.Emulate, log)
 	c.Sandbox.Limits = bounded(c.Sandbox.Limits)
@@ -59,8 +101,12 @@ func Run(ctx context.Context, c Config, version string, m worker.Master, d *depo
 	if err != nil {
 		return fmt.Errorf("start tester: %w", err)
 	}
-	log.Info().Str("isolation", made.Isolation().String()).Msg("tester ready")
-	j := jobs{engine: native.New(made), depot: d, limits: stageLimits}
+	engines, err := c.engines(ctx, made)
+	if err != nil {
+		return fmt.Errorf("start tester: %w", err)
+	}
+	log.Info().Str("isolation", made.Isolation().String()).Strs("engines", slices.Sorted(maps.Keys(engines))).Msg("tester ready")
+	j := jobs{engines: engines, depot: d, limits: stageLimits}
 	if c.limits != nil {
 		j.limits = c.limits
 	}
@@ -97,6 +143,7 @@ func (c Config) offer(version string, g *guard.Guard) worker.Offer {
 		return o
 	}
 	o.Labels = []string{"kind:" + string(albs.KindTest), "arch:" + string(c.Arch)}
+	o.Labels = append(o.Labels, c.Labels()...)
 	for _, e := range c.Sandbox.Emulators {
 		o.Labels = append(o.Labels, "arch:"+string(e.Arch), albs.EmulatedLabel(e.Arch))
 	}
@@ -105,7 +152,7 @@ func (c Config) offer(version string, g *guard.Guard) worker.Offer {
 
 // jobs does tests with an engine.
 type jobs struct {
-	engine   engine.Engine
+	engines  map[string]engine.Engine
 	depot    *depot.Depot
 	limits   map[albs.TestStage]time.Duration
 	emulated []albs.Arch // whose programs take longer
@@ -148,8 +195,8 @@ func (j jobs) do(ctx context.Context, s *worker.Session) (albs.Outcome, albs.Res
 		b.logs = append(b.logs, f)
 		return err
 	}
-	fmt.Fprintf(b.log, "making the base of %s %s\n", spec.Root.Platform, spec.Root.Arch)
-	b.base, err = j.engine.Base(ctx, spec.Root, repos, b.log)
+	fmt.Fprintf(b.log, "making the base of %s %s for the engine %s\n", spec.Root.Platform, spec.Root.Arch, engineOf(spec))
+	b.base, err = j.engines[engineOf(spec)].Base(ctx, spec.Root, repos, b.log)
 	if errors.Is(err, albs.Invalid) { // the platform's fault, no package's, and so without its kind
 		err = albs.Errorf(albs.Unavailable, "platform %s gives no root: %v", spec.Root.Platform, err)
 	}
@@ -190,11 +237,14 @@ func (j jobs) check(spec *albs.TestSpec) error {
 			return albs.Errorf(albs.Invalid, "the task names the stage %.40q twice", stage)
 		}
 	}
-	if want := cmp.Or(spec.Engine, albs.EngineNative); want != j.engine.Name() {
-		return albs.Errorf(albs.Unavailable, "the task asks for the engine %.40q, and this tester has %s", want, j.engine.Name())
+	if want := engineOf(spec); j.engines[want] == nil {
+		return albs.Errorf(albs.Unavailable, "the task asks for the engine %.40q, and this tester has %s", want, strings.Join(slices.Sorted(maps.Keys(j.engines)), ", "))
 	}
 	return checkSuites(spec)
 }
+
+// engineOf returns the name of the engine that spec asks for.
+func engineOf(spec *albs.TestSpec) string { return cmp.Or(spec.Engine, albs.EngineNative) }
 
 // keep uploads the log of a stage.
 func keep(ctx context.Context, s *worker.Session, name string, content []byte) (albs.File, error) {

@@ -221,7 +221,7 @@ func beginWith(t *testing.T, c Config, dir string, platform ...string) *world {
 		t.Fatal(err)
 	}
 	c.Sandbox.Dir, c.Spool, c.Arch, c.MinFree = roots, filepath.Join(t.TempDir(), "spool"), albs.X8664, 1
-	master := w.fake.As(w.fake.AddWorker("kind:test", "arch:x86_64"))
+	master := w.fake.As(w.fake.AddWorker(append(c.Labels(), "kind:test", "arch:x86_64")...))
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error, 1)
 	go func() { done <- Run(ctx, c, "test", master, d, zerolog.Nop()) }()

@@ -170,6 +170,8 @@ type Facts struct {
 	Roots map[albs.Arch]albs.Arch `json:"roots,omitempty"` // of those whose root is of another arch
 	// Rooms are what the item's tasks need of their workers, by kind.
 	Rooms map[albs.TaskKind]Room `json:"rooms,omitempty"`
+	// TestEngine is what makes the roots in which the item's packages are tested.
+	TestEngine string `json:"test_engine,omitempty"`
 	// Warning says what the platform would have otherwise, in one line.
 	Warning string `json:"warning,omitempty"`
 }
@@ -184,7 +186,7 @@ type Room struct {
 // Facts returns what an item of that package keeps of its platform. An arch is weak
 // beside the one that it follows only: alone, its failure is the build's.
 func (t Target) Facts(pkg string) Facts {
-	out := Facts{Roots: map[albs.Arch]albs.Arch{}, Rooms: map[albs.TaskKind]Room{}}
+	out := Facts{Roots: map[albs.Arch]albs.Arch{}, Rooms: map[albs.TaskKind]Room{}, TestEngine: t.TestEngine}
 	for _, kind := range []albs.TaskKind{albs.KindSource, albs.KindBuild, albs.KindTest} {
 		r := t.RoomOf(kind, pkg)
 		out.Rooms[kind] = Room{Cores: r.Cores, Memory: int64(r.Memory), Disk: int64(r.Disk)}

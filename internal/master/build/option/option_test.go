@@ -128,10 +128,12 @@ func TestTargetTakes(t *testing.T) {
 		}
 	}
 	p.Room.Large = []platform.Large{{Packages: []string{"k*"}, Room: platform.Room{Cores: 8, Memory: 16 << 30, Disk: 60 << 30}}}
+	p.TestEngine = albs.EnginePodman
 	got := Target{p, []albs.Arch{albs.I686, albs.AArch64, albs.S390X}}.Facts("kernel")
 	want := Facts{
 		Weak: []albs.Arch{albs.S390X}, Roots: map[albs.Arch]albs.Arch{albs.I686: albs.X8664},
-		Rooms: map[albs.TaskKind]Room{albs.KindSource: {1, 1 << 29, 1 << 30}, albs.KindBuild: {8, 16 << 30, 60 << 30}, albs.KindTest: {1, 1 << 29, 1 << 30}},
+		Rooms:      map[albs.TaskKind]Room{albs.KindSource: {1, 1 << 29, 1 << 30}, albs.KindBuild: {8, 16 << 30, 60 << 30}, albs.KindTest: {1, 1 << 29, 1 << 30}},
+		TestEngine: "podman",
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("facts (-want +got):\n%s", diff)
