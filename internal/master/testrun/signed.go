@@ -298,6 +298,42 @@ func (t *Tests) VerdictOfSigned(ctx context.Context, id albs.BuildID, signed map
 	return out, nil
 }
 
+// barredCopies returns the signed copies that were tested and that gate doesn't let go, or lets
+// go by a waiver, as far as rows tell, by the unsigned packages: of several copies of one the
+// worst.
+func (t *Tests) barredCopies(ctx context.Context, id albs.BuildID, runs []Run, gate product.Gate) (map[albs.Digest]Standing, error) {
+	if gate = gate.Signed(); !gate.Requires() {
+		return nil, nil
+	}
+	out := map[albs.Digest]Standing{}
+	for _, r := range Latest(runs) {
+		for _, p := range r.Packages {
+			if p.SignedBy == "" {
+				continue
+			}
+			v := p.view.verdict(gate)
+			if v.State == Passed {
+				continue
+			}
+			a, err := t.artifacts.Find(ctx, p.Digest)
+			if err != nil {
+				return nil, err
+			}
+			if v.State != Pending {
+				waivers, err := t.inForce(ctx, id, a.Unsigned)
+				if err != nil {
+					return nil, err
+				}
+				v = waiveSigned(v, waivers)
+			}
+			if had, ok := out[a.Unsigned]; !ok || rank[v.State] > rank[had.Verdict.State] {
+				out[a.Unsigned] = Standing{Digest: p.Digest, NEVRA: p.NEVRA, Verdict: v}
+			}
+		}
+	}
+	return out, nil
+}
+
 // waiveSigned is what a verdict on a signed copy comes to with these waivers. One that names
 // no stage was made for what failed before anything was signed.
 func waiveSigned(was Verdict, waivers []albs.Waived) Verdict {

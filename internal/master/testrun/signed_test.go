@@ -204,6 +204,16 @@ func TestSignedRuns(t *testing.T) {
 			t.Errorf("stated: %+v", body)
 		}
 
+		barred := func(state State, say string) {
+			t.Helper()
+			got, _, err := f.Barred(t.Context(), f.build)
+			must(err)
+			if len(got) != 1 || got[0].Digest != f.rpms[1].Digest || got[0].Verdict.State != state || !strings.Contains(got[0].Verdict.Reason, say) || len(got[0].Bad) != 1 || got[0].Bad[0].Stage != albs.StageSigned {
+				t.Errorf("barred are %+v, want one %s with %q", got, state, say)
+			}
+		}
+		barred(Failed, "its signed copy: stage signed failed: it is not signed")
+
 		// A row that says otherwise is believed by nobody.
 		if _, err := d.ExecContext(t.Context(), `UPDATE test_stage SET status = 'passed' WHERE status = 'failed'`); err != nil {
 			t.Fatal(err)
@@ -232,6 +242,8 @@ func TestSignedRuns(t *testing.T) {
 			t.Errorf("waived: %+v", v)
 		}
 
+		barred(Waived, "it is known")
+
 		// Again: the copy that didn't pass, and no other.
 		must(f.Restart(f.person, f.build))
 		l = f.claim(t)
@@ -244,6 +256,9 @@ func TestSignedRuns(t *testing.T) {
 		}
 		if err := f.Restart(f.person, f.build); albs.KindOf(err) != albs.Conflict {
 			t.Errorf("Restart of what passed = %v", err)
+		}
+		if got, _, err := f.Barred(t.Context(), f.build); len(got) != 0 || err != nil {
+			t.Errorf("barred are %+v, %v", got, err)
 		}
 		runs, err := f.Of(t.Context(), f.build)
 		must(err)

@@ -284,7 +284,7 @@ func (t *Tests) Barred(ctx context.Context, id albs.BuildID) ([]Standing, produc
 		return nil, product.Gate{}, err
 	}
 	gate, err := t.gate(ctx, b.Product)
-	if err != nil || !gate.Unsigned().Requires() {
+	if err != nil || !gate.Requires() {
 		return nil, gate, err
 	}
 	runs, err := t.Of(ctx, id)
@@ -313,9 +313,21 @@ func (t *Tests) Barred(ctx context.Context, id albs.BuildID) ([]Standing, produc
 	if err != nil {
 		return nil, gate, err
 	}
+	copies, err := t.barredCopies(ctx, id, runs, gate)
+	if err != nil {
+		return nil, gate, err
+	}
 	var out []Standing
 	for _, d := range ds {
-		if v := verdicts[d]; v.State != Passed {
+		v := verdicts[d]
+		if !gate.Unsigned().Requires() {
+			v = Verdict{State: Passed}
+		}
+		if c, ok := copies[d]; ok {
+			v = v.WithSigned(c.Verdict, gate)
+			bad[d] = append(bad[d], bad[c.Digest]...)
+		}
+		if v.State != Passed {
 			out = append(out, Standing{Digest: d, NEVRA: names[d], Verdict: v, Bad: bad[d]})
 		}
 	}
