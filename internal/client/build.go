@@ -141,6 +141,16 @@ type NewBuild struct {
 	Linked    []albs.BuildID `json:"linked_builds,omitempty"`
 
 	SecureBoot bool `json:"is_secure_boot,omitempty"`
+
+	Tests *TestConfiguration `json:"test_configuration,omitempty"`
+}
+
+// TestConfiguration is what a build asks for of the tests that packages' maintainers wrote.
+type TestConfiguration struct {
+	Tests []albs.AskedSuite `json:"tests,omitempty"` // beside what test repositories map
+	Env   struct {
+		Variables []string `json:"extra_env_vars,omitempty"` // NAME=VALUE
+	} `json:"test_env,omitzero"`
 }
 
 // BuildTarget is a platform with the arches wanted; none means all.

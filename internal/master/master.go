@@ -377,7 +377,7 @@ func Open(ctx context.Context, c Config, log zerolog.Logger) (m *Master, err err
 	drafts := draft.New(draft.Parts{Artifacts: artifacts, Platforms: platforms, Products: m.products, Repos: repos, Builds: m.builds, Commits: sources})
 	rest := api.New(api.Parts{
 		Auth: m.auth, Events: m.events, Queue: m.queue, Artifacts: artifacts, Provenance: m.prov, Platforms: platforms, References: m.references,
-		Products: m.products, Records: records, History: shown, Traces: traces, Bills: m.bills, Errata: m.errata, Drafts: drafts, Matching: m.matching, Monitor: m.monitor, Notices: m.notices, Notary: m.notary, Builds: m.builds, Tests: m.tests, Signs: m.signs, Releases: m.releases, Logs: m.public, Collector: m.gc, Checker: m.checker,
+		Products: m.products, Records: records, History: shown, Traces: traces, Bills: m.bills, Errata: m.errata, Drafts: drafts, Matching: m.matching, Monitor: m.monitor, Notices: m.notices, Notary: m.notary, Builds: m.builds, Tests: m.tests, Suites: m.suites, Signs: m.signs, Releases: m.releases, Logs: m.public, Collector: m.gc, Checker: m.checker,
 		Trust: func(ctx context.Context, product string, keys bool) ([]byte, error) {
 			t, err := m.Trust(ctx, product, keys)
 			return t.Encode(), err

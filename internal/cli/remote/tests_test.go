@@ -74,3 +74,47 @@ func TestWaiverCommands(t *testing.T) {
 		}
 	}
 }
+
+func TestTestRepositoryCommands(t *testing.T) {
+	t.Parallel()
+	doc := `{"id":4,"name":"core","url":"https://git/t.git","git_ref":"main","tests_dir":"tests/","tests_prefix":"p_","team":"core","total_packages":2,"commit":"0123456789abcdef","scanned_at":"2026-11-22T10:00:00Z"}`
+	const add = "POST /test_repositories/create/"
+	for _, tc := range []struct {
+		name    string
+		args    []string
+		answers map[string][]answer
+		want    result
+		saw     []string
+	}{
+		{"list", []string{"list"}, map[string][]answer{"GET /test_repositories/": ok("[" + doc + "]")},
+			result{0, "ID  NAME  TEAM  URL                REF   MAPS  SCANNED           FAILURE\n4   core  core  https://git/t.git  main  2     2026-11-22 10:00  -\n", ""}, nil},
+		{"list, none", []string{"list"}, map[string][]answer{"GET /test_repositories/": ok("[]")}, result{0, "there is no test repository\n", ""}, nil},
+		{"add", []string{"add", "core", "https://git/t.git", "--prefix", "p_"}, map[string][]answer{add: ok(doc)},
+			result{0, "test repository 4, core, maps 2 packages at commit 0123456789ab\n", ""}, []string{add + ` {"name":"core","url":"https://git/t.git","tests_dir":"","tests_prefix":"p_"}`}},
+		{"show", []string{"show", "4", "--search", "py"}, map[string][]answer{
+			"GET /test_repositories/4/packages/?pageNumber=1&search=py": ok(`{"packages":[{"id":9,"package_name":"py.*","regex":"py.*","folder_name":"p_python","scanned":true}],"total_packages":1}`), "GET /test_repositories/4/": ok(doc)},
+			result{0, "repository:  core\nurl:         https://git/t.git\nref:         main\nfolder:      tests/\nprefix:      p_\nteam:        core\ncommit:      0123456789abcdef\nscanned:     2026-11-22 10:00\nmaps:        2\n\nID  PACKAGE  FOLDER    BY\n9   /py.*/   p_python  scan\n", ""}, nil},
+		{"edit, nothing", []string{"edit", "4"}, nil,
+			result{2, "", "albs: there is nothing to change\nusage: albs test repository edit ID [--name NAME] [--url URL] [--ref REF] [--dir DIR/] [--prefix PREFIX] [--team TEAM] [--json]\n"}, nil},
+		{"edit", []string{"edit", "4", "--ref", "v2"}, map[string][]answer{"PATCH /test_repositories/4/": ok(doc)},
+			result{0, "test repository 4, core, maps 2 packages at commit 0123456789ab\n", ""}, []string{`PATCH /test_repositories/4/ {"git_ref":"v2"}`}},
+		{"scan", []string{"scan", "4"}, map[string][]answer{"POST /test_repositories/4/scan/": ok(doc)},
+			result{0, "test repository core maps 2 packages at commit 0123456789ab: 0 are new, 0 are gone\n", ""}, []string{"POST /test_repositories/4/scan/ {}"}},
+		{"scan, in vain", []string{"scan", "4"}, map[string][]answer{"POST /test_repositories/4/scan/": ok(`{"id":4,"name":"core","failure":"it is gone"}`)},
+			result{1, "", "albs: test repository core can't be scanned: it is gone\n"}, []string{"POST /test_repositories/4/scan/ {}"}},
+		{"map", []string{"map", "4", "p_python", "python3.*", "--patterns"}, map[string][]answer{"POST /test_repositories/4/packages/bulk_create/": ok(`{"added":1}`)},
+			result{0, "1 of 1 are new: p_python tests python3.*\n", ""}, []string{`POST /test_repositories/4/packages/bulk_create/ [{"folder_name":"p_python","regex":"python3.*"}]`}},
+		{"unmap", []string{"unmap", "4", "9", "10"}, map[string][]answer{"POST /test_repositories/4/packages/bulk_remove/": ok("")},
+			result{0, "9, 10 no more in test repository 4\n", ""}, []string{"POST /test_repositories/4/packages/bulk_remove/ [9,10]"}},
+		{"remove, no such", []string{"remove", "5"}, map[string][]answer{"DELETE /test_repositories/5/remove/": problem(404, "not_found", "there is no test repository 5")},
+			result{1, "", "albs: there is no test repository 5; albs test repository list shows all\n"}, []string{"DELETE /test_repositories/5/remove/ {}"}},
+	} {
+		f, url := newFake(t, tc.answers)
+		if d := cmp.Diff(tc.want, command(t, url, append([]string{"test", "repository"}, tc.args...)...), cmp.AllowUnexported(result{})); d != "" {
+			t.Errorf("%s (-want +got):\n%s", tc.name, d)
+		}
+		if d := cmp.Diff(tc.saw, f.seen()); d != "" {
+			t.Errorf("%s: requests (-want +got):\n%s", tc.name, d)
+		}
+	}
+}

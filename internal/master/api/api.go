@@ -22,6 +22,7 @@ import (
 	"albs/internal/master/api/advisories"
 	"albs/internal/master/api/delivery"
 	"albs/internal/master/api/rest"
+	"albs/internal/master/api/suites"
 	"albs/internal/master/artifact"
 	"albs/internal/master/auth"
 	"albs/internal/master/bill"
@@ -45,6 +46,7 @@ import (
 	"albs/internal/master/sign"
 	"albs/internal/master/source/notary"
 	"albs/internal/master/testrun"
+	"albs/internal/master/testrun/suite"
 	"albs/internal/master/trace"
 	"albs/internal/master/transparency"
 	"albs/internal/worker"
@@ -74,6 +76,7 @@ type Parts struct {
 	Notices    *notice.Notices
 	Builds     *build.Builds
 	Tests      *testrun.Tests
+	Suites     *suite.Suites
 	Rebuilds   *rebuild.Rebuilds
 	Notary     *notary.Notary
 	Signs      *sign.Signing
@@ -107,6 +110,7 @@ func New(p Parts, c Config) *Server {
 	s.routeTests()
 	s.routeSkips()
 	s.routeWaivers()
+	suites.Register(s.Server, p.Suites)
 	s.routeRebuilds()
 	s.routeUploads()
 	s.delivery = delivery.Register(s.Server, delivery.Parts{

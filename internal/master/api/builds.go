@@ -12,6 +12,7 @@ import (
 	"albs/internal/albs"
 	"albs/internal/master/api/delivery"
 	"albs/internal/master/api/rest"
+	"albs/internal/master/api/suites"
 	"albs/internal/master/build"
 	"albs/internal/master/build/repository"
 	"albs/internal/master/build/settle"
@@ -148,6 +149,7 @@ type newBuild struct {
 	Order           string                     `json:"order,omitempty" enum:"auto,listed,independent" doc:"How the rebuilds of a platform follow each other: as their spec files say that they need each other (auto, the default), each after those listed before it, or all at once"`
 	Break           []string                   `json:"break,omitempty" maxItems:"1000" doc:"Where to break cycles, with order auto: a→b (or a->b) has a built without waiting for b"`
 	MockOptions     map[string]json.RawMessage `json:"mock_options,omitempty" doc:"with and without: names of rpmbuild's conditionals; definitions: macros; yum_exclude: packages that dnf may not take; module_enable: streams, name:stream; target_arch: rpmbuild's target"`
+	Tests           json.RawMessage            `json:"test_configuration,omitempty" doc:"As each task's, for all of them"`
 	Product         string                     `json:"product,omitempty" doc:"The name of a product; without one the build belongs to none"`
 	ProductID       json.RawMessage            `json:"product_id,omitempty" doc:"The id of a product, in place of its name"`
 	LinkedBuilds    []albs.BuildID             `json:"linked_builds,omitempty" doc:"Builds against whose packages, as they are now, this one is built"`
@@ -172,7 +174,7 @@ type newTask struct {
 	Stream      json.RawMessage            `json:"module_stream,omitempty" doc:"Not supported"`
 	ModulesYAML json.RawMessage            `json:"modules_yaml,omitempty" doc:"Not supported"`
 	Refs        json.RawMessage            `json:"refs,omitempty" doc:"Not supported"`
-	Tests       json.RawMessage            `json:"test_configuration,omitempty" doc:"Not supported"`
+	Tests       json.RawMessage            `json:"test_configuration,omitempty" doc:"tests: folders of tests in git, each with url, git_ref, test_dir, tests_to_run and the packages that it tests; test_env: extra_env_vars, NAME=VALUE each"`
 }
 
 // request turns ALBS's words into those of build, or refuses what it cannot say.
@@ -181,6 +183,9 @@ func (n newBuild) request() (build.NewBuild, error) {
 	out.Linked, out.SecureBoot = n.LinkedBuilds, n.IsSecureBoot
 	var err error
 	if out.Options, err = options(n.MockOptions, "body.mock_options."); err != nil {
+		return out, err
+	}
+	if out.Options.Tests, err = suites.Parse(n.Tests, "body.test_configuration"); err != nil {
 		return out, err
 	}
 	if out.Order, out.Break, err = n.orderOf(); err != nil {
@@ -203,13 +208,16 @@ func (t newTask) request(at string) (build.Package, error) {
 	for _, f := range []struct {
 		name  string
 		value json.RawMessage
-	}{{"module_name", t.ModuleName}, {"module_stream", t.Stream}, {"modules_yaml", t.ModulesYAML}, {"refs", t.Refs}, {"test_configuration", t.Tests}} {
+	}{{"module_name", t.ModuleName}, {"module_stream", t.Stream}, {"modules_yaml", t.ModulesYAML}, {"refs", t.Refs}} {
 		if !rest.Empty(f.value) {
 			return build.Package{}, rest.NotSupported(at + f.name)
 		}
 	}
 	own, err := options(t.MockOptions, at+"mock_options.")
 	if err != nil {
+		return build.Package{}, err
+	}
+	if own.Tests, err = suites.Parse(t.Tests, at+"test_configuration"); err != nil {
 		return build.Package{}, err
 	}
 	if t.SRPM != "" {
@@ -358,6 +366,7 @@ type buildView struct {
 	LinkedBuilds    []albs.BuildID           `json:"linked_builds"`
 	PlatformFlavors []repository.UsedFlavour `json:"platform_flavors" doc:"In the revisions that the build goes by"`
 	MockOptions     build.Options            `json:"mock_options"`
+	Tests           *suites.Configuration    `json:"test_configuration,omitempty"`
 	Products        []rest.NameView          `json:"products"`
 	SignTasks       []delivery.SignTaskView  `json:"sign_tasks"`
 	Released        bool                     `json:"released"`
@@ -399,10 +408,11 @@ func viewBuild(b build.Build, sources map[albs.ItemID]build.Source) buildView {
 	out := buildView{
 		ID: b.ID, CreatedAt: b.CreatedAt, FinishedAt: rest.TimeOf(b.Status.Finished), StartedAt: rest.TimeOf(b.Status.Started),
 		Owner: rest.OwnerView{ID: b.OwnerID, Username: b.Owner}, Tasks: []taskView{}, LinkedBuilds: []albs.BuildID{}, PlatformFlavors: []repository.UsedFlavour{}, Linked: []repository.Linked{}, Noarch: []settle.Difference{}, IsSecureBoot: b.SecureBoot, Warnings: []string{},
-		MockOptions: b.Options, Products: []rest.NameView{}, Packages: []string{},
+		MockOptions: b.Options, Tests: suites.Show(b.Options.Tests), Products: []rest.NameView{}, Packages: []string{},
 		State: b.Status.State, Reason: b.Status.Reason, Done: b.Status.Done, Total: b.Status.Total, Team: b.Team,
 		Order: b.Order, Items: []itemView{}, GraphTasks: []graphTaskView{}, EarlierTasks: []taskView{},
 	}
+	out.MockOptions.Tests = build.Tests{}
 	out.PlatformFlavors = append(out.PlatformFlavors, b.Flavours...)
 	for _, l := range b.Linked {
 		out.LinkedBuilds, out.Linked = append(out.LinkedBuilds, l.Build), append(out.Linked, l)

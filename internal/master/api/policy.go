@@ -54,6 +54,18 @@ var policies = []rest.Policy{
 	allow(get, "/api/v1/tests/{build_task_id}/logs", rest.Open),
 	allow(get, "/api/v1/tests/{build_task_id}/{revision}", rest.Open),
 
+	allow(get, "/api/v1/test_repositories/", rest.Open),
+	allow(post, "/api/v1/test_repositories/create/", auth.TestRepository),
+	allow(get, "/api/v1/test_repositories/{repository_id}/", rest.Open),
+	allow(patch, "/api/v1/test_repositories/{repository_id}/", auth.TestRepository),
+	allow(remove, "/api/v1/test_repositories/{repository_id}/remove/", auth.TestRepository),
+	allow(post, "/api/v1/test_repositories/{repository_id}/scan/", auth.TestRepository),
+	allow(get, "/api/v1/test_repositories/{repository_id}/packages/", rest.Open),
+	allow(post, "/api/v1/test_repositories/{repository_id}/packages/create/", auth.TestRepository),
+	allow(post, "/api/v1/test_repositories/{repository_id}/packages/bulk_create/", auth.TestRepository),
+	allow(post, "/api/v1/test_repositories/{repository_id}/packages/bulk_remove/", auth.TestRepository),
+	allow(remove, "/api/v1/test_repositories/packages/{package_id}/remove/", auth.TestRepository),
+
 	allow(get, "/api/v1/rebuilds/", rest.Open),
 	allow(post, "/api/v1/rebuilds/", auth.BuildCreate),
 	allow(get, "/api/v1/rebuilds/{rebuild_id}/", rest.Open),

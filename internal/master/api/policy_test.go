@@ -162,6 +162,7 @@ var admitted = map[auth.Verb]string{
 	auth.ReleaseRollback: "maintainer admin",
 	auth.SignAllow:       "maintainer admin",
 	auth.TestWaive:       "maintainer admin",
+	auth.TestRepository:  "maintainer operator admin",
 	auth.ErrataCreate:    "contributor maintainer admin",
 	auth.ErrataApprove:   "maintainer admin",
 	auth.ErrataRelease:   "maintainer admin",

@@ -95,7 +95,7 @@ func setup(t *testing.T, c Config) *fixture {
 			DB: m.DB, Events: m.Events, Artifacts: m.Artifacts, Platforms: m.Platforms, Products: m.Products, Repos: m.Repos, Releases: m.Releases, Outside: out, Log: log,
 		}, monitor.Config{}),
 		Auth: m.Auth, Events: m.Events, Queue: m.Queue, Artifacts: m.Artifacts, Provenance: m.Provenance,
-		Bills: bills, Errata: m.Errata, Drafts: draft.New(draft.Parts{Artifacts: m.Artifacts, Platforms: m.Platforms, Products: m.Products, Repos: m.Repos, Builds: m.Builds, Commits: m.Sources(t, out)}), Matching: m.Matching, Notices: m.Notices, Platforms: m.Platforms, References: m.References, Products: m.Products, Records: m.Records, History: history.New(m.Repos), Notary: m.Notary, Builds: m.Builds, Tests: m.Tests, Signs: m.Signs, Releases: m.Releases, Collector: collector, Checker: checker,
+		Bills: bills, Errata: m.Errata, Drafts: draft.New(draft.Parts{Artifacts: m.Artifacts, Platforms: m.Platforms, Products: m.Products, Repos: m.Repos, Builds: m.Builds, Commits: m.Sources(t, out)}), Matching: m.Matching, Notices: m.Notices, Platforms: m.Platforms, References: m.References, Products: m.Products, Records: m.Records, History: history.New(m.Repos), Notary: m.Notary, Builds: m.Builds, Tests: m.Tests, Suites: m.Suites, Signs: m.Signs, Releases: m.Releases, Collector: collector, Checker: checker,
 		Logs: transparency.New(transparency.Parts{
 			DB: m.DB, Events: m.Events, Queue: m.Queue, Artifacts: m.Artifacts, Provenance: m.Provenance, Releases: m.Releases, Log: log,
 		}, transparency.Config{Dir: t.TempDir()}),

@@ -8,6 +8,7 @@ import (
 	"albs/internal/albs"
 	"albs/internal/master/api/delivery"
 	"albs/internal/master/api/rest"
+	"albs/internal/master/api/suites"
 	"albs/internal/master/build"
 	"albs/internal/master/build/status"
 	"albs/internal/master/queue"
@@ -84,6 +85,7 @@ type taskView struct {
 	Failure    *delivery.FailureView `json:"failure,omitempty" doc:"Of a failed task: why, as its logs tell. In the answer about a build only the first 20 have quote, before and after"`
 	Weak       bool                  `json:"weak,omitempty" doc:"Of a weak arch: its failure is not the build's"`
 	Options    *build.Options        `json:"mock_options,omitempty" doc:"The package's own, beside the build's"`
+	Tests      *suites.Configuration `json:"test_configuration,omitempty" doc:"Likewise"`
 
 	Why         *whyView      `json:"why,omitempty" doc:"Of a task that waits, in the answer about this one task: what for"`
 	AttemptList []attemptView `json:"attempt_list,omitempty" doc:"In the answer about this one task"`
@@ -148,8 +150,11 @@ func viewTask(id albs.BuildID, it build.Item, source build.Source, t build.Task,
 		out.Ref.URL, out.Ref.RefType = it.SRPMURL, &n
 	}
 	out.Weak = slices.Contains(it.Weak, t.Arch)
-	if !it.Options.Empty() {
-		out.Options = &it.Options
+	out.Tests = suites.Show(it.Options.Tests)
+	own := it.Options
+	own.Tests = build.Tests{}
+	if !own.Empty() {
+		out.Options = &own
 	}
 	out.Status, out.StatusText = taskStatus(t.State)
 	if out.Arch == "" {

@@ -156,11 +156,20 @@ func (s *Server) listRuns(ctx context.Context, in *buildInput) (*rest.Body[[]run
 	return rest.Answer(out), nil
 }
 
-func (s *Server) restartTests(ctx context.Context, in *buildInput) (*rest.Body[[]runView], error) {
-	if err := s.Tests.Restart(ctx, in.Build); err != nil {
+type restartInput struct {
+	Build  albs.BuildID `path:"build_id" minimum:"1"`
+	Newest bool         `query:"newest" doc:"By the tests of the packages' own as they are now, and not by those of the commits that the build was tested by before"`
+}
+
+func (s *Server) restartTests(ctx context.Context, in *restartInput) (*rest.Body[[]runView], error) {
+	restart := s.Tests.Restart
+	if in.Newest {
+		restart = s.Tests.RestartNewest
+	}
+	if err := restart(ctx, in.Build); err != nil {
 		return nil, err
 	}
-	return s.listRuns(ctx, in)
+	return s.listRuns(ctx, &buildInput{in.Build})
 }
 
 // topicOfBuilds is how the topic of every build begins.

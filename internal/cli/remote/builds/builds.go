@@ -94,9 +94,10 @@ func (a app) buildCommand() *urfave.Command {
 func (a app) createBuildCommand() *urfave.Command {
 	var sources []source
 	defines := map[string]string{}
+	tests := &client.TestConfiguration{}
 	return ask.Answers(&urfave.Command{
 		Name: "create", Usage: "build packages, in the order in which they need each other",
-		ArgsUsage: "--platform P [--product Q] [--arch A]… (--git URL#REF | --srpm FILE)… [--with X]… [--without X]… [--define NAME=BODY]… [--exclude PKG]… [--module NAME:STREAM]… [--target-arch A] [--flavour F]… [--link BUILD]… [--secure-boot] [--order O] [--break A→B]… [--wait] | --file FILE.yaml [--wait]",
+		ArgsUsage: "--platform P [--product Q] [--arch A]… (--git URL#REF | --srpm FILE)… [--with X]… [--without X]… [--define NAME=BODY]… [--exclude PKG]… [--module NAME:STREAM]… [--target-arch A] [--flavour F]… [--link BUILD]… [--secure-boot] [--order O] [--break A→B]… [--tests URL#REF:DIR]… [--test-env NAME=VALUE]… [--wait] | --file FILE.yaml [--wait]",
 		Description: "REF is pinned to its commit when the build is made. Without --arch the build is for all arches of the platform.\n" +
 			"The order is found from what the spec files say; albs build graph shows it. --order listed builds each package after those named before it,\n" +
 			"--order independent all at once. Where packages need each other in a circle, --break A→B has A built without waiting for B.\n" +
@@ -121,9 +122,11 @@ func (a app) createBuildCommand() *urfave.Command {
 			&urfave.Int64SliceFlag{Name: "link", Usage: "what the `BUILD` of that number left is built against"},
 			&urfave.StringFlag{Name: "order", Usage: "auto, listed or independent (`O`); auto without this"},
 			&urfave.StringSliceFlag{Name: "break", Usage: "break a cycle where A needs B (`A→B`, or A->B); may be repeated"},
+			&urfave.GenericFlag{Name: "tests", Value: (*testsFlag)(&tests.Tests), Usage: "every package is tested by a folder in git, too (`URL#REF:DIR`)"},
+			&urfave.GenericFlag{Name: "test-env", Value: (*variableFlag)(&tests.Env.Variables), Usage: "tests of the packages' own have a variable (`NAME=VALUE`); may be repeated"},
 			terminal.WaitFlag("the build and its tests are over"),
 		},
-		Action: terminal.Action(0, 0, func(c *urfave.Context) error { return a.createBuild(c, sources, defines) }),
+		Action: terminal.Action(0, 0, func(c *urfave.Context) error { return a.createBuild(c, sources, defines, tests) }),
 	})
 }
 
@@ -181,7 +184,35 @@ func parseSRPM(s string) (source, error) {
 	return source{file: s}, nil
 }
 
-func (a app) createBuild(c *urfave.Context, sources []source, defines map[string]string) error {
+// testsFlag collects folders of tests.
+type testsFlag []albs.AskedSuite
+
+func (f *testsFlag) Set(s string) error {
+	at := strings.LastIndexByte(s, '#')
+	ref, dir, ok := strings.Cut(s[at+1:], ":")
+	if at < 1 || !ok || ref == "" {
+		return errors.New("it has to be URL#REF:DIR with a branch, tag or commit for REF")
+	}
+	*f = append(*f, albs.AskedSuite{URL: s[:at], Ref: ref, Dir: dir})
+	return nil
+}
+
+func (f *testsFlag) String() string { return "" }
+
+// variableFlag collects variables; their values may hold commas.
+type variableFlag []string
+
+func (f *variableFlag) Set(s string) error {
+	if name, _, ok := strings.Cut(s, "="); !ok || name == "" {
+		return errors.New("it has to be NAME=VALUE")
+	}
+	*f = append(*f, s)
+	return nil
+}
+
+func (f *variableFlag) String() string { return "" }
+
+func (a app) createBuild(c *urfave.Context, sources []source, defines map[string]string, tests *client.TestConfiguration) error {
 	if c.IsSet("file") {
 		return a.createFromFile(c)
 	}
@@ -205,6 +236,9 @@ func (a app) createBuild(c *urfave.Context, sources []source, defines map[string
 	}
 	if len(o.With)+len(o.Without)+len(o.Define)+len(o.Excludes)+len(o.Modules) > 0 || o.TargetArch != "" {
 		n.Options = &o
+	}
+	if len(tests.Tests)+len(tests.Env.Variables) > 0 {
+		n.Tests = tests
 	}
 	for _, p := range c.StringSlice("platform") {
 		n.Platforms = append(n.Platforms, client.BuildTarget{Platform: p, Arches: arches})

@@ -28,6 +28,7 @@ import (
 	"albs/internal/master/sign"
 	"albs/internal/master/source/notary"
 	"albs/internal/master/testrun"
+	"albs/internal/master/testrun/suite"
 )
 
 // Modules are all of a master's. None of their loops runs.
@@ -35,6 +36,7 @@ type Modules struct {
 	*mastertest.Modules
 	Notary   *notary.Notary
 	Builds   *build.Builds
+	Suites   *suite.Suites
 	Tests    *testrun.Tests
 	Rebuilds *rebuild.Rebuilds
 	Signs    *sign.Signing
@@ -60,9 +62,12 @@ func Open(t testing.TB, d *db.DB, out *egress.Egress, log zerolog.Logger) *Modul
 		DB: m.DB, Events: m.Events, Queue: m.Queue, Artifacts: m.Artifacts, Provenance: m.Provenance, Sources: m.Sources(t, out),
 		Platforms: m.Platforms, Products: m.Products, Repos: m.Repos, Log: log,
 	}, build.Config{})
+	m.Suites = suite.New(suite.Parts{
+		DB: m.DB, Events: m.Events, Auth: m.Auth, Queue: m.Queue, Artifacts: m.Artifacts, Sources: m.Sources(t, out), Builds: m.Builds, Log: log,
+	})
 	m.Tests = testrun.New(testrun.Parts{
 		DB: m.DB, Events: m.Events, Queue: m.Queue, Artifacts: m.Artifacts, Provenance: m.Provenance,
-		Platforms: m.Platforms, References: m.References, Products: m.Products, Repos: m.Repos, Builds: m.Builds, Log: log,
+		Platforms: m.Platforms, References: m.References, Products: m.Products, Repos: m.Repos, Builds: m.Builds, Suites: m.Suites, Log: log,
 	})
 	m.Errata = errata.New(errata.Parts{DB: m.DB, Events: m.Events, Provenance: m.Provenance, Platforms: m.Platforms, Builds: m.Builds})
 	m.Rebuilds = rebuild.New(rebuild.Parts{
