@@ -196,7 +196,7 @@ var allowed = map[string][]string{
 	"master/ui/picture": {},
 
 	// what is said of an advisory is read, and shown as updateinfo has it; face: a file may be long on its way
-	"master/ui/tests":      {"albs", "master/auth", "master/build", "master/platform", "master/product", "master/testrun", "master/ui/page", "master/ui/words"},
+	"master/ui/tests":      {"albs", "master/auth", "master/build", "master/platform", "master/product", "master/testrun", "master/testrun/suite", "master/ui/page", "master/ui/words"},
 	"master/ui/notices":    {"master/ui/page", "master/auth", "master/notice"},
 	"master/ui/advisories": append([]string{"albs", "advisory", "advisory/cvss", "advisory/update", "repodata/updateinfo", "rpm", "master/errata/forms", "master/errata/match", "master/face", "master/ui/page", "master/ui/words"}, modules...),
 

@@ -385,7 +385,7 @@ func Open(ctx context.Context, c Config, log zerolog.Logger) (m *Master, err err
 		Rebuilds: rebuilds, Log: log,
 	}, c.API)
 	pages, err := ui.New(ui.Parts{
-		Auth: m.auth, Notices: m.notices, Events: m.events, Queue: m.queue, Builds: m.builds, Tests: m.tests, Rebuilds: rebuilds, Signs: m.signs, Releases: m.releases,
+		Auth: m.auth, Notices: m.notices, Events: m.events, Queue: m.queue, Builds: m.builds, Tests: m.tests, Suites: m.suites, Rebuilds: rebuilds, Signs: m.signs, Releases: m.releases,
 		Products: m.products, Repos: repos, History: shown, Records: records, Traces: traces, Notary: m.notary, Provenance: m.prov, Logs: m.public,
 		Platforms: platforms, Errata: m.errata, Drafts: drafts, Matching: m.matching, Monitor: m.monitor, URL: c.URL, HTTPS: https, Log: log,
 	})

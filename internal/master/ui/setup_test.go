@@ -103,7 +103,7 @@ func setup(t *testing.T) *fixture {
 	must(t, err)
 	m := facetest.Open(t, f.d, out, log)
 	f.m = m
-	f.Parts = Parts{Auth: m.Auth, Notices: m.Notices, Events: m.Events, Queue: m.Queue, Builds: m.Builds, Tests: m.Tests, Rebuilds: m.Rebuilds, Signs: m.Signs, Releases: m.Releases,
+	f.Parts = Parts{Auth: m.Auth, Notices: m.Notices, Events: m.Events, Queue: m.Queue, Builds: m.Builds, Tests: m.Tests, Suites: m.Suites, Rebuilds: m.Rebuilds, Signs: m.Signs, Releases: m.Releases,
 		Products: m.Products, Repos: m.Repos, History: history.New(m.Repos), Records: m.Records, Traces: trace.New(trace.Parts{Artifacts: m.Artifacts, Provenance: m.Provenance, Builds: m.Builds}), Notary: m.Notary, Provenance: m.Provenance, Log: log,
 		Logs: transparency.New(transparency.Parts{DB: m.DB, Events: m.Events, Queue: m.Queue, Artifacts: m.Artifacts, Provenance: m.Provenance, Releases: m.Releases, Log: log}, transparency.Config{Dir: t.TempDir()})}
 	f.Platforms, f.Errata, f.Matching = m.Platforms, m.Errata, m.Matching

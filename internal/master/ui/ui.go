@@ -46,6 +46,7 @@ import (
 	"albs/internal/master/sign"
 	"albs/internal/master/source/notary"
 	"albs/internal/master/testrun"
+	"albs/internal/master/testrun/suite"
 	"albs/internal/master/trace"
 	"albs/internal/master/transparency"
 	"albs/internal/master/ui/advisories"
@@ -69,6 +70,7 @@ type Parts struct {
 	Queue    *queue.Queue
 	Builds   *build.Builds
 	Tests    *testrun.Tests
+	Suites   *suite.Suites
 	Rebuilds *rebuild.Rebuilds
 	Signs    *sign.Signing
 	Releases *release.Releases
@@ -108,7 +110,7 @@ type UI struct {
 // New parses the templates and returns the pages of a master. It does no I/O; an
 // error is a mistake in a template, or a part that is missing.
 func New(p Parts) (*UI, error) {
-	if p.Queue == nil || p.Builds == nil || p.Tests == nil || p.Rebuilds == nil || p.Signs == nil || p.Releases == nil ||
+	if p.Queue == nil || p.Builds == nil || p.Tests == nil || p.Suites == nil || p.Rebuilds == nil || p.Signs == nil || p.Releases == nil ||
 		p.Products == nil || p.Repos == nil || p.History == nil || p.Records == nil || p.Traces == nil || p.Notary == nil || p.Notices == nil || p.Provenance == nil || p.Logs == nil ||
 		p.Platforms == nil || p.Errata == nil || p.Drafts == nil || p.Matching == nil || p.Monitor == nil {
 		return nil, albs.Errorf(albs.Invalid, "the pages need all of their modules")
@@ -150,7 +152,7 @@ func (u *UI) routes(r chi.Router) {
 			Products: m.Products, Repos: m.Repos, History: m.History, Records: m.Records, Signs: m.Signs, Releases: m.Releases, URL: m.URL,
 		}}).Routes(r)
 		releases.New(u.Server, releases.Parts{Queue: m.Queue, Products: m.Products, Builds: m.Builds, Signs: m.Signs, Releases: m.Releases}).Routes(r)
-		(&tests.Pages{Server: u.Server, Parts: tests.Parts{Builds: m.Builds, Platforms: m.Platforms, Tests: m.Tests}}).Routes(r)
+		(&tests.Pages{Server: u.Server, Parts: tests.Parts{Builds: m.Builds, Platforms: m.Platforms, Tests: m.Tests, Suites: m.Suites}}).Routes(r)
 		(&notices.Pages{Server: u.Server, Notices: m.Notices}).Routes(r)
 		u.Static(r)
 

@@ -121,7 +121,7 @@ func TestHeaders(t *testing.T) {
 	anon := f.browse("")
 	facetest.Impatient(t, f.UI, "/")
 	facetest.Impatient(t, f.UI, "/nothing")
-	for _, path := range []string{"/", "/login", "/queue", "/nodes", "/products", "/product/distro", "/releases", "/release/create?product=distro", "/keys", "/signing", "/errata", "/errata/queue", "/errata/monitor", "/errata/create", "/tests/waivers", "/tests/skips", "/nothing"} {
+	for _, path := range []string{"/", "/login", "/queue", "/nodes", "/products", "/product/distro", "/releases", "/release/create?product=distro", "/keys", "/signing", "/errata", "/errata/queue", "/errata/monitor", "/errata/create", "/tests/waivers", "/tests/skips", "/tests/repositories", "/nothing"} {
 		h := anon.get(path).Header
 		const want = "base-uri 'none'; connect-src 'self'; default-src 'none'; form-action 'self'; frame-ancestors 'none'; img-src 'self'; script-src 'self'; style-src 'self'"
 		if p := strings.Split(h.Get("Content-Security-Policy"), "; "); strings.Join(slices.Sorted(slices.Values(p)), "; ") != want {

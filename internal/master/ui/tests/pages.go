@@ -1,5 +1,6 @@
 // Package tests has the pages about the tests of packages that are of no one build: what
-// is left out of them, and what may go though it didn't pass.
+// is left out of them, what may go though it didn't pass, and where maintainers keep those
+// that they wrote.
 package tests
 
 import (
@@ -12,6 +13,7 @@ import (
 	"albs/internal/master/build"
 	"albs/internal/master/platform"
 	"albs/internal/master/testrun"
+	"albs/internal/master/testrun/suite"
 	"albs/internal/master/ui/page"
 )
 
@@ -32,6 +34,7 @@ type Parts struct {
 	Builds    *build.Builds
 	Platforms *platform.Platforms
 	Tests     *testrun.Tests
+	Suites    *suite.Suites
 }
 
 // Pages answers for tests. It may be used concurrently.
@@ -61,6 +64,14 @@ func (u *Pages) Routes(r chi.Router) {
 	u.Get(r, "/tests/skips/new", u.skipPage)
 	u.Post(r, "/tests/skips/add", u.addSkip)
 	u.Post(r, "/tests/skips/{entry}/remove", u.removeSkip)
+	u.Get(r, "/tests/repositories", u.repositoriesPage)
+	u.PostSlow(r, "/tests/repositories/add", u.addRepository)
+	u.Get(r, "/tests/repository/{repository}", u.repositoryPage)
+	u.PostSlow(r, "/tests/repository/{repository}/edit", u.editRepository)
+	u.PostSlow(r, "/tests/repository/{repository}/scan", u.scanRepository)
+	u.Post(r, "/tests/repository/{repository}/remove", u.removeRepository)
+	u.Post(r, "/tests/repository/{repository}/map", u.mapTests)
+	u.Post(r, "/tests/repository/{repository}/unmap", u.unmapTests)
 }
 
 // stages are those that can be skipped and waived, in their order.
