@@ -224,7 +224,7 @@ var allowed = map[string][]string{
 	"worker/depot":  {"worker", "albs", "blob", "egress", "repodata"},
 	"worker/guard":  {"worker", "albs"},
 	"worker/node":   {"worker", "worker/depot", "worker/guard", "albs", "disk", "sandbox", "sandbox/emulator", "buildroot", "rpm"},
-	"worker/tester": {"worker", "worker/depot", "worker/guard", "albs", "sandbox", "sandbox/emulator", "rpm", "repodata", "worker/tester/engine", "worker/tester/engine/native", "worker/tester/engine/podman", "worker/tester/integrity", "worker/tester/suite", "worker/tester/survey", "sandbox/examine", "tap"},
+	"worker/tester": {"worker", "worker/depot", "worker/guard", "albs", "sandbox", "sandbox/emulator", "rpm", "repodata", "worker/tester/engine", "worker/tester/engine/native", "worker/tester/engine/podman", "worker/tester/engine/vm", "worker/tester/engine/vm/agent", "worker/tester/integrity", "worker/tester/suite", "worker/tester/survey", "sandbox/examine", "tap"},
 	// what a tester asks of those that make its roots, and those
 	"worker/tester/engine":          {"albs", "sandbox", "sandbox/examine"},
 	"worker/tester/engine/native":   {"albs", "sandbox", "worker/tester/engine"},

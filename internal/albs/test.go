@@ -65,13 +65,11 @@ const MaxTested = 20
 const (
 	EngineNative = "native" // namespaces; it is meant where none is named
 	EnginePodman = "podman" // containers
+	EngineVM     = "vm"     // machines with a kernel of their own
 )
 
-// EngineVM is the engine of tests whose environments are machines with a kernel of their own.
-const EngineVM = "vm"
-
 // TestEngines are all of them.
-var TestEngines = []string{EngineNative, EnginePodman}
+var TestEngines = []string{EngineNative, EnginePodman, EngineVM}
 
 // CheckTestEngine returns an Invalid error unless there is an engine of that name.
 func CheckTestEngine(name string) error {

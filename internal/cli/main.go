@@ -24,12 +24,14 @@ import (
 	"albs/internal/cli/terminal"
 	"albs/internal/cli/verify"
 	"albs/internal/worker/node"
+	"albs/internal/worker/tester"
 )
 
 // Main runs one command line (args[0] is the program) until it is done, or told to
 // end by SIGINT or SIGTERM, and returns the process's exit code.
 func Main(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
-	node.MaybeInit() // the process may be a sandbox's helper: then this is its end
+	node.MaybeInit()   // the process may be a sandbox's helper: then this is its end
+	tester.MaybeInit() // or what runs in a machine
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	return run(ctx, ask.New(&terminal.Terminal{

@@ -18,10 +18,12 @@ import (
 	"albs/internal/cli/remote/ask"
 	"albs/internal/cli/terminal"
 	"albs/internal/worker/node"
+	"albs/internal/worker/tester"
 )
 
 func TestMain(m *testing.M) {
 	node.MaybeInit() // a server under test plays roles that make sandboxes
+	tester.MaybeInit()
 	if os.Getenv(mainEnv) != "" {
 		os.Exit(Main(os.Args, os.Stdin, os.Stdout, os.Stderr))
 	}

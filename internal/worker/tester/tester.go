@@ -16,6 +16,7 @@ import (
 	"fmt"
 	"maps"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"time"
@@ -31,6 +32,8 @@ import (
 	"albs/internal/worker/tester/engine"
 	"albs/internal/worker/tester/engine/native"
 	"albs/internal/worker/tester/engine/podman"
+	"albs/internal/worker/tester/engine/vm"
+	"albs/internal/worker/tester/engine/vm/agent"
 )
 
 // Config holds what an operator may set.
@@ -49,6 +52,8 @@ type Config struct {
 	// Engines make the roots of tests that ask for them: names of albs.TestEngines.
 	// EngineNative is always there, named or not; no other is unless it is named.
 	Engines []string `yaml:"engines"`
+	// VM says how the machines of EngineVM are made.
+	VM vm.Config `yaml:"vm"`
 	// MinFree is the free disk in bytes below which no task is taken, as of guard.New.
 	MinFree int64 `yaml:"min_free"`
 
@@ -65,8 +70,15 @@ func (c Config) Check() error {
 			return albs.Errorf(albs.Invalid, "tester.engines: %s is there twice", e)
 		}
 	}
+	if err := c.VM.Check(); err != nil {
+		return albs.Errorf(albs.Invalid, "tester.vm: %w", err)
+	}
 	return nil
 }
+
+// MaybeInit turns the process into a machine's agent if it was started as one, and then
+// never returns: main calls it before anything else, as it does node.MaybeInit.
+func MaybeInit() { agent.MaybeInit() }
 
 // Labels returns those that the tester offers for its engines.
 func (c Config) Labels() []string {
@@ -89,6 +101,16 @@ func (c Config) engines(ctx context.Context, made *sandbox.Engine) (map[string]e
 		}
 		out[albs.EnginePodman] = e
 	}
+	if slices.Contains(c.Engines, albs.EngineVM) {
+		if c.VM.Dir == "" {
+			c.VM.Dir = filepath.Join(c.Sandbox.Dir, "vm")
+		}
+		e, err := vm.New(ctx, made, c.VM)
+		if err != nil {
+			return nil, err
+		}
+		out[albs.EngineVM] = e
+	}
 	return out, nil
 }
 
@@ -106,7 +128,7 @@ func Run(ctx context.Context, c Config, version string, m worker.Master, d *depo
 		return fmt.Errorf("start tester: %w", err)
 	}
 	log.Info().Str("isolation", made.Isolation().String()).Strs("engines", slices.Sorted(maps.Keys(engines))).Msg("tester ready")
-	j := jobs{engines: engines, depot: d, limits: stageLimits}
+	j := jobs{engines: engines, depot: d, limits: stageLimits, machines: c.VM.Emulate}
 	if c.limits != nil {
 		j.limits = c.limits
 	}
@@ -156,6 +178,7 @@ type jobs struct {
 	depot    *depot.Depot
 	limits   map[albs.TestStage]time.Duration
 	emulated []albs.Arch // whose programs take longer
+	machines bool        // those of EngineVM are emulated
 }
 
 // slower is by how much the limits of emulated arches are longer.
@@ -188,6 +211,9 @@ func (j jobs) do(ctx context.Context, s *worker.Session) (albs.Outcome, albs.Res
 	var repos []sandbox.Repo
 	for _, r := range served.Repos() {
 		repos = append(repos, sandbox.Repo{ID: r.ID, BaseURL: r.BaseURL, Priority: r.Priority, Own: r.Own, Keys: r.Keys})
+	}
+	if j.machines && engineOf(spec) == albs.EngineVM {
+		j.emulated = append(slices.Clone(j.emulated), spec.Root.Arch)
 	}
 	b := bench{jobs: j, spec: spec, log: s.Log("test"), began: time.Now(), tree: trees(s)}
 	b.keep = func(ctx context.Context, name string, content []byte) error {
