@@ -38,6 +38,7 @@ func TestRefusal(t *testing.T) {
 func FuzzRefusal(f *testing.F) {
 	f.Add([]byte("All matches were filtered out by exclude filtering for argument: tool\n Problem: x\n"))
 	f.Add([]byte("- No match for argument: \nmissing groups or modules: \x00\nnothing provides "))
+	f.Add([]byte("Problem opening package a.rpm\nPackage b.rpm is not signed\nPublic key for c.rpm is not trusted"))
 	f.Add([]byte("%post(a-1-1.noarch) scriptlet failed, signal 9"))
 	f.Fuzz(func(t *testing.T, said []byte) {
 		if err := Refusal(said); err != nil && albs.KindOf(err) != albs.Invalid {

@@ -68,8 +68,8 @@ func TestNames(t *testing.T) {
 // FuzzPackages: whatever a database holds, what is read is sorted and as much as there
 // are lines.
 func FuzzPackages(f *testing.F) {
-	f.Add("a\t0\t1\t1\tnoarch\t(none)\n")
-	f.Add("b\t1\t1\t1\tnoarch\t" + string(albs.DigestOf(nil)) + "\na\t-1\t\t\t\t\n\t\t\t\t\t\n")
+	f.Add("a\t0\t1\t1\tnoarch\t(none)\t(none)\n")
+	f.Add("b\t1\t1\t1\tnoarch\t" + string(albs.DigestOf(nil)) + "\tRSA/SHA256, Fri, Key ID 0123456789abcdef\na\t-1\t\t\t\t\t\n\t\t\t\t\t\t\n")
 	f.Fuzz(func(t *testing.T, out string) {
 		got, err := Packages(out, nil)
 		if err != nil {
@@ -84,6 +84,9 @@ func FuzzPackages(f *testing.F) {
 		for _, p := range got {
 			if p.Header != "" && !p.Header.Valid() {
 				t.Errorf("%q is taken for a digest", p.Header)
+			}
+			if p.KeyID != "" && (len(p.KeyID) != 16 || strings.Trim(p.KeyID, "0123456789abcdef") != "") {
+				t.Errorf("%q is taken for the id of a key", p.KeyID)
 			}
 		}
 	})
