@@ -361,3 +361,93 @@ func TestWithSigned(t *testing.T) {
 		t.Errorf("waivers: %+v", got.Waivers)
 	}
 }
+
+// TestSignedAgain: each key's copies are tested again by themselves, those of the rebuild alone,
+// and only what was tested and didn't pass in the latest run that has it.
+func TestSignedAgain(t *testing.T) {
+	t.Parallel()
+	pkg := func(name string, s State) Package {
+		return Package{Digest: albs.DigestOf([]byte(name)), NEVRA: name, Verdict: Verdict{State: s}}
+	}
+	run := func(task albs.TaskID, revision int, key string, ps ...Package) Run {
+		return Run{BuildTask: task, Revision: revision, SignedBy: key, Packages: ps}
+	}
+	runs := []Run{
+		run(7, 1, "", pkg("a", Failed)),
+		run(7, 2, "AB", pkg("a by AB", Failed), pkg("b by AB", Failed), pkg("c by AB", Missing), pkg("d by AB", Passed)),
+		run(8, 3, "AB", pkg("other", Failed)),
+		run(7, 3, "CD", pkg("a by CD", Failed), pkg("b by CD", Pending)),
+		run(7, 4, "AB", pkg("b by AB", Passed)),
+		run(7, 5, "EF", pkg("a by EF", Passed)),
+	}
+	got := map[string][]string{}
+	seen := map[string]int{}
+	names := map[albs.Digest]string{}
+	for _, r := range runs {
+		for _, p := range r.Packages {
+			names[p.Digest] = p.NEVRA
+		}
+	}
+	for _, a := range signedAgain(runs, planned{row: runRow{BuildTaskID: 7}, packages: []albs.Digest{albs.DigestOf([]byte("a"))}}) {
+		seen[a.row.SignedBy] = a.seen
+		for _, d := range a.packages {
+			got[a.row.SignedBy] = append(got[a.row.SignedBy], names[d])
+		}
+	}
+	if diff := cmp.Diff(map[string][]string{"AB": {"a by AB", "c by AB"}, "CD": {"a by CD"}}, got); diff != "" {
+		t.Errorf("again (-want +got):\n%s", diff)
+	}
+	if diff := cmp.Diff(map[string]int{"AB": 4, "CD": 3, "EF": 5}, seen); diff != "" {
+		t.Errorf("seen (-want +got):\n%s", diff)
+	}
+}
+
+// TestSignedOnEachArch: a copy of a package that the rebuilds of two arches have in common, as
+// one of no arch is, is tested once on each, and has to pass on both.
+func TestSignedOnEachArch(t *testing.T) {
+	t.Parallel()
+	dbtest.Each(t, func(t *testing.T, d *db.DB) {
+		key := strings.Repeat("AB", 20)
+		f, s := withCopies(t, d, key, true)
+		err := d.InTx(t.Context(), func(tx db.Tx) error {
+			task, err := f.queue.Enqueue(t.Context(), tx, queue.NewTask{Kind: albs.KindBuild, Lane: "user:olga", Topic: build.Topic(f.build)})
+			if err != nil {
+				return err
+			}
+			if _, err := tx.ExecContext(t.Context(), `UPDATE task SET state = 'succeeded' WHERE id = $1`, task); err != nil {
+				return err
+			}
+			if _, err := tx.ExecContext(t.Context(), `INSERT INTO build_task (task_id, build_id, item_id, kind, arch, told) SELECT $1, $2, id, 'build', 'aarch64', TRUE FROM build_item WHERE build_id = $2`, task, f.build); err != nil {
+				return err
+			}
+			_, err = tx.ExecContext(t.Context(), `INSERT INTO build_artifact (build_id, item_id, task_id, attempt, digest, kind, name, arch)
+				SELECT $2, id, $1, 1, $3, 'rpm', $4, 'aarch64' FROM build_item WHERE build_id = $2`, task, f.build, f.rpms[0].Digest, f.rpms[0].Name)
+			return err
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if begun, err := f.TestSigned(t.Context(), f.build, key); !begun || err != nil {
+			t.Fatalf("TestSigned = %v, %v", begun, err)
+		}
+		runs, err := f.Of(t.Context(), f.build)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got := map[albs.Arch]int{}
+		for _, r := range runs {
+			got[r.Arch] += len(r.Packages)
+		}
+		if diff := cmp.Diff(map[albs.Arch]int{albs.X8664: 2, albs.AArch64: 1}, got); diff != "" || len(runs) != 2 {
+			t.Errorf("packages by arch (-want +got):\n%s", diff)
+		}
+		l := f.claim(t)
+		if err := f.queue.Complete(f.tester, l.Token, albs.OutcomeOK, albs.Result{Test: mastertest.Tested(l.Spec.Test, nil)}); err != nil {
+			t.Fatal(err)
+		}
+		want := map[string]State{"hello": Pending, "hello-debuginfo": Passed}
+		if diff := cmp.Diff(want, states(f.ofSigned(t, s, product.Gate{Tests: product.Required}))); diff != "" {
+			t.Errorf("passed on one of two arches (-want +got):\n%s", diff)
+		}
+	})
+}
