@@ -16,7 +16,9 @@ import (
 
 // environment makes the root in which the package is tested.
 func (s *subject) environment(ctx context.Context, _ io.Writer) (err error) {
-	if s.env, err = s.base.Environment(ctx); err != nil {
+	if s.crowd != nil {
+		s.env = s.crowd
+	} else if s.env, err = s.base.Environment(ctx); err != nil {
 		return unblamed(err)
 	}
 	if how := s.unusual(); how != "" {

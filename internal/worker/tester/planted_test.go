@@ -2,10 +2,13 @@ package tester
 
 import (
 	"fmt"
+	"math/rand/v2"
 	"slices"
 	"strings"
 	"testing"
 	"time"
+
+	gocmp "github.com/google/go-cmp/cmp"
 
 	"albs/internal/albs"
 	"albs/internal/worker/tester/plantedtest"
@@ -20,6 +23,10 @@ func TestPlanted(t *testing.T) {
 	}
 	released, dir, packages := plantedtest.Make(t)
 	w := beginWith(t, Config{Parallel: 2, limits: map[albs.TestStage]time.Duration{albs.StageInstall: 90 * time.Second}}, dir, released)
+	// Who shares an environment with whom is left to chance.
+	seed := uint64(time.Now().UnixNano())
+	t.Logf("the seed is %d", seed)
+	rand.New(rand.NewPCG(seed, 1)).Shuffle(len(packages), func(i, j int) { packages[i], packages[j] = packages[j], packages[i] })
 	var ids []albs.TaskID
 	for part := range slices.Chunk(packages, albs.MaxTested) {
 		spec := &albs.TestSpec{Root: w.root, Stages: all}
@@ -29,6 +36,7 @@ func TestPlanted(t *testing.T) {
 		ids = append(ids, w.add(spec))
 	}
 	var got albs.TestResult
+	var shared []albs.TestPackage // of which some were tested in one environment
 	for _, id := range ids {
 		outcome, r := w.endWithin(t, id, 15*time.Minute)
 		if outcome != albs.OutcomeOK || r.Test == nil {
@@ -36,7 +44,14 @@ func TestPlanted(t *testing.T) {
 		}
 		got.Stages = append(got.Stages, r.Test.Stages...)
 		got.Cases = append(got.Cases, r.Test.Cases...)
+		log := string(w.fake.LogOf(id, 1, "test"))
+		for _, p := range packages {
+			if strings.Contains(log, p.NEVRA) && !strings.Contains(log, "\n== "+p.NEVRA+"\n") {
+				shared = append(shared, p.TestPackage)
+			}
+		}
 	}
+	sameAlone(t, w, shared, &got)
 	for _, p := range packages {
 		t.Run(strings.TrimSuffix(p.NEVRA, "-2-1.x86_64"), func(t *testing.T) {
 			var bad []string // stages and cases that failed
@@ -67,5 +82,40 @@ func TestPlanted(t *testing.T) {
 				t.Errorf("%s: told %q, want %q", p.Defect.What, told, p.Defect.Say)
 			}
 		})
+	}
+}
+
+// sameAlone wants packages that were tested in one environment to come to the same when each
+// has one of its own.
+func sameAlone(t *testing.T, w *world, shared []albs.TestPackage, got *albs.TestResult) {
+	t.Helper()
+	t.Logf("%d packages shared an environment with others", len(shared))
+	if len(shared) == 0 {
+		return
+	}
+	spec := &albs.TestSpec{Root: w.root, Stages: all}
+	for _, p := range shared {
+		p.Skip = []albs.TestSkip{{Stage: albs.StageDowngrade, Reason: noCompany}} // which is skipped anyway
+		spec.Packages = append(spec.Packages, p)
+	}
+	outcome, r := w.end(t, w.add(spec))
+	if outcome != albs.OutcomeOK || r.Test == nil {
+		t.Fatalf("the task ended %s, %q", outcome, r.Reason)
+	}
+	others := &albs.TestResult{}
+	for _, p := range shared {
+		for _, s := range got.Stages {
+			if s.Package == p.NEVRA {
+				others.Stages = append(others.Stages, s)
+			}
+		}
+		for _, c := range got.Cases {
+			if c.Package == p.NEVRA {
+				others.Cases = append(others.Cases, c)
+			}
+		}
+	}
+	if diff := gocmp.Diff(r.Test, others, sameResult...); diff != "" {
+		t.Errorf("in company it came to something else (-alone +in company):\n%s", diff)
 	}
 }

@@ -34,6 +34,7 @@ type subject struct {
 	nevra  rpm.NEVRA
 	env    engine.Environment // from the stage environment on
 	other  engine.Environment // of the stages upgrade and downgrade
+	crowd  *crowd             // what env is to be, where several packages share one
 	said   []byte             // by dnf when it installed the package
 	stages []albs.StageResult
 	cases  []albs.TestCase

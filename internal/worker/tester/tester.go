@@ -235,8 +235,16 @@ func (j jobs) do(ctx context.Context, s *worker.Session) (albs.Outcome, albs.Res
 	}
 	defer b.facts.end()
 	result := albs.TestResult{}
+	done, err := b.inCompany(ctx)
+	if err != nil {
+		return "", albs.Result{}, withProblems(fmt.Errorf("test several packages: %w", err), served)
+	}
 	for _, p := range spec.Packages {
-		stages, cases, err := b.test(ctx, p)
+		t, ok := done[p.NEVRA]
+		stages, cases := t.stages, t.cases
+		if !ok {
+			stages, cases, err = b.test(ctx, p)
+		}
 		if err != nil {
 			return "", albs.Result{}, withProblems(fmt.Errorf("test %s: %w", p.NEVRA, err), served)
 		}
