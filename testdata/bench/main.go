@@ -30,6 +30,7 @@ import (
 	"time"
 
 	"albs/internal/pgp"
+	"albs/internal/sandbox"
 )
 
 // row is one line of bench.json.
@@ -52,6 +53,7 @@ var measures = []struct {
 	{"ready", ready},
 	{"idle-rss", idle},
 	{"warm-build", warmBuild},
+	{"test-packages", testPackages},
 	{"dispatch-p99-sqlite", dispatchSQLite},
 	{"dispatch-p99-postgres", dispatchPostgres},
 	{"mass-rebuild", massRebuild},
@@ -76,11 +78,16 @@ var measures = []struct {
 }
 
 func main() {
+	sandbox.MaybeInit()
 	only := flag.String("only", "", "run the rows whose name begins so")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	if err := run(ctx, *only); err != nil {
+	do := func() error { return run(ctx, *only) }
+	if flag.Arg(0) == asUser {
+		do = func() error { return measureEngines(ctx, flag.Args()[1:]) }
+	}
+	if err := do(); err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)
 		os.Exit(1)
 	}
