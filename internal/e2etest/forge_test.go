@@ -108,6 +108,28 @@ func (f *forge) repository(t *testing.T, name string, files map[string]string) s
 	return f.url + "/rpms/" + t.Name() + "/" + name + ".git#main"
 }
 
+// commit adds a commit to what repository made, with the files in place of those of
+// their names.
+func (f *forge) commit(t *testing.T, name string, files map[string]string) {
+	t.Helper()
+	work := folder(t, self, t.Name(), "git-"+name)
+	for p, text := range files {
+		if err := os.WriteFile(filepath.Join(work, p), []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	git(t, "-C", work, "commit", "--quiet", "--all", "-m", "change "+name)
+	git(t, "-C", work, "push", "--quiet", filepath.Join(f.dir, "rpms", t.Name(), name+".git"), "main")
+}
+
+// remove removes what repository made.
+func (f *forge) remove(t *testing.T, name string) {
+	t.Helper()
+	if err := os.RemoveAll(filepath.Join(f.dir, "rpms", t.Name(), name+".git")); err != nil {
+		t.Fatal(err)
+	}
+}
+
 // git runs git as somebody.
 func git(t *testing.T, args ...string) {
 	t.Helper()
