@@ -184,6 +184,18 @@ func TestRoot(platform string, arch albs.Arch) Descriptor {
 	return Descriptor{Name: testRoot, URI: "urn:albs:root:" + platform + ":" + string(arch)}
 }
 
+// TestEngine returns the descriptor of the engine that made the roots. Where there is none
+// it was albs.EngineNative.
+func TestEngine(name string) Descriptor {
+	return Descriptor{Name: "engine", URI: "urn:albs:engine:" + name}
+}
+
+// TestEmulated returns the descriptor of tests whose programs, of that arch, were run by an
+// emulator.
+func TestEmulated(arch albs.Arch) Descriptor {
+	return Descriptor{Name: "emulated", URI: "urn:albs:emulated:" + string(arch)}
+}
+
 // Root returns the URI of the TestRoot in b's Configuration, "" if there is none.
 func (b TestBody) Root() string {
 	for _, d := range b.Configuration {

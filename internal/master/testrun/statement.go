@@ -6,7 +6,6 @@ import (
 
 	"albs/internal/albs"
 	"albs/internal/attest"
-	"albs/internal/master/artifact"
 	"albs/internal/master/db"
 	"albs/internal/master/provenance"
 )
@@ -24,7 +23,7 @@ func (h handler) state(ctx context.Context, tx db.Tx, in admission) error {
 	}
 	for _, p := range in.packages {
 		body := attest.TestBody{
-			Result: attest.Failed, Configuration: configuration(in.lease.Spec.Test.Root, in.logs), PassedTests: p.passed, WarnedTests: p.warned, FailedTests: p.failed,
+			Result: attest.Failed, Configuration: in.configuration(), PassedTests: p.passed, WarnedTests: p.warned, FailedTests: p.failed,
 		}
 		switch {
 		case p.verdict.State == Passed:
@@ -42,10 +41,17 @@ func (h handler) state(ctx context.Context, tx db.Tx, in admission) error {
 	return nil
 }
 
-// configuration names what the tests rested on: the sort of root and, by digest, its
-// repositories and the logs.
-func configuration(root albs.Root, logs []artifact.Artifact) []attest.Descriptor {
+// configuration names what the tests rested on: the sort of root, how programs were run
+// there if not as on most machines, and by digest its repositories and the logs.
+func (in admission) configuration() []attest.Descriptor {
+	root := in.lease.Spec.Test.Root
 	out := []attest.Descriptor{attest.TestRoot(root.Platform, root.Arch)}
+	if e := in.lease.Spec.Test.Engine; e != "" && e != albs.EngineNative {
+		out = append(out, attest.TestEngine(e))
+	}
+	if in.worker.Allows(albs.EmulatedLabel(root.Arch)) {
+		out = append(out, attest.TestEmulated(root.Arch))
+	}
 	for _, r := range root.Repos {
 		d := attest.Descriptor{Name: "repository:" + r.ID, URI: r.Mirror, Digest: map[string]string{attest.SHA256: string(r.Repomd)}}
 		if r.Snapshot != "" {
@@ -53,7 +59,7 @@ func configuration(root albs.Root, logs []artifact.Artifact) []attest.Descriptor
 		}
 		out = append(out, d)
 	}
-	for _, l := range logs {
+	for _, l := range in.logs {
 		out = append(out, attest.Descriptor{Name: "log:" + l.Name, Digest: map[string]string{attest.SHA256: string(l.Digest)}})
 	}
 	return out

@@ -6,8 +6,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"strings"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -273,10 +273,23 @@ func TestEngine(t *testing.T) {
 		if _, err := f.queue.Claim(f.tester, worker.Offer{Labels: labels}); albs.KindOf(err) != albs.Forbidden {
 			t.Errorf("Claim beyond the tester's identity = %v", err)
 		}
+		labels = append(labels, "emulated:x86_64")
 		able := auth.With(t.Context(), auth.Actor{Kind: auth.KindWorker, Worker: 1, Name: "t1", Role: albs.RoleTester, Labels: labels})
 		l, err := f.queue.Claim(able, worker.Offer{Labels: labels, Wait: 20})
 		if err != nil || l == nil || l.Spec.Test.Engine != albs.EnginePodman {
 			t.Fatalf("Claim = %+v, %v; want a test by podman", l, err)
+		}
+		if err := f.queue.Complete(able, l.Token, albs.OutcomeOK, albs.Result{Test: f.result(l, true)}); err != nil {
+			t.Fatal(err)
+		}
+		sts, err := f.provenance.Stated(t.Context(), f.rpms[0].Digest, attest.Test)
+		if err != nil || len(sts) != 1 {
+			t.Fatalf("Stated = %d, %v", len(sts), err)
+		}
+		var body attest.TestBody
+		if err := sts[0].Body(&body); err != nil || len(body.Configuration) < 3 ||
+			!cmp.Equal(body.Configuration[1:3], []attest.Descriptor{attest.TestEngine("podman"), attest.TestEmulated(albs.X8664)}) {
+			t.Errorf("the statement is %+v, %v; want one that names the engine and that programs were emulated", body, err)
 		}
 	})
 }
