@@ -23,6 +23,7 @@ import (
 	"albs/internal/worker/releaser"
 	"albs/internal/worker/releaser/further"
 	"albs/internal/worker/tester"
+	"albs/internal/worker/tester/engine/vm"
 )
 
 // TestExample: configs/albs.yaml reads as it stands, and names every key there is,
@@ -234,6 +235,8 @@ func TestCheck(t *testing.T) {
 		"an engine that is none":   {Config{Node: Node{Config: node.Config{Engine: "docker"}}}, []albs.Role{albs.RoleNode}, false},
 		"engines of tests":         {Config{Tester: Tester{Config: tester.Config{Engines: []string{"native", "podman"}}}}, []albs.Role{albs.RoleTester}, true},
 		"no engine of tests":       {Config{Tester: Tester{Config: tester.Config{Engines: []string{"docker"}}}}, []albs.Role{albs.RoleTester}, false},
+		"machines":                 {Config{Tester: Tester{Config: tester.Config{Engines: []string{"vm"}, VM: vm.Config{Memory: 1 << 30}}}}, []albs.Role{albs.RoleTester}, true},
+		"machines too small":       {Config{Tester: Tester{Config: tester.Config{VM: vm.Config{Memory: 1 << 20}}}}, []albs.Role{albs.RoleTester}, false},
 		"an engine twice":          {Config{Tester: Tester{Config: tester.Config{Engines: []string{"podman", "podman"}}}}, []albs.Role{albs.RoleTester}, false},
 		"mock":                     {Config{Node: Node{Config: node.Config{Engine: node.EngineMock}}}, []albs.Role{albs.RoleNode}, true},
 	} {

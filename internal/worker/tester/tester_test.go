@@ -26,7 +26,10 @@ import (
 	"albs/internal/worker/workertest"
 )
 
-func TestMain(m *testing.M) { sandboxtest.Main(m) }
+func TestMain(m *testing.M) {
+	MaybeInit()
+	sandboxtest.Main(m)
+}
 
 func TestIdentity(t *testing.T) {
 	t.Parallel()
