@@ -80,7 +80,8 @@ type machine struct {
 }
 
 // start starts a machine on root and waits until it is ready. A machine that doesn't come
-// to that is Unavailable: nothing of what is tested has run.
+// to that is Unavailable; a root that none can be started on, as packages or tests may have
+// made it, is Invalid.
 func (e *vm) start(ctx context.Context, root *sandbox.Root, s setup) (*machine, error) {
 	stdin, w, err := os.Pipe()
 	if err != nil {
@@ -126,6 +127,10 @@ func (e *vm) start(ctx context.Context, root *sandbox.Root, s setup) (*machine, 
 			return m, nil
 		}
 		err = m.kill()
+		var d agent.Done
+		if ok && f.Type == agent.FrameDone && f.Decode(&d) == nil && d.Kind == albs.Invalid {
+			return nil, albs.Errorf(albs.Invalid, "%.400s", d.Error)
+		}
 	case <-ctx.Done():
 		_ = m.kill()
 		return nil, context.Cause(ctx)

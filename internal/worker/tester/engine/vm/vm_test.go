@@ -99,6 +99,17 @@ func TestLife(t *testing.T) {
 	if !errors.Is(err, albs.Invalid) || !strings.Contains(err.Error(), "bytes of memory") {
 		t.Errorf("without end: %v, want Invalid", err)
 	}
+	// So is a root that isn't one any more.
+	if err := e.(*environment).off(); err != nil {
+		t.Error(err)
+	}
+	if out := sh(t, e.(*environment).outside, "rmdir /sys && ln -s /etc /sys"); out != "" {
+		t.Error(out)
+	}
+	_, err = e.Run(t.Context(), sandbox.Cmd{Argv: []string{"true"}})
+	if !errors.Is(err, albs.Invalid) || !strings.Contains(err.Error(), "/sys is no folder") {
+		t.Errorf("on a root without /sys: %v, want Invalid", err)
+	}
 	if err := e.Close(); err != nil {
 		t.Error(err)
 	}

@@ -14,6 +14,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"albs/internal/albs"
 )
 
 // Name is the path of the program in the guest's first file system, by which a kernel that
@@ -76,6 +78,9 @@ func guest() error {
 	}
 	defer port.Close()
 	if err := enter(root); err != nil {
+		if errors.Is(err, albs.Invalid) { // instead of a Hello
+			return errors.Join(err, NewWriter(port).JSON(FrameDone, Done{Error: err.Error(), Kind: albs.Invalid}))
+		}
 		return err
 	}
 	cmdline, err := os.ReadFile("/proc/cmdline")
@@ -174,7 +179,7 @@ func openPort() (*os.File, error) {
 
 // enter makes dir the root of the system, as a start program does, and lays over it what
 // no disk holds. What lies in the tree meanwhile is whatever packages left there: nothing
-// of it is followed that leads elsewhere.
+// of it is followed that leads elsewhere. What can't be a root for that is Invalid.
 func enter(dir string) error {
 	if err := os.Chdir(dir); err != nil {
 		return err
@@ -185,7 +190,7 @@ func enter(dir string) error {
 				return err
 			}
 		} else if err != nil || !info.IsDir() {
-			return fmt.Errorf("/%s of the root is no folder: %v", name, err)
+			return albs.Errorf(albs.Invalid, "the system can't be started: its /%s is no folder", name)
 		}
 		if err := unix.Mount("/"+name, name, "", unix.MS_MOVE, ""); err != nil {
 			return fmt.Errorf("mount /%s: %w", name, err)

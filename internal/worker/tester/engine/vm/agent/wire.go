@@ -14,7 +14,7 @@ import (
 
 // The conversation over the machine's port is one of frames: a byte that says what it is,
 // the length of what follows in four bytes, most significant first, and that. The guest
-// begins with a Hello. Then the host sends a Request, its input, and the end of that; the
+// begins with a Hello, or ends with a Done that says why there can be none. Then the host sends a Request, its input, and the end of that; the
 // guest sends output and one Done. The next request comes when both have been said.
 const (
 	FrameHello   = 'h' // guest: Hello as JSON
