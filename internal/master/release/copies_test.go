@@ -14,6 +14,7 @@ import (
 	"albs/internal/master/build/repository"
 	"albs/internal/master/db"
 	"albs/internal/master/db/dbtest"
+	"albs/internal/master/historytest"
 	"albs/internal/master/mastertest"
 	"albs/internal/master/product"
 	"albs/internal/master/queue"
@@ -141,6 +142,11 @@ func TestCopiesAreTested(t *testing.T) {
 			if len(sts) != 1 {
 				t.Errorf("%s has %d statements of its tests", p.NEVRA, len(sts))
 			}
+		}
+		found, err := historytest.NewWatch(f.left).Check(t.Context())
+		f.must(err)
+		for _, v := range found {
+			t.Error(v)
 		}
 	})
 }
