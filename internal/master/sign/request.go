@@ -296,7 +296,7 @@ func (s *Signing) gate(ctx context.Context, id albs.BuildID, name string, packag
 	if err != nil {
 		return err
 	}
-	return judge(name, packages, verdicts)
+	return judge(name, id, packages, verdicts)
 }
 
 // verified says whether all packages come from verified sources.
@@ -314,16 +314,16 @@ func (s *Signing) verified(ctx context.Context, product string, packages []packa
 }
 
 // judge is the gate's rule. SRPMs have no verdict: they are not tested.
-func judge(product string, packages []packageRow, verdicts map[albs.Digest]testrun.Verdict) error {
+func judge(product string, build albs.BuildID, packages []packageRow, verdicts map[albs.Digest]testrun.Verdict) error {
 	bad := 0
-	var first string
+	var first, remedy string
 	for _, row := range packages {
 		v, ok := verdicts[row.Unsigned]
 		if !ok || v.Passes() {
 			continue
 		}
 		if bad == 0 {
-			first = fmt.Sprintf("%s: %s", row.Name, v.Reason)
+			first, remedy = fmt.Sprintf("%s: %s", row.Name, v.Reason), v.Remedy(build, row.Name)
 		}
 		bad++
 	}
@@ -331,9 +331,9 @@ func judge(product string, packages []packageRow, verdicts map[albs.Digest]testr
 	case 0:
 		return nil
 	case 1:
-		return albs.Errorf(albs.Conflict, "product %s requires passed tests: %s", product, first)
+		return albs.Errorf(albs.Conflict, "product %s requires passed tests: %s; %s", product, first, remedy)
 	}
-	return albs.Errorf(albs.Conflict, "product %s requires passed tests: %s (and %d more)", product, first, bad-1)
+	return albs.Errorf(albs.Conflict, "product %s requires passed tests: %s (and %d more); %s", product, first, bad-1, remedy)
 }
 
 // Request returns a request with its tasks and packages, or NotFound.

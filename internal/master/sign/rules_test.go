@@ -48,19 +48,19 @@ func TestJudge(t *testing.T) {
 	d := func(s string) albs.Digest { return albs.DigestOf([]byte(s)) }
 	packages := []packageRow{{Unsigned: d("a"), Name: "a.rpm", Kind: "rpm"}, {Unsigned: d("b"), Name: "b.rpm", Kind: "rpm"}, {Unsigned: d("s"), Name: "s.src.rpm", Kind: "srpm"}}
 	verdict := func(a, b testrun.State) map[albs.Digest]testrun.Verdict {
-		return map[albs.Digest]testrun.Verdict{d("a"): {State: a, Reason: "why a"}, d("b"): {State: b, Reason: "why b"}}
+		return map[albs.Digest]testrun.Verdict{d("a"): {State: a, Reason: "why a", Untested: a == testrun.Missing}, d("b"): {State: b, Reason: "why b"}}
 	}
 	tests := []struct {
 		a, b testrun.State
 		say  string
 	}{
 		{testrun.Passed, testrun.Passed, ""},
-		{testrun.Failed, testrun.Passed, "product p requires passed tests: a.rpm: why a"},
-		{testrun.Passed, testrun.Pending, "product p requires passed tests: b.rpm: why b"},
-		{testrun.Missing, testrun.Failed, "product p requires passed tests: a.rpm: why a (and 1 more)"},
+		{testrun.Failed, testrun.Passed, "product p requires passed tests: a.rpm: why a; test it again, or have a maintainer waive that for a reason and at most 90 days: albs test waive 7 a --reason TEXT"},
+		{testrun.Passed, testrun.Pending, "product p requires passed tests: b.rpm: why b; wait until they have ended"},
+		{testrun.Missing, testrun.Failed, "product p requires passed tests: a.rpm: why a (and 1 more); test it again, or have a maintainer waive that for a reason and at most 90 days: albs test waive 7 a --reason TEXT --untested"},
 	}
 	for _, tt := range tests {
-		err := judge("p", packages, verdict(tt.a, tt.b))
+		err := judge("p", 7, packages, verdict(tt.a, tt.b))
 		if tt.say == "" && err != nil || tt.say != "" && (albs.KindOf(err) != albs.Conflict || err.Error() != tt.say) {
 			t.Errorf("judge(%s, %s) = %v, want %q", tt.a, tt.b, err, tt.say)
 		}

@@ -95,7 +95,7 @@ func judgeBy(had []Stage, g product.Gate) Verdict {
 		return v
 	}
 	if s := leftOut(had, g); s != "" {
-		return Verdict{State: Missing, Reason: fmt.Sprintf("the stage %s was left out of its tests: test it again", s)}
+		return Verdict{State: Missing, Reason: fmt.Sprintf("the stage %s was left out of its tests", s), Untested: true}
 	}
 	if len(tell) > 0 {
 		v.Reason += "; " + judge(tell).Reason + ", which need not pass"

@@ -56,7 +56,7 @@ func TestJudgeBy(t *testing.T) {
 		{"required upgrade=advisory", whole + "upgrade:failed downgrade:not_run", Failed, "stage downgrade was not run: why downgrade"},
 		{"required upgrade=advisory downgrade=advisory", whole + "upgrade:failed downgrade:not_run", Passed, "6 stages passed, 1 were skipped; stage upgrade failed: why upgrade (and 1 more), which need not pass"},
 		{"required upgrade=off downgrade=off", whole + "upgrade:failed", Passed, "6 stages passed, 1 were skipped"},
-		{"required", whole, Missing, "the stage upgrade was left out of its tests: test it again"},
+		{"required", whole, Missing, "the stage upgrade was left out of its tests"},
 		{"off install=required", "environment install", Passed, "2 stages passed"},
 		{"off install=required", "environment:failed install:not_run", Failed, "stage environment failed: why environment (and 1 more)"},
 		{"required", "", Failed, "no stage of a test was about it"},

@@ -286,7 +286,7 @@ func (t *Tests) VerdictOfSigned(ctx context.Context, id albs.BuildID, signed map
 			v, err = t.stated(ctx, d, v, gate)
 		case v.State != Pending:
 			var waivers []albs.Waived
-			if waivers, err = t.inForce(ctx, id, unsigned); err == nil {
+			if waivers, _, err = t.inForce(ctx, id, unsigned); err == nil {
 				v = waiveSigned(v, waivers)
 			}
 		}
@@ -320,7 +320,7 @@ func (t *Tests) barredCopies(ctx context.Context, id albs.BuildID, runs []Run, g
 				return nil, err
 			}
 			if v.State != Pending {
-				waivers, err := t.inForce(ctx, id, a.Unsigned)
+				waivers, _, err := t.inForce(ctx, id, a.Unsigned)
 				if err != nil {
 					return nil, err
 				}

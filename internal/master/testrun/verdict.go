@@ -3,6 +3,7 @@ package testrun
 import (
 	"fmt"
 	"slices"
+	"strings"
 
 	"albs/internal/albs"
 	"albs/internal/master/product"
@@ -26,6 +27,33 @@ type Verdict struct {
 	Reason string
 	// Waivers are those by which it is Waived.
 	Waivers []albs.Waived
+	// Untested says that nobody knows how its tests end, so that no waiver helps that isn't
+	// of that.
+	Untested bool
+	// Signed says that it is of the signed copy, which a waiver has to name.
+	Signed bool
+}
+
+// Remedy says what can be done about a package of a build that doesn't pass by v, a clause;
+// "" if it passes. Name is what the build calls it.
+func (v Verdict) Remedy(build albs.BuildID, name string) string {
+	switch {
+	case v.Passes():
+		return ""
+	case v.State == Pending:
+		return "wait until they have ended"
+	}
+	if build == 0 {
+		return "test it again"
+	}
+	waive := fmt.Sprintf("albs test waive %d %s --reason TEXT", build, strings.TrimSuffix(name, ".rpm"))
+	switch {
+	case v.Signed:
+		waive += " --stage signed"
+	case v.Untested:
+		waive += " --untested"
+	}
+	return fmt.Sprintf("test it again, or have a maintainer waive that for a reason and at most %d days: %s", MaxWaiverDays, waive)
 }
 
 // Passes reports whether a gate that requires tests lets a package go by v.
@@ -42,7 +70,7 @@ func (v Verdict) WithSigned(s Verdict, gate product.Gate) Verdict {
 		}
 		return v
 	case !gate.Unsigned().Requires(), v.Passes() && !s.Passes():
-		s.Reason = told
+		s.Reason, s.Signed = told, true
 		return s
 	case !v.Passes():
 		return v
@@ -67,7 +95,7 @@ type view struct {
 // runs are the latest runs, one for each rebuild that left it: the worst of them
 // counts, failed before pending before missing before passed.
 func verdictOf(runs []view, g product.Gate) Verdict {
-	worst := Verdict{State: Missing, Reason: "it was never tested"}
+	worst := Verdict{State: Missing, Reason: "it was never tested", Untested: true}
 	for i, r := range runs {
 		v := r.verdict(g)
 		if i == 0 || rank[v.State] > rank[worst.State] {
@@ -84,9 +112,9 @@ func (r view) verdict(g product.Gate) Verdict {
 	case albs.TaskSucceeded:
 		return judgeBy(r.Stages, g)
 	case albs.TaskFailed:
-		return Verdict{State: Failed, Reason: "its tests could not be carried out: " + r.Reason}
+		return Verdict{State: Failed, Reason: "its tests could not be carried out: " + r.Reason, Untested: true}
 	case albs.TaskCancelled, albs.TaskExcluded:
-		return Verdict{State: Missing, Reason: "its tests were cancelled: " + r.Reason}
+		return Verdict{State: Missing, Reason: "its tests were cancelled: " + r.Reason, Untested: true}
 	case albs.TaskLeased, albs.TaskStopping:
 		return Verdict{State: Pending, Reason: "its tests are running"}
 	}
@@ -112,7 +140,7 @@ func judge(stages []Stage) Verdict {
 	}
 	switch {
 	case len(stages) == 0:
-		return Verdict{State: Failed, Reason: "no stage of a test was about it"}
+		return Verdict{State: Failed, Reason: "no stage of a test was about it", Untested: true}
 	case bad == 0 && skipped == 0:
 		return Verdict{State: Passed, Reason: fmt.Sprintf("%d stages passed", passed)}
 	case bad == 0:

@@ -189,3 +189,31 @@ func FuzzText(f *testing.F) {
 		}
 	})
 }
+
+// TestRemedy: whoever is refused is told what can be done, by a waiver that would help.
+func TestRemedy(t *testing.T) {
+	t.Parallel()
+	const waive = "test it again, or have a maintainer waive that for a reason and at most 90 days: albs test waive 7 a-1-1.x86_64 --reason TEXT"
+	for _, tt := range []struct {
+		v    Verdict
+		want string
+	}{
+		{Verdict{State: Passed}, ""},
+		{Verdict{State: Waived}, ""},
+		{Verdict{State: Pending}, "wait until they have ended"},
+		{verdictOf([]view{{State: albs.TaskSucceeded, Stages: had("install:failed")}}, policy("required")), waive},
+		{verdictOf([]view{{State: albs.TaskSucceeded}}, policy("required")), waive + " --untested"},
+		{verdictOf([]view{{State: albs.TaskFailed}}, policy("required")), waive + " --untested"},
+		{verdictOf([]view{{State: albs.TaskCancelled}}, policy("required")), waive + " --untested"},
+		{verdictOf([]view{{State: albs.TaskSucceeded, Stages: had("install")}}, policy("required")), waive + " --untested"},
+		{verdictOf(nil, policy("required")), waive + " --untested"},
+		{Verdict{State: Passed}.WithSigned(Verdict{State: Missing, Untested: true}, policy("required")), waive + " --stage signed"},
+	} {
+		if got := tt.v.Remedy(7, "a-1-1.x86_64.rpm"); got != tt.want {
+			t.Errorf("of %+v: %q, want %q", tt.v, got, tt.want)
+		}
+	}
+	if got := (Verdict{State: Failed}).Remedy(0, "a"); got != "test it again" {
+		t.Errorf("of no build: %q", got)
+	}
+}

@@ -255,11 +255,13 @@ func (t *Tests) verdicts(ctx context.Context, id albs.BuildID, runs []Run, ds []
 	for _, d := range ds {
 		v := verdictOf(views[d], gate)
 		if v.State == Failed || v.State == Missing {
-			waivers, err := t.inForce(ctx, id, d)
+			waivers, lapsed, err := t.inForce(ctx, id, d)
 			if err != nil {
 				return nil, err
 			}
-			v = waive(views[d], gate, waivers)
+			if v = waive(views[d], gate, waivers); !v.Passes() && lapsed != "" {
+				v.Reason += "; " + lapsed
+			}
 		}
 		out[d] = v
 	}

@@ -1,6 +1,7 @@
 package testrun
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"slices"
@@ -214,7 +215,7 @@ func (t *Tests) EndWaiver(ctx context.Context, id int64, reason string) error {
 	if !w.InForce(now.Time) {
 		return albs.Errorf(albs.Conflict, "waiver %d isn't in force any more", id)
 	}
-	said, err := t.waivers(ctx, w.Build, w.Digest)
+	said, _, err := t.statedWaivers(ctx, w.Build, w.Digest)
 	if err != nil {
 		return err
 	}
@@ -268,35 +269,46 @@ func (t *Tests) Waivers(ctx context.Context, f WaiverFilter) (out []Waiver, more
 	return out[:min(len(out), limit)], more, nil
 }
 
-// waivers returns what the master stated of waivers of a build's package and nobody took
-// back. No row of a waiver is looked at.
-func (t *Tests) waivers(ctx context.Context, id albs.BuildID, d albs.Digest) ([]attest.WaiverBody, error) {
+// statedWaivers returns what the master stated of waivers of a build's package: of those that nobody
+// took back, and of the ends of the others, by number. No row of a waiver is looked at.
+func (t *Tests) statedWaivers(ctx context.Context, id albs.BuildID, d albs.Digest) (standing, ended []attest.WaiverBody, err error) {
 	sts, err := t.provenance.Stated(ctx, d, attest.Waiver)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	said := make([]attest.WaiverBody, len(sts))
 	for i, st := range sts {
 		if err := st.Body(&said[i]); err != nil {
-			return nil, err
+			return nil, nil, err
 		}
 	}
-	return slices.DeleteFunc(attest.WaiversOf(said), func(b attest.WaiverBody) bool { return b.Build != id }), nil
+	said = slices.DeleteFunc(said, func(b attest.WaiverBody) bool { return b.Build != id })
+	standing = attest.WaiversOf(said)
+	ended = slices.DeleteFunc(said, func(b attest.WaiverBody) bool { return b.EndedBy == "" })
+	slices.SortStableFunc(ended, func(a, b attest.WaiverBody) int { return cmp.Compare(a.Waiver, b.Waiver) })
+	return standing, ended, nil
 }
 
-// inForce returns the waivers of a build's package that hold now.
-func (t *Tests) inForce(ctx context.Context, id albs.BuildID, d albs.Digest) ([]albs.Waived, error) {
-	said, err := t.waivers(ctx, id, d)
+// inForce returns the waivers of a build's package that hold now, and of the last of those
+// that don't any more whose it was, why it was made and how it ended, a clause; "" if there
+// is none.
+func (t *Tests) inForce(ctx context.Context, id albs.BuildID, d albs.Digest) (in []albs.Waived, lapsed string, err error) {
+	standing, ended, err := t.statedWaivers(ctx, id, d)
 	if err != nil {
-		return nil, err
+		return nil, "", err
 	}
-	var out []albs.Waived
-	for _, b := range said {
+	last := int64(0)
+	for _, b := range standing {
 		if b.Expires.After(time.Now()) {
-			out = append(out, b.Waived)
+			in = append(in, b.Waived)
+		} else if b.Waiver > last {
+			last, lapsed = b.Waiver, fmt.Sprintf("waiver %d of %s (%s) expired on %s", b.Waiver, b.Person, b.Reason, b.Expires.UTC().Format(time.DateOnly))
 		}
 	}
-	return out, nil
+	if n := len(ended); n > 0 && ended[n-1].Waiver > last {
+		lapsed = ended[n-1].End()
+	}
+	return in, lapsed, nil
 }
 
 // covered reports whether one of waivers lets a stage be one that didn't pass.

@@ -162,18 +162,27 @@ func TestWaivers(t *testing.T) {
 			t.Fatal(err)
 		}
 		want("taken back", Failed)
+		if v := verdict(); !strings.Contains(v.Reason, "was taken back by ada on "+time.Now().UTC().Format(time.DateOnly)+" (no more)") {
+			t.Errorf("taken back: %s", v.Reason)
+		}
 		exec(`UPDATE test_waiver SET ended_at = NULL, ended_by = ''`)
 		want("taken back, whatever the row says", Failed)
 
 		// One that has expired, and one of another build, as the master itself would state them.
-		for what, body := range map[string]attest.WaiverBody{
-			"expired":         {Waived: albs.Waived{Build: f.build, Waiver: 70, Person: "ada", Reason: "x", Expires: time.Now().Add(-time.Minute).UTC()}},
-			"another build's": {Waived: albs.Waived{Build: f.build + 1, Waiver: 71, Person: "ada", Reason: "x", Expires: time.Now().Add(time.Hour).UTC()}},
+		for _, tt := range []struct {
+			what string
+			body attest.WaiverBody
+		}{
+			{"expired", attest.WaiverBody{Waived: albs.Waived{Build: f.build, Waiver: 70, Person: "ada", Reason: "x", Expires: time.Now().Add(-time.Minute).UTC()}}},
+			{"another build's", attest.WaiverBody{Waived: albs.Waived{Build: f.build + 1, Waiver: 71, Person: "ada", Reason: "x", Expires: time.Now().Add(time.Hour).UTC()}}},
 		} {
-			if err := d.InTx(t.Context(), func(tx db.Tx) error { return f.sayWaiver(admin, tx, bad, body, "testrun.waiver.made") }); err != nil {
+			if err := d.InTx(t.Context(), func(tx db.Tx) error { return f.sayWaiver(admin, tx, bad, tt.body, "testrun.waiver.made") }); err != nil {
 				t.Fatal(err)
 			}
-			want(what, Failed)
+			want(tt.what, Failed)
+			if v := verdict(); !strings.Contains(v.Reason, "waiver 70 of ada (x) expired on") {
+				t.Errorf("%s: %s", tt.what, v.Reason)
+			}
 		}
 		// The rows stand as they were left: the forged one is in force, the others have expired
 		// but for the last, which was taken back.
