@@ -170,6 +170,10 @@ type Repo struct {
 	// Own marks a repository that changes from task to task, such as the build's:
 	// dnf sees it in the root and not when it fills the base.
 	Own bool `json:"own,omitempty"`
+	// Modular says of an own repository that it has modules: dnf sees of their packages those
+	// of streams that are enabled or the default. Without, it sees them all, for what is built
+	// has labels of modules and no modules.
+	Modular bool `json:"modular,omitempty"`
 	// Keys are OpenPGP public keys, ASCII-armored, as a key file has them: dnf takes a package
 	// of the repository only if one of them signed it. "" leaves signatures unlooked at, as
 	// what is built has none.

@@ -105,17 +105,17 @@ func (t *Tests) shown(ctx context.Context, name string, run runRow, packages []p
 			continue
 		}
 		snapshot := doc.Repositories[i].Snapshot
-		out.repos = append(out.repos, albs.Repo{ID: "released-" + strconv.Itoa(i), Snapshot: snapshot, Priority: releasedPriority, Own: true})
 		shelf, err := t.shelves.of(ctx, t.repos, snapshot)
 		if err != nil {
 			return out, fmt.Errorf("read repository %s of product %s: %w", r.Path, name, err)
 		}
+		out.repos = append(out.repos, albs.Repo{ID: "released-" + strconv.Itoa(i), Snapshot: snapshot, Priority: releasedPriority, Own: true, Modular: shelf.modular})
 		for _, pkg := range packages {
 			n, err := rpm.ParseNEVRA(pkg.NEVRA)
 			if err != nil {
 				continue
 			}
-			out.versions = append(out.versions, shelf[n.Name+"."+n.Arch]...)
+			out.versions = append(out.versions, shelf.versions[n.Name+"."+n.Arch]...)
 		}
 	}
 	return out, nil
@@ -161,7 +161,14 @@ func sameFolder(a, b string) bool { return strings.TrimRight(a, "/") == strings.
 type shelves struct {
 	mu   sync.Mutex
 	held []albs.Digest // the one asked for last at the end
-	by   map[albs.Digest]map[string][]rpm.NEVRA
+	by   map[albs.Digest]shelf
+}
+
+// shelf is what a snapshot has: the versions of packages by name.arch, and whether it has
+// modules.
+type shelf struct {
+	versions map[string][]rpm.NEVRA
+	modular  bool
 }
 
 // opener opens snapshots; repo.Repos is one.
@@ -170,8 +177,8 @@ type opener interface {
 	Blobs() repodata.Blobs
 }
 
-// of returns the versions of a snapshot's packages by name.arch.
-func (s *shelves) of(ctx context.Context, repos opener, snapshot albs.Digest) (map[string][]rpm.NEVRA, error) {
+// of returns what a snapshot has.
+func (s *shelves) of(ctx context.Context, repos opener, snapshot albs.Digest) (shelf, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if i := slices.Index(s.held, snapshot); i >= 0 {
@@ -180,25 +187,28 @@ func (s *shelves) of(ctx context.Context, repos opener, snapshot albs.Digest) (m
 	}
 	opened, err := repos.Open(ctx, snapshot)
 	if err != nil {
-		return nil, err
+		return shelf{}, err
 	}
-	shelf := map[string][]rpm.NEVRA{}
+	found := shelf{
+		versions: map[string][]rpm.NEVRA{},
+		modular:  slices.ContainsFunc(opened.Records(), func(r repodata.Record) bool { return r.Type == "modules" }),
+	}
 	err = opened.Packages(ctx, repos.Blobs(), func(e repodata.Entry) error {
-		shelf[e.Name+"."+e.Arch] = append(shelf[e.Name+"."+e.Arch], e.NEVRA)
+		found.versions[e.Name+"."+e.Arch] = append(found.versions[e.Name+"."+e.Arch], e.NEVRA)
 		return nil
 	})
 	if err != nil {
-		return nil, err
+		return shelf{}, err
 	}
 	if s.by == nil {
-		s.by = map[albs.Digest]map[string][]rpm.NEVRA{}
+		s.by = map[albs.Digest]shelf{}
 	}
 	if len(s.held) == maxShelves {
 		delete(s.by, s.held[0])
 		s.held = slices.Delete(s.held, 0, 1)
 	}
-	s.held, s.by[snapshot] = append(s.held, snapshot), shelf
-	return shelf, nil
+	s.held, s.by[snapshot] = append(s.held, snapshot), found
+	return found, nil
 }
 
 // moduleOf returns the stream of a module's label, name:stream:version:context, as

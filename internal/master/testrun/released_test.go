@@ -134,6 +134,24 @@ func TestReleased(t *testing.T) {
 				t.Errorf("repositories: %+v", got.Root.Repos)
 			}
 		}
+		// Of a repository with modules dnf is to see what their streams let it see.
+		modules, err := f.artifacts.Save(t.Context(), strings.NewReader("---\n"), 1<<20, "modules.yaml", artifact.Document)
+		must(err)
+		must(d.InTx(t.Context(), func(tx db.Tx) error { return f.artifacts.Add(t.Context(), tx, modules) }))
+		modular, err := f.repos.ExtendSnapshot(t.Context(), snapshot, repo.Change{Records: []repodata.Record{{Type: "modules", Name: "modules.yaml", Digest: modules.Digest, Size: modules.Size}}})
+		must(err)
+		next := repodata.Tree{Product: "p", Serial: 2, Repositories: []repodata.TreeRepo{{Path: "os", Snapshot: modular}}}
+		_, err = f.repos.SaveTree(t.Context(), next)
+		must(err)
+		must(d.InTx(t.Context(), func(tx db.Tx) error {
+			return f.repos.AdvanceTree(f.person, tx, "p", 1, next, albs.DigestOf(next.Encode()))
+		}))
+		for range 2 {
+			got := offer()
+			if last := got.Root.Repos[len(got.Root.Repos)-1]; !last.Modular || !last.Own || last.Snapshot != modular || got.Packages[0].From != "hello-0.9-1.x86_64" {
+				t.Errorf("with modules: %+v", got)
+			}
+		}
 		l := f.claim(t)
 		if ok, err := (handler{f.Tests}).Reads(t.Context(), *l, as[0].Digest); !ok || err != nil {
 			t.Errorf("the tester may read what it upgrades from: %v, %v", ok, err)

@@ -25,9 +25,9 @@ type Repo struct {
 	ID       string
 	BaseURL  string
 	Priority int // dnf's: lower wins; 0 is dnf's default
-	// Own marks what is built, or was for this: it has no modules, so that dnf is to see all
-	// packages, also those with a module's label, whichever streams are enabled.
-	Own bool
+	// Own marks what is built, or was for this. Unless it is Modular it has no modules, so that
+	// dnf is to see all packages, also those with a module's label, whichever streams are enabled.
+	Own, Modular bool
 	// Keys are armored public keys, as a key file has them, by one of which the repository's
 	// packages have to be signed for dnf to take them; with "", signatures aren't looked at.
 	Keys string
@@ -133,7 +133,7 @@ color=never
 		if r.Priority > 0 {
 			fmt.Fprintf(&b, "priority=%d\n", r.Priority)
 		}
-		if r.Own {
+		if r.Own && !r.Modular {
 			b.WriteString("module_hotfixes=1\n")
 		}
 	}

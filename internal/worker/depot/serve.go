@@ -31,6 +31,7 @@ type DNFRepo struct {
 	BaseURL  string // holds the task's secret: not for logs
 	Priority int    // dnf's; 0 is dnf's default
 	Own      bool   // changes from task to task, such as the build's
+	Modular  bool   // and has modules
 	Keys     string // a key file, by one of which its packages have to be signed; "" if by nobody
 }
 
@@ -110,7 +111,7 @@ func openRepository(ctx context.Context, blobs leased, repo albs.Repo) (reposito
 func (s *Served) Repos() []DNFRepo {
 	list := make([]DNFRepo, len(s.repos))
 	for i, r := range s.repos {
-		list[i] = DNFRepo{ID: r.ID, BaseURL: s.base + strconv.Itoa(i) + "/", Priority: r.Priority, Own: r.Own, Keys: r.Keys}
+		list[i] = DNFRepo{ID: r.ID, BaseURL: s.base + strconv.Itoa(i) + "/", Priority: r.Priority, Own: r.Own, Modular: r.Modular, Keys: r.Keys}
 	}
 	return list
 }

@@ -177,7 +177,7 @@ func (b builder) do(ctx context.Context, s *worker.Session) (albs.Outcome, albs.
 	defer served.Close()
 	var repos []sandbox.Repo
 	for _, r := range served.Repos() {
-		repos = append(repos, sandbox.Repo{ID: r.ID, BaseURL: r.BaseURL, Priority: r.Priority, Own: r.Own, Keys: r.Keys})
+		repos = append(repos, sandbox.Repo{ID: r.ID, BaseURL: r.BaseURL, Priority: r.Priority, Own: r.Own, Modular: r.Modular, Keys: r.Keys})
 	}
 	logs := buildroot.Logs{State: s.Log("state"), Root: s.Log("root"), Build: s.Log("build")}
 

@@ -210,7 +210,7 @@ func (j jobs) do(ctx context.Context, s *worker.Session) (albs.Outcome, albs.Res
 	defer served.Close()
 	var repos []sandbox.Repo
 	for _, r := range served.Repos() {
-		repos = append(repos, sandbox.Repo{ID: r.ID, BaseURL: r.BaseURL, Priority: r.Priority, Own: r.Own, Keys: r.Keys})
+		repos = append(repos, sandbox.Repo{ID: r.ID, BaseURL: r.BaseURL, Priority: r.Priority, Own: r.Own, Modular: r.Modular, Keys: r.Keys})
 	}
 	if j.machines && engineOf(spec) == albs.EngineVM {
 		j.emulated = append(slices.Clone(j.emulated), spec.Root.Arch)
