@@ -11,11 +11,21 @@ import (
 	"testing"
 )
 
-// TestKnownFaults holds docs/design/known-faults.md to the code: the tests that it names
-// are there, and every row names one.
+// TestKnownFaults holds the pages about faults to the code: the tests that they name are
+// there, and every row names one.
 func TestKnownFaults(t *testing.T) {
 	t.Parallel()
-	page, err := os.ReadFile("../docs/design/known-faults.md")
+	for _, name := range []string{"known-faults.md", "test-faults.md"} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			faultsOf(t, "../docs/design/"+name)
+		})
+	}
+}
+
+func faultsOf(t *testing.T, name string) {
+	t.Helper()
+	page, err := os.ReadFile(name)
 	if err != nil {
 		t.Fatal(err)
 	}

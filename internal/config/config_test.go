@@ -1,10 +1,12 @@
 package config
 
 import (
+	"cmp"
 	"errors"
 	"os"
 	"path/filepath"
 	"reflect"
+	"regexp"
 	"runtime"
 	"slices"
 	"strings"
@@ -328,6 +330,44 @@ func TestPlacesOfReleaser(t *testing.T) {
 	c.Releaser.Places[0].Rsync.Host = "mirror.lan"
 	if err := c.Check([]albs.Role{albs.RoleReleaser}); !errors.Is(err, albs.Invalid) {
 		t.Errorf("Check of a place in two places = %v", err)
+	}
+}
+
+// TestNoSecretsWithin: what is secret has no place in a configuration, only the name of a
+// file or of another way to ask for it.
+func TestNoSecretsWithin(t *testing.T) {
+	t.Parallel()
+	secret := regexp.MustCompile(`(^|_)(secret|password|passphrase|token|pin|dsn|credentials?)(_|$)`)
+	seen := 0
+	var walk func(at string, kind reflect.Type)
+	walk = func(at string, kind reflect.Type) {
+		for kind.Kind() == reflect.Pointer || kind.Kind() == reflect.Slice || kind.Kind() == reflect.Map {
+			kind = kind.Elem()
+		}
+		if kind.Kind() == reflect.String || kind.Kind() == reflect.Uint8 {
+			key := at[strings.LastIndexByte(at, '.')+1:]
+			if !secret.MatchString(key) {
+				return
+			}
+			if seen++; !strings.HasSuffix(key, "_file") && !strings.HasSuffix(key, "_from") {
+				t.Errorf("%s holds a secret itself", at)
+			}
+			return
+		}
+		if kind.Kind() != reflect.Struct {
+			return
+		}
+		for i := range kind.NumField() {
+			f := kind.Field(i)
+			name, _, _ := strings.Cut(f.Tag.Get("yaml"), ",")
+			if f.IsExported() && name != "-" {
+				walk(at+"."+cmp.Or(name, strings.ToLower(f.Name)), f.Type)
+			}
+		}
+	}
+	walk("", reflect.TypeFor[Config]())
+	if seen < 5 {
+		t.Errorf("%d keys are about secrets: the rule finds nothing", seen)
 	}
 }
 

@@ -122,28 +122,45 @@ func casesOf(r *albs.TestResult, nevra string) (cases []string) {
 	return cases
 }
 
+// tells holds details of cases of a package's own tests to say what they have to.
+func tells(t *testing.T, r *albs.TestResult, nevra string, want map[string]string) {
+	t.Helper()
+	for _, c := range r.Cases {
+		if c.Package != nevra || c.Stage != albs.StagePackage {
+			continue
+		}
+		if !strings.Contains(c.Detail, want[c.Name]) {
+			t.Errorf("%s of %s tells %q, want %q", c.Name, nevra, c.Detail, want[c.Name])
+		}
+		if c.Status == albs.TestFailed && c.Detail == "" {
+			t.Errorf("%s of %s failed, and nothing tells why", c.Name, nevra)
+		}
+	}
+}
+
 // TestSuites: a package's own tests are run by what runs them, each on the tree as it is in
 // git, and what they say is what the stage comes to.
 func TestSuites(t *testing.T) {
 	t.Parallel()
 	w := withBats(t, Config{})
 	tree := w.tree(t, map[string]string{
-		"common/tool":      "#!/bin/sh\necho tool of $PACKAGE_NAME for $EXTRA\n",
-		"good/0_init":      "#!/bin/sh\necho ready > /var/tmp/ready\necho changed > ../common/tool\n",
-		"good/a.bats":      "@test 'is ready' { [ \"$(cat /var/tmp/ready)\" = ready ]; }\n@test 'has its tools' { [ \"$(../common/tool)\" = 'tool of x-good for all' ]; }\n@test later { skip 'no hardware'; }\n",
-		"good/b.sh":        "echo 1..2\necho ok 1 - one\necho words >&2\necho 'not ok 2 - two # TODO not yet'\n",
-		"good/c.bash":      "#!/bin/bash\n[[ $(cat /usr/share/x-good/file) == 2 ]] && [ $PACKAGE_NEVRA = x-good-2-1.x86_64 ]\n",
-		"good/deeper/d.sh": "exit 1\n",
-		"more/a.bats":      "@test more { true; }\n",
-		"bad/a.bats":       "@test right { true; }\n@test wrong { echo because; false; }\n",
-		"bad/b.sh":         "echo 1..0\n",
-		"bad/c.sh":         "exit 7\n",
-		"bad/d.sh":         "echo 1..3; echo ok 1; echo ok 3\n",
-		"bad/e.sh":         "kill -9 $$\n",
-		"bad/y.sh":         "exit 1\n",
-		"bad/z.sh":         "true\n",
-		"skip/a.bats":      "@test later { skip 'no hardware'; }\n",
-		"play/site.yml":    "- hosts: all\n",
+		"common/tool":               "#!/bin/sh\necho tool of $PACKAGE_NAME for $EXTRA\n",
+		"good/0_init":               "#!/bin/sh\necho ready > /var/tmp/ready\necho changed > ../common/tool\n",
+		"good/a.bats":               "@test 'is ready' { [ \"$(cat /var/tmp/ready)\" = ready ]; }\n@test 'has its tools' { [ \"$(../common/tool)\" = 'tool of x-good for all' ]; }\n@test later { skip 'no hardware'; }\n",
+		"good/b.sh":                 "echo 1..2\necho ok 1 - one\necho words >&2\necho 'not ok 2 - two # TODO not yet'\n",
+		"good/c.bash":               "#!/bin/bash\n[[ $(cat /usr/share/x-good/file) == 2 ]] && [ $PACKAGE_NEVRA = x-good-2-1.x86_64 ]\n",
+		"good/deeper/d.sh":          "exit 1\n",
+		"more/a.bats":               "@test more { true; }\n",
+		"bad/a.bats":                "@test right { true; }\n@test wrong { echo because; false; }\n",
+		"bad/b.sh":                  "echo 1..0\n",
+		"bad/c.sh":                  "exit 7\n",
+		"bad/d.sh":                  "echo 1..3; echo ok 1; echo ok 3\n",
+		"bad/e.sh":                  "kill -9 $$\n",
+		"bad/y.sh":                  "exit 1\n",
+		"bad/z.sh":                  "true\n",
+		"$(touch p)/a b;touch p.sh": "[ \"$MORE\" = '$(touch p);' ] && ! ls p ../p /p 2>/dev/null\n",
+		"skip/a.bats":               "@test later { skip 'no hardware'; }\n",
+		"play/site.yml":             "- hosts: all\n",
 
 		"fmf/.fmf/version":   "1\n",
 		"fmf/main.fmf":       "environment: {DEPTH: 2, EXTRA: none}\n",
@@ -151,8 +168,8 @@ func TestSuites(t *testing.T) {
 		"fmf/tests/run.sh":   "#!/bin/sh\n[ $DEPTH$EXTRA = 2all ] && [ -e $TMT_TREE/main.fmf ] && echo 1..0 && exit $1\n",
 		"fmf/plans/main.fmf": "discover: {how: fmf, test: good}\nexecute: {how: tmt}\n/broken: {order: 1, prepare: {script: 'false'}}\n/script: {discover: , execute: {script: [test -e plans/main.fmf, exit 3]}}\n/whole: {prepare: {script: touch /var/tmp/prepared}, discover: {how: shell, tests: [{name: own, test: ./run.sh, path: /tests}]}}\n",
 	})
-	spec := &albs.TestSpec{Root: w.root, Stages: packageStages, Env: map[string]string{"EXTRA": "all"}}
-	for _, dir := range []string{"good", "more", "bad", "skip", "play", "fmf/tests", "fmf"} {
+	spec := &albs.TestSpec{Root: w.root, Stages: packageStages, Env: map[string]string{"EXTRA": "all", "MORE": "$(touch p);"}}
+	for _, dir := range []string{"good", "more", "bad", "skip", "play", "fmf/tests", "fmf", "$(touch p)"} {
 		s := albs.TestSuite{Repository: "https://git.example/tests.git", Commit: strings.Repeat("c0ffee00", 5), Tree: tree, Dir: dir}
 		if dir == "bad" {
 			s.Files = []string{"a.bats", "b.sh", "c.sh", "d.sh", "e.sh", "z.sh"} // and not y
@@ -165,24 +182,32 @@ func TestSuites(t *testing.T) {
 		status albs.TestStatus
 		reason string // in it
 		cases  []string
+		tell   map[string]string // in details of cases
 	}{
 		{"good", []int{0, 1}, albs.TestPassed, "", []string{
 			"good/0_init passed",
 			"good/a.bats: is ready passed", "good/a.bats: has its tools passed", "good/a.bats: later skipped", "good/a.bats passed",
 			"good/b.sh: one passed", "good/b.sh: two todo", "good/b.sh passed", "good/c.bash passed",
 			"more/a.bats: more passed", "more/a.bats passed",
-		}},
+		}, map[string]string{"good/b.sh: two": "not yet", "good/a.bats: later": "no hardware"}},
 		{"stays", []int{2}, albs.TestFailed, "6 of 10 cases failed: a.bats: wrong: ", []string{
 			"a.bats: right passed", "a.bats: wrong failed", "a.bats failed", "b.sh failed", "c.sh failed",
 			"d.sh: number 1 passed", "d.sh: number 3 passed", "d.sh failed", "e.sh failed", "z.sh passed",
+		}, map[string]string{
+			"a.bats: wrong": "because", "b.sh": "the plan has no tests", "c.sh": "it ended with code 7",
+			"d.sh": "the plan has 3 tests, and 2 were told of", "e.sh": "it ended with code 137",
 		}},
-		{"once", []int{3}, albs.TestSkipped, "all of its tests are skipped: no hardware", []string{"a.bats: later skipped", "a.bats skipped"}},
-		{"changes", []int{4}, albs.TestNotRun, "site.yml needs /usr/bin/ansible-playbook, and no package that has it can be installed", nil},
-		{"guards", []int{5, 6}, albs.TestFailed, "7 of 13 cases failed: /tests/bad: it ended with code 1", []string{
+		{"once", []int{3}, albs.TestSkipped, "all of its tests are skipped: no hardware", []string{"a.bats: later skipped", "a.bats skipped"}, nil},
+		{"changes", []int{4}, albs.TestNotRun, "site.yml needs /usr/bin/ansible-playbook, and no package that has it can be installed", nil, nil},
+		{"guards", []int{5, 6, 7}, albs.TestFailed, "7 of 14 cases failed: /tests/bad: it ended with code 1", []string{
 			"/tests/bad failed", "/tests/error failed", "/tests/good passed", "/tests/known todo", "/tests/off skipped", "/tests/pipe failed", "/tests/slow failed",
 			"/plans/broken > prepare-1-1 failed", "/plans/broken > /tests/good not_run",
 			"/plans/script > /script-00 passed", "/plans/script > /script-01 failed",
 			"/plans/whole > prepare-1-1 passed", "/plans/whole > /own passed",
+			"$(touch p)/a b;touch p.sh passed",
+		}, map[string]string{
+			"/tests/error": "it ended with code 7, which is an error of the test", "/tests/slow": "longer than 1s", "/tests/off": "it isn't enabled",
+			"/tests/known": "known to fail", "/plans/broken > /tests/good": "/plans/broken > prepare-1-1 failed",
 		}},
 	}
 	for _, tt := range tests {
@@ -205,6 +230,7 @@ func TestSuites(t *testing.T) {
 		if diff := gocmp.Diff(tt.cases, casesOf(r.Test, nevra)); diff != "" {
 			t.Errorf("%s (-want +got):\n%s", tt.name, diff)
 		}
+		tells(t, r.Test, nevra, tt.tell)
 	}
 	if !strings.Contains(log, "words\n") || !strings.Contains(log, "== a.bats: failed: 1 of 2 cases failed, first wrong\n") || !strings.Contains(log, "/tests/good does without nosuch-package: ") {
 		t.Errorf("the log doesn't say what tests said:\n%s", log)
@@ -220,32 +246,44 @@ func TestHostileSuites(t *testing.T) {
 	}
 	nap := "2" + sandboxtest.Nap // and not that of the test that runs beside
 	w := withBats(t, Config{
-		limits:  map[albs.TestStage]time.Duration{albs.StagePackage: 2 * time.Minute},
+		limits:  map[albs.TestStage]time.Duration{albs.StagePackage: 3 * time.Minute},
 		Sandbox: sandbox.Config{Limits: sandbox.Limits{Disk: 256 << 20, Processes: 300}},
 	})
 	tree := w.tree(t, map[string]string{
 		"a_forks.sh": "setsid sleep " + nap + " &\nf() { f | f & }\nf\nsleep " + nap + "\n",
 		"b_talks.sh": "yes 0123456789012345678901234567890123456789 | head -c 1G\n",
-		"c_fills.sh": "head -c 1G /dev/zero > /var/tmp/fill; rm -f /var/tmp/fill; sleep 86399\n",
 		"d_kills.sh": "kill -9 -1; kill -9 $$\n",
 		"e_eats.sh":  "rm -rf /usr/share/x-good ..; mkfifo /var/tmp/package-tests.xml; exit 1\n",
 		"y.bats":     "@test fine { true; }\n",
+		"last/a.sh":  "trap '' TERM INT HUP; while :; do sleep 1; done\n",
+		"last/b.sh":  "head -c 1G /dev/zero > /var/tmp/fill; sleep 86399\n",
 		"z_rm.sh":    "rm -f /bin/sh /usr/bin/sh\n",
 		"zz.bats":    "@test gone { true; }\n",
 	})
 	p := w.pkg(t, "good")
 	p.Suites = []int{0}
-	id := w.add(&albs.TestSpec{Root: w.root, Stages: append(slices.Clone(packageStages), albs.StageRemove), Packages: []albs.TestPackage{p}, Suites: []albs.TestSuite{{Tree: tree}}})
+	last := w.pkg(t, "once") // it has its own time to lose, and its own disk
+	last.Suites = []int{1}
+	id := w.add(&albs.TestSpec{
+		Root: w.root, Stages: append(slices.Clone(packageStages), albs.StageRemove), Packages: []albs.TestPackage{p, last},
+		Suites: []albs.TestSuite{{Tree: tree}, {Tree: tree, Dir: "last"}},
+	})
 	outcome, r := w.end(t, id)
 	if outcome != albs.OutcomeOK || r.Test == nil {
 		t.Fatalf("the task ended %s, %q\n%s", outcome, r.Reason, w.fake.LogOf(id, 1, "test"))
 	}
-	want := []string{"a_forks.sh failed", "b_talks.sh failed", "c_fills.sh failed", "d_kills.sh failed", "e_eats.sh failed", "y.bats: fine passed", "y.bats passed", "z_rm.sh passed", "zz.bats failed"}
+	want := []string{"a_forks.sh failed", "b_talks.sh failed", "d_kills.sh failed", "e_eats.sh failed", "y.bats: fine passed", "y.bats passed", "z_rm.sh passed", "zz.bats failed"}
 	if diff := gocmp.Diff(want, casesOf(r.Test, p.NEVRA)); diff != "" {
 		t.Errorf("-want +got:\n%s\n%+v", diff, r.Test.Cases)
 	}
-	if got, _ := told(r.Test, p.NEVRA); got != "environment passed, install passed, package failed, remove passed" {
-		t.Errorf("the stages: %s", got)
+	tells(t, r.Test, p.NEVRA, map[string]string{
+		"a_forks.sh": "longer than 1m0s", "b_talks.sh": "16777216 bytes", "d_kills.sh": "it ended with code 137", "e_eats.sh": "it ended with code 1",
+	})
+	tells(t, r.Test, last.NEVRA, map[string]string{"a.sh": "longer than 1m0s", "b.sh": "268435456 bytes to disk"})
+	for _, nevra := range []string{p.NEVRA, last.NEVRA} {
+		if got, _ := told(r.Test, nevra); got != "environment passed, install passed, package failed, remove passed" {
+			t.Errorf("the stages of %s: %s", nevra, got)
+		}
 	}
 	if alive := sandboxtest.Processes(t, nap); len(alive) > 0 {
 		t.Errorf("alive afterwards: %v", alive)
