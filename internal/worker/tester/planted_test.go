@@ -27,10 +27,14 @@ func TestPlanted(t *testing.T) {
 	seed := uint64(time.Now().UnixNano())
 	t.Logf("the seed is %d", seed)
 	rand.New(rand.NewPCG(seed, 1)).Shuffle(len(packages), func(i, j int) { packages[i], packages[j] = packages[j], packages[i] })
+	tests := w.tree(t, plantedtest.Tests)
 	var ids []albs.TaskID
 	for part := range slices.Chunk(packages, albs.MaxTested) {
-		spec := &albs.TestSpec{Root: w.root, Stages: all}
+		spec := &albs.TestSpec{Root: w.root, Stages: all, Suites: []albs.TestSuite{{Repository: "https://git.example/tests.git", Tree: tests}}}
 		for _, p := range part {
+			if p.Defect.Stage == albs.StagePackage {
+				p.Suites = []int{0}
+			}
 			spec.Packages = append(spec.Packages, p.TestPackage)
 		}
 		ids = append(ids, w.add(spec))

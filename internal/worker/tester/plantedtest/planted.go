@@ -31,6 +31,10 @@ type Defect struct {
 	neighbour *half
 }
 
+// Tests is what lies beside in git: tests of those packages that a defect of the stage
+// package is planted in, by the names of files.
+var Tests = map[string]string{"answer.sh": "[ $(cat /usr/share/$PACKAGE_NAME/answer) = 42 ]\n"}
+
 // half is what one of the twins has beside a folder with a file and a link. NAME
 // stands for the name of the package.
 type half struct {
@@ -106,6 +110,8 @@ var Defects = []Defect{
 		released: &half{scripts: "%postun\n[ NAME = planted-postun-good ] || rm -f /usr/share/NAME/data"}},
 	{Name: "downgrade", What: "a %preun that fails unless it is removed", Stage: "downgrade", Say: "scriptlet failed",
 		bad: half{scripts: "%preun\n[ $1 -eq 0 ]"}, good: half{scripts: "%preun\n[ $1 -le 1 ]"}, released: &half{}},
+	{Name: "answer", What: "an answer that its own test knows to be wrong", Stage: "package", Case: "answer.sh", Say: "it ended with code 1",
+		bad: half{install: "echo 41 > answer"}, good: half{install: "echo 42 > answer"}},
 	{Name: "unremovable", What: "a %preun that fails", Stage: "remove", Say: "scriptlet failed",
 		bad: half{scripts: "%preun\nexit 1"}, good: half{scripts: "%preun\nexit 0"}},
 	{Name: "goodbye", What: "a %postun that fails", Stage: "remove", Case: "scriptlets", Say: "%postun of planted-goodbye-bad-2-1.x86_64 failed",
