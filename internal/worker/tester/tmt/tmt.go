@@ -19,6 +19,7 @@ import (
 	"path"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -261,8 +262,7 @@ func (r *reader) number(key string, usual int) int {
 	case nil:
 		return usual
 	case scalar:
-		var n int
-		if _, err := fmt.Sscanf(v.text, "%d", &n); err == nil && fmt.Sprint(n) == v.text {
+		if n, err := strconv.Atoi(v.text); err == nil {
 			return n
 		}
 	}
@@ -309,11 +309,9 @@ func (r *reader) duration(key string, usual time.Duration) time.Duration {
 			r.refuse(key, "%.40q is no time as 90, 5m or 1h 30m", text)
 			return usual
 		}
-		var n int64
-		for _, digit := range m[1] {
-			n = 10*n + int64(digit-'0')
-		}
-		if sum += time.Duration(min(n, int64(maxDuration/unit[m[2]])+1)) * unit[m[2]]; sum > maxDuration {
+		n, _ := strconv.Atoi(m[1]) // of at most seven digits
+		// No more than one step beyond the bound, lest it wraps around.
+		if sum += min(time.Duration(n), maxDuration/unit[m[2]]+1) * unit[m[2]]; sum > maxDuration {
 			break
 		}
 	}
