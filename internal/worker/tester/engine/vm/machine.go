@@ -18,7 +18,7 @@ import (
 
 // Times that a machine has, on a host that is busy.
 const (
-	startTime = 3 * time.Minute // to say that it is ready
+	startTime = 3 * time.Minute // to say that it is ready; four times that where it is emulated
 	offTime   = time.Minute     // to end by itself
 )
 
@@ -119,7 +119,11 @@ func (e *vm) start(ctx context.Context, root *sandbox.Root, s setup) (*machine, 
 			m.frames <- f
 		}
 	}()
-	began := time.NewTimer(startTime)
+	within := startTime
+	if e.cfg.Emulate {
+		within *= 4
+	}
+	began := time.NewTimer(within)
 	defer began.Stop()
 	select {
 	case f, ok := <-m.frames:
@@ -135,7 +139,7 @@ func (e *vm) start(ctx context.Context, root *sandbox.Root, s setup) (*machine, 
 		_ = m.kill()
 		return nil, context.Cause(ctx)
 	case <-began.C:
-		err = errors.Join(fmt.Errorf("it wasn't ready within %v", startTime), m.kill())
+		err = errors.Join(fmt.Errorf("it wasn't ready within %v", within), m.kill())
 	}
 	return nil, albs.Errorf(albs.Unavailable, "a machine doesn't start (%v, code %d): %s", err, m.code, lastLines(m.said.Bytes()))
 }
