@@ -92,7 +92,7 @@ var named = map[string]map[string]string{
 		"team":                 "name created_at",
 		"test_case":            "digest stage name status detail", // digest: one of test_package
 		"test_log":             "name",
-		"test_package":         "nevra",
+		"test_package":         "nevra name inputs", // inputs: over a part of the task's spec
 		"test_mapping":         "package folder",
 		"test_pin":             "url ref commit_id created_at",
 		"test_repository":      "name url ref tests_dir tests_prefix team actor created_at commit_id scanned_at failure",

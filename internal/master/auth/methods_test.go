@@ -38,7 +38,7 @@ var unasked = map[string]string{
 		transparency.Transparency.Beside transparency.Transparency.Open transparency.Transparency.Policy transparency.Transparency.State transparency.Transparency.Summary
 		build.Builds.Brief errata.Errata.PublishedBy
 		testrun/suite.Suites.Get testrun/suite.Suites.List testrun/suite.Suites.Mapped
-		testrun.Tests.Barred testrun.Tests.Of testrun.Tests.Skips testrun.Tests.Verdict testrun.Tests.VerdictOfSigned testrun.Tests.Waivers`,
+		testrun.Tests.Barred testrun.Tests.Flaky testrun.Tests.History testrun.Tests.Of testrun.Tests.Skips testrun.Tests.Verdict testrun.Tests.VerdictOfSigned testrun.Tests.Waivers`,
 	// It finds out who someone is, or ends that: a secret is asked for instead.
 	"secret": `auth.Auth.Authenticate auth.Auth.Login auth.Auth.Logout auth.Auth.Session`,
 	// The lease's token is asked for, and that the actor is the worker it was given to.

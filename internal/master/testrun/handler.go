@@ -152,7 +152,7 @@ func (h handler) Admit(ctx context.Context, l queue.Lease, outcome albs.Outcome,
 		if err != nil {
 			return nil, err
 		}
-		if in.packages, err = h.tested(ctx, l.Spec.Test.Packages, in.result, gate); err != nil {
+		if in.packages, err = h.tested(ctx, l.Spec.Test, in.result, gate); err != nil {
 			return nil, err
 		}
 	}
@@ -189,6 +189,7 @@ func (t *Tests) admitLogs(ctx context.Context, upload string, files []albs.File)
 type tested struct {
 	artifact.Artifact
 	verdict Verdict
+	inputs  albs.Digest
 	passed  []string // names of stages, and of their cases: stage/case
 	failed  []string // likewise, with what couldn't run
 	warned  []string // likewise, of stages that need not pass
@@ -204,14 +205,17 @@ func (t *Tests) gateOf(ctx context.Context, id albs.BuildID) (product.Gate, erro
 }
 
 // tested sorts a result by package; what failed is as bad as gate says.
-func (t *Tests) tested(ctx context.Context, packages []albs.TestPackage, r result, gate product.Gate) ([]tested, error) {
-	out := make([]tested, len(packages))
-	for i, p := range packages {
+func (t *Tests) tested(ctx context.Context, spec *albs.TestSpec, r result, gate product.Gate) ([]tested, error) {
+	out := make([]tested, len(spec.Packages))
+	for i, p := range spec.Packages {
 		a, err := t.artifacts.Get(ctx, t.store.d, p.Digest)
 		if err != nil {
 			return nil, err
 		}
 		x := tested{Artifact: a}
+		if x.inputs, err = inputsOf(*spec, p); err != nil {
+			return nil, err
+		}
 		note := func(name string, s Stage, status albs.TestStatus) {
 			switch {
 			case status.Bad() && !required(gate, s.Stage):
@@ -261,6 +265,9 @@ func (h handler) keep(ctx context.Context, tx db.Tx, in admission) error {
 	}
 	e := finished(in.run)
 	for _, p := range in.packages {
+		if err := h.store.setInputs(ctx, tx, in.run.ID, p.Digest, p.inputs); err != nil {
+			return err
+		}
 		if p.verdict.State == Passed {
 			e.Passed++
 		} else {

@@ -34,6 +34,8 @@ type packageRow struct {
 	RunID  int64       `db:"run_id"`
 	Digest albs.Digest `db:"digest"`
 	NEVRA  string      `db:"nevra"`
+	Name   string      `db:"name"`
+	Inputs albs.Digest `db:"inputs"`
 }
 
 type stageRow struct {
@@ -107,8 +109,8 @@ func (s store) addRun(ctx context.Context, tx db.Tx, r *runRow, packages []packa
 		return fmt.Errorf("insert test run: %w", err)
 	}
 	for _, p := range packages {
-		_, err := tx.ExecContext(ctx, `INSERT INTO test_package (run_id, digest, nevra) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING`,
-			r.ID, p.Digest, p.NEVRA)
+		_, err := tx.ExecContext(ctx, `INSERT INTO test_package (run_id, digest, nevra, name) VALUES ($1, $2, $3, $4) ON CONFLICT DO NOTHING`,
+			r.ID, p.Digest, p.NEVRA, p.Name)
 		if err != nil {
 			return fmt.Errorf("insert test package: %w", err)
 		}
@@ -135,6 +137,13 @@ func (s store) addResult(ctx context.Context, tx db.Tx, run int64, r result) err
 	return nil
 }
 
+func (s store) setInputs(ctx context.Context, tx db.Tx, run int64, d, inputs albs.Digest) error {
+	if _, err := tx.ExecContext(ctx, `UPDATE test_package SET inputs = $3 WHERE run_id = $1 AND digest = $2`, run, d, inputs); err != nil {
+		return fmt.Errorf("note the inputs of a test: %w", err)
+	}
+	return nil
+}
+
 func (s store) addLogs(ctx context.Context, tx db.Tx, run int64, attempt int, logs []artifact.Artifact) error {
 	for _, a := range logs {
 		_, err := tx.ExecContext(ctx, `INSERT INTO test_log (run_id, attempt, name, digest, size) VALUES ($1, $2, $3, $4, $5)`,
@@ -157,7 +166,7 @@ func (s store) byTask(ctx context.Context, q db.Q, task albs.TaskID) (runRow, er
 
 func (s store) packagesOf(ctx context.Context, q db.Q, run int64) ([]packageRow, error) {
 	var out []packageRow
-	err := q.SelectContext(ctx, &out, `SELECT run_id, digest, nevra FROM test_package WHERE run_id = $1 ORDER BY nevra`, run)
+	err := q.SelectContext(ctx, &out, `SELECT run_id, digest, nevra, name, inputs FROM test_package WHERE run_id = $1 ORDER BY nevra`, run)
 	return out, err
 }
 
@@ -171,7 +180,7 @@ func (s store) runs(ctx context.Context, q db.Q, id albs.BuildID) ([]runRow, err
 
 func (s store) packages(ctx context.Context, q db.Q, id albs.BuildID) ([]packageRow, error) {
 	var out []packageRow
-	err := q.SelectContext(ctx, &out, `SELECT run_id, digest, nevra FROM test_package
+	err := q.SelectContext(ctx, &out, `SELECT run_id, digest, nevra, name, inputs FROM test_package
 		WHERE run_id IN (SELECT id FROM test_run WHERE build_id = $1) ORDER BY run_id, nevra`, id)
 	return out, err
 }

@@ -29,6 +29,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/rs/zerolog"
 
@@ -138,37 +139,45 @@ func (t *Tests) follow(ctx context.Context, e event.Event) error {
 // cancel ends the runs of a build, or of the rebuilds of it that are given, but for
 // those that somebody asked for since.
 func (t *Tests) cancel(ctx context.Context, e event.Event, why string, of []albs.TaskID) error {
+	_, err := t.end(ctx, e.Topic, e.At.Time, why, of)
+	return err
+}
+
+// end ends the runs of a topic that were made up to a time, or of the rebuilds that are
+// given, and returns how many tasks.
+func (t *Tests) end(ctx context.Context, topic string, until time.Time, why string, of []albs.TaskID) (ended int, err error) {
 	kinds := []albs.TaskKind{albs.KindTest}
 	if of == nil { // what is found for one rebuild others may have use for
 		kinds = append(kinds, albs.KindSuites)
 	}
 	for _, kind := range kinds {
-		if err := t.cancelAll(ctx, kind, e, why, of); err != nil {
-			return err
+		n, err := t.endAll(ctx, kind, topic, until, why, of)
+		if ended += n; err != nil {
+			return ended, err
 		}
 	}
-	return nil
+	return ended, nil
 }
 
-func (t *Tests) cancelAll(ctx context.Context, kind albs.TaskKind, e event.Event, why string, of []albs.TaskID) error {
+func (t *Tests) endAll(ctx context.Context, kind albs.TaskKind, topic string, until time.Time, why string, of []albs.TaskID) (ended int, err error) {
 	f := queue.Filter{
-		Kind: kind, Topic: e.Topic, Limit: 1000,
+		Kind: kind, Topic: topic, Limit: 1000,
 		States: []albs.TaskState{albs.TaskBlocked, albs.TaskQueued, albs.TaskLeased},
 	}
 	for {
 		tasks, err := t.queue.List(ctx, f)
 		if err != nil || len(tasks) == 0 {
-			return err
+			return ended, err
 		}
 		for _, task := range tasks {
 			f.Before = task.ID
-			if task.Created.After(e.At.Time) {
+			if task.Created.After(until) {
 				continue
 			}
 			if of != nil {
 				run, err := t.store.byTask(ctx, t.store.d, task.ID)
 				if err != nil {
-					return err
+					return ended, err
 				}
 				if !slices.Contains(of, run.BuildTaskID) {
 					continue
@@ -178,7 +187,10 @@ func (t *Tests) cancelAll(ctx context.Context, kind albs.TaskKind, e event.Event
 				return t.queue.Cancel(ctx, tx, task.ID, why)
 			})
 			if err != nil && !errors.Is(err, albs.Conflict) { // it has ended meanwhile
-				return fmt.Errorf("cancel test task %d: %w", task.ID, err)
+				return ended, fmt.Errorf("cancel test task %d: %w", task.ID, err)
+			}
+			if err == nil {
+				ended++
 			}
 		}
 	}
@@ -275,7 +287,7 @@ func (t *Tests) begin(ctx context.Context, p planned, b build.Build, seen int, o
 		if err != nil {
 			return err
 		}
-		packages = append(packages, packageRow{Digest: d, NEVRA: a.NEVRA.String()})
+		packages = append(packages, packageRow{Digest: d, NEVRA: a.NEVRA.String(), Name: a.NEVRA.Name})
 		names = append(names, a.NEVRA.Name)
 	}
 	slices.SortFunc(packages, func(a, b packageRow) int { return strings.Compare(a.NEVRA, b.NEVRA) })
@@ -337,16 +349,40 @@ func (t *Tests) begin(ctx context.Context, p planned, b build.Build, seen int, o
 // NotFound for an unknown build, and Conflict if nothing is to be run again. Tests of the
 // packages' own are those of the commits by which the build was tested before.
 func (t *Tests) Restart(ctx context.Context, id albs.BuildID) error {
-	return t.restart(ctx, id, false)
+	return t.restart(ctx, id, 0, false)
+}
+
+// RestartTask is Restart of what one rebuild left.
+func (t *Tests) RestartTask(ctx context.Context, id albs.BuildID, rebuild albs.TaskID) error {
+	return t.restart(ctx, id, rebuild, false)
 }
 
 // RestartNewest is Restart with the tests of the packages' own as their repositories have
 // them now.
 func (t *Tests) RestartNewest(ctx context.Context, id albs.BuildID) error {
-	return t.restart(ctx, id, true)
+	return t.restart(ctx, id, 0, true)
 }
 
-func (t *Tests) restart(ctx context.Context, id albs.BuildID, newest bool) error {
+// Cancel ends the tests of a build that are under way; they can be restarted. It is
+// Forbidden without build.cancel, NotFound for an unknown build, and Conflict if none is
+// under way. It is durable on return.
+func (t *Tests) Cancel(ctx context.Context, id albs.BuildID) error {
+	b, err := t.builds.Get(ctx, id)
+	if err != nil {
+		return err
+	}
+	if err := auth.Can(ctx, auth.BuildCancel, auth.Object{Team: b.Team, Owner: b.OwnerID}); err != nil {
+		return err
+	}
+	ended, err := t.end(ctx, build.Topic(id), db.Now().Time, "cancelled by "+auth.From(ctx).Name, nil)
+	if err == nil && ended == 0 {
+		err = albs.Errorf(albs.Conflict, "no test of build %d is under way", id)
+	}
+	return err
+}
+
+// restart is Restart, of one rebuild unless that is 0.
+func (t *Tests) restart(ctx context.Context, id albs.BuildID, rebuild albs.TaskID, newest bool) error {
 	b, err := t.builds.Get(ctx, id)
 	if err != nil {
 		return err
@@ -368,6 +404,9 @@ func (t *Tests) restart(ctx context.Context, id albs.BuildID, newest bool) error
 	begun := 0
 	own := search{on: gate.Of(albs.StagePackage) != product.Off, newest: newest}
 	for _, p := range plan(b) {
+		if rebuild != 0 && p.row.BuildTaskID != rebuild {
+			continue
+		}
 		some := signedAgain(runs, p)
 		if len(stagesOf(gate)) > 0 {
 			some = append(some, again(runs, p, gate))

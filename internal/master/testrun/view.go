@@ -36,7 +36,9 @@ type Run struct {
 type Package struct {
 	Digest   albs.Digest
 	NEVRA    string
-	SignedBy string // the fingerprint of the key that signed it; "" if it isn't signed
+	Name     string      // of the NEVRA; "" where that wasn't noted in its time
+	Inputs   albs.Digest // over what the test rested on; "" until it was carried out
+	SignedBy string      // the fingerprint of the key that signed it; "" if it isn't signed
 	Verdict  Verdict
 	Stages   []Stage
 	Cases    []Case // of stages
@@ -163,7 +165,7 @@ func assemble(rows []runRow, tasks []queue.Task, packages []packageRow, stages [
 		if i, ok := place[p.RunID]; ok {
 			r, found := &out[i], at(p.RunID, p.Digest)
 			v := view{r.Task.State, r.Task.Reason, found.Stages}
-			r.Packages = append(r.Packages, Package{Digest: p.Digest, NEVRA: p.NEVRA, SignedBy: r.SignedBy, Stages: found.Stages, Cases: found.Cases, Verdict: v.verdict(product.Gate{Tests: product.Advisory}), view: v})
+			r.Packages = append(r.Packages, Package{Digest: p.Digest, NEVRA: p.NEVRA, Name: p.Name, Inputs: p.Inputs, SignedBy: r.SignedBy, Stages: found.Stages, Cases: found.Cases, Verdict: v.verdict(product.Gate{Tests: product.Advisory}), view: v})
 		}
 	}
 	for _, l := range logs {
