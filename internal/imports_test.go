@@ -179,7 +179,7 @@ var allowed = map[string][]string{
 	// what a worker is to people is known to two modules, of which neither knows the other's part
 	"master/face/roster": {"albs", "master/auth", "master/queue"},
 	"master/content":     {"albs", "master/face", "master/auth", "master/artifact", "master/provenance", "master/queue", "master/repo", "master/product"},
-	"master/api":         append([]string{"albs", "failure", "worker", "master/repo/history", "master/api/rest", "master/api/delivery", "master/api/advisories", "master/api/suites", "master/face", "master/face/roster"}, modules...),
+	"master/api":         append([]string{"albs", "failure", "rpm", "worker", "master/repo/history", "master/api/rest", "master/api/delivery", "master/api/advisories", "master/api/suites", "master/api/tests", "master/face", "master/face/roster"}, modules...),
 	"master/ui":          append([]string{"albs", "master/face", "master/face/roster", "master/ui/page", "master/ui/words", "master/repo/history", "master/ui/advisories", "master/ui/builds", "master/ui/farm", "master/ui/keys", "master/ui/notices", "master/ui/products", "master/ui/releases", "master/ui/tests", "master/ui/trust"}, modules...),
 	// what all pages have in common, and what says things the same way on all of them; the groups of pages know these and not each other
 	"master/ui/words":    {},
@@ -217,6 +217,7 @@ var allowed = map[string][]string{
 
 	// and those about advisories, of which ALBS has two forms here, too
 	"master/api/suites":     {"albs", "master/api/rest", "master/build", "master/testrun/suite"},
+	"master/api/tests":      {"albs", "master/api/delivery", "master/api/rest", "master/build", "master/testrun", "master/testrun/report"},
 	"master/api/advisories": append([]string{"albs", "advisory", "advisory/oval", "advisory/update", "repodata/updateinfo", "rpm", "master/errata/forms", "master/api/rest", "master/face"}, modules...),
 
 	// the workers

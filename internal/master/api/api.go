@@ -23,6 +23,7 @@ import (
 	"albs/internal/master/api/delivery"
 	"albs/internal/master/api/rest"
 	"albs/internal/master/api/suites"
+	"albs/internal/master/api/tests"
 	"albs/internal/master/artifact"
 	"albs/internal/master/auth"
 	"albs/internal/master/bill"
@@ -118,6 +119,7 @@ func New(p Parts, c Config) *Server {
 		Notary: p.Notary, Signs: p.Signs, Releases: p.Releases, Logs: p.Logs, Errata: p.Errata, Matching: p.Matching, Monitor: p.Monitor, Trust: p.Trust,
 	})
 	advisories.Register(s.Server, advisories.Parts{Errata: p.Errata, Drafts: p.Drafts, Platforms: p.Platforms, Matching: p.Matching, Products: p.Products, Keys: p.Signs})
+	tests.Register(s.Server, tests.Parts{Builds: p.Builds, Tests: p.Tests, RunsOf: s.runsOf})
 	s.routeUsers()
 	s.routeTokens()
 	s.routeWorkers()

@@ -44,6 +44,12 @@ var policies = []rest.Policy{
 
 	allow(get, "/api/v1/tests/build/{build_id}/", rest.Open),
 	allow(put, "/api/v1/tests/build/{build_id}/restart", auth.BuildRetry),
+	allow(put, "/api/v1/tests/build/{build_id}/cancel", auth.BuildCancel),
+	allow(get, "/api/v1/tests/build/{build_id}/results/", rest.Open),
+	allow(get, "/api/v1/tests/build/{build_id}/compare", rest.Open),
+	allow(get, "/api/v1/tests/build/{build_id}/junit.xml", rest.Open),
+	allow(put, "/api/v1/tests/build_task/{build_task_id}/restart", auth.BuildRetry),
+	allow(get, "/api/v1/tests/history/", rest.Open),
 	allow(get, "/api/v1/tests/skips/", rest.Open),
 	allow(post, "/api/v1/tests/skips/", auth.PlatformApply),
 	allow(remove, "/api/v1/tests/skips/{skip_id}/", auth.PlatformApply),
@@ -52,7 +58,9 @@ var policies = []rest.Policy{
 	allow(remove, "/api/v1/tests/waivers/{waiver_id}/", auth.TestWaive),
 	allow(get, "/api/v1/tests/{build_task_id}/latest", rest.Open),
 	allow(get, "/api/v1/tests/{build_task_id}/logs", rest.Open),
+	allow(get, "/api/v1/tests/{build_task_id}/junit.xml", rest.Open),
 	allow(get, "/api/v1/tests/{build_task_id}/{revision}", rest.Open),
+	allow(get, "/api/v1/tests/{build_task_id}/{revision}/junit.xml", rest.Open),
 
 	allow(get, "/api/v1/test_repositories/", rest.Open),
 	allow(post, "/api/v1/test_repositories/create/", auth.TestRepository),

@@ -253,7 +253,7 @@ func TestBrowser(t *testing.T) {
 
 	// Nothing is wider than a small screen.
 	b.do(chromedp.EmulateViewport(360, 740))
-	for _, path := range []string{"/", "/build/1", "/build/1/files", fmt.Sprintf("/build/1/task/%d", l.Token.Task), fmt.Sprintf("/build/1/task/%d/log/build", l.Token.Task), "/queue", "/login", "/nothing", "/p", "/build/4", "/build/4/graph", "/build/4/clone"} {
+	for _, path := range []string{"/", "/build/1", "/build/1/files", fmt.Sprintf("/build/1/task/%d", l.Token.Task), fmt.Sprintf("/build/1/task/%d/log/build", l.Token.Task), "/queue", "/login", "/nothing", "/p", "/build/4", "/build/4/graph", "/build/4/clone", "/build/1/tests", "/build/1/tests?view=checks", "/build/1/tests/compare", "/tests/history?package=albs-rich"} {
 		b.open(f.url + path)
 		b.until("document.readyState === 'complete'")
 		w, err := chromedp.Run(b.ctx, chromedp.Evaluate[int]("document.documentElement.scrollWidth - document.documentElement.clientWidth"))

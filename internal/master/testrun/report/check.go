@@ -21,6 +21,8 @@ type Check struct {
 	Took   time.Duration
 	// Log is the stage's own, nil if it has none.
 	Log *testrun.Log
+	// Flaky says that it changed its answer on the same inputs; that bars nothing less.
+	Flaky bool
 }
 
 // Bad reports whether it ended otherwise than well.
@@ -40,13 +42,13 @@ func ChecksOf(r *Result) []Check {
 	}
 	var out []Check
 	for _, s := range r.Stages {
-		c := Check{Result: r, Stage: s.Stage, Status: s.Status, Detail: s.Reason, Took: s.Took}
+		c := Check{Result: r, Stage: s.Stage, Status: s.Status, Detail: s.Reason, Took: s.Took, Flaky: r.Flaky[r.PointOf(s.Stage, "")]}
 		if l, ok := r.Run.LogOf(s); ok {
 			c.Log = &l
 		}
 		out = append(out, c)
 		for _, x := range cases[s.Stage] {
-			out = append(out, Check{Result: r, Stage: s.Stage, Case: x.Name, Status: x.Status, Detail: x.Detail, Took: x.Took, Log: c.Log})
+			out = append(out, Check{Result: r, Stage: s.Stage, Case: x.Name, Status: x.Status, Detail: x.Detail, Took: x.Took, Log: c.Log, Flaky: r.Flaky[r.PointOf(s.Stage, x.Name)]})
 		}
 	}
 	return out
@@ -68,6 +70,7 @@ type Filter struct {
 	Platform string
 	Arch     albs.Arch
 	Text     string // in the case's name, or in what was said
+	Flaky    bool   // only those
 }
 
 // Check returns an Invalid error that says what in f can't be.
@@ -104,7 +107,7 @@ func (f Filter) Checks(results []Result) []Check {
 func (f Filter) Results(results []Result) []Result {
 	var out []Result
 	for i := range results {
-		if f.about(results[i]) && (f.Status == "" && f.Stage == "" && f.Text == "" || slices.ContainsFunc(ChecksOf(&results[i]), f.chooses)) {
+		if f.about(results[i]) && (f.Status == "" && f.Stage == "" && f.Text == "" && !f.Flaky || slices.ContainsFunc(ChecksOf(&results[i]), f.chooses)) {
 			out = append(out, results[i])
 		}
 	}
@@ -117,7 +120,7 @@ func (f Filter) about(r Result) bool {
 }
 
 func (f Filter) chooses(c Check) bool {
-	return (f.Status == "" || f.Status == c.Status || f.Status == Bad && c.Bad()) && (f.Stage == "" || f.Stage == c.Stage) &&
+	return (f.Status == "" || f.Status == c.Status || f.Status == Bad && c.Bad()) && (f.Stage == "" || f.Stage == c.Stage) && (!f.Flaky || c.Flaky) &&
 		(f.Text == "" || has(c.Case, f.Text) || has(c.Detail, f.Text))
 }
 

@@ -20,6 +20,22 @@ import (
 type Result struct {
 	testrun.Package
 	Run testrun.Run // that tested it, without its packages
+	// Flaky are points at which tests changed their answer on the same inputs; see Mark.
+	Flaky map[testrun.Point]bool
+}
+
+// PointOf returns what is the same in tests of other versions: a stage of the package, or
+// a case of it.
+func (r Result) PointOf(s albs.TestStage, name string) testrun.Point {
+	return testrun.Point{Platform: r.Run.Platform, Arch: r.Run.Arch, Package: r.Name, Stage: s, Case: name}
+}
+
+// Mark has each of results know what is flaky.
+func Mark(results []Result, flaky map[testrun.Point]bool) []Result {
+	for i := range results {
+		results[i].Flaky = flaky
+	}
+	return results
 }
 
 // Bad reports whether it has ended otherwise than well.
@@ -42,7 +58,7 @@ func Of(r testrun.Run) []Result {
 	r.Packages = nil
 	out := make([]Result, len(packages))
 	for i, p := range packages {
-		out[i] = Result{p, r}
+		out[i] = Result{Package: p, Run: r}
 	}
 	return out
 }
@@ -123,12 +139,16 @@ func Stages(results []Result) []albs.TestStage {
 // Count is how many packages stand in which way.
 type Count struct {
 	Packages, Passed, Failed, Pending, Missing int
+	Flaky                                      int // of them, those of which something is flaky
 }
 
 // CountOf counts results.
 func CountOf(results []Result) Count {
 	c := Count{Packages: len(results)}
-	for _, r := range results {
+	for i, r := range results {
+		if len(r.Flaky) > 0 && slices.ContainsFunc(ChecksOf(&results[i]), func(c Check) bool { return c.Flaky }) {
+			c.Flaky++
+		}
 		switch r.Verdict.State {
 		case testrun.Passed:
 			c.Passed++

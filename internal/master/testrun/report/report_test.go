@@ -22,7 +22,7 @@ func run(task albs.TaskID, revision int, names ...string) testrun.Run {
 		if sort == '-' || sort == '?' {
 			n = n[1:]
 		}
-		p := testrun.Package{Digest: albs.DigestOf([]byte(n)), NEVRA: n + "-1-1.x86_64", Verdict: testrun.Verdict{State: testrun.Passed}}
+		p := testrun.Package{Digest: albs.DigestOf([]byte(n)), NEVRA: n + "-1-1.x86_64", Name: n, Verdict: testrun.Verdict{State: testrun.Passed}}
 		stage := func(s albs.TestStage, status albs.TestStatus, reason string) {
 			p.Stages = append(p.Stages, testrun.Stage{Package: p.Digest, Stage: s, Status: status, Reason: reason, Took: time.Second, Log: n + "." + string(s) + ".log"})
 		}
@@ -128,6 +128,13 @@ func TestFilter(t *testing.T) {
 		if err := tt.filter.Check(); err != nil || !tt.filter.Filled() {
 			t.Errorf("%s: Check = %v, Filled = %t", tt.name, err, tt.filter.Filled())
 		}
+	}
+	Mark(results, map[testrun.Point]bool{{Platform: "el", Arch: albs.X8664, Package: "poor", Stage: albs.StageInstall}: true, {Platform: "el", Arch: albs.X8664, Package: "Good", Stage: albs.StageIntegrity, Case: "files"}: true, {Platform: "el", Arch: albs.AArch64, Package: "late"}: true})
+	if d := cmp.Diff([]string{"Good-1-1.x86_64 integrity/files passed", "poor-1-1.x86_64 install/ failed"}, checks(Filter{Flaky: true}.Checks(results))); d != "" {
+		t.Errorf("flaky checks (-want +got):\n%s", d)
+	}
+	if n := CountOf(results).Flaky; n != 2 || len(Filter{Flaky: true}.Results(results)) != 2 {
+		t.Errorf("%d packages are counted as flaky", n)
 	}
 	for _, f := range []Filter{{Status: "good"}, {Stage: "prayer"}} {
 		if err := f.Check(); albs.KindOf(err) != albs.Invalid {

@@ -66,21 +66,25 @@ func TestTemplates(t *testing.T) {
 	att.Claimed.Time, att.Ended.Time = now, now
 	again := rebuild.Rebuild{ID: 5, Task: task, Node: pagetest.Bad, BuiltOn: pagetest.Bad, Verdict: "differs", Reason: pagetest.Bad, Files: []albs.File{{Name: pagetest.Bad, Digest: d}},
 		Packages: []rebuild.Package{{Digest: d, Name: pagetest.Bad, Verdict: "differs", Differing: []string{pagetest.Bad}, Ignored: []string{"BUILDTIME", pagetest.Bad}}, {Digest: d, Name: "x"}}}
+	marked := report.Mark(report.Of(run), map[testrun.Point]bool{{Arch: "", Package: "x", Stage: albs.StageIntegrity}: true})
+	marked[0].Name = "x"
 	tests := &testsView{Build: 7, Base: "/build/7/tests", Whole: true, List: true, Count: report.CountOf(report.Of(run)), Revision: 1, Revisions: 2, Stages: report.Stages(report.Of(run)), Platforms: []string{"el9", pagetest.Bad}, Arches: []albs.Arch{albs.X8664, albs.AArch64},
 		Filter: report.Filter{Status: report.Bad, Stage: albs.StageInstall, Package: pagetest.Bad, Platform: pagetest.Bad, Text: pagetest.Bad}, Actions: []page.Action{{URL: "/x", Label: "Do", Why: pagetest.Bad}}}
-	tests.addGrid(report.Of(run))
+	tests.addGrid(marked)
 	picture := *tests
 	picture.List = false
 	if err := tests.addChecks(httptest.NewRequest(http.MethodGet, "/x", nil), nil); err != nil {
 		t.Fatal(err)
 	}
-	results := report.Of(run)
+	results := marked
 	for _, c := range report.ChecksOf(&results[0]) {
 		tests.Checks = append(tests.Checks, checkRow{c, "/x"})
 	}
 	changed := report.Compare(nil, results).Changes
 	pagetest.Execute(t, Group(), map[string][]any{
-		"tests":   {tests, picture, testsView{}, testsView{List: true}, testsView{List: true, Filter: report.Filter{Text: "x"}}},
+		"tests": {tests, picture, testsView{}, testsView{List: true}, testsView{List: true, Filter: report.Filter{Text: "x"}}},
+		"history": {historyView{}, historyView{Point: testrun.Point{Package: "x"}}, historyView{Point: testrun.Point{Package: pagetest.Bad, Case: pagetest.Bad}, Flaky: 1, Older: "/o", Top: "/t",
+			Seen: []seenRow{{testrun.Observation{Point: testrun.Point{Package: pagetest.Bad, Platform: "el9", Stage: albs.StageInstall, Case: pagetest.Bad}, NEVRA: pagetest.Bad, Detail: pagetest.Bad, Status: albs.TestFailed, Inputs: d}, true}, {}}}},
 		"compare": {comparedView{}, comparedView{Build: 7, From: 1, To: 2, Numbers: []int{1, 2}, Kinds: []kindCount{{report.Broken, 2}}, Same: 3, Changes: []changeRow{{changed[0], "/x"}, {report.Change{Check: changed[1].Check, From: albs.TestPassed, Before: pagetest.Bad}, "/x"}}}},
 		"builds": {buildsView{}, buildsView{Filled: true, Filter: build.Filter{Package: "<img src=x>"}, Next: "/builds?before=1", First: "/builds",
 			Builds: []build.Summary{{ID: 7, Owner: pagetest.Bad, Product: "distro", Status: f.build.Status, Packages: []string{pagetest.Bad, "b", "c", "d", "e"}, Platforms: []string{"el9", "el10"}}}}},

@@ -91,7 +91,11 @@ func (u *Pages) taskPage(w http.ResponseWriter, r *http.Request) error {
 	}
 	v.locate(f)
 	if v.Run != nil {
-		if v.Tests, err = runView(r, id, *v.Run); err != nil {
+		flaky, err := u.Tests.Flaky(ctx, id)
+		if err != nil {
+			return err
+		}
+		if v.Tests, err = runView(r, id, *v.Run, flaky); err != nil {
 			return err
 		}
 	}

@@ -66,6 +66,7 @@ type gridRow struct {
 // gridCell is one stage of a package. Status is "" if it doesn't have that.
 type gridCell struct {
 	Status albs.TestStatus
+	Flaky  bool // it, or a case of it
 	Title  string
 	URL    string // of its checks
 }
@@ -76,13 +77,21 @@ type checkRow struct {
 	URL string // of the task that found it out
 }
 
+// History is where it is told what the check came to over time; "" where that can't be found.
+func (c checkRow) History() string {
+	if c.Result.Name == "" || c.Stage == "" {
+		return ""
+	}
+	return historyURL(c.Result.PointOf(c.Stage, c.Case))
+}
+
 // testFilter reads how a page of tests is filtered.
 func testFilter(r *http.Request) (report.Filter, error) {
-	q, err := page.Filters(r, "status", "stage", "package", "platform", "arch", "text")
+	q, err := page.Filters(r, "status", "stage", "package", "platform", "arch", "text", "flaky")
 	if err != nil {
 		return report.Filter{}, err
 	}
-	f := report.Filter{Status: albs.TestStatus(q[0]), Stage: albs.TestStage(q[1]), Package: q[2], Platform: q[3], Arch: albs.Arch(q[4]), Text: q[5]}
+	f := report.Filter{Status: albs.TestStatus(q[0]), Stage: albs.TestStage(q[1]), Package: q[2], Platform: q[3], Arch: albs.Arch(q[4]), Text: q[5], Flaky: q[6] != ""}
 	return f, f.Check()
 }
 
@@ -99,7 +108,8 @@ func (v *testsView) addGrid(results []report.Result) {
 			if v.Revision > 0 {
 				q.Set("revision", strconv.Itoa(v.Revision))
 			}
-			row.Cells[i] = gridCell{Status: st.Status, Title: cellTitle(r, st), URL: v.Base + "?" + q.Encode() + "#checks"}
+			flaky := slices.ContainsFunc(report.ChecksOf(&r), func(c report.Check) bool { return c.Stage == s && c.Flaky })
+			row.Cells[i] = gridCell{Status: st.Status, Flaky: flaky, Title: cellTitle(r, st), URL: v.Base + "?" + q.Encode() + "#checks"}
 		}
 		v.Grid = append(v.Grid, row)
 	}
@@ -143,12 +153,12 @@ func (v *testsView) addChecks(r *http.Request, results []report.Result) error {
 }
 
 // runView tells of one run.
-func runView(r *http.Request, id albs.BuildID, run testrun.Run) (*testsView, error) {
+func runView(r *http.Request, id albs.BuildID, run testrun.Run, flaky map[testrun.Point]bool) (*testsView, error) {
 	f, err := testFilter(r)
 	if err != nil {
 		return nil, err
 	}
-	results := report.Of(run)
+	results := report.Mark(report.Of(run), flaky)
 	v := &testsView{Build: id, Base: fmt.Sprintf("/build/%d/task/%d", id, run.Task.ID), Count: report.CountOf(results), Filter: f, List: true, Stages: report.Stages(results)}
 	v.addGrid(report.FailedFirst(results))
 	return v, v.addChecks(r, results)
@@ -182,7 +192,11 @@ func (u *Pages) testsPage(w http.ResponseWriter, r *http.Request) error {
 	if v.Revision, err = revisionOf(r, "revision", v.Revisions); err != nil {
 		return err
 	}
-	results := report.Latest(runs, v.Revision)
+	flaky, err := u.Tests.Flaky(ctx, id)
+	if err != nil {
+		return err
+	}
+	results := report.Mark(report.Latest(runs, v.Revision), flaky)
 	v.Count, v.Stages = report.CountOf(results), report.Stages(results)
 	for _, x := range results {
 		if !slices.Contains(v.Platforms, x.Run.Platform) {
@@ -204,16 +218,24 @@ func (u *Pages) testsPage(w http.ResponseWriter, r *http.Request) error {
 		v.Pager = pager
 		v.addGrid(some)
 	}
-	v.Actions = u.testActions(r, b, results)
+	v.Actions = testActions(r, b, results)
 	p.Body = v
 	return u.Render(w, r, http.StatusOK, "builds/tests", p)
 }
 
 // testActions are what may be done with the tests of a build.
-func (u *Pages) testActions(r *http.Request, b build.Build, results []report.Result) []page.Action {
-	again := slices.ContainsFunc(results, func(x report.Result) bool { return x.Bad() })
-	may := auth.Can(r.Context(), auth.BuildRetry, auth.Object{Team: b.Team, Owner: b.OwnerID})
-	return []page.Action{page.ActionOf(fmt.Sprintf("/build/%d/restart-tests", b.ID), "Restart tests", may, again, "every package passed, or its tests are under way")}
+func testActions(r *http.Request, b build.Build, results []report.Result) []page.Action {
+	n := report.CountOf(results)
+	ctx, object, base := r.Context(), auth.Object{Team: b.Team, Owner: b.OwnerID}, "/build/"+b.ID.String()
+	cancel := page.ActionOf(base+"/cancel-tests", "Cancel tests", auth.Can(ctx, auth.BuildCancel, object), n.Pending > 0, "none is under way")
+	cancel.Sure = fmt.Sprintf("This ends the tests of %s. They can be restarted; until they have passed nothing of it can be signed where tests are required.", words.Plural(n.Pending, "package"))
+	return []page.Action{
+		page.ActionOf(base+"/restart-tests", "Restart tests", auth.Can(ctx, auth.BuildRetry, object), n.Failed+n.Missing > 0, "every package passed, or its tests are under way"), cancel,
+	}
+}
+
+func (u *Pages) cancelTests(w http.ResponseWriter, r *http.Request) error {
+	return u.change(w, r, u.Tests.Cancel)
 }
 
 // revisionOf reads a revision out of a query: 0 if none is given.
@@ -326,4 +348,60 @@ func summaryOf(f facts) testSummary {
 		}
 	}
 	return s
+}
+
+// historyView is what a point of a package's tests came to over time.
+type historyView struct {
+	testrun.Point
+	Seen  []seenRow
+	Flaky int    // points on this page that changed their answer on the same inputs
+	Older string // address of the page behind this one; "" at the end
+	Top   string // address of the first page; "" on it
+}
+
+type seenRow struct {
+	testrun.Observation
+	Flaky bool
+}
+
+// historyURL is where it is told what a point came to over time.
+func historyURL(p testrun.Point) string {
+	q := url.Values{}
+	for _, x := range []struct{ key, value string }{{"package", p.Package}, {"platform", p.Platform}, {"arch", string(p.Arch)}, {"stage", string(p.Stage)}, {"case", p.Case}} {
+		if x.value != "" {
+			q.Set(x.key, x.value)
+		}
+	}
+	return "/tests/history?" + q.Encode()
+}
+
+// historyPage tells what a stage or a case of a package's tests came to over time.
+func (u *Pages) historyPage(w http.ResponseWriter, r *http.Request) error {
+	q, err := page.Filters(r, "package", "platform", "arch", "stage", "case")
+	if err != nil {
+		return err
+	}
+	before, err := page.Before(r)
+	if err != nil {
+		return err
+	}
+	v := historyView{Point: testrun.Point{Package: q[0], Platform: q[1], Arch: albs.Arch(q[2]), Stage: albs.TestStage(q[3]), Case: q[4]}}
+	if v.Package != "" {
+		seen, next, err := u.Tests.History(r.Context(), v.Point, before)
+		if err != nil {
+			return err
+		}
+		flaky := testrun.Flaky(seen)
+		v.Flaky = len(flaky)
+		for _, o := range seen {
+			v.Seen = append(v.Seen, seenRow{o, flaky[o.Point]})
+		}
+		if next != 0 {
+			v.Older = page.With(r.URL, "before", strconv.FormatInt(next, 10))
+		}
+		if before != 0 {
+			v.Top = page.With(r.URL, "before", "")
+		}
+	}
+	return u.Render(w, r, http.StatusOK, "builds/history", page.Page{Title: "History of tests", Section: "builds", Body: v})
 }
