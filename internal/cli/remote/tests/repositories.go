@@ -13,7 +13,7 @@ import (
 
 const repositoryID = "test repository"
 
-const perPage = 100 // mappings, as the API lists them
+const perPage = 100 // mappings and results, as the API lists them
 
 func (a app) repositoryCommand() *urfave.Command {
 	return ask.Listed("albs test repository list shows all", &urfave.Command{

@@ -20,9 +20,12 @@ func Commands(on *ask.App) []*urfave.Command {
 	a := app{on}
 	return []*urfave.Command{{
 		Name:        "test",
-		Usage:       "tests of packages: what they leave out, what is waived, and where those of packages' own are",
-		Description: "Every package is tested in stages before it may be signed; what came of it, albs build show tells. Which stages have to pass, a product's gate says.",
-		Subcommands: []*urfave.Command{a.skipCommand(), a.waiveCommand(), a.waiversCommand(), a.repositoryCommand()},
+		Usage:       "tests of packages: what they found out, what they leave out, what is waived, and where those of packages' own are",
+		Description: "Every package is tested in stages before it may be signed. Which stages have to pass, a product's gate says.",
+		Subcommands: []*urfave.Command{
+			a.listCommand(), a.showCommand(), a.logCommand(), a.retryCommand(), a.cancelCommand(), a.compareCommand(), a.historyCommand(), a.junitCommand(),
+			a.skipCommand(), a.waiveCommand(), a.waiversCommand(), a.repositoryCommand(),
+		},
 	}}
 }
 
