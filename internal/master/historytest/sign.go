@@ -6,6 +6,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
+	"strings"
 
 	"albs/internal/albs"
 	"albs/internal/attest"
@@ -141,7 +143,8 @@ func (c *checker) holds(ctx context.Context, signed, unsigned albs.Digest, finge
 }
 
 // tested: I5, if the product asked for tests when the signing was claimed, the newest
-// that was stated of d by then, for each root, is that it passed; and the ledger has
+// that was stated of d by then, for each root, is that it passed, or that nothing failed
+// that a waiver didn't let go which was stated by then and held; and the ledger has
 // it before the transaction that tells of the signature (0: none does yet).
 func (c *checker) tested(ctx context.Context, d albs.Digest, by ask, signed uint64) error {
 	policy, ok, err := c.policy(ctx, by.product, by.at)
@@ -157,7 +160,7 @@ func (c *checker) tested(ctx context.Context, d albs.Digest, by ask, signed uint
 	if err != nil {
 		return fmt.Errorf("read tests of %s: %w", d.Short(), err)
 	}
-	newest := map[string]string{}
+	newest := map[string]attest.TestBody{}
 	for _, r := range rows {
 		_, receipt, err := c.Ledger.Get(ctx, []byte(attest.StatementKey(d, attest.Test, r.N)))
 		if err != nil || signed != 0 && receipt.TxID >= signed {
@@ -168,17 +171,60 @@ func (c *checker) tested(ctx context.Context, d albs.Digest, by ask, signed uint
 			c.broken("I5", "test %d of %s can't be read: %v", r.N, d.Short(), err)
 			continue
 		}
-		newest[body.Root()] = body.Result
+		newest[body.Root()] = body
 	}
-	if len(newest) == 0 {
+	waivers, err := c.waivers(ctx, d, by, signed)
+	if err != nil {
+		return err
+	}
+	untested := slices.ContainsFunc(waivers, func(w albs.Waived) bool { return w.Untested })
+	if len(newest) == 0 && !untested {
 		c.broken("I5", "%s was signed for %s and never tested", d.Short(), by.product)
 	}
-	for root, result := range newest {
-		if result != attest.Passed && result != attest.Warned {
-			c.broken("I5", "%s was signed for %s, and its tests in %q %s", d.Short(), by.product, root, result)
+	for root, body := range newest {
+		unwaived := slices.ContainsFunc(body.FailedTests, func(name string) bool {
+			stage, _, _ := strings.Cut(name, "/")
+			return !slices.ContainsFunc(waivers, func(w albs.Waived) bool { return w.Covers(albs.TestStage(stage)) })
+		})
+		if body.Result != attest.Passed && body.Result != attest.Warned && (len(body.FailedTests) == 0 || unwaived) && !untested {
+			c.broken("I5", "%s was signed for %s, and its tests in %q %s", d.Short(), by.product, root, body.Result)
 		}
 	}
 	return nil
+}
+
+// waivers returns the waivers of d that held when its signing was claimed, by what was
+// stated of them by then.
+func (c *checker) waivers(ctx context.Context, d albs.Digest, by ask, signed uint64) ([]albs.Waived, error) {
+	var rows []struct {
+		N        int
+		Envelope string
+	}
+	err := c.DB.SelectContext(ctx, &rows, `SELECT n, envelope FROM statement WHERE subject = $1 AND predicate = $2 AND created_at <= $3 ORDER BY n`,
+		string(d), attest.Waiver, by.at)
+	if err != nil {
+		return nil, fmt.Errorf("read waivers of %s: %w", d.Short(), err)
+	}
+	var said []attest.WaiverBody
+	for _, r := range rows {
+		_, receipt, err := c.Ledger.Get(ctx, []byte(attest.StatementKey(d, attest.Waiver, r.N)))
+		if err != nil || signed != 0 && receipt.TxID >= signed {
+			c.broken("I5", "%s was signed in ledger transaction %d, what was said of its waivers, %d, is in %d (%v)", d.Short(), signed, r.N, receipt.TxID, err)
+		}
+		var body attest.WaiverBody
+		if err := open(r.Envelope, &body); err != nil {
+			c.broken("I5", "waiver %d of %s can't be read: %v", r.N, d.Short(), err)
+			continue
+		}
+		said = append(said, body)
+	}
+	var out []albs.Waived
+	for _, b := range attest.WaiversOf(said) {
+		if b.Expires.After(by.at.Time) {
+			out = append(out, b.Waived)
+		}
+	}
+	return out, nil
 }
 
 // open reads the predicate in an envelope. Whether the envelope is the one that the
