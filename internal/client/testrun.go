@@ -33,6 +33,8 @@ type Tested struct {
 	Reason string      `json:"reason"`
 
 	SignedBy string `json:"signed_by"` // the fingerprint of the key of a signed copy
+	// Waivers are those in force, by which it may go though its tests didn't pass.
+	Waivers []Waiver `json:"waivers"`
 }
 
 // Name returns the NEVRA of the package, with the key of a signed copy.

@@ -111,6 +111,19 @@ func TestBuildCommands(t *testing.T) {
 				"5      running    1/3   alice  demo     2026-11-22 11:00  59m59s  zlib\n", ""},
 		},
 		{
+			name: "show, waived", args: "build show 5",
+			answers: map[string][]answer{"GET /builds/5/": ok(built), "GET /tests/build/5/": ok(strings.Replace(badTested, `"cases":[]`, `"cases":[],"waivers":[{"id":4,"build_id":5,"nevra":"zlib-1.3-1.seed.x86_64","stage":"remove","person":"ada","reason":"it is known","expires_at":"2026-11-24T10:00:00Z","in_force":true,"expires_soon":true}]`, 1))},
+			want: result{0, "build:    5\nstate:    succeeded\nsteps:    1 of 3 done\nowner:    alice\nproduct:  demo\ncreated:  2026-11-22 11:00\ntook:     1m29s\nwith:     tests\n\n" +
+				"TASK  PACKAGE  PLATFORM  ARCH    STEP    STATE      TOOK  WHY\n" +
+				"10    zlib     seed      src     import  succeeded  2.5s  -\n" +
+				"11    zlib     seed      src     source  succeeded  2.5s  -\n" +
+				"12    zlib     seed      x86_64  build   succeeded  2.5s  -\n" +
+				"13    zlib     seed      x86_64  test    failed     20s   zlib-1.3-1.seed.x86_64: files: /usr/lib64/libz.so.1 is miss…\n\n" +
+				"WAIVER  PACKAGE                 STAGE   UNTIL                   BY   REASON\n" +
+				"4       zlib-1.3-1.seed.x86_64  remove  2026-11-24 10:00, soon  ada  it is known\n\n" +
+				"SHA256" + strings.Repeat(" ", 60) + "FILE\n" + strings.Repeat("b", 64) + "  zlib-1.3-1.seed.x86_64.rpm\n", ""},
+		},
+		{
 			name: "show", args: "build show 5",
 			answers: map[string][]answer{"GET /builds/5/": ok(built), "GET /tests/build/5/": ok(badTested)},
 			want: result{0, "build:    5\nstate:    succeeded\nsteps:    1 of 3 done\nowner:    alice\nproduct:  demo\ncreated:  2026-11-22 11:00\ntook:     1m29s\nwith:     tests\n\n" +

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"reflect"
 	"slices"
 
 	urfave "github.com/urfave/cli/v2"
@@ -114,7 +115,7 @@ func merge(before, newer client.TestRun) client.TestRun {
 		case !r.State.Final():
 			return 2
 		case slices.ContainsFunc(packages, func(p client.Tested) bool {
-			return p.State != "passed" && slices.ContainsFunc(r.Packages, func(o client.Tested) bool { return o == p })
+			return p.State != "passed" && slices.ContainsFunc(r.Packages, func(o client.Tested) bool { return reflect.DeepEqual(o, p) })
 		}):
 			return 1
 		}

@@ -94,6 +94,8 @@ type testedView struct {
 	Stages []stageView   `json:"stages" doc:"In the order in which they were carried out"`
 	Cases  []caseView    `json:"cases" doc:"The single checks of stages that have such"`
 
+	Waivers []waiverView `json:"waivers,omitempty" doc:"In force, by which it may go though its tests did not pass"`
+
 	SignedBy string `json:"signed_by,omitempty" doc:"Of a signed copy: the fingerprint of the key"`
 }
 
@@ -152,6 +154,9 @@ func viewRun(r testrun.Run) runView {
 		}
 		for _, c := range p.Cases {
 			v.Cases = append(v.Cases, caseView{c.Stage, c.Name, c.Status, !c.Status.Bad(), c.Detail, c.Took.Seconds()})
+		}
+		for _, w := range p.Waivers {
+			v.Waivers = append(v.Waivers, viewWaiver(w))
 		}
 		out.Packages = append(out.Packages, v)
 	}

@@ -41,10 +41,14 @@ type Package struct {
 	SignedBy string      // the fingerprint of the key that signed it; "" if it isn't signed
 	Verdict  Verdict
 	Stages   []Stage
-	Cases    []Case // of stages
+	Cases    []Case   // of stages
+	Waivers  []Waiver // in force, by the rows of them
 
 	view view
 }
+
+// maxShownWaivers is how many waivers of a build are told with its packages, the newest.
+const maxShownWaivers = 1000
 
 // CasesOf returns the cases of one stage.
 func (p Package) CasesOf(s albs.TestStage) []Case {
@@ -120,7 +124,21 @@ func (t *Tests) Of(ctx context.Context, id albs.BuildID) ([]Run, error) {
 	if err != nil {
 		return nil, wrap(err)
 	}
-	return assemble(rows, tasks, packages, stages, cases, logs), nil
+	waivers, err := t.store.waivers(ctx, t.store.d, WaiverFilter{Build: id, State: WaiverInForce, Limit: maxShownWaivers})
+	if err != nil {
+		return nil, wrap(err)
+	}
+	out := assemble(rows, tasks, packages, stages, cases, logs)
+	for _, r := range out {
+		for i := range r.Packages {
+			for _, w := range waivers {
+				if w.Digest == r.Packages[i].Digest {
+					r.Packages[i].Waivers = append(r.Packages[i].Waivers, w)
+				}
+			}
+		}
+	}
+	return out, nil
 }
 
 // assemble makes runs of what was read of them, one thing after the other: what

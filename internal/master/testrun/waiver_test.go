@@ -147,6 +147,15 @@ func TestWaivers(t *testing.T) {
 		if v := verdict(); len(v.Waivers) != 1 || v.Waivers[0].Person != "ada" || v.Waivers[0].Waiver != w.ID || !strings.Contains(v.Reason, "it is known") {
 			t.Errorf("by %+v", v)
 		}
+		runs, err := f.Of(t.Context(), f.build)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, p := range runs[0].Packages {
+			if told := slices.ContainsFunc(p.Waivers, func(x Waiver) bool { return x.ID == w.ID }); told != (p.Digest == bad.Digest) {
+				t.Errorf("%s is told with the waiver is %t", p.NEVRA, told)
+			}
+		}
 		exec(`UPDATE test_waiver SET ended_at = $1, expires_at = $1, digest = 'x'`, db.Now())
 		want("whatever the rows say", Waived)
 		if err := f.EndWaiver(f.person, w.ID, "no more"); albs.KindOf(err) != albs.Forbidden {

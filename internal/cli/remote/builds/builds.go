@@ -358,10 +358,35 @@ func (a app) printBuild(b client.Build, tests []client.TestRun) error {
 	if err := a.Section(steps); err != nil {
 		return err
 	}
+	if err := a.Section(waived(tests)); err != nil {
+		return err
+	}
 	if err := a.printFailures(b); err != nil {
 		return err
 	}
 	return a.Section(files)
+}
+
+// waived lists the waivers that are in force for packages of a build.
+func waived(tests []client.TestRun) *terminal.Table {
+	t := terminal.NewTable("WAIVER", "PACKAGE", "STAGE", "UNTIL", "BY", "REASON")
+	told := map[int64]bool{}
+	for _, r := range tests {
+		for _, p := range r.Packages {
+			for _, w := range p.Waivers {
+				if told[w.ID] {
+					continue
+				}
+				told[w.ID] = true
+				until := terminal.When(w.Expires)
+				if w.Soon {
+					until += ", soon"
+				}
+				t.Row(terminal.Decimal(w.ID), w.NEVRA, cmp.Or(string(w.Stage), "all"), until, w.Person, w.Reason)
+			}
+		}
+	}
+	return t
 }
 
 // maxFailures is how many failures a build's description tells of one by one.

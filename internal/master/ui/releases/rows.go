@@ -21,7 +21,8 @@ type row struct {
 	Size     int64
 	Build    albs.BuildID
 	Tests    string
-	Reason   string // of the verdict
+	Reason   string        // of the verdict
+	Waivers  []albs.Waived // by which it goes
 	Updates  string
 	Module   string // its label; "" for none
 	Places   []placement
@@ -59,7 +60,7 @@ func rowsOf(p plan.Plan) []row {
 				byKey[k] = i
 				out = append(out, row{
 					Package: c.NEVRA, File: c.File, Digest: c.Digest, Unsigned: c.Unsigned, Size: c.Size, Build: c.Build,
-					Tests: string(c.Tests), Reason: c.Reason, Updates: c.Updates, Module: c.Module, Decided: place.On(p.Decisions, c.NEVRA),
+					Tests: string(c.Tests), Reason: c.Reason, Waivers: c.Waivers, Updates: c.Updates, Module: c.Module, Decided: place.On(p.Decisions, c.NEVRA),
 				})
 			}
 			x := &out[i]
