@@ -434,6 +434,13 @@ func TestNoTests(t *testing.T) {
 			t.Errorf("%s: %v, %q; did %q", tt.name, err, status, env.did)
 		}
 	}
+	gone := suiteRun{subject: &subject{bench: &bench{tree: func(context.Context, albs.Digest) (suite.Tree, error) {
+		t.Error("a tree that is missing was asked for")
+		return suite.Tree{}, nil
+	}}}, env: &lost{}, log: io.Discard}
+	if err := gone.suite(t.Context(), albs.TestSuite{Missing: "the repository is gone"}); err != error(end{albs.TestNotRun, "the repository is gone"}) {
+		t.Errorf("what the master can't have: %v", err)
+	}
 	r := suiteRun{subject: &subject{bench: &bench{spec: &albs.TestSpec{}, tree: func(context.Context, albs.Digest) (suite.Tree, error) { return suite.Tree{Files: files}, nil }}}, log: io.Discard, names: map[string]int{}}
 	r.env = &lost{fails: true}
 	if err := r.suite(t.Context(), albs.TestSuite{Dir: "t"}); err != nil {
