@@ -96,7 +96,7 @@ var named = map[string]map[string]string{
 		"test_mapping":         "package folder",
 		"test_pin":             "url ref commit_id created_at",
 		"test_repository":      "name url ref tests_dir tests_prefix team actor created_at commit_id scanned_at failure",
-		"test_run":             "platform arch created_at",
+		"test_run":             "platform arch signed_by created_at",
 		"test_skip":            "platform package stage reason actor created_at",
 		"test_stage":           "digest stage status reason started_at log", // digest: one of test_package
 		"test_suite":           "package url ref dir files failure",         // its tree is in test_pin
