@@ -55,33 +55,35 @@ touch %%{_datadir}/twin-scripted/state
 }
 
 // moment is one at which the tester is killed: so long after it has begun a stage of one
-// of the packages.
+// of the packages, or the base if it names none.
 type moment struct {
 	pkg   string
 	stage albs.TestStage
 	after time.Duration
 }
 
-// moments returns twenty in random order: one for each stage of each package, and two more
-// of the environment, which of the first package takes the making of its base.
+func (m moment) String() string {
+	if m.stage == "" {
+		return fmt.Sprintf("%v after the base", m.after)
+	}
+	return fmt.Sprintf("%v after %s of %s", m.after, m.stage, m.pkg)
+}
+
+// moments returns twenty: one for each stage of each package in random order, and two while
+// the base is made, each where a tester has none yet.
 func moments(random *rand.Rand) []moment {
+	within := func(ms int) time.Duration { return time.Duration(random.IntN(ms)) * time.Millisecond }
 	var all []moment
-	add := func(pkg string, stage albs.TestStage, within int) {
-		all = append(all, moment{pkg, stage, time.Duration(random.IntN(within)) * time.Millisecond})
-	}
-	for range 2 {
-		add("twin", albs.StageEnvironment, 5000)
-	}
 	for _, pkg := range []string{"twin", "twin-scripted"} {
 		for _, stage := range albs.TestStages {
-			if stage == albs.StageSigned { // has tasks of its own
-				continue
+			if stage != albs.StageSigned { // which has tasks of its own
+				all = append(all, moment{pkg, stage, within(1000)})
 			}
-			add(pkg, stage, 1000)
 		}
 	}
 	random.Shuffle(len(all), func(i, j int) { all[i], all[j] = all[j], all[i] })
-	return all
+	all = slices.Insert(all, 1, moment{after: within(3000)}) // the first of a second tester
+	return slices.Insert(all, 0, moment{after: within(3000)})
 }
 
 // TestTesterKilled: a tester is killed at random moments of all stages, twice in each run.
@@ -175,7 +177,10 @@ func (k *killed) dies(build string, m moment) {
 	t.Helper()
 	old := k.attempts()
 	p := k.start()
-	began := fmt.Sprintf("-- %s\n", m.stage)
+	header, began := "\n== "+m.pkg+"-"+k.version()+"-", fmt.Sprintf("-- %s\n", m.stage)
+	if m.stage == "" {
+		header, began = "making the base of ", "\n"
+	}
 	log := func() string {
 		var text string
 		for _, f := range k.attempts() {
@@ -186,8 +191,8 @@ func (k *killed) dies(build string, m moment) {
 		}
 		return text
 	}
-	k.until(5*time.Minute, fmt.Sprintf("the stage %s of %s begins", m.stage, m.pkg), func() bool {
-		_, of, ok := strings.Cut(log(), "\n== "+m.pkg+"-"+k.version()+"-")
+	k.until(5*time.Minute, fmt.Sprintf("it has begun: %v", m), func() bool {
+		_, of, ok := strings.Cut(log(), header)
 		return ok && strings.Contains(of, began) || k.run(build).State == albs.TaskSucceeded
 	})
 	time.Sleep(m.after) // no condition: any moment will do
@@ -195,7 +200,7 @@ func (k *killed) dies(build string, m moment) {
 	p.kill()
 	k.pid = p.cmd.Process.Pid
 	lines := strings.Split(strings.TrimSpace(at), "\n")
-	t.Logf("killed %v after %s of %s had begun, when it last said %q", m.after, m.stage, m.pkg, lines[len(lines)-1])
+	t.Logf("killed %v had begun, when it last said %q", m, lines[len(lines)-1])
 	k.until(30*time.Second, "all that the tester ran is dead", func() bool { return len(k.inside()) == 0 })
 	k.until(time.Minute, "the run is queued again", func() bool {
 		state := k.run(build).State
