@@ -17,13 +17,13 @@ import (
 // for each check.
 type (
 	junitSuites struct {
-		XMLName  xml.Name `xml:"testsuites"`
-		Name     string   `xml:"name,attr"`
-		Tests    int      `xml:"tests,attr"`
-		Failures int      `xml:"failures,attr"`
-		Errors   int      `xml:"errors,attr"`
-		Time     string   `xml:"time,attr"`
-		Suites   []junitSuite
+		XMLName  xml.Name     `xml:"testsuites"`
+		Name     string       `xml:"name,attr"`
+		Tests    int          `xml:"tests,attr"`
+		Failures int          `xml:"failures,attr"`
+		Errors   int          `xml:"errors,attr"`
+		Time     string       `xml:"time,attr"`
+		Suites   []junitSuite `xml:"testsuite"`
 	}
 	junitSuite struct {
 		XMLName    xml.Name        `xml:"testsuite"`
@@ -36,7 +36,7 @@ type (
 		Time       string          `xml:"time,attr"`
 		Timestamp  string          `xml:"timestamp,attr,omitempty"` // UTC, as readers want it without a zone
 		Properties []junitProperty `xml:"properties>property"`
-		Cases      []junitCase
+		Cases      []junitCase     `xml:"testcase"`
 	}
 	junitProperty struct {
 		Name  string `xml:"name,attr"`
