@@ -352,7 +352,7 @@ func (f *farm) released(id albs.BuildID, advisories ...client.Advised) albs.Rele
 	return f.publish([]albs.BuildID{id}, advisories...)
 }
 
-// signed has a build signed.
+// signed has a build signed, and its signed copies tested.
 func (f *farm) signed(id albs.BuildID) {
 	f.t.Helper()
 	ctx := f.t.Context()
@@ -362,6 +362,7 @@ func (f *farm) signed(id albs.BuildID) {
 		f.not(task.Status == client.SignFailed, task.Reason)
 		return task.Status == client.SignCompleted
 	})
+	f.tested(true)
 }
 
 // publish releases builds and advisories.

@@ -9,8 +9,8 @@ import (
 
 // results is what the tests of a build found out.
 const results = `{"results":[
-	{"nevra":"a-1-1.x86_64","sha256":"aa","platform":"el9","env_arch":"x86_64","stage":"integrity","case":"","status":"failed","ok":false,"detail":"1 of 2 cases failed\nmore","seconds":1.25,"flaky":false,"log":"/api/v1/artifacts/aa/download","revision":2,"build_task_id":3,"task_id":9},
-	{"nevra":"a-1-1.x86_64","sha256":"aa","platform":"el9","env_arch":"x86_64","stage":"integrity","case":"files","status":"failed","ok":false,"detail":"/usr/bin/a\nis missing","seconds":0,"flaky":true,"log":"/api/v1/artifacts/aa/download","revision":2,"build_task_id":3,"task_id":9}],
+	{"nevra":"a-1-1.x86_64","sha256":"aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa","platform":"el9","env_arch":"x86_64","stage":"integrity","case":"","status":"failed","ok":false,"detail":"1 of 2 cases failed\nmore","seconds":1.25,"flaky":false,"log":"/api/v1/artifacts/aa/download","revision":2,"build_task_id":3,"task_id":9},
+	{"nevra":"a-1-1.x86_64","sha256":"aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa","platform":"el9","env_arch":"x86_64","stage":"integrity","case":"files","status":"failed","ok":false,"detail":"/usr/bin/a\nis missing","seconds":0,"flaky":true,"log":"/api/v1/artifacts/aa/download","revision":2,"build_task_id":3,"task_id":9}],
 	"total_results":2,"current_page":1,"packages":{"all":3,"passed":2,"failed":1,"pending":0,"missing":0,"flaky":1},"revisions":2}`
 
 func TestResultCommands(t *testing.T) {
@@ -21,7 +21,7 @@ func TestResultCommands(t *testing.T) {
 		"failed          a-1-1.x86_64  el9       x86_64  integrity  -      1.2 s  1 of 2 cases failed\n" +
 		"failed (flaky)  a-1-1.x86_64  el9       x86_64  integrity  files  -      /usr/bin/a\n"
 	const counted = "3 packages, 1 failed, 2 passed, 1 flaky"
-	report := strings.ReplaceAll(results, `"sha256":"aa","platform":"el9","env_arch":"x86_64","stage":"integrity","case":""`, `"sha256":"bb","platform":"el9","env_arch":"aarch64","stage":"integrity","case":""`)
+	report := strings.ReplaceAll(results, `"sha256":"aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa","platform":"el9","env_arch":"x86_64","stage":"integrity","case":""`, `"sha256":"bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb","platform":"el9","env_arch":"aarch64","stage":"integrity","case":""`)
 	two := strings.Replace(results, `{"results":[`, `{"results":[`+strings.Split(strings.TrimPrefix(report, `{"results":[`), "\n")[1], 1)
 	for _, tc := range []struct {
 		name    string

@@ -35,7 +35,7 @@ func (r seenRow) observation() Observation {
 }
 
 const (
-	seenColumns = `r.platform, r.arch, p.name AS package, p.nevra, p.digest, p.inputs, p.run_id, r.build_id, r.task_id, r.revision, r.created_at`
+	seenColumns = `r.platform, r.arch, p.name AS package, p.nevra, p.digest, p.inputs, p.run_id AS run_id, r.build_id, r.task_id, r.revision, r.created_at`
 	seenStages  = `SELECT ` + seenColumns + `, s.n, s.stage, '' AS name, s.status, s.reason AS detail
 		FROM test_package p JOIN test_run r ON r.id = p.run_id JOIN test_stage s ON s.run_id = p.run_id AND s.digest = p.digest`
 	seenCases = `SELECT ` + seenColumns + `, c.n, c.stage, c.name, c.status, c.detail
