@@ -133,15 +133,13 @@ func line(s string) string {
 func (a app) showCommand() *urfave.Command {
 	return ask.Listed("albs test list BUILD --all shows what there is", ask.Answers(&urfave.Command{
 		Name: "show", Usage: "show what the tests of a package of a build came to, stage by stage", ArgsUsage: "BUILD PACKAGE",
-		Description: "PACKAGE is a part of a NEVRA, or a sha256. Each stage is told of before its cases, with all that was said.",
-		Action:      ask.Numbered(a.App, "build", 2, a.show),
+		Description: "PACKAGE is a part of a NEVRA, or a sha256. Each stage is told of before its cases, with all that was said.\n" +
+			"For example: albs test show 7 hello-1-1.x86_64",
+		Action: terminal.Action(2, 2, ask.Numbered(a.App, "build", 2, a.show)),
 	}))
 }
 
 func (a app) show(c *urfave.Context, cl *client.Client, id albs.BuildID) error {
-	if c.NArg() < 2 {
-		return terminal.Misused(c, "say of which package of the build")
-	}
 	doc, err := cl.TestResults(c.Context, id, client.TestQuery{Package: c.Args().Get(1), Size: 1000})
 	if err != nil || c.Bool("json") {
 		return a.JSONOr(doc.JSON, err)
@@ -212,21 +210,21 @@ func (a app) cancelCommand() *urfave.Command {
 
 func (a app) logCommand() *urfave.Command {
 	return ask.Listed("albs test list BUILD --all shows what there is", &urfave.Command{
-		Name: "log", Usage: "print the log of a stage of a package's test", ArgsUsage: "BUILD PACKAGE [STAGE] [--arch A] [--platform P]",
-		Description: "Without STAGE it is that of the first stage that isn't good. PACKAGE is a part of a NEVRA, or a sha256. The log of a whole test albs build logs prints.",
+		Name: "log", Usage: "print the log of a stage of a package's test", ArgsUsage: "BUILD PACKAGE [--stage S] [--arch A] [--platform P]",
+		Description: "Without STAGE it is that of the first stage that isn't good. PACKAGE is a part of a NEVRA, or a sha256. The log of a whole test albs build logs prints.\n" +
+			"For example: albs test log 7 hello-1-1.x86_64 --stage integrity",
 		Flags: []urfave.Flag{
+			&urfave.StringFlag{Name: "stage", Usage: "of the `STAGE`, one of " + stages()},
 			&urfave.StringFlag{Name: "arch", Usage: "on `ARCH`"},
 			&urfave.StringFlag{Name: "platform", Usage: "on `PLATFORM`"},
 		},
-		Action: ask.Numbered(a.App, "build", 3, a.printLog),
+		Action: terminal.Action(2, 2, ask.Numbered(a.App, "build", 2, a.printLog)),
 	})
 }
 
 func (a app) printLog(c *urfave.Context, cl *client.Client, id albs.BuildID) error {
-	q := client.TestQuery{Package: c.Args().Get(1), Stage: albs.TestStage(c.Args().Get(2)), Arch: albs.Arch(c.String("arch")), Platform: c.String("platform"), Size: 1000}
+	q := client.TestQuery{Package: c.Args().Get(1), Stage: albs.TestStage(c.String("stage")), Arch: albs.Arch(c.String("arch")), Platform: c.String("platform"), Size: 1000}
 	switch {
-	case q.Package == "":
-		return terminal.Misused(c, "say of which package of the build")
 	case q.Stage != "" && !q.Stage.Known():
 		return terminal.Misused(c, "stage %q is none of %s", q.Stage, stages())
 	case q.Stage == "":
@@ -281,25 +279,17 @@ func (a app) junitCommand() *urfave.Command {
 
 func (a app) compareCommand() *urfave.Command {
 	return ask.Answers(&urfave.Command{
-		Name: "compare", Usage: "list what differs between two revisions of a build's tests", ArgsUsage: "BUILD [FROM TO] [--page N]",
-		Description: "FROM and TO are revisions, the last two if none are given. A revision has each package as the latest test up to then left it.",
-		Flags:       []urfave.Flag{ask.PageFlag()},
-		Action: ask.Numbered(a.App, "build", 3, func(c *urfave.Context, cl *client.Client, id albs.BuildID) error {
-			var of [2]int64
-			if c.NArg() == 2 {
-				return terminal.Misused(c, "name two revisions, or none")
-			}
-			for i := range min(c.NArg()-1, 2) {
-				var err error
-				if of[i], err = terminal.Number(c, "revision", c.Args().Get(i+1)); err != nil {
-					return err
-				}
-			}
+		Name: "compare", Usage: "list what differs between two revisions of a build's tests", ArgsUsage: "BUILD [--from N] [--to N] [--page N]",
+		Description: "Without them it is the last two. A revision has each package as the latest test up to then left it.",
+		Flags: []urfave.Flag{
+			&urfave.IntFlag{Name: "from", Usage: "the earlier revision `N`"}, &urfave.IntFlag{Name: "to", Usage: "the later revision `N`"}, ask.PageFlag(),
+		},
+		Action: ask.Numbered(a.App, "build", 1, func(c *urfave.Context, cl *client.Client, id albs.BuildID) error {
 			page := c.Int("page")
 			if page < 1 {
 				return terminal.Misused(c, "--page %d: pages are counted from 1", page)
 			}
-			doc, err := cl.CompareTests(c.Context, id, int(of[0]), int(of[1]), page)
+			doc, err := cl.CompareTests(c.Context, id, c.Int("from"), c.Int("to"), page)
 			if err != nil || c.Bool("json") {
 				return a.JSONOr(doc.JSON, err)
 			}
@@ -322,7 +312,7 @@ func (a app) compareCommand() *urfave.Command {
 
 func (a app) historyCommand() *urfave.Command {
 	return ask.Answers(&urfave.Command{
-		Name: "history", Usage: "list what the tests of a package came to over time, the newest first", ArgsUsage: "PACKAGE [--stage S] [--case C] [--arch A] [--platform P]",
+		Name: "history", Usage: "list what the tests of a package came to over time, the newest first", ArgsUsage: "PACKAGE [--stage S] [--case C] [--arch A] [--platform P] [--before RUN]",
 		Description: "PACKAGE is a name without version; --case needs the STAGE that it is of. What gave different answers on the same inputs is marked flaky: the same package in the same root out of the same snapshots, with the same commits of its tests.\n" +
 			"For example: albs test history hello --stage package --case basic.bats",
 		Flags: []urfave.Flag{
