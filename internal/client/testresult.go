@@ -148,14 +148,19 @@ func (c *Client) TestHistory(ctx context.Context, q TestQuery, name string, befo
 	return get[TestHistory](ctx, c, "/tests/history/"+queried(v))
 }
 
-// RetryTests tests again what didn't pass of a build, or of what one task of it left unless
-// that is 0.
-func (c *Client) RetryTests(ctx context.Context, id albs.BuildID, task albs.TaskID) (Doc[[]TestRun], error) {
+// RetryTests tests again what didn't pass of a build, by the packages' own tests as their
+// repositories have them now if newest is set.
+func (c *Client) RetryTests(ctx context.Context, id albs.BuildID, newest bool) (Doc[[]TestRun], error) {
 	path := testsPath(id) + "restart"
-	if task != 0 {
-		path = fmt.Sprintf("/tests/build_task/%d/restart", task)
+	if newest {
+		path += "?newest=true"
 	}
 	return send[[]TestRun](ctx, c, http.MethodPut, path, nil)
+}
+
+// RetryTestsOf tests again what didn't pass of what one task of a build left.
+func (c *Client) RetryTestsOf(ctx context.Context, task albs.TaskID) (Doc[[]TestRun], error) {
+	return send[[]TestRun](ctx, c, http.MethodPut, fmt.Sprintf("/tests/build_task/%d/restart", task), nil)
 }
 
 // CancelTests ends the tests of a build that are under way.

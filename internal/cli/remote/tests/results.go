@@ -167,19 +167,14 @@ func (a app) show(c *urfave.Context, cl *client.Client, id albs.BuildID) error {
 
 func (a app) retryCommand() *urfave.Command {
 	return ask.Answers(&urfave.Command{
-		Name: "retry", Usage: "test again what didn't pass of a build, or of what its step TASK left", ArgsUsage: "BUILD [TASK] [--wait]",
-		Description: "What passed counts as before, and so does what is under way; each time is a revision. With --wait the exit is 1 if something of the build, or of its tests, fails.\n" +
+		Name: "retry", Usage: "test again what didn't pass of a build, or of what its step TASK left", ArgsUsage: "BUILD [TASK] [--newest] [--wait]",
+		Description: "What passed counts as before, and so does what is under way; each time is a revision. The packages' own tests are those of the same commits as before, unless --newest asks for what their repositories have now. With --wait the exit is 1 if something of the build, or of its tests, fails.\n" +
 			"For example: albs test retry 7 --wait",
-		Flags: []urfave.Flag{terminal.WaitFlag("the build and its tests are over")},
+		Flags: []urfave.Flag{
+			&urfave.BoolFlag{Name: "newest", Usage: "by the packages' own tests as they are now; not with TASK"}, terminal.WaitFlag("the build and its tests are over"),
+		},
 		Action: ask.Numbered(a.App, "build", 2, func(c *urfave.Context, cl *client.Client, id albs.BuildID) error {
-			var task int64
-			if c.NArg() > 1 {
-				var err error
-				if task, err = terminal.Number(c, "step", c.Args().Get(1)); err != nil {
-					return err
-				}
-			}
-			doc, err := cl.RetryTests(c.Context, id, albs.TaskID(task))
+			doc, err := retry(c, cl, id)
 			if err != nil {
 				return err
 			}
@@ -192,6 +187,21 @@ func (a app) retryCommand() *urfave.Command {
 			return a.Result(c, doc.JSON, "tests of build %d are queued again; follow them with: albs build watch %d", id, id)
 		}),
 	})
+}
+
+// retry asks for what the command line says.
+func retry(c *urfave.Context, cl *client.Client, id albs.BuildID) (client.Doc[[]client.TestRun], error) {
+	if c.NArg() < 2 {
+		return cl.RetryTests(c.Context, id, c.Bool("newest"))
+	}
+	if c.Bool("newest") {
+		return client.Doc[[]client.TestRun]{}, terminal.Misused(c, "--newest is for all of a build, and not for one step")
+	}
+	task, err := terminal.Number(c, "step", c.Args().Get(1))
+	if err != nil {
+		return client.Doc[[]client.TestRun]{}, err
+	}
+	return cl.RetryTestsOf(c.Context, albs.TaskID(task))
 }
 
 func (a app) cancelCommand() *urfave.Command {
