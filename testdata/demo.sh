@@ -159,7 +159,7 @@ echo "build and tests took $((SECONDS - t)) s"
 
 say "alice has it signed and plans a release, bob approves exactly that plan, alice publishes it"
 run albs sign 1 --key demo --wait
-run albs release plan --product demo --build 1
+run albs release plan --product demo --build 1 --wait # until the signed copies were installed as tests
 ALBS_TOKEN=$bob run albs release approve 1
 run albs release publish 1 --wait
 

@@ -121,6 +121,7 @@ type Plan struct {
 	Refusals []struct {
 		Package string `json:"package"`
 		Reason  string `json:"reason"`
+		Pending bool   `json:"pending"` // it waits for tests that are still to end
 	} `json:"refusals"`
 	Notes []string `json:"notes"`
 	// Why is the reason of a rollback, as its person gave it; it may be empty.
@@ -231,6 +232,11 @@ func (c *Client) CopyRelease(ctx context.Context, from, to string, serial int64,
 // that of the plan that was looked at.
 func (c *Client) DecideRelease(ctx context.Context, id albs.ReleaseID, digest albs.Digest, decisions []Decision) (Doc[Release], error) {
 	return send[Release](ctx, c, http.MethodPost, fmt.Sprintf("/releases/%d/decide/", id), map[string]any{"digest": digest, "decisions": decisions})
+}
+
+// Replan computes the plan of a release anew; approvals of the one before are void.
+func (c *Client) Replan(ctx context.Context, id albs.ReleaseID) (Doc[Release], error) {
+	return send[Release](ctx, c, http.MethodPut, fmt.Sprintf("/releases/%d/", id), struct{}{})
 }
 
 // ApproveRelease approves the plan with that digest, and no other.

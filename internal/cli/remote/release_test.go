@@ -230,8 +230,26 @@ func TestKeysSigningReleases(t *testing.T) {
 			saw: []string{`POST /releases/new/ {"builds":[5],"product":"demo"}`},
 		},
 		{
+			name: "release plan, waiting for tests", args: []string{"release", "plan", "--product", "demo", "--build", "5", "--wait"},
+			answers: map[string][]answer{
+				"POST /releases/new/": {{status: 201, body: releaseDoc("1", "scheduled", "", noApproval+planDoc(`{"package":"zlib-1.3-1.seed.x86_64","reason":"its tests are pending","pending":true}`))}},
+				"PUT /releases/3/": {
+					ok(releaseDoc("1", "scheduled", "", noApproval+planDoc(`{"package":"zlib-1.3-1.seed.x86_64","reason":"its tests are pending","pending":true}`)))[0],
+					ok(releaseDoc("1", "scheduled", "", noApproval+planDoc("")))[0],
+				},
+			},
+			want: result{0, plan + "NOTES\na note\n", "release 3 is planned; look at it and: albs release approve 3\n"},
+			saw:  []string{`POST /releases/new/ {"builds":[5],"product":"demo"}`, "PUT /releases/3/ {}", "PUT /releases/3/ {}"},
+		},
+		{
+			name: "release replan", args: []string{"release", "replan", "3"},
+			answers: map[string][]answer{"PUT /releases/3/": ok(releaseDoc("1", "scheduled", "", noApproval+planDoc(`{"package":"zlib-1.3-1.seed.x86_64","reason":"its tests are pending","pending":true}`)))},
+			want:    result{1, plan + "REFUSED                 WHY\nzlib-1.3-1.seed.x86_64  its tests are pending\n\nNOTES\na note\n", "albs: release 3 can't be approved as it is; see the refusals\n"},
+			saw:     []string{"PUT /releases/3/ {}"},
+		},
+		{
 			name: "release plan without a product", args: []string{"release", "plan", "--build", "5"},
-			want: result{2, "", "albs: --product is missing\nusage: albs release plan --product P [--build N…] [--advisory ID/PLATFORM…] [--force REASON] [--json]\n"},
+			want: result{2, "", "albs: --product is missing\nusage: albs release plan --product P [--build N…] [--advisory ID/PLATFORM…] [--force REASON] [--wait] [--json]\n"},
 		},
 		{
 			name: "release plan of advisories", args: []string{"release", "plan", "--product", "demo", "--advisory", "ALSA-2026:1/el9", "--advisory", "ALSA-2026:1/el10", "--force", "b is late"},
@@ -276,11 +294,11 @@ func TestKeysSigningReleases(t *testing.T) {
 		},
 		{
 			name: "release plan of an advisory of no platform", args: []string{"release", "plan", "--product", "demo", "--advisory", "ALSA-2026:1"},
-			want: result{2, "", "albs: --advisory \"ALSA-2026:1\" is not ID/PLATFORM\nusage: albs release plan --product P [--build N…] [--advisory ID/PLATFORM…] [--force REASON] [--json]\n"},
+			want: result{2, "", "albs: --advisory \"ALSA-2026:1\" is not ID/PLATFORM\nusage: albs release plan --product P [--build N…] [--advisory ID/PLATFORM…] [--force REASON] [--wait] [--json]\n"},
 		},
 		{
 			name: "release plan by force of nothing", args: []string{"release", "plan", "--product", "demo", "--force", "so"},
-			want: result{2, "", "albs: --force is about advisories: name them with --advisory\nusage: albs release plan --product P [--build N…] [--advisory ID/PLATFORM…] [--force REASON] [--json]\n"},
+			want: result{2, "", "albs: --force is about advisories: name them with --advisory\nusage: albs release plan --product P [--build N…] [--advisory ID/PLATFORM…] [--force REASON] [--wait] [--json]\n"},
 		},
 		{
 			name: "release plan of metadata files alone", args: []string{"release", "plan", "--product", "demo"},

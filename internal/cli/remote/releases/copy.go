@@ -27,5 +27,5 @@ func (a app) copyProduct(c *urfave.Context, cl *client.Client) error {
 		return terminal.Misused(c, "--serial %d is no serial: they begin with 1", c.Int64("serial"))
 	}
 	doc, err := cl.CopyRelease(c.Context, c.Args().Get(0), c.Args().Get(1), c.Int64("serial"), c.StringSlice("package"))
-	return a.printPlanned(c, doc, err)
+	return a.printPlanned(c, cl, doc, err)
 }

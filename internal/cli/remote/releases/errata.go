@@ -52,7 +52,7 @@ func (a app) releaseErrata(c *urfave.Context) error {
 		return err
 	}
 	doc, err := cl.PlanWaiting(c.Context, c.String("product"), c.String("platform"), builds)
-	return a.printPlanned(c, doc, err)
+	return a.printPlanned(c, cl, doc, err)
 }
 
 // buildsOf returns the builds that --build names.

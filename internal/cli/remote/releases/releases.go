@@ -5,6 +5,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -35,7 +36,7 @@ func (a app) releaseCommand() *urfave.Command {
 		Description: "A release makes a product's signed packages public: it is planned, approved by people as that plan, and then published.",
 		Subcommands: []*urfave.Command{
 			ask.Listed("albs product list and albs build list show what there is", ask.Answers(&urfave.Command{
-				Name: "plan", Usage: "compute what the release of builds and advisories comes to", ArgsUsage: "--product P [--build N…] [--advisory ID/PLATFORM…] [--force REASON]",
+				Name: "plan", Usage: "compute what the release of builds and advisories comes to", ArgsUsage: "--product P [--build N…] [--advisory ID/PLATFORM…] [--force REASON] [--wait]",
 				Description: "Nothing is changed: the plan shows what would go where, and what stands against it.\n" +
 					"Without a build or an advisory it is a release of the metadata files that repositories were given (albs repo metadata set).\n" +
 					"For example: albs release plan --product demo --build 7 --build 8 --advisory ALSA-2026:1234/almalinux-9",
@@ -44,8 +45,19 @@ func (a app) releaseCommand() *urfave.Command {
 					&urfave.Int64SliceFlag{Name: "build", Usage: "the build `N`; may be repeated"},
 					&urfave.StringSliceFlag{Name: "advisory", Usage: "the advisory `ID/PLATFORM`; may be repeated"},
 					&urfave.StringFlag{Name: "force", Usage: "release the advisories also without packages that they want, for this `REASON`, which stands in the plan"},
+					testsFlag(),
 				},
 				Action: terminal.Action(0, 0, a.planRelease),
+			})),
+			ask.Listed("albs release list shows all", ask.Answers(&urfave.Command{
+				Name: "replan", Usage: "compute the plan of a release anew", ArgsUsage: "RELEASE [--wait]",
+				Description: "Approvals of the plan before are void if what it comes to has changed.\n" +
+					"For example: albs release replan 3 --wait",
+				Flags: []urfave.Flag{testsFlag()},
+				Action: ask.Numbered(a.App, "release", 1, func(c *urfave.Context, cl *client.Client, id albs.ReleaseID) error {
+					doc, err := cl.Replan(c.Context, id)
+					return a.printPlanned(c, cl, doc, err)
+				}),
 			})),
 			ask.Listed("albs product list shows what there is", a.copyCommand()),
 			ask.Answers(&urfave.Command{
@@ -114,11 +126,51 @@ func (a app) planRelease(c *urfave.Context) error {
 		return err
 	}
 	doc, err := cl.PlanRelease(c.Context, c.String("product"), builds, advisories...)
-	return a.printPlanned(c, doc, err)
+	return a.printPlanned(c, cl, doc, err)
 }
 
-// printPlanned prints a new plan; it is an error if it can't be approved as it is.
-func (a app) printPlanned(c *urfave.Context, doc client.Doc[client.Release], err error) error {
+// testsFlag is --wait of commands that plan.
+func testsFlag() urfave.Flag {
+	return terminal.WaitFlag("the tests have ended that the plan waits for, those of signed copies among them")
+}
+
+// testsEnd computes a plan anew until it waits for no tests.
+func (a app) testsEnd(c *urfave.Context, cl *client.Client, doc client.Doc[client.Release]) (client.Doc[client.Release], error) {
+	id := doc.Value.ID
+	m := a.NewMeter()
+	goesOn := fmt.Sprintf("release %d is planned, and its tests go on: albs release replan %d --wait", id, id)
+	err := a.Until(c.Context, cl, fmt.Sprintf("build:%d", slices.Max(doc.Value.Builds)), m, goesOn, func(ctx context.Context) (bool, error) {
+		next, err := cl.Replan(ctx, id)
+		if err != nil {
+			return false, err
+		}
+		doc = next
+		n := pending(doc.Value)
+		m.Now(fmt.Sprintf("release %d waits for tests of %d packages", id, n))
+		return n == 0, nil
+	})
+	return doc, err
+}
+
+// pending counts the packages for whose tests a plan waits.
+func pending(r client.Release) (n int) {
+	if r.Plan == nil || len(r.Builds) == 0 {
+		return 0
+	}
+	for _, x := range r.Plan.Refusals {
+		if x.Pending {
+			n++
+		}
+	}
+	return n
+}
+
+// printPlanned prints a plan, with --wait when no test is to end that it waits for; it
+// is an error if it can't be approved as it is.
+func (a app) printPlanned(c *urfave.Context, cl *client.Client, doc client.Doc[client.Release], err error) error {
+	if err == nil && c.Bool("wait") && pending(doc.Value) > 0 {
+		doc, err = a.testsEnd(c, cl, doc)
+	}
 	if err != nil || c.Bool("json") {
 		return a.JSONOr(doc.JSON, err)
 	}

@@ -288,7 +288,10 @@ func (m *maker) place(c Candidate) {
 		gate = gate.Unsigned()
 	}
 	if gate.Requires() && !c.Source() && !c.Tests.Passes() {
-		refuse("product %s requires passed tests, and its tests are %s: %s; %s", m.plan.Product, c.Tests.State, c.Tests.Reason, c.Tests.Remedy(c.Build, c.NEVRA.String()))
+		m.refuse(Refusal{
+			Package: c.NEVRA.String(), Build: c.Build, Pending: c.Tests.State == testrun.Pending,
+			Reason: fmt.Sprintf("product %s requires passed tests, and its tests are %s: %s; %s", m.plan.Product, c.Tests.State, c.Tests.Reason, c.Tests.Remedy(c.Build, c.NEVRA.String())),
+		})
 	}
 	if c.Unverified != "" {
 		refuse("product %s takes packages of verified sources only, and %s", m.plan.Product, c.Unverified)

@@ -134,6 +134,9 @@ type Refusal struct {
 	Package string       `json:"package,omitempty"` // NEVRA; "" if it is about all
 	Build   albs.BuildID `json:"build,omitempty"`
 	Reason  string       `json:"reason"`
+	// Pending says that it waits for tests that are still to end: a plan that is computed
+	// after that may do without it.
+	Pending bool `json:"pending,omitempty"`
 }
 
 // String returns the refusal as one line.
